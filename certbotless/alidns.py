@@ -1,0 +1,367 @@
+"""The Aliyun DNS API as a `Zone`.
+
+The SDK gives the request classes and the signature; `requests` carries them, because the SDK's own transport
+is plain HTTP by default, sends no SNI on Python 3.12 and later, and never tries again. Compares RR, type and
+line exactly: the service's own searches are fuzzy. Deletes by record id only.
+
+Source: Alidns API 2015-01-09; docs/architecture.md, "Dependencies".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from aliyunsdkalidns.request.v20150109.AddDomainRecordRequest import AddDomainRecordRequest
+from aliyunsdkalidns.request.v20150109.DeleteDomainRecordRequest import DeleteDomainRecordRequest
+from aliyunsdkalidns.request.v20150109.DescribeDomainRecordsRequest import DescribeDomainRecordsRequest
+from aliyunsdkalidns.request.v20150109.DescribeSubDomainRecordsRequest import DescribeSubDomainRecordsRequest
+from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDomainRecordRequest
+
+from .clock import Clock, Pace
+from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, printable
+from .names import candidate_zones, fqdn_of, rr_of
+from .records import Record
+
+logger = logging.getLogger(__name__)
+
+# One call with all its tries. Throttling and LastOperationNotFinished pass within seconds.
+TOTAL_TIMEOUT_S = 60
+_SOCKET_TIMEOUT_S = (5, 10)
+# The largest page, 500 records, is about 200 KiB.
+_MAX_BODY_BYTES = 1 << 20
+_PAGE_SIZE = 500
+# Any region gives the one central endpoint; the parameter must be there.
+_REGION = "cn-hangzhou"
+# The least TTL of the free and personal plans.
+LEAST_TTL_S = 600
+
+_AGAIN = frozenset(
+    {
+        "InternalError",
+        "LastOperationNotFinished",
+        "ServiceUnavailable",
+        "ServiceUnavailableTemporary",
+        "SignatureNonceUsed",
+    }
+)
+_NOT_THIS_ZONE = ("Forbidden", "NoPermission", "InvalidDomainName", "IncorrectDomainUser")
+_HINTS = {
+    "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console",
+    "SignatureDoesNotMatch": "correct aliyun.access_key_secret",
+    "IncompleteSignature": "correct aliyun.access_key_secret",
+    "InvalidSecurityToken": "renew aliyun.security_token",
+    "Forbidden": "grant the RAM user this action on the zone",
+    "NoPermission": "grant the RAM user this action on the zone",
+    "DomainRecordLocked": "unlock the record in the Alidns console",
+    "DomainRecordConflict": "delete the conflicting record in the Alidns console",
+    "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to reach the API; the secrets stay out of every `repr`."""
+
+    endpoint: str
+    key_id: str = field(repr=False)
+    key_secret: str = field(repr=False)
+    ca_bundle: str | None = None
+
+
+class ApiRefusal(DnsRefused):
+    """An error reply, with the service's own `code`."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class AlidnsApi:
+    """One signed call at a time, with every try under one total deadline."""
+
+    def __init__(self, account: Account, clock: Clock) -> None:
+        self._account = account
+        self._clock = clock
+        self._session = requests.Session()
+
+    def call(self, request: Any) -> dict[str, Any]:
+        """Send an SDK request and return the reply's JSON object. Takes at most about 70 s.
+
+        Raises:
+            DnsRefused: the service said no; an `ApiRefusal` carries its code.
+            ZoneNotFound: the service knows no such zone in this account.
+            DnsUnavailable: no usable answer within the deadline.
+        """
+        pace = Pace(self._clock, TOTAL_TIMEOUT_S, first_s=0.5, most_s=8, share=0.5)
+        while True:
+            try:
+                return self._try(request)
+            except DnsUnavailable as exc:
+                if pace.expired:
+                    raise
+                logger.debug("alidns.again action=%s error=%s", request.get_action_name(), exc.message)
+                pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
+
+    def _try(self, request: Any) -> dict[str, Any]:
+        action, account = request.get_action_name(), self._account
+        request.set_accept_format("JSON")
+        # Signed anew for every try: nonce and time are part of it.
+        path = request.get_url(_REGION, account.key_id, account.key_secret)
+        with _transport_errors(action, account):
+            response = self._session.request(
+                request.get_method(),
+                f"{account.endpoint}{path}",
+                headers=request.get_signed_header(_REGION, account.key_id, account.key_secret),
+                timeout=_SOCKET_TIMEOUT_S,
+                verify=account.ca_bundle or True,
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                body = _read(response)
+        reply = _json_object(body)
+        request_id = printable(reply.get("RequestId", ""), 60)
+        if response.ok and request_id:
+            return reply
+        code = printable(reply.get("Code", ""), 80)
+        if not code or not request_id:
+            # A captive portal answers 200 with a page of its own; a broken proxy anything.
+            raise DnsUnavailable(
+                f"{action} at {account.endpoint}: HTTP {response.status_code}, not an answer of the DNS API",
+                hint="check what stands between this machine and the API: proxy, portal, firewall",
+            )
+        raise self._refusal(action, code, request_id, reply, response)
+
+    def _refusal(
+        self, action: str, code: str, request_id: str, reply: dict[str, Any], response: requests.Response
+    ) -> DnsError:
+        # This text carries the string to sign, so the parameters of the call.
+        said = "" if code == "SignatureDoesNotMatch" else f" ({printable(reply.get('Message', ''), 200)})"
+        text = f"{action} refused with {code}{said}, request id {request_id}"
+        if code in _AGAIN or code.startswith("Throttling") or response.status_code >= 500:
+            return DnsUnavailable(text, hint="the API asks to come again", retry_after=_retry_after(response))
+        if code.startswith("InvalidTimeStamp"):
+            skew = _clock_skew(response, self._clock.now())
+            return ApiRefusal(
+                f"{text}; this clock differs by {skew} from the API's", code=code, hint="set the clock"
+            )
+        if code == "InvalidDomainName.NoExist":
+            return ZoneNotFound(
+                f"{text}: the account has no such zone",
+                hint="add the zone in the Alidns console or correct sites[].zone",
+            )
+        hint = next((hint for start, hint in _HINTS.items() if code.startswith(start)), "")
+        return ApiRefusal(text, code=code, hint=hint)
+
+
+class AlidnsAccount:
+    """The DNS account: finds zones and opens them. For one thread."""
+
+    def __init__(self, account: Account, clock: Clock) -> None:
+        self._api = AlidnsApi(account, clock)
+
+    def find(self, fqdn: str) -> str:
+        """Return the zone of the account that holds `fqdn`: the longest suffix that the account may read.
+
+        Needs no right beyond the ones for the zone itself: "not yours" and "forbidden" both mean "not this
+        one".
+
+        Raises:
+            ZoneNotFound: none does.
+            DnsError: the API refused for another reason, or did not answer.
+        """
+        for name in candidate_zones(fqdn):
+            request = DescribeDomainRecordsRequest()
+            request.set_DomainName(name)
+            request.set_PageSize(1)
+            try:
+                self._api.call(request)
+            except ZoneNotFound:
+                continue
+            except ApiRefusal as exc:
+                if exc.code.startswith(_NOT_THIS_ZONE):
+                    continue
+                raise
+            return name
+        raise ZoneNotFound(
+            f"no zone of this Aliyun account holds {fqdn!r}",
+            hint="add the zone in the Alidns console, grant the RAM user its records, or set sites[].zone",
+        )
+
+    def open(self, name: str) -> AlidnsZone:
+        """Return the zone; makes no call."""
+        return AlidnsZone(self._api, name)
+
+
+class AlidnsZone:
+    """A zone of the account. See `records.Zone` for the contract of each method."""
+
+    def __init__(self, api: AlidnsApi, name: str) -> None:
+        self._api = api
+        self.name = name
+
+    def records(self, fqdn: str) -> list[Record]:
+        rr = rr_of(fqdn, self.name)
+        found: list[Record] = []
+        page, seen, total = 1, 0, 1
+        while seen < total:
+            request = DescribeSubDomainRecordsRequest()
+            request.set_DomainName(self.name)
+            request.set_SubDomain(fqdn)
+            request.set_PageNumber(page)
+            request.set_PageSize(_PAGE_SIZE)
+            with _reply_shape("DescribeSubDomainRecords"):
+                reply = self._api.call(request)
+                rows = reply["DomainRecords"]["Record"]
+                found += [self._record(row) for row in rows if str(row["RR"]).lower() == rr]
+                total = int(reply["TotalCount"])
+            if not rows:
+                break
+            page, seen = page + 1, seen + len(rows)
+        return found
+
+    def add(self, record: Record) -> str:
+        request = AddDomainRecordRequest()
+        request.set_DomainName(self.name)
+        self._fill(request, record)
+        try:
+            with _reply_shape("AddDomainRecord"):
+                return _record_id(self._call_with_ttl(request, record))
+        except ApiRefusal as exc:
+            if exc.code != "DomainRecordDuplicate":
+                raise
+            # An earlier try did the change and its answer was lost, or someone else's record is the same.
+            return self._id_of(record)
+
+    def update(self, record: Record) -> None:
+        request = UpdateDomainRecordRequest()
+        request.set_RecordId(record.record_id)
+        self._fill(request, record)
+        try:
+            self._call_with_ttl(request, record)
+        except ApiRefusal as exc:
+            # An update that changes nothing is refused so.
+            if exc.code != "DomainRecordDuplicate":
+                raise
+
+    def delete(self, record_id: str) -> None:
+        request = DeleteDomainRecordRequest()
+        request.set_RecordId(record_id)
+        try:
+            self._api.call(request)
+        except ApiRefusal as exc:
+            # What is not there any more answers so.
+            if exc.code != "DomainRecordNotBelongToUser":
+                raise
+
+    def _call_with_ttl(self, request: Any, record: Record) -> dict[str, Any]:
+        try:
+            return self._api.call(request)
+        except ApiRefusal as exc:
+            if exc.code != "QuotaExceeded.TTL" or record.ttl_s >= LEAST_TTL_S:
+                raise
+            logger.warning(
+                "record.ttl_raised fqdn=%s wanted_s=%d ttl_s=%d", record.fqdn, record.ttl_s, LEAST_TTL_S
+            )
+            request.set_TTL(LEAST_TTL_S)
+            return self._api.call(request)
+
+    def _fill(self, request: Any, record: Record) -> None:
+        request.set_RR(rr_of(record.fqdn, self.name))
+        request.set_Type(record.type)
+        request.set_Value(record.value)
+        request.set_TTL(record.ttl_s)
+        request.set_Line(record.line)
+
+    def _id_of(self, wanted: Record) -> str:
+        for record in self.records(wanted.fqdn):
+            if (record.type, record.value, record.line) == (wanted.type, wanted.value, wanted.line):
+                return record.record_id
+        raise DnsUnavailable(f"the API holds {wanted.fqdn!r} for a duplicate, but does not list it")
+
+    def _record(self, row: dict[str, Any]) -> Record:
+        return Record(
+            fqdn=fqdn_of(str(row["RR"]).lower(), self.name),
+            type=str(row["Type"]).upper(),
+            value=str(row["Value"]),
+            ttl_s=int(row["TTL"]),
+            record_id=_record_id(row),
+            line=str(row["Line"]),
+            is_enabled=str(row["Status"]).upper() == "ENABLE",
+        )
+
+
+@contextmanager
+def _transport_errors(action: str, account: Account) -> Iterator[None]:
+    """Map what `requests` and urllib3 raise. Their texts hold the signed URL, so only the kind is told."""
+    try:
+        yield
+    except requests.exceptions.SSLError as exc:
+        raise DnsUnavailable(
+            f"{action} at {account.endpoint}: the server's certificate is not trusted",
+            hint="set aliyun.ca_bundle, or look who answers in the API's place",
+        ) from _without_url(exc)
+    except (requests.RequestException, OSError) as exc:
+        raise DnsUnavailable(
+            f"{action} at {account.endpoint}: no connection ({type(exc).__name__})",
+            hint="check the network, the resolver and aliyun.endpoint",
+        ) from _without_url(exc)
+
+
+def _without_url(exc: Exception) -> Exception:
+    return type(exc)("details withheld: they hold a signed URL")
+
+
+@contextmanager
+def _reply_shape(action: str) -> Iterator[None]:
+    try:
+        yield
+    except CertbotlessError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise DnsUnavailable(f"{action}: the reply lacks what it must hold ({printable(exc, 80)})") from exc
+
+
+def _read(response: requests.Response) -> bytes:
+    """Return the body, or nothing where it is larger than any reply of the API."""
+    body = b""
+    for chunk in response.iter_content(64 * 1024):
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            return b""
+    return body
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        reply = json.loads(body)
+    except ValueError:
+        return {}
+    return reply if isinstance(reply, dict) else {}
+
+
+def _record_id(row: dict[str, Any]) -> str:
+    record_id = str(row["RecordId"])
+    if not record_id.isalnum() or len(record_id) > 64:
+        raise ValueError("RecordId")
+    return record_id
+
+
+def _retry_after(response: requests.Response) -> timedelta | None:
+    text = response.headers.get("Retry-After", "")
+    return timedelta(seconds=int(text)) if text.isdecimal() and len(text) < 6 else None
+
+
+def _clock_skew(response: requests.Response, now: datetime) -> str:
+    try:
+        return f"{(now - parsedate_to_datetime(response.headers['Date'])).total_seconds():.0f} s"
+    except (KeyError, TypeError, ValueError):
+        return "an unknown time"

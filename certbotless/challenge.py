@@ -1,0 +1,90 @@
+"""dns-01 as a context manager: present, wait, clean up.
+
+The journal knows of every record before it exists, so a killed run leaves nothing that the next one cannot
+find. Only our own records are ever deleted: by the id that was returned to us, or, for what a dead run left,
+after comparing the value.
+
+Source: RFC 8555 section 8.4.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from .errors import CertbotlessError
+from .records import Record, Zone
+
+logger = logging.getLogger(__name__)
+
+# Validation reads the authoritative servers at once; the least that every plan of the service takes.
+TXT_TTL_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class TxtValue:
+    """A txt value (43 characters) and the challenge name where the CA looks for it."""
+
+    fqdn: str
+    value: str
+
+
+class Journal(Protocol):
+    """What survives us: the records that we are about to make, or have made."""
+
+    def entries(self) -> list[tuple[TxtValue, str]]:
+        """Return every entry with its record id, empty where the answer never came."""
+
+    def note(self, txt: TxtValue, record_id: str) -> None:
+        """Write an entry, or the id of one that is there; on disk when this returns."""
+
+    def forget(self, txt: TxtValue) -> None:
+        """Remove an entry."""
+
+
+@contextmanager
+def presented(zone: Zone, journal: Journal, values: Sequence[TxtValue]) -> Iterator[None]:
+    """Have the values in the zone for as long as the block runs.
+
+    Clean-up that fails is logged and left to `sweep`; it never hides how the block ended.
+
+    Raises:
+        DnsError: a record could not be made; the others are gone again.
+    """
+    made: list[tuple[TxtValue, str]] = []
+    try:
+        for txt in values:
+            journal.note(txt, "")
+            record_id = zone.add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
+            made.append((txt, record_id))
+            journal.note(txt, record_id)
+        yield
+    finally:
+        for txt, record_id in made:
+            _clean_up(journal, txt, partial(zone.delete, record_id))
+
+
+def sweep(zone: Zone, journal: Journal) -> None:
+    """Delete what a dead run left: records that hold exactly a journalled value."""
+    for txt, _ in journal.entries():
+        _clean_up(journal, txt, partial(_delete_by_value, zone, txt))
+
+
+def _delete_by_value(zone: Zone, txt: TxtValue) -> None:
+    for record in zone.records(txt.fqdn):
+        if record.type == "TXT" and record.value == txt.value:
+            zone.delete(record.record_id)
+            logger.info("txt.swept fqdn=%s", txt.fqdn)
+
+
+def _clean_up(journal: Journal, txt: TxtValue, delete: Callable[[], None]) -> None:
+    try:
+        delete()
+    except CertbotlessError as exc:
+        logger.warning("txt.left fqdn=%s error=%s retry=next_run", txt.fqdn, exc)
+    else:
+        journal.forget(txt)

@@ -1,0 +1,327 @@
+"""The command line: parses arguments, sets up logging, builds the edges, maps errors to exit codes.
+
+Exit codes: 0 as asked; 1 a fact is not true, or it cannot run; 2 bad usage or configuration; 3 `plan
+--exit-code` found something to do. Heavy imports stand where they are needed, so that the commands that only
+look answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .clock import Clock, SystemClock
+from .errors import CertbotlessError, ConfigError, UsageError, printable
+
+if TYPE_CHECKING:
+    from .act import Outcome
+    from .config import Config, Site
+    from .decide import Intent
+    from .look import View
+    from .steps import Edges
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    # Every file is created with the mode that it shall have, whatever the caller's umask.
+    os.umask(0o022)
+    args = _parser().parse_args(argv)
+    try:
+        return _dispatch(args)
+    except ConfigError as exc:
+        print("\n".join(exc.faults), file=sys.stderr)
+        return 2
+    except UsageError as exc:
+        print(f"certbotless: {exc}", file=sys.stderr)
+        return 2
+    except CertbotlessError as exc:
+        print(f"certbotless: {exc}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="certbotless",
+        description="Keep a LAN service trusted: its A record, its certificate, and what it serves.",
+        epilog="Without a command: the daemon. Exit codes: 0 well, 1 not well, 2 bad usage or configuration.",
+    )
+    parser.add_argument("--version", action="version", version=f"certbotless {__version__}")
+    config_help = "the configuration (default /etc/certbotless/config.yaml); - is standard input"
+    parser.add_argument("--config", metavar="FILE", default="/etc/certbotless/config.yaml", help=config_help)
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument(
+        "--once", nargs="*", metavar="DOMAIN", help="make all facts true where they are not; exit"
+    )
+    once.add_argument(
+        "--renew-now", nargs="*", metavar="DOMAIN", help="order now, publish, restart, prove; exit"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="with --renew-now: order even beyond our own limits on orders"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+        return command
+
+    add("check", "validate the configuration, offline")
+    plan = add("plan", "look at the world and print what would be done; changes nothing")
+    plan.add_argument("--exit-code", action="store_true", help="exit 3 when something is to be done")
+    status = add("status", "show each site: address, certificate, what is served, next renewal")
+    status.add_argument("domain", nargs="?", metavar="DOMAIN", help="only this site")
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    sandbox = commands.add_parser(
+        "sandbox", help="the whole chain on this machine, nothing needed from outside"
+    )
+    sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    if args.command == "sandbox":
+        from .sandbox import run
+
+        return run.main(args.rest)
+    if args.force and args.renew_now is None:
+        raise UsageError("--force goes with --renew-now")
+    if args.command and (args.once is not None or args.renew_now is not None):
+        raise UsageError(f"{args.command} does not go with --once or --renew-now")
+    source = None if args.config == "-" else Path(args.config)
+    match args.command:
+        case "check":
+            return _check(source)
+        case "plan":
+            return _plan(source, args.exit_code)
+        case "status":
+            return _status(source, args.domain, as_json=args.json)
+    _set_up_logging()
+    if args.once is not None:
+        from .decide import Intent
+
+        return _act(source, args.once, Intent())
+    if args.renew_now is not None:
+        from .decide import Intent
+
+        intent = Intent(datetime.now(UTC), ignore_backoff=True, ignore_ledger=args.force)
+        return _act(source, args.renew_now, intent)
+    return _daemon(source)
+
+
+# --- commands that look -----------------------------------------------------------------------------------
+
+
+def _check(source: Path | None) -> int:
+    from . import config
+
+    checked = config.load(source)
+    for key, secret in checked.secrets().items():
+        try:
+            secret.read()
+            problem = secret.warning()
+        except CertbotlessError as exc:
+            problem = str(exc)
+        if problem:
+            print(f"warning: {key}: {problem}", file=sys.stderr)
+    count = len(checked.sites)
+    print(f"{source or '-'}: ok ({count} site{'s' if count != 1 else ''})")
+    return 0
+
+
+def _plan(source: Path | None, exit_code: bool) -> int:
+    from . import config, report
+
+    _set_up_logging(logging.WARNING)
+    checked = config.load(source)
+    views = _look(checked, checked.sites)
+    print(report.plan_text(views))
+    if any(view.decision.problems for view in views):
+        return 1
+    return 3 if exit_code and any(view.decision.steps for view in views) else 0
+
+
+def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
+    from . import config, report, state
+
+    _set_up_logging(logging.ERROR)
+    now = datetime.now(UTC)
+    raw = b""
+    try:
+        raw = config.read(source)
+        checked = config.parse(raw, str(source or "-"))
+    except ConfigError as exc:
+        return _status_of_broken(source, raw, str(exc), as_json=as_json)
+    sites = _named(checked, [domain] if domain else [])
+    views = _look(checked, sites)
+    pid = state.running_daemon(checked.state_dir)
+    if as_json:
+        found = report.status_json(views, now=now, daemon_pid=pid, path=str(source or "-"), error=None)
+        print(json.dumps(found, indent=2))
+    else:
+        print(report.status_text(views))
+        print(f"daemon: running, pid {pid}" if pid is not None else "daemon: not running")
+    return 0 if all(view.state == "ok" for view in views) else 1
+
+
+def _status_of_broken(source: Path | None, raw: bytes, error: str, *, as_json: bool) -> int:
+    """Say what is wrong with the file, and what is known of the sites all the same."""
+    from . import config, report, state
+    from .store import Store
+
+    certs_dir, state_dir = config.folders_of_broken(raw)
+    found = report.status_json(
+        [],
+        now=datetime.now(UTC),
+        daemon_pid=state.running_daemon(state_dir),
+        path=str(source or "-"),
+        error=error,
+    )
+    for domain in state.known_sites(state_dir):
+        facts = Store(certs_dir, domain).look().facts
+        found["sites"].append(report.unconfigured_site_json(domain, facts))
+    if as_json:
+        print(json.dumps(found, indent=2))
+    print(error, file=sys.stderr)
+    return 2
+
+
+def _look(config: Config, sites: Sequence[Site]) -> list[View]:
+    """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from .look import look
+    from .nameservers import NameServers
+    from .state import LedgerFile
+
+    clock = SystemClock()
+    servers = NameServers(config.dns.nameservers, clock)
+    ledger = LedgerFile(config.state_dir).entries()
+    with ThreadPoolExecutor(max_workers=max(1, min(len(sites), 32))) as pool:
+        return list(pool.map(lambda site: look(site, config, servers, ledger, clock.now()), sites))
+
+
+# --- commands that act ------------------------------------------------------------------------------------
+
+
+def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
+    from . import config
+
+    checked = config.load(source)
+    sites = _named(checked, domains)
+    for secret in checked.secrets().values():
+        secret.read()
+    from . import act
+
+    clock = SystemClock()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stop())
+    outcomes = act.run(checked, sites, _edges(checked, clock), intent)
+    wants_new = intent.renew_since is not None
+    for outcome in outcomes:
+        _print_outcome(outcome, wants_new)
+    return 0 if all(o.is_renewed if wants_new else o.state == "ok" for o in outcomes) else 1
+
+
+def _edges(config: Config, clock: Clock) -> Edges:
+    """Build every edge to the outside world, in this one place."""
+    from .alidns import Account, AlidnsAccount
+    from .deploy import DockerContainers
+    from .nameservers import NameServers
+    from .steps import Edges
+
+    aliyun = config.aliyun
+    account = Account(
+        endpoint=aliyun.endpoint,
+        key_id=aliyun.access_key_id.read(),
+        key_secret=aliyun.access_key_secret.read(),
+        ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
+    )
+    return Edges(
+        clock=clock,
+        servers=NameServers(config.dns.nameservers, clock),
+        zones=lambda site_clock: AlidnsAccount(account, site_clock),
+        containers=DockerContainers(config.docker.host),
+    )
+
+
+def _print_outcome(outcome: Outcome, wants_new: bool) -> None:
+    from . import report
+
+    is_well = outcome.is_renewed if wants_new else outcome.state == "ok"
+    if is_well:
+        print(f"{outcome.domain}: {'renewed and served' if wants_new else 'ok'}")
+        return
+    text = outcome.reason or "not renewed"
+    if outcome.failure is not None:
+        text = report.failure_text(outcome.failure)
+    print(f"{outcome.domain}: {outcome.state}: {text}", file=sys.stderr)
+
+
+def _daemon(source: Path | None) -> int:
+    from . import config, daemon
+
+    raw = config.read(source)
+    checked = config.parse(raw, str(source or "-"))
+    for secret in checked.secrets().values():
+        secret.read()
+    return daemon.Daemon(source, raw, checked).run()
+
+
+def _named(config: Config, domains: Sequence[str]) -> list[Site]:
+    """Return the sites with exactly these domains, all of them for none.
+
+    Raises:
+        UsageError: there is no such site.
+    """
+    by_domain = {site.domain: site for site in config.sites}
+    for domain in domains:
+        if domain not in by_domain:
+            known = ", ".join(by_domain)
+            raise UsageError(f"no site has the domain {printable(domain, 80)!r}; there is {known}")
+    return [by_domain[domain] for domain in dict.fromkeys(domains)] or list(config.sites)
+
+
+# --- logging ----------------------------------------------------------------------------------------------
+
+
+class _Formatter(logging.Formatter):
+    """One escaped line a record; with syslog's priority in front where systemd reads it."""
+
+    _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+    def __init__(self, *, for_journal: bool) -> None:
+        super().__init__()
+        self._for_journal = for_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = printable(record.getMessage(), 4000)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        if self._for_journal:
+            priority = next((p for level, p in self._PRIORITIES if record.levelno >= level), 7)
+            return "\n".join(f"<{priority}>{part}" for part in line.split("\n"))
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        return f"{stamp} {record.levelname} {line}"
+
+
+def _set_up_logging(level: int = logging.INFO) -> None:
+    from .config import is_read_by_journal
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))
+    logging.basicConfig(level=level, handlers=[handler])
+    # Their lines hold signed URLs, or say twice what ours say.
+    for name in ("aliyunsdkcore", "apscheduler", "docker", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL if name == "aliyunsdkcore" else logging.WARNING)

@@ -1,0 +1,125 @@
+"""Time as an outside thing: decisions take `now`, waiting code takes a clock.
+
+A clock that was told to stop raises `Interrupted` from its next sleep, so everything that waits ends at once
+and cleans up on the way out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+from .errors import Interrupted
+
+
+class Clock(Protocol):
+    """What waiting code needs of time."""
+
+    def now(self) -> datetime:
+        """Return the present as aware UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back; only differences mean anything."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait. Raises `Interrupted` when asked to stop."""
+
+
+class SystemClock:
+    """The machine's clock, with a stop that any thread or signal handler may pull."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        if self._stop.wait(max(seconds, 0)):
+            raise Interrupted("asked to stop", hint="the next run carries on")
+
+    def stop(self) -> None:
+        """Make every present and later sleep raise `Interrupted`."""
+        self._stop.set()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+
+class SlotClock:
+    """A clock whose sleepers hold no slot: all waits overlap, only talking is limited.
+
+    Use as a context manager around all that one site does.
+    """
+
+    def __init__(self, clock: Clock, slots: threading.BoundedSemaphore) -> None:
+        self._clock = clock
+        self._slots = slots
+
+    def __enter__(self) -> SlotClock:
+        self._slots.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._slots.release()
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self._slots.release()
+        try:
+            self._clock.sleep(seconds)
+        finally:
+            self._slots.acquire()
+
+
+class Pace:
+    """Polling that starts fast and slows down with the time already waited, under one deadline.
+
+    Args:
+        timeout_s: from now; `expired` turns true after it.
+        first_s, most_s: the shortest and the longest wait.
+        share: each wait is this share of the time waited so far, so what is polled for is noticed
+            at most that share late.
+    """
+
+    def __init__(
+        self, clock: Clock, timeout_s: float, *, first_s: float, most_s: float, share: float = 1 / 8
+    ) -> None:
+        self._clock = clock
+        self._start = clock.monotonic()
+        self._timeout_s = timeout_s
+        self._first_s = first_s
+        self._most_s = most_s
+        self._share = share
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the start."""
+        return self._clock.monotonic() - self._start
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(self._timeout_s - self.waited_s, 0)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.left_s == 0
+
+    def wait(self, at_least_s: float = 0) -> None:
+        """Sleep for the next step, or for as long as the other side asked, but not past the deadline."""
+        step_s = min(max(self.waited_s * self._share, self._first_s), self._most_s)
+        self._clock.sleep(min(max(step_s, at_least_s), self.left_s))

@@ -1,0 +1,147 @@
+"""Act on a container through the Docker engine.
+
+Containers are resolved by name each time, never created, and never started against their admin's will.
+
+Source: Docker Engine API (a container may be created, running, paused, restarting, removing, exited, dead).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .errors import DeployError, DeployWaits, printable
+
+# docker.socket may start the engine at our call, so give it the time of a start.
+_ENGINE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the engine sees it now; `ports` are its published TCP ports."""
+
+    id: str
+    name: str
+    status: str
+    ports: tuple[int, ...]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the engine runs it, be it in a crash loop."""
+        return self.status in ("running", "restarting")
+
+
+class Containers(Protocol):
+    """What deploying needs of an engine. Every call may raise `DeployError`."""
+
+    def find(self, name: str) -> Container:
+        """Return the container of exactly this name."""
+
+    def restart(self, container_id: str, stop_timeout_s: int) -> None:
+        """Stop (kill after the timeout) and start; returns when it was started."""
+
+
+class DockerContainers:
+    """The containers of one Docker engine."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._client: Any = None
+
+    def find(self, name: str) -> Container:
+        with self._engine_errors(name):
+            found = self._engine().containers.get(name)
+            state = found.attrs["State"]["Status"]
+            bindings = found.attrs["NetworkSettings"]["Ports"] or {}
+        if found.name != name:
+            # The engine also takes the start of an id for a name.
+            raise _absent(name)
+        ports = {
+            int(binding["HostPort"])
+            for port, published in bindings.items()
+            if port.endswith("/tcp")
+            for binding in published or ()
+        }
+        return Container(found.id, name, state, tuple(sorted(ports)))
+
+    def restart(self, container_id: str, stop_timeout_s: int) -> None:
+        with self._engine_errors(container_id[:12]):
+            self._engine().containers.get(container_id).restart(timeout=stop_timeout_s)
+
+    def _engine(self) -> Any:
+        if self._client is None:
+            import docker  # noqa: PLC0415  (100 ms that only a deploy needs)
+
+            self._client = docker.DockerClient(base_url=self._host, timeout=_ENGINE_TIMEOUT_S)
+        return self._client
+
+    @contextmanager
+    def _engine_errors(self, what: str) -> Iterator[None]:
+        import requests  # noqa: PLC0415
+        from docker import errors  # noqa: PLC0415
+
+        try:
+            yield
+        except errors.NotFound as exc:
+            raise _absent(what) from exc
+        except errors.APIError as exc:
+            raise DeployError(
+                f"the Docker engine refused for {what!r}: {printable(exc.explanation)}"
+            ) from exc
+        except (errors.DockerException, requests.RequestException) as exc:
+            raise DeployError(
+                f"no Docker engine at {self._host!r}: {_cause(exc)}",
+                hint="is it running, and may this user use its socket (group docker)? See docker.host",
+            ) from exc
+
+
+def check_may_act(container: Container, our_restart_of: str) -> None:
+    """Let pass only what the admin wants to run.
+
+    Args:
+        container: as it is now.
+        our_restart_of: id of the container that a killed run of ours was restarting, or empty.
+
+    Raises:
+        DeployWaits: the admin stopped or paused it.
+    """
+    if container.is_up or (container.status == "exited" and container.id == our_restart_of):
+        return
+    raise DeployWaits(
+        f"the container {container.name!r} is {container.status}; it is not ours to start",
+        hint=f"start it when you want it: docker start {container.name}",
+    )
+
+
+def published_port(container: Container) -> int:
+    """Return the container's single published TCP port.
+
+    Raises:
+        DeployWaits: it has none or several.
+    """
+    if len(container.ports) != 1:
+        listed = ", ".join(map(str, container.ports)) or "none"
+        raise DeployWaits(
+            f"the container {container.name!r} publishes {len(container.ports)} TCP ports ({listed})",
+            hint="set port in its deploy entry",
+        )
+    return container.ports[0]
+
+
+def _absent(name: str) -> DeployError:
+    return DeployError(
+        f"there is no container {name!r}",
+        hint="create it, or correct sites[].deploy[].container",
+    )
+
+
+def _cause(exc: BaseException) -> str:
+    """Return the system's own words from below the layers of HTTP that wrap them."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    return printable(exc, 200)

@@ -1,0 +1,145 @@
+"""The exception tree: what happened, what to do now, and whether trying again can help.
+
+Owns no policy: who retries, and when, is decided elsewhere from `retryable` and `retry_after`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+# Text of a CA or an API may be hostile or huge; a log line stays one readable line.
+MAX_FOREIGN_TEXT = 500
+
+
+def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
+    """Return foreign text as one line of printable characters, at most `limit` long.
+
+    Control characters, line ends and everything else that a terminal may act upon are escaped.
+    """
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class CertbotlessError(Exception):
+    """A failure with a text for the user.
+
+    Args:
+        message: what happened and where, values in their `repr`.
+        hint: what to do now.
+        retry_after: how long the other side asked us to wait, if it did.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(CertbotlessError):
+    """The command line asks for something that does not exist."""
+
+
+class Interrupted(CertbotlessError):
+    """SIGTERM or SIGINT came while waiting: clean up and leave."""
+
+
+class ConfigError(CertbotlessError):
+    """The configuration has faults; `faults` holds all of them, one printable line each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class SecretUnreadable(CertbotlessError):
+    """A well-formed reference to a secret leads nowhere."""
+
+
+class AlreadyRunning(CertbotlessError):
+    """Another daemon holds the state directory."""
+
+
+class AddressError(CertbotlessError):
+    """The machine has no address that the record may carry."""
+
+    retryable = True
+
+
+class DnsError(CertbotlessError):
+    """The DNS service or the zone's servers failed us."""
+
+
+class ZoneNotFound(DnsError):
+    """No zone of the account holds the name."""
+
+
+class DnsRefused(DnsError):
+    """The API said no, and will say no again."""
+
+
+class DnsUnavailable(DnsError):
+    """The API or the servers did not answer, or asked to come again."""
+
+    retryable = True
+
+
+class PropagationTimeout(DnsError):
+    """A name server that answers did not show the value in time."""
+
+    retryable = True
+
+
+class IssueError(CertbotlessError):
+    """The CA did not give the certificate."""
+
+
+class AccountRefused(IssueError):
+    """The CA does not take our account."""
+
+
+class AuthorizationFailed(IssueError):
+    """The CA could not validate these `names`."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, names: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.names = names
+
+
+class RateLimited(IssueError):
+    """The CA, or our own ledger in its place, counts too many requests."""
+
+    retryable = True
+
+
+class CaUnavailable(IssueError):
+    """The CA did not answer, or not as an ACME server does."""
+
+    retryable = True
+
+
+class OrderTimeout(IssueError):
+    """The CA kept the order in progress for too long."""
+
+    retryable = True
+
+
+class StoreError(CertbotlessError):
+    """A file could not be written, or is not what it should be."""
+
+
+class DeployError(CertbotlessError):
+    """The container or the service it gives is not as it should be."""
+
+    retryable = True
+
+
+class DeployWaits(DeployError):
+    """Nothing is wrong on our side, but a person or a moment must come first."""

@@ -1,0 +1,476 @@
+"""The ACME conversation, in the order of RFC 8555 section 7.4.
+
+The `acme` library gives messages, JWS and challenges; the polling is ours, because the library sleeps a
+second before it looks, ignores what the CA asks with Retry-After, and tries a badNonce only once.
+
+Source: RFC 8555.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+import josepy as jose
+import requests
+from acme import challenges, messages
+from acme import errors as acme_errors
+from acme.client import ClientNetwork, ClientV2
+
+from . import __version__, pki
+from .challenge import Journal, TxtValue, presented
+from .clock import Clock, Pace
+from .errors import (
+    AccountRefused,
+    AuthorizationFailed,
+    CaUnavailable,
+    CertbotlessError,
+    IssueError,
+    OrderTimeout,
+    RateLimited,
+    printable,
+)
+from .names import challenge_name
+from .records import Zone
+
+logger = logging.getLogger(__name__)
+
+_PEM_CHAIN = "application/pem-certificate-chain"
+_SOCKET_TIMEOUT_S = 10
+# An authorization or an order that is in progress for longer is left for the next run.
+_POLL_TIMEOUT_S = 600
+# Most CAs validate at once; then ever more seldom.
+_FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
+# At a CA that rejects one nonce in five, six tries still lose one issuance of 200 in a tenth of runs.
+_NONCE_TRIES = 10
+_MOST_RETRY_AFTER = timedelta(days=1)
+
+_PROBLEM = "urn:ietf:params:acme:error:"
+_ACCOUNT_PROBLEMS = frozenset(
+    _PROBLEM + name
+    for name in (
+        "accountDoesNotExist",
+        "badSignatureAlgorithm",
+        "externalAccountRequired",
+        "invalidContact",
+        "unauthorized",
+        "unsupportedContact",
+        "userActionRequired",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ca:
+    """A certificate authority and how we introduce ourselves."""
+
+    directory: str
+    email: str | None = None
+    ca_bundle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate fresh from the CA, not yet checked: PEM chain, its key, our account's URL."""
+
+    chain_pem: bytes
+    key: pki.CertificateKey
+    account: str
+
+
+class AccountStore(Protocol):
+    """Where the account at this CA is kept (state.Accounts)."""
+
+    def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
+        """Keep others from making an account meanwhile."""
+
+    def load(self) -> tuple[bytes | None, str]:
+        """Return key (PEM) and URL; None and empty where there is none yet."""
+
+    def save_key(self, pem: bytes) -> None:
+        """Keep the key; on disk when this returns."""
+
+    def save_url(self, url: str) -> None:
+        """Keep the URL; empty forgets it."""
+
+
+class PendingOrder(Protocol):
+    """What makes an order outlive us: its URL, and its certificate key once there is one."""
+
+    @property
+    def url(self) -> str:
+        """The URL of the order in flight, empty if there is none."""
+
+    def begin(self, url: str) -> None:
+        """Keep the URL of a new order."""
+
+    def key(self) -> pki.CertificateKey:
+        """Return the order's key, made and kept at the first call."""
+
+    def drop(self) -> None:
+        """Forget the order."""
+
+
+class Network(ClientNetwork):
+    """The library's network with more patience for nonces, and an eye on Retry-After.
+
+    Nonces go stale while nobody talks, so make a new one for each issuance, in the thread that uses it.
+    """
+
+    def __init__(self, key: jose.JWK, ca: Ca) -> None:
+        super().__init__(
+            key,
+            alg=jose.ES256,
+            verify_ssl=ca.ca_bundle or True,  # type: ignore[arg-type]  # handed to requests, which takes a path
+            user_agent=f"certbotless/{__version__}",
+            timeout=_SOCKET_TIMEOUT_S,
+        )
+        self.new_nonce_url = ""
+        self.retry_after: timedelta | None = None
+
+    def use_account(self, url: str) -> None:
+        """Sign by this account URL from now on."""
+        self.account = messages.RegistrationResource(uri=url, body=messages.Registration())
+
+    def send(self, url: str, payload: Any = None, accept: str = "") -> requests.Response:
+        """POST a signed payload; None is POST-as-GET (RFC 8555 section 6.3)."""
+        headers = {"Content-Type": self.JOSE_CONTENT_TYPE} | ({"Accept": accept} if accept else {})
+        return self.post(url, payload, new_nonce_url=self.new_nonce_url, headers=headers)
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for tries_left in reversed(range(_NONCE_TRIES)):
+            try:
+                return self._post_once(*args, **kwargs)
+            except messages.Error as exc:
+                if exc.typ != f"{_PROBLEM}badNonce" or not tries_left:
+                    raise
+                # The pool is of the same age as the nonce that was refused.
+                self._nonces.clear()
+        raise AssertionError  # pragma: no cover  (the last try returns or raises)
+
+    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super()._send_request(method, url, *args, **kwargs)
+        self.retry_after = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        return response
+
+
+def retry_after(text: str, now: datetime) -> timedelta | None:
+    """Return what a Retry-After header asks for, 0..1 day; None for none or nonsense.
+
+    Source: RFC 9110 section 10.2.3: seconds, or an HTTP date, which is always GMT.
+    """
+    if text.isdecimal() and len(text) < 10:
+        wait = timedelta(seconds=int(text))
+    else:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        wait = moment.replace(tzinfo=moment.tzinfo or UTC) - now
+    return min(max(wait, timedelta()), _MOST_RETRY_AFTER)
+
+
+def issue(
+    ca: Ca,
+    accounts: AccountStore,
+    names: Sequence[str],
+    *,
+    zone: Zone,
+    journal: Journal,
+    wait_until_shown: Callable[[Sequence[TxtValue]], None],
+    pending: PendingOrder,
+    reserve: Callable[[], None],
+    clock: Clock,
+) -> Issued:
+    """Get one certificate for `names`; blocks for propagation and at most 20 minutes of the CA's own.
+
+    1. Find the directory; recover or make the account.
+    2. Go on with the order in flight, or reserve and place a new one.
+    3. Ask for the authorizations that are not valid yet.
+    4. Present their txt values; make the certificate key while DNS spreads.
+    5. Answer the challenges, and poll until each authorization is valid.
+    6. Finalize; key and order URL are on disk before.
+    7. Poll until the certificate is there, and fetch it.
+
+    Raises:
+        IssueError, DnsError, Interrupted: no certificate; whatever can still be used is kept in `pending`.
+    """
+    talk = _Conversation(ca, accounts, clock)
+    with talk.errors():
+        talk.open()  # 1
+        order = talk.resume(pending) or talk.place(names, pending, reserve)  # 2
+        if order.status == messages.STATUS_PENDING:
+            todo = talk.pending_challenges(order)  # 3
+            values = [TxtValue(challenge_name(c.name), c.txt_value) for c in todo]
+            with presented(zone, journal, values):  # 4
+                pending.key()
+                if values:
+                    wait_until_shown(values)
+                talk.answer(todo)  # 5
+        if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
+            order = talk.finalize(order, pending.key(), names)  # 6
+        return Issued(talk.fetch(order, pending), pending.key(), talk.account)  # 7
+
+
+def collect(ca: Ca, accounts: AccountStore, *, pending: PendingOrder, clock: Clock) -> Issued | None:
+    """Fetch the certificate of an order that a dead run had finalized; drop any other. Takes at most 10 min.
+
+    Raises:
+        IssueError, Interrupted: not now; `pending` is kept where it can still be used.
+    """
+    talk = _Conversation(ca, accounts, clock)
+    with talk.errors():
+        talk.open()
+        order = talk.resume(pending)
+        if order is None or order.status not in (messages.STATUS_VALID, messages.STATUS_PROCESSING):
+            pending.drop()
+            return None
+        return Issued(talk.fetch(order, pending), pending.key(), talk.account)
+
+
+@dataclass(frozen=True, slots=True)
+class _Challenge:
+    """A dns-01 challenge that waits for our answer."""
+
+    name: str
+    authorization_url: str
+    url: str
+    txt_value: str
+    response: challenges.KeyAuthorizationChallengeResponse
+
+
+class _Conversation:
+    """One issuance at one CA."""
+
+    def __init__(self, ca: Ca, accounts: AccountStore, clock: Clock) -> None:
+        self._ca = ca
+        self._accounts = accounts
+        self._clock = clock
+        self._order_url = ""
+        self._network: Network
+        self.account = ""
+
+    def errors(self) -> AbstractContextManager[None]:
+        return ca_errors(
+            self._ca.directory, lambda: getattr(self, "_network", None) and self._network.retry_after
+        )
+
+    def open(self) -> None:
+        pem, self.account = self._accounts.load()
+        if pem and self.account:
+            self._connect(pem)
+            self._network.use_account(self.account)
+            return
+        with self._accounts.locked(self._clock, _POLL_TIMEOUT_S):
+            pem, self.account = self._accounts.load()
+            if pem is None:
+                pem = pki.key_to_pem(pki.new_key())
+                self._accounts.save_key(pem)
+            self._connect(pem)
+            if self.account:
+                self._network.use_account(self.account)
+            else:
+                self._register()
+
+    def _connect(self, key_pem: bytes) -> None:
+        self._account_key = jose.JWKEC(key=pki.key_from_pem(key_pem))
+        self._network = Network(self._account_key, self._ca)
+        self._directory = ClientV2.get_directory(self._ca.directory, self._network)
+        self._network.new_nonce_url = self._directory["newNonce"]
+
+    def _register(self) -> None:
+        """Make the account, or get the URL of the one that this key already has (section 7.3.1)."""
+        self._network.account = None
+        body = messages.NewRegistration.from_data(email=self._ca.email, terms_of_service_agreed=True)
+        response = self._network.send(self._directory["newAccount"], body)
+        url = response.headers["Location"]
+        self._accounts.save_url(url)
+        self._use(url)
+        logger.info(
+            "account.%s url=%s", "made" if response.status_code == 201 else "recovered", printable(url)
+        )
+
+    def _use(self, url: str) -> None:
+        self.account = url
+        self._network.use_account(url)
+
+    def resume(self, pending: PendingOrder) -> messages.Order | None:
+        """Return the order in flight if it can still give a certificate."""
+        if not pending.url:
+            return None
+        self._order_url = pending.url
+        try:
+            order = self._read_order(self._network.send(pending.url))
+        except (messages.Error, jose.DeserializationError) as exc:
+            logger.info("order.lost url=%s error=%s", printable(pending.url), printable(exc, 120))
+            order = None
+        if order is not None and order.status != messages.STATUS_INVALID:
+            logger.info("order.resumed status=%s", order.status.name)
+            return order
+        pending.drop()
+        return None
+
+    def place(
+        self, names: Sequence[str], pending: PendingOrder, reserve: Callable[[], None]
+    ) -> messages.Order:
+        reserve()
+        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
+        request = messages.NewOrder(identifiers=identifiers)
+        try:
+            response = self._network.send(self._directory["newOrder"], request)
+        except messages.Error as exc:
+            if exc.typ != f"{_PROBLEM}accountDoesNotExist":
+                raise
+            # The CA has forgotten us: introduce ourselves once more, with the same key.
+            self._accounts.save_url("")
+            self._register()
+            response = self._network.send(self._directory["newOrder"], request)
+        self._order_url = response.headers["Location"]
+        pending.begin(self._order_url)
+        return self._read_order(response)
+
+    def pending_challenges(self, order: messages.Order) -> list[_Challenge]:
+        found = []
+        for url in order.authorizations:
+            authorization = _authorization(self._network.send(url))
+            if authorization.status == messages.STATUS_VALID:
+                continue  # reused by the CA from an earlier order
+            if authorization.status != messages.STATUS_PENDING:
+                raise _authorization_failed([authorization])
+            found.append(self._challenge(url, authorization))
+        return found
+
+    def _challenge(self, url: str, authorization: messages.Authorization) -> _Challenge:
+        name = authorization.identifier.value
+        for body in authorization.challenges:
+            if isinstance(body.chall, challenges.DNS01):
+                response, txt_value = body.chall.response_and_validation(self._account_key)
+                return _Challenge(name, url, body.uri, txt_value, response)
+        raise IssueError(
+            f"the CA at {self._ca.directory} offers no dns-01 challenge for {printable(name, 80)!r}",
+            hint="choose a CA that validates by DNS",
+        )
+
+    def answer(self, todo: Sequence[_Challenge]) -> None:
+        for challenge in todo:
+            self._network.send(challenge.url, challenge.response)
+        failed = []
+        pace = self._polling()
+        waiting = {challenge.authorization_url for challenge in todo}
+        wait_s = 0.0  # of the first look; what the CA asks counts from the second on
+        while waiting:
+            if pace.expired:
+                raise OrderTimeout(f"the CA at {self._ca.directory} did not validate in {_POLL_TIMEOUT_S} s")
+            pace.wait(wait_s)
+            for url in sorted(waiting):
+                authorization = _authorization(self._network.send(url))
+                wait_s = self._asked_wait_s()
+                if authorization.status not in (messages.STATUS_PENDING, messages.STATUS_PROCESSING):
+                    waiting.discard(url)
+                    if authorization.status != messages.STATUS_VALID:
+                        failed.append(authorization)
+        if failed:
+            raise _authorization_failed(failed)
+
+    def finalize(
+        self, order: messages.Order, key: pki.CertificateKey, names: Sequence[str]
+    ) -> messages.Order:
+        request = messages.CertificateRequest(csr=pki.new_csr(key, names))
+        return self._read_order(self._network.send(order.finalize, request))
+
+    def fetch(self, order: messages.Order, pending: PendingOrder) -> bytes:
+        pace = self._polling()
+        wait_s = 0.0
+        while order.status != messages.STATUS_VALID:
+            if order.status == messages.STATUS_INVALID:
+                pending.drop()
+                detail = printable(order.error.detail if order.error else "no reason given")
+                raise IssueError(f"the CA at {self._ca.directory} refused the order: {detail}")
+            if pace.expired:
+                raise OrderTimeout(f"the CA at {self._ca.directory} did not issue in {_POLL_TIMEOUT_S} s")
+            pace.wait(wait_s)
+            order = self._read_order(self._network.send(self._order_url))
+            wait_s = self._asked_wait_s()
+        return self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
+
+    def _polling(self) -> Pace:
+        return Pace(self._clock, _POLL_TIMEOUT_S, first_s=_FIRST_LOOK_S, most_s=_SLOWEST_LOOK_S)
+
+    def _asked_wait_s(self) -> float:
+        asked = self._network.retry_after
+        return asked.total_seconds() if asked else 0.0
+
+    def _read_order(self, response: requests.Response) -> messages.Order:
+        order: messages.Order = messages.Order.from_json(response.json())
+        return order
+
+
+def _authorization(response: requests.Response) -> messages.Authorization:
+    authorization: messages.Authorization = messages.Authorization.from_json(response.json())
+    return authorization
+
+
+def _authorization_failed(failed: Sequence[messages.Authorization]) -> AuthorizationFailed:
+    names = tuple(authorization.identifier.value for authorization in failed)
+    problems = [body.error for authorization in failed for body in authorization.challenges if body.error]
+    detail = "; ".join(printable(problem.detail) for problem in problems) or "no reason given"
+    return AuthorizationFailed(
+        f"the CA could not validate {', '.join(printable(name, 80) for name in names)}: {detail}",
+        names=names,
+        hint="the CA asks the zone's public name servers: check that they are the ones that this zone uses",
+    )
+
+
+@contextmanager
+def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambda: None) -> Iterator[None]:
+    """Map what acme, josepy and requests raise; the CA's own words are kept, escaped.
+
+    `asked_wait` gives the Retry-After of the last reply.
+    """
+    try:
+        yield
+    except CertbotlessError:
+        raise
+    except messages.Error as exc:
+        raise _from_problem(directory, exc, asked_wait()) from exc
+    except requests.exceptions.SSLError as exc:
+        raise CaUnavailable(
+            f"the TLS certificate of the CA at {directory} is not trusted",
+            hint="set acme.ca_bundle for a private CA, or look who answers in its place",
+        ) from exc
+    except (requests.RequestException, OSError) as exc:
+        raise CaUnavailable(
+            f"no connection to the CA at {directory} ({type(exc).__name__})",
+            hint="check the network, acme.directory and acme.ca_bundle",
+        ) from exc
+    except (acme_errors.Error, jose.Error, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise CaUnavailable(
+            f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
+            hint="check acme.directory; if it is right, the CA may be overloaded",
+            retry_after=asked_wait(),
+        ) from exc
+
+
+def _status(exc: Exception) -> str:
+    """Return what little such an error tells: the HTTP status, else its kind."""
+    for response in exc.args[:1]:
+        if isinstance(response, requests.Response):
+            return f"HTTP {response.status_code}"
+    return type(exc).__name__
+
+
+def _from_problem(directory: str, problem: messages.Error, wait: timedelta | None) -> IssueError:
+    kind = printable(problem.typ, 120).removeprefix(_PROBLEM)
+    text = f"the CA at {directory} refused with {kind}: {printable(problem.detail)}"
+    if problem.typ == f"{_PROBLEM}rateLimited":
+        return RateLimited(text, hint="wait; the limits are the CA's", retry_after=wait)
+    if problem.typ in _ACCOUNT_PROBLEMS:
+        return AccountRefused(text, hint="check acme.directory and acme.email")
+    if problem.typ in (f"{_PROBLEM}serverInternal", f"{_PROBLEM}badNonce"):
+        return CaUnavailable(text, retry_after=wait)
+    return IssueError(text)

@@ -1,0 +1,93 @@
+"""DNS names as values: normalise, check, split into zone and rr.
+
+A name inside the program is lower case, in A-labels, without the final dot. Nothing else may become part
+of a path, a record or an order.
+
+Source: RFC 1035 section 2.3.1 (letters, digits, hyphen), RFC 5890 (A-labels), RFC 8555 section 8.4.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import CertbotlessError, printable
+
+_HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+
+
+class NameFault(CertbotlessError):
+    """The text is not a DNS name that can be used here."""
+
+
+def normalise(text: str, *, wildcard: bool = False) -> str:
+    """Return `text` as a fully qualified name: lower case, A-labels, no final dot.
+
+    Args:
+        text: the name as a person writes it, also in its own script.
+        wildcard: whether a first label ``*`` is allowed.
+
+    Raises:
+        NameFault: not a host name with at least two labels.
+    """
+    name = text.removesuffix(".").lower()
+    if not name.isascii():
+        name = _to_a_labels(text)
+    labels = name.split(".")
+    first, rest = labels[0], labels[1:]
+    if first == "*" and not wildcard:
+        raise NameFault(f"{printable(text)!r} is a wildcard", hint="a wildcard may stand in names only")
+    checked = rest if first == "*" else labels
+    if len(labels) < 2 + (first == "*") or len(name) > 253 or not all(map(_HOST_LABEL.fullmatch, checked)):
+        raise NameFault(
+            f"{printable(text, 80)!r} is not a full DNS name", hint="write it like devbox.example.com"
+        )
+    return name
+
+
+def _to_a_labels(text: str) -> str:
+    # Only names outside ASCII need this import.
+    import dns.exception  # noqa: PLC0415
+    import dns.name  # noqa: PLC0415
+
+    try:
+        name = dns.name.from_text(text, idna_codec=dns.name.IDNA_2008_UTS_46)
+    except (dns.exception.DNSException, UnicodeError) as exc:
+        raise NameFault(f"{printable(text, 80)!r} is not a DNS name: {printable(exc, 80)}") from exc
+    return name.to_text(omit_final_dot=True).lower()
+
+
+def rr_of(fqdn: str, zone: str) -> str:
+    """Return the host label of `fqdn` relative to `zone`, ``@`` at the apex.
+
+    Raises:
+        NameFault: `fqdn` does not lie in `zone`.
+    """
+    if fqdn == zone:
+        return "@"
+    if not is_in_zone(fqdn, zone):
+        raise NameFault(f"{fqdn!r} is not in the zone {zone!r}")
+    return fqdn.removesuffix(f".{zone}")
+
+
+def fqdn_of(rr: str, zone: str) -> str:
+    """Return the full name of a host label of `zone`; the reverse of `rr_of`."""
+    return zone if rr == "@" else f"{rr}.{zone}"
+
+
+def is_in_zone(fqdn: str, zone: str) -> bool:
+    """Tell whether `fqdn` is `zone` or lies below it."""
+    return fqdn == zone or fqdn.endswith(f".{zone}")
+
+
+def candidate_zones(fqdn: str) -> list[str]:
+    """Return every zone that could hold `fqdn`, the longest first; never a top-level domain."""
+    labels = fqdn.removeprefix("*.").split(".")
+    return [".".join(labels[i:]) for i in range(len(labels) - 1)]
+
+
+def challenge_name(name: str) -> str:
+    """Return where the CA looks for the TXT value of `name`; a wildcard and its base share one.
+
+    Source: RFC 8555 section 8.4.
+    """
+    return f"_acme-challenge.{name.removeprefix('*.')}"

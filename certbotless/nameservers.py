@@ -1,0 +1,201 @@
+"""What do the authoritative servers of a zone answer?
+
+The system resolver is asked only for the zone's NS names and their addresses; our own names are asked at the
+authoritative servers alone, so no resolver ever caches that a name of ours does not exist yet.
+
+Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 2308 (negative caching).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
+
+from .clock import Clock, Pace
+from .errors import DnsUnavailable, PropagationTimeout
+
+logger = logging.getLogger(__name__)
+
+QUERY_TIMEOUT_S = 2.0
+# Servers that never answered are left out after this, if another one answers.
+SILENCE_S = 30
+# NS names move seldom; asked again after this.
+_CACHE_S = 3600
+# Public resolvers (AliDNS, Cloudflare) for when the system's own cannot find the zone's servers.
+_PUBLIC_RESOLVERS = ["223.5.5.5", "1.1.1.1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One authoritative server."""
+
+    name: str
+    address: str
+    port: int = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A value that shall be seen at a name."""
+
+    fqdn: str
+    type: str
+    value: str
+
+
+class NameServers:
+    """Finds the authoritative servers of zones, and remembers them for an hour.
+
+    Args:
+        fixed: ``host:port`` entries that are asked instead, for every zone.
+    """
+
+    def __init__(self, fixed: Sequence[str], clock: Clock) -> None:
+        self._fixed = fixed
+        self._clock = clock
+        self._cache: dict[str, tuple[float, tuple[Server, ...]]] = {}
+
+    @property
+    def need_zone(self) -> bool:
+        """Whether `of` needs to know the zone's name."""
+        return not self._fixed
+
+    def of(self, zone: str) -> tuple[Server, ...]:
+        """Return the servers of `zone`, one address each. Takes at most about 20 s.
+
+        Raises:
+            DnsUnavailable: no resolver could name them.
+        """
+        key = zone if self.need_zone else ""
+        cached = self._cache.get(key)
+        if cached is None or self._clock.monotonic() - cached[0] > _CACHE_S:
+            found = _find_servers(zone) if self.need_zone else tuple(map(_fixed_server, self._fixed))
+            cached = self._cache[key] = (self._clock.monotonic(), found)
+        return cached[1]
+
+
+def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str] | None]:
+    """Return the values that each server has for exactly this name; None for one that gave no answer.
+
+    All servers are asked at once; takes at most about 4 s (UDP, then TCP for a long answer).
+    """
+    if len(servers) == 1:
+        return [_ask_one(servers[0], fqdn, rdtype)]
+    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+        return list(pool.map(lambda server: _ask_one(server, fqdn, rdtype), servers))
+
+
+def wait_until_shown(
+    servers: Sequence[Server], wanted: Collection[Wanted], clock: Clock, timeout_s: float
+) -> None:
+    """Return when every server that answers shows every wanted value.
+
+    A server that never answered is left out after 30 s, with a warning, if another one answers. If all are
+    silent the whole time, return after `timeout_s` with a warning: the CA may still see them.
+
+    Raises:
+        PropagationTimeout: after `timeout_s` a server still answers without a value.
+    """
+    pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
+    missing = {(server, item) for server in servers for item in wanted}
+    answered: set[Server] = set()
+    while True:
+        # Two values at one name, those of a name and its wildcard, are one question.
+        for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
+            late = sorted({server for server, item in missing if item.fqdn == fqdn}, key=servers.index)
+            for server, values in zip(late, ask(late, fqdn, rdtype), strict=True):
+                if values is not None:
+                    answered.add(server)
+                    missing -= {(server, i) for i in wanted if i.fqdn == fqdn and i.value in values}
+        silent = {server for server, _ in missing} - answered
+        if silent and answered and pace.waited_s >= SILENCE_S:
+            logger.warning("dns.server_silent servers=%s", _names(silent))
+            missing = {(server, item) for server, item in missing if server in answered}
+        if not missing:
+            logger.debug("dns.shown names=%s after_s=%.1f", len(wanted), pace.waited_s)
+            return
+        if pace.expired:
+            break
+        pace.wait()
+    if not answered:
+        logger.warning("dns.all_silent servers=%s waited_s=%.0f", _names(servers), timeout_s)
+        return
+    fqdns = ", ".join(sorted({item.fqdn for _, item in missing}))
+    raise PropagationTimeout(
+        f"after {timeout_s:.0f} s {_names({server for server, _ in missing})} does not show {fqdns}",
+        hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
+    )
+
+
+def _names(servers: Collection[Server]) -> str:
+    return ",".join(sorted(server.name for server in servers))
+
+
+def _ask_one(server: Server, fqdn: str, rdtype: str) -> frozenset[str] | None:
+    query = dns.message.make_query(fqdn, rdtype)
+    query.flags &= ~dns.flags.RD
+    try:
+        reply, _ = dns.query.udp_with_fallback(
+            query, server.address, timeout=QUERY_TIMEOUT_S, port=server.port, ignore_unexpected=True
+        )
+    except (dns.exception.DNSException, OSError) as exc:
+        logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
+        return None
+    if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        logger.debug("dns.no_answer server=%s fqdn=%s rcode=%s", server.name, fqdn, reply.rcode())
+        return None
+    name = query.question[0].name
+    return frozenset(
+        _text(rdata)
+        for rrset in reply.answer
+        if rrset.name == name and rrset.rdtype == dns.rdatatype.from_text(rdtype)
+        for rdata in rrset
+    )
+
+
+def _text(rdata: object) -> str:
+    strings = getattr(rdata, "strings", None)
+    return b"".join(strings).decode("ascii", "replace") if strings is not None else str(rdata)
+
+
+def _fixed_server(entry: str) -> Server:
+    host, _, port = entry.rpartition(":")
+    host = host.strip("[]")
+    try:
+        address = str(socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0][4][0])
+    except OSError as exc:
+        raise DnsUnavailable(
+            f"cannot find the address of dns.nameservers entry {entry!r}: {exc.strerror}",
+            hint="write an address instead of a name",
+        ) from exc
+    return Server(entry, address, int(port))
+
+
+def _find_servers(zone: str) -> tuple[Server, ...]:
+    import dns.resolver  # noqa: PLC0415  (only where no servers are configured)
+
+    public = dns.resolver.Resolver(configure=False)
+    public.nameservers = list(_PUBLIC_RESOLVERS)
+    for use_system in (True, False):
+        try:
+            resolver = dns.resolver.Resolver() if use_system else public
+            names = sorted(str(rdata.target) for rdata in resolver.resolve(zone, "NS", lifetime=5))
+            found = [(name, str(resolver.resolve(name, "A", lifetime=5)[0])) for name in names]
+        except (dns.exception.DNSException, OSError) as exc:
+            logger.debug("dns.no_name_servers zone=%s error=%s", zone, exc)
+            continue
+        return tuple(Server(name.removesuffix("."), address) for name, address in found)
+    raise DnsUnavailable(
+        f"no resolver names the authoritative servers of {zone!r}",
+        hint="check the network, or set dns.nameservers",
+    )

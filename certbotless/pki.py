@@ -1,0 +1,154 @@
+"""Keys, signing requests, and the checks that a chain must pass before it is published.
+
+Source: RFC 2986 (CSR), RFC 5280, RFC 8555 sections 7.4.2 and 11.4.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+from .errors import IssueError, StoreError
+from .leaf import LeafFacts
+
+CertificateKey = CertificateIssuerPrivateKeyTypes
+
+# CAs backdate notBefore, but their clock and ours may differ.
+_START_SLACK = timedelta(minutes=5)
+# Leaf and intermediates; the longest public chains have four certificates.
+_MAX_CHAIN = 10
+_PEM_BEGIN = re.compile(r"-----BEGIN ([^-]*)-----")
+
+
+def new_key() -> CertificateKey:
+    """Return a fresh certificate key (P-256)."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_to_pem(key: CertificateKey) -> bytes:
+    """Return the key as unencrypted PKCS #8 PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def key_from_pem(pem: bytes) -> CertificateKey:
+    """Return the key that `pem` holds.
+
+    Raises:
+        StoreError: it holds none that can sign.
+    """
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as exc:
+        raise StoreError("a stored certificate key cannot be read") from exc
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise StoreError(f"a stored certificate key is of the kind {type(key).__name__}")
+    return key
+
+
+def new_csr(key: CertificateKey, names: Sequence[str]) -> x509.CertificateSigningRequest:
+    """Return a signing request for `names`. The subject stays empty: names live in the SAN."""
+    sans = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    request = x509.CertificateSigningRequestBuilder(x509.Name([]), [x509.Extension(sans.oid, False, sans)])
+    return request.sign(key, hashes.SHA256())
+
+
+def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:
+    """Return the facts of the first certificate of `chain_pem`, whose key is `key`.
+
+    Raises:
+        IssueError: it is no chain of certificates, or the key is another one.
+    """
+    chain = _load_chain(chain_pem)
+    if chain[0].public_key() != key.public_key():
+        raise IssueError("the certificate is for another key")
+    return _facts(chain[0])
+
+
+def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], now: datetime) -> LeafFacts:
+    """Return the leaf's facts if the chain may be published with this key for these names.
+
+    The key matches the leaf, the names are exactly these, each certificate signs the one before, nothing but
+    certificates is in it, and the validity covers `now`.
+
+    Raises:
+        IssueError: one of these does not hold.
+    """
+    facts, chain = matching_facts(chain_pem, key), _load_chain(chain_pem)
+    if facts.names != tuple(sorted(names)):
+        raise IssueError(f"the CA's certificate is for {facts.names!r}, the order was for {tuple(names)!r}")
+    for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
+        try:
+            cert.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature) as exc:
+            raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one") from exc
+    if _is_ca(chain[0]):
+        raise IssueError("the CA's leaf certificate is itself a CA")
+    if not facts.not_before - _START_SLACK <= now < facts.not_after:
+        raise IssueError(
+            f"the CA's certificate is valid from {facts.not_before} to {facts.not_after}, and now is {now}",
+            hint="set this machine's clock",
+        )
+    return facts
+
+
+def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:
+    try:
+        kinds = set(_PEM_BEGIN.findall(chain_pem.decode("ascii")))
+        chain = x509.load_pem_x509_certificates(chain_pem)
+    except ValueError as exc:
+        raise IssueError("the CA's answer is not a chain of certificates") from exc
+    if kinds != {"CERTIFICATE"}:
+        raise IssueError("the CA's chain holds more than certificates")
+    if len(chain) > _MAX_CHAIN:
+        raise IssueError(f"the CA's chain has {len(chain)} certificates")
+    return chain
+
+
+def _facts(cert: x509.Certificate) -> LeafFacts:
+    try:
+        sans = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
+    except (x509.ExtensionNotFound, ValueError) as exc:
+        raise IssueError("the CA's certificate names nobody") from exc
+    return LeafFacts(
+        names=names,
+        sha256=cert.fingerprint(hashes.SHA256()).hex(),
+        issuer=cert.issuer.rfc4514_string(),
+        not_before=cert.not_valid_before_utc,
+        not_after=cert.not_valid_after_utc,
+        ari_id=_ari_id(cert),
+    )
+
+
+def _ari_id(cert: x509.Certificate) -> str:
+    """Return the identifier of RFC 9773 section 4.1, empty without an authority key identifier."""
+    try:
+        aki = cert.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return ""
+    serial = cert.serial_number
+    # DER of a positive INTEGER: one zero byte more where the first bit is set.
+    der = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    return f"{_base64url(aki)}.{_base64url(der)}" if aki else ""
+
+
+def _is_ca(cert: x509.Certificate) -> bool:
+    try:
+        return cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

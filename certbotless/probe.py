@@ -1,0 +1,41 @@
+"""Which leaf does host:port serve?
+
+A full TLS handshake, never a bare connect: servers log those as errors, and a port that is open proves
+nothing. The certificate is compared, not trusted, so it is not verified here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+
+from .errors import DeployError
+
+
+def served_leaf(host: str, port: int, server_name: str, *, timeout_s: float = 3) -> str:
+    """Return the SHA-256 of the DER leaf that is served for `server_name`, lower-case hex.
+
+    Takes at most `timeout_s` to connect and as long again for the handshake.
+
+    Raises:
+        DeployError: nothing answers there, or not in TLS.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=timeout_s) as raw,
+            context.wrap_socket(raw, server_hostname=server_name) as tls,
+        ):
+            leaf = tls.getpeercert(binary_form=True)
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        raise DeployError(
+            f"no TLS answer at {host}:{port}: {reason}",
+            hint="is the service running, and is this its TLS port?",
+        ) from exc
+    if not leaf:
+        raise DeployError(f"no certificate from {host}:{port}")
+    return hashlib.sha256(leaf).hexdigest()

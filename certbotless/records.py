@@ -1,0 +1,130 @@
+"""Resource records as values, and the changes that lead from what is there to what is wanted.
+
+Pure. The A record of a name is ours as far as this: type A, line ``default``, enabled. What lies outside is
+named and never touched.
+
+Source: docs/architecture.md, "The A record".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from .errors import DnsRefused
+
+DEFAULT_LINE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One resource record; `record_id` is the service's id, empty until it exists there."""
+
+    fqdn: str
+    type: str
+    value: str
+    ttl_s: int
+    record_id: str = ""
+    line: str = DEFAULT_LINE
+    is_enabled: bool = True
+
+
+class Zone(Protocol):
+    """A zone at a DNS service. Every call may raise `DnsError`."""
+
+    @property
+    def name(self) -> str:
+        """The zone's apex."""
+
+    def records(self, fqdn: str) -> list[Record]:
+        """Return the records of exactly this name, of every type and line, newest first."""
+
+    def add(self, record: Record) -> str:
+        """Create the record and return its id; one that is there already is adopted."""
+
+    def update(self, record: Record) -> None:
+        """Give the record with this `record_id` these contents; no change is no error."""
+
+    def delete(self, record_id: str) -> None:
+        """Delete by id; one that is gone already is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Create `record`."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Give the record with `record.record_id` the contents of `record`; it held `old`."""
+
+    record: Record
+    old: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove `record`."""
+
+    record: Record
+
+
+Change = Add | Update | Delete
+
+
+def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection[str] = ()) -> list[Change]:
+    """Return what makes `wanted` the one address record of its name.
+
+    Args:
+        existing: every record of the name, newest first.
+        wanted: the A record that shall be there; its id is not looked at.
+        ours: values that we once wrote there, so we may delete them even if they are public.
+
+    Raises:
+        DnsRefused: a person must decide: a CNAME stands there, or another public address beside ours.
+    """
+    active = [r for r in existing if r.is_enabled and r.line == DEFAULT_LINE]
+    if alias := next((r for r in active if r.type == "CNAME"), None):
+        raise DnsRefused(
+            f"{wanted.fqdn!r} is a CNAME to {alias.value!r}, so it cannot have an A record",
+            hint="delete the CNAME in the Alidns console or choose another name",
+        )
+    addresses = [r for r in active if r.type == wanted.type]
+    if not addresses:
+        return [Add(wanted)]
+    kept = next((r for r in addresses if r.value == wanted.value), addresses[0])
+    others = [r for r in addresses if r is not kept]
+    for other in others:
+        if other.value not in ours and not _is_private(other.value):
+            raise DnsRefused(
+                f"{wanted.fqdn!r} also has the public address {other.value!r}, which is not ours",
+                hint="delete that record in the Alidns console if it is stale",
+            )
+    changes: list[Change] = [Delete(other) for other in others]
+    if (kept.value, kept.ttl_s) != (wanted.value, wanted.ttl_s):
+        changes.insert(0, Update(replace(wanted, record_id=kept.record_id), kept))
+    return changes
+
+
+def apply_changes(zone: Zone, changes: Sequence[Change]) -> None:
+    """Carry the changes out in order.
+
+    Raises:
+        DnsError: one failed; the ones before it stand.
+    """
+    for change in changes:
+        match change:
+            case Add(record):
+                zone.add(record)
+            case Update(record):
+                zone.update(record)
+            case Delete(record):
+                zone.delete(record.record_id)
+
+
+def _is_private(value: str) -> bool:
+    return ipaddress.ip_address(value).is_private

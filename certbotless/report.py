@@ -1,0 +1,128 @@
+"""Facts -> text and JSON: `status`, `plan`, and the last lines of a one-shot run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from . import __version__
+from .leaf import LeafFacts, rfc3339
+from .look import View
+from .state import Failure
+
+
+def status_json(
+    views: Sequence[View], *, now: datetime, daemon_pid: int | None, path: str, error: str | None
+) -> dict[str, Any]:
+    """Return the object of `status --json`; its keys are a contract (docs/architecture.md, "Files")."""
+    return {
+        "version": __version__,
+        "observed_at": rfc3339(now),
+        "daemon": {"running": daemon_pid is not None, "pid": daemon_pid},
+        "config": {"path": path, "error": error},
+        "sites": [_site_json(view) for view in views],
+    }
+
+
+def unconfigured_site_json(domain: str, facts: LeafFacts | None) -> dict[str, Any]:
+    """Return the entry of a site that is known from the state alone, because the file is broken."""
+    return {
+        "domain": domain,
+        "state": "pending",
+        "reason": "the configuration is broken",
+        "address": {"wanted": None, "published": []},
+        "certificate": _certificate_json(facts),
+        "next_renewal": None,
+        "deploy": [],
+        "last_error": None,
+    }
+
+
+def status_text(views: Sequence[View]) -> str:
+    """Return a short table: one line a site, and the reason where there is one."""
+    width = max((len(view.site.domain) for view in views), default=0)
+    lines = []
+    for view in views:
+        facts = view.seen.published.facts
+        until = f"until {facts.not_after:%Y-%m-%d}" if facts else "no certificate"
+        renewal = view.decision.next_renewal
+        renew = f", renewal {renewal:%Y-%m-%d}" if renewal else ""
+        address = view.seen.address or "no address"
+        lines.append(f"{view.site.domain:<{width}}  {view.state:<8}{address:<16}{until}{renew}")
+        if view.reason:
+            lines.append(f"{'':<{width}}  {view.reason}")
+        if (failure := view.last_failure) is not None:
+            lines.append(f"{'':<{width}}  {failure_text(failure)}")
+    return "\n".join(lines)
+
+
+def plan_text(views: Sequence[View]) -> str:
+    """Return what would be done for each site and why."""
+    lines = []
+    for view in views:
+        domain = view.site.domain
+        lines += [f"{domain}: cannot be seen: {problem}" for problem in view.decision.problems]
+        for step in view.decision.steps:
+            wait = f" ({step.wait_text})" if step.wait_text else ""
+            lines.append(f"{domain}: {step.key}: {step.reason}{wait}")
+        if not view.decision.steps and not view.decision.problems:
+            lines.append(f"{domain}: nothing to do")
+    return "\n".join(lines)
+
+
+def failure_text(failure: Failure) -> str:
+    """Return a failure as one line: what, what to do, when it is tried again."""
+    hint = f"; {failure.hint}" if failure.hint else ""
+    return f"{failure.what}{hint}; next try {rfc3339(failure.retry_at)}"
+
+
+def _site_json(view: View) -> dict[str, Any]:
+    facts = view.seen.published.facts
+    failure = view.last_failure
+    renewal = view.decision.next_renewal
+    return {
+        "domain": view.site.domain,
+        "state": view.state,
+        "reason": view.reason,
+        "address": {
+            "wanted": view.seen.address or None,
+            "published": sorted(set().union(*view.seen.shown)),
+        },
+        "certificate": _certificate_json(facts),
+        "next_renewal": rfc3339(renewal) if renewal else None,
+        "deploy": [_deploy_json(view, target.container) for target in view.site.deploy],
+        "last_error": None
+        if failure is None or failure.is_waiting
+        else {
+            "at": rfc3339(failure.at),
+            "what": failure.what,
+            "hint": failure.hint,
+            "retry_at": rfc3339(failure.retry_at),
+        },
+    }
+
+
+def _certificate_json(facts: LeafFacts | None) -> dict[str, Any] | None:
+    if facts is None:
+        return None
+    return {
+        "names": list(facts.names),
+        "sha256": facts.sha256,
+        "issuer": facts.issuer,
+        "not_before": rfc3339(facts.not_before),
+        "not_after": rfc3339(facts.not_after),
+    }
+
+
+def _deploy_json(view: View, container: str) -> dict[str, Any]:
+    facts = view.seen.published.facts
+    leaf = view.seen.served.get(container, "")
+    failure = view.remembered.failures.get(f"deploy:{container}")
+    if facts is not None and leaf == facts.sha256:
+        state = "serving"
+    elif failure is not None and not failure.is_waiting:
+        state = "failing"
+    else:
+        state = "pending"
+    return {"container": container, "state": state, "served_sha256": leaf or None}

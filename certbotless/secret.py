@@ -1,0 +1,108 @@
+"""Secrets by reference: a literal, an environment variable, a file, or a systemd credential.
+
+The value is read when it is needed and never kept in the configuration's `repr`, so it cannot slip into a
+log, an exception or a state file.
+
+Source: systemd.exec(5), CREDENTIALS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .errors import SecretUnreadable
+
+_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}")
+# An Aliyun STS token, the longest secret we know, is under 2 KiB.
+_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is, not what it is."""
+
+    kind: Literal["literal", "environment", "file", "credential"]
+    where: str = field(repr=False)
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self.kind == "literal" else f"Secret({self.kind} {self.where})"
+
+    @classmethod
+    def parse(cls, text: str) -> Secret:
+        """Return the reference that `text` writes.
+
+        Raises:
+            ValueError: the reference is not well formed; the text never repeats it.
+        """
+        if not text.strip():
+            raise ValueError("is empty")
+        if text.startswith("${"):
+            match = _ENV.fullmatch(text)
+            if match is None:
+                raise ValueError("an environment reference is written ${NAME}")
+            return cls("environment", match[1])
+        if text.startswith("file:"):
+            if not text.startswith("file:/") or "\0" in text:
+                raise ValueError("a file reference is written file:/absolute/path")
+            return cls("file", text.removeprefix("file:"))
+        if text.startswith("credential:"):
+            name = text.removeprefix("credential:")
+            if not _CREDENTIAL.fullmatch(name):
+                raise ValueError("a credential reference is written credential:NAME")
+            return cls("credential", name)
+        return cls("literal", text)
+
+    def read(self) -> str:
+        """Return the secret as it is now, without surrounding white space.
+
+        Raises:
+            SecretUnreadable: nothing is there, or we may not read it.
+        """
+        if self.kind == "literal":
+            return self.where
+        if self.kind == "environment":
+            value = os.environ.get(self.where, "").strip()
+            if not value:
+                raise SecretUnreadable(
+                    f"the environment variable {self.where!r} is not set",
+                    hint="set it where certbotless is started, or write file:/path instead",
+                )
+            return value
+        path = self._path()
+        try:
+            with path.open("rb") as file:
+                value = file.read(_MAX_BYTES).decode().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "not text"
+            raise SecretUnreadable(
+                f"cannot read the secret {str(path)!r}: {reason}",
+                hint="create it, readable by the user that runs certbotless",
+            ) from exc
+        if not value:
+            raise SecretUnreadable(f"the secret {str(path)!r} is empty", hint="write the secret into it")
+        return value
+
+    def warning(self) -> str | None:
+        """Return what is careless about the secret's file, if anything is."""
+        if self.kind not in ("file", "credential"):
+            return None
+        path = self._path()
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            return None
+        return f"{str(path)!r} has mode {mode:04o}, open to others: chmod 600" if mode & 0o007 else None
+
+    def _path(self) -> Path:
+        if self.kind == "file":
+            return Path(self.where)
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if directory and (path := Path(directory, self.where)).exists():
+            return path
+        return Path("/etc/credstore", self.where)

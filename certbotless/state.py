@@ -1,0 +1,419 @@
+"""What a run leaves for the next one, in `state_dir`: site states, accounts, locks, ledger, events.
+
+    daemon.lock, ledger.lock, ledger.jsonl, events.jsonl
+    accounts/<ca>/   key.pem, account.json, lock
+    sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued)
+
+Everything here can be lost: the world and the generations in certs_dir say the rest again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from . import files
+from .challenge import TxtValue
+from .clock import Clock, Pace
+from .errors import AlreadyRunning, StoreError
+from .leaf import rfc3339
+from .ledger import Entry
+
+logger = logging.getLogger(__name__)
+
+# Older rows bear on no limit.
+_LEDGER_KEEP = timedelta(days=90)
+# About 5,000 events; then the file starts anew, with the old one beside it.
+_EVENTS_MAX_BYTES = 1 << 20
+
+
+class _Saved(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Failure(_Saved):
+    """The last attempt at something did not succeed; times are aware UTC.
+
+    `is_waiting`: no error, something else must come first.
+    """
+
+    at: datetime
+    what: str
+    hint: str
+    retry_at: datetime
+    count: int
+    is_waiting: bool = False
+
+
+class WrittenRecord(_Saved):
+    """The A record that we last wrote, and whether the authoritative servers have shown it."""
+
+    value: str
+    ttl_s: int
+    at: datetime
+    is_seen: bool = False
+
+
+class OrderInFlight(_Saved):
+    """An order that may yet give its certificate."""
+
+    url: str
+    directory: str
+    names: tuple[str, ...]
+
+
+class SavedPair(_Saved):
+    """The pair last issued, PEM, and where it came from (store.Origin)."""
+
+    chain: str
+    key: str = Field(repr=False)
+    directory: str
+    account: str
+    key_type: str
+    issued_at: datetime
+
+
+class Txt(_Saved):
+    """A TXT record of ours; the id is empty until the service told it."""
+
+    fqdn: str
+    value: str
+    record_id: str = ""
+
+
+class SiteState(_Saved):
+    """All that is remembered of one site."""
+
+    zone: str = ""
+    digest: str = ""
+    record: WrittenRecord | None = None
+    our_values: tuple[str, ...] = ()
+    order: OrderInFlight | None = None
+    txt: tuple[Txt, ...] = ()
+    ports: dict[str, int] = {}
+    restarting: dict[str, str] = {}
+    failures: dict[str, Failure] = {}
+
+
+class SiteFile:
+    """The state of one site, and its lock. Only the holder of the lock may change it."""
+
+    def __init__(self, state_dir: Path, domain: str) -> None:
+        self._home = state_dir / "sites"
+        self._path = self._home / f"{domain}.json"
+        self._order_key = self._home / f"{domain}.order.key"
+        self._pair = self._home / f"{domain}.pair"
+        self._lock = self._home / f"{domain}.lock"
+
+    def load(self) -> SiteState:
+        """Return the state; an unreadable one is set aside and starts empty."""
+        try:
+            return SiteState.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return SiteState()
+        except (OSError, ValidationError) as exc:
+            logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
+            return SiteState()
+
+    def change(self, **fields: Any) -> SiteState:
+        """Write these fields and return the new state; on disk when this returns."""
+        before = self.load()
+        after = before.model_copy(update=fields)
+        if after != before:
+            with files.store_errors(self._path):
+                self._keep_unreadable()
+                files.replace(self._path, after.model_dump_json(indent=1).encode(), 0o600)
+        return after
+
+    def locked(self, clock: Clock, timeout_s: float) -> _Lock:
+        """Return the site's lock, to be entered."""
+        return _Lock(self._lock, clock, timeout_s)
+
+    def _keep_unreadable(self) -> None:
+        try:
+            SiteState.model_validate_json(self._path.read_bytes())
+        except ValidationError:
+            self._path.replace(self._path.with_suffix(".json.unreadable"))
+        except FileNotFoundError:
+            files.make_dir(self._home, 0o700)
+
+    # The journal of TXT records (challenge.Journal).
+
+    def entries(self) -> list[tuple[TxtValue, str]]:
+        return [(TxtValue(t.fqdn, t.value), t.record_id) for t in self.load().txt]
+
+    def note(self, txt: TxtValue, record_id: str) -> None:
+        others = _without(self.load().txt, txt)
+        self.change(txt=(*others, Txt(fqdn=txt.fqdn, value=txt.value, record_id=record_id)))
+
+    def forget(self, txt: TxtValue) -> None:
+        self.change(txt=_without(self.load().txt, txt))
+
+    # The order in flight and the pair last issued.
+
+    def order_key(self) -> bytes | None:
+        """Return the certificate key of the order in flight, PEM."""
+        return self._order_key.read_bytes() if self._order_key.exists() else None
+
+    def save_order_key(self, pem: bytes) -> None:
+        """Keep the certificate key until the order has given its certificate."""
+        with files.store_errors(self._order_key):
+            files.replace(self._order_key, pem, 0o600)
+
+    def drop_order(self) -> None:
+        """Forget the order in flight and its key."""
+        self.change(order=None)
+        self._order_key.unlink(missing_ok=True)
+
+    def save_pair(self, pair: SavedPair) -> None:
+        """Keep a copy of what is about to be published, to restore it from."""
+        with files.store_errors(self._pair):
+            files.replace(self._pair, pair.model_dump_json().encode(), 0o600)
+
+    def saved_pair(self) -> SavedPair:
+        """Return the pair last issued.
+
+        Raises:
+            StoreError: there is none that can be read.
+        """
+        try:
+            return SavedPair.model_validate_json(self._pair.read_bytes())
+        except (OSError, ValidationError) as exc:
+            raise StoreError(f"the copy {str(self._pair)!r} cannot be read ({type(exc).__name__})") from exc
+
+    def drop_pair(self) -> None:
+        """Forget a copy that cannot be used."""
+        self._pair.unlink(missing_ok=True)
+
+    @property
+    def has_pair(self) -> bool:
+        """Whether there is a copy to restore from."""
+        return self._pair.exists()
+
+
+class Accounts:
+    """The account at one CA: its key and URL."""
+
+    def __init__(self, state_dir: Path, directory: str) -> None:
+        host = re.sub(r"[^a-z0-9.-]", "_", urlsplit(directory).hostname or "ca")
+        # One host may serve several directories, each with accounts of its own.
+        self._home = state_dir / "accounts" / f"{host}-{hashlib.sha256(directory.encode()).hexdigest()[:8]}"
+        self._key = self._home / "key.pem"
+        self._url = self._home / "account.json"
+
+    def locked(self, clock: Clock, timeout_s: float) -> _Lock:
+        """Return the lock that keeps two runs from making two accounts."""
+        return _Lock(self._home / "lock", clock, timeout_s)
+
+    def load(self) -> tuple[bytes | None, str]:
+        """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
+        key = self._key.read_bytes() if self._key.exists() else None
+        try:
+            url = json.loads(self._url.read_bytes())["url"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return key, ""
+        return key, url if isinstance(url, str) else ""
+
+    def save_key(self, pem: bytes) -> None:
+        """Keep the account key, before the CA learns of it."""
+        with files.store_errors(self._key):
+            files.replace(self._key, pem, 0o600)
+
+    def save_url(self, url: str) -> None:
+        """Keep the account URL, or forget it when empty."""
+        with files.store_errors(self._url):
+            files.replace(self._url, json.dumps({"url": url}).encode(), 0o600)
+
+
+class LedgerFile:
+    """The rows of `ledger.jsonl`, and the lock around count-and-reserve."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "ledger.jsonl"
+        self._lock = state_dir / "ledger.lock"
+
+    def locked(self, clock: Clock, timeout_s: float) -> _Lock:
+        """Return the lock, to be entered."""
+        return _Lock(self._lock, clock, timeout_s)
+
+    def entries(self) -> list[Entry]:
+        """Return every row that can be read."""
+        try:
+            lines = self._path.read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(Entry.from_json(json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                logger.warning("ledger.row_unreadable file=%s", self._path)
+        return entries
+
+    def append(self, entry: Entry) -> None:
+        """Write a row; on disk when this returns."""
+        line = json.dumps(entry.to_json()) + "\n"
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            # A line cut off by a full disk or a power cut must not swallow this one.
+            start = "" if _ends_in_newline(self._path) else "\n"
+            _append(self._path, start + line)
+
+    def drop_old(self, now: datetime) -> None:
+        """Rewrite the file without rows that bear on no limit, if there are any. Hold the lock."""
+        entries = self.entries()
+        recent = [entry for entry in entries if entry.at > now - _LEDGER_KEEP]
+        if len(recent) < len(entries):
+            text = "".join(json.dumps(entry.to_json()) + "\n" for entry in recent)
+            with files.store_errors(self._path):
+                files.replace(self._path, text.encode(), 0o600)
+
+
+class Events:
+    """The story of what changed, one JSON object a line."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "events.jsonl"
+
+    def append(self, at: datetime, site: str, event: str, text: str) -> None:
+        """Write one event."""
+        row = {"at": rfc3339(at), "site": site, "event": event, "text": text}
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
+                self._path.replace(self._path.with_suffix(".jsonl.old"))
+            _append(self._path, json.dumps(row) + "\n")
+
+
+class _Lock:
+    """An flock on a file; the kernel releases it when its holder ends, however it ends.
+
+    Waiting polls, because flock(2) itself would not notice that we are asked to stop.
+    """
+
+    def __init__(self, path: Path, clock: Clock, timeout_s: float) -> None:
+        self._path = path
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._fd = -1
+        self.was_waited_for = False
+
+    def __enter__(self) -> Self:
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
+            while not _try_flock(self._fd, fcntl.LOCK_EX):
+                self.was_waited_for = True
+                if pace.expired:
+                    raise StoreError(
+                        f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
+                        hint="another certbotless is at work on it; try again later",
+                    )
+                pace.wait()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._fd)
+
+
+@contextmanager
+def daemon_lock(state_dir: Path, clock: Clock) -> Iterator[None]:
+    """Hold `daemon.lock`, with our pid in it, for the daemon's life.
+
+    Raises:
+        AlreadyRunning: another daemon has it; its pid is named.
+    """
+    path = state_dir / "daemon.lock"
+    with files.store_errors(path):
+        files.make_dir(state_dir, 0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # `running_daemon` holds the lock for an instant, so one refusal proves nothing.
+        pace = Pace(clock, 1, first_s=0.05, most_s=0.2)
+        while not _try_flock(fd, fcntl.LOCK_EX):
+            if pace.expired:
+                pid = _pid_in(fd)
+                raise AlreadyRunning(
+                    f"another certbotless daemon is running with pid {pid} on {str(state_dir)!r}",
+                    hint="stop it first, or give this one a state_dir of its own",
+                )
+            pace.wait()
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def running_daemon(state_dir: Path) -> int | None:
+    """Return the pid of the daemon that runs on this state directory, or None."""
+    try:
+        fd = os.open(state_dir / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return None if _try_flock(fd, fcntl.LOCK_SH) else _pid_in(fd)
+    finally:
+        os.close(fd)
+
+
+def known_sites(state_dir: Path) -> list[str]:
+    """Return the domains that have a state."""
+    return sorted(path.name.removesuffix(".json") for path in (state_dir / "sites").glob("*.json"))
+
+
+def _try_flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _pid_in(fd: int) -> int:
+    text = os.pread(fd, 20, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _without(entries: tuple[Txt, ...], txt: TxtValue) -> tuple[Txt, ...]:
+    return tuple(e for e in entries if (e.fqdn, e.value) != (txt.fqdn, txt.value))
+
+
+def _ends_in_newline(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except FileNotFoundError:
+        return True
+
+
+def _append(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "ab", buffering=0) as file:
+        data = text.encode()
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(fd)
