@@ -1,0 +1,367 @@
+"""A stand-in for the Alidns service: its API over HTTP and HTTPS, and the name servers of its zones.
+
+`AlidnsEmulator` runs it in threads of the calling process; ``python -m certbotless.sandbox.alidns`` runs it
+alone. Owns the faults that a test injects and the record of what was asked. What the service answers is in
+`alidnsservice`, what DNS answers in `dnsserver`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import dns.rcode
+
+from .alidnsservice import AlidnsService
+from .dnsserver import NameServer, Query, rdata
+from .gateway import COMMON, Account, ApiError, Parameters
+from .httpapi import ApiListener, HttpsListener, Reply, TlsApiListener
+from .listener import TcpListener
+from .zonedata import Record, Status, ZoneData
+
+__all__ = ["AlidnsEmulator", "Call", "Fault", "HttpsListener", "Query", "Record", "main"]
+
+_HOST = "alidns.aliyuncs.com"
+_PORTAL_PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in to this network.</body></html>"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with a call.
+
+    `reply`: ``answer`` (the true one), ``truncated`` (half of the true one), ``error`` (`code`, with its own
+    HTTP status unless one is given), ``html`` (a captive portal's page with status 200), ``null`` (just
+    that), ``drop`` (the connection is closed without an answer).
+
+    With `after_change` the call is carried out first, as it always is for ``answer`` and ``truncated``.
+    `wait_s` passes before the call is carried out, or with `after_change` between that and the reply.
+    """
+
+    reply: Literal["answer", "truncated", "error", "html", "null", "drop"]
+    code: str = "InternalError"
+    http_status: int | None = None
+    after_change: bool = False
+    wait_s: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that reached the API. `code` is ``OK``, the error's code, or the `Fault.reply` put in its place.
+
+    `parameters` are the action's own, without the common ones, so without anything secret.
+    """
+
+    action: str
+    parameters: Parameters
+    code: str
+    at: datetime
+
+
+class AlidnsEmulator:
+    """One account with its zones, the API, and the name servers; runs inside a ``with`` block.
+
+    Attributes:
+        endpoint: ``http://HOST:PORT`` of the API.
+        nameservers: ``HOST:PORT`` of each name server, UDP and TCP.
+    """
+
+    endpoint: str
+    nameservers: tuple[str, ...]
+
+    def __init__(
+        self,
+        zones: Sequence[str],
+        *,
+        access_key_id: str,
+        access_key_secret: str,
+        security_token: str | None = None,
+        min_ttl_s: int = 600,
+        denied_actions: Collection[str] = (),
+        calls_per_second: int | None = None,
+        name_servers: int = 2,
+        address: str = "127.0.0.1",
+        http_port: int = 0,
+        dns_ports: Sequence[int] = (),
+        dns_addresses: Sequence[str] = (),
+        https: HttpsListener | None = None,
+    ) -> None:
+        """Describe the stand-in; nothing is bound before the ``with`` block.
+
+        Args:
+            zones: names of the zones, A-labels; the first is the one that hand edits mean by default.
+            security_token: what calls must carry beside the key, as with STS; `None`: nothing.
+            min_ttl_s: the least TTL of the account's edition.
+            denied_actions: actions that the account's policy forbids.
+            calls_per_second: beyond it, Throttling.User; `None`: no limit.
+            address: where the API and the name servers listen.
+            http_port: 0 takes a free one.
+            dns_ports: the name servers' ports, 0 or absent takes a free one.
+            dns_addresses: of the name servers, where they differ from `address`.
+        """
+        account = Account(
+            access_key_id, access_key_secret, security_token, min_ttl_s, denied_actions, calls_per_second
+        )
+        self._data = ZoneData(zones, name_servers)
+        self._service = AlidnsService(account, self._data)
+        self._address, self._http_port, self._https = address, http_port, https
+        # What was not given is the one address, and free ports.
+        self._dns_addresses = [*dns_addresses, *[address] * (name_servers - len(dns_addresses))]
+        self._dns_ports = [*dns_ports, *[0] * (name_servers - len(dns_ports))]
+        self._name_servers: list[NameServer] = []
+        self._https_endpoint: str | None = None
+        self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        self._calls: list[Call] = []
+        self._queries: list[Query] = []
+        self._stopping = threading.Event()
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Bind and serve.
+
+        Raises:
+            OSError: an address or port is not to be had, or the certificate cannot be read.
+        """
+        with ExitStack() as started:
+            for index, port in enumerate(self._dns_ports):
+                name_server = NameServer(index, self._data, self._dns_addresses, port, self._queries.append)
+                _run(name_server, started)
+                self._name_servers.append(name_server)
+            self.nameservers = tuple(f"{server.address}:{server.port}" for server in self._name_servers)
+            http = ApiListener(self._address, self._http_port, self._reply)
+            _run(http, started)
+            self.endpoint = f"http://{self._address}:{http.port}"
+            if self._https is not None:
+                https = TlsApiListener(self._address, self._https, self._reply)
+                _run(https, started)
+                self._https_endpoint = f"https://{self._address}:{https.port}"
+            started.callback(self._stopping.set)
+            self._running = started.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    @property
+    def https_endpoint(self) -> str:
+        """``https://HOST:PORT`` of the API."""
+        if self._https_endpoint is None:
+            raise ValueError("the emulator was started without an HttpsListener")
+        return self._https_endpoint
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call so far, in the order they were answered."""
+        return list(self._calls)
+
+    @property
+    def queries(self) -> list[Query]:
+        """Every DNS question so far."""
+        return list(self._queries)
+
+    # What an owner does in the console, past the rules of the API.
+
+    def records(self, rr: str | None = None, type: str | None = None) -> list[Record]:
+        """Return the account's records as they are now, shown by DNS yet or not, the oldest first."""
+        return [
+            record
+            for record in self._data.records()
+            if rr in {None, record.rr} and type in {None, record.type}
+        ]
+
+    def add(
+        self,
+        rr: str,
+        type: str,
+        value: str,
+        *,
+        zone: str | None = None,
+        ttl_s: int = 600,
+        line: str = "default",
+        status: Status = "ENABLE",
+        locked: bool = False,
+    ) -> Record:
+        """Add a record by hand.
+
+        Raises:
+            dns.exception.DNSException: `value` is none of this type.
+        """
+        rdata(type, value)
+        record = Record(
+            self._data.new_id(), zone or self._data.zones[0], rr, type, value, ttl_s, line, status, locked
+        )
+        self._data.put(record)
+        return record
+
+    def update(self, record_id: str, **fields: Any) -> Record:
+        """Change fields of a record by hand, named as in `Record`, and return it.
+
+        Raises:
+            KeyError: there is no such record.
+            dns.exception.DNSException: the value is none of its type.
+        """
+        with self._data.lock:
+            record = replace({record.record_id: record for record in self.records()}[record_id], **fields)
+            rdata(record.type, record.value)
+            self._data.put(record)
+        return record
+
+    def delete(self, record_id: str) -> None:
+        """Delete a record by hand, if it is there."""
+        self._data.remove(record_id)
+
+    # What a test does to the service and its name servers, which count from 0.
+
+    def set_delay(self, server_index: int, seconds: float) -> None:
+        """Let a name server show each change made from now on only `seconds` after it was made."""
+        self._data.set_delay(server_index, seconds)
+
+    def set_silent(self, server_index: int, silent: bool) -> None:
+        """Let a name server answer nothing at all, or answer again."""
+        self._name_servers[server_index].silent = silent
+
+    def set_rcode(self, server_index: int, rcode: dns.rcode.Rcode | None) -> None:
+        """Let a name server answer every question with this code alone, or truly again (`None`)."""
+        self._name_servers[server_index].rcode = rcode
+
+    def fail(self, action: str, fault: Fault, times: int = 1) -> None:
+        """Let the next `times` calls of `action` go wrong, after those already told to."""
+        self._faults[action].extend([fault] * times)
+
+    def _reply(self, method: str, parameters: Parameters) -> Reply | None:
+        """Carry out a call as the faults allow, and note it; `None` closes the connection without a reply."""
+        action = parameters.get("Action", "")
+        with self._data.lock:
+            fault = self._faults[action].popleft() if self._faults[action] else Fault("answer")
+        if not fault.after_change:
+            self._stopping.wait(fault.wait_s)
+        reply: Reply | None = None
+        if fault.after_change or fault.reply in {"answer", "truncated"}:
+            reply = self._true_reply(method, parameters)
+        if fault.after_change:
+            self._stopping.wait(fault.wait_s)
+        if fault.reply != "answer":
+            reply = _spoiled(fault, reply)
+        own = {name: value for name, value in parameters.items() if name not in COMMON}
+        self._calls.append(Call(action, own, "drop" if reply is None else reply.code, datetime.now(UTC)))
+        return reply
+
+    def _true_reply(self, method: str, parameters: Parameters) -> Reply:
+        try:
+            answer = self._service.call(method, parameters)
+        except ApiError as exc:
+            return _error_reply(exc)
+        return Reply("OK", 200, _json({"RequestId": _request_id()} | answer))
+
+
+def _spoiled(fault: Fault, reply: Reply | None) -> Reply | None:
+    """Return what the fault puts in the place of a reply."""
+    if fault.reply == "error":
+        return _error_reply(ApiError(fault.code, http_status=fault.http_status))
+    if fault.reply == "html":
+        return Reply("html", 200, _PORTAL_PAGE, "text/html")
+    if fault.reply == "null":
+        return Reply("null", 200, b"null")
+    if fault.reply == "truncated" and reply is not None:
+        return replace(reply, code="truncated", body=reply.body[: len(reply.body) // 2])
+    return None
+
+
+def _error_reply(error: ApiError) -> Reply:
+    request_id = _request_id()
+    recommend = f"https://api.aliyun.com/troubleshoot?q={error.code}&product=Alidns&requestId={request_id}"
+    body = _json(
+        {
+            "RequestId": request_id,
+            "HostId": _HOST,
+            "Code": error.code,
+            "Message": error.text,
+            "Recommend": recommend,
+        }
+    )
+    return Reply(error.code, error.http_status, body)
+
+
+def _request_id() -> str:
+    return str(uuid.uuid4()).upper()
+
+
+def _json(value: Any) -> bytes:
+    # Without spaces, as from the service: clients written in shell cut this text apart.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _run(server: NameServer | TcpListener, started: ExitStack) -> None:
+    server.start()
+    started.callback(server.stop)
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stand-in alone until SIGTERM or SIGINT; print one line once it is ready."""
+    parser = argparse.ArgumentParser(prog="python -m certbotless.sandbox.alidns", description=main.__doc__)
+    parser.add_argument("--zone", action="append", required=True, help="may be given several times")
+    parser.add_argument("--http", type=_place, default=("127.0.0.1", 0), metavar="HOST:PORT")
+    parser.add_argument("--https", type=_place, metavar="HOST:PORT", help="needs --cert and --key")
+    parser.add_argument("--cert", metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--key", metavar="FILE", help="its key, PEM")
+    parser.add_argument("--dns", type=_place, action="append", required=True, metavar="HOST:PORT")
+    parser.add_argument(
+        "--delay", type=float, action="append", default=[], metavar="SECONDS", help="of each --dns in turn"
+    )
+    parser.add_argument("--access-key-id", required=True, metavar="ID")
+    parser.add_argument("--access-key-secret-file", type=Path, required=True, metavar="FILE")
+    options = parser.parse_args(arguments)
+    if len(options.delay) > len(options.dns):
+        parser.error("there are more --delay than --dns")
+    https = None
+    if options.https:
+        if options.https[0] != options.http[0] or not (options.cert and options.key):
+            parser.error("--https needs the host of --http, and --cert and --key")
+        https = HttpsListener(options.https[1], options.cert, options.key)
+
+    # Held back before any thread starts, so that none of them takes the signal.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        with AlidnsEmulator(
+            options.zone,
+            access_key_id=options.access_key_id,
+            access_key_secret=options.access_key_secret_file.read_text().strip(),
+            name_servers=len(options.dns),
+            address=options.http[0],
+            http_port=options.http[1],
+            dns_ports=[port for _, port in options.dns],
+            dns_addresses=[host for host, _ in options.dns],
+            https=https,
+        ) as alidns:
+            for index, seconds in enumerate(options.delay):
+                alidns.set_delay(index, seconds)
+            endpoints = [alidns.endpoint, *([alidns.https_endpoint] if https else [])]
+            print("ready", *endpoints, "dns", *alidns.nameservers, flush=True)
+            signal.sigwait(signals)
+    except OSError as exc:
+        print(f"cannot start: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

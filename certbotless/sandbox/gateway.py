@@ -1,0 +1,195 @@
+"""What stands before the Alidns API: the V1 signature, the checks that every call must pass, the errors.
+
+Knows nothing of records. Leaves out what the clients of a certificate or an address never use: XML answers
+and the V3 signature.
+
+Source: "RPC style, signature version 1.0", the error tables of Alidns API 2015-01-09. The texts of errors
+that users have seen are those of the service, since some clients parse them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+Parameters = Mapping[str, str]
+
+# How far a client's clock may be off, either way.
+CLOCK_SKEW = timedelta(minutes=15)
+# Parameters that every call carries; the rest is the action's own.
+COMMON = frozenset(
+    {
+        "AccessKeyId",
+        "Action",
+        "Format",
+        "RegionId",
+        "SecurityToken",
+        "Signature",
+        "SignatureMethod",
+        "SignatureNonce",
+        "SignatureType",
+        "SignatureVersion",
+        "Timestamp",
+        "Version",
+    }
+)
+_VERSION = "2015-01-09"
+
+# Code -> HTTP status and text. Codes that only an injected fault can give are here too.
+ERRORS: Mapping[str, tuple[int, str]] = {
+    "DomainRecordConflict": (400, "The DNS record conflicts with another record."),
+    "DomainRecordDuplicate": (400, "The DNS record already exists."),
+    "DomainRecordLocked": (400, "The DNS record is locked."),
+    "DomainRecordNotBelongToUser": (400, "The DNS record does not exist in your account."),
+    "Forbidden.RAM": (
+        403,
+        "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
+    ),
+    "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
+    "InternalError": (500, "The request processing has failed due to some unknown error."),
+    "InvalidAccessKeyId.Inactive": (400, "Specified access key is disabled."),
+    "InvalidAccessKeyId.NotFound": (404, "Specified access key is not found."),
+    "InvalidAction.NotFound": (404, "Specified api is not found, please check your url and method."),
+    "InvalidDomainName.Format": (400, "The format of the domain name is invalid."),
+    "InvalidDomainName.NoExist": (
+        400,
+        "The specified domain name does not exist. Refresh the page and try again.",
+    ),
+    "InvalidRR.Format": (400, "The format of the host record is invalid."),
+    "InvalidSecurityToken.MismatchWithAccessKey": (
+        400,
+        "Specified SecurityToken mismatch with the AccessKey.",
+    ),
+    "InvalidTimeStamp.Expired": (400, "Specified time stamp or date value is expired."),
+    "InvalidTimeStamp.Format": (400, "Specified time stamp or date value is not well formatted."),
+    "InvalidVersion": (400, "Specified parameter Version is not valid."),
+    "LastOperationNotFinished": (400, "The last operation has not finished."),
+    "QuotaExceeded.ARecord": (400, "The number of A records exceeds the limit."),
+    "QuotaExceeded.TTL": (400, "The TTL is outside the range of the edition of this domain name."),
+    "ServiceUnavailable": (503, "The request has failed due to a temporary failure of the server."),
+    "SignatureDoesNotMatch": (400, "Specified signature is not matched with our calculation."),
+    "SignatureNonceUsed": (400, "Specified signature nonce was used already."),
+    "SubDomainInvalid.Value": (400, "The DNS record is invalid or in the wrong format."),
+    "Throttling": (400, "Request was denied due to request throttling."),
+    "Throttling.User": (400, "Request was denied due to user flow control."),
+}
+
+
+class ApiError(Exception):
+    """An error answer; its HTTP status and text are those of `ERRORS` unless given."""
+
+    def __init__(self, code: str, text: str | None = None, http_status: int | None = None) -> None:
+        default_status, default_text = ERRORS.get(code, (400, code))
+        self.code = code
+        self.text = default_text if text is None else text
+        self.http_status = default_status if http_status is None else http_status
+        super().__init__(f"{self.http_status} {code}: {self.text}")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who may call, and what the account's edition and policy allow."""
+
+    access_key_id: str
+    access_key_secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+    min_ttl_s: int = 600
+    denied_actions: Collection[str] = ()
+    calls_per_second: int | None = None
+
+
+def string_to_sign(method: str, parameters: Parameters) -> str:
+    """Return what a V1 signature is made over: every parameter but `Signature`, in order, encoded twice."""
+    canonical = "&".join(
+        f"{quote(name, safe='')}={quote(value, safe='')}"
+        for name, value in sorted(parameters.items())
+        if name != "Signature"
+    )
+    return f"{method}&%2F&{quote(canonical, safe='')}"
+
+
+def sign(method: str, parameters: Parameters, access_key_secret: str) -> str:
+    """Return the V1 signature of a call: base64 of the HMAC-SHA1 under the secret and ``&``."""
+    text = string_to_sign(method, parameters)
+    return base64.b64encode(hmac.digest(f"{access_key_secret}&".encode(), text.encode(), "sha1")).decode()
+
+
+class Gateway:
+    """Lets the calls of one account through. Not safe for several threads at a time."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._nonces: set[str] = set()
+        self._recent_calls_s: deque[float] = deque(maxlen=account.calls_per_second)
+
+    def admit(self, method: str, parameters: Parameters) -> None:
+        """Check what is common to all calls.
+
+        Args:
+            method: the HTTP method, which is part of what is signed.
+            parameters: those of the query and of the form together.
+
+        Raises:
+            ApiError: the call is refused.
+        """
+        if mandatory(parameters, "Version") != _VERSION:
+            raise ApiError("InvalidVersion")
+        if parameters.get("Format", "XML").upper() != "JSON":
+            raise ApiError("InvalidParameter", "This stand-in answers Format=JSON only; XML is the default.")
+        self._authenticate(method, parameters)
+        self._throttle()
+        if parameters["Action"] in self._account.denied_actions:
+            raise ApiError("Forbidden.RAM")
+
+    def _authenticate(self, method: str, parameters: Parameters) -> None:
+        account = self._account
+        if mandatory(parameters, "AccessKeyId") != account.access_key_id:
+            raise ApiError("InvalidAccessKeyId.NotFound")
+        signed_as = (parameters.get("SignatureMethod"), parameters.get("SignatureVersion"))
+        if not parameters.get("Signature") or signed_as != ("HMAC-SHA1", "1.0"):
+            raise ApiError("IncompleteSignature")
+        try:
+            timestamp = mandatory(parameters, "Timestamp")
+            sent_at = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError as exc:
+            raise ApiError("InvalidTimeStamp.Format") from exc
+        if abs(datetime.now(UTC) - sent_at) > CLOCK_SKEW:
+            raise ApiError("InvalidTimeStamp.Expired")
+        expected = sign(method, parameters, account.access_key_secret)
+        if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode()):
+            # Clients take the text behind the colon and compare it with their own.
+            text = f"{ERRORS['SignatureDoesNotMatch'][1]} server string to sign is:"
+            raise ApiError("SignatureDoesNotMatch", text + string_to_sign(method, parameters))
+        token = account.security_token
+        if token is not None and mandatory(parameters, "SecurityToken") != token:
+            raise ApiError("InvalidSecurityToken.MismatchWithAccessKey")
+        nonce = mandatory(parameters, "SignatureNonce")
+        if nonce in self._nonces:
+            raise ApiError("SignatureNonceUsed")
+        self._nonces.add(nonce)
+
+    def _throttle(self) -> None:
+        limit, calls, now_s = self._account.calls_per_second, self._recent_calls_s, time.monotonic()
+        if limit is None:
+            return
+        if len(calls) == limit and now_s - calls[0] < 1:
+            raise ApiError("Throttling.User")
+        calls.append(now_s)
+
+
+def mandatory(parameters: Parameters, name: str) -> str:
+    """Return a parameter that the call cannot do without.
+
+    Raises:
+        ApiError: it is absent or empty.
+    """
+    value = parameters.get(name)
+    if not value:
+        raise ApiError(f"Missing{name}", f"{name} is mandatory for this action.")
+    return value

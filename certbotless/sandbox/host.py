@@ -1,0 +1,260 @@
+"""A private host: a throw-away machine of namespaces, in which the stand-ins and the tests live.
+
+Owns what such a host looks like, and that nothing of it stays: not a process, interface, mount, control
+group or file. It is root's own machine (the same programs, the same folders), with these of its own: the
+processes, the network (`lo` and a LAN interface that carries the default route), the host name, /run, a copy
+of /etc, a folder /tmp/certbotless-XXXXXX that is TMPDIR, and /certs, /etc/docker, /etc/certbotless and
+/var/lib/certbotless, all empty.
+Never touches the machine around it, but for that one folder in /tmp and the control groups of an engine; both
+are removed at the end.
+
+    python -m certbotless.sandbox.host COMMAND [ARGUMENT ...]
+
+Sources: namespaces(7); pid_namespaces(7): all of one end with its first process; pivot_root(2).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from certbotless.errors import CertbotlessError
+
+HOST_NAME = "devbox"
+LAN_INTERFACE = "lan0"
+LAN_ADDRESS = "10.79.40.213"
+
+# docker and env use this code for "the tool itself failed, not the command".
+CANNOT = 125
+
+# Variables by which the machine's trust, proxies or engine would reach into the private host.
+FOREIGN_SETTINGS = {
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),
+}
+
+# `su` leaves /usr/sbin out, where half of what a machine is made of lies.
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+
+_MARK = Path("/.certbotless-host")
+_NAMESPACES = ["--mount", "--net", "--pid", "--uts", "--ipc", "--fork"]
+
+# The one process of a private host that lives outside it, and removes what outlives a namespace. It also
+# outlives the caller: when that dies, the first process ends, so that unshare returns.
+_KEEPER = """
+scratch=$(mktemp -d /tmp/certbotless-XXXXXX) || exit 125
+unshare "$@" "$scratch"
+code=$?
+find /sys/fs/cgroup -depth -type d -path "*/${scratch##*/}*" -exec rmdir {} + 2>/dev/null
+rmdir "$scratch"
+exit $code
+"""
+
+_SETUP = """
+scratch=$1 host_name=$2 lan=$3 address=$4 mark=$5
+
+# A folder of the machine under a layer that can be added to without a trace.
+shadow() {
+    mount -t tmpfs -o mode=0755 certbotless "$2"
+    for entry in "$1"/*; do
+        target=$2/${entry##*/}
+        if [ -L "$entry" ]; then cp -P "$entry" "$target"
+        elif [ "$entry" = //run ]; then mkdir "$target"
+        elif [ -d "$entry" ]; then mkdir "$target"; mount --rbind "$entry" "$target"
+        elif [ -f "$entry" ]; then : >"$target"; mount --bind "$entry" "$target"
+        fi
+    done
+}
+
+mount -t tmpfs -o mode=1777 certbotless "$scratch"
+mkdir "$scratch/home"
+mount -t tmpfs -o mode=0755 certbotless /run
+root=/run/root  # the one top-level folder that is not bound into the new root
+mkdir "$root"
+shadow / "$root"
+shadow /var/lib "$root/var/lib"
+mount -t tmpfs -o mode=0755 certbotless "$root/run"
+mount -t proc proc "$root/proc"
+cp -a /etc "$scratch/.etc"
+mount --bind "$scratch/.etc" "$root/etc"
+for folder in certs etc/docker etc/certbotless var/lib/certbotless; do
+    mkdir -p "$root/$folder"
+    mount -t tmpfs -o mode=0755 certbotless "$root/$folder"
+done
+echo "${scratch##*/}" >"$root$mark"
+
+echo "$host_name" >/proc/sys/kernel/hostname
+rm -f "$root/etc/resolv.conf"
+echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"  # nothing listens there, unless somebody wants it
+printf '127.0.0.1 localhost\\n::1 localhost\\n127.0.1.1 %s\\n' "$host_name" >"$root/etc/hosts"
+ip link set lo up
+ip link add "$lan" type veth peer name "$lan-peer"
+ip address add "$address/24" dev "$lan"
+ip link set "$lan" up
+ip link set "$lan-peer" up
+ip route add default via "${address%.*}.1" dev "$lan"
+
+cd "$root"
+pivot_root . .
+umount -l .
+"""
+
+
+class SandboxError(CertbotlessError):
+    """A stand-in cannot be made, or did not do what it should."""
+
+
+def inside() -> bool:
+    """Return whether this process runs on a private host."""
+    return _MARK.exists()
+
+
+def require_private_host() -> str:
+    """Return the name of the private host that this process runs on; it is unique on the machine.
+
+    Raises:
+        SandboxError: this is an ordinary machine.
+    """
+    if not inside():
+        raise SandboxError(
+            "this is not a private host, and an engine would change the machine it runs on",
+            hint="start it as: python -m certbotless.sandbox.host COMMAND",
+        )
+    return _MARK.read_text().strip()
+
+
+@contextmanager
+def hosts_entry(name: str, address: str) -> Iterator[None]:
+    """Let the private host's /etc/hosts say that `name` is at `address`, within the context.
+
+    Programs in Go, like a Docker engine, look at the file again only after 5 s: enter before they start.
+    """
+    require_private_host()
+    hosts, line = Path("/etc/hosts"), f"{address} {name}\n"
+    hosts.write_text(hosts.read_text() + line)
+    try:
+        yield
+    finally:
+        hosts.write_text(hosts.read_text().replace(line, "", 1))
+
+
+def run(command: Sequence[str]) -> int:
+    """Run a command on a private host of its own, with our files and folder, and return its exit code.
+
+    Ends when the command does; whatever that left behind ends with it. SIGTERM, SIGINT and SIGHUP are passed
+    on to the command; if we are killed, all of the host is. Call it from the main thread.
+
+    Returns:
+        The command's exit code; 128 + N if signal N ended it; 125, said on stderr, if the host failed.
+
+    Raises:
+        SandboxError: this user, kernel or machine cannot make namespaces.
+    """
+    _check_means()
+    lifeline, control = os.pipe()
+    first = [sys.executable, "-c", "from certbotless.sandbox import host; host._first_process()"]
+
+    def forward(signum: int, _frame: FrameType | None) -> None:
+        with suppress(BrokenPipeError):  # the command has ended meanwhile
+            os.write(control, bytes([signum]))
+
+    # A session of its own: Ctrl-C reaches only us, and the command once, through `forward`.
+    keeper = subprocess.Popen(
+        ["sh", "-c", _KEEPER, "keeper", *_NAMESPACES, "--", *first, str(lifeline), *command],
+        env={name: value for name, value in os.environ.items() if name.upper() not in FOREIGN_SETTINGS}
+        | {"PATH": PATH},
+        pass_fds=[lifeline],
+        start_new_session=True,
+    )
+    os.close(lifeline)
+    previous = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for signum, handler in previous.items():
+        if handler is not signal.SIG_IGN:  # nohup, or a shell's background job, said that it shall be ignored
+            signal.signal(signum, forward)
+    try:
+        return _exit_code(keeper.wait())
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+        os.close(control)
+
+
+def _check_means() -> None:
+    """Raise, if this process cannot make a private host, one line: what is missing, how to get it."""
+    if os.geteuid() != 0:
+        raise SandboxError("a private host needs root: it is made of namespaces", hint="run it with sudo")
+    for program, package in {"unshare": "util-linux", "ip": "iproute2"}.items():
+        if shutil.which(program, path=PATH) is None:
+            raise SandboxError(f"the program {program!r} is missing", hint=f"apt-get install {package}")
+    trial = subprocess.run(["unshare", *_NAMESPACES, "true"], capture_output=True, text=True, check=False)
+    if trial.returncode != 0:
+        raise SandboxError(
+            f"the kernel lets even root make no namespaces here: {trial.stderr.strip()}",
+            hint="use a real or virtual machine, or a container started with --privileged",
+        )
+
+
+def _first_process() -> NoReturn:
+    """Be process 1: set the host up, run the command, end with it (or with the caller).
+
+    sys.argv[1:] is the descriptor of the lifeline, the command, and last the scratch folder.
+    """
+    lifeline, *command, scratch = sys.argv[1:]
+    folder = os.getcwd()
+    arguments = [scratch, HOST_NAME, LAN_INTERFACE, LAN_ADDRESS, str(_MARK)]
+    setup = subprocess.run(
+        ["sh", "-euc", _SETUP, "setup", *arguments], capture_output=True, text=True, check=False
+    )
+    if setup.returncode != 0:
+        print(f"certbotless: a private host cannot be made here: {setup.stderr.strip()}", file=sys.stderr)
+        sys.exit(CANNOT)
+    os.chdir(folder)  # the same folder, in the new root
+    os.environ.update(TMPDIR=scratch, HOME=f"{scratch}/home")
+    try:
+        child = subprocess.Popen(command)
+    except OSError as error:
+        print(f"certbotless: {command[0]!r} cannot be run: {error.strerror}", file=sys.stderr)
+        sys.exit(CANNOT)
+    threading.Thread(target=_obey, args=(int(lifeline), child.pid), daemon=True).start()
+    while True:  # process 1 is also the parent of every orphan
+        pid, status = os.wait()
+        if pid == child.pid:
+            sys.exit(_exit_code(os.waitstatus_to_exitcode(status)))
+
+
+def _obey(lifeline: int, pid: int) -> None:
+    """Pass each signal that the caller names on to the command; leave at once when the caller is gone."""
+    while signums := os.read(lifeline, 1):
+        os.kill(pid, signums[0])
+    os._exit(128 + signal.SIGKILL)
+
+
+def _exit_code(returncode: int) -> int:
+    """Return what a shell would: a process that signal N ended gives 128 + N."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
+def main() -> int:
+    """Run the command line's command on a private host."""
+    if not sys.argv[1:]:
+        print("usage: python -m certbotless.sandbox.host COMMAND [ARGUMENT ...]", file=sys.stderr)
+        return 2
+    try:
+        return run(sys.argv[1:])
+    except SandboxError as error:
+        print(f"certbotless: {error}", file=sys.stderr)
+        return CANNOT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+"""A real registry in a real container, made of Debian's package: no image comes from a hub.
+
+Owns the registry's image and container, what it starts with, and what a client sees of it.
+
+Source: Debian's docker-registry (distribution 2.8), its configuration reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import socket
+import ssl
+import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import docker
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from docker.models.containers import Container
+
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import SandboxError
+from certbotless.sandbox.process import wait_until
+
+IMAGE = "registry:2"
+PROGRAM = Path("/usr/bin/docker-registry")
+CONFIG = b"""
+version: 0.1
+storage: {filesystem: {rootdirectory: /var/lib/registry}}
+http: {addr: ":5000"}
+"""
+
+
+class RefusedByEngine(SandboxError):
+    """The engine would not push or pull; the text is its own."""
+
+
+class Registry:
+    """A registry container that serves TLS with `<certs>/<domain>.pem` and `.key`, as at many users' today.
+
+    Args:
+        engine: where it runs.
+        domain: its public name, which names the two files.
+        certs: the folder with the pair; the container sees it as /certs.
+        port: where the engine publishes it, on every address of the host.
+        name: the container's name.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        domain: str,
+        *,
+        certs: Path = Path("/certs"),
+        port: int = 5000,
+        name: str = "registry",
+    ) -> None:
+        self.domain = domain
+        self.port = port
+        self.certs = certs
+        self._name = name
+        self._docker = engine.client()
+
+    @property
+    def where(self) -> str:
+        """NAME:PORT, as images of this registry are named after."""
+        return f"{self.domain}:{self.port}"
+
+    @property
+    def container(self) -> Container:
+        """The container as it is now."""
+        return self._docker.containers.get(self._name)
+
+    def create(self) -> None:
+        """Create and start the container, and wait until it serves; at most 15 s.
+
+        Raises:
+            SandboxError: it does not; the text holds its last output.
+        """
+        self._import(IMAGE, _program_files())
+        self._docker.containers.run(
+            IMAGE,
+            entrypoint=["/bin/registry"],
+            command=["serve", "/etc/docker-registry/config.yml"],
+            name=self._name,
+            detach=True,
+            restart_policy={"Name": "always", "MaximumRetryCount": 0},
+            ports={"5000/tcp": self.port},
+            volumes={str(self.certs): {"bind": "/certs", "mode": "ro"}},
+            environment={
+                "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{self.domain}.pem",
+                "REGISTRY_HTTP_TLS_KEY": f"/certs/{self.domain}.key",
+                "OTEL_TRACES_EXPORTER": "none",
+            },
+        )
+        self.wait_serving()
+
+    def wait_serving(self) -> None:
+        """Wait until a TLS handshake succeeds; at most 15 s.
+
+        Raises:
+            SandboxError: none does; the text holds the container's last output.
+        """
+        try:
+            wait_until(self._serves, 15, f"container {self._name!r} serves TLS on port {self.port}")
+        except SandboxError as error:
+            words = self.container.logs(tail=5).decode(errors="replace").replace("\n", " | ")
+            raise SandboxError(f"{error.message}: {words}") from error
+
+    def recreate(self) -> None:
+        """Remove the container and create it anew, as an upgrade of its image does; its images are lost."""
+        self.remove()
+        self.create()
+
+    def remove(self) -> None:
+        """Remove the container."""
+        self.container.remove(force=True, v=True)
+
+    def write_self_signed(self, *further_names: str) -> None:
+        """Put a self-signed pair in `certs`, as plain files: what a registry on a LAN often starts with."""
+        names = [x509.DNSName(name) for name in (self.domain, *further_names)]
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self.domain)])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=3650))
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        (self.certs / f"{self.domain}.pem").write_bytes(certificate.public_bytes(pem))
+        key_file = self.certs / f"{self.domain}.key"
+        key_file.touch(0o600)
+        key_file.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+
+    def push(self, image: str, *, name: str = "") -> str:
+        """Make a tiny image, let the engine push it as `NAME:PORT/image`, and return its digest there.
+
+        Args:
+            image: its name in the registry, with a tag, as `hello:1`.
+            name: another name of the registry than `domain`.
+
+        Raises:
+            RefusedByEngine: in the engine's words.
+        """
+        full_name = f"{name or self.domain}:{self.port}/{image}"
+        self._import(full_name, {"hello.txt": (b"pushed by name\n", 0o644)})
+        with _engines_words():
+            lines = self._docker.api.push(full_name, stream=True, decode=True)
+            digests: list[str] = [line["aux"]["Digest"] for line in _without_error(lines) if "aux" in line]
+        return digests[0]
+
+    def pull(self, image: str) -> str:
+        """Remove the engine's own copy of `NAME:PORT/image`, let it pull the image, and return its digest.
+
+        Raises:
+            RefusedByEngine: in the engine's words.
+        """
+        name = f"{self.where}/{image}"
+        with suppress(docker.errors.ImageNotFound):
+            self._docker.images.remove(name, force=True)
+        with _engines_words():
+            list(_without_error(self._docker.api.pull(name, stream=True, decode=True)))
+        digests: list[str] = self._docker.images.get(name).attrs["RepoDigests"]
+        return digests[0].partition("@")[2]
+
+    def _serves(self) -> bool:
+        try:
+            served_sha256("127.0.0.1", self.port, self.domain)
+        except OSError:
+            return False
+        return True
+
+    def _import(self, name: str, files: dict[str, tuple[bytes, int]]) -> None:
+        self._docker.api.import_image_from_data(_tar(files), repository=name)
+
+
+def served_sha256(address: str, port: int, sni: str, timeout_s: float = 5) -> str:
+    """Return the SHA-256 of the DER leaf that a full TLS handshake shows, lower-case hex; it is not verified.
+
+    Raises:
+        OSError: no connection, or no handshake.
+    """
+    tls = ssl.create_default_context()
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((address, port), timeout=timeout_s) as connection,
+        tls.wrap_socket(connection, server_hostname=sni) as session,
+    ):
+        return hashlib.sha256(session.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+@contextmanager
+def _engines_words() -> Iterator[None]:
+    """Turn what the engine answers to a request into RefusedByEngine."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise RefusedByEngine(error.explanation or str(error)) from error
+
+
+def _without_error(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass the lines of a push or pull on; an error comes as one of them, after a status of 200."""
+    for line in lines:
+        if "error" in line:
+            raise RefusedByEngine(line["error"])
+        yield line
+
+
+def _program_files() -> dict[str, tuple[bytes, int]]:
+    """Return what the registry's image holds: path -> content and mode."""
+    if not PROGRAM.exists():
+        raise SandboxError(f"{PROGRAM} is missing", hint="apt-get install docker-registry")
+    linked = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=True).stdout
+    libraries = {path: (Path(path).read_bytes(), 0o755) for path in re.findall(r"(/\S+) \(0x", linked)}
+    return {
+        "/bin/registry": (PROGRAM.read_bytes(), 0o755),
+        "/etc/docker-registry/config.yml": (CONFIG, 0o644),
+        **libraries,
+    }
+
+
+def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, (content, mode) in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(content), mode
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()

@@ -1,0 +1,368 @@
+"""The sandbox's story: the real program on the stand-ins, step by step, each fact verified.
+
+Owns which stand-ins there are, what is done, and what must be so after it. The program is run as its user
+does, by its command line, and is never imported. All of it happens on a private host, which ends with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.message
+import dns.query
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.clients import Clients, gap_s
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import HOST_NAME, LAN_ADDRESS, LAN_INTERFACE, SandboxError, hosts_entry
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import RefusedByEngine, Registry, served_sha256
+
+ZONE = "sweetlove.test"
+DOMAIN = f"devbox.{ZONE}"
+# What a team without a public name calls its registry, in each machine's /etc/hosts.
+HOSTS_NAME = "registry.lan"
+PORT = 5000
+KEY_ID, KEY_SECRET = "sandbox-key", "sandbox-secret"
+IMAGE = "hello:1"
+
+CERTS = Path("/certs")
+CONFIG = Path("/etc/certbotless/config.yaml")
+CONFIG_TEXT = """\
+acme:
+  directory: {directory}
+  ca_bundle: {ca_bundle}
+aliyun:
+  access_key_id: file:/etc/certbotless/access-key-id
+  access_key_secret: file:/etc/certbotless/access-key-secret
+  endpoint: {endpoint}
+dns:
+  nameservers: {nameservers}
+docker:
+  host: {docker_host}
+sites:
+  - domain: {domain}
+    zone: {zone}
+    address: auto
+    deploy:
+      - container: registry
+        port: {port}
+"""
+
+
+class Teller:
+    """Prints the story as it happens, each line with the seconds since its start."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self.steps = 0
+        self.facts = 0
+
+    def seconds(self) -> float:
+        """Return for how long the story has been going on."""
+        return time.monotonic() - self._start_s
+
+    def step(self, title: str) -> None:
+        """Begin a step."""
+        self.steps += 1
+        print()
+        self._line(f"{self.steps}. {title}", "1")
+
+    def say(self, text: str) -> None:
+        """Tell something of this step."""
+        self._line(f"   {text}", "")
+
+    def quote(self, text: str) -> None:
+        """Show what a program says or a file holds, line by line."""
+        for line in text.splitlines():
+            self._line(f"   | {line}", "2")
+
+    def fact(self, text: str, holds: bool) -> None:
+        """Say that something is so.
+
+        Raises:
+            SandboxError: it is not.
+        """
+        if not holds:
+            raise SandboxError(f"this should be so, and is not: {text}")
+        self.facts += 1
+        self._line(f"   ok {text}", "32")
+
+    def failed(self, error: Exception) -> None:
+        """Tell that the story ends here."""
+        self._line(f"   FAILED {error}", "31")
+
+    def _line(self, text: str, style: str) -> None:
+        painted = f"\033[{style}m{text}\033[0m" if self._colour and style else text
+        print(f"{self.seconds():6.2f}s  {painted}", flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The stand-ins, all alive."""
+
+    aliyun: AlidnsEmulator
+    ca: Pebble
+    engine: Engine
+    registry: Registry
+
+
+def main() -> int:
+    """Tell the story; return 0 if every fact held, else 1."""
+    tell = Teller()
+    workdir = Path(tempfile.mkdtemp())
+    with ExitStack() as alive:
+        try:
+            parts = start(tell, workdir, alive)
+            today(tell, parts)
+            configure(tell, parts)
+            first_run(tell, parts)
+            look_around(tell, parts)
+            push_and_pull(tell, parts)
+            quiet(tell, parts)
+            renew(tell, parts)
+        # OSError: what a client meets on the network, and a refusal of the engine's API.
+        except (SandboxError, OSError) as error:
+            tell.failed(error)
+            for log in sorted([*workdir.glob("*.log"), *workdir.glob("docker/containers/*/*.log")]):
+                tell.say(f"the end of {log.name}:")
+                tell.quote("\n".join(log.read_text(errors="replace").splitlines()[-8:]))
+            print(f"certbotless: the sandbox failed in step {tell.steps}: {error}", file=sys.stderr)
+            return 1
+    tell.step("The end")
+    tell.say(f"{tell.facts} facts verified in {tell.seconds():.1f} s; nothing of this stays on your machine.")
+    tell.say("Next: README.md, for your own zone and registry; docs/architecture.md, for how it works.")
+    return 0
+
+
+def start(tell: Teller, workdir: Path, alive: ExitStack) -> Parts:
+    """Start the stand-ins, which end with `alive`."""
+    tell.step("What stands where")
+    tell.say(
+        f"A private host, {HOST_NAME}: own network, mounts and processes; {LAN_ADDRESS} on {LAN_INTERFACE}"
+    )
+    alive.enter_context(hosts_entry(HOSTS_NAME, LAN_ADDRESS))
+    aliyun = alive.enter_context(
+        AlidnsEmulator(
+            [ZONE],
+            access_key_id=KEY_ID,
+            access_key_secret=KEY_SECRET,
+            # Port 53 of this host's resolver (/etc/resolv.conf): names are looked up as anywhere.
+            dns_addresses=["127.0.0.1", "127.0.0.2"],
+            dns_ports=[53, 53],
+        )
+    )
+    aliyun.set_delay(1, 1.0)
+    tell.say(
+        f"Aliyun DNS (stand-in): zone {ZONE} on {' and '.join(aliyun.nameservers)}; API {aliyun.endpoint}"
+    )
+    tell.say("    the second name server shows each change 1 s late")
+    ca = alive.enter_context(Pebble(workdir, aliyun.nameservers[0]))
+    tell.say(f"A real ACME server, Pebble, which validates through that DNS: {ca.directory_url}")
+    engine = alive.enter_context(Engine(workdir))
+    registry = Registry(engine, DOMAIN, certs=CERTS, port=PORT)
+    for name in (DOMAIN, HOSTS_NAME):
+        engine.trust(f"{name}:{PORT}", ca.root_pem())
+    version = engine.client().version()["Version"]
+    tell.say(
+        f"A real Docker engine {version}, which trusts Pebble's root, as all machines trust a public CA's"
+    )
+    registry.write_self_signed(HOSTS_NAME)
+    registry.create()
+    tell.say(
+        f"A real registry in a container, -p {PORT}:5000 -v {CERTS}:/certs:ro, with a self-signed certificate"
+    )
+    return Parts(aliyun, ca, engine, registry)
+
+
+def today(tell: Teller, parts: Parts) -> None:
+    """Show that a push is refused before: for want of a certificate to trust, and of a public name."""
+    tell.step("Today: a name in /etc/hosts and a self-signed certificate")
+    for name, reason in {
+        HOSTS_NAME: "x509: certificate signed by unknown authority",
+        DOMAIN: "no such host",
+    }.items():
+        tell.say(f"$ docker push {name}:{PORT}/{IMAGE}")
+        try:
+            parts.registry.push(IMAGE, name=name)
+        except RefusedByEngine as error:
+            tell.quote(str(error))
+            tell.fact(f"push refused: {reason}", reason in str(error))
+        else:
+            tell.fact(f"push to {name} is refused", False)
+
+
+def configure(tell: Teller, parts: Parts) -> None:
+    """Write the program's configuration, and let the program say what it thinks of it."""
+    tell.step(f"One file, {CONFIG}")
+    for name, secret in {"access-key-id": KEY_ID, "access-key-secret": KEY_SECRET}.items():
+        file = CONFIG.with_name(name)
+        file.touch(0o600)
+        file.write_text(f"{secret}\n")
+    CONFIG.write_text(
+        CONFIG_TEXT.format(
+            directory=parts.ca.directory_url,
+            ca_bundle=parts.ca.ca_bundle,
+            endpoint=parts.aliyun.endpoint,
+            nameservers=json.dumps(parts.aliyun.nameservers),
+            docker_host=parts.engine.docker_host,
+            domain=DOMAIN,
+            zone=ZONE,
+            port=PORT,
+        )
+    )
+    tell.quote(CONFIG.read_text())
+    certbotless(tell, "check")
+    certbotless(tell, "plan")
+
+
+def first_run(tell: Teller, parts: Parts) -> None:
+    """Make the four facts true."""
+    tell.step("The first run: record, certificate, files, restart, proof")
+    begun_s = time.monotonic()
+    certbotless(tell, "--once")
+    took_s = time.monotonic() - begun_s
+    calls = parts.aliyun.calls
+    tell.say(
+        f"{took_s:.1f} s, {len(parts.ca.requests())} ACME requests, {len(calls)} calls of the Aliyun API:"
+    )
+    for call in calls:
+        telling = [call.parameters.get(name, "") for name in ("SubDomain", "RR", "Type", "Value", "RecordId")]
+        tell.quote(" ".join([call.action, *filter(None, telling)]))
+    tell.fact(
+        "DNS-01: Pebble read the TXT record through that DNS, and holds the name for proved",
+        "set VALID by completed challenge" in parts.ca.log.read_text(),
+    )
+
+
+def look_around(tell: Teller, parts: Parts) -> None:
+    """Verify the four facts, from outside the program."""
+    tell.step("The four facts")
+    question = dns.message.make_query(DOMAIN, "A")
+    for server in parts.aliyun.nameservers:
+        address, _, port = server.partition(":")
+        rrsets = dns.query.udp(question, address, port=int(port), timeout=5).answer
+        values = [record.to_text() for rrset in rrsets for record in rrset]
+        tell.fact(f"record: {DOMAIN} is {LAN_ADDRESS}, says name server {server}", values == [LAN_ADDRESS])
+    found = socket.gethostbyname(DOMAIN)
+    tell.fact(f"record: {DOMAIN} is {LAN_ADDRESS}, looked up as by any client", found == LAN_ADDRESS)
+    only_record(tell, parts)
+    for name in (f"{DOMAIN}.pem", f"{DOMAIN}.key"):
+        file = CERTS / name
+        tell.quote(f"{stat.filemode(file.stat().st_mode)} {file} -> {file.readlink()}")
+    mode = stat.S_IMODE((CERTS / f"{DOMAIN}.key").stat().st_mode)
+    tell.fact("files: the key is for its owner alone", mode == 0o600)
+    root = ssl.create_default_context(cadata=parts.ca.root_pem())
+    with (
+        socket.create_connection((DOMAIN, PORT), timeout=5) as connection,
+        root.wrap_socket(connection, server_hostname=DOMAIN) as session,
+    ):
+        tell.fact(
+            f"certificate: a client that trusts the CA's root verifies {DOMAIN}", bool(session.version())
+        )
+    served_is_file(tell)
+
+
+def only_record(tell: Teller, parts: Parts) -> None:
+    """Verify that the zone holds the A record and nothing else: no TXT record is left."""
+    held = [(record.rr, record.type, record.value) for record in parts.aliyun.records()]
+    tell.quote("\n".join(" ".join(record) for record in held))
+    tell.fact("the zone holds that record alone: no TXT is left", held == [("devbox", "A", LAN_ADDRESS)])
+
+
+def served_is_file(tell: Teller) -> str:
+    """Verify that the served leaf is the file's; return its SHA-256."""
+    pem = (CERTS / f"{DOMAIN}.pem").read_text()
+    end = "-----END CERTIFICATE-----"
+    in_file = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index(end) + len(end)])).hexdigest()
+    served = served_sha256(LAN_ADDRESS, PORT, DOMAIN)
+    tell.quote(f"sha256 in the file {in_file}\nsha256 served      {served}")
+    tell.fact("served: the registry shows the file's leaf", served == in_file)
+    return served
+
+
+def push_and_pull(tell: Teller, parts: Parts) -> None:
+    """Push an image by name, and pull it back."""
+    tell.step("Push and pull by name, with nothing set up on the client")
+    tell.say(f"$ docker push {DOMAIN}:{PORT}/{IMAGE}")
+    pushed = parts.registry.push(IMAGE)
+    tell.quote(pushed)
+    tell.fact("push accepted", True)
+    tell.say(f"$ docker rmi {DOMAIN}:{PORT}/{IMAGE}; docker pull {DOMAIN}:{PORT}/{IMAGE}")
+    pulled = parts.registry.pull(IMAGE)
+    tell.quote(pulled)
+    tell.fact("pulled back, the same image", pulled == pushed)
+
+
+def quiet(tell: Teller, parts: Parts) -> None:
+    """Show that the program sees the facts, and then has nothing to do."""
+    tell.step("All is well, so nothing is done")
+    certbotless(tell, "status")
+    asked = len(parts.ca.requests()), len(parts.aliyun.calls)
+    certbotless(tell, "--once")
+    tell.fact(
+        "a second run: 0 ACME requests, 0 calls of the Aliyun API",
+        (len(parts.ca.requests()), len(parts.aliyun.calls)) == asked,
+    )
+
+
+def renew(tell: Teller, parts: Parts) -> None:
+    """Renew while clients come, and show what they saw."""
+    tell.step("A renewal, while a new client connects every 10 ms")
+    old = served_sha256(LAN_ADDRESS, PORT, DOMAIN)
+    with Clients(DOMAIN, LAN_ADDRESS, PORT, parts.ca.root_pem()) as clients:
+        certbotless(tell, "--renew-now")
+    new = served_is_file(tell)
+    tell.fact(f"another leaf: {old[:16]}... -> {new[:16]}...", new != old)
+    visits = clients.visits()
+    failed = Counter(visit.error for visit in visits if visit.sha256 is None)
+    leaves = [visit.sha256 for visit in visits if visit.sha256 is not None]
+    slowest_s = max(visit.took_s for visit in visits if visit.sha256 is not None)
+    tell.say(
+        f"{len(visits)} clients: {leaves.count(old)} saw the old leaf, {leaves.count(new)} the new, "
+        f"{failed.total()} none ({', '.join(f'{n} {error}' for error, n in failed.items()) or 'no failure'})"
+    )
+    tell.say(f"the gap: clients were turned away for {1000 * gap_s(visits):.0f} ms")
+    tell.say(f"the slowest client that was served took {slowest_s:.1f} s")
+    tell.fact(
+        "each client saw the old leaf, the new one, or none; never a wrong one", set(leaves) == {old, new}
+    )
+    only_record(tell, parts)
+
+
+def certbotless(tell: Teller, *arguments: str) -> None:
+    """Run the real program and show what it says, as it says it.
+
+    Raises:
+        SandboxError: its exit code is not 0.
+    """
+    tell.say(f"$ certbotless {' '.join(arguments)}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "certbotless", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as program:
+        for line in program.stdout or ():
+            tell.quote(line.rstrip("\n"))
+    if program.returncode != 0:
+        raise SandboxError(f"certbotless {' '.join(arguments)} ended with code {program.returncode}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
