@@ -1,0 +1,34 @@
+# `make` lists the commands. `make demo` and `make test` do their own set-up, on Debian as root.
+
+# The Python of .venv, and the versions that `make test` runs on where they are installed.
+PYTHON = /usr/bin/python3
+PYTHONS = 3.11 3.13
+
+BIN = .venv/bin
+
+.PHONY: help setup demo test lint lock clean
+MAKEFLAGS += --no-print-directory
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+setup:  ## install what is missing: Debian packages, .venv (a second time: nothing to do)
+	@tools/setup .venv $(PYTHON)
+
+demo: setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
+	@$(BIN)/certbotless sandbox
+
+test: lint  ## run all tests, on every supported Python that is installed
+	@tools/test $(PYTHONS)
+
+lint: setup  ## check format, rules and types
+	$(BIN)/ruff format --check certbotless tests
+	$(BIN)/ruff check certbotless tests
+	$(BIN)/mypy
+
+lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)
+	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --extra sandbox --group dev pyproject.toml --output-file requirements.txt
+
+clean:  ## remove all that these commands made in this folder
+	rm -rf .venv .venv-* build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

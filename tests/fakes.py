@@ -1,0 +1,193 @@
+"""Stand-ins of the outside world with real behaviour, in memory. For code that takes them as arguments."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from certbotless.deploy import Container
+from certbotless.errors import CertbotlessError, DeployError, DnsRefused, Interrupted
+from certbotless.records import Record
+
+EPOCH = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+
+
+class FakeClock:
+    """A clock that moves only when somebody sleeps, or when a test moves it.
+
+    Attributes:
+        sleeps: how long each sleep was, in seconds.
+        on_sleep: called at the start of each sleep: what the world does meanwhile.
+        least_sleep_s: a sleep takes no less; to skip long waits in few steps.
+    """
+
+    def __init__(self, start: datetime = EPOCH, *, least_sleep_s: float = 0) -> None:
+        self.sleeps: list[float] = []
+        self.on_sleep: Callable[[], object] = lambda: None
+        self.least_sleep_s = least_sleep_s
+        self._start = start
+        self._elapsed_s = 0.0
+        self._is_stopped = False
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._elapsed_s)
+
+    def monotonic(self) -> float:
+        return self._elapsed_s
+
+    def sleep(self, seconds: float) -> None:
+        if self._is_stopped:
+            raise Interrupted("asked to stop", hint="the next run carries on")
+        self.sleeps.append(seconds)
+        self.on_sleep()
+        self.advance(max(seconds, self.least_sleep_s, 0))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._elapsed_s += seconds
+
+    def stop(self) -> None:
+        """Make every later sleep raise `Interrupted`."""
+        self._is_stopped = True
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneCall:
+    """A call that a `FakeZone` got: the method, and what it was about."""
+
+    method: Literal["records", "add", "update", "delete"]
+    subject: Record | str
+
+
+class FakeZone:
+    """A zone at a DNS service, by the contract of `records.Zone`.
+
+    Args:
+        records: what is there already, the oldest first; an id is given to those that have none.
+        least_ttl_s: a smaller TTL is raised to it.
+
+    Attributes:
+        calls: every call so far.
+    """
+
+    def __init__(self, name: str, records: Iterable[Record] = (), *, least_ttl_s: int = 600) -> None:
+        self.name = name
+        self.calls: list[ZoneCall] = []
+        self._least_ttl_s = least_ttl_s
+        self._records: dict[str, Record] = {}
+        self._made = 0
+        self._faults: defaultdict[str, deque[tuple[CertbotlessError, bool]]] = defaultdict(deque)
+        for record in records:
+            self.put(record)
+
+    # The service.
+
+    def records(self, fqdn: str) -> list[Record]:
+        self._called("records", fqdn)
+        return [record for record in reversed(self._records.values()) if record.fqdn == fqdn]
+
+    def add(self, record: Record) -> str:
+        self._called("add", record)
+        twin = self._twin(record)
+        if twin is None:
+            self._refuse_alias(record)
+            record_id = self.put(replace(record, ttl_s=max(record.ttl_s, self._least_ttl_s), record_id=""))
+        elif twin.is_enabled:
+            record_id = twin.record_id
+        else:
+            raise DnsRefused(f"{record.fqdn!r} has this record, disabled")
+        self._answer_may_be_lost("add")
+        return record_id
+
+    def update(self, record: Record) -> None:
+        self._called("update", record)
+        if record.record_id not in self._records:
+            raise DnsRefused(f"there is no record {record.record_id!r}")
+        twin = self._twin(record)
+        if twin is not None and twin.record_id != record.record_id:
+            raise DnsRefused(f"{record.fqdn!r} has another record like this")
+        is_enabled = self._records[record.record_id].is_enabled
+        ttl_s = max(record.ttl_s, self._least_ttl_s)
+        self._records[record.record_id] = replace(record, ttl_s=ttl_s, is_enabled=is_enabled)
+        self._answer_may_be_lost("update")
+
+    def delete(self, record_id: str) -> None:
+        self._called("delete", record_id)
+        self._records.pop(record_id, None)
+        self._answer_may_be_lost("delete")
+
+    # What a test does, past the rules.
+
+    def put(self, record: Record) -> str:
+        """Add a record by hand and return its id, made up where it has none."""
+        self._made += 1
+        record_id = record.record_id or f"fake{self._made}"
+        self._records[record_id] = replace(record, record_id=record_id)
+        return record_id
+
+    def held(self, type: str | None = None) -> list[Record]:
+        """Return what is there now, the newest first; no call."""
+        return [record for record in reversed(self._records.values()) if type in {None, record.type}]
+
+    def fail(self, method: str, error: CertbotlessError, *, after_change: bool = False) -> None:
+        """Let the next call of a method fail, before or after it did its work."""
+        self._faults[method].append((error, after_change))
+
+    def _called(self, method: Literal["records", "add", "update", "delete"], subject: Record | str) -> None:
+        self.calls.append(ZoneCall(method, subject))
+        faults = self._faults[method]
+        if faults and not faults[0][1]:
+            raise faults.popleft()[0]
+
+    def _answer_may_be_lost(self, method: str) -> None:
+        if self._faults[method]:
+            raise self._faults[method].popleft()[0]
+
+    def _twin(self, record: Record) -> Record | None:
+        """Return the record that the service takes for the same as this one."""
+        wanted = (record.fqdn, record.type, record.value, record.line)
+        return next((r for r in self._records.values() if (r.fqdn, r.type, r.value, r.line) == wanted), None)
+
+    def _refuse_alias(self, record: Record) -> None:
+        beside = [r for r in self._records.values() if (r.fqdn, r.line) == (record.fqdn, record.line)]
+        if beside and "CNAME" in {record.type, *(r.type for r in beside)}:
+            raise DnsRefused(f"{record.fqdn!r} cannot have a CNAME and another record")
+
+
+class FakeContainers:
+    """The containers of an engine, by the contract of `deploy.Containers`.
+
+    Attributes:
+        restarts: id and stop timeout (seconds) of each restart so far.
+        on_restart: called with the container before a restart returns: what it does when it comes up.
+    """
+
+    def __init__(self, *containers: Container) -> None:
+        self.restarts: list[tuple[str, int]] = []
+        self.on_restart: Callable[[Container], object] = lambda container: None
+        self._by_name = {container.name: container for container in containers}
+
+    def find(self, name: str) -> Container:
+        if name not in self._by_name:
+            raise DeployError(f"there is no container {name!r}", hint="create it")
+        return self._by_name[name]
+
+    def restart(self, container_id: str, stop_timeout_s: int) -> None:
+        container = next((c for c in self._by_name.values() if c.id == container_id), None)
+        if container is None:
+            raise DeployError(f"there is no container {container_id!r}", hint="create it")
+        self.restarts.append((container_id, stop_timeout_s))
+        # As the engine does: it also starts one that was stopped.
+        self.put(replace(container, status="running"))
+        self.on_restart(self._by_name[container.name])
+
+    def put(self, container: Container) -> None:
+        """Create or change a container by hand."""
+        self._by_name[container.name] = container
+
+    def remove(self, name: str) -> None:
+        """Remove a container by hand."""
+        del self._by_name[name]

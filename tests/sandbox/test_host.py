@@ -1,0 +1,248 @@
+"""A private host is a machine of its own, passes its command's end on, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ON_PRIVATE_HOST = [sys.executable, "-m", "certbotless.sandbox.host"]
+
+# Says where it is, leaves a child to itself, and waits to be told to end.
+RESIDENT = """
+import os, signal, sys
+from certbotless.sandbox.host import require_private_host
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
+signal.signal(signal.SIGINT, lambda *_: sys.exit(8))
+os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "300")
+print(require_private_host(), os.readlink("/proc/self/ns/pid"), flush=True)
+signal.pause()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A private host with somebody in it: the process that holds it, its name, its pid namespace."""
+
+    holder: subprocess.Popen[str]
+    name: str
+    pid_namespace: str
+
+    def processes(self) -> list[int]:
+        """Return the processes that live on it, as this machine numbers them, the first one first."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                namespace = str((process / "ns/pid").readlink())
+            except OSError:  # it has ended meanwhile
+                continue
+            if namespace == self.pid_namespace:
+                found.append(int(process.name))
+        return sorted(found)
+
+    def traces(self) -> list[str]:
+        """Return what this machine holds of it: mounts, control groups, files."""
+        mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if self.name in line]
+        groups = [str(path) for path in Path("/sys/fs/cgroup").rglob(self.name)]
+        folders = Path("/tmp").glob(self.name)  # noqa: S108 - its name there is not guessable
+        return [*mounts, *groups, *map(str, folders)]
+
+    def gone(self) -> bool:
+        """Return whether nothing of it is left."""
+        return not self.processes() and not self.traces()
+
+
+@contextmanager
+def resident() -> Iterator[Resident]:
+    """Have somebody on a private host, with a control group as an engine makes them."""
+    with subprocess.Popen(
+        [*ON_PRIVATE_HOST, sys.executable, "-c", RESIDENT], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        try:
+            yield Resident(holder, *holder.stdout.readline().split())
+        finally:
+            holder.terminate()
+
+
+def run_inside(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a private host, with further environment variables."""
+    return subprocess.run(
+        [*ON_PRIVATE_HOST, *command],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, **settings},
+    )
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Poll a condition for at most 10 s."""
+    end = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_it_has_a_lan_address_that_carries_the_default_route() -> None:
+    """A program that looks for the LAN address finds it, on an interface that is no bridge of an engine."""
+    addresses = json.loads(run_inside("ip", "-json", "-4", "address").stdout)
+    routes = json.loads(run_inside("ip", "-json", "route").stdout)
+    assert {link["ifname"]: link["addr_info"][0]["local"] for link in addresses} == {
+        "lo": "127.0.0.1",
+        "lan0": "10.79.40.213",
+    }
+    assert [(route["dst"], route["dev"]) for route in routes if "gateway" in route] == [("default", "lan0")]
+
+
+def test_its_files_are_its_own() -> None:
+    """What is written where a service keeps its things is there, and not on this machine."""
+    places = ["/certs", "/etc", "/etc/docker", "/etc/certbotless", "/var/lib/certbotless", "/run", "/var/lib"]
+    files = [f"{place}/written-on-a-private-host" for place in places]
+    inside = run_inside("sh", "-euc", 'touch "$@"; ls /certs; echo 1.2.3.4 a >>/etc/hosts', "sh", *files)
+    assert (inside.stdout, inside.stderr) == ("written-on-a-private-host\n", "")
+    assert not [file for file in files if Path(file).exists()]
+    assert "1.2.3.4 a" not in Path("/etc/hosts").read_text()
+
+
+def test_the_rest_is_this_machine(tmp_path: Path) -> None:
+    """A command finds its folder and every other file as they are here, and may write there."""
+    inside = run_inside("sh", "-euc", f"pwd; echo seen >{tmp_path}/file")
+    assert (inside.stdout, inside.stderr) == (f"{os.getcwd()}\n", "")
+    assert (tmp_path / "file").read_text() == "seen\n"
+
+
+def test_the_machines_trust_proxies_and_engine_stay_outside() -> None:
+    """Variables that would lead a program out of the private host do not reach it; others do."""
+    foreign = {"REQUESTS_CA_BUNDLE": "x", "SSL_CERT_FILE": "x", "https_proxy": "x", "DOCKER_HOST": "x"}
+    names = {line.partition("=")[0] for line in run_inside("env", OTHER="x", **foreign).stdout.splitlines()}
+    assert names.isdisjoint(foreign)
+    assert {"OTHER", "TMPDIR", "HOME"} <= names
+
+
+def test_names_are_looked_up_in_its_own_hosts_file_and_nowhere_else() -> None:
+    """A name is known within `hosts_entry` only, and no resolver is asked that could know better."""
+    script = """
+import socket
+from certbotless.sandbox.host import hosts_entry
+def look():
+    try:
+        return socket.gethostbyname("registry.lan")
+    except socket.gaierror:
+        return "unknown"
+print(look())
+with hosts_entry("registry.lan", "10.79.40.213"):
+    print(look())
+print(look())
+"""
+    assert run_inside(sys.executable, "-c", script).stdout == "unknown\n10.79.40.213\nunknown\n"
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137)])
+def test_the_commands_exit_code_is_passed_on(script: str, code: int) -> None:
+    """As a shell does, with 128 + N for signal N."""
+    assert run_inside("sh", "-c", script).returncode == code
+
+
+def test_a_private_host_fits_in_another_one() -> None:
+    """So the sandbox can be tested by tests that run on a private host themselves."""
+    inside = run_inside(*ON_PRIVATE_HOST, "sh", "-c", "ip -brief link | wc -l; exit 7")
+    assert (inside.stdout, inside.stderr, inside.returncode) == ("3\n", "", 7)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 9), (signal.SIGINT, 8)])
+def test_a_signal_reaches_the_command_and_nothing_is_left(signum: signal.Signals, code: int) -> None:
+    """The command ends as it wishes, and its orphan ends with it."""
+    with resident() as host:
+        host.holder.send_signal(signum)
+        assert host.holder.wait(10) == code
+        assert host.gone()
+
+
+def test_killing_the_holder_ends_all_of_it() -> None:
+    """Even SIGKILL, which nobody can pass on, leaves no process, mount, control group or file."""
+    with resident() as host:
+        assert len(host.processes()) == 3
+        Path("/sys/fs/cgroup/unified" if _hybrid() else "/sys/fs/cgroup", host.name, "container").mkdir(
+            parents=True
+        )
+        host.holder.kill()
+        assert eventually(host.gone), (host.processes(), host.traces())
+
+
+def test_killing_the_first_process_ends_all_of_it() -> None:
+    """The kernel ends the others, and the holder says so by its exit code."""
+    with resident() as host:
+        os.kill(host.processes()[0], signal.SIGKILL)
+        assert host.holder.wait(10) == 128 + signal.SIGKILL
+        assert host.gone()
+
+
+def test_interfaces_of_this_machine_stay_as_they_are() -> None:
+    """The LAN interface is never one of this machine's."""
+    before = socket.if_nameindex()
+    with resident():
+        assert socket.if_nameindex() == before
+
+
+def test_no_root_is_one_line() -> None:
+    """In a user namespace of nobody we are not root."""
+    answer = subprocess.run(
+        ["unshare", "--user", *ON_PRIVATE_HOST, "true"], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 125
+    assert answer.stderr == (
+        "certbotless: a private host needs root: it is made of namespaces; run it with sudo\n"
+    )
+
+
+def test_a_kernel_that_refuses_is_one_line() -> None:
+    """Root without the right to administer, as in an ordinary container."""
+    answer = subprocess.run(
+        ["setpriv", "--bounding-set=-sys_admin", *ON_PRIVATE_HOST, "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 125
+    assert len(answer.stderr.splitlines()) == 1
+    assert "Operation not permitted" in answer.stderr
+    assert "--privileged" in answer.stderr
+
+
+def test_a_missing_program_is_one_line() -> None:
+    """With the package that has it."""
+    hide = 'for file in $(which -a ip); do mount --bind /dev/null "$file"; done; exec "$@"'
+    inside = run_inside("sh", "-euc", hide, "sh", *ON_PRIVATE_HOST, "true")
+    assert inside.returncode == 125
+    assert inside.stderr == "certbotless: the program 'ip' is missing; apt-get install iproute2\n"
+
+
+def test_a_command_that_is_not_there_is_one_line() -> None:
+    """And no traceback."""
+    inside = run_inside("no-such-command")
+    assert inside.returncode == 125
+    assert inside.stderr == "certbotless: 'no-such-command' cannot be run: No such file or directory\n"
+
+
+def test_without_a_command_it_says_how_it_is_used() -> None:
+    """Bad usage is 2, as everywhere."""
+    answer = run_inside()
+    assert (answer.returncode, answer.stderr.partition(":")[0]) == (2, "usage")
+
+
+def _hybrid() -> bool:
+    return Path("/sys/fs/cgroup/unified").is_dir()

@@ -1,0 +1,184 @@
+"""The bed of a system test: stand-ins of the three outside things, and the real program as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import Registry, served_sha256
+
+ZONE = "sweetlove.test"
+DOMAIN = f"devbox.{ZONE}"
+KEY_ID, KEY_SECRET = "LTAI5tSandbox", "made-up-secret-of-the-sandbox"
+
+
+@dataclass
+class Bed:
+    """Everything one test needs; made and ended by the fixture `bed`."""
+
+    home: Path
+    dns: AlidnsEmulator
+    ca: Pebble
+    engine: Engine
+    registry: Registry
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.config = {
+            "acme": {"directory": self.ca.directory_url, "ca_bundle": str(self.ca.ca_bundle)},
+            "aliyun": {
+                "access_key_id": KEY_ID,
+                "access_key_secret": KEY_SECRET,
+                "endpoint": self.dns.endpoint,
+            },
+            "dns": {"nameservers": list(self.dns.nameservers)},
+            "docker": {"host": self.engine.docker_host},
+            "certs_dir": str(self.certs),
+            "state_dir": str(self.state),
+            "sites": [self.site()],
+        }
+
+    @property
+    def certs(self) -> Path:
+        """The folder of the published pairs."""
+        return self.registry.certs
+
+    @property
+    def state(self) -> Path:
+        """The program's state_dir."""
+        return self.home / "state"
+
+    @property
+    def file(self) -> Path:
+        """The configuration file."""
+        return self.home / "config.yaml"
+
+    def site(self, domain: str = DOMAIN, **keys: Any) -> dict[str, Any]:
+        """Return a site whose container is the registry."""
+        deploy = [{"container": "registry", "port": self.registry.port}]
+        return {"domain": domain, "zone": ZONE, "deploy": deploy, **keys}
+
+    def write(self) -> None:
+        """Save `config` as the file, as an editor does that replaces files."""
+        beside = self.file.with_suffix(".new")
+        beside.write_text(yaml.safe_dump(self.config))
+        beside.replace(self.file)
+
+    def command(self, *args: str) -> list[str]:
+        """Return the argument list of a run of the program."""
+        return [sys.executable, "-m", "certbotless", "--config", str(self.file), *args]
+
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Save the configuration and run the program to its end."""
+        self.write()
+        return subprocess.run(self.command(*args), capture_output=True, text=True, timeout=120, check=False)
+
+    def ok(self, *args: str) -> str:
+        """Run the program, which must exit 0, and return its standard output."""
+        done = self.run(*args)
+        assert done.returncode == 0, f"{args} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        """Return the object of `status --json`, whatever the exit code."""
+        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return found
+
+    @contextmanager
+    def daemon(self) -> Iterator[Daemon]:
+        """Run the daemon for as long as the block runs; it must end well at SIGTERM."""
+        self.write()
+        log = self.home / "daemon.log"
+        with log.open("ab") as stderr:
+            process = subprocess.Popen(self.command(), stderr=stderr)
+            daemon = Daemon(process, log)
+            try:
+                wait_until(lambda: "daemon.started" in daemon.log_text(), "the daemon has started")
+                yield daemon
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(10) == 0, daemon.log_text()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+    def served(self, domain: str = DOMAIN) -> str:
+        """Return the fingerprint of the leaf that the registry serves."""
+        return served_sha256(LAN_ADDRESS, self.registry.port, domain)
+
+    def published(self, domain: str = DOMAIN) -> str:
+        """Return the fingerprint of the leaf in `<domain>.pem`."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        pem = (self.certs / f"{domain}.pem").read_bytes()
+        return x509.load_pem_x509_certificates(pem)[0].fingerprint(hashes.SHA256()).hex()
+
+    def orders(self) -> int:
+        """Return how many orders the CA was asked for."""
+        return self.ca.requests().count("POST /order-plz")
+
+    def a_values(self, rr: str = "devbox") -> list[str]:
+        """Return the A values at the service."""
+        return [record.value for record in self.dns.records(rr, "A")]
+
+    def assert_no_txt(self) -> None:
+        """Nothing of a challenge is left in DNS."""
+        assert self.dns.records(type="TXT") == []
+
+
+@dataclass
+class Daemon:
+    """A running daemon."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def log_text(self) -> str:
+        """Return all that it has logged."""
+        return self.log.read_text()
+
+    def rss_kib(self) -> int:
+        """Return its resident memory."""
+        fields = dict(
+            line.split(":", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        )
+        return int(fields["VmRSS"].split()[0])
+
+
+def wait_until(holds: Callable[[], bool], what: str, patience_s: float = 30) -> None:
+    """Poll until `holds`; the test fails after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {patience_s} s: {what}"
+        time.sleep(0.02)
+
+
+def assert_mode(path: Path, mode: int) -> None:
+    """The file that `path` leads to has exactly this mode."""
+    assert f"{os.stat(path).st_mode & 0o7777:04o}" == f"{mode:04o}", str(path)
+
+
+def files_below(*folders: Path) -> dict[str, tuple[int, int, int]]:
+    """Return what changes with every write: inode, size and change time of every file and folder."""
+    found = {}
+    for folder in folders:
+        for path in [folder, *folder.rglob("*")]:
+            seen = path.lstat()
+            found[str(path)] = (seen.st_ino, seen.st_size, seen.st_ctime_ns)
+    return found

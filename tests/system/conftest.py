@@ -1,0 +1,52 @@
+"""Wires the real parts: one engine for all tests; an emulator, a CA and a registry for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import Registry
+
+from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with hosts_entry(DOMAIN, LAN_ADDRESS), Engine(tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def dns() -> Iterator[AlidnsEmulator]:
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns:
+        yield dns
+
+
+@pytest.fixture
+def ca(tmp_path: Path, dns: AlidnsEmulator) -> Iterator[Pebble]:
+    folder = tmp_path / "pebble"
+    folder.mkdir()
+    with Pebble(folder, dns.nameservers[0]) as ca:
+        yield ca
+
+
+@pytest.fixture
+def bed(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Iterator[Bed]:
+    certs = tmp_path / "certs"
+    certs.mkdir()
+    registry = Registry(engine, DOMAIN, certs=certs)
+    registry.write_self_signed()
+    registry.create()
+    engine.trust(registry.where, ca.root_pem())
+    try:
+        yield Bed(tmp_path, dns, ca, engine, registry)
+    finally:
+        engine.distrust(registry.where)
+        for container in engine.client().containers.list(all=True):
+            container.remove(force=True, v=True)

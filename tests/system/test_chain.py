@@ -1,0 +1,175 @@
+"""The main job, from nothing to an image pulled by name, and its renewal."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.registry import RefusedByEngine
+
+from .bed import DOMAIN, ZONE, Bed, assert_mode, files_below
+
+
+def test_an_untrusted_registry_becomes_one_that_every_client_trusts(bed: Bed) -> None:
+    """A push is refused before and accepted after; record, certificate, files and served leaf agree."""
+    with pytest.raises(RefusedByEngine, match="certificate signed by unknown authority"):
+        bed.registry.push("hello:1")
+    self_signed = bed.served()
+
+    bed.ok("--once")
+
+    assert bed.a_values() == [LAN_ADDRESS]
+    assert bed.served() == bed.published() != self_signed
+    pushed = bed.registry.push("hello:1")
+    assert bed.registry.pull("hello:1") == pushed
+    bed.assert_no_txt()
+    assert_mode(bed.certs / f"{DOMAIN}.key", 0o600)
+    assert_mode(bed.certs / f"{DOMAIN}.pem", 0o644)
+
+
+def test_a_renewal_serves_the_old_leaf_before_and_the_new_one_after(bed: Bed) -> None:
+    bed.ok("--once")
+    old = bed.served()
+    assert old == bed.published()
+
+    assert "renewed and served" in bed.ok("--renew-now", DOMAIN)
+
+    assert bed.served() == bed.published() != old
+    pushed = bed.registry.push("hello:2")
+    assert bed.registry.pull("hello:2") == pushed
+    bed.assert_no_txt()
+
+
+def test_a_wildcard_and_its_base_are_proved_together(bed: Bed) -> None:
+    """Both values stand at one challenge name at the same time, and both are gone afterwards."""
+    bed.config["sites"] = [bed.site(names=[f"*.{DOMAIN}", f"git.{ZONE}"])]
+    bed.ok("--once")
+    chain = x509.load_pem_x509_certificates((bed.certs / f"{DOMAIN}.pem").read_bytes())
+    sans = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(sans.get_values_for_type(x509.DNSName)) == {DOMAIN, f"*.{DOMAIN}", f"git.{ZONE}"}
+    assert len(chain) == 2
+    bed.assert_no_txt()
+
+
+def test_a_site_without_a_zone_finds_it_through_the_api_and_remembers_it(bed: Bed) -> None:
+    site = bed.site()
+    del site["zone"]
+    bed.config["sites"] = [site]
+    bed.ok("--once")
+    asked = [
+        call.parameters["DomainName"] for call in bed.dns.calls if call.action == "DescribeDomainRecords"
+    ]
+    assert asked == [DOMAIN, ZONE]
+    bed.ok("--renew-now")
+    again = [call for call in bed.dns.calls if call.action == "DescribeDomainRecords"]
+    assert len(again) == len(asked)
+
+
+def test_a_container_without_a_port_in_the_file_is_proved_at_its_one_published_port(bed: Bed) -> None:
+    bed.config["sites"] = [bed.site(deploy=[{"container": "registry"}])]
+    bed.ok("--once")
+    assert bed.status()["sites"][0]["deploy"][0]["state"] == "serving"
+    assert bed.served() == bed.published()
+
+
+def test_a_site_that_wants_no_address_gets_no_record(bed: Bed) -> None:
+    bed.config["sites"] = [bed.site(address="none")]
+    bed.ok("--once")
+    assert bed.a_values() == []
+    assert bed.served() == bed.published()
+    assert bed.status()["sites"][0]["address"] == {"wanted": None, "published": []}
+
+
+def test_the_record_moves_with_the_address_and_nothing_else_happens(bed: Bed) -> None:
+    bed.ok("--once")
+    leaf = bed.published()
+    bed.config["sites"] = [bed.site(address="10.79.40.99", deploy=[])]
+    bed.ok("--once")
+    assert bed.a_values() == ["10.79.40.99"]
+    assert (bed.published(), bed.orders()) == (leaf, 1)
+
+
+def test_one_failing_site_does_not_hold_up_the_others(bed: Bed) -> None:
+    """Exit 1 names the site that failed; the other one is whole."""
+    lost = bed.site(f"lost.{ZONE}", deploy=[{"container": "absent", "port": 1}])
+    plain = bed.site(f"plain.{ZONE}", deploy=[])
+    bed.config["sites"] = [lost, bed.site(), plain]
+    done = bed.run("--once")
+    assert done.returncode == 1
+    assert f"{DOMAIN}: ok" in done.stdout
+    assert f"plain.{ZONE}: ok" in done.stdout
+    assert f"lost.{ZONE}: failing: there is no container 'absent'" in done.stderr
+    assert bed.a_values("lost") == [LAN_ADDRESS]
+    bed.assert_no_txt()
+
+
+def test_a_first_issuance_and_a_renewal_stay_within_their_requests(bed: Bed) -> None:
+    """10 ACME requests and 4 Alidns calls, then 9 and 2; polls that found it in progress count apart."""
+    bed.ok("--once")
+    assert bed.ca.requests()[:8] == [
+        "GET /dir",
+        "HEAD /nonce-plz",
+        "POST /sign-me-up",
+        "POST /order-plz",
+        "POST /authZ/",
+        "POST /chalZ/",
+        "POST /authZ/",
+        "POST /finalize-order/",
+    ]
+    first = [request for request in bed.ca.requests() if request != "POST /my-order/"]
+    polls = len(bed.ca.requests()) - len(first)
+    assert len(first) <= 10
+    assert polls <= 2
+    record_and_txt = ["DescribeSubDomainRecords", "AddDomainRecord", "AddDomainRecord", "DeleteDomainRecord"]
+    assert [call.action for call in bed.dns.calls] == record_and_txt
+
+    before = len(bed.ca.requests())
+    bed.ok("--renew-now")
+    renewal = [request for request in bed.ca.requests()[before:] if request != "POST /my-order/"]
+    assert len(renewal) <= 9
+    assert [call.action for call in bed.dns.calls[4:]] == ["AddDomainRecord", "DeleteDomainRecord"]
+
+
+def test_a_look_at_a_healthy_site_asks_nobody_and_writes_nothing(bed: Bed) -> None:
+    bed.ok("--once")
+    bed.ok("--once")
+    before = (len(bed.dns.calls), len(bed.ca.requests()), files_below(bed.certs, bed.state))
+    for args in (["--once"], ["plan"], ["status"], ["status", "--json"], ["check"]):
+        bed.ok(*args)
+    assert (len(bed.dns.calls), len(bed.ca.requests()), files_below(bed.certs, bed.state)) == before
+
+
+def test_plan_says_what_and_why_and_changes_nothing(bed: Bed) -> None:
+    planned = bed.run("plan", "--exit-code")
+    assert planned.returncode == 3
+    assert f"{DOMAIN}: record: nothing -> {LAN_ADDRESS}" in planned.stdout
+    assert f"{DOMAIN}: order: there is no certificate yet" in planned.stdout
+    assert (bed.dns.calls, bed.ca.requests(), bed.state.exists()) == ([], [], False)
+    bed.ok("--once")
+    assert bed.ok("plan", "--exit-code") == f"{DOMAIN}: nothing to do\n"
+
+
+def test_status_json_is_the_contract(bed: Bed) -> None:
+    """Keys, types and formats of docs/architecture.md, before and after."""
+    before = bed.status()["sites"][0]
+    assert (before["state"], before["certificate"], before["next_renewal"]) == ("pending", None, None)
+    bed.ok("--once")
+    status = bed.status()
+    site = status["sites"][0]
+    leaf = x509.load_pem_x509_certificates((bed.certs / f"{DOMAIN}.pem").read_bytes())[0]
+    rfc3339 = "%Y-%m-%dT%H:%M:%SZ"
+    assert status["daemon"] == {"running": False, "pid": None}
+    assert status["config"] == {"path": str(bed.file), "error": None}
+    assert (site["domain"], site["state"], site["reason"]) == (DOMAIN, "ok", "")
+    assert site["address"] == {"wanted": LAN_ADDRESS, "published": [LAN_ADDRESS]}
+    assert site["certificate"] == {
+        "names": [DOMAIN],
+        "sha256": bed.published(),
+        "issuer": leaf.issuer.rfc4514_string(),
+        "not_before": leaf.not_valid_before_utc.strftime(rfc3339),
+        "not_after": leaf.not_valid_after_utc.strftime(rfc3339),
+    }
+    assert site["deploy"] == [{"container": "registry", "state": "serving", "served_sha256": bed.published()}]
+    assert site["last_error"] is None
+    assert site["certificate"]["not_before"] < site["next_renewal"] < site["certificate"]["not_after"]

@@ -1,0 +1,172 @@
+"""The living daemon: it looks, starts children that act, follows edits, and leaves cleanly."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
+
+from .bed import DOMAIN, ZONE, Bed, files_below, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _fast_looks(bed: Bed) -> None:
+    bed.config["check_every"] = "1s"
+
+
+def is_ok(bed: Bed) -> bool:
+    """Whether the one site's facts are all true."""
+    return all(site["state"] == "ok" for site in bed.status()["sites"])
+
+
+def test_the_daemon_makes_all_facts_true_by_itself(bed: Bed) -> None:
+    with bed.daemon() as daemon:
+        wait_until(lambda: is_ok(bed), "all facts are true")
+        assert bed.served() == bed.published()
+        assert bed.status()["daemon"] == {"running": True, "pid": daemon.process.pid}
+    assert bed.status()["daemon"] == {"running": False, "pid": None}
+    bed.assert_no_txt()
+
+
+def test_what_others_break_is_put_right_by_the_next_look_without_an_order(bed: Bed) -> None:
+    """A deleted file, a lost generation, a hand-edited file and record, a recreated container."""
+    bed.ok("--once")
+    leaf = bed.published()
+    pem, key = bed.certs / f"{DOMAIN}.pem", bed.certs / f"{DOMAIN}.key"
+    with bed.daemon():
+        pem.unlink()
+        wait_until(pem.exists, "the deleted name is back")
+        key.resolve().unlink()
+        wait_until(key.exists, "the deleted key is back")
+        (bed.certs / ".certbotless" / DOMAIN / "current" / "fullchain.pem").write_text("edited by hand")
+        wait_until(lambda: b"BEGIN CERTIFICATE" in pem.read_bytes(), "the edited chain is back")
+        record = bed.dns.records("devbox", "A")[0]
+        bed.dns.update(record.record_id, value="10.0.0.1")
+        wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the edited record is back")
+        bed.dns.delete(record.record_id)
+        wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the deleted record is back")
+        bed.registry.recreate()
+        wait_until(lambda: is_ok(bed), "all facts are true again")
+    assert bed.served() == bed.published() == leaf
+    assert bed.orders() == 1
+
+
+def test_a_registry_that_serves_something_else_is_restarted_once(bed: Bed) -> None:
+    """Its own old certificate, read before the swap, is what such a registry serves."""
+    bed.ok("--once")
+    started = bed.registry.container.attrs["State"]["StartedAt"]
+    bed.config["sites"] = [bed.site(deploy=[])]
+    bed.ok("--renew-now")
+    assert bed.served() != bed.published()
+    bed.config["sites"] = [bed.site()]
+    with bed.daemon() as daemon:
+        wait_until(lambda: is_ok(bed), "the registry serves what is published")
+        assert daemon.log_text().count("container.restarted") == 1
+    assert bed.registry.container.attrs["State"]["StartedAt"] != started
+    assert bed.orders() == 2
+
+
+def test_a_stopped_container_is_left_to_its_admin(bed: Bed) -> None:
+    bed.ok("--once")
+    bed.registry.container.stop(timeout=1)
+    with bed.daemon() as daemon:
+        wait_until(lambda: "it is not ours to start" in daemon.log_text(), "the daemon says so")
+        site = bed.status()["sites"][0]
+        assert (site["state"], site["deploy"][0]["state"], site["last_error"]) == ("pending", "pending", None)
+        assert bed.registry.container.status == "exited"
+        bed.registry.container.start()
+        wait_until(lambda: is_ok(bed), "it is ok once the admin has started it")
+
+
+def test_the_record_follows_the_lan_address(bed: Bed) -> None:
+    """The interface gets another address, as from DHCP."""
+
+    def ip(*args: str) -> None:
+        subprocess.run(["ip", *args], check=True)
+
+    def move(old: str, new: str) -> None:
+        ip("addr", "del", f"{old}/24", "dev", LAN_INTERFACE)
+        ip("addr", "add", f"{new}/24", "dev", LAN_INTERFACE)
+        ip("route", "replace", "default", "via", "10.79.40.1", "dev", LAN_INTERFACE)
+
+    bed.ok("--once")
+    with bed.daemon():
+        move(LAN_ADDRESS, "10.79.40.77")
+        try:
+            wait_until(lambda: bed.a_values() == ["10.79.40.77"], "the record has the new address")
+        finally:
+            move("10.79.40.77", LAN_ADDRESS)
+        wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the record is back")
+    assert bed.orders() == 1
+
+
+def test_a_second_daemon_exits_1_and_names_the_first(bed: Bed) -> None:
+    with bed.daemon() as daemon:
+        second = bed.run()
+        assert second.returncode == 1
+        assert f"another certbotless daemon is running with pid {daemon.process.pid}" in second.stderr
+
+
+def test_a_good_edit_is_taken_and_a_bad_one_refused_whole(bed: Bed) -> None:
+    bed.ok("--once")
+    with bed.daemon() as daemon:
+        bed.config["sites"].append(bed.site(f"second.{ZONE}", deploy=[]))
+        bed.write()
+        wait_until(lambda: bed.a_values("second") == [LAN_ADDRESS], "the new site has its record")
+        wait_until(lambda: is_ok(bed), "the new site is ok")
+        good = bed.file.read_text()
+        bed.file.write_text(good.replace("sites:", "sits:"))
+        wait_until(lambda: "config.refused" in daemon.log_text(), "the bad edit is refused")
+        assert f"{bed.file}:" in daemon.log_text()
+        assert "nearest known key is 'sites'" in daemon.log_text()
+        # The last good one stays in force.
+        bed.dns.update(bed.dns.records("second", "A")[0].record_id, value="10.0.0.1")
+        wait_until(lambda: bed.a_values("second") == [LAN_ADDRESS], "the record is put right all the same")
+        bed.file.write_text(good)
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: is_ok(bed), "status reads the good file again")
+
+
+def test_looks_at_healthy_sites_call_nobody_write_nothing_and_log_nothing(bed: Bed) -> None:
+    bed.ok("--once")
+    bed.ok("--once")
+    with bed.daemon() as daemon:
+        settled = files_below(bed.certs, bed.state)
+        calls, requests, log = len(bed.dns.calls), len(bed.ca.requests()), daemon.log_text()
+        asked = len(bed.dns.queries)
+        wait_until(lambda: len(bed.dns.queries) >= asked + 6, "three more looks at two name servers")
+        assert files_below(bed.certs, bed.state) == settled
+        assert (len(bed.dns.calls), len(bed.ca.requests()), daemon.log_text()) == (calls, requests, log)
+
+
+def test_sigterm_in_the_middle_of_propagation_removes_the_txt_and_the_next_run_goes_on(bed: Bed) -> None:
+    """Stopped within 5 s; the order is not lost: the next run finishes the same one."""
+    bed.dns.set_delay(1, 3600)
+    bed.config["sites"] = [bed.site(address="none")]
+    with bed.daemon() as daemon:
+        wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(5) == 0
+        bed.assert_no_txt()
+    bed.dns.set_delay(1, 0)
+    bed.ok("--once")
+    assert bed.orders() == 1
+    assert bed.served() == bed.published()
+
+
+def test_a_child_that_is_killed_is_followed_by_one_that_cleans_up_and_goes_on(bed: Bed) -> None:
+    """kill -9 during propagation: no second order, no TXT left."""
+    bed.dns.set_delay(1, 3600)
+    bed.config["sites"] = [bed.site(address="none")]
+    with bed.daemon():
+        wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
+        bed.dns.set_delay(1, 0)
+        child = subprocess.run(["pgrep", "-f", "config - --once"], capture_output=True, text=True, check=True)
+        for pid in child.stdout.split():
+            subprocess.run(["kill", "-9", pid], check=True)
+        wait_until(lambda: is_ok(bed), "the next child has finished the work")
+        bed.assert_no_txt()
+    assert bed.orders() == 1

@@ -1,0 +1,106 @@
+"""`certbotless sandbox` tells a true story, and fails in plain words where it cannot."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+SANDBOX = [sys.executable, "-m", "certbotless", "sandbox"]
+
+
+def surroundings() -> set[str]:
+    """Return what a private host could leave here: its mounts, interfaces and programs."""
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    interfaces = [name for _, name in socket.if_nameindex()]
+    programs = set()
+    for process in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # it has ended meanwhile
+            programs.add(process.read_text().strip())
+    return {*mounts, *interfaces, *programs & {"dockerd", "containerd", "pebble", "registry", "docker-proxy"}}
+
+
+@pytest.fixture(scope="module")
+def story() -> str:
+    """Run the sandbox as a newcomer does; it must end well and leave this machine as it was."""
+    before = surroundings()
+    run = subprocess.run(SANDBOX, capture_output=True, text=True, timeout=120, check=False)
+    assert (run.stderr, run.returncode) == ("", 0), run.stdout
+    assert surroundings() ^ before == set()
+    scratch = re.search(r"ca_bundle: (/\w+/(certbotless-\w+))/", run.stdout)
+    assert scratch is not None
+    # Only those of this run: /tmp and the control groups are shared with whoever else tests on this machine.
+    assert not Path(scratch[1]).exists()
+    assert list(Path("/sys/fs/cgroup").rglob(scratch[2])) == []
+    return run.stdout
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "push refused: x509: certificate signed by unknown authority",
+        "push refused: no such host",
+        "DNS-01: Pebble read the TXT record",
+        "record: devbox.sweetlove.test is 10.79.40.213, says name server 127.0.0.1:53",
+        "record: devbox.sweetlove.test is 10.79.40.213, says name server 127.0.0.2:53",
+        "record: devbox.sweetlove.test is 10.79.40.213, looked up as by any client",
+        "files: the key is for its owner alone",
+        "certificate: a client that trusts the CA's root verifies devbox.sweetlove.test",
+        "served: the registry shows the file's leaf",
+        "push accepted",
+        "pulled back, the same image",
+        "a second run: 0 ACME requests, 0 calls of the Aliyun API",
+        "each client saw the old leaf, the new one, or none; never a wrong one",
+        "the zone holds that record alone: no TXT is left",
+    ],
+)
+def test_each_promised_fact_is_verified(story: str, fact: str) -> None:
+    """A line of its own says so, with the seconds since the start."""
+    assert re.search(rf"^ *\d+\.\d\ds +ok {re.escape(fact)}", story, re.MULTILINE)
+
+
+def test_the_first_issuance_is_within_its_budget(story: str) -> None:
+    """At most 10 ACME requests and 4 calls, counted by the stand-ins."""
+    counts = re.search(r"(\d+) ACME requests, (\d+) calls of the Aliyun API:", story)
+    assert counts is not None
+    assert int(counts[1]) <= 10
+    assert int(counts[2]) <= 4
+
+
+def test_the_renewal_shows_two_leaves_and_the_gap(story: str) -> None:
+    """The restart turns clients away for a moment; both leaves were seen by some."""
+    leaves = re.search(r"another leaf: ([0-9a-f]{16})\.\.\. -> ([0-9a-f]{16})\.\.\.", story)
+    gap = re.search(r"the gap: clients were turned away for (\d+) ms", story)
+    assert leaves is not None
+    assert gap is not None
+    assert leaves[1] != leaves[2]
+    assert 0 < int(gap[1]) < 5000
+
+
+@pytest.mark.parametrize(
+    ("broken", "cover", "words"),
+    [
+        ("pebble", "/dev/null", "certbotless: missing programs: pebble; apt-get install pebble\n"),
+        ("pebble", "/usr/bin/false", "certbotless: the sandbox failed in step 1: pebble ended with code 1:"),
+    ],
+)
+def test_a_sandbox_that_cannot_go_on_says_why(broken: str, cover: str, words: str) -> None:
+    """On a machine where the program is missing, or does not work; exit code 1 and nothing left."""
+    before = surroundings()
+    hide = f'mount --bind {cover} "$(command -v {broken})"; exec "$@"'
+    run = subprocess.run(
+        [sys.executable, "-m", "certbotless.sandbox.host", "sh", "-euc", hide, "sh", *SANDBOX],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith(words)
+    assert len(run.stderr.splitlines()) == 1
+    assert surroundings() ^ before == set()
