@@ -158,7 +158,8 @@ class _SiteRun:
 
     def _outcome(self, view: View) -> Outcome:
         origin = view.seen.published.origin
-        is_fresh = origin is not None and origin.issued_at >= self._began
+        since = self._intent.renew_since or self._began
+        is_fresh = origin is not None and origin.issued_at >= since
         is_served = not any(step.action in ("order", "restore", "deploy") for step in view.decision.steps)
         reason = view.reason
         if waits := [step.wait_text for step in view.decision.steps if step.wait_text]:

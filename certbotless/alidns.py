@@ -9,6 +9,7 @@ Source: Alidns API 2015-01-09; docs/architecture.md, "Dependencies".
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 from collections.abc import Iterator
@@ -28,16 +29,20 @@ from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDo
 from .clock import Clock, Pace
 from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, printable
 from .names import candidate_zones, fqdn_of, rr_of
-from .records import Record
+from .records import DEFAULT_LINE, Record
 
 logger = logging.getLogger(__name__)
 
 # One call with all its tries. Throttling and LastOperationNotFinished pass within seconds.
 TOTAL_TIMEOUT_S = 60
 _SOCKET_TIMEOUT_S = (5, 10)
+# An answer may be lost once or twice; a network that is down stays so longer than anybody waits here.
+NO_ANSWER_TIMEOUT_S = 15
 # The largest page, 500 records, is about 200 KiB.
 _MAX_BODY_BYTES = 1 << 20
 _PAGE_SIZE = 500
+# 50,000 records at one name: a list that goes on after that has no end.
+_MOST_PAGES = 100
 # Any region gives the one central endpoint; the parameter must be there.
 _REGION = "cn-hangzhou"
 # The least TTL of the free and personal plans.
@@ -62,6 +67,9 @@ _HINTS = {
     "NoPermission": "grant the RAM user this action on the zone",
     "DomainRecordLocked": "unlock the record in the Alidns console",
     "DomainRecordConflict": "delete the conflicting record in the Alidns console",
+    "DomainRecordNotBelongToUser": "look in the Alidns console whether the record is still there",
+    "InvalidDomainName": "correct sites[].zone",
+    "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
     "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
 }
 
@@ -84,6 +92,10 @@ class ApiRefusal(DnsRefused):
         self.code = code
 
 
+class NoAnswer(DnsUnavailable):
+    """Nobody answered, or somebody else did."""
+
+
 class AlidnsApi:
     """One signed call at a time, with every try under one total deadline."""
 
@@ -93,7 +105,9 @@ class AlidnsApi:
         self._session = requests.Session()
 
     def call(self, request: Any) -> dict[str, Any]:
-        """Send an SDK request and return the reply's JSON object. Takes at most about 70 s.
+        """Send an SDK request and return the reply's JSON object.
+
+        What the service itself asks to send again is tried for 60 s; where nobody answers, for 15 s.
 
         Raises:
             DnsRefused: the service said no; an `ApiRefusal` carries its code.
@@ -105,7 +119,7 @@ class AlidnsApi:
             try:
                 return self._try(request)
             except DnsUnavailable as exc:
-                if pace.expired:
+                if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
                     raise
                 logger.debug("alidns.again action=%s error=%s", request.get_action_name(), exc.message)
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
@@ -134,7 +148,7 @@ class AlidnsApi:
         code = printable(reply.get("Code", ""), 80)
         if not code or not request_id:
             # A captive portal answers 200 with a page of its own; a broken proxy anything.
-            raise DnsUnavailable(
+            raise NoAnswer(
                 f"{action} at {account.endpoint}: HTTP {response.status_code}, not an answer of the DNS API",
                 hint="check what stands between this machine and the API: proxy, portal, firewall",
             )
@@ -211,8 +225,8 @@ class AlidnsZone:
     def records(self, fqdn: str) -> list[Record]:
         rr = rr_of(fqdn, self.name)
         found: list[Record] = []
-        page, seen, total = 1, 0, 1
-        while seen < total:
+        seen = 0
+        for page in range(1, _MOST_PAGES + 1):
             request = DescribeSubDomainRecordsRequest()
             request.set_DomainName(self.name)
             request.set_SubDomain(fqdn)
@@ -223,10 +237,10 @@ class AlidnsZone:
                 rows = reply["DomainRecords"]["Record"]
                 found += [self._record(row) for row in rows if str(row["RR"]).lower() == rr]
                 total = int(reply["TotalCount"])
-            if not rows:
-                break
-            page, seen = page + 1, seen + len(rows)
-        return found
+            seen += len(rows)
+            if not rows or seen >= total:
+                return found
+        raise DnsUnavailable(f"the API's list of the records of {fqdn!r} does not end")
 
     def add(self, record: Record) -> str:
         request = AddDomainRecordRequest()
@@ -239,7 +253,7 @@ class AlidnsZone:
             if exc.code != "DomainRecordDuplicate":
                 raise
             # An earlier try did the change and its answer was lost, or someone else's record is the same.
-            return self._id_of(record)
+            return self._twin(record).record_id
 
     def update(self, record: Record) -> None:
         request = UpdateDomainRecordRequest()
@@ -248,8 +262,8 @@ class AlidnsZone:
         try:
             self._call_with_ttl(request, record)
         except ApiRefusal as exc:
-            # An update that changes nothing is refused so.
-            if exc.code != "DomainRecordDuplicate":
+            # An update that changes nothing is refused so, and one that makes two records the same.
+            if exc.code != "DomainRecordDuplicate" or self._twin(record).record_id != record.record_id:
                 raise
 
     def delete(self, record_id: str) -> None:
@@ -281,43 +295,53 @@ class AlidnsZone:
         request.set_TTL(record.ttl_s)
         request.set_Line(record.line)
 
-    def _id_of(self, wanted: Record) -> str:
+    def _twin(self, wanted: Record) -> Record:
+        """Return the record that made the service speak of a duplicate."""
         for record in self.records(wanted.fqdn):
             if (record.type, record.value, record.line) == (wanted.type, wanted.value, wanted.line):
-                return record.record_id
+                if record.is_enabled:
+                    return record
+                raise DnsRefused(
+                    f"{wanted.fqdn!r} already has the {wanted.type} record {wanted.value!r}, but disabled",
+                    hint="enable or delete it in the Alidns console",
+                )
         raise DnsUnavailable(f"the API holds {wanted.fqdn!r} for a duplicate, but does not list it")
 
     def _record(self, row: dict[str, Any]) -> Record:
+        type_, value = str(row["Type"]).upper(), str(row["Value"])
+        if type_ == "A":
+            ipaddress.IPv4Address(value)  # raises ValueError for what is no address
         return Record(
             fqdn=fqdn_of(str(row["RR"]).lower(), self.name),
-            type=str(row["Type"]).upper(),
-            value=str(row["Value"]),
-            ttl_s=int(row["TTL"]),
+            type=type_,
+            value=value,
+            ttl_s=int(row.get("TTL", LEAST_TTL_S)),
             record_id=_record_id(row),
-            line=str(row["Line"]),
-            is_enabled=str(row["Status"]).upper() == "ENABLE",
+            line=str(row.get("Line", DEFAULT_LINE)),
+            is_enabled=str(row.get("Status", "ENABLE")).upper() == "ENABLE",
         )
 
 
 @contextmanager
 def _transport_errors(action: str, account: Account) -> Iterator[None]:
-    """Map what `requests` and urllib3 raise. Their texts hold the signed URL, so only the kind is told."""
+    """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
     try:
         yield
-    except requests.exceptions.SSLError as exc:
-        raise DnsUnavailable(
+    except requests.exceptions.SSLError:
+        raise NoAnswer(
             f"{action} at {account.endpoint}: the server's certificate is not trusted",
             hint="set aliyun.ca_bundle, or look who answers in the API's place",
-        ) from _without_url(exc)
-    except (requests.RequestException, OSError) as exc:
-        raise DnsUnavailable(
+        ) from None
+    except requests.RequestException as exc:
+        raise NoAnswer(
             f"{action} at {account.endpoint}: no connection ({type(exc).__name__})",
             hint="check the network, the resolver and aliyun.endpoint",
-        ) from _without_url(exc)
-
-
-def _without_url(exc: Exception) -> Exception:
-    return type(exc)("details withheld: they hold a signed URL")
+        ) from None
+    except OSError:
+        raise NoAnswer(
+            f"{action} at {account.endpoint}: the trust bundle {account.ca_bundle!r} cannot be read",
+            hint="correct aliyun.ca_bundle",
+        ) from None
 
 
 @contextmanager

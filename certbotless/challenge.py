@@ -84,7 +84,6 @@ def _delete_by_value(zone: Zone, txt: TxtValue) -> None:
 def _clean_up(journal: Journal, txt: TxtValue, delete: Callable[[], None]) -> None:
     try:
         delete()
+        journal.forget(txt)
     except CertbotlessError as exc:
         logger.warning("txt.left fqdn=%s error=%s retry=next_run", txt.fqdn, exc)
-    else:
-        journal.forget(txt)

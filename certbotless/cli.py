@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .clock import Clock, SystemClock
+from .clock import Clock, SystemClock, process_began
 from .errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.renew_now is not None:
         from .decide import Intent
 
-        intent = Intent(datetime.now(UTC), ignore_backoff=True, ignore_ledger=args.force)
+        intent = Intent(process_began(), ignore_backoff=True, ignore_ledger=args.force)
         return _act(source, args.renew_now, intent)
     return _daemon(source)
 
@@ -127,16 +127,10 @@ def _check(source: Path | None) -> int:
     from . import config
 
     checked = config.load(source)
-    for key, secret in checked.secrets().items():
-        try:
-            secret.read()
-            problem = secret.warning()
-        except CertbotlessError as exc:
-            problem = str(exc)
-        if problem:
-            print(f"warning: {key}: {problem}", file=sys.stderr)
+    for warning in checked.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
     count = len(checked.sites)
-    print(f"{source or '-'}: ok ({count} site{'s' if count != 1 else ''})")
+    print(f"{source or '-'}: ok ({count} sites)")
     return 0
 
 
@@ -222,6 +216,8 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
     sites = _named(checked, domains)
     for secret in checked.secrets().values():
         secret.read()
+    if source is not None:  # what comes on standard input, the daemon that started us has warned of
+        _log_warnings(checked)
     from . import act
 
     clock = SystemClock()
@@ -276,7 +272,13 @@ def _daemon(source: Path | None) -> int:
     checked = config.parse(raw, str(source or "-"))
     for secret in checked.secrets().values():
         secret.read()
+    _log_warnings(checked)
     return daemon.Daemon(source, raw, checked).run()
+
+
+def _log_warnings(config: Config) -> None:
+    for warning in config.warnings():
+        logger.warning("config.careless %s", warning)
 
 
 def _named(config: Config, domains: Sequence[str]) -> list[Site]:
@@ -308,7 +310,9 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = printable(record.getMessage(), 4000)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            # Indented, so that no text of an exception can pass for a record of ours.
+            trace = self.formatException(record.exc_info).splitlines()
+            line += "".join(f"\n  {printable(part, 4000)}" for part in trace)
         if self._for_journal:
             priority = next((p for level, p in self._PRIORITIES if record.levelno >= level), 7)
             return "\n".join(f"<{priority}>{part}" for part in line.split("\n"))

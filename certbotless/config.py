@@ -13,20 +13,19 @@ import hashlib
 import ipaddress
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from . import document
-from .document import Document
-from .errors import CertbotlessError, ConfigError, printable
+from .document import Document, Fault
+from .errors import CertbotlessError, ConfigError, SecretUnreadable, printable
 from .names import NameFault, is_in_zone, normalise
 from .secret import Secret
 
@@ -38,7 +37,11 @@ DIRECTORIES = {
     "zerossl": "https://acme.zerossl.com/v2/DV90",
     "google": "https://dv.acme-v02.api.pki.goog/directory",
 }
-_NEED_EAB = frozenset({"zerossl", "google"})
+_NEED_EAB = ("zerossl", "google")
+# Labels that are neither empty nor too long: the resolver raises errors of its own for them.
+_HOST_AND_PORT = re.compile(
+    r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9A-F:.]+\]):([1-9][0-9]{0,4})", re.ASCII | re.IGNORECASE
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -130,10 +133,14 @@ def _endpoint(value: object) -> str:
     return f"{url.scheme}://{url.netloc}"
 
 
-def _url(text: str) -> Any:
-    url = urlsplit(text)
-    _ = url.port  # raises ValueError by itself when out of range
-    return url
+def _url(text: str) -> SplitResult:
+    """Return the parts of a URL, all of them empty where it is none."""
+    try:
+        url = urlsplit(text)
+        is_sound = url.port != 0 and text.isprintable() and " " not in text
+    except ValueError:
+        is_sound = False
+    return url if is_sound else urlsplit("")
 
 
 def _is_loopback(host: str) -> bool:
@@ -145,22 +152,15 @@ def _is_loopback(host: str) -> bool:
 
 def _nameserver(value: object) -> str:
     text = _text(value)
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{printable(text, 80)!r} is not of the form host:port")
-    host = host.strip("[]")
-    if not host or not _is_port(port):
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None or int(match[1]) > 65535:
         raise ValueError(f"{printable(text, 80)!r} is not of the form host:port")
     return text
 
 
-def _is_port(text: str) -> bool:
-    return re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None and int(text) < 1 << 16
-
-
 def _docker_host(value: object) -> str:
     text = _text(value)
-    if not re.fullmatch(r"(unix:///|tcp://|ssh://)\S+", text):
+    if not re.fullmatch(r"(unix:///|tcp://|ssh://)\S+", text) or not text.isprintable():
         raise ValueError(
             f"{printable(text, 80)!r} is not of the form unix:///path, tcp://host:port or ssh://host"
         )
@@ -206,7 +206,7 @@ def _container(value: object) -> str:
 def _port(value: object) -> int | None:
     if value is None:
         return None
-    if isinstance(value, str):
+    if isinstance(value, str) and (value == "none" or ":" in value):
         raise ValueError("host:port and none are not supported yet; a port number is")
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
         raise ValueError("must be a port number, 1..65535")
@@ -217,7 +217,7 @@ def _email(value: object) -> str | None:
     if value is None:
         return None
     text = _text(value)
-    if not re.fullmatch(r"[^\s@,?]+@[^\s@,?]+", text):
+    if not re.fullmatch(r"[^\s@,?]+@[^\s@,?]+", text) or not text.isprintable():
         raise ValueError(f"{printable(text, 80)!r} is not an e-mail address")
     return text
 
@@ -350,6 +350,23 @@ class Config(_Model):
             "aliyun.access_key_secret": self.aliyun.access_key_secret,
         }
 
+    def warnings(self) -> list[str]:
+        """Return what is careless, or not there yet, as ``path: text``; none of it is a fault."""
+        found = []
+        for path, secret in self.secrets().items():
+            try:
+                secret.read()
+                text = secret.warning()
+            except SecretUnreadable as exc:
+                text = str(exc)
+            if text is not None:
+                found.append(f"{path}: {text}")
+        for i, site in enumerate(self.sites):
+            if site.address.kind == "literal" and _is_loopback(site.address.value):
+                text = f"{site.address.value} leads every other machine to itself; write the LAN address"
+                found.append(f"sites[{i}].address: {text}")
+        return found
+
     def digest(self, site: Site) -> str:
         """Return a digest of all that decides how attempts for `site` go: its keys and the secrets' content.
 
@@ -374,13 +391,13 @@ def read(source: Path | None) -> bytes:
         ConfigError: the file cannot be read.
     """
     try:
-        if source is None:
-            return sys.stdin.buffer.read(document.MAX_BYTES + 1)
-        with source.open("rb") as file:
+        # By its number: `sys.stdin` is None where standard input is closed.
+        with open(source or 0, "rb", closefd=source is not None) as file:
             return file.read(document.MAX_BYTES + 1)
     except OSError as exc:
         hint = "; name the file with --config FILE" if isinstance(exc, FileNotFoundError) else ""
-        raise ConfigError([f"{source}:1:1: the file: cannot be read: {exc.strerror}{hint}"]) from exc
+        name = source or "-"
+        raise ConfigError([f"{name}:1:1: the file: cannot be read: {exc.strerror}{hint}"]) from exc
 
 
 def parse(raw: bytes, name: str) -> Config:
@@ -391,28 +408,21 @@ def parse(raw: bytes, name: str) -> Config:
     """
     doc = Document(raw, name)
     if not isinstance(doc.data, dict):
-        raise ConfigError([doc.fault((), "must be a mapping with the keys aliyun and sites")])
+        raise doc.error([*doc.faults, doc.fault((), "must be a mapping with the keys aliyun and sites")])
+    faults = [*doc.faults, *_check_together(doc)]
     try:
         config = Config.model_validate(doc.data)
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_context=False, include_input=False)
-        raise ConfigError(_in_file_order(doc, (_describe(doc, error) for error in errors))) from None
-    if faults := _in_file_order(doc, _check_together(config)):
-        raise ConfigError(faults)
+        raise doc.error([*faults, *(_describe(doc, error) for error in errors)]) from None
+    if faults:
+        raise doc.error(faults)
     return config
 
 
 def load(source: Path | None) -> Config:
     """Read and parse in one step; None is standard input, named ``-``."""
-    return parse(read(source), "-" if source is None else str(source))
-
-
-_Fault = tuple[document.Path, str, bool]
-
-
-def _in_file_order(doc: Document, faults: Iterable[_Fault]) -> list[str]:
-    ordered = sorted(faults, key=lambda fault: doc.locate(fault[0], at_key=fault[2]))
-    return [doc.fault(path, text, at_key=at_key) for path, text, at_key in ordered]
+    return parse(read(source), str(source or "-"))
 
 
 _TEXTS = {
@@ -423,16 +433,17 @@ _TEXTS = {
 }
 
 
-def _describe(doc: Document, error: ErrorDetails) -> _Fault:
+def _describe(doc: Document, error: ErrorDetails) -> Fault:
     path = tuple(error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
         key = str(path[-1])
         nearest = _nearest(key, _keys_at(path[:-1]))
-        return path, f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}", True
+        text = f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}"
+        return doc.fault(path, text, at_key=True)
     if kind == "value_error":
-        return path, error["msg"].removeprefix("Value error, "), False
-    return path, _TEXTS.get(kind, error["msg"]), False
+        return doc.fault(path, error["msg"].removeprefix("Value error, "))
+    return doc.fault(path, _TEXTS.get(kind, error["msg"]))
 
 
 def _keys_at(path: document.Path) -> list[str]:
@@ -454,43 +465,75 @@ _CHILDREN: dict[tuple[type[_Model], str], type[_Model]] = {
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    return difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+    return difflib.get_close_matches(key.lower(), known, n=1, cutoff=0)[0]
 
 
-def _check_together(config: Config) -> Iterator[_Fault]:
-    if config.acme.directory in _NEED_EAB:
-        yield ("acme", "directory"), f"{config.acme.directory} needs eab, which is not supported yet", False
-    if not config.sites:
-        yield ("sites",), "needs at least one entry", False
+def _check_together(doc: Document) -> Iterator[Fault]:
+    """Yield what values say against each other; one that is a fault by itself is passed over here."""
+    acme = doc.data.get("acme")
+    directory = acme.get("directory") if isinstance(acme, dict) else None
+    if directory in _NEED_EAB:
+        yield doc.fault(("acme", "directory"), f"{directory} needs eab, which is not supported yet")
+    if doc.data.get("sites") == []:
+        yield doc.fault(("sites",), "needs at least one entry")
+    sites = _mappings(doc.data.get("sites"))
+    domains = [_valid(_name, site.get("domain")) for site in sites]
+    for i, other in _repeats(domains):
+        text = f"{domains[i]!r} is already the domain of sites[{other}]"
+        yield doc.fault(("sites", i, "domain"), text)
+    for i, site in enumerate(sites):
+        if (zone := _valid(_name, site.get("zone"))) is not None:
+            yield from _check_zone(doc, i, zone, domains[i])
+        containers = [_valid(_container, target.get("container")) for target in _mappings(site.get("deploy"))]
+        for j, _ in _repeats(containers):
+            yield doc.fault(("sites", i, "deploy", j, "container"), f"{containers[j]!r} is already a target")
+
+
+def _check_zone(doc: Document, i: int, zone: str, domain: str | None) -> Iterator[Fault]:
+    if domain is not None and not is_in_zone(domain, zone):
+        yield doc.fault(("sites", i, "zone"), f"{domain!r} is not in the zone {zone!r}")
+    names = doc.data["sites"][i].get("names")
+    for j, text in enumerate(names if isinstance(names, list) else []):
+        name = _valid(_certificate_name, text)
+        if name is not None and not is_in_zone(name, zone):
+            yield doc.fault(("sites", i, "names", j), f"{name!r} is not in the zone {zone!r}")
+
+
+def _mappings(value: object) -> list[dict[str, Any]]:
+    """Return the entries of a list; anything else than a mapping as an empty one, so that places hold."""
+    return [entry if isinstance(entry, dict) else {} for entry in value] if isinstance(value, list) else []
+
+
+def _valid(check: Callable[[object], str], value: object) -> str | None:
+    try:
+        return check(value)
+    except ValueError:
+        return None
+
+
+def _repeats(values: Iterable[str | None]) -> Iterator[tuple[int, int]]:
+    """Yield the place of each value that was there before, and the place where it first was."""
     first: dict[str, int] = {}
-    for i, site in enumerate(config.sites):
-        if (other := first.setdefault(site.domain, i)) != i:
-            yield ("sites", i, "domain"), f"{site.domain!r} is already the domain of sites[{other}]", False
-        for j, name in enumerate(site.names):
-            if site.zone is not None and not is_in_zone(name, site.zone):
-                yield ("sites", i, "names", j), f"{name!r} is not in the zone {site.zone!r}", False
-        if site.zone is not None and not is_in_zone(site.domain, site.zone):
-            yield ("sites", i, "zone"), f"{site.domain!r} is not in the zone {site.zone!r}", False
-        containers = [target.container for target in site.deploy]
-        for j, container in enumerate(containers):
-            if container in containers[:j]:
-                yield ("sites", i, "deploy", j, "container"), f"{container!r} is already a target", False
+    for i, value in enumerate(values):
+        if value is not None and first.setdefault(value, i) != i:
+            yield i, first[value]
 
 
 def folders_of_broken(raw: bytes) -> tuple[Path, Path]:
     """Return certs_dir and state_dir as far as a broken file tells, else their defaults."""
-    try:
-        data = Document(raw, "").data
-    except ConfigError:
-        data = None
-    found = data if isinstance(data, dict) else {}
-    folders = []
-    for key in ("certs_dir", "state_dir"):
+    return _folder_of_broken(raw, "certs_dir"), _folder_of_broken(raw, "state_dir")
+
+
+def _folder_of_broken(raw: bytes, key: str) -> Path:
+    # A file that is not YAML as a whole may still have the line that we look for.
+    line = re.search(rf"^{key}:.*".encode(), raw, re.MULTILINE)
+    for text in (raw, line[0] if line else b""):
         try:
-            folders.append(_absolute_path(found[key]))
-        except (KeyError, ValueError):
-            folders.append(Config.model_fields[key].default)
-    return folders[0], folders[1]
+            return _absolute_path(Document(text, "").data[key])
+        except (ConfigError, KeyError, TypeError, ValueError):
+            continue
+    default: Path = Config.model_fields[key].default
+    return default
 
 
 # --- the rest of the environment --------------------------------------------------------------------------

@@ -19,9 +19,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -69,7 +71,8 @@ class Daemon:
         self._raw = raw
         self._config = config
         self._clock = SystemClock()
-        self._wake = threading.Event()
+        # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._must_reload = False
         self._children: list[_Child] = []
         self._children_lock = threading.Lock()
@@ -111,18 +114,18 @@ class Daemon:
 
     def _on_stop(self, *_: object) -> None:
         self._clock.stop()
-        self._wake.set()
+        self._wake.put(None)
 
     def _on_reload(self, *_: object) -> None:
         self._must_reload = True
-        self._wake.set()
+        self._wake.put(None)
 
     def _tick_until_stopped(self) -> None:
         stamp = self._file_stamp()
         drift_s = time.time() - time.monotonic()
         while not self._clock.is_stopped:
-            self._wake.wait(_TICK_S)
-            self._wake.clear()
+            with suppress(Empty):
+                self._wake.get(timeout=_TICK_S)
             if self._must_reload or self._file_stamp() != stamp:
                 self._must_reload = False
                 stamp = self._file_stamp()
@@ -174,6 +177,8 @@ class Daemon:
         self._look_at(datetime.now(UTC))
         if not is_same_text:
             logger.info("config.accepted sites=%d", len(edited.sites))
+            for warning in edited.warnings():
+                logger.warning("config.careless %s", warning)
 
     # The look, in the scheduler's thread.
 

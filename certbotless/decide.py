@@ -147,15 +147,15 @@ def _record_steps(site: Site, config: Config, seen: Observation, state: SiteStat
     if not seen.address:
         return []
     written = state.record
-    is_last_written = written is not None and (written.value, written.ttl_s) == (seen.address, site.ttl)
     if seen.answers is None:
         return [Step("record", "the zone is not known yet")]
     if not seen.shown:
         return []  # nobody answers: a problem, not a wrong record
     if all(values == {seen.address} for values in seen.shown):
-        if written is not None and not is_last_written:
+        if written is not None and written.ttl_s != site.ttl:
             return [Step("record", f"ttl {written.ttl_s} -> {site.ttl}")]
         return []
+    is_last_written = written is not None and (written.value, written.ttl_s) == (seen.address, site.ttl)
     may_spread_until = written.at + config.dns.propagation_timeout if written else seen.at
     if written and is_last_written and not written.is_seen and seen.at < may_spread_until:
         return [Step("confirm", f"{seen.address} is not shown by every name server yet")]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from .errors import DeployError, DeployWaits, printable
@@ -20,12 +21,16 @@ _ENGINE_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as the engine sees it now; `ports` are its published TCP ports."""
+    """A container as the engine sees it now.
+
+    `status` is the engine's word; `ports` are its published TCP ports; `started_at` is when it last started.
+    """
 
     id: str
     name: str
     status: str
     ports: tuple[int, ...]
+    started_at: datetime
 
     @property
     def is_up(self) -> bool:
@@ -53,18 +58,10 @@ class DockerContainers:
     def find(self, name: str) -> Container:
         with self._engine_errors(name):
             found = self._engine().containers.get(name)
-            state = found.attrs["State"]["Status"]
-            bindings = found.attrs["NetworkSettings"]["Ports"] or {}
-        if found.name != name:
-            # The engine also takes the start of an id for a name.
-            raise _absent(name)
-        ports = {
-            int(binding["HostPort"])
-            for port, published in bindings.items()
-            if port.endswith("/tcp")
-            for binding in published or ()
-        }
-        return Container(found.id, name, state, tuple(sorted(ports)))
+            if found.name != name:
+                # The engine also takes the start of an id for a name.
+                raise _absent(name)
+            return _container(found)
 
     def restart(self, container_id: str, stop_timeout_s: int) -> None:
         with self._engine_errors(container_id[:12]):
@@ -95,6 +92,11 @@ class DockerContainers:
                 f"no Docker engine at {self._host!r}: {_cause(exc)}",
                 hint="is it running, and may this user use its socket (group docker)? See docker.host",
             ) from exc
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise DeployError(
+                f"what answers at {self._host!r} is no Docker engine ({type(exc).__name__})",
+                hint="correct docker.host",
+            ) from exc
 
 
 def check_may_act(container: Container, our_restart_of: str) -> None:
@@ -109,9 +111,10 @@ def check_may_act(container: Container, our_restart_of: str) -> None:
     """
     if container.is_up or (container.status == "exited" and container.id == our_restart_of):
         return
+    start = "unpause" if container.status == "paused" else "start"
     raise DeployWaits(
         f"the container {container.name!r} is {container.status}; it is not ours to start",
-        hint=f"start it when you want it: docker start {container.name}",
+        hint=f"start it when you want it: docker {start} {container.name}",
     )
 
 
@@ -128,6 +131,19 @@ def published_port(container: Container) -> int:
             hint="set port in its deploy entry",
         )
     return container.ports[0]
+
+
+def _container(found: Any) -> Container:
+    """Return what we need of the library's container. Raises KeyError and the like for what is none."""
+    state, bindings = found.attrs["State"], found.attrs["NetworkSettings"]["Ports"] or {}
+    ports = {
+        int(binding["HostPort"])
+        for port, published in bindings.items()
+        if port.endswith("/tcp")
+        for binding in published or ()
+    }
+    started_at = datetime.fromisoformat(state["StartedAt"])
+    return Container(found.id, found.name, str(state["Status"]), tuple(sorted(ports)), started_at)
 
 
 def _absent(name: str) -> DeployError:

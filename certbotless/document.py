@@ -1,7 +1,7 @@
 """A YAML file as plain values that remember where they stand.
 
 Only the YAML that every reader agrees on: ``true``/``false``, decimal whole numbers, text, lists, mappings.
-YAML 1.1's surprises (``no`` is false, ``010`` is 8, ``1:30`` is 90) stay text. Aliases, tags, duplicate keys,
+YAML 1.1's surprises (``no`` is false, ``010`` is 8, ``1:30`` is 90) stay text. Anchors, tags, duplicate keys,
 deep nesting and large files are faults, so nothing can grow beyond the size of the file.
 
 Source: YAML 1.2.2 section 10.3 (core schema).
@@ -10,7 +10,7 @@ Source: YAML 1.2.2 section 10.3 (core schema).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -25,104 +25,131 @@ MAX_DEPTH = 20
 Path = tuple[str | int, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# What YAML does not allow in a file, and a byte order mark that is not at its start.
+_NOT_YAML = re.compile(f"{yaml.reader.Reader.NON_PRINTABLE.pattern}|\ufeff")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
+# Line and column, from 1, then ``path: text``; they sort in the order of the file.
+Fault = tuple[int, int, str]
+
+
 class Document:
-    """A parsed file: `data` is the plain tree; `locate` says where a path of it stands.
+    """A parsed file: `data` is its plain tree, `locate` says where a path of it stands.
+
+    Attributes:
+        faults: what is wrong with it though the rest can be read, such as a repeated key. Of a repeated key
+            `data` has the first value.
 
     Raises:
-        ConfigError: the text is not YAML within the limits, or a mapping repeats a key.
+        ConfigError: the text is not YAML within the limits.
     """
 
     def __init__(self, raw: bytes, name: str) -> None:
-        self.name = name
-        self._faults: list[str] = []
-        if len(raw) > MAX_BYTES:
-            raise ConfigError([f"{name}:1:1: the file is larger than {MAX_BYTES} bytes"])
-        try:
-            text = raw.decode("utf-8-sig")
-            self._check_limits(text)
-            self._root: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
-        except UnicodeDecodeError as exc:
-            line = raw.count(b"\n", 0, exc.start) + 1
-            raise ConfigError([f"{name}:{line}:1: not UTF-8 text"]) from exc
-        except yaml.MarkedYAMLError as exc:
-            mark = exc.problem_mark or exc.context_mark
-            where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-            raise ConfigError([f"{name}:{where}: not YAML: {printable(exc.problem or exc.context)}"]) from exc
-        except yaml.YAMLError as exc:
-            raise ConfigError([f"{name}:1:1: not YAML: {printable(exc)}"]) from exc
-        self.data: Any = None if self._root is None else self._plain(self._root, ())
-        if self._faults:
-            raise ConfigError(self._faults)
+        self._name = name
+        self._marks: dict[Path, tuple[yaml.Mark, yaml.Mark]] = {}
+        self.faults: list[Fault] = []
+        root = self._compose(self._decode(raw))
+        self.data: Any = None if root is None else self._plain(root, (), root.start_mark)
 
-    def fault(self, path: Path, text: str, *, at_key: bool = False) -> str:
-        """Return ``FILE:LINE:COL: path: text`` for the value at `path`, or for its key."""
-        line, column = self.locate(path, at_key=at_key)
-        return f"{self.name}:{line}:{column}: {dotted(path)}: {text}"
+    def fault(self, path: Path, text: str, *, at_key: bool = False) -> Fault:
+        """Return a fault of the value at `path`, or of its key."""
+        return (*self.locate(path, at_key=at_key), f"{dotted(path)}: {text}")
+
+    def error(self, faults: Iterable[Fault]) -> ConfigError:
+        """Return the error that reports these faults, each as ``FILE:LINE:COL: path: text``."""
+        return ConfigError([f"{self._name}:{line}:{column}: {text}" for line, column, text in sorted(faults)])
 
     def locate(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
         """Return line and column (from 1) of the value at `path`, or of the nearest thing around it."""
-        node = self._root
-        found = node.start_mark if node is not None else None
-        for i, step in enumerate(path):
-            is_last = i == len(path) - 1
-            if isinstance(node, yaml.MappingNode):
-                pair = next((p for p in node.value if p[0].value == step), None)
-                if pair is None:
-                    break
-                node = pair[1]
-                found = pair[0].start_mark if at_key and is_last else node.start_mark
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                found = node.start_mark
-            # Anything else is a step that only the model knows, such as the branch of a union.
-        return (found.line + 1, found.column + 1) if found is not None else (1, 1)
+        for length in range(len(path), -1, -1):
+            if (marks := self._marks.get(path[:length])) is not None:
+                return _position(marks[0] if at_key and length == len(path) else marks[1])
+        return 1, 1
+
+    def _decode(self, raw: bytes) -> str:
+        if len(raw) > MAX_BYTES:
+            raise self._refusal((1, 1), f"larger than {MAX_BYTES} bytes")
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as exc:
+            before = exc.object[: exc.start].decode()
+            raise self._refusal(_end_of(before), "not UTF-8 text") from exc
+        if (bad := _NOT_YAML.search(text)) is not None:
+            what = f"not YAML: the character U+{ord(bad[0]):04X} is not allowed"
+            raise self._refusal(_end_of(text[: bad.start()]), what)
+        return text
+
+    def _compose(self, text: str) -> yaml.Node | None:
+        try:
+            self._check_limits(text)
+            return yaml.compose(text, Loader=_LOADER)
+        except yaml.MarkedYAMLError as exc:
+            where = _position(exc.problem_mark or exc.context_mark)
+            what = ": ".join(part for part in (exc.context, exc.problem) if part)
+            raise self._refusal(where, f"not YAML: {printable(what)}") from exc
 
     def _check_limits(self, text: str) -> None:
         """Look at the flat stream of events, before anything recursive touches the text."""
         depth = 0
+        faults = []
         for event in yaml.parse(text, Loader=_LOADER):
-            mark: Any = event.start_mark
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-            if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent):
-                what = "nested too deeply" if depth > MAX_DEPTH else "YAML aliases are not supported"
-                raise ConfigError([f"{self.name}:{mark.line + 1}:{mark.column + 1}: {what}"])
+            where = _position(event.start_mark)
+            if depth > MAX_DEPTH:
+                raise self._refusal(where, f"nested more than {MAX_DEPTH} levels deep")
+            # The text is not repeated: a secret that starts with & or ! looks like these, too.
+            if getattr(event, "anchor", None) is not None:
+                what = (
+                    "YAML anchors and aliases are not supported: put text that starts with & or * in quotes"
+                )
+                faults.append((*where, f"{dotted(())}: {what}"))
+            if getattr(event, "tag", None) is not None:
+                what = "YAML tags are not supported: put text that starts with ! in quotes"
+                faults.append((*where, f"{dotted(())}: {what}"))
+        if faults:
+            raise self.error(faults)
 
-    def _plain(self, node: Any, path: Path) -> Any:
+    def _refusal(self, where: tuple[int, int], text: str) -> ConfigError:
+        return self.error([(*where, f"{dotted(())}: {text}")])
+
+    def _plain(self, node: Any, path: Path, key: yaml.Mark) -> Any:
+        self._marks[path] = (key, node.start_mark)
         if isinstance(node, yaml.SequenceNode):
-            return [self._plain(child, (*path, i)) for i, child in enumerate(node.value)]
+            return [self._plain(child, (*path, i), child.start_mark) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            self._complain(node, path, f"the tag {printable(node.tag, 60)} is not supported")
-            return None
         is_quoted = node.style not in (None, "")
         return node.value if is_quoted else _scalar(node.value)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        first_line: dict[str, int] = {}
         for key_node, value_node in node.value:
+            mark = key_node.start_mark
             if not isinstance(key_node, yaml.ScalarNode):
-                self._complain(key_node, path, "a key must be plain text")
+                self.faults.append((*_position(mark), f"{dotted(path)}: a key must be plain text"))
                 continue
             key = str(key_node.value)
+            here = (*path, key)
             if key in result:
-                text = f"duplicate key {printable(key, 60)!r}, first given in line {first_line[key]}"
-                self._complain(key_node, (*path, key), text)
-            first_line.setdefault(key, key_node.start_mark.line + 1)
-            result[key] = self._plain(value_node, (*path, key))
+                first, _ = self.locate(here, at_key=True)
+                text = f"duplicate key {printable(key, 60)!r}, first given in line {first}"
+                self.faults.append((*_position(mark), f"{dotted(here)}: {text}"))
+            else:
+                result[key] = self._plain(value_node, here, mark)
         return result
 
-    def _complain(self, node: yaml.Node, path: Path, text: str) -> None:
-        mark = node.start_mark
-        self._faults.append(f"{self.name}:{mark.line + 1}:{mark.column + 1}: {dotted(path)}: {text}")
+
+def _position(mark: Any) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 def dotted(path: Sequence[str | int]) -> str:

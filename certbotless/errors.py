@@ -17,7 +17,7 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
     Control characters, line ends and everything else that a terminal may act upon are escaped.
     """
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 class CertbotlessError(Exception):

@@ -11,12 +11,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from .errors import StoreError
 
 
 @contextmanager
-def store_errors(path: Path) -> Iterator[None]:
+def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator[None]:
     """Map what the file system raises; `path` is what we were about to touch.
 
     Raises:
@@ -26,9 +27,9 @@ def store_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         where = exc.filename if isinstance(exc.filename, str) else str(path)
+        cure = "exists, has room, and is writable" if to == "write" else "is readable"
         raise StoreError(
-            f"cannot write {where!r}: {exc.strerror}",
-            hint=f"check that {str(path)!r} exists, has room, and is writable by this user",
+            f"cannot {to} {where!r}: {exc.strerror}", hint=f"check that {str(path)!r} {cure} by this user"
         ) from exc
 
 

@@ -48,7 +48,8 @@ _POLL_TIMEOUT_S = 600
 _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
 # At a CA that rejects one nonce in five, six tries still lose one issuance of 200 in a tenth of runs.
 _NONCE_TRIES = 10
-_MOST_RETRY_AFTER = timedelta(days=1)
+# Let's Encrypt's slowest limit gives one order back in this time.
+_MOST_RETRY_AFTER = timedelta(hours=34)
 
 _PROBLEM = "urn:ietf:params:acme:error:"
 _ACCOUNT_PROBLEMS = frozenset(
@@ -131,7 +132,9 @@ class Network(ClientNetwork):
             timeout=_SOCKET_TIMEOUT_S,
         )
         self.new_nonce_url = ""
+        # Of the last reply.
         self.retry_after: timedelta | None = None
+        self.status_code = 0
 
     def use_account(self, url: str) -> None:
         """Sign by this account URL from now on."""
@@ -156,20 +159,21 @@ class Network(ClientNetwork):
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         response = super()._send_request(method, url, *args, **kwargs)
         self.retry_after = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        self.status_code = response.status_code
         return response
 
 
 def retry_after(text: str, now: datetime) -> timedelta | None:
-    """Return what a Retry-After header asks for, 0..1 day; None for none or nonsense.
+    """Return what a Retry-After header asks for, 0..34 h; None for none or nonsense.
 
     Source: RFC 9110 section 10.2.3: seconds, or an HTTP date, which is always GMT.
     """
-    if text.isdecimal() and len(text) < 10:
-        wait = timedelta(seconds=int(text))
+    if text.isdecimal():
+        wait = timedelta(seconds=int(text)) if len(text) < 10 else _MOST_RETRY_AFTER
     else:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         wait = moment.replace(tzinfo=moment.tzinfo or UTC) - now
     return min(max(wait, timedelta()), _MOST_RETRY_AFTER)
@@ -242,6 +246,7 @@ class _Challenge:
     url: str
     txt_value: str
     response: challenges.KeyAuthorizationChallengeResponse
+    is_answered: bool
 
 
 class _Conversation:
@@ -307,6 +312,8 @@ class _Conversation:
         try:
             order = self._read_order(self._network.send(pending.url))
         except (messages.Error, jose.DeserializationError) as exc:
+            if self._network.status_code == 429 or self._network.status_code >= 500:
+                raise  # a CA that cannot answer now has not lost it
             logger.info("order.lost url=%s error=%s", printable(pending.url), printable(exc, 120))
             order = None
         if order is not None and order.status != messages.STATUS_INVALID:
@@ -350,7 +357,8 @@ class _Conversation:
         for body in authorization.challenges:
             if isinstance(body.chall, challenges.DNS01):
                 response, txt_value = body.chall.response_and_validation(self._account_key)
-                return _Challenge(name, url, body.uri, txt_value, response)
+                is_answered = body.status != messages.STATUS_PENDING
+                return _Challenge(name, url, body.uri, txt_value, response, is_answered)
         raise IssueError(
             f"the CA at {self._ca.directory} offers no dns-01 challenge for {printable(name, 80)!r}",
             hint="choose a CA that validates by DNS",
@@ -358,7 +366,8 @@ class _Conversation:
 
     def answer(self, todo: Sequence[_Challenge]) -> None:
         for challenge in todo:
-            self._network.send(challenge.url, challenge.response)
+            if not challenge.is_answered:  # by a run that was killed
+                self._network.send(challenge.url, challenge.response)
         failed = []
         pace = self._polling()
         waiting = {challenge.authorization_url for challenge in todo}
@@ -443,10 +452,15 @@ def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambd
             f"the TLS certificate of the CA at {directory} is not trusted",
             hint="set acme.ca_bundle for a private CA, or look who answers in its place",
         ) from exc
-    except (requests.RequestException, OSError) as exc:
+    except requests.RequestException as exc:
         raise CaUnavailable(
             f"no connection to the CA at {directory} ({type(exc).__name__})",
-            hint="check the network, acme.directory and acme.ca_bundle",
+            hint="check the network and acme.directory",
+        ) from exc
+    except OSError as exc:
+        # requests names the bundle that it cannot read.
+        raise CaUnavailable(
+            f"the CA at {directory} cannot be asked: {printable(exc)}", hint="check acme.ca_bundle"
         ) from exc
     except (acme_errors.Error, jose.Error, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CaUnavailable(
@@ -466,11 +480,12 @@ def _status(exc: Exception) -> str:
 
 def _from_problem(directory: str, problem: messages.Error, wait: timedelta | None) -> IssueError:
     kind = printable(problem.typ, 120).removeprefix(_PROBLEM)
-    text = f"the CA at {directory} refused with {kind}: {printable(problem.detail)}"
+    detail = printable(problem.detail or problem.title or "no reason given")
+    text = f"the CA at {directory} refused with {kind}: {detail}"
     if problem.typ == f"{_PROBLEM}rateLimited":
         return RateLimited(text, hint="wait; the limits are the CA's", retry_after=wait)
     if problem.typ in _ACCOUNT_PROBLEMS:
         return AccountRefused(text, hint="check acme.directory and acme.email")
     if problem.typ in (f"{_PROBLEM}serverInternal", f"{_PROBLEM}badNonce"):
         return CaUnavailable(text, retry_after=wait)
-    return IssueError(text)
+    return IssueError(text, retry_after=wait)

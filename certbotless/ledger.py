@@ -91,7 +91,7 @@ def _nth_newest(
     if len(recent) < count:
         return None
     hours = window.total_seconds() / 3600
-    span = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} hours"
+    span = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"
     return Limit(f"{len(recent)} {what} in {span}", recent[-count] + window)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from .config import Config, Site
 from .decide import Decision, Intent, decide, state_of
+from .errors import StoreError
 from .ledger import Entry
 from .nameservers import NameServers
 from .observe import Observation, observe
@@ -38,9 +39,14 @@ class View:
 
     @property
     def last_failure(self) -> Failure | None:
-        """The failure behind the state; else the newest one, such as that of a forced renewal."""
+        """The failure behind the state; else the newest one, such as that of a forced renewal.
+
+        One that only waits is none, unless there is no other.
+        """
         behind = state_of(self.decision, self.remembered)[2]
-        return behind or max(self.remembered.failures.values(), key=lambda f: f.at, default=None)
+        if behind is not None and not behind.is_waiting:
+            return behind
+        return max(self.remembered.failures.values(), key=lambda f: (not f.is_waiting, f.at), default=None)
 
 
 def look(
@@ -51,8 +57,15 @@ def look(
     now: datetime,
     intent: Intent = NOTHING_ASKED,
 ) -> View:
-    """Observe and decide. Takes at most about 6 s."""
-    remembered = SiteFile(config.state_dir, site.domain).load()
+    """Observe and decide. Takes at most about 6 s.
+
+    A state that cannot be read is a problem of this site alone; without it nothing is decided.
+    """
+    try:
+        remembered = SiteFile(config.state_dir, site.domain).load()
+    except StoreError as exc:
+        seen = observe(site, config, SiteState(), servers, now)
+        return View(site, SiteState(), seen, Decision((), (str(exc),), None))
     if remembered.failures and remembered.digest != config.digest(site):
         # What failed under another configuration says nothing about this one.
         remembered = remembered.model_copy(update={"failures": {}})

@@ -29,15 +29,17 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     Raises:
         NameFault: not a host name with at least two labels.
     """
-    name = text.removesuffix(".").lower()
-    if not name.isascii():
-        name = _to_a_labels(text)
-    labels = name.split(".")
-    first, rest = labels[0], labels[1:]
-    if first == "*" and not wildcard:
+    is_wildcard = text.startswith("*.")
+    if is_wildcard and not wildcard:
         raise NameFault(f"{printable(text)!r} is a wildcard", hint="a wildcard may stand in names only")
-    checked = rest if first == "*" else labels
-    if len(labels) < 2 + (first == "*") or len(name) > 253 or not all(map(_HOST_LABEL.fullmatch, checked)):
+    host = text.removeprefix("*.").removesuffix(".").lower()
+    if not host.isascii():
+        host = _to_a_labels(host)
+    labels = host.split(".")
+    # No top-level domain is all digits (RFC 3696 section 2); an address is.
+    is_number = labels[-1].isdigit()
+    name = f"*.{host}" if is_wildcard else host
+    if len(labels) < 2 or is_number or len(name) > 253 or not all(map(_HOST_LABEL.fullmatch, labels)):
         raise NameFault(
             f"{printable(text, 80)!r} is not a full DNS name", hint="write it like devbox.example.com"
         )

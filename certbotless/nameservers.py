@@ -22,7 +22,7 @@ import dns.rcode
 import dns.rdatatype
 
 from .clock import Clock, Pace
-from .errors import DnsUnavailable, PropagationTimeout
+from .errors import DnsUnavailable, PropagationTimeout, printable
 
 logger = logging.getLogger(__name__)
 
@@ -173,9 +173,9 @@ def _fixed_server(entry: str) -> Server:
     host = host.strip("[]")
     try:
         address = str(socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0][4][0])
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         raise DnsUnavailable(
-            f"cannot find the address of dns.nameservers entry {entry!r}: {exc.strerror}",
+            f"cannot find the address of dns.nameservers entry {entry!r}: {printable(exc, 80)}",
             hint="write an address instead of a name",
         ) from exc
     return Server(entry, address, int(port))

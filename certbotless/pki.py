@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import base64
 import itertools
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-from .errors import IssueError, StoreError
+from .errors import IssueError, StoreError, printable
 from .leaf import LeafFacts
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
@@ -26,7 +26,6 @@ CertificateKey = CertificateIssuerPrivateKeyTypes
 _START_SLACK = timedelta(minutes=5)
 # Leaf and intermediates; the longest public chains have four certificates.
 _MAX_CHAIN = 10
-_PEM_BEGIN = re.compile(r"-----BEGIN ([^-]*)-----")
 
 
 def new_key() -> CertificateKey:
@@ -49,7 +48,7 @@ def key_from_pem(pem: bytes) -> CertificateKey:
     """
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise StoreError("a stored certificate key cannot be read") from exc
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise StoreError(f"a stored certificate key is of the kind {type(key).__name__}")
@@ -69,10 +68,8 @@ def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:
     Raises:
         IssueError: it is no chain of certificates, or the key is another one.
     """
-    chain = _load_chain(chain_pem)
-    if chain[0].public_key() != key.public_key():
-        raise IssueError("the certificate is for another key")
-    return _facts(chain[0])
+    with _chain_errors():
+        return _matching_facts(_load_chain(chain_pem), key)
 
 
 def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], now: datetime) -> LeafFacts:
@@ -84,16 +81,17 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
     Raises:
         IssueError: one of these does not hold.
     """
-    facts, chain = matching_facts(chain_pem, key), _load_chain(chain_pem)
-    if facts.names != tuple(sorted(names)):
-        raise IssueError(f"the CA's certificate is for {facts.names!r}, the order was for {tuple(names)!r}")
-    for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
-        try:
-            cert.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as exc:
-            raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one") from exc
-    if _is_ca(chain[0]):
-        raise IssueError("the CA's leaf certificate is itself a CA")
+    with _chain_errors():
+        chain = _load_chain(chain_pem)
+        facts = _matching_facts(chain, key)
+        if facts.names != tuple(sorted(names)):
+            raise IssueError(
+                f"the CA's certificate is for {printable(facts.names)}, the order was for {tuple(names)!r}"
+            )
+        for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
+            _check_issued_by(cert, issuer, f"certificate {i + 1} of the CA's chain")
+        if _is_ca(chain[0]):
+            raise IssueError("the CA's leaf certificate is itself a CA")
     if not facts.not_before - _START_SLACK <= now < facts.not_after:
         raise IssueError(
             f"the CA's certificate is valid from {facts.not_before} to {facts.not_after}, and now is {now}",
@@ -102,25 +100,52 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
     return facts
 
 
-def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:
+@contextmanager
+def _chain_errors() -> Iterator[None]:
+    """Map what cryptography raises for a chain that no CA should have made."""
     try:
-        kinds = set(_PEM_BEGIN.findall(chain_pem.decode("ascii")))
-        chain = x509.load_pem_x509_certificates(chain_pem)
-    except ValueError as exc:
-        raise IssueError("the CA's answer is not a chain of certificates") from exc
-    if kinds != {"CERTIFICATE"}:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as exc:
+        raise IssueError(f"the CA's answer is not a chain of certificates ({type(exc).__name__})") from exc
+
+
+def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:
+    text = chain_pem.decode("ascii")
+    chain = x509.load_pem_x509_certificates(chain_pem)
+    # A hostile CA could plant a private key (RFC 8555 section 11.4).
+    if not text.count("-----BEGIN") == text.count("-----BEGIN CERTIFICATE-----") == len(chain):
         raise IssueError("the CA's chain holds more than certificates")
     if len(chain) > _MAX_CHAIN:
         raise IssueError(f"the CA's chain has {len(chain)} certificates")
     return chain
 
 
+def _matching_facts(chain: Sequence[x509.Certificate], key: CertificateKey) -> LeafFacts:
+    if chain[0].public_key() != key.public_key():
+        raise IssueError("the certificate is for another key")
+    return _facts(chain[0])
+
+
+def _check_issued_by(cert: x509.Certificate, issuer: x509.Certificate, what: str) -> None:
+    try:
+        cert.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as exc:
+        raise IssueError(f"{what} is not signed by the next one") from exc
+
+
 def _facts(cert: x509.Certificate) -> LeafFacts:
     try:
         sans = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
-    except (x509.ExtensionNotFound, ValueError) as exc:
+    except x509.ExtensionNotFound as exc:
         raise IssueError("the CA's certificate names nobody") from exc
+    names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
     return LeafFacts(
         names=names,
         sha256=cert.fingerprint(hashes.SHA256()).hex(),
@@ -138,8 +163,8 @@ def _ari_id(cert: x509.Certificate) -> str:
     except x509.ExtensionNotFound:
         return ""
     serial = cert.serial_number
-    # DER of a positive INTEGER: one zero byte more where the first bit is set.
-    der = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    # DER of an INTEGER: one zero byte more where the first bit of a positive one is set.
+    der = serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)
     return f"{_base64url(aki)}.{_base64url(der)}" if aki else ""
 
 

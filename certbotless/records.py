@@ -42,10 +42,18 @@ class Zone(Protocol):
         """Return the records of exactly this name, of every type and line, newest first."""
 
     def add(self, record: Record) -> str:
-        """Create the record and return its id; one that is there already is adopted."""
+        """Create the record and return its id; one that is there already is adopted.
+
+        Raises:
+            DnsRefused: it is there, but disabled: not ours to enable, and of no use to us.
+        """
 
     def update(self, record: Record) -> None:
-        """Give the record with this `record_id` these contents; no change is no error."""
+        """Give the record with this `record_id` these contents; no change is no error.
+
+        Raises:
+            DnsRefused: there is no such record, or another one has these contents.
+        """
 
     def delete(self, record_id: str) -> None:
         """Delete by id; one that is gone already is no error."""

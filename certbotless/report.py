@@ -50,9 +50,10 @@ def status_text(views: Sequence[View]) -> str:
         renew = f", renewal {renewal:%Y-%m-%d}" if renewal else ""
         address = view.seen.address or "no address"
         lines.append(f"{view.site.domain:<{width}}  {view.state:<8}{address:<16}{until}{renew}")
-        if view.reason:
+        failure = view.last_failure
+        if view.reason and (failure is None or failure.what != view.reason):
             lines.append(f"{'':<{width}}  {view.reason}")
-        if (failure := view.last_failure) is not None:
+        if failure is not None:
             lines.append(f"{'':<{width}}  {failure_text(failure)}")
     return "\n".join(lines)
 

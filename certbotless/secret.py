@@ -40,15 +40,18 @@ class Secret:
         Raises:
             ValueError: the reference is not well formed; the text never repeats it.
         """
-        if not text.strip():
+        text = text.strip()
+        if not text:
             raise ValueError("is empty")
+        if not text.isprintable():
+            raise ValueError("must be one line of text")
         if text.startswith("${"):
             match = _ENV.fullmatch(text)
             if match is None:
                 raise ValueError("an environment reference is written ${NAME}")
             return cls("environment", match[1])
         if text.startswith("file:"):
-            if not text.startswith("file:/") or "\0" in text:
+            if not text.startswith("file:/"):
                 raise ValueError("a file reference is written file:/absolute/path")
             return cls("file", text.removeprefix("file:"))
         if text.startswith("credential:"):
@@ -73,7 +76,7 @@ class Secret:
                     f"the environment variable {self.where!r} is not set",
                     hint="set it where certbotless is started, or write file:/path instead",
                 )
-            return value
+            return _one_line(value, f"the environment variable {self.where!r}")
         path = self._path()
         try:
             with path.open("rb") as file:
@@ -86,7 +89,7 @@ class Secret:
             ) from exc
         if not value:
             raise SecretUnreadable(f"the secret {str(path)!r} is empty", hint="write the secret into it")
-        return value
+        return _one_line(value, f"the secret {str(path)!r}")
 
     def warning(self) -> str | None:
         """Return what is careless about the secret's file, if anything is."""
@@ -103,6 +106,13 @@ class Secret:
         if self.kind == "file":
             return Path(self.where)
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        if directory and (path := Path(directory, self.where)).exists():
+        # Path.exists would raise where we may not look into the directory.
+        if directory and os.path.exists(path := Path(directory, self.where)):
             return path
         return Path("/etc/credstore", self.where)
+
+
+def _one_line(value: str, what: str) -> str:
+    if not value.isprintable():
+        raise SecretUnreadable(f"{what} is not one line of text", hint="write the secret into it, alone")
+    return value

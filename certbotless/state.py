@@ -17,7 +17,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -119,12 +119,15 @@ class SiteFile:
         self._lock = self._home / f"{domain}.lock"
 
     def load(self) -> SiteState:
-        """Return the state; an unreadable one is set aside and starts empty."""
+        """Return the state; one that makes no sense counts as empty, and the next change sets it aside.
+
+        Raises:
+            StoreError: it is there, but cannot be read.
+        """
+        raw = _read_if_there(self._path)
         try:
-            return SiteState.model_validate_json(self._path.read_bytes())
-        except FileNotFoundError:
-            return SiteState()
-        except (OSError, ValidationError) as exc:
+            return SiteState() if raw is None else SiteState.model_validate_json(raw)
+        except ValidationError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
             return SiteState()
 
@@ -165,8 +168,8 @@ class SiteFile:
     # The order in flight and the pair last issued.
 
     def order_key(self) -> bytes | None:
-        """Return the certificate key of the order in flight, PEM."""
-        return self._order_key.read_bytes() if self._order_key.exists() else None
+        """Return the certificate key of the order in flight, PEM; None where there is none yet."""
+        return _read_if_there(self._order_key)
 
     def save_order_key(self, pem: bytes) -> None:
         """Keep the certificate key until the order has given its certificate."""
@@ -176,7 +179,8 @@ class SiteFile:
     def drop_order(self) -> None:
         """Forget the order in flight and its key."""
         self.change(order=None)
-        self._order_key.unlink(missing_ok=True)
+        with files.store_errors(self._order_key):
+            self._order_key.unlink(missing_ok=True)
 
     def save_pair(self, pair: SavedPair) -> None:
         """Keep a copy of what is about to be published, to restore it from."""
@@ -196,7 +200,8 @@ class SiteFile:
 
     def drop_pair(self) -> None:
         """Forget a copy that cannot be used."""
-        self._pair.unlink(missing_ok=True)
+        with files.store_errors(self._pair):
+            self._pair.unlink(missing_ok=True)
 
     @property
     def has_pair(self) -> bool:
@@ -220,7 +225,7 @@ class Accounts:
 
     def load(self) -> tuple[bytes | None, str]:
         """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
-        key = self._key.read_bytes() if self._key.exists() else None
+        key = _read_if_there(self._key)
         try:
             url = json.loads(self._url.read_bytes())["url"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -250,13 +255,9 @@ class LedgerFile:
         return _Lock(self._lock, clock, timeout_s)
 
     def entries(self) -> list[Entry]:
-        """Return every row that can be read."""
-        try:
-            lines = self._path.read_text("utf-8", "replace").splitlines()
-        except FileNotFoundError:
-            return []
+        """Return every row that can be read. Raises StoreError where the file cannot be."""
         entries = []
-        for line in lines:
+        for line in (_read_if_there(self._path) or b"").decode("utf-8", "replace").splitlines():
             try:
                 entries.append(Entry.from_json(json.loads(line)))
             except (ValueError, KeyError, TypeError):
@@ -393,6 +394,12 @@ def _try_flock(fd: int, kind: int) -> bool:
 def _pid_in(fd: int) -> int:
     text = os.pread(fd, 20, 0).strip()
     return int(text) if text.isdigit() else 0
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    with files.store_errors(path, "read"), suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
 
 
 def _without(entries: tuple[Txt, ...], txt: TxtValue) -> tuple[Txt, ...]:

@@ -142,16 +142,20 @@ class Steps:
     # The certificate.
 
     def _order(self, seen: Observation) -> None:
-        # Free checks before an order is spent: the store can take it, and somebody will serve it.
+        # Free checks before an order is spent: the store takes it, somebody will serve it, the zone is ours.
         self._store.probe_writable()
         if seen.published.facts is None:
             for target in self._site.deploy:
                 self._edges.containers.find(target.container)
+            if self._file.load().record is None:
+                self._zone().records(self._site.domain)
         ca, pending = self._ca(), _Pending(self._file, self._config.acme.url, self._site.all_names)
+        accounts = Accounts(self._config.state_dir, ca.directory)
+        account_before = accounts.load()[1]
         try:
             issued = issue(
                 ca,
-                Accounts(self._config.state_dir, ca.directory),
+                accounts,
                 self._site.all_names,
                 zone=self._zone(),
                 journal=self._file,
@@ -164,6 +168,9 @@ class Steps:
             pending.drop()
             self._count("failure", exc.names)
             raise
+        finally:
+            if accounts.load()[1] not in ("", account_before):
+                self._count("account", ())
         self._publish(issued, pending)
 
     def _collect(self) -> None:
@@ -251,18 +258,24 @@ class Steps:
         """Make the target serve what is published, and see that it does.
 
         1. Resolve the container by its name, and leave it alone if its admin stopped it.
-        2. Look at what it serves; it may be right by now.
+        2. Look at what it serves; it may be right by now, or a restart may be no cure.
         3. Restart it, with the intent on disk: a run killed in between finds its own work unfinished.
         4. Prove it by a handshake.
         """
-        facts = seen.published.facts
-        if facts is None:
+        facts, origin = seen.published.facts, seen.published.origin
+        if facts is None or origin is None:
             raise StoreError("nothing is published that could be served")
         container = self._edges.containers.find(target.container)
         check_may_act(container, self._file.load().restarting.get(target.container, ""))
         host, port = self._endpoint(target, container, seen.address)
-        if self._serves(host, port, facts.sha256):
+        leaf = self._served(host, port)
+        if leaf == facts.sha256:
             return
+        if container.started_at > origin.issued_at and not self._is_worth_one_more(target, leaf):
+            since = rfc3339(container.started_at)
+            raise _not_served(
+                host, port, leaf, f"{target.container!r} was started after the files, at {since}"
+            )
         self._note_restarting(target, container.id)
         self._edges.containers.restart(container.id, int(target.stop_timeout.total_seconds()))
         self._note_restarting(target, "")
@@ -284,33 +297,40 @@ class Steps:
         others = {k: v for k, v in self._file.load().restarting.items() if k != target.container}
         self._file.change(restarting=others | ({target.container: container_id} if container_id else {}))
 
-    def _serves(self, host: str, port: int, sha256: str) -> bool:
+    def _is_worth_one_more(self, target: Target, leaf: str) -> bool:
+        """Whether a restart may help a container that was started after the files were there.
+
+        One that serves another leaf may have read them a moment before; a second restart settles it. One that
+        does not answer is starting still, or broken: neither is cured by restarting it for ever.
+        """
+        failure = self._file.load().failures.get(f"deploy:{target.container}")
+        return bool(leaf) and (failure is None or failure.count < 2)
+
+    def _served(self, host: str, port: int) -> str:
+        """Return the leaf that is served now, empty for no TLS answer."""
         try:
-            return served_leaf(host, port, self._site.domain, timeout_s=_PROBE_TIMEOUT_S) == sha256
+            return served_leaf(host, port, self._site.domain, timeout_s=_PROBE_TIMEOUT_S)
         except DeployError:
-            return False
+            return ""
 
     def _prove(self, host: str, port: int, sha256: str) -> float:
         """Return the seconds until the leaf was served. Takes at most `PROOF_TIMEOUT_S`."""
         pace = Pace(self._clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
-        seen = ""
-        while True:
-            try:
-                seen = served_leaf(host, port, self._site.domain, timeout_s=_PROBE_TIMEOUT_S)
-            except DeployError as exc:
-                problem = exc
-            else:
-                if seen == sha256:
-                    return pace.waited_s
+        while (leaf := self._served(host, port)) != sha256:
             if pace.expired:
-                break
+                raise _not_served(host, port, leaf, f"{PROOF_TIMEOUT_S} s after the restart")
             pace.wait()
-        if not seen:
-            raise problem
-        raise DeployError(
-            f"{PROOF_TIMEOUT_S} s after the action {host}:{port} serves another certificate ({seen[:16]}…)",
-            hint="does the container mount certs_dir as a folder, and read these two files?",
-        )
+        return pace.waited_s
+
+
+def _not_served(host: str, port: int, leaf: str, when: str) -> DeployError:
+    if not leaf:
+        hint = "look into its log: does it run, and is this its TLS port?"
+        return DeployError(f"no TLS answer at {host}:{port}; {when}", hint=hint)
+    return DeployError(
+        f"{host}:{port} serves another certificate ({leaf[:16]}...); {when}",
+        hint="does the container mount certs_dir as a folder, and read these two files?",
+    )
 
 
 class _Pending:

@@ -10,6 +10,7 @@ certs_dir. Nothing that we did not write is ever deleted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -87,12 +88,13 @@ class Store:
         """Make this pair the published one.
 
         1. Write the new generation completely, and sync it.
-        2. Give names that still hold files of another tool a generation of their own, so that
+        2. Lead both names through `current`, which still is the old pair, so that
         3. one rename swaps both files.
         4. Remove generations that nobody can be reading any more.
 
         Raises:
-            StoreError: the old pair is still in place, whole.
+            StoreError: the pair in place is whole, and the old one; or the new one, should only its
+                durability be in doubt.
         """
         with files.store_errors(self._certs_dir):
             previous = self._current_name()
@@ -100,20 +102,23 @@ class Store:
             generation = self._home / name
             files.make_dir(self._home, 0o755)
             try:
-                generation.mkdir(0o755)
+                generation.mkdir(0o755)  # 1
                 files.write_new(generation / PRIVKEY, key, self._key_mode)
                 files.write_new(generation / FULLCHAIN, chain, 0o644)
                 digests = {FULLCHAIN: _digest(chain), PRIVKEY: _digest(key)}
                 files.write_new(generation / META, _meta(facts, origin, digests), 0o644)
                 files.sync_dir(generation)
                 files.sync_dir(self._home)
-                self._take_over(now)
-                files.link(self._current, name)
-            except OSError:
-                shutil.rmtree(generation, ignore_errors=True)
+                self._take_over(now)  # 2
+                self._link_names()
+                files.link(self._current, name)  # 3
+            except BaseException:
+                if self._current_name() != name:
+                    shutil.rmtree(generation, ignore_errors=True)
                 raise
-            self._link_names()
-            self._prune({name, previous}, now)
+            # The new pair is in place: what cannot be removed now is left to the next time.
+            with contextlib.suppress(OSError):
+                self._prune({name, previous}, now)  # 4
 
     def relink(self, now: datetime) -> None:
         """Put the two names back where they lead elsewhere or nowhere; the pair itself is intact.
@@ -122,8 +127,11 @@ class Store:
             StoreError: a name could not be replaced.
         """
         with files.store_errors(self._certs_dir):
+            generation = self._current_name()
             self._take_over(now)
             self._link_names()
+            if self._current_name() != generation:
+                files.link(self._current, generation)
 
     def probe_writable(self) -> None:
         """Write, sync and remove a file as large as a pair, before an order is spent on it.
@@ -141,7 +149,7 @@ class Store:
 
     def pair(self) -> tuple[bytes, bytes]:
         """Return chain and key as published. Raises StoreError where they cannot be read."""
-        with files.store_errors(self._certs_dir):
+        with files.store_errors(self._certs_dir, "read"):
             return (self._current / FULLCHAIN).read_bytes(), (self._current / PRIVKEY).read_bytes()
 
     def _read_current(self) -> Published:
@@ -153,8 +161,8 @@ class Store:
             key_type=str(meta["key_type"]),
             issued_at=parse_rfc3339(meta["issued_at"]),
         )
-        for name, digest in meta["files"].items():
-            if name in _SUFFIXES and _digest(_read(self._current / name)) != digest:
+        for name in _SUFFIXES:
+            if _digest(_read(self._current / name)) != meta["files"][name]:
                 return Published(None, None, f"{name} was edited by hand")
         return Published(facts, origin)
 
@@ -168,19 +176,22 @@ class Store:
         return ""
 
     def _take_over(self, now: datetime) -> None:
-        """Turn plain files at our names into links to the same bytes, so that the swap is one rename."""
-        plain = [name for name in _SUFFIXES if _is_foreign(self._public(name))]
-        if not plain:
+        """Turn files of another tool at our names into links to the same bytes.
+
+        What both names give now becomes a generation of its own, so that the swap is one rename here too.
+        """
+        foreign = [name for name in _SUFFIXES if _is_foreign(self._public(name))]
+        if not foreign:
             return
         aside = self._home / f"aside-{now:{_STAMP}}-{secrets.token_hex(4)}"
         aside.mkdir(0o755)
-        for name in plain:
-            files.write_new(aside / name, _read(self._public(name)), 0o600 if name == PRIVKEY else 0o644)
+        for name in _SUFFIXES:
+            if self._public(name).exists():
+                mode = self._key_mode if name == PRIVKEY else 0o644
+                files.write_new(aside / name, self._public(name).read_bytes(), mode)
         files.sync_dir(aside)
-        logger.warning("store.set_aside domain=%s files=%s to=%s", self._domain, ",".join(plain), aside)
-        if not self._current.is_symlink():
-            files.link(self._current, aside.name)
-        self._link_names()
+        logger.warning("store.set_aside domain=%s files=%s to=%s", self._domain, ",".join(foreign), aside)
+        files.link(self._current, aside.name)
 
     def _link_names(self) -> None:
         for name in _SUFFIXES:

@@ -38,9 +38,19 @@ CANNOT = 125
 
 # Variables by which the machine's trust, proxies or engine would reach into the private host.
 FOREIGN_SETTINGS = {
-    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
 }
 
 # `su` leaves /usr/sbin out, where half of what a machine is made of lies.
@@ -69,7 +79,7 @@ shadow() {
     for entry in "$1"/*; do
         target=$2/${entry##*/}
         if [ -L "$entry" ]; then cp -P "$entry" "$target"
-        elif [ "$entry" = //run ]; then mkdir "$target"
+        elif [ "$entry" = //run ]; then mkdir "$target"  # it holds the new root
         elif [ -d "$entry" ]; then mkdir "$target"; mount --rbind "$entry" "$target"
         elif [ -f "$entry" ]; then : >"$target"; mount --bind "$entry" "$target"
         fi
@@ -79,7 +89,7 @@ shadow() {
 mount -t tmpfs -o mode=1777 certbotless "$scratch"
 mkdir "$scratch/home"
 mount -t tmpfs -o mode=0755 certbotless /run
-root=/run/root  # the one top-level folder that is not bound into the new root
+root=/run/root
 mkdir "$root"
 shadow / "$root"
 shadow /var/lib "$root/var/lib"
@@ -216,7 +226,8 @@ def _first_process() -> NoReturn:
         ["sh", "-euc", _SETUP, "setup", *arguments], capture_output=True, text=True, check=False
     )
     if setup.returncode != 0:
-        print(f"certbotless: a private host cannot be made here: {setup.stderr.strip()}", file=sys.stderr)
+        words = " ".join(setup.stderr.split())
+        print(f"certbotless: a private host cannot be made here: {words}", file=sys.stderr)
         sys.exit(CANNOT)
     os.chdir(folder)  # the same folder, in the new root
     os.environ.update(TMPDIR=scratch, HOME=f"{scratch}/home")
@@ -235,7 +246,8 @@ def _first_process() -> NoReturn:
 def _obey(lifeline: int, pid: int) -> None:
     """Pass each signal that the caller names on to the command; leave at once when the caller is gone."""
     while signums := os.read(lifeline, 1):
-        os.kill(pid, signums[0])
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(pid, signums[0])
     os._exit(128 + signal.SIGKILL)
 
 

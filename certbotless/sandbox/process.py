@@ -54,11 +54,6 @@ class Background:
         except FileNotFoundError as error:
             raise SandboxError(f"the program {self.name!r} is missing", hint="run: make setup") from error
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self.process.pid
-
     def alive(self) -> bool:
         """Return whether it runs."""
         return self.process.poll() is None

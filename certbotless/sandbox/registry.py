@@ -85,7 +85,8 @@ class Registry:
         Raises:
             SandboxError: it does not; the text holds its last output.
         """
-        self._import(IMAGE, _program_files())
+        if not self._docker.images.list(name=IMAGE):
+            self._import(IMAGE, _program_files())
         self._docker.containers.run(
             IMAGE,
             entrypoint=["/bin/registry"],
