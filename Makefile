@@ -6,7 +6,7 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help root setup demo test lint lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -15,10 +15,13 @@ help:  ## list these commands
 setup:  ## install what is missing: Debian packages, .venv (a second time: nothing to do)
 	@tools/setup .venv $(PYTHON)
 
-demo: setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces and a Docker engine: use sudo make" >&2; exit 1; }
+
+demo: root setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
 	@$(BIN)/certbotless sandbox
 
-test: lint  ## run all tests, on every supported Python that is installed
+test: root lint  ## run all tests, on every supported Python that is installed
 	@tools/test $(PYTHONS)
 
 lint: setup  ## check format, rules and types

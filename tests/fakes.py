@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, Literal, Self, cast
 
+from certbotless.clock import Clock
 from certbotless.deploy import Container
 from certbotless.errors import CertbotlessError, DeployError, DnsRefused, Interrupted
 from certbotless.records import Record
@@ -160,15 +165,19 @@ class FakeZone:
 class FakeContainers:
     """The containers of an engine, by the contract of `deploy.Containers`.
 
+    Args:
+        clock: tells when a container is started.
+
     Attributes:
         restarts: id and stop timeout (seconds) of each restart so far.
         on_restart: called with the container before a restart returns: what it does when it comes up.
     """
 
-    def __init__(self, *containers: Container) -> None:
+    def __init__(self, *containers: Container, clock: Clock | None = None) -> None:
         self.restarts: list[tuple[str, int]] = []
         self.on_restart: Callable[[Container], object] = lambda container: None
         self._by_name = {container.name: container for container in containers}
+        self._clock = clock or FakeClock()
 
     def find(self, name: str) -> Container:
         if name not in self._by_name:
@@ -181,7 +190,7 @@ class FakeContainers:
             raise DeployError(f"there is no container {container_id!r}", hint="create it")
         self.restarts.append((container_id, stop_timeout_s))
         # As the engine does: it also starts one that was stopped.
-        self.put(replace(container, status="running"))
+        self.put(replace(container, status="running", started_at=self._clock.now()))
         self.on_restart(self._by_name[container.name])
 
     def put(self, container: Container) -> None:
@@ -191,3 +200,89 @@ class FakeContainers:
     def remove(self, name: str) -> None:
         """Remove a container by hand."""
         del self._by_name[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an `HttpServer` was asked; `path` with its query."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an `HttpServer` answers."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class HttpServer:
+    """A real HTTP server that answers whatever a test wants, for replies that no stand-in would give.
+
+    Runs inside a ``with`` block, on a free port of loopback or on a unix socket.
+
+    Args:
+        respond: from a request to its reply; None closes the connection without one.
+
+    Attributes:
+        requests: every request so far.
+    """
+
+    def __init__(
+        self, respond: Callable[[Request], Reply | None], *, unix_socket: Path | None = None
+    ) -> None:
+        self.requests: list[Request] = []
+        self._respond = respond
+        handler = type("Handler", (_Handler,), {"answer": staticmethod(self.answer)})
+        self._server: socketserver.BaseServer
+        if unix_socket is None:
+            self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+        else:
+            self._server = socketserver.ThreadingUnixStreamServer(str(unix_socket), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``."""
+        return f"http://127.0.0.1:{cast(Any, self._server).server_address[1]}"
+
+    def answer(self, request: Request) -> Reply | None:
+        self.requests.append(request)
+        return self._respond(request)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    # HTTP/1.0: each connection ends with its reply, so none is left open at the end of a test.
+
+    answer: Callable[[Request], Reply | None]
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        reply = self.answer(Request(self.command, self.path, body))
+        if reply is None:
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    do_GET = do_POST = do_HEAD = _serve
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing: `HttpServer.requests` has it all."""

@@ -153,6 +153,11 @@ class Daemon:
         """Return all that it has logged."""
         return self.log.read_text()
 
+    def children(self) -> list[int]:
+        """Return the pids of the children that it has now."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+
     def rss_kib(self) -> int:
         """Return its resident memory."""
         fields = dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 
@@ -36,7 +37,7 @@ def test_what_others_break_is_put_right_by_the_next_look_without_an_order(bed: B
     bed.ok("--once")
     leaf = bed.published()
     pem, key = bed.certs / f"{DOMAIN}.pem", bed.certs / f"{DOMAIN}.key"
-    with bed.daemon():
+    with bed.daemon() as daemon:
         pem.unlink()
         wait_until(pem.exists, "the deleted name is back")
         key.resolve().unlink()
@@ -46,6 +47,8 @@ def test_what_others_break_is_put_right_by_the_next_look_without_an_order(bed: B
         record = bed.dns.records("devbox", "A")[0]
         bed.dns.update(record.record_id, value="10.0.0.1")
         wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the edited record is back")
+        # A value is not written again before it was seen; the child ends when it has seen it.
+        wait_until(lambda: not daemon.children(), "the child has ended")
         bed.dns.delete(record.record_id)
         wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the deleted record is back")
         bed.registry.recreate()
@@ -97,6 +100,7 @@ def test_the_record_follows_the_lan_address(bed: Bed) -> None:
         move(LAN_ADDRESS, "10.79.40.77")
         try:
             wait_until(lambda: bed.a_values() == ["10.79.40.77"], "the record has the new address")
+            wait_until(lambda: is_ok(bed), "all is well there")
         finally:
             move("10.79.40.77", LAN_ADDRESS)
         wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the record is back")
@@ -161,12 +165,11 @@ def test_a_child_that_is_killed_is_followed_by_one_that_cleans_up_and_goes_on(be
     """kill -9 during propagation: no second order, no TXT left."""
     bed.dns.set_delay(1, 3600)
     bed.config["sites"] = [bed.site(address="none")]
-    with bed.daemon():
+    with bed.daemon() as daemon:
         wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
         bed.dns.set_delay(1, 0)
-        child = subprocess.run(["pgrep", "-f", "config - --once"], capture_output=True, text=True, check=True)
-        for pid in child.stdout.split():
-            subprocess.run(["kill", "-9", pid], check=True)
+        for pid in daemon.children():
+            os.kill(pid, signal.SIGKILL)
         wait_until(lambda: is_ok(bed), "the next child has finished the work")
         bed.assert_no_txt()
     assert bed.orders() == 1

@@ -1,0 +1,520 @@
+"""The client of the Aliyun DNS API, against the stand-in over real HTTP, and against servers gone wrong."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+from fakes import FakeClock, HttpServer, Reply
+
+from certbotless.alidns import (
+    NO_ANSWER_TIMEOUT_S,
+    TOTAL_TIMEOUT_S,
+    Account,
+    AlidnsAccount,
+    AlidnsZone,
+    _transport_errors,
+)
+from certbotless.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.records import Record
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
+
+ZONE = "sweetlove.test"
+NAME = "devbox.sweetlove.test"
+KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
+REQUEST_ID = r"request id [0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+
+
+@pytest.fixture
+def emulator() -> Iterator[AlidnsEmulator]:
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def account(emulator: AlidnsEmulator, clock: FakeClock) -> AlidnsAccount:
+    return AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), clock)
+
+
+@pytest.fixture
+def zone(account: AlidnsAccount) -> AlidnsZone:
+    return account.open(ZONE)
+
+
+def a_record(value: str = "10.79.40.213", record_id: str = "") -> Record:
+    return Record(NAME, "A", value, 600, record_id)
+
+
+def actions(emulator: AlidnsEmulator) -> list[str]:
+    return [call.action for call in emulator.calls]
+
+
+def assert_tells_no_secret(error: BaseException) -> None:
+    """No text that a log can show of the error holds the key, the secret, or what is signed."""
+    text = "".join(traceback.format_exception(error)) + repr(error) + str(error)
+    for withheld in (KEY_ID, SECRET, "Signature=", "SignatureNonce=", "string to sign", "Timestamp%3D"):
+        assert withheld not in text
+
+
+# --- what the API refuses -------------------------------------------------------------------------------
+
+REFUSALS = {
+    "InvalidAccessKeyId.NotFound": "aliyun.access_key_id",
+    "InvalidAccessKeyId.Inactive": "enable the key",
+    "SignatureDoesNotMatch": "aliyun.access_key_secret",
+    "IncompleteSignature": "aliyun.access_key_secret",
+    "InvalidTimeStamp.Expired": "set the clock",
+    "Forbidden.RAM": "grant the RAM user",
+    "InvalidDomainName.Format": "sites[].zone",
+    "InvalidDomainName.NoExist": "sites[].zone",
+    "DomainRecordNotBelongToUser": "still there",
+    "DomainRecordLocked": "unlock the record",
+    "DomainRecordConflict": "conflicting record",
+    "QuotaExceeded.TTL": "sites[].ttl",
+    "QuotaExceeded.ARecord": "larger plan",
+}
+
+
+@pytest.mark.parametrize(("code", "hint"), REFUSALS.items())
+def test_a_refusal_is_told_at_once_with_its_code_request_id_and_cure(
+    emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, code: str, hint: str
+) -> None:
+    emulator.fail("AddDomainRecord", Fault("error", code))
+    with pytest.raises(DnsRefused if code != "InvalidDomainName.NoExist" else ZoneNotFound) as refused:
+        zone.add(a_record())
+    assert f"AddDomainRecord refused with {code}" in refused.value.message
+    assert re.search(REQUEST_ID, refused.value.message)
+    assert hint in refused.value.hint
+    assert not refused.value.retryable
+    assert_tells_no_secret(refused.value)
+    assert actions(emulator) == ["AddDomainRecord"]
+    assert clock.sleeps == []
+
+
+def test_a_wrong_secret_is_told_without_what_was_signed(emulator: AlidnsEmulator, clock: FakeClock) -> None:
+    wrong = AlidnsAccount(Account(emulator.endpoint, KEY_ID, "another secret"), clock)
+    with pytest.raises(DnsRefused, match="SignatureDoesNotMatch, request id") as refused:
+        wrong.open(ZONE).add(a_record())
+    assert "another secret" not in str(refused.value)
+    assert_tells_no_secret(refused.value)
+
+
+def test_an_unknown_key_is_told_without_the_key(emulator: AlidnsEmulator, clock: FakeClock) -> None:
+    wrong = AlidnsAccount(Account(emulator.endpoint, "LTAI5tAnother", SECRET), clock)
+    with pytest.raises(DnsRefused, match=r"InvalidAccessKeyId\.NotFound") as refused:
+        wrong.find(NAME)
+    assert "LTAI5tAnother" not in str(refused.value)
+    assert_tells_no_secret(refused.value)
+
+
+def test_a_clock_that_is_off_is_told_by_how_much(emulator: AlidnsEmulator) -> None:
+    late = FakeClock(datetime.now(UTC) + timedelta(minutes=20))
+    zone = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), late).open(ZONE)
+    emulator.fail("AddDomainRecord", Fault("error", "InvalidTimeStamp.Expired"))
+    with pytest.raises(DnsRefused) as refused:
+        zone.add(a_record())
+    told = re.search(r"this clock differs by (\d+) s from the API's", refused.value.message)
+    assert told is not None
+    assert int(told[1]) == pytest.approx(1200, abs=5)
+
+
+def test_a_secret_is_in_no_repr() -> None:
+    assert SECRET not in repr(Account("https://alidns.aliyuncs.com", KEY_ID, SECRET))
+    assert KEY_ID not in repr(Account("https://alidns.aliyuncs.com", KEY_ID, SECRET))
+
+
+def test_the_text_of_the_api_is_escaped_and_cut() -> None:
+    hostile = {"Code": "Odd\x1b[31m", "Message": "line\r\nforged " + "x" * 10_000, "RequestId": "A-1\n"}
+    with HttpServer(lambda _: Reply(400, json.dumps(hostile).encode())) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        with pytest.raises(DnsRefused) as refused:
+            zone.delete("1")
+    assert refused.value.message.isprintable()
+    assert len(refused.value.message) < 500
+    assert r"Odd\x1b[31m" in refused.value.message
+
+
+# --- what passes ----------------------------------------------------------------------------------------
+
+TEMPORARY = [
+    Fault("error", "Throttling"),
+    Fault("error", "Throttling.User"),
+    Fault("error", "Throttling.User", http_status=429),
+    Fault("error", "Throttling.User", http_status=503),
+    Fault("error", "LastOperationNotFinished"),
+    Fault("error", "ServiceUnavailable"),
+    Fault("error", "InternalError"),
+    Fault("error", "SignatureNonceUsed"),
+    Fault("error", "NobodyHeardOfThis", http_status=502),
+    Fault("html"),
+    Fault("null"),
+    Fault("truncated"),
+    Fault("drop"),
+]
+
+
+def fault_name(fault: Fault) -> str:
+    return f"{fault.code} {fault.http_status or ''}".strip() if fault.reply == "error" else fault.reply
+
+
+@pytest.mark.parametrize("fault", TEMPORARY, ids=fault_name)
+def test_what_passes_is_tried_again_until_it_succeeds(
+    emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, fault: Fault
+) -> None:
+    emulator.add("devbox", "A", "10.79.40.213")
+    emulator.fail("DescribeSubDomainRecords", fault, times=2)
+    assert [record.value for record in zone.records(NAME)] == ["10.79.40.213"]
+    assert actions(emulator) == ["DescribeSubDomainRecords"] * 3
+    assert len(clock.sleeps) == 2
+    assert 0 < sum(clock.sleeps) < 5
+
+
+@pytest.mark.parametrize("fault", TEMPORARY, ids=fault_name)
+def test_what_does_not_pass_is_unavailable_at_the_deadline(
+    emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, fault: Fault
+) -> None:
+    emulator.fail("DescribeSubDomainRecords", fault, times=100)
+    with pytest.raises(DnsUnavailable) as unavailable:
+        zone.records(NAME)
+    if fault.reply == "error":
+        assert clock.monotonic() == pytest.approx(TOTAL_TIMEOUT_S)
+    else:
+        assert NO_ANSWER_TIMEOUT_S <= clock.monotonic() < 2 * NO_ANSWER_TIMEOUT_S
+    assert len(emulator.calls) < 30
+    assert unavailable.value.retryable
+    assert unavailable.value.hint
+    assert "DescribeSubDomainRecords" in unavailable.value.message
+    if fault.reply == "error":
+        assert re.search(REQUEST_ID, unavailable.value.message)
+    assert_tells_no_secret(unavailable.value)
+
+
+def test_a_wait_that_the_api_asks_for_is_kept() -> None:
+    replies = iter(
+        [
+            Reply(429, b'{"Code": "Throttling", "RequestId": "A-1"}', {"Retry-After": "20"}),
+            Reply(200, b'{"RequestId": "A-2"}'),
+        ]
+    )
+    clock = FakeClock()
+    with HttpServer(lambda _: next(replies)) as server:
+        AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock).open(ZONE).delete("1")
+    assert clock.sleeps == [20]
+
+
+def test_a_wait_that_the_api_asks_for_ends_at_the_deadline() -> None:
+    throttled = Reply(429, b'{"Code": "Throttling", "RequestId": "A-1"}', {"Retry-After": "86400"})
+    clock = FakeClock()
+    with HttpServer(lambda _: throttled) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock).open(ZONE)
+        with pytest.raises(DnsUnavailable):
+            zone.delete("1")
+    assert clock.sleeps == [TOTAL_TIMEOUT_S]
+
+
+# --- answers that are lost after the change -------------------------------------------------------------
+
+LOST = [
+    Fault("drop", after_change=True),
+    Fault("error", "InternalError", after_change=True),
+    Fault("html", after_change=True),
+    Fault("truncated"),
+]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=fault_name)
+def test_a_record_whose_answer_was_lost_is_found_by_its_id(
+    emulator: AlidnsEmulator, zone: AlidnsZone, fault: Fault
+) -> None:
+    emulator.fail("AddDomainRecord", fault)
+    record_id = zone.add(a_record())
+    [made] = emulator.records("devbox")
+    assert record_id == made.record_id
+    assert actions(emulator) == ["AddDomainRecord", "AddDomainRecord", "DescribeSubDomainRecords"]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=fault_name)
+def test_an_update_whose_answer_was_lost_succeeds(
+    emulator: AlidnsEmulator, zone: AlidnsZone, fault: Fault
+) -> None:
+    old = emulator.add("devbox", "A", "10.79.40.7")
+    emulator.fail("UpdateDomainRecord", fault)
+    zone.update(a_record(record_id=old.record_id))
+    assert [(r.record_id, r.value) for r in emulator.records()] == [(old.record_id, "10.79.40.213")]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=fault_name)
+def test_a_deletion_whose_answer_was_lost_succeeds(
+    emulator: AlidnsEmulator, zone: AlidnsZone, fault: Fault
+) -> None:
+    old = emulator.add("devbox", "A", "10.79.40.7")
+    emulator.fail("DeleteDomainRecord", fault)
+    zone.delete(old.record_id)
+    assert emulator.records() == []
+
+
+def test_a_duplicate_that_is_not_listed_is_no_answer(emulator: AlidnsEmulator, zone: AlidnsZone) -> None:
+    emulator.fail("AddDomainRecord", Fault("error", "DomainRecordDuplicate"))
+    with pytest.raises(DnsUnavailable, match="does not list it"):
+        zone.add(a_record())
+
+
+def test_every_try_is_signed_anew(emulator: AlidnsEmulator, zone: AlidnsZone) -> None:
+    # The stand-in takes a nonce once, so a repeated one would show as SignatureNonceUsed.
+    emulator.fail("AddDomainRecord", Fault("error", "InternalError", after_change=True), times=3)
+    zone.add(a_record())
+    assert "SignatureNonceUsed" not in [call.code for call in emulator.calls]
+
+
+# --- lists ----------------------------------------------------------------------------------------------
+
+
+def test_all_pages_are_read(emulator: AlidnsEmulator, zone: AlidnsZone) -> None:
+    for number in range(1201):
+        emulator.add("_acme-challenge.devbox", "TXT", str(number))
+    found = zone.records(f"_acme-challenge.{NAME}")
+    assert [record.value for record in found] == [str(number) for number in reversed(range(1201))]
+    assert len(emulator.calls) == 3
+
+
+def row(**fields: object) -> dict[str, object]:
+    whole = {"RR": "devbox", "Type": "A", "Value": "10.0.0.1", "TTL": 600, "Line": "default"}
+    return whole | {"Status": "ENABLE", "RecordId": "1"} | fields
+
+
+def listing(*rows: object, total: object = 1) -> bytes:
+    return json.dumps(
+        {"RequestId": "A-1", "TotalCount": total, "DomainRecords": {"Record": list(rows)}}
+    ).encode()
+
+
+HOSTILE_LISTS = {
+    "no list": b'{"RequestId": "A-1", "TotalCount": 1}',
+    "a list of another kind": b'{"RequestId": "A-1", "TotalCount": 1, "DomainRecords": []}',
+    "no total": b'{"RequestId": "A-1", "DomainRecords": {"Record": [{}]}}',
+    "a total that is no number": listing(row(), total="many"),
+    "a row that is no object": listing("row"),
+    "a row without its id": listing({"RR": "devbox", "Type": "A"}),
+    "an id that leads elsewhere": listing(row(RecordId="../1&Action=DeleteSubDomainRecords")),
+    "an id that is no text": listing(row(RecordId=["1"])),
+    "an id without end": listing(row(RecordId="1" * 1000)),
+    "a TTL that is no number": listing(row(TTL="long")),
+    "an address that is none": listing(row(Value="not an address")),
+    "a list without end": listing(row(), total=10**9),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE_LISTS.values(), ids=HOSTILE_LISTS.keys())
+def test_a_list_that_is_none_is_no_answer(body: bytes) -> None:
+    with HttpServer(lambda _: Reply(200, body)) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        with pytest.raises(DnsUnavailable):
+            zone.records(NAME)
+        assert len(server.requests) <= 100
+
+
+def test_rows_of_other_names_in_the_answer_are_left_out() -> None:
+    body = listing(row(RR="a.devbox"), row(RR="DevBox", RecordId="2"), row(RR="devboxes"), total=3)
+    with HttpServer(lambda _: Reply(200, body)) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        assert zone.records(NAME) == [Record(NAME, "A", "10.0.0.1", 600, "2")]
+
+
+def test_an_answer_larger_than_any_of_the_api_is_none() -> None:
+    padded = b'{"RequestId": "A-1", "Padding": "' + b"x" * (1 << 21) + b'"}'
+    with HttpServer(lambda _: Reply(200, padded)) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock(least_sleep_s=100)).open(ZONE)
+        with pytest.raises(DnsUnavailable, match="not an answer of the DNS API"):
+            zone.delete("1")
+
+
+def test_a_new_record_without_its_id_is_no_answer() -> None:
+    with HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        with pytest.raises(DnsUnavailable, match="AddDomainRecord: the reply lacks"):
+            zone.add(a_record())
+
+
+# --- finding the zone -----------------------------------------------------------------------------------
+
+
+def test_the_zone_of_a_name_is_the_longest_that_the_account_has() -> None:
+    zones = [ZONE, f"lan.{ZONE}"]
+    with AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=SECRET) as emulator:
+        account = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), FakeClock())
+        assert account.find(f"registry.lan.{ZONE}") == f"lan.{ZONE}"
+        assert account.find(NAME) == ZONE
+        assert account.find(ZONE) == ZONE
+
+
+def test_a_zone_that_the_account_may_not_read_is_not_the_one(
+    emulator: AlidnsEmulator, account: AlidnsAccount
+) -> None:
+    emulator.fail("DescribeDomainRecords", Fault("error", "Forbidden.RAM"))
+    assert account.find(NAME) == ZONE
+
+
+def test_a_name_in_no_zone_of_the_account_is_told(emulator: AlidnsEmulator, account: AlidnsAccount) -> None:
+    with pytest.raises(ZoneNotFound) as missing:
+        account.find("devbox.example.com")
+    assert "'devbox.example.com'" in missing.value.message
+    assert "Alidns console" in missing.value.hint
+    # Never the top-level domain alone.
+    assert [call.parameters["DomainName"] for call in emulator.calls] == ["devbox.example.com", "example.com"]
+
+
+def test_a_refusal_that_is_not_about_the_zone_ends_the_search(
+    emulator: AlidnsEmulator, account: AlidnsAccount
+) -> None:
+    emulator.fail("DescribeDomainRecords", Fault("error", "InvalidAccessKeyId.Inactive"))
+    with pytest.raises(DnsRefused, match="Inactive"):
+        account.find(NAME)
+    assert len(emulator.calls) == 1
+
+
+def test_opening_a_zone_makes_no_call(emulator: AlidnsEmulator, account: AlidnsAccount) -> None:
+    assert account.open(ZONE).name == ZONE
+    assert emulator.calls == []
+
+
+def test_a_ttl_that_the_plan_refuses_is_raised_and_said(
+    emulator: AlidnsEmulator, zone: AlidnsZone, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "certbotless"):
+        zone.add(Record(NAME, "A", "10.79.40.213", 60))
+    assert [record.ttl_s for record in emulator.records()] == [600]
+    assert "record.ttl_raised" in caplog.text
+
+
+# --- transport ------------------------------------------------------------------------------------------
+
+
+def a_request_error(kind: type[requests.RequestException]) -> requests.RequestException:
+    url = f"https://alidns.aliyuncs.com/?AccessKeyId={KEY_ID}&Signature=abc&SignatureNonce=1&Timestamp=2"
+    if issubclass(kind, requests.exceptions.JSONDecodeError):
+        return kind(url, "doc", 0)
+    return kind(url)
+
+
+REQUEST_ERRORS = [
+    kind
+    for _, kind in inspect.getmembers(requests.exceptions, inspect.isclass)
+    if issubclass(kind, requests.RequestException)
+]
+
+
+@pytest.mark.parametrize("kind", [*REQUEST_ERRORS, OSError, TimeoutError, ConnectionResetError])
+def test_every_error_of_the_transport_is_mapped_without_the_signed_url(kind: type[Exception]) -> None:
+    with (
+        pytest.raises(DnsUnavailable) as unavailable,
+        _transport_errors("AddDomainRecord", Account("https://alidns.aliyuncs.com", KEY_ID, SECRET)),
+    ):
+        raise a_request_error(kind) if issubclass(kind, requests.RequestException) else kind("text")
+    assert "AddDomainRecord at https://alidns.aliyuncs.com" in unavailable.value.message
+    assert unavailable.value.hint
+    assert_tells_no_secret(unavailable.value)
+
+
+def test_there_are_errors_of_the_transport_to_map() -> None:
+    assert len(REQUEST_ERRORS) > 15
+
+
+def test_an_error_that_is_none_of_the_transport_goes_through() -> None:
+    with pytest.raises(ZeroDivisionError), _transport_errors("Any", Account("http://localhost", "", "")):
+        raise ZeroDivisionError
+
+
+def test_a_port_where_nobody_listens_is_unavailable() -> None:
+    with HttpServer(lambda _: None) as server:
+        url = server.url
+    zone = AlidnsAccount(Account(url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+    with pytest.raises(DnsUnavailable, match="no connection") as unavailable:
+        zone.records(NAME)
+    assert url in unavailable.value.message
+    assert_tells_no_secret(unavailable.value)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as elsewhere:
+        portal = Reply(302, b"", {"Location": elsewhere.url})
+        with HttpServer(lambda _: portal) as server:
+            zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+            with pytest.raises(DnsUnavailable, match="HTTP 302, not an answer of the DNS API"):
+                zone.delete("1")
+        assert elsewhere.requests == []
+
+
+@pytest.fixture
+def https(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The stand-in over HTTPS: its endpoint, and the root that its certificate comes from."""
+    ca = trustme.CA()
+    root, chain = tmp_path / "root.pem", tmp_path / "chain.pem"
+    ca.cert_pem.write_to_path(root)
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
+    listener = HttpsListener(0, chain, chain)
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, https=listener) as emulator:
+        yield emulator.https_endpoint, root
+
+
+def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_says(
+    https: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endpoint, root = https
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "chain.pem"))
+    account = AlidnsAccount(Account(endpoint, KEY_ID, SECRET, str(root)), FakeClock())
+    assert account.find(NAME) == ZONE
+
+
+def test_a_certificate_that_is_not_trusted_is_told(https: tuple[str, Path]) -> None:
+    account = AlidnsAccount(Account(https[0], KEY_ID, SECRET), FakeClock(least_sleep_s=100))
+    with pytest.raises(DnsUnavailable, match="certificate is not trusted") as untrusted:
+        account.find(NAME)
+    assert "aliyun.ca_bundle" in untrusted.value.hint
+    assert_tells_no_secret(untrusted.value)
+
+
+def test_a_missing_root_file_is_told(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pem")
+    account = Account("https://127.0.0.1:1", KEY_ID, SECRET, missing)
+    with pytest.raises(DnsError):
+        AlidnsAccount(account, FakeClock(least_sleep_s=100)).find(NAME)
+
+
+CALLS: dict[str, Callable[[AlidnsZone], object]] = {
+    "records": lambda zone: zone.records(NAME),
+    "add": lambda zone: zone.add(a_record()),
+    "update": lambda zone: zone.update(a_record(record_id="1")),
+    "delete": lambda zone: zone.delete("1"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_no_call_logs_a_secret(
+    emulator: AlidnsEmulator,
+    zone: AlidnsZone,
+    caplog: pytest.LogCaptureFixture,
+    call: Callable[[AlidnsZone], object],
+) -> None:
+    for action in ("DescribeSubDomainRecords", "AddDomainRecord", "UpdateDomainRecord", "DeleteDomainRecord"):
+        emulator.fail(action, Fault("drop"))
+        emulator.fail(action, Fault("error", "SignatureDoesNotMatch"))
+    with caplog.at_level(logging.DEBUG, "certbotless"), pytest.raises(DnsRefused):
+        call(zone)
+    own = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("certbotless"))
+    assert "alidns.again" in own
+    for withheld in (KEY_ID, SECRET, "Signature="):
+        assert withheld not in own

@@ -1,0 +1,589 @@
+"""The command line: what each command prints where, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certbotless import __version__, cli
+from certbotless.cli import main
+from certbotless.clock import SystemClock
+from certbotless.leaf import LeafFacts, rfc3339
+from certbotless.state import SiteFile, daemon_lock
+from certbotless.store import Origin, Store
+
+DOMAIN = "devbox.sweetlove.top"
+# Nobody listens there, so a run that should not talk to anybody cannot.
+DIRECTORY = "https://127.0.0.1:1/dir"
+CANARY = "PlantedCanary"
+HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
+
+
+class Box:
+    """A configuration in a folder of its own. Nothing outside the folder is needed to look at its sites.
+
+    Attributes:
+        file: the configuration; `write` changes it.
+        secret: the file of the second secret.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.file = home / "config.yaml"
+        self.secret = home / "secret"
+        self.certs_dir, self.state_dir = home / "certs", home / "state"
+        self.secret.touch(0o600)
+        self.secret.write_text(f"{CANARY}\n")
+        self.write()
+
+    def write(self, *further: str) -> str:
+        """Write a file with one site, and further lines; return the text."""
+        lines = [
+            f"acme: {{directory: '{DIRECTORY}'}}",
+            "aliyun:",
+            f"  access_key_id: {CANARY}",
+            f"  access_key_secret: file:{self.secret}",
+            "  endpoint: http://127.0.0.1:1",
+            f"certs_dir: {self.certs_dir}",
+            f"state_dir: {self.state_dir}",
+            "sites:",
+            f"  - domain: {DOMAIN}",
+            "    address: none",
+            "    zone: sweetlove.top",
+            *further,
+        ]
+        text = "".join(f"{line}\n" for line in lines)
+        self.file.write_text(text)
+        return text
+
+    def publish(self, domain: str = DOMAIN) -> LeafFacts:
+        """Make the site well: a fresh pair is published, no record is wanted, nobody serves."""
+        now = datetime.now(UTC)
+        facts = LeafFacts((domain,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
+        origin = Origin(DIRECTORY, "", "ec256", now)
+        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, now)
+        return facts
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command on the configuration in a process of its own."""
+        command = [sys.executable, "-m", "certbotless", "--config", str(self.file), *arguments]
+        settings = {"capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(command, check=False, **settings)
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+    """A configuration that is good."""
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    return Box(tmp_path)
+
+
+def usage(*arguments: str) -> int:
+    """Return the code with which a command line that cannot be parsed ends."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+# --- help and usage -----------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert usage("--help") == 0
+    text = capfd.readouterr().out
+    for word in ("--config", "--once", "--renew-now", "--force", "check", "plan", "status", "sandbox"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("check", "--config"), ("plan", "--exit-code"), ("status", "--json")]
+)
+def test_a_command_has_help_of_its_own(command: str, option: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert usage(command, "--help") == 0
+    assert option in capfd.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
+    assert usage("--version") == 0
+    assert capfd.readouterr().out == f"certbotless {__version__}\n"
+
+
+def test_the_installed_command_is_the_module() -> None:
+    """Both ways to start it print the same."""
+    script = Path(sys.executable).with_name("certbotless")
+    for command in ([script], [sys.executable, "-m", "certbotless"]):
+        run = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert run.stdout == f"certbotless {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["--config"],
+        ["check", "--once"],
+        ["check", "--renew-now"],
+        ["check", "extra"],
+        ["plan", DOMAIN],
+        ["status", DOMAIN, "extra"],
+        ["--once", "--renew-now"],
+        ["--renew-now", "--once", DOMAIN],
+    ],
+)
+def test_bad_usage_is_2(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert usage(*arguments) == 2
+    assert capfd.readouterr().err.splitlines()[-1].startswith("certbotless: error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--once", "check"],
+        ["--once", "--force"],
+        ["--force"],
+        ["--force", "check"],
+        ["--force", "plan"],
+        ["--renew-now", "nobody.example.com"],
+        ["--renew-now", DOMAIN, "nobody.example.com"],
+        ["--renew-now", DOMAIN.upper()],
+        ["--renew-now", f"{DOMAIN}."],
+        ["--renew-now", ""],
+        ["--once", "nobody.example.com"],
+        ["status", "nobody.example.com"],
+        ["status", "nobody.example.com", "--json"],
+    ],
+)
+def test_what_does_not_exist_is_bad_usage_and_nothing_is_done(
+    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A DOMAIN must equal the domain of a site."""
+    before = sorted(box.home.iterdir())
+    assert main(["--config", str(box.file), *arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("certbotless: ")
+    assert sorted(box.home.iterdir()) == before
+
+
+def test_one_shot_options_do_not_go_with_a_command(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where an option stands between, the command is not taken for a DOMAIN."""
+    for option in ("--once", "--renew-now"):
+        assert main([option, "--config", str(box.file), "check"]) == 2
+        assert "check does not go with" in capfd.readouterr().err
+
+
+# --- the configuration --------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_ok_and_its_sites_are_counted(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    box.write("  - domain: b.example.com")
+    assert main(["check", "--config", str(box.file)]) == 0
+    assert capfd.readouterr() == (f"{box.file}: ok (2 sites)\n", "")
+
+
+def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """The last one counts."""
+    good, other = str(box.file), str(box.home / "other.yaml")
+    for arguments in (
+        ["--config", good, "check"],
+        ["check", "--config", good],
+        [f"--config={good}", "check"],
+        ["--config", other, "check", "--config", good],
+        ["--config", other, "--config", good, "check"],
+    ):
+        assert main(arguments) == 0
+    assert main(["--config", good, "check", "--config", other]) == 2
+    assert capfd.readouterr().err.startswith(f"{other}:1:1: the file: cannot be read: No such file")
+
+
+def test_without_a_name_it_is_the_file_in_etc(capfd: pytest.CaptureFixture[str]) -> None:
+    assert usage("--help") == 0
+    assert "/etc/certbotless/config.yaml" in capfd.readouterr().out
+    assert cli._parser().parse_args(["check"]).config == "/etc/certbotless/config.yaml"
+
+
+def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing else is said."""
+    box.write("    tll: 5", "    ttl: 010", "    ttl: 20", "check_every: 5")
+    assert main(["check", "--config", str(box.file)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert [line.removeprefix(f"{box.file}:").split(": ")[:2] for line in err.splitlines()] == [
+        ["12:5", "sites[0].tll"],
+        ["13:10", "sites[0].ttl"],
+        ["14:5", "sites[0].ttl"],
+        ["15:14", "check_every"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--once"],
+        ["--renew-now"],
+        ["--renew-now", DOMAIN],
+        ["--once", "check"],
+        ["check"],
+        ["plan"],
+        ["status"],
+    ],
+)
+def test_a_bad_file_is_2_everywhere_and_nothing_is_done(
+    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box.write("nonsense: 1")
+    before = sorted(box.home.iterdir())
+    assert main(["--config", str(box.file), *arguments]) == 2
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the nearest known key is ")
+    assert sorted(box.home.iterdir()) == before
+
+
+def test_standard_input_is_named_by_a_dash(box: Box) -> None:
+    good = box.write()
+    run = box.run("check", "--config", "-", input=good)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "-: ok (1 sites)\n", "")
+    run = box.run("check", "--config", "-", input=f"{good}nonsense: 1\n")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("-:12:1: nonsense: ")
+
+
+def test_standard_input_that_is_closed_cannot_be_read(box: Box) -> None:
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "certbotless", "--config", "-", "check"]
+    run = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "-:1:1: the file: cannot be read: Bad file descriptor\n"
+
+
+# --- secrets ------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_is_not_there_is_a_warning_of_check(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It may be there when systemd starts the daemon."""
+    box.secret.unlink()
+    assert main(["check", "--config", str(box.file)]) == 0
+    out, err = capfd.readouterr()
+    assert out == f"{box.file}: ok (1 sites)\n"
+    (line,) = err.splitlines()
+    assert line.startswith(
+        f"warning: aliyun.access_key_secret: cannot read the secret {str(box.secret)!r}: No such"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--once"], ["--renew-now"], ["--once", DOMAIN]])
+def test_a_secret_that_is_not_there_ends_what_acts(
+    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At the start, with one line and code 1, before anything is touched."""
+    box.secret.unlink()
+    before = sorted(box.home.iterdir())
+    assert main(["--config", str(box.file), *arguments]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"certbotless: cannot read the secret {str(box.secret)!r}: No such file")
+    assert sorted(box.home.iterdir()) == before
+
+
+def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """By `check`, and in the log of what acts."""
+    box.publish()
+    box.secret.chmod(0o644)
+    text = f"aliyun.access_key_secret: {str(box.secret)!r} has mode 0644"
+    assert main(["check", "--config", str(box.file)]) == 0
+    assert capfd.readouterr().err.startswith(f"warning: {text}")
+    run = box.run("--once")
+    assert (run.returncode, run.stdout) == (0, f"{DOMAIN}: ok\n")
+    assert re.fullmatch(rf"\S+Z WARNING config\.careless {re.escape(text)}.*\n", run.stderr)
+
+
+def test_a_run_that_the_daemon_started_does_not_say_again_what_it_said(box: Box) -> None:
+    """It has its configuration from standard input."""
+    box.publish()
+    box.secret.chmod(0o644)
+    run = box.run("--config", "-", "--once", input=box.file.read_text())
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_no_command_shows_a_secret(box: Box) -> None:
+    box.publish()
+    for arguments in (["check"], ["plan"], ["status"], ["status", "--json"], ["--once"]):
+        run = box.run(*arguments)
+        assert run.returncode == 0
+        assert CANARY not in run.stdout + run.stderr
+
+
+# --- looking ------------------------------------------------------------------------------------------------
+
+
+def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    facts = box.publish()
+    before = sorted(box.home.rglob("*"))
+    assert main(["plan", "--exit-code", "--config", str(box.file)]) == 0
+    assert capfd.readouterr() == (f"{DOMAIN}: nothing to do\n", "")
+    assert main(["status", "--config", str(box.file)]) == 0
+    out, err = capfd.readouterr()
+    assert (out.splitlines()[1:], err) == (["daemon: not running"], "")
+    assert out.startswith(f"{DOMAIN}  ok ")
+    assert main(["status", "--json", "--config", str(box.file)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["config"] == {"path": str(box.file), "error": None}
+    assert (found["daemon"], found["version"]) == ({"running": False, "pid": None}, __version__)
+    assert [site["state"] for site in found["sites"]] == ["ok"]
+    assert found["sites"][0]["certificate"]["not_after"] == rfc3339(facts.not_after)
+    assert sorted(box.home.rglob("*")) == before
+
+
+def test_what_is_due_is_planned_and_not_done(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """3 only where it was asked for."""
+    before = sorted(box.home.iterdir())
+    for arguments, code in ((["plan"], 0), (["plan", "--exit-code"], 3)):
+        assert main(["--config", str(box.file), *arguments]) == code
+        assert capfd.readouterr() == (f"{DOMAIN}: order: there is no certificate yet\n", "")
+    assert main(["--config", str(box.file), "status", "--json"]) == 1
+    (site,) = json.loads(capfd.readouterr().out)["sites"]
+    assert (site["state"], site["certificate"]) == ("pending", None)
+    assert sorted(box.home.iterdir()) == before
+
+
+def test_what_cannot_be_seen_is_1_also_where_3_was_asked_for(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box.file.write_text(box.file.read_text().replace("none", "10.79.40.213"))
+    with box.file.open("a") as file:
+        file.write('dns: {nameservers: ["127.0.0.1:1"]}\n')
+    assert main(["plan", "--exit-code", "--config", str(box.file)]) == 1
+    assert f"{DOMAIN}: cannot be seen: no authoritative name server answers" in capfd.readouterr().out
+
+
+def test_one_site_can_be_asked_for(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its state alone makes the code."""
+    box.write("  - {domain: b.example.com, address: none}")
+    box.publish("b.example.com")
+    assert main(["--config", str(box.file), "status", "b.example.com", "--json"]) == 0
+    assert [site["domain"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["b.example.com"]
+    assert main(["--config", str(box.file), "status", "--json"]) == 1
+    assert [site["state"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["pending", "ok"]
+
+
+def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> None:
+    """It has nothing to do here."""
+    box.publish()
+    box.secret.chmod(0o644)
+    command = [sys.executable, "-m", "certbotless", "--config", str(box.file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        said = [daemon.stderr.readline(), daemon.stderr.readline()]
+        daemon.send_signal(signal.SIGTERM)
+        said += daemon.stderr.readlines()
+    assert [line.split()[2] for line in said] == ["config.careless", "daemon.started", "daemon.stopped"]
+    assert daemon.returncode == 0
+
+
+def test_the_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """A second one ends with 1 and names the pid of the first."""
+    box.publish()
+    with daemon_lock(box.state_dir, SystemClock()):
+        assert main(["status", "--json", "--config", str(box.file)]) == 0
+        assert json.loads(capfd.readouterr().out)["daemon"] == {"running": True, "pid": os.getpid()}
+        assert main(["status", "--config", str(box.file)]) == 0
+        assert capfd.readouterr().out.splitlines()[-1] == f"daemon: running, pid {os.getpid()}"
+        second = box.run()
+    assert (second.returncode, second.stdout) == (1, "")
+    (line,) = second.stderr.splitlines()
+    assert f"another certbotless daemon is running with pid {os.getpid()}" in line
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["plan"], ["--once"]])
+def test_a_state_that_cannot_be_read_is_one_line(command: list[str], box: Box) -> None:
+    """What, where, and what to do; no traceback."""
+    box.publish()
+    box.state_dir.write_text("a file")
+    run = box.run(*command)
+    assert (run.returncode, "Traceback" in run.stderr) == (1, False)
+    assert str(box.state_dir) in run.stderr.splitlines()[-1]
+
+
+# --- status of a broken file --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", ["nonsense: 1\n", "sites: [\n", "certs_dir: /other\n", "\t"])
+def test_the_status_of_a_broken_file_is_printed_all_the_same(
+    broken: str, box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the faults in it and on stderr, and the sites that the state knows; the code is 2."""
+    facts = box.publish()
+    SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
+    SiteFile(box.state_dir, "gone.example.com").change(zone="example.com")
+    with box.file.open("a") as file:
+        file.write(broken)
+    assert main(["status", "--json", "--config", str(box.file)]) == 2
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert found["config"]["path"] == str(box.file)
+    assert found["config"]["error"] == err.rstrip("\n")
+    assert all(re.match(rf"{re.escape(str(box.file))}:\d+:\d+: ", line) for line in err.splitlines())
+    sites = {site["domain"]: site for site in found["sites"]}
+    assert sorted(sites) == [DOMAIN, "gone.example.com"]
+    assert sites[DOMAIN]["certificate"]["sha256"] == facts.sha256
+    assert sites["gone.example.com"]["certificate"] is None
+    assert main(["status", "--config", str(box.file)]) == 2
+    assert capfd.readouterr() == ("", err)
+
+
+def test_the_status_without_a_file_is_printed_all_the_same(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(box.home / "none.yaml")
+    assert main(["status", "--json", "--config", absent]) == 2
+    found = json.loads(capfd.readouterr().out)
+    assert found["config"]["path"] == absent
+    assert found["config"]["error"].startswith(f"{absent}:1:1: the file: cannot be read: No such file")
+    assert found.keys() == {"version", "observed_at", "daemon", "config", "sites"}
+
+
+# --- acting -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_nothing_due_does_nothing_and_says_so(box: Box) -> None:
+    box.publish()
+    run = box.run("--once")
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
+
+
+def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box) -> None:
+    """Here nobody answers for the first; the second is well, and told all the same."""
+    box.write("  - {domain: b.example.com, address: none}")
+    box.publish("b.example.com")
+    run = box.run("--once")
+    assert (run.returncode, run.stdout) == (1, "b.example.com: ok\n")
+    last = run.stderr.splitlines()[-1]
+    assert re.fullmatch(rf"{DOMAIN}: failing: .*127\.0\.0\.1:1.*; next try \S+Z", last)
+    assert "Traceback" not in run.stderr
+
+
+def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box) -> None:
+    """Though all four facts are true: the site serves no new leaf."""
+    box.publish()
+    run = box.run("--renew-now", DOMAIN)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert re.fullmatch(rf"{DOMAIN}: .*127\.0\.0\.1:1.*; next try \S+Z", run.stderr.splitlines()[-1])
+    status = box.run("status", "--json")
+    (site,) = json.loads(status.stdout)["sites"]
+    assert (status.returncode, site["state"]) == (0, "ok")
+    assert "127.0.0.1:1" in site["last_error"]["what"]
+
+
+# --- logging ------------------------------------------------------------------------------------------------
+
+
+def format_of(text: str, *arguments: object, for_journal: bool = False, level: int = logging.INFO) -> str:
+    """Return how a record looks; of the exception that is being handled, too, if there is one."""
+    info = sys.exc_info() if sys.exc_info()[0] else None
+    record = logging.LogRecord("certbotless.x", level, "x.py", 1, text, arguments, info)
+    return cli._Formatter(for_journal=for_journal).format(record)
+
+
+def test_a_record_is_a_line_with_its_moment_and_level() -> None:
+    line = format_of("record.updated fqdn=%s ttl_s=%d", DOMAIN, 600)
+    assert re.fullmatch(
+        rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO record\.updated fqdn={DOMAIN} ttl_s=600", line
+    )
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["a\n2026-11-24T05:30:00Z ERROR forged", "a\r\x1b[2J", "a\0\x07", "\u202egnp\u2028", "\x85\x9b31m"],
+)
+def test_foreign_text_cannot_forge_a_record_or_act_upon_a_terminal(hostile: str) -> None:
+    line = format_of("order.failed detail=%s", hostile)
+    assert line.isprintable()
+    assert line.split(" ", 2)[1] == "INFO"
+
+
+def test_foreign_text_cannot_fill_the_log() -> None:
+    assert len(format_of("order.failed detail=%s", "x" * 10**6)) < 5000
+
+
+def test_the_text_of_an_exception_is_escaped_and_indented() -> None:
+    """Its lines cannot pass for records, in the journal neither."""
+    for for_journal in (False, True):
+        try:
+            raise RuntimeError("a\x1b[2J\n<3>2026-11-24T05:30:00Z ERROR forged")
+        except RuntimeError:
+            first, *rest = format_of("site.crashed", for_journal=for_journal, level=logging.ERROR).split("\n")
+        assert first.endswith("site.crashed")
+        assert all(line.isprintable() for line in rest)
+        prefix = "<3>  " if for_journal else "  "
+        assert all(line.startswith(prefix) for line in rest)
+        assert any("forged" in line for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [
+        (logging.DEBUG, 7),
+        (logging.INFO, 6),
+        (logging.WARNING, 4),
+        (logging.ERROR, 3),
+        (logging.CRITICAL, 3),
+    ],
+)
+def test_the_journal_gets_the_priority_of_each_line(level: int, priority: int) -> None:
+    """And no moment, which it has itself (sd-daemon(3))."""
+    assert format_of("look.crashed", for_journal=True, level=level) == f"<{priority}>look.crashed"
+
+
+def test_the_journal_is_found_by_its_stream(box: Box) -> None:
+    box.publish()
+    box.secret.chmod(0o644)
+    with (box.home / "journal").open("w+") as stream:
+        found = os.fstat(stream.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        box.run("--once", capture_output=False, stdout=subprocess.PIPE, stderr=stream, env=environment)
+        stream.seek(0)
+        assert stream.read().startswith("<4>config.careless aliyun.access_key_secret: ")
+
+
+# --- weight -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check"], ["plan"], ["status"], ["status", "--json"]])
+def test_a_command_that_looks_loads_nothing_heavy(arguments: list[str], box: Box) -> None:
+    """It answers at once."""
+    box.publish()
+    script = (
+        "import contextlib, sys\n"
+        "from certbotless.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    main(sys.argv[1:])\n"
+        "print('\\n--', *sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, "--config", str(box.file), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in run.stdout.rpartition("\n--")[2].split()}
+    assert "argparse" in loaded
+    assert loaded & HEAVY == set()

@@ -1,0 +1,542 @@
+"""Each rule of what is done when, as a table; and what holds for every observation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certbotless import config as configuration
+from certbotless.decide import Decision, Intent, Step, decide, state_of
+from certbotless.leaf import LeafFacts
+from certbotless.ledger import Entry
+from certbotless.observe import Observation
+from certbotless.renewal import renewal_moment
+from certbotless.state import Failure, OrderInFlight, SiteState, Txt, WrittenRecord
+from certbotless.store import Origin, Published
+
+DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
+DIRECTORY = "https://ca.test/directory"
+LAN, OTHER_LAN = "10.79.40.213", "10.79.40.7"
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+LEAF, OLD_LEAF = "ab" * 32, "cd" * 32
+
+
+def config_of(**fields: object) -> configuration.Config:
+    """The configuration of the site, with these lines in its entry."""
+    lines = {"domain": DOMAIN, "names": f"['{WILDCARD}']", "zone": "sweetlove.test", "address": LAN} | fields
+    text = f"""
+acme: {{directory: "{DIRECTORY}"}}
+aliyun: {{access_key_id: "id", access_key_secret: "secret"}}
+sites:
+  - deploy: [{{container: registry, port: 5000}}, {{container: mirror, port: 5001}}]
+"""
+    text += "".join(f"    {key}: {value}\n" for key, value in lines.items())
+    return configuration.parse(text.encode(), "test.yaml")
+
+
+CONFIG = config_of()
+FACTS = LeafFacts((WILDCARD, DOMAIN), LEAF, "CN=Example CA", NOW - DAY, NOW + 89 * DAY)
+ORIGIN = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - DAY)
+WELL = Observation(
+    at=NOW,
+    address=LAN,
+    answers=(frozenset({LAN}), frozenset({LAN})),
+    published=Published(FACTS, ORIGIN),
+    has_copy=True,
+    served={"registry": LEAF, "mirror": LEAF},
+)
+WRITTEN = WrittenRecord(value=LAN, ttl_s=600, at=NOW - MINUTE, is_seen=True)
+NOTHING = SiteState()
+NOTHING_ASKED = Intent()
+
+
+def decided(
+    seen: Observation = WELL,
+    state: SiteState = NOTHING,
+    ledger: Sequence[Entry] = (),
+    intent: Intent = NOTHING_ASKED,
+    config: configuration.Config = CONFIG,
+) -> Decision:
+    return decide(config.sites[0], config, seen, state, ledger, intent)
+
+
+def steps_of(*args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+    """The steps as pairs of key and reason."""
+    return [(step.key, step.reason) for step in decided(*args, **kwargs).steps]
+
+
+def shown(*answers: set[str] | None) -> Observation:
+    return replace(WELL, answers=tuple(None if a is None else frozenset(a) for a in answers))
+
+
+def state(**fields: Any) -> SiteState:
+    return SiteState().model_copy(update=fields)
+
+
+def failure(retry_at: datetime = NOW + HOUR, *, is_waiting: bool = False, what: str = "it failed") -> Failure:
+    return Failure(at=NOW - MINUTE, what=what, hint="", retry_at=retry_at, count=1, is_waiting=is_waiting)
+
+
+def test_a_site_whose_four_facts_are_true_needs_nothing() -> None:
+    decision = decided()
+    assert decision.steps == ()
+    assert decision.problems == ()
+    assert decision.next_renewal == renewal_moment(FACTS)
+    assert state_of(decision, NOTHING) == ("ok", "", None)
+
+
+# --- the record -------------------------------------------------------------------------------------------
+
+SPREADING = WRITTEN.model_copy(update={"is_seen": False})
+RECORDS = {
+    "no record": (shown(set(), set()), None, ("record", f"nothing -> {LAN}")),
+    "an old address": (shown({OTHER_LAN}, {OTHER_LAN}), None, ("record", f"{OTHER_LAN} -> {LAN}")),
+    "another one beside it": (
+        shown({LAN, OTHER_LAN}, {LAN}),
+        None,
+        ("record", f"{LAN}, {OTHER_LAN} -> {LAN}"),
+    ),
+    "one server behind": (shown({LAN}, {OTHER_LAN}), None, ("record", f"{LAN}, {OTHER_LAN} -> {LAN}")),
+    "one server silent": (shown({LAN}, None), None, None),
+    "one silent, one wrong": (shown(None, {OTHER_LAN}), None, ("record", f"{OTHER_LAN} -> {LAN}")),
+    "all silent": (shown(None, None), None, None),
+    "no zone yet": (replace(WELL, answers=None), None, ("record", "the zone is not known yet")),
+    "no servers": (replace(WELL, answers=()), None, None),
+    "no address wanted": (replace(WELL, address="", answers=()), None, None),
+    "no address to be had": (replace(shown({OTHER_LAN}), address=""), WRITTEN, None),
+    "just written": (
+        shown({OTHER_LAN}, {LAN}),
+        SPREADING,
+        ("confirm", f"{LAN} is not shown by every name server yet"),
+    ),
+    "written, not seen in time": (
+        shown(set(), {LAN}),
+        SPREADING.model_copy(update={"at": NOW - 10 * MINUTE}),
+        ("record", f"{LAN} -> {LAN}"),
+    ),
+    "drifted after it was seen": (
+        shown({OTHER_LAN}, {OTHER_LAN}),
+        WRITTEN,
+        ("record", f"{OTHER_LAN} -> {LAN}"),
+    ),
+    "another address wanted while the last one spreads": (
+        shown({OTHER_LAN}, {OTHER_LAN}),
+        SPREADING.model_copy(update={"value": OTHER_LAN}),
+        ("record", f"{OTHER_LAN} -> {LAN}"),
+    ),
+    "right, and written by us": (WELL, WRITTEN, None),
+    "right, though we wrote another": (WELL, WRITTEN.model_copy(update={"value": OTHER_LAN}), None),
+    "right, with another TTL since": (
+        WELL,
+        WRITTEN.model_copy(update={"ttl_s": 1200}),
+        ("record", "ttl 1200 -> 600"),
+    ),
+    "another TTL wanted while the last one spreads": (
+        shown(set()),
+        SPREADING.model_copy(update={"ttl_s": 1200}),
+        ("record", f"nothing -> {LAN}"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "record", "step"), RECORDS.values(), ids=RECORDS.keys())
+def test_the_record_is_written_when_it_is_wrong_and_nobody_knows_better(
+    seen: Observation, record: WrittenRecord | None, step: tuple[str, str] | None
+) -> None:
+    assert steps_of(seen, state(record=record)) == ([step] if step else [])
+
+
+def test_a_record_that_spreads_is_looked_for_last() -> None:
+    seen = replace(shown(set()), published=Published(None, None), has_copy=False, served={})
+    keys = [key for key, _ in steps_of(seen, state(record=SPREADING))]
+    assert keys == ["order", "confirm"]
+
+
+# --- the certificate --------------------------------------------------------------------------------------
+
+
+def published(facts: LeafFacts = FACTS, origin: Origin = ORIGIN, fault: str = "") -> Observation:
+    return replace(WELL, published=Published(facts, origin, fault))
+
+
+DUE = renewal_moment(FACTS)
+ORDERS = {
+    "none at all": (
+        replace(WELL, published=Published(None, None), has_copy=False),
+        "there is no certificate yet",
+    ),
+    "of fewer names": (published(replace(FACTS, names=(DOMAIN,))), f"the certificate is for {DOMAIN}"),
+    "of more names": (
+        published(replace(FACTS, names=(WILDCARD, DOMAIN, "x.test"))),
+        f"the certificate is for {WILDCARD}, {DOMAIN}, x.test",
+    ),
+    "of another CA": (
+        published(origin=replace(ORIGIN, directory="https://other.test/directory")),
+        "the certificate is from https://other.test/directory",
+    ),
+    "of another kind of key": (
+        published(origin=replace(ORIGIN, key_type="rsa2048")),
+        "the certificate's key is rsa2048",
+    ),
+    "of another account": (published(origin=replace(ORIGIN, account="https://ca.test/account/2")), None),
+    "a moment before it is due": (replace(WELL, at=DUE - timedelta(microseconds=1)), None),
+    "due": (
+        replace(WELL, at=DUE),
+        f"due since {DUE:%Y-%m-%dT%H:%M:%SZ}, expires {FACTS.not_after:%Y-%m-%dT%H:%M:%SZ}",
+    ),
+    "expired": (
+        replace(WELL, at=FACTS.not_after + DAY),
+        f"due since {DUE:%Y-%m-%dT%H:%M:%SZ}, expires {FACTS.not_after:%Y-%m-%dT%H:%M:%SZ}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "reason"), ORDERS.values(), ids=ORDERS.keys())
+def test_a_certificate_is_ordered_for_a_reason(seen: Observation, reason: str | None) -> None:
+    orders = [step for step in decided(seen).steps if step.action == "order"]
+    assert [step.reason for step in orders] == ([reason] if reason else [])
+    assert all(step.is_due(seen.at) for step in orders)
+
+
+def test_the_order_of_names_in_the_file_is_no_reason() -> None:
+    one, other = f"a.{DOMAIN}", f"b.{DOMAIN}"
+    seen = published(replace(FACTS, names=(one, other, DOMAIN)))
+    for names in (f"[{one}, {other}]", f"[{other}, {one}, {other}]"):
+        assert steps_of(seen, config=config_of(names=names)) == []
+
+
+RESTORES = {
+    "a name deleted": (published(fault="'/certs/x.pem' is gone"), "'/certs/x.pem' is gone"),
+    "the generation edited": (
+        replace(WELL, published=Published(None, None, "privkey.pem was edited by hand")),
+        "privkey.pem was edited by hand",
+    ),
+    "all deleted": (replace(WELL, published=Published(None, None)), "nothing is published"),
+}
+
+
+@pytest.mark.parametrize(("seen", "reason"), RESTORES.values(), ids=RESTORES.keys())
+def test_what_can_be_restored_is_restored_without_an_order(seen: Observation, reason: str) -> None:
+    assert [step for step in steps_of(seen) if not step[0].startswith("deploy")] == [("restore", reason)]
+
+
+def test_a_damaged_pair_without_a_copy_is_ordered_anew() -> None:
+    seen = replace(WELL, published=Published(None, None, "privkey.pem was edited by hand"), has_copy=False)
+    assert steps_of(seen) == [("order", "there is no certificate yet")]
+
+
+def test_a_damaged_pair_that_is_due_is_restored_and_ordered_anew() -> None:
+    seen = replace(published(fault="gone"), at=DUE)
+    assert [key for key, _ in steps_of(seen)] == ["restore", "order"]
+
+
+ORDER = OrderInFlight(url="https://ca.test/order/1", directory=DIRECTORY, names=(WILDCARD, DOMAIN))
+
+
+def test_an_order_that_a_dead_run_left_is_collected_when_nothing_is_due() -> None:
+    assert steps_of(state=state(order=ORDER)) == [("collect", "an earlier run left an order")]
+
+
+def test_an_order_that_a_dead_run_left_is_gone_on_with_when_one_is_due() -> None:
+    assert [key for key, _ in steps_of(replace(WELL, at=DUE), state(order=ORDER))] == ["order"]
+
+
+def test_txt_records_that_a_dead_run_left_are_cleaned_up_first() -> None:
+    left = state(txt=(Txt(fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq"),))
+    seen = replace(shown(set()), published=Published(None, None), has_copy=False)
+    assert [key for key, _ in steps_of(seen, left)] == ["clean-up", "record", "order"]
+
+
+# --- what is served ---------------------------------------------------------------------------------------
+
+SERVED = {
+    "another certificate": (
+        {"registry": OLD_LEAF, "mirror": LEAF},
+        [("deploy:registry", "another certificate")],
+    ),
+    "no answer": ({"registry": LEAF, "mirror": ""}, [("deploy:mirror", "no TLS answer")]),
+    "no known port": ({"registry": LEAF}, [("deploy:mirror", "its port is not known yet")]),
+    "both wrong": (
+        {"registry": "", "mirror": OLD_LEAF},
+        [("deploy:registry", "no TLS answer"), ("deploy:mirror", "another certificate")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("served", "steps"), SERVED.values(), ids=SERVED.keys())
+def test_a_container_that_does_not_serve_what_is_published_is_acted_on_without_an_order(
+    served: dict[str, str], steps: list[tuple[str, str]]
+) -> None:
+    assert steps_of(replace(WELL, served=served)) == steps
+
+
+def test_nothing_is_deployed_before_there_is_a_certificate() -> None:
+    seen = replace(WELL, published=Published(None, None), has_copy=False, served={})
+    assert [key for key, _ in steps_of(seen)] == ["order"]
+
+
+def test_a_container_that_left_the_configuration_is_left_alone() -> None:
+    assert steps_of(replace(WELL, served=dict(WELL.served) | {"old": OLD_LEAF})) == []
+
+
+# --- waiting ----------------------------------------------------------------------------------------------
+
+DRIFTED = shown({OTHER_LAN})
+
+
+def test_a_step_that_failed_waits_for_its_retry_time() -> None:
+    failed = state(failures={"record": failure(NOW + HOUR)})
+    [step] = decided(DRIFTED, failed).steps
+    assert (step.wait_until, step.wait_reason) == (NOW + HOUR, "it failed")
+    assert decided(DRIFTED, failed).due(NOW) == ()
+    assert step.wait_text == "record not before 2026-11-24T06:30:00Z: it failed"
+
+
+@pytest.mark.parametrize("at", [NOW + HOUR, NOW + DAY])
+def test_a_step_is_due_again_from_its_retry_time_on(at: datetime) -> None:
+    failed = state(failures={"record": failure(NOW + HOUR)})
+    decision = decided(replace(DRIFTED, at=at), failed)
+    assert [step.key for step in decision.due(at)] == ["record"]
+    assert decision.steps[0].wait_text == ""
+
+
+def test_a_failure_holds_back_its_own_step_alone() -> None:
+    failed = state(failures={"deploy:registry": failure(), "order": failure()})
+    seen = replace(DRIFTED, served={"registry": "", "mirror": ""})
+    assert [step.key for step in decided(seen, failed).due(NOW)] == ["record", "deploy:mirror"]
+
+
+def test_a_new_address_never_waits_for_a_certificate() -> None:
+    seen = replace(DRIFTED, published=Published(None, None), has_copy=False)
+    failed = state(failures={"order": failure(NOW + DAY)})
+    assert [step.key for step in decided(seen, failed).due(NOW)] == ["record"]
+
+
+ORDERED = [Entry(NOW - age, "order", DIRECTORY, (WILDCARD, DOMAIN)) for age in (HOUR, DAY, 2 * DAY)]
+DUE_NOW = replace(WELL, at=DUE)
+ORDERED_BEFORE_DUE = [replace(entry, at=entry.at + (DUE - NOW)) for entry in ORDERED]
+
+
+def test_a_fourth_order_waits_for_the_window_and_says_how_to_order_all_the_same() -> None:
+    [step] = decided(DUE_NOW, ledger=ORDERED_BEFORE_DUE).steps
+    assert step.wait_until == DUE + 5 * DAY
+    assert "3 orders for these names in 7 days" in step.wait_reason
+    assert "--renew-now --force" in step.wait_reason
+
+
+def test_the_window_is_that_of_the_lifetime_in_hand() -> None:
+    short = replace(FACTS, not_before=NOW - 4 * DAY, not_after=NOW + 2 * DAY)
+    ledger = [
+        replace(entry, at=NOW - age) for entry, age in zip(ORDERED, [HOUR, HOUR, 47 * HOUR], strict=True)
+    ]
+    [step] = decided(published(short), ledger=ledger).steps
+    assert step.wait_until == NOW + HOUR
+
+
+def test_orders_of_other_names_hold_nothing_back() -> None:
+    other = [replace(entry, names=(DOMAIN,)) for entry in ORDERED_BEFORE_DUE]
+    assert [step.key for step in decided(DUE_NOW, ledger=other).due(DUE)] == ["order"]
+
+
+def test_an_order_in_flight_was_counted_when_it_was_placed() -> None:
+    decision = decided(DUE_NOW, state(order=ORDER), ORDERED_BEFORE_DUE)
+    assert [step.key for step in decision.due(DUE)] == ["order"]
+
+
+@pytest.mark.parametrize(("retry_at", "until"), [(DUE + DAY, DUE + 5 * DAY), (DUE + 6 * DAY, DUE + 6 * DAY)])
+def test_of_two_reasons_to_wait_the_later_one_counts(retry_at: datetime, until: datetime) -> None:
+    [step] = decided(DUE_NOW, state(failures={"order": failure(retry_at)}), ORDERED_BEFORE_DUE).steps
+    assert step.wait_until == until
+
+
+# --- what a command asks for ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("since", "reasons"),
+    [
+        (ORIGIN.issued_at, []),
+        (ORIGIN.issued_at + timedelta(microseconds=1), ["asked for"]),
+        (NOW, ["asked for"]),
+    ],
+)
+def test_renew_now_orders_unless_the_certificate_was_issued_since_it_began(
+    since: datetime, reasons: list[str]
+) -> None:
+    assert [reason for _, reason in steps_of(intent=Intent(renew_since=since))] == reasons
+
+
+def test_renew_now_ignores_the_back_off_but_not_the_ledger() -> None:
+    failed = state(failures={"order": failure(NOW + DAY)})
+    asked = Intent(NOW, ignore_backoff=True)
+    assert [step.key for step in decided(WELL, failed, intent=asked).due(NOW)] == ["order"]
+    assert decided(WELL, failed, ORDERED, asked).due(NOW) == ()
+
+
+def test_force_ignores_the_ledger_too() -> None:
+    failed = state(failures={"order": failure(NOW + DAY)})
+    asked = Intent(NOW, ignore_backoff=True, ignore_ledger=True)
+    assert [step.key for step in decided(WELL, failed, ORDERED, asked).due(NOW)] == ["order"]
+
+
+# --- how a site stands ------------------------------------------------------------------------------------
+
+
+def test_a_fact_that_is_not_true_yet_is_pending_with_its_reason() -> None:
+    assert state_of(decided(DRIFTED), NOTHING) == ("pending", f"record: {OTHER_LAN} -> {LAN}", None)
+
+
+def test_a_fact_whose_last_attempt_failed_is_failing() -> None:
+    failed = state(failures={"record": failure()})
+    assert state_of(decided(DRIFTED, failed), failed) == ("failing", "it failed", failed.failures["record"])
+
+
+def test_a_failure_is_told_before_what_merely_waits() -> None:
+    failed = state(failures={"deploy:mirror": failure(what="it crashed")})
+    seen = replace(DRIFTED, served=dict(WELL.served) | {"mirror": ""})
+    assert state_of(decided(seen, failed), failed)[:2] == ("failing", "it crashed")
+
+
+def test_a_fact_that_waits_for_a_person_is_pending() -> None:
+    waiting = state(failures={"deploy:mirror": failure(is_waiting=True, what="it is paused")})
+    seen = replace(WELL, served=dict(WELL.served) | {"mirror": ""})
+    expected = ("pending", "it is paused", waiting.failures["deploy:mirror"])
+    assert state_of(decided(seen, waiting), waiting) == expected
+
+
+def test_a_failed_renewal_over_four_true_facts_is_ok() -> None:
+    failed = state(failures={"order": failure()})
+    assert state_of(decided(WELL, failed), failed) == ("ok", "", None)
+
+
+def test_what_could_not_be_seen_is_failing() -> None:
+    seen = replace(shown(None, None), problems=("no authoritative name server answers",))
+    decision = decided(seen)
+    assert decision.problems == seen.problems
+    assert state_of(decision, NOTHING) == ("failing", "no authoritative name server answers", None)
+
+
+# --- what always holds ------------------------------------------------------------------------------------
+
+addresses = st.sampled_from([LAN, OTHER_LAN])
+moments = st.timedeltas(-400 * DAY, 400 * DAY).map(lambda offset: NOW + offset)
+leaves = st.builds(
+    lambda names, sha256, start, days: LeafFacts(names, sha256, "CN=Example CA", start, start + days * DAY),
+    st.sampled_from([(WILDCARD, DOMAIN), (DOMAIN,)]),
+    st.sampled_from([LEAF, OLD_LEAF]),
+    moments,
+    st.integers(1, 400),
+)
+origins = st.builds(
+    Origin,
+    st.sampled_from([DIRECTORY, "https://other.test/directory"]),
+    st.just(""),
+    st.just("ec256"),
+    moments,
+)
+stores = st.builds(Published, leaves, origins, st.sampled_from(["", "it is gone"])) | st.builds(
+    Published, st.none(), st.none(), st.sampled_from(["", "it was edited"])
+)
+answers = st.none() | st.lists(st.none() | st.frozensets(addresses), max_size=3).map(tuple)
+observations = st.builds(
+    Observation,
+    at=moments,
+    address=st.just("") | addresses,
+    answers=answers,
+    published=stores,
+    has_copy=st.booleans(),
+    served=st.dictionaries(
+        st.sampled_from(["registry", "mirror"]), st.sampled_from([LEAF, OLD_LEAF, ""]), max_size=2
+    ),
+    problems=st.just(()) | st.just(("unseen",)),
+)
+keys = st.sampled_from(["clean-up", "record", "confirm", "order", "collect", "restore", "deploy:registry"])
+states = st.builds(
+    lambda record, order, txt, failures: state(record=record, order=order, txt=txt, failures=failures),
+    st.none() | st.builds(WrittenRecord, value=addresses, ttl_s=st.sampled_from([600, 60]), at=moments),
+    st.none() | st.just(ORDER),
+    st.just(()) | st.just((Txt(fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq"),)),
+    st.dictionaries(keys, st.builds(failure, moments, is_waiting=st.booleans()), max_size=4),
+)
+ledgers = st.lists(
+    st.builds(
+        Entry,
+        moments,
+        st.sampled_from(["order", "failure"]),
+        st.just(DIRECTORY),
+        st.sampled_from([(WILDCARD, DOMAIN), (DOMAIN,)]),
+    ),
+    max_size=8,
+)
+intents = st.builds(Intent, st.none() | moments, st.booleans(), st.booleans())
+
+
+@given(observations, states, ledgers, intents)
+def test_a_decision_is_a_pure_function(
+    seen: Observation, remembered: SiteState, ledger: list[Entry], intent: Intent
+) -> None:
+    before = (repr(seen), repr(remembered), repr(ledger))
+    first = decided(seen, remembered, ledger, intent)
+    assert decided(seen, remembered, list(reversed(ledger)), intent) == first
+    assert (repr(seen), repr(remembered), repr(ledger)) == before
+
+
+@given(observations, states, ledgers, intents)
+def test_no_step_is_taken_twice_nor_before_its_time(
+    seen: Observation, remembered: SiteState, ledger: list[Entry], intent: Intent
+) -> None:
+    decision = decided(seen, remembered, ledger, intent)
+    keys = [step.key for step in decision.steps]
+    assert len(set(keys)) == len(keys)
+    for step in decision.due(seen.at):
+        failed = remembered.failures.get(step.key)
+        assert failed is None or intent.ignore_backoff or failed.retry_at <= seen.at
+    for step in decision.steps:
+        assert step.wait_until is None or step.wait_until > seen.at
+        assert step.reason
+
+
+@given(states, ledgers, st.integers(0, 59))
+def test_four_true_facts_ask_for_nothing_whatever_was_before(
+    remembered: SiteState, ledger: list[Entry], days: int
+) -> None:
+    remembered = remembered.model_copy(update={"txt": (), "order": None})
+    if remembered.record is not None:
+        remembered = remembered.model_copy(
+            update={"record": remembered.record.model_copy(update={"ttl_s": 600})}
+        )
+    seen = replace(WELL, at=FACTS.not_before + days * DAY)
+    assert decided(seen, remembered, ledger).steps == ()
+    assert state_of(decided(seen, remembered, ledger), remembered)[0] == "ok"
+
+
+@given(observations, states, st.timedeltas(timedelta(), 800 * DAY))
+def test_a_reason_to_order_does_not_pass_with_time(
+    seen: Observation, remembered: SiteState, later: timedelta
+) -> None:
+    def is_ordered(at: datetime) -> bool:
+        return any(s.action == "order" for s in decided(replace(seen, at=at), remembered).steps)
+
+    assert is_ordered(seen.at + later) or not is_ordered(seen.at)
+
+
+@given(observations, states, ledgers, intents)
+def test_every_decision_has_a_state_with_a_reason(
+    seen: Observation, remembered: SiteState, ledger: list[Entry], intent: Intent
+) -> None:
+    decision = decided(seen, remembered, ledger, intent)
+    name, reason, _ = state_of(decision, remembered)
+    assert (name == "ok") == (not decision.steps and not decision.problems)
+    assert bool(reason) == (name != "ok")
+
+
+def test_a_step_names_its_fact_and_its_target() -> None:
+    assert Step("deploy", "why", "registry").key == "deploy:registry"
+    assert Step("record", "why").key == "record"

@@ -1,0 +1,136 @@
+"""A failure says what happened and what to do now, in printable lines."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certbotless import errors
+from certbotless.errors import (
+    MAX_FOREIGN_TEXT,
+    AccountRefused,
+    AddressError,
+    AlreadyRunning,
+    AuthorizationFailed,
+    CaUnavailable,
+    CertbotlessError,
+    ConfigError,
+    DeployError,
+    DeployWaits,
+    DnsError,
+    DnsRefused,
+    DnsUnavailable,
+    Interrupted,
+    IssueError,
+    OrderTimeout,
+    PropagationTimeout,
+    RateLimited,
+    SecretUnreadable,
+    StoreError,
+    UsageError,
+    ZoneNotFound,
+    printable,
+)
+
+TREE = {
+    CertbotlessError: Exception,
+    UsageError: CertbotlessError,
+    Interrupted: CertbotlessError,
+    ConfigError: CertbotlessError,
+    SecretUnreadable: CertbotlessError,
+    AlreadyRunning: CertbotlessError,
+    AddressError: CertbotlessError,
+    DnsError: CertbotlessError,
+    ZoneNotFound: DnsError,
+    DnsRefused: DnsError,
+    DnsUnavailable: DnsError,
+    PropagationTimeout: DnsError,
+    IssueError: CertbotlessError,
+    AccountRefused: IssueError,
+    AuthorizationFailed: IssueError,
+    RateLimited: IssueError,
+    CaUnavailable: IssueError,
+    OrderTimeout: IssueError,
+    StoreError: CertbotlessError,
+    DeployError: CertbotlessError,
+    DeployWaits: DeployError,
+}
+RETRYABLE = {
+    AddressError,
+    DnsUnavailable,
+    PropagationTimeout,
+    AuthorizationFailed,
+    RateLimited,
+    CaUnavailable,
+    OrderTimeout,
+    DeployError,
+    DeployWaits,
+}
+
+
+def test_every_error_has_its_place_in_the_tree() -> None:
+    """A new one must be put into this table, with the question whether trying again can help."""
+    found = {
+        error: error.__base__
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, Exception)
+    }
+    assert found == TREE
+    assert {error for error in TREE if getattr(error, "retryable", None)} == RETRYABLE
+
+
+def test_the_text_is_what_happened_and_then_what_to_do() -> None:
+    assert str(StoreError("no room")) == "no room"
+    error = StoreError("no room", hint="make some")
+    assert str(error) == "no room; make some"
+    assert (error.message, error.hint, error.retry_after) == ("no room", "make some", None)
+
+
+def test_the_wait_that_the_other_side_asked_for_is_kept() -> None:
+    assert RateLimited("slow down", retry_after=timedelta(minutes=5)).retry_after == timedelta(minutes=5)
+
+
+def test_a_failed_authorization_knows_its_names() -> None:
+    error = AuthorizationFailed("not proved", names=("a.example.com",), hint="look at the zone")
+    assert error.names == ("a.example.com",)
+    assert str(error) == "not proved; look at the zone"
+
+
+def test_the_faults_of_a_configuration_are_one_text_with_a_line_each() -> None:
+    error = ConfigError(["c.yaml:1:1: a: b", "c.yaml:2:1: c: d"])
+    assert str(error) == "c.yaml:1:1: a: b\nc.yaml:2:1: c: d"
+    assert error.faults == ["c.yaml:1:1: a: b", "c.yaml:2:1: c: d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("plain text", "plain text"),
+        ("例子, ümläut", "例子, ümläut"),
+        ("one\r\ntwo", r"one\r\ntwo"),
+        ("\x1b[2J\x07\x00", r"\x1b[2J\x07\x00"),
+        ("right\u202eleft\u2028", r"right\u202eleft\u2028"),
+        ("\ud800", r"\ud800"),
+        (b"bytes", "b'bytes'"),
+        (404, "404"),
+    ],
+)
+def test_foreign_text_cannot_act_upon_a_terminal(text: object, line: str) -> None:
+    assert printable(text) == line
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(), st.integers(min_value=3, max_value=60))
+def test_foreign_text_is_one_line_within_its_limit(text: str, limit: int) -> None:
+    line = printable(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+
+
+def test_foreign_text_that_was_cut_shows_it() -> None:
+    line = printable("x" * 1_000_000)
+    assert len(line) == MAX_FOREIGN_TEXT
+    assert line.endswith("x...")

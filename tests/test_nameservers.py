@@ -1,0 +1,303 @@
+"""Questions to the zone's own servers, over real DNS: the stand-in's name servers on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.rcode
+import pytest
+from fakes import FakeClock
+
+from certbotless.clock import SystemClock
+from certbotless.errors import DnsUnavailable, Interrupted, PropagationTimeout
+from certbotless.nameservers import (
+    QUERY_TIMEOUT_S,
+    SILENCE_S,
+    NameServers,
+    Server,
+    Wanted,
+    ask,
+    wait_until_shown,
+)
+from certbotless.sandbox.alidns import AlidnsEmulator
+
+ZONE = "sweetlove.test"
+NAME = "devbox.sweetlove.test"
+FQDN = f"_acme-challenge.{NAME}"
+WANTED = Wanted(FQDN, "TXT", "gfj9Xq")
+
+
+@pytest.fixture
+def emulator() -> Iterator[AlidnsEmulator]:
+    with AlidnsEmulator([ZONE], access_key_id="id", access_key_secret="secret") as emulator:
+        yield emulator
+
+
+def servers_of(emulator: AlidnsEmulator) -> tuple[Server, ...]:
+    return NameServers(emulator.nameservers, FakeClock()).of(ZONE)
+
+
+# --- one question -----------------------------------------------------------------------------------------
+
+
+def test_each_server_answers_for_itself(emulator: AlidnsEmulator) -> None:
+    emulator.set_delay(1, 3600)
+    emulator.add("devbox", "A", "10.79.40.213")
+    assert ask(servers_of(emulator), NAME, "A") == [frozenset({"10.79.40.213"}), frozenset()]
+
+
+def test_one_server_alone_can_be_asked(emulator: AlidnsEmulator) -> None:
+    emulator.add("devbox", "A", "10.79.40.213")
+    assert ask(servers_of(emulator)[:1], NAME, "A") == [frozenset({"10.79.40.213"})]
+
+
+def test_a_name_that_does_not_exist_has_no_values(emulator: AlidnsEmulator) -> None:
+    assert ask(servers_of(emulator), NAME, "A") == [frozenset(), frozenset()]
+
+
+def test_values_of_an_alias_are_not_those_of_the_name(emulator: AlidnsEmulator) -> None:
+    emulator.add("devbox", "CNAME", f"other.{ZONE}")
+    emulator.add("other", "A", "10.79.40.213")
+    assert ask(servers_of(emulator), NAME, "A") == [frozenset(), frozenset()]
+
+
+def test_case_makes_no_difference(emulator: AlidnsEmulator) -> None:
+    emulator.add("devbox", "A", "10.79.40.213")
+    assert ask(servers_of(emulator)[:1], "DevBox.SweetLove.test", "A") == [frozenset({"10.79.40.213"})]
+
+
+def test_an_answer_too_long_for_udp_comes_by_tcp(emulator: AlidnsEmulator) -> None:
+    values = [f"{number:03}" + "x" * 200 for number in range(40)]
+    for value in values:
+        emulator.add("_acme-challenge.devbox", "TXT", value)
+    assert ask(servers_of(emulator)[:1], FQDN, "TXT") == [frozenset(values)]
+    assert [query.tcp for query in emulator.queries] == [False, True]
+
+
+def test_a_txt_value_of_several_strings_is_one_value(emulator: AlidnsEmulator) -> None:
+    emulator.add("_acme-challenge.devbox", "TXT", "x" * 400)
+    assert ask(servers_of(emulator)[:1], FQDN, "TXT") == [frozenset({"x" * 400})]
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP])
+def test_a_server_that_will_not_say_gives_no_answer(emulator: AlidnsEmulator, rcode: dns.rcode.Rcode) -> None:
+    emulator.add("devbox", "A", "10.79.40.213")
+    emulator.set_rcode(0, rcode)
+    assert ask(servers_of(emulator), NAME, "A") == [None, frozenset({"10.79.40.213"})]
+
+
+def test_silent_servers_are_given_up_together(emulator: AlidnsEmulator) -> None:
+    emulator.set_silent(0, silent=True)
+    emulator.set_silent(1, silent=True)
+    clock = SystemClock()
+    began_s = clock.monotonic()
+    assert ask(servers_of(emulator), NAME, "A") == [None, None]
+    assert QUERY_TIMEOUT_S - 0.1 < clock.monotonic() - began_s < 1.8 * QUERY_TIMEOUT_S
+
+
+# --- waiting ----------------------------------------------------------------------------------------------
+
+
+def test_what_every_server_shows_is_not_waited_for(emulator: AlidnsEmulator) -> None:
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    clock = FakeClock()
+    wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
+    assert clock.sleeps == []
+    assert len(emulator.queries) == 2
+
+
+def test_two_values_at_one_name_are_one_question(emulator: AlidnsEmulator) -> None:
+    for value in ("one", "two"):
+        emulator.add("_acme-challenge.devbox", "TXT", value)
+    wanted = [Wanted(FQDN, "TXT", "one"), Wanted(FQDN, "TXT", "two")]
+    wait_until_shown(servers_of(emulator), wanted, FakeClock(), 600)
+    assert len(emulator.queries) == 2
+
+
+def test_each_value_is_waited_for(emulator: AlidnsEmulator) -> None:
+    emulator.add("_acme-challenge.devbox", "TXT", "one")
+    clock = FakeClock()
+    clock.on_sleep = lambda: (
+        emulator.records(type="TXT")[1:] or emulator.add("_acme-challenge.devbox", "TXT", "two")
+    )
+    wanted = [Wanted(FQDN, "TXT", "one"), Wanted(FQDN, "TXT", "two")]
+    wait_until_shown(servers_of(emulator), wanted, clock, 600)
+    assert len(clock.sleeps) == 1
+
+
+def test_the_slower_server_is_waited_for_and_no_longer(emulator: AlidnsEmulator) -> None:
+    emulator.set_delay(1, 0.4)
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    clock = SystemClock()
+    began_s = clock.monotonic()
+    wait_until_shown(servers_of(emulator), [WANTED], clock, 60)
+    assert 0.3 < clock.monotonic() - began_s < 2
+    # The one that had shown it was not asked again.
+    assert [query.server for query in emulator.queries].count(0) == 1
+
+
+def test_a_server_that_answers_without_the_value_is_waited_for_to_the_end(emulator: AlidnsEmulator) -> None:
+    emulator.set_delay(1, 3600)
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    clock = FakeClock(least_sleep_s=20)
+    with pytest.raises(PropagationTimeout) as late:
+        wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
+    assert clock.monotonic() >= 600
+    assert emulator.nameservers[1] in late.value.message
+    assert emulator.nameservers[0] not in late.value.message
+    assert FQDN in late.value.message
+    assert "dns.propagation_timeout" in late.value.hint
+    assert late.value.retryable
+
+
+def test_another_value_at_the_name_is_not_the_wanted_one(emulator: AlidnsEmulator) -> None:
+    emulator.add("_acme-challenge.devbox", "TXT", "left from yesterday")
+    with pytest.raises(PropagationTimeout):
+        wait_until_shown(servers_of(emulator), [WANTED], FakeClock(least_sleep_s=20), 60)
+
+
+def test_a_server_that_never_answers_is_left_out_if_another_one_does(
+    emulator: AlidnsEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.set_rcode(1, dns.rcode.SERVFAIL)
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    clock = FakeClock()
+    with caplog.at_level(logging.WARNING):
+        wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
+    assert SILENCE_S <= clock.monotonic() < SILENCE_S * 1.2
+    assert f"dns.server_silent servers={emulator.nameservers[1]}" in caplog.text
+
+
+def test_a_server_that_answered_once_is_not_left_out(emulator: AlidnsEmulator) -> None:
+    emulator.set_delay(1, 3600)
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    clock = FakeClock(least_sleep_s=10)
+    clock.on_sleep = lambda: emulator.set_rcode(1, dns.rcode.SERVFAIL)
+    with pytest.raises(PropagationTimeout):
+        wait_until_shown(servers_of(emulator), [WANTED], clock, 120)
+
+
+def test_when_all_are_silent_the_ca_may_still_see_it(
+    emulator: AlidnsEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for server in (0, 1):
+        emulator.set_rcode(server, dns.rcode.SERVFAIL)
+    clock = FakeClock(least_sleep_s=20)
+    with caplog.at_level(logging.WARNING):
+        wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
+    assert clock.monotonic() >= 600
+    assert "dns.all_silent" in caplog.text
+
+
+def test_a_stop_ends_the_wait(emulator: AlidnsEmulator) -> None:
+    clock = FakeClock()
+    clock.on_sleep = clock.stop
+    with pytest.raises(Interrupted):
+        wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
+    assert len(clock.sleeps) == 1
+
+
+# --- which servers ----------------------------------------------------------------------------------------
+
+
+def test_servers_that_are_configured_are_those_of_every_zone() -> None:
+    servers = NameServers(["127.0.0.1:5353", "[::1]:53", "localhost:8053"], FakeClock())
+    assert not servers.need_zone
+    assert servers.of(ZONE) == servers.of("other.test")
+    first, second, third = servers.of(ZONE)
+    assert first == Server("127.0.0.1:5353", "127.0.0.1", 5353)
+    assert second == Server("[::1]:53", "::1", 53)
+    assert (third.name, third.port) == ("localhost:8053", 8053)
+    assert third.address in ("127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize("entry", ["[fe80::1%no-such-interface]:53", f"{'a' * 70}.test:53", "a..b:53"])
+def test_a_configured_server_without_an_address_is_told(entry: str) -> None:
+    with pytest.raises(DnsUnavailable, match=r"dns\.nameservers entry") as unknown:
+        NameServers([entry], FakeClock()).of(ZONE)
+    assert entry in unknown.value.message
+    assert "address instead of a name" in unknown.value.hint
+
+
+# The system resolver and the public ones are on port 53 of addresses that only a network of its own can have.
+FIND_SERVERS = """
+import json, subprocess, sys
+
+from certbotless.clock import SystemClock
+from certbotless.errors import DnsUnavailable
+from certbotless.nameservers import NameServers, ask
+from certbotless.sandbox.alidns import AlidnsEmulator
+
+addresses = sys.argv[1].split(",")
+for address in addresses:
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with AlidnsEmulator(
+    ["sweetlove.test"], access_key_id="id", access_key_secret="s", dns_ports=[53, 53], dns_addresses=addresses
+) as emulator:
+    servers = NameServers([], SystemClock())
+    try:
+        found = servers.of(sys.argv[2])
+        places = [[server.name, server.address, server.port] for server in found]
+        values = [sorted(answer or ()) for answer in ask(found, sys.argv[2], "NS")]
+    except DnsUnavailable as exc:
+        places, values = str(exc), []
+    asked = sorted({(query.name, query.type) for query in emulator.queries})
+    print(json.dumps([servers.need_zone, places, values, asked]))
+"""
+
+
+def find_servers(tmp_path: Path, resolv_conf: str, addresses: str, zone: str = ZONE) -> list[object]:
+    """Run FIND_SERVERS in a network of its own, with this /etc/resolv.conf."""
+    script, resolver = tmp_path / "find.py", tmp_path / "resolv.conf"
+    script.write_text(FIND_SERVERS)
+    resolver.write_text(resolv_conf)
+    command = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    ended = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-c", command, "sh", sys.executable, script, addresses, zone],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert isinstance(result, list)
+    return result
+
+
+def test_the_system_resolver_names_the_servers_and_is_asked_for_nothing_else(tmp_path: Path) -> None:
+    need_zone, found, _, asked = find_servers(tmp_path, "nameserver 127.0.0.53\n", "127.0.0.53,127.0.0.54")
+    assert need_zone
+    assert found == [["ns1.alidns.test", "127.0.0.53", 53], ["ns2.alidns.test", "127.0.0.54", 53]]
+    assert asked == [["ns1.alidns.test", "A"], ["ns2.alidns.test", "A"], ["sweetlove.test", "NS"]]
+
+
+def test_public_resolvers_name_the_servers_where_the_system_has_none(tmp_path: Path) -> None:
+    _, found, values, _ = find_servers(tmp_path, "", "223.5.5.5,1.1.1.1")
+    assert found == [["ns1.alidns.test", "223.5.5.5", 53], ["ns2.alidns.test", "1.1.1.1", 53]]
+    assert values == [["ns1.alidns.test.", "ns2.alidns.test."]] * 2
+
+
+def test_a_zone_that_no_resolver_knows_is_told(tmp_path: Path) -> None:
+    addresses = "223.5.5.5,1.1.1.1"
+    _, told, _, _ = find_servers(tmp_path, "nameserver 223.5.5.5\n", addresses, "elsewhere.test")
+    assert "no resolver names the authoritative servers of 'elsewhere.test'" in str(told)
+    assert "dns.nameservers" in str(told)
+
+
+def test_servers_are_remembered_for_an_hour() -> None:
+    clock = FakeClock()
+    servers = NameServers(["127.0.0.1:53"], clock)
+    first = servers.of(ZONE)
+    clock.advance(3600)
+    assert servers.of(ZONE) is first
+    clock.advance(1)
+    again = servers.of(ZONE)
+    assert again == first
+    assert again is not first

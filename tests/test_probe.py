@@ -1,0 +1,174 @@
+"""Which leaf is served, seen in real TLS handshakes on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certbotless.errors import DeployError
+from certbotless.probe import served_leaf
+
+NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"
+
+
+@contextmanager
+def listening(talk: Callable[[socket.socket], object]) -> Iterator[int]:
+    """Let `talk` have each connection to the port that the block gets."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return  # closed: the test is over
+                with connection, suppress(OSError):  # the client went away
+                    talk(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def leaf_of(certificate: trustme.LeafCert) -> str:
+    pem = certificate.cert_chain_pems[0].bytes()
+    return hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).hexdigest()
+
+
+def speak_tls(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1)
+
+    return talk
+
+
+def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def test_the_leaf_that_is_served_is_told_by_its_digest() -> None:
+    certificate = trustme.CA().issue_cert(NAME)
+    with listening(speak_tls(context_of(certificate))) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(certificate)
+
+
+def test_a_leaf_is_read_whoever_made_it_for_whom_and_when() -> None:
+    past = trustme.CA().issue_cert("elsewhere.test", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    with listening(speak_tls(context_of(past))) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(past)
+
+
+def test_each_name_is_asked_for_by_sni() -> None:
+    ca = trustme.CA()
+    default, named = ca.issue_cert(OTHER_NAME), ca.issue_cert(NAME)
+    context = context_of(default)
+
+    def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        if name == NAME:
+            tls.context = context_of(named)
+
+    context.sni_callback = choose
+    with listening(speak_tls(context)) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(named)
+        assert served_leaf("127.0.0.1", port, OTHER_NAME) == leaf_of(default)
+
+
+def test_a_new_leaf_is_seen_at_once() -> None:
+    ca = trustme.CA()
+    old, new = ca.issue_cert(NAME), ca.issue_cert(NAME)
+    context = context_of(old)
+    with listening(speak_tls(context)) as port:
+        before = served_leaf("127.0.0.1", port, NAME)
+        new.configure_cert(context)
+        assert (before, served_leaf("127.0.0.1", port, NAME)) == (leaf_of(old), leaf_of(new))
+
+
+def test_a_closed_port_is_told_with_its_place() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(
+        DeployError, match=f"no TLS answer at 127.0.0.1:{port}: Connection refused"
+    ) as refused:
+        served_leaf("127.0.0.1", port, NAME)
+    assert refused.value.retryable
+    assert refused.value.hint
+
+
+TALKS: dict[str, Callable[[socket.socket], object]] = {
+    "plain text": lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "nothing, and hangs up": lambda connection: None,
+    "a TLS alert": lambda connection: connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28"),
+}
+
+
+@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS.keys())
+def test_what_is_no_tls_is_told(talk: Callable[[socket.socket], object]) -> None:
+    def read_and_talk(connection: socket.socket) -> None:
+        connection.recv(4096)
+        talk(connection)
+
+    with (
+        listening(read_and_talk) as port,
+        pytest.raises(DeployError, match=f"no TLS answer at 127.0.0.1:{port}"),
+    ):
+        served_leaf("127.0.0.1", port, NAME)
+
+
+def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
+    def say_nothing(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            pass
+
+    with listening(say_nothing) as port:
+        began_s = time.monotonic()
+        with pytest.raises(DeployError):
+            served_leaf("127.0.0.1", port, NAME, timeout_s=0.2)
+        assert time.monotonic() - began_s < 2
+
+
+def test_a_server_that_dribbles_is_given_up_in_time() -> None:
+    gone = threading.Event()
+
+    def dribble(connection: socket.socket) -> None:
+        connection.sendall(b"\x16\x03\x03\x40\x00")
+        while not gone.wait(0.05):
+            connection.sendall(b"\0")
+
+    with listening(dribble) as port:
+        began_s = time.monotonic()
+        with pytest.raises(DeployError):
+            served_leaf("127.0.0.1", port, NAME, timeout_s=0.3)
+        gone.set()
+        assert time.monotonic() - began_s < 2
+
+
+def test_a_handshake_is_whole_so_that_no_server_logs_an_error() -> None:
+    certificate = trustme.CA().issue_cert(NAME)
+    finished: list[str | None] = []
+    context = context_of(certificate)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            finished.append(tls.version())
+
+    with listening(talk) as port:
+        served_leaf("127.0.0.1", port, NAME)
+    assert finished == ["TLSv1.3"]

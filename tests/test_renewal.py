@@ -1,0 +1,85 @@
+"""When a certificate is due: two thirds of its life, half of a short one, spread over a fleet."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certbotless.leaf import LeafFacts
+from certbotless.renewal import is_due, renewal_moment
+
+START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+
+
+def leaf(lifetime: timedelta, sha256: str = "00" * 32) -> LeafFacts:
+    return LeafFacts(("devbox.sweetlove.test",), sha256, "CN=Example CA", START, START + lifetime)
+
+
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+lifetimes = st.timedeltas(timedelta(minutes=1), timedelta(days=400))
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "earliest"),
+    [
+        (timedelta(days=90), timedelta(days=60)),
+        (timedelta(days=45), timedelta(days=30)),
+        (timedelta(days=10), timedelta(days=10) * 2 / 3),
+        (timedelta(days=10) - timedelta(seconds=1), timedelta(days=5) - timedelta(seconds=0.5)),
+        (timedelta(hours=160), timedelta(hours=80)),
+        (timedelta(minutes=2), timedelta(minutes=1)),
+    ],
+)
+def test_a_long_life_renews_at_two_thirds_and_a_short_one_at_half(
+    lifetime: timedelta, earliest: timedelta
+) -> None:
+    no_jitter, most_jitter = leaf(lifetime), leaf(lifetime, "ff" * 32)
+    tolerance = timedelta(milliseconds=1)
+    assert abs(renewal_moment(no_jitter) - (START + earliest)) < tolerance
+    assert abs(renewal_moment(most_jitter) - (START + earliest + lifetime / 60)) < tolerance
+
+
+@given(lifetimes, digests)
+def test_the_moment_lies_within_the_life_with_a_quarter_to_spare(lifetime: timedelta, sha256: str) -> None:
+    moment = renewal_moment(leaf(lifetime, sha256))
+    assert START + lifetime / 2 - timedelta(milliseconds=1) <= moment
+    assert moment <= START + lifetime * 0.75
+
+
+@given(
+    lifetimes,
+    digests,
+    st.timedeltas(timedelta(days=-400), timedelta(days=800)),
+    st.timedeltas(timedelta(), timedelta(days=10_000)),
+)
+def test_once_due_it_stays_due(lifetime: timedelta, sha256: str, offset: timedelta, later: timedelta) -> None:
+    facts, now = leaf(lifetime, sha256), START + offset
+    assert is_due(facts, now + later) or not is_due(facts, now)
+
+
+@given(lifetimes, digests)
+def test_due_from_the_moment_on_and_not_before(lifetime: timedelta, sha256: str) -> None:
+    facts = leaf(lifetime, sha256)
+    moment = renewal_moment(facts)
+    assert is_due(facts, moment)
+    assert not is_due(facts, moment - timedelta(microseconds=1))
+    assert is_due(facts, facts.not_after)
+
+
+def test_the_moment_is_the_same_at_every_look_and_another_for_another_leaf() -> None:
+    one = leaf(timedelta(days=90), "12" * 32)
+    assert renewal_moment(one) == renewal_moment(replace(one))
+    assert renewal_moment(one) != renewal_moment(replace(one, sha256="13" * 32))
+
+
+def test_a_fleet_that_was_issued_together_does_not_renew_together() -> None:
+    fleet = [leaf(timedelta(days=90), f"{number * 0x01000000:08x}" + "0" * 56) for number in range(256)]
+    moments = sorted(map(renewal_moment, fleet))
+    assert moments[-1] - moments[0] > timedelta(days=1)
+    gaps = [later - sooner for sooner, later in itertools.pairwise(moments)]
+    assert max(gaps) < timedelta(minutes=10)

@@ -1,0 +1,257 @@
+"""What `status` and `plan` say of a site; the keys of the JSON are a contract with whoever reads it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from certbotless import __version__, config, report
+from certbotless.decide import Decision, Step
+from certbotless.leaf import LeafFacts
+from certbotless.look import View
+from certbotless.observe import Observation
+from certbotless.state import Failure, SiteState
+from certbotless.store import Origin, Published
+
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+FACTS = LeafFacts(
+    names=("*.devbox.sweetlove.top", "devbox.sweetlove.top"),
+    sha256="ab" * 32,
+    issuer="CN=YE1,O=Example CA,C=XX",
+    not_before=NOW - timedelta(days=10),
+    not_after=NOW + timedelta(days=80),
+)
+ORIGIN = Origin("https://ca.example.org/dir", "https://ca.example.org/acct/1", "ec256", FACTS.not_before)
+RENEWAL = NOW + timedelta(days=50)
+SITE = config.parse(
+    b"aliyun: {access_key_id: a, access_key_secret: b}\n"
+    b"sites:\n"
+    b"  - domain: devbox.sweetlove.top\n"
+    b'    names: ["*.devbox.sweetlove.top"]\n'
+    b"    deploy: [{container: registry, port: 5000}, {container: web}]\n",
+    "c.yaml",
+).sites[0]
+
+
+def failure(what: str = "the CA is closed", *, at: datetime = NOW, **fields: Any) -> Failure:
+    return Failure(
+        **{
+            "at": at,
+            "what": what,
+            "hint": "try later",
+            "retry_at": at + timedelta(minutes=10),
+            "count": 1,
+            **fields,
+        }
+    )
+
+
+def view(
+    *steps: Step,
+    published: Published | None = None,
+    served: dict[str, str] | None = None,
+    failures: dict[str, Failure] | None = None,
+    **seen: Any,
+) -> View:
+    """Return how a site looks that is well but for what is given."""
+    pair = Published(FACTS, ORIGIN) if published is None else published
+    answers = (frozenset({"10.79.40.213"}), frozenset({"10.79.40.213"}))
+    observation = Observation(
+        **{
+            "at": NOW,
+            "address": "10.79.40.213",
+            "answers": answers,
+            "published": pair,
+            "has_copy": True,
+            "served": {"registry": FACTS.sha256, "web": FACTS.sha256} if served is None else served,
+            **seen,
+        }
+    )
+    decision = Decision(steps, observation.problems, RENEWAL if pair.facts else None)
+    return View(SITE, SiteState(failures=failures or {}), observation, decision)
+
+
+def json_of(*views: View, **fields: Any) -> dict[str, Any]:
+    """Return the object of `status --json` as a reader gets it."""
+    given = {"now": NOW, "daemon_pid": 4711, "path": "/etc/certbotless/config.yaml", "error": None, **fields}
+    found: dict[str, Any] = json.loads(json.dumps(report.status_json(views, **given)))
+    return found
+
+
+def site_of(shown: View) -> dict[str, Any]:
+    (site,) = json_of(shown)["sites"]
+    assert isinstance(site, dict)
+    return site
+
+
+# --- status --json ------------------------------------------------------------------------------------------
+
+
+def test_the_object_of_a_site_that_is_well() -> None:
+    assert json_of(view()) == {
+        "version": __version__,
+        "observed_at": "2026-11-24T05:30:00Z",
+        "daemon": {"running": True, "pid": 4711},
+        "config": {"path": "/etc/certbotless/config.yaml", "error": None},
+        "sites": [
+            {
+                "domain": "devbox.sweetlove.top",
+                "state": "ok",
+                "reason": "",
+                "address": {"wanted": "10.79.40.213", "published": ["10.79.40.213"]},
+                "certificate": {
+                    "names": ["*.devbox.sweetlove.top", "devbox.sweetlove.top"],
+                    "sha256": "ab" * 32,
+                    "issuer": "CN=YE1,O=Example CA,C=XX",
+                    "not_before": "2026-11-14T05:30:00Z",
+                    "not_after": "2027-02-12T05:30:00Z",
+                },
+                "next_renewal": "2027-01-13T05:30:00Z",
+                "deploy": [
+                    {"container": "registry", "state": "serving", "served_sha256": "ab" * 32},
+                    {"container": "web", "state": "serving", "served_sha256": "ab" * 32},
+                ],
+                "last_error": None,
+            }
+        ],
+    }
+
+
+def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
+    """The sites that the state knows have the same keys as any other."""
+    found = json_of(daemon_pid=None, error="c.yaml:1:1: a: b\nc.yaml:2:1: c: d")
+    assert found["daemon"] == {"running": False, "pid": None}
+    assert found["config"]["error"] == "c.yaml:1:1: a: b\nc.yaml:2:1: c: d"
+    site = report.unconfigured_site_json("devbox.sweetlove.top", FACTS)
+    assert site.keys() == site_of(view()).keys()
+    assert site["certificate"] == site_of(view())["certificate"]
+    assert (site["domain"], site["state"]) == ("devbox.sweetlove.top", "pending")
+    assert report.unconfigured_site_json("devbox.sweetlove.top", None)["certificate"] is None
+
+
+def test_a_site_without_a_certificate_has_none_and_no_renewal() -> None:
+    site = site_of(
+        view(Step("order", "there is no certificate yet"), published=Published(None, None), served={})
+    )
+    assert (site["certificate"], site["next_renewal"]) == (None, None)
+    assert (site["state"], site["reason"]) == ("pending", "order: there is no certificate yet")
+    assert [entry["state"] for entry in site["deploy"]] == ["pending", "pending"]
+
+
+def test_the_published_addresses_are_all_that_any_server_shows() -> None:
+    """Sorted, each once; a server that is silent shows none."""
+    values = [f"10.0.0.{i}" for i in range(1, 10)]
+    answers = (frozenset(values[4:]), None, frozenset(values[:6]))
+    assert site_of(view(answers=answers))["address"]["published"] == values
+    assert site_of(view(answers=None))["address"]["published"] == []
+    assert site_of(view(address="", answers=()))["address"] == {"wanted": None, "published": []}
+
+
+@pytest.mark.parametrize(
+    ("leaf", "failures", "state"),
+    [
+        (FACTS.sha256, {}, "serving"),
+        (FACTS.sha256, {"deploy:registry": failure()}, "serving"),
+        ("cd" * 32, {}, "pending"),
+        ("cd" * 32, {"deploy:registry": failure()}, "failing"),
+        ("", {"deploy:registry": failure()}, "failing"),
+        (None, {"deploy:registry": failure()}, "failing"),
+        (None, {"deploy:registry": failure(is_waiting=True)}, "pending"),
+        ("cd" * 32, {"deploy:web": failure()}, "pending"),
+        ("cd" * 32, {"order": failure()}, "pending"),
+    ],
+)
+def test_serving_is_said_only_of_what_was_seen(
+    leaf: str | None, failures: dict[str, Failure], state: str
+) -> None:
+    """And failing only after an attempt at this container failed."""
+    served = {} if leaf is None else {"registry": leaf}
+    entry = site_of(view(Step("deploy", "x", "registry"), served=served, failures=failures))["deploy"][0]
+    assert entry == {"container": "registry", "state": state, "served_sha256": leaf or None}
+
+
+def test_the_last_error_is_told_with_its_moment_and_the_next_try() -> None:
+    found = site_of(view(Step("order", "due"), failures={"order": failure()}))
+    assert (found["state"], found["reason"]) == ("failing", "the CA is closed")
+    assert found["last_error"] == {
+        "at": "2026-11-24T05:30:00Z",
+        "what": "the CA is closed",
+        "hint": "try later",
+        "retry_at": "2026-11-24T05:40:00Z",
+    }
+
+
+def test_a_failed_forced_renewal_over_four_true_facts_is_well_with_its_error() -> None:
+    found = site_of(view(failures={"order": failure()}))
+    assert (found["state"], found["reason"]) == ("ok", "")
+    assert found["last_error"]["what"] == "the CA is closed"
+
+
+def test_of_several_errors_the_newest_is_told() -> None:
+    older, newer = failure("older"), failure("newer", at=NOW + timedelta(seconds=1))
+    found = site_of(view(failures={"order": newer, "record": older}))
+    assert found["last_error"]["what"] == "newer"
+
+
+def test_what_only_waits_is_no_error() -> None:
+    """A container that the administrator stopped, for one."""
+    waiting = failure("'registry' is stopped", is_waiting=True)
+    found = site_of(view(Step("deploy", "no TLS answer", "registry"), failures={"deploy:registry": waiting}))
+    assert (found["state"], found["reason"]) == ("pending", "'registry' is stopped")
+    assert found["last_error"] is None
+
+
+def test_what_cannot_be_seen_is_not_well() -> None:
+    found = site_of(view(answers=(None,), problems=("no authoritative name server answers",)))
+    assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
+
+
+# --- status -------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_line_for_each_site_that_is_well() -> None:
+    assert report.status_text([]) == ""
+    (line,) = report.status_text([view()]).splitlines()
+    assert line.split() == [
+        *("devbox.sweetlove.top", "ok", "10.79.40.213", "until", "2027-02-12,", "renewal", "2027-01-13"),
+    ]
+
+
+def test_the_table_says_why_a_site_is_not_well() -> None:
+    """What happened, what to do and when it is tried again, each once."""
+    waits = view(Step("order", "there is no certificate yet"), published=Published(None, None), address="")
+    fails = view(Step("order", "due"), failures={"order": failure()})
+    lines = report.status_text([waits, fails]).splitlines()
+    assert [line.split("  ", 1)[1].strip() for line in lines] == [
+        "pending no address      no certificate",
+        "order: there is no certificate yet",
+        "failing 10.79.40.213    until 2027-02-12, renewal 2027-01-13",
+        "the CA is closed; try later; next try 2026-11-24T05:40:00Z",
+    ]
+
+
+# --- plan ---------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_names_each_step_with_its_reason() -> None:
+    wait = NOW + timedelta(hours=1)
+    steps = (
+        Step("record", "10.0.0.1 -> 10.79.40.213"),
+        Step("order", "due", wait_until=wait, wait_reason="3 orders in 7 days"),
+        Step("deploy", "no TLS answer", "registry"),
+    )
+    assert report.plan_text([view(*steps)]).splitlines() == [
+        "devbox.sweetlove.top: record: 10.0.0.1 -> 10.79.40.213",
+        "devbox.sweetlove.top: order: due (order not before 2026-11-24T06:30:00Z: 3 orders in 7 days)",
+        "devbox.sweetlove.top: deploy:registry: no TLS answer",
+    ]
+
+
+def test_the_plan_says_what_it_could_not_see() -> None:
+    """Which is not the same as nothing to do."""
+    assert report.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"
+    blind = report.plan_text([view(problems=("no name server answers",))])
+    assert blind == "devbox.sweetlove.top: cannot be seen: no name server answers"

@@ -1,0 +1,571 @@
+"""The published pair: swapped as one, whole wherever a run ends, and nobody else's files lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from children import (
+    DONE,
+    REFUSED,
+    at_each_step,
+    die_at_first_byte,
+    io_error,
+    kill,
+    limit_file_size,
+    run_in_child,
+)
+
+from certbotless import files
+from certbotless.errors import StoreError
+from certbotless.leaf import LeafFacts
+from certbotless.store import Origin, Published, Store
+
+DOMAIN = "devbox.sweetlove.test"
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+FACTS = LeafFacts(
+    (DOMAIN,),
+    "ab" * 32,
+    "CN=Example CA",
+    NOW,
+    NOW + timedelta(days=90),
+    "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
+)
+ORIGIN = Origin("https://ca.test/directory", "https://ca.test/account/1", "ec256", NOW)
+
+Pair = tuple[bytes | None, bytes | None]
+NOTHING: Pair = (None, None)
+
+
+def pair(name: str) -> tuple[bytes, bytes]:
+    return f"chain {name}".encode(), f"key {name}".encode()
+
+
+def publish(certs_dir: Path, name: str, now: datetime = NOW) -> None:
+    Store(certs_dir, DOMAIN).publish(*pair(name), FACTS, replace(ORIGIN, issued_at=now), now)
+
+
+def put_foreign(certs_dir: Path, name: str = "foreign", suffixes: tuple[str, ...] = (".pem", ".key")) -> None:
+    """Have another tool write plain files at our names."""
+    for suffix, data in zip((".pem", ".key"), pair(name), strict=True):
+        if suffix in suffixes:
+            path = certs_dir / f"{DOMAIN}{suffix}"
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+
+
+def read_pair(certs_dir: Path) -> Pair:
+    """What a server reads at our two names."""
+    chain, key = (certs_dir / f"{DOMAIN}{suffix}" for suffix in (".pem", ".key"))
+    return (
+        chain.read_bytes() if chain.exists() else None,
+        key.read_bytes() if key.exists() else None,
+    )
+
+
+def home(certs_dir: Path) -> Path:
+    return certs_dir / ".certbotless" / DOMAIN
+
+
+def look(certs_dir: Path) -> Published:
+    return Store(certs_dir, DOMAIN).look()
+
+
+def mode_of(path: Path) -> str:
+    return oct(stat.S_IMODE(path.lstat().st_mode))
+
+
+# --- publishing -------------------------------------------------------------------------------------------
+
+
+def test_what_is_published_is_found_again(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    assert read_pair(tmp_path) == pair("A")
+    assert look(tmp_path) == Published(FACTS, ORIGIN)
+    assert look(tmp_path).is_intact
+    assert Store(tmp_path, DOMAIN).pair() == pair("A")
+
+
+def test_nothing_published_is_no_fault(tmp_path: Path) -> None:
+    assert look(tmp_path) == Published(None, None)
+    assert not look(tmp_path).is_intact
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_layout_is_that_of_the_contract(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    assert {path.name for path in tmp_path.iterdir()} == {".certbotless", f"{DOMAIN}.pem", f"{DOMAIN}.key"}
+    for suffix, name in ((".pem", "fullchain.pem"), (".key", "privkey.pem")):
+        link = (tmp_path / f"{DOMAIN}{suffix}").readlink()
+        assert str(link) == f".certbotless/{DOMAIN}/current/{name}"
+    generation = (home(tmp_path) / "current").readlink()
+    assert str(generation).startswith("20261124T053000Z-")
+    assert {path.name for path in home(tmp_path).iterdir()} == {"current", str(generation)}
+    names = {path.name for path in (home(tmp_path) / generation).iterdir()}
+    assert names == {"fullchain.pem", "privkey.pem", "meta.json"}
+
+
+def test_the_links_hold_where_the_folder_is_mounted_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    publish(tmp_path / "certs", "A")
+    (tmp_path / "certs").rename(tmp_path / "mounted")
+    assert read_pair(tmp_path / "mounted") == pair("A")
+
+
+def test_a_new_pair_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    publish(tmp_path, "B", NOW + timedelta(days=60))
+    assert read_pair(tmp_path) == pair("B")
+    origin = look(tmp_path).origin
+    assert origin is not None
+    assert origin.issued_at == NOW + timedelta(days=60)
+
+
+def test_the_moment_of_issuance_is_kept_to_the_microsecond(tmp_path: Path) -> None:
+    moment = NOW + timedelta(microseconds=123_456)
+    publish(tmp_path, "A", moment)
+    origin = look(tmp_path).origin
+    assert origin is not None
+    assert origin.issued_at == moment
+
+
+def test_sites_in_one_folder_know_nothing_of_each_other(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    Store(tmp_path, "other.test").publish(*pair("other"), FACTS, ORIGIN, NOW)
+    assert read_pair(tmp_path) == pair("A")
+    assert Store(tmp_path, "other.test").pair() == pair("other")
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    publish(tmp_path / "a" / "certs", "A")
+    assert read_pair(tmp_path / "a" / "certs") == pair("A")
+    assert mode_of(tmp_path / "a" / "certs") == "0o755"
+
+
+def test_generations_older_than_the_previous_one_and_a_day_go(tmp_path: Path) -> None:
+    moments = [NOW, NOW + timedelta(hours=1), NOW + timedelta(days=30), NOW + timedelta(days=60)]
+    for number, moment in enumerate(moments):
+        publish(tmp_path, str(number), moment)
+    left = sorted(p.name[:16] for p in home(tmp_path).iterdir() if p.name != "current")
+    assert left == ["20261224T053000Z", "20270123T053000Z"]
+
+
+def test_generations_of_today_stay(tmp_path: Path) -> None:
+    for hour in range(4):
+        publish(tmp_path, str(hour), NOW + timedelta(hours=hour))
+    assert len(list(home(tmp_path).iterdir())) == 5
+
+
+def test_nothing_that_we_did_not_write_is_removed(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    (home(tmp_path) / "notes").mkdir()
+    (home(tmp_path) / "19990101-of-the-admin").write_text("mine")
+    (tmp_path / "other.pem").write_text("of another site")
+    publish(tmp_path, "B", NOW + timedelta(days=60))
+    publish(tmp_path, "C", NOW + timedelta(days=120))
+    assert (home(tmp_path) / "notes").is_dir()
+    assert (home(tmp_path) / "19990101-of-the-admin").read_text() == "mine"
+    assert (tmp_path / "other.pem").read_text() == "of another site"
+
+
+def test_an_old_generation_that_cannot_be_removed_is_no_failure(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    publish(tmp_path, "B", NOW + timedelta(days=30))
+    [oldest] = [p for p in home(tmp_path).iterdir() if p.name.startswith("20261124")]
+
+    def publish_where_nothing_can_be_removed() -> None:
+        def hook(event: str, args: tuple[object, ...]) -> None:
+            if event == "shutil.rmtree" and str(args[0]) == str(oldest):
+                io_error()
+
+        sys.addaudithook(hook)
+        publish(tmp_path, "C", NOW + timedelta(days=60))
+
+    assert run_in_child(publish_where_nothing_can_be_removed) == 0
+    assert read_pair(tmp_path) == pair("C")
+    assert oldest.exists()
+
+
+# --- modes ------------------------------------------------------------------------------------------------
+
+PUBLISH_UNDER_CLI = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[2])
+from certbotless import cli
+from test_store import publish
+
+cli.main(["--config", "/absent", "check"])
+publish(Path(sys.argv[1]), "A")
+"""
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_every_mode_is_that_of_the_contract_whatever_the_callers_umask(tmp_path: Path, umask: int) -> None:
+    certs_dir = tmp_path / "certs"
+    subprocess.run(
+        [sys.executable, "-c", PUBLISH_UNDER_CLI, certs_dir, Path(__file__).parent],
+        umask=umask,
+        check=True,
+        capture_output=True,
+    )
+    generation = home(certs_dir) / (home(certs_dir) / "current").readlink()
+    for folder in (certs_dir, certs_dir / ".certbotless", home(certs_dir), generation):
+        assert mode_of(folder) == "0o755"
+    assert mode_of(generation / "fullchain.pem") == "0o644"
+    assert mode_of(generation / "privkey.pem") == "0o600"
+    assert mode_of(generation / "meta.json") == "0o644"
+
+
+def test_the_key_is_nobody_elses_to_read_even_before_its_first_byte(tmp_path: Path) -> None:
+    def publish_and_die() -> None:
+        os.umask(0)
+        die_at_first_byte()
+        publish(tmp_path, "A")
+
+    assert run_in_child(publish_and_die) == -signal.SIGXFSZ
+    [key] = home(tmp_path).glob("*/*")
+    assert (key.name, mode_of(key), key.read_bytes()) == ("privkey.pem", "0o600", b"")
+
+
+def test_a_key_that_a_group_may_read_has_the_group_of_the_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, -1, 4242)
+    tmp_path.chmod(0o2755)
+    Store(tmp_path, DOMAIN, key_mode=0o640).publish(*pair("A"), FACTS, ORIGIN, NOW)
+    key = home(tmp_path) / "current" / "privkey.pem"
+    assert (mode_of(key), key.stat().st_gid) == ("0o640", 4242)
+
+
+# --- files of another tool --------------------------------------------------------------------------------
+
+
+def asides(certs_dir: Path) -> list[Path]:
+    return sorted(home(certs_dir).glob("aside-*"))
+
+
+@pytest.mark.parametrize("suffixes", [(".pem", ".key"), (".pem",), (".key",)])
+def test_plain_files_are_set_aside_with_the_same_bytes(
+    tmp_path: Path, suffixes: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    put_foreign(tmp_path, suffixes=suffixes)
+    publish(tmp_path, "A")
+    assert read_pair(tmp_path) == pair("A")
+    assert look(tmp_path).is_intact
+    [aside] = asides(tmp_path)
+    kept = {path.name: path.read_bytes() for path in aside.iterdir()}
+    names = {".pem": "fullchain.pem", ".key": "privkey.pem"}
+    assert kept == {
+        names[suffix]: data
+        for suffix, data in zip((".pem", ".key"), pair("foreign"), strict=True)
+        if suffix in suffixes
+    }
+    assert "store.set_aside" in caplog.text
+
+
+def test_a_large_file_of_another_tool_is_set_aside_whole(tmp_path: Path) -> None:
+    large = os.urandom(3 << 20)
+    (tmp_path / f"{DOMAIN}.pem").write_bytes(large)
+    publish(tmp_path, "A")
+    assert (asides(tmp_path)[0] / "fullchain.pem").read_bytes() == large
+
+
+def test_a_key_that_is_set_aside_is_open_to_nobody_else(tmp_path: Path) -> None:
+    put_foreign(tmp_path)
+    (tmp_path / f"{DOMAIN}.key").chmod(0o644)
+    publish(tmp_path, "A")
+    assert mode_of(asides(tmp_path)[0] / "privkey.pem") == "0o600"
+
+
+def test_links_of_another_tool_are_set_aside_by_what_they_lead_to(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for suffix, data in zip((".pem", ".key"), pair("foreign"), strict=True):
+        (live / suffix).write_bytes(data)
+        (tmp_path / f"{DOMAIN}{suffix}").symlink_to(live / suffix)
+    publish(tmp_path, "A")
+    assert read_pair(tmp_path) == pair("A")
+    assert (asides(tmp_path)[0] / "fullchain.pem").read_bytes() == pair("foreign")[0]
+    assert (live / ".pem").read_bytes() == pair("foreign")[0]
+
+
+def test_what_was_set_aside_is_never_pruned(tmp_path: Path) -> None:
+    put_foreign(tmp_path)
+    for year in range(4):
+        publish(tmp_path, str(year), NOW + timedelta(days=365 * year))
+    [aside] = asides(tmp_path)
+    assert (aside / "privkey.pem").read_bytes() == pair("foreign")[1]
+
+
+def test_a_folder_at_our_name_is_for_a_person_to_move(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    (tmp_path / f"{DOMAIN}.pem").unlink()
+    (tmp_path / f"{DOMAIN}.pem").mkdir()
+    before = sorted(home(tmp_path).iterdir())
+    with pytest.raises(StoreError, match="is a directory") as refused:
+        publish(tmp_path, "B")
+    assert "move it away" in refused.value.hint
+    assert Store(tmp_path, DOMAIN).pair() == pair("A")
+    assert sorted(home(tmp_path).iterdir()) == before
+
+
+# --- what a look finds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem"])
+def test_a_file_that_was_edited_in_the_generation_is_found(tmp_path: Path, name: str) -> None:
+    publish(tmp_path, "A")
+    (home(tmp_path) / "current" / name).write_bytes(b"edited")
+    assert look(tmp_path) == Published(None, None, f"{name} was edited by hand")
+
+
+@pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
+def test_a_generation_that_lacks_a_file_is_found(tmp_path: Path, name: str) -> None:
+    publish(tmp_path, "A")
+    (home(tmp_path) / "current" / name).unlink()
+    assert look(tmp_path) == Published(None, None, "its generation is gone")
+
+
+META = {
+    "not JSON": "{",
+    "another kind": "[]",
+    "nothing": "",
+    "no files": json.dumps(
+        FACTS.to_json() | {"directory": "", "account": "", "key_type": "", "issued_at": ""}
+    ),
+    "no digests": json.dumps(
+        FACTS.to_json()
+        | {"directory": "", "account": "", "key_type": "", "issued_at": "2026-11-24T05:30:00Z", "files": {}}
+    ),
+    "not text": b"\xff\xfe".decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("meta", META.values(), ids=META.keys())
+def test_facts_that_cannot_be_read_are_a_fault_and_no_error(tmp_path: Path, meta: str) -> None:
+    publish(tmp_path, "A")
+    (home(tmp_path) / "current" / "meta.json").write_bytes(meta.encode("latin-1"))
+    found = look(tmp_path)
+    assert (found.facts, found.origin) == (None, None)
+    assert "cannot be read" in found.fault
+
+
+@pytest.mark.parametrize(
+    ("edit", "fault"),
+    [
+        (lambda path: path.unlink(), "gone"),
+        (lambda path: (path.unlink(), path.write_bytes(b"other")), "a file of another tool"),
+        (lambda path: (path.unlink(), path.symlink_to("/etc/ssl/other.pem")), "leads elsewhere"),
+    ],
+    ids=["deleted", "overwritten", "moved"],
+)
+@pytest.mark.parametrize("suffix", [".pem", ".key"])
+def test_a_name_that_was_changed_by_hand_is_found_and_put_back(
+    tmp_path: Path, suffix: str, edit: Callable[[Path], object], fault: str
+) -> None:
+    publish(tmp_path, "A")
+    path = tmp_path / f"{DOMAIN}{suffix}"
+    edit(path)
+    found = look(tmp_path)
+    assert (found.facts, found.origin) == (FACTS, ORIGIN)
+    assert not found.is_intact
+    assert str(path) in found.fault
+    assert fault in found.fault
+    Store(tmp_path, DOMAIN).relink(NOW)
+    assert look(tmp_path).is_intact
+    assert read_pair(tmp_path) == pair("A")
+
+
+def test_a_look_writes_nothing(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    put_foreign(tmp_path, suffixes=(".key",))
+    before = {path: path.lstat() for path in tmp_path.rglob("*")}
+    look(tmp_path)
+    after = {path: path.lstat() for path in tmp_path.rglob("*")}
+    assert [(p, s.st_mtime_ns, s.st_ino) for p, s in after.items()] == [
+        (p, s.st_mtime_ns, s.st_ino) for p, s in before.items()
+    ]
+
+
+def test_a_pair_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file"):
+        Store(tmp_path, DOMAIN).pair()
+
+
+# --- room and rights --------------------------------------------------------------------------------------
+
+
+def test_a_writable_store_is_left_as_it_was(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    before = sorted(tmp_path.rglob("*"))
+    Store(tmp_path, DOMAIN).probe_writable()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_store_without_room_is_told_before_an_order(tmp_path: Path) -> None:
+    def probe() -> None:
+        limit_file_size(32 * 1024)
+        Store(tmp_path, DOMAIN).probe_writable()
+
+    assert run_in_child(probe) == REFUSED
+    assert list(home(tmp_path).iterdir()) == []
+
+
+def test_a_store_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "certs").write_text("a file")
+    with pytest.raises(StoreError, match="cannot write") as refused:
+        Store(tmp_path / "certs", DOMAIN).probe_writable()
+    assert "writable" in refused.value.hint
+
+
+def test_a_disk_that_fills_up_leaves_the_old_pair_and_no_half_of_a_new_one(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    before = sorted(tmp_path.rglob("*"))
+
+    def publish_large() -> None:
+        limit_file_size(1000)
+        Store(tmp_path, DOMAIN).publish(b"x" * 5000, b"key", FACTS, ORIGIN, NOW)
+
+    assert run_in_child(publish_large) == REFUSED
+    assert read_pair(tmp_path) == pair("A")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# --- wherever a run ends ----------------------------------------------------------------------------------
+
+
+def arrange(certs_dir: Path, before: str) -> list[Pair]:
+    """Have `before` at our names, and return what a server may read there until the new pair is in place."""
+    match before:
+        case "nothing":
+            return [NOTHING]
+        case "our pair":
+            publish(certs_dir, "A")
+            return [pair("A")]
+        case "our pair, one name deleted":
+            publish(certs_dir, "A")
+            (certs_dir / f"{DOMAIN}.pem").unlink()
+            return [(None, pair("A")[1]), pair("A")]
+        case "a pair of another tool":
+            put_foreign(certs_dir)
+            return [pair("foreign")]
+        case "a chain of another tool":
+            put_foreign(certs_dir, suffixes=(".pem",))
+            return [(pair("foreign")[0], None)]
+        case "a pair of another tool over ours":
+            publish(certs_dir, "A")
+            put_foreign(certs_dir)
+            return [pair("foreign")]
+    raise ValueError(before)
+
+
+BEFORE = [
+    "nothing",
+    "our pair",
+    "our pair, one name deleted",
+    "a pair of another tool",
+    "a chain of another tool",
+    "a pair of another tool over ours",
+]
+
+
+@pytest.mark.parametrize("fault", [kill, io_error])
+@pytest.mark.parametrize("before", BEFORE)
+def test_the_pair_is_the_old_or_the_new_one_wherever_publishing_ends(
+    tmp_path: Path, before: str, fault: Callable[[], None]
+) -> None:
+    allowed: list[Pair] = []
+
+    def prepare(step: int) -> Callable[[], None]:
+        certs_dir = tmp_path / str(step)
+        certs_dir.mkdir()
+        allowed[:] = arrange(certs_dir, before)
+        return lambda: publish(certs_dir, "B", NOW + timedelta(days=60))
+
+    codes = list(at_each_step(prepare, fault))
+    assert len(codes) > 10
+    assert set(codes) <= ({-signal.SIGKILL} if fault is kill else {DONE, REFUSED})
+    for step, code in enumerate(codes, start=1):
+        certs_dir = tmp_path / str(step)
+        found = read_pair(certs_dir)
+        assert found in ([pair("B")] if code == DONE else [*allowed, pair("B")])
+        if fault is io_error:
+            assert_no_half_is_left(certs_dir)
+        if "another tool" in before:
+            assert_kept(certs_dir, pair("foreign")[0])
+        publish(certs_dir, "C", NOW + timedelta(days=61))
+        assert read_pair(certs_dir) == pair("C")
+        assert look(certs_dir).is_intact
+
+
+@pytest.mark.parametrize("fault", [kill, io_error])
+def test_the_pair_is_that_of_one_tool_wherever_putting_it_back_ends(
+    tmp_path: Path, fault: Callable[[], None]
+) -> None:
+    def prepare(step: int) -> Callable[[], None]:
+        certs_dir = tmp_path / str(step)
+        certs_dir.mkdir()
+        publish(certs_dir, "A")
+        put_foreign(certs_dir)
+        return lambda: Store(certs_dir, DOMAIN).relink(NOW)
+
+    codes = list(at_each_step(prepare, fault))
+    assert len(codes) > 5
+    for step in range(1, len(codes) + 1):
+        assert read_pair(tmp_path / str(step)) in [pair("A"), pair("foreign")]
+        assert_kept(tmp_path / str(step), pair("foreign")[1])
+
+
+def assert_kept(certs_dir: Path, data: bytes) -> None:
+    """These bytes of another tool are still somewhere: at their name, or set aside."""
+    places = [*certs_dir.glob(f"{DOMAIN}.*"), *home(certs_dir).glob("aside-*/*")]
+    assert data in [path.read_bytes() for path in places if path.is_file()]
+
+
+def assert_no_half_is_left(certs_dir: Path) -> None:
+    """Neither a generation that was never current, nor a file that was to be renamed."""
+    if read_pair(certs_dir) != pair("B"):
+        assert list(home(certs_dir).glob("20270123*")) == []
+    assert [path.name for path in certs_dir.rglob(".*")] in ([], [".certbotless"])
+
+
+def test_a_reader_of_one_folder_never_sees_a_mixed_pair_in_a_storm_of_swaps(tmp_path: Path) -> None:
+    current = home(tmp_path) / "current"
+    publish(tmp_path, "A")
+    publish(tmp_path, "B")
+    generations = [path.name for path in home(tmp_path).iterdir() if path != current]
+    is_over = threading.Event()
+    seen: list[Pair] = []
+
+    def read(folder: int, name: str) -> bytes:
+        with open(os.open(name, os.O_RDONLY, dir_fd=folder), "rb") as file:
+            return file.read()
+
+    def reader() -> None:
+        while not is_over.is_set():
+            folder = os.open(current, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                seen.append((read(folder, "fullchain.pem"), read(folder, "privkey.pem")))
+            finally:
+                os.close(folder)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    try:
+        for number in range(3000):
+            files.link(current, generations[number % 2])
+    finally:
+        is_over.set()
+        thread.join()
+    assert len(seen) > 1000
+    assert set(seen) == {pair("A"), pair("B")}
