@@ -6,7 +6,7 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-.PHONY: help root setup demo test lint lock clean
+.PHONY: help root setup demo test lint measure lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -28,6 +28,9 @@ lint: setup  ## check format, rules and types
 	$(BIN)/ruff format --check certbotless tests
 	$(BIN)/ruff check certbotless tests
 	$(BIN)/mypy
+
+measure: root setup  ## print the figures of the README: times, CPU, memory
+	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py
 
 lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \

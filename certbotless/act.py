@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,18 +18,29 @@ from typing import Literal
 from .clock import SlotClock
 from .config import Config, Site
 from .decide import Intent, Step
-from .errors import CertbotlessError, DeployWaits, DnsError, Interrupted, IssueError, PropagationTimeout
+from .errors import (
+    CertbotlessError,
+    DeployError,
+    DeployWaits,
+    DnsError,
+    Interrupted,
+    IssueError,
+    PropagationTimeout,
+)
 from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
 from .look import View, look
 from .observe import Observation
-from .state import Events, Failure, LedgerFile, SiteFile
-from .steps import Edges, Steps
+from .state import Failure
+from .steps import take
+from .workbench import Edges, Workbench
 
 logger = logging.getLogger(__name__)
 
 # How long another run may hold a site beyond the propagation of its records: the CA's time, and a restart.
 _LOCK_MARGIN_S = 1800
+# A site that waits for DNS or the CA costs a thread; beyond these, sites wait for their turn.
+_MOST_THREADS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +60,29 @@ class Outcome:
     failure: Failure | None
 
 
-def run(config: Config, sites: Sequence[Site], edges: Edges, intent: Intent) -> list[Outcome]:
+def run(
+    config: Config,
+    sites: Sequence[Site],
+    edges: Edges,
+    intent: Intent,
+    on_done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
     """Make the facts of these sites true, and return how each one stands.
 
     `config.parallel` sites talk at a time; one that waits holds no slot. One failing site holds up no other.
+    `on_done` is told of each as soon as it is done, from the thread that did it.
     """
     slots = threading.BoundedSemaphore(config.parallel)
+
+    def one(site: Site) -> Outcome:
+        outcome = _guarded(config, site, edges, intent, slots)
+        on_done(outcome)
+        return outcome
+
     if len(sites) == 1:
-        return [_guarded(config, sites[0], edges, intent, slots)]
-    with ThreadPoolExecutor(max_workers=len(sites)) as pool:
-        return list(pool.map(lambda site: _guarded(config, site, edges, intent, slots), sites))
+        return [one(sites[0])]
+    with ThreadPoolExecutor(max_workers=min(len(sites), _MOST_THREADS)) as pool:
+        return list(pool.map(one, sites))
 
 
 def _guarded(
@@ -71,14 +95,10 @@ def _guarded(
     except Interrupted as exc:
         return Outcome(site.domain, "pending", exc.message, False, None)
     except CertbotlessError as exc:
+        # Not a step that failed, which is kept in the state, but the state itself.
         logger.error("site.failed domain=%s error=%s", site.domain, exc)
-        return _failed(site, _failure(exc, edges.clock.now(), config.check_every, 1))
-    except Exception as exc:
-        logger.exception("site.crashed domain=%s", site.domain)
-        crash = CertbotlessError(
-            f"internal error: {type(exc).__name__}", hint="please report it with the log"
-        )
-        return _failed(site, _failure(crash, edges.clock.now(), config.check_every, 1))
+        failure = _failure(exc, edges.clock.now(), config.check_every, 1)
+        return Outcome(site.domain, "failing", failure.what, False, failure)
 
 
 class _SiteRun:
@@ -88,13 +108,10 @@ class _SiteRun:
         self._config = config
         self._site = site
         self._clock = edges.clock
-        self._servers = edges.servers
         self._intent = intent
         self._began = edges.clock.now()
-        self._file = SiteFile(config.state_dir, site.domain)
-        self._ledger = LedgerFile(config.state_dir)
-        self._events = Events(config.state_dir)
-        self._steps = Steps(config, site, edges, intent)
+        self._bench = Workbench(config, site, edges, intent)
+        self._file = self._bench.file
 
     def run(self) -> Outcome:
         lock_timeout_s = self._config.dns.propagation_timeout.total_seconds() + _LOCK_MARGIN_S
@@ -102,42 +119,55 @@ class _SiteRun:
             self._forget_failures_of_another_config()
             taken: set[str] = set()
             while True:
-                now = self._clock.now()
-                view = look(
-                    self._site, self._config, self._servers, self._ledger.entries(), now, self._intent
-                )
-                self._note_shown(view)
-                step = next((s for s in view.decision.due(now) if s.key not in taken), None)
+                self._clock.sleep(0)  # nothing new begins once we are asked to stop
+                view = self._look()
+                self._note_what_is_true(view)
+                due = (step for step in view.decision.due(view.seen.at) if step.key not in taken)
+                step = next(due, None)
                 if step is None:
                     return self._outcome(view)
-                taken.add(step.key)
-                try:
-                    self._steps.take(step, view.seen)
-                except Interrupted:
-                    raise  # a killed attempt is no failure
-                except CertbotlessError as exc:
-                    self._note_failure(step, exc, view.seen)
-                    if isinstance(exc, DnsError) and not exc.retryable:
-                        taken.add("order")  # its TXT record would be refused as this one was
-                else:
-                    self._note_success(step)
+                taken |= {step.key} | self._take(step, view.seen)
+
+    def _look(self) -> View:
+        ledger, now = self._bench.ledger.entries(), self._clock.now()
+        return look(self._site, self._config, self._bench.servers, ledger, now, self._intent)
 
     def _forget_failures_of_another_config(self) -> None:
         digest = self._config.digest(self._site)
         if self._file.load().digest != digest:
             self._file.change(digest=digest, failures={})
 
-    def _note_shown(self, view: View) -> None:
-        """Remember that the servers show what we wrote, so that a later drift is put right at once."""
-        record = view.remembered.record
-        shown = view.seen.shown
+    def _note_what_is_true(self, view: View) -> None:
+        """Remember that the servers show what we wrote, so that a later drift is put right at once.
+
+        And forget the failures at what has come true by itself.
+        """
+        record, shown = view.remembered.record, view.seen.shown
         if record and not record.is_seen and shown and all(values == {record.value} for values in shown):
             self._file.change(record=record.model_copy(update={"is_seen": True}))
+        failures = view.standing_failures
+        if failures != view.remembered.failures:
+            self._file.change(failures=failures)
 
-    def _note_success(self, step: Step) -> None:
-        failures = self._file.load().failures
-        if step.key in failures:
-            self._file.change(failures={key: f for key, f in failures.items() if key != step.key})
+    def _take(self, step: Step, seen: Observation) -> set[str]:
+        """Take a step, and return the keys of steps that must not be taken after it."""
+        try:
+            take(step, seen, self._bench)
+        except Interrupted:
+            raise  # a killed attempt is no failure
+        except CertbotlessError as exc:
+            self._note_failure(step, exc, seen)
+            # Where the account cannot write this record it cannot write the TXT record either.
+            return {"order"} if isinstance(exc, DnsError) and not exc.retryable else set()
+        except Exception as exc:
+            logger.exception("step.crashed domain=%s step=%s", self._site.domain, step.key)
+            text, hint = f"internal error: {type(exc).__name__}", "please report it with the log"
+            self._note_failure(step, CertbotlessError(text, hint=hint), seen)
+        else:
+            failures = self._file.load().failures
+            if step.key in failures:
+                self._file.change(failures={key: f for key, f in failures.items() if key != step.key})
+        return set()
 
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
         failures = self._file.load().failures
@@ -146,8 +176,12 @@ class _SiteRun:
         level = logging.WARNING if failure.is_waiting or exc.retryable else logging.ERROR
         text = "%s.failed domain=%s error=%s retry_at=%s"
         logger.log(level, text, step.key, self._site.domain, exc, rfc3339(failure.retry_at))
-        self._file.change(failures={**failures, step.key: failure})
-        self._events.append(failure.at, self._site.domain, f"{step.key}.failed", str(exc))
+        noted = {step.key: failure}
+        if step.action == "order" and isinstance(exc, DeployError):
+            # The container that kept the order from being placed.
+            noted[f"deploy:{exc.container}"] = failure
+        self._file.change(failures=failures | noted)
+        self._bench.keep(f"{step.key}.failed", str(exc))
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:
         # The CA's schedule is for what the CA saw; a missing container or a full disk is tried soon again.
@@ -161,10 +195,11 @@ class _SiteRun:
         since = self._intent.renew_since or self._began
         is_fresh = origin is not None and origin.issued_at >= since
         is_served = not any(step.action in ("order", "restore", "deploy") for step in view.decision.steps)
-        reason = view.reason
-        if waits := [step.wait_text for step in view.decision.steps if step.wait_text]:
-            reason = waits[0]
-        return Outcome(self._site.domain, view.state, reason, is_fresh and is_served, view.last_failure)
+        waits = [step.wait_text for step in view.decision.steps if step.wait_text]
+        reason = waits[0] if waits else view.reason
+        # A failure explains a site that fails; what only waits explains itself.
+        failure = view.last_failure if view.state == "failing" or not waits else None
+        return Outcome(self._site.domain, view.state, reason, is_fresh and is_served, failure)
 
 
 def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) -> Failure:
@@ -176,7 +211,3 @@ def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) 
         count=count,
         is_waiting=isinstance(exc, DeployWaits),
     )
-
-
-def _failed(site: Site, failure: Failure) -> Outcome:
-    return Outcome(site.domain, "failing", failure.what, False, failure)

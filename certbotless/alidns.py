@@ -350,7 +350,7 @@ def _reply_shape(action: str) -> Iterator[None]:
         yield
     except CertbotlessError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise DnsUnavailable(f"{action}: the reply lacks what it must hold ({printable(exc, 80)})") from exc
 
 
@@ -367,7 +367,7 @@ def _read(response: requests.Response) -> bytes:
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
         reply = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return reply if isinstance(reply, dict) else {}
 
@@ -387,5 +387,5 @@ def _retry_after(response: requests.Response) -> timedelta | None:
 def _clock_skew(response: requests.Response, now: datetime) -> str:
     try:
         return f"{(now - parsedate_to_datetime(response.headers['Date'])).total_seconds():.0f} s"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return "an unknown time"

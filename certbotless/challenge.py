@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from .errors import CertbotlessError
@@ -27,10 +26,14 @@ TXT_TTL_S = 600
 
 @dataclass(frozen=True, slots=True)
 class TxtValue:
-    """A txt value (43 characters) and the challenge name where the CA looks for it."""
+    """A txt value (43 characters), the challenge name where the CA looks for it, and the zone of that."""
 
     fqdn: str
     value: str
+    zone: str
+
+
+OpenZone = Callable[[str], Zone]
 
 
 class Journal(Protocol):
@@ -47,8 +50,8 @@ class Journal(Protocol):
 
 
 @contextmanager
-def presented(zone: Zone, journal: Journal, values: Sequence[TxtValue]) -> Iterator[None]:
-    """Have the values in the zone for as long as the block runs.
+def presented(open_zone: OpenZone, journal: Journal, values: Sequence[TxtValue]) -> Iterator[None]:
+    """Have the values in their zones for as long as the block runs.
 
     Clean-up that fails is logged and left to `sweep`; it never hides how the block ended.
 
@@ -59,31 +62,35 @@ def presented(zone: Zone, journal: Journal, values: Sequence[TxtValue]) -> Itera
     try:
         for txt in values:
             journal.note(txt, "")
-            record_id = zone.add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
+            record_id = open_zone(txt.zone).add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
             made.append((txt, record_id))
             journal.note(txt, record_id)
         yield
     finally:
         for txt, record_id in made:
-            _clean_up(journal, txt, partial(zone.delete, record_id))
+            try:
+                open_zone(txt.zone).delete(record_id)
+                journal.forget(txt)
+            except CertbotlessError as exc:
+                logger.warning("txt.left fqdn=%s error=%s retry=next_run", txt.fqdn, exc)
 
 
-def sweep(zone: Zone, journal: Journal) -> None:
-    """Delete what a dead run left: records that hold exactly a journalled value."""
+def sweep(open_zone: OpenZone, journal: Journal) -> None:
+    """Delete what a dead run left: records that hold exactly a journalled value.
+
+    Raises:
+        CertbotlessError: the first failure; every entry was tried, and those that failed stay in the journal.
+    """
+    failed: list[CertbotlessError] = []
     for txt, _ in journal.entries():
-        _clean_up(journal, txt, partial(_delete_by_value, zone, txt))
-
-
-def _delete_by_value(zone: Zone, txt: TxtValue) -> None:
-    for record in zone.records(txt.fqdn):
-        if record.type == "TXT" and record.value == txt.value:
-            zone.delete(record.record_id)
-            logger.info("txt.swept fqdn=%s", txt.fqdn)
-
-
-def _clean_up(journal: Journal, txt: TxtValue, delete: Callable[[], None]) -> None:
-    try:
-        delete()
-        journal.forget(txt)
-    except CertbotlessError as exc:
-        logger.warning("txt.left fqdn=%s error=%s retry=next_run", txt.fqdn, exc)
+        try:
+            zone = open_zone(txt.zone)
+            for record in zone.records(txt.fqdn):
+                if record.type == "TXT" and record.value == txt.value:
+                    zone.delete(record.record_id)
+                    logger.info("txt.swept fqdn=%s", txt.fqdn)
+            journal.forget(txt)
+        except CertbotlessError as exc:
+            failed.append(exc)
+    if failed:
+        raise failed[0]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .clock import Clock, SystemClock, process_began
+from .clock import Clock, SystemClock
 from .errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from .config import Config, Site
     from .decide import Intent
     from .look import View
-    from .steps import Edges
+    from .workbench import Edges
+
+# Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
+# first one is done, and what that one issued counts as done since they were given.
+_BEGAN = datetime.now(UTC)
+
+# Each look waits for the network most of its time.
+_LOOKERS = 128
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +122,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.renew_now is not None:
         from .decide import Intent
 
-        intent = Intent(process_began(), ignore_backoff=True, ignore_ledger=args.force)
+        intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force)
         return _act(source, args.renew_now, intent)
     return _daemon(source)
 
@@ -200,9 +207,9 @@ def _look(config: Config, sites: Sequence[Site]) -> list[View]:
     from .state import LedgerFile
 
     clock = SystemClock()
-    servers = NameServers(config.dns.nameservers, clock)
+    servers = NameServers(config.dns.nameservers, clock, is_brief=True)
     ledger = LedgerFile(config.state_dir).entries()
-    with ThreadPoolExecutor(max_workers=max(1, min(len(sites), 32))) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(sites), _LOOKERS)) as pool:
         return list(pool.map(lambda site: look(site, config, servers, ledger, clock.now()), sites))
 
 
@@ -223,11 +230,26 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
     clock = SystemClock()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
-    outcomes = act.run(checked, sites, _edges(checked, clock), intent)
     wants_new = intent.renew_since is not None
-    for outcome in outcomes:
-        _print_outcome(outcome, wants_new)
-    return 0 if all(o.is_renewed if wants_new else o.state == "ok" for o in outcomes) else 1
+
+    def is_well(outcome: Outcome) -> bool:
+        return outcome.is_renewed if wants_new else outcome.state == "ok"
+
+    def tell(outcome: Outcome) -> None:
+        well = "renewed and served" if wants_new else "ok"
+        # The daemon reads these lines of its children: the domain, then a colon.
+        print(f"{outcome.domain}: {well if is_well(outcome) else _why_not(outcome)}", flush=True)
+
+    outcomes = act.run(checked, sites, _edges(checked, clock), intent, tell)
+    return 0 if all(map(is_well, outcomes)) else 1
+
+
+def _why_not(outcome: Outcome) -> str:
+    from . import report
+
+    if outcome.failure is None:
+        return f"{outcome.state}: {outcome.reason or 'not renewed'}"
+    return f"{outcome.state}: {report.failure_text(outcome.failure)}"
 
 
 def _edges(config: Config, clock: Clock) -> Edges:
@@ -235,7 +257,7 @@ def _edges(config: Config, clock: Clock) -> Edges:
     from .alidns import Account, AlidnsAccount
     from .deploy import DockerContainers
     from .nameservers import NameServers
-    from .steps import Edges
+    from .workbench import Edges
 
     aliyun = config.aliyun
     account = Account(
@@ -252,28 +274,13 @@ def _edges(config: Config, clock: Clock) -> Edges:
     )
 
 
-def _print_outcome(outcome: Outcome, wants_new: bool) -> None:
-    from . import report
-
-    is_well = outcome.is_renewed if wants_new else outcome.state == "ok"
-    if is_well:
-        print(f"{outcome.domain}: {'renewed and served' if wants_new else 'ok'}")
-        return
-    text = outcome.reason or "not renewed"
-    if outcome.failure is not None:
-        text = report.failure_text(outcome.failure)
-    print(f"{outcome.domain}: {outcome.state}: {text}", file=sys.stderr)
-
-
 def _daemon(source: Path | None) -> int:
-    from . import config, daemon
+    from . import daemon
 
-    raw = config.read(source)
-    checked = config.parse(raw, str(source or "-"))
-    for secret in checked.secrets().values():
-        secret.read()
-    _log_warnings(checked)
-    return daemon.Daemon(source, raw, checked).run()
+    code = daemon.Daemon(source).run()
+    logging.shutdown()
+    # A look that hangs in a resolver would hold the exit up: its thread is not waited for.
+    os._exit(code)
 
 
 def _log_warnings(config: Config) -> None:

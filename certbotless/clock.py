@@ -6,11 +6,9 @@ and cleans up on the way out.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -64,35 +62,23 @@ class SystemClock:
         return not self._stop.empty()
 
 
-def process_began() -> datetime:
-    """Return when this process was started, before the interpreter was up; precise to 10 ms.
-
-    Of many commands given at once on a busy machine some get to run only after another is done; what that one
-    did counts as done since they were given.
-
-    Source: proc_pid_stat(5), field 22: clock ticks since boot.
-    """
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return datetime.now(UTC) - timedelta(seconds=age_s)
-
-
 class SlotClock:
     """A clock whose sleepers hold no slot: all waits overlap, only talking is limited.
 
-    Use as a context manager around all that one site does.
+    Use as a context manager around all that one site does. Who is asked to stop cleans up without a slot.
     """
 
     def __init__(self, clock: Clock, slots: threading.BoundedSemaphore) -> None:
         self._clock = clock
         self._slots = slots
+        self._has_slot = False
 
     def __enter__(self) -> SlotClock:
-        self._slots.acquire()
+        self._take()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._slots.release()
+        self._give()
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -101,11 +87,18 @@ class SlotClock:
         return self._clock.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        self._slots.release()
-        try:
-            self._clock.sleep(seconds)
-        finally:
-            self._slots.acquire()
+        self._give()
+        self._clock.sleep(seconds)
+        self._take()
+
+    def _take(self) -> None:
+        self._slots.acquire()
+        self._has_slot = True
+
+    def _give(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self._slots.release()
 
 
 class Pace:

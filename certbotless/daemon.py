@@ -12,15 +12,11 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -29,12 +25,15 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import config as configuration
+from .address import lan_address
+from .child import Child
 from .clock import SystemClock
-from .config import Config, Site
-from .errors import CertbotlessError, ConfigError
+from .config import Config
+from .errors import AddressError, CertbotlessError, ConfigError
+from .ledger import local_backoff
 from .look import View, look
 from .nameservers import NameServers
-from .state import LedgerFile, daemon_lock
+from .state import LedgerFile, SiteFile, daemon_lock
 
 logger = logging.getLogger(__name__)
 
@@ -44,41 +43,43 @@ _JUMP_S = 5.0
 _LOOKERS = 8
 # The longest that a child may take beyond the propagation of its records: the CA's time, and a restart.
 _CHILD_MARGIN = timedelta(minutes=30)
-# Together with the child's own clean-up this stays within the 5 s that a stop may take.
+# Together with a child's own clean-up this stays within the 5 s that a stop may take.
 _STOP_TIMEOUT_S = 4.0
-
-
-@dataclass(slots=True)
-class _Child:
-    """A run for some sites."""
-
-    process: subprocess.Popen[bytes]
-    domains: frozenset[str]
-    deadline: float
+# Between two children for the same thing that left no trace.
+_LEAST_PAUSE = timedelta(seconds=30)
 
 
 class Daemon:
     """One daemon on one state directory.
 
     Args:
-        source: the configuration file; None where it came from standard input, so it cannot be edited.
-        raw: its bytes.
-        config: what they mean.
+        source: the configuration file; None reads standard input, once.
+
+    Raises:
+        ConfigError, SecretUnreadable: it cannot start with this configuration.
     """
 
-    def __init__(self, source: Path | None, raw: bytes, config: Config) -> None:
+    def __init__(self, source: Path | None) -> None:
         self._source = source
-        self._raw = raw
-        self._config = config
+        self._stamp = self._file_stamp()
+        # Text and meaning are swapped as one: a child gets the text of what was decided upon.
+        self._accepted = self._read()
         self._clock = SystemClock()
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._must_reload = False
-        self._children: list[_Child] = []
-        self._children_lock = threading.Lock()
-        self._servers = NameServers(config.dns.nameservers, self._clock)
+        self._servers = NameServers(self._config.dns.nameservers, self._clock, is_brief=True)
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._job: Any = None
+        self._must_look_again = False
+        self._children: list[Child] = []
+        self._children_lock = threading.Lock()
+        self._tries = _Tries()
+        self._problems: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def _config(self) -> Config:
+        return self._accepted[1]
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, and return the exit code.
@@ -90,6 +91,7 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_stop)
             signal.signal(signal.SIGHUP, self._on_reload)
+            self._log_warnings()
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._job = self._scheduler.add_job(
                 self._look_guarded,
@@ -121,28 +123,29 @@ class Daemon:
         self._wake.put(None)
 
     def _tick_until_stopped(self) -> None:
-        stamp = self._file_stamp()
         drift_s = time.time() - time.monotonic()
         while not self._clock.is_stopped:
             with suppress(Empty):
                 self._wake.get(timeout=_TICK_S)
-            if self._must_reload or self._file_stamp() != stamp:
-                self._must_reload = False
-                stamp = self._file_stamp()
+            stamp = self._file_stamp()
+            if self._must_reload or stamp != self._stamp:
+                self._must_reload, self._stamp = False, stamp
                 self._reload()
-            now_drift_s = time.time() - time.monotonic()
-            if abs(now_drift_s - drift_s) > _JUMP_S:
-                logger.info("clock.jumped by_s=%.0f", now_drift_s - drift_s)
-                drift_s = now_drift_s
-                self._look_at(datetime.now(UTC))
+            before_s, drift_s = drift_s, time.time() - time.monotonic()
+            if abs(drift_s - before_s) > _JUMP_S:
+                logger.info("clock.jumped by_s=%.0f", drift_s - before_s)
+                self._look_soon()
             self._reap()
 
-    def _look_at(self, moment: datetime) -> None:
-        """Have the next look at `moment`, then go on every `check_every`."""
-        self._job.modify(next_run_time=moment)
+    def _look_soon(self) -> None:
+        """Look now; if a look is running, once more after it."""
+        self._must_look_again = True
+        self._job.modify(next_run_time=datetime.now(UTC))
+
+    # The configuration.
 
     def _file_stamp(self) -> tuple[int, ...]:
-        """Return what changes with every edit, however the editor saves; empty where there is no file."""
+        """Return what changes with every edit, however the editor saves; a constant for standard input."""
         if self._source is None:
             return ()
         try:
@@ -151,15 +154,20 @@ class Daemon:
             return (0,)
         return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
+    def _read(self) -> tuple[bytes, Config]:
+        raw = configuration.read(self._source)
+        config = configuration.parse(raw, str(self._source or "-"))
+        for secret in config.secrets().values():
+            secret.read()
+        return raw, config
+
     def _reload(self) -> None:
         """Take the edited file if all of it is good; else keep the last good one, and say what is wrong."""
         if self._source is None:
             return
+        before = self._config
         try:
-            raw = configuration.read(self._source)
-            edited = configuration.parse(raw, str(self._source))
-            for secret in edited.secrets().values():
-                secret.read()
+            raw, edited = self._read()
         except ConfigError as exc:
             for fault in exc.faults:
                 logger.error("config.refused %s", fault)
@@ -167,50 +175,68 @@ class Daemon:
         except CertbotlessError as exc:
             logger.error("config.refused %s", exc)
             return
-        if edited.state_dir != self._config.state_dir:
+        if edited.state_dir != before.state_dir:
             logger.error("config.refused state_dir cannot change while the daemon runs; restart it")
             return
-        is_same_text = raw == self._raw
-        self._raw, self._config = raw, edited
-        self._servers = NameServers(edited.dns.nameservers, self._clock)
+        self._accepted = (raw, edited)
+        self._servers = NameServers(edited.dns.nameservers, self._clock, is_brief=True)
         self._job.reschedule("interval", seconds=edited.check_every.total_seconds(), timezone=UTC)
-        self._look_at(datetime.now(UTC))
-        if not is_same_text:
-            logger.info("config.accepted sites=%d", len(edited.sites))
-            for warning in edited.warnings():
-                logger.warning("config.careless %s", warning)
+        logger.info("config.accepted sites=%d", len(edited.sites))
+        self._log_warnings()
+        self._tries.forget()
+        self._stop_outdated(before, edited)
+        self._look_soon()
+
+    def _log_warnings(self) -> None:
+        for warning in self._config.warnings():
+            logger.warning("config.careless %s", warning)
+
+    def _stop_outdated(self, before: Config, edited: Config) -> None:
+        """End children that are at work on what has been edited; what they began is resumed."""
+        digests = {site.domain: edited.digest(site) for site in edited.sites}
+        stale = {site.domain for site in before.sites if digests.get(site.domain) != before.digest(site)}
+        self._ask_to_end(stale, "the configuration was edited")
 
     # The look, in the scheduler's thread.
 
     def _look_guarded(self) -> None:
+        self._must_look_again = False
         try:
             self._look()
         except Exception:
             # The next look comes all the same.
             logger.exception("look.crashed")
+        if self._must_look_again and not self._clock.is_stopped:
+            self._job.modify(next_run_time=datetime.now(UTC))
 
     def _look(self) -> None:
-        """Look at every site that no child is at work on, and start one child for all that is due."""
-        config, raw = self._config, self._raw
-        busy = self._busy()
-        sites = [site for site in config.sites if site.domain not in busy]
-        if not sites:
-            return
-        views = self._views(config, sites)
-        due = [view.site.domain for view in views if view.decision.due(view.seen.at)]
-        for view in views:
-            for problem in view.decision.problems:
-                logger.debug("look.blind domain=%s problem=%s", view.site.domain, problem)
-        if due and not self._clock.is_stopped:
-            self._start_child(config, raw, due)
+        """Look at every site that nobody is at work on, and start one child for all that is due."""
+        raw, config = self._accepted
+        with self._children_lock:
+            busy = {domain for child in self._children for domain in child.unfinished}
+        address = _address_now()
+        self._end_misled(address)
+        free = [
+            site
+            for site in config.sites
+            if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
+        ]
+        ledger, now = LedgerFile(config.state_dir).entries(), datetime.now(UTC)
+        with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
+            views = list(pool.map(lambda site: look(site, config, self._servers, ledger, now), free))
+        self._tell_problems(views)
+        due = [view.site.domain for view in views if self._tries.may(view, config.check_every)]
+        if due:
+            self._start_child(config, raw, due, address)
         self._wake_for(views)
 
-    def _views(self, config: Config, sites: Sequence[Site]) -> list[View]:
-        ledger, now = LedgerFile(config.state_dir).entries(), datetime.now(UTC)
-        if len(sites) == 1:
-            return [look(sites[0], config, self._servers, ledger, now)]
-        with ThreadPoolExecutor(max_workers=min(len(sites), _LOOKERS)) as pool:
-            return list(pool.map(lambda site: look(site, config, self._servers, ledger, now), sites))
+    def _tell_problems(self, views: Sequence[View]) -> None:
+        for view in views:
+            problems = view.decision.problems
+            if problems != self._problems.get(view.site.domain, ()):
+                self._problems[view.site.domain] = problems
+                for problem in problems:
+                    logger.warning("look.blind domain=%s problem=%s", view.site.domain, problem)
 
     def _wake_for(self, views: Sequence[View]) -> None:
         """Look earlier than the interval says where something comes due before."""
@@ -220,64 +246,84 @@ class Daemon:
         coming = [moment for moment in moments if moment is not None and moment > now]
         regular = self._job.next_run_time
         if coming and regular is not None and min(coming) < regular:
-            self._look_at(min(coming))
+            self._job.modify(next_run_time=min(coming))
 
     # Children.
 
-    def _busy(self) -> frozenset[str]:
-        with self._children_lock:
-            return frozenset().union(*(child.domains for child in self._children))
-
-    def _start_child(self, config: Config, raw: bytes, domains: Sequence[str]) -> None:
-        # A file and not a pipe: a child that is slow to read holds nobody up.
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(raw)
-            stdin.seek(0)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *domains],
-                stdin=stdin,
-                stdout=subprocess.DEVNULL,
-            )
+    def _start_child(self, config: Config, raw: bytes, domains: Sequence[str], address: str) -> None:
         timeout = config.dns.propagation_timeout + _CHILD_MARGIN
-        deadline = time.monotonic() + timeout.total_seconds()
         with self._children_lock:
-            self._children.append(_Child(process, frozenset(domains), deadline))
-        logger.debug("child.started pid=%d domains=%s", process.pid, ",".join(domains))
+            if not self._clock.is_stopped:
+                self._children.append(Child(raw, domains, address, timeout.total_seconds()))
+
+    def _end_misled(self, address: str) -> None:
+        """End children that began with another LAN address: a new one never waits for a certificate."""
+        with self._children_lock:
+            misled = {d for child in self._children if child.address != address for d in child.unfinished}
+        autos = {site.domain for site in self._config.sites if site.address.kind == "auto"}
+        if address:
+            self._ask_to_end(misled & autos, "the LAN address has changed")
+
+    def _ask_to_end(self, domains: set[str], why: str) -> None:
+        with self._children_lock:
+            for child in self._children:
+                if stale := child.unfinished & domains:
+                    logger.info("child.ended_early domains=%s reason=%s", ",".join(sorted(stale)), why)
+                    child.ask_to_end()
 
     def _reap(self) -> None:
-        """Take leave of children that ended, and end those past their deadline."""
+        """Take leave of children that ended, end those past their deadline, and look at what they left."""
         with self._children_lock:
-            children = list(self._children)
-        for child in children:
-            code = child.process.poll()
-            if code is None and time.monotonic() > child.deadline:
-                logger.error("child.overdue pid=%d domains=%s", child.process.pid, ",".join(child.domains))
-                _end(child.process, _STOP_TIMEOUT_S)
-                code = child.process.poll()
-            if code is not None:
-                if code < 0 or code not in (0, 1):
-                    logger.error("child.failed pid=%d exit=%d", child.process.pid, code)
-                with self._children_lock:
-                    self._children.remove(child)
+            ended = [child for child in self._children if child.has_ended()]
+            self._children = [child for child in self._children if child not in ended]
+        if ended and not self._clock.is_stopped:
+            self._look_soon()
 
     def _stop_children(self) -> None:
         with self._children_lock:
-            processes = [child.process for child in self._children]
-        for process in processes:
-            process.terminate()
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        for process in processes:
-            _end(process, max(deadline - time.monotonic(), 0.1))
+            for child in self._children:
+                child.ask_to_end()
+            deadline = time.monotonic() + _STOP_TIMEOUT_S
+            for child in self._children:
+                child.end(max(deadline - time.monotonic(), 0.1))
 
 
-def _end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Ask to end, then make it."""
-    process.terminate()
+class _Tries:
+    """Keeps a child that changes nothing from being started at every look.
+
+    What fails is kept with its retry time in the site's state; this holds where not even that could be
+    written, or the child crashed.
+    """
+
+    def __init__(self) -> None:
+        self._tries: dict[str, tuple[frozenset[str], int, datetime]] = {}
+
+    def may(self, view: View, check_every: timedelta) -> bool:
+        """Whether a child may be started for what is due; says yes only to who starts it."""
+        domain, now = view.site.domain, view.seen.at
+        # A record that is spreading needs no help, only looks.
+        due = frozenset(step.key for step in view.decision.due(now) if step.action != "confirm")
+        before, count, not_before = self._tries.get(domain, (frozenset(), 0, now))
+        if not due:
+            self._tries.pop(domain, None)
+            return False
+        if due == before and now < not_before:
+            return False
+        count = count + 1 if due == before else 1
+        wait = local_backoff(count, min(check_every, _LEAST_PAUSE))
+        self._tries[domain] = (due, count, now + wait)
+        return True
+
+    def forget(self) -> None:
+        """Start anew, as after an edit."""
+        self._tries.clear()
+
+
+def _address_now() -> str:
     try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return lan_address()
+    except AddressError:
+        return ""
 
 
 def _notify(state: str) -> None:

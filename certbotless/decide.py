@@ -6,8 +6,8 @@ hand-edited record and a recreated container need no special case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -103,19 +103,19 @@ def decide(
 
 
 def state_of(
-    decision: Decision, state: SiteState
-) -> tuple[Literal["ok", "pending", "failing"], str, Failure | None]:
-    """Return the site's state, the reason in words, and the failure behind it."""
-    for step in decision.steps:
-        failure = state.failures.get(step.key)
-        if failure is not None and not failure.is_waiting:
-            return "failing", failure.what, failure
+    decision: Decision, failures: Mapping[str, Failure]
+) -> tuple[Literal["ok", "pending", "failing"], str]:
+    """Return a site's state and the reason in words."""
+    found = [failures[step.key] for step in decision.steps if step.key in failures]
+    if failed := [failure.what for failure in found if not failure.is_waiting]:
+        return "failing", failed[0]
     if decision.problems:
-        return "failing", decision.problems[0], None
+        return "failing", decision.problems[0]
+    if found:
+        return "pending", found[0].what
     for step in decision.steps:
-        waiting = state.failures.get(step.key)
-        return "pending", waiting.what if waiting else f"{step.key}: {step.reason}", waiting
-    return "ok", "", None
+        return "pending", f"{step.key}: {step.reason}"
+    return "ok", ""
 
 
 def _restore_steps(seen: Observation) -> list[Step]:
@@ -203,4 +203,4 @@ def _held_back(
     until, reason = max(waits)
     if until <= seen.at:
         return step
-    return Step(step.action, step.reason, step.target, until, reason)
+    return replace(step, wait_until=until, wait_reason=reason)

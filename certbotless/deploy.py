@@ -99,17 +99,13 @@ class DockerContainers:
             ) from exc
 
 
-def check_may_act(container: Container, our_restart_of: str) -> None:
+def check_may_act(container: Container, is_our_unfinished_restart: bool) -> None:
     """Let pass only what the admin wants to run.
-
-    Args:
-        container: as it is now.
-        our_restart_of: id of the container that a killed run of ours was restarting, or empty.
 
     Raises:
         DeployWaits: the admin stopped or paused it.
     """
-    if container.is_up or (container.status == "exited" and container.id == our_restart_of):
+    if container.is_up or is_our_unfinished_restart:
         return
     start = "unpause" if container.status == "paused" else "start"
     raise DeployWaits(
@@ -150,6 +146,7 @@ def _absent(name: str) -> DeployError:
     return DeployError(
         f"there is no container {name!r}",
         hint="create it, or correct sites[].deploy[].container",
+        container=name,
     )
 
 

@@ -16,7 +16,8 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
 
     Control characters, line ends and everything else that a terminal may act upon are escaped.
     """
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    start = str(text)[: limit + 1]
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
@@ -136,9 +137,13 @@ class StoreError(CertbotlessError):
 
 
 class DeployError(CertbotlessError):
-    """The container or the service it gives is not as it should be."""
+    """The container, or the service it gives, is not as it should be; `container` is its name."""
 
     retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", container: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.container = container
 
 
 class DeployWaits(DeployError):

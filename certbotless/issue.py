@@ -117,6 +117,29 @@ class PendingOrder(Protocol):
         """Forget the order."""
 
 
+class TxtPlaces(Protocol):
+    """Where txt values go, and whether they are there. Every call may raise `DnsError`."""
+
+    def locate(self, name: str, value: str) -> TxtValue:
+        """Return the txt value of a challenge name with the zone that holds it."""
+
+    def open(self, zone: str) -> Zone:
+        """Return a zone; makes no call."""
+
+    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
+        """Block until the authoritative servers show them all."""
+
+
+class Books(Protocol):
+    """Our own count of what the CA counts."""
+
+    def reserve_order(self) -> None:
+        """Count an order that is about to be placed. Raises `RateLimited` where it must not be."""
+
+    def count_account(self) -> None:
+        """Count an account that was made."""
+
+
 class Network(ClientNetwork):
     """The library's network with more patience for nonces, and an eye on Retry-After.
 
@@ -184,11 +207,10 @@ def issue(
     accounts: AccountStore,
     names: Sequence[str],
     *,
-    zone: Zone,
+    dns: TxtPlaces,
     journal: Journal,
-    wait_until_shown: Callable[[Sequence[TxtValue]], None],
     pending: PendingOrder,
-    reserve: Callable[[], None],
+    books: Books,
     clock: Clock,
 ) -> Issued:
     """Get one certificate for `names`; blocks for propagation and at most 20 minutes of the CA's own.
@@ -204,30 +226,34 @@ def issue(
     Raises:
         IssueError, DnsError, Interrupted: no certificate; whatever can still be used is kept in `pending`.
     """
-    talk = _Conversation(ca, accounts, clock)
+    talk = _Conversation(ca, accounts, books, clock)
     with talk.errors():
         talk.open()  # 1
-        order = talk.resume(pending) or talk.place(names, pending, reserve)  # 2
-        if order.status == messages.STATUS_PENDING:
-            todo = talk.pending_challenges(order)  # 3
-            values = [TxtValue(challenge_name(c.name), c.txt_value) for c in todo]
-            with presented(zone, journal, values):  # 4
-                pending.key()
-                if values:
-                    wait_until_shown(values)
+        order = talk.resume(pending) or talk.place(names, pending)  # 2
+        todo = talk.pending_challenges(order, names)  # 3
+    if todo:
+        values = [dns.locate(challenge_name(challenge.name), challenge.txt_value) for challenge in todo]
+        with presented(dns.open, journal, values):  # 4
+            pending.key()
+            dns.wait_until_shown(values)
+            with talk.errors():
                 talk.answer(todo)  # 5
+    key = pending.key()
+    with talk.errors():
         if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
-            order = talk.finalize(order, pending.key(), names)  # 6
-        return Issued(talk.fetch(order, pending), pending.key(), talk.account)  # 7
+            order = talk.finalize(order, key, names)  # 6
+        return Issued(talk.fetch(order, pending), key, talk.account)  # 7
 
 
-def collect(ca: Ca, accounts: AccountStore, *, pending: PendingOrder, clock: Clock) -> Issued | None:
+def collect(
+    ca: Ca, accounts: AccountStore, *, pending: PendingOrder, books: Books, clock: Clock
+) -> Issued | None:
     """Fetch the certificate of an order that a dead run had finalized; drop any other. Takes at most 10 min.
 
     Raises:
         IssueError, Interrupted: not now; `pending` is kept where it can still be used.
     """
-    talk = _Conversation(ca, accounts, clock)
+    talk = _Conversation(ca, accounts, books, clock)
     with talk.errors():
         talk.open()
         order = talk.resume(pending)
@@ -252,9 +278,10 @@ class _Challenge:
 class _Conversation:
     """One issuance at one CA."""
 
-    def __init__(self, ca: Ca, accounts: AccountStore, clock: Clock) -> None:
+    def __init__(self, ca: Ca, accounts: AccountStore, books: Books, clock: Clock) -> None:
         self._ca = ca
         self._accounts = accounts
+        self._books = books
         self._clock = clock
         self._order_url = ""
         self._network: Network
@@ -274,6 +301,9 @@ class _Conversation:
         with self._accounts.locked(self._clock, _POLL_TIMEOUT_S):
             pem, self.account = self._accounts.load()
             if pem is None:
+                # The account of a key that is lost is lost with it.
+                self._accounts.save_url("")
+                self.account = ""
                 pem = pki.key_to_pem(pki.new_key())
                 self._accounts.save_key(pem)
             self._connect(pem)
@@ -296,9 +326,10 @@ class _Conversation:
         url = response.headers["Location"]
         self._accounts.save_url(url)
         self._use(url)
-        logger.info(
-            "account.%s url=%s", "made" if response.status_code == 201 else "recovered", printable(url)
-        )
+        is_new = response.status_code == 201
+        if is_new:
+            self._books.count_account()
+        logger.info("account.%s url=%s", "made" if is_new else "recovered", printable(url))
 
     def _use(self, url: str) -> None:
         self.account = url
@@ -322,10 +353,8 @@ class _Conversation:
         pending.drop()
         return None
 
-    def place(
-        self, names: Sequence[str], pending: PendingOrder, reserve: Callable[[], None]
-    ) -> messages.Order:
-        reserve()
+    def place(self, names: Sequence[str], pending: PendingOrder) -> messages.Order:
+        self._books.reserve_order()
         identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
         request = messages.NewOrder(identifiers=identifiers)
         try:
@@ -341,10 +370,15 @@ class _Conversation:
         pending.begin(self._order_url)
         return self._read_order(response)
 
-    def pending_challenges(self, order: messages.Order) -> list[_Challenge]:
-        found = []
+    def pending_challenges(self, order: messages.Order, names: Sequence[str]) -> list[_Challenge]:
+        found: list[_Challenge] = []
+        if order.status != messages.STATUS_PENDING:
+            return found
         for url in order.authorizations:
             authorization = _authorization(self._network.send(url))
+            if authorization.identifier.value not in {name.removeprefix("*.") for name in names}:
+                # It would choose where in our zone we write.
+                raise IssueError(f"the CA at {self._ca.directory} asks for a name that was not ordered")
             if authorization.status == messages.STATUS_VALID:
                 continue  # reused by the CA from an earlier order
             if authorization.status != messages.STATUS_PENDING:
@@ -462,7 +496,16 @@ def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambd
         raise CaUnavailable(
             f"the CA at {directory} cannot be asked: {printable(exc)}", hint="check acme.ca_bundle"
         ) from exc
-    except (acme_errors.Error, jose.Error, ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (
+        acme_errors.Error,
+        jose.Error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as exc:
         raise CaUnavailable(
             f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
             hint="check acme.directory; if it is right, the CA may be overloaded",

@@ -76,11 +76,16 @@ def limit_on_orders(
     mine = [entry for entry in entries if entry.directory == directory]
     orders = [e.at for e in mine if e.kind == "order" and set(e.names) == wanted]
     limits = [_nth_newest(orders, ORDERS_PER_WINDOW, window, now, "orders for these names")]
-    for name in names:
-        failures = [e.at for e in mine if e.kind == "failure" and name in e.names]
-        what = f"failed validations of {name}"
+    # A name and its wildcard are validated at one place, under the name.
+    for base in sorted({name.removeprefix("*.") for name in names}):
+        failures = [e.at for e in mine if e.kind == "failure" and base in _bases(e)]
+        what = f"failed validations of {base}"
         limits.append(_nth_newest(failures, FAILURES_PER_HOUR, timedelta(hours=1), now, what))
     return max((limit for limit in limits if limit), key=lambda limit: limit.until, default=None)
+
+
+def _bases(entry: Entry) -> set[str]:
+    return {name.removeprefix("*.") for name in entry.names}
 
 
 def _nth_newest(

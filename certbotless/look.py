@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -20,22 +20,20 @@ NOTHING_ASKED = Intent()
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A site at one moment."""
+    """A site at one moment.
+
+    Attributes:
+        state, reason: as `status` says them; the reason is empty where all is well.
+        standing_failures: what has not come true since it failed; `order` stays until one succeeds.
+    """
 
     site: Site
     remembered: SiteState
     seen: Observation
     decision: Decision
-
-    @property
-    def state(self) -> Literal["ok", "pending", "failing"]:
-        """The site's state, as `status` says it."""
-        return state_of(self.decision, self.remembered)[0]
-
-    @property
-    def reason(self) -> str:
-        """Why it is not ok, empty if it is."""
-        return state_of(self.decision, self.remembered)[1]
+    state: Literal["ok", "pending", "failing"]
+    reason: str
+    standing_failures: Mapping[str, Failure]
 
     @property
     def last_failure(self) -> Failure | None:
@@ -43,10 +41,12 @@ class View:
 
         One that only waits is none, unless there is no other.
         """
-        behind = state_of(self.decision, self.remembered)[2]
-        if behind is not None and not behind.is_waiting:
-            return behind
-        return max(self.remembered.failures.values(), key=lambda f: (not f.is_waiting, f.at), default=None)
+        asked = {step.key for step in self.decision.steps}
+        found = self.standing_failures.items()
+        rank = max(
+            found, key=lambda item: (not item[1].is_waiting, item[0] in asked, item[1].at), default=None
+        )
+        return rank[1] if rank else None
 
 
 def look(
@@ -65,9 +65,21 @@ def look(
         remembered = SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
         seen = observe(site, config, SiteState(), servers, now)
-        return View(site, SiteState(), seen, Decision((), (str(exc),), None))
+        return _view(site, SiteState(), seen, Decision((), (str(exc),), None))
     if remembered.failures and remembered.digest != config.digest(site):
         # What failed under another configuration says nothing about this one.
         remembered = remembered.model_copy(update={"failures": {}})
     seen = observe(site, config, remembered, servers, now)
-    return View(site, remembered, seen, decide(site, config, seen, remembered, ledger, intent))
+    return _view(site, remembered, seen, decide(site, config, seen, remembered, ledger, intent))
+
+
+def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decision) -> View:
+    asked = {step.key for step in decision.steps}
+    is_unfinished = "order" in asked
+    standing = {
+        key: failure
+        for key, failure in remembered.failures.items()
+        if key in asked or key == "order" or (is_unfinished and key.startswith("deploy:"))
+    }
+    state, reason = state_of(decision, standing)
+    return View(site, remembered, seen, decision, state, reason, standing)

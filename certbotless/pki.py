@@ -62,6 +62,16 @@ def new_csr(key: CertificateKey, names: Sequence[str]) -> x509.CertificateSignin
     return request.sign(key, hashes.SHA256())
 
 
+def leaf_sha256(chain_pem: bytes) -> str:
+    """Return the SHA-256 of the DER leaf of `chain_pem`, lower-case hex.
+
+    Raises:
+        IssueError: it is no chain of certificates.
+    """
+    with _chain_errors():
+        return _load_chain(chain_pem)[0].fingerprint(hashes.SHA256()).hex()
+
+
 def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:
     """Return the facts of the first certificate of `chain_pem`, whose key is `key`.
 

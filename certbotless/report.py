@@ -67,6 +67,10 @@ def plan_text(views: Sequence[View]) -> str:
         for step in view.decision.steps:
             wait = f" ({step.wait_text})" if step.wait_text else ""
             lines.append(f"{domain}: {step.key}: {step.reason}{wait}")
+        if any(step.action == "order" for step in view.decision.steps):
+            planned = {step.target for step in view.decision.steps}
+            follow = [target.container for target in view.site.deploy if target.container not in planned]
+            lines += [f"{domain}: deploy:{container}: after the order" for container in follow]
         if not view.decision.steps and not view.decision.problems:
             lines.append(f"{domain}: nothing to do")
     return "\n".join(lines)
@@ -119,7 +123,7 @@ def _certificate_json(facts: LeafFacts | None) -> dict[str, Any] | None:
 def _deploy_json(view: View, container: str) -> dict[str, Any]:
     facts = view.seen.published.facts
     leaf = view.seen.served.get(container, "")
-    failure = view.remembered.failures.get(f"deploy:{container}")
+    failure = view.standing_failures.get(f"deploy:{container}")
     if facts is not None and leaf == facts.sha256:
         state = "serving"
     elif failure is not None and not failure.is_waiting:

@@ -91,7 +91,15 @@ class Txt(_Saved):
 
     fqdn: str
     value: str
+    zone: str
     record_id: str = ""
+
+
+class Restarting(_Saved):
+    """A restart of ours that may be unfinished: of which container, and when it had started before."""
+
+    id: str
+    started_at: datetime
 
 
 class SiteState(_Saved):
@@ -104,7 +112,7 @@ class SiteState(_Saved):
     order: OrderInFlight | None = None
     txt: tuple[Txt, ...] = ()
     ports: dict[str, int] = {}
-    restarting: dict[str, str] = {}
+    restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
 
 
@@ -141,6 +149,18 @@ class SiteFile:
                 files.replace(self._path, after.model_dump_json(indent=1).encode(), 0o600)
         return after
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a run is at work on the site."""
+        try:
+            fd = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            return not _try_flock(fd, fcntl.LOCK_SH)
+        finally:
+            os.close(fd)
+
     def locked(self, clock: Clock, timeout_s: float) -> _Lock:
         """Return the site's lock, to be entered."""
         return _Lock(self._lock, clock, timeout_s)
@@ -156,11 +176,12 @@ class SiteFile:
     # The journal of TXT records (challenge.Journal).
 
     def entries(self) -> list[tuple[TxtValue, str]]:
-        return [(TxtValue(t.fqdn, t.value), t.record_id) for t in self.load().txt]
+        return [(TxtValue(t.fqdn, t.value, t.zone), t.record_id) for t in self.load().txt]
 
     def note(self, txt: TxtValue, record_id: str) -> None:
         others = _without(self.load().txt, txt)
-        self.change(txt=(*others, Txt(fqdn=txt.fqdn, value=txt.value, record_id=record_id)))
+        entry = Txt(fqdn=txt.fqdn, value=txt.value, zone=txt.zone, record_id=record_id)
+        self.change(txt=(*others, entry))
 
     def forget(self, txt: TxtValue) -> None:
         self.change(txt=_without(self.load().txt, txt))
@@ -191,17 +212,21 @@ class SiteFile:
         """Return the pair last issued.
 
         Raises:
-            StoreError: there is none that can be read.
+            StoreError: it cannot be read; one that makes no sense is set aside.
         """
+        raw = _read_if_there(self._pair)
+        if raw is None:
+            raise StoreError(f"the copy {str(self._pair)!r} is gone")
         try:
-            return SavedPair.model_validate_json(self._pair.read_bytes())
-        except (OSError, ValidationError) as exc:
-            raise StoreError(f"the copy {str(self._pair)!r} cannot be read ({type(exc).__name__})") from exc
+            return SavedPair.model_validate_json(raw)
+        except ValidationError as exc:
+            self.set_pair_aside()
+            raise StoreError(f"the copy {str(self._pair)!r} makes no sense, and was set aside") from exc
 
-    def drop_pair(self) -> None:
-        """Forget a copy that cannot be used."""
-        with files.store_errors(self._pair):
-            self._pair.unlink(missing_ok=True)
+    def set_pair_aside(self) -> None:
+        """Keep a copy that cannot be used out of the way."""
+        with files.store_errors(self._pair), suppress(FileNotFoundError):
+            self._pair.replace(self._pair.with_suffix(".pair.unusable"))
 
     @property
     def has_pair(self) -> bool:
@@ -275,9 +300,9 @@ class LedgerFile:
 
     def drop_old(self, now: datetime) -> None:
         """Rewrite the file without rows that bear on no limit, if there are any. Hold the lock."""
-        entries = self.entries()
-        recent = [entry for entry in entries if entry.at > now - _LEDGER_KEEP]
-        if len(recent) < len(entries):
+        rows = (_read_if_there(self._path) or b"").count(b"\n")
+        recent = [entry for entry in self.entries() if entry.at > now - _LEDGER_KEEP]
+        if len(recent) < rows:
             text = "".join(json.dumps(entry.to_json()) + "\n" for entry in recent)
             with files.store_errors(self._path):
                 files.replace(self._path, text.encode(), 0o600)
@@ -290,13 +315,20 @@ class Events:
         self._path = state_dir / "events.jsonl"
 
     def append(self, at: datetime, site: str, event: str, text: str) -> None:
-        """Write one event."""
+        """Write one event. The story is no fact: what keeps it from being told is only logged."""
         row = {"at": rfc3339(at), "site": site, "event": event, "text": text}
-        with files.store_errors(self._path):
+        try:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
                 self._path.replace(self._path.with_suffix(".jsonl.old"))
             _append(self._path, json.dumps(row) + "\n")
+        except OSError as exc:
+            logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)
+
+
+def container_lock(state_dir: Path, container_id: str, clock: Clock, timeout_s: float) -> _Lock:
+    """Return the lock around an action on one container (id: hexadecimal); several sites may share it."""
+    return _Lock(state_dir / "containers" / f"{container_id}.lock", clock, timeout_s)
 
 
 class _Lock:

@@ -140,6 +140,8 @@ class Store:
             StoreError: there is no room, or no right.
         """
         with files.store_errors(self._certs_dir):
+            for name in _SUFFIXES:
+                _is_foreign(self._public(name))
             files.make_dir(self._home, 0o755)
             trial = self._home / f".trial.{secrets.token_hex(8)}"
             try:

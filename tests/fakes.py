@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.answer(Request(self.command, self.path, body))
         if reply is None:
             return
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))

@@ -132,6 +132,25 @@ def test_a_clock_that_is_off_is_told_by_how_much(emulator: AlidnsEmulator) -> No
     assert int(told[1]) == pytest.approx(1200, abs=5)
 
 
+DATES = {
+    "Tue, 24 Nov 2026 05:10:00 GMT": "1200 s",
+    "Tue, 24 Nov 2026 05:50:00 GMT": "-1200 s",
+    "": "an unknown time",
+    "today": "an unknown time",
+    "Tue, 24 Nov 2026 05:10:00 -0000": "an unknown time",
+    "Tue, 24 Nov 99999999999999999999 05:10:00 GMT": "an unknown time",
+}
+
+
+@pytest.mark.parametrize(("date", "differs"), DATES.items())
+def test_the_apis_clock_is_read_from_its_reply_if_it_tells(date: str, differs: str) -> None:
+    expired = Reply(400, b'{"Code": "InvalidTimeStamp.Expired", "RequestId": "A-1"}', {"Date": date})
+    with HttpServer(lambda _: expired) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        with pytest.raises(DnsRefused, match=f"this clock differs by {differs} from the API's"):
+            zone.delete("1")
+
+
 def test_a_secret_is_in_no_repr() -> None:
     assert SECRET not in repr(Account("https://alidns.aliyuncs.com", KEY_ID, SECRET))
     assert KEY_ID not in repr(Account("https://alidns.aliyuncs.com", KEY_ID, SECRET))
@@ -474,7 +493,8 @@ def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_sa
     https: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     endpoint, root = https
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "chain.pem"))
+    trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
     account = AlidnsAccount(Account(endpoint, KEY_ID, SECRET, str(root)), FakeClock())
     assert account.find(NAME) == ZONE
 

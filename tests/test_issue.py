@@ -82,7 +82,7 @@ class ScriptedCa:
         pending_looks, processing_looks: how often an authorization or the order is not ready yet.
         retry_after: sent with such a reply, seconds; empty sends none.
         on: called when something is asked for.
-        offers: the one kind of challenge.
+        offers: the kinds of challenge, in their order.
     """
 
     def __init__(self, zone: FakeZone) -> None:
@@ -94,7 +94,7 @@ class ScriptedCa:
         self.processing_looks = 0
         self.retry_after = ""
         self.on: dict[str, Callable[[], object]] = {}
-        self.offers = "dns-01"
+        self.offers = ["http-01", "dns-01"]
         self._zone = zone
         self._nonces = itertools.count()
         self._thumbprint = ""
@@ -149,7 +149,7 @@ class ScriptedCa:
                 return self._patient(self._authorization(rest))
             case "challenge":
                 self._answered.add(rest)
-                return _json(self._challenge(rest))
+                return self._patient(self._challenge(rest, "dns-01"))
             case "finalize":
                 self._is_finalized = True
                 return self._patient(self._order())
@@ -183,21 +183,17 @@ class ScriptedCa:
                 status = "valid" if self._is_shown(name, index) and name not in self.refused else "invalid"
                 if status == "valid":
                     self.reused.add(name)
-        challenge = self._challenge(index)
+        offered = [self._challenge(index, kind) for kind in self.offers]
         if status == "invalid":
             detail = f"no TXT record\nfor {name}"
-            challenge |= {"status": "invalid", "error": {"type": f"{PROBLEM}dns", "detail": detail}}
+            offered[-1] |= {"status": "invalid", "error": {"type": f"{PROBLEM}dns", "detail": detail}}
         identifier = {"type": "dns", "value": name.removeprefix("*.")}
-        return {"status": status, "identifier": identifier, "challenges": [challenge]}
+        return {"status": status, "identifier": identifier, "challenges": offered}
 
-    def _challenge(self, index: str) -> dict[str, Any]:
+    def _challenge(self, index: str, kind: str) -> dict[str, Any]:
         status = "processing" if index in self._answered else "pending"
-        return {
-            "type": self.offers,
-            "url": self.url(f"challenge/{index}"),
-            "token": _token(index),
-            "status": status,
-        }
+        url = self.url(f"challenge/{index}")
+        return {"type": kind, "url": url, "token": _token(index), "status": status}
 
     def _is_shown(self, name: str, index: str) -> bool:
         value = base64url(hashlib.sha256(f"{_token(index)}.{self._thumbprint}".encode()).digest())
@@ -228,7 +224,6 @@ class Pending:
     def __init__(self) -> None:
         self.url = ""
         self.key_pem: bytes | None = None
-        self.drops = 0
 
     def begin(self, url: str) -> None:
         self.url, self.key_pem = url, None
@@ -240,7 +235,6 @@ class Pending:
 
     def drop(self) -> None:
         self.url, self.key_pem = "", None
-        self.drops += 1
 
 
 class Bench:
@@ -254,33 +248,48 @@ class Bench:
         self.accounts = Accounts(state_dir, ca.directory)
         self.pending = Pending()
         self.reserved = 0
+        self.accounts_made = 0
         self.waited_for: list[TxtValue] = []
         self.wait: Callable[[], object] = lambda: None
         self.reserve: Callable[[], object] = lambda: None
 
     def issue(self, names: Sequence[str] = NAMES) -> Issued:
-        def wait_until_shown(values: Sequence[TxtValue]) -> None:
-            self.waited_for += values
-            self.wait()
-
-        def reserve() -> None:
-            self.reserve()
-            self.reserved += 1
-
         return issue(
             Ca(self.ca.directory, "you@example.com"),
             self.accounts,
             names,
-            zone=self.zone,
+            dns=self,
             journal=self.journal,
-            wait_until_shown=wait_until_shown,
             pending=self.pending,
-            reserve=reserve,
+            books=self,
             clock=self.clock,
         )
 
     def collect(self) -> Issued | None:
-        return collect(Ca(self.ca.directory), self.accounts, pending=self.pending, clock=self.clock)
+        return collect(
+            Ca(self.ca.directory), self.accounts, pending=self.pending, books=self, clock=self.clock
+        )
+
+    # issue.TxtPlaces
+
+    def locate(self, name: str, value: str) -> TxtValue:
+        return TxtValue(name, value, self.zone.name)
+
+    def open(self, zone: str) -> FakeZone:
+        return {self.zone.name: self.zone}[zone]
+
+    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
+        self.waited_for += values
+        self.wait()
+
+    # issue.Books
+
+    def reserve_order(self) -> None:
+        self.reserve()
+        self.reserved += 1
+
+    def count_account(self) -> None:
+        self.accounts_made += 1
 
     def assert_dns_is_clean(self) -> None:
         assert self.zone.held() == []
@@ -314,6 +323,7 @@ def test_the_account_is_kept_for_the_next_issuance(bench: Bench) -> None:
     second = bench.issue(("other.sweetlove.test",))
     assert (bench.ca.asked.count("account"), bench.ca.asked.count("order")) == (1, 2)
     assert second.account == first.account
+    assert bench.accounts_made == 1
 
 
 def test_the_keys_of_account_and_certificate_are_two_keys(bench: Bench) -> None:
@@ -327,7 +337,7 @@ def test_both_values_of_a_name_and_its_wildcard_stand_side_by_side(bench: Bench)
     bench.issue()
     [held] = seen
     assert {record.fqdn for record in held} == {CHALLENGE_NAME}
-    assert {TxtValue(record.fqdn, record.value) for record in held} == set(bench.waited_for)
+    assert {TxtValue(record.fqdn, record.value, bench.zone.name) for record in held} == set(bench.waited_for)
     assert len(held) == 2
     bench.assert_dns_is_clean()
 
@@ -430,7 +440,7 @@ def test_a_limit_of_our_own_comes_before_the_order(bench: Bench) -> None:
 
 
 def test_a_ca_without_dns_01_is_told(bench: Bench) -> None:
-    bench.ca.offers = "http-01"
+    bench.ca.offers = ["http-01", "tls-alpn-01"]
     with pytest.raises(IssueError, match="offers no dns-01 challenge") as refused:
         bench.issue((DOMAIN,))
     assert "validates by DNS" in refused.value.hint
@@ -474,6 +484,15 @@ def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench) -> None:
     assert not bench.pending.url
 
 
+def test_an_authorization_that_is_of_no_use_from_the_start_is_told(bench: Bench) -> None:
+    useless = {"status": "deactivated", "identifier": {"type": "dns", "value": DOMAIN}, "challenges": []}
+    bench.ca.instead["authz"].append(_json(useless))
+    with pytest.raises(AuthorizationFailed, match="no reason given") as failed:
+        bench.issue((DOMAIN,))
+    assert failed.value.names == (DOMAIN,)
+    assert bench.zone.calls == []
+
+
 def test_an_account_that_the_ca_has_forgotten_is_made_anew_with_the_same_key(bench: Bench) -> None:
     bench.issue((DOMAIN,))
     key, _ = bench.accounts.load()
@@ -483,6 +502,17 @@ def test_an_account_that_the_ca_has_forgotten_is_made_anew_with_the_same_key(ben
     assert bench.ca.asked.count("account") == 2
     assert bench.accounts.load() == (key, bench.ca.url("account/1"))
     assert bench.reserved == 2
+
+
+def test_an_account_that_is_forgotten_and_cannot_be_made_anew_is_not_used_again(bench: Bench) -> None:
+    bench.issue((DOMAIN,))
+    key, _ = bench.accounts.load()
+    bench.pending.drop()
+    bench.ca.instead["order"].append(problem("accountDoesNotExist"))
+    bench.ca.instead["account"].append(problem("serverInternal", 500))
+    with pytest.raises(CaUnavailable):
+        bench.issue((DOMAIN,))
+    assert bench.accounts.load() == (key, "")
 
 
 def test_a_ca_that_forgets_us_again_at_once_is_left(bench: Bench) -> None:
@@ -862,7 +892,8 @@ def test_a_certificate_that_is_not_trusted_is_told(tls: tuple[str, Path]) -> Non
 def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_says(
     tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "chain.pem"))
+    trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
     with pytest.raises(IssueError, match="refused with"):
         get_directory(tls[0], str(tls[1]))
 

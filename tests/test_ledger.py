@@ -97,9 +97,18 @@ def test_three_failed_validations_of_one_name_hold_its_orders_for_an_hour() -> N
 def test_failures_of_different_names_do_not_add_up() -> None:
     rows = [
         *entries(MINUTE, MINUTE, kind="failure", names=("devbox.sweetlove.test",)),
+        *entries(MINUTE, kind="failure", names=("git.sweetlove.test",)),
+    ]
+    assert limit_on_orders(rows, CA, (*NAMES, "git.sweetlove.test"), None, NOW) is None
+
+
+def test_failures_of_a_name_and_its_wildcard_add_up() -> None:
+    """The CA validates both under the one name."""
+    rows = [
+        *entries(MINUTE, MINUTE, kind="failure", names=("devbox.sweetlove.test",)),
         *entries(MINUTE, kind="failure", names=("*.devbox.sweetlove.test",)),
     ]
-    assert limit_on_orders(rows, CA, NAMES, None, NOW) is None
+    assert limit_on_orders(rows, CA, NAMES, None, NOW) is not None
 
 
 def test_of_several_limits_the_latest_counts() -> None:

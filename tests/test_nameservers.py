@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.flags
+import dns.message
 import dns.rcode
 import pytest
 from fakes import FakeClock
@@ -89,6 +93,23 @@ def test_a_server_that_will_not_say_gives_no_answer(emulator: AlidnsEmulator, rc
     emulator.add("devbox", "A", "10.79.40.213")
     emulator.set_rcode(0, rcode)
     assert ask(servers_of(emulator), NAME, "A") == [None, frozenset({"10.79.40.213"})]
+
+
+def test_nobody_is_asked_to_ask_others() -> None:
+    queries: list[dns.message.Message] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer_one() -> None:
+            wire, client = server.recvfrom(65535)
+            queries.append(dns.message.from_wire(wire))
+            server.sendto(dns.message.make_response(queries[0]).to_wire(), client)
+
+        thread = threading.Thread(target=answer_one)
+        thread.start()
+        ask([Server("one", *server.getsockname())], NAME, "A")
+        thread.join()
+    assert not queries[0].flags & dns.flags.RD
 
 
 def test_silent_servers_are_given_up_together(emulator: AlidnsEmulator) -> None:
@@ -173,13 +194,16 @@ def test_a_server_that_never_answers_is_left_out_if_another_one_does(
     assert f"dns.server_silent servers={emulator.nameservers[1]}" in caplog.text
 
 
-def test_a_server_that_answered_once_is_not_left_out(emulator: AlidnsEmulator) -> None:
+def test_a_server_that_answered_once_is_not_left_out(
+    emulator: AlidnsEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
     emulator.set_delay(1, 3600)
     emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
     clock = FakeClock(least_sleep_s=10)
     clock.on_sleep = lambda: emulator.set_rcode(1, dns.rcode.SERVFAIL)
     with pytest.raises(PropagationTimeout):
         wait_until_shown(servers_of(emulator), [WANTED], clock, 120)
+    assert "dns.server_silent" not in caplog.text
 
 
 def test_when_all_are_silent_the_ca_may_still_see_it(

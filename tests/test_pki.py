@@ -375,6 +375,13 @@ def test_the_serial_number_in_the_ari_identifier_is_that_of_the_der(serial_numbe
     assert integer in leaf.public_bytes(serialization.Encoding.DER)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_serial_number_that_no_ca_may_give_is_no_error_of_ours() -> None:
+    der = with_key_identifier(b"k", 0x1234).public_bytes(serialization.Encoding.DER)
+    negative = der.replace(b"\x02\x02\x12\x34", b"\x02\x02\x92\x34", 1)
+    assert pki.matching_facts(pem_of(negative), KEY).ari_id == "aw.kjQ"
+
+
 def test_without_an_authority_key_identifier_there_is_no_ari_identifier() -> None:
     assert pki.matching_facts(pem(certificate()), KEY).ari_id == ""
     assert pki.matching_facts(pem(with_key_identifier(None, 1)), KEY).ari_id == ""

@@ -140,8 +140,8 @@ def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
     with listening(say_nothing) as port:
         began_s = time.monotonic()
         with pytest.raises(DeployError):
-            served_leaf("127.0.0.1", port, NAME, timeout_s=0.2)
-        assert time.monotonic() - began_s < 2
+            served_leaf("127.0.0.1", port, NAME)
+        assert time.monotonic() - began_s < 4
 
 
 def test_a_server_that_dribbles_is_given_up_in_time() -> None:
@@ -155,9 +155,9 @@ def test_a_server_that_dribbles_is_given_up_in_time() -> None:
     with listening(dribble) as port:
         began_s = time.monotonic()
         with pytest.raises(DeployError):
-            served_leaf("127.0.0.1", port, NAME, timeout_s=0.3)
+            served_leaf("127.0.0.1", port, NAME)
         gone.set()
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 4
 
 
 def test_a_handshake_is_whole_so_that_no_server_logs_an_error() -> None:

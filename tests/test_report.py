@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from certbotless import __version__, config, report
-from certbotless.decide import Decision, Step
+from certbotless.decide import Decision, Step, state_of
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
 from certbotless.observe import Observation
@@ -71,7 +71,9 @@ def view(
         }
     )
     decision = Decision(steps, observation.problems, RENEWAL if pair.facts else None)
-    return View(SITE, SiteState(failures=failures or {}), observation, decision)
+    standing = failures or {}
+    state, reason = state_of(decision, standing)
+    return View(SITE, SiteState(failures=standing), observation, decision, state, reason, standing)
 
 
 def json_of(*views: View, **fields: Any) -> dict[str, Any]:
@@ -247,6 +249,7 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
         "devbox.sweetlove.top: record: 10.0.0.1 -> 10.79.40.213",
         "devbox.sweetlove.top: order: due (order not before 2026-11-24T06:30:00Z: 3 orders in 7 days)",
         "devbox.sweetlove.top: deploy:registry: no TLS answer",
+        "devbox.sweetlove.top: deploy:web: after the order",
     ]
 
 

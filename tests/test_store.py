@@ -562,10 +562,12 @@ def test_a_reader_of_one_folder_never_sees_a_mixed_pair_in_a_storm_of_swaps(tmp_
     thread = threading.Thread(target=reader)
     thread.start()
     try:
-        for number in range(3000):
+        number = 0
+        # As many as it takes a busy machine's reader to look often.
+        while len(seen) < 1000 or number < 3000:
+            number += 1
             files.link(current, generations[number % 2])
     finally:
         is_over.set()
         thread.join()
-    assert len(seen) > 1000
     assert set(seen) == {pair("A"), pair("B")}

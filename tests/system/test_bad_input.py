@@ -14,12 +14,12 @@ from .bed import DOMAIN, KEY_SECRET, ZONE, Bed
 
 
 def failure_line(bed: Bed, *args: str) -> str:
-    """Run the program, which must exit 1, and return the one line that ends its standard error."""
+    """Run the program, which must exit 1, and return the one line that it ends with."""
     done = bed.run(*args)
     assert done.returncode == 1, done.stderr
     assert KEY_SECRET not in done.stdout + done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith(f"{DOMAIN}: ")]
-    assert len(lines) == 1, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(f"{DOMAIN}: ")]
+    assert len(lines) == 1, done.stdout
     return lines[0]
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_zone_says_so_before_any_order(bed: Bed) -> None:
     bed.config["sites"] = [bed.site("devbox.elsewhere.test", zone="elsewhere.test")]
     done = bed.run("--once")
     assert done.returncode == 1
-    assert "the account has no such zone; add the zone in the Alidns console" in done.stderr
+    assert "the account has no such zone; add the zone in the Alidns console" in done.stdout
     assert bed.orders() == 0
 
 
@@ -62,7 +62,7 @@ def test_a_name_in_no_zone_of_the_account_says_so(bed: Bed) -> None:
     bed.config["sites"] = [site]
     done = bed.run("--once")
     assert done.returncode == 1
-    assert "no zone of this Aliyun account holds 'devbox.elsewhere.test'" in done.stderr
+    assert "no zone of this Aliyun account holds 'devbox.elsewhere.test'" in done.stdout
     assert bed.orders() == 0
 
 

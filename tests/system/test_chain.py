@@ -99,7 +99,7 @@ def test_one_failing_site_does_not_hold_up_the_others(bed: Bed) -> None:
     assert done.returncode == 1
     assert f"{DOMAIN}: ok" in done.stdout
     assert f"plain.{ZONE}: ok" in done.stdout
-    assert f"lost.{ZONE}: failing: there is no container 'absent'" in done.stderr
+    assert f"lost.{ZONE}: failing: there is no container 'absent'" in done.stdout
     assert bed.a_values("lost") == [LAN_ADDRESS]
     bed.assert_no_txt()
 

@@ -1,0 +1,89 @@
+"""A run of `--once` in a process of its own, for some sites. Light.
+
+It gets the configuration on its standard input, and says on its standard output which sites are done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+_KILL_AFTER_S = 4.0
+
+
+class Child:
+    """One running child.
+
+    Args:
+        raw: the configuration as last accepted.
+        domains: the sites that it shall work on.
+        address: the LAN address at its start, empty if there was none.
+        timeout_s: after this it is ended.
+    """
+
+    def __init__(self, raw: bytes, domains: Sequence[str], address: str, timeout_s: float) -> None:
+        self.address = address
+        self._left = set(domains)
+        self._deadline = time.monotonic() + timeout_s
+        self._unread = b""
+        # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
+        with open(os.memfd_create("config"), "w+b") as stdin:
+            stdin.write(raw)
+            stdin.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *domains],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+            )
+        self._reports = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
+        os.set_blocking(self._reports, False)
+        logger.debug("child.started pid=%d domains=%s", self._process.pid, ",".join(domains))
+
+    @property
+    def unfinished(self) -> frozenset[str]:
+        """The sites that it has not reported as done."""
+        self._read_reports()
+        return frozenset(self._left)
+
+    def has_ended(self) -> bool:
+        """Return whether it is gone; one that is overdue is ended first, which may take 4 s."""
+        code = self._process.poll()
+        if code is None and time.monotonic() > self._deadline:
+            logger.error("child.overdue pid=%d domains=%s", self._process.pid, ",".join(sorted(self._left)))
+            self.end(_KILL_AFTER_S)
+            code = self._process.returncode
+        if code is None:
+            return False
+        if code not in (0, 1):
+            logger.error("child.failed pid=%d exit=%d", self._process.pid, code)
+        self._process.stdout.close()  # type: ignore[union-attr]  # as above
+        return True
+
+    def ask_to_end(self) -> None:
+        """Let it clean up and end; what it began is resumed by the next one."""
+        self._process.terminate()
+
+    def end(self, timeout_s: float) -> None:
+        """Ask it to end, and kill it if it has not after `timeout_s`."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read_reports(self) -> None:
+        """Take in the lines ``DOMAIN: ...`` that are there by now."""
+        try:
+            while chunk := os.read(self._reports, 4096):
+                self._unread += chunk
+        except BlockingIOError:
+            pass
+        *lines, self._unread = self._unread.split(b"\n")
+        self._left -= {line.decode("ascii", "replace").partition(":")[0] for line in lines}

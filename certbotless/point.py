@@ -1,0 +1,59 @@
+"""Make the A record lead here, and see that the authoritative servers show it."""
+
+from __future__ import annotations
+
+import logging
+
+from .nameservers import Wanted, wait_until_shown
+from .records import DEFAULT_LINE, Add, Delete, Record, Update, apply_changes, plan_changes
+from .state import WrittenRecord
+from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
+
+# Values that we once wrote, to know our own records again.
+_MOST_OUR_VALUES = 20
+
+
+class Pointing:
+    """The steps `record` and `confirm` of one site."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def write(self, address: str) -> None:
+        """Write the record that `plan_changes` asks for. Raises `DnsError`."""
+        zone, ours = self._bench.zone(), self._bench.file.load().our_values
+        wanted = Record(self._bench.site.domain, "A", address, self._bench.site.ttl)
+        existing = zone.records(wanted.fqdn)
+        for record in existing:
+            if record.type == "A" and not (record.is_enabled and record.line == DEFAULT_LINE):
+                text = "record.not_ours fqdn=%s value=%s line=%s enabled=%s"
+                logger.warning(text, record.fqdn, record.value, record.line, record.is_enabled)
+        changes = plan_changes(existing, wanted, ours=ours)
+        self._bench.clock.sleep(0)  # nothing new begins once we are asked to stop
+        # Known as ours before it is there, should we be killed in between.
+        self._bench.file.change(our_values=(*(v for v in ours if v != address), address)[-_MOST_OUR_VALUES:])
+        apply_changes(zone, changes)
+        written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
+        self._bench.file.change(record=written)
+        for change in changes:
+            match change:
+                case Add(record):
+                    self._bench.tell("record.added", f"value={record.value} ttl_s={record.ttl_s}")
+                case Update(record, old):
+                    self._bench.tell(
+                        "record.updated", f"old={old.value} new={record.value} ttl_s={record.ttl_s}"
+                    )
+                case Delete(record):
+                    self._bench.tell("record.deleted", f"value={record.value}")
+
+    def confirm(self, address: str) -> None:
+        """Wait for every server that answers, at most propagation_timeout. Raises `PropagationTimeout`."""
+        wait_until_shown(
+            self._bench.servers.of(self._bench.zone().name),
+            [Wanted(self._bench.site.domain, "A", address)],
+            self._bench.clock,
+            self._bench.config.dns.propagation_timeout.total_seconds(),
+        )
+        logger.info("record.shown domain=%s value=%s", self._bench.site.domain, address)

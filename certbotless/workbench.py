@@ -1,0 +1,78 @@
+"""What the steps of one site work with: its configuration, the outside world, its files, its story."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .clock import Clock
+from .config import Config, Site
+from .decide import Intent
+from .deploy import Containers
+from .nameservers import NameServers
+from .records import Zone
+from .state import Events, LedgerFile, SiteFile
+from .store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Zones(Protocol):
+    """The DNS account."""
+
+    def find(self, fqdn: str) -> str:
+        """Return the name of the zone that holds the name. Raises `DnsError`."""
+
+    def open(self, name: str) -> Zone:
+        """Return the zone; makes no call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The outside world, built in one place and passed in; `zones` makes one for each site's thread."""
+
+    clock: Clock
+    servers: NameServers
+    zones: Callable[[Clock], Zones]
+    containers: Containers
+
+
+class Workbench:
+    """Everything for one run of one site."""
+
+    def __init__(self, config: Config, site: Site, edges: Edges, intent: Intent) -> None:
+        self.config = config
+        self.site = site
+        self.intent = intent
+        self.clock = edges.clock
+        self.servers = edges.servers
+        self.containers = edges.containers
+        self.zones = edges.zones(edges.clock)
+        self.file = SiteFile(config.state_dir, site.domain)
+        self.store = Store(config.certs_dir, site.domain)
+        self.ledger = LedgerFile(config.state_dir)
+        self._events = Events(config.state_dir)
+
+    def zone(self) -> Zone:
+        """Return the site's zone; where the file does not name it, it is looked up once, and remembered.
+
+        Raises:
+            DnsError: the account has no such zone, or the API failed.
+        """
+        name = self.site.zone or self.file.load().zone
+        if not name:
+            name = self.zones.find(self.site.domain)
+            self.file.change(zone=name)
+            self.tell("zone.found", f"zone={name}")
+        return self.zones.open(name)
+
+    def tell(self, event: str, text: str) -> None:
+        """Log a change of the world, and keep it for `status`."""
+        logger.info("%s domain=%s %s", event, self.site.domain, text)
+        self.keep(event, text)
+
+    def keep(self, event: str, text: str) -> None:
+        """Keep an event for `status`."""
+        self._events.append(self.clock.now(), self.site.domain, event, text)
