@@ -65,8 +65,10 @@ class Resident:
 @contextmanager
 def resident() -> Iterator[Resident]:
     """Have somebody on a private host, with a control group as an engine makes them."""
+    # Where the tests run in the background of a script, SIGINT is ignored, and so it would stay.
+    default = ["env", "--default-signal=INT"]
     with subprocess.Popen(
-        [*ON_PRIVATE_HOST, sys.executable, "-c", RESIDENT], stdout=subprocess.PIPE, text=True
+        [*default, *ON_PRIVATE_HOST, sys.executable, "-c", RESIDENT], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         try:
