@@ -6,7 +6,7 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-.PHONY: help root setup demo test lint measure lock clean
+.PHONY: help root setup demo test lint measure docs lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -31,6 +31,9 @@ lint: setup  ## check format, rules and types
 
 measure: root setup  ## print the figures of the README: times, CPU, memory
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py
+
+docs: setup  ## write what is made from the code: config/schema.json, the table of docs/configuration.md
+	@$(BIN)/python -m certbotless.schema .
 
 lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \

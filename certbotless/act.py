@@ -11,11 +11,12 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .clock import SlotClock
+from .clock import Clock, Pace, SlotClock
 from .config import Config, Site
 from .decide import Intent, Step
 from .errors import (
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 _LOCK_MARGIN_S = 1800
 # A site that waits for DNS or the CA costs a thread; beyond these, sites wait for their turn.
 _MOST_THREADS = 200
+# How long a published site waits for another one of the run that shares its container.
+_MEETING_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Outcome:
 
     Attributes:
         state, reason: as in `status`.
-        is_renewed: a certificate issued after the run began is served, or published where nobody serves.
+        is_renewed: a certificate issued after the run began is served, or published where nobody serves;
+            after a rehearsal, that the CA gave one.
         failure: what went wrong, if anything did.
     """
 
@@ -73,9 +77,13 @@ def run(
     `on_done` is told of each as soon as it is done, from the thread that did it.
     """
     slots = threading.BoundedSemaphore(config.parallel)
+    meeting = _Meeting(sites)
 
     def one(site: Site) -> Outcome:
-        outcome = _guarded(config, site, edges, intent, slots)
+        try:
+            outcome = _guarded(config, site, edges, intent, slots, meeting)
+        finally:
+            meeting.leave(site)
         on_done(outcome)
         return outcome
 
@@ -86,12 +94,18 @@ def run(
 
 
 def _guarded(
-    config: Config, site: Site, edges: Edges, intent: Intent, slots: threading.BoundedSemaphore
+    config: Config,
+    site: Site,
+    edges: Edges,
+    intent: Intent,
+    slots: threading.BoundedSemaphore,
+    meeting: _Meeting,
 ) -> Outcome:
     """The guard around one site: whatever happens, the others go on."""
     try:
         with SlotClock(edges.clock, slots) as clock:
-            return _SiteRun(config, site, replace(edges, clock=clock), intent).run()
+            site_run = _SiteRun(config, site, replace(edges, clock=clock), intent, meeting)
+            return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(site.domain, "pending", exc.message, False, None)
     except CertbotlessError as exc:
@@ -104,18 +118,18 @@ def _guarded(
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(self, config: Config, site: Site, edges: Edges, intent: Intent) -> None:
+    def __init__(self, config: Config, site: Site, edges: Edges, intent: Intent, meeting: _Meeting) -> None:
         self._config = config
         self._site = site
         self._clock = edges.clock
         self._intent = intent
+        self._meeting = meeting
         self._began = edges.clock.now()
         self._bench = Workbench(config, site, edges, intent)
         self._file = self._bench.file
 
     def run(self) -> Outcome:
-        lock_timeout_s = self._config.dns.propagation_timeout.total_seconds() + _LOCK_MARGIN_S
-        with self._file.locked(self._clock, lock_timeout_s):
+        with self._locked():
             self._forget_failures_of_another_config()
             taken: set[str] = set()
             while True:
@@ -126,16 +140,47 @@ class _SiteRun:
                 step = next(due, None)
                 if step is None:
                     return self._outcome(view)
+                if step.action == "deploy":
+                    self._meeting.wait(self._site, step.target, self._clock)
                 taken |= {step.key} | self._take(step, view.seen)
+                if step.action in ("order", "collect"):
+                    # A certificate that has just come can wait: an issuance asks for no more than it must.
+                    taken.add("renewal-info")
+
+    def rehearse(self) -> Outcome:
+        """Get a certificate and forget it. What failed is told, and not kept: it was only a rehearsal."""
+        with self._locked():
+            view = self._look()
+            try:
+                if view.remembered.txt:
+                    take(Step("clean-up", "a TXT record of an earlier run is left"), view.seen, self._bench)
+                take(Step("rehearse", "asked for"), view.seen, self._bench)
+            except Interrupted:
+                raise
+            except CertbotlessError as exc:
+                failed = str(exc)
+            except Exception as exc:
+                logger.exception("rehearsal.crashed domain=%s", self._site.domain)
+                failed = f"internal error: {type(exc).__name__}; please report it with the log"
+            else:
+                return Outcome(self._site.domain, "ok", "", True, None)
+        self._bench.keep("rehearsal.failed", failed)
+        return Outcome(self._site.domain, "failing", failed, False, None)
+
+    def _locked(self) -> AbstractContextManager[object]:
+        timeout_s = self._config.dns.propagation_timeout.total_seconds() + _LOCK_MARGIN_S
+        return self._file.locked(self._clock, timeout_s)
 
     def _look(self) -> View:
         ledger, now = self._bench.ledger.entries(), self._clock.now()
         return look(self._site, self._config, self._bench.servers, ledger, now, self._intent)
 
     def _forget_failures_of_another_config(self) -> None:
-        digest = self._config.digest(self._site)
-        if self._file.load().digest != digest:
-            self._file.change(digest=digest, failures={})
+        digest, state = self._config.digest(self._site), self._file.load()
+        if state.digest != digest:
+            # What actions could not cure under the old one may be cured under this one.
+            acted = {name: done.model_copy(update={"count": 0}) for name, done in state.acted.items()}
+            self._file.change(digest=digest, failures={}, acted=acted)
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.
@@ -151,14 +196,16 @@ class _SiteRun:
 
     def _take(self, step: Step, seen: Observation) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""
+        if step.action == "order" and (facts := seen.published.facts) is not None:
+            # By then whoever waits for a window must serve the new one: the old one's last twentieth.
+            self._file.change(deploy_by=facts.not_after - facts.lifetime / 20)
         try:
             take(step, seen, self._bench)
         except Interrupted:
             raise  # a killed attempt is no failure
         except CertbotlessError as exc:
             self._note_failure(step, exc, seen)
-            # Where the account cannot write this record it cannot write the TXT record either.
-            return {"order"} if isinstance(exc, DnsError) and not exc.retryable else set()
+            return self._ruled_out(step, exc)
         except Exception as exc:
             logger.exception("step.crashed domain=%s step=%s", self._site.domain, step.key)
             text, hint = f"internal error: {type(exc).__name__}", "please report it with the log"
@@ -167,6 +214,16 @@ class _SiteRun:
             failures = self._file.load().failures
             if step.key in failures:
                 self._file.change(failures={key: f for key, f in failures.items() if key != step.key})
+        return set()
+
+    def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
+        if isinstance(exc, DnsError) and not exc.retryable:
+            # Where the account cannot write this record it cannot write the TXT record either.
+            return {"order"}
+        names = [target.name for target in self._site.deploy]
+        if step.action == "deploy" and step.target == names[0] and not isinstance(exc, DeployWaits):
+            # The first target is the canary of the others; one that its admin stopped says nothing of them.
+            return {f"deploy:{name}" for name in names}
         return set()
 
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
@@ -200,6 +257,29 @@ class _SiteRun:
         # A failure explains a site that fails; what only waits explains itself.
         failure = view.last_failure if view.state == "failing" or not waits else None
         return Outcome(self._site.domain, view.state, reason, is_fresh and is_served, failure)
+
+
+class _Meeting:
+    """Where the sites of a run that share a container wait for each other, so that it is acted upon once."""
+
+    def __init__(self, sites: Sequence[Site]) -> None:
+        self._certifying = {site.domain: {target.name for target in site.deploy} for site in sites}
+        self._lock = threading.Lock()
+
+    def leave(self, site: Site) -> None:
+        """Say that the site has what it serves, or will not get it in this run."""
+        with self._lock:
+            self._certifying.pop(site.domain, None)
+
+    def wait(self, site: Site, target: str, clock: Clock) -> None:
+        """Wait for the others that share `target`; at most 2 minutes, so that none holds another up."""
+        self.leave(site)
+        pace = Pace(clock, _MEETING_TIMEOUT_S, first_s=0.05, most_s=0.5)
+        while not pace.expired:
+            with self._lock:
+                if not any(target in names for names in self._certifying.values()):
+                    return
+            pace.wait()
 
 
 def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) -> Failure:

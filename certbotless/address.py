@@ -1,75 +1,240 @@
 """Which LAN address the A record must carry.
 
-The source address of the default route is what other machines of the LAN reach; asking the kernel for it
-sends nothing. Addresses of container networks and tunnels, and public ones, are refused unless they are
-written literally.
+`wanted_address` asks the kernel and sends nothing; `choose`, which is pure, finds the one that is meant. A
+public address is never chosen, and one of a container network or tunnel only where the user named the
+interface: who means such an address writes it literally.
 
-Source: RFC 1918, RFC 3927, RFC 6598; the naming of docker, libvirt, CNI and WireGuard interfaces.
+Sources: RFC 1918, RFC 5737; netlink(7), rtnetlink(7); how docker, libvirt, CNI, WireGuard and Tailscale name
+interfaces.
 """
 
 from __future__ import annotations
 
-import fcntl
-import ipaddress
 import re
 import socket
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from .errors import AddressError
+from .config import AddressRule
+from .errors import AddressError, printable
 
 # Any address beyond the default route will do: a connected UDP socket only looks the route up.
 _BEYOND = ("223.5.5.5", 53)
-_NOT_LAN = re.compile(r"docker\d*|br-[0-9a-f]{12}|virbr\d.*|veth.*|cni.*|tun\d.*|wg.*|tailscale.*")
-_SIOCGIFADDR = 0x8915
+
+# What nobody routes: RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private`
+# also holds 198.18.0.0/15, where proxies put their tunnels.
+_PRIVATE = tuple(
+    IPv4Network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
+    )
+)
+
+# By name and not by kind: a LAN may hang on a veth, and a bridge like br0 may carry it.
+_DOCKER = re.compile(r"docker\d*|docker_gwbridge|br-[0-9a-f]{12}")
+_NOT_LAN = re.compile(rf"{_DOCKER.pattern}|(virbr|veth|cni|tun|wg|tailscale).*")
+
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+# What a host has and a container's own network does not: bridges.
+_HOST_BRIDGE = re.compile(r"docker|br|podman|cni|virbr|vmbr")
+
+_HINT = "write auto:INTERFACE, auto:NETWORK or the address itself in sites[].address"
 
 
-def lan_address() -> str:
-    """Return the address of this machine that the LAN reaches it by.
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """An IPv4 address of this machine.
+
+    Attributes:
+        interface: the name of the interface that has it.
+        ip: the address.
+        network: the subnet that it gives its interface.
+        is_lasting: of global scope, and not deprecated (RFC 4862's word for "about to go").
+    """
+
+    interface: str
+    ip: IPv4Address
+    network: IPv4Network
+    is_lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the kernel says of this machine's network.
+
+    Attributes:
+        addresses: all IPv4 addresses, by the index of their interface, then as the kernel orders them.
+        source: the source address of the default route; None without such a route.
+        is_in_container: we run in a container that has a network of its own.
+    """
+
+    addresses: tuple[LocalAddress, ...]
+    source: IPv4Address | None
+    is_in_container: bool = False
+
+
+def wanted_address(rule: AddressRule) -> str:
+    """Return the address that the A record must carry; empty where `rule` wants no record.
 
     Raises:
-        AddressError: there is no default route yet, or its address must not be published.
+        AddressError: there is none at the moment, or none that may be published.
     """
+    if rule.kind in ("literal", "none"):
+        return rule.value
+    try:
+        host = Host(_local_addresses(), _default_source(), _is_in_container())
+    except OSError as exc:
+        raise AddressError(
+            f"the kernel does not tell this machine's addresses: {exc.strerror}",
+            hint="allow AF_NETLINK and AF_INET in the unit, or write the address in sites[].address",
+        ) from exc
+    return choose(rule, host)
+
+
+def choose(rule: AddressRule, host: Host) -> str:
+    """Return the address of `host` that a rule of kind auto, interface or network means.
+
+    Of several the default route's source is taken, else the first.
+
+    Raises:
+        AddressError: there is none, or none that may be published.
+    """
+    if host.is_in_container:
+        raise AddressError(
+            "certbotless runs in a container network, where the LAN address of the machine cannot be seen",
+            hint="give the container the host's network, or write the address in sites[].address",
+        )
+    if rule.kind == "auto":
+        asked = [each for each in host.addresses if each.ip == host.source]
+        where = "of the default route"
+    elif rule.kind == "interface":
+        asked = [each for each in host.addresses if each.interface == rule.value]
+        where = f"on interface {rule.value!r}"
+    else:
+        network = IPv4Network(rule.value)
+        asked = [each for each in host.addresses if each.ip in network]
+        where = f"in network {rule.value}"
+    objections = {each: _objection(each, rule, host) for each in asked}
+    fit = [each.ip for each in asked if not objections[each]]
+    if fit:
+        return str(host.source if host.source in fit else fit[0])
+
+    if rule.kind == "auto" and host.source is None:
+        text = "this machine has no default route, so no LAN address"
+    elif not asked:
+        text = f"this machine has no address {where}"
+    else:
+        reasons = (f"{str(each.ip)!r} on {each.interface!r} {why}" for each, why in objections.items())
+        text = f"no address {where} may be published: {printable('; '.join(reasons))}"
+    there = ", ".join(f"{each.interface} {each.ip}" for each in host.addresses) or "none"
+    raise AddressError(text, hint=f"{_HINT}; addresses here: {printable(there)}")
+
+
+def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
+    """Say why an address must not be published; empty where it may."""
+    if not any(each.ip in network for network in _PRIVATE):
+        return "is not a private address"
+    if rule.kind != "auto" and not each.is_lasting:
+        return "is deprecated or of a narrow scope"
+    # An interface that the user named is the one that is meant, whatever its name.
+    if rule.kind == "interface":
+        return ""
+    if _NOT_LAN.fullmatch(each.interface):
+        return "belongs to a container network or tunnel"
+    for other in host.addresses:
+        if _DOCKER.fullmatch(other.interface) and each.ip in other.network:
+            return f"lies in the subnet of the container network {other.interface!r}"
+    return ""
+
+
+# --- what the kernel says -----------------------------------------------------------------------------------
+
+
+def _default_source() -> IPv4Address | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_BEYOND)
-        except OSError as exc:
-            raise AddressError(
-                "this machine has no default route, so no LAN address",
-                hint="connect it, or write the address literally in sites[].address",
-            ) from exc
-        found = ipaddress.IPv4Address(probe.getsockname()[0])
-    interface = _interface_of(str(found))
-    if _NOT_LAN.fullmatch(interface) or _in_container_network():
-        raise AddressError(
-            f"the default route leaves by {interface!r} with {str(found)!r}: a container network or tunnel",
-            hint="write the LAN address literally in sites[].address",
-        )
-    if found.is_loopback or found.is_link_local or not found.is_private:
-        raise AddressError(
-            f"the default route's address {str(found)!r} on {interface!r} is not a private LAN address",
-            hint="write it literally in sites[].address if it is meant",
-        )
-    return str(found)
+        except OSError:
+            return None
+        return IPv4Address(probe.getsockname()[0])
 
 
-def _interface_of(address: str) -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode())
-            try:
-                reply = fcntl.ioctl(probe, _SIOCGIFADDR, request)
-            except OSError:
-                continue  # an interface without an IPv4 address
-            if socket.inet_ntoa(reply[20:24]) == address:
-                return name
-    return "?"
-
-
-def _in_container_network() -> bool:
+def _is_in_container() -> bool:
     """Tell whether we run in a container that has a network of its own."""
     if not any(Path(mark).exists() for mark in _CONTAINER_MARKS):
         return False
-    # The host has interfaces that a container's own network never shows: its bridges.
-    return not any(re.match(r"docker\d|br-", name) for _, name in socket.if_nameindex())
+    return not any(_HOST_BRIDGE.match(name) for _, name in socket.if_nameindex())
+
+
+# rtnetlink(7), in the order of the machine's bytes.
+_NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, interface index
+_RTATTR = struct.Struct("=HH")  # length, type
+_NLMSG_ERROR, _NLMSG_DONE, _RTM_GETADDR = 2, 3, 22
+_NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x301, 0x10  # the first with NLM_F_REQUEST
+_IFA_LOCAL, _IFA_F_DEPRECATED, _RT_SCOPE_UNIVERSE = 2, 0x20, 0
+# Answers that a change of the addresses has torn; each takes less than a millisecond.
+_MAX_TORN = 100
+
+
+def _local_addresses() -> tuple[LocalAddress, ...]:
+    """Return all that the kernel has.
+
+    Raises:
+        OSError: there is no netlink, or no answer that is of one piece.
+    """
+    names = dict(socket.if_nameindex())
+    found = []
+    for message in _dump_addresses():
+        _, prefix, flags, scope, index = _IFADDRMSG.unpack_from(message)
+        local = IPv4Interface((_attribute(message, _IFA_LOCAL), prefix))
+        is_lasting = scope == _RT_SCOPE_UNIVERSE and not flags & _IFA_F_DEPRECATED
+        # An interface that has gone, or come, since its name was asked for is none.
+        if index in names:
+            found.append((index, LocalAddress(names[index], local.ip, local.network, is_lasting)))
+    # Some kernels give the interfaces by a hash of the index. Sorting keeps the order on each interface: its
+    # primary addresses stand before its secondary ones.
+    return tuple(address for _, address in sorted(found, key=lambda pair: pair[0]))
+
+
+def _dump_addresses() -> list[bytes]:
+    """Return an `ifaddrmsg` with its attributes for each IPv4 address."""
+    question = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+    header = _NLMSGHDR.pack(_NLMSGHDR.size + len(question), _RTM_GETADDR, _NLM_F_DUMP, 0, 0)
+    for _ in range(_MAX_TORN):
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+            kernel.send(header + question)
+            answer = list(_messages_until_done(kernel))
+        if not any(flags & _NLM_F_DUMP_INTR for flags, _ in answer):
+            return [message for _, message in answer if message]
+    raise OSError(None, "the addresses keep changing")
+
+
+def _messages_until_done(kernel: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Yield flags and body of each message; that of the last one is empty."""
+    while True:
+        # The kernel sends no more than 32 KiB at a time.
+        packet = kernel.recv(1 << 16)
+        while packet:
+            length, kind, flags, _, _ = _NLMSGHDR.unpack_from(packet)
+            body, packet = packet[_NLMSGHDR.size : length], packet[length + -length % 4 :]
+            if kind == _NLMSG_ERROR:
+                raise OSError(-struct.unpack_from("=i", body)[0], "netlink refuses")
+            if kind == _NLMSG_DONE:
+                yield flags, b""
+                return
+            yield flags, body
+
+
+def _attribute(message: bytes, wanted: int) -> bytes:
+    rest = message[_IFADDRMSG.size :]
+    while rest:
+        length, kind = _RTATTR.unpack_from(rest)
+        if kind == wanted:
+            return rest[_RTATTR.size : length]
+        rest = rest[length + -length % 4 :]
+    raise OSError(None, "an address without its value")

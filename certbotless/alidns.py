@@ -81,6 +81,7 @@ class Account:
     endpoint: str
     key_id: str = field(repr=False)
     key_secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
 
 
@@ -127,6 +128,8 @@ class AlidnsApi:
     def _try(self, request: Any) -> dict[str, Any]:
         action, account = request.get_action_name(), self._account
         request.set_accept_format("JSON")
+        if account.security_token is not None:
+            request.add_query_param("SecurityToken", account.security_token)
         # Signed anew for every try: nonce and time are part of it.
         path = request.get_url(_REGION, account.key_id, account.key_secret)
         with _transport_errors(action, account):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from . import pki
-from .challenge import TxtValue
-from .errors import AuthorizationFailed, IssueError, RateLimited, StoreError
-from .issue import Ca, Issued, collect, issue
+from .config import DIRECTORIES, Acme
+from .errors import AuthorizationFailed, DnsRefused, IssueError, RateLimited, StoreError, ZoneNotFound
+from .issue import Binding, Ca, Issued, PendingOrder, Predecessor, collect, issue, suggested_renewal
 from .leaf import LeafFacts, rfc3339
 from .ledger import Entry, Kind, limit_on_orders
-from .names import rr_of
-from .nameservers import Wanted, wait_until_shown
+from .names import challenge_name, rr_of
 from .observe import Observation
-from .records import Zone
-from .state import Accounts, OrderInFlight, SavedPair, SiteFile
+from .placement import Placement
+from .renewal import next_look
+from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair, SiteFile
 from .store import Origin
 from .workbench import Workbench
 
@@ -25,22 +27,44 @@ logger = logging.getLogger(__name__)
 _LEDGER_LOCK_TIMEOUT_S = 60
 
 
+def staging_of(directory: str) -> str:
+    """Return the directory URL where a rehearsal costs nothing, the same one for a CA that has none."""
+    twins = {DIRECTORIES["letsencrypt"]: DIRECTORIES["letsencrypt-staging"]}
+    return twins.get(directory, directory)
+
+
 class Certifying:
     """The steps around the certificate of one site."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
+        self._dns = Placement(bench)
 
     def order(self, seen: Observation) -> None:
         """Get a new certificate, check it and publish it; an order in flight is finished first."""
         self._check_before_order(seen)
         pending = self._pending()
-        issued = self._issue(seen, pending)
+        predecessor = self._predecessor(seen)
+        issued = self._issue(self._ca(), seen, pending, predecessor)
         if self._is_published(issued, seen):
             # Left by a run that was killed after it had published this very certificate.
             pending.drop()
-            issued = self._issue(seen, pending)
+            issued = self._issue(self._ca(), seen, pending, predecessor)
         self._publish(issued, pending)
+
+    def rehearse(self, seen: Observation) -> None:
+        """Do all that `order` does up to the checks of a new certificate, which is then forgotten.
+
+        At the CA's staging twin, where it has one. What the site has in flight stays as it is.
+        """
+        self._check_before_order(seen)
+        ca = self._ca()
+        ca = replace(ca, directory=staging_of(ca.directory))
+        issued = self._issue(ca, seen, _Rehearsed(self._bench.config.acme.key_type))
+        facts = pki.checked_facts(
+            issued.chain_pem, issued.key, self._bench.site.all_names, self._bench.clock.now()
+        )
+        self._bench.tell("rehearsal.passed", f"directory={ca.directory} not_after={rfc3339(facts.not_after)}")
 
     def _check_before_order(self, seen: Observation) -> None:
         """Free checks before an order is spent: the store takes it, the zone is ours, somebody serves."""
@@ -48,50 +72,110 @@ class Certifying:
         zone = self._bench.zone()
         for name in self._bench.site.all_names:
             rr_of(name.removeprefix("*."), zone.name)
+            self._dns.locate(challenge_name(name), "")
         if seen.published.facts is None:
             for target in self._bench.site.deploy:
-                self._bench.containers.find(target.container)
+                if target.container is not None:
+                    self._bench.containers.find(target.container)
             if self._bench.file.load().record is None:
                 zone.records(self._bench.site.domain)
 
-    def _issue(self, seen: Observation, pending: _Pending) -> Issued:
-        ca, books = self._ca(), self._books(seen)
+    def _predecessor(self, seen: Observation) -> Predecessor | None:
+        """Return what a new certificate of this CA replaces, None if the old one is another CA's."""
+        facts, origin = seen.published.facts, seen.published.origin
+        if facts is None or origin is None or origin.directory != self._bench.config.acme.url:
+            return None
+        return Predecessor(facts.ari_id, origin.account)
+
+    def _issue(
+        self, ca: Ca, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
+    ) -> Issued:
+        books = self._books(ca, seen)
         try:
             return issue(
                 ca,
                 Accounts(self._bench.config.state_dir, ca.directory),
                 self._bench.site.all_names,
-                dns=_SiteDns(self._bench),
+                dns=self._dns,
                 journal=self._bench.file,
                 pending=pending,
                 books=books,
                 clock=self._bench.clock,
+                predecessor=predecessor,
             )
         except AuthorizationFailed as exc:
             pending.drop()
             books.count("failure", exc.names)
             raise
+        except (DnsRefused, ZoneNotFound):
+            # A zone that was found for an alias may have gone elsewhere since.
+            self._bench.file.change(alias_zones={})
+            raise
+
+    def ask_when_to_renew(self, seen: Observation) -> None:
+        """Look up the CA's window, and draw a moment in it if it is a new one; a failure is no matter."""
+        facts, now = seen.published.facts, self._bench.clock.now()
+        if facts is None:
+            return
+        known = self._bench.file.load().renewal
+        if known is None or known.sha256 != facts.sha256:
+            known = RenewalInfo(sha256=facts.sha256, next_look=now)
+        try:
+            told = suggested_renewal(self._ca(), facts.ari_id)
+        except IssueError as exc:
+            logger.debug("renewal.not_told domain=%s error=%s", self._bench.site.domain, exc)
+            self._bench.file.change(
+                renewal=known.model_copy(update={"next_look": next_look(now, exc.retry_after)})
+            )
+            return
+        window = told.window if told.window is not None and told.window.is_sound(facts) else None
+        start, end = (window.start, window.end) if window else (None, None)
+        moment = known.moment
+        if (start, end) != (known.start, known.end):
+            moment = window.moment(random.random()) if window else None  # noqa: S311  (it spreads a fleet)
+        self._bench.file.change(
+            renewal=RenewalInfo(
+                sha256=facts.sha256,
+                next_look=next_look(now, told.retry_after),
+                start=start,
+                end=end,
+                moment=moment,
+            )
+        )
+        if window is not None and moment is not None and moment != known.moment:
+            why = f" explained_at={told.explanation}" if told.explanation else ""
+            self._bench.tell(
+                "renewal.drawn",
+                f"at={rfc3339(moment)} from={rfc3339(window.start)} to={rfc3339(window.end)}{why}",
+            )
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
         ca, pending = self._ca(), self._pending()
         accounts = Accounts(self._bench.config.state_dir, ca.directory)
-        issued = collect(ca, accounts, pending=pending, books=self._books(seen), clock=self._bench.clock)
+        books = self._books(ca, seen)
+        issued = collect(ca, accounts, pending=pending, books=books, clock=self._bench.clock)
         if issued is not None and self._is_published(issued, seen):
             pending.drop()
         elif issued is not None:
             self._publish(issued, pending)
 
-    def _books(self, seen: Observation) -> _SiteBooks:
+    def _books(self, ca: Ca, seen: Observation) -> _SiteBooks:
         facts = seen.published.facts
-        return _SiteBooks(self._bench, facts.lifetime if facts else None)
+        return _SiteBooks(self._bench, ca.directory, facts.lifetime if facts else None)
 
     def _ca(self) -> Ca:
         acme = self._bench.config.acme
-        return Ca(acme.url, acme.email, str(acme.ca_bundle) if acme.ca_bundle else None)
+        return Ca(
+            directory=acme.url,
+            email=acme.email,
+            ca_bundle=str(acme.ca_bundle) if acme.ca_bundle else None,
+            profile=acme.profile,
+            eab=Binding(acme.eab.kid, acme.eab.hmac_key.read()) if acme.eab else None,
+        )
 
     def _pending(self) -> _Pending:
-        return _Pending(self._bench.file, self._bench.config.acme.url, self._bench.site.all_names)
+        return _Pending(self._bench.file, self._bench.config.acme, self._bench.site.all_names)
 
     def _is_published(self, issued: Issued, seen: Observation) -> bool:
         published = seen.published.facts
@@ -143,37 +227,17 @@ class Certifying:
         self._bench.tell("files.restored", f"reason={seen.published.fault}")
 
 
-class _SiteDns:
-    """Where the txt values of one site go (issue.TxtPlaces)."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-
-    def locate(self, name: str, value: str) -> TxtValue:
-        return TxtValue(name, value, self._bench.zone().name)
-
-    def open(self, zone: str) -> Zone:
-        return self._bench.zones.open(zone)
-
-    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
-        wait_until_shown(
-            self._bench.servers.of(self._bench.zone().name),
-            [Wanted(txt.fqdn, "TXT", txt.value) for txt in values],
-            self._bench.clock,
-            self._bench.config.dns.propagation_timeout.total_seconds(),
-        )
-
-
 class _SiteBooks:
     """The ledger, for the orders of one site (issue.Books).
 
-    Attributes:
+    Args:
+        directory: of the CA that counts too.
         lifetime: that of the certificate in hand, None while there is none.
     """
 
-    def __init__(self, bench: Workbench, lifetime: timedelta | None) -> None:
+    def __init__(self, bench: Workbench, directory: str, lifetime: timedelta | None) -> None:
         self._bench = bench
-        self._directory = bench.config.acme.url
+        self._directory = directory
         self._lifetime = lifetime
 
     def reserve_order(self) -> None:
@@ -205,21 +269,24 @@ class _SiteBooks:
 class _Pending:
     """The order in flight of one site (issue.PendingOrder), kept in its state."""
 
-    def __init__(self, file: SiteFile, directory: str, names: tuple[str, ...]) -> None:
+    def __init__(self, file: SiteFile, acme: Acme, names: tuple[str, ...]) -> None:
         self._file = file
-        self._directory = directory
+        self._directory = acme.url
+        self._key_type = acme.key_type
         self._names = names
 
     @property
     def url(self) -> str:
         order = self._file.load().order
-        # Names or CA may have changed in the configuration since.
-        is_ours = order is not None and (order.directory, order.names) == (self._directory, self._names)
-        return order.url if order is not None and is_ours else ""
+        # Names, CA or kind of key may have changed in the configuration since.
+        return order.url if order is not None and order == self._as_placed(order.url) else ""
 
     def begin(self, url: str) -> None:
         self._file.drop_order()
-        self._file.change(order=OrderInFlight(url=url, directory=self._directory, names=self._names))
+        self._file.change(order=self._as_placed(url))
+
+    def _as_placed(self, url: str) -> OrderInFlight:
+        return OrderInFlight(url=url, directory=self._directory, names=self._names, key_type=self._key_type)
 
     def key(self) -> pki.CertificateKey:
         pem = self._file.order_key()
@@ -228,9 +295,29 @@ class _Pending:
                 return pki.key_from_pem(pem)
             except StoreError as exc:
                 logger.warning("order.key_lost error=%s", exc)
-        key = pki.new_key()
+        key = pki.new_key(self._key_type)
         self._file.save_order_key(pki.key_to_pem(key))
         return key
 
     def drop(self) -> None:
         self._file.drop_order()
+
+
+class _Rehearsed:
+    """The order of a rehearsal (issue.PendingOrder): nobody resumes it."""
+
+    def __init__(self, key_type: str) -> None:
+        self._key_type = key_type
+        self._key: pki.CertificateKey | None = None
+        self.url = ""
+
+    def begin(self, url: str) -> None:
+        self.url = url
+
+    def key(self) -> pki.CertificateKey:
+        if self._key is None:
+            self._key = pki.new_key(self._key_type)
+        return self._key
+
+    def drop(self) -> None:
+        self.url = ""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import CertbotlessError
+from .errors import CertbotlessError, DnsRefused
 from .records import Record, Zone
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,11 @@ def presented(open_zone: OpenZone, journal: Journal, values: Sequence[TxtValue])
     try:
         for txt in values:
             journal.note(txt, "")
-            record_id = open_zone(txt.zone).add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
+            try:
+                record_id = open_zone(txt.zone).add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
+            except DnsRefused:
+                journal.forget(txt)  # a clear no; after any other failure it may be there
+                raise
             made.append((txt, record_id))
             journal.note(txt, record_id)
         yield

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ class Child:
 
     Args:
         raw: the configuration as last accepted.
-        domains: the sites that it shall work on.
-        address: the LAN address at its start, empty if there was none.
+        addresses: the sites that it shall work on, each with its LAN address at the start; empty if there was
+            none.
         timeout_s: after this it is ended.
     """
 
-    def __init__(self, raw: bytes, domains: Sequence[str], address: str, timeout_s: float) -> None:
-        self.address = address
-        self._left = set(domains)
+    def __init__(self, raw: bytes, addresses: Mapping[str, str], timeout_s: float) -> None:
+        self.addresses = addresses
+        self._left = set(addresses)
         self._deadline = time.monotonic() + timeout_s
         self._unread = b""
         # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
@@ -37,13 +37,13 @@ class Child:
             stdin.write(raw)
             stdin.seek(0)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *domains],
+                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *addresses],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
             )
         self._reports = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
         os.set_blocking(self._reports, False)
-        logger.debug("child.started pid=%d domains=%s", self._process.pid, ",".join(domains))
+        logger.debug("child.started pid=%d domains=%s", self._process.pid, ",".join(addresses))
 
     @property
     def unfinished(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ look answer at once.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -77,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force", action="store_true", help="with --renew-now: order even beyond our own limits on orders"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --renew-now: get a certificate, at the CA's staging twin if it has one; publish nothing",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -104,6 +110,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         return run.main(args.rest)
     if args.force and args.renew_now is None:
         raise UsageError("--force goes with --renew-now")
+    if args.dry_run and args.renew_now is None:
+        raise UsageError("--dry-run goes with --renew-now")
     if args.command and (args.once is not None or args.renew_now is not None):
         raise UsageError(f"{args.command} does not go with --once or --renew-now")
     source = None if args.config == "-" else Path(args.config)
@@ -122,7 +130,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.renew_now is not None:
         from .decide import Intent
 
-        intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force)
+        intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
         return _act(source, args.renew_now, intent)
     return _daemon(source)
 
@@ -173,7 +181,7 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
     else:
         print(report.status_text(views))
         print(f"daemon: running, pid {pid}" if pid is not None else "daemon: not running")
-    return 0 if all(view.state == "ok" for view in views) else 1
+    return 0 if all(view.is_well for view in views) else 1
 
 
 def _status_of_broken(source: Path | None, raw: bytes, error: str, *, as_json: bool) -> int:
@@ -237,11 +245,27 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
 
     def tell(outcome: Outcome) -> None:
         well = "renewed and served" if wants_new else "ok"
+        if intent.only_rehearse:
+            well = "rehearsed: the CA gave a certificate; nothing was published"
         # The daemon reads these lines of its children: the domain, then a colon.
         print(f"{outcome.domain}: {well if is_well(outcome) else _why_not(outcome)}", flush=True)
 
-    outcomes = act.run(checked, sites, _edges(checked, clock), intent, tell)
+    edges = _edges(checked, clock)
+    _become_owner(checked)
+    outcomes = act.run(checked, sites, edges, intent, tell)
     return 0 if all(map(is_well, outcomes)) else 1
+
+
+def _become_owner(config: Config) -> None:
+    from . import owner
+
+    # Who has read the secrets knows the digests that they are part of; the owner may not.
+    for site in config.sites:
+        config.digest(site)
+    # What is imported late must be imported by who can: the environment may be another's.
+    for name in ("dns.resolver", "docker"):
+        importlib.import_module(name)
+    owner.become_owner(config.state_dir, {config.certs_dir_of(site) for site in config.sites})
 
 
 def _why_not(outcome: Outcome) -> str:
@@ -264,6 +288,7 @@ def _edges(config: Config, clock: Clock) -> Edges:
         endpoint=aliyun.endpoint,
         key_id=aliyun.access_key_id.read(),
         key_secret=aliyun.access_key_secret.read(),
+        security_token=aliyun.security_token.read() if aliyun.security_token else None,
         ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
     )
     return Edges(
@@ -277,7 +302,9 @@ def _edges(config: Config, clock: Clock) -> Edges:
 def _daemon(source: Path | None) -> int:
     from . import daemon
 
-    code = daemon.Daemon(source).run()
+    service = daemon.Daemon(source)
+    service.become_owner()
+    code = service.run()
     logging.shutdown()
     # A look that hangs in a resolver would hold the exit up: its thread is not waited for.
     os._exit(code)
@@ -333,6 +360,7 @@ def _set_up_logging(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))
     logging.basicConfig(level=level, handlers=[handler])
-    # Their lines hold signed URLs, or say twice what ours say.
-    for name in ("aliyunsdkcore", "apscheduler", "docker", "urllib3"):
-        logging.getLogger(name).setLevel(logging.CRITICAL if name == "aliyunsdkcore" else logging.WARNING)
+    # Lines of the first two hold signed URLs; the others say twice what ours say.
+    levels = {"aliyunsdkcore": logging.CRITICAL, "urllib3": logging.CRITICAL}
+    for name in (*levels, "apscheduler", "docker"):
+        logging.getLogger(name).setLevel(levels.get(name, logging.WARNING))

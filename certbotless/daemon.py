@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -25,10 +25,11 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import config as configuration
-from .address import lan_address
+from . import owner
+from .address import wanted_address
 from .child import Child
 from .clock import SystemClock
-from .config import Config
+from .config import AddressRule, Config
 from .errors import AddressError, CertbotlessError, ConfigError
 from .ledger import local_backoff
 from .look import View, look
@@ -80,6 +81,18 @@ class Daemon:
     @property
     def _config(self) -> Config:
         return self._accepted[1]
+
+    def become_owner(self) -> None:
+        """Become the owner of the state directory, if root has started us.
+
+        Raises:
+            SecretUnreadable: he cannot read what his children will need.
+            StoreError: a folder could not be made.
+        """
+        config = self._config
+        owner.become_owner(config.state_dir, {config.certs_dir_of(site) for site in config.sites})
+        for secret in config.secrets().values():
+            secret.read()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, and return the exit code.
@@ -214,8 +227,7 @@ class Daemon:
         raw, config = self._accepted
         with self._children_lock:
             busy = {domain for child in self._children for domain in child.unfinished}
-        address = _address_now()
-        self._end_misled(address)
+        self._end_misled(config)
         free = [
             site
             for site in config.sites
@@ -225,9 +237,9 @@ class Daemon:
         with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
             views = list(pool.map(lambda site: look(site, config, self._servers, ledger, now), free))
         self._tell_problems(views)
-        due = [view.site.domain for view in views if self._tries.may(view, config.check_every)]
+        due = {v.site.domain: v.seen.address for v in views if self._tries.may(v, config.check_every)}
         if due:
-            self._start_child(config, raw, due, address)
+            self._start_child(config, raw, due)
         self._wake_for(views)
 
     def _tell_problems(self, views: Sequence[View]) -> None:
@@ -250,19 +262,19 @@ class Daemon:
 
     # Children.
 
-    def _start_child(self, config: Config, raw: bytes, domains: Sequence[str], address: str) -> None:
+    def _start_child(self, config: Config, raw: bytes, addresses: Mapping[str, str]) -> None:
         timeout = config.dns.propagation_timeout + _CHILD_MARGIN
         with self._children_lock:
             if not self._clock.is_stopped:
-                self._children.append(Child(raw, domains, address, timeout.total_seconds()))
+                self._children.append(Child(raw, addresses, timeout.total_seconds()))
 
-    def _end_misled(self, address: str) -> None:
+    def _end_misled(self, config: Config) -> None:
         """End children that began with another LAN address: a new one never waits for a certificate."""
         with self._children_lock:
-            misled = {d for child in self._children if child.address != address for d in child.unfinished}
-        autos = {site.domain for site in self._config.sites if site.address.kind == "auto"}
-        if address:
-            self._ask_to_end(misled & autos, "the LAN address has changed")
+            begun = {d: child.addresses[d] for child in self._children for d in child.unfinished}
+        rules = {site.domain: site.address for site in config.sites if site.domain in begun}
+        misled = {d for d, rule in rules.items() if _address_now(rule) not in ("", begun[d])}
+        self._ask_to_end(misled, "the LAN address has changed")
 
     def _ask_to_end(self, domains: set[str], why: str) -> None:
         with self._children_lock:
@@ -319,9 +331,9 @@ class _Tries:
         self._tries.clear()
 
 
-def _address_now() -> str:
+def _address_now(rule: AddressRule) -> str:
     try:
-        return lan_address()
+        return wanted_address(rule)
     except AddressError:
         return ""
 

@@ -8,28 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from .config import Config, Site
+from .config import Config, Site, Target, Window
 from .leaf import rfc3339
 from .ledger import Entry, limit_on_orders
-from .observe import Observation
+from .observe import Observation, places_of
 from .renewal import is_due, renewal_moment
 from .state import Failure, SiteState
 
-Action = Literal["clean-up", "record", "order", "collect", "restore", "deploy", "confirm"]
+Action = Literal[
+    "clean-up",
+    "record",
+    "adopt",
+    "order",
+    "collect",
+    "restore",
+    "deploy",
+    "confirm",
+    "rehearse",
+    "renewal-info",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. `target` is the container of a deploy; a step with `wait_until` is not due before."""
+    """One thing to do.
+
+    `target` names what a deploy is about. A step with `wait_until` is not due before; one that waits by
+    choice keeps to the target's window, and nothing is wrong.
+    """
 
     action: Action
     reason: str
     target: str = ""
     wait_until: datetime | None = None
     wait_reason: str = ""
+    is_by_choice: bool = False
 
     @property
     def key(self) -> str:
@@ -56,11 +72,13 @@ class Intent:
         renew_since: order unless the certificate was issued after this moment; None orders only what is due.
         ignore_backoff: take steps whose last attempt failed a moment ago.
         ignore_ledger: order whatever was ordered before.
+        only_rehearse: get a certificate and forget it; no fact is made true.
     """
 
     renew_since: datetime | None = None
     ignore_backoff: bool = False
     ignore_ledger: bool = False
+    only_rehearse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +89,17 @@ class Decision:
         steps: every step that a fact asks for, also those that must wait.
         problems: what could not be seen, so nothing can be decided about it.
         next_renewal: the renewal moment of the certificate in hand, if there is one.
+        upkeep: what no fact depends on: the site is as well without it.
     """
 
     steps: tuple[Step, ...]
     problems: tuple[str, ...]
     next_renewal: datetime | None
+    upkeep: tuple[Step, ...] = ()
 
     def due(self, now: datetime) -> tuple[Step, ...]:
-        """The steps that may be taken now."""
-        return tuple(step for step in self.steps if step.is_due(now))
+        """The steps that may be taken now, then the upkeep."""
+        return (*(step for step in self.steps if step.is_due(now)), *self.upkeep)
 
 
 def decide(
@@ -87,19 +107,24 @@ def decide(
 ) -> Decision:
     """Return the steps that make the four facts of `site` true."""
     facts = seen.published.facts
-    order = _order_reason(site, config, seen, intent)
+    drawn = _drawn_moment(seen, state)
+    order = _order_reason(site, config, seen, drawn, intent)
     steps = [
         *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
         *_record_steps(site, config, seen, state),
         *_restore_steps(seen),
+        *_adopt_steps(seen),
         *([Step("order", order)] if order else ()),
         *([Step("collect", "an earlier run left an order")] if state.order and not order else ()),
-        *_deploy_steps(site, seen),
+        *_deploy_steps(site, seen, state),
     ]
     # The record may spread while the certificate is ordered and deployed: look for it last.
     steps.sort(key=lambda step: step.action == "confirm")
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
-    return Decision(tuple(held), seen.problems, renewal_moment(facts) if facts else None)
+    upkeep = () if order else _upkeep_steps(config, seen, state)
+    return Decision(
+        tuple(held), seen.problems, renewal_moment(facts, drawn) if facts else None, tuple(upkeep)
+    )
 
 
 def state_of(
@@ -114,7 +139,7 @@ def state_of(
     if found:
         return "pending", found[0].what
     for step in decision.steps:
-        return "pending", f"{step.key}: {step.reason}"
+        return "pending", step.wait_text or f"{step.key}: {step.reason}"
     return "ok", ""
 
 
@@ -125,7 +150,33 @@ def _restore_steps(seen: Observation) -> list[Step]:
     return [Step("restore", published.fault or "nothing is published")]
 
 
-def _order_reason(site: Site, config: Config, seen: Observation, intent: Intent) -> str:
+def _adopt_steps(seen: Observation) -> list[Step]:
+    if not seen.published.has_plain or seen.has_copy:
+        return []
+    return [Step("adopt", "another tool left a pair here, which may be as good as a new one")]
+
+
+def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
+    """Return the renewal moment drawn for the leaf in hand, None where the CA suggests none."""
+    facts, told = seen.published.facts, state.renewal
+    return told.moment if facts and told and told.sha256 == facts.sha256 else None
+
+
+def _upkeep_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:
+    """Ask the CA when it wants its certificate renewed; never after its end (RFC 9773 section 4.3)."""
+    facts, origin, told = seen.published.facts, seen.published.origin, state.renewal
+    if facts is None or origin is None or not facts.ari_id or seen.at >= facts.not_after:
+        return []
+    if origin.directory != config.acme.url:
+        return []
+    if told is not None and told.sha256 == facts.sha256 and seen.at < told.next_look:
+        return []
+    return [Step("renewal-info", "the CA may want it renewed at another time")]
+
+
+def _order_reason(
+    site: Site, config: Config, seen: Observation, drawn: datetime | None, intent: Intent
+) -> str:
     facts, origin = seen.published.facts, seen.published.origin
     if facts is None or origin is None:
         # What can be restored is no reason to order.
@@ -136,8 +187,8 @@ def _order_reason(site: Site, config: Config, seen: Observation, intent: Intent)
         return f"the certificate is from {origin.directory}"
     if origin.key_type != config.acme.key_type:
         return f"the certificate's key is {origin.key_type}"
-    if is_due(facts, seen.at):
-        return f"due since {rfc3339(renewal_moment(facts))}, expires {rfc3339(facts.not_after)}"
+    if is_due(facts, seen.at, drawn):
+        return f"due since {rfc3339(renewal_moment(facts, drawn))}, expires {rfc3339(facts.not_after)}"
     if intent.renew_since is not None and origin.issued_at < intent.renew_since:
         return "asked for"
     return ""
@@ -163,17 +214,86 @@ def _record_steps(site: Site, config: Config, seen: Observation, state: SiteStat
     return [Step("record", f"{', '.join(values) or 'nothing'} -> {seen.address}")]
 
 
-def _deploy_steps(site: Site, seen: Observation) -> list[Step]:
+def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
     facts = seen.published.facts
     if facts is None:
         return []
     steps = []
     for target in site.deploy:
-        leaf = seen.served.get(target.container)
-        if leaf != facts.sha256:
-            what = {None: "its port is not known yet", "": "no TLS answer"}.get(leaf, "another certificate")
-            steps.append(Step("deploy", what, target.container))
-    return steps
+        places = places_of(site, target, state, seen.address)
+        if target.port is not None and target.port.kind == "none":
+            acted = [state.acted.get(place.name) for place in places]
+            wrong = {
+                "not acted upon for this certificate" for a in acted if not a or a.sha256 != facts.sha256
+            }
+        else:
+            leaves = [seen.served.get(place.name) for place in places]
+            wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
+        if wrong:
+            step = Step("deploy", ", ".join(sorted(wrong)), target.name)
+            steps.append(_in_window(step, target, seen, state) if _NO_ANSWER not in wrong else step)
+    return _behind_canary(steps, site, seen, state) if steps else []
+
+
+_NO_ANSWER = "no TLS answer"
+
+
+def _what(leaf: str | None) -> str:
+    return {None: "its port is not known yet", "": _NO_ANSWER}.get(leaf, "another certificate")
+
+
+def _in_window(step: Step, target: Target, seen: Observation, state: SiteState) -> Step:
+    """Hold a deploy back until its window, but not until the replaced certificate has expired."""
+    if target.when is None or state.deploy_by is None:
+        return step
+    opens = _next_opening(target.when, seen.at)
+    if opens <= seen.at or state.deploy_by <= seen.at:
+        return step
+    reason = f"its window {target.when.start:%H:%M}-{target.when.end:%H:%M}"
+    return replace(step, wait_until=min(opens, state.deploy_by), wait_reason=reason, is_by_choice=True)
+
+
+def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: SiteState) -> list[Step]:
+    """Hold the other targets back while the first one fails, as long as theirs is no worse than it was."""
+    first = site.deploy[0].name
+    canary = state.failures.get(f"deploy:{first}")
+    if canary is None or canary.is_waiting or canary.retry_at <= seen.at or steps[0].target != first:
+        return steps
+    if state.deploy_by is not None and state.deploy_by <= seen.at:
+        return steps
+    return [steps[0], *(_after(step, canary) for step in steps[1:])]
+
+
+def _after(step: Step, canary: Failure) -> Step:
+    if _NO_ANSWER in step.reason or (step.wait_until is not None and step.wait_until > canary.retry_at):
+        return step
+    reason = f"the first target failed: {canary.what}"
+    return replace(step, wait_until=canary.retry_at, wait_reason=reason, is_by_choice=False)
+
+
+def _next_opening(window: Window, now: datetime) -> datetime:
+    """Return `now` within the window, else when it opens next. The window is in the machine's local time.
+
+    One that lies wholly in the hour that a summer time skips does not open that day.
+    """
+    today = now.astimezone().date()
+    days_open = timedelta(days=1 if window.end < window.start else 0)
+    for day in (today + timedelta(days=offset) for offset in (-1, 0, 1)):
+        opens = _in_utc(datetime.combine(day, window.start))
+        closes = _in_utc(datetime.combine(day + days_open, window.end))
+        if max(opens, now) < closes:
+            return max(opens, now)
+    return _in_utc(datetime.combine(today + timedelta(days=2), window.start))
+
+
+def _in_utc(local: datetime) -> datetime:
+    """Return the instant of a local time: the first of two, and for one that summer time skips, what follows.
+
+    Python versions differ in what they make of a skipped one, so both readings are looked at.
+    """
+    readings = [local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
+    real = [reading for reading in readings if reading.astimezone().replace(tzinfo=None) == local]
+    return min(real) if real else max(readings)
 
 
 def _held_back(
@@ -186,8 +306,9 @@ def _held_back(
     intent: Intent,
 ) -> Step:
     """Return the step with the moment before which it must not be taken, if there is one."""
-    waits: list[tuple[datetime, str]] = []
-    failure = state.failures.get(step.key)
+    waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
+    # Adopting is looked into where an order would be placed.
+    failure = state.failures.get("order" if step.action == "adopt" else step.key)
     if failure is not None and not intent.ignore_backoff:
         waits.append((failure.retry_at, failure.what))
     # An order in flight was counted when it was placed.
@@ -203,4 +324,5 @@ def _held_back(
     until, reason = max(waits)
     if until <= seen.at:
         return step
-    return replace(step, wait_until=until, wait_reason=reason)
+    is_by_choice = step.is_by_choice and until == step.wait_until
+    return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)

@@ -7,7 +7,12 @@ Source: Docker Engine API (a container may be created, running, paused, restarti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +22,10 @@ from .errors import DeployError, DeployWaits, printable
 
 # docker.socket may start the engine at our call, so give it the time of a start.
 _ENGINE_TIMEOUT_S = 60
+# For a program that makes a service read its files anew, here or in a container.
+PROGRAM_TIMEOUT_S = 60
+# What a program says last is why it failed.
+_MOST_WORDS_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +53,25 @@ class Containers(Protocol):
     def find(self, name: str) -> Container:
         """Return the container of exactly this name."""
 
+    def matching(self, label: str) -> list[Container]:
+        """Return every container with this label (``key`` or ``key=value``), by name; also stopped ones."""
+
     def restart(self, container_id: str, stop_timeout_s: int) -> None:
         """Stop (kill after the timeout) and start; returns when it was started."""
 
+    def signal(self, container_id: str, name: str) -> None:
+        """Send a signal (``HUP``) to its first process."""
+
+    def exec(self, container_id: str, argv: Sequence[str]) -> None:
+        """Run a program in it to its end; one that does not end in time, or not with 0, is a failure."""
+
 
 class DockerContainers:
-    """The containers of one Docker engine."""
+    """The containers of one Docker engine; a program that is run in one has `program_timeout_s`."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, program_timeout_s: float = PROGRAM_TIMEOUT_S) -> None:
         self._host = host
+        self._program_timeout_s = program_timeout_s
         self._client: Any = None
 
     def find(self, name: str) -> Container:
@@ -63,9 +82,41 @@ class DockerContainers:
                 raise _absent(name)
             return _container(found)
 
+    def matching(self, label: str) -> list[Container]:
+        with self._engine_errors(f"label {label}"):
+            found = self._engine().containers.list(all=True, filters={"label": label})
+            return sorted(map(_container, found), key=lambda container: container.name)
+
     def restart(self, container_id: str, stop_timeout_s: int) -> None:
         with self._engine_errors(container_id[:12]):
             self._engine().containers.get(container_id).restart(timeout=stop_timeout_s)
+
+    def signal(self, container_id: str, name: str) -> None:
+        with self._engine_errors(container_id[:12]):
+            self._engine().containers.get(container_id).kill(signal=name)
+
+    def exec(self, container_id: str, argv: Sequence[str]) -> None:
+        hint = "run it there by hand: docker exec"
+        with self._engine_errors(container_id[:12]):
+            api = self._engine().api
+            run_id = api.exec_create(container_id, list(argv))["Id"]
+            stream = api.exec_start(run_id, stream=True)
+            # The library waits for output without end; closing the stream ends it, though not the program.
+            limit = threading.Timer(self._program_timeout_s, stream.close)
+            limit.start()
+            try:
+                output = b""
+                for part in stream:
+                    output = (output + part)[-_MOST_WORDS_BYTES:]
+            finally:
+                limit.cancel()
+                stream._response.close()  # the library leaves it to its caller, without a name for it
+            code = api.exec_inspect(run_id)["ExitCode"]
+        if code is None:
+            text = f"{argv[0]!r} in the container did not end in {self._program_timeout_s:g} s"
+            raise DeployError(text, hint=hint)
+        if code != 0:
+            raise DeployError(f"{argv[0]!r} in the container ended with {code}{_words(output)}", hint=hint)
 
     def _engine(self) -> Any:
         if self._client is None:
@@ -114,6 +165,34 @@ def check_may_act(container: Container, is_our_unfinished_restart: bool) -> None
     )
 
 
+def run_command(argv: Sequence[str], timeout_s: float = PROGRAM_TIMEOUT_S) -> None:
+    """Run a program of this machine to its end, without a shell.
+
+    Raises:
+        DeployError: it cannot be run, ends with another code than 0, or does not end in time.
+    """
+    name, hint = f"the command {argv[0]!r}", "run it by hand"
+    # A file and no pipe: a service that the command starts may keep its output open for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        except OSError as exc:
+            raise DeployError(f"{name} cannot be run: {exc.strerror}", hint="give its full path") from exc
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as exc:
+            # With all that it started, or each try would leave some more of it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise DeployError(f"{name} did not end in {timeout_s:g} s", hint=hint) from exc
+        if code != 0:
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(size - _MOST_WORDS_BYTES, 0))
+            raise DeployError(f"{name} ended with {code}{_words(output.read())}", hint=hint)
+
+
 def published_port(container: Container) -> int:
     """Return the container's single published TCP port.
 
@@ -123,8 +202,8 @@ def published_port(container: Container) -> int:
     if len(container.ports) != 1:
         listed = ", ".join(map(str, container.ports)) or "none"
         raise DeployWaits(
-            f"the container {container.name!r} publishes {len(container.ports)} TCP ports ({listed})",
-            hint="set port in its deploy entry",
+            f"the container {container.name!r} publishes {len(container.ports)} TCP ports ({listed}):"
+            " set port in its deploy entry"
         )
     return container.ports[0]
 
@@ -140,6 +219,11 @@ def _container(found: Any) -> Container:
     }
     started_at = datetime.fromisoformat(state["StartedAt"])
     return Container(found.id, found.name, str(state["Status"]), tuple(sorted(ports)), started_at)
+
+
+def _words(output: bytes) -> str:
+    words = output.decode(errors="replace").strip()
+    return f": {printable(words)}" if words else ""
 
 
 def _absent(name: str) -> DeployError:

@@ -9,9 +9,10 @@ Source: RFC 8555.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -35,8 +36,10 @@ from .errors import (
     RateLimited,
     printable,
 )
+from .leaf import parse_rfc3339
 from .names import challenge_name
 from .records import Zone
+from .renewal import Window
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,17 @@ _ACCOUNT_PROBLEMS = frozenset(
         "userActionRequired",
     )
 )
+# RFC 9773 section 5 names the first. Pebble 2.6 says the second of an identifier that it cannot read, and the
+# third of a certificate that it does not find.
+_REPLACES_PROBLEMS = frozenset(_PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """External account binding: the key id and the base64url MAC key that the CA gave (section 7.3.4)."""
+
+    kid: str
+    hmac_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,25 @@ class Ca:
     directory: str
     email: str | None = None
     ca_bundle: str | None = None
+    profile: str | None = None
+    eab: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """A certificate of this CA that the new one replaces: its ARI identifier, and the account that got it."""
+
+    ari_id: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """When the CA suggests to renew, why, and when to ask again; None and empty where it says nothing."""
+
+    window: Window | None = None
+    explanation: str = ""
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +179,7 @@ class Network(ClientNetwork):
     Nonces go stale while nobody talks, so make a new one for each issuance, in the thread that uses it.
     """
 
-    def __init__(self, key: jose.JWK, ca: Ca) -> None:
+    def __init__(self, key: jose.JWK | None, ca: Ca) -> None:
         super().__init__(
             key,
             alg=jose.ES256,
@@ -212,6 +245,7 @@ def issue(
     pending: PendingOrder,
     books: Books,
     clock: Clock,
+    predecessor: Predecessor | None = None,
 ) -> Issued:
     """Get one certificate for `names`; blocks for propagation and at most 20 minutes of the CA's own.
 
@@ -229,7 +263,7 @@ def issue(
     talk = _Conversation(ca, accounts, books, clock)
     with talk.errors():
         talk.open()  # 1
-        order = talk.resume(pending) or talk.place(names, pending)  # 2
+        order = talk.resume(pending) or talk.place(names, pending, predecessor)  # 2
         todo = talk.pending_challenges(order, names)  # 3
     if todo:
         values = [dns.locate(challenge_name(challenge.name), challenge.txt_value) for challenge in todo]
@@ -261,6 +295,39 @@ def collect(
             pending.drop()
             return None
         return Issued(talk.fetch(order, pending), pending.key(), talk.account)
+
+
+def suggested_renewal(ca: Ca, ari_id: str) -> Suggestion:
+    """Ask when the CA wants the certificate with this ARI identifier renewed. Takes at most about 20 s.
+
+    Raises:
+        IssueError: it could not be asked, or does not know.
+
+    Source: RFC 9773 section 4.
+    """
+    # Nothing is signed: the answer is open to everybody.
+    network = Network(None, ca)
+    with ca_errors(ca.directory, lambda: network.retry_after):
+        url = _renewal_info_url(ClientV2.get_directory(ca.directory, network))
+        if not url:
+            return Suggestion()
+        told = network.get(f"{url}/{ari_id}").json()
+        window = Window(*(parse_rfc3339(told["suggestedWindow"][edge]) for edge in ("start", "end")))
+        return Suggestion(window, printable(told.get("explanationURL", "")), network.retry_after)
+
+
+def _renewal_info_url(directory: messages.Directory) -> str:
+    """Return where renewal information is asked for, empty for a CA that has none."""
+    try:
+        return str(directory["renewalInfo"]).removesuffix("/")
+    except KeyError:
+        return ""
+
+
+class _NewOrder(messages.NewOrder):
+    """With the field of RFC 9773 section 5."""
+
+    replaces: str | None = jose.field("replaces", omitempty=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +388,11 @@ class _Conversation:
     def _register(self) -> None:
         """Make the account, or get the URL of the one that this key already has (section 7.3.1)."""
         self._network.account = None
-        body = messages.NewRegistration.from_data(email=self._ca.email, terms_of_service_agreed=True)
+        body = messages.NewRegistration.from_data(
+            email=self._ca.email,
+            terms_of_service_agreed=True,
+            external_account_binding=self._binding(),
+        )
         response = self._network.send(self._directory["newAccount"], body)
         url = response.headers["Location"]
         self._accounts.save_url(url)
@@ -330,6 +401,22 @@ class _Conversation:
         if is_new:
             self._books.count_account()
         logger.info("account.%s url=%s", "made" if is_new else "recovered", printable(url))
+
+    def _binding(self) -> dict[str, Any] | None:
+        if self._ca.eab is None:
+            if self._directory.meta.external_account_required:
+                raise AccountRefused(
+                    f"the CA at {self._ca.directory} binds accounts to ones that it knows",
+                    hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
+                )
+            return None
+        # The library's decoder skips what is not base64, and the CA would only say that the MAC is wrong.
+        if not re.fullmatch(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", self._ca.eab.hmac_key, re.ASCII):
+            raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA anew")
+        binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
+            self._account_key.public_key(), self._ca.eab.kid, self._ca.eab.hmac_key, self._directory
+        )
+        return binding
 
     def _use(self, url: str) -> None:
         self.account = url
@@ -353,22 +440,54 @@ class _Conversation:
         pending.drop()
         return None
 
-    def place(self, names: Sequence[str], pending: PendingOrder) -> messages.Order:
+    def place(
+        self, names: Sequence[str], pending: PendingOrder, predecessor: Predecessor | None
+    ) -> messages.Order:
+        self._check_profile()
         self._books.reserve_order()
-        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
-        request = messages.NewOrder(identifiers=identifiers)
+        replaces = self._replaces(predecessor)
         try:
-            response = self._network.send(self._directory["newOrder"], request)
-        except messages.Error as exc:
-            if exc.typ != f"{_PROBLEM}accountDoesNotExist":
+            response = self._new_order(names, replaces)
+        except (messages.Error, acme_errors.ConflictError) as exc:
+            # The library does not read the problem that comes with a 409.
+            kind = exc.typ if isinstance(exc, messages.Error) else f"{_PROBLEM}alreadyReplaced"
+            if kind == f"{_PROBLEM}accountDoesNotExist":
+                # The CA has forgotten us: introduce ourselves once more, with the same key.
+                self._accounts.save_url("")
+                self._register()
+            elif replaces and kind in _REPLACES_PROBLEMS:
+                # It has forgotten the predecessor, or counts it as replaced already: a plain order, then.
+                logger.info("order.replaces_refused kind=%s", kind.removeprefix(_PROBLEM))
+            else:
                 raise
-            # The CA has forgotten us: introduce ourselves once more, with the same key.
-            self._accounts.save_url("")
-            self._register()
-            response = self._network.send(self._directory["newOrder"], request)
+            response = self._new_order(names, None)
         self._order_url = response.headers["Location"]
         pending.begin(self._order_url)
         return self._read_order(response)
+
+    def _new_order(self, names: Sequence[str], replaces: str | None) -> requests.Response:
+        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
+        request = _NewOrder(identifiers=identifiers, profile=self._ca.profile, replaces=replaces)
+        return self._network.send(self._directory["newOrder"], request)
+
+    def _replaces(self, predecessor: Predecessor | None) -> str | None:
+        """Return the identifier of what this account got from this CA before (RFC 9773 section 5)."""
+        if predecessor is None or predecessor.account != self.account:
+            return None
+        return (predecessor.ari_id or None) if _renewal_info_url(self._directory) else None
+
+    def _check_profile(self) -> None:
+        """Refuse a profile that the CA does not list, before an order is spent on it.
+
+        Source: draft-ietf-acme-profiles, section 3: directory meta, "profiles".
+        """
+        listed = self._directory.meta.profiles
+        if self._ca.profile is not None and listed is not None and self._ca.profile not in listed:
+            names = ", ".join(printable(name, 40) for name in sorted(listed))
+            raise IssueError(
+                f"the CA at {self._ca.directory} lists no profile {self._ca.profile!r}",
+                hint=f"set acme.profile to one of: {names}",
+            )
 
     def pending_challenges(self, order: messages.Order, names: Sequence[str]) -> list[_Challenge]:
         found: list[_Challenge] = []
@@ -528,7 +647,7 @@ def _from_problem(directory: str, problem: messages.Error, wait: timedelta | Non
     if problem.typ == f"{_PROBLEM}rateLimited":
         return RateLimited(text, hint="wait; the limits are the CA's", retry_after=wait)
     if problem.typ in _ACCOUNT_PROBLEMS:
-        return AccountRefused(text, hint="check acme.directory and acme.email")
+        return AccountRefused(text, hint="check acme.directory, acme.email and acme.eab")
     if problem.typ in (f"{_PROBLEM}serverInternal", f"{_PROBLEM}badNonce"):
         return CaUnavailable(text, retry_after=wait)
     return IssueError(text, retry_after=wait)

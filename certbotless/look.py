@@ -36,6 +36,12 @@ class View:
     standing_failures: Mapping[str, Failure]
 
     @property
+    def is_well(self) -> bool:
+        """Whether all is true, or only a target's window is waited for."""
+        steps = self.decision.steps
+        return self.state == "ok" or (self.state == "pending" and all(step.is_by_choice for step in steps))
+
+    @property
     def last_failure(self) -> Failure | None:
         """The failure behind the state; else the newest one, such as that of a forced renewal.
 

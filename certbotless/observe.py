@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .address import lan_address
+from .address import wanted_address
 from .config import Config, Site, Target
-from .errors import CertbotlessError, DeployError
+from .errors import AddressError, CertbotlessError, DeployError
 from .nameservers import NameServers, ask
 from .probe import served_leaf
 from .state import SiteFile, SiteState
@@ -27,8 +27,8 @@ class Observation:
             not known yet.
         published: what the store holds.
         has_copy: whether the pair last issued can be restored.
-        served: SHA-256 of the leaf that each container serves, empty for no TLS answer; a container whose
-            port is not known yet is absent.
+        served: SHA-256 of the leaf that is served at each place, by its name, empty for no TLS answer; one
+            whose port is not known yet, or that cannot be proved, is absent.
         problems: what could not be seen, in words.
     """
 
@@ -50,36 +50,56 @@ def observe(site: Site, config: Config, state: SiteState, servers: NameServers, 
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[str] = []
     address = _wanted_address(site, problems)
-    store = Store(config.certs_dir, site.domain)
-    with ThreadPoolExecutor(max_workers=1 + len(site.deploy)) as pool:
+    store = Store(config.certs_dir_of(site), site.domain)
+    places = [place for target in site.deploy for place in places_of(site, target, state, address)]
+    with ThreadPoolExecutor(max_workers=1 + len(places)) as pool:
         answers = pool.submit(_answers, site, state, servers, problems)
         leaves = {
-            target.container: pool.submit(_served, site, target, state, address) for target in site.deploy
+            place.name: pool.submit(_served, *place.where, site.domain) for place in places if place.where
         }
         published = store.look()
         has_copy = SiteFile(config.state_dir, site.domain).has_pair
-        served = {name: leaf for name, seen in leaves.items() if (leaf := seen.result()) is not None}
+        served = {name: leaf.result() for name, leaf in leaves.items()}
         seen_answers = answers.result()
     return Observation(now, address, seen_answers, published, has_copy, served, tuple(problems))
 
 
-def endpoint_of(site: Site, target: Target, state: SiteState, address: str) -> tuple[str, int] | None:
-    """Return host and port where `target` serves TLS, or None as long as its port is not known.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a target serves: one for a container or a command, one for each match of a label.
+
+    `name` is the container's, or what the target is called; `where` is None as long as its port is not known,
+    and for a target that cannot be proved.
+    """
+
+    name: str
+    where: tuple[str, int] | None
+
+
+def places_of(site: Site, target: Target, state: SiteState, address: str) -> list[Place]:
+    """Return every place where `target` serves, as far as it is known.
 
     Without a LAN address, as with the cable out, the one last written stands in.
     """
-    port = target.port or state.ports.get(target.container)
+    names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
     last = state.record.value if state.record else ""
     host = "127.0.0.1" if site.address.kind == "none" else address or last
+    return [Place(name, _where(target, state.ports.get(name), host)) for name in names]
+
+
+def _where(target: Target, found_port: int | None, host: str) -> tuple[str, int] | None:
+    if target.port is not None and target.port.kind == "none":
+        return None
+    if target.port is not None and target.port.kind == "elsewhere":
+        return target.port.host, target.port.number
+    port = target.port.number if target.port else found_port
     return (host, port) if port and host else None
 
 
 def _wanted_address(site: Site, problems: list[str]) -> str:
-    if site.address.kind != "auto":
-        return site.address.value
     try:
-        return lan_address()
-    except CertbotlessError as exc:
+        return wanted_address(site.address)
+    except AddressError as exc:
         problems.append(str(exc))
         return ""
 
@@ -102,11 +122,8 @@ def _answers(
     return tuple(answers)
 
 
-def _served(site: Site, target: Target, state: SiteState, address: str) -> str | None:
-    where = endpoint_of(site, target, state, address)
-    if where is None:
-        return None
+def _served(host: str, port: int, domain: str) -> str:
     try:
-        return served_leaf(*where, site.domain)
+        return served_leaf(host, port, domain)
     except DeployError:
         return ""

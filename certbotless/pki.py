@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 from .errors import IssueError, StoreError, printable
@@ -28,9 +28,29 @@ _START_SLACK = timedelta(minutes=5)
 _MAX_CHAIN = 10
 
 
-def new_key() -> CertificateKey:
-    """Return a fresh certificate key (P-256)."""
-    return ec.generate_private_key(ec.SECP256R1())
+def new_key(key_type: str = "ec256") -> CertificateKey:
+    """Return a fresh key: ec256, ec384, rsa2048 or rsa4096. A large RSA key takes seconds."""
+    if key_type.startswith("rsa"):
+        return rsa.generate_private_key(public_exponent=65537, key_size=int(key_type.removeprefix("rsa")))
+    return ec.generate_private_key(ec.SECP384R1() if key_type == "ec384" else ec.SECP256R1())
+
+
+def key_type_of(key: CertificateKey) -> str:
+    """Return what the configuration calls such a key; one that it has no word for by its kind and size."""
+    kind = "rsa" if isinstance(key, rsa.RSAPrivateKey) else "ec"
+    size = getattr(key, "key_size", 0)
+    return f"{kind}{size}"
+
+
+def is_self_signed(chain_pem: bytes) -> bool:
+    """Tell whether the leaf of `chain_pem` names itself as its issuer.
+
+    Raises:
+        IssueError: it is no chain of certificates.
+    """
+    with _chain_errors():
+        leaf = _load_chain(chain_pem)[0]
+        return leaf.issuer == leaf.subject and bool(leaf.subject.rdns)
 
 
 def key_to_pem(key: CertificateKey) -> bytes:
@@ -50,7 +70,7 @@ def key_from_pem(pem: bytes) -> CertificateKey:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise StoreError("a stored certificate key cannot be read") from exc
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise StoreError(f"a stored certificate key is of the kind {type(key).__name__}")
     return key
 

@@ -1,10 +1,11 @@
-"""When is a certificate due? Pure: leaf facts + now -> keep or renew, and why.
+"""When is a certificate due? Pure: leaf facts + what the CA suggests + now -> keep or renew, and why.
 
-Source: docs/architecture.md, "Renewal moment" (two thirds of the lifetime, half of a short one).
+Source: docs/architecture.md, "Renewal moment"; RFC 9773 (ACME Renewal Information) sections 4.2 and 4.3.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .leaf import LeafFacts
@@ -13,19 +14,52 @@ from .leaf import LeafFacts
 _SHORT = timedelta(days=10)
 # Spreads a fleet whose certificates were issued together: a day and a half of ninety.
 _JITTER_SHARE = 1 / 60
+# No CA may talk us into letting a certificate expire.
+_LAST_SHARE = 1 / 20
+
+# Let's Encrypt's integration guide asks for twice a day; what a CA asks for is obeyed within these limits.
+_LOOK_EVERY = timedelta(hours=12)
+_SOONEST_LOOK, _LATEST_LOOK = timedelta(minutes=1), timedelta(days=1)
 
 
-def renewal_moment(facts: LeafFacts) -> datetime:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time in which the CA suggests to renew, aware UTC."""
+
+    start: datetime
+    end: datetime
+
+    def is_sound(self, facts: LeafFacts) -> bool:
+        """Whether it can be meant for this leaf. One in the past is: it means now."""
+        length = self.end - self.start
+        return timedelta() < length <= facts.lifetime and self.start <= facts.not_after
+
+    def moment(self, share: float) -> datetime:
+        """Return the moment at `share` (0..1) of it."""
+        return self.start + (self.end - self.start) * share
+
+
+def renewal_moment(facts: LeafFacts, drawn: datetime | None = None) -> datetime:
     """Return the instant from which a renewal is due.
 
-    The jitter comes from the leaf's own digest: uniform over leaves, the same at every look, and nothing to
-    store.
+    Args:
+        drawn: the moment drawn in the CA's window, if there is one; the last 1/20 of life overrules it.
+
+    Without a window the jitter comes from the leaf's own digest: uniform over leaves, the same at every look,
+    and nothing to store.
     """
+    if drawn is not None:
+        return min(drawn, facts.not_after - facts.lifetime * _LAST_SHARE)
     share = 1 / 2 if facts.lifetime < _SHORT else 2 / 3
     jitter = int(facts.sha256[:8], 16) / 0xFFFFFFFF * _JITTER_SHARE
     return facts.not_before + facts.lifetime * (share + jitter)
 
 
-def is_due(facts: LeafFacts, now: datetime) -> bool:
+def is_due(facts: LeafFacts, now: datetime, drawn: datetime | None = None) -> bool:
     """Tell whether the renewal moment has come; once true it stays true."""
-    return now >= renewal_moment(facts)
+    return now >= renewal_moment(facts, drawn)
+
+
+def next_look(now: datetime, asked: timedelta | None) -> datetime:
+    """Return when the CA's window is looked up again; `asked` is the CA's Retry-After, if it gave one."""
+    return now + (min(max(asked, _SOONEST_LOOK), _LATEST_LOOK) if asked is not None else _LOOK_EVERY)

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from . import __version__
+from .config import Target
 from .leaf import LeafFacts, rfc3339
 from .look import View
+from .observe import places_of
 from .state import Failure
 
 
@@ -69,7 +71,7 @@ def plan_text(views: Sequence[View]) -> str:
             lines.append(f"{domain}: {step.key}: {step.reason}{wait}")
         if any(step.action == "order" for step in view.decision.steps):
             planned = {step.target for step in view.decision.steps}
-            follow = [target.container for target in view.site.deploy if target.container not in planned]
+            follow = [target.name for target in view.site.deploy if target.name not in planned]
             lines += [f"{domain}: deploy:{container}: after the order" for container in follow]
         if not view.decision.steps and not view.decision.problems:
             lines.append(f"{domain}: nothing to do")
@@ -96,7 +98,7 @@ def _site_json(view: View) -> dict[str, Any]:
         },
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,
-        "deploy": [_deploy_json(view, target.container) for target in view.site.deploy],
+        "deploy": [entry for target in view.site.deploy for entry in _deploy_json(view, target)],
         "last_error": None
         if failure is None or failure.is_waiting
         else {
@@ -120,14 +122,20 @@ def _certificate_json(facts: LeafFacts | None) -> dict[str, Any] | None:
     }
 
 
-def _deploy_json(view: View, container: str) -> dict[str, Any]:
+def _deploy_json(view: View, target: Target) -> list[dict[str, Any]]:
     facts = view.seen.published.facts
-    leaf = view.seen.served.get(container, "")
-    failure = view.standing_failures.get(f"deploy:{container}")
-    if facts is not None and leaf == facts.sha256:
-        state = "serving"
-    elif failure is not None and not failure.is_waiting:
-        state = "failing"
-    else:
-        state = "pending"
-    return {"container": container, "state": state, "served_sha256": leaf or None}
+    failure = view.standing_failures.get(f"deploy:{target.name}")
+    entries = []
+    for place in places_of(view.site, target, view.remembered, view.seen.address):
+        leaf = view.seen.served.get(place.name, "")
+        acted = view.remembered.acted.get(place.name)
+        if facts is not None and leaf == facts.sha256:
+            state = "serving"
+        elif failure is not None and not failure.is_waiting:
+            state = "failing"
+        elif target.port is not None and target.port.kind == "none" and facts and acted:
+            state = "unproved" if acted.sha256 == facts.sha256 else "pending"
+        else:
+            state = "pending"
+        entries.append({"container": place.name, "state": state, "served_sha256": leaf or None})
+    return entries

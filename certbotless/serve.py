@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
+
 from .clock import Pace
 from .config import Target
-from .deploy import Container, check_may_act, published_port
-from .errors import DeployError, StoreError
+from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
+from .errors import DeployError, DeployWaits, StoreError
 from .leaf import rfc3339
-from .observe import Observation, endpoint_of
+from .observe import Observation, places_of
 from .probe import served_leaf
-from .state import Restarting, container_lock
+from .state import Acted, Restarting, container_lock
 from .workbench import Workbench
 
 # A registry restarts in half a second; one that drains its uploads takes its drain time more.
 PROOF_TIMEOUT_S = 30
 # A lost SYN is sent again only after a second, so give up on it sooner and try anew.
 _CONNECT_TIMEOUT_S = 0.5
+# A service that reloads answers from its old workers too for a moment: nginx for 0.1 s.
+_RELOAD_OVERLAP_S = 0.5
 # The time of the engine itself, beside the container's own.
 _CONTAINER_MARGIN_S = 60
+# A second action settles what was read a moment before the files were there; a third one cures nothing.
+_MOST_ACTIONS = 2
 
 
 class Serving:
@@ -27,63 +34,148 @@ class Serving:
         self._bench = bench
 
     def deploy(self, target: Target, seen: Observation) -> None:
-        """Make the target serve what is published, and see that it does.
+        """Make all of the target serve what is published, and see that it does.
 
-        1. Resolve the container by its name; act alone on it, for other sites may share it.
-        2. Leave it alone if its admin stopped it.
-        3. Look at what it serves; it may be right by now, or a restart may be no cure.
-        4. Restart it, with the intent on disk: a run killed in between finds its own work unfinished.
-        5. Prove it by a handshake.
+        Of several containers with one label the first is the canary: where it fails, the others stay as they
+        are. A later failure, or one that waits for its admin, leaves none out.
+
+        Raises:
+            DeployError: of what failed first.
+            DeployWaits: its admin, or a port in the file, must come first.
         """
-        facts, origin = seen.published.facts, seen.published.origin
-        if facts is None or origin is None:
-            raise StoreError("nothing is published that could be served")
-        found = self._bench.containers.find(target.container)  # 1
-        timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
-        with container_lock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s):
-            container = self._bench.containers.find(target.container)
-            journalled = self._bench.file.load().restarting.get(target.container)
-            is_ours = container.status == "exited" and journalled == _restarting(container)
-            check_may_act(container, is_ours)  # 2
-            host, port = self._endpoint(target, container, seen.address)
-            leaf = self._served(host, port)  # 3
-            if leaf == facts.sha256:
-                return
-            is_fresh = container.started_at > origin.issued_at and not is_ours
-            if is_fresh and not self._is_worth_one_more(target, leaf):
-                when = f"{target.container!r} was started after the files, at {rfc3339(container.started_at)}"
-                raise _not_served(host, port, leaf, when)
-            self._note_restarting(target, _restarting(container))  # 4
-            self._bench.containers.restart(container.id, int(target.stop_timeout.total_seconds()))
-            self._note_restarting(target, None)
-            self._bench.tell("container.restarted", f"container={target.container}")
-            waited_s = self._prove(host, port, facts.sha256)  # 5
-        self._bench.tell(
-            "certificate.served", f"at={host}:{port} sha256={facts.sha256} after_s={waited_s:.2f}"
-        )
+        if target.command is not None:
+            self._run(target, seen)
+            return
+        failed: list[DeployError] = []
+        for i, found in enumerate(self._resolve(target)):
+            try:
+                self._serve(target, found, seen)
+            except DeployError as exc:
+                failed.append(exc)
+                if i == 0 and not isinstance(exc, DeployWaits):
+                    break
+        if failed:
+            raise min(failed, key=lambda exc: isinstance(exc, DeployWaits))
 
-    def _endpoint(self, target: Target, container: Container, address: str) -> tuple[str, int]:
+    def _resolve(self, target: Target) -> list[Container]:
+        if target.label is None:
+            return [self._bench.containers.find(target.name)]
+        found = self._bench.containers.matching(target.label)
+        names = tuple(container.name for container in found)
+        matched = {**self._bench.file.load().matched, target.label: names}
+        self._bench.file.change(matched=matched)
+        if not found:
+            raise DeployError(
+                f"there is no container with the label {target.label!r}",
+                hint="label it, or correct sites[].deploy[].label",
+            )
+        return found
+
+    def _serve(self, target: Target, found: Container, seen: Observation) -> None:
+        """Make one container serve what is published.
+
+        1. Act alone on it, for other sites may share it, and leave it alone if its admin stopped it.
+        2. Look at what it serves; it may be right by now, or an action may be no cure.
+        3. Act, with the intent on disk: a run killed in between finds its own work unfinished.
+        4. Prove it by a handshake.
+        """
+        sha256, issued_at = _published(seen)
+        timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
+        with container_lock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s):  # 1
+            container = self._bench.containers.find(found.name)
+            journalled = self._bench.file.load().restarting.get(container.name)
+            is_ours = container.status == "exited" and journalled == _restarting(container)
+            check_may_act(container, is_ours)
+            where = self._where(target, container, seen.address)
+            leaf = self._served(*where) if where else ""  # 2
+            if leaf == sha256 if where else self._acted_for(container.name, sha256):
+                return
+            if where and not is_ours and not self._may_help(container, leaf, sha256, issued_at):
+                started = f"was started after the files, at {rfc3339(container.started_at)}"
+                what = "was acted upon for it" if self._acted_for(container.name, sha256) else started
+                raise _not_served(where, leaf, f"{container.name!r} {what}")
+            self._act(target, container)  # 3
+            self._note_acted(container.name, sha256)
+            if where:
+                overlap_s = 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S
+                self._prove(where, sha256, overlap_s)  # 4
+
+    def _where(self, target: Target, container: Container, address: str) -> tuple[str, int] | None:
+        """Return where the container serves; None where the file says that it cannot be proved."""
+        if target.port is not None and target.port.kind == "none":
+            return None
         state = self._bench.file.load()
-        if target.port is None and state.ports.get(target.container) not in container.ports:
-            ports = {**state.ports, target.container: published_port(container)}
+        if target.port is None and state.ports.get(container.name) not in container.ports:
+            ports = {**state.ports, container.name: published_port(container)}
             state = self._bench.file.change(ports=ports)
-        where = endpoint_of(self._bench.site, target, state, address)
+        places = places_of(self._bench.site, target, state, address)
+        where = next((place.where for place in places if place.name == container.name), None)
         if where is None:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
         return where
 
-    def _note_restarting(self, target: Target, restarting: Restarting | None) -> None:
-        others = {k: v for k, v in self._bench.file.load().restarting.items() if k != target.container}
-        self._bench.file.change(restarting=others | ({target.container: restarting} if restarting else {}))
+    def _may_help(self, container: Container, leaf: str, sha256: str, issued_at: datetime) -> bool:
+        """Whether an action may help this container.
 
-    def _is_worth_one_more(self, target: Target, leaf: str) -> bool:
-        """Whether a restart may help a container that was started after the files were there.
-
-        One that serves another leaf may have read them a moment before; a second restart settles it. One that
-        does not answer is starting still, or broken: neither is cured by restarting it for ever.
+        One that was started before the files were there has not read them. One that was started since, and
+        serves another leaf, may have read them a moment before: one more action settles it. One that does not
+        answer is starting still, or broken: neither is cured by restarting it for ever.
         """
-        failure = self._bench.file.load().failures.get(f"deploy:{target.container}")
-        return bool(leaf) and (failure is None or failure.count < 2)
+        count = self._acted_for(container.name, sha256)
+        if count == 0:
+            return container.started_at <= issued_at or bool(leaf)
+        return count == 1 and bool(leaf)
+
+    def _act(self, target: Target, container: Container) -> None:
+        action = target.action
+        match action.kind:
+            case "restart":
+                self._note_restarting(container.name, _restarting(container))
+                self._bench.containers.restart(container.id, int(target.stop_timeout.total_seconds()))
+                self._note_restarting(container.name, None)
+                self._bench.tell("container.restarted", f"container={container.name}")
+            case "signal":
+                self._bench.containers.signal(container.id, action.signal)
+                self._bench.tell("container.signalled", f"container={container.name} signal={action.signal}")
+            case "exec":
+                self._bench.containers.exec(container.id, action.argv)
+                self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
+
+    def _run(self, target: Target, seen: Observation) -> None:
+        """Run the target's command and prove what it is for.
+
+        Other sites may share it: act alone, for one run may serve all of them.
+        """
+        sha256, _ = _published(seen)
+        places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
+        where = places[0].where
+        lock_id = hashlib.sha256(target.name.encode()).hexdigest()
+        timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
+        with container_lock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s):
+            leaf = self._served(*where) if where else ""
+            if where and leaf == sha256:
+                return
+            if self._acted_for(target.name, sha256) >= _MOST_ACTIONS:
+                raise _not_served(where, leaf, f"{target.name!r} was run for it {_MOST_ACTIONS} times")
+            run_command(target.command or ())
+            self._bench.tell("command.run", f"command={target.name!r}")
+            self._note_acted(target.name, sha256)
+            if where:
+                self._prove(where, sha256, _RELOAD_OVERLAP_S)
+
+    def _acted_for(self, name: str, sha256: str) -> int:
+        """Return how often it was acted upon for this leaf."""
+        acted = self._bench.file.load().acted.get(name)
+        return acted.count if acted and acted.sha256 == sha256 else 0
+
+    def _note_acted(self, name: str, sha256: str) -> None:
+        count = self._acted_for(name, sha256) + 1
+        acted = {**self._bench.file.load().acted, name: Acted(sha256=sha256, count=count)}
+        self._bench.file.change(acted=acted)
+
+    def _note_restarting(self, name: str, restarting: Restarting | None) -> None:
+        others = {k: v for k, v in self._bench.file.load().restarting.items() if k != name}
+        self._bench.file.change(restarting=others | ({name: restarting} if restarting else {}))
 
     def _served(self, host: str, port: int) -> str:
         """Return the leaf that is served now, empty for no TLS answer."""
@@ -92,22 +184,35 @@ class Serving:
         except DeployError:
             return ""
 
-    def _prove(self, host: str, port: int, sha256: str) -> float:
-        """Return the seconds until the leaf was served. Takes at most `PROOF_TIMEOUT_S`."""
+    def _prove(self, where: tuple[str, int], sha256: str, overlap_s: float) -> None:
+        """Wait until the leaf, and none but it, is served for `overlap_s`; at most `PROOF_TIMEOUT_S`."""
         pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
-        while (leaf := self._served(host, port)) != sha256:
+        other_until_s = 0.0
+        while (leaf := self._served(*where)) != sha256 or pace.waited_s - other_until_s < overlap_s:
             if pace.expired:
-                raise _not_served(host, port, leaf, f"{PROOF_TIMEOUT_S} s after the restart")
+                raise _not_served(where, leaf, f"{PROOF_TIMEOUT_S} s after the action")
+            if leaf != sha256:
+                other_until_s = pace.waited_s
             pace.wait()
-        return pace.waited_s
+        at = f"{where[0]}:{where[1]}"
+        self._bench.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
 
 
-def _not_served(host: str, port: int, leaf: str, when: str) -> DeployError:
+def _published(seen: Observation) -> tuple[str, datetime]:
+    """Return the SHA-256 of the published leaf, and when it was issued."""
+    facts, origin = seen.published.facts, seen.published.origin
+    if facts is None or origin is None:
+        raise StoreError("nothing is published that could be served")
+    return facts.sha256, origin.issued_at
+
+
+def _not_served(where: tuple[str, int] | None, leaf: str, when: str) -> DeployError:
+    at = f"{where[0]}:{where[1]}" if where else "the target"
     if not leaf:
         hint = "look into its log: does it run, and is this its TLS port?"
-        return DeployError(f"no TLS answer at {host}:{port}; {when}", hint=hint)
+        return DeployError(f"no TLS answer at {at}; {when}", hint=hint)
     return DeployError(
-        f"{host}:{port} serves another certificate ({leaf[:16]}...); {when}",
+        f"{at} serves another certificate ({leaf[:16]}...); {when}",
         hint="does the container mount certs_dir as a folder, and read these two files?",
     )
 

@@ -73,6 +73,7 @@ class OrderInFlight(_Saved):
     url: str
     directory: str
     names: tuple[str, ...]
+    key_type: str = "ec256"
 
 
 class SavedPair(_Saved):
@@ -84,6 +85,16 @@ class SavedPair(_Saved):
     account: str
     key_type: str
     issued_at: datetime
+
+
+class RenewalInfo(_Saved):
+    """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
+
+    sha256: str
+    next_look: datetime
+    start: datetime | None = None
+    end: datetime | None = None
+    moment: datetime | None = None
 
 
 class Txt(_Saved):
@@ -102,16 +113,35 @@ class Restarting(_Saved):
     started_at: datetime
 
 
+class Acted(_Saved):
+    """How often a container, or a command, was acted upon for the leaf with this SHA-256."""
+
+    sha256: str
+    count: int
+
+
 class SiteState(_Saved):
-    """All that is remembered of one site."""
+    """All that is remembered of one site.
+
+    Attributes:
+        alias_zones: the zone of each name that a challenge name is an alias of.
+        ports: the port that each container publishes, where the file names none.
+        matched: the names of the containers with each label.
+        deploy_by: when the certificate that was replaced last must be out of use.
+    """
 
     zone: str = ""
+    alias_zones: dict[str, str] = {}
     digest: str = ""
     record: WrittenRecord | None = None
     our_values: tuple[str, ...] = ()
     order: OrderInFlight | None = None
+    renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()
     ports: dict[str, int] = {}
+    matched: dict[str, tuple[str, ...]] = {}
+    acted: dict[str, Acted] = {}
+    deploy_by: datetime | None = None
     restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
 

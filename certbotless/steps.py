@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from .adopt import adopt
 from .certify import Certifying
 from .challenge import sweep
 from .decide import Step
@@ -21,7 +22,8 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
     Raises:
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
-    logger.info("%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
+    level = logging.DEBUG if step.action == "renewal-info" else logging.INFO
+    logger.log(level, "%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
     match step.action:
         case "clean-up":
             sweep(bench.zones.open, bench.file)
@@ -31,10 +33,16 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
             Pointing(bench).confirm(seen.address)
         case "restore":
             Certifying(bench).restore(seen)
+        case "adopt":
+            adopt(bench, seen)
         case "order":
             Certifying(bench).order(seen)
         case "collect":
             Certifying(bench).collect(seen)
+        case "renewal-info":
+            Certifying(bench).ask_when_to_renew(seen)
+        case "rehearse":
+            Certifying(bench).rehearse(seen)
         case "deploy":
-            target = next(t for t in bench.site.deploy if t.container == step.target)
+            target = next(t for t in bench.site.deploy if t.name == step.target)
             Serving(bench).deploy(target, seen)

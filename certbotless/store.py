@@ -55,6 +55,7 @@ class Published:
     facts: LeafFacts | None
     origin: Origin | None
     fault: str = ""
+    has_plain: bool = False
 
     @property
     def is_intact(self) -> bool:
@@ -79,7 +80,8 @@ class Store:
             fault = published.fault or self._link_fault()
         except FileNotFoundError:
             fault = "its generation is gone" if self._current.is_symlink() else ""
-            return Published(None, None, fault)
+            has_plain = all(self._public(name).is_file() for name in _SUFFIXES)
+            return Published(None, None, fault, has_plain and not fault)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
         return Published(published.facts, published.origin, fault)
@@ -148,6 +150,15 @@ class Store:
                 files.write_new(trial, bytes(64 * 1024), 0o600)
             finally:
                 trial.unlink(missing_ok=True)
+
+    def plain_pair(self) -> tuple[bytes, bytes]:
+        """Return chain and key of files that are not ours under the two names.
+
+        Raises:
+            StoreError: they are not both there, or cannot be read.
+        """
+        with files.store_errors(self._certs_dir, "read"):
+            return self._public(FULLCHAIN).read_bytes(), self._public(PRIVKEY).read_bytes()
 
     def pair(self) -> tuple[bytes, bytes]:
         """Return chain and key as published. Raises StoreError where they cannot be read."""

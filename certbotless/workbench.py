@@ -51,7 +51,7 @@ class Workbench:
         self.containers = edges.containers
         self.zones = edges.zones(edges.clock)
         self.file = SiteFile(config.state_dir, site.domain)
-        self.store = Store(config.certs_dir, site.domain)
+        self.store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
         self.ledger = LedgerFile(config.state_dir)
         self._events = Events(config.state_dir)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -166,32 +166,76 @@ class FakeContainers:
     """The containers of an engine, by the contract of `deploy.Containers`.
 
     Args:
+        labels: of each container by its name, written ``key=value``.
         clock: tells when a container is started.
 
     Attributes:
         restarts: id and stop timeout (seconds) of each restart so far.
+        signals: id and name of each signal so far.
+        programs: id and arguments of each program run so far.
+        exit_code: of the programs that are run from now on.
         on_restart: called with the container before a restart returns: what it does when it comes up.
+        on_reload: called with the container at the end of a signal and of a program that ended well.
     """
 
-    def __init__(self, *containers: Container, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *containers: Container,
+        labels: Mapping[str, Collection[str]] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.signals: list[tuple[str, str]] = []
+        self.programs: list[tuple[str, tuple[str, ...]]] = []
+        self.exit_code = 0
         self.restarts: list[tuple[str, int]] = []
         self.on_restart: Callable[[Container], object] = lambda container: None
+        self.on_reload: Callable[[Container], object] = lambda container: None
         self._by_name = {container.name: container for container in containers}
+        self._labels = labels or {}
         self._clock = clock or FakeClock()
 
     def find(self, name: str) -> Container:
         if name not in self._by_name:
-            raise DeployError(f"there is no container {name!r}", hint="create it")
+            raise DeployError(f"there is no container {name!r}", hint="create it", container=name)
         return self._by_name[name]
 
+    def matching(self, label: str) -> list[Container]:
+        def has(container: Container) -> bool:
+            own = self._labels.get(container.name, ())
+            return any(label in (text, text.partition("=")[0]) for text in own)
+
+        return sorted(filter(has, self._by_name.values()), key=lambda container: container.name)
+
     def restart(self, container_id: str, stop_timeout_s: int) -> None:
-        container = next((c for c in self._by_name.values() if c.id == container_id), None)
-        if container is None:
-            raise DeployError(f"there is no container {container_id!r}", hint="create it")
+        container = self._find_by_id(container_id)
         self.restarts.append((container_id, stop_timeout_s))
         # As the engine does: it also starts one that was stopped.
         self.put(replace(container, status="running", started_at=self._clock.now()))
         self.on_restart(self._by_name[container.name])
+
+    def signal(self, container_id: str, name: str) -> None:
+        container = self._find_running(container_id)
+        self.signals.append((container_id, name))
+        self.on_reload(container)
+
+    def exec(self, container_id: str, argv: Sequence[str]) -> None:
+        container = self._find_running(container_id)
+        self.programs.append((container_id, tuple(argv)))
+        if self.exit_code:
+            raise DeployError(f"{argv[0]!r} in the container ended with {self.exit_code}")
+        self.on_reload(container)
+
+    def _find_by_id(self, container_id: str) -> Container:
+        for container in self._by_name.values():
+            if container.id == container_id:
+                return container
+        raise DeployError(f"there is no container {container_id!r}", hint="create it", container=container_id)
+
+    def _find_running(self, container_id: str) -> Container:
+        container = self._find_by_id(container_id)
+        if container.status != "running":
+            raise DeployError(f"the container {container.name!r} is {container.status}")
+        return container
 
     def put(self, container: Container) -> None:
         """Create or change a container by hand."""

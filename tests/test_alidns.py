@@ -8,6 +8,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -152,8 +153,24 @@ def test_the_apis_clock_is_read_from_its_reply_if_it_tells(date: str, differs: s
 
 
 def test_a_secret_is_in_no_repr() -> None:
-    assert SECRET not in repr(Account("https://alidns.aliyuncs.com", KEY_ID, SECRET))
-    assert KEY_ID not in repr(Account("https://alidns.aliyuncs.com", KEY_ID, SECRET))
+    account = Account("https://alidns.aliyuncs.com", KEY_ID, SECRET, "a token")
+    assert not any(secret in repr(account) for secret in (KEY_ID, SECRET, "a token"))
+
+
+def test_a_token_of_sts_goes_with_every_call_and_its_loss_is_told() -> None:
+    with AlidnsEmulator(
+        [ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, security_token="a+token/of=sts"
+    ) as emulator:
+        account = Account(emulator.endpoint, KEY_ID, SECRET, "a+token/of=sts")
+        zone = AlidnsAccount(account, FakeClock()).open(ZONE)
+        zone.add(a_record())
+        assert len(zone.records(NAME)) == 1
+        expired = AlidnsAccount(replace(account, security_token="another"), FakeClock()).open(ZONE)
+        with pytest.raises(DnsRefused, match="InvalidSecurityToken") as refused:
+            expired.records(NAME)
+    assert "aliyun.security_token" in refused.value.hint
+    assert "a+token" not in str(refused.value)
+    assert_tells_no_secret(refused.value)
 
 
 def test_the_text_of_the_api_is_escaped_and_cut() -> None:
@@ -495,7 +512,7 @@ def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_sa
     endpoint, root = https
     trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
-    account = AlidnsAccount(Account(endpoint, KEY_ID, SECRET, str(root)), FakeClock())
+    account = AlidnsAccount(Account(endpoint, KEY_ID, SECRET, ca_bundle=str(root)), FakeClock())
     assert account.find(NAME) == ZONE
 
 
@@ -509,7 +526,7 @@ def test_a_certificate_that_is_not_trusted_is_told(https: tuple[str, Path]) -> N
 
 def test_a_missing_root_file_is_told(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.pem")
-    account = Account("https://127.0.0.1:1", KEY_ID, SECRET, missing)
+    account = Account("https://127.0.0.1:1", KEY_ID, SECRET, ca_bundle=missing)
     with pytest.raises(DnsError):
         AlidnsAccount(account, FakeClock(least_sleep_s=100)).find(NAME)
 

@@ -28,9 +28,9 @@ def journal(tmp_path: Path) -> SiteFile:
     return SiteFile(tmp_path, f"devbox.{ZONE}")
 
 
-def opened(zone: FakeZone) -> OpenZone:
-    """Return what opens `zone` by its name, and no other."""
-    return {zone.name: zone}.__getitem__
+def opened(*zones: FakeZone) -> OpenZone:
+    """Return what opens these zones by their names, and no other."""
+    return {zone.name: zone for zone in zones}.__getitem__
 
 
 def values(zone: FakeZone) -> set[str]:
@@ -83,8 +83,8 @@ def test_when_one_cannot_be_made_the_others_go_again(zone: FakeZone, journal: Si
     with pytest.raises(DnsRefused, match="disabled"), presented(opened(zone), journal, [TXT, OTHER]):
         pytest.fail("the block must not run")
     assert values(zone) == {OTHER.value}
-    # Whether the refused one was made is for the sweep to find out.
-    assert journal.entries() == [(OTHER, "")]
+    # A clear no: what stands there is not ours to sweep.
+    assert journal.entries() == []
 
 
 def test_the_error_of_the_block_is_not_hidden_by_one_of_the_clean_up(
@@ -192,6 +192,18 @@ def test_a_sweep_that_fails_has_tried_all_and_is_left_to_the_next_one(
     assert values(zone) == {TXT.value}
     sweep(opened(zone), journal)
     assert values(zone) == set()
+
+
+def test_each_value_goes_to_its_own_zone(zone: FakeZone, journal: SiteFile) -> None:
+    other_zone = FakeZone("other.test")
+    elsewhere = TxtValue("_acme-challenge.other.test", OTHER.value, "other.test")
+    with presented(opened(zone, other_zone), journal, [TXT, elsewhere]):
+        assert values(zone) == {TXT.value}
+        assert [record.value for record in other_zone.held()] == [OTHER.value]
+    assert other_zone.held() == []
+    journal.note(elsewhere, other_zone.put(Record(elsewhere.fqdn, "TXT", OTHER.value, 600)))
+    sweep(opened(zone, other_zone), journal)
+    assert other_zone.held() == []
 
 
 def test_a_sweep_with_an_empty_journal_makes_no_call(zone: FakeZone, journal: SiteFile) -> None:

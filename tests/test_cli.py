@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from certbotless import __version__, cli
 from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.leaf import LeafFacts, rfc3339
+from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state import SiteFile, daemon_lock
 from certbotless.store import Origin, Store
 
@@ -34,6 +36,7 @@ class Box:
 
     Attributes:
         file: the configuration; `write` changes it.
+        endpoint: of the API, as `write` writes it.
         secret: the file of the second secret.
     """
 
@@ -41,6 +44,7 @@ class Box:
         self.home = home
         self.file = home / "config.yaml"
         self.secret = home / "secret"
+        self.endpoint = "http://127.0.0.1:1"
         self.certs_dir, self.state_dir = home / "certs", home / "state"
         self.secret.touch(0o600)
         self.secret.write_text(f"{CANARY}\n")
@@ -53,7 +57,7 @@ class Box:
             "aliyun:",
             f"  access_key_id: {CANARY}",
             f"  access_key_secret: file:{self.secret}",
-            "  endpoint: http://127.0.0.1:1",
+            f"  endpoint: {self.endpoint}",
             f"certs_dir: {self.certs_dir}",
             f"state_dir: {self.state_dir}",
             "sites:",
@@ -470,9 +474,18 @@ def test_a_run_with_nothing_due_does_nothing_and_says_so(box: Box) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
 
 
-def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box) -> None:
+@pytest.fixture
+def dns_lines(box: Box) -> Iterator[list[str]]:
+    """What leads to a DNS account and its name servers that are well, so that only the CA does not answer."""
+    emulator = AlidnsEmulator(["sweetlove.top"], access_key_id=CANARY, access_key_secret=CANARY)
+    with emulator as dns:
+        box.endpoint = dns.endpoint
+        yield [f"dns: {{nameservers: {json.dumps(dns.nameservers)}}}"]
+
+
+def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box, dns_lines: list[str]) -> None:
     """Here nobody answers for the first; the second is well, and told all the same."""
-    box.write("  - {domain: b.example.com, address: none}")
+    box.write("  - {domain: b.example.com, address: none}", *dns_lines)
     box.publish("b.example.com")
     run = box.run("--once")
     assert run.returncode == 1
@@ -482,8 +495,9 @@ def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box) -> None
     assert "Traceback" not in run.stderr
 
 
-def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box) -> None:
+def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: list[str]) -> None:
     """Though all four facts are true: the site serves no new leaf."""
+    box.write(*dns_lines)
     box.publish()
     run = box.run("--renew-now", DOMAIN)
     assert run.returncode == 1

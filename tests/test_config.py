@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from certbotless import config
-from certbotless.config import AddressRule, Config
+from certbotless.config import Action, AddressRule, Config, Port, Window
 from certbotless.document import MAX_BYTES, Document
 from certbotless.errors import ConfigError
 
@@ -54,7 +54,8 @@ def text_of(**parts: str) -> str:
     """Return a good file with further keys at some of the places."""
     parts = {"domain": "devbox.sweetlove.top", **dict.fromkeys(PLACES, ""), **parts}
     if parts["target"]:
-        parts["target"] = f"{{container: registry, {parts['target']}}}"
+        is_whole = parts["target"].startswith(("label:", "command:", "container:"))
+        parts["target"] = f"{{{'' if is_whole else 'container: registry, '}{parts['target']}}}"
     return "".join(f"{line}\n" for line in (line.format(**parts) for line in LINES) if line.strip())
 
 
@@ -98,7 +99,10 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     assert (site.domain, site.names, site.zone, site.ttl) == ("devbox.sweetlove.top", (), None, 600)
     assert (site.address, site.records) == (AddressRule("auto"), "domain")
     (target,) = site.deploy
-    assert (target.container, target.port, target.action, target.when) == ("registry", None, "restart", "now")
+    assert (target.container, target.label, target.command) == ("registry", None, None)
+    assert (target.port, target.action, target.when) == (None, Action("restart"), None)
+    assert (found.acme.eab, found.acme.profile, found.aliyun.security_token) == (None, None, None)
+    assert found.certs_dir_of(site) == Path("/certs")
     assert target.stop_timeout == timedelta(seconds=10)
 
 
@@ -107,10 +111,13 @@ acme:
   directory: https://ca.example.org/dir
   email: you@example.com
   ca_bundle: /etc/ca.pem
-  key_type: ec256
+  eab: {kid: kid-1, hmac_key: PlantedCanaryMac}
+  profile: shortlived
+  key_type: rsa2048
 aliyun:
   access_key_id: PlantedCanaryId
   access_key_secret: PlantedCanarySecret
+  security_token: PlantedCanaryToken
   endpoint: https://alidns.example.org:8443
   ca_bundle: /etc/api.pem
 dns:
@@ -122,7 +129,7 @@ certs_dir: /srv/certs
 state_dir: /srv/state
 check_every: 30s
 parallel: 3
-key_mode: "0600"
+key_mode: "0640"
 sites:
   - domain: DevBox.SweetLove.top.
     names: ["*.devbox.sweetlove.top", git.sweetlove.top]
@@ -130,13 +137,18 @@ sites:
     address: 10.79.40.213
     ttl: 1
     records: domain
+    certs_dir: /srv/certs/devbox
     deploy:
       - container: registry
         action: restart
         port: 5000
         when: now
         stop_timeout: 1m
-      - {container: web}
+      - label: certbotless.reload=devbox
+        action: {signal: HUP}
+        when: "22:30-04:00"
+      - {container: web, action: {exec: [nginx, -s, reload]}, port: "[::1]:443"}
+      - {command: [systemctl, reload, nginx], port: none}
   - domain: bücher.example
     address: none
     deploy: []
@@ -147,21 +159,43 @@ def test_every_key_that_is_live_is_taken() -> None:
     found = parse(FULL)
     assert (found.acme.url, found.acme.email) == ("https://ca.example.org/dir", "you@example.com")
     assert (found.acme.ca_bundle, found.aliyun.ca_bundle) == (Path("/etc/ca.pem"), Path("/etc/api.pem"))
+    assert found.acme.eab is not None
+    assert (found.acme.eab.kid, found.acme.eab.hmac_key.read()) == ("kid-1", "PlantedCanaryMac")
+    assert (found.acme.profile, found.acme.key_type) == ("shortlived", "rsa2048")
+    assert found.aliyun.security_token is not None
+    assert found.aliyun.security_token.read() == "PlantedCanaryToken"
     assert found.aliyun.endpoint == "https://alidns.example.org:8443"
     assert found.dns.nameservers == ("127.0.0.1:5353", "[::1]:53", "ns1.example.org:53")
     assert found.dns.propagation_timeout == timedelta(seconds=90)
     assert found.docker.host == "tcp://127.0.0.1:2375"
     assert (found.certs_dir, found.state_dir) == (Path("/srv/certs"), Path("/srv/state"))
-    assert (found.check_every, found.parallel) == (timedelta(seconds=30), 3)
+    assert (found.check_every, found.parallel, found.key_mode) == (timedelta(seconds=30), 3, "0640")
     first, second = found.sites
     assert first.domain == "devbox.sweetlove.top"
     assert first.all_names == ("*.devbox.sweetlove.top", "devbox.sweetlove.top", "git.sweetlove.top")
     assert (first.zone, first.ttl) == ("sweetlove.top", 1)
     assert first.address == AddressRule("literal", "10.79.40.213")
-    assert [(t.container, t.port, t.stop_timeout) for t in first.deploy] == [
-        ("registry", 5000, timedelta(minutes=1)),
-        ("web", None, timedelta(seconds=10)),
+    assert (first.certs_dir, found.certs_dir_of(first)) == (Path("/srv/certs/devbox"),) * 2
+    registry, labelled, web, command = first.deploy
+    assert (registry.container, registry.action, registry.port, registry.when, registry.stop_timeout) == (
+        "registry",
+        Action("restart"),
+        Port("number", 5000),
+        None,
+        timedelta(minutes=1),
+    )
+    assert (labelled.label, labelled.action) == ("certbotless.reload=devbox", Action("signal", "HUP"))
+    assert (labelled.when, labelled.port) == (Window(time(22, 30), time(4)), None)
+    assert web.action == Action("exec", argv=("nginx", "-s", "reload"))
+    assert (web.port, web.stop_timeout) == (Port("elsewhere", 443, "::1"), timedelta(seconds=10))
+    assert (command.command, command.port) == (("systemctl", "reload", "nginx"), Port("none"))
+    assert [target.name for target in first.deploy] == [
+        "registry",
+        "label:certbotless.reload=devbox",
+        "web",
+        "systemctl reload nginx",
     ]
+    assert found.certs_dir_of(second) == Path("/srv/certs")
     assert (second.domain, second.address, second.deploy) == (
         "xn--bcher-kva.example",
         AddressRule("none"),
@@ -212,7 +246,7 @@ MANY_FAULTS = """\
 acme:
   directory: zerossl
   emial: you@example.com
-  profile: shortlived
+  profile: short lived
 aliyun:
   access_key_id: 12345
   access_key_id: PlantedCanary
@@ -375,10 +409,10 @@ TAKEN: dict[str, dict[str, list[str]]] = {
         "email": ["null"],
         "ca_bundle": ["null"],
         "eab": ["null"],
-        "profile": ["null"],
+        "profile": ["null", "1.5", "no", "010"],
         "key_type": [],
     },
-    "aliyun": {"security_token": ["null"], "endpoint": [], "ca_bundle": ["null"]},
+    "aliyun": {"security_token": ["null", "1.5", "no", "010", "x y"], "endpoint": [], "ca_bundle": ["null"]},
     "dns": {"nameservers": ["[]"], "propagation_timeout": []},
     "docker": {"host": []},
     "site": {
@@ -390,11 +424,12 @@ TAKEN: dict[str, dict[str, list[str]]] = {
         "certs_dir": ["null"],
     },
     "target": {
-        "label": ["null"],
-        "command": ["null"],
+        "container": ["no", "010", "1.5"],
+        "label": ["1.5", "no", "010"],
+        "command": [],
         "action": [],
         "port": ["null", "5"],
-        "when": [],
+        "when": ["null"],
         "stop_timeout": [],
     },
 }
@@ -404,15 +439,15 @@ KEYS = [(place, key) for place, keys in TAKEN.items() for key in keys]
 @pytest.mark.parametrize(("place", "key"), KEYS)
 def test_a_value_of_the_wrong_kind_is_a_fault_of_its_key(place: str, key: str) -> None:
     for junk in JUNK:
-        text = text_of(**{place: f"{key}: {junk}"})
+        text = text_of(**{place: f"{key}: {junk}" + (", port: none" if key == "command" else "")})
         if junk in TAKEN[place][key]:
             parse(text)
             continue
+        path = re.escape(PREFIX[place] + key)
+        if key in ("container", "label", "command") and junk == "null":
+            path = re.escape(PREFIX["target"].removesuffix("."))
         for fault in faults_of(text):
-            assert re.fullmatch(rf"c\.yaml:\d+:\d+: {re.escape(PREFIX[place] + key)}(\[\d\])*: .+", fault), (
-                junk,
-                fault,
-            )
+            assert re.fullmatch(rf"c\.yaml:\d+:\d+: {path}(\[\d\]|\.\w+)*: .+", fault), (junk, fault)
 
 
 @pytest.mark.parametrize("key", ["access_key_id", "access_key_secret"])
@@ -446,43 +481,8 @@ def test_an_entry_of_a_list_is_a_mapping(junk: str) -> None:
 # --- keys of features that are not there yet ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("place", "key", "value"),
-    [
-        ("acme", "eab", "{kid: k, hmac_key: PlantedCanary}"),
-        ("acme", "profile", "shortlived"),
-        ("acme", "key_type", "ec384"),
-        ("acme", "key_type", "rsa2048"),
-        ("acme", "key_type", "rsa4096"),
-        ("acme", "directory", "zerossl"),
-        ("acme", "directory", "google"),
-        ("aliyun", "security_token", "PlantedCanary"),
-        ("top", "key_mode", '"0640"'),
-        ("top", "key_mode", "0640"),
-        ("site", "records", "all"),
-        ("site", "certs_dir", "/certs"),
-        ("site", "address", "auto:eth0"),
-        ("site", "address", "auto:10.0.0.0/8"),
-        ("target", "label", '"certbotless.reload=devbox"'),
-        ("target", "command", '["systemctl", "reload", "nginx"]'),
-        ("target", "action", "{signal: HUP}"),
-        ("target", "action", '{exec: ["nginx", "-s", "reload"]}'),
-        ("target", "port", '"10.79.40.213:5000"'),
-        ("target", "port", "none"),
-        ("target", "when", '"02:00-05:00"'),
-    ],
-)
-def test_what_is_not_there_yet_is_refused_and_never_ignored(place: str, key: str, value: str) -> None:
-    fault = fault_of(**{place: f"{key}: {value}"})
-    assert fault.startswith(f"{PREFIX[place]}{key}: ")
-    assert "not supported yet" in fault
-    assert CANARY not in fault
-
-
-@pytest.mark.parametrize("key", ["label: x", "command: [x]"])
-def test_a_target_without_a_container_is_not_there_yet(key: str) -> None:
-    faults = "\n".join(faults_of(text_of().replace("deploy: []", f"deploy: [{{{key}}}]")))
-    assert f"sites[0].deploy[0].{key.partition(':')[0]}: not supported yet" in faults
+def test_what_is_not_there_yet_is_refused_and_never_ignored() -> None:
+    assert fault_of(site="records: all") == "sites[0].records: not supported yet; only 'domain' is"
 
 
 # --- values -------------------------------------------------------------------------------------------------
@@ -652,11 +652,22 @@ def test_an_address_is_found_or_written_or_not_wanted() -> None:
         "none": AddressRule("none"),
         "10.79.40.213": AddressRule("literal", "10.79.40.213"),
         "47.96.12.34": AddressRule("literal", "47.96.12.34"),
+        "auto:eth0": AddressRule("interface", "eth0"),
+        "auto:enp3s0.5@x": AddressRule("interface", "enp3s0.5@x"),
+        "auto:10.0.0.0/8": AddressRule("network", "10.0.0.0/8"),
     }.items():
         assert parse(text_of(site=f"address: {text}")).sites[0].address == rule
     for bad in ("10.79.40", "10.79.40.256", "010.1.1.1", "10.0.0.0/8", "::1", "eth0", "devbox.sweetlove.top"):
         fault = fault_of(site=f'address: "{bad}"')
-        assert fault == f"sites[0].address: {bad!r} is neither auto, none nor an IPv4 address"
+        forms = "auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none"
+        assert fault == f"sites[0].address: {bad!r} is not {forms}"
+    for bad in ("10.0.0.1/8", "10.0.0.0/33", "eth0/8", "::/0"):
+        fault = fault_of(site=f'address: "auto:{bad}"')
+        assert fault == f"sites[0].address: {bad!r} is not an IPv4 network like 10.0.0.0/8"
+    for bad in ("", "10.79.40.213", "a b", "eth0:1", "x" * 16):
+        fault = fault_of(site=f'address: "auto:{bad}"')
+        form = "an interface like eth0 nor a network like 10.0.0.0/8"
+        assert fault == f"sites[0].address: {bad!r} is neither {form}"
 
 
 def test_a_path_is_absolute() -> None:
@@ -684,18 +695,202 @@ def test_a_domain_is_a_host_name(domain: str) -> None:
 
 
 def test_a_further_name_may_be_a_wildcard() -> None:
-    assert parse(text_of(site='names: ["*.sweetlove.top"]')).sites[0].names == ("*.sweetlove.top",)
+    names = ("*.devbox.sweetlove.top", "*.git.sweetlove.top")
+    assert parse(text_of(site=f"names: {json.dumps(names)}")).sites[0].names == names
     for bad in ("*", "*.top", "a.*.sweetlove.top", "*.*.sweetlove.top", "../x.top"):
         assert fault_of(site=f'names: ["{bad}"]').startswith("sites[0].names[0]: ")
     assert fault_of(site='zone: "*.sweetlove.top"').startswith("sites[0].zone: ")
 
 
 def test_names_lie_in_the_zone_that_is_given() -> None:
-    parse(text_of(site='zone: SweetLove.top.\n    names: ["*.sweetlove.top", sweetlove.top]'))
+    parse(text_of(site='zone: SweetLove.top.\n    names: ["*.devbox.sweetlove.top", sweetlove.top]'))
     assert (
         fault_of(site="zone: love.top")
         == "sites[0].zone: 'devbox.sweetlove.top' is not in the zone 'love.top'"
     )
+
+
+@pytest.mark.parametrize(
+    ("domain", "names", "fault"),
+    [
+        ("devbox.sweetlove.top", ["*.sweetlove.top"], (0, "*.sweetlove.top", "devbox.sweetlove.top")),
+        (
+            "sweetlove.top",
+            ["Git.sweetlove.top", "*.SweetLove.top"],
+            (1, "*.sweetlove.top", "git.sweetlove.top"),
+        ),
+    ],
+)
+def test_a_name_that_a_wildcard_covers_is_refused(
+    domain: str, names: list[str], fault: tuple[int, str, str]
+) -> None:
+    """Let's Encrypt refuses such an order, whichever of the two is the domain."""
+    j, wildcard, name = fault
+    text = f"{wildcard!r} covers {name!r} already: a CA refuses the two in one certificate"
+    assert fault_of(domain=domain, site=f"names: {json.dumps(names)}") == f"sites[0].names[{j}]: {text}"
+
+
+def test_a_wildcard_covers_one_label_and_neither_its_base_nor_itself() -> None:
+    for other in ("*.sweetlove.top", "a.b.sweetlove.top", "*.b.sweetlove.top"):
+        site = f'names: ["*.sweetlove.top", "{other}"]'
+        found = parse(text_of(domain="sweetlove.top", site=site)).sites[0]
+        assert found.all_names == tuple(sorted({"sweetlove.top", "*.sweetlove.top", other}))
+
+
+# --- the CA and its account ---------------------------------------------------------------------------------
+
+EAB = f"eab: {{kid: kid-1, hmac_key: {CANARY}}}"
+
+
+@pytest.mark.parametrize("directory", ["zerossl", "google"])
+def test_a_ca_that_binds_accounts_needs_the_binding(directory: str) -> None:
+    for acme in (f"directory: {directory}", f"directory: {directory}, eab: null"):
+        assert fault_of(acme=acme) == f"acme.directory: {directory} needs eab: {{kid: ..., hmac_key: ...}}"
+    found = parse(text_of(acme=f"directory: {directory}, {EAB}"))
+    assert found.acme.url.startswith("https://")
+    assert list(found.secrets()) == ["aliyun.access_key_id", "aliyun.access_key_secret", "acme.eab.hmac_key"]
+
+
+def test_any_ca_may_have_a_binding_and_a_binding_is_whole() -> None:
+    assert parse(text_of(acme=EAB)).acme.eab is not None
+    assert fault_of(acme="eab: {kid: k}") == "acme.eab.hmac_key: is needed"
+    assert fault_of(acme=f"eab: {{hmac_key: {CANARY}}}") == "acme.eab.kid: is needed"
+    assert fault_of(acme=f"eab: {{key: k, kid: k, hmac_key: {CANARY}}}") == (
+        "acme.eab.key: unknown key 'key'; the nearest known key is 'hmac_key'"
+    )
+    for bad in ('""', "x y", "ü", "x" * 257):
+        fault = fault_of(acme=f"eab: {{kid: {bad}, hmac_key: {CANARY}}}")
+        assert fault == "acme.eab.kid: must be the key id that the CA gave, printable ASCII"
+
+
+def test_a_profile_is_a_word_and_a_key_is_of_a_known_type() -> None:
+    for bad in ("short lived", "a/b", '""', "x" * 65):
+        fault = fault_of(acme=f"profile: {bad}")
+        assert fault.startswith("acme.profile: ")
+        assert fault.endswith("is not the name of a profile")
+    for good in ("ec256", "ec384", "rsa2048", "rsa4096"):
+        assert parse(text_of(acme=f"key_type: {good}")).acme.key_type == good
+    fault = fault_of(acme="key_type: rsa1024")
+    assert fault == "acme.key_type: must be 'ec256', 'ec384', 'rsa2048' or 'rsa4096'"
+    assert fault_of(top="key_mode: 0644") == "key_mode: must be '0600' or '0640'"
+
+
+# --- who serves it ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("{}", "needs one of container, label and command"),
+        ("{port: 5000}", "needs one of container, label and command"),
+        ("{container: null}", "needs one of container, label and command"),
+        ("{container: a, label: b}", "needs one of container, label and command, not container and label"),
+        (
+            "{command: [a], label: b, container: c, port: 1}",
+            "needs one of container, label and command, not container and label and command",
+        ),
+        ("{command: [a]}", "a command needs port: a number, host:port, or none"),
+        ("{command: [a], port: null}", "a command needs port: a number, host:port, or none"),
+    ],
+)
+def test_a_target_is_found_in_one_way(target: str, text: str) -> None:
+    (fault,) = faults_of(text_of().replace("deploy: []", f"deploy: [{target}]"))
+    assert fault == f"c.yaml:9:14: sites[0].deploy[0]: {text}"
+
+
+def test_a_command_is_its_own_action() -> None:
+    fault = fault_of(target="command: [a], port: none, action: restart")
+    assert fault == "sites[0].deploy[0].action: does not go with command: the command is the action"
+    assert parse(text_of(target="command: [a], port: 5000")).sites[0].deploy[0].port == Port("number", 5000)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fault"),
+    [
+        ("container: a", "container: a", "container: 'a' is already a target"),
+        ("label: a=b", "label: a=b", "label: 'label:a=b' is already a target"),
+        ("command: [a, b], port: 1", "command: [a, b], port: 2", "command: 'a b' is already a target"),
+        ("container: a", "command: [a], port: 1", "command: 'a' is already a target"),
+    ],
+)
+def test_two_targets_of_a_site_have_two_names(first: str, second: str, fault: str) -> None:
+    """`status` and the retry times know them by these."""
+    (found,) = faults_of(text_of().replace("deploy: []", f"deploy: [{{{first}}}, {{{second}}}]"))
+    assert found.endswith(f": sites[0].deploy[1].{fault}")
+    parse(text_of().replace("deploy: []", f"deploy: [{{{first}}}]"))
+
+
+def test_a_label_is_a_key_or_a_key_and_its_value() -> None:
+    for good in ("certbotless", "certbotless.reload=devbox", "a=", "a=b=c d"):
+        assert parse(text_of(target=f'label: "{good}"')).sites[0].deploy[0].label == good
+    for bad in ("=b", "a b", "a,b", "a=b\\n", "k" * 129, "a=" + "v" * 256):
+        assert fault_of(target=f'label: "{bad}"').endswith("is not a label: key or key=value")
+
+
+@pytest.mark.parametrize(
+    "command", ["[]", "a b", '[""]', '["", a]', "[a, 5]", "[a, [b]]", "[a, null]", '["a\\0"]', '[a, "b\\nc"]']
+)
+def test_a_command_is_a_list_of_lines(command: str) -> None:
+    """No shell ever reads it, and what is run is a line of the log."""
+    text = 'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
+    assert fault_of(target=f"command: {command}, port: none") == f"sites[0].deploy[0].command: {text}"
+    assert fault_of(target=f"action: {{exec: {command}}}") == f"sites[0].deploy[0].action: {text}"
+
+
+def test_an_argument_may_be_empty() -> None:
+    assert parse(text_of(target='command: [a, ""], port: none')).sites[0].deploy[0].command == ("a", "")
+
+
+def test_an_action_is_a_restart_a_signal_or_a_program() -> None:
+    for written, action in {
+        "restart": Action("restart"),
+        "{signal: HUP}": Action("signal", "HUP"),
+        "{signal: sigusr1}": Action("signal", "USR1"),
+        '{exec: ["nginx", "-s", "reload"]}': Action("exec", argv=("nginx", "-s", "reload")),
+    }.items():
+        assert parse(text_of(target=f"action: {written}")).sites[0].deploy[0].action == action
+    for bad in ("stop", "null", "{}", "{signal: HUP, exec: [a]}", "{sginal: HUP}", "[restart]"):
+        fault = fault_of(target=f"action: {bad}")
+        text = 'must be restart, {signal: HUP} or {exec: ["nginx", "-s", "reload"]}'
+        assert fault == f"sites[0].deploy[0].action: {text}"
+
+
+def test_a_signal_is_one_that_a_program_can_answer() -> None:
+    for bad in ("HOP", "SIG", '""', "_DFL", "SIGSIGHUP", "9"):
+        assert ".action: " in fault_of(target=f"action: {{signal: {bad}}}")
+    for bad in ("KILL", "SIGSTOP"):
+        assert "makes no program read its files" in fault_of(target=f"action: {{signal: {bad}}}")
+
+
+def test_a_port_is_here_or_elsewhere_or_cannot_be_proved() -> None:
+    for written, port in {
+        "5000": Port("number", 5000),
+        "none": Port("none"),
+        '"10.79.40.213:5000"': Port("elsewhere", 5000, "10.79.40.213"),
+        "proxy.example.com:443": Port("elsewhere", 443, "proxy.example.com"),
+        '"[2001:db8::1]:443"': Port("elsewhere", 443, "2001:db8::1"),
+    }.items():
+        assert parse(text_of(target=f"port: {written}")).sites[0].deploy[0].port == port
+    for bad in ('"5000"', "0", "65536", "-1", "https", "[5000]", "true"):
+        fault = fault_of(target=f"port: {bad}")
+        assert fault == "sites[0].deploy[0].port: must be a port number, 1..65535, or host:port, or none"
+    for bad in (":5000", "a:0", "a:65536", "::1:443"):
+        assert fault_of(target=f'port: "{bad}"').endswith(f"{bad!r} is not of the form host:port")
+
+
+def test_a_window_is_a_part_of_the_day() -> None:
+    """One that ends before it starts goes over midnight."""
+    for written, window in {
+        "now": None,
+        '"02:00-05:00"': Window(time(2), time(5)),
+        "22:30-04:00": Window(time(22, 30), time(4)),
+        "00:00-23:59": Window(time(0), time(23, 59)),
+    }.items():
+        assert parse(text_of(target=f"when: {written}")).sites[0].deploy[0].when == window
+    for bad in ("2:00-5:00", "02:00", "24:00-05:00", "02:60-05:00", "02:00 - 05:00", "0٢:00-05:00", "never"):
+        fault = fault_of(target=f'when: "{bad}"')
+        assert fault.endswith('when: must be now, or a daily window in local time, like "02:00-05:00"')
+    assert fault_of(target="when: 02:00-02:00") == "sites[0].deploy[0].when: the window is empty"
 
 
 # --- secrets ------------------------------------------------------------------------------------------------
@@ -703,7 +898,12 @@ def test_names_lie_in_the_zone_that_is_given() -> None:
 
 def test_secrets_show_nowhere() -> None:
     found = parse(FULL)
-    assert found.aliyun.access_key_secret.read() == "PlantedCanarySecret"
+    assert {path: secret.read() for path, secret in found.secrets().items()} == {
+        "aliyun.access_key_id": "PlantedCanaryId",
+        "aliyun.access_key_secret": "PlantedCanarySecret",
+        "aliyun.security_token": "PlantedCanaryToken",
+        "acme.eab.hmac_key": "PlantedCanaryMac",
+    }
     for shown in (
         repr(found),
         str(found),
@@ -731,6 +931,15 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     secret.chmod(0o600)
     monkeypatch.setenv("NO_SUCH_KEY", CANARY)
     assert found.warnings() == [third]
+    optional = parse(
+        text_of(
+            aliyun=f"security_token: file:{tmp_path}/none",
+            acme="eab: {kid: k, hmac_key: '${NO_SUCH_MAC}'}",
+        )
+    )
+    first, second = optional.warnings()
+    assert first.startswith("aliyun.security_token: cannot read the secret")
+    assert second.startswith("acme.eab.hmac_key: the environment variable 'NO_SUCH_MAC' is not set")
     assert parse(FULL).warnings() == []
 
 
@@ -747,6 +956,9 @@ TWO_SITES = text_of(aliyun="endpoint: https://a.example.com") + "  - domain: b.e
         ("acme: {}", "acme: {}\ncheck_every: 5s", False),
         ("deploy: []", "deploy: [{container: web}]", True),
         ("acme: {}", "acme: {directory: letsencrypt-staging}", True),
+        ("acme: {}", "acme: {profile: shortlived}", True),
+        ("acme: {}", "acme: {key_type: rsa2048}", True),
+        ("acme: {}", f"acme: {{{EAB}}}", True),
         ("https://a.example.com", "https://b.example.com", True),
         (f"{CANARY}Secret", f"{CANARY}Other", True),
         ("dns: {}", "dns: {propagation_timeout: 5m}", True),
@@ -773,6 +985,17 @@ def test_a_rotated_secret_clears_retry_times_as_an_edit_does(tmp_path: Path) -> 
         digests.add(found.digest(found.sites[0]))
     assert len(digests) == 3
     assert found.digest(found.sites[0]) in digests
+
+
+def test_a_secret_that_became_unreadable_counts_as_it_was_last_read(tmp_path: Path) -> None:
+    """Root reads it, and the owner of state_dir goes on."""
+    secret = tmp_path / "secret"
+    secret.write_text(CANARY)
+    found = parse(text_of().replace(f"{CANARY}Secret", f"file:{secret}"))
+    before = found.digest(found.sites[0])
+    secret.unlink()
+    assert found.digest(found.sites[0]) == before
+    assert CANARY not in repr(found)
 
 
 # --- reading ------------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Any
 
 import pytest
@@ -17,7 +19,15 @@ from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry
 from certbotless.observe import Observation
 from certbotless.renewal import renewal_moment
-from certbotless.state import Failure, OrderInFlight, SiteState, Txt, WrittenRecord
+from certbotless.state import (
+    Acted,
+    Failure,
+    OrderInFlight,
+    RenewalInfo,
+    SiteState,
+    Txt,
+    WrittenRecord,
+)
 from certbotless.store import Origin, Published
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
@@ -30,12 +40,19 @@ LEAF, OLD_LEAF = "ab" * 32, "cd" * 32
 
 def config_of(**fields: object) -> configuration.Config:
     """The configuration of the site, with these lines in its entry."""
-    lines = {"domain": DOMAIN, "names": f"['{WILDCARD}']", "zone": "sweetlove.test", "address": LAN} | fields
+    targets = "[{container: registry, port: 5000}, {container: mirror, port: 5001}]"
+    lines: dict[str, object] = {
+        "domain": DOMAIN,
+        "names": f"['{WILDCARD}']",
+        "zone": "sweetlove.test",
+        "address": LAN,
+    }
+    lines |= {"deploy": targets} | fields
     text = f"""
 acme: {{directory: "{DIRECTORY}"}}
 aliyun: {{access_key_id: "id", access_key_secret: "secret"}}
 sites:
-  - deploy: [{{container: registry, port: 5000}}, {{container: mirror, port: 5001}}]
+  -
 """
     text += "".join(f"    {key}: {value}\n" for key, value in lines.items())
     return configuration.parse(text.encode(), "test.yaml")
@@ -286,6 +303,261 @@ def test_a_container_that_left_the_configuration_is_left_alone() -> None:
     assert steps_of(replace(WELL, served=dict(WELL.served) | {"old": OLD_LEAF})) == []
 
 
+def of_targets(*targets: str) -> configuration.Config:
+    """The configuration of the site with these entries of `deploy`."""
+    return config_of(deploy=f"[{', '.join(targets)}]")
+
+
+def acted(*names: str, sha256: str = LEAF) -> SiteState:
+    return state(acted={name: Acted(sha256=sha256, count=1) for name in names})
+
+
+LABEL = "{label: 'reload=devbox', action: {signal: HUP}}"
+MATCHED = state(matched={"reload=devbox": ("web1", "web2")})
+LABELLED = {
+    "no look for matches yet": ({}, NOTHING, ["its port is not known yet"]),
+    "no match": ({}, state(matched={"reload=devbox": ()}), ["its port is not known yet"]),
+    "all right": ({"web1": LEAF, "web2": LEAF}, MATCHED, []),
+    "one wrong": ({"web1": LEAF, "web2": OLD_LEAF}, MATCHED, ["another certificate"]),
+    "one silent, one wrong": (
+        {"web1": "", "web2": OLD_LEAF},
+        MATCHED,
+        ["another certificate, no TLS answer"],
+    ),
+    "one unknown": ({"web1": LEAF}, MATCHED, ["its port is not known yet"]),
+}
+
+
+@pytest.mark.parametrize(("served", "remembered", "reasons"), LABELLED.values(), ids=LABELLED.keys())
+def test_a_label_is_one_step_for_all_that_it_matches(
+    served: dict[str, str], remembered: SiteState, reasons: list[str]
+) -> None:
+    steps = steps_of(replace(WELL, served=served), remembered, config=of_targets(LABEL))
+    assert steps == [("deploy:label:reload=devbox", reason) for reason in reasons]
+
+
+def test_a_command_is_named_as_a_shell_would_be_told() -> None:
+    config = of_targets("{command: [systemctl, reload, 'my nginx'], port: '127.0.0.1:443'}")
+    name = "systemctl reload 'my nginx'"
+    assert steps_of(replace(WELL, served={name: LEAF}), config=config) == []
+    seen = replace(WELL, served={name: OLD_LEAF})
+    assert steps_of(seen, config=config) == [(f"deploy:{name}", "another certificate")]
+
+
+UNPROVED = of_targets("{container: registry, port: none}")
+UNPROVED_LABEL = of_targets("{label: 'reload=devbox', port: none}")
+
+
+@pytest.mark.parametrize(
+    ("config", "remembered", "is_due"),
+    [
+        (UNPROVED, NOTHING, True),
+        (UNPROVED, acted("registry", sha256=OLD_LEAF), True),
+        (UNPROVED, acted("mirror"), True),
+        (UNPROVED, acted("registry"), False),
+        (UNPROVED_LABEL, NOTHING, True),
+        (UNPROVED_LABEL, MATCHED.model_copy(update={"acted": acted("web1").acted}), True),
+        (UNPROVED_LABEL, MATCHED.model_copy(update={"acted": acted("web1", "web2").acted}), False),
+    ],
+)
+def test_what_cannot_be_proved_is_due_once_for_each_certificate(
+    config: configuration.Config, remembered: SiteState, is_due: bool
+) -> None:
+    keys = [reason for _, reason in steps_of(replace(WELL, served={}), remembered, config=config)]
+    assert keys == (["not acted upon for this certificate"] if is_due else [])
+
+
+# --- the canary -------------------------------------------------------------------------------------------
+
+BOTH_OLD = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
+CANARY_FAILED = state(failures={"deploy:registry": failure(what="it crashed")})
+
+
+def test_the_first_target_comes_first() -> None:
+    assert [step.target for step in decided(BOTH_OLD).due(NOW)] == ["registry", "mirror"]
+
+
+def test_the_others_are_not_touched_as_long_as_the_first_one_fails() -> None:
+    decision = decided(BOTH_OLD, CANARY_FAILED)
+    assert decision.due(NOW) == ()
+    assert decision.steps[1].wait_until == NOW + HOUR
+    assert decision.steps[1].wait_reason == "the first target failed: it crashed"
+
+
+def test_the_first_target_is_tried_again_before_the_others() -> None:
+    due = decided(replace(BOTH_OLD, at=NOW + HOUR), CANARY_FAILED).due(NOW + HOUR)
+    assert [step.target for step in due] == ["registry", "mirror"]
+
+
+def test_a_later_target_that_fails_holds_nobody_back() -> None:
+    failed = state(failures={"deploy:mirror": failure()})
+    assert [step.target for step in decided(BOTH_OLD, failed).due(NOW)] == ["registry"]
+    alone = replace(WELL, served={"registry": OLD_LEAF, "mirror": LEAF})
+    assert [step.target for step in decided(alone, failed).due(NOW)] == ["registry"]
+
+
+def test_the_first_target_holds_nobody_back_once_it_came_true_by_itself() -> None:
+    config = of_targets(*(f"{{container: {name}, port: 5000}}" for name in ("registry", "mirror", "cache")))
+    seen = replace(WELL, served={"registry": LEAF, "mirror": OLD_LEAF, "cache": OLD_LEAF})
+    due = decided(seen, CANARY_FAILED, config=config).due(NOW)
+    assert [step.target for step in due] == ["mirror", "cache"]
+
+
+FREE = {
+    "its admin stopped the first one": (
+        BOTH_OLD,
+        state(failures={"deploy:registry": failure(is_waiting=True)}),
+    ),
+    "the other one has nothing to lose": (
+        replace(WELL, served={"registry": OLD_LEAF, "mirror": ""}),
+        CANARY_FAILED,
+    ),
+    "the replaced certificate expires": (
+        BOTH_OLD,
+        CANARY_FAILED.model_copy(update={"deploy_by": NOW}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "remembered"), FREE.values(), ids=FREE.keys())
+def test_the_first_target_holds_the_others_back_for_no_less(seen: Observation, remembered: SiteState) -> None:
+    assert [step.target for step in decided(seen, remembered).due(NOW)] == ["mirror"]
+
+
+# --- the window -------------------------------------------------------------------------------------------
+
+# As rules, because a machine need not have the time zones' names.
+SHANGHAI = "CST-8"
+NEW_YORK = "EST5EDT,M3.2.0,M11.1.0"
+
+
+@pytest.fixture
+def machine_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Set the machine's time zone for the test."""
+
+    def be_in(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield be_in
+    monkeypatch.undo()
+    time.tzset()
+
+
+def windowed(
+    window: str, at: datetime, deploy_by: datetime | None = NOW + 4000 * DAY, leaf: str = OLD_LEAF
+) -> tuple[Decision, Step]:
+    """Decide at a moment about a container with this window, which serves `leaf`."""
+    facts = replace(FACTS, not_before=at - DAY, not_after=at + 89 * DAY)
+    seen = replace(WELL, at=at, published=Published(facts, ORIGIN), served={"registry": leaf})
+    config = of_targets(f"{{container: registry, port: 5000, when: '{window}'}}")
+    decision = decided(seen, state(deploy_by=deploy_by), config=config)
+    [step] = decision.steps
+    return decision, step
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+OPENINGS = {
+    "before it": ("UTC", "02:00-05:00", "2026-11-24T01:59:59", "2026-11-24T02:00"),
+    "at its start": ("UTC", "02:00-05:00", "2026-11-24T02:00", None),
+    "at its last instant": ("UTC", "02:00-05:00", "2026-11-24T04:59:59.999999", None),
+    "at its end": ("UTC", "02:00-05:00", "2026-11-24T05:00", "2026-11-25T02:00"),
+    "over midnight, before": ("UTC", "23:00-01:00", "2026-11-24T22:00", "2026-11-24T23:00"),
+    "over midnight, the evening": ("UTC", "23:00-01:00", "2026-11-24T23:30", None),
+    "over midnight, the morning": ("UTC", "23:00-01:00", "2026-11-25T00:30", None),
+    "over midnight, after": ("UTC", "23:00-01:00", "2026-11-25T01:00", "2026-11-25T23:00"),
+    "until midnight": ("UTC", "22:00-00:00", "2026-11-24T23:59", None),
+    "in Shanghai, before": (SHANGHAI, "02:00-05:00", "2026-11-24T05:30", "2026-11-24T18:00"),
+    "in Shanghai, within": (SHANGHAI, "02:00-05:00", "2026-11-24T18:00", None),
+    "in Shanghai, over its midnight": (SHANGHAI, "23:00-01:00", "2026-11-24T16:30", None),
+    # Summer time begins on 14 March 2027 at 02:00 (07:00 UTC) and ends on 7 November at 02:00 (06:00 UTC).
+    "the day before summer time": (NEW_YORK, "02:00-05:00", "2027-03-13T06:00", "2027-03-13T07:00"),
+    "its start is skipped": (NEW_YORK, "02:30-05:00", "2027-03-14T06:59", "2027-03-14T07:30"),
+    "its end is an hour earlier": (NEW_YORK, "01:00-05:00", "2027-03-14T09:00", "2027-03-15T05:00"),
+    "all of it is skipped": (NEW_YORK, "02:00-03:00", "2027-03-14T06:59", "2027-03-15T06:00"),
+    "all of it is skipped, after": (NEW_YORK, "02:00-03:00", "2027-03-14T07:00", "2027-03-15T06:00"),
+    "skipped tomorrow": (NEW_YORK, "02:00-03:00", "2027-03-13T08:00", "2027-03-15T06:00"),
+    "its hour comes twice, the first": (NEW_YORK, "01:00-02:00", "2027-11-07T05:30", None),
+    "its hour comes twice, the second": (NEW_YORK, "01:00-02:00", "2027-11-07T06:30", None),
+    "its hour comes twice, after": (NEW_YORK, "01:00-02:00", "2027-11-07T07:00", "2027-11-08T06:00"),
+    "the clock goes back within it": (NEW_YORK, "01:30-02:30", "2027-11-07T06:10", None),
+}
+
+
+@pytest.mark.parametrize(("zone", "window", "at", "opens"), OPENINGS.values(), ids=OPENINGS.keys())
+def test_a_deploy_waits_for_its_window_in_the_machines_local_time(
+    machine_in: Callable[[str], None], zone: str, window: str, at: str, opens: str | None
+) -> None:
+    machine_in(zone)
+    decision, step = windowed(window, utc(at))
+    assert step.wait_until == (utc(opens) if opens else None)
+    assert step.is_by_choice == (opens is not None)
+    assert bool(decision.due(utc(at))) == (opens is None)
+
+
+def test_who_waits_for_a_window_is_told_its_time(machine_in: Callable[[str], None]) -> None:
+    machine_in(SHANGHAI)
+    decision, step = windowed("02:00-05:00", NOW)
+    assert step.wait_text == "deploy:registry not before 2026-11-24T18:00:00Z: its window 02:00-05:00"
+    assert state_of(decision, {})[0] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("deploy_by", "leaf", "wait_until"),
+    [
+        (None, OLD_LEAF, None),
+        (NOW - MINUTE, OLD_LEAF, None),
+        (NOW, OLD_LEAF, None),
+        (NOW + MINUTE, OLD_LEAF, NOW + MINUTE),
+        (NOW + DAY, "", None),
+    ],
+    ids=["nothing was replaced", "deadline passed", "deadline now", "deadline before it opens", "no answer"],
+)
+def test_a_window_is_not_waited_for_beyond_the_deadline_nor_by_a_service_that_is_down(
+    machine_in: Callable[[str], None], deploy_by: datetime | None, leaf: str, wait_until: datetime | None
+) -> None:
+    machine_in("UTC")
+    _, step = windowed("20:00-21:00", NOW, deploy_by, leaf)
+    assert step.wait_until == wait_until
+
+
+def test_a_failure_that_outlasts_the_window_is_no_choice(machine_in: Callable[[str], None]) -> None:
+    machine_in("UTC")
+    config = of_targets("{container: registry, port: 5000, when: '06:00-07:00'}")
+    seen = replace(WELL, served={"registry": OLD_LEAF})
+    for retry_at, is_by_choice in ((NOW + MINUTE, True), (NOW + HOUR, False)):
+        remembered = state(deploy_by=NOW + DAY, failures={"deploy:registry": failure(retry_at)})
+        [step] = decided(seen, remembered, config=config).steps
+        assert step.is_by_choice == is_by_choice
+        assert step.wait_until == max(retry_at, NOW + MINUTE * 30)
+
+
+@given(
+    st.times().map(lambda t: t.replace(second=0, microsecond=0)),
+    st.integers(1, 24 * 60 - 1),
+    st.datetimes(datetime(2026, 1, 1), datetime(2028, 12, 31)),  # noqa: DTZ001  (made aware below)
+    st.sampled_from(["UTC", SHANGHAI, NEW_YORK]),
+)
+def test_a_window_opens_within_two_days_and_what_waits_for_it_finds_it_open(
+    start: time_of_day, minutes: int, at: datetime, zone: str
+) -> None:
+    end = (datetime.combine(NOW, start) + timedelta(minutes=minutes)).time()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        now = at.replace(tzinfo=UTC)
+        window = f"{start:%H:%M}-{end:%H:%M}"
+        _, step = windowed(window, now)
+        if step.wait_until is not None:
+            assert now < step.wait_until < now + 2 * DAY + 2 * HOUR
+            assert windowed(window, step.wait_until)[1].wait_until is None
+            assert windowed(window, step.wait_until - timedelta(microseconds=1))[1].wait_until is not None
+    time.tzset()
+
+
 # --- waiting ----------------------------------------------------------------------------------------------
 
 DRIFTED = shown({OTHER_LAN})
@@ -402,6 +674,12 @@ def test_a_failure_is_told_before_what_merely_waits() -> None:
     failed = state(failures={"deploy:mirror": failure(what="it crashed")})
     seen = replace(DRIFTED, served=dict(WELL.served) | {"mirror": ""})
     assert state_of(decided(seen, failed), failed.failures) == ("failing", "it crashed")
+
+
+def test_a_failure_is_told_before_what_waits_for_a_person() -> None:
+    paused, crashed = failure(is_waiting=True, what="it is paused"), failure(what="it crashed")
+    both = state(failures={"deploy:registry": paused, "deploy:mirror": crashed})
+    assert state_of(decided(replace(WELL, served={}), both), both.failures) == ("failing", "it crashed")
 
 
 def test_a_fact_that_waits_for_a_person_is_pending() -> None:
@@ -540,3 +818,56 @@ def test_every_decision_has_a_state_with_a_reason(
 def test_a_step_names_its_fact_and_its_target() -> None:
     assert Step("deploy", "why", "registry").key == "deploy:registry"
     assert Step("record", "why").key == "record"
+
+
+# --- when the CA wants it renewed -------------------------------------------------------------------------
+
+KNOWN = replace(FACTS, ari_id="aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE")
+WITH_ARI = replace(WELL, published=Published(KNOWN, ORIGIN))
+
+
+def told(moment: datetime | None, sha256: str = LEAF, next_look: datetime = NOW + HOUR) -> SiteState:
+    return state(renewal=RenewalInfo(sha256=sha256, next_look=next_look, moment=moment))
+
+
+def test_the_drawn_moment_counts_in_place_of_the_share_of_the_lifetime() -> None:
+    assert decided(WITH_ARI, told(NOW + DAY)).next_renewal == NOW + DAY
+    due = decided(WITH_ARI, told(NOW - MINUTE))
+    [order] = due.steps
+    assert (order.key, order.reason.partition(",")[0]) == ("order", "due since 2026-11-24T05:29:00Z")
+    assert due.upkeep == ()
+
+
+def test_a_moment_drawn_for_another_leaf_counts_for_nothing() -> None:
+    assert decided(WITH_ARI, told(NOW - MINUTE, OLD_LEAF)).next_renewal == renewal_moment(KNOWN)
+
+
+@pytest.mark.parametrize(
+    "remembered",
+    [NOTHING, told(None, OLD_LEAF), told(NOW + DAY, next_look=NOW), told(None, next_look=NOW - DAY)],
+    ids=["never asked", "asked for another leaf", "due", "overdue"],
+)
+def test_the_ca_is_asked_and_the_site_is_well_all_the_same(remembered: SiteState) -> None:
+    decision = decided(WITH_ARI, remembered)
+    assert [step.key for step in decision.due(NOW)] == ["renewal-info"]
+    assert decision.steps == ()
+    assert state_of(decision, {"renewal-info": failure()}) == ("ok", "")
+
+
+EXPIRED = replace(KNOWN, not_after=NOW)
+ELSEWHERE = replace(ORIGIN, directory="https://other.test/directory")
+
+
+@pytest.mark.parametrize(
+    ("seen", "remembered"),
+    [
+        (WITH_ARI, told(None)),
+        (WELL, NOTHING),
+        (replace(WELL, published=Published(None, None), has_copy=False), NOTHING),
+        (replace(WELL, published=Published(EXPIRED, ORIGIN)), NOTHING),
+        (replace(WELL, published=Published(KNOWN, ELSEWHERE)), NOTHING),
+    ],
+    ids=["asked a while ago", "no identifier", "no certificate", "expired", "of another CA"],
+)
+def test_the_ca_is_not_asked_without_need(seen: Observation, remembered: SiteState) -> None:
+    assert decided(seen, remembered).upkeep == ()

@@ -8,16 +8,25 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from children import DONE, run_in_child
 from fakes import FakeContainers, HttpServer, Reply, Request
 
-from certbotless.deploy import Container, Containers, DockerContainers, check_may_act, published_port
+from certbotless.deploy import (
+    Container,
+    Containers,
+    DockerContainers,
+    check_may_act,
+    published_port,
+    run_command,
+)
 from certbotless.errors import DeployError, DeployWaits
 
 ID = "0123456789abcdef" * 4
@@ -44,13 +53,16 @@ def inspected(name: str = "registry", status: str = "running", ports: Any = PORT
 class Engine:
     """An engine with one container, on a unix socket.
 
-    `instead` replaces its answer to anything but /version.
+    `labelled` are the containers by id that a list gives; `exit_code` is that of programs that are run, None
+    while they run; `instead` replaces its answer to anything but /version.
     """
 
     def __init__(self, path: Path) -> None:
         self.host = f"unix://{path}"
         self.container = inspected()
         self.instead: Reply | None = None
+        self.labelled: dict[str, dict[str, Any]] = {}
+        self.exit_code: int | None = 0
         self.server = HttpServer(self._respond, unix_socket=path)
 
     def asked(self) -> list[tuple[str, str]]:
@@ -63,7 +75,19 @@ class Engine:
             return _json(VERSION)
         if self.instead is not None:
             return self.instead
-        return Reply(204, b"") if request.method == "POST" else _json(self.container)
+        path = urlsplit(request.path.removeprefix("/v1.41")).path
+        if path == "/containers/json":
+            # A list holds less of each than what is asked for one by one.
+            return _json([{"Id": name} for name in self.labelled])
+        if path.startswith("/containers/") and path.endswith("/json"):
+            return _json(self.labelled.get(path.split("/")[2], self.container))
+        if path.endswith("/exec"):
+            return _json({"Id": "exec1"}, 201)
+        if path == "/exec/exec1/start":
+            return Reply(200, b"")
+        if path == "/exec/exec1/json":
+            return _json({"ExitCode": self.exit_code})
+        return Reply(204, b"")
 
 
 def _json(body: object, status: int = 200) -> Reply:
@@ -77,7 +101,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield engine
 
 
-# --- what the engine tells --------------------------------------------------------------------------------
+# --- what the engine tells ------------------------------------------------------------------------------
 
 
 def test_a_container_that_never_ran_was_started_long_ago(engine: Engine) -> None:
@@ -116,6 +140,47 @@ def test_a_restart_names_the_container_and_how_long_it_may_take_to_stop(engine: 
     assert ("POST", f"/containers/{ID}/restart?t=7") in engine.asked()
 
 
+def test_a_signal_is_sent_by_its_name(engine: Engine) -> None:
+    DockerContainers(engine.host).signal(ID, "HUP")
+    assert ("POST", f"/containers/{ID}/kill?signal=HUP") in engine.asked()
+
+
+def test_a_program_that_ends_well_is_no_failure(engine: Engine) -> None:
+    DockerContainers(engine.host).exec(ID, ["nginx", "-s", "reload"])
+    [sent] = [r.body for r in engine.server.requests if r.path.endswith(f"/containers/{ID}/exec")]
+    assert json.loads(sent)["Cmd"] == ["nginx", "-s", "reload"]
+
+
+def test_a_program_that_ends_badly_is_told(engine: Engine) -> None:
+    engine.exit_code = 126
+    with pytest.raises(DeployError, match="'nginx' in the container ended with 126") as failed:
+        DockerContainers(engine.host).exec(ID, ["nginx", "-s", "reload"])
+    assert "docker exec" in failed.value.hint
+
+
+def test_a_program_that_goes_on_when_its_output_ends_is_told(engine: Engine) -> None:
+    engine.exit_code = None
+    with pytest.raises(DeployError, match="'nginx' in the container did not end in 60 s"):
+        DockerContainers(engine.host).exec(ID, ["nginx"])
+
+
+def test_containers_of_a_label_are_listed_by_name_also_stopped_ones(engine: Engine) -> None:
+    engine.labelled = {"b": inspected("web2", "exited"), "a": inspected("web1")}
+    found = DockerContainers(engine.host).matching("certbotless.reload=devbox")
+    assert [(container.name, container.status) for container in found] == [
+        ("web1", "running"),
+        ("web2", "exited"),
+    ]
+    [path] = [path for _, path in engine.asked() if path.startswith("/containers/json")]
+    query = parse_qs(urlsplit(path).query)
+    assert query["all"] == ["1"]
+    assert json.loads(query["filters"][0]) == {"label": ["certbotless.reload=devbox"]}
+
+
+def test_a_label_that_no_container_has_is_no_error_yet(engine: Engine) -> None:
+    assert DockerContainers(engine.host).matching("certbotless.reload=devbox") == []
+
+
 def test_a_container_is_resolved_anew_each_time(engine: Engine) -> None:
     containers = DockerContainers(engine.host)
     containers.find("registry")
@@ -128,7 +193,7 @@ def test_the_start_of_an_id_is_no_name(engine: Engine) -> None:
         DockerContainers(engine.host).find("0123456789ab")
 
 
-# --- how it fails -----------------------------------------------------------------------------------------
+# --- how it fails ---------------------------------------------------------------------------------------
 
 
 def find(engine: Engine) -> DeployError:
@@ -149,6 +214,7 @@ def restart(engine: Engine) -> DeployError:
 def test_an_absent_container_is_told_by_name(engine: Engine) -> None:
     engine.instead = _json({"message": "No such container: registry"}, 404)
     assert find(engine).message == "there is no container 'registry'"
+    assert find(engine).container == "registry"
     assert "sites[].deploy[].container" in find(engine).hint
     assert restart(engine).message == "there is no container '0123456789ab'"
 
@@ -231,7 +297,7 @@ def test_an_engine_that_comes_back_is_used_again(tmp_path: Path) -> None:
         assert containers.find("registry").name == "registry"
 
 
-# --- the admin wins ---------------------------------------------------------------------------------------
+# --- the admin wins -------------------------------------------------------------------------------------
 
 
 def container(status: str, *ports: int) -> Container:
@@ -255,7 +321,64 @@ def test_a_container_that_our_own_restart_left_stopped_is_started_again() -> Non
     check_may_act(container("exited"), is_our_unfinished_restart=True)
 
 
-# --- the port ---------------------------------------------------------------------------------------------
+# --- a command of this machine --------------------------------------------------------------------------
+
+
+def test_a_command_that_ends_well_is_no_failure(tmp_path: Path) -> None:
+    run_command(["touch", str(tmp_path / "done")])
+    assert (tmp_path / "done").exists()
+
+
+def test_a_command_goes_through_no_shell(tmp_path: Path) -> None:
+    run_command(["touch", str(tmp_path / "a; touch b $(id)")])
+    assert [path.name for path in tmp_path.iterdir()] == ["a; touch b $(id)"]
+
+
+def test_a_command_that_ends_badly_is_told_with_its_words() -> None:
+    with pytest.raises(DeployError, match="the command 'sh' ended with 3: no\\\\nservice") as failed:
+        run_command(["sh", "-c", "printf 'no\\nservice\\n' >&2; exit 3"])
+    assert failed.value.retryable
+    assert failed.value.hint
+
+
+def test_the_last_words_of_a_command_are_told_on_one_line() -> None:
+    with pytest.raises(DeployError, match=r"^the command 'sh' ended with 1: ") as failed:
+        run_command(["sh", "-c", "seq 1 10000; echo why >&2; exit 1"])
+    assert failed.value.message.endswith(r"\n10000\nwhy")
+    assert len(failed.value.message) < 600
+
+
+def test_a_command_without_words_is_told_by_its_code() -> None:
+    with pytest.raises(DeployError) as failed:
+        run_command(["false"])
+    assert failed.value.message == "the command 'false' ended with 1"
+
+
+def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    script = f"sleep 600 & echo $! >{tmp_path}/pid; wait"
+    with pytest.raises(DeployError, match="the command 'sh' did not end in 1 s"):
+        run_command(["sh", "-c", script], timeout_s=1)
+    process = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    deadline = time.monotonic() + 10
+    while process.exists() and ") Z " not in process.read_text():
+        assert time.monotonic() < deadline
+
+
+def test_a_service_that_a_command_starts_may_live_on() -> None:
+    """Though it keeps the output open that it was given."""
+    run_command(["sh", "-c", "sleep 3 &"], timeout_s=2)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"), [("/no/such/program", "No such file"), ("/etc", "Permission denied")]
+)
+def test_a_command_that_cannot_be_run_is_told(program: str, reason: str) -> None:
+    with pytest.raises(DeployError, match=f"{program!r} cannot be run: {reason}") as failed:
+        run_command([program])
+    assert failed.value.hint
+
+
+# --- the port -------------------------------------------------------------------------------------------
 
 
 def test_the_single_published_port_is_the_one() -> None:
@@ -264,28 +387,38 @@ def test_the_single_published_port_is_the_one() -> None:
 
 @pytest.mark.parametrize(("ports", "listed"), [((), "none"), ((443, 5000), "443, 5000")])
 def test_none_or_several_ports_wait_for_a_person(ports: tuple[int, ...], listed: str) -> None:
-    with pytest.raises(DeployWaits, match=f"{len(ports)} TCP ports .{listed}.") as waits:
+    with pytest.raises(DeployWaits, match=f"{len(ports)} TCP ports .{listed}.: set port"):
         published_port(container("running", *ports))
-    assert "set port" in waits.value.hint
 
 
-# --- the contract, on both --------------------------------------------------------------------------------
+# --- the contract, on both ------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["in memory", "over a socket"])
 def containers(request: pytest.FixtureRequest, engine: Engine) -> Containers:
     if request.param == "in memory":
-        return FakeContainers(REGISTRY)
+        return FakeContainers(REGISTRY, labels={"registry": ["certbotless.reload=devbox"]})
+    engine.labelled = {ID: inspected()}
     return DockerContainers(engine.host)
 
 
 def test_a_container_is_found_by_its_exact_name_alone(containers: Containers) -> None:
     assert containers.find("registry") == REGISTRY
     for other in ("registr", "registry2", ID[:12]):
-        with pytest.raises(DeployError, match=f"there is no container '{other}'"):
+        with pytest.raises(DeployError, match=f"there is no container '{other}'") as absent:
             containers.find(other)
+        assert absent.value.container == other
 
 
 def test_a_restart_returns_when_the_container_was_started(containers: Containers) -> None:
     containers.restart(containers.find("registry").id, 10)
     assert containers.find("registry").is_up
+
+
+def test_a_container_is_found_by_its_label(containers: Containers) -> None:
+    assert containers.matching("certbotless.reload=devbox") == [REGISTRY]
+
+
+def test_a_running_container_takes_signals_and_programs(containers: Containers) -> None:
+    containers.signal(ID, "HUP")
+    containers.exec(ID, ["nginx", "-s", "reload"])

@@ -7,6 +7,7 @@ signatures: a real server does that in the system tests.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import inspect
 import itertools
 import json
@@ -17,6 +18,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -44,8 +46,21 @@ from certbotless.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.issue import Ca, Issued, Network, ca_errors, collect, issue, retry_after
+from certbotless.issue import (
+    Binding,
+    Ca,
+    Issued,
+    Network,
+    Predecessor,
+    Suggestion,
+    ca_errors,
+    collect,
+    issue,
+    retry_after,
+    suggested_renewal,
+)
 from certbotless.records import Record
+from certbotless.renewal import Window
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 from certbotless.state import Accounts, SiteFile
 
@@ -83,6 +98,9 @@ class ScriptedCa:
         retry_after: sent with such a reply, seconds; empty sends none.
         on: called when something is asked for.
         offers: the kinds of challenge, in their order.
+        meta: what the directory says of the CA.
+        suggests: its renewal information for any certificate; None where it has none.
+        sent: the last payload by what was asked for.
     """
 
     def __init__(self, zone: FakeZone) -> None:
@@ -95,6 +113,9 @@ class ScriptedCa:
         self.retry_after = ""
         self.on: dict[str, Callable[[], object]] = {}
         self.offers = ["http-01", "dns-01"]
+        self.meta: dict[str, Any] = {}
+        self.suggests: Any = None
+        self.sent: dict[str, Any] = {}
         self._zone = zone
         self._nonces = itertools.count()
         self._thumbprint = ""
@@ -129,9 +150,13 @@ class ScriptedCa:
             return self._signed(self.instead[kind].popleft())
         if kind == "directory":
             keys = {"newNonce": "nonce", "newAccount": "account", "newOrder": "order"}
-            return _json({key: self.url(path) for key, path in keys.items()})
+            keys |= {"renewalInfo": "renewal"} if self.suggests is not None else {}
+            return _json({key: self.url(path) for key, path in keys.items()} | {"meta": self.meta})
+        if kind == "renewal":
+            return _json(self.suggests, headers={"Retry-After": self.retry_after} if self.retry_after else {})
         jws = json.loads(request.body)
-        return self._signed(self._answer(kind, rest, plain(jws["protected"]), plain(jws["payload"])))
+        self.sent[kind] = plain(jws["payload"])
+        return self._signed(self._answer(kind, rest, plain(jws["protected"]), self.sent[kind]))
 
     def _answer(self, kind: str, rest: str, protected: Any, payload: Any) -> Reply:
         match kind:
@@ -244,6 +269,7 @@ class Bench:
         self.ca = ca
         self.zone = zone
         self.clock = FakeClock()
+        self.introduction = Ca("", "you@example.com")
         self.journal = SiteFile(state_dir, DOMAIN)
         self.accounts = Accounts(state_dir, ca.directory)
         self.pending = Pending()
@@ -253,9 +279,9 @@ class Bench:
         self.wait: Callable[[], object] = lambda: None
         self.reserve: Callable[[], object] = lambda: None
 
-    def issue(self, names: Sequence[str] = NAMES) -> Issued:
+    def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:
         return issue(
-            Ca(self.ca.directory, "you@example.com"),
+            replace(self.introduction, directory=self.ca.directory),
             self.accounts,
             names,
             dns=self,
@@ -263,11 +289,16 @@ class Bench:
             pending=self.pending,
             books=self,
             clock=self.clock,
+            predecessor=predecessor,
         )
 
     def collect(self) -> Issued | None:
         return collect(
-            Ca(self.ca.directory), self.accounts, pending=self.pending, books=self, clock=self.clock
+            replace(self.introduction, directory=self.ca.directory),
+            self.accounts,
+            pending=self.pending,
+            books=self,
+            clock=self.clock,
         )
 
     # issue.TxtPlaces
@@ -322,6 +353,7 @@ def test_the_account_is_kept_for_the_next_issuance(bench: Bench) -> None:
     bench.pending.drop()
     second = bench.issue(("other.sweetlove.test",))
     assert (bench.ca.asked.count("account"), bench.ca.asked.count("order")) == (1, 2)
+    assert bench.accounts_made == 1
     assert second.account == first.account
     assert bench.accounts_made == 1
 
@@ -392,6 +424,96 @@ def test_without_a_retry_after_looks_become_seldom_by_and_by(bench: Bench) -> No
     assert bench.clock.sleeps[-1] > 1
     assert max(bench.clock.sleeps) <= 3
     assert sorted(bench.clock.sleeps) == bench.clock.sleeps
+
+
+def test_we_introduce_ourselves_as_configured(bench: Bench) -> None:
+    bench.issue((DOMAIN,))
+    assert bench.ca.sent["account"] == {
+        "contact": ["mailto:you@example.com"],
+        "termsOfServiceAgreed": True,
+    }
+    assert bench.ca.sent["order"] == {"identifiers": [{"type": "dns", "value": DOMAIN}]}
+
+
+def test_a_profile_is_asked_for_where_the_ca_lists_it_or_lists_none(bench: Bench) -> None:
+    bench.introduction = replace(bench.introduction, profile="shortlived")
+    bench.issue((DOMAIN,))
+    assert bench.ca.sent["order"]["profile"] == "shortlived"
+    bench.pending.drop()
+    bench.ca.meta = {"profiles": {"classic": "text", "shortlived": "text"}}
+    bench.issue((DOMAIN,))
+    assert bench.ca.asked.count("order") == 2
+
+
+def test_a_profile_that_the_ca_does_not_list_costs_no_order(bench: Bench) -> None:
+    bench.introduction = replace(bench.introduction, profile="shortlived")
+    bench.ca.meta = {"profiles": {"tlsserver": "text", "classic": "text"}}
+    with pytest.raises(IssueError, match="lists no profile 'shortlived'") as refused:
+        bench.issue((DOMAIN,))
+    assert "classic, tlsserver" in refused.value.hint
+    assert (bench.reserved, bench.ca.asked.count("order")) == (0, 0)
+
+
+MAC_KEY = b"a key that the CA gave its customer"
+
+
+def test_an_account_is_bound_to_the_one_that_the_ca_knows(bench: Bench) -> None:
+    bench.ca.meta = {"externalAccountRequired": True}
+    bench.introduction = replace(bench.introduction, eab=Binding("kid-1", base64url(MAC_KEY)))
+    bench.issue((DOMAIN,))
+    binding = bench.ca.sent["account"]["externalAccountBinding"]
+    expected = {"alg": "HS256", "kid": "kid-1", "url": bench.ca.url("account")}
+    assert plain(binding["protected"]) == expected
+    assert plain(binding["payload"])["kty"] == "EC"
+    signed = f"{binding['protected']}.{binding['payload']}".encode()
+    assert binding["signature"] == base64url(hmac.digest(MAC_KEY, signed, "sha256"))
+
+
+@pytest.mark.parametrize("eab", [None, Binding("kid-1", "a"), Binding("kid-1", "\u00e9")])
+def test_an_account_that_cannot_be_bound_is_not_asked_for(bench: Bench, eab: Binding | None) -> None:
+    bench.ca.meta = {"externalAccountRequired": True}
+    bench.introduction = replace(bench.introduction, eab=eab)
+    with pytest.raises(AccountRefused, match=r"binds accounts|hmac_key") as refused:
+        bench.issue((DOMAIN,))
+    assert refused.value.hint
+    assert "account" not in bench.ca.asked
+
+
+@pytest.mark.parametrize("hmac_key", ["", "A", "ABCDE", "not base64url", "AAAA\u00e4AAA", "AAAA=AAA", "AA A"])
+def test_a_mac_key_that_is_not_base64url_is_told_before_anything_is_asked_for(
+    bench: Bench, hmac_key: str
+) -> None:
+    """The library would skip what is none, and the CA only say that the MAC is wrong."""
+    bench.introduction = replace(bench.introduction, eab=Binding("kid-1", hmac_key))
+    with pytest.raises(AccountRefused, match=r"^acme\.eab\.hmac_key is not base64url"):
+        bench.issue((DOMAIN,))
+    assert bench.ca.asked == ["directory"]
+
+
+@pytest.mark.parametrize("hmac_key", ["AAAAAA==", "AAAAAA", "AAAAAAA=", "_-AA", "/+AA"])
+def test_a_mac_key_may_be_padded_or_not_and_of_either_alphabet(bench: Bench, hmac_key: str) -> None:
+    bench.introduction = replace(bench.introduction, eab=Binding("kid-1", hmac_key))
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+
+
+def test_an_account_that_is_there_needs_no_binding_any_more(bench: Bench) -> None:
+    bench.issue((DOMAIN,))
+    bench.pending.drop()
+    bench.ca.meta = {"externalAccountRequired": True}
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+
+
+@pytest.mark.parametrize("profiles", [7, "shortlived", True])
+def test_a_list_of_profiles_that_is_none_costs_no_order(bench: Bench, profiles: Any) -> None:
+    bench.ca.meta = {"profiles": profiles}
+    bench.introduction = replace(bench.introduction, profile="classic")
+    with pytest.raises(IssueError):
+        bench.issue((DOMAIN,))
+    assert bench.reserved == 0
+
+
+def test_a_mac_key_is_in_no_repr() -> None:
+    assert "the key" not in repr(Ca(DIRECTORY, eab=Binding("kid-1", "the key")))
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------
@@ -493,6 +615,33 @@ def test_an_authorization_that_is_of_no_use_from_the_start_is_told(bench: Bench)
     assert bench.zone.calls == []
 
 
+def test_a_name_that_was_not_ordered_is_never_written(bench: Bench) -> None:
+    pending = {"status": "pending", "identifier": {"type": "dns", "value": "www.sweetlove.test"}}
+    bench.ca.instead["authz"].append(_json(pending | {"challenges": []}))
+    with pytest.raises(IssueError, match="not ordered"):
+        bench.issue((DOMAIN,))
+    assert bench.zone.calls == []
+
+
+def test_an_account_that_the_ca_knows_already_is_recovered_and_not_counted(bench: Bench) -> None:
+    bench.ca.reused = {DOMAIN}
+    known = _json({"status": "valid"}, 200, {"Location": bench.ca.url("account/7")})
+    bench.ca.instead["account"].append(known)
+    assert bench.issue((DOMAIN,)).account == bench.ca.url("account/7")
+    assert bench.accounts.load()[1] == bench.ca.url("account/7")
+    assert bench.accounts_made == 0
+
+
+def test_an_account_whose_key_is_lost_is_made_anew(bench: Bench, tmp_path: Path) -> None:
+    bench.issue((DOMAIN,))
+    [key] = tmp_path.glob("accounts/*/key.pem")
+    key.unlink()
+    bench.pending.drop()
+    bench.issue((DOMAIN,))
+    assert bench.accounts_made == 2
+    assert key.exists()
+
+
 def test_an_account_that_the_ca_has_forgotten_is_made_anew_with_the_same_key(bench: Bench) -> None:
     bench.issue((DOMAIN,))
     key, _ = bench.accounts.load()
@@ -520,6 +669,119 @@ def test_a_ca_that_forgets_us_again_at_once_is_left(bench: Bench) -> None:
     with pytest.raises(AccountRefused):
         bench.issue((DOMAIN,))
     assert bench.ca.asked.count("order") == 2
+
+
+# --- when the CA wants it renewed (RFC 9773) ----------------------------------------------------------------
+
+ARI_ID = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+SUGGESTED = {"suggestedWindow": {"start": "2027-01-23T05:30:00Z", "end": "2027-01-25T13:30:00.5+08:00"}}
+
+
+def replaced(bench: Bench, account: str = "account/1") -> Predecessor:
+    return Predecessor(ARI_ID, bench.ca.url(account))
+
+
+def test_an_order_names_the_certificate_that_it_replaces(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.issue((DOMAIN,), replaced(bench))
+    assert bench.ca.sent["order"]["replaces"] == ARI_ID
+
+
+@pytest.mark.parametrize(
+    "reply", [problem("malformed"), problem("alreadyReplaced", 409), problem("serverInternal", 500)]
+)
+def test_a_ca_that_refuses_the_predecessor_gets_a_plain_order_once(bench: Bench, reply: Reply) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.ca.instead["order"].append(reply)
+    assert bench.issue((DOMAIN,), replaced(bench)).chain_pem == CHAIN
+    assert "replaces" not in bench.ca.sent["order"]
+    assert (bench.ca.asked.count("order"), bench.reserved) == (2, 1)
+
+
+def test_an_order_that_is_refused_for_itself_is_not_placed_a_third_time(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.ca.instead["order"] += [problem("malformed")] * 3
+    with pytest.raises(IssueError, match="malformed"):
+        bench.issue((DOMAIN,), replaced(bench))
+    assert bench.ca.asked.count("order") == 2
+
+
+@pytest.mark.parametrize("kind", ["rateLimited", "unauthorized", "rejectedIdentifier"])
+def test_a_refusal_for_another_reason_is_no_reason_to_ask_again(bench: Bench, kind: str) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.ca.instead["order"].append(problem(kind, 403))
+    with pytest.raises(IssueError, match=kind):
+        bench.issue((DOMAIN,), replaced(bench))
+    assert bench.ca.asked.count("order") == 1
+
+
+def test_a_ca_without_renewal_information_is_told_of_no_predecessor(bench: Bench) -> None:
+    bench.issue((DOMAIN,), replaced(bench))
+    assert "replaces" not in bench.ca.sent["order"]
+
+
+@pytest.mark.parametrize("account", ["account/2", ""])
+def test_what_another_account_got_is_no_predecessor(bench: Bench, account: str) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.issue((DOMAIN,), replaced(bench, account))
+    assert "replaces" not in bench.ca.sent["order"]
+
+
+def test_a_leaf_without_an_identifier_is_no_predecessor(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.issue((DOMAIN,), Predecessor("", bench.ca.url("account/1")))
+    assert "replaces" not in bench.ca.sent["order"]
+
+
+def test_a_ca_that_has_forgotten_the_account_is_told_of_no_predecessor(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.ca.instead["order"].append(problem("accountDoesNotExist"))
+    bench.issue((DOMAIN,), replaced(bench))
+    assert "replaces" not in bench.ca.sent["order"]
+
+
+def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED | {"explanationURL": "https://ca.test/why\x1b"}
+    bench.ca.retry_after = "21600"
+    told = suggested_renewal(Ca(bench.ca.directory), ARI_ID)
+    start, end = (
+        datetime(2027, 1, 23, 5, 30, tzinfo=UTC),
+        datetime(2027, 1, 25, 5, 30, 0, 500_000, tzinfo=UTC),
+    )
+    assert told == Suggestion(Window(start, end), r"https://ca.test/why\x1b", timedelta(hours=6))
+    assert bench.ca.asked == ["directory", "renewal"]
+
+
+def test_a_ca_without_renewal_information_suggests_nothing(bench: Bench) -> None:
+    assert suggested_renewal(Ca(bench.ca.directory), ARI_ID) == Suggestion()
+    assert bench.ca.asked == ["directory"]
+
+
+@pytest.mark.parametrize(
+    "suggests",
+    [
+        {},
+        [],
+        "soon",
+        {"suggestedWindow": None},
+        {"suggestedWindow": {"start": "2027-01-23T05:30:00Z"}},
+        {"suggestedWindow": {"start": "2027-01-23T05:30:00", "end": "2027-01-25T05:30:00"}},
+        {"suggestedWindow": {"start": 1, "end": 2}},
+        {"suggestedWindow": {"start": "99999-01-23T05:30:00Z", "end": "soon"}},
+    ],
+)
+def test_a_suggestion_without_sense_is_told_as_such(bench: Bench, suggests: Any) -> None:
+    bench.ca.suggests = suggests
+    with pytest.raises(CaUnavailable):
+        suggested_renewal(Ca(bench.ca.directory), ARI_ID)
+
+
+def test_a_ca_that_knows_no_such_certificate_says_when_to_look_again(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.ca.instead["renewal"].append(replace(problem("malformed", 404), headers={"Retry-After": "120"}))
+    with pytest.raises(IssueError) as unknown:
+        suggested_renewal(Ca(bench.ca.directory), ARI_ID)
+    assert unknown.value.retry_after == timedelta(minutes=2)
 
 
 # --- an order that a dead run left ------------------------------------------------------------------------
@@ -698,6 +960,18 @@ def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("text", "wait"), RETRY_AFTER.items(), ids=[text[:40] for text in RETRY_AFTER])
 def test_what_the_ca_asks_for_is_read_alike_in_every_time_zone(text: str, wait: timedelta | None) -> None:
     assert retry_after(text, NOW) == wait
+
+
+@pytest.mark.usefixtures("time_zone")
+def test_a_date_to_wait_for_is_obeyed_alike_in_every_time_zone(bench: Bench) -> None:
+    """Neither a busy loop east of Greenwich nor hours of waiting west of it."""
+    bench.ca.pending_looks = bench.ca.processing_looks = 2
+    bench.ca.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    bench.issue((DOMAIN,))
+    first, *obeyed, first_of_order, last = bench.clock.sleeps
+    assert first == first_of_order == 0.2
+    assert all(90 < sleep <= 100 for sleep in (*obeyed, last))
+    assert len(obeyed) == 2
 
 
 @given(st.text() | st.text("0123456789 :GMTueNov,+-", max_size=40))

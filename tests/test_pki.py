@@ -85,6 +85,25 @@ def test_a_key_goes_to_pem_and_back() -> None:
     assert pki.key_to_pem(again) == pki.key_to_pem(KEY)
 
 
+@pytest.mark.parametrize(
+    ("key_type", "kind", "bits"),
+    [
+        ("ec256", ec.EllipticCurvePrivateKey, 256),
+        ("ec384", ec.EllipticCurvePrivateKey, 384),
+        ("rsa2048", rsa.RSAPrivateKey, 2048),
+        ("rsa4096", rsa.RSAPrivateKey, 4096),
+    ],
+)
+def test_a_key_of_each_kind_serves_from_the_request_to_the_certificate(
+    key_type: str, kind: type, bits: int
+) -> None:
+    key = pki.key_from_pem(pki.key_to_pem(pki.new_key(key_type)))
+    assert isinstance(key, kind)
+    assert vars(type(key))["key_size"].__get__(key) == bits
+    assert pki.new_csr(key, NAMES).is_signature_valid
+    assert check(pem(certificate(key), MIDDLE), key=key)
+
+
 def test_a_new_key_is_on_p_256_and_its_own() -> None:
     one, two = pki.new_key(), pki.new_key()
     assert isinstance(one, ec.EllipticCurvePrivateKey)
@@ -92,7 +111,10 @@ def test_a_new_key_is_on_p_256_and_its_own() -> None:
     assert pki.key_to_pem(one) != pki.key_to_pem(two)
 
 
-RSA_PEM = pki.key_to_pem(rsa.generate_private_key(65537, 2048))
+RSA_PEM = pki.key_to_pem(pki.new_key("rsa2048"))
+ED25519_PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +124,7 @@ RSA_PEM = pki.key_to_pem(rsa.generate_private_key(65537, 2048))
         b"garbage",
         pki.key_to_pem(KEY)[:100],
         pem(LEAF),
-        RSA_PEM,
+        ED25519_PEM,
         KEY.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -137,6 +159,12 @@ def test_a_good_chain_gives_the_facts_of_its_leaf() -> None:
     assert facts.not_before == NOW - timedelta(hours=1)
     assert facts.not_after == NOW + timedelta(days=90)
     assert facts.not_before.tzinfo is UTC
+
+
+def test_the_digest_of_a_leaf_is_read_without_its_key() -> None:
+    assert pki.leaf_sha256(pem(LEAF, MIDDLE)) == LEAF.fingerprint(hashes.SHA256()).hex()
+    with pytest.raises(IssueError):
+        pki.leaf_sha256(b"garbage")
 
 
 def test_a_leaf_without_its_issuers_is_a_chain() -> None:

@@ -1,4 +1,4 @@
-"""When a certificate is due: two thirds of its life, half of a short one, spread over a fleet."""
+"""When a certificate is due: as the CA suggests, else by its lifetime, spread over a fleet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.leaf import LeafFacts
-from certbotless.renewal import is_due, renewal_moment
+from certbotless.renewal import Window, is_due, next_look, renewal_moment
 
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 
@@ -83,3 +83,81 @@ def test_a_fleet_that_was_issued_together_does_not_renew_together() -> None:
     assert moments[-1] - moments[0] > timedelta(days=1)
     gaps = [later - sooner for sooner, later in itertools.pairwise(moments)]
     assert max(gaps) < timedelta(minutes=10)
+
+
+# --- the CA's window --------------------------------------------------------------------------------------
+
+DAY = timedelta(days=1)
+moments = st.datetimes(timezones=st.just(UTC))
+
+
+def window(start: timedelta, end: timedelta) -> Window:
+    """Return a window by its distance from the start of the leaf."""
+    return Window(START + start, START + end)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_sound"),
+    [
+        (60 * DAY, 62 * DAY, True),
+        (0 * DAY, 90 * DAY, True),
+        (90 * DAY, 91 * DAY, True),
+        (-20_000 * DAY, -19_999 * DAY, True),  # long past: it means now
+        (60 * DAY, 60 * DAY, False),
+        (62 * DAY, 60 * DAY, False),
+        (-DAY, 90 * DAY, False),  # wider than the life
+        (91 * DAY, 92 * DAY, False),
+        (26_000 * DAY, 26_001 * DAY, False),
+    ],
+)
+def test_a_window_counts_if_it_can_be_meant_for_the_leaf(
+    start: timedelta, end: timedelta, is_sound: bool
+) -> None:
+    assert window(start, end).is_sound(leaf(90 * DAY)) is is_sound
+
+
+@given(moments, moments, st.floats(0, 1), lifetimes)
+def test_a_moment_is_drawn_within_the_window(
+    start: datetime, end: datetime, share: float, lifetime: timedelta
+) -> None:
+    found = Window(start, end)
+    if found.is_sound(leaf(lifetime)):
+        assert start <= found.moment(share) <= end
+
+
+def test_a_moment_is_drawn_uniformly() -> None:
+    found = window(60 * DAY, 62 * DAY)
+    shares = [0, 0.25, 0.5, 1]
+    assert [found.moment(share) - START for share in shares] == [60 * DAY, 60.5 * DAY, 61 * DAY, 62 * DAY]
+
+
+@given(lifetimes, moments)
+def test_what_was_drawn_counts_but_for_the_last_twentieth_of_life(
+    lifetime: timedelta, drawn: datetime
+) -> None:
+    facts = leaf(lifetime)
+    moment = renewal_moment(facts, drawn)
+    assert moment <= facts.not_after - lifetime / 20 + timedelta(microseconds=1)
+    assert moment in (drawn, facts.not_after - lifetime * (1 / 20))
+    assert moment <= drawn
+
+
+def test_a_window_in_the_past_means_now() -> None:
+    facts = leaf(90 * DAY)
+    past = window(-20_000 * DAY, -19_999 * DAY)
+    assert is_due(facts, START, past.moment(0.5))
+    assert not is_due(facts, START)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [
+        (None, timedelta(hours=12)),
+        (timedelta(), timedelta(minutes=1)),
+        (timedelta(seconds=59), timedelta(minutes=1)),
+        (timedelta(hours=6), timedelta(hours=6)),
+        (timedelta(hours=34), DAY),
+    ],
+)
+def test_the_ca_says_when_to_look_again_within_limits(asked: timedelta | None, wait: timedelta) -> None:
+    assert next_look(START, asked) == START + wait

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from certbotless import config
+from certbotless import config, schema
+from certbotless.document import Document
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "config" / "certbotless.example.yaml"
 
 
 def test_the_example_configuration_is_accepted() -> None:
-    example = ROOT / "config" / "certbotless.example.yaml"
-    parsed = config.load(example)
+    parsed = config.load(EXAMPLE)
     assert [site.domain for site in parsed.sites] == ["registry.example.com"]
 
 
 def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
     """So a line that a user deletes changes nothing."""
-    example = config.load(ROOT / "config" / "certbotless.example.yaml")
+    example = config.load(EXAMPLE)
     smallest = config.parse(
         b"aliyun: {access_key_id: a, access_key_secret: b}\n"
         b"sites: [{domain: registry.example.com, zone: example.com,"
@@ -30,6 +32,24 @@ def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
     shown = example.model_copy(update={"aliyun": example.aliyun.model_copy(update=dict.fromkeys(keys))})
     default = smallest.model_copy(update={"aliyun": smallest.aliyun.model_copy(update=dict.fromkeys(keys))})
     assert shown == default
+
+
+def paths_of(tree: object, prefix: str = "") -> set[str]:
+    """Return the path of every key in a tree, as in ``sites[].deploy[].when``."""
+    if isinstance(tree, list):
+        return set().union(*(paths_of(entry, f"{prefix}[]") for entry in tree))
+    if not isinstance(tree, dict):
+        return set()
+    inner = (paths_of(value, f"{prefix}.{key}") for key, value in tree.items())
+    return {f"{prefix}.{key}".removeprefix(".") for key in tree}.union(*inner)
+
+
+def test_the_example_shows_every_key() -> None:
+    """Those without a default as comments, which a user makes keys by taking away ``# ``."""
+    text = re.sub(r"(?m)^( *)# (?=[ -]*[a-z_]+:)", r"\1", EXAMPLE.read_text())
+    config.parse(text.encode(), "example")
+    shown = {path.removeprefix(".") for path in paths_of(Document(text.encode(), "example").data)}
+    assert {path for path, _, _ in schema.all_keys()} <= shown
 
 
 def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from certbotless.state import (
     SiteState,
     Txt,
     WrittenRecord,
+    container_lock,
     daemon_lock,
     known_sites,
     running_daemon,
@@ -227,12 +228,28 @@ def test_the_pair_last_issued_is_kept_until_it_is_set_aside(site: SiteFile, tmp_
     assert (tmp_path / "sites" / f"{DOMAIN}.pair.unusable").exists()
 
 
-@pytest.mark.parametrize("broken", [None, b"", b"{}", b'{"chain": 5}'])
-def test_a_copy_that_cannot_be_read_is_told(site: SiteFile, tmp_path: Path, broken: bytes | None) -> None:
+@pytest.mark.parametrize("broken", [b"", b"{}", b'{"chain": 5}', b"\xff"])
+def test_a_copy_that_makes_no_sense_is_told_and_set_aside(
+    site: SiteFile, tmp_path: Path, broken: bytes
+) -> None:
     site.change(zone="sweetlove.test")
-    if broken is not None:
-        (tmp_path / "sites" / f"{DOMAIN}.pair").write_bytes(broken)
-    with pytest.raises(StoreError, match=r"is gone|makes no sense"):
+    (tmp_path / "sites" / f"{DOMAIN}.pair").write_bytes(broken)
+    with pytest.raises(StoreError, match="makes no sense, and was set aside"):
+        site.saved_pair()
+    assert (tmp_path / "sites" / f"{DOMAIN}.pair.unusable").read_bytes() == broken
+    assert not site.has_pair
+
+
+def test_a_copy_that_cannot_be_read_is_told_and_stays(site: SiteFile, tmp_path: Path) -> None:
+    path = tmp_path / "sites" / f"{DOMAIN}.pair"
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot read"):
+        site.saved_pair()
+    assert path.exists()
+
+
+def test_a_copy_that_is_gone_is_told(site: SiteFile) -> None:
+    with pytest.raises(StoreError, match="is gone"):
         site.saved_pair()
 
 
@@ -385,6 +402,15 @@ def test_rows_that_bear_on_no_limit_go(tmp_path: Path) -> None:
     assert mode_of(tmp_path / "ledger.jsonl") == "0o600"
 
 
+def test_lines_that_are_no_rows_go_with_them(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path)
+    ledger.append(order())
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(b"cut off\n")
+    ledger.drop_old(NOW)
+    assert (tmp_path / "ledger.jsonl").read_text() == json.dumps(order().to_json()) + "\n"
+
+
 def test_a_ledger_with_nothing_old_is_not_rewritten(tmp_path: Path) -> None:
     ledger = LedgerFile(tmp_path)
     ledger.append(order())
@@ -449,12 +475,19 @@ def test_events_start_a_new_file_when_the_old_one_is_large(tmp_path: Path) -> No
     assert (tmp_path / "events.jsonl.old").stat().st_size == (1 << 20) + 1
 
 
+def test_an_event_that_cannot_be_told_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "events.jsonl").mkdir()
+    Events(tmp_path).append(NOW, DOMAIN, "record.updated", "")
+    assert "events.not_written" in caplog.text
+
+
 # --- locks ------------------------------------------------------------------------------------------------
 
 LOCKS: dict[str, Callable[[Path, Clock, float], Any]] = {
     "site": lambda state_dir, clock, timeout_s: SiteFile(state_dir, DOMAIN).locked(clock, timeout_s),
     "ledger": lambda state_dir, clock, timeout_s: LedgerFile(state_dir).locked(clock, timeout_s),
     "account": lambda state_dir, clock, timeout_s: Accounts(state_dir, DIRECTORY).locked(clock, timeout_s),
+    "container": lambda state_dir, clock, timeout_s: container_lock(state_dir, "0123", clock, timeout_s),
 }
 locks = pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
 
@@ -535,6 +568,14 @@ def test_a_stop_ends_the_wait_for_a_lock_and_leaves_nothing_open(site: SiteFile)
         with pytest.raises(Interrupted), site.locked(clock, 60):
             pytest.fail("the lock is held")
         assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_whether_a_run_is_at_work_is_seen_without_waiting(tmp_path: Path, site: SiteFile) -> None:
+    seen = [site.is_locked]
+    with held_by_another_process(lambda: SiteFile(tmp_path, DOMAIN).locked(SystemClock(), 1)):
+        seen.append(site.is_locked)
+    seen.append(site.is_locked)
+    assert seen == [False, True, False]
 
 
 def test_the_locks_of_two_sites_are_two_locks(tmp_path: Path, site: SiteFile) -> None:

@@ -315,6 +315,8 @@ def test_a_folder_at_our_name_is_for_a_person_to_move(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is a directory") as refused:
         publish(tmp_path, "B")
     assert "move it away" in refused.value.hint
+    with pytest.raises(StoreError, match="is a directory"):
+        Store(tmp_path, DOMAIN).probe_writable()
     assert Store(tmp_path, DOMAIN).pair() == pair("A")
     assert sorted(home(tmp_path).iterdir()) == before
 

@@ -23,16 +23,19 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def dns() -> Iterator[AlidnsEmulator]:
-    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns:
+def dns(request: pytest.FixtureRequest) -> Iterator[AlidnsEmulator]:
+    """The DNS service; an indirect parameter gives zones beside the first."""
+    zones = [ZONE, *getattr(request, "param", [])]
+    with AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns:
         yield dns
 
 
 @pytest.fixture
-def ca(tmp_path: Path, dns: AlidnsEmulator) -> Iterator[Pebble]:
+def ca(request: pytest.FixtureRequest, tmp_path: Path, dns: AlidnsEmulator) -> Iterator[Pebble]:
+    """The CA; an indirect parameter gives its keyword arguments."""
     folder = tmp_path / "pebble"
     folder.mkdir()
-    with Pebble(folder, dns.nameservers[0]) as ca:
+    with Pebble(folder, dns.nameservers[0], **getattr(request, "param", {})) as ca:
         yield ca
 
 

@@ -1,0 +1,328 @@
+"""The CA's side in its breadth: whom it knows, what kinds of key, a CA that is hard to please.
+
+Mostly sites that nobody serves: what matters here ends with the files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import josepy as jose
+import pytest
+from acme import messages
+from acme.client import ClientNetwork, ClientV2
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import Registry
+
+from .bed import DOMAIN, ZONE, Bed
+
+MAC_KEY = base64.urlsafe_b64encode(b"a key of 32 bytes for the tests.").rstrip(b"=").decode()
+OTHER_MAC_KEY = base64.urlsafe_b64encode(b"another key of those 32 bytes.--").rstrip(b"=").decode()
+
+
+def leaf(certs: Path, domain: str = DOMAIN) -> x509.Certificate:
+    """Return the published leaf, which must belong to the published key."""
+    certificate = x509.load_pem_x509_certificate((certs / f"{domain}.pem").read_bytes())
+    key = serialization.load_pem_private_key((certs / f"{domain}.key").read_bytes(), None)
+    assert key.public_key() == certificate.public_key()
+    return certificate
+
+
+@pytest.fixture
+def bare(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Bed:
+    """A bed without a container, and a site that nobody serves."""
+    (tmp_path / "certs").mkdir()
+    bed = Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=tmp_path / "certs"))
+    bed.config["sites"] = [bed.site(deploy=[])]
+    return bed
+
+
+def refused(bed: Bed, *args: str) -> str:
+    """Run the program, which must exit 1 with one line and no trace, and return that line."""
+    done = bed.run(*args)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    [line] = done.stdout.splitlines()
+    return line
+
+
+# --- whom the CA knows ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ca", [{"eab_keys": {"kid-1": MAC_KEY}}], indirect=True)
+def test_a_ca_that_binds_accounts_is_told_who_we_are(bare: Bed) -> None:
+    """Without a binding and with a wrong one: one clear line, and no order; the right one works at once."""
+    assert "set acme.eab" in refused(bare, "--once")
+    assert bare.orders() == bare.ca.requests().count("POST /sign-me-up") == 0
+
+    for wrong in ({"kid": "kid-1", "hmac_key": OTHER_MAC_KEY}, {"kid": "kid-2", "hmac_key": MAC_KEY}):
+        bare.config["acme"]["eab"] = wrong
+        line = refused(bare, "--once")
+        assert "refused with" in line
+        assert "acme.eab" in line
+        assert MAC_KEY not in line
+    assert bare.orders() == 0
+
+    secret = bare.home / "hmac-key"
+    secret.write_text(f"{MAC_KEY}\n")
+    secret.chmod(0o600)
+    bare.config["acme"]["eab"] = {"kid": "kid-1", "hmac_key": f"file:{secret}"}
+    bare.ok("--once")
+    assert leaf(bare.certs)
+    bare.assert_no_txt()
+
+
+def test_a_profile_goes_to_a_ca_that_lists_none(bare: Bed) -> None:
+    bare.config["acme"]["profile"] = "shortlived"
+    bare.ok("--once")
+    assert leaf(bare.certs)
+
+
+# --- kinds of key -----------------------------------------------------------------------------------------
+
+
+def test_a_registry_serves_leafs_of_every_kind_of_key(bed: Bed) -> None:
+    """A change of key_type orders anew, and a second run finds nothing to do."""
+    bits = {"ec256": 256, "rsa2048": 2048, "ec384": 384}
+    for count, (key_type, size) in enumerate(bits.items(), 1):
+        bed.config["acme"]["key_type"] = key_type
+        bed.ok("--once")
+        bed.ok("--once")
+        assert bed.orders() == count
+        key = leaf(bed.certs).public_key()
+        assert isinstance(key, rsa.RSAPublicKey if key_type == "rsa2048" else ec.EllipticCurvePublicKey)
+        assert key.key_size == size
+        assert bed.served() == bed.published()
+
+
+def test_the_plan_names_the_kind_of_key_that_it_replaces(bare: Bed) -> None:
+    bare.ok("--once")
+    bare.config["acme"]["key_type"] = "rsa4096"
+    planned = bare.run("plan", "--exit-code")
+    assert planned.returncode == 3
+    assert f"{DOMAIN}: order: the certificate's key is ec256" in planned.stdout
+
+
+# --- a CA that is hard to please --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ca", [{"nonce_reject_percent": 20}], indirect=True)
+@pytest.mark.parametrize("time_zone", ["Asia/Shanghai", "America/New_York"])
+def test_a_ca_that_refuses_good_nonces_gives_every_certificate_in_every_time_zone(
+    bare: Bed, time_zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", time_zone)
+    domains = [f"box{number}.{ZONE}" for number in range(3)]
+    bare.config["sites"] = [bare.site(domain, deploy=[]) for domain in domains]
+    bare.ok("--once")
+    for domain in domains:
+        assert leaf(bare.certs, domain)
+
+
+def test_an_order_in_flight_for_another_kind_of_key_is_not_finished(bare: Bed) -> None:
+    """Its key is made and kept; what is published is of the kind that the file asks for."""
+    bare.dns.set_delay(0, 4)
+    bare.config["dns"]["propagation_timeout"] = "1s"
+    refused(bare, "--once")
+    [kept] = (bare.state / "sites").glob("*.order.key")
+    assert kept.exists()
+    bare.dns.set_delay(0, 0)
+    bare.config["dns"]["propagation_timeout"] = "10m"
+    bare.config["acme"]["key_type"] = "rsa2048"
+    bare.ok("--once")
+    assert isinstance(leaf(bare.certs).public_key(), rsa.RSAPublicKey)
+    assert bare.orders() == 2
+    bare.ok("--once")
+    assert bare.orders() == 2
+
+
+# --- delegation -------------------------------------------------------------------------------------------
+
+THROWAWAY = "throwaway.test"
+
+
+@pytest.mark.parametrize("dns", [[THROWAWAY]], indirect=True)
+def test_challenges_are_proved_in_the_zone_that_they_are_delegated_to(bare: Bed) -> None:
+    """The CA follows the alias; the zone of the site gets its A record and nothing else."""
+    bare.config["sites"] = [bare.site(deploy=[], names=[f"*.{DOMAIN}", f"git.{ZONE}"])]
+    bare.dns.add("_acme-challenge.devbox", "CNAME", f"devbox.acme.{THROWAWAY}.")
+    bare.ok("--once")
+    assert leaf(bare.certs)
+    bare.assert_no_txt()
+    added = [call.parameters for call in bare.dns.calls if call.action == "AddDomainRecord"]
+    txt = sorted((call["DomainName"], call["RR"]) for call in added if call["Type"] == "TXT")
+    assert txt == [(ZONE, "_acme-challenge.git"), (THROWAWAY, "devbox.acme"), (THROWAWAY, "devbox.acme")]
+
+    before = len(bare.dns.calls)
+    bare.ok("--renew-now")
+    again = [call.action for call in bare.dns.calls[before:]]
+    # Pebble uses one valid authorization in a hundred again, even where it shall use none.
+    assert again == sorted(again)
+    assert set(again) == {"AddDomainRecord", "DeleteDomainRecord"}
+    bare.assert_no_txt()
+
+
+def test_a_delegation_that_leads_in_a_circle_is_told_before_an_order(bare: Bed) -> None:
+    bare.dns.add("_acme-challenge.devbox", "CNAME", f"round.{ZONE}.")
+    bare.dns.add("round", "CNAME", f"_acme-challenge.devbox.{ZONE}.")
+    assert "leads back to itself" in refused(bare, "--once")
+    assert bare.orders() == 0
+
+
+# --- a rehearsal ------------------------------------------------------------------------------------------
+
+
+def state_of(bed: Bed) -> dict[str, Any]:
+    """Return what the program remembers of the site."""
+    state: dict[str, Any] = json.loads((bed.state / "sites" / f"{DOMAIN}.json").read_text())
+    return state
+
+
+def test_a_rehearsal_gets_a_certificate_and_changes_nothing(bed: Bed) -> None:
+    """The whole chain at the CA; files, container, record and what is in state stay as they were."""
+    bed.ok("--once")
+    bed.ok("--once")
+    started = bed.registry.container.attrs["State"]["StartedAt"]
+    before = (bed.published(), bed.served(), state_of(bed), started, bed.a_values())
+
+    assert "rehearsed" in bed.ok("--renew-now", DOMAIN, "--dry-run")
+
+    started = bed.registry.container.attrs["State"]["StartedAt"]
+    assert (bed.published(), bed.served(), state_of(bed), started, bed.a_values()) == before
+    assert bed.ca.requests().count("POST /certZ/") == 2
+    bed.assert_no_txt()
+    rows = [json.loads(line) for line in (bed.state / "ledger.jsonl").read_text().splitlines()]
+    assert [row["directory"] for row in rows if row["kind"] == "order"] == [bed.ca.directory_url] * 2
+
+
+def test_a_rehearsal_comes_before_anything_else_as_well(bare: Bed) -> None:
+    assert "rehearsed" in bare.ok("--renew-now", "--dry-run")
+    assert [path for path in bare.certs.rglob("*") if not path.is_dir()] == []
+    assert bare.a_values() == []
+    bare.assert_no_txt()
+    bare.ok("--once")
+    assert leaf(bare.certs)
+
+
+def test_a_rehearsal_that_fails_is_told_and_forgotten(bare: Bed) -> None:
+    """No order is left to be resumed, and the site is as well as it was."""
+    bare.ok("--once")
+    remembered = state_of(bare)
+    bare.dns.fail("AddDomainRecord", Fault("error", code="Forbidden.RAM"))
+    assert "Forbidden.RAM" in refused(bare, "--renew-now", DOMAIN, "--dry-run")
+    assert {**state_of(bare), "digest": ""} == {**remembered, "digest": ""}
+    assert bare.status()["sites"][0]["last_error"] is None
+    bare.assert_no_txt()
+    bare.ok("plan", "--exit-code")
+
+
+def test_a_rehearsal_leaves_what_the_site_itself_has_failed_at(bare: Bed) -> None:
+    bare.dns.fail("AddDomainRecord", Fault("error", code="Forbidden.RAM"))
+    refused(bare, "--once")
+    failed = state_of(bare)
+    assert failed["failures"]
+    bare.ok("--renew-now", "--dry-run")
+    assert state_of(bare) == failed
+
+
+def test_a_rehearsal_counts_in_the_ledger_like_any_order(bare: Bed) -> None:
+    for _ in range(3):
+        bare.ok("--renew-now", "--dry-run")
+    assert "already 3 orders" in refused(bare, "--renew-now", "--dry-run")
+    bare.ok("--renew-now", "--dry-run", "--force")
+
+
+def test_a_rehearsal_of_a_site_that_is_not_there_is_bad_usage(bare: Bed) -> None:
+    for args in (["--renew-now", f"x.{DOMAIN}", "--dry-run"], ["--once", "--dry-run"], ["--dry-run"]):
+        assert bare.run(*args).returncode == 2
+    assert bare.ca.requests() == []
+
+
+# --- when the CA wants it renewed -------------------------------------------------------------------------
+
+
+def revoke(bed: Bed) -> None:
+    """Have the published certificate revoked; from then on the CA's window for it is in the past."""
+    [home] = (bed.state / "accounts").iterdir()
+    key = serialization.load_pem_private_key((home / "key.pem").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    network = ClientNetwork(jose.JWKEC(key=key), alg=jose.ES256, verify_ssl=str(bed.ca.ca_bundle))  # type: ignore[arg-type]
+    url = json.loads((home / "account.json").read_bytes())["url"]
+    network.account = messages.RegistrationResource(uri=url, body=messages.Registration())
+    directory = ClientV2.get_directory(bed.ca.directory_url, network)
+    ClientV2(directory, network).revoke(leaf(bed.certs), 0)
+
+
+def asked_for_window(bed: Bed) -> int:
+    """Return how often the CA was asked when it wants the certificate renewed."""
+    return sum("/renewalInfo/" in request for request in bed.ca.requests())
+
+
+def test_a_moment_is_drawn_once_in_the_window_of_the_ca(bare: Bed) -> None:
+    """Asked in the first run after the one that issued, and not again before the next look is due."""
+    bare.ok("--once")
+    assert asked_for_window(bare) == 0
+    bare.ok("--once")
+    drawn = state_of(bare)["renewal"]
+    assert drawn["start"] <= drawn["moment"] <= drawn["end"]
+    assert bare.status()["sites"][0]["next_renewal"] == f"{drawn['moment'][:19]}Z"
+    for args in (["--once"], ["plan", "--exit-code"], ["status"]):
+        bare.ok(*args)
+    assert asked_for_window(bare) == 1
+    assert state_of(bare)["renewal"] == drawn
+
+
+def test_a_certificate_that_was_revoked_is_renewed_at_once(bare: Bed) -> None:
+    """Its window lies in the past, and that means now; the new one's does not."""
+    bare.ok("--once")
+    old = bare.published()
+    revoke(bare)
+    bare.ok("--once")
+    assert bare.published() != old
+    assert bare.orders() == 2
+    bare.ok("--once")
+    assert bare.orders() == 2
+
+
+def test_a_predecessor_is_named_once_and_a_refusal_costs_nothing(bare: Bed) -> None:
+    """Back on the first pair, as from a backup, the CA says 409: it has been replaced already."""
+    bare.ok("--once")
+    current = bare.certs / ".certbotless" / DOMAIN / "current"
+    first = current.readlink()
+    assert "replaces_refused" not in bare.run("--renew-now").stderr
+    current.unlink()
+    current.symlink_to(first)
+    again = bare.run("--renew-now")
+    assert again.returncode == 0, again.stderr
+    assert "order.replaces_refused kind=alreadyReplaced" in again.stderr
+    assert current.readlink() != first
+
+
+@pytest.mark.parametrize("ca", [{"certificate_validity_s": 120}], indirect=True)
+def test_a_window_wider_than_the_life_counts_for_nothing(bare: Bed) -> None:
+    """Pebble suggests 48 hours around the middle, whatever the lifetime."""
+    bare.ok("--once")
+    bare.ok("--once")
+    assert asked_for_window(bare) == 1
+    assert state_of(bare)["renewal"]["moment"] is None
+    assert bare.status()["sites"][0]["next_renewal"]
+
+
+def test_a_ca_that_is_away_makes_no_site_worse(bare: Bed) -> None:
+    bare.ok("--once")
+    bare.ca.stop()
+    bare.ok("--once")
+    assert bare.status()["sites"][0]["state"] == "ok"
+    told = state_of(bare)["renewal"]
+    assert told["moment"] is None
+    assert datetime.fromisoformat(told["next_look"]) > datetime.now(UTC) + timedelta(hours=11)

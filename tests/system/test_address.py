@@ -1,0 +1,379 @@
+"""Which address the LAN reaches this machine by, on machines that are made for the question.
+
+Each has a network of its own, so that names of interfaces, addresses and routes are as the test says; it ends
+with the process that asks.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE, require_private_host
+
+from .bed import Bed, wait_until
+
+ASK = """
+import sys
+from certbotless import config
+from certbotless.address import wanted_address
+from certbotless.errors import AddressError
+
+FILE = "{aliyun: {access_key_id: i, access_key_secret: s}, sites: [{domain: a.test, address: '%s'}]}"
+for text in sys.argv[1:]:
+    rule = config.parse((FILE % text).encode(), "c.yaml").sites[0].address
+    try:
+        print(wanted_address(rule))
+    except AddressError as exc:
+        assert exc.retryable
+        print("refused:", exc)
+"""
+
+
+def interface(name: str, *addresses: str) -> str:
+    """Return the commands that make an interface with these addresses, /24 where they say nothing else."""
+    peer = f"peer-{name[-9:]}"
+    lines = [f"ip link add {name} type veth peer name {peer}", f"ip link set {peer} up"]
+    return _with_addresses(lines, name, addresses)
+
+
+def bridge(name: str, *addresses: str) -> str:
+    """Return the commands that make a bridge, with one port, that has these addresses."""
+    port, peer = f"port-{name[-9:]}", f"peer-{name[-9:]}"
+    lines = [
+        f"ip link add {name} type bridge",
+        f"ip link add {port} type veth peer name {peer}",
+        f"ip link set {port} master {name}",
+        f"ip link set {port} up",
+        f"ip link set {peer} up",
+    ]
+    return _with_addresses(lines, name, addresses)
+
+
+def _with_addresses(lines: list[str], name: str, addresses: tuple[str, ...]) -> str:
+    full = (each if "/" in each else f"{each}/24" for each in addresses)
+    added = [f"ip address add {each} dev {name}" for each in full]
+    return " && ".join([*lines, *added, f"ip link set {name} up"])
+
+
+def default_route(name: str, gateway: str, metric: int = 100) -> str:
+    return f"ip route add default via {gateway} dev {name} metric {metric}"
+
+
+def ask(rules: list[str], *commands: str, script: str = ASK) -> list[str]:
+    """Make a machine by these commands, and return what each rule of `sites[].address` finds there."""
+    setup = " && ".join(["ip link set lo up", *commands, 'exec "$@"'])
+    ended = subprocess.run(
+        ["unshare", "--net", "sh", "-c", setup, "sh", sys.executable, "-c", script, *rules],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
+# --- auto: the default route --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lan",
+    [
+        *(interface(name, "10.79.40.213") for name in ("eth0", "enp3s0", "lan0")),
+        *(bridge(name, "10.79.40.213") for name in ("br0", "vmbr0", "br-lan")),
+    ],
+    ids=["eth0", "enp3s0", "lan0", "br0", "vmbr0", "br-lan"],
+)
+def test_the_address_of_the_default_route_is_the_one(request: pytest.FixtureRequest, lan: str) -> None:
+    name = request.node.callspec.id
+    assert ask(["auto"], lan, default_route(name, "10.79.40.1")) == ["10.79.40.213"]
+
+
+@pytest.mark.parametrize("address", ["192.168.1.20", "172.20.0.20", "10.0.0.20"])
+def test_every_private_network_is_a_lan(address: str) -> None:
+    gateway = address.rpartition(".")[0] + ".1"
+    assert ask(["auto"], interface("eth0", address), default_route("eth0", gateway)) == [address]
+
+
+def test_of_two_networks_the_one_with_the_better_default_route_counts() -> None:
+    found = ask(
+        ["auto"],
+        interface("eth0", "192.168.1.20"),
+        interface("wlan0", "10.79.40.213"),
+        default_route("eth0", "192.168.1.1", metric=600),
+        default_route("wlan0", "10.79.40.1", metric=100),
+    )
+    assert found == ["10.79.40.213"]
+
+
+def test_the_route_may_name_the_address_that_it_leaves_by() -> None:
+    found = ask(
+        ["auto", "auto:eth0", "auto:192.168.0.0/16"],
+        interface("eth0", "192.168.1.20", "192.168.1.21", "192.168.1.22"),
+        "ip route add default via 192.168.1.1 dev eth0 src 192.168.1.22",
+    )
+    assert found == ["192.168.1.22"] * 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["docker0", "br-0123456789ab", "virbr0", "veth12ab34c", "cni0", "tun0", "wg0", "tailscale0"],
+)
+def test_a_default_route_through_containers_or_a_tunnel_is_refused(name: str) -> None:
+    """By every rule but the one that names the interface."""
+    auto, by_network, named = ask(
+        ["auto", "auto:10.79.40.0/24", f"auto:{name}"],
+        interface(name, "10.79.40.213"),
+        default_route(name, "10.79.40.1"),
+    )
+    for told in (auto, by_network):
+        assert told.startswith("refused:")
+        assert f"'10.79.40.213' on {name!r} belongs to a container network or tunnel" in told
+        assert "sites[].address" in told
+    assert named == "10.79.40.213"
+
+
+@pytest.mark.parametrize("address", ["47.96.12.34", "100.64.0.20", "169.254.10.20"])
+def test_an_address_that_is_not_the_lans_is_refused_unless_it_is_written(address: str) -> None:
+    gateway = address.rpartition(".")[0] + ".1"
+    *refused, literal = ask(
+        ["auto", "auto:eth0", f"auto:{gateway.removesuffix('1')}0/24", address],
+        interface("eth0", address),
+        default_route("eth0", gateway),
+    )
+    assert len(refused) == 3
+    for told in refused:
+        assert told.startswith("refused:")
+        assert f"{address!r} on 'eth0' is not a private address" in told
+        assert "sites[].address" in told
+    assert literal == address
+
+
+def test_without_a_default_route_auto_has_no_address_and_the_others_have() -> None:
+    auto, by_name, by_network = ask(
+        ["auto", "auto:eth0", "auto:10.0.0.0/8"], interface("eth0", "10.79.40.213")
+    )
+    assert auto.startswith("refused: this machine has no default route")
+    assert "auto:INTERFACE" in auto
+    assert auto.endswith("addresses here: lo 127.0.0.1, eth0 10.79.40.213")
+    assert (by_name, by_network) == ("10.79.40.213", "10.79.40.213")
+
+
+def test_a_default_route_that_leads_nowhere_is_none() -> None:
+    for kind in ("unreachable", "blackhole", "prohibit"):
+        (told,) = ask(["auto"], interface("eth0", "10.79.40.213"), f"ip route add {kind} default")
+        assert told.startswith("refused: this machine has no default route")
+
+
+def test_a_full_tunnel_hides_the_lan_from_auto_and_not_from_the_others() -> None:
+    """A VPN that takes all traffic puts two halves before the default route, as OpenVPN does."""
+    auto, by_name, by_network = ask(
+        ["auto", "auto:eth0", "auto:192.168.0.0/16"],
+        interface("eth0", "192.168.1.20"),
+        interface("tun0", "10.8.0.2"),
+        default_route("eth0", "192.168.1.1"),
+        "ip route add 0.0.0.0/1 via 10.8.0.1 dev tun0",
+        "ip route add 128.0.0.0/1 via 10.8.0.1 dev tun0",
+    )
+    assert "'10.8.0.2' on 'tun0' belongs to a container network or tunnel" in auto
+    assert (by_name, by_network) == ("192.168.1.20", "192.168.1.20")
+
+
+# --- one machine with everything ----------------------------------------------------------------------------
+
+
+def test_on_a_machine_with_everything_each_rule_finds_its_own() -> None:
+    """Two engines' networks, virtual machines on a bridge that carries the LAN, VPNs, several NICs."""
+    rules = {
+        "auto": "10.79.40.213",
+        "auto:br0": "10.79.40.213",
+        "auto:eth1": "10.20.0.5",
+        "auto:eth2": "192.168.1.20",
+        "auto:wg0": "10.8.0.2",
+        "auto:docker0": "172.17.0.1",
+        "auto:10.0.0.0/8": "10.79.40.213",  # the default route's, though eth1's comes first
+        "auto:10.20.0.0/16": "10.20.0.5",
+        "auto:192.168.0.0/16": "192.168.1.20",  # eth3's comes after eth2's
+        "auto:0.0.0.0/0": "10.79.40.213",
+        "47.96.12.34": "47.96.12.34",
+        "none": "",
+    }
+    refused = {
+        "auto:10.8.0.0/16": "'10.8.0.2' on 'wg0' belongs to a container network or tunnel",
+        "auto:100.64.0.0/10": "'100.101.102.103' on 'tailscale0' is not a private address",
+        "auto:tailscale0": "'100.101.102.103' on 'tailscale0' is not a private address",
+        "auto:172.16.0.0/12": "'172.18.0.1' on 'br-0123456789ab' belongs to a container network or tunnel",
+        "auto:169.254.0.0/16": "'169.254.10.20' on 'eth2' is not a private address",
+        "auto:ppp0": "'47.96.12.34' on 'ppp0' is not a private address",
+        "auto:port-br0": "this machine has no address on interface 'port-br0'",
+        "auto:eth9": "this machine has no address on interface 'eth9'",
+        "auto:10.99.0.0/16": "this machine has no address in network 10.99.0.0/16",
+    }
+    found = ask(
+        [*rules, *refused],
+        interface("eth1", "10.20.0.5"),
+        bridge("br0", "10.79.40.213"),
+        bridge("docker0", "172.17.0.1/16"),
+        bridge("br-0123456789ab", "172.18.0.1/16"),
+        interface("eth2", "169.254.10.20/16 scope link", "192.168.1.20"),
+        interface("eth3", "192.168.2.20"),
+        interface("wg0", "10.8.0.2"),
+        interface("tailscale0", "100.101.102.103/32"),
+        interface("ppp0", "47.96.12.34"),
+        default_route("br0", "10.79.40.1"),
+        default_route("ppp0", "47.96.12.1", metric=600),
+    )
+    assert dict(zip(rules, found, strict=False)) == rules
+    for (rule, text), told in zip(refused.items(), found[len(rules) :], strict=True):
+        assert told.startswith("refused:"), rule
+        assert text in told, rule
+        assert "br0 10.79.40.213" in told, rule
+
+
+def test_a_lan_in_the_subnet_of_a_container_network_is_refused() -> None:
+    auto, by_network, by_name = ask(
+        ["auto", "auto:172.16.0.0/12", "auto:eth0"],
+        interface("eth0", "172.17.5.20"),
+        bridge("docker0", "172.17.0.1/16"),
+        default_route("eth0", "172.17.5.1"),
+    )
+    for told in (auto, by_network):
+        assert "'172.17.5.20' on 'eth0' lies in the subnet of the container network 'docker0'" in told
+    assert by_name == "172.17.5.20"
+
+
+def test_an_address_whose_time_is_over_gives_way_to_the_new_one() -> None:
+    """DHCP or an admin renumbers: the old address is deprecated before it goes."""
+    by_name, by_network, alone = ask(
+        ["auto:eth0", "auto:192.168.0.0/16", "auto:eth1"],
+        interface("eth0", "192.168.1.7", "192.168.1.20"),
+        interface("eth1", "10.0.0.7"),
+        "ip address change 192.168.1.7/24 dev eth0 preferred_lft 0",
+        "ip address change 10.0.0.7/24 dev eth1 preferred_lft 0",
+    )
+    assert (by_name, by_network) == ("192.168.1.20", "192.168.1.20")
+    assert "'10.0.0.7' on 'eth1' is deprecated" in alone
+
+
+def test_an_address_with_a_peer_is_our_end_of_it() -> None:
+    """A point-to-point link: the kernel names both ends."""
+    (found,) = ask(
+        ["auto:ppp0"],
+        interface("ppp0"),
+        "ip address add 10.1.1.2 peer 10.1.1.1 dev ppp0",
+    )
+    assert found == "10.1.1.2"
+
+
+def test_a_service_that_may_not_ask_the_kernel_is_told_so() -> None:
+    """A unit whose RestrictAddressFamilies= leaves netlink out: the call fails as here."""
+    closed = "import socket\nsocket.AF_NETLINK = 45\n" + ASK
+    (told,) = ask(["auto"], interface("eth0", "10.79.40.213"), script=closed)
+    assert told.startswith("refused: the kernel does not tell this machine's addresses: ")
+    assert "allow AF_NETLINK" in told
+
+
+def test_a_list_of_addresses_that_changes_while_it_is_read_is_read_anew() -> None:
+    """The kernel hands it over in pieces, and counts on where it stopped: what moves up is left out."""
+    script = """
+import subprocess
+from certbotless.address import _local_addresses
+
+def ip(lines):
+    batch = subprocess.Popen(["ip", "-batch", "-"], stdin=subprocess.PIPE, text=True)
+    batch.stdin.write("\\n".join(lines))
+    batch.stdin.close()
+    return batch
+
+lasting = [f"192.168.{i // 250}.{1 + i % 250}" for i in range(1000)]
+# The kernel keeps addresses of a narrower scope before the others.
+moving = [f"10.0.0.{i}/32 scope link dev eth0" for i in range(20)]
+commands = [f"address {verb} {each}" for verb in ("add", "delete") for each in moving]
+assert ip([f"address add {each}/32 dev eth0" for each in lasting]).wait() == 0
+changes, reads = ip(commands * 300), 0
+while changes.poll() is None:
+    try:
+        found = {str(each.ip) for each in _local_addresses()}
+    except OSError:  # it changed each time that it was read
+        continue
+    assert found >= set(lasting), sorted(set(lasting) - found)
+    reads += 1
+assert changes.returncode == 0
+print(reads)
+"""
+    (reads,) = ask([], interface("eth0"), script=script)
+    assert int(reads) > 0
+
+
+# --- containers ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["/.dockerenv", "/run/.containerenv"])
+def _in_a_container(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lay the mark of an engine on the private host."""
+    require_private_host()
+    mark = Path(request.param)
+    mark.touch(exist_ok=False)
+    try:
+        yield
+    finally:
+        mark.unlink()
+
+
+@pytest.mark.usefixtures("_in_a_container")
+def test_in_a_container_with_a_network_of_its_own_every_rule_is_refused_but_a_literal_one() -> None:
+    *refused, literal = ask(
+        ["auto", "auto:eth0", "auto:172.16.0.0/12", "192.168.1.20"],
+        interface("eth0", "172.17.0.5/16"),
+        default_route("eth0", "172.17.0.1"),
+    )
+    assert len(refused) == 3
+    for told in refused:
+        assert told.startswith("refused:")
+        assert "container network" in told
+        assert "sites[].address" in told
+    assert literal == "192.168.1.20"
+
+
+@pytest.mark.usefixtures("_in_a_container")
+def test_in_a_container_with_the_hosts_network_the_address_is_the_hosts() -> None:
+    found = ask(
+        ["auto", "auto:eth0", "auto:192.168.0.0/16"],
+        interface("eth0", "192.168.1.20"),
+        bridge("docker0", "172.17.0.1/16"),
+        default_route("eth0", "192.168.1.1"),
+    )
+    assert found == ["192.168.1.20"] * 3
+
+
+# --- the record follows -------------------------------------------------------------------------------------
+
+
+def test_the_record_follows_also_while_a_certificate_is_waited_for(bed: Bed) -> None:
+    """The one at work knows the old address: it is ended early, and what it began goes on."""
+
+    def ip(*args: str) -> None:
+        subprocess.run(["ip", *args], check=True)
+
+    def move(old: str, new: str) -> None:
+        ip("address", "delete", f"{old}/24", "dev", LAN_INTERFACE)
+        ip("address", "add", f"{new}/24", "dev", LAN_INTERFACE)
+
+    bed.config |= {"check_every": "1s", "sites": [bed.site(address=f"auto:{LAN_INTERFACE}")]}
+    bed.dns.set_delay(1, 3600)
+    with bed.daemon() as daemon:
+        wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the record is made")
+        wait_until(lambda: bed.dns.records(type="TXT") != [], "the challenge is presented")
+        move(LAN_ADDRESS, "10.79.40.77")
+        try:
+            wait_until(lambda: bed.a_values() == ["10.79.40.77"], "the record has the new address")
+            assert "reason=the LAN address has changed" in daemon.log_text()
+        finally:
+            move("10.79.40.77", LAN_ADDRESS)
+            ip("route", "replace", "default", "via", "10.79.40.1", "dev", LAN_INTERFACE)
+    assert bed.orders() == 1

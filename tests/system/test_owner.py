@@ -1,0 +1,82 @@
+"""Root and the service's user by turns on one state directory; and pairs that another tool left."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from certbotless.sandbox.host import require_private_host
+
+from .bed import DOMAIN, Bed, assert_mode
+
+
+@pytest.fixture
+def user() -> Iterator[str]:
+    """The service's user, in the private host's own copy of /etc."""
+    require_private_host()
+    subprocess.run(["useradd", "--system", "--no-create-home", "certbotless"], check=True)
+    try:
+        yield "certbotless"
+    finally:
+        subprocess.run(["userdel", "certbotless"], check=True)
+
+
+def owners(*folders: Path) -> set[int]:
+    """Return who owns anything below these folders."""
+    return {path.lstat().st_uid for folder in folders for path in [folder, *folder.rglob("*")]}
+
+
+def reach(bed: Bed) -> None:
+    """Let another user in as far as the folders of the test, and to the engine's socket."""
+    for folder in [bed.home, *bed.home.parents]:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    bed.engine.socket.parent.chmod(0o711)
+    bed.ca.ca_bundle.chmod(0o644)
+
+
+def test_what_root_runs_is_left_to_the_owner_of_the_state(bed: Bed, user: str) -> None:
+    """Absent folders are made for the service's user, and root's runs leave nothing of root's there."""
+    reach(bed)
+    subprocess.run(["chown", "-R", user, bed.certs], check=True)
+    subprocess.run(["usermod", "-G", "docker", user], check=True)
+    bed.ok("--once")
+    expected = {int(subprocess.run(["id", "-u", user], capture_output=True, check=True).stdout)}
+    assert owners(bed.state) == expected
+    assert owners(bed.certs / ".certbotless") == expected
+    assert_mode(bed.state, 0o700)
+    assert_mode(bed.certs / f"{DOMAIN}.key", 0o600)
+    bed.ok("--renew-now")
+    assert owners(bed.state) == expected
+    assert bed.served() == bed.published()
+
+
+def test_a_usable_pair_of_another_tool_is_adopted_without_an_order(bed: Bed) -> None:
+    """The same bytes are published and served on; nothing is restarted."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(DOMAIN)
+    chain = b"".join(pem.bytes() for pem in [*issued.cert_chain_pems, authority.cert_pem])
+    (bed.certs / f"{DOMAIN}.pem").write_bytes(chain)
+    (bed.certs / f"{DOMAIN}.key").write_bytes(issued.private_key_pem.bytes())
+    bed.config["acme"]["key_type"] = "ec256"
+    bed.registry.recreate()
+    before = bed.registry.container.attrs["State"]["StartedAt"]
+    leaf = bed.served()
+
+    bed.ok("--once")
+
+    assert bed.orders() == 0
+    assert (bed.certs / f"{DOMAIN}.pem").is_symlink()
+    assert (bed.certs / f"{DOMAIN}.pem").read_bytes() == chain
+    assert bed.served() == bed.published() == leaf
+    assert bed.registry.container.attrs["State"]["StartedAt"] == before
+    assert bed.status()["sites"][0]["state"] == "ok"
+
+
+def test_a_self_signed_pair_is_set_aside_and_replaced(bed: Bed) -> None:
+    bed.ok("--once")
+    assert bed.orders() == 1
+    assert len(list((bed.certs / ".certbotless" / DOMAIN).glob("aside-*"))) == 1
