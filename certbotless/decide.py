@@ -15,7 +15,7 @@ from .config import Config, Site, Target, Window
 from .leaf import rfc3339
 from .ledger import Entry, limit_on_orders
 from .observe import Observation, places_of
-from .renewal import is_due, renewal_moment
+from .renewal import first_look, is_due, renewal_moment
 from .state import Failure, SiteState
 
 Action = Literal[
@@ -169,7 +169,8 @@ def _upkeep_steps(config: Config, seen: Observation, state: SiteState) -> list[S
         return []
     if origin.directory != config.acme.url:
         return []
-    if told is not None and told.sha256 == facts.sha256 and seen.at < told.next_look:
+    is_told = told is not None and told.sha256 == facts.sha256
+    if seen.at < (told.next_look if told and is_told else first_look(origin.issued_at, facts.lifetime)):
         return []
     return [Step("renewal-info", "the CA may want it renewed at another time")]
 

@@ -60,6 +60,11 @@ def is_due(facts: LeafFacts, now: datetime, drawn: datetime | None = None) -> bo
     return now >= renewal_moment(facts, drawn)
 
 
+def first_look(issued_at: datetime, lifetime: timedelta) -> datetime:
+    """Return when the CA's window is looked up first: not right after it has been asked for so much."""
+    return issued_at + min(_LOOK_EVERY, lifetime / 8)
+
+
 def next_look(now: datetime, asked: timedelta | None) -> datetime:
     """Return when the CA's window is looked up again; `asked` is the CA's Retry-After, if it gave one."""
     return now + (min(max(asked, _SOONEST_LOOK), _LATEST_LOOK) if asked is not None else _LOOK_EVERY)

@@ -128,7 +128,8 @@ def test_a_first_issuance_and_a_renewal_stay_within_their_requests(bed: Bed) -> 
     bed.ok("--renew-now")
     renewal = [request for request in bed.ca.requests()[before:] if request != "POST /my-order/"]
     assert len(renewal) <= 9
-    assert [call.action for call in bed.dns.calls[4:]] == ["AddDomainRecord", "DeleteDomainRecord"]
+    # Once in a hundred times Pebble uses a valid authorization again, although told never to: no TXT then.
+    assert [call.action for call in bed.dns.calls[4:]] in ([], ["AddDomainRecord", "DeleteDomainRecord"])
 
 
 def test_a_look_at_a_healthy_site_asks_nobody_and_writes_nothing(bed: Bed) -> None:
