@@ -234,7 +234,7 @@ class _SiteRun:
         text = "%s.failed domain=%s error=%s retry_at=%s"
         logger.log(level, text, step.key, self._site.domain, exc, rfc3339(failure.retry_at))
         noted = {step.key: failure}
-        if step.action == "order" and isinstance(exc, DeployError):
+        if step.action == "order" and isinstance(exc, DeployError) and exc.container:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
         self._file.change(failures=failures | noted)

@@ -87,5 +87,8 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
         for key, failure in remembered.failures.items()
         if key in asked or key == "order" or (is_unfinished and key.startswith("deploy:"))
     }
+    if "record" in asked and "record" not in standing and "confirm" in remembered.failures:
+        # What did not show in time is to be written again: the same failure of the same fact.
+        standing["record"] = remembered.failures["confirm"]
     state, reason = state_of(decision, standing)
     return View(site, remembered, seen, decision, state, reason, standing)

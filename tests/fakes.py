@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import socketserver
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
+import dns.message
+import dns.rdatatype
+import dns.rrset
+
 from certbotless.clock import Clock
 from certbotless.deploy import Container
-from certbotless.errors import CertbotlessError, DeployError, DnsRefused, Interrupted
+from certbotless.errors import CertbotlessError, DeployError, DnsRefused, Interrupted, ZoneNotFound
 from certbotless.records import Record
 
 EPOCH = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
@@ -330,3 +336,111 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write nothing: `HttpServer.requests` has it all."""
+
+
+class FakeZones:
+    """A DNS account with these zones, by the contract of `workbench.Zones`."""
+
+    def __init__(self, *zones: FakeZone) -> None:
+        self._by_name = {zone.name: zone for zone in zones}
+
+    def find(self, fqdn: str) -> str:
+        held = [name for name in self._by_name if f".{fqdn}".endswith(f".{name}")]
+        if not held:
+            raise ZoneNotFound(f"no zone holds {fqdn!r}", hint="add it")
+        return max(held, key=len)
+
+    def open(self, name: str) -> FakeZone:
+        return self._by_name[name]
+
+
+class ZoneServer:
+    """A real name server on loopback that shows what a `FakeZone` holds. Runs inside a ``with`` block.
+
+    Attributes:
+        shows: gives the records that it shows now; one that lags behind the service shows others.
+        on_query: called before each answer.
+    """
+
+    def __init__(self, zone: FakeZone) -> None:
+        self.shows: Callable[[], Iterable[Record]] = zone.held
+        self.on_query: Callable[[], object] = lambda: None
+        handler = type("Answerer", (_Answerer,), {"answer": staticmethod(self._answer)})
+        self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def place(self) -> str:
+        """``127.0.0.1:PORT``."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _answer(self, wire: bytes) -> bytes:
+        self.on_query()
+        query = dns.message.from_wire(wire)
+        reply = dns.message.make_response(query)
+        name, type_ = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
+        for record in self.shows():
+            if (record.fqdn, record.type, record.is_enabled) == (name.to_text(True), type_, True):
+                reply.answer.append(dns.rrset.from_text(name, record.ttl_s, "IN", type_, record.value))
+        return reply.to_wire()
+
+
+class _Answerer(socketserver.BaseRequestHandler):
+    answer: Callable[[bytes], bytes]
+
+    def handle(self) -> None:
+        wire, socket = self.request
+        socket.sendto(self.answer(wire), self.client_address)
+
+
+class TlsServer:
+    """A real TLS server on loopback, the inside of a container. Runs inside a ``with`` block.
+
+    Serves the pair that it has loaded, as a program that reads its files when it starts; before the first
+    `load` it hangs up on everybody.
+    """
+
+    def __init__(self) -> None:
+        self._context: ssl.SSLContext | None = None
+        handler = type("Handshake", (_Handshake,), {"context": property(lambda _: self._context)})
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def port(self) -> int:
+        """The TCP port, on 127.0.0.1."""
+        port: int = self._server.server_address[1]
+        return port
+
+    def load(self, chain: Path, key: Path) -> None:
+        """Serve these files as they are now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain, key)
+        self._context = context
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Handshake(socketserver.BaseRequestHandler):
+    context: ssl.SSLContext | None
+
+    def handle(self) -> None:
+        if self.context is not None:
+            with suppress(OSError), self.context.wrap_socket(self.request, server_side=True) as tls:
+                tls.recv(1)  # until the client has seen enough

@@ -1,0 +1,717 @@
+"""What a run makes of its sites: its steps in order, what it remembers of failures, and what it leaves alone.
+
+The DNS account and the containers are stand-ins in memory; name server, TLS, files and state are real. Nobody
+listens where the CA should be, so an order that is tried fails, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
+
+from certbotless import config as configuration
+from certbotless import pki
+from certbotless.act import Outcome, run
+from certbotless.clock import Clock
+from certbotless.config import Config
+from certbotless.decide import Intent
+from certbotless.deploy import Container, Containers, DockerContainers
+from certbotless.errors import DeployError, DnsRefused, DnsUnavailable
+from certbotless.ledger import Entry
+from certbotless.nameservers import NameServers
+from certbotless.records import DEFAULT_LINE, Record, Zone
+from certbotless.state import (
+    Failure,
+    LedgerFile,
+    Restarting,
+    SavedPair,
+    SiteFile,
+    SiteState,
+    WrittenRecord,
+    container_lock,
+)
+from certbotless.store import Origin, Store
+from certbotless.workbench import Edges, Zones
+
+ZONE = "sweetlove.test"
+DOMAIN, OTHER_DOMAIN = f"devbox.{ZONE}", f"other.{ZONE}"
+# The record leads to loopback, where the container's port is.
+ADDRESS = "127.0.0.1"
+DIRECTORY = "https://127.0.0.1:1/dir"
+ID, MIRROR_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+LONG_AGO = EPOCH - 9 * DAY
+NOTHING_ASKED = Intent()
+RENEW_NOW = Intent(renew_since=EPOCH - MINUTE)
+
+
+class Scene:
+    """A machine with one site, `devbox`, whose container `registry` serves what it reads when it starts.
+
+    All is well with it after `make_well`.
+
+    Attributes:
+        engine: the containers in memory; `containers` is what the run gets for an engine.
+        zones: what the run gets for a DNS account.
+        domains: the sites of the configuration; `keys` are those of each.
+    """
+
+    def __init__(self, home: Path, zone: FakeZone, server: ZoneServer, tls: TlsServer) -> None:
+        self.zone, self.server, self.tls = zone, server, tls
+        self.clock = FakeClock()
+        self.certs_dir, self.state_dir = home / "certs", home / "state"
+        registry = Container(ID, "registry", "running", (tls.port,), LONG_AGO)
+        self.engine = FakeContainers(registry, clock=self.clock)
+        self.engine.on_restart = lambda _: self.start()
+        self.containers: Containers = self.engine
+        self.zones: Callable[[Clock], Zones] = lambda _: FakeZones(self.zone)
+        self.domains = [DOMAIN]
+        self.keys: dict[str, Any] = {"deploy": [{"container": "registry", "port": tls.port}]}
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        fields = {
+            "acme": {"directory": DIRECTORY},
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+            "dns": {"nameservers": [self.server.place]},
+            "certs_dir": str(self.certs_dir),
+            "state_dir": str(self.state_dir),
+            "sites": [
+                {"domain": domain, "zone": ZONE, "address": ADDRESS, **self.keys} for domain in self.domains
+            ],
+        }
+        return configuration.parse(json.dumps(fields).encode(), "test.json")
+
+    @property
+    def file(self) -> SiteFile:
+        """Where what is remembered of the site is kept."""
+        return SiteFile(self.state_dir, DOMAIN)
+
+    @property
+    def state(self) -> SiteState:
+        """What is remembered of the site now."""
+        return self.file.load()
+
+    @property
+    def asked_the_ca(self) -> bool:
+        """Whether an order came so far that the CA was talked to: the account key is made right before."""
+        return (self.state_dir / "accounts").exists()
+
+    @property
+    def writes(self) -> list[str]:
+        """What was changed at the DNS service, by method."""
+        return [call.method for call in self.zone.calls if call.method != "records"]
+
+    def remember(self, **fields: Any) -> None:
+        """Let an earlier run, with this configuration, have left these fields."""
+        config = self.config
+        self.file.change(digest=config.digest(config.sites[0]), **fields)
+
+    def point(self) -> None:
+        """Let the record be right, and never written by us."""
+        self.zone.put(Record(DOMAIN, "A", ADDRESS, 600))
+
+    def publish(self, age: timedelta = HOUR) -> SavedPair:
+        """Let a pair be published that was issued this long ago, and is valid for 89 days more."""
+        now = self.clock.now()
+        made = trustme.CA().issue_cert(DOMAIN, not_before=now - DAY, not_after=now + 89 * DAY)
+        chain, key = made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes()
+        facts = pki.matching_facts(chain, pki.key_from_pem(key))
+        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now - age)
+        Store(self.certs_dir, DOMAIN).publish(chain, key, facts, origin, now)
+        return SavedPair(
+            chain=chain.decode(),
+            key=key.decode(),
+            directory=origin.directory,
+            account=origin.account,
+            key_type=origin.key_type,
+            issued_at=origin.issued_at,
+        )
+
+    def damage(self) -> None:
+        """Let the key of the published pair be lost."""
+        (self.certs_dir / f"{DOMAIN}.key").resolve().unlink()
+
+    def start(self) -> None:
+        """Let the service read its files, as it does when its container starts."""
+        self.tls.load(self.certs_dir / f"{DOMAIN}.pem", self.certs_dir / f"{DOMAIN}.key")
+
+    def make_well(self, age: timedelta = HOUR) -> None:
+        """Let all facts be true, with a certificate issued this long ago."""
+        self.publish(age)
+        self.point()
+        self.start()
+
+    def put_container(self, **fields: Any) -> None:
+        """Change the container by hand."""
+        self.engine.put(replace(self.engine.find("registry"), **fields))
+
+    def edges(self) -> Edges:
+        servers = NameServers([self.server.place], self.clock)
+        return Edges(self.clock, servers, self.zones, self.containers)
+
+    def run(self, intent: Intent = NOTHING_ASKED) -> Outcome:
+        """Run for the one site."""
+        (outcome,) = self.run_all(intent)
+        return outcome
+
+    def run_all(self, intent: Intent = NOTHING_ASKED) -> list[Outcome]:
+        """Run for every site."""
+        config = self.config
+        return run(config, config.sites, self.edges(), intent)
+
+    def wait_for_retry(self, key: str) -> Failure:
+        """Let time pass until the step with this key may be tried again, and return its failure."""
+        failure = self.state.failures[key]
+        self.clock.advance((failure.retry_at - self.clock.now()).total_seconds())
+        return failure
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    zone = FakeZone(ZONE)
+    with ExitStack() as stack:
+        server = stack.enter_context(ZoneServer(zone))
+        tls = stack.enter_context(TlsServer())
+        yield Scene(tmp_path, zone, server, tls)
+
+
+# Of a minute ago, to be tried again in an hour.
+FAILURE = Failure(at=EPOCH - MINUTE, what="it failed", hint="", retry_at=EPOCH + HOUR, count=1)
+
+
+def failed_with(outcome: Outcome) -> str:
+    """What the failure of the outcome says."""
+    assert outcome.failure is not None
+    return outcome.failure.what
+
+
+# --- a run as a whole -------------------------------------------------------------------------------------
+
+
+def test_a_site_whose_facts_are_true_is_left_alone(scene: Scene) -> None:
+    scene.make_well()
+    outcome = scene.run()
+    assert outcome == Outcome(DOMAIN, "ok", "", is_renewed=False, failure=None)
+    assert (scene.zone.calls, scene.engine.restarts) == ([], [])
+
+
+def test_each_step_is_taken_and_the_site_is_ok_at_the_end(scene: Scene) -> None:
+    """The record is added, the pair is put back from its copy, the container is restarted and proved."""
+    pair = scene.publish()
+    scene.remember()
+    scene.file.save_pair(pair)
+    scene.damage()
+    assert scene.run().state == "ok"
+    assert [record.value for record in scene.zone.held("A")] == [ADDRESS]
+    assert scene.file.saved_pair() == pair
+    assert (scene.certs_dir / f"{DOMAIN}.key").read_text() == pair.key
+    assert scene.engine.restarts == [(ID, 10)]
+    events = [json.loads(line) for line in (scene.state_dir / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == [
+        "record.added",
+        "files.restored",
+        "container.restarted",
+        "certificate.served",
+    ]
+
+
+def test_a_second_run_finds_nothing_to_do(scene: Scene) -> None:
+    scene.publish()
+    assert scene.run().state == "ok"
+    calls, restarts = list(scene.zone.calls), list(scene.engine.restarts)
+    assert scene.run().state == "ok"
+    assert (scene.zone.calls, scene.engine.restarts) == (calls, restarts)
+
+
+def test_where_the_copy_makes_no_sense_a_certificate_is_ordered_in_the_same_run(scene: Scene) -> None:
+    scene.point()
+    scene.remember()
+    scene.file.save_pair(scene.publish().model_copy(update={"key": "no key"}))
+    scene.damage()
+    assert "no connection to the CA" in failed_with(scene.run())
+    assert set(scene.state.failures) == {"order"}
+    assert not scene.file.has_pair
+
+
+def test_every_site_is_told_of_and_none_holds_up_another(scene: Scene) -> None:
+    scene.domains = [DOMAIN, OTHER_DOMAIN]
+    scene.keys = {"deploy": [], "address": "none"}
+    scene.publish()
+    told: list[Outcome] = []
+    config = scene.config
+    outcomes = run(config, config.sites, scene.edges(), NOTHING_ASKED, told.append)
+    assert [(outcome.domain, outcome.state) for outcome in outcomes] == [
+        (DOMAIN, "ok"),
+        (OTHER_DOMAIN, "failing"),
+    ]
+    assert sorted(told, key=lambda outcome: outcome.domain) == outcomes
+
+
+def test_a_state_that_cannot_be_read_is_the_failure_of_its_site_alone(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.domains = [DOMAIN, OTHER_DOMAIN]
+    scene.keys = {"deploy": [], "address": "none"}
+    scene.publish()
+    (scene.state_dir / "sites" / f"{OTHER_DOMAIN}.json").mkdir(parents=True)
+    well, ill = scene.run_all()
+    assert (well.domain, well.state) == (DOMAIN, "ok")
+    assert (ill.domain, ill.state, ill.reason) == (OTHER_DOMAIN, "failing", failed_with(ill))
+    assert f"{OTHER_DOMAIN}.json" in ill.reason
+    assert [record.levelname for record in caplog.records if "site.failed" in record.message] == ["ERROR"]
+
+
+# --- asked to stop ----------------------------------------------------------------------------------------
+
+
+def test_nothing_begins_once_the_clock_is_stopped(scene: Scene) -> None:
+    """No call, no order, no restart; and nothing failed."""
+    scene.clock.stop()
+    outcome = scene.run()
+    assert outcome == Outcome(DOMAIN, "pending", "asked to stop", is_renewed=False, failure=None)
+    assert (scene.zone.calls, scene.engine.restarts, scene.state.failures) == ([], [], {})
+    assert not scene.asked_the_ca
+    assert LedgerFile(scene.state_dir).entries() == []
+
+
+def test_nothing_is_written_once_the_clock_is_stopped_during_a_look(scene: Scene) -> None:
+    scene.publish()
+    scene.server.on_query = scene.clock.stop
+    assert scene.run().reason == "asked to stop"
+    assert (scene.writes, scene.engine.restarts, scene.state.failures) == ([], [], {})
+
+
+def test_a_stop_during_one_restart_keeps_the_next_one_from_beginning(scene: Scene) -> None:
+    scene.publish()
+    scene.point()
+    scene.engine.put(Container(MIRROR_ID, "mirror", "running", (scene.tls.port,), LONG_AGO))
+    scene.keys["deploy"].append({"container": "mirror", "port": scene.tls.port})
+    scene.engine.on_restart = lambda _: scene.clock.stop()
+    assert scene.run().reason == "asked to stop"
+    assert [container_id for container_id, _ in scene.engine.restarts] == [ID]
+    assert scene.state.failures == {}
+
+
+# --- what failed ------------------------------------------------------------------------------------------
+
+
+class _BrokenAccount:
+    """A DNS account whose library has a bug."""
+
+    def find(self, fqdn: str) -> str:
+        raise ZeroDivisionError
+
+    def open(self, name: str) -> Zone:
+        raise ZeroDivisionError
+
+
+def test_a_step_that_crashes_is_a_failure_and_the_other_steps_go_on(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it was is in the log, with its traceback; the container is restarted all the same."""
+    scene.publish()
+    scene.zones = lambda _: _BrokenAccount()
+    outcome = scene.run()
+    failure = scene.state.failures["record"]
+    assert (outcome.state, outcome.failure) == ("failing", failure)
+    assert failure.what == "internal error: ZeroDivisionError"
+    assert "report it" in failure.hint
+    assert (failure.retry_at - failure.at, failure.count) == (MINUTE, 1)
+    assert [container_id for container_id, _ in scene.engine.restarts] == [ID]
+    (crash,) = [record.exc_info for record in caplog.records if record.exc_info]
+    assert crash[0] is ZeroDivisionError
+
+
+def test_a_step_that_failed_is_not_tried_again_before_its_time(scene: Scene) -> None:
+    scene.publish()
+    scene.start()
+    scene.zone.fail("records", DnsUnavailable("busy"))
+    scene.run()
+    calls = list(scene.zone.calls)
+    outcome = scene.run()
+    assert scene.zone.calls == calls
+    assert (outcome.state, outcome.failure) == ("failing", scene.state.failures["record"])
+    assert outcome.reason == "record not before 2026-11-24T05:31:00Z: busy"
+    scene.wait_for_retry("record")
+    assert scene.run().state == "ok"
+    assert scene.state.failures == {}
+
+
+def test_a_command_may_ignore_the_back_off(scene: Scene) -> None:
+    scene.publish()
+    scene.start()
+    scene.zone.fail("records", DnsUnavailable("busy"))
+    scene.run()
+    assert scene.run(Intent(ignore_backoff=True)).state == "ok"
+
+
+def test_where_the_record_is_refused_no_order_is_tried(scene: Scene) -> None:
+    """Who may not write the one may not write the other: it would be an order for nothing."""
+    scene.zone.fail("add", DnsRefused("forbidden", hint="ask"))
+    assert failed_with(scene.run()) == "forbidden"
+    assert set(scene.state.failures) == {"record"}
+    assert not scene.asked_the_ca
+
+
+def test_an_order_does_not_wait_for_a_record_that_may_yet_be_written(scene: Scene) -> None:
+    scene.zone.fail("add", DnsUnavailable("busy"))
+    scene.run()
+    assert set(scene.state.failures) == {"record", "order"}
+    assert scene.asked_the_ca
+
+
+def test_the_wait_of_the_record_doubles_up_to_ten_minutes(scene: Scene) -> None:
+    scene.publish()
+    scene.start()
+    found = []
+    for _ in range(6):
+        scene.zone.fail("records", DnsUnavailable("busy"))
+        scene.run()
+        failure = scene.wait_for_retry("record")
+        found.append((failure.count, (failure.retry_at - failure.at) // MINUTE))
+    assert found == [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (6, 10)]
+
+
+def test_the_wait_that_the_service_asks_for_is_the_least(scene: Scene) -> None:
+    scene.publish()
+    scene.start()
+    scene.zone.fail("records", DnsUnavailable("busy", retry_after=HOUR))
+    scene.run()
+    failure = scene.state.failures["record"]
+    assert failure.retry_at - failure.at == HOUR
+
+
+def test_the_wait_of_an_order_grows_as_the_ca_wants_it(scene: Scene) -> None:
+    """1, 10, 100 minutes, and at most a quarter more."""
+    scene.point()
+    scene.keys["deploy"] = []
+    for count, least in enumerate([MINUTE, 10 * MINUTE, 100 * MINUTE], 1):
+        scene.run()
+        failure = scene.wait_for_retry("order")
+        assert failure.count == count
+        assert least <= failure.retry_at - failure.at <= least * 5 / 4
+
+
+def test_what_keeps_an_order_from_being_placed_here_is_tried_again_soon(scene: Scene) -> None:
+    """A name that cannot be published, so no CA was asked."""
+    scene.point()
+    (scene.certs_dir / f"{DOMAIN}.pem").mkdir(parents=True)
+    for minutes in (1, 2):
+        assert "is a directory" in failed_with(scene.run())
+        failure = scene.wait_for_retry("order")
+        assert failure.retry_at - failure.at == minutes * MINUTE
+    assert not scene.asked_the_ca
+
+
+def test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own(scene: Scene) -> None:
+    scene.point()
+    scene.engine.remove("registry")
+    assert failed_with(scene.run()) == "there is no container 'registry'"
+    failures = scene.state.failures
+    assert set(failures) == {"order", "deploy:registry"}
+    assert failures["order"] == failures["deploy:registry"]
+    assert not scene.asked_the_ca
+
+
+def test_an_engine_that_is_not_there_is_told_of_no_container_without_a_name(scene: Scene) -> None:
+    scene.point()
+    scene.containers = DockerContainers("unix:///nowhere/docker.sock")
+    assert "no Docker engine" in failed_with(scene.run())
+    assert set(scene.state.failures) <= {"order", "deploy:registry"}
+    assert not scene.asked_the_ca
+
+
+def test_a_failure_is_forgotten_when_its_fact_came_true_by_itself(scene: Scene) -> None:
+    scene.make_well()
+    scene.remember(failures={"deploy:registry": FAILURE, "record": FAILURE})
+    assert scene.run().state == "ok"
+    assert scene.state.failures == {}
+
+
+def test_a_failed_order_is_remembered_until_one_succeeds(scene: Scene) -> None:
+    """All is well, and the certificate that was asked for in vain is told of all the same."""
+    scene.make_well()
+    scene.remember(failures={"order": FAILURE})
+    outcome = scene.run()
+    assert outcome.state == "ok"
+    assert outcome.failure == scene.state.failures["order"] == FAILURE
+
+
+def test_a_failure_counts_only_for_the_configuration_that_it_happened_with(scene: Scene) -> None:
+    """After an edit everything is tried at once."""
+    scene.publish()
+    scene.point()
+    scene.remember(failures={"deploy:registry": FAILURE})
+    assert scene.run().state == "failing"
+    assert scene.engine.restarts == []
+    scene.keys["deploy"][0]["stop_timeout"] = "3s"
+    assert scene.run().state == "ok"
+    assert scene.engine.restarts == [(ID, 3)]
+    assert scene.state.failures == {}
+
+
+# --- the record -------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(scene: Scene) -> None:
+    """One write, however long the name server needs."""
+    scene.publish()
+    scene.start()
+    scene.server.shows = lambda: []
+
+    def spread() -> None:
+        if scene.clock.now() >= EPOCH + 5 * MINUTE:
+            scene.server.shows = scene.zone.held
+
+    scene.clock.on_sleep = spread
+    assert scene.run().state == "ok"
+    assert scene.writes == ["add"]
+    assert scene.state.record == WrittenRecord(value=ADDRESS, ttl_s=600, at=EPOCH, is_seen=True)
+
+
+def test_a_record_that_drifts_after_it_was_seen_is_put_right_at_once(scene: Scene) -> None:
+    scene.publish()
+    assert scene.run().state == "ok"
+    (ours,) = scene.zone.held("A")
+    scene.zone.put(replace(ours, value="10.0.0.1"))
+    assert scene.run().state == "ok"
+    assert [record.value for record in scene.zone.held("A")] == [ADDRESS]
+    assert scene.writes == ["add", "update"]
+
+
+def test_a_record_that_does_not_show_in_time_fails(scene: Scene) -> None:
+    """That it was waited for in vain is told, not only that it is wrong."""
+    scene.publish()
+    scene.start()
+    scene.server.shows = lambda: []
+    outcome = scene.run()
+    assert outcome.state == "failing"
+    assert "does not show" in failed_with(outcome)
+    assert scene.writes == ["add"]
+    assert scene.state.record is not None
+    assert not scene.state.record.is_seen
+
+
+def test_a_record_of_another_line_is_named_and_not_touched(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.publish()
+    scene.start()
+    theirs = Record(DOMAIN, "A", "10.0.0.1", 600, record_id="theirs", line="telecom")
+    scene.zone.put(theirs)
+    scene.server.shows = lambda: [record for record in scene.zone.held() if record.line == DEFAULT_LINE]
+    assert scene.run().state == "ok"
+    assert theirs in scene.zone.held()
+    assert any(
+        "record.not_ours" in record.message and "telecom" in record.message for record in caplog.records
+    )
+
+
+# --- the container ----------------------------------------------------------------------------------------
+
+
+def test_a_container_that_its_admin_stopped_is_waited_for(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pending, not failing, and nothing that a human must look at."""
+    scene.publish()
+    scene.point()
+    scene.put_container(status="exited")
+    outcome = scene.run()
+    assert (outcome.state, outcome.is_renewed, outcome.failure) == ("pending", False, None)
+    assert "the container 'registry' is exited; it is not ours to start" in outcome.reason
+    assert scene.engine.restarts == []
+    assert scene.state.failures["deploy:registry"].is_waiting
+    assert all(record.levelno < logging.ERROR for record in caplog.records)
+
+
+def test_a_container_started_after_the_files_that_does_not_answer_is_not_restarted(scene: Scene) -> None:
+    """It is starting still, or broken; a restart cures neither."""
+    scene.publish()
+    scene.point()
+    scene.put_container(started_at=EPOCH)
+    outcome = scene.run()
+    assert outcome.state == "failing"
+    assert f"no TLS answer at {ADDRESS}:{scene.tls.port}" in failed_with(outcome)
+    assert "'registry' was started after the files" in failed_with(outcome)
+    assert scene.engine.restarts == []
+
+
+def test_a_container_started_before_the_files_that_does_not_answer_is_restarted_once(scene: Scene) -> None:
+    scene.publish()
+    scene.point()
+    scene.engine.on_restart = lambda _: None
+    for _ in range(4):
+        assert "no TLS answer" in failed_with(scene.run())
+        scene.wait_for_retry("deploy:registry")
+    assert len(scene.engine.restarts) == 1
+
+
+@pytest.mark.parametrize("started_at", [LONG_AGO, EPOCH], ids=["before the files", "after the files"])
+def test_one_that_serves_another_leaf_is_restarted_once_more_at_most(
+    scene: Scene, started_at: datetime
+) -> None:
+    """As where it does not mount the folder: after the second restart it is known that none helps."""
+    scene.publish()
+    scene.start()
+    scene.publish()
+    scene.point()
+    scene.put_container(started_at=started_at)
+    scene.engine.on_restart = lambda _: None
+    for _ in range(4):
+        assert "serves another certificate" in failed_with(scene.run())
+        assert "mount" in scene.wait_for_retry("deploy:registry").hint
+    assert len(scene.engine.restarts) == 2
+
+
+def test_one_that_read_its_files_a_moment_too_early_is_cured_by_one_more_restart(scene: Scene) -> None:
+    scene.publish()
+    scene.start()
+    scene.publish()
+    scene.point()
+
+    def come_up(_: Container) -> None:
+        if len(scene.engine.restarts) == 2:
+            scene.start()
+
+    scene.engine.on_restart = come_up
+    assert scene.run().state == "failing"
+    scene.wait_for_retry("deploy:registry")
+    assert scene.run().state == "ok"
+    assert len(scene.engine.restarts) == 2
+
+
+def test_a_restart_that_the_engine_did_not_finish_is_finished_by_the_next_run(scene: Scene) -> None:
+    """Stopped by us, and not started: nobody else would."""
+    scene.publish()
+    scene.point()
+
+    def die(_: Container) -> None:
+        scene.put_container(status="exited", started_at=LONG_AGO)
+        raise DeployError("the engine is gone", container="registry")
+
+    scene.engine.on_restart = die
+    assert failed_with(scene.run()) == "the engine is gone"
+    assert scene.state.restarting == {"registry": Restarting(id=ID, started_at=LONG_AGO)}
+    scene.wait_for_retry("deploy:registry")
+    scene.engine.on_restart = lambda _: scene.start()
+    assert scene.run().state == "ok"
+    assert len(scene.engine.restarts) == 2
+    assert scene.state.restarting == {}
+
+
+@pytest.mark.parametrize("started_at", [LONG_AGO, EPOCH], ids=["before the files", "after the files"])
+def test_a_container_that_our_own_restart_left_stopped_is_started(scene: Scene, started_at: datetime) -> None:
+    """The run was killed between the stop and the start; when the container had started does not matter."""
+    scene.publish()
+    scene.point()
+    scene.put_container(status="exited", started_at=started_at)
+    scene.remember(restarting={"registry": Restarting(id=ID, started_at=started_at)})
+    assert scene.run().state == "ok"
+    assert len(scene.engine.restarts) == 1
+
+
+@pytest.mark.parametrize(
+    "note",
+    [Restarting(id=ID, started_at=LONG_AGO - DAY), Restarting(id=MIRROR_ID, started_at=LONG_AGO)],
+    ids=["it was started since", "it is another container"],
+)
+def test_a_note_of_another_restart_does_not_start_what_its_admin_stopped(
+    scene: Scene, note: Restarting
+) -> None:
+    scene.publish()
+    scene.point()
+    scene.put_container(status="exited")
+    scene.remember(restarting={"registry": note})
+    assert scene.run().state == "pending"
+    assert scene.engine.restarts == []
+
+
+def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(scene: Scene) -> None:
+    """Sites may share it; who waited for the other one looks again before it acts."""
+    scene.publish()
+    scene.point()
+    other = ExitStack()
+    other.enter_context(container_lock(scene.state_dir, ID, FakeClock(), 0))
+
+    def finish() -> None:
+        if scene.clock.sleeps[-1] > 0:
+            scene.start()
+            other.close()
+
+    scene.clock.on_sleep = finish
+    assert scene.run().state == "ok"
+    assert scene.engine.restarts == []
+
+
+def test_a_port_that_the_file_does_not_name_is_found_and_remembered(scene: Scene) -> None:
+    scene.publish()
+    scene.point()
+    del scene.keys["deploy"][0]["port"]
+    assert scene.run().state == "ok"
+    assert scene.state.ports == {"registry": scene.tls.port}
+
+
+# --- whether it was renewed -------------------------------------------------------------------------------
+
+
+def test_a_certificate_issued_since_the_command_began_is_a_renewal(scene: Scene) -> None:
+    """As where another command, that this one waited for, has just made it: no second order."""
+    scene.make_well(age=SECOND)
+    outcome = scene.run(RENEW_NOW)
+    assert (outcome.state, outcome.is_renewed) == ("ok", True)
+    assert not scene.asked_the_ca
+
+
+def test_a_certificate_issued_before_the_command_began_is_none(scene: Scene) -> None:
+    scene.make_well(age=HOUR)
+    outcome = scene.run(RENEW_NOW)
+    assert not outcome.is_renewed
+    assert "no connection to the CA" in failed_with(outcome)
+
+
+def test_a_fresh_certificate_that_is_not_served_is_no_renewal(scene: Scene) -> None:
+    scene.publish(age=SECOND)
+    scene.point()
+    scene.put_container(status="exited")
+    assert not scene.run(RENEW_NOW).is_renewed
+
+
+def test_where_nobody_serves_a_fresh_certificate_on_disk_is_a_renewal(scene: Scene) -> None:
+    scene.publish(age=SECOND)
+    scene.point()
+    scene.keys["deploy"] = []
+    assert scene.run(RENEW_NOW).is_renewed
+
+
+def test_without_a_moment_given_it_counts_from_the_start_of_the_run(scene: Scene) -> None:
+    scene.make_well(age=SECOND)
+    assert not scene.run().is_renewed
+
+
+# --- the ledger -------------------------------------------------------------------------------------------
+
+
+def test_an_order_beyond_our_own_limit_waits_and_says_until_when(scene: Scene) -> None:
+    """Who lifts the limit is not held by it."""
+    scene.point()
+    scene.keys["deploy"] = []
+    for hours in (1, 2, 3):
+        LedgerFile(scene.state_dir).append(Entry(EPOCH - hours * HOUR, "order", DIRECTORY, (DOMAIN,)))
+    outcome = scene.run()
+    assert (outcome.state, outcome.failure) == ("pending", None)
+    assert outcome.reason.startswith("order not before 2026-12-01T02:30:00Z: 3 orders for these names")
+    assert not scene.asked_the_ca
+    assert "no connection to the CA" in failed_with(scene.run(Intent(ignore_ledger=True)))

@@ -1,0 +1,292 @@
+"""The daemon without its world: when a child may be started; how the real process looks, follows and ends.
+
+What it makes of a whole world is in the system tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dns.rcode
+import pytest
+from fakes import EPOCH
+
+from certbotless import config as configuration
+from certbotless.daemon import _Tries
+from certbotless.decide import Decision, Step
+from certbotless.leaf import LeafFacts
+from certbotless.look import View
+from certbotless.observe import Observation
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.state import SiteState
+from certbotless.store import Origin, Published, Store
+
+ZONE = "sweetlove.test"
+DOMAIN, OTHER_DOMAIN = f"devbox.{ZONE}", f"other.{ZONE}"
+ADDRESS = "10.79.40.213"
+DIRECTORY = "https://127.0.0.1:1/dir"
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+PATIENCE_S = 30
+
+# --- when a child may be started --------------------------------------------------------------------------
+
+ORDER, RECORD, CONFIRM = Step("order", "due"), Step("record", "another"), Step("confirm", "spreading")
+DEPLOY, DEPLOY_MIRROR = Step("deploy", "no answer", "registry"), Step("deploy", "no answer", "mirror")
+SITES = {
+    site.domain: site
+    for site in configuration.parse(
+        b"aliyun: {access_key_id: a, access_key_secret: b}\n"
+        b"sites: [{domain: devbox.sweetlove.test}, {domain: other.sweetlove.test}]\n",
+        "test.yaml",
+    ).sites
+}
+
+
+def view(age: timedelta, *steps: Step, domain: str = DOMAIN) -> View:
+    """What is seen of a site this long after the first look: these steps are called for."""
+    seen = Observation(EPOCH + age, "", (), Published(None, None), False, {})
+    decision = Decision(steps, (), None)
+    return View(SITES[domain], SiteState(), seen, decision, "pending", "", {})
+
+
+def starts(tries: _Tries, *steps: Step, check_every: timedelta, looks: int) -> list[int]:
+    """Look this often, once a second, and return at which looks a child was started."""
+    return [n for n in range(looks) if tries.may(view(n * SECOND, *steps), check_every)]
+
+
+def test_what_changes_nothing_is_tried_with_growing_pauses() -> None:
+    assert starts(_Tries(), ORDER, check_every=SECOND, looks=64) == [0, 1, 3, 7, 15, 31, 63]
+
+
+def test_the_pauses_grow_to_ten_minutes_and_no_further() -> None:
+    started = starts(_Tries(), ORDER, check_every=MINUTE, looks=3700)
+    pauses = [after - before for before, after in itertools.pairwise(started)]
+    assert pauses == [30, 60, 120, 240, 480, 600, 600, 600, 600]
+
+
+def test_rare_looks_do_not_make_the_first_pause_longer() -> None:
+    """A look that comes early, as after a child has ended, may start one again after 30 s."""
+    tries = _Tries()
+    assert tries.may(view(0 * SECOND, ORDER), timedelta(hours=6))
+    assert not tries.may(view(29 * SECOND, ORDER), timedelta(hours=6))
+    assert tries.may(view(30 * SECOND, ORDER), timedelta(hours=6))
+
+
+def test_something_else_is_tried_at_once() -> None:
+    """Also one thing more or less, and another container; and its pauses start anew."""
+    tries = _Tries()
+    for n, steps in enumerate([(ORDER,), (ORDER, RECORD), (RECORD,), (DEPLOY,), (DEPLOY_MIRROR,)]):
+        assert tries.may(view(n * SECOND, *steps), MINUTE)
+    assert not tries.may(view(33 * SECOND, DEPLOY_MIRROR), MINUTE)
+    assert tries.may(view(34 * SECOND, DEPLOY_MIRROR), MINUTE)
+
+
+def test_a_record_that_spreads_needs_no_child() -> None:
+    tries = _Tries()
+    assert not tries.may(view(0 * SECOND, CONFIRM), MINUTE)
+    assert tries.may(view(1 * SECOND, CONFIRM, ORDER), MINUTE)
+    # It makes no difference beside something else either.
+    assert not tries.may(view(2 * SECOND, ORDER), MINUTE)
+
+
+def test_what_must_wait_is_not_tried() -> None:
+    held = Step("order", "due", wait_until=EPOCH + MINUTE, wait_reason="it failed")
+    tries = _Tries()
+    assert not tries.may(view(59 * SECOND, held), MINUTE)
+    assert tries.may(view(60 * SECOND, held), MINUTE)
+
+
+def test_what_came_true_in_between_is_tried_at_once_when_it_is_lost_again() -> None:
+    tries = _Tries()
+    assert tries.may(view(0 * SECOND, DEPLOY), MINUTE)
+    assert not tries.may(view(1 * SECOND), MINUTE)
+    assert tries.may(view(2 * SECOND, DEPLOY), MINUTE)
+
+
+def test_sites_do_not_hold_each_other_up() -> None:
+    tries = _Tries()
+    assert tries.may(view(0 * SECOND, ORDER), MINUTE)
+    assert tries.may(view(0 * SECOND, ORDER, domain=OTHER_DOMAIN), MINUTE)
+
+
+def test_after_an_edit_everything_is_tried_at_once() -> None:
+    tries = _Tries()
+    assert tries.may(view(0 * SECOND, ORDER), MINUTE)
+    tries.forget()
+    assert tries.may(view(1 * SECOND, ORDER), MINUTE)
+
+
+# --- the process ------------------------------------------------------------------------------------------
+
+
+class Machine:
+    """A machine with one site that is well: its record is right, its certificate is published."""
+
+    def __init__(self, home: Path, dns: AlidnsEmulator) -> None:
+        self.home, self.dns = home, dns
+        self.file, self.log = home / "config.yaml", home / "daemon.log"
+        self.process: subprocess.Popen[bytes]
+        now = datetime.now(UTC)
+        facts = LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
+        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now)
+        Store(home / "certs", DOMAIN).publish(b"chain", b"key", facts, origin, now)
+        dns.add("devbox", "A", ADDRESS)
+        self.write()
+
+    def write(self, **keys: Any) -> None:
+        """Save the configuration, with these keys added."""
+        fields = {
+            "acme": {"directory": DIRECTORY},
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret", "endpoint": self.dns.endpoint},
+            "dns": {"nameservers": list(self.dns.nameservers)},
+            "certs_dir": str(self.home / "certs"),
+            "state_dir": str(self.home / "state"),
+            "check_every": "1s",
+            "sites": [{"domain": DOMAIN, "zone": ZONE, "address": ADDRESS}],
+            **keys,
+        }
+        beside = self.file.with_suffix(".new")
+        beside.write_text(json.dumps(fields))
+        beside.replace(self.file)
+
+    @contextmanager
+    def daemon(self, **environment: str) -> Iterator[None]:
+        """Run the daemon for as long as the block runs, which is after its first look; it must end well."""
+        command = ["env", *(f"{name}={value}" for name, value in environment.items()), sys.executable]
+        with self.log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [*command, "-m", "certbotless", "--config", str(self.file)], stderr=stderr
+            )
+            try:
+                self.wait_until(lambda: len(self.dns.queries) >= len(self.dns.nameservers))
+                yield
+                self.process.send_signal(signal.SIGTERM)
+                assert self.process.wait(PATIENCE_S) == 0, self.log.read_text()
+            finally:
+                self.process.kill()
+                self.process.wait()
+
+    def reload(self) -> None:
+        """Let the daemon read its configuration at once."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Wait until the daemon has logged this text so often."""
+        self.wait_until(lambda: self.log.read_text().count(text) >= times)
+
+    def wait_for_looks(self, looks: int) -> None:
+        """Wait for so many more looks, as the name servers see them; all but the last one are complete."""
+        asked = len(self.dns.queries) + looks * len(self.dns.nameservers)
+        self.wait_until(lambda: len(self.dns.queries) >= asked)
+
+    def look(self, looks: int) -> None:
+        """Let the daemon look so often, without waiting for its interval."""
+        for _ in range(looks):
+            self.reload()
+            self.wait_for_looks(1)
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Poll until `holds`."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with AlidnsEmulator([ZONE], access_key_id="id", access_key_secret="secret") as dns:
+        yield Machine(tmp_path, dns)
+
+
+@pytest.mark.parametrize("is_abstract", [False, True], ids=["a path", "an abstract name"])
+def test_systemd_is_told_when_it_is_ready_and_when_it_stops(is_abstract: bool, machine: Machine) -> None:
+    address = f"@{machine.home}" if is_abstract else str(machine.home / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(PATIENCE_S)
+        systemd.bind(f"\0{address[1:]}" if is_abstract else address)
+        with machine.daemon(NOTIFY_SOCKET=address):
+            assert systemd.recv(100) == b"READY=1"
+        assert systemd.recv(100) == b"STOPPING=1"
+
+
+def test_a_systemd_that_does_not_listen_is_no_reason_to_end(machine: Machine) -> None:
+    with machine.daemon(NOTIFY_SOCKET="/nowhere/notify"):
+        pass
+    assert "systemd.not_told error=No such file or directory" in machine.log.read_text()
+
+
+def test_an_edit_that_cannot_be_used_is_refused_whole_and_a_good_one_is_taken(machine: Machine) -> None:
+    """Another state_dir, a secret that is not there, no file at all: the last good one stays in force."""
+    aliyun = {"access_key_id": "id", "access_key_secret": "file:/nowhere/secret"}
+    with machine.daemon():
+        machine.write(state_dir=str(machine.home / "elsewhere"))
+        machine.reload()
+        machine.wait_for_log("config.refused state_dir cannot change while the daemon runs")
+        machine.write(aliyun=aliyun)
+        machine.reload()
+        machine.wait_for_log("/nowhere/secret")
+        machine.file.unlink()
+        machine.reload()
+        machine.wait_for_log("the file: cannot be read: No such file or directory")
+        assert "config.accepted" not in machine.log.read_text()
+        assert not (machine.home / "elsewhere").exists()
+        machine.wait_for_looks(1)
+        machine.write()
+        machine.wait_for_log("config.accepted sites=1")
+
+
+def test_an_edit_of_how_often_it_looks_is_taken(machine: Machine) -> None:
+    machine.write(check_every="1d")
+    with machine.daemon():
+        machine.write(check_every="1s")
+        machine.reload()
+        machine.wait_for_log("config.accepted")
+        # The edit itself brings one look, and perhaps a second one right after it.
+        machine.wait_for_looks(3)
+
+
+def test_what_cannot_be_seen_is_told_once_and_again_when_it_comes_back(machine: Machine) -> None:
+    with machine.daemon():
+        for times in (1, 2):
+            for server in range(2):
+                machine.dns.set_rcode(server, dns.rcode.SERVFAIL)
+            machine.look(3)
+            for server in range(2):
+                machine.dns.set_rcode(server, None)
+            machine.look(3)
+            assert machine.log.read_text().count("look.blind") == times
+    assert f"look.blind domain={DOMAIN} problem=no authoritative name server answers" in (
+        machine.log.read_text()
+    )
+
+
+def test_a_look_that_crashes_is_followed_by_the_next_one(machine: Machine) -> None:
+    """With its traceback in the log, and no end of the daemon."""
+    ledger = machine.home / "state" / "ledger.jsonl"
+    with machine.daemon():
+        ledger.mkdir()
+        machine.reload()
+        machine.wait_for_log("look.crashed", 2)
+        ledger.rmdir()
+        machine.look(1)
+    assert "Traceback (most recent call last):" in machine.log.read_text()
+
+
+def test_a_healthy_site_needs_no_child(machine: Machine) -> None:
+    """A child would have made the lock of its site."""
+    with machine.daemon():
+        machine.look(4)
+    assert machine.dns.calls == []
+    assert not (machine.home / "state" / "sites").exists()

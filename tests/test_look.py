@@ -1,0 +1,261 @@
+"""One look at a site: its state in a word, the failure behind it, and what of the past still stands."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import EPOCH, FakeClock, TlsServer
+
+from certbotless import config as configuration
+from certbotless.config import Config
+from certbotless.decide import Intent
+from certbotless.leaf import LeafFacts
+from certbotless.ledger import Entry
+from certbotless.look import NOTHING_ASKED, View, look
+from certbotless.nameservers import NameServers
+from certbotless.state import Failure, SiteFile
+from certbotless.store import Origin, Store
+
+DOMAIN, OTHER_DOMAIN = "devbox.sweetlove.test", "other.sweetlove.test"
+DIRECTORY = "https://ca.test/directory"
+MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("minutes", "hours", "days"))
+
+
+class Scene:
+    """Two sites that want no record; `devbox` has these containers, each with its port."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.certs_dir, self.state_dir = home / "certs", home / "state"
+        self.state_file = self.state_dir / "sites" / f"{DOMAIN}.json"
+        self.containers: dict[str, int] = {}
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        targets = [{"container": name, "port": port} for name, port in self.containers.items()]
+        fields = {
+            "acme": {"directory": DIRECTORY},
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+            "certs_dir": str(self.certs_dir),
+            "state_dir": str(self.state_dir),
+            "sites": [
+                {"domain": DOMAIN, "address": "none", "deploy": targets},
+                {"domain": OTHER_DOMAIN, "address": "none"},
+            ],
+        }
+        return configuration.parse(json.dumps(fields).encode(), "test.json")
+
+    def publish(self, domain: str = DOMAIN) -> None:
+        """Let a good pair be published."""
+        facts = LeafFacts((domain,), "ab" * 32, "CN=CA", EPOCH - DAY, EPOCH + 89 * DAY)
+        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", EPOCH - DAY)
+        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, EPOCH - DAY)
+
+    def remember(self, failures: dict[str, Failure]) -> None:
+        """Let a run for `devbox` with this configuration have left these failures."""
+        config = self.config
+        SiteFile(self.state_dir, DOMAIN).change(digest=config.digest(config.sites[0]), failures=failures)
+
+    def look(self, intent: Intent = NOTHING_ASKED) -> View:
+        """Look at `devbox`."""
+        return self.look_at_both(intent)[0]
+
+    def look_at_both(self, intent: Intent = NOTHING_ASKED, ledger: Sequence[Entry] = ()) -> list[View]:
+        """Look at both sites."""
+        config, servers = self.config, NameServers([], FakeClock())
+        return [look(site, config, servers, ledger, EPOCH, intent) for site in config.sites]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where somebody listens who hangs up on everybody."""
+    with TlsServer() as server:
+        yield server.port
+
+
+def a_failure(what: str = "it failed", *, age: timedelta = MINUTE, is_waiting: bool = False) -> Failure:
+    at, retry_at = EPOCH - age, EPOCH + HOUR
+    return Failure(at=at, what=what, hint="", retry_at=retry_at, count=1, is_waiting=is_waiting)
+
+
+def said(view: View) -> tuple[str, str]:
+    """State and reason."""
+    return view.state, view.reason
+
+
+# --- the state in a word ----------------------------------------------------------------------------------
+
+
+def test_a_site_whose_facts_are_true_is_ok_without_a_reason(scene: Scene) -> None:
+    scene.publish()
+    view = scene.look()
+    assert said(view) == ("ok", "")
+    assert (view.standing_failures, view.last_failure) == ({}, None)
+
+
+def test_a_site_that_was_not_tried_yet_is_pending(scene: Scene) -> None:
+    assert said(scene.look()) == ("pending", "order: there is no certificate yet")
+
+
+def test_a_fact_that_is_not_true_and_was_not_tried_yet_is_pending(scene: Scene, silent: int) -> None:
+    scene.containers = {"registry": silent}
+    scene.publish()
+    assert said(scene.look()) == ("pending", "deploy:registry: no TLS answer")
+
+
+def test_a_fact_whose_last_attempt_failed_is_failing(scene: Scene, silent: int) -> None:
+    scene.containers = {"registry": silent}
+    scene.publish()
+    failure = a_failure("there is no container 'registry'")
+    scene.remember({"deploy:registry": failure})
+    view = scene.look()
+    assert said(view) == ("failing", "there is no container 'registry'")
+    assert view.standing_failures == {"deploy:registry": failure}
+    assert view.last_failure == failure
+
+
+def test_what_only_waits_is_pending_and_says_for_what(scene: Scene, silent: int) -> None:
+    scene.containers = {"registry": silent}
+    scene.publish()
+    waiting = a_failure("the container is paused", is_waiting=True)
+    scene.remember({"deploy:registry": waiting})
+    view = scene.look()
+    assert said(view) == ("pending", "the container is paused")
+    assert view.last_failure == waiting
+
+
+def test_what_fails_weighs_more_than_what_waits(scene: Scene, silent: int) -> None:
+    scene.containers = {"mirror": silent, "registry": silent}
+    scene.publish()
+    failure = a_failure("broken", age=HOUR)
+    scene.remember({"deploy:mirror": a_failure("paused", is_waiting=True), "deploy:registry": failure})
+    view = scene.look()
+    assert said(view) == ("failing", "broken")
+    assert view.last_failure == failure
+
+
+# --- what of the past still stands ------------------------------------------------------------------------
+
+
+def test_a_failure_at_what_is_true_by_now_does_not_stand(scene: Scene) -> None:
+    scene.publish()
+    scene.remember({key: a_failure() for key in ("record", "restore", "deploy:registry")})
+    view = scene.look()
+    assert said(view) == ("ok", "")
+    assert (view.standing_failures, view.last_failure) == ({}, None)
+
+
+def test_a_failed_order_stands_until_one_succeeds(scene: Scene) -> None:
+    """True facts, and a renewal that was asked for in vain: ok, and told of."""
+    scene.publish()
+    failure = a_failure("the CA is closed")
+    scene.remember({"order": failure})
+    view = scene.look()
+    assert said(view) == ("ok", "")
+    assert view.last_failure == failure
+
+
+def test_a_container_that_keeps_an_order_from_being_placed_stands_with_it(scene: Scene, silent: int) -> None:
+    """Nothing can be deployed yet, but it is the container that is missing."""
+    scene.containers = {"registry": silent}
+    failure = a_failure("there is no container 'registry'")
+    scene.remember({"order": failure, "deploy:registry": failure})
+    view = scene.look()
+    assert said(view) == ("failing", "there is no container 'registry'")
+    assert set(view.standing_failures) == {"order", "deploy:registry"}
+
+
+def test_the_failure_behind_the_state_goes_before_a_newer_one(scene: Scene, silent: int) -> None:
+    scene.containers = {"registry": silent}
+    scene.publish()
+    behind = a_failure("no TLS answer", age=HOUR)
+    scene.remember({"deploy:registry": behind, "order": a_failure("the CA is closed")})
+    assert scene.look().last_failure == behind
+
+
+def test_of_several_failures_behind_the_state_the_newest_is_the_last(scene: Scene, silent: int) -> None:
+    scene.containers = {"mirror": silent, "registry": silent}
+    scene.publish()
+    newest = a_failure("newest")
+    scene.remember({"deploy:mirror": a_failure("oldest", age=HOUR), "deploy:registry": newest})
+    assert scene.look().last_failure == newest
+
+
+def test_what_failed_under_another_configuration_says_nothing_about_this_one(
+    scene: Scene, silent: int
+) -> None:
+    """It is due at once, whatever its retry time was."""
+    scene.containers = {"registry": silent}
+    scene.publish()
+    scene.remember({"deploy:registry": a_failure()})
+    assert scene.look().decision.due(EPOCH) == ()
+    scene.containers["mirror"] = silent
+    view = scene.look()
+    assert (view.state, view.standing_failures) == ("pending", {})
+    assert [step.key for step in view.decision.due(EPOCH)] == ["deploy:registry", "deploy:mirror"]
+
+
+# --- what it is told, and what it cannot read -------------------------------------------------------------
+
+
+def test_what_a_command_asks_for_is_decided_upon(scene: Scene) -> None:
+    scene.publish()
+    assert said(scene.look(Intent(renew_since=EPOCH))) == ("pending", "order: asked for")
+
+
+def test_the_ledger_is_decided_upon(scene: Scene) -> None:
+    ledger = [Entry(EPOCH - HOUR, "order", DIRECTORY, (DOMAIN,))] * 3
+    view, other = scene.look_at_both(ledger=ledger)
+    assert view.decision.due(EPOCH) == ()
+    assert [step.key for step in other.decision.due(EPOCH)] == ["order"]
+
+
+def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene) -> None:
+    """Nothing is decided without it; what can be seen is told all the same."""
+    scene.publish()
+    scene.publish(OTHER_DOMAIN)
+    scene.state_file.mkdir(parents=True)
+    view, other = scene.look_at_both(Intent(renew_since=EPOCH))
+    assert view.state == "failing"
+    assert str(scene.state_file) in view.reason
+    assert view.decision.steps == ()
+    assert view.seen.published.is_intact
+    assert said(other) == ("pending", "order: asked for")
+
+
+def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.publish()
+    scene.remember({"order": a_failure()})
+    scene.state_file.write_text("{")
+    view = scene.look()
+    assert (view.state, view.last_failure) == ("ok", None)
+    warnings = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
+    assert [str(scene.state_file) in warning for warning in warnings] == [True]
+
+
+def test_a_look_writes_nothing(scene: Scene) -> None:
+    """Not where there is nothing yet, and not where failures are over."""
+
+    def found() -> dict[Path, tuple[Any, ...]]:
+        seen = {path: path.lstat() for path in scene.home.rglob("*")}
+        return {path: (stat.st_ino, stat.st_size, stat.st_ctime_ns) for path, stat in seen.items()}
+
+    scene.look()
+    assert found() == {}
+    scene.publish()
+    scene.remember({"order": a_failure(), "record": a_failure()})
+    before = found()
+    scene.look()
+    assert found() == before
