@@ -92,14 +92,15 @@ def test_an_edit_is_in_the_record_while_dns_is_still_waited_for(bed: Bed) -> Non
     """The child waits for a name server that needs an hour; edits do not wait for the child."""
     bed.dns.set_delay(1, HOUR_S)
     bed.config["check_every"] = "1s"
+    bed.config["sites"] = [bed.site(deploy=[])]
     with bed.daemon():
         wait_until(lambda: is_challenged(bed), "the challenge is presented", PATIENCE_S)
         assert bed.a_values() == [LAN_ADDRESS]
-        bed.config["sites"] = [bed.site(address="10.79.40.99")]
+        bed.config["sites"] = [bed.site(address="10.79.40.99", deploy=[])]
         bed.write()
         wait_until(lambda: bed.a_values() == ["10.79.40.99"], "the record has the new address", 15)
         wait_until(lambda: is_challenged(bed), "the order is gone on with", PATIENCE_S)
-        bed.config["sites"] = [bed.site(address="10.79.40.99", ttl=1200)]
+        bed.config["sites"] = [bed.site(address="10.79.40.99", ttl=1200, deploy=[])]
         bed.write()
         wait_until(lambda: bed.dns.records("devbox", "A")[0].ttl_s == 1200, "it has the new TTL", 15)
         wait_until(lambda: is_challenged(bed), "the order is gone on with", PATIENCE_S)
