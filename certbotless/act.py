@@ -11,13 +11,13 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from .clock import Clock, Pace, SlotClock
-from .config import Config, Site
+from .config import Config, Site, Target
 from .decide import Intent, Step
 from .errors import (
     CertbotlessError,
@@ -27,12 +27,13 @@ from .errors import (
     Interrupted,
     IssueError,
     PropagationTimeout,
+    StoreError,
 )
 from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
 from .look import View, look
 from .observe import Observation
-from .state import Failure
+from .state import Failure, SiteFile
 from .steps import take
 from .workbench import Edges, Workbench
 
@@ -77,7 +78,7 @@ def run(
     `on_done` is told of each as soon as it is done, from the thread that did it.
     """
     slots = threading.BoundedSemaphore(config.parallel)
-    meeting = _Meeting(sites)
+    meeting = _Meeting(config, sites)
 
     def one(site: Site) -> Outcome:
         try:
@@ -140,6 +141,7 @@ class _SiteRun:
                 step = next(due, None)
                 if step is None:
                     return self._outcome(view)
+                self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
                 if step.action == "deploy":
                     self._meeting.wait(self._site, step.target, self._clock)
                 taken |= {step.key} | self._take(step, view.seen)
@@ -260,26 +262,43 @@ class _SiteRun:
 
 
 class _Meeting:
-    """Where the sites of a run that share a container wait for each other, so that it is acted upon once."""
+    """Where the sites of a run that share a container wait for each other, so that it is acted upon once.
 
-    def __init__(self, sites: Sequence[Site]) -> None:
-        self._certifying = {site.domain: {target.name for target in site.deploy} for site in sites}
+    Who names it and who finds it by its label share it as well, as far as labels were resolved before.
+    """
+
+    def __init__(self, config: Config, sites: Sequence[Site]) -> None:
+        self._names = {
+            (site.domain, t.name): _names_of(config, site, t) for site in sites for t in site.deploy
+        }
+        self._certifying = {site.domain for site in sites}
         self._lock = threading.Lock()
 
     def leave(self, site: Site) -> None:
         """Say that the site has what it serves, or will not get it in this run."""
         with self._lock:
-            self._certifying.pop(site.domain, None)
+            self._certifying.discard(site.domain)
 
     def wait(self, site: Site, target: str, clock: Clock) -> None:
         """Wait for the others that share `target`; at most 2 minutes, so that none holds another up."""
         self.leave(site)
+        ours = self._names[site.domain, target]
+        sharers = {domain for (domain, _), names in self._names.items() if names & ours}
         pace = Pace(clock, _MEETING_TIMEOUT_S, first_s=0.05, most_s=0.5)
         while not pace.expired:
             with self._lock:
-                if not any(target in names for names in self._certifying.values()):
+                if not sharers & self._certifying:
                     return
             pace.wait()
+
+
+def _names_of(config: Config, site: Site, target: Target) -> frozenset[str]:
+    """Return the names under which others may know what the target is about."""
+    names = {target.name}
+    if target.label is not None:
+        with suppress(StoreError):  # told where it matters
+            names |= set(SiteFile(config.state_dir, site.domain).load().matched.get(target.label, ()))
+    return frozenset(names)
 
 
 def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) -> Failure:

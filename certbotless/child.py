@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ class Child:
         self._left = set(addresses)
         self._deadline = time.monotonic() + timeout_s
         self._unread = b""
+        self._is_asked_to_end = False
         # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
         with open(os.memfd_create("config"), "w+b") as stdin:
             stdin.write(raw)
@@ -60,18 +62,21 @@ class Child:
             code = self._process.returncode
         if code is None:
             return False
-        if code not in (0, 1):
+        # One that has not come to its own handlers yet ends by the signal itself.
+        is_as_asked = self._is_asked_to_end and code == -signal.SIGTERM
+        if code not in (0, 1) and not is_as_asked:
             logger.error("child.failed pid=%d exit=%d", self._process.pid, code)
         self._process.stdout.close()  # type: ignore[union-attr]  # as above
         return True
 
     def ask_to_end(self) -> None:
         """Let it clean up and end; what it began is resumed by the next one."""
+        self._is_asked_to_end = True
         self._process.terminate()
 
     def end(self, timeout_s: float) -> None:
         """Ask it to end, and kill it if it has not after `timeout_s`."""
-        self._process.terminate()
+        self.ask_to_end()
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime
 
 from .clock import Pace
@@ -12,7 +13,7 @@ from .errors import DeployError, DeployWaits, StoreError
 from .leaf import rfc3339
 from .observe import Observation, places_of
 from .probe import served_leaf
-from .state import Acted, Restarting, container_lock
+from .state import Acted, ActionLock, Restarting
 from .workbench import Workbench
 
 # A registry restarts in half a second; one that drains its uploads takes its drain time more.
@@ -81,19 +82,20 @@ class Serving:
         """
         sha256, issued_at = _published(seen)
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
-        with container_lock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s):  # 1
+        with ActionLock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s) as lock:  # 1
             container = self._bench.containers.find(found.name)
             journalled = self._bench.file.load().restarting.get(container.name)
             is_ours = container.status == "exited" and journalled == _restarting(container)
             check_may_act(container, is_ours)
             where = self._where(target, container, seen.address)
             leaf = self._served(*where) if where else ""  # 2
-            if leaf == sha256 if where else self._acted_for(container.name, sha256):
+            if leaf == sha256 if where else self._was_acted_upon(container.name, sha256, seen, lock):
                 return
             if where and not is_ours and not self._may_help(container, leaf, sha256, issued_at):
                 started = f"was started after the files, at {rfc3339(container.started_at)}"
                 what = "was acted upon for it" if self._acted_for(container.name, sha256) else started
                 raise _not_served(where, leaf, f"{container.name!r} {what}")
+            lock.note_action()
             self._act(target, container)  # 3
             self._note_acted(container.name, sha256)
             if where:
@@ -130,9 +132,7 @@ class Serving:
         action = target.action
         match action.kind:
             case "restart":
-                self._note_restarting(container.name, _restarting(container))
-                self._bench.containers.restart(container.id, int(target.stop_timeout.total_seconds()))
-                self._note_restarting(container.name, None)
+                self._restart(target, container)
                 self._bench.tell("container.restarted", f"container={container.name}")
             case "signal":
                 self._bench.containers.signal(container.id, action.signal)
@@ -140,6 +140,19 @@ class Serving:
             case "exec":
                 self._bench.containers.exec(container.id, action.argv)
                 self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
+
+    def _restart(self, target: Target, container: Container) -> None:
+        """Restart it, with the intent on disk for as long as the restart may be half done."""
+        self._note_restarting(container.name, _restarting(container))
+        try:
+            self._bench.containers.restart(container.id, int(target.stop_timeout.total_seconds()))
+        except DeployError:
+            # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
+            with suppress(DeployError):
+                if self._bench.containers.find(container.name) == container:
+                    self._note_restarting(container.name, None)
+            raise
+        self._note_restarting(container.name, None)
 
     def _run(self, target: Target, seen: Observation) -> None:
         """Run the target's command and prove what it is for.
@@ -151,12 +164,13 @@ class Serving:
         where = places[0].where
         lock_id = hashlib.sha256(target.name.encode()).hexdigest()
         timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
-        with container_lock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s):
+        with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
             leaf = self._served(*where) if where else ""
-            if where and leaf == sha256:
+            if leaf == sha256 if where else self._was_acted_upon(target.name, sha256, seen, lock):
                 return
             if self._acted_for(target.name, sha256) >= _MOST_ACTIONS:
                 raise _not_served(where, leaf, f"{target.name!r} was run for it {_MOST_ACTIONS} times")
+            lock.note_action()
             run_command(target.command or ())
             self._bench.tell("command.run", f"command={target.name!r}")
             self._note_acted(target.name, sha256)
@@ -167,6 +181,16 @@ class Serving:
         """Return how often it was acted upon for this leaf."""
         acted = self._bench.file.load().acted.get(name)
         return acted.count if acted and acted.sha256 == sha256 else 0
+
+    def _was_acted_upon(self, name: str, sha256: str, seen: Observation, lock: ActionLock) -> bool:
+        """Whether what cannot be proved was acted upon for this leaf, be it for another site."""
+        if self._acted_for(name, sha256):
+            return True
+        last = lock.last_action()
+        if last is None or last < seen.at:
+            return False
+        self._note_acted(name, sha256)  # it began after the files were seen in their place
+        return True
 
     def _note_acted(self, name: str, sha256: str) -> None:
         count = self._acted_for(name, sha256) + 1

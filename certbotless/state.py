@@ -29,7 +29,7 @@ from . import files
 from .challenge import TxtValue
 from .clock import Clock, Pace
 from .errors import AlreadyRunning, StoreError
-from .leaf import rfc3339
+from .leaf import parse_rfc3339, rfc3339
 from .ledger import Entry
 
 logger = logging.getLogger(__name__)
@@ -356,11 +356,6 @@ class Events:
             logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)
 
 
-def container_lock(state_dir: Path, container_id: str, clock: Clock, timeout_s: float) -> _Lock:
-    """Return the lock around an action on one container (id: hexadecimal); several sites may share it."""
-    return _Lock(state_dir / "containers" / f"{container_id}.lock", clock, timeout_s)
-
-
 class _Lock:
     """An flock on a file; the kernel releases it when its holder ends, however it ends.
 
@@ -395,6 +390,31 @@ class _Lock:
 
     def __exit__(self, *exc: object) -> None:
         os.close(self._fd)
+
+
+class ActionLock(_Lock):
+    """The lock around an action on one container or command, which several sites may share.
+
+    Args:
+        action_id: hexadecimal, such as the container's id.
+
+    It remembers when the last action began, so that who waited for it knows what it was good for.
+    """
+
+    def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
+        super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
+
+    def last_action(self) -> datetime | None:
+        """Return when the last action began; None if there was none. Hold the lock."""
+        try:
+            return parse_rfc3339(os.pread(self._fd, 40, 0).decode())
+        except ValueError:
+            return None
+
+    def note_action(self) -> None:
+        """Write down that an action begins now. Hold the lock."""
+        with files.store_errors(self._path):
+            os.pwrite(self._fd, self._clock.now().isoformat(timespec="microseconds").encode(), 0)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from certbotless.ledger import Entry
 from certbotless.nameservers import NameServers
 from certbotless.records import DEFAULT_LINE, Record, Zone
 from certbotless.state import (
+    ActionLock,
     Failure,
     LedgerFile,
     Restarting,
@@ -38,7 +39,6 @@ from certbotless.state import (
     SiteFile,
     SiteState,
     WrittenRecord,
-    container_lock,
 )
 from certbotless.store import Origin, Store
 from certbotless.workbench import Edges, Zones
@@ -291,6 +291,14 @@ def test_nothing_is_written_once_the_clock_is_stopped_during_a_look(scene: Scene
     scene.server.on_query = scene.clock.stop
     assert scene.run().reason == "asked to stop"
     assert (scene.writes, scene.engine.restarts, scene.state.failures) == ([], [], {})
+
+
+def test_nothing_is_restarted_once_the_clock_is_stopped_during_a_look(scene: Scene) -> None:
+    scene.publish()
+    scene.point()
+    scene.server.on_query = scene.clock.stop
+    assert scene.run().reason == "asked to stop"
+    assert (scene.engine.restarts, scene.state.failures) == ([], {})
 
 
 def test_a_stop_during_one_restart_keeps_the_next_one_from_beginning(scene: Scene) -> None:
@@ -644,7 +652,7 @@ def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_
     scene.publish()
     scene.point()
     other = ExitStack()
-    other.enter_context(container_lock(scene.state_dir, ID, FakeClock(), 0))
+    other.enter_context(ActionLock(scene.state_dir, ID, FakeClock(), 0))
 
     def finish() -> None:
         if scene.clock.sleeps[-1] > 0:

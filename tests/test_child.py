@@ -177,6 +177,17 @@ def test_one_that_is_asked_to_end_does_and_that_is_no_error(
     assert errors_in(caplog) == []
 
 
+def test_one_that_is_asked_to_end_before_it_can_listen_is_no_error_either(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends by the signal itself: its handlers stand only after its imports."""
+    child = scene.start(AT_WORK)
+    child.ask_to_end()
+    wait_until(child.has_ended)
+    assert errors_in(caplog) == []
+    assert scene.api.requests == []
+
+
 def test_one_that_does_not_end_in_time_is_killed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """As where a library waits for an answer that does not come."""
     scene.hangs = True

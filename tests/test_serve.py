@@ -29,7 +29,7 @@ from certbotless.leaf import LeafFacts
 from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
 from certbotless.serve import PROOF_TIMEOUT_S, Serving
-from certbotless.state import Acted, Restarting, SiteFile, SiteState
+from certbotless.state import Acted, ActionLock, Restarting, SiteFile, SiteState
 from certbotless.store import Origin, Published
 from certbotless.workbench import Edges, Workbench, Zones
 
@@ -117,6 +117,15 @@ SEEN = Observation(
     served={},
 )
 
+# The same site with another certificate.
+OTHER_SEEN = replace(
+    SEEN,
+    published=replace(
+        SEEN.published,
+        facts=LeafFacts((DOMAIN,), OLD.sha256, "CN=Example CA", EPOCH, EPOCH + timedelta(days=90)),
+    ),
+)
+
 
 class Bench:
     """A site with one target, on an engine in memory, a minute after the files were issued."""
@@ -127,6 +136,7 @@ class Bench:
         self.clock = FakeClock(EPOCH + MINUTE)
         self.containers = FakeContainers(*containers, labels=labels, clock=self.clock)
         self._home = home
+        self.state_dir = home / "state"
 
     def deploy(self, *, seen: Observation = SEEN, **target: Any) -> None:
         """Take the step for a target with these keys, by default the container `registry`."""
@@ -299,6 +309,21 @@ def test_a_restart_of_a_killed_run_is_finished(bench: Bench, service: Service) -
     assert bench.state.restarting == {}
 
 
+def test_a_stop_after_a_restart_that_the_engine_refused_is_its_admins(bench: Bench, service: Service) -> None:
+    running = container()
+
+    def refuse(_: Container) -> None:
+        bench.containers.put(running)
+        raise DeployError("the engine refused")
+
+    bench.containers.on_restart = refuse
+    with pytest.raises(DeployError, match="the engine refused"):
+        bench.deploy(port=service.port)
+    bench.containers.put(container(status="exited"))
+    with pytest.raises(DeployWaits, match="is exited"):
+        bench.deploy(port=service.port)
+
+
 def test_a_container_that_was_paused_while_we_restarted_it_is_its_admins(
     bench: Bench, service: Service
 ) -> None:
@@ -370,6 +395,20 @@ def test_what_cannot_be_proved_is_acted_upon_once_whenever_it_was_started(
     assert len(bench.containers.restarts) == 1
     assert bench.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
     assert bench.clock.sleeps == []
+
+
+def test_what_another_site_did_after_the_files_were_in_place_counts_where_nothing_is_proved(
+    bench: Bench,
+) -> None:
+    """And what it did before does not: the files were not there."""
+    with ActionLock(bench.state_dir, container().id, bench.clock, 1) as lock:
+        lock.note_action()
+    bench.deploy(port="none", seen=replace(SEEN, at=bench.clock.now() + MINUTE))
+    assert len(bench.containers.restarts) == 1
+
+    bench.deploy(port="none", seen=replace(OTHER_SEEN, at=bench.clock.now() - MINUTE))
+    assert len(bench.containers.restarts) == 1
+    assert bench.state.acted == {"registry": Acted(sha256=OLD.sha256, count=1)}
 
 
 # --- labels -----------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from certbotless.errors import AlreadyRunning, Interrupted, StoreError
 from certbotless.ledger import Entry
 from certbotless.state import (
     Accounts,
+    ActionLock,
     Events,
     Failure,
     LedgerFile,
@@ -48,7 +49,6 @@ from certbotless.state import (
     SiteState,
     Txt,
     WrittenRecord,
-    container_lock,
     daemon_lock,
     known_sites,
     running_daemon,
@@ -487,7 +487,7 @@ LOCKS: dict[str, Callable[[Path, Clock, float], Any]] = {
     "site": lambda state_dir, clock, timeout_s: SiteFile(state_dir, DOMAIN).locked(clock, timeout_s),
     "ledger": lambda state_dir, clock, timeout_s: LedgerFile(state_dir).locked(clock, timeout_s),
     "account": lambda state_dir, clock, timeout_s: Accounts(state_dir, DIRECTORY).locked(clock, timeout_s),
-    "container": lambda state_dir, clock, timeout_s: container_lock(state_dir, "0123", clock, timeout_s),
+    "container": lambda state_dir, clock, timeout_s: ActionLock(state_dir, "0123", clock, timeout_s),
 }
 locks = pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import Registry, served_sha256
 
-from .bed import DOMAIN, ZONE, Bed
+from .bed import DOMAIN, ZONE, Bed, wait_until
 from .nginx import PROGRAM, Nginx, configuration
 
 OTHER = f"git.{ZONE}"
@@ -190,20 +191,48 @@ def test_several_published_ports_wait_for_the_one_in_the_file(bed: Bed) -> None:
 
 def test_two_sites_on_one_container_need_one_restart(bed: Bed) -> None:
     """Each is proved by its name (SNI), whichever of them had its certificate first."""
-    Registry(bed.engine, OTHER, certs=bed.certs).write_self_signed()
-    server = Nginx(bed.engine, bed.home, bed.certs, [DOMAIN, OTHER])
-    bed.config["sites"] = [
-        bed.site(domain, deploy=[{"container": "nginx", "port": 8443}]) for domain in (DOMAIN, OTHER)
-    ]
-    done = bed.run("--once")
-    assert done.returncode == 0, done.stdout + done.stderr
+    server = shared_server(bed, {"container": "nginx", "port": 8443}, {"container": "nginx", "port": 8443})
+    assert act_and_count(bed, "--once", "container.restarted") == 1
     assert server.served(DOMAIN) == bed.published()
     assert server.served(OTHER) == bed.published(OTHER) != bed.published()
-    assert count_restarts(done.stderr) == 1
+    assert act_and_count(bed, "--renew-now", "container.restarted") == 1
 
-    done = bed.run("--renew-now")
+
+def test_two_sites_that_cannot_be_proved_need_one_signal(bed: Bed) -> None:
+    target = {"container": "nginx", "port": "none", "action": {"signal": "HUP"}}
+    server = shared_server(bed, target, target)
+    assert act_and_count(bed, "--once", "container.signalled") == 1
+    assert act_and_count(bed, "--renew-now", "container.signalled") == 1
+    wait_until(lambda: server.served(DOMAIN) == bed.published(), "the one signal was for this name")
+    assert server.served(OTHER) == bed.published(OTHER)
+
+
+def test_a_site_that_names_a_container_and_one_that_finds_it_by_label_share_one_restart(bed: Bed) -> None:
+    """From the second time on: who has a label is known once it was looked for."""
+    label = {"label": "certbotless.reload=devbox", "port": 8443}
+    server = shared_server(bed, {"container": "nginx", "port": 8443}, label)
+    bed.ok("--once")
+    assert act_and_count(bed, "--renew-now", "container.restarted") == 1
+    assert server.served(OTHER) == bed.published(OTHER)
+
+
+def shared_server(bed: Bed, *targets: dict[str, Any]) -> Nginx:
+    """Start one nginx that serves two sites, with one of these targets each."""
+    Registry(bed.engine, OTHER, certs=bed.certs).write_self_signed()
+    label = {"certbotless.reload": "devbox"}
+    server = Nginx(bed.engine, bed.home, bed.certs, [DOMAIN, OTHER], labels=label)
+    bed.config["sites"] = [
+        bed.site(domain, deploy=[deepcopy(target)])
+        for domain, target in zip((DOMAIN, OTHER), targets, strict=True)
+    ]
+    return server
+
+
+def act_and_count(bed: Bed, command: str, event: str) -> int:
+    """Run a command that must go well, and return how often its log tells of the event."""
+    done = bed.run(command)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert count_restarts(done.stderr) == 1
+    return done.stderr.count(event)
 
 
 def test_a_window_is_waited_for_but_not_beyond_the_deadline(bed: Bed) -> None:
