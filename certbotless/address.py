@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from .config import AddressRule
 from .errors import AddressError, printable
+from .values import AddressRule
 
 # Any address beyond the default route will do: a connected UDP socket only looks the route up.
 _BEYOND = ("223.5.5.5", 53)

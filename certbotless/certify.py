@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from . import pki
-from .config import DIRECTORIES, Acme
+from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, RateLimited, StoreError, ZoneNotFound
 from .issue import Binding, Ca, Issued, PendingOrder, Predecessor, collect, issue, suggested_renewal
 from .leaf import LeafFacts, rfc3339
@@ -20,6 +20,7 @@ from .placement import Placement
 from .renewal import next_look
 from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair, SiteFile
 from .store import Origin
+from .values import DIRECTORIES
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

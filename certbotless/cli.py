@@ -139,9 +139,9 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _check(source: Path | None) -> int:
-    from . import config
+    from . import configfile
 
-    checked = config.load(source)
+    checked = configfile.load(source)
     for warning in checked.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     count = len(checked.sites)
@@ -150,10 +150,10 @@ def _check(source: Path | None) -> int:
 
 
 def _plan(source: Path | None, exit_code: bool) -> int:
-    from . import config, report
+    from . import configfile, report
 
     _set_up_logging(logging.WARNING)
-    checked = config.load(source)
+    checked = configfile.load(source)
     views = _look(checked, checked.sites)
     print(report.plan_text(views))
     if any(view.decision.problems for view in views):
@@ -162,14 +162,14 @@ def _plan(source: Path | None, exit_code: bool) -> int:
 
 
 def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
-    from . import config, report, state
+    from . import configfile, report, state
 
     _set_up_logging(logging.ERROR)
     now = datetime.now(UTC)
     raw = b""
     try:
-        raw = config.read(source)
-        checked = config.parse(raw, str(source or "-"))
+        raw = configfile.read(source)
+        checked = configfile.parse(raw, str(source or "-"))
     except ConfigError as exc:
         return _status_of_broken(source, raw, str(exc), as_json=as_json)
     sites = _named(checked, [domain] if domain else [])
@@ -186,10 +186,10 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
 
 def _status_of_broken(source: Path | None, raw: bytes, error: str, *, as_json: bool) -> int:
     """Say what is wrong with the file, and what is known of the sites all the same."""
-    from . import config, report, state
+    from . import configfile, report, state
     from .store import Store
 
-    certs_dir, state_dir = config.folders_of_broken(raw)
+    certs_dir, state_dir = configfile.folders_of_broken(raw)
     found = report.status_json(
         [],
         now=datetime.now(UTC),
@@ -225,9 +225,9 @@ def _look(config: Config, sites: Sequence[Site]) -> list[View]:
 
 
 def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
-    from . import config
+    from . import configfile
 
-    checked = config.load(source)
+    checked = configfile.load(source)
     sites = _named(checked, domains)
     for secret in checked.secrets().values():
         secret.read()
@@ -355,7 +355,7 @@ class _Formatter(logging.Formatter):
 
 
 def _set_up_logging(level: int = logging.INFO) -> None:
-    from .config import is_read_by_journal
+    from .systemd import is_read_by_journal
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))

@@ -3,7 +3,7 @@
 The parent observes, decides and schedules; a child with the code of `--once` acts, so a hang, a leak or a
 crash of a library ends with the child. The main thread ticks each second: configuration, clock, children.
 
-Source: sd_notify(3); APScheduler 3 sleeps on a monotonic wait, so a clock that jumps must re-arm it.
+Source: APScheduler 3 sleeps on a monotonic wait, so a clock that jumps must re-arm it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,17 +23,18 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from . import config as configuration
-from . import owner
+from . import configfile, owner
 from .address import wanted_address
 from .child import Child
 from .clock import SystemClock
-from .config import AddressRule, Config
+from .config import Config
 from .errors import AddressError, CertbotlessError, ConfigError
 from .ledger import local_backoff
 from .look import View, look
 from .nameservers import NameServers
 from .state import LedgerFile, SiteFile, daemon_lock
+from .systemd import notify
+from .values import AddressRule
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +115,11 @@ class Daemon:
                 coalesce=True,
             )
             self._scheduler.start()
-            _notify("READY=1")
+            notify("READY=1")
             try:
                 self._tick_until_stopped()
             finally:
-                _notify("STOPPING=1")
+                notify("STOPPING=1")
                 self._scheduler.shutdown(wait=False)
                 self._stop_children()
             logger.info("daemon.stopped")
@@ -168,8 +168,8 @@ class Daemon:
         return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
     def _read(self) -> tuple[bytes, Config]:
-        raw = configuration.read(self._source)
-        config = configuration.parse(raw, str(self._source or "-"))
+        raw = configfile.read(self._source)
+        config = configfile.parse(raw, str(self._source or "-"))
         for secret in config.secrets().values():
             secret.read()
         return raw, config
@@ -336,18 +336,3 @@ def _address_now(rule: AddressRule) -> str:
         return wanted_address(rule)
     except AddressError:
         return ""
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, if it wants to know."""
-    address = configuration.notify_socket()
-    if not address:
-        return
-    # An abstract address is written with an @.
-    path = f"\0{address[1:]}" if address.startswith("@") else address
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-            notifier.connect(path)
-            notifier.sendall(state.encode())
-    except OSError as exc:
-        logger.warning("systemd.not_told error=%s", exc.strerror)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from .config import Config, Site, Target, Window
+from .config import Config, Site, Target
 from .leaf import rfc3339
 from .ledger import Entry, limit_on_orders
 from .observe import Observation, places_of
 from .renewal import first_look, is_due, renewal_moment
 from .state import Failure, SiteState
+from .values import Window
 
 Action = Literal[
     "clean-up",

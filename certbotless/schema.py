@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from .config import Action, AddressRule, Config, short
+from .config import Config
+from .values import Action, AddressRule, short
 
 SCHEMA = Path("config", "schema.json")
 PAGE = Path("docs", "configuration.md")
@@ -49,7 +50,7 @@ class _Generator(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file.
 
-    It is somewhat more lenient than `config.parse`, which also knows what values say against each other.
+    It is somewhat more lenient than `configfile.parse`, which also knows what values say against each other.
     """
     schema = Config.model_json_schema(schema_generator=_Generator)
     return {"$schema": _Generator.schema_dialect, **schema, "title": "certbotless: config.yaml"}

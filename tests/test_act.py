@@ -19,8 +19,7 @@ import pytest
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
 
-from certbotless import config as configuration
-from certbotless import pki
+from certbotless import configfile, pki
 from certbotless.act import Outcome, run
 from certbotless.clock import Clock
 from certbotless.config import Config
@@ -91,7 +90,7 @@ class Scene:
                 {"domain": domain, "zone": ZONE, "address": ADDRESS, **self.keys} for domain in self.domains
             ],
         }
-        return configuration.parse(json.dumps(fields).encode(), "test.json")
+        return configfile.parse(json.dumps(fields).encode(), "test.json")
 
     @property
     def file(self) -> SiteFile:

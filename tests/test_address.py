@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from certbotless import address
 from certbotless.address import Host, LocalAddress, choose, wanted_address
-from certbotless.config import AddressRule
 from certbotless.errors import AddressError
+from certbotless.values import AddressRule
 
 AUTO = AddressRule("auto")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from certbotless.certify import staging_of
-from certbotless.config import DIRECTORIES
+from certbotless.values import DIRECTORIES
 
 
 @pytest.mark.parametrize(

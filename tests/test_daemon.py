@@ -22,7 +22,7 @@ import dns.rcode
 import pytest
 from fakes import EPOCH
 
-from certbotless import config as configuration
+from certbotless import configfile
 from certbotless.daemon import _Tries
 from certbotless.decide import Decision, Step
 from certbotless.leaf import LeafFacts
@@ -45,7 +45,7 @@ ORDER, RECORD, CONFIRM = Step("order", "due"), Step("record", "another"), Step("
 DEPLOY, DEPLOY_MIRROR = Step("deploy", "no answer", "registry"), Step("deploy", "no answer", "mirror")
 SITES = {
     site.domain: site
-    for site in configuration.parse(
+    for site in configfile.parse(
         b"aliyun: {access_key_id: a, access_key_secret: b}\n"
         b"sites: [{domain: devbox.sweetlove.test}, {domain: other.sweetlove.test}]\n",
         "test.yaml",

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import config as configuration
+from certbotless import configfile
+from certbotless.config import Config
 from certbotless.decide import Decision, Intent, Step, decide, state_of
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry
@@ -38,7 +39,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 LEAF, OLD_LEAF = "ab" * 32, "cd" * 32
 
 
-def config_of(**fields: object) -> configuration.Config:
+def config_of(**fields: object) -> Config:
     """The configuration of the site, with these lines in its entry."""
     targets = "[{container: registry, port: 5000}, {container: mirror, port: 5001}]"
     lines: dict[str, object] = {
@@ -55,7 +56,7 @@ sites:
   -
 """
     text += "".join(f"    {key}: {value}\n" for key, value in lines.items())
-    return configuration.parse(text.encode(), "test.yaml")
+    return configfile.parse(text.encode(), "test.yaml")
 
 
 CONFIG = config_of()
@@ -79,7 +80,7 @@ def decided(
     state: SiteState = NOTHING,
     ledger: Sequence[Entry] = (),
     intent: Intent = NOTHING_ASKED,
-    config: configuration.Config = CONFIG,
+    config: Config = CONFIG,
 ) -> Decision:
     return decide(config.sites[0], config, seen, state, ledger, intent)
 
@@ -303,7 +304,7 @@ def test_a_container_that_left_the_configuration_is_left_alone() -> None:
     assert steps_of(replace(WELL, served=dict(WELL.served) | {"old": OLD_LEAF})) == []
 
 
-def of_targets(*targets: str) -> configuration.Config:
+def of_targets(*targets: str) -> Config:
     """The configuration of the site with these entries of `deploy`."""
     return config_of(deploy=f"[{', '.join(targets)}]")
 
@@ -361,7 +362,7 @@ UNPROVED_LABEL = of_targets("{label: 'reload=devbox', port: none}")
     ],
 )
 def test_what_cannot_be_proved_is_due_once_for_each_certificate(
-    config: configuration.Config, remembered: SiteState, is_due: bool
+    config: Config, remembered: SiteState, is_due: bool
 ) -> None:
     keys = [reason for _, reason in steps_of(replace(WELL, served={}), remembered, config=config)]
     assert keys == (["not acted upon for this certificate"] if is_due else [])

@@ -23,8 +23,7 @@ import pytest
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, HttpServer, Reply, Request
 
-from certbotless import act, schema
-from certbotless import config as configuration
+from certbotless import act, configfile, schema
 from certbotless.cli import main
 from certbotless.config import Config
 from certbotless.decide import Intent, decide
@@ -135,7 +134,7 @@ def tree(home: Path, **site: Any) -> dict[str, Any]:
 
 
 def parsed(tree: dict[str, Any]) -> Config:
-    return configuration.parse(json.dumps(tree).encode(), "test.yaml")
+    return configfile.parse(json.dumps(tree).encode(), "test.yaml")
 
 
 def publish(certs_dir: Path, domain: str = DOMAIN, now: datetime | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fakes import EPOCH, FakeClock, TlsServer
 
-from certbotless import config as configuration
+from certbotless import configfile
 from certbotless.config import Config
 from certbotless.decide import Intent
 from certbotless.leaf import LeafFacts
@@ -50,7 +50,7 @@ class Scene:
                 {"domain": OTHER_DOMAIN, "address": "none"},
             ],
         }
-        return configuration.parse(json.dumps(fields).encode(), "test.json")
+        return configfile.parse(json.dumps(fields).encode(), "test.json")
 
     def publish(self, domain: str = DOMAIN) -> None:
         """Let a good pair be published."""

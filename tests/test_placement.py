@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeContainers
 
-from certbotless import config
+from certbotless import configfile
 from certbotless.alidns import Account, AlidnsAccount
 from certbotless.challenge import TxtValue
 from certbotless.clock import SystemClock
@@ -45,7 +45,7 @@ def dns() -> Iterator[AlidnsEmulator]:
 def bench(dns: AlidnsEmulator, tmp_path: Path) -> Workbench:
     servers = ", ".join(f'"{server}"' for server in dns.nameservers)
     text = FILE.format(endpoint=dns.endpoint, servers=servers, home=tmp_path)
-    checked = config.parse(text.encode(), "config.yaml")
+    checked = configfile.parse(text.encode(), "config.yaml")
     account = Account(dns.endpoint, "id", "secret")
     clock = SystemClock()
     edges = Edges(

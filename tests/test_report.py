@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from certbotless import __version__, config, report
+from certbotless import __version__, configfile, report
 from certbotless.decide import Decision, Step, state_of
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
@@ -26,7 +26,7 @@ FACTS = LeafFacts(
 )
 ORIGIN = Origin("https://ca.example.org/dir", "https://ca.example.org/acct/1", "ec256", FACTS.not_before)
 RENEWAL = NOW + timedelta(days=50)
-SITE = config.parse(
+SITE = configfile.parse(
     b"aliyun: {access_key_id: a, access_key_secret: b}\n"
     b"sites:\n"
     b"  - domain: devbox.sweetlove.top\n"

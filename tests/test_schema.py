@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import FULL, TREES, good_tree, places_of, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from test_config import FULL, TREES, good_tree, places_of, text_of
 
-from certbotless import config, schema
+from certbotless import configfile, schema
 from certbotless.document import Document
 from certbotless.errors import ConfigError
 
@@ -31,7 +31,7 @@ def faults(text: str) -> list[str]:
 def is_good(text: str) -> bool:
     """Whether the program takes the file."""
     try:
-        config.parse(text.encode(), "c.yaml")
+        configfile.parse(text.encode(), "c.yaml")
     except ConfigError:
         return False
     return True
@@ -192,7 +192,7 @@ def with_example(path: str, example: object) -> str:
 def test_every_example_is_good_for_both(path: str, example: object) -> None:
     text = with_example(path, example)
     assert faults(text) == []
-    config.parse(text.encode(), "c.yaml")
+    configfile.parse(text.encode(), "c.yaml")
 
 
 def test_every_value_has_an_example() -> None:
@@ -209,5 +209,5 @@ def test_every_default_that_the_schema_tells_is_the_models(monkeypatch: pytest.M
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     for path, value, _ in schema.all_keys():
         if "default" in value and path != "sites[].deploy":
-            written = config.parse(with_example(path, value["default"]).encode(), "c.yaml")
-            assert written == config.parse(with_example("parallel", 8).encode(), "c.yaml"), path
+            written = configfile.parse(with_example(path, value["default"]).encode(), "c.yaml")
+            assert written == configfile.parse(with_example("parallel", 8).encode(), "c.yaml"), path

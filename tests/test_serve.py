@@ -21,7 +21,7 @@ import pytest
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers
 
-from certbotless import config as configuration
+from certbotless import configfile
 from certbotless.decide import Intent
 from certbotless.deploy import Container
 from certbotless.errors import DeployError, DeployWaits, StoreError
@@ -148,7 +148,7 @@ state_dir: {self._home}/state
 certs_dir: {self._home}/certs
 sites: [{{domain: {DOMAIN}, zone: sweetlove.test, address: none, deploy: [{json.dumps(target)}]}}]
 """
-        config = configuration.parse(text.encode(), "test.yaml")
+        config = configfile.parse(text.encode(), "test.yaml")
         edges = Edges(self.clock, NameServers((), self.clock), lambda _: cast(Zones, None), self.containers)
         self.bench = Workbench(config, config.sites[0], edges, Intent())
         Serving(self.bench).deploy(config.sites[0].deploy[0], seen)

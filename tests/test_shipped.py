@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from certbotless import config, schema
+from certbotless import configfile, schema
 from certbotless.document import Document
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,14 +15,14 @@ EXAMPLE = ROOT / "config" / "certbotless.example.yaml"
 
 
 def test_the_example_configuration_is_accepted() -> None:
-    parsed = config.load(EXAMPLE)
+    parsed = configfile.load(EXAMPLE)
     assert [site.domain for site in parsed.sites] == ["registry.example.com"]
 
 
 def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
     """So a line that a user deletes changes nothing."""
-    example = config.load(EXAMPLE)
-    smallest = config.parse(
+    example = configfile.load(EXAMPLE)
+    smallest = configfile.parse(
         b"aliyun: {access_key_id: a, access_key_secret: b}\n"
         b"sites: [{domain: registry.example.com, zone: example.com,"
         b" deploy: [{container: registry, port: 5000}]}]\n",
@@ -47,7 +47,7 @@ def paths_of(tree: object, prefix: str = "") -> set[str]:
 def test_the_example_shows_every_key() -> None:
     """Those without a default as comments, which a user makes keys by taking away ``# ``."""
     text = re.sub(r"(?m)^( *)# (?=[ -]*[a-z_]+:)", r"\1", EXAMPLE.read_text())
-    config.parse(text.encode(), "example")
+    configfile.parse(text.encode(), "example")
     shown = {path.removeprefix(".") for path in paths_of(Document(text.encode(), "example").data)}
     assert {path for path, _, _ in schema.all_keys()} <= shown
 

@@ -19,13 +19,13 @@ from .bed import Bed, wait_until
 
 ASK = """
 import sys
-from certbotless import config
+from certbotless import configfile
 from certbotless.address import wanted_address
 from certbotless.errors import AddressError
 
 FILE = "{aliyun: {access_key_id: i, access_key_secret: s}, sites: [{domain: a.test, address: '%s'}]}"
 for text in sys.argv[1:]:
-    rule = config.parse((FILE % text).encode(), "c.yaml").sites[0].address
+    rule = configfile.parse((FILE % text).encode(), "c.yaml").sites[0].address
     try:
         print(wanted_address(rule))
     except AddressError as exc:
