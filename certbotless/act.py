@@ -189,9 +189,14 @@ class _SiteRun:
 
         And forget the failures at what has come true by itself.
         """
-        record, shown = view.remembered.record, view.seen.shown
-        if record and not record.is_seen and shown and all(values == {record.value} for values in shown):
-            self._file.change(record=record.model_copy(update={"is_seen": True}))
+        records = view.remembered.records
+        seen = {
+            fqdn: record.model_copy(update={"is_seen": True})
+            for fqdn, record in records.items()
+            if not record.is_seen and view.seen.is_shown(fqdn, record.value)
+        }
+        if seen:
+            self._file.change(records=records | seen)
         failures = view.standing_failures
         if failures != view.remembered.failures:
             self._file.change(failures=failures)
@@ -219,7 +224,7 @@ class _SiteRun:
         return set()
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
-        if isinstance(exc, DnsError) and not exc.retryable:
+        if step.key == "record" and isinstance(exc, DnsError) and not exc.retryable:
             # Where the account cannot write this record it cannot write the TXT record either.
             return {"order"}
         names = [target.name for target in self._site.deploy]

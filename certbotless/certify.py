@@ -78,7 +78,7 @@ class Certifying:
             for target in self._bench.site.deploy:
                 if target.container is not None:
                     self._bench.containers.find(target.container)
-            if self._bench.file.load().record is None:
+            if self._bench.site.domain not in self._bench.file.load().records:
                 zone.records(self._bench.site.domain)
 
     def _predecessor(self, seen: Observation) -> Predecessor | None:

@@ -41,7 +41,6 @@ from .values import (
     PortValue,
     Profile,
     PropagationTimeout,
-    Records,
     SecretValue,
     StopTimeout,
     Ttl,
@@ -277,8 +276,10 @@ class Site(_Model):
         description="TTL of the A record in seconds, 1 to 86400; Aliyun's free plan starts at 600.",
         examples=[600],
     )
-    records: Records = Field(
-        default="domain", description="Which names get the A record: the domain.", examples=["domain"]
+    records: Literal["domain", "all"] = Field(
+        default="domain",
+        description="Which names get the A record: the domain alone, or all names that are no wildcard.",
+        examples=["domain", "all"],
     )
     certs_dir: PathValue | None = Field(
         default=None,
@@ -296,6 +297,14 @@ class Site(_Model):
     def all_names(self) -> tuple[str, ...]:
         """Every name of the certificate, sorted, A-labels."""
         return tuple(sorted({self.domain, *self.names}))
+
+    @property
+    def record_names(self) -> tuple[str, ...]:
+        """Every name that has an A record of ours: the domain, then the others, sorted."""
+        if self.address.kind == "none":
+            return ()
+        others = self.all_names if self.records == "all" else ()
+        return (self.domain, *(name for name in others if name != self.domain and name[0] != "*"))
 
 
 class Config(_Model):

@@ -37,8 +37,8 @@ Action = Literal[
 class Step:
     """One thing to do.
 
-    `target` names what a deploy is about. A step with `wait_until` is not due before; one that waits by
-    choice keeps to the target's window, and nothing is wrong.
+    `target` names what a deploy is about, or the further name that a record is of. A step with `wait_until`
+    is not due before; one that waits by choice keeps to the target's window, and nothing is wrong.
     """
 
     action: Action
@@ -112,7 +112,7 @@ def decide(
     order = _order_reason(site, config, seen, drawn, intent)
     steps = [
         *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
-        *_record_steps(site, config, seen, state),
+        *(step for fqdn in site.record_names for step in _record_steps(fqdn, site, config, seen, state)),
         *_restore_steps(seen),
         *_adopt_steps(seen),
         *([Step("order", order)] if order else ()),
@@ -196,24 +196,25 @@ def _order_reason(
     return ""
 
 
-def _record_steps(site: Site, config: Config, seen: Observation, state: SiteState) -> list[Step]:
+def _record_steps(fqdn: str, site: Site, config: Config, seen: Observation, state: SiteState) -> list[Step]:
     if not seen.address:
         return []
-    written = state.record
+    target = "" if fqdn == site.domain else fqdn
     if seen.answers is None:
-        return [Step("record", "the zone is not known yet")]
-    if not seen.shown:
+        return [Step("record", "the zone is not known yet", target)]
+    shown, written = seen.shown(fqdn), state.records.get(fqdn)
+    if not shown:
         return []  # nobody answers: a problem, not a wrong record
-    if all(values == {seen.address} for values in seen.shown):
+    if seen.is_shown(fqdn, seen.address):
         if written is not None and written.ttl_s != site.ttl:
-            return [Step("record", f"ttl {written.ttl_s} -> {site.ttl}")]
+            return [Step("record", f"ttl {written.ttl_s} -> {site.ttl}", target)]
         return []
     is_last_written = written is not None and (written.value, written.ttl_s) == (seen.address, site.ttl)
     may_spread_until = written.at + config.dns.propagation_timeout if written else seen.at
     if written and is_last_written and not written.is_seen and seen.at < may_spread_until:
-        return [Step("confirm", f"{seen.address} is not shown by every name server yet")]
-    values = sorted(set().union(*seen.shown))
-    return [Step("record", f"{', '.join(values) or 'nothing'} -> {seen.address}")]
+        return [Step("confirm", f"{seen.address} is not shown by every name server yet", target)]
+    values = sorted(set().union(*shown))
+    return [Step("record", f"{', '.join(values) or 'nothing'} -> {seen.address}", target)]
 
 
 def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:

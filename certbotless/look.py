@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -87,8 +87,10 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
         for key, failure in remembered.failures.items()
         if key in asked or key == "order" or (is_unfinished and key.startswith("deploy:"))
     }
-    if "record" in asked and "record" not in standing and "confirm" in remembered.failures:
-        # What did not show in time is to be written again: the same failure of the same fact.
-        standing["record"] = remembered.failures["confirm"]
+    for step in decision.steps:
+        waited = replace(step, action="confirm").key
+        if step.action == "record" and step.key not in standing and waited in remembered.failures:
+            # What did not show in time is to be written again: the same failure of the same fact.
+            standing[step.key] = remembered.failures[waited]
     state, reason = state_of(decision, standing)
     return View(site, remembered, seen, decision, state, reason, standing)

@@ -15,6 +15,8 @@ from .probe import served_leaf
 from .state import SiteFile, SiteState
 from .store import Published, Store
 
+Answers = tuple[frozenset[str] | None, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -23,8 +25,8 @@ class Observation:
     Attributes:
         at: when, aware UTC.
         address: the wanted address; empty where the site wants none or it could not be found.
-        answers: A values by authoritative server, None for a silent one; None as a whole where the zone is
-            not known yet.
+        answers: for each name that wants a record, its A values by authoritative server, None for a silent
+            one; None as a whole where the zone is not known yet.
         published: what the store holds.
         has_copy: whether the pair last issued can be restored.
         served: SHA-256 of the leaf that is served at each place, by its name, empty for no TLS answer; one
@@ -34,16 +36,20 @@ class Observation:
 
     at: datetime
     address: str
-    answers: tuple[frozenset[str] | None, ...] | None
+    answers: Mapping[str, Answers] | None
     published: Published
     has_copy: bool
     served: Mapping[str, str]
     problems: tuple[str, ...] = field(default=())
 
-    @property
-    def shown(self) -> list[frozenset[str]]:
-        """The answers of the servers that gave one."""
-        return [values for values in self.answers or () if values is not None]
+    def is_shown(self, fqdn: str, value: str) -> bool:
+        """Whether every server that answers shows this value alone."""
+        shown = self.shown(fqdn)
+        return bool(shown) and all(values == {value} for values in shown)
+
+    def shown(self, fqdn: str) -> list[frozenset[str]]:
+        """The answers for a name by the servers that gave one."""
+        return [values for values in (self.answers or {}).get(fqdn, ()) if values is not None]
 
 
 def observe(site: Site, config: Config, state: SiteState, servers: NameServers, now: datetime) -> Observation:
@@ -82,8 +88,8 @@ def places_of(site: Site, target: Target, state: SiteState, address: str) -> lis
     Without a LAN address, as with the cable out, the one last written stands in.
     """
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
-    last = state.record.value if state.record else ""
-    host = "127.0.0.1" if site.address.kind == "none" else address or last
+    last = state.records.get(site.domain)
+    host = "127.0.0.1" if site.address.kind == "none" else address or (last.value if last else "")
     return [Place(name, _where(target, state.ports.get(name), host)) for name in names]
 
 
@@ -106,20 +112,28 @@ def _wanted_address(site: Site, problems: list[str]) -> str:
 
 def _answers(
     site: Site, state: SiteState, servers: NameServers, problems: list[str]
-) -> tuple[frozenset[str] | None, ...] | None:
-    if site.address.kind == "none":
-        return ()
+) -> Mapping[str, Answers] | None:
+    if not site.record_names:
+        return {}
     zone = site.zone or state.zone
     if servers.need_zone and not zone:
         return None
     try:
-        answers = ask(servers.of(zone), site.domain, "A")
+        asked = servers.of(zone)
     except CertbotlessError as exc:
         problems.append(str(exc))
-        return ()
-    if all(values is None for values in answers):
+        return {}
+    with ThreadPoolExecutor(max_workers=len(site.record_names)) as pool:
+        answers = dict(
+            zip(
+                site.record_names,
+                pool.map(lambda fqdn: tuple(ask(asked, fqdn, "A")), site.record_names),
+                strict=True,
+            )
+        )
+    if any(all(values is None for values in each) for each in answers.values()):
         problems.append("no authoritative name server answers; check the network")
-    return tuple(answers)
+    return answers
 
 
 def _served(host: str, port: int, domain: str) -> str:

@@ -21,11 +21,12 @@ class Pointing:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
-    def write(self, address: str) -> None:
-        """Write the record that `plan_changes` asks for. Raises `DnsError`."""
-        zone, ours = self._bench.zone(), self._bench.file.load().our_values
-        wanted = Record(self._bench.site.domain, "A", address, self._bench.site.ttl)
-        existing = zone.records(wanted.fqdn)
+    def write(self, fqdn: str, address: str) -> None:
+        """Write what `plan_changes` asks for at this name. Raises `DnsError`."""
+        zone, state = self._bench.zone(), self._bench.file.load()
+        ours = state.our_values.get(fqdn, ())
+        wanted = Record(fqdn, "A", address, self._bench.site.ttl)
+        existing = zone.records(fqdn)
         for record in existing:
             if record.type == "A" and not (record.is_enabled and record.line == DEFAULT_LINE):
                 text = "record.not_ours fqdn=%s value=%s line=%s enabled=%s"
@@ -33,27 +34,27 @@ class Pointing:
         changes = plan_changes(existing, wanted, ours=ours)
         self._bench.clock.sleep(0)  # nothing new begins once we are asked to stop
         # Known as ours before it is there, should we be killed in between.
-        self._bench.file.change(our_values=(*(v for v in ours if v != address), address)[-_MOST_OUR_VALUES:])
+        ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
+        self._bench.file.change(our_values=state.our_values | {fqdn: ours})
         apply_changes(zone, changes)
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
-        self._bench.file.change(record=written)
+        self._bench.file.change(records=self._bench.file.load().records | {fqdn: written})
         for change in changes:
             match change:
                 case Add(record):
-                    self._bench.tell("record.added", f"value={record.value} ttl_s={record.ttl_s}")
+                    self._bench.tell("record.added", f"fqdn={fqdn} value={record.value} ttl_s={record.ttl_s}")
                 case Update(record, old):
-                    self._bench.tell(
-                        "record.updated", f"old={old.value} new={record.value} ttl_s={record.ttl_s}"
-                    )
+                    values = f"old={old.value} new={record.value}"
+                    self._bench.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
                 case Delete(record):
-                    self._bench.tell("record.deleted", f"value={record.value}")
+                    self._bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
 
-    def confirm(self, address: str) -> None:
+    def confirm(self, fqdn: str, address: str) -> None:
         """Wait for every server that answers, at most propagation_timeout. Raises `PropagationTimeout`."""
         wait_until_shown(
             self._bench.servers.of(self._bench.zone().name),
-            [Wanted(self._bench.site.domain, "A", address)],
+            [Wanted(fqdn, "A", address)],
             self._bench.clock,
             self._bench.config.dns.propagation_timeout.total_seconds(),
         )
-        logger.info("record.shown domain=%s value=%s", self._bench.site.domain, address)
+        logger.info("record.shown fqdn=%s value=%s", fqdn, address)

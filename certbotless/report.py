@@ -94,7 +94,7 @@ def _site_json(view: View) -> dict[str, Any]:
         "reason": view.reason,
         "address": {
             "wanted": view.seen.address or None,
-            "published": sorted(set().union(*view.seen.shown)),
+            "published": sorted(set().union(*view.seen.shown(view.site.domain))),
         },
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,

@@ -59,7 +59,7 @@ class Failure(_Saved):
 
 
 class WrittenRecord(_Saved):
-    """The A record that we last wrote, and whether the authoritative servers have shown it."""
+    """The A record that we last wrote at a name, and whether the authoritative servers have shown it."""
 
     value: str
     ttl_s: int
@@ -124,6 +124,7 @@ class SiteState(_Saved):
     """All that is remembered of one site.
 
     Attributes:
+        records: what we last wrote, by name; `our_values` is all that we wrote there lately.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
         matched: the names of the containers with each label.
@@ -133,8 +134,8 @@ class SiteState(_Saved):
     zone: str = ""
     alias_zones: dict[str, str] = {}
     digest: str = ""
-    record: WrittenRecord | None = None
-    our_values: tuple[str, ...] = ()
+    records: dict[str, WrittenRecord] = {}
+    our_values: dict[str, tuple[str, ...]] = {}
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()

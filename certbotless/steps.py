@@ -28,9 +28,9 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
         case "clean-up":
             sweep(bench.zones.open, bench.file)
         case "record":
-            Pointing(bench).write(seen.address)
+            Pointing(bench).write(step.target or bench.site.domain, seen.address)
         case "confirm":
-            Pointing(bench).confirm(seen.address)
+            Pointing(bench).confirm(step.target or bench.site.domain, seen.address)
         case "restore":
             Certifying(bench).restore(seen)
         case "adopt":

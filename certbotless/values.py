@@ -323,12 +323,6 @@ def _parse_email(value: object) -> str:
     return text
 
 
-def _refuse_all(value: object) -> object:
-    if value == "all":
-        raise ValueError("not supported yet; only 'domain' is")
-    return value
-
-
 # --- kinds of values, as the model's fields have them ----------------------------------------------------
 
 
@@ -378,7 +372,6 @@ Address = Annotated[
     BeforeValidator(_parse_address),
     _form("address", r"^(auto|none|auto:[^\s:]+|[0-9]+(\.[0-9]+){3})$"),
 ]
-Records = Annotated[Literal["domain"], BeforeValidator(_refuse_all)]
 PropagationTimeout = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(hours=6)), _DURATION]
 CheckEvery = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(days=1)), _DURATION]
 StopTimeout = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(minutes=10)), _DURATION]

@@ -485,7 +485,7 @@ def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(scene: S
     scene.clock.on_sleep = spread
     assert scene.run().state == "ok"
     assert scene.writes == ["add"]
-    assert scene.state.record == WrittenRecord(value=ADDRESS, ttl_s=600, at=EPOCH, is_seen=True)
+    assert scene.state.records == {DOMAIN: WrittenRecord(value=ADDRESS, ttl_s=600, at=EPOCH, is_seen=True)}
 
 
 def test_a_record_that_drifts_after_it_was_seen_is_put_right_at_once(scene: Scene) -> None:
@@ -507,8 +507,7 @@ def test_a_record_that_does_not_show_in_time_fails(scene: Scene) -> None:
     assert outcome.state == "failing"
     assert "does not show" in failed_with(outcome)
     assert scene.writes == ["add"]
-    assert scene.state.record is not None
-    assert not scene.state.record.is_seen
+    assert not scene.state.records[DOMAIN].is_seen
 
 
 def test_a_record_of_another_line_is_named_and_not_touched(

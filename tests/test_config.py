@@ -46,6 +46,26 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     assert target.stop_timeout == timedelta(seconds=10)
 
 
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ("records: domain", ["devbox.sweetlove.top"]),
+        ("records: all", ["devbox.sweetlove.top", "git.sweetlove.top", "www.sweetlove.top"]),
+        ("records: all, address: none", []),
+    ],
+)
+def test_records_are_for_the_domain_and_where_asked_for_every_name_that_is_no_wildcard(
+    keys: str, names: list[str]
+) -> None:
+    found = parse(
+        "aliyun: {access_key_id: a, access_key_secret: b}\n"
+        "sites:\n  - domain: devbox.sweetlove.top\n"
+        '    names: [www.sweetlove.top, "*.lan.sweetlove.top", git.sweetlove.top]\n'
+        + "".join(f"    {key}\n" for key in keys.split(", "))
+    )
+    assert list(found.sites[0].record_names) == names
+
+
 def test_every_key_that_is_live_is_taken() -> None:
     found = parse(FULL)
     assert (found.acme.url, found.acme.email) == ("https://ca.example.org/dir", "you@example.com")

@@ -186,6 +186,38 @@ def test_an_entry_of_a_list_is_a_mapping(junk: str) -> None:
 # --- values against each other ------------------------------------------------------------------------------
 
 
+TWO_SITES = """\
+aliyun: {{access_key_id: a, access_key_secret: b}}
+sites:
+  - {{domain: devbox.sweetlove.top, names: [www.sweetlove.top, "*.lan.sweetlove.top"], {first}}}
+  - {{domain: www.sweetlove.top, names: [git.sweetlove.top], {second}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_refused"),
+    [
+        ("records: all", "address: 10.0.0.5", True),
+        ("records: all, address: 10.0.0.5", "address: 10.0.0.5", False),
+        ("records: all", "records: all", False),
+        ("records: all", "address: none", False),
+        ("records: all, address: none", "address: 10.0.0.5", False),
+        ("records: domain", "address: 10.0.0.5", False),
+    ],
+)
+def test_two_sites_do_not_want_different_addresses_of_one_name(
+    first: str, second: str, is_refused: bool
+) -> None:
+    text = TWO_SITES.format(first=first, second=second)
+    if not is_refused:
+        parse(text)
+        return
+    (fault,) = faults_of(text)
+    assert fault.endswith(
+        "sites[0].names[0]: 'www.sweetlove.top' has its A record from sites[1], with another address"
+    )
+
+
 def test_names_lie_in_the_zone_that_is_given() -> None:
     parse(text_of(site='zone: SweetLove.top.\n    names: ["*.devbox.sweetlove.top", sweetlove.top]'))
     assert (

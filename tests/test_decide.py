@@ -65,7 +65,7 @@ ORIGIN = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - DAY)
 WELL = Observation(
     at=NOW,
     address=LAN,
-    answers=(frozenset({LAN}), frozenset({LAN})),
+    answers={DOMAIN: (frozenset({LAN}), frozenset({LAN}))},
     published=Published(FACTS, ORIGIN),
     has_copy=True,
     served={"registry": LEAF, "mirror": LEAF},
@@ -91,7 +91,7 @@ def steps_of(*args: Any, **kwargs: Any) -> list[tuple[str, str]]:
 
 
 def shown(*answers: set[str] | None) -> Observation:
-    return replace(WELL, answers=tuple(None if a is None else frozenset(a) for a in answers))
+    return replace(WELL, answers={DOMAIN: tuple(None if a is None else frozenset(a) for a in answers)})
 
 
 def state(**fields: Any) -> SiteState:
@@ -126,8 +126,8 @@ RECORDS = {
     "one silent, one wrong": (shown(None, {OTHER_LAN}), None, ("record", f"{OTHER_LAN} -> {LAN}")),
     "all silent": (shown(None, None), None, None),
     "no zone yet": (replace(WELL, answers=None), None, ("record", "the zone is not known yet")),
-    "no servers": (replace(WELL, answers=()), None, None),
-    "no address wanted": (replace(WELL, address="", answers=()), None, None),
+    "no servers": (replace(WELL, answers={}), None, None),
+    "no address wanted": (replace(WELL, address="", answers={}), None, None),
     "no address to be had": (replace(shown({OTHER_LAN}), address=""), WRITTEN, None),
     "just written": (
         shown({OTHER_LAN}, {LAN}),
@@ -168,12 +168,12 @@ RECORDS = {
 def test_the_record_is_written_when_it_is_wrong_and_nobody_knows_better(
     seen: Observation, record: WrittenRecord | None, step: tuple[str, str] | None
 ) -> None:
-    assert steps_of(seen, state(record=record)) == ([step] if step else [])
+    assert steps_of(seen, state(records={DOMAIN: record} if record else {})) == ([step] if step else [])
 
 
 def test_a_record_that_spreads_is_looked_for_last() -> None:
     seen = replace(shown(set()), published=Published(None, None), has_copy=False, served={})
-    keys = [key for key, _ in steps_of(seen, state(record=SPREADING))]
+    keys = [key for key, _ in steps_of(seen, state(records={DOMAIN: SPREADING}))]
     assert keys == ["order", "confirm"]
 
 
@@ -723,7 +723,9 @@ origins = st.builds(
 stores = st.builds(Published, leaves, origins, st.sampled_from(["", "it is gone"])) | st.builds(
     Published, st.none(), st.none(), st.sampled_from(["", "it was edited"])
 )
-answers = st.none() | st.lists(st.none() | st.frozensets(addresses), max_size=3).map(tuple)
+answers = st.none() | st.dictionaries(
+    st.just(DOMAIN), st.lists(st.none() | st.frozensets(addresses), max_size=3).map(tuple)
+)
 observations = st.builds(
     Observation,
     at=moments,
@@ -738,8 +740,11 @@ observations = st.builds(
 )
 keys = st.sampled_from(["clean-up", "record", "confirm", "order", "collect", "restore", "deploy:registry"])
 states = st.builds(
-    lambda record, order, txt, failures: state(record=record, order=order, txt=txt, failures=failures),
-    st.none() | st.builds(WrittenRecord, value=addresses, ttl_s=st.sampled_from([600, 60]), at=moments),
+    lambda records, order, txt, failures: state(records=records, order=order, txt=txt, failures=failures),
+    st.dictionaries(
+        st.just(DOMAIN),
+        st.builds(WrittenRecord, value=addresses, ttl_s=st.sampled_from([600, 60]), at=moments),
+    ),
     st.none() | st.just(ORDER),
     st.just(()) | st.just((Txt(zone="sweetlove.test", fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq"),)),
     st.dictionaries(keys, st.builds(failure, moments, is_waiting=st.booleans()), max_size=4),
@@ -787,10 +792,8 @@ def test_four_true_facts_ask_for_nothing_whatever_was_before(
     remembered: SiteState, ledger: list[Entry], days: int
 ) -> None:
     remembered = remembered.model_copy(update={"txt": (), "order": None})
-    if remembered.record is not None:
-        remembered = remembered.model_copy(
-            update={"record": remembered.record.model_copy(update={"ttl_s": 600})}
-        )
+    written = {fqdn: r.model_copy(update={"ttl_s": 600}) for fqdn, r in remembered.records.items()}
+    remembered = remembered.model_copy(update={"records": written})
     seen = replace(WELL, at=FACTS.not_before + days * DAY)
     assert decided(seen, remembered, ledger).steps == ()
     assert state_of(decided(seen, remembered, ledger), remembered.failures)[0] == "ok"

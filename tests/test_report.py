@@ -63,7 +63,7 @@ def view(
         **{
             "at": NOW,
             "address": "10.79.40.213",
-            "answers": answers,
+            "answers": {FACTS.names[1]: answers},
             "published": pair,
             "has_copy": True,
             "served": {"registry": FACTS.sha256, "web": FACTS.sha256} if served is None else served,
@@ -147,9 +147,9 @@ def test_the_published_addresses_are_all_that_any_server_shows() -> None:
     """Sorted, each once; a server that is silent shows none."""
     values = [f"10.0.0.{i}" for i in range(1, 10)]
     answers = (frozenset(values[4:]), None, frozenset(values[:6]))
-    assert site_of(view(answers=answers))["address"]["published"] == values
+    assert site_of(view(answers={FACTS.names[1]: answers}))["address"]["published"] == values
     assert site_of(view(answers=None))["address"]["published"] == []
-    assert site_of(view(address="", answers=()))["address"] == {"wanted": None, "published": []}
+    assert site_of(view(address="", answers={}))["address"] == {"wanted": None, "published": []}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,9 @@ def test_what_only_waits_is_no_error() -> None:
 
 
 def test_what_cannot_be_seen_is_not_well() -> None:
-    found = site_of(view(answers=(None,), problems=("no authoritative name server answers",)))
+    found = site_of(
+        view(answers={FACTS.names[1]: (None,)}, problems=("no authoritative name server answers",))
+    )
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
 
 

@@ -108,7 +108,7 @@ def test_a_good_file_is_good_for_both(text: str) -> None:
         ({"docker": "host: /run/docker.sock"}, "$.docker.host"),
         ({"domain": '"*.example.com"'}, "$.sites[0].domain"),
         ({"site": "ttl: 86401"}, "$.sites[0].ttl"),
-        ({"site": "records: all"}, "$.sites[0].records"),
+        ({"site": "records: none"}, "$.sites[0].records"),
         ({"site": "address: eth0"}, "$.sites[0].address"),
         ({"site": 'names: "a.example.com"'}, "$.sites[0].names"),
         ({"target": "prot: 5000"}, "$.sites[0].deploy[0]"),

@@ -108,7 +108,7 @@ def container(
 SEEN = Observation(
     at=EPOCH,
     address="127.0.0.1",
-    answers=(),
+    answers={},
     published=Published(
         LeafFacts((DOMAIN,), NEW.sha256, "CN=Example CA", EPOCH, EPOCH + timedelta(days=90)),
         Origin("https://ca.test/directory", "", "ec256", EPOCH),

@@ -57,12 +57,12 @@ from certbotless.state import (
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
-RECORD = WrittenRecord(value="10.79.40.213", ttl_s=600, at=NOW)
+RECORDS = {"devbox.sweetlove.test": WrittenRecord(value="10.79.40.213", ttl_s=600, at=NOW)}
 WHOLE = SiteState(
     zone="sweetlove.test",
     digest="ab" * 32,
-    record=RECORD,
-    our_values=("10.79.40.7", "10.79.40.213"),
+    records=RECORDS,
+    our_values={"devbox.sweetlove.test": ("10.79.40.7", "10.79.40.213")},
     order=OrderInFlight(url="https://ca.test/order/1", directory=DIRECTORY, names=(DOMAIN,)),
     txt=(Txt(fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq", zone="sweetlove.test", record_id="1"),),
     ports={"registry": 5000},
@@ -108,8 +108,8 @@ def test_every_field_goes_to_the_file_and_back(site: SiteFile, tmp_path: Path) -
 
 def test_a_change_leaves_the_other_fields_alone(site: SiteFile) -> None:
     site.change(zone="sweetlove.test")
-    after = site.change(record=RECORD)
-    assert after == SiteState(zone="sweetlove.test", record=RECORD)
+    after = site.change(records=RECORDS)
+    assert after == SiteState(zone="sweetlove.test", records=RECORDS)
     assert site.load() == after
 
 
@@ -136,7 +136,7 @@ BROKEN = [
     b"[]",
     b"\xff\xfe",
     b'{"zone": 5}',
-    b'{"record": {"value": "10.0.0.1"}}',
+    b'{"records": {"devbox": {"value": "10.0.0.1"}}}',
     b"\0" * 4096,
 ]
 
@@ -178,7 +178,7 @@ def test_a_state_that_cannot_be_written_is_told(site: SiteFile, tmp_path: Path) 
 def test_a_state_is_old_or_new_wherever_a_change_ends(tmp_path: Path, fault: Callable[[], None]) -> None:
     def prepare(step: int) -> Callable[[], object]:
         site = SiteFile(tmp_path / str(step), DOMAIN)
-        site.change(zone="old", record=RECORD)
+        site.change(zone="old", records=RECORDS)
         return lambda: site.change(zone="new")
 
     codes = list(at_each_step(prepare, fault))
@@ -186,8 +186,8 @@ def test_a_state_is_old_or_new_wherever_a_change_ends(tmp_path: Path, fault: Cal
     for step, code in enumerate(codes, start=1):
         site = SiteFile(tmp_path / str(step), DOMAIN)
         assert code == (-signal.SIGKILL if fault is kill else REFUSED)
-        assert site.load() in [SiteState(zone=zone, record=RECORD) for zone in ("old", "new")]
-        assert site.change(zone="next") == SiteState(zone="next", record=RECORD)
+        assert site.load() in [SiteState(zone=zone, records=RECORDS) for zone in ("old", "new")]
+        assert site.change(zone="next") == SiteState(zone="next", records=RECORDS)
 
 
 def test_known_sites_are_those_that_have_a_state(tmp_path: Path) -> None:

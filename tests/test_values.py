@@ -327,11 +327,8 @@ def test_a_further_name_may_be_a_wildcard() -> None:
     assert fault_of(site='zone: "*.sweetlove.top"').startswith("sites[0].zone: ")
 
 
-# --- keys of features that are not there yet ----------------------------------------------------------------
-
-
-def test_what_is_not_there_yet_is_refused_and_never_ignored() -> None:
-    assert fault_of(site="records: all") == "sites[0].records: not supported yet; only 'domain' is"
+def test_records_are_of_the_domain_or_of_all_names() -> None:
+    assert fault_of(site="records: none") == "sites[0].records: must be 'domain' or 'all'"
 
 
 # --- the CA and its account ---------------------------------------------------------------------------------

@@ -81,6 +81,27 @@ def test_a_site_that_wants_no_address_gets_no_record(bed: Bed) -> None:
     assert bed.status()["sites"][0]["address"] == {"wanted": None, "published": []}
 
 
+def test_every_name_gets_its_record_where_all_are_wanted(bed: Bed) -> None:
+    """But for wildcards; and a name whose record a person must decide about holds up nobody else."""
+    names = [f"git.{ZONE}", f"www.{ZONE}", f"*.lan.{ZONE}"]
+    bed.dns.add("www", "CNAME", "elsewhere.test")
+    bed.config["sites"] = [bed.site(names=names, records="all", deploy=[])]
+    done = bed.run("--once")
+    assert done.returncode == 1
+    assert f"'www.{ZONE}' is a CNAME" in done.stdout
+    assert (bed.a_values(), bed.a_values("git"), bed.a_values("www")) == ([LAN_ADDRESS], [LAN_ADDRESS], [])
+    assert set(bed.status()["sites"][0]["certificate"]["names"]) == {DOMAIN, *names}
+
+    (alias,) = bed.dns.records("www", "CNAME")
+    bed.dns.delete(alias.record_id)
+    bed.config["sites"][0]["ttl"] = 1200
+    bed.ok("--once")
+    assert {r.rr: (r.value, r.ttl_s) for r in bed.dns.records(type="A")} == dict.fromkeys(
+        ["devbox", "git", "www"], (LAN_ADDRESS, 1200)
+    )
+    assert bed.orders() == 1
+
+
 def test_the_record_moves_with_the_address_and_nothing_else_happens(bed: Bed) -> None:
     bed.ok("--once")
     leaf = bed.published()

@@ -1,0 +1,158 @@
+"""The A records of a site, from what the name servers show to what is written at the service.
+
+The DNS account is in memory, the state is real. Whatever stood at the names before, one run of the steps
+leaves nothing to do, and nothing of others touched.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certbotless import configfile
+from certbotless.decide import Intent, Step, decide
+from certbotless.errors import DnsRefused
+from certbotless.nameservers import NameServers
+from certbotless.observe import Observation
+from certbotless.point import Pointing
+from certbotless.records import DEFAULT_LINE, Record
+from certbotless.store import Published
+from certbotless.workbench import Edges, Workbench
+
+ZONE = "sweetlove.test"
+DOMAIN, FURTHER, OF_OTHERS = f"devbox.{ZONE}", f"www.{ZONE}", f"other.{ZONE}"
+LAN, OLD_LAN, PUBLIC = "10.79.40.213", "10.79.40.7", "8.8.8.8"
+NAMES = [DOMAIN, FURTHER, OF_OTHERS]
+
+
+@dataclass
+class Bench:
+    """A site whose names all have a record, at an account with one zone."""
+
+    zone: FakeZone
+    workbench: Workbench
+
+    def seen(self, address: str) -> Observation:
+        """What the one name server shows: enabled records of the default line."""
+        shown = {
+            fqdn: frozenset(
+                r.value
+                for r in self.zone.held("A")
+                if (r.fqdn, r.line, r.is_enabled) == (fqdn, DEFAULT_LINE, True)
+            )
+            for fqdn in (DOMAIN, FURTHER)
+        }
+        answers = {fqdn: (values,) for fqdn, values in shown.items()}
+        return Observation(EPOCH, address, answers, Published(None, None), False, {})
+
+    def steps(self, address: str) -> list[Step]:
+        """What is to be done about the records, whatever failed before."""
+        bench = self.workbench
+        intent = Intent(ignore_backoff=True)
+        decision = decide(bench.site, bench.config, self.seen(address), bench.file.load(), [], intent)
+        return [step for step in decision.steps if step.action in ("record", "confirm")]
+
+    def take(self, address: str) -> set[str]:
+        """Take each step once; return the names that a person must decide about."""
+        refused = set()
+        for step in self.steps(address):
+            fqdn = step.target or DOMAIN
+            try:
+                Pointing(self.workbench).write(fqdn, address)
+            except DnsRefused:
+                refused.add(fqdn)
+        return refused
+
+
+@contextmanager
+def bench(records: list[Record]) -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory() as home:
+        zone, clock = FakeZone(ZONE, records), FakeClock()
+        fields = {
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+            "certs_dir": f"{home}/certs",
+            "state_dir": f"{home}/state",
+            "sites": [{"domain": DOMAIN, "names": [FURTHER], "zone": ZONE, "records": "all"}],
+        }
+        config = configfile.parse(json.dumps(fields).encode(), "test.json")
+        edges = Edges(clock, NameServers((), clock), lambda _: FakeZones(zone), FakeContainers())
+        yield Bench(zone, Workbench(config, config.sites[0], edges, Intent()))
+
+
+a_record = st.builds(
+    Record,
+    st.sampled_from(NAMES),
+    st.just("A"),
+    st.sampled_from([LAN, OLD_LAN, PUBLIC]),
+    st.sampled_from([600, 3600]),
+    line=st.sampled_from([DEFAULT_LINE, "telecom"]),
+    is_enabled=st.booleans(),
+)
+something_else = st.builds(
+    Record,
+    st.sampled_from(NAMES),
+    st.sampled_from(["TXT", "AAAA", "CNAME"]),
+    st.just("fd00::1"),
+    st.just(600),
+)
+
+
+def identity(record: Record) -> tuple[str, str, str, str]:
+    """What two records of a zone cannot have in common."""
+    return record.fqdn, record.type, record.value, record.line
+
+
+def is_ours(record: Record) -> bool:
+    at_name = record.fqdn in (DOMAIN, FURTHER) and record.type == "A"
+    return at_name and record.line == DEFAULT_LINE and record.is_enabled
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(a_record | something_else, max_size=8, unique_by=identity),
+    st.sampled_from([LAN, OLD_LAN]),
+)
+def test_after_one_run_of_the_steps_nothing_is_to_do_and_nothing_foreign_was_touched(
+    before: list[Record], wanted: str
+) -> None:
+    """Each name by itself: one that a person must decide about holds up none, and keeps what it had."""
+    with bench(before) as at_work:
+        held = at_work.zone.held()
+        refused = at_work.take(wanted)
+        after = at_work.zone.held()
+        assert [r for r in after if not is_ours(r)] == [r for r in held if not is_ours(r)]
+        for fqdn in (DOMAIN, FURTHER):
+            values = [r.value for r in after if is_ours(r) and r.fqdn == fqdn]
+            if fqdn in refused:
+                assert values == [r.value for r in held if is_ours(r) and r.fqdn == fqdn]
+            else:
+                assert values == [wanted]
+        assert {step.target or DOMAIN for step in at_work.steps(wanted)} == refused
+
+
+@given(st.lists(st.sampled_from([LAN, OLD_LAN]), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_whatever_addresses_a_site_had_the_last_one_stands_alone(addresses: list[str]) -> None:
+    with bench([]) as at_work:
+        for address in addresses:
+            assert at_work.take(address) == set()
+        assert {(r.fqdn, r.value) for r in at_work.zone.held()} == {
+            (DOMAIN, addresses[-1]),
+            (FURTHER, addresses[-1]),
+        }
+
+
+def test_what_was_written_is_remembered_by_name() -> None:
+    with bench([]) as at_work:
+        Pointing(at_work.workbench).write(FURTHER, OLD_LAN)
+        Pointing(at_work.workbench).write(FURTHER, LAN)
+        state = at_work.workbench.file.load()
+        assert state.our_values == {FURTHER: (OLD_LAN, LAN)}
+        assert {fqdn: record.value for fqdn, record in state.records.items()} == {FURTHER: LAN}
