@@ -14,7 +14,7 @@ import sys
 import threading
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from typing import Any, Literal, Self
 
 import dns.rcode
 
+from . import ram
 from .alidnsservice import AlidnsService
 from .dnsserver import NameServer, Query, rdata
 from .gateway import COMMON, Account, ApiError, Parameters
@@ -88,7 +89,6 @@ class AlidnsEmulator:
         access_key_secret: str,
         security_token: str | None = None,
         min_ttl_s: int = 600,
-        denied_actions: Collection[str] = (),
         calls_per_second: int | None = None,
         name_servers: int = 2,
         address: str = "127.0.0.1",
@@ -103,16 +103,13 @@ class AlidnsEmulator:
             zones: names of the zones, A-labels; the first is the one that hand edits mean by default.
             security_token: what calls must carry beside the key, as with STS; `None`: nothing.
             min_ttl_s: the least TTL of the account's edition.
-            denied_actions: actions that the account's policy forbids.
             calls_per_second: beyond it, Throttling.User; `None`: no limit.
             address: where the API and the name servers listen.
             http_port: 0 takes a free one.
             dns_ports: the name servers' ports, 0 or absent takes a free one.
             dns_addresses: of the name servers, where they differ from `address`.
         """
-        account = Account(
-            access_key_id, access_key_secret, security_token, min_ttl_s, denied_actions, calls_per_second
-        )
+        account = Account(access_key_id, access_key_secret, security_token, min_ttl_s, calls_per_second)
         self._data = ZoneData(zones, name_servers)
         self._service = AlidnsService(account, self._data)
         self._address, self._http_port, self._https = address, http_port, https
@@ -222,6 +219,17 @@ class AlidnsEmulator:
     def delete(self, record_id: str) -> None:
         """Delete a record by hand, if it is there."""
         self._data.remove(record_id)
+
+    def attach_policy(self, document: str) -> None:
+        """Let the key do what this RAM policy allows, and nothing else; before, it may do everything.
+
+        Args:
+            document: JSON, as it is pasted into the RAM console; see `ram`.
+
+        Raises:
+            ValueError: it is no policy that the stand-in can enforce.
+        """
+        self._service.policy = ram.parse(document)
 
     # What a test does to the service and its name servers, which count from 0.
 

@@ -17,6 +17,7 @@ import dns.exception
 
 from .dnsserver import rdata
 from .gateway import Account, ApiError, Gateway, Parameters, mandatory
+from .ram import Policy
 from .zonedata import Record, Status, ZoneData
 
 Answer = dict[str, Any]
@@ -28,12 +29,17 @@ _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
 
 class AlidnsService:
-    """One account of the service. Safe to call from many threads; each action is atomic."""
+    """One account of the service. Safe to call from many threads; each action is atomic.
+
+    Attributes:
+        policy: what the key may do, as a RAM user's; `None` is the key of the account itself.
+    """
 
     def __init__(self, account: Account, data: ZoneData) -> None:
         self._min_ttl_s = account.min_ttl_s
         self._data = data
         self._gateway = Gateway(account)
+        self.policy: Policy | None = None
         # Each action with the parameters it cannot do without.
         self._actions: dict[str, tuple[Callable[[Parameters], Answer], tuple[str, ...]]] = {
             "AddDomainRecord": (self._add_record, ("DomainName", "RR", "Type", "Value")),
@@ -67,7 +73,21 @@ class AlidnsService:
             for name in names:
                 mandatory(parameters, name)
             # A parameter that is sent empty counts as not sent.
-            return carry_out({name: value for name, value in parameters.items() if value})
+            sent = {name: value for name, value in parameters.items() if value}
+            if self.policy is not None and not self.policy.permits(action, self._zone_meant(sent)):
+                raise ApiError("Forbidden.RAM")
+            return carry_out(sent)
+
+    def _zone_meant(self, parameters: Parameters) -> str | None:
+        """Return the zone that a call is about, which need not be one of the account; `None` for all of them.
+
+        What the service makes of a record id that is not there is not known; this is the stricter guess.
+        """
+        if record_id := parameters.get("RecordId"):
+            return next((r.zone for r in self._data.records() if r.record_id == record_id), None)
+        if "DomainName" in parameters:
+            return parameters["DomainName"].lower()
+        return self._split(parameters["SubDomain"])[0] if "SubDomain" in parameters else None
 
     # Names and zones.
 

@@ -13,7 +13,7 @@ import base64
 import hmac
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -94,13 +94,12 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who may call, and what the account's edition and policy allow."""
+    """Who may call, and what the account's edition allows."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
     min_ttl_s: int = 600
-    denied_actions: Collection[str] = ()
     calls_per_second: int | None = None
 
 
@@ -144,8 +143,6 @@ class Gateway:
             raise ApiError("InvalidParameter", "This stand-in answers Format=JSON only; XML is the default.")
         self._authenticate(method, parameters)
         self._throttle()
-        if parameters["Action"] in self._account.denied_actions:
-            raise ApiError("Forbidden.RAM")
 
     def _authenticate(self, method: str, parameters: Parameters) -> None:
         account = self._account

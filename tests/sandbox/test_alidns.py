@@ -264,12 +264,6 @@ def test_with_sts_the_token_must_be_the_configured_one() -> None:
         assert client.code("DescribeDomains", SecurityToken="token") == "OK"
 
 
-def test_an_action_that_the_policy_denies_is_forbidden() -> None:
-    with emulator(denied_actions={"DescribeDomains"}) as alidns, Client(alidns.endpoint) as client:
-        assert client.code("DescribeDomains") == "Forbidden.RAM"
-        assert client.code("DescribeDomainRecords", DomainName=ZONE) == "OK"
-
-
 def test_calls_beyond_the_rate_are_throttled_until_a_second_has_passed() -> None:
     with emulator(calls_per_second=3) as alidns, Client(alidns.endpoint) as client:
         begun = time.monotonic()

@@ -1,0 +1,190 @@
+"""RAM policies of the Alidns stand-in: what a document allows, and how the API holds calls against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from certbotless.sandbox import ram
+from certbotless.sandbox.alidns import AlidnsEmulator
+
+from .test_alidns import KEY_ID, KEY_SECRET, Client
+
+ZONE, OTHER = "sweetlove.test", "other.test"
+
+
+def statement(effect: str, action: str | list[str], resource: str | list[str]) -> dict[str, object]:
+    return {"Effect": effect, "Action": action, "Resource": resource}
+
+
+def document(*statements: dict[str, object]) -> str:
+    return json.dumps({"Version": "1", "Statement": list(statements)})
+
+
+def domain(zone: str, account: str = ram.ACCOUNT_ID) -> str:
+    return f"acs:alidns:*:{account}:domain/{zone}"
+
+
+# --- the language -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statements", "permitted"),
+    [
+        ([], False),
+        ([statement("Allow", "alidns:AddDomainRecord", domain(ZONE))], True),
+        (
+            [statement("Allow", ["alidns:Nothing", "alidns:AddDomainRecord"], [domain(OTHER), domain(ZONE)])],
+            True,
+        ),
+        ([statement("Allow", "alidns:DeleteDomainRecord", domain(ZONE))], False),
+        ([statement("Allow", "alidns:AddDomainRecords", domain(ZONE))], False),
+        ([statement("Allow", "alidns:AddDomainRecord", domain(OTHER))], False),
+        ([statement("Allow", "alidns:AddDomainRecord", domain("sweetlove"))], False),
+        ([statement("Allow", "alidns:AddDomainRecord", domain(ZONE, "1"))], False),
+        ([statement("Allow", "alidns:AddDomainRecord", domain(ZONE, "*"))], True),
+        ([statement("Allow", "alidns:AddDomainRecord", domain("*"))], True),
+        ([statement("Allow", "alidns:AddDomainRecord", domain("*.test"))], True),
+        ([statement("Allow", "alidns:AddDomainRecord", domain("sweetloveXtest"))], False),
+        ([statement("Allow", "alidns:*", "*")], True),
+        ([statement("Allow", "alidns:*", "*"), statement("Deny", "alidns:Add*", domain(ZONE))], False),
+        ([statement("Deny", "alidns:Add*", domain(ZONE)), statement("Allow", "*", "*")], False),
+        ([statement("Allow", "*", "*"), statement("Deny", "alidns:Add*", domain(OTHER))], True),
+    ],
+)
+def test_what_is_allowed_and_not_denied_is_permitted(
+    statements: list[dict[str, object]], permitted: bool
+) -> None:
+    assert ram.parse(document(*statements)).permits("AddDomainRecord", ZONE) is permitted
+
+
+@pytest.mark.parametrize("resource", ["*", domain("*"), "acs:alidns:*:*:*"])
+def test_the_whole_account_is_meant_by_a_star_alone(resource: str) -> None:
+    assert ram.parse(document(statement("Allow", "alidns:*", resource))).permits("DescribeDomains", None)
+    one = ram.parse(document(statement("Allow", "alidns:*", domain(ZONE))))
+    assert not one.permits("DescribeDomains", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"Version": "1"}',
+        '{"Version": "2", "Statement": []}',
+        '{"Version": "1", "Statement": ["Allow"]}',
+        document(statement("allow", "*", "*")),
+        document({"Effect": "Allow", "Action": "*"}),
+        document(
+            statement("Allow", "*", "*") | {"Condition": {"IpAddress": {"acs:SourceIp": ["192.0.2.1"]}}}
+        ),
+        document(statement("Allow", [], "*") | {"Resource": None}),
+        document(statement("Allow", "*", "*") | {"Action": [1]}),
+    ],
+)
+def test_what_is_not_understood_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        ram.parse(text)
+
+
+# --- the API ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alidns() -> Iterator[AlidnsEmulator]:
+    with AlidnsEmulator([ZONE, OTHER], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as running:
+        yield running
+
+
+@pytest.fixture
+def client(alidns: AlidnsEmulator) -> Iterator[Client]:
+    with Client(alidns.endpoint) as made:
+        yield made
+
+
+def calls_on(zone: str, record_id: str) -> dict[str, dict[str, str]]:
+    """Return a call of every action, about this zone or the record of it."""
+    record = {"RR": "new", "Type": "A", "Value": "10.0.0.2"}
+    return {
+        "DescribeDomainRecords": {"DomainName": zone},
+        "DescribeSubDomainRecords": {"SubDomain": f"box.{zone}"},
+        "DescribeDomainRecordInfo": {"RecordId": record_id},
+        "AddDomainRecord": {"DomainName": zone.upper(), **record},
+        "UpdateDomainRecord": {"RecordId": record_id, **record, "RR": "box"},
+        "SetDomainRecordStatus": {"RecordId": record_id, "Status": "Disable"},
+        "DeleteSubDomainRecords": {"DomainName": zone, "RR": "new"},
+        "DeleteDomainRecord": {"RecordId": record_id},
+    }
+
+
+def test_a_key_for_one_zone_does_everything_there_and_nothing_elsewhere(
+    alidns: AlidnsEmulator, client: Client
+) -> None:
+    """Records that are named by their id alone count as of their zone."""
+    mine, theirs = (alidns.add("box", "A", "10.0.0.1", zone=zone) for zone in (ZONE, OTHER))
+    alidns.attach_policy(document(statement("Allow", "alidns:*", domain(ZONE))))
+    for action, parameters in calls_on(OTHER, theirs.record_id).items():
+        assert client.code(action, **parameters) == "Forbidden.RAM"
+    for action, parameters in calls_on(ZONE, mine.record_id).items():
+        assert client.code(action, **parameters) == "OK"
+    assert alidns.records() == [theirs]
+
+
+def test_a_zone_that_is_named_beside_an_id_makes_no_difference(
+    alidns: AlidnsEmulator, client: Client
+) -> None:
+    theirs = alidns.add("box", "A", "10.0.0.1", zone=OTHER)
+    alidns.attach_policy(document(statement("Allow", "alidns:*", domain(ZONE))))
+    code = client.code("DeleteDomainRecord", RecordId=theirs.record_id, DomainName=ZONE, SubDomain=ZONE)
+    assert code == "Forbidden.RAM"
+    assert alidns.records() == [theirs]
+
+
+def test_what_is_about_no_zone_needs_a_right_to_all(alidns: AlidnsEmulator, client: Client) -> None:
+    """Lists of zones, the zone of a name, and a record that is not there."""
+    calls = {
+        "DescribeDomains": {},
+        "GetMainDomainName": {"InputString": ZONE},
+        "DeleteDomainRecord": {"RecordId": "1"},
+    }
+    alidns.attach_policy(document(statement("Allow", "alidns:*", domain(ZONE))))
+    assert [client.code(action, **parameters) for action, parameters in calls.items()] == [
+        "Forbidden.RAM"
+    ] * 3
+    alidns.attach_policy(document(statement("Allow", "alidns:*", domain("*"))))
+    assert [client.code(action, **parameters) for action, parameters in calls.items()] == [
+        "OK",
+        "OK",
+        "DomainRecordNotBelongToUser",
+    ]
+
+
+def test_whether_there_is_a_zone_is_not_told_to_those_who_may_not_read_it(
+    alidns: AlidnsEmulator, client: Client
+) -> None:
+    alidns.attach_policy(document(statement("Allow", "alidns:*", domain(ZONE))))
+    for zone in (OTHER, "nobody.test"):
+        assert client.code("DescribeDomainRecords", DomainName=zone) == "Forbidden.RAM"
+
+
+def test_an_action_that_is_taken_away_is_forbidden_alone(alidns: AlidnsEmulator, client: Client) -> None:
+    deny = statement("Deny", "alidns:DescribeDomains", "*")
+    alidns.attach_policy(document(statement("Allow", "alidns:*", "*"), deny))
+    assert client.code("DescribeDomains") == "Forbidden.RAM"
+    assert client.code("DescribeDomainRecords", DomainName=ZONE) == "OK"
+
+
+def test_a_call_that_is_not_signed_right_hears_nothing_of_the_policy(
+    alidns: AlidnsEmulator, client: Client
+) -> None:
+    alidns.attach_policy(document())
+    assert client.code("DescribeDomains") == "Forbidden.RAM"
+    assert client.code("DescribeDomains", AccessKeyId="another") == "InvalidAccessKeyId.NotFound"
+
+
+def test_a_document_that_cannot_be_enforced_is_not_attached(alidns: AlidnsEmulator, client: Client) -> None:
+    with pytest.raises(ValueError, match="Effect"):
+        alidns.attach_policy(document({"Effect": "Allow"}))
+    assert client.code("DescribeDomains") == "OK"
