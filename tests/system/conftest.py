@@ -40,6 +40,15 @@ def ca(request: pytest.FixtureRequest, tmp_path: Path, dns: AlidnsEmulator) -> I
 
 
 @pytest.fixture
+def bare(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Bed:
+    """A bed without a container, and a site that nobody serves."""
+    (tmp_path / "certs").mkdir()
+    bed = Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=tmp_path / "certs"))
+    bed.config["sites"] = [bed.site(deploy=[])]
+    return bed
+
+
+@pytest.fixture
 def bed(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Iterator[Bed]:
     certs = tmp_path / "certs"
     certs.mkdir()

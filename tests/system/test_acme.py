@@ -19,10 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from certbotless.sandbox.alidns import AlidnsEmulator, Fault
-from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.pebble import Pebble
-from certbotless.sandbox.registry import Registry
+from certbotless.sandbox.alidns import Fault
 
 from .bed import DOMAIN, ZONE, Bed
 
@@ -36,15 +33,6 @@ def leaf(certs: Path, domain: str = DOMAIN) -> x509.Certificate:
     key = serialization.load_pem_private_key((certs / f"{domain}.key").read_bytes(), None)
     assert key.public_key() == certificate.public_key()
     return certificate
-
-
-@pytest.fixture
-def bare(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Bed:
-    """A bed without a container, and a site that nobody serves."""
-    (tmp_path / "certs").mkdir()
-    bed = Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=tmp_path / "certs"))
-    bed.config["sites"] = [bed.site(deploy=[])]
-    return bed
 
 
 def refused(bed: Bed, *args: str) -> str:
