@@ -32,8 +32,9 @@ lint: setup  ## check format, rules and types
 measure: root setup  ## print the figures of the README: times, CPU, memory
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py
 
-docs: setup  ## write what is made from the code: config/schema.json, the table of docs/configuration.md
+docs: setup  ## write what is made from the code: config/schema.json, the keys and the RAM policy in docs/
 	@$(BIN)/python -m certbotless.schema .
+	@$(BIN)/python -m certbotless.policy .
 
 lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \

@@ -57,20 +57,26 @@ _AGAIN = frozenset(
         "SignatureNonceUsed",
     }
 )
-_NOT_THIS_ZONE = ("Forbidden", "NoPermission", "InvalidDomainName", "IncorrectDomainUser")
+# The account has no such zone; it may be somebody else's.
+_NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
+# What the RAM user's policy does not allow. Other codes with "Forbidden" are about the zone itself.
+_NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
+# Start of a code -> what to do; the longer of two starts comes first.
 _HINTS = {
     "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console",
     "SignatureDoesNotMatch": "correct aliyun.access_key_secret",
     "IncompleteSignature": "correct aliyun.access_key_secret",
     "InvalidSecurityToken": "renew aliyun.security_token",
-    "Forbidden": "grant the RAM user this action on the zone",
-    "NoPermission": "grant the RAM user this action on the zone",
+    "InvalidTimeStamp": "set the clock",
+    "DomainRecordDuplicate": "delete the other record with this value in the Alidns console",
     "DomainRecordLocked": "unlock the record in the Alidns console",
     "DomainRecordConflict": "delete the conflicting record in the Alidns console",
     "DomainRecordNotBelongToUser": "look in the Alidns console whether the record is still there",
     "InvalidDomainName": "correct sites[].zone",
     "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
     "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
+    "SubDomainInvalid.Value": "correct sites[].address: the service takes no such value",
+    "": "look the code up in Aliyun's reference of this action",
 }
 
 
@@ -165,17 +171,17 @@ class AlidnsApi:
         text = f"{action} refused with {code}{said}, request id {request_id}"
         if code in _AGAIN or code.startswith("Throttling") or response.status_code >= 500:
             return DnsUnavailable(text, hint="the API asks to come again", retry_after=_retry_after(response))
-        if code.startswith("InvalidTimeStamp"):
-            skew = _clock_skew(response, self._clock.now())
-            return ApiRefusal(
-                f"{text}; this clock differs by {skew} from the API's", code=code, hint="set the clock"
-            )
-        if code == "InvalidDomainName.NoExist":
+        if code in _NO_SUCH_ZONE:
             return ZoneNotFound(
                 f"{text}: the account has no such zone",
                 hint="add the zone in the Alidns console or correct sites[].zone",
             )
-        hint = next((hint for start, hint in _HINTS.items() if code.startswith(start)), "")
+        if code in _NOT_ALLOWED:
+            hint = f"grant the RAM user alidns:{action} on the zone (docs/ram-policy.md)"
+            return ApiRefusal(text, code=code, hint=hint)
+        if code.startswith("InvalidTimeStamp"):
+            text += f"; this clock differs by {_clock_skew(response, self._clock.now())} from the API's"
+        hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
         return ApiRefusal(text, code=code, hint=hint)
 
 
@@ -195,6 +201,7 @@ class AlidnsAccount:
             ZoneNotFound: none does.
             DnsError: the API refused for another reason, or did not answer.
         """
+        forbidden: list[str] = []
         for name in candidate_zones(fqdn):
             request = DescribeDomainRecordsRequest()
             request.set_DomainName(name)
@@ -204,13 +211,18 @@ class AlidnsAccount:
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
-                if exc.code.startswith(_NOT_THIS_ZONE):
-                    continue
-                raise
+                if exc.code in _NOT_ALLOWED:
+                    forbidden.append(name)
+                elif not exc.code.startswith("InvalidDomainName"):
+                    raise
+                continue
             return name
+        # Such an answer hides whether there is a zone.
+        unknown = f"; DescribeDomainRecords is forbidden for {', '.join(forbidden)}" if forbidden else ""
         raise ZoneNotFound(
-            f"no zone of this Aliyun account holds {fqdn!r}",
-            hint="add the zone in the Alidns console, grant the RAM user its records, or set sites[].zone",
+            f"no zone of this Aliyun account holds {fqdn!r}{printable(unknown, 200)}",
+            hint="add the zone in the Alidns console, grant the RAM user its records (docs/ram-policy.md),"
+            " or set sites[].zone",
         )
 
     def open(self, name: str) -> AlidnsZone:
@@ -334,6 +346,11 @@ def _transport_errors(action: str, account: Account) -> Iterator[None]:
         raise NoAnswer(
             f"{action} at {account.endpoint}: the server's certificate is not trusted",
             hint="set aliyun.ca_bundle, or look who answers in the API's place",
+        ) from None
+    except requests.exceptions.ProxyError:
+        raise NoAnswer(
+            f"{action} at {account.endpoint}: the proxy gave no connection",
+            hint="correct HTTPS_PROXY, or name the API's host in NO_PROXY",
         ) from None
     except requests.RequestException as exc:
         raise NoAnswer(

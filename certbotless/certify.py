@@ -68,18 +68,22 @@ class Certifying:
         self._bench.tell("rehearsal.passed", f"directory={ca.directory} not_after={rfc3339(facts.not_after)}")
 
     def _check_before_order(self, seen: Observation) -> None:
-        """Free checks before an order is spent: the store takes it, the zone is ours, somebody serves."""
+        """Free checks before an order is spent: the store takes it, the zones are ours, somebody serves."""
         self._bench.store.probe_writable()
         zone = self._bench.zone()
+        places: dict[str, str] = {}
         for name in self._bench.site.all_names:
             rr_of(name.removeprefix("*."), zone.name)
-            self._dns.locate(challenge_name(name), "")
+            txt = self._dns.locate(challenge_name(name), "")
+            places[txt.zone] = txt.fqdn
         if seen.published.facts is None:
             for target in self._bench.site.deploy:
                 if target.container is not None:
                     self._bench.containers.find(target.container)
             if self._bench.site.domain not in self._bench.file.load().records:
-                zone.records(self._bench.site.domain)
+                # No step before this one has shown that the key may use the zones of the challenges.
+                for name, fqdn in places.items():
+                    self._dns.open(name).records(fqdn)
 
     def _predecessor(self, seen: Observation) -> Predecessor | None:
         """Return what a new certificate of this CA replaces, None if the old one is another CA's."""

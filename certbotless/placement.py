@@ -94,8 +94,9 @@ class Placement:
                 found = self._bench.zones.find(alias)
             except ZoneNotFound as exc:
                 raise ZoneNotFound(
-                    f"{name!r} is an alias of {printable(alias)!r}; no zone of this Aliyun account holds it",
-                    hint="let the CNAME lead to a zone of the account, or delete it in the Alidns console",
+                    f"{name!r} is an alias of {printable(alias)!r}; {exc.message}",
+                    hint="let the CNAME lead to a zone that the key may change (docs/delegation.md),"
+                    " or delete it in the Alidns console",
                 ) from exc
             known = known | {alias: found}
             self._bench.file.change(alias_zones=known)
