@@ -73,38 +73,6 @@ def assert_tells_no_secret(error: BaseException) -> None:
 
 # --- what the API refuses -------------------------------------------------------------------------------
 
-REFUSALS = {
-    "InvalidAccessKeyId.NotFound": "aliyun.access_key_id",
-    "InvalidAccessKeyId.Inactive": "enable the key",
-    "SignatureDoesNotMatch": "aliyun.access_key_secret",
-    "IncompleteSignature": "aliyun.access_key_secret",
-    "InvalidTimeStamp.Expired": "set the clock",
-    "Forbidden.RAM": "grant the RAM user",
-    "InvalidDomainName.Format": "sites[].zone",
-    "InvalidDomainName.NoExist": "sites[].zone",
-    "DomainRecordNotBelongToUser": "still there",
-    "DomainRecordLocked": "unlock the record",
-    "DomainRecordConflict": "conflicting record",
-    "QuotaExceeded.TTL": "sites[].ttl",
-    "QuotaExceeded.ARecord": "larger plan",
-}
-
-
-@pytest.mark.parametrize(("code", "hint"), REFUSALS.items())
-def test_a_refusal_is_told_at_once_with_its_code_request_id_and_cure(
-    emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, code: str, hint: str
-) -> None:
-    emulator.fail("AddDomainRecord", Fault("error", code))
-    with pytest.raises(DnsRefused if code != "InvalidDomainName.NoExist" else ZoneNotFound) as refused:
-        zone.add(a_record())
-    assert f"AddDomainRecord refused with {code}" in refused.value.message
-    assert re.search(REQUEST_ID, refused.value.message)
-    assert hint in refused.value.hint
-    assert not refused.value.retryable
-    assert_tells_no_secret(refused.value)
-    assert actions(emulator) == ["AddDomainRecord"]
-    assert clock.sleeps == []
-
 
 def test_a_wrong_secret_is_told_without_what_was_signed(emulator: AlidnsEmulator, clock: FakeClock) -> None:
     wrong = AlidnsAccount(Account(emulator.endpoint, KEY_ID, "another secret"), clock)
@@ -197,7 +165,10 @@ TEMPORARY = [
     Fault("error", "SignatureNonceUsed"),
     Fault("error", "NobodyHeardOfThis", http_status=502),
     Fault("html"),
+    Fault("empty"),
     Fault("null"),
+    Fault("list"),
+    Fault("foreign"),
     Fault("truncated"),
     Fault("drop"),
 ]
@@ -268,6 +239,7 @@ LOST = [
     Fault("drop", after_change=True),
     Fault("error", "InternalError", after_change=True),
     Fault("html", after_change=True),
+    Fault("empty", after_change=True),
     Fault("truncated"),
 ]
 
@@ -422,18 +394,37 @@ def test_a_refusal_that_is_not_about_the_zone_ends_the_search(
     assert len(emulator.calls) == 1
 
 
+@pytest.mark.parametrize("code", ["Forbidden.DomainExpired", "Forbidden.AuthType"])
+def test_what_is_forbidden_for_another_reason_than_the_policy_ends_the_search_too(
+    emulator: AlidnsEmulator, account: AlidnsAccount, code: str
+) -> None:
+    emulator.fail("DescribeDomainRecords", Fault("error", code))
+    with pytest.raises(DnsRefused, match=code):
+        account.find(NAME)
+
+
+@pytest.mark.parametrize("code", ["IncorrectDomainUser", "InvalidDomainName.Suffix", "NoPermission"])
+def test_a_zone_of_somebody_else_is_not_the_one(
+    emulator: AlidnsEmulator, account: AlidnsAccount, code: str
+) -> None:
+    emulator.fail("DescribeDomainRecords", Fault("error", code))
+    assert account.find(NAME) == ZONE
+
+
+def test_a_search_in_vain_names_the_zones_that_the_key_may_not_read(
+    emulator: AlidnsEmulator, account: AlidnsAccount
+) -> None:
+    """One of them may be the zone: the service does not tell."""
+    emulator.fail("DescribeDomainRecords", Fault("error", "Forbidden.RAM"), times=2)
+    with pytest.raises(ZoneNotFound) as missing:
+        account.find(NAME)
+    assert missing.value.message.endswith(f"; DescribeDomainRecords is forbidden for {NAME}, {ZONE}")
+    assert "docs/ram-policy.md" in missing.value.hint
+
+
 def test_opening_a_zone_makes_no_call(emulator: AlidnsEmulator, account: AlidnsAccount) -> None:
     assert account.open(ZONE).name == ZONE
     assert emulator.calls == []
-
-
-def test_a_ttl_that_the_plan_refuses_is_raised_and_said(
-    emulator: AlidnsEmulator, zone: AlidnsZone, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "certbotless"):
-        zone.add(Record(NAME, "A", "10.79.40.213", 60))
-    assert [record.ttl_s for record in emulator.records()] == [600]
-    assert "record.ttl_raised" in caplog.text
 
 
 # --- transport ------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from .zonedata import Record, Status, ZoneData
 __all__ = ["AlidnsEmulator", "Call", "Fault", "HttpsListener", "Query", "Record", "main"]
 
 _HOST = "alidns.aliyuncs.com"
+_NO_ANSWERS = {"empty": b"", "null": b"null", "list": b"[]", "foreign": b'{"status":"ok"}'}
 _PORTAL_PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in to this network.</body></html>"
 
 
@@ -43,14 +44,15 @@ class Fault:
     """What goes wrong with a call.
 
     `reply`: ``answer`` (the true one), ``truncated`` (half of the true one), ``error`` (`code`, with its own
-    HTTP status unless one is given), ``html`` (a captive portal's page with status 200), ``null`` (just
-    that), ``drop`` (the connection is closed without an answer).
+    HTTP status unless one is given), ``drop`` (the connection is closed without an answer); or, with status
+    200, ``html`` (a captive portal's page), ``empty`` (no body), ``null`` (just that), ``list`` (JSON, but no
+    object), ``foreign`` (an object of another service).
 
     With `after_change` the call is carried out first, as it always is for ``answer`` and ``truncated``.
     `wait_s` passes before the call is carried out, or with `after_change` between that and the reply.
     """
 
-    reply: Literal["answer", "truncated", "error", "html", "null", "drop"]
+    reply: Literal["answer", "truncated", "error", "drop", "html", "empty", "null", "list", "foreign"]
     code: str = "InternalError"
     http_status: int | None = None
     after_change: bool = False
@@ -281,8 +283,8 @@ def _spoiled(fault: Fault, reply: Reply | None) -> Reply | None:
         return _error_reply(ApiError(fault.code, http_status=fault.http_status))
     if fault.reply == "html":
         return Reply("html", 200, _PORTAL_PAGE, "text/html")
-    if fault.reply == "null":
-        return Reply("null", 200, b"null")
+    if fault.reply in _NO_ANSWERS:
+        return Reply(fault.reply, 200, _NO_ANSWERS[fault.reply])
     if fault.reply == "truncated" and reply is not None:
         return replace(reply, code="truncated", body=reply.body[: len(reply.body) // 2])
     return None

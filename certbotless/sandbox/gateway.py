@@ -52,6 +52,7 @@ ERRORS: Mapping[str, tuple[int, str]] = {
         "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
     ),
     "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
+    "IncorrectDomainUser": (400, "The domain name does not belong to this user."),
     "InternalError": (500, "The request processing has failed due to some unknown error."),
     "InvalidAccessKeyId.Inactive": (400, "Specified access key is disabled."),
     "InvalidAccessKeyId.NotFound": (404, "Specified access key is not found."),

@@ -640,20 +640,22 @@ def test_a_connection_may_be_dropped_before_or_after_the_change(
 
 
 def test_an_answer_may_be_none(client: Client, alidns: AlidnsEmulator) -> None:
-    """A captive portal's page, a null body, half an answer: all with status 200."""
-    for fault in (Fault("html"), Fault("null"), Fault("truncated")):
-        alidns.fail("DescribeDomains", fault)
-    bodies = []
-    for _ in range(3):
-        status, body = client.send(common("DescribeDomains"))
+    """A captive portal's page, no body, JSON of something else, half an answer: all with status 200."""
+    replies: tuple[Literal["html", "empty", "null", "list", "foreign", "truncated"], ...]
+    replies = ("html", "empty", "null", "list", "foreign", "truncated")
+    for reply in replies:
+        alidns.fail("DescribeDomains", Fault(reply))
+    bodies = {}
+    for reply in replies:
+        status, bodies[reply] = client.send(common("DescribeDomains"))
         assert status == 200
-        bodies.append(body)
-    assert bodies[0].startswith(b"<html>")
-    assert bodies[1] == b"null"
+    assert bodies["html"].startswith(b"<html>")
+    assert (bodies["empty"], bodies["null"], json.loads(bodies["list"])) == (b"", b"null", [])
+    assert "RequestId" not in json.loads(bodies["foreign"])
     with pytest.raises(json.JSONDecodeError):
-        json.loads(bodies[2])
-    assert bodies[2].startswith(b'{"RequestId":')
-    assert [call.code for call in alidns.calls] == ["html", "null", "truncated"]
+        json.loads(bodies["truncated"])
+    assert bodies["truncated"].startswith(b'{"RequestId":')
+    assert [call.code for call in alidns.calls] == list(replies)
 
 
 @pytest.mark.parametrize("after_change", [False, True])
