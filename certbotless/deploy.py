@@ -32,7 +32,8 @@ _MOST_WORDS_BYTES = 400
 class Container:
     """A container as the engine sees it now.
 
-    `status` is the engine's word; `ports` are its published TCP ports; `started_at` is when it last started.
+    `status` is the engine's word; `ports` are its published TCP ports; `started_at` is when it last started;
+    `reads_all` is whether it may read every file that is mounted, whoever owns it.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Container:
     status: str
     ports: tuple[int, ...]
     started_at: datetime
+    reads_all: bool = True
 
     @property
     def is_up(self) -> bool:
@@ -218,7 +220,16 @@ def _container(found: Any) -> Container:
         for binding in published or ()
     }
     started_at = datetime.fromisoformat(state["StartedAt"])
-    return Container(found.id, found.name, str(state["Status"]), tuple(sorted(ports)), started_at)
+    return Container(
+        found.id, found.name, str(state["Status"]), tuple(sorted(ports)), started_at, _reads_all(found.attrs)
+    )
+
+
+def _reads_all(attrs: Any) -> bool:
+    """Whether the first process is root with the capability that takes no account of modes."""
+    user = attrs.get("Config", {}).get("User") or ""
+    dropped = {name.upper().removeprefix("CAP_") for name in attrs.get("HostConfig", {}).get("CapDrop") or ()}
+    return user.partition(":")[0] in {"", "0", "root"} and not dropped & {"ALL", "DAC_OVERRIDE"}
 
 
 def _words(output: bytes) -> str:

@@ -94,13 +94,13 @@ class Serving:
             if where and not is_ours and not self._may_help(container, leaf, sha256, issued_at):
                 started = f"was started after the files, at {rfc3339(container.started_at)}"
                 what = "was acted upon for it" if self._acted_for(container.name, sha256) else started
-                raise _not_served(where, leaf, f"{container.name!r} {what}")
+                raise _not_served(where, leaf, f"{container.name!r} {what}", container)
             lock.note_action()
             self._act(target, container)  # 3
             self._note_acted(container.name, sha256)
             if where:
                 overlap_s = 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S
-                self._prove(where, sha256, overlap_s)  # 4
+                self._prove(where, sha256, overlap_s, container)  # 4
 
     def _where(self, target: Target, container: Container, address: str) -> tuple[str, int] | None:
         """Return where the container serves; None where the file says that it cannot be proved."""
@@ -208,13 +208,15 @@ class Serving:
         except DeployError:
             return ""
 
-    def _prove(self, where: tuple[str, int], sha256: str, overlap_s: float) -> None:
+    def _prove(
+        self, where: tuple[str, int], sha256: str, overlap_s: float, container: Container | None = None
+    ) -> None:
         """Wait until the leaf, and none but it, is served for `overlap_s`; at most `PROOF_TIMEOUT_S`."""
         pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0
         while (leaf := self._served(*where)) != sha256 or pace.waited_s - other_until_s < overlap_s:
             if pace.expired:
-                raise _not_served(where, leaf, f"{PROOF_TIMEOUT_S} s after the action")
+                raise _not_served(where, leaf, f"{PROOF_TIMEOUT_S} s after the action", container)
             if leaf != sha256:
                 other_until_s = pace.waited_s
             pace.wait()
@@ -230,10 +232,17 @@ def _published(seen: Observation) -> tuple[str, datetime]:
     return facts.sha256, origin.issued_at
 
 
-def _not_served(where: tuple[str, int] | None, leaf: str, when: str) -> DeployError:
+def _not_served(
+    where: tuple[str, int] | None, leaf: str, when: str, container: Container | None = None
+) -> DeployError:
     at = f"{where[0]}:{where[1]}" if where else "the target"
     if not leaf:
         hint = "look into its log: does it run, and is this its TLS port?"
+        if container is not None and not container.reads_all:
+            hint = (
+                'can it read the key? It is no full root: set key_mode "0640", and let the group of certs_dir'
+                " be one of its own (docs/configuration.md); else look into its log"
+            )
         return DeployError(f"no TLS answer at {at}; {when}", hint=hint)
     return DeployError(
         f"{at} serves another certificate ({leaf[:16]}...); {when}",

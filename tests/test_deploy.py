@@ -117,6 +117,28 @@ def test_a_container_is_told_by_id_name_status_ports_and_start(engine: Engine) -
 
 
 @pytest.mark.parametrize(
+    ("user", "dropped", "reads_all"),
+    [
+        (None, None, True),
+        ("", [], True),
+        ("0", None, True),
+        ("root:4711", ["NET_RAW"], True),
+        ("1000", None, False),
+        ("nobody", None, False),
+        ("1000:0", None, False),
+        ("", ["ALL"], False),
+        ("0:0", ["CAP_DAC_OVERRIDE"], False),
+        ("root", ["net_raw", "all"], False),
+    ],
+)
+def test_who_reads_every_file_is_root_with_the_right_to(
+    engine: Engine, user: str | None, dropped: list[str] | None, reads_all: bool
+) -> None:
+    engine.container |= {"Config": {"User": user}, "HostConfig": {"CapDrop": dropped}}
+    assert DockerContainers(engine.host).find("registry").reads_all is reads_all
+
+
+@pytest.mark.parametrize(
     ("ports", "expected"),
     [
         (None, ()),

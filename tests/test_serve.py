@@ -245,6 +245,21 @@ def test_a_container_that_does_not_come_up_is_told(bench: Bench, service: Servic
         bench.deploy(port=service.port)
 
 
+@pytest.mark.parametrize("reads_all", [True, False])
+def test_a_container_that_may_be_unable_to_read_the_key_is_told_how_to_let_it(
+    bench: Bench, service: Service, reads_all: bool
+) -> None:
+    """At the failure itself, and at those of later runs that do not act any more."""
+    bench.clock.least_sleep_s = 5
+    bench.containers.put(replace(container(), reads_all=reads_all))
+    bench.containers.on_restart = shows(service, None)
+    for text in ("30 s after the action", "'registry' was acted upon for it"):
+        with pytest.raises(DeployError, match=f"no TLS answer .*; {text}") as failed:
+            bench.deploy(port=service.port)
+        assert ('key_mode "0640"' in failed.value.hint) is not reads_all
+        assert "look into its log" in failed.value.hint
+
+
 def test_nothing_can_be_served_that_is_not_published(bench: Bench, service: Service) -> None:
     with pytest.raises(StoreError, match="nothing is published"):
         bench.deploy(port=service.port, seen=replace(SEEN, published=Published(None, None)))

@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +52,8 @@ class Registry:
         certs: the folder with the pair; the container sees it as /certs.
         port: where the engine publishes it, on every address of the host.
         name: the container's name.
+        user: UID:GID of its process, as of ``docker run --user``; empty is root.
+        cap_drop: what of root's rights it is without, as of ``docker run --cap-drop``.
     """
 
     def __init__(
@@ -62,11 +64,15 @@ class Registry:
         certs: Path = Path("/certs"),
         port: int = 5000,
         name: str = "registry",
+        user: str = "",
+        cap_drop: Sequence[str] = (),
     ) -> None:
         self.domain = domain
         self.port = port
         self.certs = certs
         self._name = name
+        self._user = user
+        self._cap_drop = cap_drop
         self._docker = engine.client()
 
     @property
@@ -93,6 +99,8 @@ class Registry:
             command=["serve", "/etc/docker-registry/config.yml"],
             name=self._name,
             detach=True,
+            user=self._user,
+            cap_drop=list(self._cap_drop),
             restart_policy={"Name": "always", "MaximumRetryCount": 0},
             ports={"5000/tcp": self.port},
             volumes={str(self.certs): {"bind": "/certs", "mode": "ro"}},
