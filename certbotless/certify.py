@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from . import pki
+from .ca import Binding, Ca
 from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, RateLimited, StoreError, ZoneNotFound
-from .issue import Binding, Ca, Issued, PendingOrder, Predecessor, collect, issue, suggested_renewal
+from .issue import Issued, PendingOrder, Predecessor, collect, issue, suggested_renewal
 from .leaf import LeafFacts, rfc3339
 from .ledger import Entry, Kind, limit_on_orders
 from .names import challenge_name, rr_of

@@ -1,7 +1,7 @@
 """The ACME conversation, in the order of RFC 8555 section 7.4.
 
-The `acme` library gives messages, JWS and challenges; the polling is ours, because the library sleeps a
-second before it looks, ignores what the CA asks with Retry-After, and tries a badNonce only once.
+The `acme` library gives messages and challenges; the polling is ours, because the library sleeps a second
+before it looks, and ignores what the CA asks with Retry-After.
 
 Source: RFC 8555.
 """
@@ -10,32 +10,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import josepy as jose
 import requests
 from acme import challenges, messages
 from acme import errors as acme_errors
-from acme.client import ClientNetwork, ClientV2
+from acme.client import ClientV2
 
-from . import __version__, pki
+from . import pki
+from .ca import PROBLEM, Ca, Network, ca_errors
 from .challenge import Journal, TxtValue, presented
 from .clock import Clock, Pace
-from .errors import (
-    AccountRefused,
-    AuthorizationFailed,
-    CaUnavailable,
-    CertbotlessError,
-    IssueError,
-    OrderTimeout,
-    RateLimited,
-    printable,
-)
+from .errors import AccountRefused, AuthorizationFailed, IssueError, OrderTimeout, printable
 from .leaf import parse_rfc3339
 from .names import challenge_name
 from .records import Zone
@@ -44,51 +35,13 @@ from .renewal import Window
 logger = logging.getLogger(__name__)
 
 _PEM_CHAIN = "application/pem-certificate-chain"
-_SOCKET_TIMEOUT_S = 10
 # An authorization or an order that is in progress for longer is left for the next run.
 _POLL_TIMEOUT_S = 600
 # Most CAs validate at once; then ever more seldom.
 _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
-# At a CA that rejects one nonce in five, six tries still lose one issuance of 200 in a tenth of runs.
-_NONCE_TRIES = 10
-# Let's Encrypt's slowest limit gives one order back in this time.
-_MOST_RETRY_AFTER = timedelta(hours=34)
-
-_PROBLEM = "urn:ietf:params:acme:error:"
-_ACCOUNT_PROBLEMS = frozenset(
-    _PROBLEM + name
-    for name in (
-        "accountDoesNotExist",
-        "badSignatureAlgorithm",
-        "externalAccountRequired",
-        "invalidContact",
-        "unauthorized",
-        "unsupportedContact",
-        "userActionRequired",
-    )
-)
 # RFC 9773 section 5 names the first. Pebble 2.6 says the second of an identifier that it cannot read, and the
 # third of a certificate that it does not find.
-_REPLACES_PROBLEMS = frozenset(_PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """External account binding: the key id and the base64url MAC key that the CA gave (section 7.3.4)."""
-
-    kid: str
-    hmac_key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Ca:
-    """A certificate authority and how we introduce ourselves."""
-
-    directory: str
-    email: str | None = None
-    ca_bundle: str | None = None
-    profile: str | None = None
-    eab: Binding | None = None
+_REPLACES_PROBLEMS = frozenset(PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,68 +124,6 @@ class Books(Protocol):
 
     def count_account(self) -> None:
         """Count an account that was made."""
-
-
-class Network(ClientNetwork):
-    """The library's network with more patience for nonces, and an eye on Retry-After.
-
-    Nonces go stale while nobody talks, so make a new one for each issuance, in the thread that uses it.
-    """
-
-    def __init__(self, key: jose.JWK | None, ca: Ca) -> None:
-        super().__init__(
-            key,
-            alg=jose.ES256,
-            verify_ssl=ca.ca_bundle or True,  # type: ignore[arg-type]  # handed to requests, which takes a path
-            user_agent=f"certbotless/{__version__}",
-            timeout=_SOCKET_TIMEOUT_S,
-        )
-        self.new_nonce_url = ""
-        # Of the last reply.
-        self.retry_after: timedelta | None = None
-        self.status_code = 0
-
-    def use_account(self, url: str) -> None:
-        """Sign by this account URL from now on."""
-        self.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-
-    def send(self, url: str, payload: Any = None, accept: str = "") -> requests.Response:
-        """POST a signed payload; None is POST-as-GET (RFC 8555 section 6.3)."""
-        headers = {"Content-Type": self.JOSE_CONTENT_TYPE} | ({"Accept": accept} if accept else {})
-        return self.post(url, payload, new_nonce_url=self.new_nonce_url, headers=headers)
-
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        for tries_left in reversed(range(_NONCE_TRIES)):
-            try:
-                return self._post_once(*args, **kwargs)
-            except messages.Error as exc:
-                if exc.typ != f"{_PROBLEM}badNonce" or not tries_left:
-                    raise
-                # The pool is of the same age as the nonce that was refused.
-                self._nonces.clear()
-        raise AssertionError  # pragma: no cover  (the last try returns or raises)
-
-    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        response = super()._send_request(method, url, *args, **kwargs)
-        self.retry_after = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
-        self.status_code = response.status_code
-        return response
-
-
-def retry_after(text: str, now: datetime) -> timedelta | None:
-    """Return what a Retry-After header asks for, 0..34 h; None for none or nonsense.
-
-    Source: RFC 9110 section 10.2.3: seconds, or an HTTP date, which is always GMT.
-    """
-    if text.isdecimal():
-        wait = timedelta(seconds=int(text)) if len(text) < 10 else _MOST_RETRY_AFTER
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return None
-        wait = moment.replace(tzinfo=moment.tzinfo or UTC) - now
-    return min(max(wait, timedelta()), _MOST_RETRY_AFTER)
 
 
 def issue(
@@ -450,14 +341,14 @@ class _Conversation:
             response = self._new_order(names, replaces)
         except (messages.Error, acme_errors.ConflictError) as exc:
             # The library does not read the problem that comes with a 409.
-            kind = exc.typ if isinstance(exc, messages.Error) else f"{_PROBLEM}alreadyReplaced"
-            if kind == f"{_PROBLEM}accountDoesNotExist":
+            kind = exc.typ if isinstance(exc, messages.Error) else f"{PROBLEM}alreadyReplaced"
+            if kind == f"{PROBLEM}accountDoesNotExist":
                 # The CA has forgotten us: introduce ourselves once more, with the same key.
                 self._accounts.save_url("")
                 self._register()
             elif replaces and kind in _REPLACES_PROBLEMS:
                 # It has forgotten the predecessor, or counts it as replaced already: a plain order, then.
-                logger.info("order.replaces_refused kind=%s", kind.removeprefix(_PROBLEM))
+                logger.info("order.replaces_refused kind=%s", kind.removeprefix(PROBLEM))
             else:
                 raise
             response = self._new_order(names, None)
@@ -586,68 +477,3 @@ def _authorization_failed(failed: Sequence[messages.Authorization]) -> Authoriza
         names=names,
         hint="the CA asks the zone's public name servers: check that they are the ones that this zone uses",
     )
-
-
-@contextmanager
-def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambda: None) -> Iterator[None]:
-    """Map what acme, josepy and requests raise; the CA's own words are kept, escaped.
-
-    `asked_wait` gives the Retry-After of the last reply.
-    """
-    try:
-        yield
-    except CertbotlessError:
-        raise
-    except messages.Error as exc:
-        raise _from_problem(directory, exc, asked_wait()) from exc
-    except requests.exceptions.SSLError as exc:
-        raise CaUnavailable(
-            f"the TLS certificate of the CA at {directory} is not trusted",
-            hint="set acme.ca_bundle for a private CA, or look who answers in its place",
-        ) from exc
-    except requests.RequestException as exc:
-        raise CaUnavailable(
-            f"no connection to the CA at {directory} ({type(exc).__name__})",
-            hint="check the network and acme.directory",
-        ) from exc
-    except OSError as exc:
-        # requests names the bundle that it cannot read.
-        raise CaUnavailable(
-            f"the CA at {directory} cannot be asked: {printable(exc)}", hint="check acme.ca_bundle"
-        ) from exc
-    except (
-        acme_errors.Error,
-        jose.Error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as exc:
-        raise CaUnavailable(
-            f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
-            hint="check acme.directory; if it is right, the CA may be overloaded",
-            retry_after=asked_wait(),
-        ) from exc
-
-
-def _status(exc: Exception) -> str:
-    """Return what little such an error tells: the HTTP status, else its kind."""
-    for response in exc.args[:1]:
-        if isinstance(response, requests.Response):
-            return f"HTTP {response.status_code}"
-    return type(exc).__name__
-
-
-def _from_problem(directory: str, problem: messages.Error, wait: timedelta | None) -> IssueError:
-    kind = printable(problem.typ, 120).removeprefix(_PROBLEM)
-    detail = printable(problem.detail or problem.title or "no reason given")
-    text = f"the CA at {directory} refused with {kind}: {detail}"
-    if problem.typ == f"{_PROBLEM}rateLimited":
-        return RateLimited(text, hint="wait; the limits are the CA's", retry_after=wait)
-    if problem.typ in _ACCOUNT_PROBLEMS:
-        return AccountRefused(text, hint="check acme.directory, acme.email and acme.eab")
-    if problem.typ in (f"{_PROBLEM}serverInternal", f"{_PROBLEM}badNonce"):
-        return CaUnavailable(text, retry_after=wait)
-    return IssueError(text, retry_after=wait)

@@ -1,39 +1,37 @@
-"""The conversation with a CA: its order, what is kept between runs, and every error that can come of it.
-
-The CA here is a script that says what a test wants. It checks TXT values and the steps of RFC 8555, but no
-signatures: a real server does that in the system tests.
-"""
+"""The conversation with a CA: its order, what ends it, and what is kept between runs."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import inspect
-import itertools
 import json
 import logging
-import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import acme.errors
 import josepy as jose
 import pytest
-import requests
-import trustme
-from acme import challenges, messages
-from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
-from hypothesis import given
-from hypothesis import strategies as st
+from acme import challenges
+from fakes import Reply
+from scripted_ca import (
+    CHAIN,
+    CHALLENGE_NAME,
+    DOMAIN,
+    PROBLEM,
+    WILDCARD,
+    Bench,
+    base64url,
+    json_reply,
+    opened_bench,
+    plain,
+    problem,
+)
 
 from certbotless import pki
+from certbotless.ca import Binding, Ca
 from certbotless.challenge import TxtValue
 from certbotless.errors import (
     AccountRefused,
@@ -46,295 +44,18 @@ from certbotless.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.issue import (
-    Binding,
-    Ca,
-    Issued,
-    Network,
-    Predecessor,
-    Suggestion,
-    ca_errors,
-    collect,
-    issue,
-    retry_after,
-    suggested_renewal,
-)
+from certbotless.issue import Predecessor, Suggestion, suggested_renewal
 from certbotless.records import Record
 from certbotless.renewal import Window
-from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
-from certbotless.state import Accounts, SiteFile
-
-DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
-NAMES = (WILDCARD, DOMAIN)
-CHALLENGE_NAME = f"_acme-challenge.{DOMAIN}"
-NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
-PROBLEM = "urn:ietf:params:acme:error:"
-CHAIN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-
-
-def base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def plain(text: str) -> Any:
-    """Return what a part of a JWS says."""
-    return json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)) or "null")
-
-
-def problem(kind: str, status: int = 400, detail: str = "no") -> Reply:
-    body = {"type": kind if ":" in kind else f"{PROBLEM}{kind}", "detail": detail}
-    return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/problem+json"})
-
-
-class ScriptedCa:
-    """An ACME server on loopback. Use as a context manager.
-
-    Attributes:
-        asked: what was asked for so far, but for nonces: ``account``, ``order``, ``finalize`` and so on.
-        instead: replies given in place of the true ones, by what is asked for, one after the other.
-        reused: names whose authorization is valid from the start.
-        refused: names that cannot be validated.
-        pending_looks, processing_looks: how often an authorization or the order is not ready yet.
-        retry_after: sent with such a reply, seconds; empty sends none.
-        on: called when something is asked for.
-        offers: the kinds of challenge, in their order.
-        meta: what the directory says of the CA.
-        suggests: its renewal information for any certificate; None where it has none.
-        sent: the last payload by what was asked for.
-    """
-
-    def __init__(self, zone: FakeZone) -> None:
-        self.asked: list[str] = []
-        self.instead: defaultdict[str, deque[Reply]] = defaultdict(deque)
-        self.reused: set[str] = set()
-        self.refused: set[str] = set()
-        self.pending_looks = 0
-        self.processing_looks = 0
-        self.retry_after = ""
-        self.on: dict[str, Callable[[], object]] = {}
-        self.offers = ["http-01", "dns-01"]
-        self.meta: dict[str, Any] = {}
-        self.suggests: Any = None
-        self.sent: dict[str, Any] = {}
-        self._zone = zone
-        self._nonces = itertools.count()
-        self._thumbprint = ""
-        self._names: list[str] = []
-        self._answered: set[str] = set()
-        self._is_finalized = False
-        self._orders = itertools.count(1)
-        self._server = HttpServer(self._respond)
-
-    def __enter__(self) -> ScriptedCa:
-        self._server.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.__exit__(*exc)
-
-    @property
-    def directory(self) -> str:
-        return f"{self._server.url}/directory"
-
-    def url(self, path: str) -> str:
-        return f"{self._server.url}/{path}"
-
-    def _respond(self, request: Request) -> Reply:
-        path = request.path.lstrip("/")
-        if path == "nonce":
-            return self._signed(Reply(204, b""))
-        kind, _, rest = path.partition("/")
-        self.asked.append(kind)
-        self.on.get(kind, lambda: None)()
-        if self.instead[kind]:
-            return self._signed(self.instead[kind].popleft())
-        if kind == "directory":
-            keys = {"newNonce": "nonce", "newAccount": "account", "newOrder": "order"}
-            keys |= {"renewalInfo": "renewal"} if self.suggests is not None else {}
-            return _json({key: self.url(path) for key, path in keys.items()} | {"meta": self.meta})
-        if kind == "renewal":
-            return _json(self.suggests, headers={"Retry-After": self.retry_after} if self.retry_after else {})
-        jws = json.loads(request.body)
-        self.sent[kind] = plain(jws["payload"])
-        return self._signed(self._answer(kind, rest, plain(jws["protected"]), self.sent[kind]))
-
-    def _answer(self, kind: str, rest: str, protected: Any, payload: Any) -> Reply:
-        match kind:
-            case "account":
-                jwk = json.dumps(protected["jwk"], sort_keys=True, separators=(",", ":"))
-                self._thumbprint = base64url(hashlib.sha256(jwk.encode()).digest())
-                return _json({"status": "valid"}, 201, {"Location": self.url("account/1")})
-            case "order":
-                self._names = [identifier["value"] for identifier in payload["identifiers"]]
-                self._answered, self._is_finalized = set(), False
-                return _json(self._order(), 201, {"Location": self.url(f"look/{next(self._orders)}")})
-            case "look":
-                return self._patient(self._order())
-            case "authz":
-                return self._patient(self._authorization(rest))
-            case "challenge":
-                self._answered.add(rest)
-                return self._patient(self._challenge(rest, "dns-01"))
-            case "finalize":
-                self._is_finalized = True
-                return self._patient(self._order())
-            case "certificate":
-                return Reply(200, CHAIN, {"Content-Type": "application/pem-certificate-chain"})
-        raise ValueError(kind)
-
-    def _order(self) -> dict[str, Any]:
-        indexes = range(len(self._names))
-        authorizations = [self._authorization(str(index))["status"] for index in indexes]
-        status = "ready" if set(authorizations) == {"valid"} else "pending"
-        if "invalid" in authorizations:
-            status = "invalid"
-        if self._is_finalized:
-            status = "processing" if self.processing_looks else "valid"
-            self.processing_looks -= status == "processing"
-        return {
-            "status": status,
-            "identifiers": [{"type": "dns", "value": name} for name in self._names],
-            "authorizations": [self.url(f"authz/{index}") for index in indexes],
-            "finalize": self.url("finalize/1"),
-        } | ({"certificate": self.url("certificate/1")} if status == "valid" else {})
-
-    def _authorization(self, index: str) -> dict[str, Any]:
-        name = self._names[int(index)]
-        status = "valid" if name in self.reused else "pending"
-        if index in self._answered and status == "pending":
-            if self.pending_looks:
-                self.pending_looks -= 1
-            else:
-                status = "valid" if self._is_shown(name, index) and name not in self.refused else "invalid"
-                if status == "valid":
-                    self.reused.add(name)
-        offered = [self._challenge(index, kind) for kind in self.offers]
-        if status == "invalid":
-            detail = f"no TXT record\nfor {name}"
-            offered[-1] |= {"status": "invalid", "error": {"type": f"{PROBLEM}dns", "detail": detail}}
-        identifier = {"type": "dns", "value": name.removeprefix("*.")}
-        return {"status": status, "identifier": identifier, "challenges": offered}
-
-    def _challenge(self, index: str, kind: str) -> dict[str, Any]:
-        status = "processing" if index in self._answered else "pending"
-        url = self.url(f"challenge/{index}")
-        return {"type": kind, "url": url, "token": _token(index), "status": status}
-
-    def _is_shown(self, name: str, index: str) -> bool:
-        value = base64url(hashlib.sha256(f"{_token(index)}.{self._thumbprint}".encode()).digest())
-        fqdn = f"_acme-challenge.{name.removeprefix('*.')}"
-        return (fqdn, value) in [(record.fqdn, record.value) for record in self._zone.held("TXT")]
-
-    def _patient(self, body: dict[str, Any]) -> Reply:
-        is_done = body["status"] in ("valid", "invalid", "ready")
-        asks = {"Retry-After": self.retry_after} if self.retry_after and not is_done else {}
-        return _json(body, headers=asks)
-
-    def _signed(self, reply: Reply) -> Reply:
-        headers = {"Replay-Nonce": f"nonce{next(self._nonces)}", **reply.headers}
-        return Reply(reply.status, reply.body, headers)
-
-
-def _token(index: str) -> str:
-    return base64url(f"token {index} ".encode() * 4)
-
-
-def _json(body: object, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
-    return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
-
-
-class Pending:
-    """The order in flight, in memory (issue.PendingOrder)."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.key_pem: bytes | None = None
-
-    def begin(self, url: str) -> None:
-        self.url, self.key_pem = url, None
-
-    def key(self) -> pki.CertificateKey:
-        if self.key_pem is None:
-            self.key_pem = pki.key_to_pem(pki.new_key())
-        return pki.key_from_pem(self.key_pem)
-
-    def drop(self) -> None:
-        self.url, self.key_pem = "", None
-
-
-class Bench:
-    """Everything that an issuance touches."""
-
-    def __init__(self, ca: ScriptedCa, zone: FakeZone, state_dir: Path) -> None:
-        self.ca = ca
-        self.zone = zone
-        self.clock = FakeClock()
-        self.introduction = Ca("", "you@example.com")
-        self.journal = SiteFile(state_dir, DOMAIN)
-        self.accounts = Accounts(state_dir, ca.directory)
-        self.pending = Pending()
-        self.reserved = 0
-        self.accounts_made = 0
-        self.waited_for: list[TxtValue] = []
-        self.wait: Callable[[], object] = lambda: None
-        self.reserve: Callable[[], object] = lambda: None
-
-    def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:
-        return issue(
-            replace(self.introduction, directory=self.ca.directory),
-            self.accounts,
-            names,
-            dns=self,
-            journal=self.journal,
-            pending=self.pending,
-            books=self,
-            clock=self.clock,
-            predecessor=predecessor,
-        )
-
-    def collect(self) -> Issued | None:
-        return collect(
-            replace(self.introduction, directory=self.ca.directory),
-            self.accounts,
-            pending=self.pending,
-            books=self,
-            clock=self.clock,
-        )
-
-    # issue.TxtPlaces
-
-    def locate(self, name: str, value: str) -> TxtValue:
-        return TxtValue(name, value, self.zone.name)
-
-    def open(self, zone: str) -> FakeZone:
-        return {self.zone.name: self.zone}[zone]
-
-    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
-        self.waited_for += values
-        self.wait()
-
-    # issue.Books
-
-    def reserve_order(self) -> None:
-        self.reserve()
-        self.reserved += 1
-
-    def count_account(self) -> None:
-        self.accounts_made += 1
-
-    def assert_dns_is_clean(self) -> None:
-        assert self.zone.held() == []
-        assert self.journal.entries() == []
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    zone = FakeZone("sweetlove.test")
-    with ScriptedCa(zone) as ca:
-        yield Bench(ca, zone, tmp_path)
+    with opened_bench(tmp_path) as bench:
+        yield bench
 
 
-# --- an issuance ------------------------------------------------------------------------------------------
+# --- an issuance --------------------------------------------------------------------------------------------
 
 
 def test_a_first_issuance_goes_by_the_order_of_the_rfc(bench: Bench) -> None:
@@ -512,11 +233,14 @@ def test_a_list_of_profiles_that_is_none_costs_no_order(bench: Bench, profiles: 
     assert bench.reserved == 0
 
 
-def test_a_mac_key_is_in_no_repr() -> None:
-    assert "the key" not in repr(Ca(DIRECTORY, eab=Binding("kid-1", "the key")))
+def test_no_key_is_in_a_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        bench.issue()
+    assert "account.made" in caplog.text
+    assert "PRIVATE KEY" not in caplog.text
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------------------------------------
 
 
 def test_a_name_that_cannot_be_validated_is_told_in_the_words_of_the_ca(bench: Bench) -> None:
@@ -600,7 +324,7 @@ def test_a_stop_while_the_ca_validates_leaves_nothing_in_dns_and_keeps_the_order
 
 def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench) -> None:
     refused = {"status": "invalid", "error": {"type": f"{PROBLEM}caa", "detail": "CAA forbids\x1b[31m"}}
-    bench.ca.instead["finalize"].append(_json(refused))
+    bench.ca.instead["finalize"].append(json_reply(refused))
     with pytest.raises(IssueError, match=r"refused the order: CAA forbids\\x1b"):
         bench.issue((DOMAIN,))
     assert not bench.pending.url
@@ -608,7 +332,7 @@ def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench) -> None:
 
 def test_an_authorization_that_is_of_no_use_from_the_start_is_told(bench: Bench) -> None:
     useless = {"status": "deactivated", "identifier": {"type": "dns", "value": DOMAIN}, "challenges": []}
-    bench.ca.instead["authz"].append(_json(useless))
+    bench.ca.instead["authz"].append(json_reply(useless))
     with pytest.raises(AuthorizationFailed, match="no reason given") as failed:
         bench.issue((DOMAIN,))
     assert failed.value.names == (DOMAIN,)
@@ -617,7 +341,7 @@ def test_an_authorization_that_is_of_no_use_from_the_start_is_told(bench: Bench)
 
 def test_a_name_that_was_not_ordered_is_never_written(bench: Bench) -> None:
     pending = {"status": "pending", "identifier": {"type": "dns", "value": "www.sweetlove.test"}}
-    bench.ca.instead["authz"].append(_json(pending | {"challenges": []}))
+    bench.ca.instead["authz"].append(json_reply(pending | {"challenges": []}))
     with pytest.raises(IssueError, match="not ordered"):
         bench.issue((DOMAIN,))
     assert bench.zone.calls == []
@@ -625,7 +349,7 @@ def test_a_name_that_was_not_ordered_is_never_written(bench: Bench) -> None:
 
 def test_an_account_that_the_ca_knows_already_is_recovered_and_not_counted(bench: Bench) -> None:
     bench.ca.reused = {DOMAIN}
-    known = _json({"status": "valid"}, 200, {"Location": bench.ca.url("account/7")})
+    known = json_reply({"status": "valid"}, 200, {"Location": bench.ca.url("account/7")})
     bench.ca.instead["account"].append(known)
     assert bench.issue((DOMAIN,)).account == bench.ca.url("account/7")
     assert bench.accounts.load()[1] == bench.ca.url("account/7")
@@ -784,7 +508,7 @@ def test_a_ca_that_knows_no_such_certificate_says_when_to_look_again(bench: Benc
     assert unknown.value.retry_after == timedelta(minutes=2)
 
 
-# --- an order that a dead run left ------------------------------------------------------------------------
+# --- an order that a dead run left --------------------------------------------------------------------------
 
 
 def interrupted_at(bench: Bench, kind: str) -> None:
@@ -822,8 +546,8 @@ LOST = {
     "unknown to the CA": problem("malformed", 404),
     "not ours any more": problem("unauthorized", 403),
     "of a forgotten account": problem("accountDoesNotExist", 400),
-    "expired": _json({"status": "expired", "identifiers": [], "authorizations": [], "finalize": ""}),
-    "invalid": _json({"status": "invalid", "identifiers": [], "authorizations": [], "finalize": ""}),
+    "expired": json_reply({"status": "expired", "identifiers": [], "authorizations": [], "finalize": ""}),
+    "invalid": json_reply({"status": "invalid", "identifiers": [], "authorizations": [], "finalize": ""}),
 }
 
 
@@ -893,299 +617,7 @@ def test_an_order_to_collect_that_the_ca_cannot_tell_of_now_is_kept(bench: Bench
     assert bench.pending.url
 
 
-# --- nonces -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["account", "order", "finalize", "certificate"])
-def test_a_nonce_that_the_ca_does_not_like_is_no_failure(bench: Bench, kind: str) -> None:
-    bench.ca.instead[kind] += [problem("badNonce")] * 9
-    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
-    assert bench.ca.asked.count(kind) == 10
-    assert bench.reserved == 1
-
-
-def test_a_ca_that_likes_no_nonce_at_all_is_unavailable(bench: Bench) -> None:
-    bench.ca.instead["account"] += [problem("badNonce")] * 20
-    with pytest.raises(CaUnavailable, match="badNonce"):
-        bench.issue((DOMAIN,))
-    assert bench.ca.asked.count("account") == 10
-
-
-def test_nothing_but_a_nonce_is_tried_again(bench: Bench) -> None:
-    bench.ca.instead["order"].append(problem("malformed"))
-    with pytest.raises(IssueError, match="malformed"):
-        bench.issue((DOMAIN,))
-    assert bench.ca.asked.count("order") == 1
-
-
-# --- Retry-After ------------------------------------------------------------------------------------------
-
-MOST = timedelta(hours=34)
-RETRY_AFTER = {
-    "": None,
-    "0": timedelta(),
-    "120": timedelta(minutes=2),
-    "  ": None,
-    "-5": None,
-    "1.5": None,
-    "soon": None,
-    "1e3": None,
-    "123456789": MOST,
-    "9" * 12: MOST,
-    "9" * 10_000: MOST,
-    "Tue, 24 Nov 2026 05:31:00 GMT": timedelta(minutes=1),
-    "Tue, 24 Nov 2026 05:31:00 -0000": timedelta(minutes=1),
-    "Tue, 24 Nov 2026 13:31:00 +0800": timedelta(minutes=1),
-    "Tuesday, 24-Nov-26 05:31:00 GMT": timedelta(minutes=1),
-    "Tue, 24 Nov 2026 05:29:00 GMT": timedelta(),
-    "Thu, 01 Jan 1970 00:00:00 GMT": timedelta(),
-    "Sat, 24 Nov 2096 05:30:00 GMT": MOST,
-    "Tue, 24 Nov 99999999999999999999 05:31:00 GMT": None,
-    "Tue, 24 Nov 2026 05:31:00 +99999999999999999999": None,
-    "Tue, 99 Nov 2026 05:31:00 GMT": None,
-}
-
-
-@pytest.fixture(params=["UTC", "Asia/Shanghai", "America/New_York"])
-def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The time zone of the machine."""
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("time_zone")
-@pytest.mark.parametrize(("text", "wait"), RETRY_AFTER.items(), ids=[text[:40] for text in RETRY_AFTER])
-def test_what_the_ca_asks_for_is_read_alike_in_every_time_zone(text: str, wait: timedelta | None) -> None:
-    assert retry_after(text, NOW) == wait
-
-
-@pytest.mark.usefixtures("time_zone")
-def test_a_date_to_wait_for_is_obeyed_alike_in_every_time_zone(bench: Bench) -> None:
-    """Neither a busy loop east of Greenwich nor hours of waiting west of it."""
-    bench.ca.pending_looks = bench.ca.processing_looks = 2
-    bench.ca.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-    bench.issue((DOMAIN,))
-    first, *obeyed, first_of_order, last = bench.clock.sleeps
-    assert first == first_of_order == 0.2
-    assert all(90 < sleep <= 100 for sleep in (*obeyed, last))
-    assert len(obeyed) == 2
-
-
-@given(st.text() | st.text("0123456789 :GMTueNov,+-", max_size=40))
-def test_no_text_asks_for_less_than_nothing_or_for_ever(text: str) -> None:
-    wait = retry_after(text, NOW)
-    assert wait is None or timedelta() <= wait <= MOST
-
-
-def test_the_wait_that_the_ca_asked_for_comes_with_the_error(bench: Bench) -> None:
-    limited = problem("rateLimited", 429, "too many certificates")
-    bench.ca.instead["order"].append(replace(limited, headers={"Retry-After": "3600"}))
-    with pytest.raises(RateLimited, match="too many certificates") as refused:
-        bench.issue((DOMAIN,))
-    assert refused.value.retry_after == timedelta(hours=1)
-
-
-@pytest.mark.parametrize("reply", [problem("about:blank", 503), Reply(503, b"overloaded")])
-def test_the_wait_of_an_overloaded_ca_comes_with_the_error_whatever_its_form(
-    bench: Bench, reply: Reply
-) -> None:
-    bench.ca.instead["order"].append(replace(reply, headers={"Retry-After": "90"}))
-    with pytest.raises(IssueError) as refused:
-        bench.issue((DOMAIN,))
-    assert refused.value.retry_after == timedelta(seconds=90)
-
-
-# --- errors -----------------------------------------------------------------------------------------------
-
-DIRECTORY = "https://ca.test/directory"
-
-
-def mapped(exc: Exception) -> IssueError:
-    """Return what `exc` becomes."""
-    with pytest.raises(IssueError) as caught, ca_errors(DIRECTORY, lambda: timedelta(seconds=5)):
-        raise exc
-    assert DIRECTORY in caught.value.message
-    assert caught.value.message.isprintable()
-    return caught.value
-
-
-def classes(module: Any) -> list[type[Exception]]:
-    """Return the exceptions that a module defines."""
-    found = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
-    own = [kind for kind in found if kind.__module__ == module.__name__]
-    return [kind for kind in own if issubclass(kind, Exception) and not issubclass(kind, Warning)]
-
-
-RESPONSE = requests.Response()
-RESPONSE.status_code = 503
-RESPONSE.request = requests.Request("POST", DIRECTORY).prepare()
-# What their constructors take, where it is not one text.
-ARGUMENTS: dict[type[Exception], tuple[Any, ...]] = {
-    acme.errors.BadNonce: ("nonce", ValueError()),
-    acme.errors.MissingNonce: (RESPONSE,),
-    acme.errors.PollError: (set(), {}),
-    acme.errors.ValidationError: ([],),
-    acme.errors.TimeoutError: (),
-    acme.errors.IssuanceError: (messages.Error.with_code("caa", detail="no"),),
-    acme.errors.ARIError: ("text", NOW),
-    jose.errors.UnrecognizedTypeError: ("typ", {}),
-    requests.exceptions.JSONDecodeError: ("text", "doc", 0),
-}
-LIBRARY_ERRORS = [*classes(acme.errors), *classes(jose.errors), *classes(requests.exceptions)]
-
-
-@pytest.mark.parametrize("kind", LIBRARY_ERRORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_every_error_of_the_libraries_is_mapped(kind: type[Exception]) -> None:
-    error = mapped(kind(*ARGUMENTS.get(kind, ("text",))))
-    assert isinstance(error, CaUnavailable)
-    assert error.retryable
-    assert error.hint
-    assert isinstance(error.__cause__, kind)
-
-
-def test_there_are_errors_of_each_library_to_map() -> None:
-    assert all(len(classes(module)) > 3 for module in (acme.errors, jose.errors, requests.exceptions))
-
-
-@pytest.mark.parametrize(
-    "exc",
-    [
-        ValueError("no JSON"),
-        KeyError("Location"),
-        TypeError("null"),
-        AttributeError("name"),
-        ConnectionResetError(104, "reset"),
-        TimeoutError("timed out"),
-        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"),
-    ],
-)
-def test_what_an_answer_without_sense_raises_is_mapped(exc: Exception) -> None:
-    assert isinstance(mapped(exc), CaUnavailable)
-
-
-KINDS: dict[str, type[IssueError]] = {
-    "rateLimited": RateLimited,
-    "accountDoesNotExist": AccountRefused,
-    "badSignatureAlgorithm": AccountRefused,
-    "externalAccountRequired": AccountRefused,
-    "invalidContact": AccountRefused,
-    "unauthorized": AccountRefused,
-    "unsupportedContact": AccountRefused,
-    "userActionRequired": AccountRefused,
-    "serverInternal": CaUnavailable,
-    "badNonce": CaUnavailable,
-}
-
-
-@pytest.mark.parametrize("code", sorted({*messages.ERROR_CODES, *KINDS, "alreadyReplaced", "ofTomorrow"}))
-def test_every_problem_that_a_ca_may_name_is_mapped_with_its_name_and_words(code: str) -> None:
-    error = mapped(messages.Error(typ=f"{PROBLEM}{code}", detail="because\nof this"))
-    assert type(error) is KINDS.get(code, IssueError)
-    assert f"refused with {code}: because\\nof this" in error.message
-
-
-def test_a_problem_without_words_is_told_all_the_same() -> None:
-    assert "refused with malformed: no reason given" in mapped(messages.Error.with_code("malformed")).message
-    assert "about:blank" in mapped(messages.Error()).message
-
-
-def test_the_words_of_a_ca_are_escaped_and_cut() -> None:
-    hostile = "\x1b[2J\r\n" + "\u202e" + "x" * 1_000_000
-    error = mapped(messages.Error(typ=hostile, detail=hostile))
-    assert len(error.message) < 1000
-    assert r"\x1b[2J\r\n\u202e" in error.message
-
-
-def test_an_answer_that_is_no_problem_document_is_told_by_its_http_status() -> None:
-    assert "HTTP 503" in mapped(acme.errors.ClientError(RESPONSE)).message
-
-
-def test_an_error_that_is_none_of_these_goes_through() -> None:
-    with pytest.raises(ZeroDivisionError), ca_errors(DIRECTORY):
-        raise ZeroDivisionError
-
-
-def test_our_own_errors_go_through_as_they_are() -> None:
-    with pytest.raises(DnsRefused, match=r"^no$"), ca_errors(DIRECTORY):
-        raise DnsRefused("no")
-
-
-# --- who answers ------------------------------------------------------------------------------------------
-
-
-def get_directory(url: str, ca_bundle: str | None = None) -> None:
-    """Ask for a directory, as the first step of a conversation does."""
-    network = Network(jose.JWKEC(key=pki.new_key()), Ca(url, ca_bundle=ca_bundle))
-    with ca_errors(url):
-        network.get(url)
-
-
-def test_a_port_where_nobody_listens_is_told() -> None:
-    with HttpServer(lambda _: None) as server:
-        url = server.url
-    with pytest.raises(CaUnavailable, match="no connection to the CA") as unavailable:
-        get_directory(url)
-    assert url in unavailable.value.message
-
-
-def test_a_portal_in_the_cas_place_is_told(bench: Bench) -> None:
-    bench.ca.instead["directory"].append(Reply(200, b"<html>Please sign in</html>"))
-    with pytest.raises(CaUnavailable, match="does not answer as an ACME server"):
-        bench.issue()
-    assert bench.reserved == 0
-
-
-def test_a_directory_that_lacks_what_we_need_is_told(bench: Bench) -> None:
-    bench.ca.instead["directory"].append(_json({"newNonce": bench.ca.url("nonce")}))
-    with pytest.raises(CaUnavailable, match="does not answer as an ACME server"):
-        bench.issue()
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server with a certificate of a private root that is no ACME server: its URL, and the root."""
-    ca = trustme.CA()
-    root, chain = tmp_path / "root.pem", tmp_path / "chain.pem"
-    ca.cert_pem.write_to_path(root)
-    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
-    with AlidnsEmulator(
-        [], access_key_id="id", access_key_secret="secret", https=HttpsListener(0, chain, chain)
-    ) as server:
-        yield server.https_endpoint, root
-
-
-def test_a_certificate_that_is_not_trusted_is_told(tls: tuple[str, Path]) -> None:
-    with pytest.raises(CaUnavailable, match="is not trusted") as untrusted:
-        get_directory(tls[0])
-    assert "acme.ca_bundle" in untrusted.value.hint
-
-
-def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_says(
-    tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
-    with pytest.raises(IssueError, match="refused with"):
-        get_directory(tls[0], str(tls[1]))
-
-
-def test_a_missing_root_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CaUnavailable, match=r"none\.pem") as missing:
-        get_directory("https://127.0.0.1:1/directory", str(tmp_path / "none.pem"))
-    assert "acme.ca_bundle" in missing.value.hint
-
-
-def test_no_key_is_in_a_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
-        bench.issue()
-    assert "account.made" in caplog.text
-    assert "PRIVATE KEY" not in caplog.text
-
-
-# --- vectors ----------------------------------------------------------------------------------------------
+# --- vectors ------------------------------------------------------------------------------------------------
 
 
 def test_the_txt_value_is_that_of_the_rfc() -> None:

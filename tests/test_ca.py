@@ -1,0 +1,323 @@
+"""The connection to a CA: nonces, waits that it asks for, and every error that can come of it."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import acme.errors
+import josepy as jose
+import pytest
+import requests
+import trustme
+from acme import messages
+from fakes import HttpServer, Reply
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_bench, problem
+
+from certbotless import pki
+from certbotless.ca import Binding, Ca, Network, ca_errors, retry_after
+from certbotless.errors import AccountRefused, CaUnavailable, DnsRefused, IssueError, RateLimited
+from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with opened_bench(tmp_path) as bench:
+        yield bench
+
+
+# --- nonces -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["account", "order", "finalize", "certificate"])
+def test_a_nonce_that_the_ca_does_not_like_is_no_failure(bench: Bench, kind: str) -> None:
+    bench.ca.instead[kind] += [problem("badNonce")] * 9
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+    assert bench.ca.asked.count(kind) == 10
+    assert bench.reserved == 1
+
+
+def test_a_ca_that_likes_no_nonce_at_all_is_unavailable(bench: Bench) -> None:
+    bench.ca.instead["account"] += [problem("badNonce")] * 20
+    with pytest.raises(CaUnavailable, match="badNonce"):
+        bench.issue((DOMAIN,))
+    assert bench.ca.asked.count("account") == 10
+
+
+def test_nothing_but_a_nonce_is_tried_again(bench: Bench) -> None:
+    bench.ca.instead["order"].append(problem("malformed"))
+    with pytest.raises(IssueError, match="malformed"):
+        bench.issue((DOMAIN,))
+    assert bench.ca.asked.count("order") == 1
+
+
+# --- Retry-After --------------------------------------------------------------------------------------------
+
+MOST = timedelta(hours=34)
+RETRY_AFTER = {
+    "": None,
+    "0": timedelta(),
+    "120": timedelta(minutes=2),
+    "  ": None,
+    "-5": None,
+    "1.5": None,
+    "soon": None,
+    "1e3": None,
+    "123456789": MOST,
+    "9" * 12: MOST,
+    "9" * 10_000: MOST,
+    "Tue, 24 Nov 2026 05:31:00 GMT": timedelta(minutes=1),
+    "Tue, 24 Nov 2026 05:31:00 -0000": timedelta(minutes=1),
+    "Tue, 24 Nov 2026 13:31:00 +0800": timedelta(minutes=1),
+    "Tuesday, 24-Nov-26 05:31:00 GMT": timedelta(minutes=1),
+    "Tue, 24 Nov 2026 05:29:00 GMT": timedelta(),
+    "Thu, 01 Jan 1970 00:00:00 GMT": timedelta(),
+    "Sat, 24 Nov 2096 05:30:00 GMT": MOST,
+    "Tue, 24 Nov 99999999999999999999 05:31:00 GMT": None,
+    "Tue, 24 Nov 2026 05:31:00 +99999999999999999999": None,
+    "Tue, 99 Nov 2026 05:31:00 GMT": None,
+}
+
+
+@pytest.fixture(params=["UTC", "Asia/Shanghai", "America/New_York"])
+def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time zone of the machine."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("time_zone")
+@pytest.mark.parametrize(("text", "wait"), RETRY_AFTER.items(), ids=[text[:40] for text in RETRY_AFTER])
+def test_what_the_ca_asks_for_is_read_alike_in_every_time_zone(text: str, wait: timedelta | None) -> None:
+    assert retry_after(text, NOW) == wait
+
+
+@pytest.mark.usefixtures("time_zone")
+def test_a_date_to_wait_for_is_obeyed_alike_in_every_time_zone(bench: Bench) -> None:
+    """Neither a busy loop east of Greenwich nor hours of waiting west of it."""
+    bench.ca.pending_looks = bench.ca.processing_looks = 2
+    bench.ca.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    bench.issue((DOMAIN,))
+    first, *obeyed, first_of_order, last = bench.clock.sleeps
+    assert first == first_of_order == 0.2
+    assert all(90 < sleep <= 100 for sleep in (*obeyed, last))
+    assert len(obeyed) == 2
+
+
+@given(st.text() | st.text("0123456789 :GMTueNov,+-", max_size=40))
+def test_no_text_asks_for_less_than_nothing_or_for_ever(text: str) -> None:
+    wait = retry_after(text, NOW)
+    assert wait is None or timedelta() <= wait <= MOST
+
+
+def test_the_wait_that_the_ca_asked_for_comes_with_the_error(bench: Bench) -> None:
+    limited = problem("rateLimited", 429, "too many certificates")
+    bench.ca.instead["order"].append(replace(limited, headers={"Retry-After": "3600"}))
+    with pytest.raises(RateLimited, match="too many certificates") as refused:
+        bench.issue((DOMAIN,))
+    assert refused.value.retry_after == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("reply", [problem("about:blank", 503), Reply(503, b"overloaded")])
+def test_the_wait_of_an_overloaded_ca_comes_with_the_error_whatever_its_form(
+    bench: Bench, reply: Reply
+) -> None:
+    bench.ca.instead["order"].append(replace(reply, headers={"Retry-After": "90"}))
+    with pytest.raises(IssueError) as refused:
+        bench.issue((DOMAIN,))
+    assert refused.value.retry_after == timedelta(seconds=90)
+
+
+# --- errors -------------------------------------------------------------------------------------------------
+
+DIRECTORY = "https://ca.test/directory"
+
+
+def mapped(exc: Exception) -> IssueError:
+    """Return what `exc` becomes."""
+    with pytest.raises(IssueError) as caught, ca_errors(DIRECTORY, lambda: timedelta(seconds=5)):
+        raise exc
+    assert DIRECTORY in caught.value.message
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+def classes(module: Any) -> list[type[Exception]]:
+    """Return the exceptions that a module defines."""
+    found = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
+    own = [kind for kind in found if kind.__module__ == module.__name__]
+    return [kind for kind in own if issubclass(kind, Exception) and not issubclass(kind, Warning)]
+
+
+RESPONSE = requests.Response()
+RESPONSE.status_code = 503
+RESPONSE.request = requests.Request("POST", DIRECTORY).prepare()
+# What their constructors take, where it is not one text.
+ARGUMENTS: dict[type[Exception], tuple[Any, ...]] = {
+    acme.errors.BadNonce: ("nonce", ValueError()),
+    acme.errors.MissingNonce: (RESPONSE,),
+    acme.errors.PollError: (set(), {}),
+    acme.errors.ValidationError: ([],),
+    acme.errors.TimeoutError: (),
+    acme.errors.IssuanceError: (messages.Error.with_code("caa", detail="no"),),
+    acme.errors.ARIError: ("text", NOW),
+    jose.errors.UnrecognizedTypeError: ("typ", {}),
+    requests.exceptions.JSONDecodeError: ("text", "doc", 0),
+}
+LIBRARY_ERRORS = [*classes(acme.errors), *classes(jose.errors), *classes(requests.exceptions)]
+
+
+@pytest.mark.parametrize("kind", LIBRARY_ERRORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_error_of_the_libraries_is_mapped(kind: type[Exception]) -> None:
+    error = mapped(kind(*ARGUMENTS.get(kind, ("text",))))
+    assert isinstance(error, CaUnavailable)
+    assert error.retryable
+    assert error.hint
+    assert isinstance(error.__cause__, kind)
+
+
+def test_there_are_errors_of_each_library_to_map() -> None:
+    assert all(len(classes(module)) > 3 for module in (acme.errors, jose.errors, requests.exceptions))
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        ValueError("no JSON"),
+        KeyError("Location"),
+        TypeError("null"),
+        AttributeError("name"),
+        ConnectionResetError(104, "reset"),
+        TimeoutError("timed out"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"),
+    ],
+)
+def test_what_an_answer_without_sense_raises_is_mapped(exc: Exception) -> None:
+    assert isinstance(mapped(exc), CaUnavailable)
+
+
+KINDS: dict[str, type[IssueError]] = {
+    "rateLimited": RateLimited,
+    "accountDoesNotExist": AccountRefused,
+    "badSignatureAlgorithm": AccountRefused,
+    "externalAccountRequired": AccountRefused,
+    "invalidContact": AccountRefused,
+    "unauthorized": AccountRefused,
+    "unsupportedContact": AccountRefused,
+    "userActionRequired": AccountRefused,
+    "serverInternal": CaUnavailable,
+    "badNonce": CaUnavailable,
+}
+
+
+@pytest.mark.parametrize("code", sorted({*messages.ERROR_CODES, *KINDS, "alreadyReplaced", "ofTomorrow"}))
+def test_every_problem_that_a_ca_may_name_is_mapped_with_its_name_and_words(code: str) -> None:
+    error = mapped(messages.Error(typ=f"{PROBLEM}{code}", detail="because\nof this"))
+    assert type(error) is KINDS.get(code, IssueError)
+    assert f"refused with {code}: because\\nof this" in error.message
+
+
+def test_a_problem_without_words_is_told_all_the_same() -> None:
+    assert "refused with malformed: no reason given" in mapped(messages.Error.with_code("malformed")).message
+    assert "about:blank" in mapped(messages.Error()).message
+
+
+def test_the_words_of_a_ca_are_escaped_and_cut() -> None:
+    hostile = "\x1b[2J\r\n" + "\u202e" + "x" * 1_000_000
+    error = mapped(messages.Error(typ=hostile, detail=hostile))
+    assert len(error.message) < 1000
+    assert r"\x1b[2J\r\n\u202e" in error.message
+
+
+def test_an_answer_that_is_no_problem_document_is_told_by_its_http_status() -> None:
+    assert "HTTP 503" in mapped(acme.errors.ClientError(RESPONSE)).message
+
+
+def test_an_error_that_is_none_of_these_goes_through() -> None:
+    with pytest.raises(ZeroDivisionError), ca_errors(DIRECTORY):
+        raise ZeroDivisionError
+
+
+def test_our_own_errors_go_through_as_they_are() -> None:
+    with pytest.raises(DnsRefused, match=r"^no$"), ca_errors(DIRECTORY):
+        raise DnsRefused("no")
+
+
+# --- who answers --------------------------------------------------------------------------------------------
+
+
+def get_directory(url: str, ca_bundle: str | None = None) -> None:
+    """Ask for a directory, as the first step of a conversation does."""
+    network = Network(jose.JWKEC(key=pki.new_key()), Ca(url, ca_bundle=ca_bundle))
+    with ca_errors(url):
+        network.get(url)
+
+
+def test_a_port_where_nobody_listens_is_told() -> None:
+    with HttpServer(lambda _: None) as server:
+        url = server.url
+    with pytest.raises(CaUnavailable, match="no connection to the CA") as unavailable:
+        get_directory(url)
+    assert url in unavailable.value.message
+
+
+def test_a_portal_in_the_cas_place_is_told(bench: Bench) -> None:
+    bench.ca.instead["directory"].append(Reply(200, b"<html>Please sign in</html>"))
+    with pytest.raises(CaUnavailable, match="does not answer as an ACME server"):
+        bench.issue()
+    assert bench.reserved == 0
+
+
+def test_a_directory_that_lacks_what_we_need_is_told(bench: Bench) -> None:
+    bench.ca.instead["directory"].append(json_reply({"newNonce": bench.ca.url("nonce")}))
+    with pytest.raises(CaUnavailable, match="does not answer as an ACME server"):
+        bench.issue()
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server with a certificate of a private root that is no ACME server: its URL, and the root."""
+    ca = trustme.CA()
+    root, chain = tmp_path / "root.pem", tmp_path / "chain.pem"
+    ca.cert_pem.write_to_path(root)
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
+    with AlidnsEmulator(
+        [], access_key_id="id", access_key_secret="secret", https=HttpsListener(0, chain, chain)
+    ) as server:
+        yield server.https_endpoint, root
+
+
+def test_a_certificate_that_is_not_trusted_is_told(tls: tuple[str, Path]) -> None:
+    with pytest.raises(CaUnavailable, match="is not trusted") as untrusted:
+        get_directory(tls[0])
+    assert "acme.ca_bundle" in untrusted.value.hint
+
+
+def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_says(
+    tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
+    with pytest.raises(IssueError, match="refused with"):
+        get_directory(tls[0], str(tls[1]))
+
+
+def test_a_missing_root_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CaUnavailable, match=r"none\.pem") as missing:
+        get_directory("https://127.0.0.1:1/directory", str(tmp_path / "none.pem"))
+    assert "acme.ca_bundle" in missing.value.hint
+
+
+def test_a_mac_key_is_in_no_repr() -> None:
+    assert "the key" not in repr(Ca(DIRECTORY, eab=Binding("kid-1", "the key")))
