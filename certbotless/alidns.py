@@ -63,10 +63,12 @@ _NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
 _NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
 # Start of a code -> what to do; the longer of two starts comes first.
 _HINTS = {
-    "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console",
+    "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console;"
+    " a temporary one needs aliyun.security_token too",
     "SignatureDoesNotMatch": "correct aliyun.access_key_secret",
     "IncompleteSignature": "correct aliyun.access_key_secret",
     "InvalidSecurityToken": "renew aliyun.security_token",
+    "MissingSecurityToken": "set aliyun.security_token: the key is a temporary one",
     "InvalidTimeStamp": "set the clock",
     "DomainRecordDuplicate": "delete the other record with this value in the Alidns console",
     "DomainRecordLocked": "unlock the record in the Alidns console",

@@ -475,6 +475,23 @@ def test_a_port_where_nobody_listens_is_unavailable() -> None:
     assert_tells_no_secret(unavailable.value)
 
 
+def test_a_proxy_that_gives_no_connection_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that is away, and one that takes no tunnels."""
+    with HttpServer(lambda _: None) as server:
+        places = ["127.0.0.1:1", server.url.removeprefix("http://")]
+        for place in places:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:a-password@{place}")
+            account = Account("https://alidns.aliyuncs.com", KEY_ID, SECRET)
+            with pytest.raises(DnsUnavailable, match="the proxy gave no connection") as unavailable:
+                AlidnsAccount(account, FakeClock(least_sleep_s=100)).find(NAME)
+            assert "HTTPS_PROXY" in unavailable.value.hint
+            assert "NO_PROXY" in unavailable.value.hint
+            assert "a-password" not in str(unavailable.value)
+            assert_tells_no_secret(unavailable.value)
+
+
 def test_a_redirect_is_not_followed() -> None:
     with HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as elsewhere:
         portal = Reply(302, b"", {"Location": elsewhere.url})

@@ -1,0 +1,168 @@
+"""With what key, and by which way, the API and the CA are reached: temporary keys, and proxies.
+
+The API answers over HTTPS here, and wants the token of a temporary key with every call.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.httpapi import HttpsListener
+
+from .bed import KEY_ID, KEY_SECRET, ZONE, Bed
+from .proxy import Proxy
+
+TOKEN = "token+of/a=temporary key"
+API = "alidns.aliyuncs.com:443"
+# Nobody listens at port 1, so only a proxy leads from there to the CA.
+CA = "localhost:1"
+NO_PROXY_AT_ALL = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def dns(tmp_path: Path) -> Iterator[AlidnsEmulator]:
+    authority = trustme.CA()
+    chain = tmp_path / "api.pem"
+    issued = authority.issue_cert("alidns.aliyuncs.com", "127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(chain)
+    authority.cert_pem.write_to_path(tmp_path / "api-root.pem")
+    with AlidnsEmulator(
+        [ZONE],
+        access_key_id=KEY_ID,
+        access_key_secret=KEY_SECRET,
+        security_token=TOKEN,
+        https=HttpsListener(0, chain, chain),
+    ) as dns:
+        yield dns
+
+
+@pytest.fixture
+def access(bare: Bed) -> Bed:
+    """A bed whose key is a temporary one, its token in a file."""
+    (bare.home / "token").write_text(f"{TOKEN}\n")
+    (bare.home / "token").chmod(0o600)
+    bare.config["aliyun"] |= {
+        "endpoint": bare.dns.https_endpoint,
+        "ca_bundle": str(bare.home / "api-root.pem"),
+        "security_token": f"file:{bare.home / 'token'}",
+    }
+    return bare
+
+
+def assert_is_well(bed: Bed) -> None:
+    """The record is right, there is a certificate, and no challenge is left."""
+    assert bed.a_values() == [LAN_ADDRESS]
+    assert bed.published()
+    bed.assert_no_txt()
+
+
+# --- temporary keys ---------------------------------------------------------------------------------------
+
+
+def test_a_temporary_key_does_all_of_the_chain(access: Bed) -> None:
+    access.ok("--once")
+    access.ok("--renew-now")
+    assert_is_well(access)
+    assert {call.code for call in access.dns.calls} == {"OK"}
+
+
+def test_a_token_that_was_renewed_in_its_file_is_used_by_the_next_run(access: Bed) -> None:
+    """The one of yesterday is told as such, without what it was; a retry does not wait for its time then."""
+    (access.home / "token").write_text("the token of yesterday")
+    done = access.run("--once")
+    assert done.returncode == 1
+    assert "refused with InvalidSecurityToken.MismatchWithAccessKey" in done.stdout
+    assert "renew aliyun.security_token" in done.stdout
+    assert "the token of yesterday" not in done.stdout + done.stderr
+    assert access.orders() == 0
+    (access.home / "token").write_text(TOKEN)
+    access.ok("--once")
+    assert_is_well(access)
+
+
+def test_a_temporary_key_without_its_token_is_refused(access: Bed) -> None:
+    del access.config["aliyun"]["security_token"]
+    done = access.run("--once")
+    assert done.returncode == 1
+    assert "refused with MissingSecurityToken" in done.stdout
+    assert "aliyun.security_token" in done.stdout
+    assert access.orders() == 0
+
+
+# --- proxies ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+def test_the_api_and_the_ca_are_reached_through_the_proxy_of_the_environment(
+    access: Bed, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """It alone knows where they are: the API's own name is not to be resolved on this host.
+
+    The password in its address goes to the proxy, and to nobody else.
+    """
+    ca = urlsplit(access.ca.directory_url)
+    assert ca.port is not None
+    api_port = urlsplit(access.dns.https_endpoint).port
+    assert api_port is not None
+    access.config["acme"]["directory"] = f"https://{CA}{ca.path}"
+    del access.config["aliyun"]["endpoint"]  # the default is the service's own name
+    with Proxy({API: api_port, CA: ca.port}) as proxy:
+        monkeypatch.setenv(variable, f"http://somebody:a-password@{proxy.place}")
+        done = access.run("--once")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert_is_well(access)
+        assert {tunnel.to for tunnel in proxy.tunnels} == {API, CA}
+        credentials = base64.b64encode(b"somebody:a-password").decode()
+        assert {tunnel.by for tunnel in proxy.tunnels} == {f"Basic {credentials}"}
+    assert "a-password" not in done.stdout + done.stderr
+    assert not [
+        path for path in access.state.rglob("*") if path.is_file() and b"a-password" in path.read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
+def test_what_no_proxy_names_is_reached_without_one(
+    access: Bed, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", NO_PROXY_AT_ALL)
+    monkeypatch.setenv(variable, "intranet.test,127.0.0.1")
+    access.ok("--once")
+    assert_is_well(access)
+
+
+def test_no_proxy_may_name_one_of_the_two_alone(access: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API stands in the LAN here, the CA outside."""
+    ca = urlsplit(access.ca.directory_url)
+    assert ca.port is not None
+    access.config["acme"]["directory"] = f"https://{CA}{ca.path}"
+    with Proxy({CA: ca.port}) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.place}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        access.ok("--once")
+        assert {tunnel.to for tunnel in proxy.tunnels} == {CA}
+    assert_is_well(access)
+
+
+def test_a_proxy_that_is_away_is_named_and_the_record_stays(
+    access: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the API and for the CA alike."""
+    access.ok("--once")
+    monkeypatch.setenv("HTTPS_PROXY", NO_PROXY_AT_ALL)
+    done = access.run("--renew-now")
+    assert done.returncode == 1
+    assert "no connection to the CA" in done.stdout
+    assert "ProxyError" in done.stdout
+    access.config["sites"] = [access.site(deploy=[], address="10.79.40.99")]
+    done = access.run("--once")
+    assert done.returncode == 1
+    assert "the proxy gave no connection; correct HTTPS_PROXY" in done.stdout
+    assert access.a_values() == [LAN_ADDRESS]
