@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs import (
-    CANARY,
-    EAB,
-    FULL,
-    parse,
-    text_of,
-)
+from configs import CANARY, EAB, FULL, parse, text_of
 from pydantic import ValidationError
 
 from certbotless.values import Action, AddressRule, Port, Window

@@ -7,15 +7,7 @@ import re
 from datetime import time, timedelta
 
 import pytest
-from configs import (
-    CANARY,
-    EAB,
-    PREFIX,
-    fault_of,
-    faults_of,
-    parse,
-    text_of,
-)
+from configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
 
 from certbotless.values import Action, AddressRule, Port, Window
 
