@@ -87,11 +87,13 @@ RETRY_AFTER = {
 }
 
 
-@pytest.fixture(params=["UTC", "Asia/Shanghai", "America/New_York"])
+@pytest.fixture(params=[("UTC", 0), ("Asia/Shanghai", -8), ("America/New_York", 5)], ids=lambda zone: zone[0])
 def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The time zone of the machine."""
-    monkeypatch.setenv("TZ", request.param)
+    """The time zone of the machine, which must know it: hours west of Greenwich tell."""
+    zone, west_h = request.param
+    monkeypatch.setenv("TZ", zone)
     time.tzset()
+    assert time.timezone == west_h * 3600
     yield
     monkeypatch.undo()
     time.tzset()
