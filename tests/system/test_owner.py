@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,19 +39,65 @@ def reach(bed: Bed) -> None:
     bed.ca.ca_bundle.chmod(0o644)
 
 
-def test_what_root_runs_is_left_to_the_owner_of_the_state(bed: Bed, user: str) -> None:
-    """Absent folders are made for the service's user, and root's runs leave nothing of root's there."""
+@pytest.fixture
+def program(bed: Bed) -> Iterator[Path]:
+    """The project's folder where the service's user can read it, wherever it lies."""
+    project, seen = Path(__file__).parents[2], bed.home / "project"
+    seen.mkdir()
+    subprocess.run(["mount", "--bind", project, seen], check=True)
+    try:
+        yield seen
+    finally:
+        subprocess.run(["umount", seen], check=True)
+
+
+def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
+    bed: Bed, user: str, program: Path
+) -> None:
+    """Absent folders are made for the service's user; all in state_dir and certs_dir is his, and readable."""
     reach(bed)
     subprocess.run(["chown", "-R", user, bed.certs], check=True)
     subprocess.run(["usermod", "-G", "docker", user], check=True)
-    bed.ok("--once")
-    expected = {int(subprocess.run(["id", "-u", user], capture_output=True, check=True).stdout)}
-    assert owners(bed.state) == expected
-    assert owners(bed.certs / ".certbotless") == expected
+    uid = int(subprocess.run(["id", "-u", user], capture_output=True, check=True).stdout)
+
+    def as_user(*command: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            user=user,
+            group=user,
+            extra_groups=["docker"],
+            cwd=program,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def user_runs(*args: str) -> None:
+        python = program / Path(sys.executable).relative_to(Path(__file__).parents[2])
+        done = as_user(python, *bed.command(*args)[1:])
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def assert_all_is_the_users() -> None:
+        assert owners(bed.state, bed.certs) == {uid}
+        assert as_user("find", bed.state, bed.certs, "!", "-readable").stdout == ""
+
+    pem = bed.certs / f"{DOMAIN}.pem"
+    bed.ok("--renew-now")
+    assert_all_is_the_users()
     assert_mode(bed.state, 0o700)
     assert_mode(bed.certs / f"{DOMAIN}.key", 0o600)
+    pem.unlink()
+    user_runs("--once")
+    assert_all_is_the_users()
+    pem.unlink()
+    bed.ok("--once")
+    user_runs("status")
+    assert_all_is_the_users()
     bed.ok("--renew-now")
-    assert owners(bed.state) == expected
+    user_runs("--renew-now")
+    user_runs("status")
+    assert_all_is_the_users()
+    assert bed.orders() == 3
     assert bed.served() == bed.published()
 
 
