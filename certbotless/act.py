@@ -21,6 +21,7 @@ from .config import Config, Site, Target
 from .decide import Intent, Step
 from .errors import (
     CertbotlessError,
+    CertificateRefused,
     DeployError,
     DeployWaits,
     DnsError,
@@ -32,7 +33,7 @@ from .errors import (
 from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
 from .look import View, look
-from .observe import Observation
+from .observe import Observation, places_of
 from .state import Failure, SiteFile
 from .steps import take
 from .workbench import Edges, Workbench
@@ -197,9 +198,22 @@ class _SiteRun:
         }
         if seen:
             self._file.change(records=records | seen)
+        if self._is_over(view):
+            self._file.change(trial=None)
         failures = view.standing_failures
         if failures != view.remembered.failures:
             self._file.change(failures=failures)
+
+    def _is_over(self, view: View) -> bool:
+        """Whether a trial has its end: the service shows the certificate, or another one is in its place."""
+        trial, seen = view.remembered.trial, view.seen
+        if trial is None:
+            return False
+        if seen.published.generation != trial.generation or not self._site.deploy:
+            return seen.refused is None
+        facts, canary = seen.published.facts, self._site.deploy[0]
+        first = places_of(self._site, canary, view.remembered, seen.address)[0]
+        return facts is not None and seen.served.get(first.name) == facts.sha256
 
     def _take(self, step: Step, seen: Observation) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""
@@ -227,6 +241,8 @@ class _SiteRun:
         if step.key == "record" and isinstance(exc, DnsError) and not exc.retryable:
             # Where the account cannot write this record it cannot write the TXT record either.
             return {"order"}
+        if isinstance(exc, CertificateRefused):
+            return {"redeploy"}
         names = [target.name for target in self._site.deploy]
         if step.action == "deploy" and step.target == names[0] and not isinstance(exc, DeployWaits):
             # The first target is the canary of the others; one that its admin stopped says nothing of them.
@@ -235,21 +251,24 @@ class _SiteRun:
 
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
         failures = self._file.load().failures
-        count = failures[step.key].count + 1 if step.key in failures else 1
+        key = "redeploy" if isinstance(exc, CertificateRefused) else step.key
+        count = failures[key].count + 1 if key in failures else 1
         failure = _failure(exc, self._clock.now(), self._backoff(step, exc, count, seen), count)
         level = logging.WARNING if failure.is_waiting or exc.retryable else logging.ERROR
         text = "%s.failed domain=%s error=%s retry_at=%s"
-        logger.log(level, text, step.key, self._site.domain, exc, rfc3339(failure.retry_at))
-        noted = {step.key: failure}
+        logger.log(level, text, key, self._site.domain, exc, rfc3339(failure.retry_at))
+        noted = {key: failure}
         if step.action == "order" and isinstance(exc, DeployError) and exc.container:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
         self._file.change(failures=failures | noted)
-        self._bench.keep(f"{step.key}.failed", str(exc))
+        self._bench.keep(f"{key}.failed", str(exc))
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:
-        # The CA's schedule is for what the CA saw; a missing container or a full disk is tried soon again.
-        if step.action != "order" or not isinstance(exc, IssueError | PropagationTimeout):
+        # The CA's schedule is for what the CA saw, and for a certificate that takes a service down at each
+        # try; a missing container or a full disk is tried soon again.
+        is_costly = step.action == "order" and isinstance(exc, IssueError | PropagationTimeout)
+        if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every)
         facts = seen.published.facts
         return order_backoff(count, facts.lifetime if facts else None, random.random())  # noqa: S311

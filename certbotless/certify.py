@@ -88,7 +88,7 @@ class Certifying:
 
     def _predecessor(self, seen: Observation) -> Predecessor | None:
         """Return what a new certificate of this CA replaces, None if the old one is another CA's."""
-        facts, origin = seen.published.facts, seen.published.origin
+        facts, origin = seen.in_hand.facts, seen.in_hand.origin
         if facts is None or origin is None or origin.directory != self._bench.config.acme.url:
             return None
         return Predecessor(facts.ari_id, origin.account)
@@ -120,7 +120,7 @@ class Certifying:
 
     def ask_when_to_renew(self, seen: Observation) -> None:
         """Look up the CA's window, and draw a moment in it if it is a new one; a failure is no matter."""
-        facts, now = seen.published.facts, self._bench.clock.now()
+        facts, now = seen.in_hand.facts, self._bench.clock.now()
         if facts is None:
             return
         known = self._bench.file.load().renewal
@@ -167,7 +167,7 @@ class Certifying:
             self._publish(issued, pending)
 
     def _books(self, ca: Ca, seen: Observation) -> _SiteBooks:
-        facts = seen.published.facts
+        facts = seen.in_hand.facts
         return _SiteBooks(self._bench, ca.directory, facts.lifetime if facts else None)
 
     def _ca(self) -> Ca:

@@ -27,6 +27,7 @@ Action = Literal[
     "collect",
     "restore",
     "deploy",
+    "redeploy",
     "confirm",
     "rehearse",
     "renewal-info",
@@ -107,7 +108,7 @@ def decide(
     site: Site, config: Config, seen: Observation, state: SiteState, ledger: Sequence[Entry], intent: Intent
 ) -> Decision:
     """Return the steps that make the four facts of `site` true."""
-    facts = seen.published.facts
+    facts = seen.in_hand.facts
     drawn = _drawn_moment(seen, state)
     order = _order_reason(site, config, seen, drawn, intent)
     steps = [
@@ -117,6 +118,7 @@ def decide(
         *_adopt_steps(seen),
         *([Step("order", order)] if order else ()),
         *([Step("collect", "an earlier run left an order")] if state.order and not order else ()),
+        *([Step("redeploy", "the new certificate was refused")] if seen.refused and not order else ()),
         *_deploy_steps(site, seen, state),
     ]
     # The record may spread while the certificate is ordered and deployed: look for it last.
@@ -159,13 +161,13 @@ def _adopt_steps(seen: Observation) -> list[Step]:
 
 def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
     """Return the renewal moment drawn for the leaf in hand, None where the CA suggests none."""
-    facts, told = seen.published.facts, state.renewal
+    facts, told = seen.in_hand.facts, state.renewal
     return told.moment if facts and told and told.sha256 == facts.sha256 else None
 
 
 def _upkeep_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:
     """Ask the CA when it wants its certificate renewed; never after its end (RFC 9773 section 4.3)."""
-    facts, origin, told = seen.published.facts, seen.published.origin, state.renewal
+    facts, origin, told = seen.in_hand.facts, seen.in_hand.origin, state.renewal
     if facts is None or origin is None or not facts.ari_id or seen.at >= facts.not_after:
         return []
     if origin.directory != config.acme.url:
@@ -179,7 +181,7 @@ def _upkeep_steps(config: Config, seen: Observation, state: SiteState) -> list[S
 def _order_reason(
     site: Site, config: Config, seen: Observation, drawn: datetime | None, intent: Intent
 ) -> str:
-    facts, origin = seen.published.facts, seen.published.origin
+    facts, origin = seen.in_hand.facts, seen.in_hand.origin
     if facts is None or origin is None:
         # What can be restored is no reason to order.
         return "" if seen.has_copy else "there is no certificate yet"
@@ -316,7 +318,7 @@ def _held_back(
         waits.append((failure.retry_at, failure.what))
     # An order in flight was counted when it was placed.
     if step.action == "order" and not intent.ignore_ledger and state.order is None:
-        facts = seen.published.facts
+        facts = seen.in_hand.facts
         limit = limit_on_orders(
             ledger, config.acme.url, site.all_names, facts.lifetime if facts else None, seen.at
         )

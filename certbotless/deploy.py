@@ -48,6 +48,10 @@ class Container:
         """Whether the engine runs it, be it in a crash loop."""
         return self.status in ("running", "restarting")
 
+    def has_left(self, before: Container) -> bool:
+        """Whether it has ended since it was seen as `before`, be it that the engine started it again."""
+        return self.status != "running" or self.started_at != before.started_at
+
 
 class Containers(Protocol):
     """What deploying needs of an engine. Every call may raise `DeployError`."""

@@ -146,5 +146,9 @@ class DeployError(CertbotlessError):
         self.container = container
 
 
+class CertificateRefused(DeployError):
+    """The service did not come up with the new certificate, so the one before was published again."""
+
+
 class DeployWaits(DeployError):
     """Nothing is wrong on our side, but a person or a moment must come first."""

@@ -32,6 +32,7 @@ class Observation:
         served: SHA-256 of the leaf that is served at each place, by its name, empty for no TLS answer; one
             whose port is not known yet, or that cannot be proved, is absent.
         problems: what could not be seen, in words.
+        refused: the newer generation that the service did not come up with; None where there is none.
     """
 
     at: datetime
@@ -41,6 +42,12 @@ class Observation:
     has_copy: bool
     served: Mapping[str, str]
     problems: tuple[str, ...] = field(default=())
+    refused: Published | None = None
+
+    @property
+    def in_hand(self) -> Published:
+        """The newest certificate, be it published or refused: what says whether one must be ordered."""
+        return self.refused or self.published
 
     def is_shown(self, fqdn: str, value: str) -> bool:
         """Whether every server that answers shows this value alone."""
@@ -67,7 +74,8 @@ def observe(site: Site, config: Config, state: SiteState, servers: NameServers, 
         has_copy = SiteFile(config.state_dir, site.domain).has_pair
         served = {name: leaf.result() for name, leaf in leaves.items()}
         seen_answers = answers.result()
-    return Observation(now, address, seen_answers, published, has_copy, served, tuple(problems))
+    refused = _refused(store, state, published)
+    return Observation(now, address, seen_answers, published, has_copy, served, tuple(problems), refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,13 @@ def _answers(
     if any(all(values is None for values in each) for each in answers.values()):
         problems.append("no authoritative name server answers; check the network")
     return answers
+
+
+def _refused(store: Store, state: SiteState, published: Published) -> Published | None:
+    if state.trial is None or published.generation != state.trial.previous:
+        return None
+    found = store.look_at(state.trial.generation)
+    return found if found.facts is not None else None
 
 
 def _served(host: str, port: int, domain: str) -> str:

@@ -1,15 +1,18 @@
-"""Make the container serve what is published, and prove it: what the step `deploy` does."""
+"""Make the container serve what is published, prove it, and go back where it does not come up."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from . import trial
 from .clock import Pace
 from .config import Target
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
-from .errors import DeployError, DeployWaits, StoreError
+from .errors import CertificateRefused, DeployError, DeployWaits, StoreError
 from .leaf import rfc3339
 from .observe import Observation, places_of
 from .probe import served_leaf
@@ -28,8 +31,32 @@ _CONTAINER_MARGIN_S = 60
 _MOST_ACTIONS = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """What a target is about, as it is now: one container, or what a command reloads.
+
+    Attributes:
+        where: where it is proved, None where the file says that it cannot be.
+        act: makes it read its files anew.
+        may_help: whether that may be a cure, for the leaf that it serves now (empty for no TLS answer);
+            `hopeless` says why it is not, where it is none.
+        is_dead: whether it has ended since the action, so that nothing is to be waited for.
+        overlap_s: how long its old workers may answer beside the new ones.
+        reads_all: see `Container`.
+    """
+
+    name: str
+    where: tuple[str, int] | None
+    act: Callable[[], None]
+    may_help: Callable[[str], bool]
+    hopeless: str
+    is_dead: Callable[[], bool] = lambda: False
+    overlap_s: float = 0
+    reads_all: bool = True
+
+
 class Serving:
-    """The step `deploy` of one site."""
+    """The steps `deploy` and `redeploy` of one site."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
@@ -43,20 +70,28 @@ class Serving:
         Raises:
             DeployError: of what failed first.
             DeployWaits: its admin, or a port in the file, must come first.
+            CertificateRefused: the first one answered before and does not with the new certificate, so the
+                one before is published again.
         """
+        is_first = target.name == self._bench.site.deploy[0].name
         if target.command is not None:
-            self._run(target, seen)
+            self._reload(target, seen, is_canary=is_first)
             return
         failed: list[DeployError] = []
         for i, found in enumerate(self._resolve(target)):
             try:
-                self._serve(target, found, seen)
+                self._serve(target, found, seen, is_canary=is_first and i == 0)
             except DeployError as exc:
                 failed.append(exc)
                 if i == 0 and not isinstance(exc, DeployWaits):
                     break
         if failed:
             raise min(failed, key=lambda exc: isinstance(exc, DeployWaits))
+
+    def redeploy(self, seen: Observation) -> None:
+        """Give the refused certificate another try at the first target; raises as `deploy` does."""
+        published = trial.try_again(self._bench)
+        self.deploy(self._bench.site.deploy[0], replace(seen, published=published))
 
     def _resolve(self, target: Target) -> list[Container]:
         if target.label is None:
@@ -72,35 +107,126 @@ class Serving:
             )
         return found
 
-    def _serve(self, target: Target, found: Container, seen: Observation) -> None:
+    def _serve(self, target: Target, found: Container, seen: Observation, *, is_canary: bool) -> None:
         """Make one container serve what is published.
 
-        1. Act alone on it, for other sites may share it, and leave it alone if its admin stopped it.
-        2. Look at what it serves; it may be right by now, or an action may be no cure.
-        3. Act, with the intent on disk: a run killed in between finds its own work unfinished.
-        4. Prove it by a handshake.
+        Alone on it, for other sites may share it; and not if its admin stopped it.
         """
         sha256, issued_at = _published(seen)
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
-        with ActionLock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s) as lock:  # 1
+        with ActionLock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s) as lock:
             container = self._bench.containers.find(found.name)
-            journalled = self._bench.file.load().restarting.get(container.name)
-            is_ours = container.status == "exited" and journalled == _restarting(container)
+            is_ours = self._is_left_by_us(container, seen)
             check_may_act(container, is_ours)
-            where = self._where(target, container, seen.address)
-            leaf = self._served(*where) if where else ""  # 2
-            if leaf == sha256 if where else self._was_acted_upon(container.name, sha256, seen, lock):
-                return
-            if where and not is_ours and not self._may_help(container, leaf, sha256, issued_at):
-                started = f"was started after the files, at {rfc3339(container.started_at)}"
-                what = "was acted upon for it" if self._acted_for(container.name, sha256) else started
-                raise _not_served(where, leaf, f"{container.name!r} {what}", container)
+
+            def act() -> None:
+                nonlocal container
+                container = self._bench.containers.find(found.name)
+                self._act(target, container)
+                container = self._bench.containers.find(found.name)
+
+            def is_dead() -> bool:
+                with suppress(DeployError):  # an engine that is away says nothing about the container
+                    return self._bench.containers.find(found.name).has_left(container)
+                return False
+
+            count = self._acted_for(container.name, sha256)
+            since = f"started after the files, at {rfc3339(container.started_at)}"
+            service = _Service(
+                container.name,
+                self._where(target, container, seen.address),
+                act,
+                lambda leaf: is_ours or self._may_help(container, leaf, sha256, issued_at),
+                f"{container.name!r} was {'acted upon for it' if count else since}",
+                is_dead,
+                0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
+                container.reads_all,
+            )
+            self._settle(service, seen, lock, is_canary=is_canary)
+
+    def _is_left_by_us(self, container: Container, seen: Observation) -> bool:
+        """Whether it is a restart of ours, cut short, or a certificate of ours, that ended the container."""
+        state = self._bench.file.load()
+        if container.status != "exited":
+            return False
+        if trial.is_open(self._bench, seen) and state.trial and container.started_at >= state.trial.at:
+            return True
+        return state.restarting.get(container.name) == _restarting(container)
+
+    def _reload(self, target: Target, seen: Observation, *, is_canary: bool) -> None:
+        """Run the target's command; other sites may share it, and one run may serve all of them."""
+        sha256, _ = _published(seen)
+        places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
+
+        def act() -> None:
+            run_command(target.command or ())
+            self._bench.tell("command.run", f"command={target.name!r}")
+
+        service = _Service(
+            target.name,
+            places[0].where,
+            act,
+            lambda _: self._acted_for(target.name, sha256) < _MOST_ACTIONS,
+            f"{target.name!r} was run for it {_MOST_ACTIONS} times",
+            overlap_s=_RELOAD_OVERLAP_S,
+        )
+        lock_id = hashlib.sha256(target.name.encode()).hexdigest()
+        timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
+        with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
+            self._settle(service, seen, lock, is_canary=is_canary)
+
+    def _settle(self, service: _Service, seen: Observation, lock: ActionLock, *, is_canary: bool) -> None:
+        """Make a service show what is published, and prove it.
+
+        1. Look at what it shows; it may be right by now, or an action may be no cure.
+        2. Put the certificate on trial, if the service answers now, and there is one to go back to.
+        3. Act.
+        4. Prove it by a handshake.
+        5. Go back, if it does not answer any more: it came down with the new certificate.
+        """
+        sha256, _ = _published(seen)
+        leaf = self._served(*service.where) if service.where else ""  # 1
+        if leaf == sha256 if service.where else self._was_acted_upon(service.name, sha256, seen, lock):
+            return
+        answered = bool(leaf or seen.served.get(service.name)) or trial.is_open(self._bench, seen)
+        may_go_back = is_canary and answered and trial.fallback(self._bench, seen) is not None
+        if service.where is None or service.may_help(leaf):
+            if may_go_back and service.where:
+                trial.begin(self._bench, seen)  # 2
             lock.note_action()
-            self._act(target, container)  # 3
-            self._note_acted(container.name, sha256)
-            if where:
-                overlap_s = 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S
-                self._prove(where, sha256, overlap_s, container)  # 4
+            service.act()  # 3
+            self._note_acted(service.name, sha256)
+        elif leaf or not may_go_back:
+            raise _not_served(service, leaf, service.hopeless)
+        if service.where is None:
+            return
+        leaf = self._wait_for(service, sha256)  # 4
+        if leaf == sha256:
+            trial.end(self._bench)
+            return
+        late = f"{PROOF_TIMEOUT_S} s after the action"
+        failed = _not_served(service, leaf, f"{service.name!r} has ended" if service.is_dead() else late)
+        if leaf or not may_go_back:
+            raise failed
+        self._go_back(service, seen, lock, failed)  # 5
+
+    def _go_back(self, service: _Service, seen: Observation, lock: ActionLock, failed: DeployError) -> None:
+        """Let the service have the certificate before; always raises, for the new one is not served."""
+        before = trial.fallback(self._bench, seen)
+        trial.go_back(self._bench, seen, failed.message)
+        # What was done with the refused one shall not keep it from another try.
+        acted = self._bench.file.load().acted
+        self._bench.file.change(acted={name: done for name, done in acted.items() if name != service.name})
+        outcome = "the certificate before serves again"
+        try:
+            lock.note_action()
+            service.act()
+            sha256 = before.facts.sha256 if before and before.facts else ""
+            if self._wait_for(service, sha256) != sha256:
+                outcome = "it does not come up with the certificate before either"
+        except DeployError as exc:
+            outcome = f"going back failed too: {exc.message}"
+        raise CertificateRefused(f"{failed.message}; {outcome}", hint=failed.hint) from failed
 
     def _where(self, target: Target, container: Container, address: str) -> tuple[str, int] | None:
         """Return where the container serves; None where the file says that it cannot be proved."""
@@ -130,7 +256,7 @@ class Serving:
 
     def _act(self, target: Target, container: Container) -> None:
         action = target.action
-        match action.kind:
+        match action.kind if container.is_up else "restart":
             case "restart":
                 self._restart(target, container)
                 self._bench.tell("container.restarted", f"container={container.name}")
@@ -153,29 +279,6 @@ class Serving:
                     self._note_restarting(container.name, None)
             raise
         self._note_restarting(container.name, None)
-
-    def _run(self, target: Target, seen: Observation) -> None:
-        """Run the target's command and prove what it is for.
-
-        Other sites may share it: act alone, for one run may serve all of them.
-        """
-        sha256, _ = _published(seen)
-        places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
-        where = places[0].where
-        lock_id = hashlib.sha256(target.name.encode()).hexdigest()
-        timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
-        with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
-            leaf = self._served(*where) if where else ""
-            if leaf == sha256 if where else self._was_acted_upon(target.name, sha256, seen, lock):
-                return
-            if self._acted_for(target.name, sha256) >= _MOST_ACTIONS:
-                raise _not_served(where, leaf, f"{target.name!r} was run for it {_MOST_ACTIONS} times")
-            lock.note_action()
-            run_command(target.command or ())
-            self._bench.tell("command.run", f"command={target.name!r}")
-            self._note_acted(target.name, sha256)
-            if where:
-                self._prove(where, sha256, _RELOAD_OVERLAP_S)
 
     def _acted_for(self, name: str, sha256: str) -> int:
         """Return how often it was acted upon for this leaf."""
@@ -208,20 +311,28 @@ class Serving:
         except DeployError:
             return ""
 
-    def _prove(
-        self, where: tuple[str, int], sha256: str, overlap_s: float, container: Container | None = None
-    ) -> None:
-        """Wait until the leaf, and none but it, is served for `overlap_s`; at most `PROOF_TIMEOUT_S`."""
+    def _wait_for(self, service: _Service, sha256: str) -> str:
+        """Wait until this leaf, and none but it, is served for as long as old workers may answer.
+
+        Returns:
+            The leaf that was seen last, empty for no TLS answer; after `PROOF_TIMEOUT_S`, or once the service
+            is dead, it is another one than was waited for.
+        """
+        if service.where is None:
+            return sha256
         pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0
-        while (leaf := self._served(*where)) != sha256 or pace.waited_s - other_until_s < overlap_s:
-            if pace.expired:
-                raise _not_served(where, leaf, f"{PROOF_TIMEOUT_S} s after the action", container)
+        while (leaf := self._served(*service.where)) != sha256 or (
+            pace.waited_s - other_until_s < service.overlap_s
+        ):
+            if pace.expired or (not leaf and service.is_dead()):
+                return leaf if leaf != sha256 else ""
             if leaf != sha256:
                 other_until_s = pace.waited_s
             pace.wait()
-        at = f"{where[0]}:{where[1]}"
+        at = f"{service.where[0]}:{service.where[1]}"
         self._bench.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
+        return sha256
 
 
 def _published(seen: Observation) -> tuple[str, datetime]:
@@ -232,13 +343,11 @@ def _published(seen: Observation) -> tuple[str, datetime]:
     return facts.sha256, origin.issued_at
 
 
-def _not_served(
-    where: tuple[str, int] | None, leaf: str, when: str, container: Container | None = None
-) -> DeployError:
-    at = f"{where[0]}:{where[1]}" if where else "the target"
+def _not_served(service: _Service, leaf: str, when: str) -> DeployError:
+    at = f"{service.where[0]}:{service.where[1]}" if service.where else repr(service.name)
     if not leaf:
         hint = "look into its log: does it run, and is this its TLS port?"
-        if container is not None and not container.reads_all:
+        if not service.reads_all:
             hint = (
                 'can it read the key? It is no full root: set key_mode "0640", and let the group of certs_dir'
                 " be one of its own (docs/configuration.md); else look into its log"

@@ -113,6 +113,14 @@ class Restarting(_Saved):
     started_at: datetime
 
 
+class Trial(_Saved):
+    """A generation that no handshake has shown yet, the one before it, and since when it is on trial."""
+
+    generation: str
+    previous: str
+    at: datetime
+
+
 class Acted(_Saved):
     """How often a container, or a command, was acted upon for the leaf with this SHA-256."""
 
@@ -143,6 +151,7 @@ class SiteState(_Saved):
     matched: dict[str, tuple[str, ...]] = {}
     acted: dict[str, Acted] = {}
     deploy_by: datetime | None = None
+    trial: Trial | None = None
     restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
 

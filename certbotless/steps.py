@@ -43,6 +43,8 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
             Certifying(bench).ask_when_to_renew(seen)
         case "rehearse":
             Certifying(bench).rehearse(seen)
+        case "redeploy":
+            Serving(bench).redeploy(seen)
         case "deploy":
             target = next(t for t in bench.site.deploy if t.name == step.target)
             Serving(bench).deploy(target, seen)

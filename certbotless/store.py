@@ -14,9 +14,10 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
 _SUFFIXES = {FULLCHAIN: ".pem", PRIVKEY: ".key"}
 _STAMP = "%Y%m%dT%H%M%SZ"
+_GENERATION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 # A server that opened the directory before the swap may still read from it.
 _KEEP = timedelta(days=1)
 _MAX_BYTES = 1 << 20
@@ -49,13 +51,16 @@ class Published:
     """What stands in the store.
 
     `facts` and `origin` are None where nothing was published, or the generation itself is damaged; `fault`
-    says in words what is not as it should be, empty if all is well.
+    says in words what is not as it should be, empty if all is well. `generation` is the folder's name, and
+    `previous` that of the one which it took the place of; empty where there is none.
     """
 
     facts: LeafFacts | None
     origin: Origin | None
     fault: str = ""
     has_plain: bool = False
+    generation: str = ""
+    previous: str = ""
 
     @property
     def is_intact(self) -> bool:
@@ -76,7 +81,7 @@ class Store:
     def look(self) -> Published:
         """Return what is published now. Reads only; never raises for what it finds."""
         try:
-            published = self._read_current()
+            published = self._read(self._current)
             fault = published.fault or self._link_fault()
         except FileNotFoundError:
             fault = "its generation is gone" if self._current.is_symlink() else ""
@@ -84,7 +89,19 @@ class Store:
             return Published(None, None, fault, has_plain and not fault)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
-        return Published(published.facts, published.origin, fault)
+        return replace(published, fault=fault, generation=self._current_name())
+
+    def look_at(self, generation: str) -> Published:
+        """Return what a generation holds, current or not; reads only, and never raises."""
+        try:
+            return replace(self._read(self._home / generation), generation=generation)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
+
+    def select(self, generation: str) -> None:
+        """Make a generation the published one, by one rename. Raises StoreError."""
+        with files.store_errors(self._certs_dir):
+            files.link(self._current, generation)
 
     def publish(self, chain: bytes, key: bytes, facts: LeafFacts, origin: Origin, now: datetime) -> None:
         """Make this pair the published one.
@@ -108,7 +125,7 @@ class Store:
                 files.write_new(generation / PRIVKEY, key, self._key_mode)
                 files.write_new(generation / FULLCHAIN, chain, 0o644)
                 digests = {FULLCHAIN: _digest(chain), PRIVKEY: _digest(key)}
-                files.write_new(generation / META, _meta(facts, origin, digests), 0o644)
+                files.write_new(generation / META, _meta(facts, origin, digests, previous), 0o644)
                 files.sync_dir(generation)
                 files.sync_dir(self._home)
                 self._take_over(now)  # 2
@@ -165,8 +182,8 @@ class Store:
         with files.store_errors(self._certs_dir, "read"):
             return (self._current / FULLCHAIN).read_bytes(), (self._current / PRIVKEY).read_bytes()
 
-    def _read_current(self) -> Published:
-        meta = json.loads(_read(self._current / META))
+    def _read(self, generation: Path) -> Published:
+        meta = json.loads(_read(generation / META))
         facts = LeafFacts.from_json(meta)
         origin = Origin(
             directory=str(meta["directory"]),
@@ -175,9 +192,9 @@ class Store:
             issued_at=parse_rfc3339(meta["issued_at"]),
         )
         for name in _SUFFIXES:
-            if _digest(_read(self._current / name)) != meta["files"][name]:
+            if _digest(_read(generation / name)) != meta["files"][name]:
                 return Published(None, None, f"{name} was edited by hand")
-        return Published(facts, origin)
+        return Published(facts, origin, previous=_safe_name(meta.get("previous", "")))
 
     def _link_fault(self) -> str:
         for name in _SUFFIXES:
@@ -234,7 +251,7 @@ def _is_foreign(path: Path) -> bool:
     return path.is_file() and not (path.is_symlink() and ".certbotless/" in str(path.readlink()))
 
 
-def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str]) -> bytes:
+def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: str) -> bytes:
     meta = {
         **facts.to_json(),
         "directory": origin.directory,
@@ -243,6 +260,8 @@ def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str]) -> bytes:
         # To the microsecond: a waiting --renew-now asks whether it was issued since it began.
         "issued_at": origin.issued_at.isoformat(),
         "files": digests,
+        # What another tool left has no meta.json, so nothing says whether it may be gone back to.
+        "previous": previous if _stamp_of(previous) else "",
     }
     return json.dumps(meta, indent=1).encode() + b"\n"
 
@@ -252,6 +271,11 @@ def _stamp_of(name: str) -> datetime | None:
         return datetime.strptime(f"{name.partition('-')[0]}+0000", f"{_STAMP}%z")
     except ValueError:
         return None
+
+
+def _safe_name(name: object) -> str:
+    """Return the name of a generation, empty for anything else: it becomes part of a path."""
+    return name if isinstance(name, str) and _GENERATION.fullmatch(name) else ""
 
 
 def _read(path: Path) -> bytes:

@@ -427,6 +427,10 @@ class TlsServer:
         context.load_cert_chain(chain, key)
         self._context = context
 
+    def unload(self) -> None:
+        """Hang up on everybody, as a program that has ended."""
+        self._context = None
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

@@ -91,7 +91,8 @@ def mode_of(path: Path) -> str:
 def test_what_is_published_is_found_again(tmp_path: Path) -> None:
     publish(tmp_path, "A")
     assert read_pair(tmp_path) == pair("A")
-    assert look(tmp_path) == Published(FACTS, ORIGIN)
+    generation = (home(tmp_path) / "current").readlink().name
+    assert look(tmp_path) == Published(FACTS, ORIGIN, generation=generation)
     assert look(tmp_path).is_intact
     assert Store(tmp_path, DOMAIN).pair() == pair("A")
 
@@ -321,6 +322,51 @@ def test_a_folder_at_our_name_is_for_a_person_to_move(tmp_path: Path) -> None:
     assert sorted(home(tmp_path).iterdir()) == before
 
 
+# --- the generation before --------------------------------------------------------------------------------
+
+
+def test_a_generation_tells_which_one_it_took_the_place_of(tmp_path: Path) -> None:
+    store = Store(tmp_path, DOMAIN)
+    publish(tmp_path, "A")
+    first = store.look()
+    publish(tmp_path, "B")
+    second = store.look()
+    assert (first.previous, second.previous) == ("", first.generation)
+    assert store.look_at(second.previous) == first
+
+
+def test_a_generation_is_selected_by_one_rename(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    publish(tmp_path, "B")
+    store = Store(tmp_path, DOMAIN)
+    refused = store.look()
+    store.select(refused.previous)
+    assert read_pair(tmp_path) == pair("A")
+    assert store.look().is_intact
+    store.select(refused.generation)
+    assert store.look() == refused
+
+
+@pytest.mark.parametrize("previous", ["../../etc", "aside-20261124T053000Z-3f9a01c2", ".", 5, None])
+def test_what_is_no_generation_is_never_gone_back_to(tmp_path: Path, previous: object) -> None:
+    """It comes from a file that others may have written, and becomes part of a path."""
+    publish(tmp_path, "A")
+    file = home(tmp_path) / "current" / "meta.json"
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps(meta | {"previous": previous}))
+    assert look(tmp_path).is_intact
+    assert look(tmp_path).previous == ""
+
+
+def test_a_generation_that_is_gone_or_damaged_is_none(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    generation = look(tmp_path).generation
+    store = Store(tmp_path, DOMAIN)
+    (home(tmp_path) / generation / "privkey.pem").write_bytes(b"edited")
+    assert store.look_at(generation).facts is None
+    assert store.look_at("20261124T053000Z-00000000").facts is None
+
+
 # --- what a look finds ------------------------------------------------------------------------------------
 
 
@@ -328,7 +374,8 @@ def test_a_folder_at_our_name_is_for_a_person_to_move(tmp_path: Path) -> None:
 def test_a_file_that_was_edited_in_the_generation_is_found(tmp_path: Path, name: str) -> None:
     publish(tmp_path, "A")
     (home(tmp_path) / "current" / name).write_bytes(b"edited")
-    assert look(tmp_path) == Published(None, None, f"{name} was edited by hand")
+    found = look(tmp_path)
+    assert (found.facts, found.origin, found.fault) == (None, None, f"{name} was edited by hand")
 
 
 @pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])

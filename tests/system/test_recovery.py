@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from .bed import DOMAIN, ZONE, Bed, wait_until
 # The machine that runs this may be busy with other things.
 PATIENCE_S = 60
 HOUR_S = 3600
+# A user and a group that nobody has.
+USER, GROUP = 4712, 4713
 
 # A CA that asks for no pause between looks: these tests are about something else.
 pytestmark = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["hasty"])
@@ -284,6 +287,40 @@ def test_two_sites_that_share_a_container_are_both_served(bed: Bed) -> None:
 
 
 # --- a run that is cut short --------------------------------------------------------------------------------
+
+
+def test_a_registry_that_cannot_read_its_new_key_has_the_old_pair_again_until_it_can(bed: Bed) -> None:
+    """An edit took the group's right to read the key: the new pair is refused, and none is ordered for it."""
+    bed.registry.remove()
+    bed.certs.chmod(0o2755)
+    os.chown(bed.certs, -1, GROUP)
+    registry = Registry(bed.engine, DOMAIN, certs=bed.certs, user=f"{USER}:{GROUP}")
+    bed.config["key_mode"] = "0640"
+    bed.config["sites"] = [bed.site(deploy=[])]
+    bed.ok("--once")
+    registry.create()
+    bed.config["sites"] = [bed.site()]
+    bed.ok("--once")
+    before = bed.published()
+
+    bed.config["key_mode"] = "0600"
+    done = bed.run("--renew-now")
+    assert done.returncode == 1
+    assert "'registry' has ended; the certificate before serves again" in done.stdout
+    assert 'set key_mode "0640"' in done.stdout
+    assert bed.published() == before
+    assert bed.served() == before
+    site = bed.status()["sites"][0]
+    assert (site["state"], site["last_error"]["what"]) == ("failing", site["reason"])
+    assert [entry["state"] for entry in site["deploy"]] == ["serving"]
+    assert bed.run("--once").returncode == 1
+    assert bed.orders() == 2
+
+    # The refused pair stays as it was made; a new one is readable again.
+    bed.config["key_mode"] = "0640"
+    bed.ok("--renew-now")
+    assert bed.served() == bed.published() != before
+    bed.assert_no_txt()
 
 
 def test_sigterm_during_propagation_ends_a_run_within_5_s_and_removes_the_txt(bed: Bed) -> None:
