@@ -43,7 +43,7 @@ TESTS = Path(__file__).resolve().parent
 PROOFS = {
     "acme.directory": "test_keys.py::test_the_ca_of_the_file_is_told_where_to_write",
     "acme.email": "test_keys.py::test_the_ca_of_the_file_is_told_where_to_write",
-    "acme.ca_bundle": "system/test_bad_input.py::test_a_ca_whose_tls_is_not_trusted_is_named",
+    "acme.ca_bundle": "test_keys.py::test_a_private_ca_is_trusted_by_the_bundle_of_the_file",
     "acme.eab.kid": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.eab.hmac_key": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.profile": "test_keys.py::test_the_profile_of_the_file_is_ordered_where_it_is_listed",
@@ -226,6 +226,16 @@ def test_the_ca_of_the_file_is_told_where_to_write(tmp_path: Path, https: tuple[
     told, log = run_at(tmp_path, https, email="you@example.com")
     assert told["newAccount"]["contact"] == ["mailto:you@example.com"], log
     assert "profile" not in told["newOrder"]
+
+
+def test_a_private_ca_is_trusted_by_the_bundle_of_the_file(tmp_path: Path, https: tuple[Path, Path]) -> None:
+    told, log = run_at(tmp_path, https)
+    assert "newAccount" in told, log
+    trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
+    (tmp_path / "another").mkdir()
+    told, log = run_at(tmp_path / "another", https, ca_bundle=str(tmp_path / "another.pem"))
+    assert told == {}
+    assert "acme.ca_bundle" in log
 
 
 def test_the_profile_of_the_file_is_ordered_where_it_is_listed(
