@@ -50,7 +50,10 @@ class Sdk:
         for name, value in parameters.items():
             getattr(request, f"set_{name}")(value)
         request.set_endpoint(self.endpoint)
-        answer = json.loads(self.client.do_action_with_exception(request))
+        try:
+            answer = json.loads(self.client.do_action_with_exception(request))
+        finally:
+            self.client.session.close()  # it is left to the collector, which may come to its sockets first
         assert answer.pop("RequestId")
         assert isinstance(answer, dict)
         return answer
