@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +53,7 @@ class Registry:
         port: where the engine publishes it, on every address of the host.
         name: the container's name.
         user: UID:GID of its process, as of ``docker run --user``; empty is root.
+        drain: how long it finishes what it has begun before it ends, as ``30s``; empty is not at all.
         cap_drop: what of root's rights it is without, as of ``docker run --cap-drop``.
     """
 
@@ -65,6 +66,7 @@ class Registry:
         port: int = 5000,
         name: str = "registry",
         user: str = "",
+        drain: str = "",
         cap_drop: Sequence[str] = (),
     ) -> None:
         self.domain = domain
@@ -73,6 +75,7 @@ class Registry:
         self._name = name
         self._user = user
         self._cap_drop = cap_drop
+        self._drain = drain or "0s"
         self._docker = engine.client()
 
     @property
@@ -85,8 +88,11 @@ class Registry:
         """The container as it is now."""
         return self._docker.containers.get(self._name)
 
-    def create(self) -> None:
+    def create(self, mounts: Mapping[str, Mapping[str, str]] | None = None) -> None:
         """Create and start the container, and wait until it serves; at most 15 s.
+
+        Args:
+            mounts: what it sees in place of `certs` as a folder, as the library's `volumes`.
 
         Raises:
             SandboxError: it does not; the text holds its last output.
@@ -103,10 +109,11 @@ class Registry:
             cap_drop=list(self._cap_drop),
             restart_policy={"Name": "always", "MaximumRetryCount": 0},
             ports={"5000/tcp": self.port},
-            volumes={str(self.certs): {"bind": "/certs", "mode": "ro"}},
+            volumes=mounts or {str(self.certs): {"bind": "/certs", "mode": "ro"}},
             environment={
                 "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{self.domain}.pem",
                 "REGISTRY_HTTP_TLS_KEY": f"/certs/{self.domain}.key",
+                "REGISTRY_HTTP_DRAINTIMEOUT": self._drain,
                 "OTEL_TRACES_EXPORTER": "none",
             },
         )
