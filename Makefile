@@ -6,7 +6,7 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-.PHONY: help root setup demo test lint measure docs lock clean
+.PHONY: help root setup demo test soak lint measure docs lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -24,6 +24,9 @@ demo: root setup  ## show the whole chain on this machine, on local stand-ins of
 test: root lint  ## run all tests, on every supported Python that is installed
 	@tools/test $(PYTHONS)
 
+soak: root setup  ## run the tests that take minutes, and print their figures
+	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python -m pytest -m soak -s
+
 lint: setup  ## check format, rules and types
 	$(BIN)/ruff format --check certbotless tests
 	$(BIN)/ruff check certbotless tests
@@ -32,9 +35,10 @@ lint: setup  ## check format, rules and types
 measure: root setup  ## print the figures of the README: times, CPU, memory
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py
 
-docs: setup  ## write what is made from the code: config/schema.json, the keys and the RAM policy in docs/
+docs: setup  ## write what is made from the code and the tests: config/schema.json, and parts of docs/
 	@$(BIN)/python -m certbotless.schema .
 	@$(BIN)/python -m certbotless.policy .
+	@$(BIN)/python tests/faults/matrix.py
 
 lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \

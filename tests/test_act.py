@@ -319,6 +319,7 @@ def test_nothing_is_restarted_once_the_clock_is_stopped_during_a_look(scene: Sce
     assert (scene.engine.restarts, scene.state.failures) == ([], {})
 
 
+@pytest.mark.row(5)
 def test_a_stop_during_one_restart_keeps_the_next_one_from_beginning(scene: Scene) -> None:
     scene.publish()
     scene.point()

@@ -90,6 +90,7 @@ def test_an_unknown_key_is_told_without_the_key(emulator: AlidnsEmulator, clock:
     assert_tells_no_secret(refused.value)
 
 
+@pytest.mark.row(33)
 def test_a_clock_that_is_off_is_told_by_how_much(emulator: AlidnsEmulator) -> None:
     late = FakeClock(datetime.now(UTC) + timedelta(minutes=20))
     zone = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), late).open(ZONE)
@@ -111,6 +112,7 @@ DATES = {
 }
 
 
+@pytest.mark.row(33)
 @pytest.mark.parametrize(("date", "differs"), DATES.items())
 def test_the_apis_clock_is_read_from_its_reply_if_it_tells(date: str, differs: str) -> None:
     expired = Reply(400, b'{"Code": "InvalidTimeStamp.Expired", "RequestId": "A-1"}', {"Date": date})
@@ -141,6 +143,7 @@ def test_a_token_of_sts_goes_with_every_call_and_its_loss_is_told() -> None:
     assert_tells_no_secret(refused.value)
 
 
+@pytest.mark.row(31)
 def test_the_text_of_the_api_is_escaped_and_cut() -> None:
     hostile = {"Code": "Odd\x1b[31m", "Message": "line\r\nforged " + "x" * 10_000, "RequestId": "A-1\n"}
     with HttpServer(lambda _: Reply(400, json.dumps(hostile).encode())) as server:
@@ -178,6 +181,7 @@ def fault_name(fault: Fault) -> str:
     return f"{fault.code} {fault.http_status or ''}".strip() if fault.reply == "error" else fault.reply
 
 
+@pytest.mark.row(28, 30, 31)
 @pytest.mark.parametrize("fault", TEMPORARY, ids=fault_name)
 def test_what_passes_is_tried_again_until_it_succeeds(
     emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, fault: Fault
@@ -190,6 +194,7 @@ def test_what_passes_is_tried_again_until_it_succeeds(
     assert 0 < sum(clock.sleeps) < 5
 
 
+@pytest.mark.row(28, 30, 31)
 @pytest.mark.parametrize("fault", TEMPORARY, ids=fault_name)
 def test_what_does_not_pass_is_unavailable_at_the_deadline(
     emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, fault: Fault
@@ -210,6 +215,7 @@ def test_what_does_not_pass_is_unavailable_at_the_deadline(
     assert_tells_no_secret(unavailable.value)
 
 
+@pytest.mark.row(28)
 def test_a_wait_that_the_api_asks_for_is_kept() -> None:
     replies = iter(
         [
@@ -244,6 +250,7 @@ LOST = [
 ]
 
 
+@pytest.mark.row(29)
 @pytest.mark.parametrize("fault", LOST, ids=fault_name)
 def test_a_record_whose_answer_was_lost_is_found_by_its_id(
     emulator: AlidnsEmulator, zone: AlidnsZone, fault: Fault
@@ -255,6 +262,7 @@ def test_a_record_whose_answer_was_lost_is_found_by_its_id(
     assert actions(emulator) == ["AddDomainRecord", "AddDomainRecord", "DescribeSubDomainRecords"]
 
 
+@pytest.mark.row(29)
 @pytest.mark.parametrize("fault", LOST, ids=fault_name)
 def test_an_update_whose_answer_was_lost_succeeds(
     emulator: AlidnsEmulator, zone: AlidnsZone, fault: Fault
@@ -265,6 +273,7 @@ def test_an_update_whose_answer_was_lost_succeeds(
     assert [(r.record_id, r.value) for r in emulator.records()] == [(old.record_id, "10.79.40.213")]
 
 
+@pytest.mark.row(29)
 @pytest.mark.parametrize("fault", LOST, ids=fault_name)
 def test_a_deletion_whose_answer_was_lost_succeeds(
     emulator: AlidnsEmulator, zone: AlidnsZone, fault: Fault
@@ -291,6 +300,7 @@ def test_every_try_is_signed_anew(emulator: AlidnsEmulator, zone: AlidnsZone) ->
 # --- lists ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(34)
 def test_all_pages_are_read(emulator: AlidnsEmulator, zone: AlidnsZone) -> None:
     for number in range(1201):
         emulator.add("_acme-challenge.devbox", "TXT", str(number))
@@ -326,6 +336,7 @@ HOSTILE_LISTS = {
 }
 
 
+@pytest.mark.row(31)
 @pytest.mark.parametrize("body", HOSTILE_LISTS.values(), ids=HOSTILE_LISTS.keys())
 def test_a_list_that_is_none_is_no_answer(body: bytes) -> None:
     with HttpServer(lambda _: Reply(200, body)) as server:
@@ -335,6 +346,7 @@ def test_a_list_that_is_none_is_no_answer(body: bytes) -> None:
         assert len(server.requests) <= 100
 
 
+@pytest.mark.row(34)
 def test_rows_of_other_names_in_the_answer_are_left_out() -> None:
     body = listing(row(RR="a.devbox"), row(RR="DevBox", RecordId="2"), row(RR="devboxes"), total=3)
     with HttpServer(lambda _: Reply(200, body)) as server:
@@ -342,6 +354,7 @@ def test_rows_of_other_names_in_the_answer_are_left_out() -> None:
         assert zone.records(NAME) == [Record(NAME, "A", "10.0.0.1", 600, "2")]
 
 
+@pytest.mark.row(31, 74)
 def test_an_answer_larger_than_any_of_the_api_is_none() -> None:
     padded = b'{"RequestId": "A-1", "Padding": "' + b"x" * (1 << 21) + b'"}'
     with HttpServer(lambda _: Reply(200, padded)) as server:
@@ -492,6 +505,7 @@ def test_a_proxy_that_gives_no_connection_is_told_without_its_password(
             assert_tells_no_secret(unavailable.value)
 
 
+@pytest.mark.row(73)
 def test_a_redirect_is_not_followed() -> None:
     with HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as elsewhere:
         portal = Reply(302, b"", {"Location": elsewhere.url})

@@ -37,6 +37,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 # --- nonces -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(44)
 @pytest.mark.parametrize("kind", ["account", "order", "finalize", "certificate"])
 def test_a_nonce_that_the_ca_does_not_like_is_no_failure(bench: Bench, kind: str) -> None:
     bench.ca.instead[kind] += [problem("badNonce")] * 9
@@ -45,6 +46,7 @@ def test_a_nonce_that_the_ca_does_not_like_is_no_failure(bench: Bench, kind: str
     assert bench.reserved == 1
 
 
+@pytest.mark.row(44)
 def test_a_ca_that_likes_no_nonce_at_all_is_unavailable(bench: Bench) -> None:
     bench.ca.instead["account"] += [problem("badNonce")] * 20
     with pytest.raises(CaUnavailable, match="badNonce"):
@@ -99,6 +101,7 @@ def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     time.tzset()
 
 
+@pytest.mark.row(46)
 @pytest.mark.usefixtures("time_zone")
 @pytest.mark.parametrize(("text", "wait"), RETRY_AFTER.items(), ids=[text[:40] for text in RETRY_AFTER])
 def test_what_the_ca_asks_for_is_read_alike_in_every_time_zone(text: str, wait: timedelta | None) -> None:
@@ -123,6 +126,7 @@ def test_no_text_asks_for_less_than_nothing_or_for_ever(text: str) -> None:
     assert wait is None or timedelta() <= wait <= MOST
 
 
+@pytest.mark.row(46)
 def test_the_wait_that_the_ca_asked_for_comes_with_the_error(bench: Bench) -> None:
     limited = problem("rateLimited", 429, "too many certificates")
     bench.ca.instead["order"].append(replace(limited, headers={"Retry-After": "3600"}))
@@ -235,6 +239,7 @@ def test_a_problem_without_words_is_told_all_the_same() -> None:
     assert "about:blank" in mapped(messages.Error()).message
 
 
+@pytest.mark.row(72)
 def test_the_words_of_a_ca_are_escaped_and_cut() -> None:
     hostile = "\x1b[2J\r\n" + "\u202e" + "x" * 1_000_000
     error = mapped(messages.Error(typ=hostile, detail=hostile))

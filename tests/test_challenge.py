@@ -87,6 +87,7 @@ def test_when_one_cannot_be_made_the_others_go_again(zone: FakeZone, journal: Si
     assert journal.entries() == []
 
 
+@pytest.mark.row(38)
 def test_the_error_of_the_block_is_not_hidden_by_one_of_the_clean_up(
     zone: FakeZone, journal: SiteFile, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,6 +157,7 @@ def test_nothing_is_added_before_its_intent_is_on_disk(zone: FakeZone, tmp_path:
     assert zone.calls == []
 
 
+@pytest.mark.row(37)
 def test_a_sweep_deletes_exactly_what_the_journal_says(zone: FakeZone, journal: SiteFile) -> None:
     ours = zone.put(Record(FQDN, "TXT", TXT.value, 600))
     beside = [
@@ -174,6 +176,7 @@ def test_a_sweep_deletes_exactly_what_the_journal_says(zone: FakeZone, journal: 
     assert journal.entries() == []
 
 
+@pytest.mark.row(37)
 def test_an_id_that_now_holds_something_else_is_left_alone(zone: FakeZone, journal: SiteFile) -> None:
     journal.note(TXT, zone.put(Record(FQDN, "TXT", "written by somebody else", 600)))
     sweep(opened(zone), journal)

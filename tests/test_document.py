@@ -164,6 +164,7 @@ def test_a_path_is_written_as_a_person_writes_it() -> None:
 # --- repeated keys ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(24)
 def test_a_repeated_key_is_a_fault_at_each_repetition() -> None:
     """It names the line of the first, whose value stands."""
     document = Document(b"a: 1\nb:\n  c: 2\n  c: 3\na: 4\n'a': 5\n", "c.yaml")
@@ -208,6 +209,7 @@ def test_what_is_no_yaml_is_refused_with_its_place(raw: bytes | str, where: str)
     assert refusal(raw).startswith(f"c.yaml:{where}: the file: not ")
 
 
+@pytest.mark.row(69)
 @pytest.mark.parametrize(
     ("text", "where"),
     [
@@ -239,6 +241,7 @@ def test_anchors_and_aliases_are_refused_each_at_its_place() -> None:
     assert all("YAML anchors and aliases are not supported" in fault for fault in caught.value.faults)
 
 
+@pytest.mark.row(69)
 def test_aliases_are_refused_before_they_grow() -> None:
     """324 bytes like these would become 387 million values."""
     bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -257,6 +260,7 @@ def test_a_secret_that_yaml_takes_for_something_else_is_not_repeated(mark: str) 
     assert "PlantedCanary" not in str(caught.value)
 
 
+@pytest.mark.row(69)
 def test_nesting_has_a_limit() -> None:
     """Before anything recursive sees the text."""
     assert read("[" * MAX_DEPTH + "]" * MAX_DEPTH)
@@ -266,6 +270,7 @@ def test_nesting_has_a_limit() -> None:
         assert refusal(opening * (MAX_BYTES // len(opening))).startswith("c.yaml:1:")
 
 
+@pytest.mark.row(69)
 def test_size_has_a_limit() -> None:
     line = b"a: 1\n"
     assert Document(line + b"#" * (MAX_BYTES - len(line)), "c.yaml").data == {"a": 1}

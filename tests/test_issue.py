@@ -117,6 +117,7 @@ def test_the_key_is_made_while_the_values_spread(bench: Bench) -> None:
     assert None not in keys
 
 
+@pytest.mark.row(45)
 def test_an_authorization_that_the_ca_reuses_needs_no_record(bench: Bench) -> None:
     bench.ca.reused = {DOMAIN}
     bench.issue((DOMAIN,))
@@ -190,6 +191,7 @@ def test_an_account_is_bound_to_the_one_that_the_ca_knows(bench: Bench) -> None:
     assert binding["signature"] == base64url(hmac.digest(MAC_KEY, signed, "sha256"))
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("eab", [None, Binding("kid-1", "a"), Binding("kid-1", "\u00e9")])
 def test_an_account_that_cannot_be_bound_is_not_asked_for(bench: Bench, eab: Binding | None) -> None:
     bench.ca.meta = {"externalAccountRequired": True}
@@ -243,6 +245,7 @@ def test_no_key_is_in_a_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> N
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(48)
 def test_a_name_that_cannot_be_validated_is_told_in_the_words_of_the_ca(bench: Bench) -> None:
     bench.ca.refused = {DOMAIN}
     with pytest.raises(AuthorizationFailed) as failed:
@@ -293,6 +296,7 @@ def test_a_ca_without_dns_01_is_told(bench: Bench) -> None:
     assert bench.zone.calls == []
 
 
+@pytest.mark.row(53)
 @pytest.mark.parametrize(
     ("looks", "text"), [("pending_looks", "did not validate"), ("processing_looks", "did not issue")]
 )
@@ -322,6 +326,7 @@ def test_a_stop_while_the_ca_validates_leaves_nothing_in_dns_and_keeps_the_order
     bench.assert_dns_is_clean()
 
 
+@pytest.mark.row(48)
 def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench) -> None:
     refused = {"status": "invalid", "error": {"type": f"{PROBLEM}caa", "detail": "CAA forbids\x1b[31m"}}
     bench.ca.instead["finalize"].append(json_reply(refused))
@@ -330,6 +335,7 @@ def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench) -> None:
     assert not bench.pending.url
 
 
+@pytest.mark.row(48)
 def test_an_authorization_that_is_of_no_use_from_the_start_is_told(bench: Bench) -> None:
     useless = {"status": "deactivated", "identifier": {"type": "dns", "value": DOMAIN}, "challenges": []}
     bench.ca.instead["authz"].append(json_reply(useless))
@@ -366,6 +372,7 @@ def test_an_account_whose_key_is_lost_is_made_anew(bench: Bench, tmp_path: Path)
     assert key.exists()
 
 
+@pytest.mark.row(49)
 def test_an_account_that_the_ca_has_forgotten_is_made_anew_with_the_same_key(bench: Bench) -> None:
     bench.issue((DOMAIN,))
     key, _ = bench.accounts.load()
@@ -411,6 +418,7 @@ def test_an_order_names_the_certificate_that_it_replaces(bench: Bench) -> None:
     assert bench.ca.sent["order"]["replaces"] == ARI_ID
 
 
+@pytest.mark.row(52)
 @pytest.mark.parametrize(
     "reply", [problem("malformed"), problem("alreadyReplaced", 409), problem("serverInternal", 500)]
 )
@@ -481,6 +489,7 @@ def test_a_ca_without_renewal_information_suggests_nothing(bench: Bench) -> None
     assert bench.ca.asked == ["directory"]
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize(
     "suggests",
     [
@@ -569,6 +578,7 @@ NOT_NOW = {
 }
 
 
+@pytest.mark.row(47)
 @pytest.mark.parametrize("reply", NOT_NOW.values(), ids=NOT_NOW.keys())
 def test_an_order_that_the_ca_cannot_tell_of_now_is_kept(bench: Bench, reply: Reply) -> None:
     interrupted_at(bench, "finalize")

@@ -151,6 +151,7 @@ def test_each_value_is_waited_for(emulator: AlidnsEmulator) -> None:
     assert len(clock.sleeps) == 1
 
 
+@pytest.mark.row(39)
 def test_the_slower_server_is_waited_for_and_no_longer(emulator: AlidnsEmulator) -> None:
     emulator.set_delay(1, 0.4)
     emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
@@ -182,6 +183,7 @@ def test_another_value_at_the_name_is_not_the_wanted_one(emulator: AlidnsEmulato
         wait_until_shown(servers_of(emulator), [WANTED], FakeClock(least_sleep_s=20), 60)
 
 
+@pytest.mark.row(39)
 def test_a_server_that_never_answers_is_left_out_if_another_one_does(
     emulator: AlidnsEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_server_that_answered_once_is_not_left_out(
     assert "dns.server_silent" not in caplog.text
 
 
+@pytest.mark.row(41)
 def test_when_all_are_silent_the_ca_may_still_see_it(
     emulator: AlidnsEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,6 +310,7 @@ def find_servers(tmp_path: Path, resolv_conf: str, addresses: str, zone: str = Z
     return result
 
 
+@pytest.mark.row(40)
 def test_the_system_resolver_names_the_servers_and_is_asked_for_nothing_else(tmp_path: Path) -> None:
     need_zone, found, _, asked = find_servers(tmp_path, "nameserver 127.0.0.53\n", "127.0.0.53,127.0.0.54")
     assert need_zone

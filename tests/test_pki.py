@@ -201,11 +201,13 @@ def test_a_leaf_whose_key_usage_is_unknown_to_us_passes() -> None:
 # --- chains that must not be published --------------------------------------------------------------------
 
 
+@pytest.mark.row(54)
 def test_a_certificate_for_another_key_is_refused() -> None:
     with pytest.raises(IssueError, match="another key"):
         check(pem(LEAF, MIDDLE), key=OTHER_KEY)
 
 
+@pytest.mark.row(54)
 @pytest.mark.parametrize(
     "names",
     [
@@ -227,6 +229,7 @@ def test_a_certificate_without_names_is_refused() -> None:
         check(pem(certificate(names=None, subject=NAMES[1])))
 
 
+@pytest.mark.row(54)
 def test_a_chain_in_the_wrong_order_is_refused() -> None:
     with pytest.raises(IssueError):
         check(pem(MIDDLE, LEAF))
@@ -253,6 +256,7 @@ def test_an_issuer_of_another_name_is_refused() -> None:
         check(pem(LEAF, renamed))
 
 
+@pytest.mark.row(54)
 @pytest.mark.parametrize(
     ("offset", "is_good"),
     [
@@ -276,6 +280,7 @@ def test_now_must_lie_in_the_validity_with_five_minutes_of_slack_at_its_start(
     assert "clock" in refused.value.hint
 
 
+@pytest.mark.row(54)
 def test_a_leaf_that_is_a_ca_is_refused() -> None:
     with pytest.raises(IssueError, match="itself a CA"):
         check(pem(certificate(is_ca=True), MIDDLE))
@@ -293,6 +298,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.row(75)
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
 @pytest.mark.parametrize("place", ["before", "between", "after"])
 def test_a_chain_that_holds_anything_but_certificates_is_refused(planted: bytes, place: str) -> None:

@@ -116,6 +116,7 @@ def test_a_chain_without_an_end_in_sight_is_told(dns: AlidnsEmulator, bench: Wor
         place(bench)
 
 
+@pytest.mark.row(43)
 @pytest.mark.parametrize("hops", [[], [f"a.{OTHER}"], [f"a.{OTHER}", f"b.{ZONE}"]], ids=["1", "2", "3"])
 def test_a_loop_is_told_with_its_names(dns: AlidnsEmulator, bench: Workbench, hops: list[str]) -> None:
     names = [NAME, *hops, NAME]

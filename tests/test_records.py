@@ -49,6 +49,7 @@ def test_a_ttl_that_differs_is_written() -> None:
     assert plan_changes([old], a_record()) == [Update(a_record(record_id="1"), old)]
 
 
+@pytest.mark.row(35)
 def test_of_several_the_wanted_one_stays_and_private_ones_go() -> None:
     newest, wanted = a_record(OLD_LAN, record_id="2"), a_record(record_id="1")
     assert plan_changes([newest, wanted], a_record()) == [Delete(newest)]
@@ -62,6 +63,7 @@ def test_of_several_without_the_wanted_one_the_newest_is_updated() -> None:
     ]
 
 
+@pytest.mark.row(35)
 def test_another_public_address_is_for_a_person_to_decide() -> None:
     beside = [a_record(record_id="2"), a_record(PUBLIC, record_id="1")]
     with pytest.raises(DnsRefused) as refused:
@@ -76,6 +78,7 @@ def test_another_public_address_that_we_once_wrote_goes() -> None:
     assert plan_changes([a_record(record_id="2"), stale], a_record(), ours=[PUBLIC]) == [Delete(stale)]
 
 
+@pytest.mark.row(35)
 def test_a_cname_at_the_name_is_for_a_person_to_decide() -> None:
     alias = Record(NAME, "CNAME", "elsewhere.test", 600, "1")
     with pytest.raises(DnsRefused, match=r"CNAME to 'elsewhere\.test'") as refused:
@@ -115,6 +118,7 @@ other_records = st.sampled_from(
 )
 
 
+@pytest.mark.row(35)
 @given(
     st.lists(address_records | other_records, max_size=8, unique_by=lambda r: (r.fqdn, stands_for_itself(r))),
     st.sampled_from(VALUES),
@@ -255,6 +259,7 @@ def test_an_address_beside_a_cname_is_refused(bench: Bench) -> None:
     assert [r.type for r in bench.zone.records(NAME)] == ["CNAME"]
 
 
+@pytest.mark.row(36)
 def test_a_ttl_below_the_least_of_the_plan_becomes_the_least(bench: Bench) -> None:
     bench.zone.add(a_record(ttl_s=60))
     [added] = bench.zone.records(NAME)

@@ -96,6 +96,7 @@ def window(start: timedelta, end: timedelta) -> Window:
     return Window(START + start, START + end)
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize(
     ("start", "end", "is_sound"),
     [
@@ -142,6 +143,7 @@ def test_what_was_drawn_counts_but_for_the_last_twentieth_of_life(
     assert moment <= drawn
 
 
+@pytest.mark.row(51)
 def test_a_window_in_the_past_means_now() -> None:
     facts = leaf(90 * DAY)
     past = window(-20_000 * DAY, -19_999 * DAY)
@@ -149,6 +151,7 @@ def test_a_window_in_the_past_means_now() -> None:
     assert not is_due(facts, START)
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize(
     ("asked", "wait"),
     [

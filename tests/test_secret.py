@@ -165,6 +165,7 @@ def test_a_file_closed_to_others_needs_no_word(secret_file: Path, mode: int) -> 
     assert Secret.parse(f"file:{secret_file}").warning() is None
 
 
+@pytest.mark.row(68)
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601, 0o666])
 def test_a_file_open_to_others_is_warned_of_and_read(secret_file: Path, mode: int) -> None:
     secret_file.chmod(mode)

@@ -672,6 +672,7 @@ def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.row(6)
 def test_of_many_daemons_that_start_at_once_one_runs(tmp_path: Path) -> None:
     reports, report = os.pipe()
     end, keep_running = os.pipe()

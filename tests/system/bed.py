@@ -37,6 +37,8 @@ class Bed:
     engine: Engine
     registry: Registry
     config: dict[str, Any] = field(default_factory=dict)
+    # Everything that runs to their end have printed and logged.
+    said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.config = {
@@ -86,7 +88,9 @@ class Bed:
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Save the configuration and run the program to its end."""
         self.write()
-        return subprocess.run(self.command(*args), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=120, check=False)
+        self.said += [done.stdout, done.stderr]
+        return done
 
     def ok(self, *args: str) -> str:
         """Run the program, which must exit 0, and return its standard output."""
@@ -132,6 +136,15 @@ class Bed:
     def orders(self) -> int:
         """Return how many orders the CA was asked for."""
         return self.ca.requests().count("POST /order-plz")
+
+    def orders_placed(self) -> int:
+        """Return how many orders the CA has made; one that it refused is none."""
+        return self.ca.log.read_text().count("Added order ")
+
+    def container_runs(self) -> bool:
+        """Return whether there is a registry, and it runs."""
+        containers = self.engine.client().containers.list(filters={"name": "^/registry$"})
+        return bool(containers)
 
     def a_values(self, rr: str = "devbox") -> list[str]:
         """Return the A values at the service."""

@@ -74,6 +74,7 @@ def test_a_temporary_key_does_all_of_the_chain(access: Bed) -> None:
     assert {call.code for call in access.dns.calls} == {"OK"}
 
 
+@pytest.mark.row(27)
 def test_a_token_that_was_renewed_in_its_file_is_used_by_the_next_run(access: Bed) -> None:
     """The one of yesterday is told as such, without what it was; a retry does not wait for its time then."""
     (access.home / "token").write_text("the token of yesterday")

@@ -47,6 +47,7 @@ def refused(bed: Bed, *args: str) -> str:
 # --- whom the CA knows ------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("ca", [{"eab_keys": {"kid-1": MAC_KEY}}], indirect=True)
 def test_a_ca_that_binds_accounts_is_told_who_we_are(bare: Bed) -> None:
     """Without a binding and with a wrong one: one clear line, and no order; the right one works at once."""
@@ -104,6 +105,7 @@ def test_the_plan_names_the_kind_of_key_that_it_replaces(bare: Bed) -> None:
 # --- a CA that is hard to please --------------------------------------------------------------------------
 
 
+@pytest.mark.row(44)
 @pytest.mark.parametrize("ca", [{"nonce_reject_percent": 20}], indirect=True, ids=["fussy"])
 @pytest.mark.parametrize("time_zone", ["Asia/Shanghai", "America/New_York"])
 def test_a_ca_that_refuses_good_nonces_gives_every_certificate_in_every_time_zone(
@@ -119,6 +121,7 @@ def test_a_ca_that_refuses_good_nonces_gives_every_certificate_in_every_time_zon
     bare.assert_no_txt()
 
 
+@pytest.mark.row(25)
 def test_an_order_in_flight_for_another_kind_of_key_is_not_finished(bare: Bed) -> None:
     """Its key is made and kept; what is published is of the kind that the file asks for."""
     bare.dns.set_delay(0, 4)
@@ -162,6 +165,7 @@ def test_challenges_are_proved_in_the_zone_that_they_are_delegated_to(bare: Bed)
     bare.assert_no_txt()
 
 
+@pytest.mark.row(43)
 def test_a_delegation_that_leads_in_a_circle_is_told_before_an_order(bare: Bed) -> None:
     bare.dns.add("_acme-challenge.devbox", "CNAME", f"round.{ZONE}.")
     bare.dns.add("round", "CNAME", f"_acme-challenge.devbox.{ZONE}.")
@@ -295,6 +299,7 @@ def test_a_certificate_that_was_revoked_is_renewed_at_once(bare: Bed) -> None:
     assert bare.orders() == 2
 
 
+@pytest.mark.row(52)
 def test_a_predecessor_is_named_once_and_a_refusal_costs_nothing(bare: Bed) -> None:
     """Back on the first pair, as from a backup, the CA says 409: it has been replaced already."""
     bare.ok("--once")
@@ -309,6 +314,7 @@ def test_a_predecessor_is_named_once_and_a_refusal_costs_nothing(bare: Bed) -> N
     assert current.readlink() != first
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize("ca", [{"certificate_validity_s": 120}], indirect=True)
 def test_a_window_wider_than_the_life_counts_for_nothing(bare: Bed) -> None:
     """Pebble suggests 48 hours around the middle, whatever the lifetime."""
@@ -320,6 +326,7 @@ def test_a_window_wider_than_the_life_counts_for_nothing(bare: Bed) -> None:
     assert bare.status()["sites"][0]["next_renewal"]
 
 
+@pytest.mark.row(51)
 def test_a_ca_that_is_away_makes_no_site_worse(bare: Bed) -> None:
     bare.ok("--once")
     bare.ca.stop()

@@ -120,6 +120,7 @@ def test_the_route_may_name_the_address_that_it_leaves_by() -> None:
     assert found == ["192.168.1.22"] * 3
 
 
+@pytest.mark.row(65)
 @pytest.mark.parametrize(
     "name",
     ["docker0", "br-0123456789ab", "virbr0", "veth12ab34c", "cni0", "tun0", "wg0", "tailscale0"],
@@ -138,6 +139,7 @@ def test_a_default_route_through_containers_or_a_tunnel_is_refused(name: str) ->
     assert named == "10.79.40.213"
 
 
+@pytest.mark.row(66)
 @pytest.mark.parametrize("address", ["47.96.12.34", "100.64.0.20", "169.254.10.20"])
 def test_an_address_that_is_not_the_lans_is_refused_unless_it_is_written(address: str) -> None:
     gateway = address.rpartition(".")[0] + ".1"
@@ -187,6 +189,7 @@ def test_a_full_tunnel_hides_the_lan_from_auto_and_not_from_the_others() -> None
 # --- one machine with everything ----------------------------------------------------------------------------
 
 
+@pytest.mark.row(65)
 def test_on_a_machine_with_everything_each_rule_finds_its_own() -> None:
     """Two engines' networks, virtual machines on a bridge that carries the LAN, VPNs, several NICs."""
     rules = {

@@ -23,6 +23,7 @@ def failure_line(bed: Bed, *args: str) -> str:
     return lines[0]
 
 
+@pytest.mark.row(24)
 def test_a_broken_configuration_is_refused_with_every_fault(bed: Bed) -> None:
     bed.config["sites"][0]["tll"] = 600
     bed.config["check_every"] = "soon"
@@ -34,6 +35,7 @@ def test_a_broken_configuration_is_refused_with_every_fault(bed: Bed) -> None:
     assert not bed.state.exists()
 
 
+@pytest.mark.row(32)
 def test_a_wrong_secret_says_which_key_to_correct(bed: Bed) -> None:
     bed.config["aliyun"]["access_key_secret"] = "wrong"
     line = failure_line(bed, "--once")
@@ -43,6 +45,7 @@ def test_a_wrong_secret_says_which_key_to_correct(bed: Bed) -> None:
     assert bed.orders() == 0
 
 
+@pytest.mark.row(32)
 def test_an_unknown_access_key_says_which_key_to_correct(bed: Bed) -> None:
     bed.config["aliyun"]["access_key_id"] = "LTAI5tUnknown"
     assert "correct aliyun.access_key_id" in failure_line(bed, "--once")
@@ -93,6 +96,7 @@ def test_an_engine_that_is_not_there_is_named(bed: Bed) -> None:
     assert "no Docker engine at 'unix:///nowhere/docker.sock': No such file or directory" in line
 
 
+@pytest.mark.row(47)
 def test_an_unreachable_ca_keeps_the_old_certificate_served(bed: Bed) -> None:
     bed.ok("--once")
     leaf = bed.served()
@@ -159,6 +163,7 @@ def test_a_fourth_order_is_refused_with_its_time_and_force_overrides(bed: Bed) -
     assert bed.orders() == 4
 
 
+@pytest.mark.row(7)
 def test_five_hasty_renewals_at_once_are_one_order(bed: Bed) -> None:
     bed.ok("--once")
     bed.write()

@@ -84,6 +84,7 @@ def test_a_stopped_container_is_left_to_its_admin(bed: Bed) -> None:
         wait_until(lambda: is_ok(bed), "it is ok once the admin has started it")
 
 
+@pytest.mark.row(64)
 def test_the_record_follows_the_lan_address(bed: Bed) -> None:
     """The interface gets another address, as from DHCP."""
 
@@ -107,6 +108,7 @@ def test_the_record_follows_the_lan_address(bed: Bed) -> None:
     assert bed.orders() == 1
 
 
+@pytest.mark.row(6)
 def test_a_second_daemon_exits_1_and_names_the_first(bed: Bed) -> None:
     with bed.daemon() as daemon:
         second = bed.run()
@@ -146,6 +148,7 @@ def test_looks_at_healthy_sites_call_nobody_write_nothing_and_log_nothing(bed: B
         assert (len(bed.dns.calls), len(bed.ca.requests()), daemon.log_text()) == (calls, requests, log)
 
 
+@pytest.mark.row(5)
 def test_sigterm_in_the_middle_of_propagation_removes_the_txt_and_the_next_run_goes_on(bed: Bed) -> None:
     """Stopped within 5 s; the order is not lost: the next run finishes the same one."""
     bed.dns.set_delay(1, 3600)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
+
 from .bed import DOMAIN, ZONE, Bed, wait_until
 
 MANY = [f"box{number}.{ZONE}" for number in range(20)]
@@ -47,6 +49,8 @@ def test_twenty_sites_due_at_once_cost_each_what_one_alone_costs(bare: Bed) -> N
 # most would begin only when the first one is done.
 _FIFTY = """
 import os, sys, traceback
+import pytest
+
 from certbotless import act, alidns, cli, config, deploy
 def run():
     try:
@@ -59,6 +63,7 @@ sys.exit(sum(os.waitpid(pid, 0)[1] != 0 for pid in pids))
 """
 
 
+@pytest.mark.row(7)
 def test_fifty_hasty_renewals_beside_a_daemon_are_one_order(bed: Bed) -> None:
     """All fifty end well, with the one leaf that is served then; the daemon finds nothing to do."""
     bed.ok("--once")

@@ -134,6 +134,7 @@ def test_a_site_is_looked_after_while_another_one_waits_for_dns(bed: Bed) -> Non
 # --- what was lost ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(49)
 def test_a_lost_account_key_costs_a_new_account_and_nothing_else(bed: Bed) -> None:
     bed.ok("--once")
     leaf, url = bed.published(), json.loads(account_file(bed, "account.json").read_text())["url"]
@@ -144,6 +145,7 @@ def test_a_lost_account_key_costs_a_new_account_and_nothing_else(bed: Bed) -> No
     assert (accounts_made(bed), bed.orders()) == (2, 2)
 
 
+@pytest.mark.row(49)
 def test_a_lost_account_url_is_recovered_by_the_key(bed: Bed) -> None:
     bed.ok("--once")
     leaf, account = bed.published(), account_file(bed, "account.json")
@@ -289,6 +291,7 @@ def test_two_sites_that_share_a_container_are_both_served(bed: Bed) -> None:
 # --- a run that is cut short --------------------------------------------------------------------------------
 
 
+@pytest.mark.row(61)
 def test_a_registry_that_cannot_read_its_new_key_has_the_old_pair_again_until_it_can(bed: Bed) -> None:
     """An edit took the group's right to read the key: the new pair is refused, and none is ordered for it."""
     bed.registry.remove()
@@ -323,6 +326,7 @@ def test_a_registry_that_cannot_read_its_new_key_has_the_old_pair_again_until_it
     bed.assert_no_txt()
 
 
+@pytest.mark.row(5)
 def test_sigterm_during_propagation_ends_a_run_within_5_s_and_removes_the_txt(bed: Bed) -> None:
     """It says why it ended; the next run finishes the same order."""
     bed.dns.set_delay(1, HOUR_S)

@@ -1,4 +1,4 @@
-"""Wires the real parts: one engine for all tests; an emulator, a CA and a registry for each."""
+"""Wires the real parts of system/ and faults/: one engine in all; emulator, CA and registry for each test."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
-
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,63 @@
+"""Puts a fault proxy before the CA and before the DNS API of every bed, and records of others into the zone.
+
+A test here takes `bed` (with a registry) or `bare` (a site that nobody serves), and to do damage `ca_proxy`
+and `api_proxy` (proxy.py). It ends with `assert_invariants(bed)` (invariants.py), and says which rows it covers
+by `@pytest.mark.row(46)` (matrix.py; then run `make docs`). The beds themselves are those of ../conftest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from system.bed import Bed
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.pebble import Pebble
+
+from .invariants import plant_foreign
+from .proxy import FaultProxy
+
+
+@pytest.fixture
+def dns(dns: AlidnsEmulator) -> AlidnsEmulator:
+    """The DNS service, with records of somebody else."""
+    plant_foreign(dns)
+    return dns
+
+
+@pytest.fixture
+def ca_proxy(tmp_path: Path, ca: Pebble) -> Iterator[FaultProxy]:
+    """What stands before the CA."""
+    folder = tmp_path / "ca-proxy"
+    folder.mkdir()
+    with FaultProxy(ca.directory_url, folder, ca.ca_bundle) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def api_proxy(tmp_path: Path, dns: AlidnsEmulator) -> Iterator[FaultProxy]:
+    """What stands before the DNS API."""
+    folder = tmp_path / "api-proxy"
+    folder.mkdir()
+    with FaultProxy(dns.endpoint, folder) as proxy:
+        yield proxy
+
+
+def _lead_through(bed: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
+    bed.config["acme"] = {"directory": f"{ca_proxy.url}/dir", "ca_bundle": str(ca_proxy.ca_bundle)}
+    bed.config["aliyun"] |= {"endpoint": api_proxy.url, "ca_bundle": str(api_proxy.ca_bundle)}
+    return bed
+
+
+@pytest.fixture
+def bare(bare: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
+    """A bed without a container, and a site that nobody serves."""
+    return _lead_through(bare, ca_proxy, api_proxy)
+
+
+@pytest.fixture
+def bed(bed: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
+    """A bed with a registry."""
+    return _lead_through(bed, ca_proxy, api_proxy)

@@ -1,0 +1,109 @@
+"""What holds after every fault, whatever else a test is about.
+
+`plant_foreign` before, `assert_invariants` after; the fixtures of conftest.py see to the first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from system.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed
+
+from certbotless.ledger import FAILURES_PER_HOUR, ORDERS_PER_WINDOW
+from certbotless.sandbox.alidns import AlidnsEmulator
+
+# Records of somebody else (rr, type, value); one of them stands where our own challenges do.
+FOREIGN = frozenset(
+    {
+        ("@", "TXT", "v=spf1 -all"),
+        ("www", "A", "10.79.40.7"),
+        ("_acme-challenge.www", "TXT", "the-value-of-another-machine"),
+        ("_acme-challenge.devbox", "TXT", "the-value-of-another-tool"),
+    }
+)
+# What is in state_dir to be kept secret: account keys, the keys of orders, the copy of the pair.
+_KEYS_AT_REST = ("key.pem", ".order.key", ".pair", "privkey.pem", ".key")
+
+
+def plant_foreign(dns: AlidnsEmulator) -> None:
+    """Let somebody else have records in the zone."""
+    for rr, type_, value in sorted(FOREIGN):
+        dns.add(rr, type_, value)
+
+
+def assert_invariants(bed: Bed, *, forced_orders: int = 0) -> None:
+    """Check I1 to I6; for the end of a test, when no run is at work.
+
+    Args:
+        forced_orders: how many orders the test has placed with `--force`.
+    """
+    _assert_pair_is_whole(bed)
+    _assert_limits_hold(bed, forced_orders)
+    _assert_zone_is_as_left(bed)
+    _assert_no_secret_is_told(bed)
+    _assert_serving_is_seen(bed)
+
+
+def _assert_pair_is_whole(bed: Bed) -> None:
+    """I1: both files or none, and a pair; what is served was published once."""
+    chain, key = (bed.certs / f"{DOMAIN}{suffix}" for suffix in (".pem", ".key"))
+    assert chain.exists() == key.exists()
+    if not chain.exists():
+        return
+    leaf = x509.load_pem_x509_certificates(chain.read_bytes())[0]
+    assert leaf.public_key() == load_pem_private_key(key.read_bytes(), None).public_key()
+    if bed.container_runs():
+        generations = (bed.certs / ".certbotless" / DOMAIN).glob("*/fullchain.pem")
+        assert bed.served() in {bed.published(), *map(_sha256, generations)}
+
+
+def _sha256(path: Path) -> str:
+    return x509.load_pem_x509_certificates(path.read_bytes())[0].fingerprint(hashes.SHA256()).hex()
+
+
+def _assert_limits_hold(bed: Bed, forced_orders: int) -> None:
+    """I2: by our ledger, and every order that the CA knows of stands there."""
+    ledger = bed.state / "ledger.jsonl"
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    rows = [json.loads(line) for line in lines]
+    orders = Counter(tuple(sorted(row["names"])) for row in rows if row["kind"] == "order")
+    failures = Counter(name for row in rows if row["kind"] == "failure" for name in row["names"])
+    assert max(orders.values(), default=0) <= ORDERS_PER_WINDOW + forced_orders
+    assert max(failures.values(), default=0) <= FAILURES_PER_HOUR
+    assert bed.orders_placed() <= orders.total()
+
+
+def _assert_zone_is_as_left(bed: Bed) -> None:
+    """I3 and I4: no TXT record but those of others, and every record of theirs as it was."""
+    records = {(record.rr, record.type, record.value) for record in bed.dns.records()}
+    assert records >= FOREIGN
+    assert {record for record in records if record[1] == "TXT"} <= FOREIGN
+
+
+def _assert_no_secret_is_told(bed: Bed) -> None:
+    """I5: not in what was printed and logged, and not in a file that is not there to keep it."""
+    texts = dict.fromkeys(bed.said, "an output")
+    for path in [*bed.home.glob("*.log"), *bed.state.rglob("*"), *bed.certs.rglob("*")]:
+        if path.is_file() and not path.name.endswith(_KEYS_AT_REST):
+            texts[path.read_text(errors="replace")] = str(path)
+    for text, where in texts.items():
+        for withheld in (KEY_SECRET, "PRIVATE KEY", "Signature="):
+            assert withheld not in text, f"{withheld} in {where}"
+    for said in bed.said:
+        assert KEY_ID not in said
+        # A foreign text that moves the cursor or forges a line.
+        assert re.search(r"[^\n\x20-\x7e\u00a1-\uffff]", said) is None, repr(said)
+
+
+def _assert_serving_is_seen(bed: Bed) -> None:
+    """I6: serving is said of the leaf that a handshake shows."""
+    for site in bed.status()["sites"]:
+        for target in site["deploy"]:
+            if target["state"] == "serving":
+                assert target["served_sha256"] == bed.served() == bed.published()
