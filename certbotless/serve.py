@@ -27,6 +27,8 @@ _CONNECT_TIMEOUT_S = 0.5
 _RELOAD_OVERLAP_S = 0.5
 # The time of the engine itself, beside the container's own.
 _CONTAINER_MARGIN_S = 60
+# What does not answer has nothing to finish, and nobody is served until it has ended.
+_DOWN_STOP_TIMEOUT_S = 1
 # A second action settles what was read a moment before the files were there; a third one cures nothing.
 _MOST_ACTIONS = 2
 
@@ -37,9 +39,10 @@ class _Service:
 
     Attributes:
         where: where it is proved, None where the file says that it cannot be.
-        act: makes it read its files anew.
+        act: makes it read its files anew; takes how long it may need to end by itself, None for the
+            target's own time.
         may_help: whether that may be a cure, for the leaf that it serves now (empty for no TLS answer);
-            `hopeless` says why it is not, where it is none.
+            `hopeless` says why it is not.
         is_dead: whether it has ended since the action, so that nothing is to be waited for.
         overlap_s: how long its old workers may answer beside the new ones.
         reads_all: see `Container`.
@@ -47,7 +50,7 @@ class _Service:
 
     name: str
     where: tuple[str, int] | None
-    act: Callable[[], None]
+    act: Callable[[int | None], None]
     may_help: Callable[[str], bool]
     hopeless: str
     is_dead: Callable[[], bool] = lambda: False
@@ -119,10 +122,10 @@ class Serving:
             is_ours = self._is_left_by_us(container, seen)
             check_may_act(container, is_ours)
 
-            def act() -> None:
+            def act(stop_timeout_s: int | None) -> None:
                 nonlocal container
                 container = self._bench.containers.find(found.name)
-                self._act(target, container)
+                self._act(target, container, stop_timeout_s)
                 container = self._bench.containers.find(found.name)
 
             def is_dead() -> bool:
@@ -158,7 +161,7 @@ class Serving:
         sha256, _ = _published(seen)
         places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
 
-        def act() -> None:
+        def act(_: int | None) -> None:
             run_command(target.command or ())
             self._bench.tell("command.run", f"command={target.name!r}")
 
@@ -194,7 +197,7 @@ class Serving:
             if may_go_back and service.where:
                 trial.begin(self._bench, seen)  # 2
             lock.note_action()
-            service.act()  # 3
+            service.act(None)  # 3
             self._note_acted(service.name, sha256)
         elif leaf or not may_go_back:
             raise _not_served(service, leaf, service.hopeless)
@@ -220,7 +223,7 @@ class Serving:
         outcome = "the certificate before serves again"
         try:
             lock.note_action()
-            service.act()
+            service.act(_DOWN_STOP_TIMEOUT_S)
             sha256 = before.facts.sha256 if before and before.facts else ""
             if self._wait_for(service, sha256) != sha256:
                 outcome = "it does not come up with the certificate before either"
@@ -254,11 +257,11 @@ class Serving:
             return container.started_at <= issued_at or bool(leaf)
         return count == 1 and bool(leaf)
 
-    def _act(self, target: Target, container: Container) -> None:
+    def _act(self, target: Target, container: Container, stop_timeout_s: int | None) -> None:
         action = target.action
         match action.kind if container.is_up else "restart":
             case "restart":
-                self._restart(target, container)
+                self._restart(container, stop_timeout_s or int(target.stop_timeout.total_seconds()))
                 self._bench.tell("container.restarted", f"container={container.name}")
             case "signal":
                 self._bench.containers.signal(container.id, action.signal)
@@ -267,11 +270,11 @@ class Serving:
                 self._bench.containers.exec(container.id, action.argv)
                 self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
 
-    def _restart(self, target: Target, container: Container) -> None:
+    def _restart(self, container: Container, stop_timeout_s: int) -> None:
         """Restart it, with the intent on disk for as long as the restart may be half done."""
         self._note_restarting(container.name, _restarting(container))
         try:
-            self._bench.containers.restart(container.id, int(target.stop_timeout.total_seconds()))
+            self._bench.containers.restart(container.id, stop_timeout_s)
         except DeployError:
             # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
             with suppress(DeployError):

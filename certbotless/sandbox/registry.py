@@ -14,11 +14,11 @@ import socket
 import ssl
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 from cryptography import x509
@@ -30,8 +30,12 @@ from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import SandboxError
 from certbotless.sandbox.process import wait_until
 
+if TYPE_CHECKING:
+    from docker.api.container import _RestartPolicy
+
 IMAGE = "registry:2"
 PROGRAM = Path("/usr/bin/docker-registry")
+_ALWAYS: _RestartPolicy = {"Name": "always", "MaximumRetryCount": 0}
 CONFIG = b"""
 version: 0.1
 storage: {filesystem: {rootdirectory: /var/lib/registry}}
@@ -53,6 +57,7 @@ class Registry:
         port: where the engine publishes it, on every address of the host.
         name: the container's name.
         user: UID:GID of its process, as of ``docker run --user``; empty is root.
+        restarts: whether the engine starts it again when it ends.
         drain: how long it finishes what it has begun before it ends, as ``30s``; empty is not at all.
         cap_drop: what of root's rights it is without, as of ``docker run --cap-drop``.
     """
@@ -66,6 +71,7 @@ class Registry:
         port: int = 5000,
         name: str = "registry",
         user: str = "",
+        restarts: bool = True,
         drain: str = "",
         cap_drop: Sequence[str] = (),
     ) -> None:
@@ -75,6 +81,7 @@ class Registry:
         self._name = name
         self._user = user
         self._cap_drop = cap_drop
+        self._restarts = restarts
         self._drain = drain or "0s"
         self._docker = engine.client()
 
@@ -88,7 +95,7 @@ class Registry:
         """The container as it is now."""
         return self._docker.containers.get(self._name)
 
-    def create(self, mounts: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def create(self, mounts: dict[str, dict[str, str]] | None = None) -> None:
         """Create and start the container, and wait until it serves; at most 15 s.
 
         Args:
@@ -107,7 +114,7 @@ class Registry:
             detach=True,
             user=self._user,
             cap_drop=list(self._cap_drop),
-            restart_policy={"Name": "always", "MaximumRetryCount": 0},
+            restart_policy=_ALWAYS if self._restarts else None,
             ports={"5000/tcp": self.port},
             volumes=mounts or {str(self.certs): {"bind": "/certs", "mode": "ro"}},
             environment={

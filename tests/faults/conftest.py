@@ -1,8 +1,8 @@
 """Puts a fault proxy before the CA and before the DNS API of every bed, and records of others into the zone.
 
 A test here takes `bed` (with a registry) or `bare` (a site that nobody serves), and to do damage `ca_proxy`
-and `api_proxy` (proxy.py). It ends with `assert_invariants(bed)` (invariants.py), and says which rows it covers
-by `@pytest.mark.row(46)` (matrix.py; then run `make docs`). The beds themselves are those of ../conftest.py.
+and `api_proxy` (proxy.py). It ends with `assert_invariants(bed)` (invariants.py), and says which rows it
+covers by `@pytest.mark.row(46)` (matrix.py; then run `make docs`). The beds are those of ../conftest.py.
 """
 
 from __future__ import annotations

@@ -206,6 +206,7 @@ def test_a_directory_where_a_name_should_be_costs_no_order_and_is_named(bed: Bed
 # --- the container ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(58)
 @pytest.mark.parametrize("is_ours", [True, False], ids=["ours, cut short", "of another start"])
 def test_only_a_stop_that_is_our_own_is_undone(is_ours: bool, bed: Bed) -> None:
     """One that an engine did not live to finish; an old note does not start what its admin stopped."""

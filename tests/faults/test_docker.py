@@ -1,0 +1,218 @@
+"""Faults of the engine, the container and the registry.
+
+What is published is served in the end, and nobody is without service for longer than a restart takes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import docker
+import pytest
+from system.bed import DOMAIN, Bed, wait_until
+
+from certbotless.sandbox.registry import Registry
+
+from .invariants import assert_invariants
+
+# A user and a group that nobody has.
+USER, GROUP = 4712, 4713
+
+
+@contextmanager
+def engine_away(bed: Bed) -> Iterator[None]:
+    """Take the engine's socket away for as long as the block runs; its containers go on."""
+    hidden = bed.engine.socket.with_name("hidden.sock")
+    bed.engine.socket.rename(hidden)
+    try:
+        yield
+    finally:
+        hidden.rename(bed.engine.socket)
+
+
+def once_until_ok(bed: Bed) -> None:
+    """Run `--once` until all is well, as the daemon's looks would."""
+    wait_until(lambda: bed.run("--once").returncode == 0, "all facts are true")
+
+
+# --- the engine ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(57)
+def test_an_engine_that_is_away_costs_no_order_and_is_waited_for(bed: Bed) -> None:
+    """The new certificate is published, and what serves the old one is said to fail."""
+    bed.config["check_every"] = "1s"
+    bed.ok("--once")
+    old = bed.published()
+    with engine_away(bed):
+        done = bed.run("--renew-now")
+        assert done.returncode == 1
+        assert "no Docker engine at" in done.stdout
+        assert "group docker" in done.stdout
+        new = bed.published()
+        assert new != old == bed.served()
+        (target,) = bed.status()["sites"][0]["deploy"]
+        assert (target["state"], target["served_sha256"]) == ("failing", old)
+    once_until_ok(bed)
+    assert bed.served() == bed.published() == new
+    assert bed.orders() == 2
+    assert_invariants(bed)
+
+
+# --- the container ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(59)
+def test_a_container_that_its_admin_paused_stays_paused(bed: Bed) -> None:
+    """A restart would start it; what was published waits for it."""
+    bed.config["check_every"] = "1s"
+    bed.ok("--once")
+    bed.registry.container.pause()
+    try:
+        done = bed.run("--renew-now")
+        assert done.returncode == 1
+        assert "docker unpause registry" in done.stdout
+        site = bed.status()["sites"][0]
+        assert (site["state"], site["last_error"]) == ("pending", None)
+        assert bed.registry.container.status == "paused"
+    finally:
+        bed.registry.container.unpause()
+    once_until_ok(bed)
+    assert bed.served() == bed.published()
+    assert bed.orders() == 2
+    assert_invariants(bed)
+
+
+@pytest.mark.row(59)
+def test_a_container_is_resolved_by_its_name_each_time(bed: Bed) -> None:
+    """A new one of the same name has another id; between the two there is none, and none is created."""
+    bed.config["check_every"] = "1s"
+    bed.ok("--once")
+    bed.registry.remove()
+    done = bed.run("--renew-now")
+    assert done.returncode == 1
+    assert "there is no container 'registry'" in done.stdout
+    assert bed.engine.client().containers.list(all=True) == []
+    bed.registry.create()
+    once_until_ok(bed)
+    assert bed.served() == bed.published()
+    assert bed.orders() == 2
+    assert_invariants(bed)
+
+
+@pytest.mark.row(60)
+def test_a_container_that_mounts_the_two_files_alone_serves_the_new_ones_after_its_restart(bed: Bed) -> None:
+    """The engine looks where the names lead when it starts a container, and not again while it runs."""
+    bed.config["sites"] = [bed.site(deploy=[])]
+    bed.ok("--once")
+    bed.registry.remove()
+    names = [f"{DOMAIN}.pem", f"{DOMAIN}.key"]
+    bed.registry.create({str(bed.certs / name): {"bind": f"/certs/{name}", "mode": "ro"} for name in names})
+    bed.config["sites"] = [bed.site()]
+    old = bed.served()
+    bed.ok("--renew-now")
+    assert old != bed.served() == bed.published()
+    assert_invariants(bed)
+
+
+# --- a registry that refuses its certificate ----------------------------------------------------------------
+
+WITHIN_S = 15
+
+
+@pytest.mark.row(61)
+@pytest.mark.parametrize("tries", [3, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("restarts", [True, False], ids=["starts again", "stays down"])
+def test_a_registry_that_refuses_the_new_pair_has_the_old_one_again(
+    bed: Bed, restarts: bool, tries: int
+) -> None:
+    """It may not read the new key; without a restart policy it stays down, else it restarts for ever."""
+    bed.config["sites"] = [bed.site(deploy=[])]
+    bed.config["key_mode"] = "0640"
+    os.chown(bed.certs, -1, GROUP)
+    bed.certs.chmod(0o2755)
+    bed.ok("--once")
+    bed.registry.remove()
+    bed.registry = Registry(bed.engine, DOMAIN, certs=bed.certs, user=f"{USER}:{GROUP}", restarts=restarts)
+    bed.registry.create()
+    bed.config["sites"] = [bed.site()]
+    bed.ok("--once")
+    old, slowest_s = bed.published(), 0.0
+    bed.config["key_mode"] = "0600"
+    for _ in range(tries):
+        bed.write()
+        process = subprocess.Popen(
+            bed.command("--renew-now", "--force"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "deploy:registry.due" in line:
+                break
+        began = time.monotonic()
+        out, _ = process.communicate(timeout=60)
+        slowest_s = max(slowest_s, time.monotonic() - began)
+        assert process.returncode == 1
+        assert "the certificate before serves again" in out
+        assert bed.served() == bed.published() == old
+    print(f"refused {tries} times, the old pair served again {tries} times, at most {slowest_s:.1f} s later")
+    assert slowest_s < WITHIN_S
+    assert_invariants(bed, forced_orders=tries)
+
+
+# --- pushes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(62)
+@pytest.mark.parametrize("renewals", [2, pytest.param(25, marks=pytest.mark.soak)])
+def test_a_push_that_a_restart_has_cut_short_succeeds_when_it_is_given_again(bed: Bed, renewals: int) -> None:
+    """A registry that drains finishes what it has begun; what comes while it is away is refused."""
+    bed.registry.remove()
+    bed.registry = Registry(bed.engine, DOMAIN, certs=bed.certs, drain="30s")
+    bed.registry.create()
+    bed.config["sites"][0]["deploy"][0]["stop_timeout"] = "35s"
+    bed.ok("--once")
+    images = [f"{DOMAIN}:{bed.registry.port}/large{i}" for i in range(4)]
+
+    def push(image: str) -> int:
+        """Push until it succeeds, and return how often it was refused."""
+        client = docker.DockerClient(bed.engine.docker_host, timeout=120)
+        tries: list[bool] = []
+
+        def succeeds() -> bool:
+            lines = list(client.api.push(f"{image}:1", stream=True, decode=True))
+            tries.append(not any("error" in line for line in lines))
+            return tries[-1]
+
+        with closing(client):
+            wait_until(succeeds, f"{image} is pushed", patience_s=60)
+        return tries.count(False)
+
+    refused = 0
+    for _ in range(renewals):
+        for image in images:
+            bed.engine.client().api.import_image_from_data(layer_of(16 << 20), repository=image, tag="1")
+        with ThreadPoolExecutor(max_workers=len(images)) as pool:
+            pushes = [pool.submit(push, image) for image in images]
+            bed.ok("--renew-now", "--force")
+            refused += sum(push.result() for push in pushes)
+        assert bed.served() == bed.published()
+    total = renewals * len(images)
+    print(f"{renewals} renewals under {total} pushes: {refused} refusals, {total} succeeded")
+    assert_invariants(bed, forced_orders=renewals)
+
+
+def layer_of(size: int) -> bytes:
+    """Return an image's one layer, of this many random bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("random")
+        entry.size = size
+        archive.addfile(entry, io.BytesIO(os.urandom(size)))
+    return buffer.getvalue()
