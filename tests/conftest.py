@@ -1,4 +1,4 @@
-"""Wires the real parts of system/ and faults/: one engine in all; emulator, CA and registry for each test."""
+"""Wires the real parts of system/ and faults/: one engine and one CA; emulator and registry for each test."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
 
+# The shared CA asks here, whichever emulator it is just now.
+NAME_SERVER_PORT = 5300
+
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
@@ -25,16 +28,32 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def dns(request: pytest.FixtureRequest) -> Iterator[AlidnsEmulator]:
     """The DNS service; an indirect parameter gives zones beside the first."""
     zones = [ZONE, *getattr(request, "param", [])]
-    with AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns:
+    with AlidnsEmulator(
+        zones, access_key_id=KEY_ID, access_key_secret=KEY_SECRET, dns_ports=[NAME_SERVER_PORT]
+    ) as dns:
         yield dns
 
 
+@pytest.fixture(scope="session")
+def shared_ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    """A CA that asks for no pause between looks; one for all, since making its keys takes half a second."""
+    name_server = f"127.0.0.1:{NAME_SERVER_PORT}"
+    with Pebble(tmp_path_factory.mktemp("pebble"), name_server, retry_after_s=0) as ca:
+        yield ca
+
+
 @pytest.fixture
-def ca(request: pytest.FixtureRequest, tmp_path: Path, dns: AlidnsEmulator) -> Iterator[Pebble]:
-    """The CA; an indirect parameter gives its keyword arguments."""
+def ca(
+    request: pytest.FixtureRequest, tmp_path: Path, dns: AlidnsEmulator, shared_ca: Pebble
+) -> Iterator[Pebble]:
+    """The CA, not to be stopped; an indirect parameter gives keyword arguments for one of the test's own."""
+    if not hasattr(request, "param"):
+        shared_ca.forget_requests()
+        yield shared_ca
+        return
     folder = tmp_path / "pebble"
     folder.mkdir()
-    with Pebble(folder, dns.nameservers[0], **getattr(request, "param", {})) as ca:
+    with Pebble(folder, dns.nameservers[0], **request.param) as ca:
         yield ca
 
 

@@ -77,6 +77,7 @@ class Pebble:
         }
         self._tls = ssl.create_default_context(cafile=str(self.ca_bundle))
         self._process: Background | None = None
+        self._forgotten_bytes = 0
 
     @property
     def directory_url(self) -> str:
@@ -92,7 +93,13 @@ class Pebble:
 
     def requests(self) -> list[str]:
         """Return the ACME requests it got so far, oldest first, as `POST /order-plz`."""
-        return re.findall(r"(\w+ /\S*) -> calling handler", self.log.read_text())
+        with self.log.open() as log:
+            log.seek(self._forgotten_bytes)
+            return re.findall(r"(\w+ /\S*) -> calling handler", log.read())
+
+    def forget_requests(self) -> None:
+        """Let `requests` begin anew, for somebody else whom it serves from now on."""
+        self._forgotten_bytes = self.log.stat().st_size
 
     def start(self) -> None:
         """Start it, and wait until it answers; at most 10 s."""

@@ -32,6 +32,10 @@ def test_it_serves_a_directory_and_counts_what_clients_ask(tmp_path: Path) -> No
         assert pebble.requests() == []
         assert "newOrder" in directory(pebble)
         assert pebble.requests() == ["GET /dir"]
+        pebble.forget_requests()
+        assert pebble.requests() == []
+        directory(pebble)
+        assert pebble.requests() == ["GET /dir"]
 
 
 def test_each_start_has_a_root_of_its_own(tmp_path: Path) -> None:

@@ -327,6 +327,7 @@ def test_a_window_wider_than_the_life_counts_for_nothing(bare: Bed) -> None:
 
 
 @pytest.mark.row(51)
+@pytest.mark.parametrize("ca", [{}], indirect=True, ids=["its own"])
 def test_a_ca_that_is_away_makes_no_site_worse(bare: Bed) -> None:
     bare.ok("--once")
     bare.ca.stop()

@@ -97,6 +97,7 @@ def test_an_engine_that_is_not_there_is_named(bed: Bed) -> None:
 
 
 @pytest.mark.row(47)
+@pytest.mark.parametrize("ca", [{}], indirect=True, ids=["its own"])
 def test_an_unreachable_ca_keeps_the_old_certificate_served(bed: Bed) -> None:
     bed.ok("--once")
     leaf = bed.served()

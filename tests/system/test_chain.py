@@ -125,6 +125,7 @@ def test_one_failing_site_does_not_hold_up_the_others(bed: Bed) -> None:
     bed.assert_no_txt()
 
 
+@pytest.mark.parametrize("ca", [{}], indirect=True, ids=["its own"])
 def test_a_first_issuance_and_a_renewal_stay_within_their_requests(bed: Bed) -> None:
     """10 ACME requests and 4 Alidns calls, then 9 and 2; polls that found it in progress count apart."""
     bed.ok("--once")

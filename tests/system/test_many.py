@@ -18,6 +18,7 @@ def acme_requests(bed: Bed, start: int = 0) -> int:
     return sum(request != "POST /my-order/" for request in bed.ca.requests()[start:])
 
 
+@pytest.mark.parametrize("ca", [{}], indirect=True, ids=["its own"])
 def test_twenty_sites_due_at_once_cost_each_what_one_alone_costs(bare: Bed) -> None:
     """9 ACME requests and 4 Alidns calls each, 3 more for the account; then 9 and 2, with slow DNS too."""
     bare.config["sites"] = [bare.site(domain, deploy=[]) for domain in MANY]

@@ -33,7 +33,7 @@ def owners(*folders: Path) -> set[int]:
 
 def reach(bed: Bed) -> None:
     """Let another user in as far as the folders of the test, and to the engine's socket."""
-    for folder in [bed.home, *bed.home.parents]:
+    for folder in [bed.home, *bed.home.parents, bed.ca.ca_bundle.parent]:
         folder.chmod(folder.stat().st_mode | 0o055)
     bed.engine.socket.parent.chmod(0o711)
     bed.ca.ca_bundle.chmod(0o644)

@@ -29,9 +29,6 @@ HOUR_S = 3600
 # A user and a group that nobody has.
 USER, GROUP = 4712, 4713
 
-# A CA that asks for no pause between looks: these tests are about something else.
-pytestmark = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["hasty"])
-
 
 def state_of(bed: Bed, domain: str = DOMAIN) -> dict[str, Any]:
     """Return what is remembered of a site."""
