@@ -1,7 +1,7 @@
 """Measure what the README promises, on real parts; run by `make measure` on a private host.
 
-Prints the CPU time of the commands that look, the idle daemon's memory, and how soon a certificate is
-published and served once the slower of two name servers shows the TXT value.
+Prints the CPU time of the commands that look, the idle daemon's memory, how soon a certificate is published
+and served once the slower of two name servers shows the TXT value, and how long many sites take together.
 """
 
 from __future__ import annotations
@@ -84,6 +84,24 @@ def latency(bed: Bed, *args: str) -> None:
     )
 
 
+def many(bed: Bed) -> None:
+    """Print how long it takes until all is true for one new site, for twenty and for a hundred at once."""
+    alone_s = 0.0
+    for count in (1, 20, 100):
+        domains = [f"box{number}-of-{count}.{ZONE}" for number in range(count)]
+        bed.config["sites"] = [bed.site(domain, deploy=[]) for domain in domains]
+        bed.write()
+        began = time.monotonic()
+        subprocess.run(bed.command("--once"), capture_output=True, check=True)
+        took_s = time.monotonic() - began
+        alone_s = alone_s or took_s
+        published = len({bed.published(domain) for domain in domains})
+        print(
+            f"time {f'{count} at once':<15} {took_s:.1f} s, {took_s / alone_s:.2f} times that of one;"
+            f" {published} certificates published"
+        )
+
+
 def main() -> None:
     """Measure all."""
     home = Path(tempfile.mkdtemp())
@@ -108,6 +126,7 @@ def main() -> None:
             latency(bed, "--renew-now")
         commands(bed)
         memory(bed)
+        many(bed)
 
 
 if __name__ == "__main__":
