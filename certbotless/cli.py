@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     # Every file is created with the mode that it shall have, whatever the caller's umask.
     os.umask(0o022)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a CA says may have letters that this terminal lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
         return _dispatch(args)
@@ -162,7 +166,8 @@ def _plan(source: Path | None, exit_code: bool) -> int:
 
 
 def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
-    from . import configfile, report, state
+    from . import configfile, report, state, table
+    from .terminal import Screen
 
     _set_up_logging(logging.ERROR)
     now = datetime.now(UTC)
@@ -179,29 +184,31 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
         found = report.status_json(views, now=now, daemon_pid=pid, path=str(source or "-"), error=None)
         print(json.dumps(found, indent=2))
     else:
-        print(report.status_text(views))
-        print(f"daemon: running, pid {pid}" if pid is not None else "daemon: not running")
+        print(table.status_text(views, Screen.of(sys.stdout)))
+        print(_daemon_text(pid))
     return 0 if all(view.is_well for view in views) else 1
+
+
+def _daemon_text(pid: int | None) -> str:
+    return f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
 
 
 def _status_of_broken(source: Path | None, raw: bytes, error: str, *, as_json: bool) -> int:
     """Say what is wrong with the file, and what is known of the sites all the same."""
-    from . import configfile, report, state
+    from . import configfile, report, state, table
     from .store import Store
+    from .terminal import Screen
 
     certs_dir, state_dir = configfile.folders_of_broken(raw)
-    found = report.status_json(
-        [],
-        now=datetime.now(UTC),
-        daemon_pid=state.running_daemon(state_dir),
-        path=str(source or "-"),
-        error=error,
-    )
-    for domain in state.known_sites(state_dir):
-        facts = Store(certs_dir, domain).look().facts
-        found["sites"].append(report.unconfigured_site_json(domain, facts))
+    now, pid = datetime.now(UTC), state.running_daemon(state_dir)
+    known = [(domain, Store(certs_dir, domain).look().facts) for domain in state.known_sites(state_dir)]
     if as_json:
+        found = report.status_json([], now=now, daemon_pid=pid, path=str(source or "-"), error=error)
+        found["sites"] += [report.unconfigured_site_json(domain, facts) for domain, facts in known]
         print(json.dumps(found, indent=2))
+    elif known:
+        print(table.known_text(known, now, Screen.of(sys.stdout)))
+        print(_daemon_text(pid))
     print(error, file=sys.stderr)
     return 2
 

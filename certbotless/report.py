@@ -1,10 +1,11 @@
-"""Facts -> text and JSON: `status`, `plan`, and the last lines of a one-shot run."""
+"""Facts -> the JSON of `status`, the text of `plan`, and the last lines of a one-shot run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from . import __version__
 from .config import Target
@@ -41,25 +42,6 @@ def unconfigured_site_json(domain: str, facts: LeafFacts | None) -> dict[str, An
     }
 
 
-def status_text(views: Sequence[View]) -> str:
-    """Return a short table: one line a site, and the reason where there is one."""
-    width = max((len(view.site.domain) for view in views), default=0)
-    lines = []
-    for view in views:
-        facts = view.seen.published.facts
-        until = f"until {facts.not_after:%Y-%m-%d}" if facts else "no certificate"
-        renewal = view.decision.next_renewal
-        renew = f", renewal {renewal:%Y-%m-%d}" if renewal else ""
-        address = view.seen.address or "no address"
-        lines.append(f"{view.site.domain:<{width}}  {view.state:<8}{address:<16}{until}{renew}")
-        failure = view.last_failure
-        if view.reason and (failure is None or failure.what != view.reason):
-            lines.append(f"{'':<{width}}  {view.reason}")
-        if failure is not None:
-            lines.append(f"{'':<{width}}  {failure_text(failure)}")
-    return "\n".join(lines)
-
-
 def plan_text(views: Sequence[View]) -> str:
     """Return what would be done for each site and why."""
     lines = []
@@ -84,6 +66,39 @@ def failure_text(failure: Failure) -> str:
     return f"{failure.what}{hint}; next try {rfc3339(failure.retry_at)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served at one place of a site, by the name of its container or target.
+
+    `sha256` is that of the leaf seen there, empty for no TLS answer, None where nobody looked.
+    """
+
+    name: str
+    state: Literal["serving", "pending", "failing", "unproved"]
+    sha256: str | None
+
+
+def served_of(view: View) -> list[Served]:
+    """Return what every target of the site serves."""
+    return [served for target in view.site.deploy for served in _served_by(view, target)]
+
+
+def _served_by(view: View, target: Target) -> Iterator[Served]:
+    facts = view.seen.published.facts
+    failure = view.standing_failures.get(f"deploy:{target.name}")
+    for place in places_of(view.site, target, view.remembered, view.seen.address):
+        leaf = view.seen.served.get(place.name)
+        acted = view.remembered.acted.get(place.name)
+        state: Literal["serving", "pending", "failing", "unproved"] = "pending"
+        if facts is not None and leaf == facts.sha256:
+            state = "serving"
+        elif failure is not None and not failure.is_waiting:
+            state = "failing"
+        elif target.port is not None and target.port.kind == "none" and facts and acted:
+            state = "unproved" if acted.sha256 == facts.sha256 else "pending"
+        yield Served(place.name, state, leaf)
+
+
 def _site_json(view: View) -> dict[str, Any]:
     facts = view.seen.published.facts
     failure = view.last_failure
@@ -98,7 +113,10 @@ def _site_json(view: View) -> dict[str, Any]:
         },
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,
-        "deploy": [entry for target in view.site.deploy for entry in _deploy_json(view, target)],
+        "deploy": [
+            {"container": served.name, "state": served.state, "served_sha256": served.sha256 or None}
+            for served in served_of(view)
+        ],
         "last_error": None
         if failure is None or failure.is_waiting
         else {
@@ -120,22 +138,3 @@ def _certificate_json(facts: LeafFacts | None) -> dict[str, Any] | None:
         "not_before": rfc3339(facts.not_before),
         "not_after": rfc3339(facts.not_after),
     }
-
-
-def _deploy_json(view: View, target: Target) -> list[dict[str, Any]]:
-    facts = view.seen.published.facts
-    failure = view.standing_failures.get(f"deploy:{target.name}")
-    entries = []
-    for place in places_of(view.site, target, view.remembered, view.seen.address):
-        leaf = view.seen.served.get(place.name, "")
-        acted = view.remembered.acted.get(place.name)
-        if facts is not None and leaf == facts.sha256:
-            state = "serving"
-        elif failure is not None and not failure.is_waiting:
-            state = "failing"
-        elif target.port is not None and target.port.kind == "none" and facts and acted:
-            state = "unproved" if acted.sha256 == facts.sha256 else "pending"
-        else:
-            state = "pending"
-        entries.append({"container": place.name, "state": state, "served_sha256": leaf or None})
-    return entries

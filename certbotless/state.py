@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -348,11 +349,34 @@ class LedgerFile:
                 files.replace(self._path, text.encode(), 0o600)
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that changed; `at` is aware UTC."""
+
+    at: datetime
+    event: str
+    text: str
+
+
 class Events:
     """The story of what changed, one JSON object a line."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "events.jsonl"
+        self._old = self._path.with_suffix(".jsonl.old")
+
+    def last(self, site: str, count: int) -> list[Event]:
+        """Return the newest events of a site, oldest first. Raises StoreError where they cannot be read."""
+        found: list[Event] = []
+        for path in (self._old, self._path):
+            for line in (_read_if_there(path) or b"").decode("utf-8", "replace").splitlines():
+                try:
+                    row = json.loads(line)
+                    if row["site"] == site:
+                        found.append(Event(parse_rfc3339(row["at"]), str(row["event"]), str(row["text"])))
+                except (ValueError, KeyError, TypeError):
+                    continue  # cut off by a full disk: the story goes on
+        return found[-count:]
 
     def append(self, at: datetime, site: str, event: str, text: str) -> None:
         """Write one event. The story is no fact: what keeps it from being told is only logged."""
@@ -360,7 +384,7 @@ class Events:
         try:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
-                self._path.replace(self._path.with_suffix(".jsonl.old"))
+                self._path.replace(self._old)
             _append(self._path, json.dumps(row) + "\n")
         except OSError as exc:
             logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)

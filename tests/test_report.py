@@ -3,77 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from views import FACTS, NOTHING, NOW, failure, view
 
-from certbotless import __version__, configfile, report
-from certbotless.decide import Decision, Step, state_of
-from certbotless.leaf import LeafFacts
+from certbotless import __version__, report
+from certbotless.decide import Step
 from certbotless.look import View
-from certbotless.observe import Observation
-from certbotless.state import Failure, SiteState
-from certbotless.store import Origin, Published
-
-NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
-FACTS = LeafFacts(
-    names=("*.devbox.sweetlove.top", "devbox.sweetlove.top"),
-    sha256="ab" * 32,
-    issuer="CN=YE1,O=Example CA,C=XX",
-    not_before=NOW - timedelta(days=10),
-    not_after=NOW + timedelta(days=80),
-)
-ORIGIN = Origin("https://ca.example.org/dir", "https://ca.example.org/acct/1", "ec256", FACTS.not_before)
-RENEWAL = NOW + timedelta(days=50)
-SITE = configfile.parse(
-    b"aliyun: {access_key_id: a, access_key_secret: b}\n"
-    b"sites:\n"
-    b"  - domain: devbox.sweetlove.top\n"
-    b'    names: ["*.devbox.sweetlove.top"]\n'
-    b"    deploy: [{container: registry, port: 5000}, {container: web}]\n",
-    "c.yaml",
-).sites[0]
-
-
-def failure(what: str = "the CA is closed", *, at: datetime = NOW, **fields: Any) -> Failure:
-    return Failure(
-        **{
-            "at": at,
-            "what": what,
-            "hint": "try later",
-            "retry_at": at + timedelta(minutes=10),
-            "count": 1,
-            **fields,
-        }
-    )
-
-
-def view(
-    *steps: Step,
-    published: Published | None = None,
-    served: dict[str, str] | None = None,
-    failures: dict[str, Failure] | None = None,
-    **seen: Any,
-) -> View:
-    """Return how a site looks that is well but for what is given."""
-    pair = Published(FACTS, ORIGIN) if published is None else published
-    answers = (frozenset({"10.79.40.213"}), frozenset({"10.79.40.213"}))
-    observation = Observation(
-        **{
-            "at": NOW,
-            "address": "10.79.40.213",
-            "answers": {FACTS.names[1]: answers},
-            "published": pair,
-            "has_copy": True,
-            "served": {"registry": FACTS.sha256, "web": FACTS.sha256} if served is None else served,
-            **seen,
-        }
-    )
-    decision = Decision(steps, observation.problems, RENEWAL if pair.facts else None)
-    standing = failures or {}
-    state, reason = state_of(decision, standing)
-    return View(SITE, SiteState(failures=standing), observation, decision, state, reason, standing)
+from certbotless.state import Failure
 
 
 def json_of(*views: View, **fields: Any) -> dict[str, Any]:
@@ -135,9 +74,7 @@ def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
 
 
 def test_a_site_without_a_certificate_has_none_and_no_renewal() -> None:
-    site = site_of(
-        view(Step("order", "there is no certificate yet"), published=Published(None, None), served={})
-    )
+    site = site_of(view(Step("order", "there is no certificate yet"), published=NOTHING, served={}))
     assert (site["certificate"], site["next_renewal"]) == (None, None)
     assert (site["state"], site["reason"]) == ("pending", "order: there is no certificate yet")
     assert [entry["state"] for entry in site["deploy"]] == ["pending", "pending"]
@@ -211,30 +148,6 @@ def test_what_cannot_be_seen_is_not_well() -> None:
         view(answers={FACTS.names[1]: (None,)}, problems=("no authoritative name server answers",))
     )
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
-
-
-# --- status -------------------------------------------------------------------------------------------------
-
-
-def test_the_table_has_a_line_for_each_site_that_is_well() -> None:
-    assert report.status_text([]) == ""
-    (line,) = report.status_text([view()]).splitlines()
-    assert line.split() == [
-        *("devbox.sweetlove.top", "ok", "10.79.40.213", "until", "2027-02-12,", "renewal", "2027-01-13"),
-    ]
-
-
-def test_the_table_says_why_a_site_is_not_well() -> None:
-    """What happened, what to do and when it is tried again, each once."""
-    waits = view(Step("order", "there is no certificate yet"), published=Published(None, None), address="")
-    fails = view(Step("order", "due"), failures={"order": failure()})
-    lines = report.status_text([waits, fails]).splitlines()
-    assert [line.split("  ", 1)[1].strip() for line in lines] == [
-        "pending no address      no certificate",
-        "order: there is no certificate yet",
-        "failing 10.79.40.213    until 2027-02-12, renewal 2027-01-13",
-        "the CA is closed; try later; next try 2026-11-24T05:40:00Z",
-    ]
 
 
 # --- plan ---------------------------------------------------------------------------------------------------

@@ -475,6 +475,24 @@ def test_events_start_a_new_file_when_the_old_one_is_large(tmp_path: Path) -> No
     assert (tmp_path / "events.jsonl.old").stat().st_size == (1 << 20) + 1
 
 
+def test_the_last_events_of_a_site_are_told_in_order(tmp_path: Path) -> None:
+    """Those in the older file too; lines that a full disk cut off, and other sites, are passed over."""
+    events = Events(tmp_path)
+    assert events.last(DOMAIN, 3) == []
+    for i in range(3):
+        events.append(NOW, DOMAIN, "record.updated", f"new=10.0.0.{i}")
+        events.append(NOW, "other.example.com", "record.updated", "")
+    path = tmp_path / "events.jsonl"
+    path.replace(path.with_suffix(".jsonl.old"))
+    path.write_text('{"at": "2026-11-\n[]\n"text"\n{"site": "' + DOMAIN + '"}\n')
+    events.append(NOW, DOMAIN, "certificate.served", "x")
+    assert [(event.at, event.event, event.text) for event in events.last(DOMAIN, 3)] == [
+        (NOW, "record.updated", "new=10.0.0.1"),
+        (NOW, "record.updated", "new=10.0.0.2"),
+        (NOW, "certificate.served", "x"),
+    ]
+
+
 def test_an_event_that_cannot_be_told_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "events.jsonl").mkdir()
     Events(tmp_path).append(NOW, DOMAIN, "record.updated", "")

@@ -1,0 +1,81 @@
+"""How a site looks, for what is said of it: a site that is well, but for what a test gives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from certbotless import configfile
+from certbotless.config import Site
+from certbotless.decide import Decision, Step, state_of
+from certbotless.leaf import LeafFacts
+from certbotless.look import View
+from certbotless.observe import Observation
+from certbotless.state import Failure, SiteState
+from certbotless.store import Origin, Published
+
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+FACTS = LeafFacts(
+    names=("*.devbox.sweetlove.top", "devbox.sweetlove.top"),
+    sha256="ab" * 32,
+    issuer="CN=YE1,O=Example CA,C=XX",
+    not_before=NOW - timedelta(days=10),
+    not_after=NOW + timedelta(days=80),
+)
+ORIGIN = Origin("https://ca.example.org/dir", "https://ca.example.org/acct/1", "ec256", FACTS.not_before)
+RENEWAL = NOW + timedelta(days=50)
+NOTHING = Published(None, None)
+
+
+def site(domain: str = "devbox.sweetlove.top", *, address: str = "auto", deploy: str = "") -> Site:
+    """Return a site whose certificate two containers serve, or the targets of `deploy`."""
+    targets = deploy or "[{container: registry, port: 5000}, {container: web}]"
+    text = (
+        f"aliyun: {{access_key_id: a, access_key_secret: b}}\n"
+        f"sites:\n"
+        f"  - domain: {domain}\n"
+        f'    names: ["*.{domain}"]\n'
+        f"    address: {address}\n"
+        f"    deploy: {targets}\n"
+    )
+    return configfile.parse(text.encode(), "c.yaml").sites[0]
+
+
+SITE = site()
+
+
+def failure(what: str = "the CA is closed", *, at: datetime = NOW, **fields: Any) -> Failure:
+    """Return what is kept of an attempt that failed."""
+    retry_at = at + timedelta(minutes=10)
+    return Failure(
+        **{"at": at, "what": what, "hint": "try later", "retry_at": retry_at, "count": 1, **fields}
+    )
+
+
+def view(
+    *steps: Step,
+    of: Site = SITE,
+    published: Published | None = None,
+    served: dict[str, str] | None = None,
+    failures: dict[str, Failure] | None = None,
+    renewal: datetime = RENEWAL,
+    **seen: Any,
+) -> View:
+    """Return how a site looks that is well but for what is given."""
+    pair = Published(FACTS, ORIGIN) if published is None else published
+    answers = (frozenset({"10.79.40.213"}), frozenset({"10.79.40.213"}))
+    observation = Observation(
+        **{
+            "at": NOW,
+            "address": "10.79.40.213",
+            "answers": {of.domain: answers},
+            "published": pair,
+            "has_copy": True,
+            "served": {"registry": FACTS.sha256, "web": FACTS.sha256} if served is None else served,
+            **seen,
+        }
+    )
+    decision = Decision(steps, observation.problems, renewal if pair.facts else None)
+    standing = failures or {}
+    state, reason = state_of(decision, standing)
+    return View(of, SiteState(failures=standing), observation, decision, state, reason, standing)
