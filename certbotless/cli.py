@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__
 from .clock import Clock, SystemClock
@@ -29,15 +28,11 @@ if TYPE_CHECKING:
     from .act import Outcome
     from .config import Config, Site
     from .decide import Intent
-    from .look import View
     from .workbench import Edges
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
 _BEGAN = datetime.now(UTC)
-
-# Each look waits for the network most of its time.
-_LOOKERS = 128
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CertbotlessError as exc:
         print(f"certbotless: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", "show each site: address, certificate, what is served, next renewal")
     status.add_argument("domain", nargs="?", metavar="DOMAIN", help="only this site")
     status.add_argument("--json", action="store_true", help="as one JSON object")
+    status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
     sandbox = commands.add_parser(
         "sandbox", help="the whole chain on this machine, nothing needed from outside"
     )
@@ -125,7 +123,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "plan":
             return _plan(source, args.exit_code)
         case "status":
-            return _status(source, args.domain, as_json=args.json)
+            return _status(source, args.domain, as_json=args.json, again=args.watch)
     _set_up_logging()
     if args.once is not None:
         from .decide import Intent
@@ -155,77 +153,59 @@ def _check(source: Path | None) -> int:
 
 def _plan(source: Path | None, exit_code: bool) -> int:
     from . import configfile, report
+    from .look import look_at
 
     _set_up_logging(logging.WARNING)
     checked = configfile.load(source)
-    views = _look(checked, checked.sites)
+    views = look_at(checked, checked.sites)
     print(report.plan_text(views))
     if any(view.decision.problems for view in views):
         return 1
     return 3 if exit_code and any(view.decision.steps for view in views) else 0
 
 
-def _status(source: Path | None, domain: str | None, *, as_json: bool) -> int:
-    from . import configfile, report, state, table
+def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bool) -> int:
+    from . import status
     from .terminal import Screen
 
     _set_up_logging(logging.ERROR)
-    now = datetime.now(UTC)
-    raw = b""
-    try:
-        raw = configfile.read(source)
-        checked = configfile.parse(raw, str(source or "-"))
-    except ConfigError as exc:
-        return _status_of_broken(source, raw, str(exc), as_json=as_json)
-    sites = _named(checked, [domain] if domain else [])
-    views = _look(checked, sites)
-    pid = state.running_daemon(checked.state_dir)
-    if as_json:
-        found = report.status_json(views, now=now, daemon_pid=pid, path=str(source or "-"), error=None)
-        print(json.dumps(found, indent=2))
-    else:
-        print(table.status_text(views, Screen.of(sys.stdout)))
-        print(_daemon_text(pid))
-    return 0 if all(view.is_well for view in views) else 1
+
+    def choose(checked: Config) -> list[Site]:
+        return _named(checked, [domain] if domain else [])
+
+    if again:
+        return _watch(source, choose, as_json=as_json)
+    found = status.find(source, choose)
+    text = found.to_json() if as_json else found.to_text(Screen.of(sys.stdout))
+    if text:
+        print(text)
+    if found.error:
+        print(found.error, file=sys.stderr)
+    return found.code
 
 
-def _daemon_text(pid: int | None) -> str:
-    return f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
-
-
-def _status_of_broken(source: Path | None, raw: bytes, error: str, *, as_json: bool) -> int:
-    """Say what is wrong with the file, and what is known of the sites all the same."""
-    from . import configfile, report, state, table
-    from .store import Store
+def _watch(source: Path | None, choose: Callable[[Config], list[Site]], *, as_json: bool) -> NoReturn:
+    from . import status, watch
     from .terminal import Screen
 
-    certs_dir, state_dir = configfile.folders_of_broken(raw)
-    now, pid = datetime.now(UTC), state.running_daemon(state_dir)
-    known = [(domain, Store(certs_dir, domain).look().facts) for domain in state.known_sites(state_dir)]
     if as_json:
-        found = report.status_json([], now=now, daemon_pid=pid, path=str(source or "-"), error=error)
-        found["sites"] += [report.unconfigured_site_json(domain, facts) for domain, facts in known]
-        print(json.dumps(found, indent=2))
-    elif known:
-        print(table.known_text(known, now, Screen.of(sys.stdout)))
-        print(_daemon_text(pid))
-    print(error, file=sys.stderr)
-    return 2
+        raise UsageError("--watch does not go with --json; ask for --json as often as you like")
+    if source is None:
+        raise UsageError("--watch reads the file again and again, so it cannot be standard input")
+    if not Screen.of(sys.stdout).moves:
+        raise UsageError("--watch draws on a terminal, and standard output is none; leave it out")
 
+    def picture(screen: Screen) -> tuple[str, int]:
+        def fitted(text: str) -> list[str]:
+            return [line for part in text.splitlines() for line in screen.wrap(part, screen.width)]
 
-def _look(config: Config, sites: Sequence[Site]) -> list[View]:
-    """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s."""
-    from concurrent.futures import ThreadPoolExecutor
+        try:
+            found = status.find(source, choose)
+        except CertbotlessError as exc:
+            return "\n".join(fitted(f"certbotless: {exc}")), 2 if isinstance(exc, UsageError) else 1
+        return "\n".join([*fitted(found.error), found.to_text(screen)]), found.code
 
-    from .look import look
-    from .nameservers import NameServers
-    from .state import LedgerFile
-
-    clock = SystemClock()
-    servers = NameServers(config.dns.nameservers, clock, is_brief=True)
-    ledger = LedgerFile(config.state_dir).entries()
-    with ThreadPoolExecutor(max_workers=min(len(sites), _LOOKERS)) as pool:
-        return list(pool.map(lambda site: look(site, config, servers, ledger, clock.now()), sites))
+    watch.watch(picture, sys.stdout)
 
 
 # --- commands that act ------------------------------------------------------------------------------------

@@ -1,21 +1,29 @@
-"""One look at a site: what is remembered, what is seen, what follows. Reads only, and is light."""
+"""One look at a site, or at several at once: what is remembered, what is seen, what follows.
+
+Reads only, and is light.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from .clock import SystemClock
 from .config import Config, Site
 from .decide import Decision, Intent, decide, state_of
 from .errors import StoreError
 from .ledger import Entry
 from .nameservers import NameServers
 from .observe import Observation, observe
-from .state import Failure, SiteFile, SiteState
+from .state import Failure, LedgerFile, SiteFile, SiteState
 
 NOTHING_ASKED = Intent()
+
+# Each look waits for the network most of its time.
+_LOOKERS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +102,16 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
             standing[step.key] = remembered.failures[waited]
     state, reason = state_of(decision, standing)
     return View(site, remembered, seen, decision, state, reason, standing)
+
+
+def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
+    """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    clock = SystemClock()
+    servers = NameServers(config.dns.nameservers, clock, is_brief=True)
+    ledger = LedgerFile(config.state_dir).entries()
+    with ThreadPoolExecutor(max_workers=min(len(sites), _LOOKERS)) as pool:
+        return list(pool.map(lambda site: look(site, config, servers, ledger, clock.now()), sites))

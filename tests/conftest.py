@@ -1,11 +1,16 @@
-"""Wires the real parts of system/ and faults/: one engine and one CA; emulator and registry for each test."""
+"""Wires what several test modules use.
+
+The real parts of system/ and faults/: one engine and one CA for all, an emulator and a registry for each test.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from boxes import Box
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
 
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -16,6 +21,15 @@ from certbotless.sandbox.registry import Registry
 
 # The shared CA asks here, whichever emulator it is just now.
 NAME_SERVER_PORT = 5300
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+    """A configuration that is good."""
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    return Box(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,11 @@ LIGHT = {
     "observe",
     "report",
     "state",
+    "status",
     "store",
     "table",
     "terminal",
+    "watch",
 }
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 # Each outside library has one home; a second one needs a reason, and stands here.

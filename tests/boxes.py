@@ -1,0 +1,71 @@
+"""A small configuration of its own, for tests of the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from certbotless.leaf import LeafFacts
+from certbotless.store import Origin, Store
+
+DOMAIN = "devbox.sweetlove.top"
+# Nobody listens there, so a run that should not talk to anybody cannot.
+DIRECTORY = "https://127.0.0.1:1/dir"
+CANARY = "PlantedCanary"
+
+
+class Box:
+    """A configuration in a folder of its own. Nothing outside the folder is needed to look at its sites.
+
+    Attributes:
+        file: the configuration; `write` changes it.
+        endpoint: of the API, as `write` writes it.
+        secret: the file of the second secret.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.file = home / "config.yaml"
+        self.secret = home / "secret"
+        self.endpoint = "http://127.0.0.1:1"
+        self.certs_dir, self.state_dir = home / "certs", home / "state"
+        self.secret.touch(0o600)
+        self.secret.write_text(f"{CANARY}\n")
+        self.write()
+
+    def write(self, *further: str) -> str:
+        """Write a file with one site, and further lines; return the text."""
+        lines = [
+            f"acme: {{directory: '{DIRECTORY}'}}",
+            "aliyun:",
+            f"  access_key_id: {CANARY}",
+            f"  access_key_secret: file:{self.secret}",
+            f"  endpoint: {self.endpoint}",
+            f"certs_dir: {self.certs_dir}",
+            f"state_dir: {self.state_dir}",
+            "sites:",
+            f"  - domain: {DOMAIN}",
+            "    address: none",
+            "    zone: sweetlove.top",
+            *further,
+        ]
+        text = "".join(f"{line}\n" for line in lines)
+        self.file.write_text(text)
+        return text
+
+    def publish(self, domain: str = DOMAIN) -> LeafFacts:
+        """Make the site well: a fresh pair is published, no record is wanted, nobody serves."""
+        now = datetime.now(UTC)
+        facts = LeafFacts((domain,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
+        origin = Origin(DIRECTORY, "", "ec256", now)
+        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, now)
+        return facts
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command on the configuration in a process of its own."""
+        command = [sys.executable, "-m", "certbotless", "--config", str(self.file), *arguments]
+        settings = {"capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(command, check=False, **settings)
