@@ -36,6 +36,7 @@ from .look import View, look
 from .observe import Observation, places_of
 from .state import Failure, SiteFile
 from .steps import take
+from .story import about
 from .workbench import Edges, Workbench
 
 logger = logging.getLogger(__name__)
@@ -82,11 +83,12 @@ def run(
     meeting = _Meeting(config, sites)
 
     def one(site: Site) -> Outcome:
-        try:
-            outcome = _guarded(config, site, edges, intent, slots, meeting)
-        finally:
-            meeting.leave(site)
-        on_done(outcome)
+        with about(site.domain):
+            try:
+                outcome = _guarded(config, site, edges, intent, slots, meeting)
+            finally:
+                meeting.leave(site)
+            on_done(outcome)
         return outcome
 
     if len(sites) == 1:

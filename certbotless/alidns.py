@@ -154,9 +154,11 @@ class AlidnsApi:
                 body = _read(response)
         reply = _json_object(body)
         request_id = printable(reply.get("RequestId", ""), 60)
+        code = printable(reply.get("Code", ""), 80)
+        text = "alidns.call action=%s status=%d code=%s request_id=%s"
+        logger.debug(text, action, response.status_code, code or "none", request_id or "none")
         if response.ok and request_id:
             return reply
-        code = printable(reply.get("Code", ""), 80)
         if not code or not request_id:
             # A captive portal answers 200 with a page of its own; a broken proxy anything.
             raise NoAnswer(

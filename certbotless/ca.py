@@ -8,6 +8,7 @@ Source: RFC 8555 sections 6 and 7.3.4; RFC 9110 section 10.2.3.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from acme.client import ClientNetwork
 
 from . import __version__
 from .errors import AccountRefused, CaUnavailable, CertbotlessError, IssueError, RateLimited, printable
+
+logger = logging.getLogger(__name__)
 
 _SOCKET_TIMEOUT_S = 10
 # At a CA that rejects one nonce in five, six tries still lose one issuance of 200 in a tenth of runs.
@@ -104,7 +107,12 @@ class Network(ClientNetwork):
         raise AssertionError  # pragma: no cover  (the last try returns or raises)
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        response = super()._send_request(method, url, *args, **kwargs)
+        try:
+            response = super()._send_request(method, url, *args, **kwargs)
+        except Exception as exc:
+            logger.debug("acme.request %s %s error=%s", method, printable(url, 200), type(exc).__name__)
+            raise
+        logger.debug("acme.request %s %s status=%d", method, printable(url, 200), response.status_code)
         self.retry_after = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
         self.status_code = response.status_code
         return response

@@ -1,4 +1,4 @@
-"""The command line: parses arguments, sets up logging, builds the edges, maps errors to exit codes.
+"""The command line: parses arguments, sets up logging, maps errors to exit codes.
 
 Exit codes: 0 as asked; 1 a fact is not true, or it cannot run; 2 bad usage or configuration; 3 `plan
 --exit-code` found something to do. Heavy imports stand where they are needed, so that the commands that only
@@ -8,7 +8,6 @@ look answer at once.
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import signal
@@ -21,14 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__
-from .clock import Clock, SystemClock
 from .errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
-    from .act import Outcome
     from .config import Config, Site
     from .decide import Intent
-    from .workbench import Edges
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
@@ -174,8 +170,8 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
         return _named(checked, [domain] if domain else [])
 
     if again:
-        return _watch(source, choose, as_json=as_json)
-    found = status.find(source, choose)
+        return _watch(source, choose, is_one=domain is not None, as_json=as_json)
+    found = status.find(source, choose, is_one=domain is not None and not as_json)
     text = found.to_json() if as_json else found.to_text(Screen.of(sys.stdout))
     if text:
         print(text)
@@ -184,7 +180,9 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
     return found.code
 
 
-def _watch(source: Path | None, choose: Callable[[Config], list[Site]], *, as_json: bool) -> NoReturn:
+def _watch(
+    source: Path | None, choose: Callable[[Config], list[Site]], *, is_one: bool, as_json: bool
+) -> NoReturn:
     from . import status, watch
     from .terminal import Screen
 
@@ -200,10 +198,10 @@ def _watch(source: Path | None, choose: Callable[[Config], list[Site]], *, as_js
             return [line for part in text.splitlines() for line in screen.wrap(part, screen.width)]
 
         try:
-            found = status.find(source, choose)
+            found = status.find(source, choose, is_one=is_one)
         except CertbotlessError as exc:
             return "\n".join(fitted(f"certbotless: {exc}")), 2 if isinstance(exc, UsageError) else 1
-        return "\n".join([*fitted(found.error), found.to_text(screen)]), found.code
+        return "\n".join([*fitted(found.error), found.to_text(screen, must_fit=True)]), found.code
 
     watch.watch(picture, sys.stdout)
 
@@ -220,70 +218,9 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
         secret.read()
     if source is not None:  # what comes on standard input, the daemon that started us has warned of
         _log_warnings(checked)
-    from . import act
+    from . import oneshot
 
-    clock = SystemClock()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: clock.stop())
-    wants_new = intent.renew_since is not None
-
-    def is_well(outcome: Outcome) -> bool:
-        return outcome.is_renewed if wants_new else outcome.state == "ok"
-
-    def tell(outcome: Outcome) -> None:
-        well = "renewed and served" if wants_new else "ok"
-        if intent.only_rehearse:
-            well = "rehearsed: the CA gave a certificate; nothing was published"
-        # The daemon reads these lines of its children: the domain, then a colon.
-        print(f"{outcome.domain}: {well if is_well(outcome) else _why_not(outcome)}", flush=True)
-
-    edges = _edges(checked, clock)
-    _become_owner(checked)
-    outcomes = act.run(checked, sites, edges, intent, tell)
-    return 0 if all(map(is_well, outcomes)) else 1
-
-
-def _become_owner(config: Config) -> None:
-    from . import owner
-
-    # Who has read the secrets knows the digests that they are part of; the owner may not.
-    for site in config.sites:
-        config.digest(site)
-    # What is imported late must be imported by who can: the environment may be another's.
-    for name in ("dns.resolver", "docker"):
-        importlib.import_module(name)
-    owner.become_owner(config.state_dir, {config.certs_dir_of(site) for site in config.sites})
-
-
-def _why_not(outcome: Outcome) -> str:
-    from . import report
-
-    if outcome.failure is None:
-        return f"{outcome.state}: {outcome.reason or 'not renewed'}"
-    return f"{outcome.state}: {report.failure_text(outcome.failure)}"
-
-
-def _edges(config: Config, clock: Clock) -> Edges:
-    """Build every edge to the outside world, in this one place."""
-    from .alidns import Account, AlidnsAccount
-    from .deploy import DockerContainers
-    from .nameservers import NameServers
-    from .workbench import Edges
-
-    aliyun = config.aliyun
-    account = Account(
-        endpoint=aliyun.endpoint,
-        key_id=aliyun.access_key_id.read(),
-        key_secret=aliyun.access_key_secret.read(),
-        security_token=aliyun.security_token.read() if aliyun.security_token else None,
-        ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
-    )
-    return Edges(
-        clock=clock,
-        servers=NameServers(config.dns.nameservers, clock),
-        zones=lambda site_clock: AlidnsAccount(account, site_clock),
-        containers=DockerContainers(config.docker.host),
-    )
+    return oneshot.run(checked, sites, intent, lambda line: print(line, flush=True))
 
 
 def _daemon(source: Path | None) -> int:
@@ -346,6 +283,8 @@ def _set_up_logging(level: int = logging.INFO) -> None:
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))
+    # A transcript of ours may listen to more (oneshot).
+    handler.setLevel(level)
     logging.basicConfig(level=level, handlers=[handler])
     # Lines of the first two hold signed URLs; the others say twice what ours say.
     levels = {"aliyunsdkcore": logging.CRITICAL, "urllib3": logging.CRITICAL}

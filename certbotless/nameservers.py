@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import dns.exception
@@ -97,7 +98,8 @@ def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str
     if len(servers) == 1:
         return [_ask_one(servers[0], fqdn, rdtype)]
     with ThreadPoolExecutor(max_workers=len(servers)) as pool:
-        return list(pool.map(lambda server: _ask_one(server, fqdn, rdtype), servers))
+        asked = [pool.submit(copy_context().run, _ask_one, server, fqdn, rdtype) for server in servers]
+        return [answer.result() for answer in asked]
 
 
 def wait_until_shown(
@@ -209,7 +211,8 @@ def _find_servers(zone: str, lifetime_s: float) -> tuple[Server, ...]:
                 return ""
 
         with ThreadPoolExecutor(max_workers=len(names)) as pool:
-            found = dict(zip(names, pool.map(address_of, names), strict=True))
+            asked = {name: pool.submit(copy_context().run, address_of, name) for name in names}
+            found = {name: address.result() for name, address in asked.items()}
         if servers := tuple(Server(name.removesuffix("."), at) for name, at in found.items() if at):
             return servers
     raise DnsUnavailable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -66,7 +67,7 @@ def observe(site: Site, config: Config, state: SiteState, servers: NameServers, 
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=1 + len(places)) as pool:
-        answers = pool.submit(_answers, site, state, servers, problems)
+        answers = pool.submit(copy_context().run, _answers, site, state, servers, problems)
         leaves = {
             place.name: pool.submit(_served, *place.where, site.domain) for place in places if place.where
         }

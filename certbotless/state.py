@@ -2,7 +2,8 @@
 
     daemon.lock, ledger.lock, ledger.jsonl, events.jsonl
     accounts/<ca>/   key.pem, account.json, lock
-    sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued)
+    sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued);
+                     .log (the last attempt, which `transcript` writes)
 
 Everything here can be lost: the world and the generations in certs_dir say the rest again.
 """

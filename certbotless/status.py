@@ -8,13 +8,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import configfile, report, state, table
+from . import configfile, report, state, table, transcript
 from .config import Config, Site
 from .errors import ConfigError
 from .leaf import LeafFacts
 from .look import View, look_at
+from .state import Event, Events, SiteFile
 from .store import Store
 from .terminal import Screen
+
+# As many as a person reads.
+_EVENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What more is told of one site: its last events, its last attempt, and whether that goes on."""
+
+    events: Sequence[Event]
+    attempt: Sequence[str]
+    is_running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,7 @@ class Found:
         path: of the file; ``-`` for standard input.
         error: what is wrong with the file, one fault a line; empty for a good one.
         known: domain and certificate of the sites that the state knows, where the file is broken.
+        story: only where one site was asked for, and the file is good.
     """
 
     at: datetime
@@ -33,6 +47,7 @@ class Found:
     daemon_pid: int | None
     views: Sequence[View] = ()
     known: Sequence[tuple[str, LeafFacts | None]] = ()
+    story: Story | None = None
 
     @property
     def code(self) -> int:
@@ -53,20 +68,40 @@ class Found:
         found["sites"] += [report.unconfigured_site_json(domain, facts) for domain, facts in self.known]
         return json.dumps(found, indent=2)
 
-    def to_text(self, screen: Screen) -> str:
-        """Return the table; empty where nothing is known."""
-        if self.error and not self.known:
-            return ""
-        if self.error:
-            text = table.known_text(self.known, self.at, screen)
-        else:
-            text = table.status_text(self.views, screen)
+    def to_text(self, screen: Screen, *, must_fit: bool = False) -> str:
+        """Return the table, or all of one site; empty where nothing is known.
+
+        The lines of an attempt stay whole, so that they can be copied; where all must fit onto the screen,
+        they are cut, and the last of them are shown.
+        """
         pid = self.daemon_pid
-        return f"{text}\n" + (f"daemon: running, pid {pid}" if pid is not None else "daemon: not running")
+        daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
+        if self.error:
+            return f"{table.known_text(self.known, self.at, screen)}\n{daemon}" if self.known else ""
+        if self.story is None:
+            return f"{table.status_text(self.views, screen)}\n{daemon}"
+        (view,) = self.views
+        lines = [*table.site_text(view, self.story.events, screen).split("\n"), daemon, ""]
+        attempt = [screen.legible(line) for line in _attempt_lines(self.story)]
+        if must_fit:
+            room = max(screen.height - len(lines) - 2, 0)
+            attempt = [screen.cut(line, screen.width) for line in attempt[len(attempt) - room :]]
+        return "\n".join([*lines, screen.paint("The last attempt", "bold"), *attempt])
 
 
-def find(source: Path | None, choose: Callable[[Config], Sequence[Site]]) -> Found:
+def _attempt_lines(story: Story) -> list[str]:
+    if not story.attempt:
+        return ["none is kept"]
+    if transcript.has_ended(story.attempt):
+        return [*story.attempt]
+    return [*story.attempt, "(it goes on)" if story.is_running else "(it was killed)"]
+
+
+def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_one: bool) -> Found:
     """Read the file and look at the sites that `choose` takes from it. Takes at most about 6 s.
+
+    Args:
+        is_one: whether it is one site, of which more is told.
 
     Raises:
         CertbotlessError: the state cannot be read, or what `choose` raises.
@@ -80,5 +115,15 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]]) -> Fou
         certs_dir, state_dir = configfile.folders_of_broken(raw)
         known = [(domain, Store(certs_dir, domain).look().facts) for domain in state.known_sites(state_dir)]
         return Found(now, path, str(exc), state.running_daemon(state_dir), known=known)
-    views = look_at(checked, choose(checked))
-    return Found(now, path, "", state.running_daemon(checked.state_dir), views)
+    sites, state_dir = choose(checked), checked.state_dir
+    views = look_at(checked, sites)
+    story = _story(state_dir, sites[0].domain) if is_one else None
+    return Found(now, path, "", state.running_daemon(state_dir), views, story=story)
+
+
+def _story(state_dir: Path, domain: str) -> Story:
+    return Story(
+        events=Events(state_dir).last(domain, _EVENTS),
+        attempt=transcript.read(state_dir, domain),
+        is_running=SiteFile(state_dir, domain).is_locked,
+    )

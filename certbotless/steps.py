@@ -24,6 +24,15 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
     """
     level = logging.DEBUG if step.action == "renewal-info" else logging.INFO
     logger.log(level, "%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
+    try:
+        _carry_out(step, seen, bench)
+    except BaseException as exc:
+        logger.debug("%s.not_done domain=%s error=%s", step.key, bench.site.domain, exc)
+        raise
+    logger.debug("%s.done domain=%s", step.key, bench.site.domain)
+
+
+def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
     match step.action:
         case "clean-up":
             sweep(bench.zones.open, bench.file)

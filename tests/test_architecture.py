@@ -32,6 +32,7 @@ LIGHT = {
     "store",
     "table",
     "terminal",
+    "transcript",
     "watch",
 }
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}

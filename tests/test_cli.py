@@ -10,17 +10,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from boxes import CANARY, DOMAIN, Box
+from boxes import CANARY, DIRECTORY, DOMAIN, Box
 
 from certbotless import __version__, cli
 from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.leaf import rfc3339
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.state import SiteFile, daemon_lock
+from certbotless.state import Events, SiteFile, daemon_lock
 
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 
@@ -440,6 +441,57 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: lis
     (site,) = json.loads(status.stdout)["sites"]
     assert (status.returncode, site["state"]) == (0, "ok")
     assert "127.0.0.1:1" in site["last_error"]["what"]
+
+
+# --- the last attempt ---------------------------------------------------------------------------------------
+
+
+def test_a_failed_attempt_is_told_with_every_request_and_call(box: Box, dns_lines: list[str]) -> None:
+    """By `status DOMAIN`, ready for a bug report; what is seen on the run's own streams stays as it was."""
+    box.write("    ttl: 700", *dns_lines)
+    run = box.run("--renew-now", DOMAIN, "--force")
+    assert run.returncode == 1
+    assert "DEBUG" not in run.stderr
+    status = box.run("status", DOMAIN)
+    text = status.stdout.partition("The last attempt\n")[2]
+    head, _, log = text.partition("seconds since then:\n")
+    assert head.startswith(f"certbotless {__version__}, Python ")
+    assert "asked for: --renew-now --force\n" in head
+    assert f"site: domain='{DOMAIN}'" in head
+    assert "ttl=700" in head
+    lines = [re.sub(r"^ *\d+\.\d{3} (\w+) +", r"\1 ", line) for line in log.splitlines()]
+    assert lines[0] == f"INFO order.due domain={DOMAIN} reason=there is no certificate yet"
+    assert [line for line in lines if line.startswith("DEBUG alidns.call action=DescribeSubDomainRecords")]
+    assert f"DEBUG acme.request GET {DIRECTORY} error=ConnectionError" in lines
+    assert lines[-1] == f"DEBUG run.ended {run.stdout.rstrip()}"
+    assert CANARY not in status.stdout
+    assert CANARY not in (box.state_dir / "sites" / f"{DOMAIN}.log").read_text()
+
+
+def test_one_site_is_shown_with_its_last_events(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """And without an attempt, where none is kept."""
+    box.publish()
+    for i in range(12):
+        Events(box.state_dir).append(datetime.now(UTC), DOMAIN, "record.updated", f"new=10.0.0.{i}")
+    assert main(["--config", str(box.file), "status", DOMAIN]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-2:] == ["The last attempt", "none is kept"]
+    told = [line.rpartition("new=")[2] for line in lines if "record.updated" in line]
+    assert told == [f"10.0.0.{i}" for i in range(2, 12)]
+    assert "daemon: not running" in lines
+
+
+def test_an_attempt_that_did_not_end_was_killed_or_goes_on(box: Box) -> None:
+    box.publish()
+    SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
+    path = box.state_dir / "sites" / f"{DOMAIN}.log"
+    path.write_text("   0.000 INFO    order.due\x1b[2J\n")
+    assert box.run("status", DOMAIN).stdout.splitlines()[-2:] == [
+        "   0.000 INFO    order.due\\x1b[2J",
+        "(it was killed)",
+    ]
+    with SiteFile(box.state_dir, DOMAIN).locked(SystemClock(), 1):
+        assert box.run("status", DOMAIN).stdout.splitlines()[-1] == "(it goes on)"
 
 
 # --- logging ------------------------------------------------------------------------------------------------

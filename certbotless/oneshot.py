@@ -1,0 +1,142 @@
+"""One run of `--once` or `--renew-now`, from a configuration that is good to an exit code.
+
+Builds the edges to the outside world, becomes the owner of the state, and says how each site ended.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from . import act, owner, report
+from .act import Outcome
+from .alidns import Account, AlidnsAccount
+from .clock import Clock, SystemClock
+from .config import Config, Site
+from .decide import Intent
+from .deploy import DockerContainers
+from .nameservers import NameServers
+from .redact import Redactor
+from .story import RUN_ENDED
+from .transcript import Transcripts
+from .workbench import Edges
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Config, sites: Sequence[Site], intent: Intent, say: Callable[[str], None]) -> int:
+    """Do what `intent` asks for these sites, say in a line how each one ended, and return the exit code.
+
+    Args:
+        say: prints a line; called from several threads.
+
+    Raises:
+        CertbotlessError: nothing could be done.
+    """
+    clock = SystemClock()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stop())
+
+    def tell(outcome: Outcome) -> None:
+        # The daemon reads these lines of its children: the domain, then a colon.
+        line = f"{outcome.domain}: {_how_it_ended(outcome, intent)}"
+        say(line)
+        logger.debug("%s %s", RUN_ENDED, line)
+
+    edges, redact = _edges(config, clock), _redactor(config)
+    _become_owner(config)
+    with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
+        outcomes = act.run(config, sites, edges, intent, tell)
+    return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
+
+
+def _is_well(outcome: Outcome, intent: Intent) -> bool:
+    return outcome.state == "ok" if intent.renew_since is None else outcome.is_renewed
+
+
+def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
+    if _is_well(outcome, intent):
+        if intent.only_rehearse:
+            return "rehearsed: the CA gave a certificate; nothing was published"
+        return "ok" if intent.renew_since is None else "renewed and served"
+    if outcome.failure is None:
+        return f"{outcome.state}: {outcome.reason or 'not renewed'}"
+    return f"{outcome.state}: {report.failure_text(outcome.failure)}"
+
+
+# --- the outside world --------------------------------------------------------------------------------------
+
+
+def _become_owner(config: Config) -> None:
+    # Who has read the secrets knows the digests that they are part of; the owner may not.
+    for site in config.sites:
+        config.digest(site)
+    # What is imported late must be imported by who can: the environment may be another's.
+    for name in ("dns.resolver", "docker"):
+        importlib.import_module(name)
+    owner.become_owner(config.state_dir, {config.certs_dir_of(site) for site in config.sites})
+
+
+def _edges(config: Config, clock: Clock) -> Edges:
+    """Build every edge to the outside world, in this one place."""
+    aliyun = config.aliyun
+    account = Account(
+        endpoint=aliyun.endpoint,
+        key_id=aliyun.access_key_id.read(),
+        key_secret=aliyun.access_key_secret.read(),
+        security_token=aliyun.security_token.read() if aliyun.security_token else None,
+        ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
+    )
+    return Edges(
+        clock=clock,
+        servers=NameServers(config.dns.nameservers, clock),
+        zones=lambda site_clock: AlidnsAccount(account, site_clock),
+        containers=DockerContainers(config.docker.host),
+    )
+
+
+# --- the transcript -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _kept(transcripts: Transcripts) -> Iterator[None]:
+    """Let the transcripts hear all that we log, also what nobody else is told."""
+    ours = logging.getLogger(__package__)
+    level = ours.level
+    ours.addHandler(transcripts)
+    ours.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        ours.removeHandler(transcripts)
+        transcripts.close()
+
+
+def _redactor(config: Config) -> Redactor:
+    values = {path: secret.read() for path, secret in config.secrets().items()}
+    key_id = values.pop("aliyun.access_key_id")
+    # A public report is no place for an address either.
+    private = [config.acme.email] if config.acme.email else []
+    return Redactor([*values.values(), *private], [key_id])
+
+
+def _head(config: Config, domain: str, intent: Intent) -> list[str]:
+    """Return what was asked for, and under which configuration; secrets stand there as references."""
+    asked = [
+        "--once" if intent.renew_since is None else "--renew-now",
+        *(["--force"] if intent.ignore_ledger else []),
+        *(["--dry-run"] if intent.only_rehearse else []),
+    ]
+    parts = {
+        "site": next(site for site in config.sites if site.domain == domain),
+        "acme": config.acme,
+        "aliyun": config.aliyun,
+        "dns": config.dns,
+        "docker": config.docker,
+        "folders": f"certs_dir={str(config.certs_dir)!r} state_dir={str(config.state_dir)!r}",
+    }
+    return [f"asked for: {' '.join(asked)}", *(f"{name}: {part}" for name, part in parts.items())]

@@ -1,0 +1,62 @@
+"""Secrets out of a text that a person may show to anybody.
+
+By value, for every secret that the configuration leads to; and by form, for what libraries may say: keys in
+PEM, signed requests of ACME and Aliyun, key authorizations.
+
+Source: RFC 7468 (PEM), RFC 7515 (JWS), RFC 8555 section 8.1 (key authorization); the V1 signature of Aliyun's
+APIs, whose requests carry it in their query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+_HIDDEN = "***"
+# Shorter values are no secrets, and stand in every second word.
+_LEAST_LENGTH = 6
+# As much of an AccessKey's id as tells a person which one it is.
+_KEPT_OF_ID = 4
+
+_FORMS = (
+    # Also one whose end was cut off, and one with its line ends escaped.
+    (re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL), _HIDDEN),
+    (re.compile(r"\?[\w.%-]+=[^\s'\"<>]*"), f"?{_HIDDEN}"),
+    (re.compile(r"://[^/\s@'\"]+@"), f"://{_HIDDEN}@"),
+    (re.compile(r"\b(Signature|SecurityToken|AccessKeySecret)=[^\s&'\"]+"), rf"\1={_HIDDEN}"),
+    (re.compile(r"\b(LTAI|STS\.)[0-9A-Za-z]{6,}"), rf"\1{_HIDDEN}"),
+    (
+        re.compile(r"([\"'](?:protected|payload|signature|d|k|hmac_key)[\"']: *)([\"'])[^\"']*\2"),
+        rf"\1{_HIDDEN}",
+    ),
+    # A JSON object in base64url: a JWS header.
+    (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*)*"), _HIDDEN),
+    (re.compile(r"(?<![\w.-])[\w-]{22,}\.[\w-]{43}(?![\w-])"), _HIDDEN),
+)
+
+
+class Redactor:
+    """Takes secrets out of texts.
+
+    Args:
+        secrets: values that never may be seen.
+        key_ids: ids of AccessKeys, of which four letters stay.
+    """
+
+    def __init__(self, secrets: Iterable[str], key_ids: Iterable[str] = ()) -> None:
+        shown = {key_id: key_id[:_KEPT_OF_ID] + _HIDDEN for key_id in key_ids}
+        shown |= dict.fromkeys(secrets, _HIDDEN)
+        shown |= {quote(value, safe=""): instead for value, instead in shown.items()}
+        # The longest first: a value may begin with another.
+        values = sorted((v for v in shown if len(v) >= _LEAST_LENGTH), key=len, reverse=True)
+        self._shown = shown
+        self._values = re.compile("|".join(map(re.escape, values))) if values else None
+
+    def __call__(self, text: str) -> str:
+        """Return the text without what is secret in it."""
+        if self._values is not None:
+            text = self._values.sub(lambda found: self._shown[found[0]], text)
+        for form, instead in _FORMS:
+            text = form.sub(instead, text)
+        return text

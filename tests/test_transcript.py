@@ -1,0 +1,282 @@
+"""The last attempt at a site as one text: what is in it, what never is, and that it never breaks a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import resource
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
+
+import pytest
+
+from certbotless import story
+from certbotless.errors import StoreError
+from certbotless.redact import Redactor
+from certbotless.transcript import MOST_BYTES, Transcripts, has_ended, path_of, read
+
+DOMAIN, OTHER = "devbox.sweetlove.top", "other.sweetlove.top"
+CANARY = "PlantedCanarySecret"
+LOGGER = logging.getLogger("certbotless.test")
+
+
+def open_transcripts(state_dir: Path) -> Transcripts:
+    return Transcripts(
+        state_dir,
+        lambda domain: [f"site: {domain}", f"key: {CANARY}\nforged"],
+        Redactor([CANARY], ["LTAI5tPlantedCanary1"]),
+    )
+
+
+@pytest.fixture
+def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
+    """What a run has while it lasts."""
+    handler = open_transcripts(tmp_path)
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.addHandler(handler)
+    yield handler
+    LOGGER.removeHandler(handler)
+    handler.close()
+
+
+def due(key: str = "order") -> None:
+    """Let a step begin."""
+    LOGGER.info("%s.due domain=%s reason=%s", key, DOMAIN, "asked for")
+
+
+def end() -> None:
+    """Let the run end."""
+    LOGGER.debug("run.ended %s: ok", DOMAIN)
+
+
+def told(state_dir: Path, domain: str = DOMAIN) -> list[str]:
+    """Return what follows the head, without the times."""
+    lines = read(state_dir, domain)
+    start = next(i for i, line in enumerate(lines) if line.startswith("began at "))
+    assert all(re.match(r" +\d+\.\d{3} |         ", line) for line in lines[start + 1 :])
+    return [line[9:] for line in lines[start + 1 :]]
+
+
+# --- what is in it ------------------------------------------------------------------------------------------
+
+
+def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(
+    tmp_path: Path, transcripts: Transcripts
+) -> None:
+    with story.about(DOMAIN):
+        LOGGER.warning("before the first step")
+        due("record")
+        LOGGER.debug("alidns.call action=%s", "AddDomainRecord")
+        end()
+        LOGGER.info("after the end")
+        due("order")
+    LOGGER.info("about no site")
+    assert told(tmp_path) == [
+        "INFO    record.due domain=devbox.sweetlove.top reason=asked for",
+        "DEBUG   alidns.call action=AddDomainRecord",
+        "DEBUG   run.ended devbox.sweetlove.top: ok",
+    ]
+    assert has_ended(read(tmp_path, DOMAIN))
+    assert list(path_of(tmp_path, DOMAIN).parent.iterdir()) == [path_of(tmp_path, DOMAIN)]
+
+
+def test_the_head_says_what_ran_and_for_what(tmp_path: Path, transcripts: Transcripts) -> None:
+    with story.about(DOMAIN):
+        due()
+    head = read(tmp_path, DOMAIN)[:4]
+    assert re.match(r"certbotless \S+, Python \d+\.\d+\.\d+, Linux \S+", head[0])
+    assert head[1:3] == [f"site: {DOMAIN}", "key: ***\\nforged"]
+    assert re.fullmatch(r"began at \S+Z; seconds since then:", head[3])
+
+
+def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, transcripts: Transcripts) -> None:
+    """A thread that a site's thread starts carries its context on, as those that ask name servers do."""
+
+    def work(domain: str) -> None:
+        with story.about(domain):
+            due()
+            with ThreadPoolExecutor(2) as pool:
+                for i in range(3):
+                    pool.submit(copy_context().run, LOGGER.debug, "dns.no_answer server=%s.%d", domain, i)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [DOMAIN, OTHER]))
+    assert story.site() == ""
+    for domain in (DOMAIN, OTHER):
+        lines = sorted(told(tmp_path, domain))
+        assert lines[:3] == [f"DEBUG   dns.no_answer server={domain}.{i}" for i in range(3)]
+        assert len(lines) == 4
+
+
+def test_a_killed_attempt_has_no_end(tmp_path: Path, transcripts: Transcripts) -> None:
+    with story.about(DOMAIN):
+        due()
+        LOGGER.info("container.restarted")
+    assert not has_ended(read(tmp_path, DOMAIN))
+    assert not has_ended([])
+
+
+def test_the_next_attempt_takes_its_place(tmp_path: Path, transcripts: Transcripts) -> None:
+    with story.about(DOMAIN):
+        due("record")
+        end()
+    LOGGER.removeHandler(transcripts)
+    with_next = open_transcripts(tmp_path)
+    LOGGER.addHandler(with_next)
+    try:
+        with story.about(DOMAIN):
+            LOGGER.info("it only looks")
+            assert told(tmp_path)[0].startswith("INFO    record.due")
+            due("order")
+        assert told(tmp_path) == ["INFO    order.due domain=devbox.sweetlove.top reason=asked for"]
+    finally:
+        LOGGER.removeHandler(with_next)
+        with_next.close()
+
+
+def test_who_takes_no_step_writes_nothing(tmp_path: Path, transcripts: Transcripts) -> None:
+    """Nor does upkeep, which is told as detail: the last attempt stays."""
+    with story.about(DOMAIN):
+        LOGGER.warning("ledger.row_unreadable")
+        LOGGER.debug("renewal-info.due domain=%s reason=%s", DOMAIN, "x")
+        LOGGER.debug("renewal-info.done domain=%s", DOMAIN)
+        end()
+    assert list(tmp_path.iterdir()) == []
+    assert read(tmp_path, DOMAIN) == []
+
+
+# --- what never is ------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, transcripts: Transcripts) -> None:
+    with story.about(DOMAIN):
+        due()
+        LOGGER.info("x key=%s", CANARY)
+        LOGGER.debug("x url=https://alidns.aliyuncs.com/?Signature=%s", "planted")
+        LOGGER.debug("x id=%s", "LTAI5tPlantedCanary1")
+        secret = f"{CANARY}\n-----BEGIN EC PRIVATE KEY-----\nplanted\n"
+        try:
+            raise RuntimeError(secret)
+        except RuntimeError:
+            LOGGER.exception("step.crashed")
+    text = path_of(tmp_path, DOMAIN).read_text()
+    assert "planted" not in text.lower().replace("ltai***", "")
+    assert "id=LTAI***" in text
+    assert "RuntimeError: ***\n         ***\n" in text
+
+
+def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(
+    tmp_path: Path, transcripts: Transcripts
+) -> None:
+    with story.about(DOMAIN):
+        due()
+        LOGGER.info("x detail=%s", "a\n   0.001 INFO forged\x1b[2J" + "x" * 10_000)
+    lines = read(tmp_path, DOMAIN)
+    assert all(line.isprintable() and len(line) <= 1100 for line in lines)
+    assert len(told(tmp_path)) == 2
+
+
+# --- its file -----------------------------------------------------------------------------------------------
+
+
+def test_its_file_is_for_its_owner_alone(tmp_path: Path, transcripts: Transcripts) -> None:
+    before = os.umask(0)
+    try:
+        with story.about(DOMAIN):
+            due()
+    finally:
+        os.umask(before)
+    path = path_of(tmp_path, DOMAIN)
+    assert f"{path.stat().st_mode & 0o7777:04o}" == "0600"
+    assert f"{path.parent.stat().st_mode & 0o7777:04o}" == "0700"
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path, transcripts: Transcripts) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path = path_of(tmp_path, DOMAIN)
+    path.parent.mkdir()
+    path.symlink_to(victim)
+    with story.about(DOMAIN):
+        due()
+    assert victim.read_text() == "precious"
+    assert not path.is_symlink()
+
+
+def test_it_stays_small_and_what_matters_has_room(tmp_path: Path, transcripts: Transcripts) -> None:
+    """Details stop first, so that hours of polling leave room for warnings, and for the end always."""
+    with story.about(DOMAIN):
+        due()
+        for i in range(5000):
+            LOGGER.debug("dns.no_answer server=%d", i)
+        LOGGER.warning("dns.server_silent servers=ns2")
+        for i in range(5000):
+            LOGGER.warning("txt.left fqdn=%d", i)
+        end()
+    lines = told(tmp_path)
+    assert "WARNING dns.server_silent servers=ns2" in lines
+    assert lines[-1] == "DEBUG   run.ended devbox.sweetlove.top: ok"
+    assert re.fullmatch(r"\(\d{4} lines left out\)", lines[-2])
+    assert path_of(tmp_path, DOMAIN).stat().st_size < MOST_BYTES + 2000
+
+
+def test_where_it_cannot_be_begun_the_run_goes_on(
+    tmp_path: Path, transcripts: Transcripts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once."""
+    (tmp_path / "sites").write_text("a file")
+    with story.about(DOMAIN):
+        due("record")
+        due("order")
+        end()
+    said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
+    assert said == [f"transcript.not_written file={path_of(tmp_path, DOMAIN)} error=Not a directory"]
+
+
+def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
+    tmp_path: Path, transcripts: Transcripts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a full disk; here no file may grow any more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with story.about(DOMAIN):
+        due()
+        written = path_of(tmp_path, DOMAIN).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (written, before[1]))
+        try:
+            LOGGER.info("container.restarted")
+            LOGGER.info("certificate.served")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        LOGGER.info("and so on")
+    said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
+    assert said == [f"transcript.not_written file={path_of(tmp_path, DOMAIN)} error=File too large"]
+    assert len(told(tmp_path)) == 1
+
+
+def test_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    path_of(tmp_path, DOMAIN).mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot read"):
+        read(tmp_path, DOMAIN)
+
+
+# --- the lines that it follows ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "turn"),
+    [
+        ("order.due domain=a reason=b", ("order", "due")),
+        ("deploy:registry.done domain=a", ("deploy:registry", "done")),
+        ("deploy:label:a.b=c.not_done domain=a", ("deploy:label:a.b=c", "not_done")),
+        ("deploy:systemctl reload nginx.due domain=a", ("deploy:systemctl reload nginx", "due")),
+        ("record.added value=order.due", None),
+        (".due", None),
+        ("due", None),
+        ("", None),
+    ],
+)
+def test_a_line_says_which_step_begins_or_ends(message: str, turn: tuple[str, str] | None) -> None:
+    assert story.turn_of(message) == turn
