@@ -311,10 +311,15 @@ class _Meeting:
         ours = self._names[site.domain, target]
         sharers = {domain for (domain, _), names in self._names.items() if names & ours}
         pace = Pace(clock, _MEETING_TIMEOUT_S, first_s=0.05, most_s=0.5)
+        told: set[str] = set()
         while not pace.expired:
             with self._lock:
-                if not sharers & self._certifying:
-                    return
+                busy = sharers & self._certifying
+            if not busy:
+                return
+            if busy != told:
+                told = busy
+                logger.debug("target.shared target=%s with=%s", target, ",".join(sorted(busy)))
             pace.wait()
 
 

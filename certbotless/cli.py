@@ -120,7 +120,6 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _plan(source, args.exit_code)
         case "status":
             return _status(source, args.domain, as_json=args.json, again=args.watch)
-    _set_up_logging()
     if args.once is not None:
         from .decide import Intent
 
@@ -130,6 +129,7 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
         return _act(source, args.renew_now, intent)
+    _set_up_logging()
     return _daemon(source)
 
 
@@ -210,6 +210,19 @@ def _watch(
 
 
 def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
+    # Whom the daemon started has his configuration on standard input, and is heard in the daemon's log.
+    if source is not None and sys.stderr.isatty():
+        from .progress import Progress
+
+        progress = Progress(sys.stderr, _Formatter(for_journal=False))
+        _log_through(progress, logging.INFO)
+        with progress:
+            return _run(source, domains, intent, progress.say)
+    _set_up_logging()
+    return _run(source, domains, intent, lambda line: print(line, flush=True))
+
+
+def _run(source: Path | None, domains: Sequence[str], intent: Intent, say: Callable[[str], None]) -> int:
     from . import configfile
 
     checked = configfile.load(source)
@@ -220,7 +233,7 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
         _log_warnings(checked)
     from . import oneshot
 
-    return oneshot.run(checked, sites, intent, lambda line: print(line, flush=True))
+    return oneshot.run(checked, sites, intent, say)
 
 
 def _daemon(source: Path | None) -> int:
@@ -283,8 +296,12 @@ def _set_up_logging(level: int = logging.INFO) -> None:
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))
-    # A transcript of ours may listen to more (oneshot).
+    # A transcript may listen to more (oneshot).
     handler.setLevel(level)
+    _log_through(handler, level)
+
+
+def _log_through(handler: logging.Handler, level: int) -> None:
     logging.basicConfig(level=level, handlers=[handler])
     # Lines of the first two hold signed URLs; the others say twice what ours say.
     levels = {"aliyunsdkcore": logging.CRITICAL, "urllib3": logging.CRITICAL}

@@ -412,6 +412,7 @@ class _Conversation:
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
+        logger.debug("ca.validating names=%s", ",".join(sorted({challenge.name for challenge in todo})))
         failed = []
         pace = self._polling()
         waiting = {challenge.authorization_url for challenge in todo}
@@ -437,6 +438,7 @@ class _Conversation:
         return self._read_order(self._network.send(order.finalize, request))
 
     def fetch(self, order: messages.Order, pending: PendingOrder) -> bytes:
+        logger.debug("ca.issuing order=%s", printable(self._order_url, 200))
         pace = self._polling()
         wait_s = 0.0
         while order.status != messages.STATUS_VALID:

@@ -116,6 +116,7 @@ def wait_until_shown(
     pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
     missing = {(server, item) for server in servers for item in wanted}
     answered: set[Server] = set()
+    told = ""
     while True:
         # Two values at one name, those of a name and its wildcard, are one question.
         for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
@@ -133,6 +134,9 @@ def wait_until_shown(
             return
         if pace.expired:
             break
+        if (late_ones := _names({server for server, _ in missing})) != told:
+            told = late_ones
+            logger.debug("dns.waiting servers=%s", told)
         pace.wait()
     if not answered:
         logger.warning("dns.all_silent servers=%s waited_s=%.0f", _names(servers), timeout_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from .observe import Observation, places_of
 from .probe import served_leaf
 from .state import Acted, ActionLock, Restarting
 from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
 
 # A registry restarts in half a second; one that drains its uploads takes its drain time more.
 PROOF_TIMEOUT_S = 30
@@ -162,6 +165,7 @@ class Serving:
         places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
 
         def act(_: int | None) -> None:
+            logger.debug("command.running command=%r", target.name)
             run_command(target.command or ())
             self._bench.tell("command.run", f"command={target.name!r}")
 
@@ -267,12 +271,14 @@ class Serving:
                 self._bench.containers.signal(container.id, action.signal)
                 self._bench.tell("container.signalled", f"container={container.name} signal={action.signal}")
             case "exec":
+                logger.debug("container.executing container=%s", container.name)
                 self._bench.containers.exec(container.id, action.argv)
                 self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
 
     def _restart(self, container: Container, stop_timeout_s: int) -> None:
         """Restart it, with the intent on disk for as long as the restart may be half done."""
         self._note_restarting(container.name, _restarting(container))
+        logger.debug("container.restarting container=%s", container.name)
         try:
             self._bench.containers.restart(container.id, stop_timeout_s)
         except DeployError:
@@ -323,6 +329,8 @@ class Serving:
         """
         if service.where is None:
             return sha256
+        at = f"{service.where[0]}:{service.where[1]}"
+        logger.debug("certificate.proving at=%s", at)
         pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0
         while (leaf := self._served(*service.where)) != sha256 or (
@@ -333,7 +341,6 @@ class Serving:
             if leaf != sha256:
                 other_until_s = pace.waited_s
             pace.wait()
-        at = f"{service.where[0]}:{service.where[1]}"
         self._bench.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
         return sha256
 

@@ -411,6 +411,8 @@ class _Lock:
         try:
             pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
             while not _try_flock(self._fd, fcntl.LOCK_EX):
+                if not self.was_waited_for:
+                    logger.debug("lock.waiting file=%s", self._path)
                 self.was_waited_for = True
                 if pace.expired:
                     raise StoreError(

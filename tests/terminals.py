@@ -17,6 +17,11 @@ from typing import Self
 _PART = re.compile(r"\x1b\[(?P<number>\d*)(?P<control>[A-Za-z])|(?P<letter>[^\x1b])")
 
 
+def resize(fd: int, width: int, height: int) -> None:
+    """Give a terminal this size; 0 is one that does not say it."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
 class Terminal:
     """A terminal that runs one program, with all three streams of it, as its session. A context manager.
 
@@ -43,7 +48,7 @@ class Terminal:
 
     def __enter__(self) -> Self:
         self._leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", self.height, self.width, 0, 0))
+        resize(follower, self.width, self.height)
         try:
             # A terminal sends its Ctrl-C to the session that it controls.
             self.process = subprocess.Popen(

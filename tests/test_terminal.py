@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import pty
-import struct
-import termios
 from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from terminals import resize
 
 from certbotless.terminal import Screen, cells
 
@@ -28,10 +26,6 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
     with open(follower, "w", encoding="utf-8") as stream:
         yield stream
     os.close(leader)
-
-
-def resize(fd: int, width: int, height: int) -> None:
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
 
 # --- Screen.of ----------------------------------------------------------------------------------------------
