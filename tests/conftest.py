@@ -1,6 +1,6 @@
 """Wires what several test modules use.
 
-The real parts of system/ and faults/: one engine and one CA for all, an emulator and a registry for each test.
+The real parts of system/ and faults/: one engine and one CA, an emulator and a registry for each test.
 """
 
 from __future__ import annotations

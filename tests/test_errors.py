@@ -17,6 +17,7 @@ from certbotless.errors import (
     AuthorizationFailed,
     CaUnavailable,
     CertbotlessError,
+    CertificateRefused,
     ConfigError,
     DeployError,
     DeployWaits,
@@ -56,6 +57,7 @@ TREE = {
     OrderTimeout: IssueError,
     StoreError: CertbotlessError,
     DeployError: CertbotlessError,
+    CertificateRefused: DeployError,
     DeployWaits: DeployError,
 }
 RETRYABLE = {
@@ -67,6 +69,7 @@ RETRYABLE = {
     CaUnavailable,
     OrderTimeout,
     DeployError,
+    CertificateRefused,
     DeployWaits,
 }
 
