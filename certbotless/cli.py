@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import CertbotlessError, ConfigError, UsageError, printable
@@ -40,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # What a CA says may have letters that this terminal lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
     try:
-        return _dispatch(args)
+        return _dispatch(_parse(sys.argv[1:] if argv is None else argv))
     except ConfigError as exc:
         print("\n".join(exc.faults), file=sys.stderr)
         return 2
@@ -56,9 +55,68 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+# --- arguments --------------------------------------------------------------------------------------------
+
+_COMMANDS = {
+    "check": "validate the configuration, offline",
+    "plan": "look at the world and print what would be done; changes nothing",
+    "status": "show each site: address, certificate, what is served, next renewal",
+    "sandbox": "the whole chain on this machine, nothing needed from outside",
+}
+_ONE_SHOT = ("--once", "--renew-now")
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are one line, as any other of ours; an option is written out."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what is asked for; where domains may stand, they may stand in any order with the options.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    if not set(_ONE_SHOT).isdisjoint(argv):
+        args = _parser(has_domains=True).parse_intermixed_args(argv)
+        for command in (word for word in args.domains if word in _COMMANDS):
+            raise UsageError(f"{command} does not go with --once or --renew-now")
+        return args
+    word = _first_word(argv)
+    if word is not None and word not in _COMMANDS:
+        from difflib import get_close_matches
+
+        (nearest,) = get_close_matches(word, _COMMANDS, 1, cutoff=0)
+        hint = f"the nearest one is {nearest!r}"
+        if "." in word:
+            hint = "a DOMAIN goes with --once, --renew-now or status"
+        raise UsageError(f"there is no command {printable(word, 80)!r}; {hint}")
+    return _parser(has_domains=False).parse_args(argv)
+
+
+def _first_word(argv: Sequence[str]) -> str | None:
+    """Return the first argument that is no option and no option's value."""
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _parser(*, has_domains: bool) -> _Parser:
+    """Return the parser of a one-shot run, which takes domains, or of everything else."""
+    parser = _Parser(
         prog="certbotless",
+        usage="%(prog)s [--config FILE] [COMMAND ...]\n"
+        "       %(prog)s [--config FILE] --once [DOMAIN ...]\n"
+        "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--force] [--dry-run]",
         description="Keep a LAN service trusted: its A record, its certificate, and what it serves.",
         epilog="Without a command: the daemon. Exit codes: 0 well, 1 not well, 2 bad usage or configuration.",
     )
@@ -67,10 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", default="/etc/certbotless/config.yaml", help=config_help)
     once = parser.add_mutually_exclusive_group()
     once.add_argument(
-        "--once", nargs="*", metavar="DOMAIN", help="make all facts true where they are not; exit"
+        "--once",
+        action="store_true",
+        help="make all facts true where they are not, of these sites or all; exit",
     )
     once.add_argument(
-        "--renew-now", nargs="*", metavar="DOMAIN", help="order now, publish, restart, prove; exit"
+        "--renew-now",
+        action="store_true",
+        help="order now, publish, restart, prove, these sites or all; exit",
     )
     parser.add_argument(
         "--force", action="store_true", help="with --renew-now: order even beyond our own limits on orders"
@@ -80,23 +142,27 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --renew-now: get a certificate, at the CA's staging twin if it has one; publish nothing",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    if has_domains:
+        parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
+        parser.set_defaults(command=None)
+        return parser
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+    def add(name: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=_COMMANDS[name], description=_COMMANDS[name])
         command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
         return command
 
-    add("check", "validate the configuration, offline")
-    plan = add("plan", "look at the world and print what would be done; changes nothing")
+    add("check")
+    plan = add("plan")
     plan.add_argument("--exit-code", action="store_true", help="exit 3 when something is to be done")
-    status = add("status", "show each site: address, certificate, what is served, next renewal")
-    status.add_argument("domain", nargs="?", metavar="DOMAIN", help="only this site")
+    status = add("status")
+    status.add_argument(
+        "domain", nargs="?", metavar="DOMAIN", help="only this site, and all that is known of it"
+    )
     status.add_argument("--json", action="store_true", help="as one JSON object")
     status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
-    sandbox = commands.add_parser(
-        "sandbox", help="the whole chain on this machine, nothing needed from outside"
-    )
+    sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
     sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
@@ -106,12 +172,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         from .sandbox import run
 
         return run.main(args.rest)
-    if args.force and args.renew_now is None:
+    if args.force and not args.renew_now:
         raise UsageError("--force goes with --renew-now")
-    if args.dry_run and args.renew_now is None:
+    if args.dry_run and not args.renew_now:
         raise UsageError("--dry-run goes with --renew-now")
-    if args.command and (args.once is not None or args.renew_now is not None):
-        raise UsageError(f"{args.command} does not go with --once or --renew-now")
     source = None if args.config == "-" else Path(args.config)
     match args.command:
         case "check":
@@ -120,15 +184,13 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _plan(source, args.exit_code)
         case "status":
             return _status(source, args.domain, as_json=args.json, again=args.watch)
-    if args.once is not None:
+    if args.once or args.renew_now:
         from .decide import Intent
 
-        return _act(source, args.once, Intent())
-    if args.renew_now is not None:
-        from .decide import Intent
-
-        intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
-        return _act(source, args.renew_now, intent)
+        intent = Intent()
+        if args.renew_now:
+            intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
+        return _act(source, args.domains, intent)
     _set_up_logging()
     return _daemon(source)
 
@@ -303,7 +365,11 @@ def _set_up_logging(level: int = logging.INFO) -> None:
 
 def _log_through(handler: logging.Handler, level: int) -> None:
     logging.basicConfig(level=level, handlers=[handler])
-    # Lines of the first two hold signed URLs; the others say twice what ours say.
-    levels = {"aliyunsdkcore": logging.CRITICAL, "urllib3": logging.CRITICAL}
-    for name in (*levels, "apscheduler", "docker"):
-        logging.getLogger(name).setLevel(levels.get(name, logging.WARNING))
+    levels = {
+        "aliyunsdkcore": logging.CRITICAL,  # its lines hold signed URLs
+        "urllib3": logging.CRITICAL,  # as above
+        "apscheduler": logging.ERROR,  # it warns of each look that takes longer than the interval, as it may
+        "docker": logging.WARNING,  # it says twice what ours say
+    }
+    for name, least in levels.items():
+        logging.getLogger(name).setLevel(least)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,8 +28,8 @@ from certbotless.state import Events, SiteFile, daemon_lock
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 
 
-def usage(*arguments: str) -> int:
-    """Return the code with which a command line that cannot be parsed ends."""
+def ended(*arguments: str) -> int:
+    """Return the code with which a command ends that argparse itself answers."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert isinstance(caught.value.code, int)
@@ -38,7 +40,7 @@ def usage(*arguments: str) -> int:
 
 
 def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
-    assert usage("--help") == 0
+    assert ended("--help") == 0
     text = capfd.readouterr().out
     for word in ("--config", "--once", "--renew-now", "--force", "check", "plan", "status", "sandbox"):
         assert word in text
@@ -48,12 +50,12 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     ("command", "option"), [("check", "--config"), ("plan", "--exit-code"), ("status", "--json")]
 )
 def test_a_command_has_help_of_its_own(command: str, option: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert usage(command, "--help") == 0
+    assert ended(command, "--help") == 0
     assert option in capfd.readouterr().out
 
 
 def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
-    assert usage("--version") == 0
+    assert ended("--version") == 0
     assert capfd.readouterr().out == f"certbotless {__version__}\n"
 
 
@@ -66,35 +68,52 @@ def test_the_installed_command_is_the_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ["nonsense"],
-        ["--nonsense"],
-        ["--config"],
-        ["check", "--once"],
-        ["check", "--renew-now"],
-        ["check", "extra"],
-        ["plan", DOMAIN],
-        ["status", DOMAIN, "extra"],
-        ["--once", "--renew-now"],
-        ["--renew-now", "--once", DOMAIN],
+        (["nonsense"], "there is no command 'nonsense'; the nearest one is "),
+        (["chek"], "there is no command 'chek'; the nearest one is 'check'"),
+        (["--force", "statsu", "--json"], "there is no command 'statsu'; the nearest one is 'status'"),
+        (["--config", "plan", "paln"], "there is no command 'paln'; the nearest one is 'plan'"),
+        ([DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with --once, --renew-now or status"),
+        (["--dry-run", DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with "),
+        (["x\x1b[2J"], "there is no command 'x\\\\x1b[2J'; the nearest one is "),
+        (["--nonsense"], "unrecognized arguments: --nonsense; see certbotless --help"),
+        (["--renew", DOMAIN], f"there is no command '{DOMAIN}'"),
+        (["--once", "--forc"], "unrecognized arguments: --forc; see certbotless --help"),
+        (["--config"], "argument --config: expected one argument"),
+        (["check", "extra"], "unrecognized arguments: extra"),
+        (["plan", DOMAIN], f"unrecognized arguments: {DOMAIN}"),
+        (["status", DOMAIN, "extra"], "unrecognized arguments: extra"),
+        (["status", "--jsn"], "unrecognized arguments: --jsn"),
+        (["--once", "--renew-now"], "argument --renew-now: not allowed with argument --once"),
+        (["--renew-now", "--once", DOMAIN], "argument --once: not allowed with argument --renew-now"),
+        (["--force"], "--force goes with --renew-now"),
+        (["--force", "check"], "--force goes with --renew-now"),
+        (["--dry-run", "plan"], "--dry-run goes with --renew-now"),
+        (["--once", "--force"], "--force goes with --renew-now"),
+        (["--once", "check"], "check does not go with --once or --renew-now"),
+        (["check", "--once"], "check does not go with --once or --renew-now"),
+        (["--config", "c", "--renew-now", DOMAIN, "status"], "status does not go with --once or --renew-now"),
+        (["plan", "--renew-now", "--force"], "plan does not go with --once or --renew-now"),
+        (["--once", "--config", "c", "sandbox"], "sandbox does not go with --once or --renew-now"),
     ],
 )
-def test_bad_usage_is_2(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    assert usage(*arguments) == 2
-    assert capfd.readouterr().err.splitlines()[-1].startswith("certbotless: error: ")
+def test_bad_usage_is_2_and_one_line(
+    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"certbotless: {said}")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--once", "check"],
-        ["--once", "--force"],
-        ["--force"],
-        ["--force", "check"],
-        ["--force", "plan"],
         ["--renew-now", "nobody.example.com"],
         ["--renew-now", DOMAIN, "nobody.example.com"],
+        ["--renew-now", "--force", "nobody.example.com"],
         ["--renew-now", DOMAIN.upper()],
         ["--renew-now", f"{DOMAIN}."],
         ["--renew-now", ""],
@@ -112,15 +131,25 @@ def test_what_does_not_exist_is_bad_usage_and_nothing_is_done(
     out, err = capfd.readouterr()
     assert out == ""
     (line,) = err.splitlines()
-    assert line.startswith("certbotless: ")
+    assert line.startswith("certbotless: no site has the domain ")
     assert sorted(box.home.iterdir()) == before
 
 
-def test_one_shot_options_do_not_go_with_a_command(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
-    """Where an option stands between, the command is not taken for a DOMAIN."""
-    for option in ("--once", "--renew-now"):
-        assert main([option, "--config", str(box.file), "check"]) == 2
-        assert "check does not go with" in capfd.readouterr().err
+@pytest.mark.parametrize("flags", [["--once"], ["--renew-now", "--force"], ["--renew-now", "--dry-run"]])
+def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
+    """In front, between and behind; what is not asked for is not set."""
+    parts = [*([flag] for flag in flags), ["a.example.com"], ["b.example.com"], ["--config", "c.yaml"]]
+    for order in itertools.permutations(parts):
+        args = cli._parse([word for part in order for word in part])
+        assert sorted(args.domains) == ["a.example.com", "b.example.com"]
+        assert (args.config, args.command) == ("c.yaml", None)
+        asked = {name for name in ("once", "renew_now", "force", "dry_run") if getattr(args, name)}
+        assert asked == {flag.strip("-").replace("-", "_") for flag in flags}
+
+
+def test_without_a_domain_it_is_all_of_them() -> None:
+    for flags in (["--once"], ["--renew-now", "--force"], ["--config", "-", "--once"]):
+        assert cli._parse(flags).domains == []
 
 
 # --- the configuration --------------------------------------------------------------------------------------
@@ -148,9 +177,10 @@ def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.C
 
 
 def test_without_a_name_it_is_the_file_in_etc(capfd: pytest.CaptureFixture[str]) -> None:
-    assert usage("--help") == 0
+    assert ended("--help") == 0
     assert "/etc/certbotless/config.yaml" in capfd.readouterr().out
-    assert cli._parser().parse_args(["check"]).config == "/etc/certbotless/config.yaml"
+    for arguments in (["check"], ["--once"], []):
+        assert cli._parse(arguments).config == "/etc/certbotless/config.yaml"
 
 
 def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +204,6 @@ def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.Capture
         ["--once"],
         ["--renew-now"],
         ["--renew-now", DOMAIN],
-        ["--once", "check"],
         ["check"],
         ["plan"],
         ["status"],
@@ -335,6 +364,25 @@ def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> No
     assert daemon.returncode == 0
 
 
+def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
+    """As where a name server is silent: the daemon says that once, and the scheduler nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.settimeout(30)
+        box.file.write_text(box.file.read_text().replace("none", "10.79.40.213"))
+        with box.file.open("a") as file:
+            file.write(f'check_every: 1s\ndns: {{nameservers: ["127.0.0.1:{silent.getsockname()[1]}"]}}\n')
+        box.publish()
+        command = [sys.executable, "-m", "certbotless", "--config", str(box.file)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+            for _ in range(3):
+                silent.recv(512)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.stderr is not None
+            events = [line.split()[2] for line in daemon.stderr]
+    assert events == ["daemon.started", "look.blind", "daemon.stopped"]
+
+
 def test_the_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
     """A second one ends with 1 and names the pid of the first."""
     box.publish()
@@ -449,7 +497,7 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: lis
 def test_a_failed_attempt_is_told_with_every_request_and_call(box: Box, dns_lines: list[str]) -> None:
     """By `status DOMAIN`, ready for a bug report; what is seen on the run's own streams stays as it was."""
     box.write("    ttl: 700", *dns_lines)
-    run = box.run("--renew-now", DOMAIN, "--force")
+    run = box.run("--renew-now", "--force", DOMAIN)
     assert run.returncode == 1
     assert "DEBUG" not in run.stderr
     status = box.run("status", DOMAIN)
