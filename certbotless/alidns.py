@@ -28,6 +28,7 @@ from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDo
 
 from .clock import Clock, Pace
 from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, printable
+from .exchange import BadAnswer, BoundedSession
 from .names import candidate_zones, fqdn_of, rr_of
 from .records import DEFAULT_LINE, Record
 
@@ -35,11 +36,9 @@ logger = logging.getLogger(__name__)
 
 # One call with all its tries. Throttling and LastOperationNotFinished pass within seconds.
 TOTAL_TIMEOUT_S = 60
-_SOCKET_TIMEOUT_S = (5, 10)
+_TRY_TIMEOUT_S = 10
 # An answer may be lost once or twice; a network that is down stays so longer than anybody waits here.
 NO_ANSWER_TIMEOUT_S = 15
-# The largest page, 500 records, is about 200 KiB.
-_MAX_BODY_BYTES = 1 << 20
 _PAGE_SIZE = 500
 # 50,000 records at one name: a list that goes on after that has no end.
 _MOST_PAGES = 100
@@ -111,7 +110,7 @@ class AlidnsApi:
     def __init__(self, account: Account, clock: Clock) -> None:
         self._account = account
         self._clock = clock
-        self._session = requests.Session()
+        self._session = BoundedSession(clock)
 
     def call(self, request: Any) -> dict[str, Any]:
         """Send an SDK request and return the reply's JSON object.
@@ -126,14 +125,14 @@ class AlidnsApi:
         pace = Pace(self._clock, TOTAL_TIMEOUT_S, first_s=0.5, most_s=8, share=0.5)
         while True:
             try:
-                return self._try(request)
+                return self._try(request, min(max(pace.left_s, 1), _TRY_TIMEOUT_S))
             except DnsUnavailable as exc:
                 if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
                     raise
                 logger.debug("alidns.again action=%s error=%s", request.get_action_name(), exc.message)
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
 
-    def _try(self, request: Any) -> dict[str, Any]:
+    def _try(self, request: Any, timeout_s: float) -> dict[str, Any]:
         action, account = request.get_action_name(), self._account
         request.set_accept_format("JSON")
         if account.security_token is not None:
@@ -145,14 +144,10 @@ class AlidnsApi:
                 request.get_method(),
                 f"{account.endpoint}{path}",
                 headers=request.get_signed_header(_REGION, account.key_id, account.key_secret),
-                timeout=_SOCKET_TIMEOUT_S,
+                timeout=timeout_s,
                 verify=account.ca_bundle or True,
-                allow_redirects=False,
-                stream=True,
             )
-            with response:
-                body = _read(response)
-        reply = _json_object(body)
+        reply = _json_object(response.content)
         request_id = printable(reply.get("RequestId", ""), 60)
         code = printable(reply.get("Code", ""), 80)
         text = "alidns.call action=%s status=%d code=%s request_id=%s"
@@ -346,6 +341,10 @@ def _transport_errors(action: str, account: Account) -> Iterator[None]:
     """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
     try:
         yield
+    except BadAnswer as exc:
+        raise NoAnswer(
+            f"{action} at {account.endpoint}: {exc}", hint="look who answers in the API's place"
+        ) from None
     except requests.exceptions.SSLError:
         raise NoAnswer(
             f"{action} at {account.endpoint}: the server's certificate is not trusted",
@@ -376,16 +375,6 @@ def _reply_shape(action: str) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise DnsUnavailable(f"{action}: the reply lacks what it must hold ({printable(exc, 80)})") from exc
-
-
-def _read(response: requests.Response) -> bytes:
-    """Return the body, or nothing where it is larger than any reply of the API."""
-    body = b""
-    for chunk in response.iter_content(64 * 1024):
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            return b""
-    return body
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

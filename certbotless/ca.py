@@ -2,6 +2,7 @@
 
 The `acme` library signs requests and reads problem documents; it tries a badNonce only once and ignores
 Retry-After, so both are ours. What acme, josepy and requests raise becomes one of our own errors here.
+Nothing is sent to a URL that the CA had no right to name.
 
 Source: RFC 8555 sections 6 and 7.3.4; RFC 9110 section 10.2.3.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -23,11 +24,17 @@ from acme import messages
 from acme.client import ClientNetwork
 
 from . import __version__
+from .caurls import CaUrls
+from .clock import Clock
 from .errors import AccountRefused, CaUnavailable, CertbotlessError, IssueError, RateLimited, printable
+from .exchange import BadAnswer, BoundedSession
 
 logger = logging.getLogger(__name__)
 
-_SOCKET_TIMEOUT_S = 10
+# Some CAs make the certificate before they answer; then this is no long time.
+_TIMEOUT_S = 30
+# One signed request with all its tries.
+_SIGNED_TIMEOUT_S = 60
 # At a CA that rejects one nonce in five, six tries still lose one issuance of 200 in a tenth of runs.
 _NONCE_TRIES = 10
 # Let's Encrypt's slowest limit gives one order back in this time.
@@ -73,18 +80,35 @@ class Network(ClientNetwork):
     Nonces go stale while nobody talks, so make a new one for each issuance, in the thread that uses it.
     """
 
-    def __init__(self, key: jose.JWK | None, ca: Ca) -> None:
+    def __init__(self, key: jose.JWK | None, ca: Ca, clock: Clock) -> None:
         super().__init__(
             key,
             alg=jose.ES256,
             verify_ssl=ca.ca_bundle or True,  # type: ignore[arg-type]  # handed to requests, which takes a path
             user_agent=f"certbotless/{__version__}",
-            timeout=_SOCKET_TIMEOUT_S,
+            timeout=_TIMEOUT_S,
         )
+        self.session = BoundedSession(clock)
+        self._clock = clock
+        self._directory = ca.directory
+        self._urls = CaUrls(ca.directory)
         self.new_nonce_url = ""
         # Of the last reply.
         self.retry_after: timedelta | None = None
         self.status_code = 0
+
+    def read_directory(self) -> messages.Directory:
+        """Ask the CA where it is asked for what; the hosts that it names are the CA's from now on."""
+        directory: messages.Directory = messages.Directory.from_json(self.get(self._directory).json())
+        for resource in ("newNonce", "newAccount", "newOrder"):
+            self._urls.admit(directory[resource])
+        with suppress(KeyError, CaUnavailable):  # one that is missing or broken keeps nobody from ordering
+            self._urls.admit(directory["renewalInfo"])
+        return directory
+
+    def checked_url(self, url: object) -> str:
+        """Return a URL of this CA. Raises `CaUnavailable` for any other."""
+        return self._urls.check(url)
 
     def use_account(self, url: str) -> None:
         """Sign by this account URL from now on."""
@@ -96,11 +120,13 @@ class Network(ClientNetwork):
         return self.post(url, payload, new_nonce_url=self.new_nonce_url, headers=headers)
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        end = self._clock.monotonic() + _SIGNED_TIMEOUT_S
         for tries_left in reversed(range(_NONCE_TRIES)):
             try:
                 return self._post_once(*args, **kwargs)
             except messages.Error as exc:
-                if exc.typ != f"{PROBLEM}badNonce" or not tries_left:
+                is_late = self._clock.monotonic() > end
+                if exc.typ != f"{PROBLEM}badNonce" or not tries_left or is_late:
                     raise
                 # The pool is of the same age as the nonce that was refused.
                 self._nonces.clear()
@@ -108,7 +134,7 @@ class Network(ClientNetwork):
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         try:
-            response = super()._send_request(method, url, *args, **kwargs)
+            response = super()._send_request(method, self._urls.check(url), *args, **kwargs)
         except Exception as exc:
             logger.debug("acme.request %s %s error=%s", method, printable(url, 200), type(exc).__name__)
             raise
@@ -146,6 +172,10 @@ def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambd
         raise
     except messages.Error as exc:
         raise _from_problem(directory, exc, asked_wait()) from exc
+    except BadAnswer as exc:
+        raise CaUnavailable(
+            f"the CA at {directory}: {exc}", hint="check acme.directory, and who answers there"
+        ) from exc
     except requests.exceptions.SSLError as exc:
         raise CaUnavailable(
             f"the TLS certificate of the CA at {directory} is not trusted",

@@ -127,7 +127,7 @@ class Certifying:
         if known is None or known.sha256 != facts.sha256:
             known = RenewalInfo(sha256=facts.sha256, next_look=now)
         try:
-            told = suggested_renewal(self._ca(), facts.ari_id)
+            told = suggested_renewal(self._ca(), facts.ari_id, self._bench.clock)
         except IssueError as exc:
             logger.debug("renewal.not_told domain=%s error=%s", self._bench.site.domain, exc)
             self._bench.file.change(

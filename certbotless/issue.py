@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +20,6 @@ import josepy as jose
 import requests
 from acme import challenges, messages
 from acme import errors as acme_errors
-from acme.client import ClientV2
 
 from . import pki
 from .ca import PROBLEM, Ca, Network, ca_errors
@@ -42,6 +41,17 @@ _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
 # RFC 9773 section 5 names the first. Pebble 2.6 says the second of an identifier that it cannot read, and the
 # third of a certificate that it does not find.
 _REPLACES_PROBLEMS = frozenset(PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
+
+# 128 bits at least, in base64url without padding (RFC 8555 section 8.4).
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
+# By the kind of problem (RFC 8555 section 6.7): the CA was kept from looking, or saw something else.
+_VALIDATION_HINTS = {
+    "caa": "the zone's CAA records forbid this CA: add one that allows it, or choose another CA",
+    "dns": "the CA's resolver got no answer: look at the delegation of the zone, and at its DNSSEC",
+}
+_OTHER_VALUE_HINT = (
+    "the CA asks the zone's public name servers: check that they are the ones that this zone uses"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +198,8 @@ def collect(
         return Issued(talk.fetch(order, pending), pending.key(), talk.account)
 
 
-def suggested_renewal(ca: Ca, ari_id: str) -> Suggestion:
-    """Ask when the CA wants the certificate with this ARI identifier renewed. Takes at most about 20 s.
+def suggested_renewal(ca: Ca, ari_id: str, clock: Clock) -> Suggestion:
+    """Ask when the CA wants the certificate with this ARI identifier renewed. Takes at most about a minute.
 
     Raises:
         IssueError: it could not be asked, or does not know.
@@ -197,9 +207,9 @@ def suggested_renewal(ca: Ca, ari_id: str) -> Suggestion:
     Source: RFC 9773 section 4.
     """
     # Nothing is signed: the answer is open to everybody.
-    network = Network(None, ca)
+    network = Network(None, ca, clock)
     with ca_errors(ca.directory, lambda: network.retry_after):
-        url = _renewal_info_url(ClientV2.get_directory(ca.directory, network))
+        url = _renewal_info_url(network.read_directory())
         if not url:
             return Suggestion()
         told = network.get(f"{url}/{ari_id}").json()
@@ -272,8 +282,8 @@ class _Conversation:
 
     def _connect(self, key_pem: bytes) -> None:
         self._account_key = jose.JWKEC(key=pki.key_from_pem(key_pem))
-        self._network = Network(self._account_key, self._ca)
-        self._directory = ClientV2.get_directory(self._ca.directory, self._network)
+        self._network = Network(self._account_key, self._ca, self._clock)
+        self._directory = self._network.read_directory()
         self._network.new_nonce_url = self._directory["newNonce"]
 
     def _register(self) -> None:
@@ -285,7 +295,7 @@ class _Conversation:
             external_account_binding=self._binding(),
         )
         response = self._network.send(self._directory["newAccount"], body)
-        url = response.headers["Location"]
+        url = self._network.checked_url(response.headers["Location"])
         self._accounts.save_url(url)
         self._use(url)
         is_new = response.status_code == 201
@@ -352,7 +362,7 @@ class _Conversation:
             else:
                 raise
             response = self._new_order(names, None)
-        self._order_url = response.headers["Location"]
+        self._order_url = self._network.checked_url(response.headers["Location"])
         pending.begin(self._order_url)
         return self._read_order(response)
 
@@ -374,7 +384,7 @@ class _Conversation:
         """
         listed = self._directory.meta.profiles
         if self._ca.profile is not None and listed is not None and self._ca.profile not in listed:
-            names = ", ".join(printable(name, 40) for name in sorted(listed))
+            names = printable(", ".join(sorted(listed)))
             raise IssueError(
                 f"the CA at {self._ca.directory} lists no profile {self._ca.profile!r}",
                 hint=f"set acme.profile to one of: {names}",
@@ -384,15 +394,17 @@ class _Conversation:
         found: list[_Challenge] = []
         if order.status != messages.STATUS_PENDING:
             return found
+        if len(order.authorizations) > len(names):
+            raise IssueError(f"the CA at {self._ca.directory} asks for more than was ordered")
         for url in order.authorizations:
-            authorization = _authorization(self._network.send(url))
+            authorization = self._read_authorization(url)
             if authorization.identifier.value not in {name.removeprefix("*.") for name in names}:
                 # It would choose where in our zone we write.
                 raise IssueError(f"the CA at {self._ca.directory} asks for a name that was not ordered")
             if authorization.status == messages.STATUS_VALID:
                 continue  # reused by the CA from an earlier order
             if authorization.status != messages.STATUS_PENDING:
-                raise _authorization_failed([authorization])
+                raise _authorization_failed({authorization.identifier.value: authorization})
             found.append(self._challenge(url, authorization))
         return found
 
@@ -413,21 +425,21 @@ class _Conversation:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
         logger.debug("ca.validating names=%s", ",".join(sorted({challenge.name for challenge in todo})))
-        failed = []
+        failed = {}
         pace = self._polling()
-        waiting = {challenge.authorization_url for challenge in todo}
+        waiting = {challenge.authorization_url: challenge.name for challenge in todo}
         wait_s = 0.0  # of the first look; what the CA asks counts from the second on
         while waiting:
             if pace.expired:
                 raise OrderTimeout(f"the CA at {self._ca.directory} did not validate in {_POLL_TIMEOUT_S} s")
             pace.wait(wait_s)
             for url in sorted(waiting):
-                authorization = _authorization(self._network.send(url))
+                authorization = self._read_authorization(url)
                 wait_s = self._asked_wait_s()
                 if authorization.status not in (messages.STATUS_PENDING, messages.STATUS_PROCESSING):
-                    waiting.discard(url)
+                    name = waiting.pop(url)
                     if authorization.status != messages.STATUS_VALID:
-                        failed.append(authorization)
+                        failed[name] = authorization
         if failed:
             raise _authorization_failed(failed)
 
@@ -460,22 +472,33 @@ class _Conversation:
         asked = self._network.retry_after
         return asked.total_seconds() if asked else 0.0
 
+    def _read_authorization(self, url: str) -> messages.Authorization:
+        told = self._network.send(url).json()
+        for offered in told.get("challenges", ()):
+            # The library would skip what is not base64url, and prove something else than was asked for.
+            if offered["type"] == "dns-01" and not _TOKEN.fullmatch(offered["token"]):
+                token = printable(offered["token"], 80)
+                raise IssueError(
+                    f"the CA at {self._ca.directory} offers a token that is none: {token!r}",
+                    hint="check acme.directory; if it is right, the CA is broken or not to be trusted",
+                )
+        authorization: messages.Authorization = messages.Authorization.from_json(told)
+        return authorization
+
     def _read_order(self, response: requests.Response) -> messages.Order:
         order: messages.Order = messages.Order.from_json(response.json())
         return order
 
 
-def _authorization(response: requests.Response) -> messages.Authorization:
-    authorization: messages.Authorization = messages.Authorization.from_json(response.json())
-    return authorization
-
-
-def _authorization_failed(failed: Sequence[messages.Authorization]) -> AuthorizationFailed:
-    names = tuple(authorization.identifier.value for authorization in failed)
-    problems = [body.error for authorization in failed for body in authorization.challenges if body.error]
-    detail = "; ".join(printable(problem.detail) for problem in problems) or "no reason given"
+def _authorization_failed(failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
+    """Return what the CA says of the names that it could not validate, by name."""
+    problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
+    kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
+    said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
     return AuthorizationFailed(
-        f"the CA could not validate {', '.join(printable(name, 80) for name in names)}: {detail}",
-        names=names,
-        hint="the CA asks the zone's public name servers: check that they are the ones that this zone uses",
+        f"the CA could not validate {', '.join(failed)}: {printable('; '.join(said) or 'no reason given')}",
+        names=tuple(failed),
+        hint=next(
+            (_VALIDATION_HINTS[kind] for kind in kinds if kind in _VALIDATION_HINTS), _OTHER_VALUE_HINT
+        ),
     )

@@ -359,7 +359,7 @@ def test_an_answer_larger_than_any_of_the_api_is_none() -> None:
     padded = b'{"RequestId": "A-1", "Padding": "' + b"x" * (1 << 21) + b'"}'
     with HttpServer(lambda _: Reply(200, padded)) as server:
         zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock(least_sleep_s=100)).open(ZONE)
-        with pytest.raises(DnsUnavailable, match="not an answer of the DNS API"):
+        with pytest.raises(DnsUnavailable, match="its answer is longer than 1048576 bytes"):
             zone.delete("1")
 
 
@@ -511,7 +511,7 @@ def test_a_redirect_is_not_followed() -> None:
         portal = Reply(302, b"", {"Location": elsewhere.url})
         with HttpServer(lambda _: portal) as server:
             zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
-            with pytest.raises(DnsUnavailable, match="HTTP 302, not an answer of the DNS API"):
+            with pytest.raises(DnsUnavailable, match="it redirects to 'http://127"):
                 zone.delete("1")
         assert elsewhere.requests == []
 

@@ -47,7 +47,7 @@ HOMES = {
     "josepy": {"ca", "issue"},  # as acme, which is made of it
     "pydantic": {"config", "configfile", "schema", "state", "values"},
     "pydantic_core": {"configfile"},
-    "requests": {"alidns", "ca", "deploy", "issue"},  # what the libraries of them speak HTTP with
+    "requests": {"alidns", "ca", "deploy", "exchange", "issue"},  # what the libraries speak HTTP with
     "yaml": {"document"},
 }
 # The guard around one site's steps, and the one around the daemon's look.

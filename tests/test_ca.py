@@ -17,7 +17,7 @@ import pytest
 import requests
 import trustme
 from acme import messages
-from fakes import HttpServer, Reply
+from fakes import FakeClock, HttpServer, Reply
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_bench, problem
@@ -266,7 +266,7 @@ def test_our_own_errors_go_through_as_they_are() -> None:
 
 def get_directory(url: str, ca_bundle: str | None = None) -> None:
     """Ask for a directory, as the first step of a conversation does."""
-    network = Network(jose.JWKEC(key=pki.new_key()), Ca(url, ca_bundle=ca_bundle))
+    network = Network(jose.JWKEC(key=pki.new_key()), Ca(url, ca_bundle=ca_bundle), FakeClock())
     with ca_errors(url):
         network.get(url)
 

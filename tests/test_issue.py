@@ -251,7 +251,7 @@ def test_a_name_that_cannot_be_validated_is_told_in_the_words_of_the_ca(bench: B
     with pytest.raises(AuthorizationFailed) as failed:
         bench.issue((DOMAIN,))
     assert failed.value.names == (DOMAIN,)
-    assert rf"could not validate {DOMAIN}: no TXT record\nfor {DOMAIN}" in failed.value.message
+    assert rf"could not validate {DOMAIN}: dns: no TXT record\nfor {DOMAIN}" in failed.value.message
     assert failed.value.hint
     assert failed.value.retryable
     assert "finalize" not in bench.ca.asked
@@ -475,7 +475,7 @@ def test_a_ca_that_has_forgotten_the_account_is_told_of_no_predecessor(bench: Be
 def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED | {"explanationURL": "https://ca.test/why\x1b"}
     bench.ca.retry_after = "21600"
-    told = suggested_renewal(Ca(bench.ca.directory), ARI_ID)
+    told = suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock)
     start, end = (
         datetime(2027, 1, 23, 5, 30, tzinfo=UTC),
         datetime(2027, 1, 25, 5, 30, 0, 500_000, tzinfo=UTC),
@@ -485,7 +485,7 @@ def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) ->
 
 
 def test_a_ca_without_renewal_information_suggests_nothing(bench: Bench) -> None:
-    assert suggested_renewal(Ca(bench.ca.directory), ARI_ID) == Suggestion()
+    assert suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock) == Suggestion()
     assert bench.ca.asked == ["directory"]
 
 
@@ -506,14 +506,14 @@ def test_a_ca_without_renewal_information_suggests_nothing(bench: Bench) -> None
 def test_a_suggestion_without_sense_is_told_as_such(bench: Bench, suggests: Any) -> None:
     bench.ca.suggests = suggests
     with pytest.raises(CaUnavailable):
-        suggested_renewal(Ca(bench.ca.directory), ARI_ID)
+        suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock)
 
 
 def test_a_ca_that_knows_no_such_certificate_says_when_to_look_again(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED
     bench.ca.instead["renewal"].append(replace(problem("malformed", 404), headers={"Retry-After": "120"}))
     with pytest.raises(IssueError) as unknown:
-        suggested_renewal(Ca(bench.ca.directory), ARI_ID)
+        suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock)
     assert unknown.value.retry_after == timedelta(minutes=2)
 
 

@@ -1,0 +1,160 @@
+"""One HTTP exchange within bounds: a total time, a size, nothing packed, no redirect.
+
+`requests` bounds the wait for each single read, so whoever sends a byte now and then holds it for ever; it
+takes a body of any size, unpacks it, and goes where a redirect leads. The CA and the DNS API are asked
+through here instead, for either may be hostile, or stand behind something that is. Owns the bounds, and knows
+nothing of what is asked.
+
+The look-up of the host's name is left to the system, which bounds it: to 30 s at most, by default
+(resolv.conf(5)).
+
+Source: RFC 9110 sections 8.4 (content codings) and 15.4 (redirects).
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from http.client import HTTPResponse
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from .clock import Clock
+from .errors import printable
+
+# All that is read of one answer, its head too. The largest honest one, 500 records of a zone, is 200 KiB.
+MAX_ANSWER_BYTES = 1 << 20
+# For each address of a host.
+_CONNECT_TIMEOUT_S = 5
+# A read is cut into waits of this, so that whoever asks us to stop waits no longer; what must be cleaned up
+# then has as long for its answer.
+_STOP_LOOK_S = 2
+
+
+class BadAnswer(requests.RequestException):
+    """An answer that was not taken; the text says why, in words of ours."""
+
+
+class BoundedSession(requests.Session):
+    """A session whose `timeout` is one number, in seconds, and means the whole exchange. For one thread.
+
+    Every request raises, beside what `requests` raises:
+        BadAnswer: the answer is too long, too late, packed, or leads elsewhere.
+        Interrupted: the clock was told to stop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._bounds = _Bounds(clock)
+        adapter = _BoundedAdapter(self._bounds)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        self.headers["Accept-Encoding"] = "identity"
+        # Else what ~/.netrc has for this host, or for any, would be told to it.
+        self.auth = lambda request: request
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        total_s: float = kwargs["timeout"]
+        self._bounds.begin(total_s)
+        kwargs |= {"timeout": (min(total_s, _CONNECT_TIMEOUT_S), total_s), "stream": True}
+        try:
+            response = super().send(request, **kwargs)
+            with response:
+                _refuse_unread(response)
+                _ = response.content  # reads it, and keeps it
+        except requests.RequestException as exc:
+            if self._bounds.exceeded:
+                raise BadAnswer(self._bounds.exceeded) from exc
+            raise
+        return response
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # Even where redirects are not followed, the library looks at the next one, and reads all of the body.
+        return None
+
+
+def _refuse_unread(response: requests.Response) -> None:
+    if response.is_redirect:
+        raise BadAnswer(f"it redirects to {printable(response.headers['Location'], 200)!r}")
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise BadAnswer(f"its answer is packed ({printable(coding, 40)}), unasked")
+
+
+class _Bounds:
+    """What is left of the exchange that is under way."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.exceeded = ""
+
+    def begin(self, total_s: float) -> None:
+        self._total_s = total_s
+        self._deadline = self._clock.monotonic() + total_s
+        self._bytes_left = MAX_ANSWER_BYTES
+        self.exceeded = ""
+
+    def receive(self, connection: socket.socket, buffer: Any) -> int:
+        """Read from the connection what there is, and wait for it as long as there is time."""
+        while True:
+            left_s = self._deadline - self._clock.monotonic()
+            if left_s <= 0:
+                self.exceeded = f"no whole answer in {self._total_s:.0f} s"
+                raise TimeoutError(self.exceeded)
+            connection.settimeout(min(left_s, _STOP_LOOK_S))
+            try:
+                count = connection.recv_into(buffer)
+            except TimeoutError:
+                self._clock.sleep(0)  # raises if we were asked to stop
+                continue
+            self._bytes_left -= count
+            if self._bytes_left < 0:
+                self.exceeded = f"its answer is longer than {MAX_ANSWER_BYTES} bytes"
+                raise OSError(self.exceeded)
+            return count
+
+
+class _BoundedReader(io.RawIOBase):
+    """The reading side of a connection; `file` is what the library would read, and keeps it open."""
+
+    def __init__(self, connection: socket.socket, file: io.RawIOBase, bounds: _Bounds) -> None:
+        self._connection = connection
+        self._file = file
+        self._bounds = bounds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._bounds.receive(self._connection, buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _BoundedResponse(HTTPResponse):
+    """A response that is read, from its first byte, within `bounds`."""
+
+    bounds: _Bounds
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach(), self.bounds))
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Lets every connection, to a proxy as well, read its responses within `bounds`."""
+
+    def __init__(self, bounds: _Bounds) -> None:
+        self._response_class = type("BoundedResponse", (_BoundedResponse,), {"bounds": bounds})
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        plain = pool.ConnectionCls
+        if plain.response_class is not self._response_class:
+            pool.ConnectionCls = type(plain.__name__, (plain,), {"response_class": self._response_class})
+        return pool

@@ -1,0 +1,271 @@
+"""One HTTP exchange within bounds: what an honest server gives is taken, and nothing else holds us up."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import requests
+from fakes import FakeClock, HttpServer, Reply
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certbotless.clock import SystemClock
+from certbotless.errors import Interrupted
+from certbotless.exchange import MAX_ANSWER_BYTES, BadAnswer, BoundedSession
+
+TOTAL_S = 30
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class RawServer:
+    """A server that sends what a test wants, past all rules of HTTP, to one request after the other."""
+
+    def __init__(self, serve: Callable[[socket.socket], object]) -> None:
+        self.connections = 0
+        self._serve = serve
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._run)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+
+    def _run(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection, suppress(OSError):
+                if not connection.recv(65536):
+                    return
+                self.connections += 1
+                self._serve(connection)
+
+    def __enter__(self) -> RawServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with socket.create_connection(self._socket.getsockname()[:2]):
+            pass  # a connection that asks nothing ends it
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def session(clock: FakeClock) -> Iterator[BoundedSession]:
+    with BoundedSession(clock) as session:
+        yield session
+
+
+@contextmanager
+def refused(words: str) -> Iterator[None]:
+    with pytest.raises(BadAnswer, match=words) as bad:
+        yield
+    assert str(bad.value).isprintable()
+    assert len(str(bad.value)) < 300
+
+
+# --- an honest server ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000, MAX_ANSWER_BYTES - 1000])
+def test_an_answer_is_taken_whole(session: BoundedSession, size: int) -> None:
+    body = b"x" * size
+    with HttpServer(lambda _: Reply(200, body, {"X-Kept": "yes"})) as server:
+        response = session.get(server.url, timeout=TOTAL_S)
+    assert (response.status_code, response.content, response.headers["X-Kept"]) == (200, body, "yes")
+
+
+def test_an_answer_in_chunks_is_taken_whole(session: BoundedSession) -> None:
+    parts = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"3\r\nabc\r\n" * 2 + b"0\r\n\r\n"
+    with RawServer(lambda connection: connection.sendall(parts)) as server:
+        assert session.get(server.url, timeout=TOTAL_S).content == b"abcabc"
+
+
+def test_a_connection_serves_for_one_request_after_the_other(session: BoundedSession) -> None:
+    def serve(connection: socket.socket) -> None:
+        for _ in range(3):
+            connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+            connection.recv(65536)
+
+    with RawServer(serve) as server:
+        assert [session.get(server.url, timeout=TOTAL_S).content for _ in range(3)] == [b"ok"] * 3
+        session.close()
+        assert server.connections == 1
+
+
+def test_nothing_packed_is_asked_for_and_no_secret_of_other_programs_told(
+    session: BoundedSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password a-password\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    heard: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
+
+    with RawServer(serve) as server:
+        asked = session.get(server.url, timeout=TOTAL_S).request
+    heard += [f"{name}: {value}".encode() for name, value in asked.headers.items()]
+    assert b"Accept-Encoding: identity" in heard
+    assert not [line for line in heard if line.startswith(b"Authorization")]
+
+
+# --- time ---------------------------------------------------------------------------------------------------
+
+
+def dripping(head: bytes, drip: bytes, clock: FakeClock) -> Callable[[socket.socket], None]:
+    """Send a head, then `drip` again and again, each a second after the other."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            clock.advance(1)
+            connection.sendall(drip)
+
+    return serve
+
+
+DRIPS = {
+    "a status line": (b"HTTP/1.1 2", b"0"),
+    "one header": (OK + b"X-Long: ", b"a"),
+    "many headers": (OK, b"X-Long: a\r\n"),
+    "a body": (OK + b"Content-Length: 100000\r\n\r\n", b"x"),
+    "a body without an end": (OK + b"\r\n", b"x"),
+    "chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "promises": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a redirect's body": (b"HTTP/1.1 302 Found\r\nLocation: /\r\nX-Long: ", b"a"),
+}
+
+
+@pytest.mark.row(74)
+@pytest.mark.parametrize(("head", "drip"), DRIPS.values(), ids=DRIPS.keys())
+def test_an_answer_that_drips_in_is_given_up_at_the_deadline(
+    session: BoundedSession, clock: FakeClock, head: bytes, drip: bytes
+) -> None:
+    """A hundred headers are the library's own limit, which comes first or later."""
+    with RawServer(dripping(head, drip, clock)) as server:
+        with pytest.raises(requests.RequestException) as late:
+            session.get(server.url, timeout=TOTAL_S)
+        session.close()
+    if head != OK:
+        assert str(late.value) == f"no whole answer in {TOTAL_S} s"
+
+
+def test_a_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
+    ended = threading.Event()
+    with RawServer(lambda _: ended.wait()) as server:
+        with BoundedSession(SystemClock()) as session, refused("no whole answer in 0 s"):
+            session.get(server.url, timeout=0.1)
+        ended.set()
+
+
+@pytest.mark.row(5)
+def test_a_stop_does_not_wait_for_a_server_that_says_nothing() -> None:
+    ended, clock = threading.Event(), SystemClock()
+    with RawServer(lambda _: ended.wait()) as server:
+        clock.stop()
+        with BoundedSession(clock) as session, pytest.raises(Interrupted):
+            session.get(server.url, timeout=3600)
+        ended.set()
+
+
+def test_each_exchange_has_its_time_anew(session: BoundedSession, clock: FakeClock) -> None:
+    with HttpServer(lambda _: Reply(200, b"ok")) as server:
+        for _ in range(3):
+            clock.advance(TOTAL_S)
+            assert session.get(server.url, timeout=TOTAL_S).content == b"ok"
+
+
+# --- size, packing, redirects -------------------------------------------------------------------------------
+
+
+def endless(head: bytes, part: bytes) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(part)
+
+    return serve
+
+
+ENDLESS = {
+    "a body": (OK + b"Content-Length: 10737418240\r\n\r\n", b"x" * 65536),
+    "a body of unknown length": (OK + b"\r\n", b"x" * 65536),
+    "chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 1000 + b"\r\nx\r\n"),
+    "promises": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+}
+
+
+@pytest.mark.row(74)
+@pytest.mark.parametrize(("head", "part"), ENDLESS.values(), ids=ENDLESS.keys())
+def test_no_more_than_the_limit_is_read(session: BoundedSession, head: bytes, part: bytes) -> None:
+    with RawServer(endless(head, part)) as server:
+        with refused(f"its answer is longer than {MAX_ANSWER_BYTES} bytes"):
+            session.get(server.url, timeout=TOTAL_S)
+        session.close()
+
+
+@pytest.mark.row(74)
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "GZIP, identity", "x-\x1b[31m"])
+def test_what_is_packed_is_not_unpacked(session: BoundedSession, coding: str) -> None:
+    bomb = gzip.compress(b" " * (1 << 24))
+    with (
+        HttpServer(lambda _: Reply(200, bomb, {"Content-Encoding": coding})) as server,
+        refused("its answer is packed"),
+    ):
+        session.get(server.url, timeout=TOTAL_S)
+
+
+@pytest.mark.row(73)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_no_redirect_is_followed(session: BoundedSession, method: str, status: int) -> None:
+    with HttpServer(lambda _: Reply()) as elsewhere:
+        with (
+            HttpServer(lambda _: Reply(status, b"", {"Location": f"{elsewhere.url}/a"})) as server,
+            refused(f"it redirects to '{elsewhere.url}/a'"),
+        ):
+            session.request(method, server.url, timeout=TOTAL_S)
+        assert elsewhere.requests == []
+
+
+@pytest.mark.row(74)
+def test_the_body_of_a_redirect_is_not_read(session: BoundedSession) -> None:
+    """The library would, to have the connection free, without any limit."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"
+    with RawServer(endless(head, b"x" * 65536)) as server:
+        with refused("it redirects to '/'"):
+            session.get(server.url, timeout=TOTAL_S)
+        session.close()
+
+
+def test_half_an_answer_is_none(session: BoundedSession) -> None:
+    half = OK + b"Content-Length: 10\r\n\r\n12345"
+    with (
+        RawServer(lambda connection: connection.sendall(half)) as server,
+        pytest.raises(requests.RequestException),
+    ):
+        session.get(server.url, timeout=TOTAL_S)
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_an_answer_or_an_error_of_the_library(said: bytes) -> None:
+    with (
+        RawServer(lambda connection: connection.sendall(said)) as server,
+        BoundedSession(FakeClock()) as session,
+        suppress(requests.RequestException),
+    ):
+        session.get(server.url, timeout=TOTAL_S)
