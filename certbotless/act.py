@@ -20,6 +20,7 @@ from .clock import Clock, Pace, SlotClock
 from .config import Config, Site, Target
 from .decide import Intent, Step
 from .errors import (
+    AccountPaused,
     CertbotlessError,
     CertificateRefused,
     DeployError,
@@ -254,11 +255,15 @@ class _SiteRun:
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
         failures = self._file.load().failures
         key = "redeploy" if isinstance(exc, CertificateRefused) else step.key
-        count = failures[key].count + 1 if key in failures else 1
+        before = failures.get(key)
+        count = before.count + 1 if before else 1
         failure = _failure(exc, self._clock.now(), self._backoff(step, exc, count, seen), count)
         level = logging.WARNING if failure.is_waiting or exc.retryable else logging.ERROR
         text = "%s.failed domain=%s error=%s retry_at=%s"
-        logger.log(level, text, key, self._site.domain, exc, rfc3339(failure.retry_at))
+        # The link that lifts a pause is told once; then `status` has it.
+        is_told = isinstance(exc, AccountPaused) and before is not None and before.what == exc.message
+        error = exc.message if is_told else str(exc)
+        logger.log(level, text, key, self._site.domain, error, rfc3339(failure.retry_at))
         noted = {key: failure}
         if step.action == "order" and isinstance(exc, DeployError) and exc.container:
             # The container that kept the order from being placed.

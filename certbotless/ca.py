@@ -10,6 +10,7 @@ Source: RFC 8555 sections 6 and 7.3.4; RFC 9110 section 10.2.3.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,15 @@ from acme.client import ClientNetwork
 from . import __version__
 from .caurls import CaUrls
 from .clock import Clock
-from .errors import AccountRefused, CaUnavailable, CertbotlessError, IssueError, RateLimited, printable
+from .errors import (
+    AccountPaused,
+    AccountRefused,
+    CaUnavailable,
+    CertbotlessError,
+    IssueError,
+    RateLimited,
+    printable,
+)
 from .exchange import BadAnswer, BoundedSession
 
 logger = logging.getLogger(__name__)
@@ -41,18 +50,22 @@ _NONCE_TRIES = 10
 _MOST_RETRY_AFTER = timedelta(hours=34)
 
 PROBLEM = "urn:ietf:params:acme:error:"
-_ACCOUNT_PROBLEMS = frozenset(
-    PROBLEM + name
-    for name in (
-        "accountDoesNotExist",
-        "badSignatureAlgorithm",
-        "externalAccountRequired",
-        "invalidContact",
-        "unauthorized",
-        "unsupportedContact",
-        "userActionRequired",
-    )
-)
+_ACCOUNT_HINTS = {
+    PROBLEM + name: hint
+    for name, hint in {
+        "accountDoesNotExist": "check acme.directory",
+        "badSignatureAlgorithm": "choose a CA that takes account keys of kind P-256",
+        "externalAccountRequired": "set acme.eab to the kid and hmac_key that the CA gives its customers",
+        "invalidContact": "correct acme.email, or leave it out",
+        "unauthorized": "check acme.directory, acme.email and acme.eab",
+        "unsupportedContact": "correct acme.email, or leave it out",
+        "userActionRequired": "ask the CA what it wants agreed to, then run certbotless --renew-now",
+    }.items()
+}
+# Visible ASCII, as in a header or a problem document; RFC 8555 section 5 has HTTPS alone.
+_URL = re.compile(r"https://[!-~]{1,2000}")
+# Let's Encrypt's slowest bucket gives one try a day back; more often is of no use before a person has acted.
+_PAUSED_RETRY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,9 @@ class Network(ClientNetwork):
         # Of the last reply.
         self.retry_after: timedelta | None = None
         self.status_code = 0
+        self.date: datetime | None = None
+        # Where the CA wants a person to go, in a problem document.
+        self.to_visit = ""
 
     def read_directory(self) -> messages.Directory:
         """Ask the CA where it is asked for what; the hosts that it names are the CA's from now on."""
@@ -141,6 +157,8 @@ class Network(ClientNetwork):
         logger.debug("acme.request %s %s status=%d", method, printable(url, 200), response.status_code)
         self.retry_after = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
         self.status_code = response.status_code
+        self.date = _http_date(response.headers.get("Date", ""))
+        self.to_visit = "" if response.ok else _instance_of(response)
         return response
 
 
@@ -152,26 +170,43 @@ def retry_after(text: str, now: datetime) -> timedelta | None:
     if text.isdecimal():
         wait = timedelta(seconds=int(text)) if len(text) < 10 else _MOST_RETRY_AFTER
     else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
+        moment = _http_date(text)
+        if moment is None:
             return None
-        wait = moment.replace(tzinfo=moment.tzinfo or UTC) - now
+        wait = moment - now
     return min(max(wait, timedelta()), _MOST_RETRY_AFTER)
 
 
+def _http_date(text: str) -> datetime | None:
+    """Return what an HTTP date says; it is always GMT. None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _instance_of(response: requests.Response) -> str:
+    """Return the URL of a problem document's ``instance`` (RFC 9457), empty where it has none."""
+    try:
+        match = _URL.fullmatch(response.json()["instance"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return match[0] if match else ""
+
+
 @contextmanager
-def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambda: None) -> Iterator[None]:
+def ca_errors(directory: str, network: Callable[[], Network | None] = lambda: None) -> Iterator[None]:
     """Map what acme, josepy and requests raise; the CA's own words are kept, escaped.
 
-    `asked_wait` gives the Retry-After of the last reply.
+    `network` gives the connection, for what the last reply says besides; None before there is one.
     """
     try:
         yield
     except CertbotlessError:
         raise
     except messages.Error as exc:
-        raise _from_problem(directory, exc, asked_wait()) from exc
+        raise _from_problem(directory, exc, network()) from exc
     except BadAnswer as exc:
         raise CaUnavailable(
             f"the CA at {directory}: {exc}", hint="check acme.directory, and who answers there"
@@ -204,7 +239,7 @@ def ca_errors(directory: str, asked_wait: Callable[[], timedelta | None] = lambd
         raise CaUnavailable(
             f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
             hint="check acme.directory; if it is right, the CA may be overloaded",
-            retry_after=asked_wait(),
+            retry_after=_asked_wait(network()),
         ) from exc
 
 
@@ -216,14 +251,35 @@ def _status(exc: Exception) -> str:
     return type(exc).__name__
 
 
-def _from_problem(directory: str, problem: messages.Error, wait: timedelta | None) -> IssueError:
+def _asked_wait(network: Network | None) -> timedelta | None:
+    return network.retry_after if network else None
+
+
+def _from_problem(directory: str, problem: messages.Error, network: Network | None) -> IssueError:
+    wait = _asked_wait(network)
     kind = printable(problem.typ, 120).removeprefix(PROBLEM)
-    detail = printable(problem.detail or problem.title or "no reason given")
-    text = f"the CA at {directory} refused with {kind}: {detail}"
+    detail = problem.detail or problem.title or "no reason given"
+    text = f"the CA at {directory} refused with {kind}: {printable(detail)}"
     if problem.typ == f"{PROBLEM}rateLimited":
+        link = _URL.search(detail)
+        if link and "unpause" in link[0]:
+            return _paused(directory, detail[: link.start()], link[0], wait)
         return RateLimited(text, hint="wait; the limits are the CA's", retry_after=wait)
-    if problem.typ in _ACCOUNT_PROBLEMS:
-        return AccountRefused(text, hint="check acme.directory, acme.email and acme.eab")
+    if problem.typ in _ACCOUNT_HINTS:
+        hint = _ACCOUNT_HINTS[problem.typ]
+        if problem.typ == f"{PROBLEM}userActionRequired" and network and network.to_visit:
+            hint = f"do what {network.to_visit} asks for, then run certbotless --renew-now"
+        return AccountRefused(text, hint=hint)
     if problem.typ in (f"{PROBLEM}serverInternal", f"{PROBLEM}badNonce"):
         return CaUnavailable(text, retry_after=wait)
     return IssueError(text, retry_after=wait)
+
+
+def _paused(directory: str, reason: str, link: str, wait: timedelta | None) -> AccountPaused:
+    """Return what Let's Encrypt says after years of failures: a sentence, then an invitation with a link."""
+    said = printable(reason.rpartition(". ")[0] or reason)
+    return AccountPaused(
+        f"the CA at {directory} has paused us: {said}",
+        hint=f"see to the cause, open {link} to be let in again, then run certbotless --renew-now",
+        retry_after=max(wait or _PAUSED_RETRY, _PAUSED_RETRY),
+    )

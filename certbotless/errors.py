@@ -120,6 +120,12 @@ class RateLimited(IssueError):
     retryable = True
 
 
+class AccountPaused(RateLimited):
+    """The CA takes no order for these names any more until a person has opened a link."""
+
+    retryable = False
+
+
 class CaUnavailable(IssueError):
     """The CA did not answer, or not as an ACME server does."""
 

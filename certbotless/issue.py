@@ -208,7 +208,7 @@ def suggested_renewal(ca: Ca, ari_id: str, clock: Clock) -> Suggestion:
     """
     # Nothing is signed: the answer is open to everybody.
     network = Network(None, ca, clock)
-    with ca_errors(ca.directory, lambda: network.retry_after):
+    with ca_errors(ca.directory, lambda: network):
         url = _renewal_info_url(network.read_directory())
         if not url:
             return Suggestion()
@@ -256,9 +256,7 @@ class _Conversation:
         self.account = ""
 
     def errors(self) -> AbstractContextManager[None]:
-        return ca_errors(
-            self._ca.directory, lambda: getattr(self, "_network", None) and self._network.retry_after
-        )
+        return ca_errors(self._ca.directory, lambda: getattr(self, "_network", None))
 
     def open(self) -> None:
         pem, self.account = self._accounts.load()

@@ -24,7 +24,14 @@ from scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_b
 
 from certbotless import pki
 from certbotless.ca import Binding, Ca, Network, ca_errors, retry_after
-from certbotless.errors import AccountRefused, CaUnavailable, DnsRefused, IssueError, RateLimited
+from certbotless.errors import (
+    AccountPaused,
+    AccountRefused,
+    CaUnavailable,
+    DnsRefused,
+    IssueError,
+    RateLimited,
+)
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 
 
@@ -151,8 +158,10 @@ DIRECTORY = "https://ca.test/directory"
 
 
 def mapped(exc: Exception) -> IssueError:
-    """Return what `exc` becomes."""
-    with pytest.raises(IssueError) as caught, ca_errors(DIRECTORY, lambda: timedelta(seconds=5)):
+    """Return what `exc` becomes, after a reply that asked to wait 5 s."""
+    network = Network(None, Ca(DIRECTORY), FakeClock())
+    network.retry_after = timedelta(seconds=5)
+    with pytest.raises(IssueError) as caught, ca_errors(DIRECTORY, lambda: network):
         raise exc
     assert DIRECTORY in caught.value.message
     assert caught.value.message.isprintable()
@@ -259,6 +268,89 @@ def test_an_error_that_is_none_of_these_goes_through() -> None:
 def test_our_own_errors_go_through_as_they_are() -> None:
     with pytest.raises(DnsRefused, match=r"^no$"), ca_errors(DIRECTORY):
         raise DnsRefused("no")
+
+
+# --- what a person must do ----------------------------------------------------------------------------------
+
+LINK = "https://unpause.ca.test/sfe/v1/unpause?jwt=" + "eyJh.bGci-" * 100
+PAUSED = (
+    f"Your account is prevented from requesting certificates for {DOMAIN} and others. Please visit: {LINK}"
+)
+
+
+def refused_by(bench: Bench, kind: str, reply: Reply) -> IssueError:
+    """Return how an issuance ends to which the CA says this."""
+    bench.ca.instead[kind].append(reply)
+    with pytest.raises(IssueError) as refused:
+        bench.issue((DOMAIN,))
+    return refused.value
+
+
+@pytest.mark.parametrize(("asked", "days"), [("", 1), ("60", 1), ("122400", 34 / 24)])
+def test_an_account_that_the_ca_has_paused_is_told_with_the_whole_link(
+    bench: Bench, asked: str, days: float
+) -> None:
+    """It may be longer than other words of a CA, and nothing helps before it is opened."""
+    limited = problem("rateLimited", 429, PAUSED)
+    error = refused_by(bench, "order", replace(limited, headers={"Retry-After": asked} if asked else {}))
+    assert isinstance(error, AccountPaused)
+    assert not error.retryable
+    assert error.message.endswith(
+        f"paused us: Your account is prevented from requesting certificates for {DOMAIN} and others"
+    )
+    assert f"open {LINK} to be let in again" in error.hint
+    assert error.retry_after == timedelta(days=days)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "too many certificates already issued: see https://ca.test/docs/rate-limits",
+        "unpause at http://ca.test/unpause",
+        "unpause at https://\x1b/unpause",
+        "",
+    ],
+)
+def test_any_other_limit_is_no_pause(bench: Bench, detail: str) -> None:
+    assert type(refused_by(bench, "order", problem("rateLimited", 429, detail))) is RateLimited
+
+
+def with_instance(instance: object) -> Reply:
+    body = {"type": f"{PROBLEM}userActionRequired", "detail": "new terms", "instance": instance}
+    return json_reply(body, 403)
+
+
+def test_what_the_ca_wants_agreed_to_is_told_with_where_to_do_it(bench: Bench) -> None:
+    """RFC 8555 section 7.3.3."""
+    error = refused_by(bench, "order", with_instance("https://ca.test/agree?token=1"))
+    assert isinstance(error, AccountRefused)
+    assert error.hint == "do what https://ca.test/agree?token=1 asks for, then run certbotless --renew-now"
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    "instance", [None, 7, [], {}, "", "/agree", "http://ca.test/", "https://ca.test/ a", "https://\x1b[2J"]
+)
+def test_no_other_text_passes_for_where_to_do_it(bench: Bench, instance: object) -> None:
+    error = refused_by(bench, "account", with_instance(instance))
+    assert error.hint == "ask the CA what it wants agreed to, then run certbotless --renew-now"
+
+
+def test_where_to_go_is_forgotten_with_the_next_reply(bench: Bench) -> None:
+    refused_by(bench, "account", with_instance("https://ca.test/agree"))
+    error = refused_by(bench, "account", problem("userActionRequired", 403))
+    assert "https://" not in error.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [("externalAccountRequired", "acme.eab"), ("invalidContact", "acme.email"), ("unauthorized", "acme.")],
+)
+def test_an_account_that_is_refused_is_told_with_the_key_to_set(bench: Bench, kind: str, key: str) -> None:
+    error = refused_by(bench, "account", problem(kind, 403))
+    assert isinstance(error, AccountRefused)
+    assert key in error.hint
+    assert not error.retryable
 
 
 # --- who answers --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from certbotless import errors
 from certbotless.errors import (
     MAX_FOREIGN_TEXT,
+    AccountPaused,
     AccountRefused,
     AddressError,
     AlreadyRunning,
@@ -53,6 +54,7 @@ TREE = {
     AccountRefused: IssueError,
     AuthorizationFailed: IssueError,
     RateLimited: IssueError,
+    AccountPaused: RateLimited,
     CaUnavailable: IssueError,
     OrderTimeout: IssueError,
     StoreError: CertbotlessError,
