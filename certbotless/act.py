@@ -18,7 +18,7 @@ from typing import Literal
 
 from .clock import Clock, Pace, SlotClock
 from .config import Config, Site, Target
-from .decide import Intent, Step
+from .decide import Intent, Step, is_issued_since
 from .errors import (
     AccountPaused,
     CertbotlessError,
@@ -283,7 +283,7 @@ class _SiteRun:
     def _outcome(self, view: View) -> Outcome:
         origin = view.seen.published.origin
         since = self._intent.renew_since or self._began
-        is_fresh = origin is not None and origin.issued_at >= since
+        is_fresh = origin is not None and is_issued_since(origin.issued_at, since, view.seen.at)
         is_served = not any(step.action in ("order", "restore", "deploy") for step in view.decision.steps)
         waits = [step.wait_text for step in view.decision.steps if step.wait_text]
         reason = waits[0] if waits else view.reason

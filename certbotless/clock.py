@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from .errors import Interrupted
+
+# NTP may step back by as much without anybody's noticing.
+_STEP = timedelta(minutes=1)
+
+
+def is_believable(noted: datetime, now: datetime) -> bool:
+    """Whether a moment that was written down as past is past; else the clock has gone back since."""
+    return noted <= now + _STEP
 
 
 class Clock(Protocol):

@@ -147,6 +147,7 @@ class Daemon:
             before_s, drift_s = drift_s, time.time() - time.monotonic()
             if abs(drift_s - before_s) > _JUMP_S:
                 logger.info("clock.jumped by_s=%.0f", drift_s - before_s)
+                self._tries.forget()  # what they wait for may be years away now
                 self._look_soon()
             self._reap()
 

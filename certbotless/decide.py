@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from .clock import is_believable
 from .config import Config, Site, Target
 from .leaf import rfc3339
 from .ledger import Entry, limit_on_orders
 from .observe import Observation, places_of
-from .renewal import first_look, is_due, renewal_moment
+from .renewal import first_look, is_due, is_look_due, renewal_moment
 from .state import Failure, SiteState
 from .values import Window
 
@@ -173,7 +174,8 @@ def _upkeep_steps(config: Config, seen: Observation, state: SiteState) -> list[S
     if origin.directory != config.acme.url:
         return []
     is_told = told is not None and told.sha256 == facts.sha256
-    if seen.at < (told.next_look if told and is_told else first_look(origin.issued_at, facts.lifetime)):
+    look_at = told.next_look if told and is_told else first_look(origin.issued_at, facts.lifetime)
+    if not is_look_due(look_at, seen.at):
         return []
     return [Step("renewal-info", "the CA may want it renewed at another time")]
 
@@ -193,9 +195,14 @@ def _order_reason(
         return f"the certificate's key is {origin.key_type}"
     if is_due(facts, seen.at, drawn):
         return f"due since {rfc3339(renewal_moment(facts, drawn))}, expires {rfc3339(facts.not_after)}"
-    if intent.renew_since is not None and origin.issued_at < intent.renew_since:
+    if intent.renew_since is not None and not is_issued_since(origin.issued_at, intent.renew_since, seen.at):
         return "asked for"
     return ""
+
+
+def is_issued_since(issued_at: datetime, since: datetime, now: datetime) -> bool:
+    """Whether a certificate was issued since a moment: not if the clock has gone back since."""
+    return issued_at >= since and is_believable(issued_at, now)
 
 
 def _record_steps(fqdn: str, site: Site, config: Config, seen: Observation, state: SiteState) -> list[Step]:
@@ -213,7 +220,8 @@ def _record_steps(fqdn: str, site: Site, config: Config, seen: Observation, stat
         return []
     is_last_written = written is not None and (written.value, written.ttl_s) == (seen.address, site.ttl)
     may_spread_until = written.at + config.dns.propagation_timeout if written else seen.at
-    if written and is_last_written and not written.is_seen and seen.at < may_spread_until:
+    may_spread = seen.at < may_spread_until and written is not None and is_believable(written.at, seen.at)
+    if written and is_last_written and not written.is_seen and may_spread:
         return [Step("confirm", f"{seen.address} is not shown by every name server yet", target)]
     values = sorted(set().union(*shown))
     return [Step("record", f"{', '.join(values) or 'nothing'} -> {seen.address}", target)]
@@ -262,7 +270,7 @@ def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: Site
     """Hold the other targets back while the first one fails, as long as theirs is no worse than it was."""
     first = site.deploy[0].name
     canary = state.failures.get(f"deploy:{first}")
-    if canary is None or canary.is_waiting or canary.retry_at <= seen.at or steps[0].target != first:
+    if canary is None or canary.is_waiting or not canary.blocks_at(seen.at) or steps[0].target != first:
         return steps
     if state.deploy_by is not None and state.deploy_by <= seen.at:
         return steps
@@ -314,7 +322,7 @@ def _held_back(
     waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
     # Adopting is looked into where an order would be placed.
     failure = state.failures.get("order" if step.action == "adopt" else step.key)
-    if failure is not None and not intent.ignore_backoff:
+    if failure is not None and not intent.ignore_backoff and failure.blocks_at(seen.at):
         waits.append((failure.retry_at, failure.what))
     # An order in flight was counted when it was placed.
     if step.action == "order" and not intent.ignore_ledger and state.order is None:

@@ -68,3 +68,8 @@ def first_look(issued_at: datetime, lifetime: timedelta) -> datetime:
 def next_look(now: datetime, asked: timedelta | None) -> datetime:
     """Return when the CA's window is looked up again; `asked` is the CA's Retry-After, if it gave one."""
     return now + (min(max(asked, _SOONEST_LOOK), _LATEST_LOOK) if asked is not None else _LOOK_EVERY)
+
+
+def is_look_due(look_at: datetime, now: datetime) -> bool:
+    """Tell whether the CA's window is to be looked up. A moment beyond any was set by a wrong clock."""
+    return not now < look_at <= now + _LATEST_LOOK

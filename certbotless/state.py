@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import files
 from .challenge import TxtValue
-from .clock import Clock, Pace
+from .clock import Clock, Pace, is_believable
 from .errors import AlreadyRunning, StoreError
 from .leaf import parse_rfc3339, rfc3339
 from .ledger import Entry
@@ -58,6 +58,10 @@ class Failure(_Saved):
     retry_at: datetime
     count: int
     is_waiting: bool = False
+
+    def blocks_at(self, now: datetime) -> bool:
+        """Whether it is too early to try again. What failed in the future blocks nothing."""
+        return now < self.retry_at and is_believable(self.at, now)
 
 
 class WrittenRecord(_Saved):

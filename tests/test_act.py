@@ -881,6 +881,14 @@ def test_without_a_moment_given_it_counts_from_the_start_of_the_run(scene: Scene
     assert not scene.run().is_renewed
 
 
+def test_a_certificate_of_a_clock_that_was_ahead_is_no_renewal(scene: Scene) -> None:
+    """It says that it was issued since the command began; it was not."""
+    scene.make_well(age=-HOUR)
+    outcome = scene.run(RENEW_NOW)
+    assert not outcome.is_renewed
+    assert scene.asked_the_ca
+
+
 # --- the ledger -------------------------------------------------------------------------------------------
 
 

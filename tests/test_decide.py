@@ -629,6 +629,48 @@ def test_of_two_reasons_to_wait_the_later_one_counts(retry_at: datetime, until: 
     assert step.wait_until == until
 
 
+# --- a clock that was ahead ---------------------------------------------------------------------------------
+
+AHEAD = 3000 * DAY
+
+
+def test_what_failed_while_the_clock_was_ahead_is_tried_at_once() -> None:
+    seen = shown({OTHER_LAN})
+    failed = failure(NOW + AHEAD + HOUR).model_copy(update={"at": NOW + AHEAD})
+    assert [step.key for step in decided(seen, state(failures={"record": failed})).due(NOW)] == ["record"]
+    # A step of a second is none.
+    failed = failure().model_copy(update={"at": NOW + timedelta(seconds=1)})
+    assert decided(seen, state(failures={"record": failed})).due(NOW) == ()
+
+
+def test_a_canary_that_failed_while_the_clock_was_ahead_holds_nobody_back() -> None:
+    seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
+    failed = failure(NOW + AHEAD + HOUR).model_copy(update={"at": NOW + AHEAD})
+    due = decided(seen, state(failures={"deploy:registry": failed})).due(NOW)
+    assert [step.key for step in due] == ["deploy:registry", "deploy:mirror"]
+
+
+def test_a_record_that_was_written_while_the_clock_was_ahead_is_not_waited_for() -> None:
+    written = SPREADING.model_copy(update={"at": NOW + AHEAD})
+    assert steps_of(shown({OTHER_LAN}), state(records={DOMAIN: written}))[0][0] == "record"
+
+
+def test_renew_now_is_not_content_with_a_certificate_from_the_future() -> None:
+    origin = replace(ORIGIN, issued_at=NOW + AHEAD)
+    seen = replace(WELL, published=Published(FACTS, origin))
+    assert steps_of(seen, intent=Intent(renew_since=NOW)) == [("order", "asked for")]
+
+
+@pytest.mark.parametrize("days", [2, 3000])
+def test_a_look_at_the_cas_window_that_is_too_far_off_comes_now(days: int) -> None:
+    facts = replace(FACTS, ari_id="aYhba4dG.AIdlQyE")
+    ahead = replace(ORIGIN, issued_at=NOW + days * DAY)
+    told = RenewalInfo(sha256=LEAF, next_look=NOW + days * DAY)
+    for origin, remembered in ((ahead, NOTHING), (ORIGIN, state(renewal=told))):
+        seen = replace(WELL, published=Published(facts, origin))
+        assert [step.key for step in decided(seen, remembered).upkeep] == ["renewal-info"]
+
+
 # --- what a command asks for ------------------------------------------------------------------------------
 
 
@@ -781,7 +823,7 @@ def test_no_step_is_taken_twice_nor_before_its_time(
     assert len(set(keys)) == len(keys)
     for step in decision.due(seen.at):
         failed = remembered.failures.get(step.key)
-        assert failed is None or intent.ignore_backoff or failed.retry_at <= seen.at
+        assert failed is None or intent.ignore_backoff or not failed.blocks_at(seen.at)
     for step in decision.steps:
         assert step.wait_until is None or step.wait_until > seen.at
         assert step.reason
