@@ -1,19 +1,51 @@
 """Files that are whole or absent: each is written beside its place, synced, and renamed into it.
 
-Source: rename(2), fsync(2) (a rename is durable only after its directory is synced).
+Whoever may write to a folder may plant anything under a name that we read. So nothing is read through a link,
+nothing but a plain file is read at all, and no read waits or is without a bound.
+
+Source: rename(2), fsync(2) (a rename is durable only after its directory is synced), open(2), fifo(7).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from .errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+# The longest chain that we know of is 8 KiB.
+MAX_BYTES = 1 << 20
+# As much as a pair with its facts, and what the state of a site may grow by while it is issued.
+_TRIAL_BYTES = 64 * 1024
+_TRIAL = "trial"
+# What a writer that was killed leaves: see `_beside`.
+_LITTER = re.compile(r"\.(.+)\.[0-9a-f]{16}")
+
+_KINDS = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+class NotPlainError(OSError):
+    """What stands there is no plain file of a sensible size; `strerror` says what it is."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.EINVAL, what, str(path))
 
 
 @contextmanager
@@ -27,63 +59,206 @@ def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator
         yield
     except OSError as exc:
         where = exc.filename if isinstance(exc.filename, str) else str(path)
+        room = f" ({_room_at(Path(where))})" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         cure = "exists, has room, and is writable" if to == "write" else "is readable"
         raise StoreError(
-            f"cannot {to} {where!r}: {exc.strerror}", hint=f"check that {str(path)!r} {cure} by this user"
+            f"cannot {to} {where!r}: {exc.strerror}{room}",
+            hint=f"check that {str(path)!r} {cure} by this user",
         ) from exc
 
 
+def kind_of(mode: int) -> str:
+    """Return in words what a file with this mode is."""
+    return next((word for is_kind, word in _KINDS if is_kind(mode)), "a device")
+
+
+def read(path: Path, most_bytes: int = MAX_BYTES) -> bytes:
+    """Return what a plain file holds, at once, whatever else may stand in its place.
+
+    Raises:
+        NotPlainError: it is a link, a pipe, a directory and the like, or larger than `most_bytes`.
+        OSError: it is absent, or cannot be read.
+    """
+    fd = _open_plain(path, os.O_RDONLY)
+    with open(fd, "rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise NotPlainError(path, f"it is larger than {most_bytes} bytes")
+    return data
+
+
 def make_dir(path: Path, mode: int) -> None:
-    """Make the directory and those above it where absent; one that exists keeps its mode."""
+    """Make the directory and those above it where absent, durably; one that exists keeps its mode."""
     if not path.is_dir():
         make_dir(path.parent, mode)
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode)
+        sync_dir(path.parent)
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
     """Write a file that must not exist yet; it has its final mode before it has a byte. Synced."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with open(fd, "wb", buffering=0) as file:
+    with _errors_about(path), open(fd, "wb", buffering=0) as file:
         left = memoryview(data)
         while left:
             left = left[file.write(left) :]  # a short write is no error
         os.fsync(fd)
 
 
+def append(path: Path, data: bytes, mode: int) -> None:
+    """Add to the end of a file, which is made if absent; on disk when this returns."""
+    is_new = not os.path.lexists(path)
+    fd = _open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    with _errors_about(path), open(fd, "ab", buffering=0) as file:
+        written = file.write(data)
+        if written != len(data):
+            end = file.tell()
+            if os.fstat(fd).st_size == end:
+                os.ftruncate(fd, end - written)  # no half of a line
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    if is_new:
+        sync_dir(path.parent)
+
+
 def replace(path: Path, data: bytes, mode: int) -> None:
     """Give the file these contents in one step."""
-    temporary = _beside(path)
-    try:
+    with _renamed_into(path) as temporary:
         write_new(temporary, data, mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_dir(path.parent)
 
 
 def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target` in one step, whatever file it was before."""
-    temporary = _beside(path)
-    try:
+    with _renamed_into(path) as temporary:
         temporary.symlink_to(target)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_dir(path.parent)
+
+
+def probe(path: Path) -> None:
+    """Write, sync, read back and remove a file as large as a pair beside `path`.
+
+    It is random, so that no file system stores it in less room than a key.
+
+    Raises:
+        OSError: there is no room, or no right, or the disk does not keep what it is given.
+    """
+    trial, data = _beside(path.with_name(f"{path.name}.{_TRIAL}")), os.urandom(_TRIAL_BYTES)
+    with _errors_about(path.parent):
+        try:
+            write_new(trial, data, 0o600)
+            if read(trial) != data:
+                raise OSError(errno.EIO, "it does not read back as it was written")
+        finally:
+            with contextlib.suppress(OSError):
+                trial.unlink()
+
+
+def sweep(folder: Path, names: Collection[str]) -> None:
+    """Remove what writers that were killed have left beside these names; whoever may write them holds a lock.
+
+    Nothing but what has exactly the form of a temporary name of ours is touched.
+    """
+    names = {*names, *(f"{name}.{_TRIAL}" for name in names)}
+    with contextlib.suppress(OSError):  # what cannot be removed now is left to the next time
+        for entry in list(os.scandir(folder)):
+            match = _LITTER.fullmatch(entry.name)
+            if match and match[1] in names and (entry.is_symlink() or entry.is_file()):
+                os.unlink(entry.path)
+                logger.info("file.swept path=%s", entry.path)
+
+
+def remove_dir(folder: Path, names: Collection[str]) -> None:
+    """Remove a folder of ours; one that holds anything else than `names` stays as it is.
+
+    Raises:
+        OSError: not all of it could be removed.
+    """
+    found = {path.name for path in folder.iterdir()}
+    if found <= set(names):
+        for name in found:
+            (folder / name).unlink()
+        folder.rmdir()
 
 
 def sync_dir(path: Path) -> None:
     """Make the entries of a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        with _errors_about(path):
+            os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def open_to_all(path: Path) -> str:
+    """Return which folder on the way to `path` anybody may change, with its mode; empty for none.
+
+    In one with the sticky bit, as /tmp, nobody can take away what is another's: only the last folder must
+    not be one of these, for there they may put what they like.
+    """
+    for folder in (path, *path.parents):
+        try:
+            mode = folder.stat().st_mode
+        except OSError:
+            continue
+        if mode & stat.S_IWOTH and (folder == path or not mode & stat.S_ISVTX):
+            return f"{str(folder)!r} has mode {stat.S_IMODE(mode):04o}"
+    return ""
+
+
+@contextmanager
+def _renamed_into(path: Path) -> Iterator[Path]:
+    """Give a name to write under, and rename that into its place; nothing is left of it if that fails."""
+    temporary = _beside(path)
+    with _errors_about(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_dir(path.parent)
+
+
+@contextmanager
+def _errors_about(path: Path) -> Iterator[None]:
+    """Let errors name what was to be written: write(2) names nothing, and a temporary name means nothing."""
+    try:
+        yield
+    except OSError as exc:
+        exc.filename, exc.filename2 = str(path), None
+        raise
+
+
+def _open_plain(path: Path, flags: int, mode: int = 0) -> int:
+    """Open a plain file. Without O_NONBLOCK a named pipe would keep us until somebody opens its other end."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, mode)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) and os.path.lexists(path):
+            raise NotPlainError(path, f"it is {kind_of(path.lstat().st_mode)}") from exc
+        raise
+    found = os.fstat(fd).st_mode
+    if not stat.S_ISREG(found):
+        os.close(fd)
+        raise NotPlainError(path, f"it is {kind_of(found)}")
+    return fd
 
 
 def _beside(path: Path) -> Path:
     # The same directory is the same file system, so the rename cannot fail with EXDEV.
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _room_at(path: Path) -> str:
+    """Return what is free on the file system of `path`, which need not exist."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return "its file system cannot be asked for room"
+    files = " and no file" if found.f_files and not found.f_favail else ""
+    return f"{found.f_bavail * found.f_frsize} bytes{files} free"

@@ -5,35 +5,33 @@
     <certs_dir>/.certbotless/<domain>/current -> <generation>/
 
 One rename of `current` swaps both files. Links are relative, so they hold inside a container that mounts
-certs_dir. Nothing that we did not write is ever deleted.
+certs_dir. Nothing that we did not write is ever deleted, and nothing but a plain file is ever opened:
+whoever may write to certs_dir may plant a link to a key of ours, or a pipe that nobody fills.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
-import logging
+import os
 import re
 import secrets
-import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from . import files
-from .errors import StoreError
+from . import aside, files
 from .leaf import LeafFacts, parse_rfc3339
 
-logger = logging.getLogger(__name__)
-
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
-_SUFFIXES = {FULLCHAIN: ".pem", PRIVKEY: ".key"}
+_FILES = {FULLCHAIN, PRIVKEY, META}
 _STAMP = "%Y%m%dT%H%M%SZ"
-_GENERATION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_GENERATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 # A server that opened the directory before the swap may still read from it.
 _KEEP = timedelta(days=1)
-_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,16 @@ class Published:
     """What stands in the store.
 
     `facts` and `origin` are None where nothing was published, or the generation itself is damaged; `fault`
-    says in words what is not as it should be, empty if all is well. `generation` is the folder's name, and
-    `previous` that of the one which it took the place of; empty where there is none.
+    says in words what is not as it should be, empty if all is well. `is_contested`: it is not gone, but
+    somebody has written something else. `has_plain`: it is all of another tool. `generation` is the folder's
+    name, and `previous` that of the one which it took the place of; empty where there is none.
     """
 
     facts: LeafFacts | None
     origin: Origin | None
     fault: str = ""
     has_plain: bool = False
+    is_contested: bool = False
     generation: str = ""
     previous: str = ""
 
@@ -74,28 +74,35 @@ class Store:
     def __init__(self, certs_dir: Path, domain: str, *, key_mode: int = 0o600) -> None:
         self._certs_dir = certs_dir
         self._domain = domain
-        self._key_mode = key_mode
         self._home = certs_dir / ".certbotless" / domain
         self._current = self._home / "current"
+        self._chain = aside.Place(certs_dir / f"{domain}.pem", FULLCHAIN, 0o644)
+        self._key = aside.Place(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
+        self._places = (self._chain, self._key)
 
     def look(self) -> Published:
-        """Return what is published now. Reads only; never raises for what it finds."""
+        """Return what is published now. Reads only; never waits, and never raises for what it finds."""
         try:
-            published = self._read(self._current)
-            fault = published.fault or self._link_fault()
+            published = self._read(self._generation())
+            fault, is_contested = self._link_fault()
         except FileNotFoundError:
             fault = "its generation is gone" if self._current.is_symlink() else ""
-            has_plain = all(self._public(name).is_file() for name in _SUFFIXES)
-            return Published(None, None, fault, has_plain and not fault)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-            return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
-        return replace(published, fault=fault, generation=self._current_name())
+            has_plain = all(place.is_plain for place in self._places)
+            return Published(None, None, fault, has_plain=has_plain and not fault)
+        except _Edited as exc:
+            return Published(None, None, str(exc), is_contested=True)
+        except OSError as exc:
+            return Published(None, None, f"its generation cannot be read ({exc.strerror})")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+            what = f"its generation cannot be read ({type(exc).__name__})"
+            return Published(None, None, what, is_contested=True)
+        return replace(published, fault=fault, is_contested=is_contested)
 
     def look_at(self, generation: str) -> Published:
         """Return what a generation holds, current or not; reads only, and never raises."""
         try:
-            return replace(self._read(self._home / generation), generation=generation)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            return self._read(self._home / generation)
+        except (_Edited, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
 
     def select(self, generation: str) -> None:
@@ -116,24 +123,26 @@ class Store:
                 durability be in doubt.
         """
         with files.store_errors(self._certs_dir):
+            self._refuse_what_is_in_the_way()
             previous = self._current_name()
             name = f"{now:{_STAMP}}-{secrets.token_hex(4)}"
             generation = self._home / name
             files.make_dir(self._home, 0o755)
             try:
                 generation.mkdir(0o755)  # 1
-                files.write_new(generation / PRIVKEY, key, self._key_mode)
-                files.write_new(generation / FULLCHAIN, chain, 0o644)
+                files.write_new(generation / PRIVKEY, key, self._key.mode)
+                files.write_new(generation / FULLCHAIN, chain, self._chain.mode)
                 digests = {FULLCHAIN: _digest(chain), PRIVKEY: _digest(key)}
                 files.write_new(generation / META, _meta(facts, origin, digests, previous), 0o644)
                 files.sync_dir(generation)
                 files.sync_dir(self._home)
-                self._take_over(now)  # 2
+                aside.take_over(self._places, self._home, f"{now:{_STAMP}}")  # 2
                 self._link_names()
                 files.link(self._current, name)  # 3
             except BaseException:
                 if self._current_name() != name:
-                    shutil.rmtree(generation, ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        files.remove_dir(generation, _FILES)
                 raise
             # The new pair is in place: what cannot be removed now is left to the next time.
             with contextlib.suppress(OSError):
@@ -146,109 +155,140 @@ class Store:
             StoreError: a name could not be replaced.
         """
         with files.store_errors(self._certs_dir):
+            self._refuse_what_is_in_the_way()
             generation = self._current_name()
-            self._take_over(now)
+            aside.take_over(self._places, self._home, f"{now:{_STAMP}}")
             self._link_names()
             if self._current_name() != generation:
                 files.link(self._current, generation)
 
     def probe_writable(self) -> None:
-        """Write, sync and remove a file as large as a pair, before an order is spent on it.
+        """Look whether a pair can be published, before an order is spent on it.
 
         Raises:
-            StoreError: there is no room, or no right.
+            StoreError: there is no room, or no right, or something is in the way that a person must move.
         """
         with files.store_errors(self._certs_dir):
-            for name in _SUFFIXES:
-                _is_foreign(self._public(name))
+            self._refuse_what_is_in_the_way()
             files.make_dir(self._home, 0o755)
-            trial = self._home / f".trial.{secrets.token_hex(8)}"
-            try:
-                files.write_new(trial, bytes(64 * 1024), 0o600)
-            finally:
-                trial.unlink(missing_ok=True)
+            files.probe(self._current)
+
+    def tidy(self) -> None:
+        """Remove what a run that was killed has left; hold the site's lock. What cannot be removed stays."""
+        files.sweep(self._certs_dir, {place.path.name for place in self._places})
+        files.sweep(self._home, {self._current.name})
+        with contextlib.suppress(OSError):
+            aside.tidy(self._places, self._home)
+            for path in list(self._home.iterdir()):
+                if _is_generation(path) and path.name != self._current_name() and _is_half_written(path):
+                    files.remove_dir(path, _FILES)
 
     def plain_pair(self) -> tuple[bytes, bytes]:
         """Return chain and key of files that are not ours under the two names.
 
         Raises:
-            StoreError: they are not both there, or cannot be read.
+            StoreError: they are not both there, cannot be read, or may be changed by somebody else.
         """
         with files.store_errors(self._certs_dir, "read"):
-            return self._public(FULLCHAIN).read_bytes(), self._public(PRIVKEY).read_bytes()
+            for place in self._places:
+                aside.refuse_unless_ours(place.path, self._certs_dir)
+            return files.read(self._chain.path), files.read(self._key.path)
 
     def pair(self) -> tuple[bytes, bytes]:
         """Return chain and key as published. Raises StoreError where they cannot be read."""
         with files.store_errors(self._certs_dir, "read"):
-            return (self._current / FULLCHAIN).read_bytes(), (self._current / PRIVKEY).read_bytes()
+            generation = self._generation()
+            return files.read(generation / FULLCHAIN), files.read(generation / PRIVKEY)
 
     def _read(self, generation: Path) -> Published:
-        meta = json.loads(_read(generation / META))
-        facts = LeafFacts.from_json(meta)
-        origin = Origin(
-            directory=str(meta["directory"]),
-            account=str(meta["account"]),
-            key_type=str(meta["key_type"]),
-            issued_at=parse_rfc3339(meta["issued_at"]),
+        meta = json.loads(files.read(generation / META))
+        if meta.pop("digest", None) not in (None, _digest(_as_json(meta))):
+            raise _Edited(f"{META} was edited by hand")
+        facts, origin = LeafFacts.from_json(meta), _origin(meta)
+        for name in (FULLCHAIN, PRIVKEY):
+            if _digest(files.read(generation / name)) != meta["files"][name]:
+                raise _Edited(f"{name} was edited by hand")
+        return Published(
+            facts, origin, generation=generation.name, previous=_safe_name(meta.get("previous", ""))
         )
-        for name in _SUFFIXES:
-            if _digest(_read(generation / name)) != meta["files"][name]:
-                return Published(None, None, f"{name} was edited by hand")
-        return Published(facts, origin, previous=_safe_name(meta.get("previous", "")))
 
-    def _link_fault(self) -> str:
-        for name in _SUFFIXES:
-            path = self._public(name)
+    def _link_fault(self) -> tuple[str, bool]:
+        """Return what is wrong with the two names, and whether it is because somebody else wrote them."""
+        for place in self._places:
+            path = place.path
+            if not os.path.lexists(path):
+                return f"{str(path)!r} is gone", False
             if not path.is_symlink():
-                return f"{str(path)!r} is {'a file of another tool' if path.exists() else 'gone'}"
-            if str(path.readlink()) != self._target(name):
-                return f"{str(path)!r} leads elsewhere"
-        return ""
+                what = "a file of another tool" if path.is_file() else files.kind_of(path.lstat().st_mode)
+                return f"{str(path)!r} is {what}", True
+            if str(path.readlink()) != self._target(place):
+                return f"{str(path)!r} leads elsewhere", True
+        return "", False
 
-    def _take_over(self, now: datetime) -> None:
-        """Turn files of another tool at our names into links to the same bytes.
-
-        What both names give now becomes a generation of its own, so that the swap is one rename here too.
-        """
-        foreign = [name for name in _SUFFIXES if _is_foreign(self._public(name))]
-        if not foreign:
-            return
-        aside = self._home / f"aside-{now:{_STAMP}}-{secrets.token_hex(4)}"
-        aside.mkdir(0o755)
-        for name in _SUFFIXES:
-            if self._public(name).exists():
-                mode = self._key_mode if name == PRIVKEY else 0o644
-                files.write_new(aside / name, self._public(name).read_bytes(), mode)
-        files.sync_dir(aside)
-        logger.warning("store.set_aside domain=%s files=%s to=%s", self._domain, ",".join(foreign), aside)
-        files.link(self._current, aside.name)
+    def _refuse_what_is_in_the_way(self) -> None:
+        """Raise StoreError for what only a person may move, and for a folder that may be somebody else's."""
+        for path in (self._chain.path, self._key.path, self._current):
+            aside.refuse_directory(path)
+        for folder in (self._home.parent, self._home):
+            aside.refuse_unless_directory(folder)
+            aside.refuse_unless_ours(folder, self._certs_dir)
 
     def _link_names(self) -> None:
-        for name in _SUFFIXES:
-            path = self._public(name)
-            if not path.is_symlink() or str(path.readlink()) != self._target(name):
-                files.link(path, self._target(name))
+        for place in self._places:
+            if not place.path.is_symlink() or str(place.path.readlink()) != self._target(place):
+                files.link(place.path, self._target(place))
 
     def _prune(self, keep: set[str], now: datetime) -> None:
-        for path in self._home.iterdir():
+        for path in list(self._home.iterdir()):
             made = _stamp_of(path.name)
-            if made is not None and path.name not in keep and made < now - _KEEP:
-                shutil.rmtree(path)
+            is_old = made is not None and made < now - _KEEP
+            if path.name not in keep and _is_generation(path) and is_old:
+                files.remove_dir(path, _FILES)
 
     def _current_name(self) -> str:
-        return self._current.readlink().name if self._current.is_symlink() else ""
+        """Return the generation that `current` leads to, empty where it leads to none below our folder."""
+        target = str(self._current.readlink()) if self._current.is_symlink() else ""
+        return "" if "/" in target or target in (".", "..") else target
 
-    def _public(self, name: str) -> Path:
-        return self._certs_dir / f"{self._domain}{_SUFFIXES[name]}"
+    def _generation(self) -> Path:
+        """Return the folder of the published pair: one for all its files, also while they are swapped.
 
-    def _target(self, name: str) -> str:
-        return f".certbotless/{self._domain}/current/{name}"
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        name = self._current_name()
+        if not name:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._current))
+        return self._home / name
+
+    def _target(self, place: aside.Place) -> str:
+        return f".certbotless/{self._domain}/current/{place.name}"
 
 
-def _is_foreign(path: Path) -> bool:
-    if path.is_dir():
-        raise StoreError(f"{str(path)!r} is a directory", hint="move it away")
-    return path.is_file() and not (path.is_symlink() and ".certbotless/" in str(path.readlink()))
+class _Edited(Exception):
+    """A file of the published pair is not as it was published."""
+
+
+def _origin(meta: dict[str, str]) -> Origin:
+    return Origin(
+        directory=str(meta["directory"]),
+        account=str(meta["account"]),
+        key_type=str(meta["key_type"]),
+        issued_at=parse_rfc3339(meta["issued_at"]),
+    )
+
+
+def _is_generation(path: Path) -> bool:
+    return bool(_GENERATION.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
+
+
+def _is_half_written(generation: Path) -> bool:
+    """Whether its writer was killed: the facts, which come last, are not there."""
+    try:
+        json.loads(files.read(generation / META))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return True
+    return False
 
 
 def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: str) -> bytes:
@@ -263,6 +303,11 @@ def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: s
         # What another tool left has no meta.json, so nothing says whether it may be gone back to.
         "previous": previous if _stamp_of(previous) else "",
     }
+    # A date that was changed by hand, or by the disk, would keep the certificate from being renewed.
+    return _as_json(meta | {"digest": _digest(_as_json(meta))})
+
+
+def _as_json(meta: dict[str, Any]) -> bytes:
     return json.dumps(meta, indent=1).encode() + b"\n"
 
 
@@ -276,11 +321,6 @@ def _stamp_of(name: str) -> datetime | None:
 def _safe_name(name: object) -> str:
     """Return the name of a generation, empty for anything else: it becomes part of a path."""
     return name if isinstance(name, str) and _GENERATION.fullmatch(name) else ""
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MAX_BYTES)
 
 
 def _digest(data: bytes) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,191 @@ def test_a_new_file_is_never_written_through_a_link_that_somebody_planted(tmp_pa
     with pytest.raises(FileExistsError):
         files.write_new(tmp_path / "file", NEW, 0o600)
     assert not (tmp_path / "elsewhere").exists()
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def plant(kind: str, path: Path) -> None:
+    """Put something that is no plain file at a path."""
+    match kind:
+        case "a symbolic link":
+            (path.parent / "secret").write_bytes(b"secret")
+            path.symlink_to("secret")
+        case "a named pipe":
+            os.mkfifo(path)
+        case "a socket":
+            os.mknod(path, 0o600 | stat.S_IFSOCK)
+        case "a directory":
+            path.mkdir()
+        case "a device":
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, which has no end
+        case _:
+            raise ValueError(kind)
+
+
+KINDS = ["a symbolic link", "a named pipe", "a socket", "a directory", "a device"]
+
+
+def in_time(action: Callable[[], object]) -> int:
+    """Run an action that may hang in a child, and return its exit code; minus SIGALRM if it does."""
+
+    def run() -> None:
+        signal.alarm(10)
+        action()
+
+    return run_in_child(run)
+
+
+def test_a_plain_file_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(OLD)
+    assert files.read(tmp_path / "file") == OLD
+    assert files.read(tmp_path / "file", len(OLD)) == OLD
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """Whatever it holds; a sparse one of a terabyte costs nobody anything to make."""
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(files.NotPlainError, match="larger than 1048576 bytes"):
+        files.read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_plain_file_is_named_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    plant(kind, path)
+
+    def read() -> None:
+        with pytest.raises(files.NotPlainError) as refused:
+            files.read(path)
+        assert refused.value.strerror == f"it is {kind}"
+
+    assert in_time(read) == DONE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_added_to_what_is_no_plain_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    plant(kind, path)
+
+    def append() -> None:
+        with pytest.raises(files.NotPlainError):
+            files.append(path, NEW, 0o600)
+
+    assert in_time(append) == DONE
+    if kind == "a symbolic link":
+        assert path.read_bytes() == b"secret"
+
+
+# --- adding -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_added_comes_last_and_a_new_file_has_its_mode(tmp_path: Path) -> None:
+    for data in (OLD, NEW):
+        files.append(tmp_path / "file", data, 0o600)
+    assert (tmp_path / "file").read_bytes() == OLD + NEW
+    assert_mode(tmp_path / "file", 0o600)
+
+
+def test_a_disk_that_takes_half_of_what_is_added_is_left_with_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(OLD)
+
+    def append() -> None:
+        limit_file_size(len(OLD) + 10)
+        with files.store_errors(tmp_path):
+            files.append(tmp_path / "file", NEW, 0o600)
+
+    assert run_in_child(append) == REFUSED
+    assert (tmp_path / "file").read_bytes() == OLD
+
+
+# --- before and after -------------------------------------------------------------------------------------
+
+
+def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
+    files.probe(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trial_needs_the_room_of_a_pair(tmp_path: Path) -> None:
+    def probe() -> None:
+        limit_file_size(32 * 1024)
+        with files.store_errors(tmp_path):
+            files.probe(tmp_path / "file")
+
+    assert run_in_child(probe) == REFUSED
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", [kill, io_error])
+def test_what_a_killed_writer_leaves_is_swept_and_nothing_else(
+    tmp_path: Path, fault: Callable[[], None]
+) -> None:
+    others = ["file", ".file", ".file.0123456789abcde", ".file.0123456789abcdeg", ".other.0123456789abcdef"]
+
+    def prepare(step: int) -> Callable[[], None]:
+        home = tmp_path / str(step)
+        home.mkdir()
+        for name in others:
+            (home / name).write_bytes(OLD)
+        (home / ".file.ffffffffffffffff").mkdir()
+
+        def write() -> None:
+            with files.store_errors(home):
+                files.probe(home / "file")
+                files.replace(home / "file", NEW, 0o600)
+                files.link(home / "file", "target")
+
+        return write
+
+    codes = list(at_each_step(prepare, fault))
+    assert len(codes) >= 6
+    littered = 0
+    for step in range(1, len(codes) + 1):
+        home = tmp_path / str(step)
+        littered += len(list(home.iterdir())) > len(others) + 1
+        files.sweep(home, {"file"})
+        assert {path.name for path in home.iterdir()} == {*others, ".file.ffffffffffffffff"}
+    assert littered
+
+
+def test_a_folder_that_is_not_there_needs_no_sweep(tmp_path: Path) -> None:
+    files.sweep(tmp_path / "absent", {"file"})
+
+
+def test_a_folder_with_something_of_somebody_else_is_not_removed(tmp_path: Path) -> None:
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(OLD)
+    (tmp_path / "theirs" / "notes").write_bytes(b"mine")
+    for name in ("ours", "theirs"):
+        files.remove_dir(tmp_path / name, {"file", "other"})
+    assert not (tmp_path / "ours").exists()
+    assert {path.name for path in (tmp_path / "theirs").iterdir()} == {"file", "notes"}
+
+
+@pytest.mark.parametrize(
+    ("modes", "named"),
+    [
+        ((0o755, 0o755), ""),
+        ((0o755, 0o775), ""),
+        ((0o755, 0o777), "b"),
+        ((0o755, 0o1777), "b"),
+        ((0o777, 0o755), "a"),
+        ((0o1777, 0o755), ""),
+    ],
+)
+def test_a_folder_that_anybody_may_change_is_named(
+    tmp_path: Path, modes: tuple[int, int], named: str
+) -> None:
+    """So is one above it, unless its sticky bit keeps others from what is not theirs."""
+    folders = {"a": tmp_path / "a", "b": tmp_path / "a" / "b"}
+    for folder, mode in zip(folders.values(), modes, strict=True):
+        folder.mkdir()
+        folder.chmod(mode)
+    found = files.open_to_all(folders["b"])
+    assert found.partition(" has mode ")[0] == (repr(str(folders[named])) if named else "")
 
 
 # --- replacing --------------------------------------------------------------------------------------------
@@ -189,6 +376,23 @@ def test_an_error_without_a_path_is_told_with_the_one_we_were_at(tmp_path: Path)
     with pytest.raises(StoreError, match="Input/output error") as refused, files.store_errors(tmp_path):
         io_error()
     assert repr(str(tmp_path)) in refused.value.message
+
+
+def test_a_temporary_name_is_in_no_error(tmp_path: Path) -> None:
+    """It means nothing to who reads it, and is another one at each try."""
+    path = tmp_path / "file"
+    path.mkdir()
+    for write in (partial(files.replace, path, NEW, 0o600), partial(files.link, path, "target")):
+        with pytest.raises(StoreError) as refused, files.store_errors(tmp_path):
+            write()
+        assert refused.value.message == f"cannot write {str(path)!r}: Is a directory"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_an_error_about_room_tells_how_much_there_is(tmp_path: Path, number: int) -> None:
+    """On the file system of the nearest folder that is there."""
+    with pytest.raises(StoreError, match=r" \(\d+ bytes free\); "), files.store_errors(tmp_path / "a" / "b"):
+        raise OSError(number, os.strerror(number))
 
 
 def test_other_errors_go_through(tmp_path: Path) -> None:

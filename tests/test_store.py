@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from children import (
     limit_file_size,
     run_in_child,
 )
+from test_files import in_time, plant
 
 from certbotless import files
 from certbotless.errors import StoreError
@@ -186,7 +188,7 @@ def test_an_old_generation_that_cannot_be_removed_is_no_failure(tmp_path: Path) 
 
     def publish_where_nothing_can_be_removed() -> None:
         def hook(event: str, args: tuple[object, ...]) -> None:
-            if event == "shutil.rmtree" and str(args[0]) == str(oldest):
+            if event == "os.remove" and str(args[0]).startswith(str(oldest)):
                 io_error()
 
         sys.addaudithook(hook)
@@ -353,6 +355,7 @@ def test_what_is_no_generation_is_never_gone_back_to(tmp_path: Path, previous: o
     publish(tmp_path, "A")
     file = home(tmp_path) / "current" / "meta.json"
     meta = json.loads(file.read_text())
+    del meta["digest"]
     file.write_text(json.dumps(meta | {"previous": previous}))
     assert look(tmp_path).is_intact
     assert look(tmp_path).previous == ""
@@ -374,8 +377,7 @@ def test_a_generation_that_is_gone_or_damaged_is_none(tmp_path: Path) -> None:
 def test_a_file_that_was_edited_in_the_generation_is_found(tmp_path: Path, name: str) -> None:
     publish(tmp_path, "A")
     (home(tmp_path) / "current" / name).write_bytes(b"edited")
-    found = look(tmp_path)
-    assert (found.facts, found.origin, found.fault) == (None, None, f"{name} was edited by hand")
+    assert look(tmp_path) == Published(None, None, f"{name} was edited by hand", is_contested=True)
 
 
 @pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
@@ -397,6 +399,7 @@ META = {
         | {"directory": "", "account": "", "key_type": "", "issued_at": "2026-11-24T05:30:00Z", "files": {}}
     ),
     "not text": b"\xff\xfe".decode("latin-1"),
+    "no end of lists": "[" * 100_000,
 }
 
 
@@ -407,6 +410,36 @@ def test_facts_that_cannot_be_read_are_a_fault_and_no_error(tmp_path: Path, meta
     found = look(tmp_path)
     assert (found.facts, found.origin) == (None, None)
     assert "cannot be read" in found.fault
+
+
+def test_a_fact_that_was_edited_is_found(tmp_path: Path) -> None:
+    """Another date would keep the certificate from being renewed."""
+    publish(tmp_path, "A")
+    meta = home(tmp_path) / "current" / "meta.json"
+    meta.write_text(meta.read_text().replace("2027-02-22", "2067-02-22"))
+    assert look(tmp_path) == Published(None, None, "meta.json was edited by hand", is_contested=True)
+
+
+def test_a_generation_of_before_that_check_is_as_good(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    path = home(tmp_path) / "current" / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["digest"]
+    path.write_text(json.dumps(meta))
+    assert look(tmp_path).is_intact
+
+
+@pytest.mark.parametrize("where", [".", "..", "/etc", "../other.test/20261124T053000Z-01234567", "gone"])
+def test_what_is_published_is_below_our_own_folder(tmp_path: Path, where: str) -> None:
+    publish(tmp_path, "A")
+    Store(tmp_path, "other.test").publish(*pair("other"), FACTS, ORIGIN, NOW)
+    current = home(tmp_path) / "current"
+    current.unlink()
+    current.symlink_to(where)
+    assert look(tmp_path) == Published(None, None, "its generation is gone")
+    publish(tmp_path, "B")
+    assert read_pair(tmp_path) == pair("B")
+    assert look(tmp_path).is_intact
 
 
 @pytest.mark.parametrize(
@@ -430,6 +463,7 @@ def test_a_name_that_was_changed_by_hand_is_found_and_put_back(
     assert not found.is_intact
     assert str(path) in found.fault
     assert fault in found.fault
+    assert found.is_contested == (fault != "gone")
     Store(tmp_path, DOMAIN).relink(NOW)
     assert look(tmp_path).is_intact
     assert read_pair(tmp_path) == pair("A")
@@ -449,6 +483,274 @@ def test_a_look_writes_nothing(tmp_path: Path) -> None:
 def test_a_pair_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="No such file"):
         Store(tmp_path, DOMAIN).pair()
+
+
+# --- what somebody planted --------------------------------------------------------------------------------
+
+NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
+@pytest.mark.parametrize("suffix", [".pem", ".key"])
+def test_what_is_no_file_is_moved_aside_and_never_opened(tmp_path: Path, suffix: str, kind: str) -> None:
+    """Nobody can be served by it; a look does not wait for it either."""
+    path = tmp_path / f"{DOMAIN}{suffix}"
+
+    def look_and_publish() -> None:
+        for number in range(2):
+            path.unlink(missing_ok=True)
+            plant(kind, path)
+            found = look(tmp_path)
+            assert (found.fault, found.has_plain) == (f"{str(path)!r} is {kind}" if number else "", False)
+            assert found.is_contested == bool(number)
+            publish(tmp_path, str(number))
+            assert read_pair(tmp_path) == pair(str(number))
+            assert look(tmp_path).is_intact
+
+    assert in_time(look_and_publish) == DONE
+    kept = [files.kind_of((aside / NAMES[suffix]).lstat().st_mode) for aside in asides(tmp_path)]
+    assert kept == [kind, kind]
+
+
+@pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device", "a directory", "a symbolic link"])
+def test_what_is_no_file_in_a_generation_is_a_fault(tmp_path: Path, name: str, kind: str) -> None:
+    publish(tmp_path, "A")
+    path = home(tmp_path) / "current" / name
+    path.unlink()
+    plant(kind, path)
+
+    def check() -> None:
+        assert look(tmp_path) == Published(None, None, f"its generation cannot be read (it is {kind})")
+
+    assert in_time(check) == DONE
+
+
+@pytest.mark.parametrize("suffix", [".pem", ".key"])
+def test_a_link_to_a_secret_is_kept_as_a_link_and_nothing_of_the_secret_copied(
+    tmp_path: Path, suffix: str
+) -> None:
+    """A copy in certs_dir would be open to every container that mounts it."""
+    certs_dir = tmp_path / "certs"
+    certs_dir.mkdir()
+    (tmp_path / "account.key").write_bytes(b"secret")
+    (certs_dir / f"{DOMAIN}{suffix}").symlink_to("../account.key")
+    publish(certs_dir, "A")
+    [aside] = asides(certs_dir)
+    kept = aside / NAMES[suffix]
+    assert kept.is_symlink()
+    assert kept.read_bytes() == b"secret"  # by its name it still leads there
+    found = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert found.count(b"secret") == 1
+
+
+@pytest.mark.parametrize(("suffix", "most"), [(".pem", 0o644), (".key", 0o640)])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o400])
+def test_a_copy_is_open_to_nobody_who_could_not_read_the_file(
+    tmp_path: Path, suffix: str, most: int, mode: int
+) -> None:
+    """A second name of a secret is a plain file."""
+    path = tmp_path / f"{DOMAIN}{suffix}"
+    path.write_bytes(b"foreign")
+    path.chmod(mode)
+    Store(tmp_path, DOMAIN, key_mode=0o640).publish(*pair("A"), FACTS, ORIGIN, NOW)
+    [aside] = asides(tmp_path)
+    assert mode_of(aside / NAMES[suffix]) == oct(mode & most)
+
+
+@pytest.mark.parametrize("suffix", [".pem", ".key"])
+def test_a_file_that_is_too_large_to_copy_is_moved(tmp_path: Path, suffix: str) -> None:
+    with (tmp_path / f"{DOMAIN}{suffix}").open("wb") as file:
+        file.truncate(1 << 40)
+    publish(tmp_path, "A")
+    assert (asides(tmp_path)[0] / NAMES[suffix]).stat().st_size == 1 << 40
+    assert read_pair(tmp_path) == pair("A")
+
+
+def test_a_key_that_is_not_ours_to_read_is_moved() -> None:
+    """As root's key is for the service's user, who may change the folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        certs_dir = Path(folder)
+        put_foreign(certs_dir)
+        (certs_dir / f"{DOMAIN}.key").chmod(0o600)
+        os.chown(certs_dir, 4242, 4242)
+
+        def publish_as_user() -> None:
+            os.setgid(4242)
+            os.setuid(4242)
+            with pytest.raises(PermissionError):
+                read_pair(certs_dir)
+            publish(certs_dir, "A")
+            assert read_pair(certs_dir) == pair("A")
+
+        assert run_in_child(publish_as_user) == DONE
+        [aside] = asides(certs_dir)
+        assert (aside / "privkey.pem").read_bytes() == pair("foreign")[1]
+        assert (aside / "privkey.pem").stat().st_uid == 0
+
+
+def test_the_same_files_are_set_aside_once(tmp_path: Path) -> None:
+    """A tool that writes them again and again does not fill the disk."""
+    for name in ("one", "one", "two", "one"):
+        put_foreign(tmp_path, name)
+        publish(tmp_path, "A")
+        assert read_pair(tmp_path) == pair("A")
+    kept = {(aside / "privkey.pem").read_bytes() for aside in asides(tmp_path)}
+    assert kept == {pair("one")[1], pair("two")[1]}
+    assert len(asides(tmp_path)) == 2
+    assert [path.name for path in home(tmp_path).glob(".*")] == []
+
+
+def planted_folder(certs_dir: Path, what: str) -> Path:
+    """Let something be in the way of our folder, and return what has to be named."""
+    top = certs_dir / ".certbotless"
+    match what:
+        case "a link in place of .certbotless":
+            (certs_dir / "elsewhere").mkdir()
+            top.symlink_to("elsewhere")
+            return top
+        case "a link in place of the site's folder":
+            top.mkdir()
+            (certs_dir / "elsewhere").mkdir()
+            (top / DOMAIN).symlink_to("../elsewhere")
+            return top / DOMAIN
+        case "a file in place of .certbotless":
+            top.write_bytes(b"")
+            return top
+        case "a folder in place of current":
+            (top / DOMAIN / "current").mkdir(parents=True)
+            return top / DOMAIN / "current"
+        case "somebody else's .certbotless":
+            top.mkdir()
+            os.chown(top, 4242, -1)
+            return top
+        case "somebody else's folder of the site":
+            (top / DOMAIN).mkdir(parents=True)
+            os.chown(top / DOMAIN, 4242, -1)
+            return top / DOMAIN
+    raise ValueError(what)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a link in place of .certbotless",
+        "a link in place of the site's folder",
+        "a file in place of .certbotless",
+        "a folder in place of current",
+        "somebody else's .certbotless",
+        "somebody else's folder of the site",
+    ],
+)
+def test_what_may_lead_our_files_elsewhere_is_refused_before_an_order(tmp_path: Path, what: str) -> None:
+    path = planted_folder(tmp_path, what)
+    before = sorted(tmp_path.rglob("*"))
+    for action in (Store(tmp_path, DOMAIN).probe_writable, lambda: publish(tmp_path, "A")):
+        with pytest.raises(StoreError) as refused:
+            action()
+        assert repr(str(path)) in refused.value.message
+        assert refused.value.hint
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folders_of_whom_certs_dir_belongs_to_are_ours(tmp_path: Path) -> None:
+    """As when root runs what is the service's user's."""
+    (home(tmp_path)).mkdir(parents=True)
+    for folder in (tmp_path, home(tmp_path).parent, home(tmp_path)):
+        os.chown(folder, 4242, -1)
+    publish(tmp_path, "A")
+    assert read_pair(tmp_path) == pair("A")
+
+
+@pytest.mark.parametrize("suffix", [".pem", ".key"])
+@pytest.mark.parametrize("what", ["another user", "second name", "named pipe", "symbolic link"])
+def test_a_pair_that_others_may_change_is_not_for_adoption(tmp_path: Path, suffix: str, what: str) -> None:
+    put_foreign(tmp_path)
+    path = tmp_path / f"{DOMAIN}{suffix}"
+    match what:
+        case "another user":
+            os.chown(path, 4242, -1)
+        case "second name":
+            os.link(path, tmp_path / "other")
+        case kind:
+            path.unlink()
+            plant(f"a {kind}", path)
+
+    def adopt() -> None:
+        with pytest.raises(StoreError, match=what):
+            Store(tmp_path, DOMAIN).plain_pair()
+
+    assert in_time(adopt) == DONE
+
+
+def test_a_plain_pair_is_for_adoption(tmp_path: Path) -> None:
+    put_foreign(tmp_path)
+    assert look(tmp_path).has_plain
+    assert Store(tmp_path, DOMAIN).plain_pair() == pair("foreign")
+
+
+# --- what a killed run has left ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", ["nothing", "our pair", "a pair of another tool over ours"])
+def test_what_publishing_leaves_where_it_is_killed_is_gone_at_the_next_run(
+    tmp_path: Path, before: str
+) -> None:
+    def prepare(step: int) -> Callable[[], None]:
+        certs_dir = tmp_path / str(step)
+        certs_dir.mkdir()
+        arrange(certs_dir, before)
+
+        def work() -> None:
+            Store(certs_dir, DOMAIN).probe_writable()
+            publish(certs_dir, "B", NOW + timedelta(days=60))
+
+        return work
+
+    codes = list(at_each_step(prepare, kill))
+    littered = 0
+    for step in range(1, len(codes) + 1):
+        certs_dir = tmp_path / str(step)
+        found, seen = read_pair(certs_dir), look(certs_dir)
+        littered += bool(litter(certs_dir))
+        Store(certs_dir, DOMAIN).tidy()
+        assert litter(certs_dir) == []
+        assert (read_pair(certs_dir), look(certs_dir)) == (found, seen)
+    assert littered > 3
+
+
+def litter(certs_dir: Path) -> list[str]:
+    """What stands in certs_dir and is of no use: temporary names, and generations without their facts."""
+    halves = [path for path in home(certs_dir).glob("2*") if not (path / "meta.json").exists()]
+    hidden = [path for path in certs_dir.rglob(".*") if path.name != ".certbotless"]
+    return [str(path) for path in (*hidden, *halves)]
+
+
+def test_tidying_removes_nothing_that_we_did_not_write(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    kept = [
+        tmp_path / ".other.test.pem.0123456789abcdef",
+        tmp_path / f".{DOMAIN}.pem.bak",
+        home(tmp_path) / "20261124T053000Z-of-the-admin" / "notes",
+        home(tmp_path) / "20261124T053000Z-01234567" / "notes",
+        home(tmp_path) / ".aside.0123456789abcdef" / "notes",
+        home(tmp_path) / "notes",
+    ]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    (home(tmp_path) / "20261124T053000Z-ffffffff").symlink_to("20261124T053000Z-01234567")
+    before = sorted(tmp_path.rglob("*"))
+    Store(tmp_path, DOMAIN).tidy()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_whole_generation_that_was_never_current_stays_for_a_day(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    publish(tmp_path, "B")
+    generations = sorted(home(tmp_path).glob("2*"))
+    Store(tmp_path, DOMAIN).tidy()
+    assert sorted(home(tmp_path).glob("2*")) == generations
 
 
 # --- room and rights --------------------------------------------------------------------------------------
