@@ -11,16 +11,13 @@ from pathlib import Path
 
 import pytest
 from boxes import Box
-from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
-
-# The shared CA asks here, whichever emulator it is just now.
-NAME_SERVER_PORT = 5300
 
 
 @pytest.fixture

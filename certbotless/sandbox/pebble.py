@@ -93,12 +93,19 @@ class Pebble:
 
     def requests(self) -> list[str]:
         """Return the ACME requests it got so far, oldest first, as `POST /order-plz`."""
+        return re.findall(r"(\w+ /\S*) -> calling handler", self._log_text())
+
+    def orders_made(self) -> int:
+        """Return how many orders it has made so far; one that it refused is none."""
+        return self._log_text().count("Added order ")
+
+    def _log_text(self) -> str:
         with self.log.open() as log:
             log.seek(self._forgotten_bytes)
-            return re.findall(r"(\w+ /\S*) -> calling handler", log.read())
+            return log.read()
 
     def forget_requests(self) -> None:
-        """Let `requests` begin anew, for somebody else whom it serves from now on."""
+        """Let what it has got and made begin anew, for somebody else whom it serves from now on."""
         self._forgotten_bytes = self.log.stat().st_size
 
     def start(self) -> None:

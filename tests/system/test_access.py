@@ -17,7 +17,7 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.httpapi import HttpsListener
 
-from .bed import KEY_ID, KEY_SECRET, ZONE, Bed
+from .bed import KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 from .proxy import Proxy
 
 TOKEN = "token+of/a=temporary key"
@@ -40,6 +40,7 @@ def dns(tmp_path: Path) -> Iterator[AlidnsEmulator]:
         access_key_secret=KEY_SECRET,
         security_token=TOKEN,
         https=HttpsListener(0, chain, chain),
+        dns_ports=[NAME_SERVER_PORT],
     ) as dns:
         yield dns
 
