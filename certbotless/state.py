@@ -3,7 +3,7 @@
     daemon.lock, ledger.lock, ledger.jsonl, events.jsonl
     accounts/<ca>/   key.pem, account.json, lock
     sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued);
-                     .log (the last attempt, which `transcript` writes)
+                     .log (the last attempt)
 
 Everything here can be lost: the world and the generations in certs_dir say the rest again.
 """
@@ -171,6 +171,8 @@ class SiteFile:
         self._order_key = self._home / f"{domain}.order.key"
         self._pair = self._home / f"{domain}.pair"
         self._lock = self._home / f"{domain}.lock"
+        # Where the last attempt is told (transcript).
+        self.attempt_path = self._home / f"{domain}.log"
 
     def load(self) -> SiteState:
         """Return the state; one that makes no sense counts as empty, and the next change sets it aside.
@@ -218,6 +220,10 @@ class SiteFile:
             self._path.replace(self._path.with_suffix(".json.unreadable"))
         except FileNotFoundError:
             files.make_dir(self._home, 0o700)
+
+    def last_attempt(self) -> list[str]:
+        """Return the lines of the last attempt, none where none is kept. Raises StoreError."""
+        return (_read_if_there(self.attempt_path) or b"").decode("utf-8", "replace").splitlines()
 
     # The journal of TXT records (challenge.Journal).
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import configfile, report, state, table, transcript
+from . import configfile, report, state, table
 from .config import Config, Site
 from .errors import ConfigError
 from .leaf import LeafFacts
 from .look import View, look_at
 from .state import Event, Events, SiteFile
 from .store import Store
+from .story import RUN_ENDED
 from .terminal import Screen
 
 # As many as a person reads.
@@ -92,7 +93,7 @@ class Found:
 def _attempt_lines(story: Story) -> list[str]:
     if not story.attempt:
         return ["none is kept"]
-    if transcript.has_ended(story.attempt):
+    if f" {RUN_ENDED} " in story.attempt[-1]:
         return [*story.attempt]
     return [*story.attempt, "(it goes on)" if story.is_running else "(it was killed)"]
 
@@ -122,8 +123,5 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
 
 
 def _story(state_dir: Path, domain: str) -> Story:
-    return Story(
-        events=Events(state_dir).last(domain, _EVENTS),
-        attempt=transcript.read(state_dir, domain),
-        is_running=SiteFile(state_dir, domain).is_locked,
-    )
+    file = SiteFile(state_dir, domain)
+    return Story(Events(state_dir).last(domain, _EVENTS), file.last_attempt(), file.is_locked)

@@ -258,52 +258,32 @@ def _left_word(entry: _Entry) -> str:
     return "" if _left(entry) == "expired" else " left"
 
 
-@dataclass(frozen=True, slots=True)
-class _Letters:
-    """Of a bar: one each for what lies in the past, for now, for what comes, for renewal, and after it."""
-
-    past: str
-    now: str
-    ahead: str
-    renewal: str
-    late: str
-
-    @classmethod
-    def on(cls, screen: Screen) -> _Letters:
-        return cls(*("█◆░│▒" if screen.has("█◆░│▒") else "#*-|."))
+def _letters(screen: Screen) -> list[str]:
+    """Return the letters of a bar, one each: the past, now, what comes, renewal, and what is after it."""
+    return list("█◆░│▒" if screen.has("█◆░│▒") else "#*-|.")
 
 
 def _bar(facts: LeafFacts, renewal: datetime | None, now: datetime, width: int, screen: Screen) -> str:
     """Return the life of a certificate in `width` cells, from its issue to its end."""
-    letters = _Letters.on(screen)
+    past, here, ahead, due, late = _letters(screen)
     lifetime = max(facts.lifetime, timedelta(seconds=1))
 
     def place(moment: datetime) -> int:
         return min(max(int((moment - facts.not_before) / lifetime * width), 0), width - 1)
 
     now_at, renewal_at = place(now), width if renewal is None else place(renewal)
-    bar = [
-        letters.past if i < now_at else letters.ahead if i < renewal_at else letters.late
-        for i in range(width)
-    ]
+    bar = [past if i < now_at else ahead if i < renewal_at else late for i in range(width)]
     if renewal is not None:
-        bar[renewal_at] = letters.renewal
-    bar[now_at] = letters.now
-    styles: dict[str, Style] = {letters.now: "bold", letters.ahead: "dim", letters.late: "yellow"}
+        bar[renewal_at] = due
+    bar[now_at] = here
+    styles: dict[str, Style] = {here: "bold", ahead: "dim", late: "yellow"}
     return "".join(screen.paint("".join(run), styles.get(letter, "")) for letter, run in groupby(bar))
 
 
 def _with_legend(lines: list[str], entries: Sequence[_Entry], screen: Screen) -> list[str]:
     if all(entry.facts is None for entry in entries):
         return lines
-    letters = _Letters.on(screen)
-    words = (
-        (letters.past, "past"),
-        (letters.now, "now"),
-        (letters.ahead, "ahead"),
-        (letters.renewal, "renewal"),
-        (letters.late, "to the end"),
-    )
+    words = zip(_letters(screen), ("past", "now", "ahead", "renewal", "to the end"), strict=True)
     rows: list[str] = []
     for item in (f"{letter} {word}" for letter, word in words):
         if rows and cells(rows[-1] + _GAP + item) <= screen.width:

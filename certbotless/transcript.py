@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +19,7 @@ from pathlib import Path
 from . import __version__, files
 from .errors import printable
 from .leaf import rfc3339
+from .state import SiteFile
 from .story import RUN_ENDED, site, turn_of
 
 logger = logging.getLogger(__name__)
@@ -68,22 +69,23 @@ class Transcripts(logging.Handler):
                 sheet.write(line, most_bytes)
         except OSError as exc:
             self._leave(domain)
-            path = path_of(self._state_dir, domain)
-            logger.warning("transcript.not_written file=%s error=%s", path, exc.strerror)
+            logger.warning("transcript.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
 
     def close(self) -> None:
         for domain in list(self._sheets):
             self._leave(domain)
         super().close()
 
+    def _path_of(self, domain: str) -> Path:
+        return SiteFile(self._state_dir, domain).attempt_path
+
     def _begin(self, domain: str) -> _Sheet:
-        path = path_of(self._state_dir, domain)
+        path = self._path_of(domain)
         files.make_dir(path.parent, 0o700)
         path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         sheet = _Sheet(os.open(path, flags, 0o600), time.monotonic())
-        system = os.uname()
-        python = platform.python_version()
+        system, python = os.uname(), sys.version.partition(" ")[0]
         sheet.write(f"certbotless {__version__}, Python {python}, {system.sysname} {system.release}")
         for line in self._head(domain):
             sheet.write(printable(self._redact(line), _MOST_LINE))
@@ -137,25 +139,3 @@ def _begins(record: logging.LogRecord, message: str) -> bool:
     """Whether this is the first step of an attempt; upkeep, which is told as detail, is none."""
     turn = turn_of(message)
     return turn is not None and turn[1] == "due" and record.levelno > logging.DEBUG
-
-
-def path_of(state_dir: Path, domain: str) -> Path:
-    """Return the file of a site."""
-    return state_dir / "sites" / f"{domain}.log"
-
-
-def read(state_dir: Path, domain: str) -> list[str]:
-    """Return the lines of the last attempt, none where there was none.
-
-    Raises:
-        StoreError: they are there, but cannot be read.
-    """
-    path = path_of(state_dir, domain)
-    with files.store_errors(path, "read"), suppress(FileNotFoundError):
-        return path.read_text("utf-8", "replace").splitlines()
-    return []
-
-
-def has_ended(lines: Sequence[str]) -> bool:
-    """Whether an attempt came to its end; a killed one did not, nor has one that goes on."""
-    return bool(lines) and f" {RUN_ENDED} " in lines[-1]

@@ -32,7 +32,6 @@ LIGHT = {
     "store",
     "table",
     "terminal",
-    "transcript",
     "watch",
 }
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
