@@ -187,10 +187,15 @@ def test_status_of_a_broken_file_is_json_all_the_same(bed: Bed) -> None:
 
 def test_a_domain_that_is_no_site_is_a_usage_error(bed: Bed) -> None:
     bed.ok("--once")
-    for args in (["--renew-now", f"other.{ZONE}"], ["--renew-now", f"*.{DOMAIN}"], ["--once", "check"]):
+    no_site, no_place = "no site has the domain", "check does not go with --once"
+    for args, said in (
+        (["--renew-now", f"other.{ZONE}"], no_site),
+        (["--renew-now", "--force", f"*.{DOMAIN}"], no_site),
+        (["--once", "check"], no_place),
+    ):
         done = bed.run(*args)
         assert done.returncode == 2, args
-        assert "no site has the domain" in done.stderr
+        assert said in done.stderr
     assert bed.orders() == 1
 
 
