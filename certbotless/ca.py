@@ -216,6 +216,8 @@ def ca_errors(directory: str, network: Callable[[], Network | None] = lambda: No
             f"the TLS certificate of the CA at {directory} is not trusted",
             hint="set acme.ca_bundle for a private CA, or look who answers in its place",
         ) from exc
+    except requests.JSONDecodeError as exc:  # for requests, an error of the connection
+        raise _no_acme_server(directory, exc, _asked_wait(network())) from exc
     except requests.RequestException as exc:
         raise CaUnavailable(
             f"no connection to the CA at {directory} ({type(exc).__name__})",
@@ -236,11 +238,15 @@ def ca_errors(directory: str, network: Callable[[], Network | None] = lambda: No
         OverflowError,
         RecursionError,
     ) as exc:
-        raise CaUnavailable(
-            f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
-            hint="check acme.directory; if it is right, the CA may be overloaded",
-            retry_after=_asked_wait(network()),
-        ) from exc
+        raise _no_acme_server(directory, exc, _asked_wait(network())) from exc
+
+
+def _no_acme_server(directory: str, exc: Exception, wait: timedelta | None) -> CaUnavailable:
+    return CaUnavailable(
+        f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
+        hint="check acme.directory; if it is right, the CA may be overloaded",
+        retry_after=wait,
+    )
 
 
 def _status(exc: Exception) -> str:

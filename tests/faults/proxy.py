@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 import os
 import re
 import socket
@@ -130,6 +131,21 @@ def body_rewritten(change: Callable[[bytes], bytes]) -> Fault:
     return rewritten(lambda true: replace(true, body=change(true.body)))
 
 
+def json_with(**fields: object) -> Fault:
+    """As `rewritten`, where the JSON object of the body has these fields."""
+    return body_rewritten(lambda body: json.dumps(json.loads(body) | fields).encode())
+
+
+def header_with(name: str, value: str | None) -> Fault:
+    """As `rewritten`, where a header differs; None leaves it out."""
+
+    def change(true: Answer) -> Answer:
+        others = {known: text for known, text in true.headers.items() if known.lower() != name.lower()}
+        return replace(true, headers=others if value is None else {**others, name: value})
+
+    return rewritten(change)
+
+
 def dropped(*, after_change: bool = False) -> Fault:
     """Close the connection without an answer, before or after the request is carried out."""
     return _left(Exchange.hang_up, after_change)
@@ -240,6 +256,12 @@ class FaultProxy:
         """Let `fault` happen to the nth request from now on that is meant, and to `times` - 1 after it."""
         with self._lock:
             self._rules.append(_Rule(method, path, fault, nth - 1, times))
+
+    def forget(self) -> None:
+        """Do no more damage, and forget what was asked."""
+        with self._lock:
+            self._rules.clear()
+            self.asked.clear()
 
     def count(self, method: str, path: str) -> int:
         """Return how many such requests there were."""
