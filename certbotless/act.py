@@ -135,6 +135,7 @@ class _SiteRun:
 
     def run(self) -> Outcome:
         with self._locked():
+            self._bench.tidy()
             self._forget_failures_of_another_config()
             taken: set[str] = set()
             while True:
@@ -186,7 +187,7 @@ class _SiteRun:
         if state.digest != digest:
             # What actions could not cure under the old one may be cured under this one.
             acted = {name: done.model_copy(update={"count": 0}) for name, done in state.acted.items()}
-            self._file.change(digest=digest, failures={}, acted=acted)
+            self._file.change(digest=digest, failures={}, acted=acted, restored=())
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.

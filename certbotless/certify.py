@@ -27,6 +27,9 @@ from .workbench import Workbench
 logger = logging.getLogger(__name__)
 
 _LEDGER_LOCK_TIMEOUT_S = 60
+# A program that writes our files is told of, and given way to; what is merely gone is put back each time.
+_MOST_RESTORED = 3
+_RESTORED_WITHIN = timedelta(days=1)
 
 
 def staging_of(directory: str) -> str:
@@ -71,6 +74,7 @@ class Certifying:
     def _check_before_order(self, seen: Observation) -> None:
         """Free checks before an order is spent: the store takes it, the zones are ours, somebody serves."""
         self._bench.store.probe_writable()
+        self._bench.file.probe_writable()
         zone = self._bench.zone()
         places: dict[str, str] = {}
         for name in self._bench.site.all_names:
@@ -217,8 +221,14 @@ class Certifying:
         self._bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, now)
 
     def restore(self, seen: Observation) -> None:
-        """Put the names back, or the whole pair from the copy of the one last issued."""
+        """Put the names back, or the whole pair from the copy of the one last issued.
+
+        Raises:
+            StoreError: it could not be done; or another program has written over it too often to go on.
+        """
         now = self._bench.clock.now()
+        if seen.published.is_contested:
+            self._refuse_to_fight(seen.published.fault, now)
         if seen.published.facts is not None:
             self._bench.store.relink(now)
         else:
@@ -231,6 +241,43 @@ class Certifying:
                 raise
             self._put_in_store(pair, facts, now)
         self._bench.tell("files.restored", f"reason={seen.published.fault}")
+        if seen.published.is_contested:
+            self._bench.file.change(restored=(*self._restored_lately(now), now))
+
+    def _restored_lately(self, now: datetime) -> tuple[datetime, ...]:
+        restored = self._bench.file.load().restored
+        return tuple(at for at in restored if now - _RESTORED_WITHIN < at <= now)
+
+    def _refuse_to_fight(self, fault: str, now: datetime) -> None:
+        lately = self._restored_lately(now)
+        if len(lately) < _MOST_RESTORED or self._bench.intent.ignore_backoff:
+            return
+        raise StoreError(
+            f"{fault}, again: it was put right {len(lately)} times within a day",
+            hint="find the program that writes there, and stop it or give it another folder",
+            retry_after=lately[-_MOST_RESTORED] + _RESTORED_WITHIN - now,
+        )
+
+    def rebuild(self, seen: Observation) -> None:
+        """Save a copy of the published pair where there is none, as after a loss of state_dir.
+
+        Raises:
+            StoreError: the pair cannot be read, or the copy not be written.
+        """
+        facts, origin = seen.published.facts, seen.published.origin
+        if facts is None or origin is None or not seen.published.is_intact or self._bench.file.has_pair:
+            return
+        chain, key = self._bench.store.pair()
+        pair = SavedPair(
+            chain=chain.decode(),
+            key=key.decode(),
+            directory=origin.directory,
+            account=origin.account,
+            key_type=origin.key_type,
+            issued_at=origin.issued_at,
+        )
+        self._bench.file.save_pair(pair)
+        self._bench.tell("copy.saved", f"sha256={facts.sha256}")
 
 
 class _SiteBooks:

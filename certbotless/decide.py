@@ -32,6 +32,7 @@ Action = Literal[
     "confirm",
     "rehearse",
     "renewal-info",
+    "rebuild",
 ]
 
 
@@ -125,7 +126,7 @@ def decide(
     # The record may spread while the certificate is ordered and deployed: look for it last.
     steps.sort(key=lambda step: step.action == "confirm")
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
-    upkeep = () if order else _upkeep_steps(config, seen, state)
+    upkeep = [*_rebuild_steps(seen, state), *([] if order else _renewal_info_steps(config, seen, state))]
     return Decision(
         tuple(held), seen.problems, renewal_moment(facts, drawn) if facts else None, tuple(upkeep)
     )
@@ -166,7 +167,16 @@ def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
     return told.moment if facts and told and told.sha256 == facts.sha256 else None
 
 
-def _upkeep_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:
+def _rebuild_steps(seen: Observation, state: SiteState) -> list[Step]:
+    """Make good what is lost of state_dir, before it is needed."""
+    if state.is_lost:
+        return [Step("rebuild", "its state makes no sense")]
+    if seen.published.is_intact and not seen.has_copy:
+        return [Step("rebuild", "there is no copy of the published pair")]
+    return []
+
+
+def _renewal_info_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:
     """Ask the CA when it wants its certificate renewed; never after its end (RFC 9773 section 4.3)."""
     facts, origin, told = seen.in_hand.facts, seen.in_hand.origin, state.renewal
     if facts is None or origin is None or not facts.ari_id or seen.at >= facts.not_after:
@@ -229,8 +239,8 @@ def _record_steps(fqdn: str, site: Site, config: Config, seen: Observation, stat
 
 def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
     facts = seen.published.facts
-    if facts is None:
-        return []
+    if facts is None or not seen.published.is_intact:
+        return []  # what is started now would find no pair, or another one
     steps = []
     for target in site.deploy:
         places = places_of(site, target, state, seen.address)

@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from . import files
 from .challenge import TxtValue
@@ -36,8 +36,14 @@ from .ledger import Entry
 
 logger = logging.getLogger(__name__)
 
+# To look at a lock: a pipe in its place must not keep us.
+_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# The longest wait is for our own limit on orders, 7 days.
+_LONGEST_WAIT = timedelta(days=8)
 # Older rows bear on no limit.
 _LEDGER_KEEP = timedelta(days=90)
+# A ledger of 50,000 rows: a hundred times what 90 days of 500 sites leave.
+_MAX_BYTES = 16 << 20
 # About 5,000 events; then the file starts anew, with the old one beside it.
 _EVENTS_MAX_BYTES = 1 << 20
 
@@ -58,6 +64,12 @@ class Failure(_Saved):
     retry_at: datetime
     count: int
     is_waiting: bool = False
+
+    @field_validator("retry_at")
+    @classmethod
+    def _not_for_ever(cls, value: datetime, info: ValidationInfo) -> datetime:
+        """A damaged file must not keep anything from being tried again."""
+        return min(value, info.data["at"] + _LONGEST_WAIT) if "at" in info.data else value
 
     def blocks_at(self, now: datetime) -> bool:
         """Whether it is too early to try again. What failed in the future blocks nothing."""
@@ -143,6 +155,8 @@ class SiteState(_Saved):
         ports: the port that each container publishes, where the file names none.
         matched: the names of the containers with each label.
         deploy_by: when the certificate that was replaced last must be out of use.
+        restored: when what another program had written in place of our files was replaced, in the last day.
+        is_lost: there is a file, but it makes no sense; all else is empty then.
     """
 
     zone: str = ""
@@ -160,6 +174,8 @@ class SiteState(_Saved):
     trial: Trial | None = None
     restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
+    restored: tuple[datetime, ...] = ()
+    is_lost: bool = Field(default=False, exclude=True)
 
 
 class SiteFile:
@@ -175,7 +191,7 @@ class SiteFile:
         self.attempt_path = self._home / f"{domain}.log"
 
     def load(self) -> SiteState:
-        """Return the state; one that makes no sense counts as empty, and the next change sets it aside.
+        """Return the state; one that makes no sense counts as empty, and is lost until `tidy` or a change.
 
         Raises:
             StoreError: it is there, but cannot be read.
@@ -185,23 +201,56 @@ class SiteFile:
             return SiteState() if raw is None else SiteState.model_validate_json(raw)
         except ValidationError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
-            return SiteState()
+            return SiteState(is_lost=True)
 
     def change(self, **fields: Any) -> SiteState:
         """Write these fields and return the new state; on disk when this returns."""
         before = self.load()
-        after = before.model_copy(update=fields)
+        after = before.model_copy(update={**fields, "is_lost": False})
         if after != before:
-            with files.store_errors(self._path):
-                self._keep_unreadable()
-                files.replace(self._path, after.model_dump_json(indent=1).encode(), 0o600)
+            if before.is_lost:
+                with files.store_errors(self._path):
+                    self._set_aside()
+            self._write(self._path, after.model_dump_json(indent=1).encode())
         return after
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with files.store_errors(path):
+            files.make_dir(self._home, 0o700)
+            files.replace(path, data, 0o600)
+
+    def tidy(self) -> None:
+        """Set aside a state that makes no sense, and remove what a run that was killed has left.
+
+        What a newer version wrote is read as far as we know it, and kept as it is before we write over it.
+        Hold the lock. What cannot be done now is left to the next time.
+        """
+        with suppress(OSError, StoreError):
+            state, raw = self.load(), _read_if_there(self._path)
+            if state.is_lost:
+                self._set_aside()
+            elif raw is not None and json.loads(raw).keys() - SiteState.model_fields.keys():
+                kept = self._path.with_suffix(".json.newer")
+                files.replace(kept, raw, 0o600)
+                logger.warning("state.newer file=%s kept=%s", self._path, kept)
+            if state.order is None and os.path.lexists(self._order_key):
+                self._order_key.unlink()  # of an order that was dropped, or whose URL is lost
+
+    def probe_writable(self) -> None:
+        """Look whether an order can be kept, before one is placed.
+
+        Raises:
+            StoreError: there is no room, or no right.
+        """
+        with files.store_errors(self._path):
+            files.make_dir(self._home, 0o700)
+            files.probe(self._path)
 
     @property
     def is_locked(self) -> bool:
         """Whether a run is at work on the site."""
         try:
-            fd = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(self._lock, _LOOK)
         except OSError:
             return False
         try:
@@ -211,15 +260,12 @@ class SiteFile:
 
     def locked(self, clock: Clock, timeout_s: float) -> _Lock:
         """Return the site's lock, to be entered."""
-        return _Lock(self._lock, clock, timeout_s)
+        return _Lock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
 
-    def _keep_unreadable(self) -> None:
-        try:
-            SiteState.model_validate_json(self._path.read_bytes())
-        except ValidationError:
-            self._path.replace(self._path.with_suffix(".json.unreadable"))
-        except FileNotFoundError:
-            files.make_dir(self._home, 0o700)
+    def _set_aside(self) -> None:
+        kept = self._path.with_suffix(".json.unreadable")
+        self._path.replace(kept)
+        logger.warning("state.set_aside file=%s to=%s", self._path, kept)
 
     def last_attempt(self) -> list[str]:
         """Return the lines of the last attempt, none where none is kept. Raises StoreError."""
@@ -246,8 +292,7 @@ class SiteFile:
 
     def save_order_key(self, pem: bytes) -> None:
         """Keep the certificate key until the order has given its certificate."""
-        with files.store_errors(self._order_key):
-            files.replace(self._order_key, pem, 0o600)
+        self._write(self._order_key, pem)
 
     def drop_order(self) -> None:
         """Forget the order in flight and its key."""
@@ -257,8 +302,7 @@ class SiteFile:
 
     def save_pair(self, pair: SavedPair) -> None:
         """Keep a copy of what is about to be published, to restore it from."""
-        with files.store_errors(self._pair):
-            files.replace(self._pair, pair.model_dump_json().encode(), 0o600)
+        self._write(self._pair, pair.model_dump_json().encode())
 
     def saved_pair(self) -> SavedPair:
         """Return the pair last issued.
@@ -298,13 +342,13 @@ class Accounts:
 
     def locked(self, clock: Clock, timeout_s: float) -> _Lock:
         """Return the lock that keeps two runs from making two accounts."""
-        return _Lock(self._home / "lock", clock, timeout_s)
+        return _Lock(self._home / "lock", clock, timeout_s, guards=(self._key, self._url))
 
     def load(self) -> tuple[bytes | None, str]:
         """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
         key = _read_if_there(self._key)
         try:
-            url = json.loads(self._url.read_bytes())["url"]
+            url = json.loads(files.read(self._url))["url"]
         except (OSError, ValueError, KeyError, TypeError):
             return key, ""
         return key, url if isinstance(url, str) else ""
@@ -329,7 +373,7 @@ class LedgerFile:
 
     def locked(self, clock: Clock, timeout_s: float) -> _Lock:
         """Return the lock, to be entered."""
-        return _Lock(self._lock, clock, timeout_s)
+        return _Lock(self._lock, clock, timeout_s, guards=(self._path,))
 
     def entries(self) -> list[Entry]:
         """Return every row that can be read. Raises StoreError where the file cannot be."""
@@ -348,7 +392,7 @@ class LedgerFile:
             files.make_dir(self._path.parent, 0o700)
             # A line cut off by a full disk or a power cut must not swallow this one.
             start = "" if _ends_in_newline(self._path) else "\n"
-            _append(self._path, start + line)
+            files.append(self._path, (start + line).encode(), 0o600)
 
     def drop_old(self, now: datetime) -> None:
         """Rewrite the file without rows that bear on no limit, if there are any. Hold the lock."""
@@ -396,7 +440,7 @@ class Events:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
                 self._path.replace(self._old)
-            _append(self._path, json.dumps(row) + "\n")
+            files.append(self._path, json.dumps(row).encode() + b"\n", 0o600)
         except OSError as exc:
             logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)
 
@@ -404,11 +448,13 @@ class Events:
 class _Lock:
     """An flock on a file; the kernel releases it when its holder ends, however it ends.
 
-    Waiting polls, because flock(2) itself would not notice that we are asked to stop.
+    Waiting polls, because flock(2) itself would not notice that we are asked to stop. Who has got it removes
+    what writers of the files that it guards have left where they were killed.
     """
 
-    def __init__(self, path: Path, clock: Clock, timeout_s: float) -> None:
+    def __init__(self, path: Path, clock: Clock, timeout_s: float, *, guards: Sequence[Path] = ()) -> None:
         self._path = path
+        self._guards = guards
         self._clock = clock
         self._timeout_s = timeout_s
         self._fd = -1
@@ -433,6 +479,7 @@ class _Lock:
         except BaseException:
             os.close(self._fd)
             raise
+        files.sweep(self._path.parent, {path.name for path in self._guards})
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -496,7 +543,7 @@ def daemon_lock(state_dir: Path, clock: Clock) -> Iterator[None]:
 def running_daemon(state_dir: Path) -> int | None:
     """Return the pid of the daemon that runs on this state directory, or None."""
     try:
-        fd = os.open(state_dir / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(state_dir / "daemon.lock", _LOOK)
     except OSError:
         return None
     try:
@@ -527,7 +574,7 @@ def _pid_in(fd: int) -> int:
 
 def _read_if_there(path: Path) -> bytes | None:
     with files.store_errors(path, "read"), suppress(FileNotFoundError):
-        return path.read_bytes()
+        return files.read(path, _MAX_BYTES)
     return None
 
 
@@ -544,12 +591,3 @@ def _ends_in_newline(path: Path) -> bool:
             return file.read(1) == b"\n"
     except FileNotFoundError:
         return True
-
-
-def _append(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(fd, "ab", buffering=0) as file:
-        data = text.encode()
-        if file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(fd)

@@ -50,6 +50,8 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
             Certifying(bench).collect(seen)
         case "renewal-info":
             Certifying(bench).ask_when_to_renew(seen)
+        case "rebuild":
+            Certifying(bench).rebuild(seen)
         case "rehearse":
             Certifying(bench).rehearse(seen)
         case "redeploy":

@@ -68,6 +68,11 @@ class Workbench:
             self.tell("zone.found", f"zone={name}")
         return self.zones.open(name)
 
+    def tidy(self) -> None:
+        """Make good what a run that was killed has left in our files; the site's lock is held."""
+        self.file.tidy()
+        self.store.tidy()
+
     def tell(self, event: str, text: str) -> None:
         """Log a change of the world, and keep it for `status`."""
         logger.info("%s domain=%s %s", event, self.site.domain, text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from certbotless.leaf import LeafFacts
+from certbotless.state import SavedPair, SiteFile
 from certbotless.store import Origin, Store
 
 DOMAIN = "devbox.sweetlove.top"
@@ -62,6 +63,11 @@ class Box:
         facts = LeafFacts((domain,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
         origin = Origin(DIRECTORY, "", "ec256", now)
         Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, now)
+        SiteFile(self.state_dir, domain).save_pair(
+            SavedPair(
+                chain="chain", key="key", directory=DIRECTORY, account="", key_type="ec256", issued_at=now
+            )
+        )
         return facts
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -291,6 +291,119 @@ def test_a_state_that_cannot_be_read_is_the_failure_of_its_site_alone(
     assert [record.levelname for record in caplog.records if "site.failed" in record.message] == ["ERROR"]
 
 
+# --- the files --------------------------------------------------------------------------------------------
+
+
+def overwrite(scene: Scene) -> None:
+    """Let another program write its own key where ours is."""
+    path = scene.certs_dir / f"{DOMAIN}.key"
+    path.unlink(missing_ok=True)
+    path.write_text("of another tool")
+
+
+def edit(scene: Scene) -> None:
+    """Let somebody edit the published pair itself."""
+    (scene.certs_dir / f"{DOMAIN}.pem").resolve().write_text("edited")
+
+
+@pytest.mark.parametrize("write", [overwrite, edit])
+def test_a_second_writer_is_given_way_to_after_three_times_a_day(
+    scene: Scene, write: Callable[[Scene], None]
+) -> None:
+    """It is told of with a hint; nothing is ordered, nothing restarted, and a day later it is tried again."""
+    scene.remember()
+    scene.point()
+    scene.file.save_pair(scene.publish())
+    scene.start()
+    for _ in range(3):
+        write(scene)
+        assert scene.run().state == "ok"
+        scene.clock.advance(HOUR.total_seconds())
+    restarts = list(scene.engine.restarts)
+    write(scene)
+    outcome = scene.run()
+    assert outcome.state == "failing"
+    assert "again: it was put right 3 times within a day" in failed_with(outcome)
+    failure = scene.state.failures["restore"]
+    assert "find the program that writes there" in failure.hint
+    assert failure.retry_at == EPOCH + DAY
+    assert scene.run().state == "failing"
+    assert (scene.engine.restarts, scene.asked_the_ca) == (restarts, False)
+    scene.wait_for_retry("restore")
+    assert scene.run().state == "ok"
+    assert scene.state.failures == {}
+
+
+def test_an_edit_of_the_file_lets_a_second_writer_be_replaced_at_once(scene: Scene) -> None:
+    scene.make_well()
+    scene.remember(restored=(EPOCH, EPOCH, EPOCH))
+    overwrite(scene)
+    assert scene.run().state == "failing"
+    scene.keys["ttl"] = 700
+    assert scene.run().state == "ok"
+
+
+def test_a_command_replaces_a_second_writer_at_once(scene: Scene) -> None:
+    scene.make_well()
+    scene.remember(restored=(EPOCH, EPOCH, EPOCH))
+    overwrite(scene)
+    scene.run(replace(RENEW_NOW, ignore_backoff=True))
+    assert (scene.certs_dir / f"{DOMAIN}.key").is_symlink()
+
+
+def test_what_is_merely_gone_is_put_back_each_time(scene: Scene) -> None:
+    """There is nobody to fight with, and a folder that is empty after each reboot must be filled."""
+    scene.make_well()
+    scene.remember()
+    for _ in range(5):
+        (scene.certs_dir / f"{DOMAIN}.key").unlink()
+        assert scene.run().state == "ok"
+    assert scene.state.restored == ()
+
+
+def test_a_lost_state_dir_is_made_good_without_an_order(scene: Scene) -> None:
+    """The copy of the pair comes from its generation, and serves where that is lost next."""
+    pair = scene.publish()
+    scene.point()
+    scene.start()
+    assert scene.run().state == "ok"
+    assert scene.file.saved_pair() == pair
+    scene.damage()
+    assert scene.run().state == "ok"
+    assert (scene.certs_dir / f"{DOMAIN}.key").read_text() == pair.key
+    assert not scene.asked_the_ca
+
+
+def test_a_run_begins_with_what_a_killed_one_has_left(scene: Scene) -> None:
+    scene.make_well()
+    scene.remember()
+    scene.file.save_order_key(b"key")
+    left = [
+        scene.state_dir / "sites" / f".{DOMAIN}.json.0123456789abcdef",
+        scene.certs_dir / f".{DOMAIN}.pem.0123456789abcdef",
+        scene.certs_dir / ".certbotless" / DOMAIN / ".current.trial.0123456789abcdef",
+    ]
+    for path in left:
+        path.write_bytes(b"left")
+    half = scene.certs_dir / ".certbotless" / DOMAIN / "20261124T053000Z-01234567"
+    half.mkdir()
+    (half / "privkey.pem").write_bytes(b"left")
+    assert scene.run().state == "ok"
+    assert [path for path in (*left, half) if path.exists()] == []
+    assert scene.file.order_key() is None
+
+
+def test_a_state_that_makes_no_sense_is_kept_and_the_site_stays_well(scene: Scene) -> None:
+    scene.make_well()
+    path = scene.state_dir / "sites" / f"{DOMAIN}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"zone"')
+    assert scene.run().state == "ok"
+    assert path.with_suffix(".json.unreadable").read_text() == '{"zone"'
+    assert not scene.state.is_lost
+    assert (scene.zone.calls, scene.engine.restarts, scene.asked_the_ca) == ([], [], False)
+
+
 # --- asked to stop ----------------------------------------------------------------------------------------
 
 

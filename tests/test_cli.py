@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -401,6 +402,7 @@ def test_the_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[
 def test_a_state_that_cannot_be_read_is_one_line(command: list[str], box: Box) -> None:
     """What, where, and what to do; no traceback."""
     box.publish()
+    shutil.rmtree(box.state_dir)
     box.state_dir.write_text("a file")
     run = box.run(*command)
     assert (run.returncode, "Traceback" in run.stderr) == (1, False)

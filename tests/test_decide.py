@@ -250,6 +250,33 @@ def test_a_damaged_pair_without_a_copy_is_ordered_anew() -> None:
     assert steps_of(seen) == [("order", "there is no certificate yet")]
 
 
+@pytest.mark.parametrize("fault", ["'/certs/devbox.key' is gone", "'/certs/devbox.key' leads elsewhere"])
+def test_nothing_is_restarted_on_files_that_are_not_as_they_were_published(fault: str) -> None:
+    """It would come up with no pair, or with another one."""
+    published = replace(WELL.published, fault=fault)
+    seen = replace(WELL, published=published, served={"registry": OLD_LEAF, "mirror": ""})
+    assert [key for key, _ in steps_of(seen)] == ["restore"]
+
+
+def test_a_copy_that_is_gone_is_saved_again_and_the_site_is_well_all_the_same() -> None:
+    decision = decided(replace(WELL, has_copy=False))
+    assert [step.key for step in decision.due(NOW)] == ["rebuild"]
+    assert state_of(decision, {}) == ("ok", "")
+
+
+def test_a_state_that_makes_no_sense_is_set_aside_and_the_site_is_well_all_the_same() -> None:
+    decision = decided(WELL, state(is_lost=True))
+    assert [step.key for step in decision.due(NOW)] == ["rebuild"]
+    assert state_of(decision, {}) == ("ok", "")
+
+
+@pytest.mark.parametrize(
+    "published", [Published(None, None), replace(WELL.published, fault="'/certs/devbox.key' is gone")]
+)
+def test_there_is_nothing_to_copy_but_an_intact_pair(published: Published) -> None:
+    assert decided(replace(WELL, published=published, has_copy=False)).upkeep == ()
+
+
 def test_a_damaged_pair_that_is_due_is_restored_and_ordered_anew() -> None:
     seen = replace(published(fault="gone"), at=DUE)
     assert [key for key, _ in steps_of(seen)] == ["restore", "order"]
@@ -625,7 +652,8 @@ def test_an_order_in_flight_was_counted_when_it_was_placed() -> None:
 
 @pytest.mark.parametrize(("retry_at", "until"), [(DUE + DAY, DUE + 5 * DAY), (DUE + 6 * DAY, DUE + 6 * DAY)])
 def test_of_two_reasons_to_wait_the_later_one_counts(retry_at: datetime, until: datetime) -> None:
-    [step] = decided(DUE_NOW, state(failures={"order": failure(retry_at)}), ORDERED_BEFORE_DUE).steps
+    failed = Failure(at=DUE, what="it failed", hint="", retry_at=retry_at, count=1)
+    [step] = decided(DUE_NOW, state(failures={"order": failed}), ORDERED_BEFORE_DUE).steps
     assert step.wait_until == until
 
 

@@ -19,7 +19,7 @@ from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry
 from certbotless.look import NOTHING_ASKED, View, look
 from certbotless.nameservers import NameServers
-from certbotless.state import Failure, SiteFile
+from certbotless.state import Failure, SavedPair, SiteFile
 from certbotless.store import Origin, Store
 
 DOMAIN, OTHER_DOMAIN = "devbox.sweetlove.test", "other.sweetlove.test"
@@ -57,6 +57,16 @@ class Scene:
         facts = LeafFacts((domain,), "ab" * 32, "CN=CA", EPOCH - DAY, EPOCH + 89 * DAY)
         origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", EPOCH - DAY)
         Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, EPOCH - DAY)
+        SiteFile(self.state_dir, domain).save_pair(
+            SavedPair(
+                chain="chain",
+                key="key",
+                directory=DIRECTORY,
+                account="",
+                key_type="ec256",
+                issued_at=EPOCH - DAY,
+            )
+        )
 
     def remember(self, failures: dict[str, Failure]) -> None:
         """Let a run for `devbox` with this configuration have left these failures."""

@@ -32,6 +32,7 @@ from children import (
 from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
+from test_files import KINDS, in_time, plant
 
 from certbotless.clock import Clock, SystemClock
 from certbotless.errors import AlreadyRunning, Interrupted, StoreError
@@ -147,7 +148,7 @@ def test_a_state_that_cannot_be_read_is_set_aside_and_starts_anew(
 ) -> None:
     path_of(tmp_path).parent.mkdir()
     path_of(tmp_path).write_bytes(broken)
-    assert site.load() == SiteState()
+    assert site.load() == SiteState(is_lost=True)
     assert "state.unreadable" in caplog.text
     site.change(zone="sweetlove.test")
     assert site.load() == SiteState(zone="sweetlove.test")
@@ -160,12 +161,66 @@ def test_a_state_of_a_newer_version_is_read_as_far_as_we_know_it(site: SiteFile,
     assert site.load() == SiteState(zone="sweetlove.test")
 
 
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_run_sets_a_state_that_makes_no_sense_aside_before_all_else(
+    site: SiteFile, tmp_path: Path, broken: bytes
+) -> None:
+    path_of(tmp_path).parent.mkdir()
+    path_of(tmp_path).write_bytes(broken)
+    site.tidy()
+    assert site.load() == SiteState()
+    assert path_of(tmp_path).with_suffix(".json.unreadable").read_bytes() == broken
+
+
+def test_what_a_newer_version_wrote_is_kept_before_we_write_over_it(site: SiteFile, tmp_path: Path) -> None:
+    newer = json.dumps({"zone": "sweetlove.test", "of_tomorrow": [1, 2]})
+    path_of(tmp_path).parent.mkdir()
+    path_of(tmp_path).write_text(newer)
+    site.tidy()
+    site.change(digest="ab")
+    site.tidy()
+    assert site.load() == SiteState(zone="sweetlove.test", digest="ab")
+    assert path_of(tmp_path).with_suffix(".json.newer").read_text() == newer
+
+
+def test_a_time_of_another_century_keeps_nothing_from_being_tried(site: SiteFile, tmp_path: Path) -> None:
+    """As one flipped bit makes of 2026."""
+    site.change(failures=WHOLE.failures)
+    path = path_of(tmp_path)
+    path.write_text(path.read_text().replace('"retry_at": "2026', '"retry_at": "6026'))
+    assert site.load().failures["order"].retry_at == NOW + timedelta(days=8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_in_place_of_a_state_is_told(site: SiteFile, tmp_path: Path, kind: str) -> None:
+    path_of(tmp_path).parent.mkdir()
+    plant(kind, path_of(tmp_path))
+
+    def load() -> None:
+        with pytest.raises(StoreError, match=f"it is {kind}"):
+            site.load()
+        site.tidy()
+
+    assert in_time(load) == DONE
+
+
+def test_an_order_needs_room_for_its_state(site: SiteFile, tmp_path: Path) -> None:
+    def probe() -> None:
+        limit_file_size(32 * 1024)
+        site.probe_writable()
+
+    assert run_in_child(probe) == REFUSED
+    assert list((tmp_path / "sites").iterdir()) == []
+    site.probe_writable()
+    assert list((tmp_path / "sites").iterdir()) == []
+
+
 def test_a_state_cut_off_anywhere_is_read_whole_or_not_at_all(site: SiteFile, tmp_path: Path) -> None:
     site.change(**{name: getattr(WHOLE, name) for name in SiteState.model_fields})
     whole = path_of(tmp_path).read_bytes()
     for length in range(len(whole)):
         path_of(tmp_path).write_bytes(whole[:length])
-        assert site.load() == SiteState()
+        assert site.load() == SiteState(is_lost=True)
 
 
 def test_a_state_that_cannot_be_written_is_told(site: SiteFile, tmp_path: Path) -> None:
@@ -213,6 +268,17 @@ def test_the_key_of_an_order_is_kept_until_the_order_is_dropped(site: SiteFile, 
     assert site.order_key() is None
     assert site.load().order is None
     site.drop_order()
+
+
+def test_a_key_without_its_order_goes(site: SiteFile, tmp_path: Path) -> None:
+    """As a run leaves it that is killed between the two when it drops an order."""
+    site.change(order=WHOLE.order)
+    site.save_order_key(b"key")
+    site.tidy()
+    assert site.order_key() == b"key"
+    site.change(order=None)
+    site.tidy()
+    assert site.order_key() is None
 
 
 def test_the_pair_last_issued_is_kept_until_it_is_set_aside(site: SiteFile, tmp_path: Path) -> None:
@@ -586,6 +652,46 @@ def test_a_stop_ends_the_wait_for_a_lock_and_leaves_nothing_open(site: SiteFile)
         with pytest.raises(Interrupted), site.locked(clock, 60):
             pytest.fail("the lock is held")
         assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("lock", "guarded"),
+    [
+        ("site", f"sites/{DOMAIN}.json"),
+        ("site", f"sites/{DOMAIN}.order.key"),
+        ("site", f"sites/{DOMAIN}.pair"),
+        ("ledger", "ledger.jsonl"),
+        ("account", "key.pem"),
+        ("account", "account.json"),
+    ],
+)
+def test_who_takes_a_lock_removes_what_a_killed_writer_has_left(
+    tmp_path: Path, lock: str, guarded: str
+) -> None:
+    taken = LOCKS[lock](tmp_path, FakeClock(), 1)
+    with taken:
+        home = next(path.parent for path in tmp_path.rglob("*lock"))
+    path = home / Path(guarded).name
+    left = path.with_name(f".{path.name}.0123456789abcdef")
+    kept = [path, path.with_name(f".{path.name}.bak"), path.with_name(".other.0123456789abcdef")]
+    for each in (left, *kept):
+        each.write_text("key")
+    with LOCKS[lock](tmp_path, FakeClock(), 1):
+        assert not left.exists()
+    assert [each for each in kept if not each.exists()] == []
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a symbolic link", "a directory", "a socket"])
+def test_a_look_at_a_lock_never_waits(tmp_path: Path, site: SiteFile, kind: str) -> None:
+    (tmp_path / "sites").mkdir()
+    plant(kind, tmp_path / "sites" / f"{DOMAIN}.lock")
+    plant(kind, tmp_path / "daemon.lock")
+
+    def look() -> None:
+        assert not site.is_locked
+        assert running_daemon(tmp_path) is None
+
+    assert in_time(look) == DONE
 
 
 def test_whether_a_run_is_at_work_is_seen_without_waiting(tmp_path: Path, site: SiteFile) -> None:
