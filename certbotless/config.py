@@ -16,8 +16,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from . import files
 from .errors import CertbotlessError, SecretUnreadable
-from .secret import Secret
+from .secret import Secret, environment_without
 from .values import (
     DIRECTORIES,
     Action,
@@ -366,10 +367,12 @@ class Config(_Model):
     def warnings(self) -> list[str]:
         """Return what is careless, or not there yet, as ``path: text``; none of it is a fault."""
         found = []
+        # Root checks what the service's user, who owns state_dir, will use.
+        trusted = {0, os.geteuid(), *(p.stat().st_uid for p in (self.state_dir,) if p.exists())}
         for path, secret in self.secrets().items():
             try:
                 secret.read()
-                text = secret.warning()
+                text = secret.warning(trusted)
             except SecretUnreadable as exc:
                 text = str(exc)
             if text is not None:
@@ -378,7 +381,20 @@ class Config(_Model):
             if site.address.kind == "literal" and is_loopback(site.address.value):
                 text = f"{site.address.value} leads every other machine to itself; write the LAN address"
                 found.append(f"sites[{i}].address: {text}")
+        for path, folder in self._folders().items():
+            if careless := files.open_to_all(folder):
+                found.append(f"{path}: {careless}: anybody may put files in our place; chmod o-w")
         return found
+
+    def _folders(self) -> dict[str, Path]:
+        """Return every folder that we write to, by the path of its key."""
+        own = {f"sites[{i}].certs_dir": site.certs_dir for i, site in enumerate(self.sites)}
+        shared = {"certs_dir": self.certs_dir, "state_dir": self.state_dir}
+        return shared | {path: folder for path, folder in own.items() if folder is not None}
+
+    def environment_of_commands(self) -> dict[str, str]:
+        """Return what a deploy command gets of our environment: all but what is about our secrets."""
+        return environment_without(self.secrets().values())
 
     def digest(self, site: Site) -> str:
         """Return a digest of all that decides how attempts for `site` go: its keys and the secrets' content.

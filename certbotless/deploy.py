@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,8 +171,10 @@ def check_may_act(container: Container, is_our_unfinished_restart: bool) -> None
     )
 
 
-def run_command(argv: Sequence[str], timeout_s: float = PROGRAM_TIMEOUT_S) -> None:
-    """Run a program of this machine to its end, without a shell.
+def run_command(
+    argv: Sequence[str], environment: Mapping[str, str], timeout_s: float = PROGRAM_TIMEOUT_S
+) -> None:
+    """Run a program of this machine to its end, without a shell, and with this environment alone.
 
     Raises:
         DeployError: it cannot be run, ends with another code than 0, or does not end in time.
@@ -182,7 +184,12 @@ def run_command(argv: Sequence[str], timeout_s: float = PROGRAM_TIMEOUT_S) -> No
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
             )
         except OSError as exc:
             raise DeployError(f"{name} cannot be run: {exc.strerror}", hint="give its full path") from exc

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -91,16 +92,25 @@ class Secret:
             raise SecretUnreadable(f"the secret {str(path)!r} is empty", hint="write the secret into it")
         return _one_line(value, f"the secret {str(path)!r}")
 
-    def warning(self) -> str | None:
-        """Return what is careless about the secret's file, if anything is."""
+    def warning(self, trusted: Collection[int]) -> str | None:
+        """Return what is careless about the secret's file, if anything is.
+
+        Args:
+            trusted: uids that it may belong to.
+        """
         if self.kind not in ("file", "credential"):
             return None
         path = self._path()
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            found = path.stat()
         except OSError:
             return None
-        return f"{str(path)!r} has mode {mode:04o}, open to others: chmod 600" if mode & 0o007 else None
+        mode = stat.S_IMODE(found.st_mode)
+        if mode & 0o007:
+            return f"{str(path)!r} has mode {mode:04o}, open to others: chmod 600"
+        if found.st_uid not in trusted:
+            return f"{str(path)!r} belongs to another user (uid {found.st_uid}), who may change it: chown it"
+        return None
 
     def _path(self) -> Path:
         if self.kind == "file":
@@ -110,6 +120,12 @@ class Secret:
         if directory and os.path.exists(path := Path(directory, self.where)):
             return path
         return Path("/etc/credstore", self.where)
+
+
+def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:
+    """Return the environment for a program that is none of ours: without what holds or leads to a secret."""
+    hidden = {secret.where for secret in secrets if secret.kind == "environment"} | {"CREDENTIALS_DIRECTORY"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def _one_line(value: str, what: str) -> str:

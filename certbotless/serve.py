@@ -166,7 +166,7 @@ class Serving:
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name)
-            run_command(target.command or ())
+            run_command(target.command or (), self._bench.config.environment_of_commands())
             self._bench.tell("command.run", f"command={target.name!r}")
 
         service = _Service(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,41 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert first.startswith("aliyun.security_token: cannot read the secret")
     assert second.startswith("acme.eab.hmac_key: the environment variable 'NO_SUCH_MAC' is not set")
     assert parse(FULL).warnings() == []
+
+
+def test_folders_that_anybody_may_write_to_are_warned_of(tmp_path: Path) -> None:
+    """And used: a certificate that expires would do more harm."""
+    folders = {name: tmp_path / name for name in ("certs", "state", "own")}
+    for folder in folders.values():
+        folder.mkdir()
+    found = parse(
+        f"aliyun: {{access_key_id: a, access_key_secret: b}}\n"
+        f"certs_dir: {folders['certs']}\nstate_dir: {folders['state']}\n"
+        f"sites: [{{domain: a.example.com}}, {{domain: b.example.com, certs_dir: {folders['own']}}}]\n"
+    )
+    assert found.warnings() == []
+    for folder in folders.values():
+        folder.chmod(0o777)
+    keys = ["certs_dir", "state_dir", "sites[1].certs_dir"]
+    told = "has mode 0777: anybody may put files in our place; chmod o-w"
+    assert found.warnings() == [
+        f"{key}: {str(folder)!r} {told}" for key, folder in zip(keys, folders.values(), strict=True)
+    ]
+
+
+def test_a_secret_may_belong_to_root_to_us_or_to_the_owner_of_state_dir(tmp_path: Path) -> None:
+    """Root checks what the service's user will use."""
+    state_dir, secret = tmp_path / "state", tmp_path / "secret"
+    state_dir.mkdir()
+    secret.touch(0o600)
+    secret.write_text(CANARY)
+    os.chown(secret, 4242, -1)
+    text = f"aliyun: {{access_key_id: a, access_key_secret: 'file:{secret}'}}\n"
+    found = parse(f"{text}state_dir: {state_dir}\nsites: [{{domain: a.example.com}}]\n")
+    [warning] = found.warnings()
+    assert warning.startswith(f"aliyun.access_key_secret: {str(secret)!r} belongs to another user (uid 4242)")
+    os.chown(state_dir, 4242, -1)
+    assert found.warnings() == []
 
 
 # --- the digest of a site -----------------------------------------------------------------------------------

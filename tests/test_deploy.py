@@ -346,41 +346,53 @@ def test_a_container_that_our_own_restart_left_stopped_is_started_again() -> Non
 
 # --- a command of this machine --------------------------------------------------------------------------
 
+ENVIRONMENT = {"PATH": os.defpath}
+
 
 def test_a_command_that_ends_well_is_no_failure(tmp_path: Path) -> None:
-    run_command(["touch", str(tmp_path / "done")])
+    run_command(["touch", str(tmp_path / "done")], ENVIRONMENT)
     assert (tmp_path / "done").exists()
 
 
 def test_a_command_goes_through_no_shell(tmp_path: Path) -> None:
-    run_command(["touch", str(tmp_path / "a; touch b $(id)")])
+    run_command(["touch", str(tmp_path / "a; touch b $(id)")], ENVIRONMENT)
     assert [path.name for path in tmp_path.iterdir()] == ["a; touch b $(id)"]
+
+
+def test_a_command_gets_the_environment_it_is_given_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED", "canary")
+    run_command(["sh", "-c", f"env >{tmp_path}/seen"], {**ENVIRONMENT, "GIVEN": "yes"})
+    seen = (tmp_path / "seen").read_text()
+    assert "GIVEN=yes" in seen
+    assert "PLANTED" not in seen
 
 
 def test_a_command_that_ends_badly_is_told_with_its_words() -> None:
     with pytest.raises(DeployError, match="the command 'sh' ended with 3: no\\\\nservice") as failed:
-        run_command(["sh", "-c", "printf 'no\\nservice\\n' >&2; exit 3"])
+        run_command(["sh", "-c", "printf 'no\\nservice\\n' >&2; exit 3"], ENVIRONMENT)
     assert failed.value.retryable
     assert failed.value.hint
 
 
 def test_the_last_words_of_a_command_are_told_on_one_line() -> None:
     with pytest.raises(DeployError, match=r"^the command 'sh' ended with 1: ") as failed:
-        run_command(["sh", "-c", "seq 1 10000; echo why >&2; exit 1"])
+        run_command(["sh", "-c", "seq 1 10000; echo why >&2; exit 1"], ENVIRONMENT)
     assert failed.value.message.endswith(r"\n10000\nwhy")
     assert len(failed.value.message) < 600
 
 
 def test_a_command_without_words_is_told_by_its_code() -> None:
     with pytest.raises(DeployError) as failed:
-        run_command(["false"])
+        run_command(["false"], ENVIRONMENT)
     assert failed.value.message == "the command 'false' ended with 1"
 
 
 def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     script = f"sleep 600 & echo $! >{tmp_path}/pid; wait"
     with pytest.raises(DeployError, match="the command 'sh' did not end in 1 s"):
-        run_command(["sh", "-c", script], timeout_s=1)
+        run_command(["sh", "-c", script], ENVIRONMENT, timeout_s=1)
     process = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
     deadline = time.monotonic() + 10
     # It is gone, or a zombie that nobody has taken leave of; it may go while we look.
@@ -391,7 +403,7 @@ def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(tmp_path:
 
 def test_a_service_that_a_command_starts_may_live_on() -> None:
     """Though it keeps the output open that it was given."""
-    run_command(["sh", "-c", "sleep 3 &"], timeout_s=2)
+    run_command(["sh", "-c", "sleep 3 &"], ENVIRONMENT, timeout_s=2)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +411,7 @@ def test_a_service_that_a_command_starts_may_live_on() -> None:
 )
 def test_a_command_that_cannot_be_run_is_told(program: str, reason: str) -> None:
     with pytest.raises(DeployError, match=f"{program!r} cannot be run: {reason}") as failed:
-        run_command([program])
+        run_command([program], ENVIRONMENT)
     assert failed.value.hint
 
 

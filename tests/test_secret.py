@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from certbotless.errors import SecretUnreadable
-from certbotless.secret import Secret
+from certbotless.secret import Secret, environment_without
 
 CANARY = "LTAI5tPlantedCanary"
 
@@ -162,7 +163,13 @@ def test_a_variable_that_is_not_utf8_is_no_secret(monkeypatch: pytest.MonkeyPatc
 def test_a_file_closed_to_others_needs_no_word(secret_file: Path, mode: int) -> None:
     """A group may read it: systemd's own credentials are such files."""
     secret_file.chmod(mode)
-    assert Secret.parse(f"file:{secret_file}").warning() is None
+    assert Secret.parse(f"file:{secret_file}").warning({os.geteuid()}) is None
+
+
+def test_a_file_of_another_user_is_warned_of(secret_file: Path) -> None:
+    warning = Secret.parse(f"file:{secret_file}").warning({os.geteuid() + 1})
+    assert warning is not None
+    assert f"another user (uid {os.geteuid()})" in warning
 
 
 @pytest.mark.row(68)
@@ -170,7 +177,7 @@ def test_a_file_closed_to_others_needs_no_word(secret_file: Path, mode: int) -> 
 def test_a_file_open_to_others_is_warned_of_and_read(secret_file: Path, mode: int) -> None:
     secret_file.chmod(mode)
     secret = Secret.parse(f"file:{secret_file}")
-    warning = secret.warning()
+    warning = secret.warning({os.geteuid()})
     assert warning is not None
     assert str(secret_file) in warning
     assert f"{mode:04o}" in warning
@@ -179,7 +186,21 @@ def test_a_file_open_to_others_is_warned_of_and_read(secret_file: Path, mode: in
 
 @pytest.mark.parametrize("text", [CANARY, "${ALIYUN_KEY}", "file:/nonexistent/secret"])
 def test_what_is_no_file_or_not_there_is_not_warned_of(text: str) -> None:
-    assert Secret.parse(text).warning() is None
+    assert Secret.parse(text).warning({os.geteuid()}) is None
+
+
+# --- for programs that are none of ours ---------------------------------------------------------------------
+
+
+def test_the_environment_of_others_lacks_what_leads_to_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that references name, and where systemd has put the credentials; nothing else."""
+    for name in ("ALIYUN_KEY", "ALIYUN_SECRET", "CREDENTIALS_DIRECTORY", "LANGUAGE"):
+        monkeypatch.setenv(name, CANARY)
+    secrets = map(Secret.parse, ["${ALIYUN_KEY}", "${ALIYUN_SECRET}", "${NOT_SET}", "file:/LANGUAGE", CANARY])
+    hidden = {"ALIYUN_KEY", "ALIYUN_SECRET", "CREDENTIALS_DIRECTORY"}
+    left = {name: value for name, value in os.environ.items() if name not in hidden}
+    assert environment_without(secrets) == left
+    assert left["LANGUAGE"] == CANARY
 
 
 # --- what is printed ----------------------------------------------------------------------------------------

@@ -136,6 +136,7 @@ class Bench:
         self.clock = FakeClock(EPOCH + MINUTE)
         self.containers = FakeContainers(*containers, labels=labels, clock=self.clock)
         self._home = home
+        self.aliyun = {"access_key_id": "id", "access_key_secret": "secret"}
         self.state_dir = home / "state"
 
     def deploy(self, *, seen: Observation = SEEN, **target: Any) -> None:
@@ -143,7 +144,7 @@ class Bench:
         if not {"container", "label", "command"} & target.keys():
             target["container"] = "registry"
         text = f"""
-aliyun: {{access_key_id: "id", access_key_secret: "secret"}}
+aliyun: {json.dumps(self.aliyun)}
 state_dir: {self._home}/state
 certs_dir: {self._home}/certs
 sites: [{{domain: {DOMAIN}, zone: sweetlove.test, address: none, deploy: [{json.dumps(target)}]}}]
@@ -502,6 +503,18 @@ def test_a_command_is_run_once_where_nothing_is_proved(bench: Bench, tmp_path: P
     bench.deploy(command=command, port="none")
     assert (tmp_path / "made").is_dir()
     assert bench.state.acted == {f"mkdir {tmp_path}/made": Acted(sha256=NEW.sha256, count=1)}
+
+
+def test_a_command_learns_nothing_of_our_secrets(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the variables that the file names nor by where systemd has put them."""
+    for name in ("ALIYUN_ID", "ALIYUN_SECRET", "CREDENTIALS_DIRECTORY", "PASSED_ON"):
+        monkeypatch.setenv(name, "canary")
+    bench.aliyun = {"access_key_id": "${ALIYUN_ID}", "access_key_secret": "${ALIYUN_SECRET}"}
+    bench.deploy(command=["sh", "-c", f"env >{tmp_path}/seen"], port="none")
+    seen = (tmp_path / "seen").read_text().splitlines()
+    assert [line for line in seen if "canary" in line] == ["PASSED_ON=canary"]
 
 
 def test_a_command_is_not_run_where_the_leaf_is_served_by_now(
