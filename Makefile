@@ -38,6 +38,7 @@ measure: root setup  ## print the figures of the README: times, CPU, memory
 docs: setup  ## write what is made from the code and the tests: config/schema.json, and parts of docs/
 	@$(BIN)/python -m certbotless.schema .
 	@$(BIN)/python -m certbotless.policy .
+	@$(BIN)/python -m certbotless.limits .
 	@$(BIN)/python tests/faults/matrix.py
 
 lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)

@@ -278,7 +278,7 @@ class _SiteRun:
         is_costly = step.action == "order" and isinstance(exc, IssueError | PropagationTimeout)
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every)
-        facts = seen.published.facts
+        facts = seen.in_hand.facts_for(self._config.acme.url, self._site.all_names)
         return order_backoff(count, facts.lifetime if facts else None, random.random())  # noqa: S311
 
     def _outcome(self, view: View) -> Outcome:

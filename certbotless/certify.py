@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from . import pki
+from .books import SiteBooks
 from .ca import Binding, Ca
 from .config import Acme
-from .errors import AuthorizationFailed, DnsRefused, IssueError, RateLimited, StoreError, ZoneNotFound
+from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .issue import Issued, PendingOrder, Predecessor, collect, issue, suggested_renewal
 from .leaf import LeafFacts, rfc3339
-from .ledger import Entry, Kind, limit_on_orders
 from .names import challenge_name, rr_of
 from .observe import Observation
 from .placement import Placement
@@ -26,7 +25,6 @@ from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
-_LEDGER_LOCK_TIMEOUT_S = 60
 # A program that writes our files is told of, and given way to; what is merely gone is put back each time.
 _MOST_RESTORED = 3
 _RESTORED_WITHIN = timedelta(days=1)
@@ -100,7 +98,6 @@ class Certifying:
     def _issue(
         self, ca: Ca, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
     ) -> Issued:
-        books = self._books(ca, seen)
         try:
             return issue(
                 ca,
@@ -109,13 +106,12 @@ class Certifying:
                 dns=self._dns,
                 journal=self._bench.file,
                 pending=pending,
-                books=books,
+                books=self._books(ca, seen),
                 clock=self._bench.clock,
                 predecessor=predecessor,
             )
-        except AuthorizationFailed as exc:
+        except AuthorizationFailed:
             pending.drop()
-            books.count("failure", exc.names)
             raise
         except (DnsRefused, ZoneNotFound):
             # A zone that was found for an alias may have gone elsewhere since.
@@ -170,9 +166,16 @@ class Certifying:
         elif issued is not None:
             self._publish(issued, pending)
 
-    def _books(self, ca: Ca, seen: Observation) -> _SiteBooks:
-        facts = seen.in_hand.facts
-        return _SiteBooks(self._bench, ca.directory, facts.lifetime if facts else None)
+    def _books(self, ca: Ca, seen: Observation) -> SiteBooks:
+        bench = self._bench
+        return SiteBooks(
+            bench.ledger,
+            bench.clock,
+            bench.site,
+            ca.directory,
+            seen.in_hand.facts_for(ca.directory, bench.site.all_names),
+            is_forced=bench.intent.ignore_ledger,
+        )
 
     def _ca(self) -> Ca:
         acme = self._bench.config.acme
@@ -278,45 +281,6 @@ class Certifying:
         )
         self._bench.file.save_pair(pair)
         self._bench.tell("copy.saved", f"sha256={facts.sha256}")
-
-
-class _SiteBooks:
-    """The ledger, for the orders of one site (issue.Books).
-
-    Args:
-        directory: of the CA that counts too.
-        lifetime: that of the certificate in hand, None while there is none.
-    """
-
-    def __init__(self, bench: Workbench, directory: str, lifetime: timedelta | None) -> None:
-        self._bench = bench
-        self._directory = directory
-        self._lifetime = lifetime
-
-    def reserve_order(self) -> None:
-        """Count the orders so far and write down the next one, as one step over all processes."""
-        clock, ledger, names = self._bench.clock, self._bench.ledger, self._bench.site.all_names
-        clock.sleep(0)  # nothing new begins once we are asked to stop
-        now = clock.now()
-        with ledger.locked(clock, _LEDGER_LOCK_TIMEOUT_S):
-            limit = limit_on_orders(ledger.entries(), self._directory, names, self._lifetime, now)
-            if limit is not None and not self._bench.intent.ignore_ledger:
-                raise RateLimited(
-                    f"no order for {self._bench.site.domain}: already {limit.reason}",
-                    hint=f"it may be tried again at {rfc3339(limit.until)}; --renew-now --force orders now",
-                    retry_after=limit.until - now,
-                )
-            ledger.drop_old(now)
-            ledger.append(Entry(now, "order", self._directory, names))
-
-    def count_account(self) -> None:
-        self.count("account", ())
-
-    def count(self, kind: Kind, names: Sequence[str]) -> None:
-        """Write a row."""
-        entry = Entry(self._bench.clock.now(), kind, self._directory, tuple(names))
-        with self._bench.ledger.locked(self._bench.clock, _LEDGER_LOCK_TIMEOUT_S):
-            self._bench.ledger.append(entry)
 
 
 class _Pending:

@@ -14,8 +14,17 @@ from typing import Protocol
 
 from .errors import Interrupted
 
+# A clock that shows less is wrong: this code is younger. To be set anew with each release.
+RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
+# A clock that is further from the CA's orders nothing: what it says is due may not be.
+TRUSTED_SKEW = timedelta(hours=1)
 # NTP may step back by as much without anybody's noticing.
 _STEP = timedelta(minutes=1)
+
+
+def is_possible(now: datetime) -> bool:
+    """Whether a clock that is right may say so; one without a battery starts in 1970."""
+    return now >= RELEASED
 
 
 def is_believable(noted: datetime, now: datetime) -> bool:

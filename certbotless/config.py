@@ -364,6 +364,11 @@ class Config(_Model):
         """Return the folder of the site's pair."""
         return site.certs_dir or self.certs_dir
 
+    @property
+    def certs_dirs(self) -> frozenset[Path]:
+        """Every folder that holds the pair of some site."""
+        return frozenset(map(self.certs_dir_of, self.sites))
+
     def warnings(self) -> list[str]:
         """Return what is careless, or not there yet, as ``path: text``; none of it is a fault."""
         found = []

@@ -90,7 +90,7 @@ class Daemon:
             StoreError: a folder could not be made.
         """
         config = self._config
-        owner.become_owner(config.state_dir, {config.certs_dir_of(site) for site in config.sites})
+        owner.become_owner(config.state_dir, config.certs_dirs)
         for secret in config.secrets().values():
             secret.read()
 
@@ -234,7 +234,7 @@ class Daemon:
             for site in config.sites
             if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
         ]
-        ledger, now = LedgerFile(config.state_dir).entries(), datetime.now(UTC)
+        ledger, now = LedgerFile(config.state_dir, config.certs_dirs).entries(), datetime.now(UTC)
         with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
             views = list(pool.map(lambda site: look(site, config, self._servers, ledger, now), free))
         self._tell_problems(views)

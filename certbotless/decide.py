@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from .clock import is_believable
+from .clock import RELEASED, is_believable, is_possible
 from .config import Config, Site, Target
 from .leaf import rfc3339
-from .ledger import Entry, limit_on_orders
+from .ledger import Entry, Limit, Purpose, limit_on
 from .observe import Observation, places_of
 from .renewal import first_look, is_due, is_look_due, renewal_moment
 from .state import Failure, SiteState
@@ -334,12 +334,11 @@ def _held_back(
     failure = state.failures.get("order" if step.action == "adopt" else step.key)
     if failure is not None and not intent.ignore_backoff and failure.blocks_at(seen.at):
         waits.append((failure.retry_at, failure.what))
+    if step.action == "order" and not is_possible(seen.at):
+        waits.append((RELEASED, "this machine's clock is older than this program: set it"))
     # An order in flight was counted when it was placed.
     if step.action == "order" and not intent.ignore_ledger and state.order is None:
-        facts = seen.in_hand.facts
-        limit = limit_on_orders(
-            ledger, config.acme.url, site.all_names, facts.lifetime if facts else None, seen.at
-        )
+        limit = _limit_on_order(site, config, seen, ledger)
         if limit is not None:
             waits.append((limit.until, f"{limit.reason}; --renew-now --force orders all the same"))
     if not waits:
@@ -349,3 +348,10 @@ def _held_back(
         return step
     is_by_choice = step.is_by_choice and until == step.wait_until
     return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)
+
+
+def _limit_on_order(site: Site, config: Config, seen: Observation, ledger: Sequence[Entry]) -> Limit | None:
+    """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
+    in_hand = seen.in_hand.facts_for(config.acme.url, site.all_names)
+    purpose: Purpose = "new" if in_hand is None else "replacement" if in_hand.ari_id else "renewal"
+    return limit_on(ledger, Entry(seen.at, "order", config.acme.url, site.all_names, purpose), in_hand)

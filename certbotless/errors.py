@@ -72,6 +72,12 @@ class AddressError(CertbotlessError):
     retryable = True
 
 
+class ClockWrong(CertbotlessError):
+    """This machine's clock cannot be right, so nothing is ordered by it."""
+
+    retryable = True
+
+
 class DnsError(CertbotlessError):
     """The DNS service or the zone's servers failed us."""
 

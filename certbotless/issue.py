@@ -11,10 +11,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Protocol
 
 import josepy as jose
 import requests
@@ -22,11 +21,12 @@ from acme import challenges, messages
 from acme import errors as acme_errors
 
 from . import pki
+from .account import Account, AccountBooks, AccountStore
 from .ca import PROBLEM, Ca, Network, ca_errors
 from .challenge import Journal, TxtValue, presented
-from .clock import Clock, Pace
-from .errors import AccountRefused, AuthorizationFailed, IssueError, OrderTimeout, printable
-from .leaf import parse_rfc3339
+from .clock import TRUSTED_SKEW, Clock, Pace, is_possible
+from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
+from .leaf import parse_rfc3339, rfc3339
 from .names import challenge_name
 from .records import Zone
 from .renewal import Window
@@ -41,6 +41,8 @@ _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
 # RFC 9773 section 5 names the first. Pebble 2.6 says the second of an identifier that it cannot read, and the
 # third of a certificate that it does not find.
 _REPLACES_PROBLEMS = frozenset(PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
+# Let's Encrypt takes no more names in an order; what else an invalid one lists is not read.
+_MOST_NAMES = 100
 
 # 128 bits at least, in base64url without padding (RFC 8555 section 8.4).
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
@@ -80,22 +82,6 @@ class Issued:
     account: str
 
 
-class AccountStore(Protocol):
-    """Where the account at this CA is kept (state.Accounts)."""
-
-    def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
-        """Keep others from making an account meanwhile."""
-
-    def load(self) -> tuple[bytes | None, str]:
-        """Return key (PEM) and URL; None and empty where there is none yet."""
-
-    def save_key(self, pem: bytes) -> None:
-        """Keep the key; on disk when this returns."""
-
-    def save_url(self, url: str) -> None:
-        """Keep the URL; empty forgets it."""
-
-
 class PendingOrder(Protocol):
     """What makes an order outlive us: its URL, and its certificate key once there is one."""
 
@@ -126,14 +112,17 @@ class TxtPlaces(Protocol):
         """Block until the authoritative servers show them all."""
 
 
-class Books(Protocol):
-    """Our own count of what the CA counts."""
+class Books(AccountBooks, Protocol):
+    """Our own count of what the CA counts (books.SiteBooks); every moment is the CA's time."""
 
-    def reserve_order(self) -> None:
+    def reserve_order(self, at: datetime, *, replaces: bool) -> None:
         """Count an order that is about to be placed. Raises `RateLimited` where it must not be."""
 
-    def count_account(self) -> None:
-        """Count an account that was made."""
+    def withdraw_order(self) -> None:
+        """Take back the order that was counted last: the CA did not take it."""
+
+    def count_failure(self, at: datetime, names: Sequence[str]) -> None:
+        """Count a failed validation of each of these names."""
 
 
 def issue(
@@ -162,8 +151,8 @@ def issue(
         IssueError, DnsError, Interrupted: no certificate; whatever can still be used is kept in `pending`.
     """
     talk = _Conversation(ca, accounts, books, clock)
-    with talk.errors():
-        talk.open()  # 1
+    with talk.account.errors():
+        talk.account.open()  # 1
         order = talk.resume(pending) or talk.place(names, pending, predecessor)  # 2
         todo = talk.pending_challenges(order, names)  # 3
     if todo:
@@ -171,13 +160,13 @@ def issue(
         with presented(dns.open, journal, values):  # 4
             pending.key()
             dns.wait_until_shown(values)
-            with talk.errors():
+            with talk.account.errors():
                 talk.answer(todo)  # 5
     key = pending.key()
-    with talk.errors():
+    with talk.account.errors():
         if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
             order = talk.finalize(order, key, names)  # 6
-        return Issued(talk.fetch(order, pending), key, talk.account)  # 7
+        return Issued(talk.fetch(order, pending), key, talk.account.url)  # 7
 
 
 def collect(
@@ -189,13 +178,13 @@ def collect(
         IssueError, Interrupted: not now; `pending` is kept where it can still be used.
     """
     talk = _Conversation(ca, accounts, books, clock)
-    with talk.errors():
-        talk.open()
+    with talk.account.errors():
+        talk.account.open()
         order = talk.resume(pending)
         if order is None or order.status not in (messages.STATUS_VALID, messages.STATUS_PROCESSING):
             pending.drop()
             return None
-        return Issued(talk.fetch(order, pending), pending.key(), talk.account)
+        return Issued(talk.fetch(order, pending), pending.key(), talk.account.url)
 
 
 def suggested_renewal(ca: Ca, ari_id: str, clock: Clock) -> Suggestion:
@@ -248,78 +237,14 @@ class _Conversation:
 
     def __init__(self, ca: Ca, accounts: AccountStore, books: Books, clock: Clock) -> None:
         self._ca = ca
-        self._accounts = accounts
         self._books = books
         self._clock = clock
         self._order_url = ""
-        self._network: Network
-        self.account = ""
+        self.account = Account(ca, accounts, books, clock)
 
-    def errors(self) -> AbstractContextManager[None]:
-        return ca_errors(self._ca.directory, lambda: getattr(self, "_network", None))
-
-    def open(self) -> None:
-        pem, self.account = self._accounts.load()
-        if pem and self.account:
-            self._connect(pem)
-            self._network.use_account(self.account)
-            return
-        with self._accounts.locked(self._clock, _POLL_TIMEOUT_S):
-            pem, self.account = self._accounts.load()
-            if pem is None:
-                # The account of a key that is lost is lost with it.
-                self._accounts.save_url("")
-                self.account = ""
-                pem = pki.key_to_pem(pki.new_key())
-                self._accounts.save_key(pem)
-            self._connect(pem)
-            if self.account:
-                self._network.use_account(self.account)
-            else:
-                self._register()
-
-    def _connect(self, key_pem: bytes) -> None:
-        self._account_key = jose.JWKEC(key=pki.key_from_pem(key_pem))
-        self._network = Network(self._account_key, self._ca, self._clock)
-        self._directory = self._network.read_directory()
-        self._network.new_nonce_url = self._directory["newNonce"]
-
-    def _register(self) -> None:
-        """Make the account, or get the URL of the one that this key already has (section 7.3.1)."""
-        self._network.account = None
-        body = messages.NewRegistration.from_data(
-            email=self._ca.email,
-            terms_of_service_agreed=True,
-            external_account_binding=self._binding(),
-        )
-        response = self._network.send(self._directory["newAccount"], body)
-        url = self._network.checked_url(response.headers["Location"])
-        self._accounts.save_url(url)
-        self._use(url)
-        is_new = response.status_code == 201
-        if is_new:
-            self._books.count_account()
-        logger.info("account.%s url=%s", "made" if is_new else "recovered", printable(url))
-
-    def _binding(self) -> dict[str, Any] | None:
-        if self._ca.eab is None:
-            if self._directory.meta.external_account_required:
-                raise AccountRefused(
-                    f"the CA at {self._ca.directory} binds accounts to ones that it knows",
-                    hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
-                )
-            return None
-        # The library's decoder skips what is not base64, and the CA would only say that the MAC is wrong.
-        if not re.fullmatch(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", self._ca.eab.hmac_key, re.ASCII):
-            raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA anew")
-        binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
-            self._account_key.public_key(), self._ca.eab.kid, self._ca.eab.hmac_key, self._directory
-        )
-        return binding
-
-    def _use(self, url: str) -> None:
-        self.account = url
-        self._network.use_account(url)
+    @property
+    def _network(self) -> Network:
+        return self.account.network
 
     def resume(self, pending: PendingOrder) -> messages.Order | None:
         """Return the order in flight if it can still give a certificate."""
@@ -336,29 +261,43 @@ class _Conversation:
         if order is not None and order.status != messages.STATUS_INVALID:
             logger.info("order.resumed status=%s", order.status.name)
             return order
+        if order is not None:
+            self._count_unseen_failures(order)
         pending.drop()
         return None
+
+    def _count_unseen_failures(self, order: messages.Order) -> None:
+        """Count what failed in an order after the run that placed it was gone: the CA has counted it."""
+        for url in order.authorizations[:_MOST_NAMES]:
+            try:
+                authorization = self._read_authorization(url)
+            except messages.Error:
+                continue  # it is as lost as its order
+            if authorization.status == messages.STATUS_INVALID:
+                self._books.count_failure(self.account.now(), [authorization.identifier.value])
 
     def place(
         self, names: Sequence[str], pending: PendingOrder, predecessor: Predecessor | None
     ) -> messages.Order:
         self._check_profile()
-        self._books.reserve_order()
+        self._check_clock()
         replaces = self._replaces(predecessor)
+        self._books.reserve_order(self.account.now(), replaces=replaces is not None)
         try:
             response = self._new_order(names, replaces)
         except (messages.Error, acme_errors.ConflictError) as exc:
             # The library does not read the problem that comes with a 409.
             kind = exc.typ if isinstance(exc, messages.Error) else f"{PROBLEM}alreadyReplaced"
-            if kind == f"{PROBLEM}accountDoesNotExist":
-                # The CA has forgotten us: introduce ourselves once more, with the same key.
-                self._accounts.save_url("")
-                self._register()
-            elif replaces and kind in _REPLACES_PROBLEMS:
+            was_refused = self._network.status_code < 500
+            if replaces and kind in _REPLACES_PROBLEMS:
                 # It has forgotten the predecessor, or counts it as replaced already: a plain order, then.
                 logger.info("order.replaces_refused kind=%s", kind.removeprefix(PROBLEM))
-            else:
+            elif not self.account.is_replaced_after(kind):
                 raise
+            if replaces:
+                if was_refused:
+                    self._books.withdraw_order()
+                self._books.reserve_order(self.account.now(), replaces=False)
             response = self._new_order(names, None)
         self._order_url = self._network.checked_url(response.headers["Location"])
         pending.begin(self._order_url)
@@ -367,20 +306,20 @@ class _Conversation:
     def _new_order(self, names: Sequence[str], replaces: str | None) -> requests.Response:
         identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
         request = _NewOrder(identifiers=identifiers, profile=self._ca.profile, replaces=replaces)
-        return self._network.send(self._directory["newOrder"], request)
+        return self._network.send(self.account.directory["newOrder"], request)
 
     def _replaces(self, predecessor: Predecessor | None) -> str | None:
         """Return the identifier of what this account got from this CA before (RFC 9773 section 5)."""
-        if predecessor is None or predecessor.account != self.account:
+        if predecessor is None or predecessor.account != self.account.url:
             return None
-        return (predecessor.ari_id or None) if _renewal_info_url(self._directory) else None
+        return (predecessor.ari_id or None) if _renewal_info_url(self.account.directory) else None
 
     def _check_profile(self) -> None:
         """Refuse a profile that the CA does not list, before an order is spent on it.
 
         Source: draft-ietf-acme-profiles, section 3: directory meta, "profiles".
         """
-        listed = self._directory.meta.profiles
+        listed = self.account.directory.meta.profiles
         if self._ca.profile is not None and listed is not None and self._ca.profile not in listed:
             names = printable(", ".join(sorted(listed)))
             raise IssueError(
@@ -402,7 +341,7 @@ class _Conversation:
             if authorization.status == messages.STATUS_VALID:
                 continue  # reused by the CA from an earlier order
             if authorization.status != messages.STATUS_PENDING:
-                raise _authorization_failed({authorization.identifier.value: authorization})
+                raise self._failed({authorization.identifier.value: authorization})
             found.append(self._challenge(url, authorization))
         return found
 
@@ -410,7 +349,7 @@ class _Conversation:
         name = authorization.identifier.value
         for body in authorization.challenges:
             if isinstance(body.chall, challenges.DNS01):
-                response, txt_value = body.chall.response_and_validation(self._account_key)
+                response, txt_value = body.chall.response_and_validation(self.account.key)
                 is_answered = body.status != messages.STATUS_PENDING
                 return _Challenge(name, url, body.uri, txt_value, response, is_answered)
         raise IssueError(
@@ -439,7 +378,21 @@ class _Conversation:
                     if authorization.status != messages.STATUS_VALID:
                         failed[name] = authorization
         if failed:
-            raise _authorization_failed(failed)
+            raise self._failed(failed)
+
+    def _failed(self, failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
+        """Count what the CA could not validate, by name, and return what it says of it."""
+        self._books.count_failure(self.account.now(), tuple(failed))
+        problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
+        kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
+        said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
+        text = printable("; ".join(said) or "no reason given")
+        hints = (_VALIDATION_HINTS[kind] for kind in kinds if kind in _VALIDATION_HINTS)
+        return AuthorizationFailed(
+            f"the CA could not validate {', '.join(failed)}: {text}",
+            names=tuple(failed),
+            hint=next(hints, _OTHER_VALUE_HINT),
+        )
 
     def finalize(
         self, order: messages.Order, key: pki.CertificateKey, names: Sequence[str]
@@ -462,6 +415,19 @@ class _Conversation:
             order = self._read_order(self._network.send(self._order_url))
             wait_s = self._asked_wait_s()
         return self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
+
+    def _check_clock(self) -> None:
+        """Refuse to order by a clock that is wrong: what it says is due may not be."""
+        ours, theirs = self._clock.now(), self.account.now()
+        hint = "set it, best by NTP; no order is placed by a clock that is wrong by more than an hour"
+        if not is_possible(ours):
+            raise ClockWrong(f"this machine's clock says {rfc3339(ours)}: this program is younger", hint=hint)
+        if abs(ours - theirs) > TRUSTED_SKEW:
+            difference = f"{(ours - theirs).total_seconds():+.0f} s"
+            raise ClockWrong(
+                f"this machine's clock differs by {difference} from the CA's at {self._ca.directory}",
+                hint=hint,
+            )
 
     def _polling(self) -> Pace:
         return Pace(self._clock, _POLL_TIMEOUT_S, first_s=_FIRST_LOOK_S, most_s=_SLOWEST_LOOK_S)
@@ -486,17 +452,3 @@ class _Conversation:
     def _read_order(self, response: requests.Response) -> messages.Order:
         order: messages.Order = messages.Order.from_json(response.json())
         return order
-
-
-def _authorization_failed(failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
-    """Return what the CA says of the names that it could not validate, by name."""
-    problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
-    kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
-    said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
-    return AuthorizationFailed(
-        f"the CA could not validate {', '.join(failed)}: {printable('; '.join(said) or 'no reason given')}",
-        names=tuple(failed),
-        hint=next(
-            (_VALIDATION_HINTS[kind] for kind in kinds if kind in _VALIDATION_HINTS), _OTHER_VALUE_HINT
-        ),
-    )

@@ -1,24 +1,34 @@
 """Our own count of what the CAs count: pure rules over a persisted list of attempts.
 
-Source: Let's Encrypt, rate limits (5 certificates for the same set of names in 7 days, over all accounts;
-5 failed validations per name and hour). We stay below both, so that a person has tries left.
+The numbers stand in `limits`, each with its source. Rows carry the CA's own time where it tells one, so that
+a clock that jumps neither forgets what was ordered nor holds it against us for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
-from .leaf import parse_rfc3339, rfc3339
+from . import limits
+from .clock import TRUSTED_SKEW
+from .leaf import LeafFacts, parse_rfc3339, rfc3339
+from .limits import Allowance
 
-ORDERS_PER_WINDOW = 3
-WINDOW = timedelta(days=7)
-FAILURES_PER_HOUR = 3
+# Older rows bear on no limit.
+_KEEP = 2 * limits.LONGEST_WINDOW
 
-Kind = Literal["order", "failure", "account"]
-_KINDS: dict[str, Kind] = {"order": "order", "failure": "failure", "account": "account"}
+Kind = Literal["order", "failure", "account", "unreadable"]
+_KINDS: dict[str, Kind] = {
+    "order": "order",
+    "failure": "failure",
+    "account": "account",
+    "unreadable": "unreadable",
+}
+Purpose = Literal["new", "renewal", "replacement"]
+_PURPOSES: dict[str, Purpose] = {"new": "new", "renewal": "renewal", "replacement": "replacement"}
 
 # The schedule that Let's Encrypt asks of clients: 1, 10, 100 minutes, then once a day.
 _ORDER_BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
@@ -27,28 +37,49 @@ _LOCAL_BACKOFF_MOST = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attempt at a CA: an order, a failed validation of one name, or a new account."""
+    """One attempt at a CA.
+
+    Attributes:
+        kind: an order, a failed validation, or a new account; a row that cannot be read may have been any.
+        names: those of the order, or those whose validation failed.
+        purpose: of an order: a certificate for names that have none, another one for the same names, or one
+            that names its predecessor in ``replaces``.
+    """
 
     at: datetime
     kind: Kind
     directory: str
     names: tuple[str, ...]
+    purpose: Purpose = "new"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the row of ledger.jsonl."""
-        return {
+    def to_line(self) -> bytes:
+        """Return the line of ledger.jsonl that `from_line` reads."""
+        row = {
             "at": rfc3339(self.at),
             "kind": self.kind,
             "directory": self.directory,
             "names": list(self.names),
         }
+        return json.dumps(row | ({"purpose": self.purpose} if self.kind == "order" else {})).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, data: Any) -> Entry:
-        """Return the entry. Raises KeyError, TypeError or ValueError for anything else."""
-        kind = _KINDS[data["kind"]]
-        names = tuple(str(name) for name in data["names"])
-        return cls(parse_rfc3339(data["at"]), kind, str(data["directory"]), names)
+    def from_line(cls, line: bytes) -> Entry:
+        """Return the entry of a line of ledger.jsonl, `UNREADABLE` for anything else."""
+        try:
+            row = json.loads(line)
+            return cls(
+                at=parse_rfc3339(row["at"]),
+                kind=_KINDS[row["kind"]],
+                directory=str(row["directory"]),
+                names=tuple(str(name) for name in row["names"]),
+                purpose=_PURPOSES[row.get("purpose", "new")],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return UNREADABLE
+
+
+# It happened at some time, like what has a time in the future.
+UNREADABLE = Entry(datetime.max.replace(tzinfo=UTC), "unreadable", "", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +90,100 @@ class Limit:
     until: datetime
 
 
-def limit_on_orders(
-    entries: Iterable[Entry], directory: str, names: Sequence[str], lifetime: timedelta | None, now: datetime
-) -> Limit | None:
-    """Return the limit that forbids a new order, or None.
+def limit_on(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None = None) -> Limit | None:
+    """Return the limit that forbids an order or a new account at the moment of the entry, or None.
 
     Args:
-        entries: the whole ledger, in any order.
-        directory: the CA's directory URL.
-        names: the certificate's names, as a set.
-        lifetime: that of the certificate in hand; None while there is none.
-        now: aware UTC.
+        entries: the whole ledger, in any order. What lies more than an hour ahead counts for nothing here;
+            who asks the CA settles it first.
+        planned: the row as it would be written.
+        in_hand: the certificate of this CA for these very names, if there is one.
     """
-    window = WINDOW if lifetime is None else min(WINDOW, lifetime / 3)
-    wanted = set(names)
-    mine = [entry for entry in entries if entry.directory == directory]
-    orders = [e.at for e in mine if e.kind == "order" and set(e.names) == wanted]
-    limits = [_nth_newest(orders, ORDERS_PER_WINDOW, window, now, "orders for these names")]
+    mine = [entry for entry in entries if _is_of(entry, planned.directory)]
+    found = [count.limit_at(planned.at) for count in _counts(mine, planned, in_hand)]
+    return max((limit for limit in found if limit), key=lambda limit: limit.until, default=None)
+
+
+def settled(entries: Iterable[Entry], now: datetime) -> list[Entry]:
+    """Return the rows as they count from now on; `now` is the CA's time.
+
+    What lies ahead of it was written by a clock that was wrong, or cannot be read; it has happened all the
+    same, so it counts as of now, once and for all. What bears on no limit any more is left out.
+    """
+    return [replace(entry, at=min(entry.at, now)) for entry in entries if entry.at > now - _KEEP]
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """At most `most` of these rows in a window; `ends_at` is when this limit is lifted whatever they say."""
+
+    what: str
+    most: int
+    window: timedelta
+    rows: Sequence[Entry]
+    ends_at: datetime | None = None
+
+    @classmethod
+    def of(cls, rule: Allowance, rows: Sequence[Entry], about: str = "") -> _Count:
+        return cls(rule.what.format(about), rule.count, rule.window, rows)
+
+    def limit_at(self, now: datetime) -> Limit | None:
+        recent = sorted(e.at for e in self.rows if now - self.window < e.at <= now + TRUSTED_SKEW)
+        if len(recent) < self.most or (self.ends_at is not None and now >= self.ends_at):
+            return None
+        until = recent[-self.most] + self.window
+        reason = f"{len(recent)} {self.what} in {limits.in_words(self.window)}"
+        return Limit(reason, until if self.ends_at is None else min(until, self.ends_at))
+
+
+def _counts(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) -> Iterator[_Count]:
+    """Yield all that `planned` is counted with."""
+    if planned.kind == "account":
+        yield _Count.of(limits.NEW_ACCOUNTS, _of_kind(mine, "account"))
+        return
+    orders, failures = _of_kind(mine, "order"), _of_kind(mine, "failure")
+    same = [e for e in orders if e.kind == "unreadable" or set(e.names) == set(planned.names)]
+    count = _Count.of(limits.SAME_NAMES, same)
+    yield (
+        replace(count, window=min(count.window, in_hand.lifetime / limits.SAME_NAMES_SHARE))
+        if in_hand
+        else count
+    )
     # A name and its wildcard are validated at one place, under the name.
-    for base in sorted({name.removeprefix("*.") for name in names}):
-        failures = [e.at for e in mine if e.kind == "failure" and base in _bases(e)]
-        what = f"failed validations of {base}"
-        limits.append(_nth_newest(failures, FAILURES_PER_HOUR, timedelta(hours=1), now, what))
-    return max((limit for limit in limits if limit), key=lambda limit: limit.until, default=None)
+    for base in sorted(_bases(planned)):
+        yield _Count.of(limits.FAILED_VALIDATIONS, _about(base, failures, _bases), base)
+    if planned.directory != limits.LETS_ENCRYPT or planned.purpose == "replacement":
+        return
+    count = _Count.of(limits.NOT_REPLACING, [e for e in same if e.purpose != "replacement"])
+    yield (
+        replace(count, ends_at=in_hand.not_after - in_hand.lifetime / limits.LAST_SHARE) if in_hand else count
+    )
+    yield replace(count, most=limits.NOT_REPLACING_AT_THE_END)
+    if planned.purpose == "new":
+        new = [e for e in orders if e.purpose == "new"]
+        yield _Count.of(limits.NEW_ORDERS, new)
+        for domain in sorted(_domains(planned)):
+            yield _Count.of(limits.NEW_CERTIFICATES, _about(domain, new, _domains), domain)
+
+
+def _is_of(entry: Entry, directory: str) -> bool:
+    return entry.kind == "unreadable" or entry.directory == directory
+
+
+def _of_kind(entries: Sequence[Entry], kind: Kind) -> list[Entry]:
+    return [entry for entry in entries if entry.kind in (kind, "unreadable")]
+
+
+def _about(subject: str, entries: Sequence[Entry], subjects: Callable[[Entry], set[str]]) -> list[Entry]:
+    return [entry for entry in entries if entry.kind == "unreadable" or subject in subjects(entry)]
 
 
 def _bases(entry: Entry) -> set[str]:
     return {name.removeprefix("*.") for name in entry.names}
 
 
-def _nth_newest(
-    moments: Sequence[datetime], count: int, window: timedelta, now: datetime, what: str
-) -> Limit | None:
-    """Return the limit that `count` moments within `window` set. A moment in the future counts as now."""
-    recent = sorted(min(moment, now) for moment in moments if moment > now - window)
-    if len(recent) < count:
-        return None
-    hours = window.total_seconds() / 3600
-    span = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"
-    return Limit(f"{len(recent)} {what} in {span}", recent[-count] + window)
+def _domains(entry: Entry) -> set[str]:
+    return {".".join(name.split(".")[-2:]) for name in entry.names}
 
 
 def order_backoff(failures: int, lifetime: timedelta | None, jitter: float) -> timedelta:

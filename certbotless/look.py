@@ -112,6 +112,6 @@ def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
     """
     clock = SystemClock()
     servers = NameServers(config.dns.nameservers, clock, is_brief=True)
-    ledger = LedgerFile(config.state_dir).entries()
+    ledger = LedgerFile(config.state_dir, config.certs_dirs).entries()
     with ThreadPoolExecutor(max_workers=min(len(sites), _LOOKERS)) as pool:
         return list(pool.map(lambda site: look(site, config, servers, ledger, clock.now()), sites))

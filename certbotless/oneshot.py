@@ -77,7 +77,7 @@ def _become_owner(config: Config) -> None:
     # What is imported late must be imported by who can: the environment may be another's.
     for name in ("dns.resolver", "docker"):
         importlib.import_module(name)
-    owner.become_owner(config.state_dir, {config.certs_dir_of(site) for site in config.sites})
+    owner.become_owner(config.state_dir, config.certs_dirs)
 
 
 def _edges(config: Config, clock: Clock) -> Edges:

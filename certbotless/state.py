@@ -17,9 +17,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +32,8 @@ from .challenge import TxtValue
 from .clock import Clock, Pace, is_believable
 from .errors import AlreadyRunning, StoreError
 from .leaf import parse_rfc3339, rfc3339
-from .ledger import Entry
+from .ledger import UNREADABLE, Entry, settled
+from .store import generations
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,6 @@ logger = logging.getLogger(__name__)
 _LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)
-# Older rows bear on no limit.
-_LEDGER_KEEP = timedelta(days=90)
 # A ledger of 50,000 rows: a hundred times what 90 days of 500 sites leave.
 _MAX_BYTES = 16 << 20
 # About 5,000 events; then the file starts anew, with the old one beside it.
@@ -365,43 +364,84 @@ class Accounts:
 
 
 class LedgerFile:
-    """The rows of `ledger.jsonl`, and the lock around count-and-reserve."""
+    """The rows of `ledger.jsonl`, and the lock around count-and-reserve.
 
-    def __init__(self, state_dir: Path) -> None:
+    Args:
+        certs_dirs: where the generations are that stand in for a ledger that is lost.
+    """
+
+    def __init__(self, state_dir: Path, certs_dirs: Iterable[Path] = ()) -> None:
         self._path = state_dir / "ledger.jsonl"
         self._lock = state_dir / "ledger.lock"
+        self._certs_dirs = tuple(certs_dirs)
 
     def locked(self, clock: Clock, timeout_s: float) -> _Lock:
         """Return the lock, to be entered."""
         return _Lock(self._lock, clock, timeout_s, guards=(self._path,))
 
     def entries(self) -> list[Entry]:
-        """Return every row that can be read. Raises StoreError where the file cannot be."""
-        entries = []
-        for line in (_read_if_there(self._path) or b"").decode("utf-8", "replace").splitlines():
-            try:
-                entries.append(Entry.from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
-                logger.warning("ledger.row_unreadable file=%s", self._path)
-        return entries
+        """Return every row, `UNREADABLE` for what is none; a lost ledger's as far as generations tell of it.
+
+        Raises:
+            StoreError: the file is there, but cannot be read.
+        """
+        return [Entry.from_line(line) for line in self._lines()] or _past_orders(self._certs_dirs)
+
+    def settle(self, now: datetime) -> list[Entry]:
+        """Settle the rows (ledger.settled), in the file too, and return them. Hold the lock.
+
+        Lines that cannot be read are kept aside.
+        """
+        lines = self._lines()
+        found = [Entry.from_line(line) for line in lines]
+        rows = settled(found or _past_orders(self._certs_dirs), now)
+        if rows == found:
+            return rows
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            if unreadable := [line for line, row in zip(lines, found, strict=True) if row == UNREADABLE]:
+                aside = self._path.with_suffix(".jsonl.unreadable")
+                files.append(aside, b"\n".join(unreadable) + b"\n", 0o600)
+                logger.warning("ledger.unreadable rows=%d kept_in=%s", len(unreadable), aside)
+            if not found:
+                logger.warning("ledger.rebuilt file=%s rows=%d", self._path, len(rows))
+            self._write(rows)
+        return rows
 
     def append(self, entry: Entry) -> None:
         """Write a row; on disk when this returns."""
-        line = json.dumps(entry.to_json()) + "\n"
         with files.store_errors(self._path):
             files.make_dir(self._path.parent, 0o700)
             # A line cut off by a full disk or a power cut must not swallow this one.
-            start = "" if _ends_in_newline(self._path) else "\n"
-            files.append(self._path, (start + line).encode(), 0o600)
+            start = b"" if _ends_in_newline(self._path) else b"\n"
+            files.append(self._path, start + entry.to_line(), 0o600)
 
-    def drop_old(self, now: datetime) -> None:
-        """Rewrite the file without rows that bear on no limit, if there are any. Hold the lock."""
-        rows = (_read_if_there(self._path) or b"").count(b"\n")
-        recent = [entry for entry in self.entries() if entry.at > now - _LEDGER_KEEP]
-        if len(recent) < rows:
-            text = "".join(json.dumps(entry.to_json()) + "\n" for entry in recent)
+    def remove(self, entry: Entry) -> None:
+        """Take out the newest row that says this, whatever time it has by now. Hold the lock."""
+        rows = self.entries()
+        like = [row for row in rows if replace(row, at=entry.at) == entry]
+        if like:
+            rows.remove(like[-1])
             with files.store_errors(self._path):
-                files.replace(self._path, text.encode(), 0o600)
+                self._write(rows)
+
+    def _lines(self) -> list[bytes]:
+        return [line for line in (_read_if_there(self._path) or b"").split(b"\n") if line]
+
+    def _write(self, rows: Iterable[Entry]) -> None:
+        files.replace(self._path, b"".join(entry.to_line() for entry in rows), 0o600)
+
+
+def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
+    """Return what the generations tell of past orders: one a certificate, which may have been restored."""
+    found = {}
+    for generation in generations(certs_dirs):
+        facts, origin = generation.facts, generation.origin
+        if facts is None or origin is None:
+            found[generation.name] = replace(UNREADABLE, at=generation.made)
+        else:
+            found[facts.sha256] = Entry(origin.issued_at, "order", origin.directory, facts.names)
+    return sorted(found.values(), key=lambda entry: entry.at)
 
 
 @dataclass(frozen=True, slots=True)

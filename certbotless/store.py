@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,6 +46,16 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Generation:
+    """A pair that was published: its folder's name, when, and what `meta.json` says; None for damage."""
+
+    name: str
+    made: datetime
+    facts: LeafFacts | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What stands in the store.
 
@@ -66,6 +77,12 @@ class Published:
     def is_intact(self) -> bool:
         """Whether both names lead to a pair that is as it was published."""
         return self.facts is not None and not self.fault
+
+    def facts_for(self, directory: str, names: tuple[str, ...]) -> LeafFacts | None:
+        """Return the facts if this CA gave the certificate, for exactly these names."""
+        if self.facts is None or self.origin is None:
+            return None
+        return self.facts if (self.origin.directory, self.facts.names) == (directory, names) else None
 
 
 class Store:
@@ -267,6 +284,20 @@ class Store:
 
 class _Edited(Exception):
     """A file of the published pair is not as it was published."""
+
+
+def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
+    """Yield every generation of every site below these folders that has not been pruned; reads only."""
+    for certs_dir in certs_dirs:
+        for path in certs_dir.glob(".certbotless/*/*"):
+            made = _stamp_of(path.name)
+            if made is None:
+                continue
+            try:
+                meta = json.loads(files.read(path / META))
+                yield Generation(path.name, made, LeafFacts.from_json(meta), _origin(meta))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                yield Generation(path.name, made)
 
 
 def _origin(meta: dict[str, str]) -> Origin:

@@ -52,7 +52,7 @@ class Workbench:
         self.zones = edges.zones(edges.clock)
         self.file = SiteFile(config.state_dir, site.domain)
         self.store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
-        self.ledger = LedgerFile(config.state_dir)
+        self.ledger = LedgerFile(config.state_dir, config.certs_dirs)
         self._events = Events(config.state_dir)
 
     def zone(self) -> Zone:

@@ -64,6 +64,8 @@ class ScriptedCa:
         meta: what the directory says of the CA.
         suggests: its renewal information for any certificate; None where it has none.
         sent: the last payload by what was asked for.
+        account_status: of the account of any key; empty for none.
+        date: what every reply gives as its date; empty gives none.
     """
 
     def __init__(self, zone: FakeZone) -> None:
@@ -79,6 +81,8 @@ class ScriptedCa:
         self.meta: dict[str, Any] = {}
         self.suggests: Any = None
         self.sent: dict[str, Any] = {}
+        self.account_status = ""
+        self.date = ""
         self._zone = zone
         self._nonces = itertools.count()
         self._thumbprint = ""
@@ -86,7 +90,7 @@ class ScriptedCa:
         self._answered: set[str] = set()
         self._is_finalized = False
         self._orders = itertools.count(1)
-        self._server = HttpServer(self._respond)
+        self._server = HttpServer(self._dated)
 
     def __enter__(self) -> ScriptedCa:
         self._server.__enter__()
@@ -101,6 +105,11 @@ class ScriptedCa:
 
     def url(self, path: str) -> str:
         return f"{self._server.url}/{path}"
+
+    def _dated(self, request: Request) -> Reply:
+        reply = self._respond(request)
+        date = {"Date": self.date} if self.date else {}
+        return Reply(reply.status, reply.body, {**date, **reply.headers})
 
     def _respond(self, request: Request) -> Reply:
         path = request.path.lstrip("/")
@@ -125,6 +134,9 @@ class ScriptedCa:
     def _answer(self, kind: str, rest: str, protected: Any, payload: Any) -> Reply:
         match kind:
             case "account":
+                if payload.get("onlyReturnExisting"):
+                    return self._known_account()
+                self.account_status = "valid"
                 jwk = json.dumps(protected["jwk"], sort_keys=True, separators=(",", ":"))
                 self._thumbprint = base64url(hashlib.sha256(jwk.encode()).digest())
                 return json_reply({"status": "valid"}, 201, {"Location": self.url("account/1")})
@@ -145,6 +157,11 @@ class ScriptedCa:
             case "certificate":
                 return Reply(200, CHAIN, {"Content-Type": "application/pem-certificate-chain"})
         raise ValueError(kind)
+
+    def _known_account(self) -> Reply:
+        if not self.account_status:
+            return problem("accountDoesNotExist")
+        return json_reply({"status": self.account_status}, 200, {"Location": self.url("account/1")})
 
     def _order(self) -> dict[str, Any]:
         indexes = range(len(self._names))
@@ -227,7 +244,12 @@ class Pending:
 
 
 class Bench:
-    """Everything that an issuance touches."""
+    """Everything that an issuance touches.
+
+    Attributes:
+        orders, failures, accounts_made: what was counted; `counted_at` is when, in order.
+        wait, reserve, introduce: called for the txt values, an order and a new account.
+    """
 
     def __init__(self, ca: ScriptedCa, zone: FakeZone, state_dir: Path) -> None:
         self.ca = ca
@@ -237,11 +259,19 @@ class Bench:
         self.journal = SiteFile(state_dir, DOMAIN)
         self.accounts = Accounts(state_dir, ca.directory)
         self.pending = Pending()
-        self.reserved = 0
+        self.orders: list[str] = []
+        self.failures: list[str] = []
         self.accounts_made = 0
+        self.counted_at: list[datetime] = []
         self.waited_for: list[TxtValue] = []
         self.wait: Callable[[], object] = lambda: None
         self.reserve: Callable[[], object] = lambda: None
+        self.introduce: Callable[[], object] = lambda: None
+
+    @property
+    def reserved(self) -> int:
+        """How many orders are counted."""
+        return len(self.orders)
 
     def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:
         return issue(
@@ -279,12 +309,22 @@ class Bench:
 
     # issue.Books
 
-    def reserve_order(self) -> None:
+    def reserve_order(self, at: datetime, *, replaces: bool) -> None:
         self.reserve()
-        self.reserved += 1
+        self.counted_at.append(at)
+        self.orders.append("replacing" if replaces else "plain")
 
-    def count_account(self) -> None:
+    def withdraw_order(self) -> None:
+        self.orders.pop()
+
+    def reserve_account(self, at: datetime) -> None:
+        self.introduce()
+        self.counted_at.append(at)
         self.accounts_made += 1
+
+    def count_failure(self, at: datetime, names: Sequence[str]) -> None:
+        self.counted_at.append(at)
+        self.failures += names
 
     def assert_dns_is_clean(self) -> None:
         assert self.zone.held() == []

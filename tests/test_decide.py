@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import configfile
+from certbotless.clock import RELEASED
 from certbotless.config import Config
 from certbotless.decide import Decision, Intent, Step, decide, state_of
 from certbotless.leaf import LeafFacts
@@ -655,6 +656,40 @@ def test_of_two_reasons_to_wait_the_later_one_counts(retry_at: datetime, until: 
     failed = Failure(at=DUE, what="it failed", hint="", retry_at=retry_at, count=1)
     [step] = decided(DUE_NOW, state(failures={"order": failed}), ORDERED_BEFORE_DUE).steps
     assert step.wait_until == until
+
+
+def test_a_lifetime_of_another_ca_or_of_other_names_shortens_no_window() -> None:
+    """Else an edit would lead from a CA that issues for minutes to one that counts in weeks."""
+    minutes = replace(FACTS, not_before=NOW - MINUTE, not_after=NOW + MINUTE)
+    elsewhere = Published(minutes, replace(ORIGIN, directory="https://other.test/directory"))
+    for other in (elsewhere, Published(replace(minutes, names=(DOMAIN,)), ORIGIN)):
+        [step] = decided(replace(WELL, published=other), ledger=ORDERED).steps
+        assert step.wait_until == NOW + 5 * DAY
+
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+@pytest.mark.parametrize(("ari_id", "is_held"), [("", True), ("aYhba4dG.AIdlQyE", False)])
+def test_at_lets_encrypt_only_a_renewal_that_replaces_nothing_is_held_for_a_week(
+    ari_id: str, is_held: bool
+) -> None:
+    config = CONFIG.model_copy(update={"acme": CONFIG.acme.model_copy(update={"directory": "letsencrypt"})})
+    six_days = replace(FACTS, not_before=NOW - 4 * DAY, not_after=NOW + 2 * DAY, ari_id=ari_id)
+    seen = replace(WELL, published=Published(six_days, replace(ORIGIN, directory=LETS_ENCRYPT)))
+    ledger = [Entry(NOW - 3 * DAY, "order", LETS_ENCRYPT, FACTS.names, "renewal")] * 3
+    [step] = decided(seen, ledger=ledger, config=config).steps
+    assert step.wait_until == (NOW + 2 * DAY - 6 * DAY / 20 if is_held else None)
+
+
+def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program() -> None:
+    """Not even where a command forces it; a machine without a battery starts in 1970."""
+    seen = replace(WELL, at=datetime(1970, 1, 1, tzinfo=UTC), published=Published(None, None), has_copy=False)
+    forced = Intent(seen.at, ignore_backoff=True, ignore_ledger=True)
+    for intent in (NOTHING_ASKED, forced):
+        [step] = decided(seen, intent=intent).steps
+        assert step.wait_until == RELEASED
+        assert "this machine's clock is older than this program" in step.wait_text
 
 
 # --- a clock that was ahead ---------------------------------------------------------------------------------

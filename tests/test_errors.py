@@ -19,6 +19,7 @@ from certbotless.errors import (
     CaUnavailable,
     CertbotlessError,
     CertificateRefused,
+    ClockWrong,
     ConfigError,
     DeployError,
     DeployWaits,
@@ -45,6 +46,7 @@ TREE = {
     SecretUnreadable: CertbotlessError,
     AlreadyRunning: CertbotlessError,
     AddressError: CertbotlessError,
+    ClockWrong: CertbotlessError,
     DnsError: CertbotlessError,
     ZoneNotFound: DnsError,
     DnsRefused: DnsError,
@@ -64,6 +66,7 @@ TREE = {
 }
 RETRYABLE = {
     AddressError,
+    ClockWrong,
     DnsUnavailable,
     PropagationTimeout,
     AuthorizationFailed,

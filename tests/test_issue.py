@@ -6,16 +6,17 @@ import hmac
 import json
 import logging
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import josepy as jose
 import pytest
 from acme import challenges
-from fakes import Reply
+from fakes import FakeClock, Reply
 from scripted_ca import (
     CHAIN,
     CHALLENGE_NAME,
@@ -37,6 +38,7 @@ from certbotless.errors import (
     AccountRefused,
     AuthorizationFailed,
     CaUnavailable,
+    ClockWrong,
     DnsRefused,
     Interrupted,
     IssueError,
@@ -254,6 +256,7 @@ def test_a_name_that_cannot_be_validated_is_told_in_the_words_of_the_ca(bench: B
     assert rf"could not validate {DOMAIN}: dns: no TXT record\nfor {DOMAIN}" in failed.value.message
     assert failed.value.hint
     assert failed.value.retryable
+    assert bench.failures == [DOMAIN]
     assert "finalize" not in bench.ca.asked
     bench.assert_dns_is_clean()
 
@@ -266,6 +269,7 @@ def test_a_value_that_never_spreads_is_no_failed_validation(bench: Bench) -> Non
     with pytest.raises(PropagationTimeout):
         bench.issue()
     assert "challenge" not in bench.ca.asked
+    assert bench.failures == []
     assert bench.pending.url
     bench.assert_dns_is_clean()
 
@@ -353,18 +357,37 @@ def test_a_name_that_was_not_ordered_is_never_written(bench: Bench) -> None:
     assert bench.zone.calls == []
 
 
-def test_an_account_that_the_ca_knows_already_is_recovered_and_not_counted(bench: Bench) -> None:
-    bench.ca.reused = {DOMAIN}
-    known = json_reply({"status": "valid"}, 200, {"Location": bench.ca.url("account/7")})
-    bench.ca.instead["account"].append(known)
-    assert bench.issue((DOMAIN,)).account == bench.ca.url("account/7")
-    assert bench.accounts.load()[1] == bench.ca.url("account/7")
-    assert bench.accounts_made == 0
+def lose_account(bench: Bench, status: str = "") -> None:
+    """Let the CA have forgotten our account, or closed it, and refuse the next order for that."""
+    bench.pending.drop()
+    bench.ca.account_status = status
+    bench.ca.instead["order"].append(
+        problem("unauthorized", 403) if status else problem("accountDoesNotExist")
+    )
+
+
+def account_files(state_dir: Path) -> tuple[Path, Path]:
+    """Return where the key and the URL of the one account are kept."""
+    [home] = (state_dir / "accounts").iterdir()
+    return home / "key.pem", home / "account.json"
+
+
+def test_an_account_whose_url_is_lost_is_found_by_its_key_and_not_counted(
+    bench: Bench, tmp_path: Path
+) -> None:
+    issued = bench.issue((DOMAIN,))
+    before = bench.accounts.load()
+    account_files(tmp_path)[1].unlink()
+    bench.pending.drop()
+    assert bench.issue((DOMAIN,)).account == issued.account
+    assert bench.ca.sent["account"] == {"onlyReturnExisting": True}
+    assert bench.accounts.load() == before
+    assert bench.accounts_made == 1
 
 
 def test_an_account_whose_key_is_lost_is_made_anew(bench: Bench, tmp_path: Path) -> None:
     bench.issue((DOMAIN,))
-    [key] = tmp_path.glob("accounts/*/key.pem")
+    key, _ = account_files(tmp_path)
     key.unlink()
     bench.pending.drop()
     bench.issue((DOMAIN,))
@@ -372,23 +395,74 @@ def test_an_account_whose_key_is_lost_is_made_anew(bench: Bench, tmp_path: Path)
     assert key.exists()
 
 
+def test_an_account_that_was_never_made_is_made_with_the_key_that_was_kept_for_it(bench: Bench) -> None:
+    """As after a run that was killed in between."""
+    bench.ca.instead["account"].append(Reply(500, b""))
+    with pytest.raises(CaUnavailable):
+        bench.issue((DOMAIN,))
+    key, url = bench.accounts.load()
+    assert (key is not None, url) == (True, "")
+    bench.issue((DOMAIN,))
+    assert bench.accounts.load() == (key, bench.ca.url("account/1"))
+
+
 @pytest.mark.row(49)
 def test_an_account_that_the_ca_has_forgotten_is_made_anew_with_the_same_key(bench: Bench) -> None:
     bench.issue((DOMAIN,))
     key, _ = bench.accounts.load()
-    bench.ca.instead["order"].append(problem("accountDoesNotExist"))
-    bench.pending.drop()
+    lose_account(bench)
     bench.issue((DOMAIN,))
-    assert bench.ca.asked.count("account") == 2
+    assert bench.accounts_made == 2
     assert bench.accounts.load() == (key, bench.ca.url("account/1"))
     assert bench.reserved == 2
+
+
+def test_an_account_that_is_closed_for_good_gives_way_to_one_with_a_new_key(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The CA would refuse the old key for ever."""
+    bench.issue((DOMAIN,))
+    key, _ = bench.accounts.load()
+    lose_account(bench, "deactivated")
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+    assert bench.accounts.load()[0] != key
+    assert (bench.accounts_made, bench.reserved) == (2, 2)
+    assert "account.closed" in caplog.text
+
+
+def test_a_key_that_the_ca_refuses_to_look_up_is_one_of_a_closed_account(bench: Bench) -> None:
+    """As Let's Encrypt does, which tells no status."""
+    bench.issue((DOMAIN,))
+    key, _ = bench.accounts.load()
+    lose_account(bench, "deactivated")
+    bench.ca.instead["account"].append(problem("unauthorized", 403))
+    bench.issue((DOMAIN,))
+    assert bench.accounts.load()[0] != key
+
+
+def test_an_account_that_another_run_has_made_anew_meanwhile_is_taken(bench: Bench) -> None:
+    bench.issue((DOMAIN,))
+    lose_account(bench)
+    other = bench.ca.url("account/2")
+    bench.ca.on["order"] = lambda: bench.accounts.save_url(other)
+    assert bench.issue((DOMAIN,)).account == other
+    assert bench.accounts_made == 1
+
+
+def test_an_account_that_is_as_good_as_before_is_not_what_was_refused(bench: Bench) -> None:
+    bench.issue((DOMAIN,))
+    before = bench.accounts.load()
+    lose_account(bench, "valid")
+    with pytest.raises(AccountRefused, match="unauthorized"):
+        bench.issue((DOMAIN,))
+    assert bench.accounts.load() == before
+    assert bench.accounts_made == 1
 
 
 def test_an_account_that_is_forgotten_and_cannot_be_made_anew_is_not_used_again(bench: Bench) -> None:
     bench.issue((DOMAIN,))
     key, _ = bench.accounts.load()
-    bench.pending.drop()
-    bench.ca.instead["order"].append(problem("accountDoesNotExist"))
+    lose_account(bench)
     bench.ca.instead["account"].append(problem("serverInternal", 500))
     with pytest.raises(CaUnavailable):
         bench.issue((DOMAIN,))
@@ -396,10 +470,24 @@ def test_an_account_that_is_forgotten_and_cannot_be_made_anew_is_not_used_again(
 
 
 def test_a_ca_that_forgets_us_again_at_once_is_left(bench: Bench) -> None:
-    bench.ca.instead["order"] += [problem("accountDoesNotExist")] * 2
+    bench.issue((DOMAIN,))
+    lose_account(bench)
+    bench.ca.instead["order"].append(problem("accountDoesNotExist"))
+    bench.ca.asked.clear()
     with pytest.raises(AccountRefused):
         bench.issue((DOMAIN,))
     assert bench.ca.asked.count("order") == 2
+    assert bench.accounts_made == 2
+
+
+def test_a_limit_of_our_own_comes_before_the_account(bench: Bench) -> None:
+    def refuse() -> None:
+        raise RateLimited("already 3 new accounts")
+
+    bench.introduce = refuse
+    with pytest.raises(RateLimited):
+        bench.issue((DOMAIN,))
+    assert "account" not in bench.ca.asked
 
 
 # --- when the CA wants it renewed (RFC 9773) ----------------------------------------------------------------
@@ -416,18 +504,44 @@ def test_an_order_names_the_certificate_that_it_replaces(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED
     bench.issue((DOMAIN,), replaced(bench))
     assert bench.ca.sent["order"]["replaces"] == ARI_ID
+    assert bench.orders == ["replacing"]
 
 
 @pytest.mark.row(52)
 @pytest.mark.parametrize(
-    "reply", [problem("malformed"), problem("alreadyReplaced", 409), problem("serverInternal", 500)]
+    ("reply", "counted"),
+    [
+        (problem("malformed"), ["plain"]),
+        (problem("alreadyReplaced", 409), ["plain"]),
+        # What it made of that one nobody knows.
+        (problem("serverInternal", 500), ["replacing", "plain"]),
+    ],
 )
-def test_a_ca_that_refuses_the_predecessor_gets_a_plain_order_once(bench: Bench, reply: Reply) -> None:
+def test_a_ca_that_refuses_the_predecessor_gets_a_plain_order_once(
+    bench: Bench, reply: Reply, counted: list[str]
+) -> None:
     bench.ca.suggests = SUGGESTED
     bench.ca.instead["order"].append(reply)
     assert bench.issue((DOMAIN,), replaced(bench)).chain_pem == CHAIN
     assert "replaces" not in bench.ca.sent["order"]
-    assert (bench.ca.asked.count("order"), bench.reserved) == (2, 1)
+    assert bench.ca.asked.count("order") == 2
+    assert bench.orders == counted
+
+
+def test_the_plain_order_after_a_refused_predecessor_needs_the_ledgers_consent(bench: Bench) -> None:
+    bench.ca.suggests = SUGGESTED
+    bench.ca.instead["order"].append(problem("alreadyReplaced", 409))
+    counts = iter([True, False])
+
+    def reserve() -> None:
+        if not next(counts):
+            raise RateLimited("already 3 orders")
+
+    bench.reserve = reserve
+    with pytest.raises(RateLimited, match="already 3 orders"):
+        bench.issue((DOMAIN,), replaced(bench))
+    assert bench.ca.asked.count("order") == 1
+    assert bench.orders == []
 
 
 def test_an_order_that_is_refused_for_itself_is_not_placed_a_third_time(bench: Bench) -> None:
@@ -467,9 +581,11 @@ def test_a_leaf_without_an_identifier_is_no_predecessor(bench: Bench) -> None:
 
 def test_a_ca_that_has_forgotten_the_account_is_told_of_no_predecessor(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED
-    bench.ca.instead["order"].append(problem("accountDoesNotExist"))
+    bench.issue((DOMAIN,))
+    lose_account(bench)
     bench.issue((DOMAIN,), replaced(bench))
     assert "replaces" not in bench.ca.sent["order"]
+    assert bench.orders == ["plain", "plain"]
 
 
 def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) -> None:
@@ -569,6 +685,33 @@ def test_an_order_that_is_lost_is_placed_anew(bench: Bench, reply: Reply) -> Non
     assert bench.reserved == 2
 
 
+@pytest.mark.parametrize("action", [Bench.issue, Bench.collect])
+def test_a_validation_that_failed_while_nobody_looked_is_counted(
+    bench: Bench, action: Callable[[Bench], object]
+) -> None:
+    """The run was killed after its answer; the CA has looked, found nothing, and counted it."""
+    bench.ca.pending_looks = 10_000
+    with pytest.raises(OrderTimeout):
+        bench.issue()
+    bench.ca.pending_looks = 0
+    bench.ca.refused = {WILDCARD}
+    bench.ca.reused = {DOMAIN}
+    bench.ca.on["order"] = bench.ca.refused.clear
+    action(bench)
+    assert bench.failures == [DOMAIN]
+    assert bench.reserved == (2 if action is Bench.issue else 1)
+
+
+def test_what_failed_in_an_order_that_is_lost_in_part_is_counted_as_far_as_it_is_told(bench: Bench) -> None:
+    interrupted_at(bench, "finalize")
+    lost = {"identifiers": [], "authorizations": [bench.ca.url("authz/0"), bench.ca.url("authz/1")]}
+    bench.ca.instead["look"].append(json_reply({"status": "invalid", "finalize": "", **lost}))
+    invalid = {"status": "invalid", "identifier": {"type": "dns", "value": DOMAIN}, "challenges": []}
+    bench.ca.instead["authz"] += [problem("malformed", 404), json_reply(invalid)]
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+    assert bench.failures == [DOMAIN]
+
+
 NOT_NOW = {
     "overload": problem("serverInternal", 500),
     "overload in other words": problem("about:blank", 503),
@@ -625,6 +768,57 @@ def test_an_order_to_collect_that_the_ca_cannot_tell_of_now_is_kept(bench: Bench
     with pytest.raises(CaUnavailable):
         bench.collect()
     assert bench.pending.url
+
+
+# --- whose clock is right -----------------------------------------------------------------------------------
+
+
+def date(bench: Bench, ahead: timedelta) -> datetime:
+    """Let the CA's clock be ahead of ours, and return its time."""
+    theirs = bench.clock.now() + ahead
+    bench.ca.date = format_datetime(theirs, usegmt=True)
+    return theirs
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, -1, 0, 1, 3600])
+def test_what_is_counted_has_the_time_of_the_ca(bench: Bench, ahead_s: int) -> None:
+    theirs = date(bench, timedelta(seconds=ahead_s))
+    bench.ca.refused = {DOMAIN}
+    with pytest.raises(AuthorizationFailed):
+        bench.issue((DOMAIN,))
+    # The account, the order, the failed validation.
+    assert bench.counted_at == [theirs] * 3
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "text"), [(3601, "by -3601 s"), (-3601, r"by \+3601 s"), (-1e8, r"by \+100000000 s")]
+)
+def test_nothing_is_ordered_by_a_clock_that_is_more_than_an_hour_off(
+    bench: Bench, ahead_s: float, text: str
+) -> None:
+    date(bench, timedelta(seconds=ahead_s))
+    with pytest.raises(ClockWrong, match=text) as refused:
+        bench.issue((DOMAIN,))
+    assert "NTP" in refused.value.hint
+    assert refused.value.retryable
+    assert bench.reserved == 0
+    assert "order" not in bench.ca.asked
+
+
+def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program(bench: Bench) -> None:
+    """Whatever the CA's says."""
+    bench.clock = FakeClock(datetime(1970, 1, 1, tzinfo=UTC))
+    bench.ca.date = format_datetime(bench.clock.now(), usegmt=True)
+    with pytest.raises(ClockWrong, match=r"clock says 1970-01-01T00:00:00Z"):
+        bench.issue((DOMAIN,))
+    assert "order" not in bench.ca.asked
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "Tue, 99 Nov 2026 05:31:00 GMT"])
+def test_a_ca_that_tells_no_time_is_counted_by_ours(bench: Bench, text: str) -> None:
+    bench.ca.date = text
+    bench.issue((DOMAIN,))
+    assert bench.counted_at == [bench.clock.now() - timedelta(seconds=bench.clock.monotonic())] * 2
 
 
 # --- vectors ------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,39 +12,86 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.ledger import Entry, Kind, limit_on_orders, local_backoff, order_backoff
+from certbotless import limits
+from certbotless.leaf import LeafFacts
+from certbotless.ledger import (
+    UNREADABLE,
+    Entry,
+    Kind,
+    Limit,
+    Purpose,
+    limit_on,
+    local_backoff,
+    order_backoff,
+    settled,
+)
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 CA, OTHER_CA = "https://ca.test/directory", "https://other.test/directory"
+LETS_ENCRYPT = limits.LETS_ENCRYPT
 NAMES = ("*.devbox.sweetlove.test", "devbox.sweetlove.test")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 def entries(
-    *ages: timedelta, kind: Kind = "order", directory: str = CA, names: tuple[str, ...] = NAMES
+    *ages: timedelta,
+    kind: Kind = "order",
+    directory: str = CA,
+    names: tuple[str, ...] = NAMES,
+    purpose: Purpose = "new",
 ) -> list[Entry]:
-    return [Entry(NOW - age, kind, directory, names) for age in ages]
+    return [Entry(NOW - age, kind, directory, names, purpose) for age in ages]
 
 
-# --- limits -----------------------------------------------------------------------------------------------
+def leaf(lifetime: timedelta, left: timedelta | None = None) -> LeafFacts:
+    """A certificate for the names that has so much of its life left; a third, if nothing else is said."""
+    not_after = NOW + (lifetime / 3 if left is None else left)
+    return LeafFacts(NAMES, "ab" * 32, "CN=Example CA", not_after - lifetime, not_after)
+
+
+def limit(
+    rows: Sequence[Entry],
+    now: datetime = NOW,
+    *,
+    lifetime: timedelta | None = None,
+    left: timedelta | None = None,
+    directory: str = CA,
+    names: tuple[str, ...] = NAMES,
+    purpose: Purpose = "new",
+) -> Limit | None:
+    """The limit on an order now, with a certificate of this lifetime in hand, or none."""
+    planned = Entry(now, "order", directory, names, purpose)
+    return limit_on(rows, planned, leaf(lifetime, left) if lifetime else None)
+
+
+def reason(found: Limit | None) -> str:
+    assert found is not None
+    return found.reason
+
+
+def until(found: Limit | None) -> datetime:
+    assert found is not None
+    return found.until
+
+
+# --- every CA ---------------------------------------------------------------------------------------------
 
 
 def test_an_empty_ledger_forbids_nothing() -> None:
-    assert limit_on_orders([], CA, NAMES, None, NOW) is None
+    for directory in (CA, LETS_ENCRYPT):
+        assert limit([], directory=directory) is None
+    assert limit_on([], Entry(NOW, "account", CA, ())) is None
 
 
 def test_the_fourth_order_for_the_same_names_waits_until_the_first_is_a_week_old() -> None:
     rows = entries(6 * DAY, 2 * DAY, HOUR)
-    limit = limit_on_orders(rows, CA, NAMES, None, NOW)
-    assert limit is not None
-    assert limit.until == NOW + DAY
-    assert limit.reason == "3 orders for these names in 7 days"
-    assert limit_on_orders(rows, CA, NAMES, None, limit.until - timedelta(microseconds=1)) is not None
-    assert limit_on_orders(rows, CA, NAMES, None, limit.until) is None
+    assert limit(rows) == Limit("3 orders for these names in 7 days", NOW + DAY)
+    assert limit(rows, NOW + DAY - timedelta(microseconds=1)) is not None
+    assert limit(rows, NOW + DAY) is None
 
 
 def test_two_orders_are_no_limit() -> None:
-    assert limit_on_orders(entries(HOUR, HOUR), CA, NAMES, None, NOW) is None
+    assert limit(entries(HOUR, HOUR)) is None
 
 
 @pytest.mark.parametrize(
@@ -53,15 +102,13 @@ def test_the_window_is_a_week_or_a_third_of_the_lifetime(
     lifetime: timedelta | None, window: timedelta
 ) -> None:
     inside, outside = window - timedelta(seconds=1), window
-    assert limit_on_orders(entries(inside, inside, inside), CA, NAMES, lifetime, NOW) is not None
-    assert limit_on_orders(entries(outside, inside, inside), CA, NAMES, lifetime, NOW) is None
+    assert limit(entries(inside, inside, inside), lifetime=lifetime) is not None
+    assert limit(entries(outside, inside, inside), lifetime=lifetime) is None
 
 
 @pytest.mark.parametrize(("lifetime", "span"), [(6 * DAY, "2 days"), (3 * HOUR, "1 h"), (4 * DAY, "32 h")])
 def test_the_window_is_told_in_words(lifetime: timedelta, span: str) -> None:
-    limit = limit_on_orders(entries(MINUTE, MINUTE, MINUTE), CA, NAMES, lifetime, NOW)
-    assert limit is not None
-    assert limit.reason.endswith(f"in {span}")
+    assert reason(limit(entries(MINUTE, MINUTE, MINUTE), lifetime=lifetime)).endswith(f"in {span}")
 
 
 @pytest.mark.parametrize(
@@ -76,22 +123,25 @@ def test_the_window_is_told_in_words(lifetime: timedelta, span: str) -> None:
     ids=["fewer names", "more names", "another CA", "accounts", "old failures"],
 )
 def test_what_the_ca_counts_apart_is_counted_apart(rows: list[Entry]) -> None:
-    assert limit_on_orders(rows, CA, NAMES, None, NOW) is None
+    assert limit(rows) is None
 
 
 def test_the_order_of_names_makes_no_difference() -> None:
-    rows = entries(HOUR, HOUR, HOUR, names=tuple(reversed(NAMES)))
-    assert limit_on_orders(rows, CA, NAMES, None, NOW) is not None
+    assert limit(entries(HOUR, HOUR, HOUR, names=tuple(reversed(NAMES)))) is not None
+
+
+def test_orders_of_every_purpose_count() -> None:
+    purposes: list[Purpose] = ["new", "renewal", "replacement"]
+    rows = [row for purpose in purposes for row in entries(HOUR, purpose=purpose)]
+    for purpose in purposes:
+        assert limit(rows, purpose=purpose) is not None
 
 
 def test_three_failed_validations_of_one_name_hold_its_orders_for_an_hour() -> None:
     one = ("devbox.sweetlove.test",)
     rows = entries(50 * MINUTE, 20 * MINUTE, MINUTE, kind="failure", names=one)
-    limit = limit_on_orders(rows, CA, NAMES, None, NOW)
-    assert limit is not None
-    assert limit.until == NOW + 10 * MINUTE
-    assert limit.reason == "3 failed validations of devbox.sweetlove.test in 1 h"
-    assert limit_on_orders(rows, CA, ("other.sweetlove.test",), None, NOW) is None
+    assert limit(rows) == Limit("3 failed validations of devbox.sweetlove.test in 1 h", NOW + 10 * MINUTE)
+    assert limit(rows, names=("other.sweetlove.test",)) is None
 
 
 def test_failures_of_different_names_do_not_add_up() -> None:
@@ -99,7 +149,7 @@ def test_failures_of_different_names_do_not_add_up() -> None:
         *entries(MINUTE, MINUTE, kind="failure", names=("devbox.sweetlove.test",)),
         *entries(MINUTE, kind="failure", names=("git.sweetlove.test",)),
     ]
-    assert limit_on_orders(rows, CA, (*NAMES, "git.sweetlove.test"), None, NOW) is None
+    assert limit(rows, names=(*NAMES, "git.sweetlove.test")) is None
 
 
 def test_failures_of_a_name_and_its_wildcard_add_up() -> None:
@@ -108,22 +158,144 @@ def test_failures_of_a_name_and_its_wildcard_add_up() -> None:
         *entries(MINUTE, MINUTE, kind="failure", names=("devbox.sweetlove.test",)),
         *entries(MINUTE, kind="failure", names=("*.devbox.sweetlove.test",)),
     ]
-    assert limit_on_orders(rows, CA, NAMES, None, NOW) is not None
+    assert limit(rows) is not None
 
 
 def test_of_several_limits_the_latest_counts() -> None:
     rows = [*entries(6 * DAY, HOUR, HOUR), *entries(*[MINUTE] * 3, kind="failure", names=NAMES)]
-    limit = limit_on_orders(rows, CA, NAMES, None, NOW)
-    assert limit is not None
-    assert limit.until == NOW + DAY
+    assert until(limit(rows)) == NOW + DAY
 
 
-def test_rows_from_the_future_count_as_now_and_pass_like_others() -> None:
-    # The clock was ahead when they were written. A window later they must not hold anything any more.
+@pytest.mark.parametrize("directory", [CA, LETS_ENCRYPT])
+def test_the_fourth_account_waits_until_the_first_is_three_hours_old(directory: str) -> None:
+    rows = entries(2 * HOUR, HOUR, MINUTE, kind="account", directory=directory, names=())
+    planned = Entry(NOW, "account", directory, ())
+    assert limit_on(rows, planned) == Limit("3 new accounts in 3 h", NOW + HOUR)
+    assert limit_on(rows, replace(planned, at=NOW + HOUR)) is None
+    assert limit_on(rows, replace(planned, directory=OTHER_CA)) is None
+    # Orders of the account that is there already may be placed.
+    assert limit(rows, directory=directory) is None
+
+
+# --- Let's Encrypt ----------------------------------------------------------------------------------------
+
+SIX_DAYS = 6 * DAY
+# Far enough apart for the rule of every CA, whose window is two days here.
+SPREAD = (6 * DAY, 3 * DAY, 2.5 * DAY)
+
+
+def at_lets_encrypt(*ages: timedelta, purpose: Purpose = "renewal") -> list[Entry]:
+    return entries(*ages, directory=LETS_ENCRYPT, purpose=purpose)
+
+
+def limit_there(rows: Sequence[Entry], left: timedelta = DAY, purpose: Purpose = "renewal") -> Limit | None:
+    """The limit on an order with a certificate of six days in hand."""
+    return limit(rows, lifetime=SIX_DAYS, left=left, directory=LETS_ENCRYPT, purpose=purpose)
+
+
+def test_orders_that_replace_nothing_are_counted_over_a_week_whatever_the_lifetime() -> None:
+    what = "3 orders for these names that replace nothing in 7 days"
+    assert limit_there(at_lets_encrypt(*SPREAD), left=2 * DAY) == Limit(what, NOW + DAY)
+    assert limit_there(at_lets_encrypt(*SPREAD, purpose="replacement")) is None
+    assert limit_there(at_lets_encrypt(*SPREAD), purpose="replacement") is None
+    # Another CA has no such rule.
+    assert limit(entries(*SPREAD, purpose="renewal"), lifetime=SIX_DAYS, left=2 * DAY) is None
+
+
+def test_the_last_two_are_for_the_last_twentieth_of_the_lifetime() -> None:
+    last = SIX_DAYS / 20
+    for count in (3, 4):
+        rows = at_lets_encrypt(*[3 * DAY] * count)
+        # It is lifted when that begins, if not before.
+        assert until(limit_there(rows, left=last + HOUR)) == NOW + HOUR
+        assert limit_there(rows, left=last) is None
+        # After its end too.
+        assert limit_there(rows, left=-DAY) is None
+    assert until(limit_there(at_lets_encrypt(*[3 * DAY] * 5), left=last)) == NOW + 4 * DAY
+
+
+def test_where_no_certificate_is_in_hand_there_is_no_last_twentieth() -> None:
+    rows = at_lets_encrypt(*[3 * DAY] * 3, purpose="new")
+    assert until(limit(rows, directory=LETS_ENCRYPT)) == NOW + 4 * DAY
+
+
+def of_many(count: int, age: timedelta, domain: str = "sweetlove.test", **fields: Any) -> list[Entry]:
+    """Orders for as many sets of names."""
+    fields = {"directory": LETS_ENCRYPT, **fields}
+    return [row for n in range(count) for row in entries(age, names=(f"box{n}.{domain}",), **fields)]
+
+
+def test_a_domain_gets_no_more_than_forty_five_new_sets_of_names_in_a_week() -> None:
+    rows = of_many(45, 6 * DAY)
+    assert limit(rows[1:], directory=LETS_ENCRYPT) is None
+    what = "45 orders for new sets of names below sweetlove.test in 7 days"
+    assert limit(rows, directory=LETS_ENCRYPT) == Limit(what, NOW + DAY)
+    # A name of another domain is counted there; one of both is held by either.
+    assert limit(rows, directory=LETS_ENCRYPT, names=("box.other.test",)) is None
+    assert limit(rows, directory=LETS_ENCRYPT, names=("box.other.test", *NAMES)) is not None
+    assert limit(of_many(45, 6 * DAY, directory=CA)) is None
+
+
+def test_an_account_gets_no_more_than_two_hundred_and_fifty_new_sets_of_names_in_three_hours() -> None:
+    rows = [row for n in range(250) for row in of_many(1, HOUR, domain=f"domain{n}.test")]
+    assert limit(rows[1:], directory=LETS_ENCRYPT) is None
+    what = "250 orders for new sets of names in 3 h"
+    assert limit(rows, directory=LETS_ENCRYPT) == Limit(what, NOW + 2 * HOUR)
+
+
+@pytest.mark.parametrize("purpose", ["renewal", "replacement"])
+def test_what_is_renewed_neither_counts_as_new_nor_is_held_by_it(purpose: Purpose) -> None:
+    rows = of_many(45, MINUTE)
+    assert limit_there(rows, purpose=purpose) is None
+    renewed = [replace(row, purpose=purpose) for row in rows]
+    assert limit(renewed, directory=LETS_ENCRYPT) is None
+
+
+# --- what cannot be read, or is of no known time ----------------------------------------------------------
+
+
+def test_what_cannot_be_read_may_have_been_anything_and_counts_as_of_when_it_was_found() -> None:
+    rows = settled([UNREADABLE] * 3, NOW - HOUR / 2)
+    assert until(limit(rows)) == NOW + 7 * DAY - HOUR / 2
+    # Also as a failure, of any name.
+    assert limit(rows, lifetime=HOUR) == Limit(
+        "3 failed validations of devbox.sweetlove.test in 1 h", NOW + HOUR / 2
+    )
+    planned = Entry(NOW, "account", OTHER_CA, ())
+    assert until(limit_on(rows, planned)) == NOW + 2.5 * HOUR
+    there = [*settled([UNREADABLE], NOW), *of_many(44, DAY)]
+    assert limit(there, directory=LETS_ENCRYPT) is not None
+
+
+def test_rows_from_the_future_count_from_when_they_are_settled_and_pass_like_others() -> None:
+    """Until then they count for nothing, so that nobody waits for 2099 without having asked the CA."""
     rows = entries(*[-400 * DAY] * 3)
-    limit = limit_on_orders(rows, CA, NAMES, None, NOW)
-    assert limit is not None
-    assert limit.until == NOW + 7 * DAY
+    assert limit(rows) is None
+    rows = settled(rows, NOW)
+    assert until(limit(rows)) == NOW + 7 * DAY
+    assert settled(rows, NOW + DAY) == rows
+    assert limit(rows, NOW + 7 * DAY) is None
+
+
+def test_a_clock_that_is_behind_by_an_hour_sees_what_was_ordered_a_moment_ago() -> None:
+    rows = entries(*[timedelta()] * 3)
+    assert until(limit(rows, NOW - HOUR)) == NOW + 7 * DAY
+    assert limit(rows, NOW - HOUR - timedelta(seconds=1)) is None
+
+
+@given(st.lists(st.timedeltas(-400 * DAY, 20 * DAY), max_size=10))
+def test_settling_changes_what_lies_ahead_and_nothing_else(ages: list[timedelta]) -> None:
+    rows = [row for row in entries(*ages) if row.at > NOW - 14 * DAY]
+    after = settled(rows, NOW)
+    assert [min(row.at, NOW) for row in rows] == [row.at for row in after]
+    assert settled(after, NOW) == after
+
+
+def test_rows_that_bear_on_no_limit_are_left_out() -> None:
+    assert settled(entries(15 * DAY, 13 * DAY, HOUR), NOW) == entries(13 * DAY, HOUR)
+
+
+# --- who obeys --------------------------------------------------------------------------------------------
 
 
 @given(
@@ -137,12 +309,12 @@ def test_who_obeys_the_ledger_never_orders_more_than_three_times_in_a_window(
     now = NOW
     for pause in pauses:
         now += pause
-        limit = limit_on_orders(rows, CA, NAMES, lifetime, now)
-        if limit is None:
+        found = limit(rows, now, lifetime=lifetime)
+        if found is None:
             rows.append(Entry(now, "order", CA, NAMES))
         else:
-            assert limit.until > now
-            assert limit_on_orders(rows, CA, NAMES, lifetime, limit.until) is None
+            assert found.until > now
+            assert limit(rows, found.until, lifetime=lifetime) is None
     window = min(7 * DAY, lifetime / 3) if lifetime else 7 * DAY
     for row in rows:
         assert len([r for r in rows if row.at <= r.at < row.at + window]) <= 3
@@ -154,7 +326,7 @@ def test_who_obeys_the_ledger_never_fails_a_name_more_than_three_times_an_hour(a
     now = NOW
     for act in acts:
         now += MINUTE if act == "fail" else 9 * MINUTE
-        if act == "fail" and limit_on_orders(rows, CA, NAMES[:1], 90 * DAY, now) is None:
+        if act == "fail" and limit(rows, now, lifetime=90 * DAY, names=NAMES[:1]) is None:
             rows.append(Entry(now, "failure", CA, NAMES[:1]))
     for row in rows:
         assert len([r for r in rows if row.at <= r.at < row.at + HOUR]) <= 3
@@ -162,9 +334,7 @@ def test_who_obeys_the_ledger_never_fails_a_name_more_than_three_times_an_hour(a
 
 @given(st.permutations(entries(6 * DAY, 5 * DAY, HOUR, 8 * DAY)))
 def test_the_rows_may_stand_in_any_order(rows: list[Entry]) -> None:
-    limit = limit_on_orders(rows, CA, NAMES, None, NOW)
-    assert limit is not None
-    assert limit.until == NOW + DAY
+    assert until(limit(rows)) == NOW + DAY
 
 
 # --- back-off ---------------------------------------------------------------------------------------------
@@ -202,29 +372,76 @@ def test_a_local_back_off_is_at_least_a_look_and_at_most_ten_minutes_or_a_look(
 # --- rows -------------------------------------------------------------------------------------------------
 
 
-def test_a_row_goes_to_json_and_back() -> None:
+def test_a_row_goes_to_its_line_and_back() -> None:
     entry = Entry(NOW, "failure", CA, NAMES)
-    assert entry.to_json() == {
+    row: dict[str, Any] = {
         "at": "2026-11-24T05:30:00Z",
         "kind": "failure",
         "directory": CA,
         "names": list(NAMES),
     }
-    assert Entry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+    assert entry.to_line() == json.dumps(row).encode() + b"\n"
+    assert Entry.from_line(entry.to_line()) == entry
+    assert json.loads(replace(entry, kind="order").to_line()) == row | {"kind": "order", "purpose": "new"}
+
+
+@given(
+    st.builds(
+        Entry,
+        st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(microsecond=0)),
+        st.sampled_from(["order", "failure", "account", "unreadable"]),
+        st.text(),
+        st.lists(st.text()).map(tuple),
+    )
+)
+def test_every_row_comes_back_as_it_was(entry: Entry) -> None:
+    assert Entry.from_line(entry.to_line()) == entry
+    assert entry.to_line().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("purpose", ["new", "renewal", "replacement"])
+def test_an_order_says_what_it_is_for(purpose: Purpose) -> None:
+    [entry] = entries(HOUR, purpose=purpose)
+    assert Entry.from_line(entry.to_line()) == entry
+
+
+def test_a_row_without_a_purpose_is_the_one_that_counts_most() -> None:
+    line = json.dumps({"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": []})
+    assert Entry.from_line(line.encode()).purpose == "new"
+
+
+GOOD: dict[str, Any] = {"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": []}
+
+
+WRONG: list[dict[str, Any]] = [
+    {"kind": "party"},
+    {"kind": []},
+    {"purpose": "fun"},
+    {"at": "2026-11-24T05:30:00"},
+    {"at": "0001-01-01T00:00:00+14:00"},
+    {"at": 5},
+    {"names": 5},
+]
 
 
 @pytest.mark.parametrize(
-    "data",
+    "line",
     [
-        None,
-        [],
-        {},
-        {"at": "2026-11-24T05:30:00Z", "kind": "party", "directory": CA, "names": []},
-        {"at": "2026-11-24T05:30:00", "kind": "order", "directory": CA, "names": []},
-        {"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": 5},
-        {"at": 5, "kind": "order", "directory": CA, "names": []},
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        *(json.dumps(GOOD | fields).encode() for fields in WRONG),
+        json.dumps(GOOD).encode()[:-1],
     ],
+    ids=range(14),
 )
-def test_what_is_no_row_raises_what_a_reader_expects(data: Any) -> None:
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        Entry.from_json(data)
+def test_what_is_no_row_is_one_that_cannot_be_read(line: bytes) -> None:
+    assert Entry.from_line(line) is UNREADABLE
+
+
+@given(st.binary())
+def test_no_bytes_are_more_than_a_row_that_cannot_be_read(line: bytes) -> None:
+    assert Entry.from_line(line) is UNREADABLE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ from test_files import KINDS, in_time, plant
 
 from certbotless.clock import Clock, SystemClock
 from certbotless.errors import AlreadyRunning, Interrupted, StoreError
-from certbotless.ledger import Entry
+from certbotless.leaf import LeafFacts
+from certbotless.ledger import UNREADABLE, Entry
 from certbotless.state import (
     Accounts,
     ActionLock,
@@ -54,10 +57,12 @@ from certbotless.state import (
     known_sites,
     running_daemon,
 )
+from certbotless.store import Origin, Store
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 RECORDS = {"devbox.sweetlove.test": WrittenRecord(value="10.79.40.213", ttl_s=600, at=NOW)}
 WHOLE = SiteState(
     zone="sweetlove.test",
@@ -441,7 +446,7 @@ def test_a_last_line_that_was_cut_off_swallows_no_row(tmp_path: Path, cut: int) 
     ledger.append(order())
     assert ledger.entries()[0] == order(timedelta(days=2))
     assert ledger.entries()[-1] == order()
-    assert len(ledger.entries()) == (3 if cut == 1 else 2)
+    assert (UNREADABLE in ledger.entries()) == (cut > 1)
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
@@ -459,30 +464,70 @@ def test_no_bytes_between_the_rows_hide_them(before: bytes, after: bytes) -> Non
     assert order(timedelta(days=1)) in found or not after.startswith((b"\n", b"\r"))
 
 
+def lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines()
+
+
 def test_rows_that_bear_on_no_limit_go(tmp_path: Path) -> None:
     ledger = LedgerFile(tmp_path)
-    for days in (400, 91, 89, 0):
+    for days in (400, 15, 13, 0):
         ledger.append(order(timedelta(days=days)))
-    ledger.drop_old(NOW)
-    assert ledger.entries() == [order(timedelta(days=89)), order()]
+    kept = [order(timedelta(days=13)), order()]
+    assert ledger.settle(NOW) == kept
+    assert ledger.entries() == kept
     assert mode_of(tmp_path / "ledger.jsonl") == "0o600"
 
 
-def test_lines_that_are_no_rows_go_with_them(tmp_path: Path) -> None:
+def test_lines_that_are_no_rows_are_kept_aside_and_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And count as of when they were found: a run that was killed may have cut off an order."""
     ledger = LedgerFile(tmp_path)
-    ledger.append(order())
+    ledger.append(order(HOUR))
     with (tmp_path / "ledger.jsonl").open("ab") as file:
-        file.write(b"cut off\n")
-    ledger.drop_old(NOW)
-    assert (tmp_path / "ledger.jsonl").read_text() == json.dumps(order().to_json()) + "\n"
+        file.write(b"cut \xff off\n\n[1]")
+    found = [order(HOUR), replace(UNREADABLE, at=NOW), replace(UNREADABLE, at=NOW)]
+    assert ledger.entries() == [order(HOUR), UNREADABLE, UNREADABLE]
+    assert ledger.settle(NOW) == found
+    assert ledger.settle(NOW + HOUR) == ledger.entries() == found
+    aside = tmp_path / "ledger.jsonl.unreadable"
+    assert lines(aside) == [b"cut \xff off", b"[1]"]
+    assert mode_of(aside) == "0o600"
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"ledger.unreadable rows=2 kept_in={aside}"]
+    # What is found later comes below.
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(b"more")
+    ledger.settle(NOW)
+    assert lines(aside) == [b"cut \xff off", b"[1]", b"more"]
 
 
-def test_a_ledger_with_nothing_old_is_not_rewritten(tmp_path: Path) -> None:
+def test_rows_from_the_future_are_settled_in_the_file(tmp_path: Path) -> None:
     ledger = LedgerFile(tmp_path)
+    ledger.append(order(-400 * DAY))
+    assert ledger.settle(NOW) == [order()]
+    assert LedgerFile(tmp_path).entries() == [order()]
+
+
+def test_a_ledger_where_all_is_settled_is_not_written(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path)
+    assert ledger.settle(NOW) == []
+    assert not (tmp_path / "ledger.jsonl").exists()
     ledger.append(order())
     before = (tmp_path / "ledger.jsonl").stat()
-    ledger.drop_old(NOW)
+    ledger.settle(NOW)
     assert (tmp_path / "ledger.jsonl").stat().st_ino == before.st_ino
+
+
+def test_of_rows_that_say_the_same_the_newest_is_taken_out(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path)
+    other = replace(order(), kind="failure")
+    for row in (order(DAY), order(HOUR), other):
+        ledger.append(row)
+    ledger.remove(order())
+    assert ledger.entries() == [order(DAY), other]
+    ledger.remove(replace(order(), directory="https://other.test/"))
+    assert ledger.entries() == [order(DAY), other]
 
 
 def test_a_row_that_does_not_fit_on_the_disk_is_told(tmp_path: Path) -> None:
@@ -509,12 +554,78 @@ def test_rows_of_many_processes_are_all_kept(tmp_path: Path) -> None:
         for _ in range(20):
             ledger = LedgerFile(tmp_path)
             with ledger.locked(SystemClock(), 30):
-                ledger.drop_old(NOW)
+                ledger.settle(NOW)
                 ledger.append(order())
 
     pids = [start_child(append) for _ in range(4)]
     assert [wait_for(pid) for pid in pids] == [DONE] * 4
     assert LedgerFile(tmp_path).entries() == [order()] * 80
+
+
+# --- a ledger that is lost --------------------------------------------------------------------------------
+
+GENERATION = "20261124T053000Z-3f9a01c2"
+LEAF = LeafFacts((DOMAIN,), "ab" * 32, "CN=Example CA", NOW - DAY, NOW + 89 * DAY)
+
+
+def publish(certs_dir: Path, age: timedelta, sha256: str = "ab" * 32, domain: str = DOMAIN) -> None:
+    """Let a pair have been issued and published this long ago."""
+    facts = replace(LEAF, names=(domain,), sha256=sha256)
+    origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - age)
+    Store(certs_dir, domain).publish(b"chain", b"key", facts, origin, NOW - age)
+
+
+def test_a_lost_ledger_is_as_far_as_the_generations_of_all_sites_tell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "certs", tmp_path / "more"
+    publish(first, 2 * HOUR)
+    publish(first, HOUR, "cd" * 32)
+    publish(second, DAY, "ef" * 32, f"git.{DOMAIN}")
+    ledger = LedgerFile(tmp_path / "state", [first, second])
+    rows = [replace(order(DAY), names=(f"git.{DOMAIN}",)), order(2 * HOUR), order(HOUR)]
+    assert ledger.entries() == rows
+    assert not (tmp_path / "state").exists()
+    # From the first count on they stand in the file, and what is pruned later is not forgotten.
+    assert ledger.settle(NOW) == rows
+    assert "ledger.rebuilt" in caplog.text
+    shutil.rmtree(first)
+    ledger.append(order())
+    assert ledger.settle(NOW) == ledger.entries() == [*rows, order()]
+    assert caplog.text.count("ledger.rebuilt") == 1
+
+
+def test_a_ledger_that_is_there_counts_no_generation_twice(tmp_path: Path) -> None:
+    publish(tmp_path / "certs", HOUR)
+    ledger = LedgerFile(tmp_path, [tmp_path / "certs"])
+    ledger.append(order(HOUR))
+    assert ledger.entries() == ledger.settle(NOW) == [order(HOUR)]
+
+
+def test_a_certificate_that_was_published_twice_was_ordered_once(tmp_path: Path) -> None:
+    """As after its files were restored."""
+    publish(tmp_path, HOUR)
+    facts = replace(LEAF, sha256="ab" * 32)
+    origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - HOUR)
+    Store(tmp_path, DOMAIN).publish(b"chain", b"key", facts, origin, NOW)
+    assert LedgerFile(tmp_path / "state", [tmp_path]).entries() == [order(HOUR)]
+
+
+@pytest.mark.parametrize("meta", [None, b"", b"[]", b'{"directory": 5}'])
+def test_a_generation_whose_facts_are_lost_may_have_been_anything(tmp_path: Path, meta: bytes | None) -> None:
+    folder = tmp_path / ".certbotless" / DOMAIN / GENERATION
+    folder.mkdir(parents=True)
+    if meta is not None:
+        (folder / "meta.json").write_bytes(meta)
+    assert LedgerFile(tmp_path / "state", [tmp_path]).entries() == [replace(UNREADABLE, at=NOW)]
+
+
+def test_what_is_no_generation_is_no_order(tmp_path: Path) -> None:
+    home = tmp_path / ".certbotless" / DOMAIN
+    for name in ("aside-20261124T053000Z-3f9a01c2", "20261124", "current"):
+        (home / name).mkdir(parents=True)
+    (tmp_path / ".certbotless" / "file").write_text("")
+    assert LedgerFile(tmp_path / "state", [tmp_path, tmp_path / "none"]).entries() == []
 
 
 # --- events -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed
 
-from certbotless.ledger import FAILURES_PER_HOUR, ORDERS_PER_WINDOW
+from certbotless.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 # Records of somebody else (rr, type, value); one of them stands where our own challenges do.
@@ -74,8 +74,8 @@ def _assert_limits_hold(bed: Bed, forced_orders: int) -> None:
     rows = [json.loads(line) for line in lines]
     orders = Counter(tuple(sorted(row["names"])) for row in rows if row["kind"] == "order")
     failures = Counter(name for row in rows if row["kind"] == "failure" for name in row["names"])
-    assert max(orders.values(), default=0) <= ORDERS_PER_WINDOW + forced_orders
-    assert max(failures.values(), default=0) <= FAILURES_PER_HOUR
+    assert max(orders.values(), default=0) <= SAME_NAMES.count + forced_orders
+    assert max(failures.values(), default=0) <= FAILED_VALIDATIONS.count
     assert bed.orders_placed() <= orders.total()
 
 

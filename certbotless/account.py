@@ -1,0 +1,201 @@
+"""Our account at a CA, and the connection that speaks in its name: found, made, or put in place of another.
+
+An account that is gone costs one new one in an issuance, never a loop; what was ordered before is kept.
+
+Source: RFC 8555 sections 7.3 (accounts), 7.3.1 (find by key), 7.3.4 (external binding), 7.3.6 (closed).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+import josepy as jose
+from acme import messages
+
+from . import pki
+from .ca import PROBLEM, Ca, Network, ca_errors
+from .clock import Clock
+from .errors import AccountRefused, printable
+
+logger = logging.getLogger(__name__)
+
+# Another run may wait for its CA as long as for an order.
+_LOCK_TIMEOUT_S = 600
+_GONE, _CLOSED = f"{PROBLEM}accountDoesNotExist", f"{PROBLEM}unauthorized"
+# Base64url, with or without padding, or base64: the library's decoder skips what is neither.
+_MAC_KEY = re.compile(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", re.ASCII)
+
+
+class AccountStore(Protocol):
+    """Where the account at this CA is kept (state.Accounts)."""
+
+    def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
+        """Keep others from making an account meanwhile."""
+
+    def load(self) -> tuple[bytes | None, str]:
+        """Return key (PEM) and URL; None and empty where there is none yet."""
+
+    def save_key(self, pem: bytes) -> None:
+        """Keep the key; on disk when this returns."""
+
+    def save_url(self, url: str) -> None:
+        """Keep the URL; empty forgets it."""
+
+
+class AccountBooks(Protocol):
+    """Our own count of the accounts that the CA counts."""
+
+    def reserve_account(self, at: datetime) -> None:
+        """Count an account that is about to be made. Raises `RateLimited` where it must not be."""
+
+
+class Account:
+    """The account for one issuance, usable from `open` on.
+
+    Attributes:
+        url: of the account at the CA.
+        key: what it signs with.
+        network: the connection; it signs in the account's name.
+        directory: where the CA wants each request.
+    """
+
+    url: str
+    key: jose.JWKEC
+    network: Network
+    directory: messages.Directory
+
+    def __init__(self, ca: Ca, store: AccountStore, books: AccountBooks, clock: Clock) -> None:
+        self._ca = ca
+        self._store = store
+        self._books = books
+        self._clock = clock
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Return the context in which what the CA and its libraries raise becomes one of our errors."""
+        return ca_errors(self._ca.directory, lambda: getattr(self, "network", None))
+
+    def now(self) -> datetime:
+        """Return the CA's time as of its last reply; ours, where it tells none."""
+        return self.network.date or self._clock.now()
+
+    def open(self) -> None:
+        """Connect in the name of our account, which is made if there is none."""
+        pem, self.url = self._store.load()
+        if pem and self.url:
+            self._connect(pem)
+            self.network.use_account(self.url)
+            return
+        with self._store.locked(self._clock, _LOCK_TIMEOUT_S):
+            pem, self.url = self._store.load()
+            if pem is None:
+                self._take_new_key()
+                self._make()
+                return
+            self._connect(pem)
+            if self.url:
+                self.network.use_account(self.url)
+            else:
+                self._find_or_make()
+
+    def is_replaced_after(self, problem: str) -> bool:
+        """Put another account in place of ours, if the CA's problem of this type means that it needs one.
+
+        Returns:
+            False if the account is as good as before, so that the problem is another one.
+        """
+        if problem not in (_GONE, _CLOSED):
+            return False
+        refused = self.url
+        with self._store.locked(self._clock, _LOCK_TIMEOUT_S):
+            pem, url = self._store.load()
+            if pem is None:
+                self._take_new_key()
+            else:
+                self._connect(pem)
+            if url and url != refused:
+                self._use(url)  # another run was here first
+                return True
+            if problem == _GONE:
+                self._store.save_url("")
+            return self._find_or_make() != refused
+
+    def _connect(self, key_pem: bytes) -> None:
+        self.key = jose.JWKEC(key=pki.key_from_pem(key_pem))
+        self.network = Network(self.key, self._ca, self._clock)
+        self.directory = self.network.read_directory()
+        self.network.new_nonce_url = self.directory["newNonce"]
+
+    def _take_new_key(self) -> None:
+        # The account of a key that is lost is lost with it.
+        self._store.save_url("")
+        pem = pki.key_to_pem(pki.new_key())
+        self._store.save_key(pem)
+        self._connect(pem)
+
+    def _find_or_make(self) -> str:
+        """Return the URL of the account that was found; empty for one that had to be made."""
+        url = self._find()
+        if url:
+            self._store.save_url(url)
+            self._use(url)
+            logger.info("account.recovered url=%s", printable(url))
+        else:
+            self._make()
+        return url
+
+    def _find(self) -> str:
+        """Return the URL of the account of our key, empty if there is none.
+
+        A key whose account is closed for good gives way to a new one.
+        """
+        body = messages.NewRegistration(only_return_existing=True)
+        try:
+            response = self.network.send(self.directory["newAccount"], body)
+        except messages.Error as exc:
+            if exc.typ == _GONE:
+                return ""
+            if exc.typ != _CLOSED:
+                raise
+        else:
+            if response.json()["status"] == "valid":
+                return self.network.checked_url(response.headers["Location"])
+        logger.warning("account.closed directory=%s", self._ca.directory)
+        self._take_new_key()
+        return ""
+
+    def _make(self) -> None:
+        body = messages.NewRegistration.from_data(
+            email=self._ca.email,
+            terms_of_service_agreed=True,
+            external_account_binding=self._binding(),
+        )
+        self._books.reserve_account(self.now())
+        response = self.network.send(self.directory["newAccount"], body)
+        url = self.network.checked_url(response.headers["Location"])
+        self._store.save_url(url)
+        self._use(url)
+        logger.info("account.made url=%s", printable(url))
+
+    def _binding(self) -> dict[str, Any] | None:
+        if self._ca.eab is None:
+            if self.directory.meta.external_account_required:
+                raise AccountRefused(
+                    f"the CA at {self._ca.directory} binds accounts to ones that it knows",
+                    hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
+                )
+            return None
+        # The CA would only say that the MAC is wrong.
+        if not _MAC_KEY.fullmatch(self._ca.eab.hmac_key):
+            raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA anew")
+        binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
+            self.key.public_key(), self._ca.eab.kid, self._ca.eab.hmac_key, self.directory
+        )
+        return binding
+
+    def _use(self, url: str) -> None:
+        self.url = url
+        self.network.use_account(url)

@@ -1,0 +1,144 @@
+"""How much a CA is asked for: its limits, and our own smaller ones. The one place of these numbers.
+
+Let's Encrypt counts by buckets that fill up again slowly; a sliding window of the same size and length never
+asks a bucket for more than it holds. What counts against what is in `ledger`.
+``python -m certbotless.limits ROOT`` writes the table into its page; no other command runs that part.
+
+Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05); RFC 9773 section 5.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from .values import DIRECTORIES
+
+PAGE = Path("docs", "limits.md")
+BEGIN, END = "<!-- limits: begin (make docs) -->", "<!-- limits: end -->"
+
+LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
+_EVERY_CA, _THERE = "every CA", "Let's Encrypt"
+_PAGE_OF_CA = "Let's Encrypt, Rate Limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """At most `count` of something in any `window`.
+
+    Attributes:
+        what: what is counted, as it stands after the number; ``{}`` is whom it is about.
+        at: where it holds.
+        theirs: what the CA allows.
+        source: who says so.
+        note: when it is another number, or another window.
+    """
+
+    what: str
+    count: int
+    window: timedelta
+    at: str
+    theirs: str
+    source: str
+    note: str = ""
+
+
+# What is renewed more often than every few weeks needs a shorter window than the CA's.
+SAME_NAMES_SHARE = 3
+SAME_NAMES = Allowance(
+    what="orders for these names",
+    count=3,
+    window=timedelta(days=7),
+    at=_EVERY_CA,
+    theirs="5 certificates in 7 days (one comes back in 34 h), over all accounts, without exception",
+    source=f"{_PAGE_OF_CA}: New Certificates per Exact Set of Identifiers",
+    note=f"; in 1/{SAME_NAMES_SHARE} of the lifetime, if that is less",
+)
+
+# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life.
+NOT_REPLACING_AT_THE_END = 5
+LAST_SHARE = 20
+NOT_REPLACING = Allowance(
+    what="orders for these names that replace nothing",
+    count=3,
+    window=timedelta(days=7),
+    at=_THERE,
+    theirs="the same 5; an order that names the certificate it replaces is exempt",
+    source=f"{_PAGE_OF_CA}: Renewals (ARI); RFC 9773 section 5",
+    note=f"; {NOT_REPLACING_AT_THE_END} in the last 1/{LAST_SHARE} of the lifetime",
+)
+
+FAILED_VALIDATIONS = Allowance(
+    what="failed validations of {}",
+    count=3,
+    window=timedelta(hours=1),
+    at=_EVERY_CA,
+    theirs="5 per name, account and hour (one comes back in 12 min)",
+    source=f"{_PAGE_OF_CA}: Authorization Failures per Identifier per Account",
+)
+
+NEW_ACCOUNTS = Allowance(
+    what="new accounts",
+    count=3,
+    window=timedelta(hours=3),
+    at=_EVERY_CA,
+    theirs="10 per IP address in 3 h (one comes back in 18 min)",
+    source=f"{_PAGE_OF_CA}: New Registrations per IP Address",
+)
+
+NEW_ORDERS = Allowance(
+    what="orders for new sets of names",
+    count=250,
+    window=timedelta(hours=3),
+    at=_THERE,
+    theirs="300 per account in 3 h (one comes back in 36 s); a renewal is exempt",
+    source=f"{_PAGE_OF_CA}: New Orders per Account",
+)
+
+# There is no list of public suffixes here. All names of a registered domain end in the same two labels, so
+# these are never counted too low; below a suffix like com.cn several owners count as one.
+NEW_CERTIFICATES = Allowance(
+    what="orders for new sets of names below {}",
+    count=45,
+    window=timedelta(days=7),
+    at=_THERE,
+    theirs="50 certificates per registered domain in 7 days (one comes back in 202 min); a renewal is exempt",
+    source=f"{_PAGE_OF_CA}: New Certificates per Registered Domain",
+)
+
+ALLOWANCES = (SAME_NAMES, NOT_REPLACING, FAILED_VALIDATIONS, NEW_ACCOUNTS, NEW_ORDERS, NEW_CERTIFICATES)
+LONGEST_WINDOW = max(allowance.window for allowance in ALLOWANCES)
+
+
+def in_words(window: timedelta) -> str:
+    """Return a window as ``7 days`` or ``3 h``."""
+    hours = window.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"
+
+
+def table() -> str:
+    """Return the table of all limits, in Markdown."""
+    rows = ["| What is counted | At | We | The CA | Source |", "|---|---|---|---|---|"]
+    for allowance in ALLOWANCES:
+        ours = f"{allowance.count} in {in_words(allowance.window)}{allowance.note}"
+        what = allowance.what.format("one domain")
+        rows.append(f"| {what} | {allowance.at} | {ours} | {allowance.theirs} | {allowance.source} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_table(page: str) -> str:
+    """Return the page with the table of now between its two marks."""
+    before, rest = page.split(BEGIN + "\n")
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{table()}{END}{after}"
+
+
+def main(root: Path) -> None:
+    """Write the table into its page."""
+    (root / PAGE).write_text(with_table((root / PAGE).read_text()))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

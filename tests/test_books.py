@@ -1,0 +1,144 @@
+"""Count and write down as one step: what is reserved, refused, forced and taken back, and by whose clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from children import DONE, start_child, wait_for
+from fakes import FakeClock
+
+from certbotless.books import SiteBooks
+from certbotless.clock import SystemClock
+from certbotless.config import Site
+from certbotless.errors import Interrupted, RateLimited
+from certbotless.leaf import LeafFacts
+from certbotless.ledger import UNREADABLE, Entry
+from certbotless.state import LedgerFile
+
+CA = "https://ca.test/directory"
+DOMAIN = "devbox.sweetlove.test"
+SITE = Site(domain=DOMAIN, names=(f"*.{DOMAIN}",))
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LEAF = LeafFacts(SITE.all_names, "ab" * 32, "CN=Example CA", NOW - 60 * DAY, NOW + 30 * DAY)
+
+
+def books(ledger: LedgerFile, **fields: Any) -> SiteBooks:
+    given: dict[str, Any] = {"in_hand": None, "is_forced": False} | fields
+    return SiteBooks(ledger, FakeClock(), SITE, CA, **given)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> LedgerFile:
+    return LedgerFile(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "replaces", "purpose"),
+    [(None, False, "new"), (LEAF, False, "renewal"), (LEAF, True, "replacement")],
+)
+def test_an_order_is_written_down_with_what_it_is_for(
+    ledger: LedgerFile, in_hand: LeafFacts | None, replaces: bool, purpose: Any
+) -> None:
+    books(ledger, in_hand=in_hand).reserve_order(NOW, replaces=replaces)
+    assert ledger.entries() == [Entry(NOW, "order", CA, SITE.all_names, purpose)]
+
+
+def test_the_fourth_order_is_refused_with_when_it_may_be_tried_again(ledger: LedgerFile) -> None:
+    for hours in range(3):
+        books(ledger).reserve_order(NOW + hours * HOUR, replaces=False)
+    with pytest.raises(
+        RateLimited, match=f"no order for {DOMAIN}: already 3 orders for these names"
+    ) as limited:
+        books(ledger).reserve_order(NOW + 3 * HOUR, replaces=False)
+    assert limited.value.retry_after == 7 * DAY - 3 * HOUR
+    assert limited.value.hint.startswith("it may be tried again at 2026-12-01T05:30:00Z; --renew-now --force")
+    assert len(ledger.entries()) == 3
+
+
+def test_what_is_forced_is_counted_all_the_same(ledger: LedgerFile) -> None:
+    forced = books(ledger, is_forced=True)
+    for _ in range(5):
+        forced.reserve_order(NOW, replaces=False)
+        forced.reserve_account(NOW)
+    assert len(ledger.entries()) == 10
+    with pytest.raises(RateLimited):
+        books(ledger).reserve_order(NOW + DAY, replaces=True)
+
+
+def test_the_fourth_account_is_refused(ledger: LedgerFile) -> None:
+    for _ in range(3):
+        books(ledger).reserve_account(NOW)
+    with pytest.raises(RateLimited, match=f"no new account at {CA}: already 3 new accounts in 3 h"):
+        books(ledger).reserve_account(NOW + HOUR)
+    books(ledger).reserve_account(NOW + 3 * HOUR)
+
+
+def test_an_order_that_the_ca_did_not_take_is_taken_back_once(ledger: LedgerFile) -> None:
+    books(ledger).reserve_order(NOW, replaces=False)
+    mine = books(ledger, in_hand=LEAF)
+    mine.withdraw_order()
+    mine.reserve_order(NOW + HOUR, replaces=True)
+    mine.withdraw_order()
+    mine.withdraw_order()
+    mine.reserve_order(NOW + HOUR, replaces=False)
+    assert [row.purpose for row in ledger.entries()] == ["new", "renewal"]
+
+
+def test_three_failures_of_a_name_hold_its_orders_for_an_hour(ledger: LedgerFile) -> None:
+    for _ in range(3):
+        books(ledger).count_failure(NOW, [DOMAIN])
+    with pytest.raises(RateLimited, match=f"3 failed validations of {DOMAIN}"):
+        books(ledger).reserve_order(NOW + HOUR / 2, replaces=False)
+    books(ledger).reserve_order(NOW + HOUR, replaces=False)
+
+
+def test_nothing_is_reserved_once_we_are_asked_to_stop(ledger: LedgerFile) -> None:
+    clock = FakeClock()
+    clock.stop()
+    with pytest.raises(Interrupted):
+        SiteBooks(ledger, clock, SITE, CA, None, is_forced=False).reserve_order(NOW, replaces=False)
+    assert ledger.entries() == []
+
+
+def test_rows_of_2099_and_rows_that_are_none_are_settled_before_they_are_counted(
+    ledger: LedgerFile, tmp_path: Path
+) -> None:
+    """They hold an order for a window, once, and it says so."""
+    ahead = Entry(NOW.replace(year=2099), "order", CA, SITE.all_names)
+    for _ in range(2):
+        ledger.append(ahead)
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(b"{cut off")
+    for hours in (0, 1):
+        with pytest.raises(RateLimited) as limited:
+            books(ledger).reserve_order(NOW + hours * HOUR, replaces=False)
+        assert limited.value.retry_after == 7 * DAY - hours * HOUR
+    books(ledger).reserve_order(NOW + 7 * DAY, replaces=False)
+    assert UNREADABLE not in ledger.entries()
+
+
+def test_a_failure_is_no_reason_to_forget_what_the_generations_tell(tmp_path: Path) -> None:
+    """It may be the first row after a ledger was lost."""
+    folder = tmp_path / "certs" / ".certbotless" / DOMAIN / "20261124T053000Z-3f9a01c2"
+    folder.mkdir(parents=True)
+    ledger = LedgerFile(tmp_path / "state", [tmp_path / "certs"])
+    books(ledger).count_failure(NOW + HOUR, [DOMAIN])
+    assert [row.kind for row in ledger.entries()] == ["unreadable", "failure"]
+
+
+def test_of_many_processes_at_once_three_may_order(tmp_path: Path) -> None:
+    def reserve() -> None:
+        mine = SiteBooks(LedgerFile(tmp_path), SystemClock(), SITE, CA, None, is_forced=False)
+        for _ in range(5):
+            try:
+                mine.reserve_order(NOW, replaces=False)
+            except RateLimited:
+                continue
+
+    pids = [start_child(reserve) for _ in range(6)]
+    assert [wait_for(pid) for pid in pids] == [DONE] * 6
+    assert len(LedgerFile(tmp_path).entries()) == 3
