@@ -469,7 +469,7 @@ class Events:
                     row = json.loads(line)
                     if row["site"] == site:
                         found.append(Event(parse_rfc3339(row["at"]), str(row["event"]), str(row["text"])))
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue  # cut off by a full disk: the story goes on
         return found[-count:]
 

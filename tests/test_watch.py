@@ -59,11 +59,14 @@ def test_a_site_that_is_not_well_makes_the_code(box: Box) -> None:
 
 
 def test_a_state_that_cannot_be_read_is_shown_and_watching_goes_on(box: Box) -> None:
+    kept = box.state_dir.with_name("kept")
     box.publish()
+    box.state_dir.rename(kept)
     box.state_dir.write_text("a file")
     with Terminal(command(box, "--watch")) as terminal:
         terminal.wait_until(lambda: "certbotless: cannot read" in terminal.text(), "it is said")
         box.state_dir.unlink()
+        kept.rename(box.state_dir)
         terminal.wait_until(lambda: f"{DOMAIN}  ok" in terminal.text(), "it is ok")
         terminal.type("\x03")
         assert terminal.wait() == 0
