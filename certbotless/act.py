@@ -213,7 +213,9 @@ class _SiteRun:
         trial, seen = view.remembered.trial, view.seen
         if trial is None:
             return False
-        if seen.published.generation != trial.generation or not self._site.deploy:
+        if not self._site.deploy:
+            return True
+        if seen.published.generation != trial.generation:
             return seen.refused is None
         facts, canary = seen.published.facts, self._site.deploy[0]
         first = places_of(self._site, canary, view.remembered, seen.address)[0]

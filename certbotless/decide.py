@@ -120,7 +120,7 @@ def decide(
         *_adopt_steps(seen),
         *([Step("order", order)] if order else ()),
         *([Step("collect", "an earlier run left an order")] if state.order and not order else ()),
-        *([Step("redeploy", "the new certificate was refused")] if seen.refused and not order else ()),
+        *(_redeploy_steps(site, seen, state) if not order else ()),
         *_deploy_steps(site, seen, state),
     ]
     # The record may spread while the certificate is ordered and deployed: look for it last.
@@ -274,6 +274,12 @@ def _in_window(step: Step, target: Target, seen: Observation, state: SiteState) 
         return step
     reason = f"its window {target.when.start:%H:%M}-{target.when.end:%H:%M}"
     return replace(step, wait_until=min(opens, state.deploy_by), wait_reason=reason, is_by_choice=True)
+
+
+def _redeploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
+    if seen.refused is None or not site.deploy:
+        return []
+    return [_in_window(Step("redeploy", "the new certificate was refused"), site.deploy[0], seen, state)]
 
 
 def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: SiteState) -> list[Step]:

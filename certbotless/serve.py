@@ -122,7 +122,7 @@ class Serving:
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
         with ActionLock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s) as lock:
             container = self._bench.containers.find(found.name)
-            is_ours = self._is_left_by_us(container, seen)
+            is_ours = self._is_left_by_us(container, seen, is_canary=is_canary)
             check_may_act(container, is_ours)
 
             def act(stop_timeout_s: int | None) -> None:
@@ -150,12 +150,13 @@ class Serving:
             )
             self._settle(service, seen, lock, is_canary=is_canary)
 
-    def _is_left_by_us(self, container: Container, seen: Observation) -> bool:
+    def _is_left_by_us(self, container: Container, seen: Observation, *, is_canary: bool) -> bool:
         """Whether it is a restart of ours, cut short, or a certificate of ours, that ended the container."""
         state = self._bench.file.load()
         if container.status != "exited":
             return False
-        if trial.is_open(self._bench, seen) and state.trial and container.started_at >= state.trial.at:
+        is_on_trial = is_canary and trial.is_open(self._bench, seen)
+        if is_on_trial and state.trial and container.started_at >= state.trial.at:
             return True
         return state.restarting.get(container.name) == _restarting(container)
 
@@ -197,14 +198,15 @@ class Serving:
             return
         answered = bool(leaf or seen.served.get(service.name)) or trial.is_open(self._bench, seen)
         may_go_back = is_canary and answered and trial.fallback(self._bench, seen) is not None
-        if service.where is None or service.may_help(leaf):
-            if may_go_back and service.where:
-                trial.begin(self._bench, seen)  # 2
+        may_help = service.where is None or service.may_help(leaf)
+        if not may_help and (leaf or not may_go_back):
+            raise _not_served(service, leaf, service.hopeless)
+        if may_go_back and service.where:
+            trial.begin(self._bench, seen)  # 2
+        if may_help:
             lock.note_action()
             service.act(None)  # 3
             self._note_acted(service.name, sha256)
-        elif leaf or not may_go_back:
-            raise _not_served(service, leaf, service.hopeless)
         if service.where is None:
             return
         leaf = self._wait_for(service, sha256)  # 4
@@ -284,7 +286,7 @@ class Serving:
         except DeployError:
             # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
             with suppress(DeployError):
-                if self._bench.containers.find(container.name) == container:
+                if container.is_up and self._bench.containers.find(container.name) == container:
                     self._note_restarting(container.name, None)
             raise
         self._note_restarting(container.name, None)

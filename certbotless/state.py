@@ -25,7 +25,15 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from . import files
 from .challenge import TxtValue
@@ -57,10 +65,10 @@ class Failure(_Saved):
     `is_waiting`: no error, something else must come first.
     """
 
-    at: datetime
+    at: AwareDatetime
     what: str
     hint: str
-    retry_at: datetime
+    retry_at: AwareDatetime
     count: int
     is_waiting: bool = False
 
@@ -68,7 +76,8 @@ class Failure(_Saved):
     @classmethod
     def _not_for_ever(cls, value: datetime, info: ValidationInfo) -> datetime:
         """A damaged file must not keep anything from being tried again."""
-        return min(value, info.data["at"] + _LONGEST_WAIT) if "at" in info.data else value
+        at = info.data.get("at", value)
+        return at + _LONGEST_WAIT if value - at > _LONGEST_WAIT else value
 
     def blocks_at(self, now: datetime) -> bool:
         """Whether it is too early to try again. What failed in the future blocks nothing."""
@@ -80,7 +89,7 @@ class WrittenRecord(_Saved):
 
     value: str
     ttl_s: int
-    at: datetime
+    at: AwareDatetime
     is_seen: bool = False
 
 
@@ -101,17 +110,17 @@ class SavedPair(_Saved):
     directory: str
     account: str
     key_type: str
-    issued_at: datetime
+    issued_at: AwareDatetime
 
 
 class RenewalInfo(_Saved):
     """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
 
     sha256: str
-    next_look: datetime
-    start: datetime | None = None
-    end: datetime | None = None
-    moment: datetime | None = None
+    next_look: AwareDatetime
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    moment: AwareDatetime | None = None
 
 
 class Txt(_Saved):
@@ -127,7 +136,7 @@ class Restarting(_Saved):
     """A restart of ours that may be unfinished: of which container, and when it had started before."""
 
     id: str
-    started_at: datetime
+    started_at: AwareDatetime
 
 
 class Trial(_Saved):
@@ -135,7 +144,7 @@ class Trial(_Saved):
 
     generation: str
     previous: str
-    at: datetime
+    at: AwareDatetime
 
 
 class Acted(_Saved):
@@ -169,11 +178,11 @@ class SiteState(_Saved):
     ports: dict[str, int] = {}
     matched: dict[str, tuple[str, ...]] = {}
     acted: dict[str, Acted] = {}
-    deploy_by: datetime | None = None
+    deploy_by: AwareDatetime | None = None
     trial: Trial | None = None
     restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
-    restored: tuple[datetime, ...] = ()
+    restored: tuple[AwareDatetime, ...] = ()
     is_lost: bool = Field(default=False, exclude=True)
 
 
@@ -198,7 +207,7 @@ class SiteFile:
         raw = _read_if_there(self._path)
         try:
             return SiteState() if raw is None else SiteState.model_validate_json(raw)
-        except ValidationError as exc:
+        except (ValidationError, OverflowError) as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
             return SiteState(is_lost=True)
 
@@ -314,7 +323,7 @@ class SiteFile:
             raise StoreError(f"the copy {str(self._pair)!r} is gone")
         try:
             return SavedPair.model_validate_json(raw)
-        except ValidationError as exc:
+        except (ValidationError, OverflowError) as exc:
             self.set_pair_aside()
             raise StoreError(f"the copy {str(self._pair)!r} makes no sense, and was set aside") from exc
 

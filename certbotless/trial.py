@@ -7,16 +7,23 @@ the one before. Only that one is ever gone back to, and only while it is valid.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from .observe import Observation
 from .state import Trial
 from .store import Published
 from .workbench import Workbench
 
+# An action and its proof are over by then; what is left of an older one says nothing of today's service.
+_LASTS = timedelta(minutes=10)
+
 
 def is_open(bench: Workbench, seen: Observation) -> bool:
-    """Whether what is published was on trial already when it was looked at."""
+    """Whether what is published was on trial already when it was looked at, a moment ago."""
     trial = bench.file.load().trial
-    return trial is not None and trial.generation == seen.published.generation
+    if trial is None or trial.generation != seen.published.generation:
+        return False
+    return bench.clock.now() - trial.at < _LASTS
 
 
 def fallback(bench: Workbench, seen: Observation) -> Published | None:

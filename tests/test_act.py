@@ -815,6 +815,30 @@ def test_a_container_that_its_admin_stopped_during_a_trial_of_long_ago_is_left_a
     assert refusing.engine.restarts == []
 
 
+def test_a_trial_that_nobody_ended_is_none_any_more_after_a_while(refusing: Scene) -> None:
+    """The run was killed before it could note the proof: what its admin stops days later stays stopped."""
+    refused = refusing.published
+    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
+    refusing.remember(trial=trial)
+    refusing.tls.unload()
+    refusing.put_container(status="exited", started_at=refusing.clock.now())
+    refusing.clock.advance(DAY.total_seconds())
+    assert refusing.run().state == "pending"
+    assert refusing.engine.restarts == []
+    assert refusing.published.generation == refused.generation
+
+
+def test_a_pair_that_is_refused_though_others_took_the_action_is_on_trial_as_well(refusing: Scene) -> None:
+    """Its container was started anew since the files were there: it goes back, and none is ordered for it."""
+    refused = refusing.published
+    refusing.put_container(started_at=refusing.clock.now() + SECOND)
+    refusing.server.on_query = refusing.tls.unload
+    refusing.remember(trial=Trial(generation=refused.generation, previous=refused.previous, at=EPOCH))
+    assert "serves again" in failed_with(refusing.run())
+    assert refusing.state.trial is not None
+    assert not refusing.asked_the_ca
+
+
 def test_nobody_goes_back_to_a_pair_that_has_expired(scene: Scene) -> None:
     scene.publish(left=SECOND)
     scene.point()
