@@ -19,7 +19,7 @@ from acme import messages
 from . import pki
 from .ca import PROBLEM, Ca, Network, ca_errors
 from .clock import Clock
-from .errors import AccountRefused, printable
+from .errors import AccountRefused, StoreError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class AccountStore(Protocol):
         """Return key (PEM) and URL; None and empty where there is none yet."""
 
     def save_key(self, pem: bytes) -> None:
-        """Keep the key; on disk when this returns."""
+        """Keep the key, and the one before beside it; on disk when this returns."""
 
     def save_url(self, url: str) -> None:
         """Keep the URL; empty forgets it."""
@@ -84,18 +84,18 @@ class Account:
 
     def open(self) -> None:
         """Connect in the name of our account, which is made if there is none."""
-        pem, self.url = self._store.load()
-        if pem and self.url:
-            self._connect(pem)
+        key, self.url = self._load()
+        if key is not None and self.url:
+            self._connect(key)
             self.network.use_account(self.url)
             return
         with self._store.locked(self._clock, _LOCK_TIMEOUT_S):
-            pem, self.url = self._store.load()
-            if pem is None:
+            key, self.url = self._load()
+            if key is None:
                 self._take_new_key()
                 self._make()
                 return
-            self._connect(pem)
+            self._connect(key)
             if self.url:
                 self.network.use_account(self.url)
             else:
@@ -111,11 +111,11 @@ class Account:
             return False
         refused = self.url
         with self._store.locked(self._clock, _LOCK_TIMEOUT_S):
-            pem, url = self._store.load()
-            if pem is None:
+            key, url = self._load()
+            if key is None:
                 self._take_new_key()
             else:
-                self._connect(pem)
+                self._connect(key)
             if url and url != refused:
                 self._use(url)  # another run was here first
                 return True
@@ -123,18 +123,28 @@ class Account:
                 self._store.save_url("")
             return self._find_or_make() != refused
 
-    def _connect(self, key_pem: bytes) -> None:
-        self.key = jose.JWKEC(key=pki.key_from_pem(key_pem))
+    def _load(self) -> tuple[pki.CertificateKey | None, str]:
+        """Return key and URL; the account of a key that is lost, or damaged, is lost with it."""
+        pem, url = self._store.load()
+        if pem is None:
+            return None, ""
+        try:
+            return pki.key_from_pem(pem), url
+        except StoreError as exc:
+            logger.warning("account.key_lost directory=%s error=%s", self._ca.directory, exc)
+            return None, ""
+
+    def _connect(self, key: pki.CertificateKey) -> None:
+        self.key = jose.JWKEC(key=key)
         self.network = Network(self.key, self._ca, self._clock)
         self.directory = self.network.read_directory()
         self.network.new_nonce_url = self.directory["newNonce"]
 
     def _take_new_key(self) -> None:
-        # The account of a key that is lost is lost with it.
         self._store.save_url("")
-        pem = pki.key_to_pem(pki.new_key())
-        self._store.save_key(pem)
-        self._connect(pem)
+        key = pki.new_key()
+        self._store.save_key(pki.key_to_pem(key))
+        self._connect(key)
 
     def _find_or_make(self) -> str:
         """Return the URL of the account that was found; empty for one that had to be made."""

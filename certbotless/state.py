@@ -362,8 +362,10 @@ class Accounts:
         return key, url if isinstance(url, str) else ""
 
     def save_key(self, pem: bytes) -> None:
-        """Keep the account key, before the CA learns of it."""
+        """Keep the account key, before the CA learns of it, and the one before beside it."""
         with files.store_errors(self._key):
+            with suppress(FileNotFoundError):
+                self._key.replace(self._key.with_suffix(".pem.old"))
             files.replace(self._key, pem, 0o600)
 
     def save_url(self, url: str) -> None:

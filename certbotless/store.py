@@ -296,7 +296,7 @@ def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
             try:
                 meta = json.loads(files.read(path / META))
                 yield Generation(path.name, made, LeafFacts.from_json(meta), _origin(meta))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 yield Generation(path.name, made)
 
 

@@ -395,6 +395,21 @@ def test_an_account_whose_key_is_lost_is_made_anew(bench: Bench, tmp_path: Path)
     assert key.exists()
 
 
+@pytest.mark.row(49)
+@pytest.mark.parametrize("damaged", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+def test_an_account_whose_key_is_damaged_is_made_anew_and_the_damaged_one_is_kept(
+    bench: Bench, tmp_path: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.issue((DOMAIN,))
+    key, _ = account_files(tmp_path)
+    key.write_bytes(damaged)
+    bench.pending.drop()
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+    assert bench.accounts_made == 2
+    assert key.with_suffix(".pem.old").read_bytes() == damaged
+    assert "account.key_lost" in caplog.text
+
+
 def test_an_account_that_was_never_made_is_made_with_the_key_that_was_kept_for_it(bench: Bench) -> None:
     """As after a run that was killed in between."""
     bench.ca.instead["account"].append(Reply(500, b""))

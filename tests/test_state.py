@@ -611,7 +611,7 @@ def test_a_certificate_that_was_published_twice_was_ordered_once(tmp_path: Path)
     assert LedgerFile(tmp_path / "state", [tmp_path]).entries() == [order(HOUR)]
 
 
-@pytest.mark.parametrize("meta", [None, b"", b"[]", b'{"directory": 5}'])
+@pytest.mark.parametrize("meta", [None, b"", b"[]", b"[" * 100_000, b'{"directory": 5}'])
 def test_a_generation_whose_facts_are_lost_may_have_been_anything(tmp_path: Path, meta: bytes | None) -> None:
     folder = tmp_path / ".certbotless" / DOMAIN / GENERATION
     folder.mkdir(parents=True)

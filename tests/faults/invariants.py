@@ -28,7 +28,7 @@ FOREIGN = frozenset(
     }
 )
 # What is in state_dir to be kept secret: account keys, the keys of orders, the copy of the pair.
-_KEYS_AT_REST = ("key.pem", ".order.key", ".pair", "privkey.pem", ".key")
+_KEYS_AT_REST = ("key.pem", "key.pem.old", ".order.key", ".pair", "privkey.pem", ".key")
 
 
 def plant_foreign(dns: AlidnsEmulator) -> None:
