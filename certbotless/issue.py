@@ -282,31 +282,32 @@ class _Conversation:
         self._check_profile()
         self._check_clock()
         replaces = self._replaces(predecessor)
-        self._books.reserve_order(self.account.now(), replaces=replaces is not None)
         try:
             response = self._new_order(names, replaces)
         except (messages.Error, acme_errors.ConflictError) as exc:
             # The library does not read the problem that comes with a 409.
             kind = exc.typ if isinstance(exc, messages.Error) else f"{PROBLEM}alreadyReplaced"
-            was_refused = self._network.status_code < 500
             if replaces and kind in _REPLACES_PROBLEMS:
                 # It has forgotten the predecessor, or counts it as replaced already: a plain order, then.
                 logger.info("order.replaces_refused kind=%s", kind.removeprefix(PROBLEM))
             elif not self.account.is_replaced_after(kind):
                 raise
-            if replaces:
-                if was_refused:
-                    self._books.withdraw_order()
-                self._books.reserve_order(self.account.now(), replaces=False)
             response = self._new_order(names, None)
         self._order_url = self._network.checked_url(response.headers["Location"])
         pending.begin(self._order_url)
         return self._read_order(response)
 
     def _new_order(self, names: Sequence[str], replaces: str | None) -> requests.Response:
+        """Count an order and place it; one that the CA refuses was none."""
+        self._books.reserve_order(self.account.now(), replaces=replaces is not None)
         identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
         request = _NewOrder(identifiers=identifiers, profile=self._ca.profile, replaces=replaces)
-        return self._network.send(self.account.directory["newOrder"], request)
+        try:
+            return self._network.send(self.account.directory["newOrder"], request)
+        except (messages.Error, acme_errors.ConflictError):
+            if self._network.status_code < 500:  # else nobody knows what it has made
+                self._books.withdraw_order()
+            raise
 
     def _replaces(self, predecessor: Predecessor | None) -> str | None:
         """Return the identifier of what this account got from this CA before (RFC 9773 section 5)."""

@@ -559,6 +559,14 @@ def test_the_plain_order_after_a_refused_predecessor_needs_the_ledgers_consent(b
     assert bench.orders == []
 
 
+@pytest.mark.parametrize("reply", [Reply(503, b""), Reply(500, b"<html>"), problem("serverInternal", 500)])
+def test_an_order_that_the_ca_may_have_made_is_counted(bench: Bench, reply: Reply) -> None:
+    bench.ca.instead["order"].append(reply)
+    with pytest.raises(CaUnavailable):
+        bench.issue((DOMAIN,))
+    assert bench.orders == ["plain"]
+
+
 def test_an_order_that_is_refused_for_itself_is_not_placed_a_third_time(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED
     bench.ca.instead["order"] += [problem("malformed")] * 3
@@ -574,6 +582,7 @@ def test_a_refusal_for_another_reason_is_no_reason_to_ask_again(bench: Bench, ki
     with pytest.raises(IssueError, match=kind):
         bench.issue((DOMAIN,), replaced(bench))
     assert bench.ca.asked.count("order") == 1
+    assert bench.orders == []
 
 
 def test_a_ca_without_renewal_information_is_told_of_no_predecessor(bench: Bench) -> None:

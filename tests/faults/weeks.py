@@ -28,7 +28,6 @@ from certbotless.config import Config, Site
 from certbotless.decide import Intent, decide
 from certbotless.errors import (
     AuthorizationFailed,
-    CaUnavailable,
     CertbotlessError,
     ClockWrong,
     IssueError,
@@ -415,22 +414,27 @@ class World:
         facts, origin = client.published.facts, client.published.origin
         is_ours = facts is not None and origin is not None and origin.account == self._account()
         replaces = facts.ari_id if facts is not None and is_ours and ca is self._ca else ""
+        try:
+            return self._ordered(client, ca, books, replaces)
+        except CaProblem as problem:
+            if not replaces:
+                raise IssueError("no order") from problem
+        self._may_die()
+        try:
+            return self._ordered(client, ca, books, "")
+        except CaProblem as problem:
+            raise IssueError("no order") from problem
+
+    def _ordered(self, client: Client, ca: CountingCa, books: SiteBooks, replaces: str) -> Order:
         books.reserve_order(ca.now, replaces=bool(replaces))
         self._may_die()
         try:
             return ca.new_order(client.site.all_names, replaces)
         except CaProblem as problem:
-            if not replaces:
-                raise IssueError("no order") from problem
+            self._may_die()
             if problem.is_refusal:
                 books.withdraw_order()
-        self._may_die()
-        books.reserve_order(ca.now, replaces=False)
-        self._may_die()
-        try:
-            return ca.new_order(client.site.all_names, "")
-        except CaProblem as problem:
-            raise CaUnavailable("no order") from problem
+            raise
 
     def _validate(self, client: Client, order: Order, ca: CountingCa, books: SiteBooks) -> None:
         self._let_pass(SECOND * self._random.randrange(600))  # DNS spreads
