@@ -145,7 +145,7 @@ class _SiteRun:
                 due = (step for step in view.decision.due(view.seen.at) if step.key not in taken)
                 step = next(due, None)
                 if step is None:
-                    return self._outcome(view)
+                    return self._outcome(view, taken)
                 self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
                 if step.action == "deploy":
                     self._meeting.wait(self._site, step.target, self._clock)
@@ -283,7 +283,7 @@ class _SiteRun:
         facts = seen.in_hand.facts_for(self._config.acme.url, self._site.all_names)
         return order_backoff(count, facts.lifetime if facts else None, random.random())  # noqa: S311
 
-    def _outcome(self, view: View) -> Outcome:
+    def _outcome(self, view: View, taken: set[str]) -> Outcome:
         origin = view.seen.published.origin
         since = self._intent.renew_since or self._began
         is_fresh = origin is not None and is_issued_since(origin.issued_at, since, view.seen.at)
@@ -292,6 +292,10 @@ class _SiteRun:
         reason = waits[0] if waits else view.reason
         # A failure explains a site that fails; what only waits explains itself.
         failure = view.last_failure if view.state == "failing" or not waits else None
+        held = [step for step in view.decision.steps if step.action == "order" and step.wait_until]
+        if held and self._intent.ignore_backoff and "order" not in taken:
+            # Not what failed once keeps a command from ordering, but our own limit.
+            reason, failure = held[0].wait_text, None
         return Outcome(self._site.domain, view.state, reason, is_fresh and is_served, failure)
 
 

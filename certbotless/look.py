@@ -53,14 +53,20 @@ class View:
     def last_failure(self) -> Failure | None:
         """The failure behind the state; else the newest one, such as that of a forced renewal.
 
-        One that only waits is none, unless there is no other.
+        One that only waits is none, unless there is no other. Its retry time is when its step may be taken:
+        there may be other reasons to wait.
         """
         asked = {step.key for step in self.decision.steps}
         found = self.standing_failures.items()
         rank = max(
             found, key=lambda item: (not item[1].is_waiting, item[0] in asked, item[1].at), default=None
         )
-        return rank[1] if rank else None
+        if rank is None:
+            return None
+        key, failure = rank
+        until = next((step.wait_until for step in self.decision.steps if step.key == key), None)
+        is_later = until is not None and until > failure.retry_at
+        return failure.model_copy(update={"retry_at": until}) if is_later else failure
 
 
 def look(

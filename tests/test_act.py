@@ -1040,3 +1040,19 @@ def test_an_order_beyond_our_own_limit_waits_and_says_until_when(scene: Scene) -
     assert outcome.reason.startswith("order not before 2026-12-01T02:30:00Z: 3 orders for these names")
     assert not scene.asked_the_ca
     assert "no connection to the CA" in failed_with(scene.run(Intent(ignore_ledger=True)))
+
+
+def test_a_command_that_is_held_by_our_own_limit_says_so_and_not_what_failed_before(scene: Scene) -> None:
+    """And whoever asks how it stands is told of the limit's time, which is the later one."""
+    scene.point()
+    scene.keys["deploy"] = []
+    for hours in (1, 2, 3):
+        LedgerFile(scene.state_dir).append(Entry(EPOCH - hours * HOUR, "order", DIRECTORY, (DOMAIN,)))
+    scene.remember(failures={"order": FAILURE})
+    outcome = scene.run(Intent(EPOCH, ignore_backoff=True))
+    assert (outcome.state, outcome.failure) == ("failing", None)
+    assert outcome.reason.startswith("order not before 2026-12-01T02:30:00Z: 3 orders for these names")
+    told = scene.run().failure
+    assert told is not None
+    assert (told.what, told.retry_at) == (FAILURE.what, EPOCH + 7 * DAY - 3 * HOUR)
+    assert scene.state.failures == {"order": FAILURE}
