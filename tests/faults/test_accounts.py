@@ -1,0 +1,225 @@
+"""The CA and we do not know each other any more, or it wants a person: counted, told once, and no loop."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import josepy as jose
+import pytest
+from acme import messages
+from acme.client import ClientNetwork, ClientV2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from system.bed import DOMAIN, ZONE, Bed
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.pebble import Pebble
+
+from .invariants import assert_invariants
+from .proxy import FaultProxy, answer, problem
+
+PROBLEM = "urn:ietf:params:acme:error:"
+# A CA that keeps nothing over a restart, and that nobody else uses meanwhile.
+own_ca = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["own"])
+
+
+def rows(bed: Bed) -> list[dict[str, Any]]:
+    """Return the ledger."""
+    return [json.loads(line) for line in (bed.state / "ledger.jsonl").read_text().splitlines()]
+
+
+def counted(bed: Bed) -> Counter[str]:
+    """Return how many rows of each kind the ledger has."""
+    return Counter(row["kind"] for row in rows(bed))
+
+
+def home(bed: Bed) -> Path:
+    """Return the folder of the one account."""
+    [found] = (bed.state / "accounts").iterdir()
+    return found
+
+
+def close_account(bed: Bed, ca: Pebble) -> None:
+    """Have our account closed for good (RFC 8555 section 7.3.6), by somebody who has its key."""
+    key = serialization.load_pem_private_key((home(bed) / "key.pem").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    network = ClientNetwork(jose.JWKEC(key=key), alg=jose.ES256, verify_ssl=str(ca.ca_bundle))  # type: ignore[arg-type]
+    client = ClientV2(ClientV2.get_directory(ca.directory_url, network), network)
+    asked = messages.NewRegistration(only_return_existing=True)
+    found = client._post(client.directory["newAccount"], asked)
+    account = messages.RegistrationResource(uri=found.headers["Location"], body=messages.Registration())
+    network.account = account
+    client.deactivate_registration(account)
+
+
+# --- an account that is gone ------------------------------------------------------------------------------
+
+
+@own_ca
+@pytest.mark.row(49)
+def test_an_account_that_the_ca_has_forgotten_is_made_anew_once_for_all_sites(bare: Bed, ca: Pebble) -> None:
+    """A restart of the CA loses it. Five sites find out at the same moment; the old certificate stays."""
+    bare.ok("--once")
+    old, key = bare.published(), (home(bare) / "key.pem").read_bytes()
+    ca.stop()
+    bare.config["sites"] = [bare.site(deploy=[]), *(bare.site(f"b{n}.{ZONE}", deploy=[]) for n in range(4))]
+    assert bare.run("--renew-now", DOMAIN).returncode == 1
+    assert bare.published() == old
+    ca.start()
+    bare.ok("--renew-now")
+    assert bare.published() != old
+    assert (home(bare) / "key.pem").read_bytes() == key
+    assert counted(bare) == {"account": 2, "order": 6}
+    bare.ok("--renew-now", DOMAIN)
+    assert counted(bare)["account"] == 2
+    assert_invariants(bare)
+
+
+@own_ca
+@pytest.mark.row(49)
+def test_an_account_that_is_closed_gives_way_to_a_new_one_with_a_key_of_its_own(
+    bare: Bed, ca: Pebble
+) -> None:
+    bare.ok("--once")
+    key = (home(bare) / "key.pem").read_bytes()
+    close_account(bare, ca)
+    bare.config["sites"] = [bare.site(deploy=[]), *(bare.site(f"b{n}.{ZONE}", deploy=[]) for n in range(4))]
+    bare.ok("--renew-now")
+    assert (home(bare) / "key.pem").read_bytes() != key
+    assert (home(bare) / "key.pem.old").read_bytes() == key
+    assert counted(bare) == {"account": 2, "order": 6}
+    assert_invariants(bare)
+
+
+@pytest.mark.row(49)
+def test_each_ca_has_an_account_of_its_own_and_is_known_again(
+    bare: Bed, dns: AlidnsEmulator, tmp_path: Path
+) -> None:
+    """The CA is switched, and switched back."""
+    bare.ok("--once")
+    first = bare.config["acme"]
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with Pebble(folder, dns.nameservers[0], retry_after_s=0) as other:
+        bare.config["acme"] = {"directory": other.directory_url, "ca_bundle": str(other.ca_bundle)}
+        bare.ok("--once")
+        assert other.orders_made() == 1
+        bare.config["acme"] = first
+        bare.ok("--once")
+    assert counted(bare) == {"account": 2, "order": 3}
+    assert len(list((bare.state / "accounts").iterdir())) == 2
+    assert_invariants(bare)
+
+
+@own_ca
+@pytest.mark.row(49)
+def test_a_state_that_keeps_no_account_costs_three_and_then_nothing_for_hours(bare: Bed) -> None:
+    domains = [DOMAIN, *(f"b{number}.{ZONE}" for number in range(3))]
+    bare.config["sites"] = [bare.site(domain, deploy=[]) for domain in domains]
+    codes = []
+    for domain in domains:
+        done = bare.run("--once", domain)
+        codes.append(done.returncode)
+        for path in home(bare).iterdir():
+            path.unlink()
+    assert codes == [0, 0, 0, 1]
+    assert "already 3 new accounts in 3 h; it may be tried again at" in done.stdout
+    assert bare.ca.requests().count("POST /sign-me-up") == 3
+    assert_invariants(bare)
+
+
+# --- a person must come -----------------------------------------------------------------------------------
+
+LINK = "https://unpause.ca.test/sfe/v1/unpause?jwt=" + "eyJhbGci." * 90
+NEW_ORDER = "/order-plz"
+
+
+def document(kind: str, detail: str, **fields: str) -> bytes:
+    return json.dumps({"type": f"{PROBLEM}{kind}", "detail": detail, **fields}).encode()
+
+
+@pytest.mark.row(49)
+def test_a_pause_is_told_once_with_its_link_and_then_left_alone_for_a_day(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    bare.ok("--once")
+    old = bare.published()
+    detail = f"Your account is prevented from requesting certificates for {DOMAIN}. Please visit: {LINK}"
+    paused = answer(429, document("rateLimited", detail), {"Content-Type": "application/problem+json"})
+    ca_proxy.at("POST", NEW_ORDER, paused, times=2)
+
+    first = bare.run("--renew-now")
+    assert first.returncode == 1
+    assert first.stderr.count(LINK) == 1
+    [error] = [line for line in first.stderr.splitlines() if " ERROR " in line]
+    assert f"has paused us: Your account is prevented from requesting certificates for {DOMAIN};" in error
+    found = bare.status()["sites"][0]
+    assert found["state"] == "ok"
+    assert LINK in found["last_error"]["hint"]
+    wait = _moment(found["last_error"]["retry_at"]) - _moment(found["last_error"]["at"])
+    assert timedelta(days=1) <= wait <= timedelta(days=1.25)
+
+    bare.ok("--once")
+    assert ca_proxy.count("POST", NEW_ORDER) == 2
+    again = bare.run("--renew-now")
+    assert LINK not in again.stderr
+    assert LINK in again.stdout
+    assert bare.published() == old
+
+    # Once the link was opened. What was refused was no order.
+    bare.ok("--renew-now")
+    assert counted(bare)["order"] == 2
+    assert_invariants(bare)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.row(50)
+def test_new_terms_are_told_with_where_to_agree_and_nothing_else_is_tried(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    """RFC 8555 section 7.3.3."""
+    terms = document("userActionRequired", "the terms have changed", instance="https://ca.test/agree")
+    ca_proxy.at("POST", NEW_ORDER, answer(403, terms, {"Content-Type": "application/problem+json"}))
+    failed = bare.run("--once")
+    assert failed.returncode == 1
+    assert "do what https://ca.test/agree asks for, then run certbotless --renew-now" in failed.stdout
+    asked = len(ca_proxy.asked)
+    assert bare.run("--once").returncode == 1
+    assert len(ca_proxy.asked) == asked
+    bare.ok("--renew-now")
+    assert_invariants(bare)
+
+
+@pytest.mark.row(50)
+def test_a_ca_that_wants_no_account_of_ours_is_told_with_what_to_set(bare: Bed, ca_proxy: FaultProxy) -> None:
+    ca_proxy.at("POST", "/sign-me-up", problem("externalAccountRequired", 403))
+    failed = bare.run("--once")
+    assert failed.returncode == 1
+    assert "set acme.eab to the kid and hmac_key" in failed.stdout
+    assert bare.orders() == 0
+    bare.ok("--renew-now")
+    assert_invariants(bare)
+
+
+# --- the predecessor --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(52)
+def test_a_refused_predecessor_costs_one_row_and_that_one_replaces_nothing(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    bare.ok("--once")
+    ca_proxy.at("POST", NEW_ORDER, problem("alreadyReplaced", 409))
+    bare.ok("--renew-now")
+    bare.ok("--renew-now")
+    purposes = [row["purpose"] for row in rows(bare) if row["kind"] == "order"]
+    assert purposes == ["new", "renewal", "replacement"]
+    assert bare.orders_placed() == 3
+    assert_invariants(bare)

@@ -1,0 +1,341 @@
+"""Orders that fail, are lost or cut short, and clocks that are wrong: counted at the CA and by our ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from dns import rcode
+from system.bed import DOMAIN, ZONE, Bed, Daemon, wait_until
+
+from certbotless.limits import SAME_NAMES
+from certbotless.sandbox.pebble import Pebble
+from certbotless.state import SiteFile
+
+from .invariants import FOREIGN, assert_invariants
+from .proxy import Answer, Fault, FaultProxy, hung, problem, rewritten
+
+HOUR_S = 3600
+PATIENCE_S = 60
+own_ca = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["own"])
+
+
+def rows(bed: Bed, kind: str) -> list[dict[str, Any]]:
+    """Return the ledger's rows of this kind."""
+    path = bed.state / "ledger.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def state_of(bed: Bed) -> dict[str, Any]:
+    """Return what is remembered of the site."""
+    found: dict[str, Any] = json.loads((bed.state / "sites" / f"{DOMAIN}.json").read_text())
+    return found
+
+
+@contextmanager
+def blind_ca(bed: Bed) -> Iterator[None]:
+    """Let the name server that the CA asks be of no use, and the one that we ask show everything."""
+    bed.dns.set_rcode(0, rcode.SERVFAIL)
+    before = bed.config["dns"]
+    bed.config["dns"] = {"nameservers": [bed.dns.nameservers[1]]}
+    yield
+    bed.dns.set_rcode(0, None)
+    bed.config["dns"] = before
+
+
+# --- an order that fails ----------------------------------------------------------------------------------
+
+
+@pytest.mark.row(48)
+def test_a_failed_validation_counts_once_and_the_next_order_comes_by_the_schedule(bare: Bed) -> None:
+    """Three at most in an hour, whoever asks; a refused command says when it may be tried again."""
+    with blind_ca(bare):
+        failed = bare.run("--once")
+        assert failed.returncode == 1
+        assert f"the CA could not validate {DOMAIN}" in failed.stdout
+        failure = state_of(bare)["failures"]["order"]
+        wait = datetime.fromisoformat(failure["retry_at"]) - datetime.fromisoformat(failure["at"])
+        assert timedelta(minutes=1) <= wait <= timedelta(minutes=1.25)
+        assert state_of(bare)["order"] is None
+        assert (bare.orders_placed(), len(rows(bare, "order")), len(rows(bare, "failure"))) == (1, 1, 1)
+
+        # Not before its time; a command does not wait for it.
+        assert f"next try {failure['retry_at'][:17]}" in bare.run("--once").stdout
+        assert bare.orders_placed() == 1
+        for _ in range(2):
+            failed = bare.run("--renew-now")
+            assert f"the CA could not validate {DOMAIN}" in failed.stdout
+        assert (bare.orders_placed(), len(rows(bare, "failure"))) == (3, 3)
+        # By now the limit ends after the back-off, and everybody is told of the later one.
+        first = datetime.fromisoformat(rows(bare, "order")[0]["at"])
+        until = f"{first + timedelta(days=7):%Y-%m-%dT%H:%M:%SZ}"
+        assert failed.stdout.endswith(f"next try {until}\n")
+        assert bare.status()["sites"][0]["last_error"]["retry_at"] == until
+        refused = bare.run("--renew-now")
+        assert refused.returncode == 1
+        assert f"order not before {until}: 3 orders for these names in 7 days" in refused.stdout
+        assert "--renew-now --force orders all the same" in refused.stdout
+        assert bare.orders_placed() == 3
+    bare.ok("--renew-now", "--force")
+    assert len(rows(bare, "order")) == bare.orders_placed() == 4
+    assert_invariants(bare, forced_orders=1)
+
+
+@pytest.mark.row(48)
+def test_a_validation_that_fails_after_its_run_was_killed_is_counted_when_it_is_found(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    """The order cannot be gone on with; another one is placed at once."""
+    with blind_ca(bare):
+        # The second look at the authorization: the challenge was answered, and the CA has looked by then.
+        ca_proxy.at("POST", "/authZ/", hung(after_change=True), nth=2)
+        bare.write()
+        run = subprocess.Popen(bare.command("--once"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: ca_proxy.count("POST", "/authZ/") == 2, "it looks at the outcome", PATIENCE_S)
+        run.kill()
+        run.wait()
+    assert rows(bare, "failure") == []
+    bare.ok("--once")
+    assert [row["names"] for row in rows(bare, "failure")] == [[DOMAIN]]
+    assert len(rows(bare, "order")) == bare.orders_placed() == 2
+    assert_invariants(bare)
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize("status", [404, 403])
+def test_an_order_that_has_expired_meanwhile_is_placed_anew(
+    bare: Bed, ca_proxy: FaultProxy, status: int
+) -> None:
+    leave_an_order_in_flight(bare)
+    ca_proxy.at("POST", "/my-order/", problem("malformed", status))
+    bare.ok("--renew-now")
+    assert len(rows(bare, "order")) == bare.orders_placed() == 2
+    assert rows(bare, "failure") == []
+    assert_invariants(bare)
+
+
+def leave_an_order_in_flight(bed: Bed) -> None:
+    """Let a run give up because its challenge never shows."""
+    bed.config["sites"] = [bed.site(deploy=[], address="none")]
+    bed.dns.set_delay(1, HOUR_S)
+    bed.config["dns"]["propagation_timeout"] = "1s"
+    assert bed.run("--once").returncode == 1
+    assert state_of(bed)["order"]
+    bed.dns.set_delay(1, 0)
+
+
+@own_ca
+@pytest.mark.row(48, 49)
+def test_an_order_that_the_ca_has_lost_with_our_account_is_placed_anew(bare: Bed, ca: Pebble) -> None:
+    leave_an_order_in_flight(bare)
+    ca.stop()
+    ca.start()
+    bare.ok("--renew-now")
+    assert (len(rows(bare, "order")), len(rows(bare, "account"))) == (2, 2)
+    assert_invariants(bare)
+
+
+@pytest.mark.row(45)
+@pytest.mark.parametrize("ca", [{"authz_reuse_percent": 100, "retry_after_s": 0}], indirect=True, ids=["all"])
+def test_an_authorization_that_is_valid_already_needs_no_record(bare: Bed) -> None:
+    bare.ok("--once")
+    before = len(bare.dns.calls)
+    bare.ok("--renew-now")
+    assert "AddDomainRecord" not in [call.action for call in bare.dns.calls[before:]]
+    assert len(rows(bare, "order")) == bare.orders_placed() == 2
+    assert_invariants(bare)
+
+
+NOISE = {"nonce_reject_percent": 20, "authz_reuse_percent": 50}
+
+
+@pytest.mark.soak
+@pytest.mark.row(44, 45)
+@pytest.mark.parametrize("ca", [NOISE], indirect=True, ids=["noisy"])
+def test_two_hundred_issuances_at_a_noisy_ca_all_succeed(bare: Bed) -> None:
+    """A hundred sites, then each once more; every other authorization of those is valid already."""
+    domains = [f"box{number}.{ZONE}" for number in range(100)]
+    bare.config["sites"] = [bare.site(domain, deploy=[], address="none") for domain in domains]
+    first = bare.ok("--once").count(": ok")
+    again = bare.ok("--renew-now").count(": renewed and served")
+    print(f"\nissuances {first + again} of 200, orders at the CA {bare.orders_placed()}")
+    assert (first, again, bare.orders_placed()) == (100, 100, 200)
+    assert {(record.rr, record.type, record.value) for record in bare.dns.records()} == FOREIGN
+
+
+# --- a crash at each start --------------------------------------------------------------------------------
+
+STARTS = 20
+
+
+class Crasher:
+    """A daemon that is started again and again, and killed each time with all that it has started."""
+
+    def __init__(self, bed: Bed, ca_proxy: FaultProxy) -> None:
+        self._bed = bed
+        self._ca_proxy = ca_proxy
+
+    def crash(self, start: int) -> None:
+        """Start it, and kill it at another request to the CA each time, or when it has nothing more to do.
+
+        Somebody has edited the file, so whatever failed is tried at once. The new TTL in the zone tells that
+        a child has come to the site.
+        """
+        bed = self._bed
+        bed.config["sites"] = [bed.site(deploy=[], ttl=600 + start)]
+        bed.write()
+        enough = len(self._ca_proxy.asked) + start % 11
+        with (bed.home / "daemon.log").open("ab") as log:
+            daemon = Daemon(subprocess.Popen(bed.command(), stderr=log), bed.home / "daemon.log")
+        try:
+            wait_until(lambda: self._ttl() == 600 + start, "the record is written", PATIENCE_S)
+            wait_until(
+                lambda: len(self._ca_proxy.asked) >= enough or not daemon.children(),
+                "all is done",
+                PATIENCE_S,
+            )
+        finally:
+            self._kill(daemon)
+
+    def _ttl(self) -> int:
+        return max((record.ttl_s for record in self._bed.dns.records("devbox", "A")), default=0)
+
+    def _kill(self, daemon: Daemon) -> None:
+        children = daemon.children()
+        daemon.process.kill()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        daemon.process.wait()
+        file = SiteFile(self._bed.state, DOMAIN)
+        wait_until(lambda: not file.is_locked, "its children are gone")
+
+
+@pytest.mark.row(9)
+def test_a_daemon_that_is_killed_at_each_start_places_three_orders_in_all(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    with blind_ca(bare):
+        crasher = Crasher(bare, ca_proxy)
+        for start in range(STARTS):
+            crasher.crash(start)
+    print(f"\nstarts {STARTS}, orders at the CA {bare.orders_placed()}")
+    assert 0 < bare.orders_placed() <= len(rows(bare, "order")) <= SAME_NAMES.count
+    refused = bare.run("--renew-now")
+    assert "order not before" in refused.stdout
+    bare.ok("--renew-now", "--force")
+    assert_invariants(bare, forced_orders=1)
+
+
+# --- a ledger that is lost or damaged ---------------------------------------------------------------------
+
+
+@pytest.mark.row(20)
+def test_a_lost_state_directory_is_rebuilt_from_what_was_published(bare: Bed) -> None:
+    for _ in range(2):
+        bare.ok("--renew-now")
+    bare.state.rename(bare.state.with_name("lost"))
+    bare.ok("--renew-now")
+    assert len(rows(bare, "order")) == 3
+    refused = bare.run("--renew-now")
+    assert "3 orders for these names in 7 days" in refused.stdout
+    assert bare.orders_placed() == 3
+    assert_invariants(bare)
+
+
+@pytest.mark.row(20)
+def test_rows_that_cannot_be_read_hold_an_order_and_are_kept(bare: Bed) -> None:
+    """They are told of once."""
+    bare.ok("--once")
+    ledger = bare.state / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes() + b'{"at": "2026-11\n\x00\xff\n')
+    refused = bare.run("--renew-now")
+    assert "already 3 orders for these names in 7 days; it may be tried again at" in refused.stdout
+    aside = bare.state / "ledger.jsonl.unreadable"
+    assert f"ledger.unreadable rows=2 kept_in={aside}" in refused.stderr
+    assert aside.read_bytes() == b'{"at": "2026-11\n\x00\xff\n'
+    assert "ledger.unreadable" not in bare.run("--renew-now").stderr
+    assert bare.orders_placed() == 1
+    assert_invariants(bare)
+
+
+# --- whose clock is right ---------------------------------------------------------------------------------
+
+
+def dated(offset: timedelta) -> Fault:
+    """Answer truly, at another time."""
+
+    def change(true: Answer) -> Answer:
+        date = format_datetime(datetime.now(UTC) + offset, usegmt=True)
+        return Answer(true.status, true.body, {**true.headers, "Date": date})
+
+    return rewritten(change)
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize("hours", [2, -2])
+def test_nothing_is_ordered_while_the_cas_clock_says_something_else(
+    bare: Bed, ca_proxy: FaultProxy, hours: int
+) -> None:
+    for method, path in (("GET", "/dir"), ("POST", "/sign-me-up")):
+        ca_proxy.at(method, path, dated(timedelta(hours=hours)))
+    refused = bare.run("--once")
+    assert refused.returncode == 1
+    told = re.search(r"this machine's clock differs by ([+-]\d+) s from the CA's", refused.stdout)
+    assert told is not None
+    assert abs(int(told[1]) + hours * 3600) < 60
+    assert bare.orders_placed() == 0
+    bare.ok("--renew-now")
+    assert_invariants(bare)
+
+
+def at(moment: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command on a machine whose clock says so; the monotonic one goes on as it should."""
+    environment = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    command = ["faketime", moment, *command]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.row(55)
+def test_a_clock_without_a_battery_orders_nothing_and_is_named(bare: Bed) -> None:
+    """Nor is the CA asked."""
+    bare.config["sites"] = [bare.site(deploy=[], address="none")]
+    bare.write()
+    for args in (["--once"], ["--renew-now", "--force"]):
+        done = at("1970-01-01 00:00:10", bare.command(*args))
+        assert done.returncode == 1
+        assert "this machine's clock is older than this program: set it" in done.stdout
+    assert bare.ca.requests() == []
+    bare.ok("--once")
+    assert_invariants(bare)
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize("wrong", ["+90d", "-20d", "+2h", "-2h"])
+def test_a_clock_that_has_jumped_orders_nothing_and_holds_nobody_back_when_it_is_right(
+    bare: Bed, wrong: str
+) -> None:
+    bare.config["sites"] = [bare.site(deploy=[], address="none")]
+    bare.write()
+    done = at(wrong, bare.command("--once"))
+    assert done.returncode == 1, done.stdout
+    assert bare.orders_placed() == 0
+    asked = len(bare.ca.requests())
+    if "-" in wrong:
+        # It waits a minute more, as after any failure; what was noted in the future holds nobody.
+        bare.ok("--renew-now")
+    else:
+        bare.ok("--once")
+    assert len(bare.ca.requests()) > asked
+    assert bare.orders_placed() == 1
+    assert_invariants(bare)
