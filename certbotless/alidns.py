@@ -348,7 +348,7 @@ def _transport_errors(action: str, account: Account) -> Iterator[None]:
     except requests.exceptions.SSLError:
         raise NoAnswer(
             f"{action} at {account.endpoint}: the server's certificate is not trusted",
-            hint="set aliyun.ca_bundle, or look who answers in the API's place",
+            hint="set aliyun.ca_bundle, or look who answers in the API's place, or at this machine's clock",
         ) from None
     except requests.exceptions.ProxyError:
         raise NoAnswer(

@@ -214,7 +214,7 @@ def ca_errors(directory: str, network: Callable[[], Network | None] = lambda: No
     except requests.exceptions.SSLError as exc:
         raise CaUnavailable(
             f"the TLS certificate of the CA at {directory} is not trusted",
-            hint="set acme.ca_bundle for a private CA, or look who answers in its place",
+            hint="set acme.ca_bundle for a private CA, or look who answers there, or at this machine's clock",
         ) from exc
     except requests.JSONDecodeError as exc:  # for requests, an error of the connection
         raise _no_acme_server(directory, exc, _asked_wait(network())) from exc

@@ -543,6 +543,7 @@ def test_a_certificate_that_is_not_trusted_is_told(https: tuple[str, Path]) -> N
     with pytest.raises(DnsUnavailable, match="certificate is not trusted") as untrusted:
         account.find(NAME)
     assert "aliyun.ca_bundle" in untrusted.value.hint
+    assert "this machine's clock" in untrusted.value.hint
     assert_tells_no_secret(untrusted.value)
 
 
