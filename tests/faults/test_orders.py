@@ -192,7 +192,7 @@ class Crasher:
         a child has come to the site.
         """
         bed = self._bed
-        bed.config["sites"] = [bed.site(deploy=[], ttl=600 + start)]
+        bed.config["sites"] = [bed.site(deploy=[], names=[f"git.{ZONE}"], ttl=600 + start)]
         bed.write()
         enough = len(self._ca_proxy.asked) + start % 11
         with (bed.home / "daemon.log").open("ab") as log:
@@ -225,16 +225,19 @@ class Crasher:
 def test_a_daemon_that_is_killed_at_each_start_places_three_orders_in_all(
     bare: Bed, ca_proxy: FaultProxy
 ) -> None:
+    """The certificate that it has is for other names, and stays."""
+    bare.ok("--once")
+    old = bare.published()
     with blind_ca(bare):
         crasher = Crasher(bare, ca_proxy)
         for start in range(STARTS):
             crasher.crash(start)
-    print(f"\nstarts {STARTS}, orders at the CA {bare.orders_placed()}")
-    assert 0 < bare.orders_placed() <= len(rows(bare, "order")) <= SAME_NAMES.count
-    refused = bare.run("--renew-now")
-    assert "order not before" in refused.stdout
+    placed, reserved = bare.orders_placed() - 1, len(rows(bare, "order")) - 1
+    print(f"\nstarts {STARTS}, orders at the CA {placed}")
+    assert 0 < placed <= reserved <= SAME_NAMES.count
+    assert bare.published() == old
     bare.ok("--renew-now", "--force")
-    assert_invariants(bare, forced_orders=1)
+    assert_invariants(bare, forced_orders=1, may_have_counted_twice=True)
 
 
 # --- a ledger that is lost or damaged ---------------------------------------------------------------------
