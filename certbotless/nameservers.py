@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -38,11 +38,16 @@ _PUBLIC_RESOLVERS = ["223.5.5.5", "1.1.1.1"]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One authoritative server."""
+    """One authoritative server.
+
+    Attributes:
+        is_given: the configuration names it, and may mean a server that only passes answers on.
+    """
 
     name: str
     address: str
     port: int = 53
+    is_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,10 @@ def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str
 
     All servers are asked at once; takes at most about 4 s (UDP, then TCP for a long answer).
     """
+    return [answer.values for answer in _ask_all(servers, fqdn, rdtype)]
+
+
+def _ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[_Answer]:
     if len(servers) == 1:
         return [_ask_one(servers[0], fqdn, rdtype)]
     with ThreadPoolExecutor(max_workers=len(servers)) as pool:
@@ -108,7 +117,8 @@ def wait_until_shown(
     """Return when every server that answers shows every wanted value.
 
     A server that never answered is left out after 30 s, with a warning, if another one answers. If all are
-    silent the whole time, return after `timeout_s` with a warning: the CA may still see them.
+    silent the whole time, return after `timeout_s` with a warning: the CA may still see them. One without
+    authority comes from somebody else in its place, who may remember what was, and counts as none.
 
     Raises:
         PropagationTimeout: after `timeout_s` a server still answers without a value.
@@ -116,18 +126,23 @@ def wait_until_shown(
     pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
     missing = {(server, item) for server in servers for item in wanted}
     answered: set[Server] = set()
+    faults: dict[Server, str] = {}
     told = ""
     while True:
         # Two values at one name, those of a name and its wildcard, are one question.
         for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
             late = sorted({server for server, item in missing if item.fqdn == fqdn}, key=servers.index)
-            for server, values in zip(late, ask(late, fqdn, rdtype), strict=True):
-                if values is not None:
+            for server, answer in zip(late, _ask_all(late, fqdn, rdtype), strict=True):
+                if answer.values is None:
+                    faults[server] = answer.fault
+                elif not (answer.has_authority or server.is_given):
+                    faults[server] = "no_authority"
+                else:
                     answered.add(server)
-                    missing -= {(server, i) for i in wanted if i.fqdn == fqdn and i.value in values}
+                    missing -= {(server, i) for i in wanted if i.fqdn == fqdn and i.value in answer.values}
         silent = {server for server, _ in missing} - answered
         if silent and answered and (pace.waited_s >= SILENCE_S or pace.expired):
-            logger.warning("dns.server_silent servers=%s", _names(silent))
+            logger.warning("dns.server_silent servers=%s", _named_faults(silent, faults))
             missing = {(server, item) for server, item in missing if server in answered}
         if not missing:
             logger.debug("dns.shown names=%s after_s=%.1f", len(wanted), pace.waited_s)
@@ -139,7 +154,8 @@ def wait_until_shown(
             logger.debug("dns.waiting servers=%s", told)
         pace.wait()
     if not answered:
-        logger.warning("dns.all_silent servers=%s waited_s=%.0f", _names(servers), timeout_s)
+        named = _named_faults(servers, faults)
+        logger.warning("dns.all_silent servers=%s waited_s=%.0f", named, timeout_s)
         return
     fqdns = ", ".join(sorted({item.fqdn for _, item in missing}))
     raise PropagationTimeout(
@@ -152,7 +168,20 @@ def _names(servers: Collection[Server]) -> str:
     return ",".join(sorted(server.name for server in servers))
 
 
-def _ask_one(server: Server, fqdn: str, rdtype: str) -> frozenset[str] | None:
+def _named_faults(servers: Collection[Server], faults: Mapping[Server, str]) -> str:
+    return ",".join(sorted(f"{server.name}({faults[server]})" for server in servers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back: the values, from who speaks for the zone or not; or None, and the `fault`."""
+
+    values: frozenset[str] | None = None
+    has_authority: bool = False
+    fault: str = ""
+
+
+def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
     query = dns.message.make_query(fqdn, rdtype)
     query.flags &= ~dns.flags.RD
     try:
@@ -161,17 +190,18 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> frozenset[str] | None:
         )
     except (dns.exception.DNSException, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
-        return None
+        return _Answer(fault=type(exc).__name__)
     if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         logger.debug("dns.no_answer server=%s fqdn=%s rcode=%s", server.name, fqdn, reply.rcode())
-        return None
+        return _Answer(fault=dns.rcode.to_text(reply.rcode()))
     name = query.question[0].name
-    return frozenset(
+    values = frozenset(
         _text(rdata)
         for rrset in reply.answer
         if rrset.name == name and rrset.rdtype == dns.rdatatype.from_text(rdtype)
         for rdata in rrset
     )
+    return _Answer(values, bool(reply.flags & dns.flags.AA))
 
 
 def _text(rdata: object) -> str:
@@ -191,7 +221,7 @@ def _fixed_server(entry: str) -> Server:
         ) from exc
     # A server that listens on IPv4 alone may have a name that also leads to IPv6, such as localhost.
     first = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return Server(entry, str(first[4][0]), int(port))
+    return Server(entry, str(first[4][0]), int(port), is_given=True)
 
 
 def _find_servers(zone: str, lifetime_s: float) -> tuple[Server, ...]:

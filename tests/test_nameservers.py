@@ -15,7 +15,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from fakes import FakeClock
+from fakes import FakeClock, FakeZone, ZoneServer
 
 from certbotless.clock import SystemClock
 from certbotless.errors import DnsUnavailable, Interrupted, PropagationTimeout
@@ -28,6 +28,7 @@ from certbotless.nameservers import (
     ask,
     wait_until_shown,
 )
+from certbotless.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 ZONE = "sweetlove.test"
@@ -233,6 +234,22 @@ def test_when_all_are_silent_the_ca_may_still_see_it(
     assert "dns.all_silent" in caplog.text
 
 
+@pytest.mark.row(41)
+def test_an_answer_without_authority_is_none_unless_the_server_was_given(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who names a server may mean one that passes answers on; nobody else's memory counts."""
+    shown = Record(FQDN, "TXT", WANTED.value, 600)
+    with ZoneServer(FakeZone(ZONE, [shown])) as passing_on:
+        host, port = passing_on.place.split(":")
+        clock = FakeClock(least_sleep_s=20)
+        wait_until_shown([Server("ns1", host, int(port), is_given=True)], [WANTED], clock, 600)
+        assert clock.monotonic() == 0
+        wait_until_shown([Server("ns1", host, int(port))], [WANTED], clock, 600)
+        assert clock.monotonic() >= 600
+    assert "dns.all_silent servers=ns1(no_authority)" in caplog.text
+
+
 def test_a_stop_ends_the_wait(emulator: AlidnsEmulator) -> None:
     clock = FakeClock()
     clock.on_sleep = clock.stop
@@ -249,10 +266,10 @@ def test_servers_that_are_configured_are_those_of_every_zone() -> None:
     assert not servers.need_zone
     assert servers.of(ZONE) == servers.of("other.test")
     first, second, third = servers.of(ZONE)
-    assert first == Server("127.0.0.1:5353", "127.0.0.1", 5353)
-    assert second == Server("[::1]:53", "::1", 53)
+    assert first == Server("127.0.0.1:5353", "127.0.0.1", 5353, True)
+    assert second == Server("[::1]:53", "::1", 53, True)
     # A server that listens on IPv4 alone may have a name that also leads to IPv6.
-    assert third == Server("localhost:8053", "127.0.0.1", 8053)
+    assert third == Server("localhost:8053", "127.0.0.1", 8053, True)
 
 
 @pytest.mark.parametrize("entry", ["[fe80::1%no-such-interface]:53", f"{'a' * 70}.test:53", "a..b:53"])

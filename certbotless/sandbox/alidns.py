@@ -251,6 +251,10 @@ class AlidnsEmulator:
         """Let the next `times` calls of `action` go wrong, after those already told to."""
         self._faults[action].extend([fault] * times)
 
+    def forget_faults(self) -> None:
+        """Let every later call go well."""
+        self._faults.clear()
+
     def _reply(self, method: str, parameters: Parameters) -> Reply | None:
         """Carry out a call as the faults allow, and note it; `None` closes the connection without a reply."""
         action = parameters.get("Action", "")

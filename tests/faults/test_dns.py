@@ -1,0 +1,216 @@
+"""Faults of DNS: late and lying servers, and what the CA says that it saw."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import pytest
+from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+
+from .invariants import assert_invariants, plant_foreign
+from .proxy import Answer, Exchange, FaultProxy
+
+HOUR_S = 3600
+# The name servers of the zone, where a host of our own alone can have them.
+SERVERS = ["127.0.0.2", "127.0.0.3"]
+
+
+@pytest.fixture(name="dns")
+def service() -> Iterator[AlidnsEmulator]:
+    """The DNS service, whose name servers are found as on the Internet: on port 53, by a resolver."""
+    with AlidnsEmulator(
+        [ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET, dns_ports=[53, 53], dns_addresses=SERVERS
+    ) as service:
+        plant_foreign(service)
+        yield service
+
+
+# A CA of its own, since the shared one asks elsewhere.
+pytestmark = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["hasty"])
+
+
+class Resolver(socketserver.ThreadingUDPServer):
+    """The LAN's resolver, on 127.0.0.1; asks the first name server, and remembers every answer for ever.
+
+    Args:
+        leads_here: say that it is every name server itself, as a router that takes port 53 over.
+
+    Attributes:
+        names: what it was asked for.
+    """
+
+    def __init__(self, *, leads_here: bool = False) -> None:
+        self.names: set[str] = set()
+        self.leads_here = leads_here
+        self.remembered: dict[tuple[str, str], dns.message.Message] = {}
+        super().__init__(("127.0.0.1", 53), _Resolving)
+
+
+class _Resolving(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        resolver = cast(Resolver, self.server)
+        wire, socket = self.request
+        query = dns.message.from_wire(wire)
+        question = query.question[0]
+        name, kind = question.name.to_text(True).lower(), dns.rdatatype.to_text(question.rdtype)
+        resolver.names.add(name)
+        if (name, kind) not in resolver.remembered:
+            asked = dns.message.make_query(name, kind)
+            resolver.remembered[name, kind] = dns.query.udp(asked, SERVERS[0], timeout=5)
+        known = resolver.remembered[name, kind]
+        reply = dns.message.make_response(query)
+        reply.flags |= dns.flags.RA
+        reply.set_rcode(known.rcode())
+        reply.answer = known.answer
+        text = reply.to_text() if resolver.leads_here and kind == "A" else ""
+        if text:
+            reply = dns.message.from_text(
+                text.replace(SERVERS[0], "127.0.0.1").replace(SERVERS[1], "127.0.0.1")
+            )
+        socket.sendto(reply.to_wire(), self.client_address)
+
+
+@contextmanager
+def resolving(*, leads_here: bool = False) -> Iterator[Resolver]:
+    """Have the resolver that /etc/resolv.conf names for as long as the block runs."""
+    with Resolver(leads_here=leads_here) as resolver:
+        thread = threading.Thread(target=resolver.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield resolver
+        finally:
+            resolver.shutdown()
+            thread.join()
+
+
+def without_servers(bed: Bed) -> None:
+    """Let the name servers be found, and no A record be in the way."""
+    del bed.config["dns"]["nameservers"]
+    bed.config["sites"] = [bed.site(address="none", deploy=[])]
+
+
+def failures(bed: Bed) -> list[list[str]]:
+    """Return the names of each failed validation that the ledger counts."""
+    rows = map(json.loads, (bed.state / "ledger.jsonl").read_text().splitlines())
+    return [row["names"] for row in rows if row["kind"] == "failure"]
+
+
+def refused(bed: Bed) -> str:
+    """Run the program, which must exit 1 with one line, and return that line."""
+    done = bed.run("--once")
+    assert done.returncode == 1, done.stdout + done.stderr
+    [line] = done.stdout.splitlines()
+    return line
+
+
+@pytest.mark.row(39)
+def test_no_challenge_is_answered_before_the_last_server_shows_its_value(bare: Bed) -> None:
+    """The CA asks the one that is late: an early answer would be a failed validation."""
+    bare.dns.set_delay(0, 2)
+    bare.ok("--once")
+    assert (bare.orders(), failures(bare)) == (1, [])
+    assert_invariants(bare)
+
+
+@pytest.mark.row(40)
+def test_no_resolver_is_ever_asked_for_a_name_of_ours(bare: Bed) -> None:
+    """It would remember that the name does not exist yet."""
+    without_servers(bare)
+    with resolving() as resolver:
+        bare.ok("--once")
+        assert resolver.names == {ZONE, "ns1.alidns.test", "ns2.alidns.test"}
+    assert bare.orders() == 1
+    assert_invariants(bare)
+
+
+@pytest.mark.row(41)
+def test_where_port_53_leads_to_somebody_else_the_challenge_is_answered_after_the_whole_wait(
+    bare: Bed,
+) -> None:
+    """Who answers in the servers' place remembers the name without its value; the CA sees it."""
+    without_servers(bare)
+    bare.config["dns"]["propagation_timeout"] = "1s"
+    with resolving(leads_here=True) as resolver:
+        done = bare.run("--once")
+        assert f"_acme-challenge.{DOMAIN}" in resolver.names
+    assert done.returncode == 0, done.stdout
+    assert "dns.all_silent servers=ns1.alidns.test(no_authority),ns2.alidns.test(no_authority)" in done.stderr
+    assert (bare.orders(), failures(bare)) == (1, [])
+    assert_invariants(bare)
+
+
+@pytest.mark.row(42, 48)
+def test_a_value_that_shows_here_and_not_where_the_ca_looks_is_told_with_a_hint(bare: Bed) -> None:
+    """It counts as one failed validation, and the schedule keeps the next order back."""
+    bare.dns.set_delay(0, HOUR_S)
+    bare.config["dns"]["nameservers"] = [f"{SERVERS[1]}:53"]
+    line = refused(bare)
+    assert f"the CA could not validate {DOMAIN}: " in line
+    assert "the CA asks the zone's public name servers" in line
+    assert failures(bare) == [[DOMAIN]]
+    lines = {call.parameters.get("Line") for call in bare.dns.calls if call.action == "AddDomainRecord"}
+    assert lines == {"default"}
+    assert "could not validate" in refused(bare)
+    assert bare.orders() == 1
+    assert_invariants(bare)
+
+
+@pytest.mark.row(43)
+def test_servers_that_fail_are_told_by_name_before_the_ca_is_asked(bare: Bed) -> None:
+    """Each with what it says; the CA may be luckier, so it is asked all the same."""
+    bare.config["dns"]["propagation_timeout"] = "1s"
+    bare.config["sites"] = [bare.site(address="none", deploy=[])]
+    for server in (0, 1):
+        bare.dns.set_rcode(server, dns.rcode.SERVFAIL)
+    done = bare.run("--once")
+    assert done.returncode == 1
+    places = ",".join(f"{server}:53(SERVFAIL)" for server in SERVERS)
+    assert f"dns.all_silent servers={places}" in done.stderr
+    assert failures(bare) == [[DOMAIN]]
+    assert_invariants(bare)
+
+
+# As Let's Encrypt says it; the CA of the tests gives no such kinds.
+TOLD = {
+    "caa": (f"CAA record for {DOMAIN} prevents issuance", "the zone's CAA records forbid this CA"),
+    "dns": (
+        f"DNS problem: SERVFAIL looking up TXT for _acme-challenge.{DOMAIN} - the domain's nameservers may be"
+        " malfunctioning",
+        "the CA's resolver got no answer: look at the delegation of the zone, and at its DNSSEC",
+    ),
+    "unauthorized": (
+        f"Incorrect TXT record found at _acme-challenge.{DOMAIN}",
+        "the CA asks the zone's public name servers",
+    ),
+}
+
+
+@pytest.mark.row(43)
+@pytest.mark.parametrize("kind", TOLD)
+def test_what_the_ca_saw_is_told_by_its_kind_with_a_hint(bare: Bed, ca_proxy: FaultProxy, kind: str) -> None:
+    detail, hint = TOLD[kind]
+
+    def refuse(exchange: Exchange) -> None:
+        true = exchange.forward()
+        told = json.loads(true.body) | {"status": "invalid"}
+        error = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail}
+        told["challenges"] = [{**c, "status": "invalid", "error": error} for c in told["challenges"]]
+        exchange.send(Answer(true.status, json.dumps(told).encode(), true.headers))
+
+    ca_proxy.at("POST", "/authZ/", refuse, nth=2)
+    line = refused(bare)
+    assert f"could not validate {DOMAIN}: {kind}: {detail}; {hint}" in line
+    assert failures(bare) == [[DOMAIN]]
+    assert_invariants(bare)
