@@ -29,6 +29,7 @@ from .errors import (
     Interrupted,
     IssueError,
     PropagationTimeout,
+    RateLimited,
     StoreError,
 )
 from .leaf import rfc3339
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 _LOCK_MARGIN_S = 1800
 # A site that waits for DNS or the CA costs a thread; beyond these, sites wait for their turn.
 _MOST_THREADS = 200
+# A wait that a CA asked for is lengthened by up to this share, so that not all come back at once.
+_ASKED_JITTER = 1 / 20
 # How long a published site waits for another one of the run that shares its container.
 _MEETING_TIMEOUT_S = 120
 
@@ -345,11 +348,16 @@ def _names_of(config: Config, site: Site, target: Target) -> frozenset[str]:
 
 
 def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) -> Failure:
+    asked = exc.retry_after or timedelta()
+    jitter = random.random() * _ASKED_JITTER if isinstance(exc, IssueError) else 0  # noqa: S311
+    # A pause ends when a person has acted, not at a moment.
+    is_limit = asked and isinstance(exc, RateLimited) and not isinstance(exc, AccountPaused)
     return Failure(
         at=now,
         what=exc.message,
         hint=exc.hint,
-        retry_at=now + max(wait, exc.retry_after or wait),
+        retry_at=now + max(wait, asked * (1 + jitter)),
         count=count,
         is_waiting=isinstance(exc, DeployWaits),
+        limited_until=now + asked if is_limit else None,
     )

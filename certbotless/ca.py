@@ -270,7 +270,8 @@ def _from_problem(directory: str, problem: messages.Error, network: Network | No
         link = _URL.search(detail)
         if link and "unpause" in link[0]:
             return _paused(directory, detail[: link.start()], link[0], wait)
-        return RateLimited(text, hint="wait; the limits are the CA's", retry_after=wait)
+        hint = "wait: the limits are the CA's; --renew-now --force asks before that"
+        return RateLimited(text, hint=hint, retry_after=wait)
     if problem.typ in _ACCOUNT_HINTS:
         hint = _ACCOUNT_HINTS[problem.typ]
         if problem.typ == f"{PROBLEM}userActionRequired" and network and network.to_visit:

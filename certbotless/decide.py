@@ -338,8 +338,11 @@ def _held_back(
     waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
     # Adopting is looked into where an order would be placed.
     failure = state.failures.get("order" if step.action == "adopt" else step.key)
-    if failure is not None and not intent.ignore_backoff and failure.blocks_at(seen.at):
-        waits.append((failure.retry_at, failure.what))
+    if failure is not None and failure.blocks_at(seen.at):
+        if not intent.ignore_backoff:
+            waits.append((failure.retry_at, failure.what))
+        elif not intent.ignore_ledger and failure.limited_until is not None:
+            waits.append((failure.limited_until, f"{failure.what}; --renew-now --force asks all the same"))
     if step.action == "order" and not is_possible(seen.at):
         waits.append((RELEASED, "this machine's clock is older than this program: set it"))
     # An order in flight was counted when it was placed.

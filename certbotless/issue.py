@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -27,7 +28,7 @@ from .challenge import Journal, TxtValue, presented
 from .clock import TRUSTED_SKEW, Clock, Pace, is_possible
 from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .leaf import parse_rfc3339, rfc3339
-from .names import challenge_name
+from .names import NameFault, challenge_name, normalise
 from .records import Zone
 from .renewal import Window
 
@@ -274,7 +275,9 @@ class _Conversation:
             except messages.Error:
                 continue  # it is as lost as its order
             if authorization.status == messages.STATUS_INVALID:
-                self._books.count_failure(self.account.now(), [authorization.identifier.value])
+                with suppress(NameFault):  # what is no name was none that we ordered
+                    name = normalise(authorization.identifier.value)
+                    self._books.count_failure(self.account.now(), [name])
 
     def place(
         self, names: Sequence[str], pending: PendingOrder, predecessor: Predecessor | None

@@ -62,7 +62,8 @@ class _Saved(BaseModel):
 class Failure(_Saved):
     """The last attempt at something did not succeed; times are aware UTC.
 
-    `is_waiting`: no error, something else must come first.
+    `is_waiting`: no error, something else must come first. `limited_until`: the moment that a CA named which
+    counts our requests; None where none did. Until then it is of no use to ask, whoever wants it.
     """
 
     at: AwareDatetime
@@ -71,12 +72,15 @@ class Failure(_Saved):
     retry_at: AwareDatetime
     count: int
     is_waiting: bool = False
+    limited_until: AwareDatetime | None = None
 
-    @field_validator("retry_at")
+    @field_validator("retry_at", "limited_until")
     @classmethod
-    def _not_for_ever(cls, value: datetime, info: ValidationInfo) -> datetime:
+    def _not_for_ever(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         """A damaged file must not keep anything from being tried again."""
-        at = info.data.get("at", value)
+        if value is None:
+            return None
+        at: datetime = info.data.get("at", value)
         return at + _LONGEST_WAIT if value - at > _LONGEST_WAIT else value
 
     def blocks_at(self, now: datetime) -> bool:

@@ -531,6 +531,7 @@ def test_the_wait_that_the_service_asks_for_is_the_least(scene: Scene) -> None:
     scene.run()
     failure = scene.state.failures["record"]
     assert failure.retry_at - failure.at == HOUR
+    assert failure.limited_until is None
 
 
 def test_the_wait_of_an_order_grows_as_the_ca_wants_it(scene: Scene) -> None:

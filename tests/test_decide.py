@@ -758,6 +758,18 @@ def test_renew_now_ignores_the_back_off_but_not_the_ledger() -> None:
     assert decided(WELL, failed, ORDERED, asked).due(NOW) == ()
 
 
+@pytest.mark.row(46)
+def test_renew_now_waits_for_the_moment_that_a_ca_has_named_and_force_does_not() -> None:
+    """Not for the whole back-off, which is longer."""
+    limited = failure(NOW + DAY).model_copy(update={"limited_until": NOW + HOUR, "at": NOW})
+    remembered = state(failures={"order": limited})
+    [step] = decided(WELL, remembered, intent=Intent(NOW, ignore_backoff=True)).steps
+    assert step.wait_until == NOW + HOUR
+    assert "--force" in step.wait_text
+    forced = Intent(NOW, ignore_backoff=True, ignore_ledger=True)
+    assert [step.key for step in decided(WELL, remembered, intent=forced).due(NOW)] == ["order"]
+
+
 def test_force_ignores_the_ledger_too() -> None:
     failed = state(failures={"order": failure(NOW + DAY)})
     asked = Intent(NOW, ignore_backoff=True, ignore_ledger=True)

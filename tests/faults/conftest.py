@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.bed import Bed
+from system.bed import KEY_ID, KEY_SECRET, ZONE, Bed
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 
+from .ground import Ground
 from .invariants import plant_foreign
 from .proxy import FaultProxy
 
@@ -61,3 +62,16 @@ def bare(bare: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
 def bed(bed: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
     """A bed with a registry."""
     return _lead_through(bed, ca_proxy, api_proxy)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    folders = [tmp_path_factory.mktemp(name) for name in ("pebble", "ca", "api")]
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns:
+        plant_foreign(dns)
+        with (
+            Pebble(folders[0], dns.nameservers[0], retry_after_s=0) as ca,
+            FaultProxy(ca.directory_url, folders[1], ca.ca_bundle) as ca_proxy,
+            FaultProxy(dns.endpoint, folders[2]) as api_proxy,
+        ):
+            yield Ground(ca, ca_proxy, dns, api_proxy)

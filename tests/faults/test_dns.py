@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import dns.flags
@@ -84,7 +85,10 @@ class _Resolving(socketserver.BaseRequestHandler):
 
 @contextmanager
 def resolving(*, leads_here: bool = False) -> Iterator[Resolver]:
-    """Have the resolver that /etc/resolv.conf names for as long as the block runs."""
+    """Have it for as long as the block runs, named in /etc/resolv.conf."""
+    system = Path("/etc/resolv.conf")
+    before = system.read_text()
+    system.write_text("nameserver 127.0.0.1\n")
     with Resolver(leads_here=leads_here) as resolver:
         thread = threading.Thread(target=resolver.serve_forever, args=(0.01,))
         thread.start()
@@ -93,6 +97,7 @@ def resolving(*, leads_here: bool = False) -> Iterator[Resolver]:
         finally:
             resolver.shutdown()
             thread.join()
+            system.write_text(before)
 
 
 def without_servers(bed: Bed) -> None:
