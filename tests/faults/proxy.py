@@ -34,7 +34,6 @@ from urllib.parse import urlsplit
 import trustme
 
 from certbotless.sandbox.listener import TcpListener
-from certbotless.sandbox.process import wait_until
 
 # Named once in a message, and ours to say.
 _HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "keep-alive"}
@@ -269,10 +268,11 @@ class FaultProxy:
 
     def go_down(self) -> None:
         """Refuse connections; at work when this returns."""
+        # Before `stop` ends the connections: whoever loses one may come again at once.
+        self._listener.socket.close()
         # In a thread of its own, since `stop` waits for all who are served, and one of them may be calling.
         self._stopping = threading.Thread(target=self._listener.stop)
         self._stopping.start()
-        wait_until(lambda: self._listener.socket.fileno() == -1, 10, "the proxy is down")
 
     def come_back(self) -> None:
         """Answer again, on the same port."""
