@@ -154,7 +154,7 @@ def _directory_cases() -> Iterator[Case]:
     yield directory("a file", newNonce="file:///etc/passwd")
     yield directory("a user before the host", newAccount="https://ca.test@evil.test/")
     yield directory("a list for a URL", newOrder=["https://evil.test/"])
-    yield directory("a host that is not there", "no connection", newNonce="https://evil.test/nonce")
+    yield directory("a host that is not there", "no connection", newNonce="https://127.0.0.1:1/nonce")
     yield directory("words for what it says of itself", "", meta="words")
     twice = faults.body_rewritten(lambda true: true.rstrip()[:-1] + b', "newOrder": "file:///"}')
     yield Case("directory: a key twice", "GET", "/dir", twice, NOT_ITS_OWN)

@@ -35,14 +35,15 @@ def refused(bed: Bed, *args: str) -> str:
 
 
 @pytest.mark.row(28, 30)
-@pytest.mark.parametrize("code", ["Throttling.User", "LastOperationNotFinished"])
-def test_what_the_api_asks_to_send_again_is_no_failure_of_the_order(bare: Bed, code: str) -> None:
+def test_what_the_api_asks_to_send_again_is_no_failure_of_the_order(bare: Bed) -> None:
     """Of the A record, of the TXT record, and of its deletion."""
+    codes = ["Throttling.User", "LastOperationNotFinished"]
     for action in ("DescribeSubDomainRecords", "AddDomainRecord", "DeleteDomainRecord"):
-        bare.dns.fail(action, Fault("error", code=code), times=2)
+        for code in codes:
+            bare.dns.fail(action, Fault("error", code=code))
     bare.ok("--once")
     assert bare.orders() == 1
-    assert [call.code for call in bare.dns.calls].count(code) == 6
+    assert [call.code for call in bare.dns.calls if call.code != "OK"] == codes * 3
     assert_invariants(bare)
 
 
@@ -77,7 +78,6 @@ def test_an_answer_that_is_none_is_asked_for_again(bare: Bed, api_proxy: FaultPr
     [
         ("InvalidAccessKeyId.Inactive", "enable the key in the RAM console"),
         ("Forbidden.RAM", "grant the RAM user"),
-        ("InvalidSecurityToken.Expired", "renew aliyun.security_token"),
     ],
 )
 def test_a_key_that_may_not_costs_no_order_and_a_corrected_one_is_tried_at_once(
