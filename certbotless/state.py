@@ -313,8 +313,9 @@ class SiteFile:
             self._order_key.unlink(missing_ok=True)
 
     def save_pair(self, pair: SavedPair) -> None:
-        """Keep a copy of what is about to be published, to restore it from."""
-        self._write(self._pair, pair.model_dump_json().encode())
+        """Keep a copy of what is about to be published, to restore it from; its digest is a second line."""
+        data = pair.model_dump_json().encode()
+        self._write(self._pair, data + b"\n" + _digest(data) + b"\n")
 
     def saved_pair(self) -> SavedPair:
         """Return the pair last issued.
@@ -325,11 +326,16 @@ class SiteFile:
         raw = _read_if_there(self._pair)
         if raw is None:
             raise StoreError(f"the copy {str(self._pair)!r} is gone")
+        data, _, told = raw.partition(b"\n")
         try:
-            return SavedPair.model_validate_json(raw)
-        except (ValidationError, OverflowError) as exc:
+            pair = SavedPair.model_validate_json(data)
+        except (ValidationError, OverflowError):
+            pair = None
+        # A certificate with a flipped bit in its signature looks as good as ever.
+        if pair is None or told.strip() not in (b"", _digest(data)):
             self.set_pair_aside()
-            raise StoreError(f"the copy {str(self._pair)!r} makes no sense, and was set aside") from exc
+            raise StoreError(f"the copy {str(self._pair)!r} makes no sense, and was set aside")
+        return pair
 
     def set_pair_aside(self) -> None:
         """Keep a copy that cannot be used out of the way."""
@@ -361,7 +367,7 @@ class Accounts:
         key = _read_if_there(self._key)
         try:
             url = json.loads(files.read(self._url))["url"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return key, ""
         return key, url if isinstance(url, str) else ""
 
@@ -631,6 +637,10 @@ def _read_if_there(path: Path) -> bytes | None:
     with files.store_errors(path, "read"), suppress(FileNotFoundError):
         return files.read(path, _MAX_BYTES)
     return None
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 def _without(entries: tuple[Txt, ...], txt: TxtValue) -> tuple[Txt, ...]:

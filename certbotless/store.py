@@ -219,7 +219,7 @@ class Store:
 
     def _read(self, generation: Path) -> Published:
         meta = json.loads(files.read(generation / META))
-        if meta.pop("digest", None) not in (None, _digest(_as_json(meta))):
+        if meta.pop("digest", None) != _digest(_as_json(meta)):
             raise _Edited(f"{META} was edited by hand")
         facts, origin = LeafFacts.from_json(meta), _origin(meta)
         for name in (FULLCHAIN, PRIVKEY):
@@ -334,7 +334,14 @@ def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: s
         # What another tool left has no meta.json, so nothing says whether it may be gone back to.
         "previous": previous if _stamp_of(previous) else "",
     }
-    # A date that was changed by hand, or by the disk, would keep the certificate from being renewed.
+    return with_digest(meta)
+
+
+def with_digest(meta: dict[str, Any]) -> bytes:
+    """Return meta.json with a digest of itself.
+
+    A date that was changed by hand, or by the disk, would keep the certificate from being renewed.
+    """
     return _as_json(meta | {"digest": _digest(_as_json(meta))})
 
 

@@ -31,7 +31,7 @@ from test_files import in_time, plant
 from certbotless import files
 from certbotless.errors import StoreError
 from certbotless.leaf import LeafFacts
-from certbotless.store import Origin, Published, Store
+from certbotless.store import Origin, Published, Store, with_digest
 
 DOMAIN = "devbox.sweetlove.test"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
@@ -356,7 +356,7 @@ def test_what_is_no_generation_is_never_gone_back_to(tmp_path: Path, previous: o
     file = home(tmp_path) / "current" / "meta.json"
     meta = json.loads(file.read_text())
     del meta["digest"]
-    file.write_text(json.dumps(meta | {"previous": previous}))
+    file.write_bytes(with_digest(meta | {"previous": previous}))
     assert look(tmp_path).is_intact
     assert look(tmp_path).previous == ""
 
@@ -420,13 +420,13 @@ def test_a_fact_that_was_edited_is_found(tmp_path: Path) -> None:
     assert look(tmp_path) == Published(None, None, "meta.json was edited by hand", is_contested=True)
 
 
-def test_a_generation_of_before_that_check_is_as_good(tmp_path: Path) -> None:
+def test_a_digest_is_not_lost_by_another_name(tmp_path: Path) -> None:
+    """As one flipped bit gives it, and another one the fact a value."""
     publish(tmp_path, "A")
-    path = home(tmp_path) / "current" / "meta.json"
-    meta = json.loads(path.read_text())
-    del meta["digest"]
-    path.write_text(json.dumps(meta))
-    assert look(tmp_path).is_intact
+    meta = home(tmp_path) / "current" / "meta.json"
+    text = meta.read_text().replace("2027-02-22", "2067-02-22")
+    meta.write_text(text.replace('"digest"', '"digesu"'))
+    assert look(tmp_path) == Published(None, None, "meta.json was edited by hand", is_contested=True)
 
 
 @pytest.mark.parametrize("where", [".", "..", "/etc", "../other.test/20261124T053000Z-01234567", "gone"])
@@ -490,6 +490,7 @@ def test_a_pair_that_is_not_there_is_told(tmp_path: Path) -> None:
 NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
 
 
+@pytest.mark.row(71)
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
 @pytest.mark.parametrize("suffix", [".pem", ".key"])
 def test_what_is_no_file_is_moved_aside_and_never_opened(tmp_path: Path, suffix: str, kind: str) -> None:
@@ -512,6 +513,7 @@ def test_what_is_no_file_is_moved_aside_and_never_opened(tmp_path: Path, suffix:
     assert kept == [kind, kind]
 
 
+@pytest.mark.row(71)
 @pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device", "a directory", "a symbolic link"])
 def test_what_is_no_file_in_a_generation_is_a_fault(tmp_path: Path, name: str, kind: str) -> None:
@@ -526,6 +528,7 @@ def test_what_is_no_file_in_a_generation_is_a_fault(tmp_path: Path, name: str, k
     assert in_time(check) == DONE
 
 
+@pytest.mark.row(71)
 @pytest.mark.parametrize("suffix", [".pem", ".key"])
 def test_a_link_to_a_secret_is_kept_as_a_link_and_nothing_of_the_secret_copied(
     tmp_path: Path, suffix: str
@@ -544,6 +547,7 @@ def test_a_link_to_a_secret_is_kept_as_a_link_and_nothing_of_the_secret_copied(
     assert found.count(b"secret") == 1
 
 
+@pytest.mark.row(71)
 @pytest.mark.parametrize(("suffix", "most"), [(".pem", 0o644), (".key", 0o640)])
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o400])
 def test_a_copy_is_open_to_nobody_who_could_not_read_the_file(
@@ -631,6 +635,7 @@ def planted_folder(certs_dir: Path, what: str) -> Path:
     raise ValueError(what)
 
 
+@pytest.mark.row(71)
 @pytest.mark.parametrize(
     "what",
     [
@@ -662,6 +667,7 @@ def test_folders_of_whom_certs_dir_belongs_to_are_ours(tmp_path: Path) -> None:
     assert read_pair(tmp_path) == pair("A")
 
 
+@pytest.mark.row(71)
 @pytest.mark.parametrize("suffix", [".pem", ".key"])
 @pytest.mark.parametrize("what", ["another user", "second name", "named pipe", "symbolic link"])
 def test_a_pair_that_others_may_change_is_not_for_adoption(tmp_path: Path, suffix: str, what: str) -> None:
