@@ -31,6 +31,7 @@ from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, Zone
 from .exchange import BadAnswer, BoundedSession
 from .names import candidate_zones, fqdn_of, rr_of
 from .records import DEFAULT_LINE, Record
+from .redact import Redactor
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,9 @@ class AlidnsApi:
         self._account = account
         self._clock = clock
         self._session = BoundedSession(clock)
+        # An error reply may repeat the call, with all that signs it.
+        secrets = [account.key_secret, account.security_token or ""]
+        self._redact = Redactor(secrets, [account.key_id])
 
     def call(self, request: Any) -> dict[str, Any]:
         """Send an SDK request and return the reply's JSON object.
@@ -148,8 +152,8 @@ class AlidnsApi:
                 verify=account.ca_bundle or True,
             )
         reply = _json_object(response.content)
-        request_id = printable(reply.get("RequestId", ""), 60)
-        code = printable(reply.get("Code", ""), 80)
+        request_id = self._said(reply, "RequestId", 60)
+        code = self._said(reply, "Code", 80)
         text = "alidns.call action=%s status=%d code=%s request_id=%s"
         logger.debug(text, action, response.status_code, code or "none", request_id or "none")
         if response.ok and request_id:
@@ -162,11 +166,14 @@ class AlidnsApi:
             )
         raise self._refusal(action, code, request_id, reply, response)
 
+    def _said(self, reply: dict[str, Any], key: str, limit: int) -> str:
+        return printable(self._redact(str(reply.get(key, ""))), limit)
+
     def _refusal(
         self, action: str, code: str, request_id: str, reply: dict[str, Any], response: requests.Response
     ) -> DnsError:
         # This text carries the string to sign, so the parameters of the call.
-        said = "" if code == "SignatureDoesNotMatch" else f" ({printable(reply.get('Message', ''), 200)})"
+        said = "" if code == "SignatureDoesNotMatch" else f" ({self._said(reply, 'Message', 200)})"
         text = f"{action} refused with {code}{said}, request id {request_id}"
         if code in _AGAIN or code.startswith("Throttling") or response.status_code >= 500:
             return DnsUnavailable(text, hint="the API asks to come again", retry_after=_retry_after(response))

@@ -47,7 +47,9 @@ class Redactor:
     def __init__(self, secrets: Iterable[str], key_ids: Iterable[str] = ()) -> None:
         shown = {key_id: key_id[:_KEPT_OF_ID] + _HIDDEN for key_id in key_ids}
         shown |= dict.fromkeys(secrets, _HIDDEN)
-        shown |= {quote(value, safe=""): instead for value, instead in shown.items()}
+        # A call is in a URL, and the text that it was signed by holds that once more encoded.
+        for _ in range(2):
+            shown |= {quote(value, safe=""): instead for value, instead in shown.items()}
         # The longest first: a value may begin with another.
         values = sorted((v for v in shown if len(v) >= _LEAST_LENGTH), key=len, reverse=True)
         self._shown = shown

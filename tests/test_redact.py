@@ -33,6 +33,7 @@ def test_a_secret_of_the_configuration_is_gone(secret: str, around: str) -> None
 def test_a_secret_is_gone_in_the_form_that_a_query_gives_it() -> None:
     quoted = "planted%2FSecret%2B30%20characters%3D"
     assert REDACT(f"key {quoted} used") == "key *** used"
+    assert REDACT(f"string to sign {quoted.replace('%', '%25')}") == "string to sign ***"
 
 
 def test_four_letters_of_an_access_key_stay() -> None:
