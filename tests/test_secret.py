@@ -166,6 +166,7 @@ def test_a_file_closed_to_others_needs_no_word(secret_file: Path, mode: int) -> 
     assert Secret.parse(f"file:{secret_file}").warning({os.geteuid()}) is None
 
 
+@pytest.mark.row(68)
 def test_a_file_of_another_user_is_warned_of(secret_file: Path) -> None:
     warning = Secret.parse(f"file:{secret_file}").warning({os.geteuid() + 1})
     assert warning is not None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import time, timedelta
+from pathlib import PurePath
 
 import pytest
 from configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from certbotless.values import Action, AddressRule, Port, Window
+from certbotless.values import Action, AddressRule, Port, Window, parse_name
 
 # --- values of the wrong kind -------------------------------------------------------------------------------
 
@@ -309,6 +312,30 @@ def test_a_container_is_named_as_the_engine_allows_it() -> None:
 def test_a_domain_is_a_host_name(domain: str) -> None:
     """It names files, so nothing else may come in."""
     assert fault_of(domain=domain).startswith("sites[0].domain: ")
+
+
+@pytest.mark.row(70)
+@settings(max_examples=10_000, deadline=None)
+@given(st.text() | st.text(alphabet="ab.-*/\\\0%ü ", max_size=80))
+@example("../../etc/x")
+@example("a\0b.example.com")
+@example(".")
+@example("..")
+@example("*.example.com")
+@example(f"{'a' * 300}.example.com")
+@example(f"{'.'.join('a' * 60 for _ in range(5))}")
+@example("bücher.example")
+def test_whatever_is_a_name_is_one_part_of_a_path(text: str) -> None:
+    """It names files and folders in certs_dir and state_dir."""
+    try:
+        name = parse_name(text)
+    except ValueError:
+        return
+    for file in (name, f"{name}.pem", f"{name}.order.key"):
+        assert PurePath("/certs", file).parent == PurePath("/certs")
+        assert len(file.encode()) <= 255
+    assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
+    assert ".." not in name
 
 
 def test_a_further_name_may_be_a_wildcard() -> None:

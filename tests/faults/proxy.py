@@ -67,6 +67,11 @@ class Exchange:
         self.asked = asked
         self._handler = handler
 
+    @property
+    def target(self) -> str:
+        """What was asked for, with its query, as it came."""
+        return self._handler.path
+
     def forward(self) -> Answer:
         """Have the request carried out, and return the true answer."""
         return self._handler.forward(self.asked)
