@@ -79,7 +79,7 @@ def _assert_limits_hold(bed: Bed, forced_orders: int, times_counted: int) -> Non
     failures = Counter(name for row in rows if row["kind"] == "failure" for name in row["names"])
     assert max(orders.values(), default=0) <= SAME_NAMES.count + forced_orders
     assert max(failures.values(), default=0) <= FAILED_VALIDATIONS.count * times_counted
-    assert bed.orders_placed() <= orders.total()
+    assert bed.orders() <= orders.total()
 
 
 def _assert_zone_is_as_left(bed: Bed) -> None:

@@ -221,5 +221,5 @@ def test_a_refused_predecessor_costs_one_row_and_that_one_replaces_nothing(
     bare.ok("--renew-now")
     purposes = [row["purpose"] for row in rows(bare) if row["kind"] == "order"]
     assert purposes == ["new", "renewal", "replacement"]
-    assert bare.orders_placed() == 3
+    assert bare.orders() == 3
     assert_invariants(bare)

@@ -20,8 +20,10 @@ from test_files import plant
 
 from certbotless import files, pki
 from certbotless.errors import StoreError
+from certbotless.events import Events
 from certbotless.ledger import Entry
-from certbotless.state import Accounts, Acted, Events, LedgerFile, Restarting, WrittenRecord
+from certbotless.ledgerfile import LedgerFile
+from certbotless.state import Accounts, Acted, Restarting, WrittenRecord
 from certbotless.store import Store
 
 from .invariants import assert_invariants

@@ -78,7 +78,7 @@ def test_a_disk_without_room_for_a_pair_costs_no_order(hasty: Bed, where: str, s
         remount(folder, "size=4m")
         once_until_ok(hasty)
         assert is_pair(hasty.certs)
-        assert hasty.orders_placed() == 1
+        assert hasty.orders() == 1
         assert_invariants(hasty)
 
 
@@ -89,7 +89,7 @@ def assert_fault_is_survived(bed: Bed, call: strace.Call, error: str) -> None:
     """Renew while one call fails: the pair stays whole, and the next run ends it with no order too many."""
     where = f"{error} at {call.name} {call.nth}: {call.arguments}"
     make_due(bed)
-    old, orders = generation_of(bed), bed.orders_placed()
+    old, orders = generation_of(bed), bed.orders()
     run = strace.failing(bed.command("--once"), call, error)
     assert run.code in (0, 1), f"{where}\n{run.said}"
     assert "Traceback" not in run.said, f"{where}\n{run.said}"
@@ -102,14 +102,14 @@ def assert_fault_is_survived(bed: Bed, call: strace.Call, error: str) -> None:
         # What could not be done, in the system's words; never by a name that a file has for a moment.
         assert os.strerror(getattr(errno, error)) in run.said, f"{where}\n{run.said}"
         assert re.search(r"\.[0-9a-f]{16}'", run.said) is None, f"{where}\n{run.said}"
-    placed, is_renewed = bed.orders_placed() - orders, generation_of(bed) != old
+    placed, is_renewed = bed.orders() - orders, generation_of(bed) != old
     # An edit lets what failed be tried again at once.
     bed.config["acme"]["email"] = f"{call.name}{call.nth}-{error.lower()}@example.com"
     done = bed.run("--once")
     assert done.returncode == 0, f"{where}\n{run.said}{done.stdout}{done.stderr}"
     assert generation_of(bed) != old, where
     assert is_pair(bed.certs), where
-    assert bed.orders_placed() - orders <= (1 if is_renewed else placed + 1), where
+    assert bed.orders() - orders <= (1 if is_renewed else placed + 1), where
     assert (txt_of_ours(bed), litter(bed)) == ([], []), where
 
 

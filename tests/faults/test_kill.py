@@ -76,17 +76,17 @@ class Tally:
         code, nth = 0, call.nth
         while code == 0:
             make_due()
-            before, orders = bed.published(), bed.orders_placed()
+            before, orders = bed.published(), bed.orders()
             killed = strace.killed(bed.command("--once"), replace(call, nth=nth))
             code, nth = killed.code, nth - 1
         assert code == -signal.SIGKILL, f"{where}\n{killed.said}"
         self._killed += 1
         self._mixed += not is_pair(bed.certs)
-        placed = bed.orders_placed() - orders
+        placed = bed.orders() - orders
         is_known = bool(state_of(bed).get("order")) or bed.published() != before
         done = bed.run("--once")
         assert done.returncode == 0, f"{where}\n{killed.said}{done.stdout}{done.stderr}"
-        placed_next = bed.orders_placed() - orders - placed
+        placed_next = bed.orders() - orders - placed
         # Only an order whose URL had not reached us yet cannot be gone on with.
         assert not (is_known and placed_next), where
         assert bed.published() != before, where
@@ -205,7 +205,7 @@ def test_an_order_that_is_finalized_gives_its_certificate_to_the_next_run(
     leaf = x509.load_pem_x509_certificate((bed.certs / f"{DOMAIN}.pem").read_bytes())
     assert leaf.public_key() == key.public_key()
     assert bed.served() == bed.published()
-    assert (bed.orders_placed(), litter(bed)) == (1, [])
+    assert (bed.orders(), litter(bed)) == (1, [])
     assert_invariants(bed)
 
 
@@ -218,7 +218,7 @@ def test_a_pair_that_is_published_and_not_served_is_seen_by_the_next_run(bed: Be
     [swap] = [
         i for i, call in enumerate(calls) if call.name == "rename" and '/current")' in f"{call.arguments})"
     ]
-    old, orders = bed.served(), bed.orders_placed()
+    old, orders = bed.served(), bed.orders()
     make_due(bed)
     assert strace.killed(bed.command("--once"), calls[swap + 1]).code == -signal.SIGKILL
     new = bed.published()
@@ -227,7 +227,7 @@ def test_a_pair_that_is_published_and_not_served_is_seen_by_the_next_run(bed: Be
     assert (target["state"], target["served_sha256"]) == ("pending", old)
     bed.ok("--once")
     assert bed.served() == bed.published() == new
-    assert bed.orders_placed() == orders + 1
+    assert bed.orders() == orders + 1
     assert (txt_of_ours(bed), litter(bed)) == ([], [])
 
 
@@ -243,7 +243,7 @@ def test_a_record_that_was_about_to_be_added_is_found_by_its_name_and_value(
     assert noted["record_id"] == ""
     assert txt_of_ours(bed) == ([noted["value"]] if after_change else [])
     bed.ok("--once")
-    assert (state_of(bed)["txt"], bed.orders_placed(), bed.served()) == ([], 1, bed.published())
+    assert (state_of(bed)["txt"], bed.orders(), bed.served()) == ([], 1, bed.published())
     assert_invariants(bed)
 
 
@@ -261,7 +261,7 @@ def test_a_run_that_is_asked_to_end_does_so_within_5_s_and_leaves_no_txt(
     bed.ok("--once")
     for number in range(count):
         make_due(bed)
-        before, orders = bed.published(), bed.orders_placed()
+        before, orders = bed.published(), bed.orders()
         log = bed.home / f"{number}.log"
         with (
             log.open("wb") as said,
@@ -276,8 +276,8 @@ def test_a_run_that_is_asked_to_end_does_so_within_5_s_and_leaves_no_txt(
             assert run.wait(5) in ends, log.read_text()
         assert txt_of_ours(bed) == [], log.read_text()
         is_known = bool(state_of(bed)["order"]) or bed.published() != before
-        placed = bed.orders_placed() - orders
+        placed = bed.orders() - orders
         bed.ok("--once")
-        assert bed.orders_placed() - orders == (1 if is_known else placed + 1)
+        assert bed.orders() - orders == (1 if is_known else placed + 1)
         assert before != bed.published() == bed.served()
         assert (txt_of_ours(bed), litter(bed)) == ([], [])

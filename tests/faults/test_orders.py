@@ -67,15 +67,15 @@ def test_a_failed_validation_counts_once_and_the_next_order_comes_by_the_schedul
         wait = datetime.fromisoformat(failure["retry_at"]) - datetime.fromisoformat(failure["at"])
         assert timedelta(minutes=1) <= wait <= timedelta(minutes=1.25)
         assert state_of(bare)["order"] is None
-        assert (bare.orders_placed(), len(rows(bare, "order")), len(rows(bare, "failure"))) == (1, 1, 1)
+        assert (bare.orders(), len(rows(bare, "order")), len(rows(bare, "failure"))) == (1, 1, 1)
 
         # Not before its time; a command does not wait for it.
         assert f"next try {failure['retry_at'][:17]}" in bare.run("--once").stdout
-        assert bare.orders_placed() == 1
+        assert bare.orders() == 1
         for _ in range(2):
             failed = bare.run("--renew-now")
             assert f"the CA could not validate {DOMAIN}" in failed.stdout
-        assert (bare.orders_placed(), len(rows(bare, "failure"))) == (3, 3)
+        assert (bare.orders(), len(rows(bare, "failure"))) == (3, 3)
         # By now the limit ends after the back-off, and everybody is told of the later one.
         first = datetime.fromisoformat(rows(bare, "order")[0]["at"])
         until = f"{first + timedelta(days=7):%Y-%m-%dT%H:%M:%SZ}"
@@ -85,9 +85,9 @@ def test_a_failed_validation_counts_once_and_the_next_order_comes_by_the_schedul
         assert refused.returncode == 1
         assert f"order not before {until}: 3 orders for these names in 7 days" in refused.stdout
         assert "--renew-now --force orders all the same" in refused.stdout
-        assert bare.orders_placed() == 3
+        assert bare.orders() == 3
     bare.ok("--renew-now", "--force")
-    assert len(rows(bare, "order")) == bare.orders_placed() == 4
+    assert len(rows(bare, "order")) == bare.orders() == 4
     assert_invariants(bare, forced_orders=1)
 
 
@@ -107,7 +107,7 @@ def test_a_validation_that_fails_after_its_run_was_killed_is_counted_when_it_is_
     assert rows(bare, "failure") == []
     bare.ok("--once")
     assert [row["names"] for row in rows(bare, "failure")] == [[DOMAIN]]
-    assert len(rows(bare, "order")) == bare.orders_placed() == 2
+    assert len(rows(bare, "order")) == bare.orders() == 2
     assert_invariants(bare)
 
 
@@ -119,7 +119,7 @@ def test_an_order_that_has_expired_meanwhile_is_placed_anew(
     leave_an_order_in_flight(bare)
     ca_proxy.at("POST", "/my-order/", problem("malformed", status))
     bare.ok("--renew-now")
-    assert len(rows(bare, "order")) == bare.orders_placed() == 2
+    assert len(rows(bare, "order")) == bare.orders() == 2
     assert rows(bare, "failure") == []
     assert_invariants(bare)
 
@@ -152,7 +152,7 @@ def test_an_authorization_that_is_valid_already_needs_no_record(bare: Bed) -> No
     before = len(bare.dns.calls)
     bare.ok("--renew-now")
     assert "AddDomainRecord" not in [call.action for call in bare.dns.calls[before:]]
-    assert len(rows(bare, "order")) == bare.orders_placed() == 2
+    assert len(rows(bare, "order")) == bare.orders() == 2
     assert_invariants(bare)
 
 
@@ -168,8 +168,8 @@ def test_two_hundred_issuances_at_a_noisy_ca_all_succeed(bare: Bed) -> None:
     bare.config["sites"] = [bare.site(domain, deploy=[], address="none") for domain in domains]
     first = bare.ok("--once").count(": ok")
     again = bare.ok("--renew-now").count(": renewed and served")
-    print(f"\nissuances {first + again} of 200, orders at the CA {bare.orders_placed()}")
-    assert (first, again, bare.orders_placed()) == (100, 100, 200)
+    print(f"\nissuances {first + again} of 200, orders at the CA {bare.orders()}")
+    assert (first, again, bare.orders()) == (100, 100, 200)
     assert {(record.rr, record.type, record.value) for record in bare.dns.records()} == FOREIGN
 
 
@@ -232,7 +232,7 @@ def test_a_daemon_that_is_killed_at_each_start_places_three_orders_in_all(
         crasher = Crasher(bare, ca_proxy)
         for start in range(STARTS):
             crasher.crash(start)
-    placed, reserved = bare.orders_placed() - 1, len(rows(bare, "order")) - 1
+    placed, reserved = bare.orders() - 1, len(rows(bare, "order")) - 1
     print(f"\nstarts {STARTS}, orders at the CA {placed}")
     assert 0 < placed <= reserved <= SAME_NAMES.count
     assert bare.published() == old
@@ -252,7 +252,7 @@ def test_a_lost_state_directory_is_rebuilt_from_what_was_published(bare: Bed) ->
     assert len(rows(bare, "order")) == 3
     refused = bare.run("--renew-now")
     assert "3 orders for these names in 7 days" in refused.stdout
-    assert bare.orders_placed() == 3
+    assert bare.orders() == 3
     assert_invariants(bare)
 
 
@@ -268,7 +268,7 @@ def test_rows_that_cannot_be_read_hold_an_order_and_are_kept(bare: Bed) -> None:
     assert f"ledger.unreadable rows=2 kept_in={aside}" in refused.stderr
     assert aside.read_bytes() == b'{"at": "2026-11\n\x00\xff\n'
     assert "ledger.unreadable" not in bare.run("--renew-now").stderr
-    assert bare.orders_placed() == 1
+    assert bare.orders() == 1
     assert_invariants(bare)
 
 
@@ -297,7 +297,7 @@ def test_nothing_is_ordered_while_the_cas_clock_says_something_else(
     told = re.search(r"this machine's clock differs by ([+-]\d+) s from the CA's", refused.stdout)
     assert told is not None
     assert abs(int(told[1]) + hours * 3600) < 60
-    assert bare.orders_placed() == 0
+    assert bare.orders() == 0
     bare.ok("--renew-now")
     assert_invariants(bare)
 
@@ -332,7 +332,7 @@ def test_a_clock_that_has_jumped_orders_nothing_and_holds_nobody_back_when_it_is
     bare.write()
     done = at(wrong, bare.command("--once"))
     assert done.returncode == 1, done.stdout
-    assert bare.orders_placed() == 0
+    assert bare.orders() == 0
     asked = len(bare.ca.requests())
     if "-" in wrong:
         # It waits a minute more, as after any failure; what was noted in the future holds nobody.
@@ -340,5 +340,5 @@ def test_a_clock_that_has_jumped_orders_nothing_and_holds_nobody_back_when_it_is
     else:
         bare.ok("--once")
     assert len(bare.ca.requests()) > asked
-    assert bare.orders_placed() == 1
+    assert bare.orders() == 1
     assert_invariants(bare)
