@@ -234,19 +234,20 @@ def _parse_parallel(value: object) -> int:
     return value
 
 
-def parse_container(value: object) -> str:
+def _parse_word(value: object, pattern: str, what: str) -> str:
     text = _parse_text(value)
-    # The engine's own rule for container names.
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", text):
-        raise ValueError(f"{printable(text, 80)!r} is not a container name")
+    if not re.fullmatch(pattern, text) or not text.isprintable():
+        raise ValueError(f"{printable(text, 80)!r} is not {what}")
     return text
+
+
+def parse_container(value: object) -> str:
+    # The engine's own rule for container names.
+    return _parse_word(value, r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", "a container name")
 
 
 def parse_label(value: object) -> str:
-    text = _parse_text(value)
-    if not re.fullmatch(r"[^\s=,]{1,128}(=.{0,255})?", text) or not text.isprintable():
-        raise ValueError(f"{printable(text, 80)!r} is not a label: key or key=value")
-    return text
+    return _parse_word(value, r"[^\s=,]{1,128}(=.{0,255})?", "a label: key or key=value")
 
 
 def parse_argv(value: object) -> tuple[str, ...]:
@@ -310,17 +311,11 @@ def _parse_kid(value: object) -> str:
 
 
 def _parse_profile(value: object) -> str:
-    text = _parse_text(value)
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
-        raise ValueError(f"{printable(text, 80)!r} is not the name of a profile")
-    return text
+    return _parse_word(value, r"[A-Za-z0-9._-]{1,64}", "the name of a profile")
 
 
 def _parse_email(value: object) -> str:
-    text = _parse_text(value)
-    if not re.fullmatch(r"[^\s@,?]+@[^\s@,?]+", text) or not text.isprintable():
-        raise ValueError(f"{printable(text, 80)!r} is not an e-mail address")
-    return text
+    return _parse_word(value, r"[^\s@,?]+@[^\s@,?]+", "an e-mail address")
 
 
 # --- kinds of values, as the model's fields have them ----------------------------------------------------
