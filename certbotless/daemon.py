@@ -30,9 +30,11 @@ from .clock import SystemClock
 from .config import Config
 from .errors import AddressError, CertbotlessError, ConfigError
 from .ledger import local_backoff
+from .ledgerfile import LedgerFile
+from .locks import daemon_lock
 from .look import View, look
 from .nameservers import NameServers
-from .state import LedgerFile, SiteFile, daemon_lock
+from .state import SiteFile
 from .systemd import notify
 from .values import AddressRule
 

@@ -16,9 +16,10 @@ from .config import Config, Site
 from .decide import Decision, Intent, decide, state_of
 from .errors import StoreError
 from .ledger import Entry
+from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .observe import Observation, observe
-from .state import Failure, LedgerFile, SiteFile, SiteState
+from .state import Failure, SiteFile, SiteState
 
 NOTHING_ASKED = Intent()
 

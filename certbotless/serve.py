@@ -15,9 +15,10 @@ from .config import Target
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .errors import CertificateRefused, DeployError, DeployWaits, StoreError
 from .leaf import rfc3339
+from .locks import ActionLock
 from .observe import Observation, places_of
 from .probe import served_leaf
-from .state import Acted, ActionLock, Restarting
+from .state import Acted, Restarting
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

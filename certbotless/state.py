@@ -1,4 +1,4 @@
-"""What a run leaves for the next one, in `state_dir`: site states, accounts, locks, ledger, events.
+"""What a run leaves for the next one, in `state_dir`: the state of each site, and the accounts.
 
     daemon.lock, ledger.lock, ledger.jsonl, events.jsonl
     accounts/<ca>/   key.pem, account.json, lock
@@ -10,19 +10,15 @@ Everything here can be lost: the world and the generations in certs_dir say the 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -37,22 +33,14 @@ from pydantic import (
 
 from . import files
 from .challenge import TxtValue
-from .clock import Clock, Pace, is_believable
-from .errors import AlreadyRunning, StoreError
-from .leaf import parse_rfc3339, rfc3339
-from .ledger import UNREADABLE, Entry, settled
-from .store import generations
+from .clock import Clock, is_believable
+from .errors import StoreError
+from .locks import Lock, is_held
 
 logger = logging.getLogger(__name__)
 
-# To look at a lock: a pipe in its place must not keep us.
-_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)
-# A ledger of 50,000 rows: a hundred times what 90 days of 500 sites leave.
-_MAX_BYTES = 16 << 20
-# About 5,000 events; then the file starts anew, with the old one beside it.
-_EVENTS_MAX_BYTES = 1 << 20
 
 
 class _Saved(BaseModel):
@@ -208,7 +196,7 @@ class SiteFile:
         Raises:
             StoreError: it is there, but cannot be read.
         """
-        raw = _read_if_there(self._path)
+        raw = files.read_if_there(self._path)
         try:
             return SiteState() if raw is None else SiteState.model_validate_json(raw)
         except (ValidationError, OverflowError) as exc:
@@ -238,7 +226,7 @@ class SiteFile:
         Hold the lock. What cannot be done now is left to the next time.
         """
         with suppress(OSError, StoreError):
-            state, raw = self.load(), _read_if_there(self._path)
+            state, raw = self.load(), files.read_if_there(self._path)
             if state.is_lost:
                 self._set_aside()
             elif raw is not None and json.loads(raw).keys() - SiteState.model_fields.keys():
@@ -261,18 +249,11 @@ class SiteFile:
     @property
     def is_locked(self) -> bool:
         """Whether a run is at work on the site."""
-        try:
-            fd = os.open(self._lock, _LOOK)
-        except OSError:
-            return False
-        try:
-            return not _try_flock(fd, fcntl.LOCK_SH)
-        finally:
-            os.close(fd)
+        return is_held(self._lock)
 
-    def locked(self, clock: Clock, timeout_s: float) -> _Lock:
+    def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the site's lock, to be entered."""
-        return _Lock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
+        return Lock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
 
     def _set_aside(self) -> None:
         kept = self._path.with_suffix(".json.unreadable")
@@ -281,7 +262,7 @@ class SiteFile:
 
     def last_attempt(self) -> list[str]:
         """Return the lines of the last attempt, none where none is kept. Raises StoreError."""
-        return (_read_if_there(self.attempt_path) or b"").decode("utf-8", "replace").splitlines()
+        return (files.read_if_there(self.attempt_path) or b"").decode("utf-8", "replace").splitlines()
 
     # The journal of TXT records (challenge.Journal).
 
@@ -300,7 +281,7 @@ class SiteFile:
 
     def order_key(self) -> bytes | None:
         """Return the certificate key of the order in flight, PEM; None where there is none yet."""
-        return _read_if_there(self._order_key)
+        return files.read_if_there(self._order_key)
 
     def save_order_key(self, pem: bytes) -> None:
         """Keep the certificate key until the order has given its certificate."""
@@ -323,7 +304,7 @@ class SiteFile:
         Raises:
             StoreError: it cannot be read; one that makes no sense is set aside.
         """
-        raw = _read_if_there(self._pair)
+        raw = files.read_if_there(self._pair)
         if raw is None:
             raise StoreError(f"the copy {str(self._pair)!r} is gone")
         data, _, told = raw.partition(b"\n")
@@ -358,13 +339,13 @@ class Accounts:
         self._key = self._home / "key.pem"
         self._url = self._home / "account.json"
 
-    def locked(self, clock: Clock, timeout_s: float) -> _Lock:
+    def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the lock that keeps two runs from making two accounts."""
-        return _Lock(self._home / "lock", clock, timeout_s, guards=(self._key, self._url))
+        return Lock(self._home / "lock", clock, timeout_s, guards=(self._key, self._url))
 
     def load(self) -> tuple[bytes | None, str]:
         """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
-        key = _read_if_there(self._key)
+        key = files.read_if_there(self._key)
         try:
             url = json.loads(files.read(self._url))["url"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -384,259 +365,9 @@ class Accounts:
             files.replace(self._url, json.dumps({"url": url}).encode(), 0o600)
 
 
-class LedgerFile:
-    """The rows of `ledger.jsonl`, and the lock around count-and-reserve.
-
-    Args:
-        certs_dirs: where the generations are that stand in for a ledger that is lost.
-    """
-
-    def __init__(self, state_dir: Path, certs_dirs: Iterable[Path] = ()) -> None:
-        self._path = state_dir / "ledger.jsonl"
-        self._lock = state_dir / "ledger.lock"
-        self._certs_dirs = tuple(certs_dirs)
-
-    def locked(self, clock: Clock, timeout_s: float) -> _Lock:
-        """Return the lock, to be entered."""
-        return _Lock(self._lock, clock, timeout_s, guards=(self._path,))
-
-    def entries(self) -> list[Entry]:
-        """Return every row, `UNREADABLE` for what is none; a lost ledger's as far as generations tell of it.
-
-        Raises:
-            StoreError: the file is there, but cannot be read.
-        """
-        return [Entry.from_line(line) for line in self._lines()] or _past_orders(self._certs_dirs)
-
-    def settle(self, now: datetime) -> list[Entry]:
-        """Settle the rows (ledger.settled), in the file too, and return them. Hold the lock.
-
-        Lines that cannot be read are kept aside.
-        """
-        lines = self._lines()
-        found = [Entry.from_line(line) for line in lines]
-        rows = settled(found or _past_orders(self._certs_dirs), now)
-        if rows == found:
-            return rows
-        with files.store_errors(self._path):
-            files.make_dir(self._path.parent, 0o700)
-            if unreadable := [line for line, row in zip(lines, found, strict=True) if row == UNREADABLE]:
-                aside = self._path.with_suffix(".jsonl.unreadable")
-                files.append(aside, b"\n".join(unreadable) + b"\n", 0o600)
-                logger.warning("ledger.unreadable rows=%d kept_in=%s", len(unreadable), aside)
-            if not found:
-                logger.warning("ledger.rebuilt file=%s rows=%d", self._path, len(rows))
-            self._write(rows)
-        return rows
-
-    def append(self, entry: Entry) -> None:
-        """Write a row; on disk when this returns."""
-        with files.store_errors(self._path):
-            files.make_dir(self._path.parent, 0o700)
-            # A line cut off by a full disk or a power cut must not swallow this one.
-            start = b"" if _ends_in_newline(self._path) else b"\n"
-            files.append(self._path, start + entry.to_line(), 0o600)
-
-    def remove(self, entry: Entry) -> None:
-        """Take out the newest row that says this, whatever time it has by now. Hold the lock."""
-        rows = self.entries()
-        like = [row for row in rows if replace(row, at=entry.at) == entry]
-        if like:
-            rows.remove(like[-1])
-            with files.store_errors(self._path):
-                self._write(rows)
-
-    def _lines(self) -> list[bytes]:
-        return [line for line in (_read_if_there(self._path) or b"").split(b"\n") if line]
-
-    def _write(self, rows: Iterable[Entry]) -> None:
-        files.replace(self._path, b"".join(entry.to_line() for entry in rows), 0o600)
-
-
-def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
-    """Return what the generations tell of past orders: one a certificate, which may have been restored."""
-    found = {}
-    for generation in generations(certs_dirs):
-        facts, origin = generation.facts, generation.origin
-        if facts is None or origin is None:
-            found[generation.name] = replace(UNREADABLE, at=generation.made)
-        else:
-            found[facts.sha256] = Entry(origin.issued_at, "order", origin.directory, facts.names)
-    return sorted(found.values(), key=lambda entry: entry.at)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that changed; `at` is aware UTC."""
-
-    at: datetime
-    event: str
-    text: str
-
-
-class Events:
-    """The story of what changed, one JSON object a line."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "events.jsonl"
-        self._old = self._path.with_suffix(".jsonl.old")
-
-    def last(self, site: str, count: int) -> list[Event]:
-        """Return the newest events of a site, oldest first. Raises StoreError where they cannot be read."""
-        found: list[Event] = []
-        for path in (self._old, self._path):
-            for line in (_read_if_there(path) or b"").decode("utf-8", "replace").splitlines():
-                try:
-                    row = json.loads(line)
-                    if row["site"] == site:
-                        found.append(Event(parse_rfc3339(row["at"]), str(row["event"]), str(row["text"])))
-                except (ValueError, KeyError, TypeError, RecursionError):
-                    continue  # cut off by a full disk: the story goes on
-        return found[-count:]
-
-    def append(self, at: datetime, site: str, event: str, text: str) -> None:
-        """Write one event. The story is no fact: what keeps it from being told is only logged."""
-        row = {"at": rfc3339(at), "site": site, "event": event, "text": text}
-        try:
-            files.make_dir(self._path.parent, 0o700)
-            if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
-                self._path.replace(self._old)
-            files.append(self._path, json.dumps(row).encode() + b"\n", 0o600)
-        except OSError as exc:
-            logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)
-
-
-class _Lock:
-    """An flock on a file; the kernel releases it when its holder ends, however it ends.
-
-    Waiting polls, because flock(2) itself would not notice that we are asked to stop. Who has got it removes
-    what writers of the files that it guards have left where they were killed.
-    """
-
-    def __init__(self, path: Path, clock: Clock, timeout_s: float, *, guards: Sequence[Path] = ()) -> None:
-        self._path = path
-        self._guards = guards
-        self._clock = clock
-        self._timeout_s = timeout_s
-        self._fd = -1
-        self.was_waited_for = False
-
-    def __enter__(self) -> Self:
-        with files.store_errors(self._path):
-            files.make_dir(self._path.parent, 0o700)
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
-            while not _try_flock(self._fd, fcntl.LOCK_EX):
-                if not self.was_waited_for:
-                    logger.debug("lock.waiting file=%s", self._path)
-                self.was_waited_for = True
-                if pace.expired:
-                    raise StoreError(
-                        f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
-                        hint="another certbotless is at work on it; try again later",
-                    )
-                pace.wait()
-        except BaseException:
-            os.close(self._fd)
-            raise
-        files.sweep(self._path.parent, {path.name for path in self._guards})
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self._fd)
-
-
-class ActionLock(_Lock):
-    """The lock around an action on one container or command, which several sites may share.
-
-    Args:
-        action_id: hexadecimal, such as the container's id.
-
-    It remembers when the last action began, so that who waited for it knows what it was good for.
-    """
-
-    def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
-        super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
-
-    def last_action(self) -> datetime | None:
-        """Return when the last action began; None if there was none. Hold the lock."""
-        try:
-            return parse_rfc3339(os.pread(self._fd, 40, 0).decode())
-        except ValueError:
-            return None
-
-    def note_action(self) -> None:
-        """Write down that an action begins now. Hold the lock."""
-        with files.store_errors(self._path):
-            os.pwrite(self._fd, self._clock.now().isoformat(timespec="microseconds").encode(), 0)
-
-
-@contextmanager
-def daemon_lock(state_dir: Path, clock: Clock) -> Iterator[None]:
-    """Hold `daemon.lock`, with our pid in it, for the daemon's life.
-
-    Raises:
-        AlreadyRunning: another daemon has it; its pid is named.
-    """
-    path = state_dir / "daemon.lock"
-    with files.store_errors(path):
-        files.make_dir(state_dir, 0o700)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        # `running_daemon` holds the lock for an instant, so one refusal proves nothing.
-        pace = Pace(clock, 1, first_s=0.05, most_s=0.2)
-        while not _try_flock(fd, fcntl.LOCK_EX):
-            if pace.expired:
-                pid = _pid_in(fd)
-                raise AlreadyRunning(
-                    f"another certbotless daemon is running with pid {pid} on {str(state_dir)!r}",
-                    hint="stop it first, or give this one a state_dir of its own",
-                )
-            pace.wait()
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
-
-
-def running_daemon(state_dir: Path) -> int | None:
-    """Return the pid of the daemon that runs on this state directory, or None."""
-    try:
-        fd = os.open(state_dir / "daemon.lock", _LOOK)
-    except OSError:
-        return None
-    try:
-        return None if _try_flock(fd, fcntl.LOCK_SH) else _pid_in(fd)
-    finally:
-        os.close(fd)
-
-
 def known_sites(state_dir: Path) -> list[str]:
     """Return the domains that have a state."""
     return sorted(path.name.removesuffix(".json") for path in (state_dir / "sites").glob("*.json"))
-
-
-def _try_flock(fd: int, kind: int) -> bool:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except OSError as exc:
-        if exc.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
-    return True
-
-
-def _pid_in(fd: int) -> int:
-    text = os.pread(fd, 20, 0).strip()
-    return int(text) if text.isdigit() else 0
-
-
-def _read_if_there(path: Path) -> bytes | None:
-    with files.store_errors(path, "read"), suppress(FileNotFoundError):
-        return files.read(path, _MAX_BYTES)
-    return None
 
 
 def _digest(data: bytes) -> bytes:
@@ -645,14 +376,3 @@ def _digest(data: bytes) -> bytes:
 
 def _without(entries: tuple[Txt, ...], txt: TxtValue) -> tuple[Txt, ...]:
     return tuple(e for e in entries if (e.fqdn, e.value) != (txt.fqdn, txt.value))
-
-
-def _ends_in_newline(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return True
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-    except FileNotFoundError:
-        return True

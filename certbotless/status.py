@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import configfile, report, state, table
+from . import configfile, locks, report, state, table
 from .config import Config, Site
 from .errors import ConfigError
+from .events import Event, Events
 from .leaf import LeafFacts
 from .look import View, look_at
-from .state import Event, Events, SiteFile
+from .state import SiteFile
 from .store import Store
 from .story import RUN_ENDED
 from .terminal import Screen
@@ -115,11 +116,11 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     except ConfigError as exc:
         certs_dir, state_dir = configfile.folders_of_broken(raw)
         known = [(domain, Store(certs_dir, domain).look().facts) for domain in state.known_sites(state_dir)]
-        return Found(now, path, str(exc), state.running_daemon(state_dir), known=known)
+        return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     sites, state_dir = choose(checked), checked.state_dir
     views = look_at(checked, sites)
     story = _story(state_dir, sites[0].domain) if is_one else None
-    return Found(now, path, "", state.running_daemon(state_dir), views, story=story)
+    return Found(now, path, "", locks.running_daemon(state_dir), views, story=story)
 
 
 def _story(state_dir: Path, domain: str) -> Story:

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from .decide import Step
+from .events import Event
 from .leaf import LeafFacts
 from .look import View
 from .report import Served, served_of
-from .state import Event, Failure
+from .state import Failure
 from .terminal import Screen, Style, cells
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")

@@ -11,9 +11,11 @@ from .clock import Clock
 from .config import Config, Site
 from .decide import Intent
 from .deploy import Containers
+from .events import Events
+from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .records import Zone
-from .state import Events, LedgerFile, SiteFile
+from .state import SiteFile
 from .store import Store
 
 logger = logging.getLogger(__name__)

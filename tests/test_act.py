@@ -28,19 +28,11 @@ from certbotless.decide import Intent
 from certbotless.deploy import Container, Containers, DockerContainers
 from certbotless.errors import DeployError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
+from certbotless.ledgerfile import LedgerFile
+from certbotless.locks import ActionLock
 from certbotless.nameservers import NameServers
 from certbotless.records import DEFAULT_LINE, Record, Zone
-from certbotless.state import (
-    ActionLock,
-    Failure,
-    LedgerFile,
-    Restarting,
-    SavedPair,
-    SiteFile,
-    SiteState,
-    Trial,
-    WrittenRecord,
-)
+from certbotless.state import Failure, Restarting, SavedPair, SiteFile, SiteState, Trial, WrittenRecord
 from certbotless.store import Origin, Published, Store
 from certbotless.workbench import Edges, Zones
 

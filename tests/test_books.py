@@ -16,7 +16,7 @@ from certbotless.config import Site
 from certbotless.errors import Interrupted, RateLimited
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
-from certbotless.state import LedgerFile
+from certbotless.ledgerfile import LedgerFile
 
 CA = "https://ca.test/directory"
 DOMAIN = "devbox.sweetlove.test"

@@ -22,9 +22,11 @@ from boxes import CANARY, DIRECTORY, DOMAIN, Box
 from certbotless import __version__, cli
 from certbotless.cli import main
 from certbotless.clock import SystemClock
+from certbotless.events import Events
 from certbotless.leaf import rfc3339
+from certbotless.locks import daemon_lock
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.state import Events, SiteFile, daemon_lock
+from certbotless.state import SiteFile
 
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 

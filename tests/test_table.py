@@ -12,9 +12,9 @@ from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import table
 from certbotless.decide import Step
+from certbotless.events import Event
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
-from certbotless.state import Event
 from certbotless.store import Origin, Published
 from certbotless.terminal import Screen, cells
 

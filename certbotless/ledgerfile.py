@@ -1,0 +1,110 @@
+"""The ledger on disk: its rows, what stands in for a lost one, and the lock around count-and-reserve."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from . import files
+from .clock import Clock
+from .ledger import UNREADABLE, Entry, settled
+from .locks import Lock
+from .store import generations
+
+logger = logging.getLogger(__name__)
+
+
+class LedgerFile:
+    """The rows of `ledger.jsonl`, and the lock around count-and-reserve.
+
+    Args:
+        certs_dirs: where the generations are that stand in for a ledger that is lost.
+    """
+
+    def __init__(self, state_dir: Path, certs_dirs: Iterable[Path] = ()) -> None:
+        self._path = state_dir / "ledger.jsonl"
+        self._lock = state_dir / "ledger.lock"
+        self._certs_dirs = tuple(certs_dirs)
+
+    def locked(self, clock: Clock, timeout_s: float) -> Lock:
+        """Return the lock, to be entered."""
+        return Lock(self._lock, clock, timeout_s, guards=(self._path,))
+
+    def entries(self) -> list[Entry]:
+        """Return every row, `UNREADABLE` for what is none; a lost ledger's as far as generations tell of it.
+
+        Raises:
+            StoreError: the file is there, but cannot be read.
+        """
+        return [Entry.from_line(line) for line in self._lines()] or _past_orders(self._certs_dirs)
+
+    def settle(self, now: datetime) -> list[Entry]:
+        """Settle the rows (ledger.settled), in the file too, and return them. Hold the lock.
+
+        Lines that cannot be read are kept aside.
+        """
+        lines = self._lines()
+        found = [Entry.from_line(line) for line in lines]
+        rows = settled(found or _past_orders(self._certs_dirs), now)
+        if rows == found:
+            return rows
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            if unreadable := [line for line, row in zip(lines, found, strict=True) if row == UNREADABLE]:
+                aside = self._path.with_suffix(".jsonl.unreadable")
+                files.append(aside, b"\n".join(unreadable) + b"\n", 0o600)
+                logger.warning("ledger.unreadable rows=%d kept_in=%s", len(unreadable), aside)
+            if not found:
+                logger.warning("ledger.rebuilt file=%s rows=%d", self._path, len(rows))
+            self._write(rows)
+        return rows
+
+    def append(self, entry: Entry) -> None:
+        """Write a row; on disk when this returns."""
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            # A line cut off by a full disk or a power cut must not swallow this one.
+            start = b"" if _ends_in_newline(self._path) else b"\n"
+            files.append(self._path, start + entry.to_line(), 0o600)
+
+    def remove(self, entry: Entry) -> None:
+        """Take out the newest row that says this, whatever time it has by now. Hold the lock."""
+        rows = self.entries()
+        like = [row for row in rows if replace(row, at=entry.at) == entry]
+        if like:
+            rows.remove(like[-1])
+            with files.store_errors(self._path):
+                self._write(rows)
+
+    def _lines(self) -> list[bytes]:
+        return [line for line in (files.read_if_there(self._path) or b"").split(b"\n") if line]
+
+    def _write(self, rows: Iterable[Entry]) -> None:
+        files.replace(self._path, b"".join(entry.to_line() for entry in rows), 0o600)
+
+
+def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
+    """Return what the generations tell of past orders: one a certificate, which may have been restored."""
+    found = {}
+    for generation in generations(certs_dirs):
+        facts, origin = generation.facts, generation.origin
+        if facts is None or origin is None:
+            found[generation.name] = replace(UNREADABLE, at=generation.made)
+        else:
+            found[facts.sha256] = Entry(origin.issued_at, "order", origin.directory, facts.names)
+    return sorted(found.values(), key=lambda entry: entry.at)
+
+
+def _ends_in_newline(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except FileNotFoundError:
+        return True

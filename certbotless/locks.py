@@ -1,0 +1,162 @@
+"""Locks between runs, in `state_dir`: of a site, the ledger, an account, a container, the daemon.
+
+Each is an flock, so the kernel releases it when its holder ends, however it ends.
+
+Source: flock(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from . import files
+from .clock import Clock, Pace
+from .errors import AlreadyRunning, StoreError
+from .leaf import parse_rfc3339
+
+logger = logging.getLogger(__name__)
+
+# To look at a lock: a pipe in its place must not keep us.
+_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Lock:
+    """An flock on a file; the kernel releases it when its holder ends, however it ends.
+
+    Waiting polls, because flock(2) itself would not notice that we are asked to stop. Who has got it removes
+    what writers of the files that it guards have left where they were killed.
+    """
+
+    def __init__(self, path: Path, clock: Clock, timeout_s: float, *, guards: Sequence[Path] = ()) -> None:
+        self._path = path
+        self._guards = guards
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._fd = -1
+        self.was_waited_for = False
+
+    def __enter__(self) -> Self:
+        with files.store_errors(self._path):
+            files.make_dir(self._path.parent, 0o700)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
+            while not _try_flock(self._fd, fcntl.LOCK_EX):
+                if not self.was_waited_for:
+                    logger.debug("lock.waiting file=%s", self._path)
+                self.was_waited_for = True
+                if pace.expired:
+                    raise StoreError(
+                        f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
+                        hint="another certbotless is at work on it; try again later",
+                    )
+                pace.wait()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        files.sweep(self._path.parent, {path.name for path in self._guards})
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._fd)
+
+
+class ActionLock(Lock):
+    """The lock around an action on one container or command, which several sites may share.
+
+    Args:
+        action_id: hexadecimal, such as the container's id.
+
+    It remembers when the last action began, so that who waited for it knows what it was good for.
+    """
+
+    def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
+        super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
+
+    def last_action(self) -> datetime | None:
+        """Return when the last action began; None if there was none. Hold the lock."""
+        try:
+            return parse_rfc3339(os.pread(self._fd, 40, 0).decode())
+        except ValueError:
+            return None
+
+    def note_action(self) -> None:
+        """Write down that an action begins now. Hold the lock."""
+        with files.store_errors(self._path):
+            os.pwrite(self._fd, self._clock.now().isoformat(timespec="microseconds").encode(), 0)
+
+
+@contextmanager
+def daemon_lock(state_dir: Path, clock: Clock) -> Iterator[None]:
+    """Hold `daemon.lock`, with our pid in it, for the daemon's life.
+
+    Raises:
+        AlreadyRunning: another daemon has it; its pid is named.
+    """
+    path = state_dir / "daemon.lock"
+    with files.store_errors(path):
+        files.make_dir(state_dir, 0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # `running_daemon` holds the lock for an instant, so one refusal proves nothing.
+        pace = Pace(clock, 1, first_s=0.05, most_s=0.2)
+        while not _try_flock(fd, fcntl.LOCK_EX):
+            if pace.expired:
+                pid = _pid_in(fd)
+                raise AlreadyRunning(
+                    f"another certbotless daemon is running with pid {pid} on {str(state_dir)!r}",
+                    hint="stop it first, or give this one a state_dir of its own",
+                )
+            pace.wait()
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def running_daemon(state_dir: Path) -> int | None:
+    """Return the pid of the daemon that runs on this state directory, or None."""
+    try:
+        fd = os.open(state_dir / "daemon.lock", _LOOK)
+    except OSError:
+        return None
+    try:
+        return None if _try_flock(fd, fcntl.LOCK_SH) else _pid_in(fd)
+    finally:
+        os.close(fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of this file now."""
+    try:
+        fd = os.open(path, _LOOK)
+    except OSError:
+        return False
+    try:
+        return not _try_flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _try_flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _pid_in(fd: int) -> int:
+    text = os.pread(fd, 20, 0).strip()
+    return int(text) if text.isdigit() else 0

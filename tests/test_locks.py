@@ -1,0 +1,295 @@
+"""Locks between runs: held by one, waited for, and let go however their holder ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from children import (
+    DONE,
+    start_child,
+    wait_for,
+)
+from fakes import FakeClock
+from test_files import in_time, plant
+
+from certbotless.clock import Clock, SystemClock
+from certbotless.errors import AlreadyRunning, Interrupted, StoreError
+from certbotless.ledgerfile import LedgerFile
+from certbotless.locks import ActionLock, daemon_lock, running_daemon
+from certbotless.state import (
+    Accounts,
+    SiteFile,
+)
+
+DOMAIN = "devbox.sweetlove.test"
+DIRECTORY = "https://ca.test/directory"
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> SiteFile:
+    return SiteFile(tmp_path, DOMAIN)
+
+
+# --- locks ------------------------------------------------------------------------------------------------
+
+LOCKS: dict[str, Callable[[Path, Clock, float], Any]] = {
+    "site": lambda state_dir, clock, timeout_s: SiteFile(state_dir, DOMAIN).locked(clock, timeout_s),
+    "ledger": lambda state_dir, clock, timeout_s: LedgerFile(state_dir).locked(clock, timeout_s),
+    "account": lambda state_dir, clock, timeout_s: Accounts(state_dir, DIRECTORY).locked(clock, timeout_s),
+    "container": lambda state_dir, clock, timeout_s: ActionLock(state_dir, "0123", clock, timeout_s),
+}
+locks = pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
+
+
+@contextmanager
+def held_by_another_process(enter: Callable[[], Any]) -> Iterator[int]:
+    """Have a child hold what `enter` gives, for as long as the block runs or somebody kills the child."""
+    ready, say_ready = os.pipe()
+
+    def hold() -> None:
+        with enter():
+            os.write(say_ready, b"!")
+            signal.pause()
+
+    pid = start_child(hold)
+    os.close(say_ready)
+    assert os.read(ready, 1) == b"!"
+    os.close(ready)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(pid)
+
+
+@locks
+def test_a_lock_that_is_free_is_taken_at_once(tmp_path: Path, lock: Callable[..., Any]) -> None:
+    clock = FakeClock()
+    for _ in range(2):
+        with lock(tmp_path, clock, 10) as taken:
+            assert not taken.was_waited_for
+    assert clock.sleeps == []
+
+
+@locks
+def test_a_lock_that_another_process_holds_is_waited_for_and_then_given_up(
+    tmp_path: Path, lock: Callable[..., Any]
+) -> None:
+    clock = FakeClock()
+    with held_by_another_process(lambda: lock(tmp_path, SystemClock(), 1)):
+        with (
+            pytest.raises(StoreError, match="still locked after 10 s") as given_up,
+            lock(tmp_path, clock, 10),
+        ):
+            pytest.fail("the lock is held")
+        assert clock.monotonic() == pytest.approx(10)
+        assert "try again later" in given_up.value.hint
+
+
+@locks
+def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path, lock: Callable[..., Any]) -> None:
+    clock = FakeClock()
+    with held_by_another_process(lambda: lock(tmp_path, SystemClock(), 1)) as pid:
+
+        def kill_holder() -> None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+        clock.on_sleep = kill_holder
+        with lock(tmp_path, clock, 10) as taken:
+            assert taken.was_waited_for
+    assert len(clock.sleeps) == 1
+
+
+def test_a_lock_that_is_waited_for_is_tried_often(tmp_path: Path, site: SiteFile) -> None:
+    clock = FakeClock()
+    with site.locked(FakeClock(), 1), pytest.raises(StoreError), site.locked(clock, 60):
+        pytest.fail("the lock is held")
+    assert clock.sleeps[0] <= 0.05
+    assert max(clock.sleeps) <= 1
+
+
+def test_a_stop_ends_the_wait_for_a_lock_and_leaves_nothing_open(site: SiteFile) -> None:
+    clock = FakeClock()
+    clock.stop()
+    with site.locked(FakeClock(), 1):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(Interrupted), site.locked(clock, 60):
+            pytest.fail("the lock is held")
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("lock", "guarded"),
+    [
+        ("site", f"sites/{DOMAIN}.json"),
+        ("site", f"sites/{DOMAIN}.order.key"),
+        ("site", f"sites/{DOMAIN}.pair"),
+        ("ledger", "ledger.jsonl"),
+        ("account", "key.pem"),
+        ("account", "account.json"),
+    ],
+)
+def test_who_takes_a_lock_removes_what_a_killed_writer_has_left(
+    tmp_path: Path, lock: str, guarded: str
+) -> None:
+    taken = LOCKS[lock](tmp_path, FakeClock(), 1)
+    with taken:
+        home = next(path.parent for path in tmp_path.rglob("*lock"))
+    path = home / Path(guarded).name
+    left = path.with_name(f".{path.name}.0123456789abcdef")
+    kept = [path, path.with_name(f".{path.name}.bak"), path.with_name(".other.0123456789abcdef")]
+    for each in (left, *kept):
+        each.write_text("key")
+    with LOCKS[lock](tmp_path, FakeClock(), 1):
+        assert not left.exists()
+    assert [each for each in kept if not each.exists()] == []
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a symbolic link", "a directory", "a socket"])
+def test_a_look_at_a_lock_never_waits(tmp_path: Path, site: SiteFile, kind: str) -> None:
+    (tmp_path / "sites").mkdir()
+    plant(kind, tmp_path / "sites" / f"{DOMAIN}.lock")
+    plant(kind, tmp_path / "daemon.lock")
+
+    def look() -> None:
+        assert not site.is_locked
+        assert running_daemon(tmp_path) is None
+
+    assert in_time(look) == DONE
+
+
+def test_whether_a_run_is_at_work_is_seen_without_waiting(tmp_path: Path, site: SiteFile) -> None:
+    seen = [site.is_locked]
+    with held_by_another_process(lambda: SiteFile(tmp_path, DOMAIN).locked(SystemClock(), 1)):
+        seen.append(site.is_locked)
+    seen.append(site.is_locked)
+    assert seen == [False, True, False]
+
+
+def test_the_locks_of_two_sites_are_two_locks(tmp_path: Path, site: SiteFile) -> None:
+    clock = FakeClock()
+    with site.locked(clock, 1), SiteFile(tmp_path, "other.test").locked(clock, 1):
+        pass
+    assert clock.sleeps == []
+
+
+def test_a_program_that_we_start_does_not_keep_our_lock(tmp_path: Path, site: SiteFile) -> None:
+    with site.locked(FakeClock(), 1):
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        with site.locked(FakeClock(), 1) as taken:
+            assert not taken.was_waited_for
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_lock_is_never_taken_through_a_link_that_somebody_planted(tmp_path: Path, site: SiteFile) -> None:
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / f"{DOMAIN}.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError), site.locked(FakeClock(), 1):
+        pytest.fail("no lock was to be had")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_of_threads_too_only_one_at_a_time_holds_a_lock(tmp_path: Path) -> None:
+    inside, most = [0], [0]
+
+    def work() -> None:
+        for _ in range(20):
+            with SiteFile(tmp_path, DOMAIN).locked(SystemClock(), 60):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+# --- the daemon's lock ------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
+    with held_by_another_process(lambda: daemon_lock(tmp_path, SystemClock())) as pid:
+        with (
+            pytest.raises(AlreadyRunning, match=f"pid {pid} ") as refused,
+            daemon_lock(tmp_path, FakeClock()),
+        ):
+            pytest.fail("the lock is held")
+        assert str(tmp_path) in refused.value.message
+        assert refused.value.hint
+
+
+def test_a_running_daemon_is_known_by_its_pid_and_one_that_was_killed_is_not(tmp_path: Path) -> None:
+    assert running_daemon(tmp_path) is None
+    with held_by_another_process(lambda: daemon_lock(tmp_path, SystemClock())) as pid:
+        assert running_daemon(tmp_path) == pid
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert running_daemon(tmp_path) is None
+    with daemon_lock(tmp_path, FakeClock()):
+        assert (tmp_path / "daemon.lock").read_text() == f"{os.getpid()}\n"
+        assert running_daemon(tmp_path) == os.getpid()
+    assert running_daemon(tmp_path) is None
+
+
+def test_a_shorter_pid_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+    (tmp_path / "daemon.lock").write_text("99999999999\n")
+    with daemon_lock(tmp_path, FakeClock()):
+        assert running_daemon(tmp_path) == os.getpid()
+
+
+def test_a_look_at_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "daemon.lock").touch()
+    looker = os.open(tmp_path / "daemon.lock", os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    clock = FakeClock()
+    clock.on_sleep = lambda: fcntl.flock(looker, fcntl.LOCK_UN)
+    with daemon_lock(tmp_path, clock):
+        assert len(clock.sleeps) == 1
+    os.close(looker)
+
+
+def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with daemon_lock(tmp_path / "one", clock), daemon_lock(tmp_path / "two", clock):
+        pass
+
+
+@pytest.mark.row(6)
+def test_of_many_daemons_that_start_at_once_one_runs(tmp_path: Path) -> None:
+    reports, report = os.pipe()
+    end, keep_running = os.pipe()
+
+    def daemon() -> None:
+        os.close(keep_running)
+        try:
+            with daemon_lock(tmp_path, SystemClock()):
+                os.write(report, b"+")
+                os.read(end, 1)
+        except AlreadyRunning:
+            os.write(report, b"-")
+
+    pids = [start_child(daemon) for _ in range(8)]
+    outcomes = b"".join(os.read(reports, 1) for _ in pids)
+    os.close(keep_running)
+    assert sorted(outcomes) == sorted(b"+-------")
+    assert [wait_for(pid) for pid in pids] == [DONE] * 8
+    for fd in (reports, report, end):
+        os.close(fd)
