@@ -18,7 +18,7 @@ from acme import messages
 
 from . import pki
 from .ca import PROBLEM, Ca, Network, ca_errors
-from .clock import Clock
+from .clock import TRUSTED_SKEW, Clock
 from .errors import AccountRefused, StoreError, printable
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,13 @@ class Account:
         return ca_errors(self._ca.directory, lambda: getattr(self, "network", None))
 
     def now(self) -> datetime:
-        """Return the CA's time as of its last reply; ours, where it tells none."""
-        return self.network.date or self._clock.now()
+        """Return the CA's time as of its last reply; ours, where it tells none that could be right.
+
+        What is counted by it settles the rows of every CA, so a CA whose clock is far off must not. Twice the
+        difference at which nothing is ordered, for one that was just below has passed that check.
+        """
+        ours, theirs = self._clock.now(), self.network.date
+        return theirs if theirs is not None and abs(theirs - ours) < 2 * TRUSTED_SKEW else ours
 
     def open(self) -> None:
         """Connect in the name of our account, which is made if there is none."""

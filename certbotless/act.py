@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -37,7 +37,7 @@ from .ledger import local_backoff, order_backoff
 from .look import View, look
 from .observe import Observation, places_of
 from .state import Failure, SiteFile
-from .steps import take
+from .steps import announce, take
 from .story import about
 from .workbench import Edges, Workbench
 
@@ -112,7 +112,7 @@ def _guarded(
     """The guard around one site: whatever happens, the others go on."""
     try:
         with SlotClock(edges.clock, slots) as clock:
-            site_run = _SiteRun(config, site, replace(edges, clock=clock), intent, meeting)
+            site_run = _SiteRun(config, site, edges, clock, intent, meeting)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(site.domain, "pending", exc.message, False, None)
@@ -126,14 +126,22 @@ def _guarded(
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(self, config: Config, site: Site, edges: Edges, intent: Intent, meeting: _Meeting) -> None:
+    def __init__(
+        self,
+        config: Config,
+        site: Site,
+        edges: Edges,
+        clock: SlotClock,
+        intent: Intent,
+        meeting: _Meeting,
+    ) -> None:
         self._config = config
         self._site = site
-        self._clock = edges.clock
+        self._clock = clock
         self._intent = intent
         self._meeting = meeting
-        self._began = edges.clock.now()
-        self._bench = Workbench(config, site, edges, intent)
+        self._began = clock.now()
+        self._bench = Workbench(config, site, replace(edges, clock=clock), intent)
         self._file = self._bench.file
 
     def run(self) -> Outcome:
@@ -151,6 +159,7 @@ class _SiteRun:
                     return self._outcome(view, taken)
                 self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
                 if step.action == "deploy":
+                    announce(step, view.seen, self._bench)
                     self._meeting.wait(self._site, step.target, self._clock)
                 taken |= {step.key} | self._take(step, view.seen)
                 if step.action in ("order", "collect"):
@@ -229,8 +238,11 @@ class _SiteRun:
         if step.action == "order" and (facts := seen.published.facts) is not None:
             # By then whoever waits for a window must serve the new one: the old one's last twentieth.
             self._file.change(deploy_by=facts.not_after - facts.lifetime / 20)
+        # Slots are for who talks to the CA or the API; a container may take long to end.
+        is_talk = step.action not in ("deploy", "redeploy")
         try:
-            take(step, seen, self._bench)
+            with nullcontext() if is_talk else self._clock.slot_for_others():
+                take(step, seen, self._bench)
         except Interrupted:
             raise  # a killed attempt is no failure
         except CertbotlessError as exc:

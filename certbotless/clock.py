@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -104,9 +106,22 @@ class SlotClock:
         return self._clock.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        with self.slot_for_others():
+            self._clock.sleep(seconds)
+
+    @contextmanager
+    def slot_for_others(self) -> Iterator[None]:
+        """Hold no slot inside, and wait for one at the end, unless it was entered without one."""
+        takes_again = self._has_slot
         self._give()
-        self._clock.sleep(seconds)
-        self._take()
+        try:
+            yield
+        except Interrupted:
+            takes_again = False  # who is asked to stop cleans up without a slot
+            raise
+        finally:
+            if takes_again:
+                self._take()
 
     def _take(self) -> None:
         self._slots.acquire()

@@ -79,7 +79,7 @@ def _refuse_unread(response: requests.Response) -> None:
     if response.is_redirect:
         raise BadAnswer(f"it redirects to {printable(response.headers['Location'], 200)!r}")
     coding = response.headers.get("Content-Encoding", "identity")
-    if coding.strip().lower() != "identity":
+    if coding.strip().lower() not in ("", "identity"):
         raise BadAnswer(f"its answer is packed ({printable(coding, 40)}), unasked")
 
 

@@ -422,7 +422,7 @@ class _Conversation:
 
     def _check_clock(self) -> None:
         """Refuse to order by a clock that is wrong: what it says is due may not be."""
-        ours, theirs = self._clock.now(), self.account.now()
+        ours, theirs = self._clock.now(), self._network.date or self._clock.now()
         hint = "set it, best by NTP; no order is placed by a clock that is wrong by more than an hour"
         if not is_possible(ours):
             raise ClockWrong(f"this machine's clock says {rfc3339(ours)}: this program is younger", hint=hint)

@@ -95,10 +95,28 @@ class Serving:
         if failed:
             raise min(failed, key=lambda exc: isinstance(exc, DeployWaits))
 
+    def announce(self, target: Target, seen: Observation) -> None:
+        """Put what is published on trial if this target may be a reason to go back.
+
+        Before anybody acts: another site that shares the container may be the first, and what answers now may
+        be down by the time that it is our turn.
+        """
+        if target.name != self._bench.site.deploy[0].name:
+            return
+        canary = places_of(self._bench.site, target, self._bench.file.load(), seen.address)[0]
+        if seen.served.get(canary.name) and trial.fallback(self._bench, seen) is not None:
+            trial.begin(self._bench, seen)
+
     def redeploy(self, seen: Observation) -> None:
-        """Give the refused certificate another try at the first target; raises as `deploy` does."""
-        published = trial.try_again(self._bench)
-        self.deploy(self._bench.site.deploy[0], replace(seen, published=published))
+        """Give the refused certificate another try at the first target; raises as `deploy` does.
+
+        It is published only once the target is there to take it.
+        """
+        target = self._bench.site.deploy[0]
+        if target.command is None:
+            canary = self._resolve(target)[0]
+            check_may_act(canary, self._is_left_by_us(canary, seen, is_canary=True))
+        self.deploy(target, replace(seen, published=trial.try_again(self._bench)))
 
     def _resolve(self, target: Target) -> list[Container]:
         if target.label is None:
@@ -134,7 +152,9 @@ class Serving:
 
             def is_dead() -> bool:
                 with suppress(DeployError):  # an engine that is away says nothing about the container
-                    return self._bench.containers.find(found.name).has_left(container)
+                    now = self._bench.containers.find(found.name)
+                    # One of another id was made anew by its admin, and may be about to come up.
+                    return now.id == container.id and now.has_left(container)
                 return False
 
             count = self._acted_for(container.name, sha256)

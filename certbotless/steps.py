@@ -7,6 +7,7 @@ import logging
 from .adopt import adopt
 from .certify import Certifying
 from .challenge import sweep
+from .config import Target
 from .decide import Step
 from .observe import Observation
 from .point import Pointing
@@ -14,6 +15,15 @@ from .serve import Serving
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
+
+
+def announce(step: Step, seen: Observation, bench: Workbench) -> None:
+    """Note what a deploy is about to do, before sites that share its container wait for each other.
+
+    Raises:
+        StoreError: it could not be noted.
+    """
+    Serving(bench).announce(_target_of(step, bench), seen)
 
 
 def take(step: Step, seen: Observation, bench: Workbench) -> None:
@@ -57,5 +67,8 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
         case "redeploy":
             Serving(bench).redeploy(seen)
         case "deploy":
-            target = next(t for t in bench.site.deploy if t.name == step.target)
-            Serving(bench).deploy(target, seen)
+            Serving(bench).deploy(_target_of(step, bench), seen)
+
+
+def _target_of(step: Step, bench: Workbench) -> Target:
+    return next(target for target in bench.site.deploy if target.name == step.target)
