@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from boxes import Box
+from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from scenes import Scene
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -27,6 +29,14 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
         if name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     return Box(tmp_path)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A machine with one site, where time passes only when somebody waits."""
+    zone = FakeZone(ZONE)
+    with ZoneServer(zone) as server, TlsServer() as tls:
+        yield Scene(tmp_path, zone, server, tls, FakeClock())
 
 
 @pytest.fixture(scope="session")

@@ -1,211 +1,44 @@
-"""What a run makes of its sites: its steps in order, what it remembers of failures, and what it leaves alone.
-
-The DNS account and the containers are stand-ins in memory; name server, TLS, files and state are real. Nobody
-listens where the CA should be, so an order that is tried fails, and says so.
-"""
+"""What a run makes of its sites: its steps in order, what it remembers of failures, what it leaves alone."""
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import datetime
 
 import pytest
-import trustme
-from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
+from fakes import EPOCH, FakeClock
+from scenes import (
+    ADDRESS,
+    DAY,
+    DIRECTORY,
+    DOMAIN,
+    FAILURE,
+    HOUR,
+    ID,
+    LONG_AGO,
+    MINUTE,
+    MIRROR_ID,
+    NOTHING_ASKED,
+    OTHER_DOMAIN,
+    RENEW_NOW,
+    SECOND,
+    Scene,
+    failed_with,
+)
 
-from certbotless import configfile, pki
 from certbotless.act import Outcome, run
-from certbotless.clock import Clock
-from certbotless.config import Config
 from certbotless.decide import Intent
-from certbotless.deploy import Container, Containers, DockerContainers
+from certbotless.deploy import Container, DockerContainers
 from certbotless.errors import DeployError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
 from certbotless.locks import ActionLock
-from certbotless.nameservers import NameServers
 from certbotless.records import DEFAULT_LINE, Record, Zone
-from certbotless.state import Failure, Restarting, SavedPair, SiteFile, SiteState, Trial, WrittenRecord
-from certbotless.store import Origin, Published, Store
-from certbotless.workbench import Edges, Zones
-
-ZONE = "sweetlove.test"
-DOMAIN, OTHER_DOMAIN = f"devbox.{ZONE}", f"other.{ZONE}"
-# The record leads to loopback, where the container's port is.
-ADDRESS = "127.0.0.1"
-DIRECTORY = "https://127.0.0.1:1/dir"
-ID, MIRROR_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4
-SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
-LONG_AGO = EPOCH - 9 * DAY
-NOTHING_ASKED = Intent()
-RENEW_NOW = Intent(renew_since=EPOCH - MINUTE)
-
-
-class Scene:
-    """A machine with one site, `devbox`, whose container `registry` serves what it reads when it starts.
-
-    All is well with it after `make_well`.
-
-    Attributes:
-        engine: the containers in memory; `containers` is what the run gets for an engine.
-        zones: what the run gets for a DNS account.
-        domains: the sites of the configuration; `keys` are those of each.
-    """
-
-    def __init__(self, home: Path, zone: FakeZone, server: ZoneServer, tls: TlsServer) -> None:
-        self.zone, self.server, self.tls = zone, server, tls
-        self.clock = FakeClock()
-        self.certs_dir, self.state_dir = home / "certs", home / "state"
-        registry = Container(ID, "registry", "running", (tls.port,), LONG_AGO)
-        self.engine = FakeContainers(registry, clock=self.clock)
-        self.engine.on_restart = lambda _: self.start()
-        self.containers: Containers = self.engine
-        self.zones: Callable[[Clock], Zones] = lambda _: FakeZones(self.zone)
-        self.domains = [DOMAIN]
-        self.keys: dict[str, Any] = {"deploy": [{"container": "registry", "port": tls.port}]}
-
-    @property
-    def config(self) -> Config:
-        """The configuration as it is now."""
-        fields = {
-            "acme": {"directory": DIRECTORY},
-            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
-            "dns": {"nameservers": [self.server.place]},
-            "certs_dir": str(self.certs_dir),
-            "state_dir": str(self.state_dir),
-            "sites": [
-                {"domain": domain, "zone": ZONE, "address": ADDRESS, **self.keys} for domain in self.domains
-            ],
-        }
-        return configfile.parse(json.dumps(fields).encode(), "test.json")
-
-    @property
-    def file(self) -> SiteFile:
-        """Where what is remembered of the site is kept."""
-        return SiteFile(self.state_dir, DOMAIN)
-
-    @property
-    def state(self) -> SiteState:
-        """What is remembered of the site now."""
-        return self.file.load()
-
-    @property
-    def asked_the_ca(self) -> bool:
-        """Whether an order came so far that the CA was talked to: the account key is made right before."""
-        return (self.state_dir / "accounts").exists()
-
-    @property
-    def writes(self) -> list[str]:
-        """What was changed at the DNS service, by method."""
-        return [call.method for call in self.zone.calls if call.method != "records"]
-
-    def remember(self, **fields: Any) -> None:
-        """Let an earlier run, with this configuration, have left these fields."""
-        config = self.config
-        self.file.change(digest=config.digest(config.sites[0]), **fields)
-
-    def point(self) -> None:
-        """Let the record be right, and never written by us."""
-        self.zone.put(Record(DOMAIN, "A", ADDRESS, 600))
-
-    def publish(self, age: timedelta = HOUR, left: timedelta = 89 * DAY) -> SavedPair:
-        """Let a pair be published that was issued this long ago, and is valid for this long yet."""
-        now = self.clock.now()
-        made = trustme.CA().issue_cert(DOMAIN, not_before=now - DAY, not_after=now + left)
-        chain, key = made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes()
-        facts = pki.matching_facts(chain, pki.key_from_pem(key))
-        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now - age)
-        Store(self.certs_dir, DOMAIN).publish(chain, key, facts, origin, now)
-        return SavedPair(
-            chain=chain.decode(),
-            key=key.decode(),
-            directory=origin.directory,
-            account=origin.account,
-            key_type=origin.key_type,
-            issued_at=origin.issued_at,
-        )
-
-    def damage(self) -> None:
-        """Let the key of the published pair be lost."""
-        (self.certs_dir / f"{DOMAIN}.key").resolve().unlink()
-
-    def start(self) -> None:
-        """Let the service read its files, as it does when its container starts."""
-        self.tls.load(self.certs_dir / f"{DOMAIN}.pem", self.certs_dir / f"{DOMAIN}.key")
-
-    @property
-    def published(self) -> Published:
-        """What the store holds."""
-        return Store(self.certs_dir, DOMAIN).look()
-
-    def refuse(self, published: Published) -> None:
-        """Let the service come up with every pair but this one: with it, it ends as soon as it is started."""
-
-        def come_up(_: Container) -> None:
-            if self.published.generation == published.generation:
-                self.tls.unload()
-                self.put_container(status="exited")
-            else:
-                self.start()
-
-        self.engine.on_restart = come_up
-
-    def make_well(self, age: timedelta = HOUR) -> None:
-        """Let all facts be true, with a certificate issued this long ago."""
-        self.publish(age)
-        self.point()
-        self.start()
-
-    def put_container(self, **fields: Any) -> None:
-        """Change the container by hand."""
-        self.engine.put(replace(self.engine.find("registry"), **fields))
-
-    def edges(self) -> Edges:
-        servers = NameServers([self.server.place], self.clock)
-        return Edges(self.clock, servers, self.zones, self.containers)
-
-    def run(self, intent: Intent = NOTHING_ASKED) -> Outcome:
-        """Run for the one site."""
-        (outcome,) = self.run_all(intent)
-        return outcome
-
-    def run_all(self, intent: Intent = NOTHING_ASKED) -> list[Outcome]:
-        """Run for every site."""
-        config = self.config
-        return run(config, config.sites, self.edges(), intent)
-
-    def wait_for_retry(self, key: str) -> Failure:
-        """Let time pass until the step with this key may be tried again, and return its failure."""
-        failure = self.state.failures[key]
-        self.clock.advance((failure.retry_at - self.clock.now()).total_seconds())
-        return failure
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    zone = FakeZone(ZONE)
-    with ExitStack() as stack:
-        server = stack.enter_context(ZoneServer(zone))
-        tls = stack.enter_context(TlsServer())
-        yield Scene(tmp_path, zone, server, tls)
-
-
-# Of a minute ago, to be tried again in an hour.
-FAILURE = Failure(at=EPOCH - MINUTE, what="it failed", hint="", retry_at=EPOCH + HOUR, count=1)
-
-
-def failed_with(outcome: Outcome) -> str:
-    """What the failure of the outcome says."""
-    assert outcome.failure is not None
-    return outcome.failure.what
-
+from certbotless.state import Restarting, WrittenRecord
 
 # --- a run as a whole -------------------------------------------------------------------------------------
 
@@ -723,181 +556,6 @@ def test_one_that_read_its_files_a_moment_too_early_is_cured_by_one_more_restart
     scene.wait_for_retry("deploy:registry")
     assert scene.run().state == "ok"
     assert len(scene.engine.restarts) == 2
-
-
-# --- a certificate that is refused ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def refusing(scene: Scene) -> Scene:
-    """All was well, until a new pair was published that the service does not come up with."""
-    scene.make_well()
-    scene.publish()
-    scene.refuse(scene.published)
-    return scene
-
-
-def test_where_the_service_comes_down_with_a_new_pair_the_one_before_serves_again(refusing: Scene) -> None:
-    """At once, for the container has ended; and what was refused is kept, so that none is ordered for it."""
-    refused = refusing.published
-    began = refusing.clock.now()
-    outcome = refusing.run()
-    assert outcome.state == "failing"
-    text = failed_with(outcome)
-    assert "'registry' has ended; the certificate before serves again" in text
-    assert refusing.published.generation == refused.previous
-    assert refusing.published.is_intact
-    assert len(refusing.engine.restarts) == 2
-    assert refusing.clock.now() - began < 5 * SECOND
-    assert not refusing.asked_the_ca
-    assert refusing.state.failures["redeploy"].retry_at >= began + MINUTE
-
-
-def test_a_refused_pair_is_tried_again_as_the_ca_would_have_it_and_never_in_a_loop(refusing: Scene) -> None:
-    """Each try is a moment without service."""
-    refusing.run()
-    for least, most in (
-        (MINUTE, 5 * MINUTE),
-        (10 * MINUTE, 20 * MINUTE),
-        (100 * MINUTE, 3 * HOUR),
-        (DAY, 2 * DAY),
-    ):
-        restarts = len(refusing.engine.restarts)
-        assert refusing.run().state == "failing"
-        assert len(refusing.engine.restarts) == restarts
-        failure = refusing.state.failures["redeploy"]
-        assert least <= failure.retry_at - failure.at <= most
-        refusing.wait_for_retry("redeploy")
-        assert refusing.run().state == "failing"
-        assert len(refusing.engine.restarts) == restarts + 2
-    assert not refusing.asked_the_ca
-
-
-def test_a_refused_pair_that_is_taken_at_last_ends_the_trial(refusing: Scene) -> None:
-    refused = refusing.published
-    refusing.run()
-    refusing.engine.on_restart = lambda _: refusing.start()
-    refusing.wait_for_retry("redeploy")
-    assert refusing.run().state == "ok"
-    assert refusing.published.generation == refused.generation
-    assert (refusing.state.trial, refusing.state.failures) == (None, {})
-    assert not refusing.asked_the_ca
-
-
-def test_a_run_that_was_killed_while_the_service_was_down_is_followed_by_one_that_goes_back(
-    refusing: Scene,
-) -> None:
-    """The container has ended and nobody answers: only the trial on disk tells that it did before."""
-    refused = refusing.published
-    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
-    refusing.remember(trial=trial)
-    refusing.tls.unload()
-    refusing.put_container(status="exited", started_at=refusing.clock.now())
-    assert "serves again" in failed_with(refusing.run())
-    assert refusing.published.generation == refused.previous
-
-
-def test_a_container_that_its_admin_stopped_during_a_trial_of_long_ago_is_left_alone(refusing: Scene) -> None:
-    """It was started before the trial, so it is no certificate that ended it."""
-    refused = refusing.published
-    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
-    refusing.remember(trial=trial)
-    refusing.tls.unload()
-    refusing.put_container(status="exited")
-    assert refusing.run().state == "pending"
-    assert refusing.engine.restarts == []
-
-
-def test_a_trial_that_nobody_ended_is_none_any_more_after_a_while(refusing: Scene) -> None:
-    """The run was killed before it could note the proof: what its admin stops days later stays stopped."""
-    refused = refusing.published
-    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
-    refusing.remember(trial=trial)
-    refusing.tls.unload()
-    refusing.put_container(status="exited", started_at=refusing.clock.now())
-    refusing.clock.advance(DAY.total_seconds())
-    assert refusing.run().state == "pending"
-    assert refusing.engine.restarts == []
-    assert refusing.published.generation == refused.generation
-
-
-def test_a_pair_that_is_refused_though_others_took_the_action_is_on_trial_as_well(refusing: Scene) -> None:
-    """Its container was started anew since the files were there: it goes back, and none is ordered for it."""
-    refused = refusing.published
-    refusing.put_container(started_at=refusing.clock.now() + SECOND)
-    refusing.server.on_query = refusing.tls.unload
-    refusing.remember(trial=Trial(generation=refused.generation, previous=refused.previous, at=EPOCH))
-    assert "serves again" in failed_with(refusing.run())
-    assert refusing.state.trial is not None
-    assert not refusing.asked_the_ca
-
-
-def test_nobody_goes_back_to_a_pair_that_has_expired(scene: Scene) -> None:
-    scene.publish(left=SECOND)
-    scene.point()
-    scene.start()
-    scene.publish()
-    scene.clock.advance(2)
-    scene.refuse(scene.published)
-    refused = scene.published
-    assert "'registry' has ended" in failed_with(scene.run())
-    assert scene.published.generation == refused.generation
-    assert len(scene.engine.restarts) == 1
-
-
-def test_nobody_goes_back_where_the_service_gave_no_answer_before(scene: Scene) -> None:
-    scene.make_well()
-    scene.publish()
-    scene.tls.unload()
-    scene.refuse(scene.published)
-    refused = scene.published
-    assert "'registry' has ended" in failed_with(scene.run())
-    assert scene.published.generation == refused.generation
-
-
-def test_only_the_first_target_is_a_reason_to_go_back(scene: Scene) -> None:
-    """The others come after it has taken the new pair: it is not the pair that is wrong."""
-    scene.make_well()
-    scene.engine.put(Container(MIRROR_ID, "mirror", "running", (scene.tls.port,), LONG_AGO))
-    with TlsServer() as mirror:
-        mirror.load(scene.certs_dir / f"{DOMAIN}.pem", scene.certs_dir / f"{DOMAIN}.key")
-        scene.keys["deploy"].append({"container": "mirror", "port": mirror.port})
-        scene.publish()
-        published = scene.published
-
-        def come_up(container: Container) -> None:
-            if container.name == "mirror":
-                mirror.unload()
-            else:
-                scene.start()
-
-        scene.engine.on_restart = come_up
-        assert "no TLS answer" in failed_with(scene.run())
-    assert scene.published == published
-    assert [container_id for container_id, _ in scene.engine.restarts] == [ID, MIRROR_ID]
-
-
-def test_a_service_that_does_not_come_up_with_the_pair_before_either_is_told(refusing: Scene) -> None:
-    refused = refusing.published
-    refusing.engine.on_restart = lambda _: refusing.tls.unload()
-    assert "it does not come up with the certificate before either" in failed_with(refusing.run())
-    assert refusing.published.generation == refused.previous
-
-
-def test_another_pair_in_the_place_of_the_refused_one_ends_its_trial(refusing: Scene) -> None:
-    refusing.run()
-    refusing.publish()
-    refusing.engine.on_restart = lambda _: refusing.start()
-    assert refusing.run().state == "ok"
-    assert (refusing.state.trial, refusing.state.failures) == (None, {})
-
-
-def test_a_refused_pair_that_is_lost_ends_its_trial(refusing: Scene) -> None:
-    refused = refusing.published
-    refusing.run()
-    shutil.rmtree(refusing.certs_dir / ".certbotless" / DOMAIN / refused.generation)
-    assert refusing.run().state == "ok"
-    assert refusing.state.trial is None
 
 
 # --- restarts that are cut short --------------------------------------------------------------------------

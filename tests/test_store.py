@@ -391,13 +391,6 @@ META = {
     "not JSON": "{",
     "another kind": "[]",
     "nothing": "",
-    "no files": json.dumps(
-        FACTS.to_json() | {"directory": "", "account": "", "key_type": "", "issued_at": ""}
-    ),
-    "no digests": json.dumps(
-        FACTS.to_json()
-        | {"directory": "", "account": "", "key_type": "", "issued_at": "2026-11-24T05:30:00Z", "files": {}}
-    ),
     "not text": b"\xff\xfe".decode("latin-1"),
     "no end of lists": "[" * 100_000,
 }
@@ -410,6 +403,16 @@ def test_facts_that_cannot_be_read_are_a_fault_and_no_error(tmp_path: Path, meta
     found = look(tmp_path)
     assert (found.facts, found.origin) == (None, None)
     assert "cannot be read" in found.fault
+
+
+@pytest.mark.parametrize("lost", ["digest", "files", "not_after"])
+def test_facts_that_lack_one_are_taken_for_edited(tmp_path: Path, lost: str) -> None:
+    publish(tmp_path, "A")
+    meta = home(tmp_path) / "current" / "meta.json"
+    facts = json.loads(meta.read_text())
+    del facts[lost]
+    meta.write_text(json.dumps(facts))
+    assert look(tmp_path) == Published(None, None, "meta.json was edited by hand", is_contested=True)
 
 
 def test_a_fact_that_was_edited_is_found(tmp_path: Path) -> None:

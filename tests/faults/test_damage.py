@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from children import start_child, wait_for
-from fakes import FakeZone, TlsServer, ZoneServer
+from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from scenes import DIRECTORY, ZONE, Scene
 from system.bed import DOMAIN, Bed, wait_until
-from test_act import DIRECTORY, ZONE, Scene
 from test_files import plant
 
 from certbotless import files, pki
@@ -55,7 +55,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     zone = FakeZone(ZONE)
     with ExitStack() as stack:
         server = stack.enter_context(ZoneServer(zone))
-        scene = Scene(tmp_path, zone, server, stack.enter_context(TlsServer()))
+        scene = Scene(tmp_path, zone, server, stack.enter_context(TlsServer()), FakeClock())
         now = scene.clock.now()
         record = WrittenRecord(value="127.0.0.1", ttl_s=600, at=now - timedelta(days=1), is_seen=True)
         scene.remember(

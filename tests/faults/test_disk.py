@@ -207,7 +207,8 @@ def test_everything_is_on_disk_before_the_rename_that_makes_it_count(hasty: Bed)
     hasty.ok("--once")
     calls = file_calls(hasty, hasty.certs, hasty.state)
     renames = [i for i, call in enumerate(calls) if call.name == "rename"]
-    assert len(renames) > 10
+    renamed = {os.path.basename(calls[i].paths[1]) for i in renames}
+    assert {"current", f"{DOMAIN}.pair", f"{DOMAIN}.json"} <= renamed
     for i in renames:
         source, target = calls[i].paths
         before = [(call.name, call.paths[-1]) for call in calls[:i]]
@@ -245,7 +246,7 @@ def test_no_rename_leaves_its_folder(hasty: Bed) -> None:
     with mounted(hasty.certs, "-t", "tmpfs", "tmpfs"):
         hasty.write()
         renames = [call.paths for call in watched(hasty) if call.name == "rename"]
-        assert len(renames) > 10
+        assert len(renames) >= 10
         assert [pair for pair in renames if len(set(map(os.path.dirname, pair))) != 1] == []
         assert is_pair(hasty.certs)
 

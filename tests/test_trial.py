@@ -1,0 +1,195 @@
+"""A certificate that the service does not come up with: back to the one before, and what becomes of it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from fakes import EPOCH, TlsServer
+from scenes import (
+    DAY,
+    DOMAIN,
+    HOUR,
+    ID,
+    LONG_AGO,
+    MINUTE,
+    MIRROR_ID,
+    SECOND,
+    Scene,
+    failed_with,
+)
+
+from certbotless.deploy import Container
+from certbotless.state import Trial
+
+
+@pytest.fixture
+def refusing(scene: Scene) -> Scene:
+    """All was well, until a new pair was published that the service does not come up with."""
+    scene.make_well()
+    scene.publish()
+    scene.refuse(scene.published)
+    return scene
+
+
+def test_where_the_service_comes_down_with_a_new_pair_the_one_before_serves_again(refusing: Scene) -> None:
+    """At once, for the container has ended; and what was refused is kept, so that none is ordered for it."""
+    refused = refusing.published
+    began = refusing.clock.now()
+    outcome = refusing.run()
+    assert outcome.state == "failing"
+    text = failed_with(outcome)
+    assert "'registry' has ended; the certificate before serves again" in text
+    assert refusing.published.generation == refused.previous
+    assert refusing.published.is_intact
+    assert len(refusing.engine.restarts) == 2
+    assert refusing.clock.now() - began < 5 * SECOND
+    assert not refusing.asked_the_ca
+    assert refusing.state.failures["redeploy"].retry_at >= began + MINUTE
+
+
+def test_a_refused_pair_is_tried_again_as_the_ca_would_have_it_and_never_in_a_loop(refusing: Scene) -> None:
+    """Each try is a moment without service."""
+    refusing.run()
+    for least, most in (
+        (MINUTE, 5 * MINUTE),
+        (10 * MINUTE, 20 * MINUTE),
+        (100 * MINUTE, 3 * HOUR),
+        (DAY, 2 * DAY),
+    ):
+        restarts = len(refusing.engine.restarts)
+        assert refusing.run().state == "failing"
+        assert len(refusing.engine.restarts) == restarts
+        failure = refusing.state.failures["redeploy"]
+        assert least <= failure.retry_at - failure.at <= most
+        refusing.wait_for_retry("redeploy")
+        assert refusing.run().state == "failing"
+        assert len(refusing.engine.restarts) == restarts + 2
+    assert not refusing.asked_the_ca
+
+
+def test_a_refused_pair_that_is_taken_at_last_ends_the_trial(refusing: Scene) -> None:
+    refused = refusing.published
+    refusing.run()
+    refusing.engine.on_restart = lambda _: refusing.start()
+    refusing.wait_for_retry("redeploy")
+    assert refusing.run().state == "ok"
+    assert refusing.published.generation == refused.generation
+    assert (refusing.state.trial, refusing.state.failures) == (None, {})
+    assert not refusing.asked_the_ca
+
+
+def test_a_run_that_was_killed_while_the_service_was_down_is_followed_by_one_that_goes_back(
+    refusing: Scene,
+) -> None:
+    """The container has ended and nobody answers: only the trial on disk tells that it did before."""
+    refused = refusing.published
+    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
+    refusing.remember(trial=trial)
+    refusing.tls.unload()
+    refusing.put_container(status="exited", started_at=refusing.clock.now())
+    assert "serves again" in failed_with(refusing.run())
+    assert refusing.published.generation == refused.previous
+
+
+def test_a_container_that_its_admin_stopped_during_a_trial_of_long_ago_is_left_alone(refusing: Scene) -> None:
+    """It was started before the trial, so it is no certificate that ended it."""
+    refused = refusing.published
+    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
+    refusing.remember(trial=trial)
+    refusing.tls.unload()
+    refusing.put_container(status="exited")
+    assert refusing.run().state == "pending"
+    assert refusing.engine.restarts == []
+
+
+def test_a_trial_that_nobody_ended_is_none_any_more_after_a_while(refusing: Scene) -> None:
+    """The run was killed before it could note the proof: what its admin stops days later stays stopped."""
+    refused = refusing.published
+    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
+    refusing.remember(trial=trial)
+    refusing.tls.unload()
+    refusing.put_container(status="exited", started_at=refusing.clock.now())
+    refusing.clock.advance(DAY.total_seconds())
+    assert refusing.run().state == "pending"
+    assert refusing.engine.restarts == []
+    assert refusing.published.generation == refused.generation
+
+
+def test_a_pair_that_is_refused_though_others_took_the_action_is_on_trial_as_well(refusing: Scene) -> None:
+    """Its container was started anew since the files were there: it goes back, and none is ordered for it."""
+    refused = refusing.published
+    refusing.put_container(started_at=refusing.clock.now() + SECOND)
+    refusing.server.on_query = refusing.tls.unload
+    refusing.remember(trial=Trial(generation=refused.generation, previous=refused.previous, at=EPOCH))
+    assert "serves again" in failed_with(refusing.run())
+    assert refusing.state.trial is not None
+    assert not refusing.asked_the_ca
+
+
+def test_nobody_goes_back_to_a_pair_that_has_expired(scene: Scene) -> None:
+    scene.publish(left=SECOND)
+    scene.point()
+    scene.start()
+    scene.publish()
+    scene.clock.advance(2)
+    scene.refuse(scene.published)
+    refused = scene.published
+    assert "'registry' has ended" in failed_with(scene.run())
+    assert scene.published.generation == refused.generation
+    assert len(scene.engine.restarts) == 1
+
+
+def test_nobody_goes_back_where_the_service_gave_no_answer_before(scene: Scene) -> None:
+    scene.make_well()
+    scene.publish()
+    scene.tls.unload()
+    scene.refuse(scene.published)
+    refused = scene.published
+    assert "'registry' has ended" in failed_with(scene.run())
+    assert scene.published.generation == refused.generation
+
+
+def test_only_the_first_target_is_a_reason_to_go_back(scene: Scene) -> None:
+    """The others come after it has taken the new pair: it is not the pair that is wrong."""
+    scene.make_well()
+    scene.engine.put(Container(MIRROR_ID, "mirror", "running", (scene.tls.port,), LONG_AGO))
+    with TlsServer() as mirror:
+        mirror.load(scene.certs_dir / f"{DOMAIN}.pem", scene.certs_dir / f"{DOMAIN}.key")
+        scene.keys["deploy"].append({"container": "mirror", "port": mirror.port})
+        scene.publish()
+        published = scene.published
+
+        def come_up(container: Container) -> None:
+            if container.name == "mirror":
+                mirror.unload()
+            else:
+                scene.start()
+
+        scene.engine.on_restart = come_up
+        assert "no TLS answer" in failed_with(scene.run())
+    assert scene.published == published
+    assert [container_id for container_id, _ in scene.engine.restarts] == [ID, MIRROR_ID]
+
+
+def test_a_service_that_does_not_come_up_with_the_pair_before_either_is_told(refusing: Scene) -> None:
+    refused = refusing.published
+    refusing.engine.on_restart = lambda _: refusing.tls.unload()
+    assert "it does not come up with the certificate before either" in failed_with(refusing.run())
+    assert refusing.published.generation == refused.previous
+
+
+def test_another_pair_in_the_place_of_the_refused_one_ends_its_trial(refusing: Scene) -> None:
+    refusing.run()
+    refusing.publish()
+    refusing.engine.on_restart = lambda _: refusing.start()
+    assert refusing.run().state == "ok"
+    assert (refusing.state.trial, refusing.state.failures) == (None, {})
+
+
+def test_a_refused_pair_that_is_lost_ends_its_trial(refusing: Scene) -> None:
+    refused = refusing.published
+    refusing.run()
+    shutil.rmtree(refusing.certs_dir / ".certbotless" / DOMAIN / refused.generation)
+    assert refusing.run().state == "ok"
+    assert refusing.state.trial is None
