@@ -109,18 +109,18 @@ class Scene:
         config = self.config
         self.file.change(digest=config.digest(config.sites[0]), **fields)
 
-    def point(self) -> None:
+    def point(self, domain: str = DOMAIN) -> None:
         """Let the record be right, and never written by us."""
-        self.zone.put(Record(DOMAIN, "A", ADDRESS, 600))
+        self.zone.put(Record(domain, "A", ADDRESS, 600))
 
-    def publish(self, age: timedelta = HOUR, left: timedelta = 89 * DAY) -> SavedPair:
+    def publish(self, age: timedelta = HOUR, left: timedelta = 89 * DAY, domain: str = DOMAIN) -> SavedPair:
         """Let a pair be published that was issued this long ago, and is valid for this long yet."""
         now = self.clock.now()
-        made = trustme.CA().issue_cert(DOMAIN, not_before=now - DAY, not_after=now + left)
+        made = trustme.CA().issue_cert(domain, not_before=now - DAY, not_after=now + left)
         chain, key = made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes()
         facts = pki.matching_facts(chain, pki.key_from_pem(key))
         origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now - age)
-        Store(self.certs_dir, DOMAIN).publish(chain, key, facts, origin, now)
+        Store(self.certs_dir, domain).publish(chain, key, facts, origin, now)
         return SavedPair(
             chain=chain.decode(),
             key=key.decode(),
@@ -141,7 +141,11 @@ class Scene:
     @property
     def published(self) -> Published:
         """What the store holds."""
-        return Store(self.certs_dir, DOMAIN).look()
+        return self.published_of(DOMAIN)
+
+    def published_of(self, domain: str) -> Published:
+        """What the store holds of this site."""
+        return Store(self.certs_dir, domain).look()
 
     def refuse(self, published: Published) -> None:
         """Let the service come up with every pair but this one: with it, it ends as soon as it is started."""

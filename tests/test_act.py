@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from fakes import EPOCH, FakeClock
+from fakes import EPOCH, FakeClock, TlsServer
 from scenes import (
     ADDRESS,
     DAY,
@@ -707,3 +708,28 @@ def test_a_command_that_is_held_by_our_own_limit_says_so_and_not_what_failed_bef
     assert told is not None
     assert (told.what, told.retry_at) == (FAILURE.what, EPOCH + 7 * DAY - 3 * HOUR)
     assert scene.state.failures == {"order": FAILURE}
+
+
+def test_no_container_is_waited_for_by_a_site_that_wants_to_talk(scene: Scene) -> None:
+    """Slots are for the CA and the API: both containers restart at once though one site talks at a time."""
+    scene.domains, scene.settings = [DOMAIN, OTHER_DOMAIN], {"parallel": 1}
+    scene.engine.put(Container(MIRROR_ID, "mirror", "running", (scene.tls.port,), LONG_AGO))
+    with TlsServer() as mirror:
+        servers = {DOMAIN: ("registry", scene.tls), OTHER_DOMAIN: ("mirror", mirror)}
+        scene.keys_of = {
+            domain: {"deploy": [{"container": name, "port": server.port}]}
+            for domain, (name, server) in servers.items()
+        }
+        for domain in servers:
+            scene.point(domain)
+            scene.publish(domain=domain)
+        both_restart = threading.Barrier(2, timeout=10)
+
+        def come_up(container: Container) -> None:
+            both_restart.wait()
+            for domain, (name, server) in servers.items():
+                if name == container.name:
+                    server.load(scene.certs_dir / f"{domain}.pem", scene.certs_dir / f"{domain}.key")
+
+        scene.engine.on_restart = come_up
+        assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]

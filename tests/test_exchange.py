@@ -228,6 +228,12 @@ def test_what_is_packed_is_not_unpacked(session: BoundedSession, coding: str) ->
         session.get(server.url, timeout=TOTAL_S)
 
 
+def test_what_names_no_packing_is_read(session: BoundedSession) -> None:
+    """Some servers send the header with nothing in it."""
+    with HttpServer(lambda _: Reply(200, b"{}", {"Content-Encoding": ""})) as server:
+        assert session.get(server.url, timeout=TOTAL_S).content == b"{}"
+
+
 @pytest.mark.row(73)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])

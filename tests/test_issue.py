@@ -829,6 +829,18 @@ def test_nothing_is_ordered_by_a_clock_that_is_more_than_an_hour_off(
     assert "order" not in bench.ca.asked
 
 
+@pytest.mark.parametrize(("ahead_s", "is_believed"), [(7199, True), (7200, False), (-1e8, False)])
+def test_an_account_is_counted_by_our_time_where_the_clock_of_the_ca_is_far_off(
+    bench: Bench, ahead_s: float, is_believed: bool
+) -> None:
+    """Its row settles when other CAs may be asked again: one CA's wrong clock must not."""
+    ours = bench.clock.now()
+    theirs = date(bench, timedelta(seconds=ahead_s))
+    with pytest.raises(ClockWrong):
+        bench.issue((DOMAIN,))
+    assert bench.counted_at == [theirs if is_believed else ours]
+
+
 def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program(bench: Bench) -> None:
     """Whatever the CA's says."""
     bench.clock = FakeClock(datetime(1970, 1, 1, tzinfo=UTC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 from fakes import EPOCH, TlsServer
@@ -14,6 +15,7 @@ from scenes import (
     LONG_AGO,
     MINUTE,
     MIRROR_ID,
+    OTHER_DOMAIN,
     SECOND,
     Scene,
     failed_with,
@@ -170,6 +172,64 @@ def test_only_the_first_target_is_a_reason_to_go_back(scene: Scene) -> None:
         assert "no TLS answer" in failed_with(scene.run())
     assert scene.published == published
     assert [container_id for container_id, _ in scene.engine.restarts] == [ID, MIRROR_ID]
+
+
+def test_two_sites_that_share_a_container_both_go_back_though_one_sees_no_answer(
+    scene: Scene,
+) -> None:
+    """By the turn of the second one the first has taken the container down, and it has no restart policy."""
+    scene.domains = [DOMAIN, OTHER_DOMAIN]
+    scene.point(OTHER_DOMAIN)
+    scene.clock.on_sleep = lambda: time.sleep(0.01)  # they wait for each other
+    with TlsServer() as other:
+        servers = {DOMAIN: scene.tls, OTHER_DOMAIN: other}
+        scene.keys_of = {
+            domain: {"deploy": [{"container": "registry", "port": server.port}]}
+            for domain, server in servers.items()
+        }
+        refused: set[str] = set()
+
+        def come_up(_: Container) -> None:
+            if any(scene.published_of(domain).generation in refused for domain in servers):
+                for server in servers.values():
+                    server.unload()
+                scene.put_container(status="exited")
+                return
+            for domain, server in servers.items():
+                server.load(scene.certs_dir / f"{domain}.pem", scene.certs_dir / f"{domain}.key")
+
+        scene.point()
+        for domain in servers:
+            scene.publish(domain=domain)
+        come_up(scene.engine.find("registry"))
+        scene.engine.on_restart = come_up
+        for domain in servers:
+            scene.publish(domain=domain)
+            refused.add(scene.published_of(domain).generation)
+        assert [outcome.state for outcome in scene.run_all()] == ["failing", "failing"]
+        assert scene.engine.find("registry").status == "running"
+        for domain in servers:
+            assert scene.published_of(domain).generation not in refused
+    assert not scene.asked_the_ca
+
+
+def test_a_container_that_its_admin_made_anew_is_waited_for(refusing: Scene) -> None:
+    """It is another one, that says nothing of what became of ours."""
+    other = Container(MIRROR_ID, "registry", "created", (refusing.tls.port,), LONG_AGO)
+    refusing.engine.on_restart = lambda _: refusing.tls.unload()
+    refusing.clock.on_sleep = lambda: refusing.engine.restarts and refusing.engine.put(other)
+    began = refusing.clock.now()
+    assert "30 s after the action" in failed_with(refusing.run())
+    assert refusing.clock.now() - began >= 30 * SECOND
+
+
+def test_a_refused_pair_is_not_published_again_while_its_container_is_away(refusing: Scene) -> None:
+    refusing.run()
+    before = refusing.published
+    refusing.engine.remove("registry")
+    refusing.wait_for_retry("redeploy")
+    assert refusing.run().state == "failing"
+    assert refusing.published == before
 
 
 def test_a_service_that_does_not_come_up_with_the_pair_before_either_is_told(refusing: Scene) -> None:
