@@ -6,7 +6,7 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-.PHONY: help root setup demo test soak lint measure docs lock clean
+.PHONY: help root setup demo test soak lint measure footprint docs lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -34,6 +34,9 @@ lint: setup  ## check format, rules and types
 
 measure: root setup  ## print the figures of the README: times, CPU, memory
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py
+
+footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000 sites
+	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/footprint.py
 
 docs: setup  ## write what is made from the code and the tests: config/schema.json, and parts of docs/
 	@$(BIN)/python -m certbotless.schema .

@@ -10,7 +10,6 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -39,6 +38,7 @@ from .observe import Observation, places_of
 from .state import Failure, SiteFile
 from .steps import announce, take
 from .story import about
+from .together import together
 from .workbench import Edges, Workbench
 
 logger = logging.getLogger(__name__)
@@ -95,10 +95,7 @@ def run(
             on_done(outcome)
         return outcome
 
-    if len(sites) == 1:
-        return [one(sites[0])]
-    with ThreadPoolExecutor(max_workers=min(len(sites), _MOST_THREADS)) as pool:
-        return list(pool.map(one, sites))
+    return together(one, sites, _MOST_THREADS)
 
 
 def _guarded(

@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +35,7 @@ from .look import View, look
 from .nameservers import NameServers
 from .state import SiteFile
 from .systemd import notify
+from .together import together
 from .values import AddressRule
 
 logger = logging.getLogger(__name__)
@@ -237,8 +237,7 @@ class Daemon:
             if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
         ]
         ledger, now = LedgerFile(config.state_dir, config.certs_dirs).entries(), datetime.now(UTC)
-        with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
-            views = list(pool.map(lambda site: look(site, config, self._servers, ledger, now), free))
+        views = together(lambda site: look(site, config, self._servers, ledger, now), free, _LOOKERS)
         self._tell_problems(views)
         due = {v.site.domain: v.seen.address for v in views if self._tries.may(v, config.check_every)}
         if due:

@@ -6,7 +6,6 @@ Reads only, and is light.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -20,6 +19,7 @@ from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .observe import Observation, observe
 from .state import Failure, SiteFile, SiteState
+from .together import together
 
 NOTHING_ASKED = Intent()
 
@@ -120,5 +120,4 @@ def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
     clock = SystemClock()
     servers = NameServers(config.dns.nameservers, clock, is_brief=True)
     ledger = LedgerFile(config.state_dir, config.certs_dirs).entries()
-    with ThreadPoolExecutor(max_workers=min(len(sites), _LOOKERS)) as pool:
-        return list(pool.map(lambda site: look(site, config, servers, ledger, clock.now()), sites))
+    return together(lambda site: look(site, config, servers, ledger, clock.now()), sites, _LOOKERS)

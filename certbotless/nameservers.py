@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 
 import dns.exception
@@ -24,6 +22,7 @@ import dns.rdatatype
 
 from .clock import Clock, Pace
 from .errors import DnsUnavailable, PropagationTimeout, printable
+from .together import together
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +103,7 @@ def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str
 
 
 def _ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[_Answer]:
-    if len(servers) == 1:
-        return [_ask_one(servers[0], fqdn, rdtype)]
-    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
-        asked = [pool.submit(copy_context().run, _ask_one, server, fqdn, rdtype) for server in servers]
-        return [answer.result() for answer in asked]
+    return together(lambda server: _ask_one(server, fqdn, rdtype), servers)
 
 
 def wait_until_shown(
@@ -244,10 +239,8 @@ def _find_servers(zone: str, lifetime_s: float) -> tuple[Server, ...]:
                 logger.debug("dns.no_address server=%s error=%s", name, exc)
                 return ""
 
-        with ThreadPoolExecutor(max_workers=len(names)) as pool:
-            asked = {name: pool.submit(copy_context().run, address_of, name) for name in names}
-            found = {name: address.result() for name, address in asked.items()}
-        if servers := tuple(Server(name.removesuffix("."), at) for name, at in found.items() if at):
+        found = zip(names, together(address_of, names), strict=True)
+        if servers := tuple(Server(name.removesuffix("."), at) for name, at in found if at):
             return servers
     raise DnsUnavailable(
         f"no resolver names the authoritative servers of {zone!r}",

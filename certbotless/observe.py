@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +14,7 @@ from .nameservers import NameServers, ask
 from .probe import served_leaf
 from .state import SiteFile, SiteState
 from .store import Published, Store
+from .together import together
 
 Answers = tuple[frozenset[str] | None, ...]
 
@@ -66,17 +66,16 @@ def observe(site: Site, config: Config, state: SiteState, servers: NameServers, 
     address = _wanted_address(site, problems)
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
-    with ThreadPoolExecutor(max_workers=1 + len(places)) as pool:
-        answers = pool.submit(copy_context().run, _answers, site, state, servers, problems)
+    with ThreadPoolExecutor(max_workers=max(len(places), 1)) as pool:
         leaves = {
             place.name: pool.submit(_served, *place.where, site.domain) for place in places if place.where
         }
+        answers = _answers(site, state, servers, problems)
         published = store.look()
         has_copy = SiteFile(config.state_dir, site.domain).has_pair
         served = {name: leaf.result() for name, leaf in leaves.items()}
-        seen_answers = answers.result()
     refused = _refused(store, state, published)
-    return Observation(now, address, seen_answers, published, has_copy, served, tuple(problems), refused)
+    return Observation(now, address, answers, published, has_copy, served, tuple(problems), refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +131,8 @@ def _answers(
     except CertbotlessError as exc:
         problems.append(str(exc))
         return {}
-    with ThreadPoolExecutor(max_workers=len(site.record_names)) as pool:
-        answers = dict(
-            zip(
-                site.record_names,
-                pool.map(lambda fqdn: tuple(ask(asked, fqdn, "A")), site.record_names),
-                strict=True,
-            )
-        )
+    found = together(lambda fqdn: tuple(ask(asked, fqdn, "A")), site.record_names)
+    answers = dict(zip(site.record_names, found, strict=True))
     if any(all(values is None for values in each) for each in answers.values()):
         problems.append("no authoritative name server answers; check the network")
     return answers
