@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from artefacts import assert_no_secret_is_told
 from boxes import Box
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from scenes import Scene
@@ -79,12 +80,13 @@ def ca(
 
 
 @pytest.fixture
-def bare(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Bed:
+def bare(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Iterator[Bed]:
     """A bed without a container, and a site that nobody serves."""
     (tmp_path / "certs").mkdir()
     bed = Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=tmp_path / "certs"))
     bed.config["sites"] = [bed.site(deploy=[])]
-    return bed
+    yield bed
+    assert_no_secret_is_told(bed)
 
 
 @pytest.fixture
@@ -95,8 +97,10 @@ def bed(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Iter
     registry.write_self_signed()
     registry.create()
     engine.trust(registry.where, ca.root_pem())
+    bed = Bed(tmp_path, dns, ca, engine, registry)
     try:
-        yield Bed(tmp_path, dns, ca, engine, registry)
+        yield bed
+        assert_no_secret_is_told(bed)
     finally:
         engine.distrust(registry.where)
         for container in engine.client().containers.list(all=True):
