@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -285,14 +286,18 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
 
 
 def _run(source: Path | None, domains: Sequence[str], intent: Intent, say: Callable[[str], None]) -> int:
-    from . import configfile
+    from . import bulletin, configfile
 
     checked = configfile.load(source)
     sites = _named(checked, domains)
     for secret in checked.secrets().values():
         secret.read()
-    if source is not None:  # what comes on standard input, the daemon that started us has warned of
+    if source is not None:
         _log_warnings(checked)
+    elif intent.renew_since is None:
+        # Whom the daemon started it has warned, and he waits as it does.
+        told = bulletin.heard(checked.state_dir)
+        intent = replace(intent, start=told.start if told else None)
     from . import oneshot
 
     return oneshot.run(checked, sites, intent, say)

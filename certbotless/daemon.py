@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -22,17 +23,21 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from . import configfile, owner
+from . import bulletin, owner
 from .address import wanted_address
+from .bulletin import Bulletin
 from .child import Child
-from .clock import SystemClock
+from .clock import SystemClock, is_possible
 from .config import Config
-from .errors import AddressError, CertbotlessError, ConfigError
+from .decide import Intent
+from .errors import AddressError
 from .ledger import local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import View, look
 from .nameservers import NameServers
+from .renewal import Start
+from .source import Source
 from .state import SiteFile
 from .systemd import notify
 from .together import together
@@ -40,7 +45,6 @@ from .values import AddressRule
 
 logger = logging.getLogger(__name__)
 
-_TICK_S = 1.0
 # What the wall clock may gain or lose against the monotonic one within a tick: more is a jump or a suspend.
 _JUMP_S = 5.0
 _LOOKERS = 8
@@ -63,11 +67,11 @@ class Daemon:
     """
 
     def __init__(self, source: Path | None) -> None:
-        self._source = source
-        self._stamp = self._file_stamp()
+        self._source = Source(source)
         # Text and meaning are swapped as one: a child gets the text of what was decided upon.
-        self._accepted = self._read()
+        self._accepted = (self._source.raw, self._source.config)
         self._clock = SystemClock()
+        self._start = Start.drawn(self._clock.now(), 0)
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._must_reload = False
@@ -106,6 +110,7 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_stop)
             signal.signal(signal.SIGHUP, self._on_reload)
+            self._begin()
             self._log_warnings()
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._job = self._scheduler.add_job(
@@ -141,14 +146,13 @@ class Daemon:
         drift_s = time.time() - time.monotonic()
         while not self._clock.is_stopped:
             with suppress(Empty):
-                self._wake.get(timeout=_TICK_S)
-            stamp = self._file_stamp()
-            if self._must_reload or stamp != self._stamp:
-                self._must_reload, self._stamp = False, stamp
-                self._reload()
+                self._wake.get(timeout=self._source.poll_within_s)
+            self._follow_edits()
             before_s, drift_s = drift_s, time.time() - time.monotonic()
             if abs(drift_s - before_s) > _JUMP_S:
                 logger.info("clock.jumped by_s=%.0f", drift_s - before_s)
+                if not is_possible(self._start.at):
+                    self._begin()  # only now it is known when
                 self._tries.forget()  # what they wait for may be years away now
                 self._look_soon()
             self._reap()
@@ -158,49 +162,33 @@ class Daemon:
         self._must_look_again = True
         self._job.modify(next_run_time=datetime.now(UTC))
 
+    def _begin(self) -> None:
+        """Draw, once, how long what is overdue by now waits."""
+        self._start = Start.drawn(datetime.now(UTC), random.random())  # noqa: S311  (it spreads a fleet)
+        self._tell()
+
+    def _tell(self) -> None:
+        source = self._source
+        bulletin.tell(self._config.state_dir, Bulletin(self._start, source.refused, source.refused_digest))
+
     # The configuration.
 
-    def _file_stamp(self) -> tuple[int, ...]:
-        """Return what changes with every edit, however the editor saves; a constant for standard input."""
-        if self._source is None:
-            return ()
-        try:
-            found = self._source.stat()
-        except OSError:
-            return (0,)
-        return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-
-    def _read(self) -> tuple[bytes, Config]:
-        raw = configfile.read(self._source)
-        config = configfile.parse(raw, str(self._source or "-"))
-        for secret in config.secrets().values():
-            secret.read()
-        return raw, config
-
-    def _reload(self) -> None:
-        """Take the edited file if all of it is good; else keep the last good one, and say what is wrong."""
-        if self._source is None:
+    def _follow_edits(self) -> None:
+        """Act at once on an edit of the file or of a secret; what was refused is told."""
+        is_asked, self._must_reload = self._must_reload, False
+        refused = self._source.refused
+        change = self._source.poll(time.monotonic(), is_asked=is_asked)
+        if self._source.refused != refused:
+            self._tell()
+        if change is None:
             return
-        before = self._config
-        try:
-            raw, edited = self._read()
-        except ConfigError as exc:
-            for fault in exc.faults:
-                logger.error("config.refused %s", fault)
-            return
-        except CertbotlessError as exc:
-            logger.error("config.refused %s", exc)
-            return
-        if edited.state_dir != before.state_dir:
-            logger.error("config.refused state_dir cannot change while the daemon runs; restart it")
-            return
-        self._accepted = (raw, edited)
-        self._servers = NameServers(edited.dns.nameservers, self._clock, is_brief=True)
-        self._job.reschedule("interval", seconds=edited.check_every.total_seconds(), timezone=UTC)
-        logger.info("config.accepted sites=%d", len(edited.sites))
-        self._log_warnings()
+        self._accepted = (self._source.raw, self._source.config)
+        if change.after is not change.before:
+            self._servers = NameServers(change.after.dns.nameservers, self._clock, is_brief=True)
+            self._job.reschedule("interval", seconds=change.after.check_every.total_seconds(), timezone=UTC)
+            self._log_warnings()
+            self._stop_outdated(change.before, change.after)
         self._tries.forget()
-        self._stop_outdated(before, edited)
         self._look_soon()
 
     def _log_warnings(self) -> None:
@@ -237,7 +225,8 @@ class Daemon:
             if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
         ]
         ledger, now = LedgerFile(config.state_dir, config.certs_dirs).entries(), datetime.now(UTC)
-        views = together(lambda site: look(site, config, self._servers, ledger, now), free, _LOOKERS)
+        intent = Intent(start=self._start)
+        views = together(lambda site: look(site, config, self._servers, ledger, now, intent), free, _LOOKERS)
         self._tell_problems(views)
         due = {v.site.domain: v.seen.address for v in views if self._tries.may(v, config.check_every)}
         if due:

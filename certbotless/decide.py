@@ -16,7 +16,7 @@ from .config import Config, Site, Target
 from .leaf import rfc3339
 from .ledger import Entry, Limit, Purpose, limit_on
 from .observe import Observation, places_of
-from .renewal import first_look, is_due, is_look_due, renewal_moment
+from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
 from .state import Failure, SiteState
 from .values import Window
 
@@ -77,12 +77,14 @@ class Intent:
         ignore_backoff: take steps whose last attempt failed a moment ago.
         ignore_ledger: order whatever was ordered before.
         only_rehearse: get a certificate and forget it; no fact is made true.
+        start: of the daemon that asks, or that `status` and `plan` tell of; None for a command.
     """
 
     renew_since: datetime | None = None
     ignore_backoff: bool = False
     ignore_ledger: bool = False
     only_rehearse: bool = False
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +199,26 @@ def _order_reason(
     if facts is None or origin is None:
         # What can be restored is no reason to order.
         return "" if seen.has_copy else "there is no certificate yet"
+    if mismatch := _mismatch(site, config, seen):
+        return mismatch
+    if is_due(facts, seen.at, drawn):
+        return f"due since {rfc3339(renewal_moment(facts, drawn))}, expires {rfc3339(facts.not_after)}"
+    if intent.renew_since is not None and not is_issued_since(origin.issued_at, intent.renew_since, seen.at):
+        return "asked for"
+    return ""
+
+
+def _mismatch(site: Site, config: Config, seen: Observation) -> str:
+    """Say in what the certificate in hand is not the one that the file asks for; empty if it is."""
+    facts, origin = seen.in_hand.facts, seen.in_hand.origin
+    if facts is None or origin is None:
+        return "there is none"
     if facts.names != site.all_names:
         return f"the certificate is for {', '.join(facts.names)}"
     if origin.directory != config.acme.url:
         return f"the certificate is from {origin.directory}"
     if origin.key_type != config.acme.key_type:
         return f"the certificate's key is {origin.key_type}"
-    if is_due(facts, seen.at, drawn):
-        return f"due since {rfc3339(renewal_moment(facts, drawn))}, expires {rfc3339(facts.not_after)}"
-    if intent.renew_since is not None and not is_issued_since(origin.issued_at, intent.renew_since, seen.at):
-        return "asked for"
     return ""
 
 
@@ -345,6 +357,8 @@ def _held_back(
             waits.append((failure.limited_until, f"{failure.what}; --renew-now --force asks all the same"))
     if step.action == "order" and not is_possible(seen.at):
         waits.append((RELEASED, "this machine's clock is older than this program: set it"))
+    if step.action == "order" and (until := _start_wait(site, config, seen, state, intent)):
+        waits.append((until, "overdue when the daemon started, as it may be on other machines"))
     # An order in flight was counted when it was placed.
     if step.action == "order" and not intent.ignore_ledger and state.order is None:
         limit = _limit_on_order(site, config, seen, ledger)
@@ -357,6 +371,18 @@ def _held_back(
         return step
     is_by_choice = step.is_by_choice and until == step.wait_until
     return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)
+
+
+def _start_wait(
+    site: Site, config: Config, seen: Observation, state: SiteState, intent: Intent
+) -> datetime | None:
+    """Return until when a renewal waits so that machines that start together do not ask a CA together."""
+    facts, start = seen.in_hand.facts, intent.start
+    if facts is None or start is None or state.order is not None:
+        return None
+    if _mismatch(site, config, seen) or not is_believable(start.at, seen.at):
+        return None
+    return held_until(facts, _drawn_moment(seen, state), start)
 
 
 def _limit_on_order(site: Site, config: Config, seen: Observation, ledger: Sequence[Entry]) -> Limit | None:

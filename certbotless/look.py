@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
 from .decide import Decision, Intent, decide, state_of
@@ -120,4 +121,6 @@ def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
     clock = SystemClock()
     servers = NameServers(config.dns.nameservers, clock, is_brief=True)
     ledger = LedgerFile(config.state_dir, config.certs_dirs).entries()
-    return together(lambda site: look(site, config, servers, ledger, clock.now()), sites, _LOOKERS)
+    told = heard(config.state_dir)
+    intent = Intent(start=told.start if told else None)
+    return together(lambda site: look(site, config, servers, ledger, clock.now(), intent), sites, _LOOKERS)

@@ -22,6 +22,10 @@ _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}")
 # An Aliyun STS token, the longest secret we know, is under 2 KiB.
 _MAX_BYTES = 64 * 1024
+# Where systemd looks for what a unit imports.
+_CREDSTORES = [
+    f"/{root}/credstore{kind}" for root in ("etc", "run", "usr/lib") for kind in ("", ".encrypted")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Secret:
                     hint="set it where certbotless is started, or write file:/path instead",
                 )
             return _one_line(value, f"the environment variable {self.where!r}")
-        path = self._path()
+        path = self._found_at()
         try:
             with path.open("rb") as file:
                 value = file.read(_MAX_BYTES).decode().strip()
@@ -100,7 +104,7 @@ class Secret:
         """
         if self.kind not in ("file", "credential"):
             return None
-        path = self._path()
+        path = self._found_at()
         try:
             found = path.stat()
         except OSError:
@@ -112,7 +116,21 @@ class Secret:
             return f"{str(path)!r} belongs to another user (uid {found.st_uid}), who may change it: chown it"
         return None
 
-    def _path(self) -> Path:
+    @property
+    def path(self) -> Path | None:
+        """The file that it is read from, None for one that cannot change while we run."""
+        return self._found_at() if self.kind in ("file", "credential") else None
+
+    def sources(self) -> list[Path]:
+        """Return where systemd may have taken a credential from; what changes there needs a restart.
+
+        A unit may name other places, and ours may not be ours to see.
+        """
+        if self.kind != "credential" or self._found_at() == Path("/etc/credstore", self.where):
+            return []
+        return [Path(store, self.where) for store in _CREDSTORES]
+
+    def _found_at(self) -> Path:
         if self.kind == "file":
             return Path(self.where)
         directory = os.environ.get("CREDENTIALS_DIRECTORY")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import configfile, locks, report, state, table
+from .bulletin import heard
 from .config import Config, Site
 from .errors import ConfigError
 from .events import Event, Events
@@ -38,7 +40,7 @@ class Found:
 
     Attributes:
         path: of the file; ``-`` for standard input.
-        error: what is wrong with the file, one fault a line; empty for a good one.
+        error: what is wrong with the file, or why the daemon refuses it, one fault a line.
         known: domain and certificate of the sites that the state knows, where the file is broken.
         story: only where one site was asked for, and the file is good.
     """
@@ -78,7 +80,7 @@ class Found:
         """
         pid = self.daemon_pid
         daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
-        if self.error:
+        if self.error and not self.views:
             return f"{table.known_text(self.known, self.at, screen)}\n{daemon}" if self.known else ""
         if self.story is None:
             return f"{table.status_text(self.views, screen)}\n{daemon}"
@@ -118,9 +120,12 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
         known = [(domain, Store(certs_dir, domain).look().facts) for domain in state.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     sites, state_dir = choose(checked), checked.state_dir
-    views = look_at(checked, sites)
+    views, told = look_at(checked, sites), heard(checked.state_dir)
+    # What is good in itself may yet be refused: a secret that the daemon cannot read.
+    is_refused = told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest()
+    error = "\n".join(told.refused) if told is not None and is_refused else ""
     story = _story(state_dir, sites[0].domain) if is_one else None
-    return Found(now, path, "", locks.running_daemon(state_dir), views, story=story)
+    return Found(now, path, error, locks.running_daemon(state_dir), views, story=story)
 
 
 def _story(state_dir: Path, domain: str) -> Story:

@@ -17,7 +17,11 @@ PACKAGE = Path(certbotless.__file__).parent
 DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 
 LIGHT = {
+    "bulletin",
     "child",
+    "edits",
+    "follow",
+    "source",
     "owner",
     "config",
     "configfile",

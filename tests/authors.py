@@ -1,0 +1,64 @@
+"""Somebody who edits a configuration file, and what follows it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from certbotless.source import Change, Source
+
+TICK_S = 0.25
+
+
+class Author:
+    """Somebody who edits a configuration file, and the source that follows it."""
+
+    def __init__(self, home: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        self.home, self.file = home, home / "config.yaml"
+        self.file.write_text(text)
+        self._caplog = caplog
+        self.source = Source(self.file)
+        self.now_s = 0.0
+        self.wait(5)
+
+    def wait(self, seconds: float) -> list[Change]:
+        """Let time pass with its polls, and return what they brought."""
+        end_s, found = self.now_s + seconds, []
+        while self.now_s < end_s:
+            change = self.source.poll(self.now_s)
+            found += [change] if change else []
+            self.now_s += TICK_S
+        return found
+
+    def ask(self) -> Change | None:
+        """Poll as at SIGHUP."""
+        return self.source.poll(self.now_s, is_asked=True)
+
+    def said(self) -> list[str]:
+        """Return the lines logged since the last time."""
+        lines = [record.getMessage() for record in self._caplog.records]
+        self._caplog.clear()
+        return lines
+
+
+def in_place(path: Path, text: str) -> None:
+    """Save as an editor that writes into the file itself."""
+    with path.open("r+") as file:
+        file.truncate()
+        file.write(text)
+
+
+def renamed_over(path: Path, text: str) -> None:
+    """Save as an editor that renames a new file over the old one."""
+    beside = path.with_suffix(".swp")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def created_anew(path: Path, text: str) -> None:
+    """Save as one that deletes the file first."""
+    path.unlink()
+    path.write_text(text)

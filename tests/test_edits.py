@@ -1,0 +1,110 @@
+"""What an edit changes, in words: a line a change, values as the file writes them, secrets never."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from configs import CANARY, FULL, TREES, good_tree, parse, places_of, text_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certbotless.edits import changes
+from certbotless.errors import ConfigError
+
+SITE = "site devbox.sweetlove.top: "
+
+
+def told(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return the lines of an edit of the small file."""
+    return changes(parse(text_of(**before)), parse(text_of(**after)))
+
+
+@pytest.mark.parametrize(
+    ("place", "before", "after", "line"),
+    [
+        ("site", "ttl: 600", "ttl: 60", SITE + "ttl 600 -> 60"),
+        ("site", "", "ttl: 60", SITE + "ttl 600 -> 60"),
+        ("site", "address: auto", "address: auto:eth0", SITE + "address auto -> auto:eth0"),
+        ("site", "address: auto:10.0.0.0/8", "address: none", SITE + "address auto:10.0.0.0/8 -> none"),
+        ("site", "address: 10.0.0.5", "address: 10.0.0.6", SITE + "address 10.0.0.5 -> 10.0.0.6"),
+        ("site", "", "names: [b.top, a.top]", SITE + "names [] -> [b.top, a.top]"),
+        ("site", "", "zone: sweetlove.top", SITE + "zone not set -> sweetlove.top"),
+        ("site", "certs_dir: /a", "certs_dir: /b", SITE + "certs_dir /a -> /b"),
+        ("target", "port: 5000", "port: 5001", SITE + "target registry: port 5000 -> 5001"),
+        ("target", "port: none", 'port: "[::1]:443"', SITE + "target registry: port none -> [::1]:443"),
+        ("target", "when: now", 'when: "02:00-05:00"', SITE + "target registry: when now -> 02:00-05:00"),
+        (
+            "target",
+            "action: restart",
+            "action: {signal: HUP}",
+            SITE + "target registry: action restart -> signal HUP",
+        ),
+        ("target", "stop_timeout: 10s", "stop_timeout: 1m", SITE + "target registry: stop_timeout 10s -> 1m"),
+        ("top", "", "check_every: 1h", "check_every 1m -> 1h"),
+        ("top", 'key_mode: "0600"', 'key_mode: "0640"', "key_mode 0600 -> 0640"),
+        ("acme", "", "key_type: ec384", "acme.key_type ec256 -> ec384"),
+        ("dns", "", "propagation_timeout: 90s", "dns.propagation_timeout 10m -> 90s"),
+        ("aliyun", "", f"security_token: {CANARY}Token", "aliyun.security_token added"),
+        ("aliyun", f"security_token: {CANARY}", "security_token: file:/a", "aliyun.security_token changed"),
+        ("aliyun", f"security_token: {CANARY}", "", "aliyun.security_token removed"),
+    ],
+)
+def test_a_change_is_a_line(place: str, before: str, after: str, line: str) -> None:
+    assert told({place: before}, {place: after}) == [line]
+
+
+def test_another_ca_may_come_with_a_binding() -> None:
+    before, after = (f"directory: google, eab: {{kid: {kid}, hmac_key: {CANARY}}}" for kid in "ab")
+    assert told({"acme": "directory: letsencrypt"}, {"acme": before}) == [
+        "acme.directory letsencrypt -> google",
+        "acme.eab added",
+    ]
+    assert told({"acme": before}, {"acme": after}) == ["acme.eab.kid a -> b"]
+    assert told({"acme": before}, {"acme": before.replace(CANARY, "c")}) == ["acme.eab.hmac_key changed"]
+
+
+def test_the_target_and_the_domain_are_known_by_name() -> None:
+    """A site or target under another name is one that is gone and one that is new."""
+    assert told({"target": "container: a"}, {"target": "container: b"}) == [
+        SITE + "target b added",
+        SITE + "target a removed; it is left as it is",
+    ]
+    assert told({"domain": "a.top"}, {"domain": "b.top"}) == [
+        "site b.top: added",
+        "site a.top: removed; its record, files and container are left as they are",
+    ]
+
+
+def test_the_first_target_is_told_because_the_others_wait_for_it() -> None:
+    first, other = "container: a}, {container: b", "container: b}, {container: a"
+    assert told({"target": first}, {"target": other}) == [SITE + "the first target is b"]
+
+
+def test_what_means_the_same_is_no_change() -> None:
+    """Comments, the order of sites, a default that is written out, a name in its own script."""
+    text = FULL.replace("bücher.example", "xn--bcher-kva.example") + "parallel: 3\n".join(["# ", ""])
+    assert changes(parse(FULL), parse(text)) == []
+    assert told({}, {"site": "ttl: 600", "top": "check_every: 60s"}) == []
+
+
+@given(st.data())
+def test_two_good_files_are_told_apart_by_printable_lines_without_a_secret(data: st.DataObject) -> None:
+    """And by none exactly if they mean the same."""
+    tree = good_tree()
+    path = data.draw(st.sampled_from(places_of(tree)))
+    parent = tree
+    for step in path[:-1]:
+        parent = parent[step]  # type: ignore[index]
+    parent[path[-1]] = data.draw(TREES)  # type: ignore[index]
+    try:
+        after = parse(json.dumps(tree))
+    except ConfigError:
+        return
+    before = parse(json.dumps(good_tree()))
+    lines = changes(before, after)
+    assert all(line.isprintable() and CANARY not in line for line in lines)
+    order = [[site.domain for site in config.sites] for config in (before, after)]
+    targets = [[[t.name for t in site.deploy] for site in config.sites] for config in (before, after)]
+    if order[0] == order[1] and targets[0] == targets[1]:
+        assert bool(lines) == (before != after)
