@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,22 @@ def created_anew(path: Path, text: str) -> None:
     """Save as one that deletes the file first."""
     path.unlink()
     path.write_text(text)
+
+
+def flipped(path: Path, text: str) -> None:
+    """Save as Kubernetes does with a ConfigMap: a new folder, and a link to it that is renamed over.
+
+    The file is a link through `..data`; it is made one at the first time.
+    """
+    data, beside = path.parent / "..data", path.parent / "..data_tmp"
+    folder = path.parent / f"..{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / path.name).write_text(text)
+    beside.symlink_to(folder.name)
+    beside.replace(data)
+    if not path.is_symlink():
+        path.unlink()
+        path.symlink_to(f"..data/{path.name}")
+
+
+STYLES = (in_place, renamed_over, created_anew, flipped)

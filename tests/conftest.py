@@ -13,6 +13,7 @@ import pytest
 from artefacts import assert_no_secret_is_told
 from boxes import Box
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from machines import Machine
 from scenes import Scene
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 
@@ -38,6 +39,13 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     zone = FakeZone(ZONE)
     with ZoneServer(zone) as server, TlsServer() as tls:
         yield Scene(tmp_path, zone, server, tls, FakeClock())
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine for the real daemon, where all is well."""
+    with AlidnsEmulator([ZONE], access_key_id="id", access_key_secret="secret") as dns:
+        yield Machine(tmp_path, dns)
 
 
 @pytest.fixture(scope="session")

@@ -6,38 +6,24 @@ What it makes of a whole world is in the system tests.
 from __future__ import annotations
 
 import itertools
-import json
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
 import dns.rcode
 import pytest
 from fakes import EPOCH
+from machines import DOMAIN, PATIENCE_S, ZONE, Machine
 
 from certbotless import configfile
 from certbotless.daemon import _Tries
 from certbotless.decide import Decision, Step
-from certbotless.leaf import LeafFacts
 from certbotless.look import View
 from certbotless.observe import Observation
-from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.state import SavedPair, SiteFile, SiteState
-from certbotless.store import Origin, Published, Store
+from certbotless.state import SiteState
+from certbotless.store import Published
 
-ZONE = "sweetlove.test"
-DOMAIN, OTHER_DOMAIN = f"devbox.{ZONE}", f"other.{ZONE}"
-ADDRESS = "10.79.40.213"
-DIRECTORY = "https://127.0.0.1:1/dir"
+OTHER_DOMAIN = f"other.{ZONE}"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
-PATIENCE_S = 30
 
 # --- when a child may be started --------------------------------------------------------------------------
 
@@ -130,90 +116,6 @@ def test_after_an_edit_everything_is_tried_at_once() -> None:
 # --- the process ------------------------------------------------------------------------------------------
 
 
-class Machine:
-    """A machine with one site that is well: its record is right, its certificate is published."""
-
-    def __init__(self, home: Path, dns: AlidnsEmulator) -> None:
-        self.home, self.dns = home, dns
-        self.file, self.log = home / "config.yaml", home / "daemon.log"
-        self.process: subprocess.Popen[bytes]
-        now = datetime.now(UTC)
-        facts = LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
-        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now)
-        Store(home / "certs", DOMAIN).publish(b"chain", b"key", facts, origin, now)
-        pair = SavedPair(
-            chain="chain", key="key", directory=DIRECTORY, account="", key_type="ec256", issued_at=now
-        )
-        SiteFile(home / "state", DOMAIN).save_pair(pair)
-        dns.add("devbox", "A", ADDRESS)
-        self.write()
-
-    def write(self, **keys: Any) -> None:
-        """Save the configuration, with these keys added."""
-        fields = {
-            "acme": {"directory": DIRECTORY},
-            "aliyun": {"access_key_id": "id", "access_key_secret": "secret", "endpoint": self.dns.endpoint},
-            "dns": {"nameservers": list(self.dns.nameservers)},
-            "certs_dir": str(self.home / "certs"),
-            "state_dir": str(self.home / "state"),
-            "check_every": "1s",
-            "sites": [{"domain": DOMAIN, "zone": ZONE, "address": ADDRESS}],
-            **keys,
-        }
-        beside = self.file.with_suffix(".new")
-        beside.write_text(json.dumps(fields))
-        beside.replace(self.file)
-
-    @contextmanager
-    def daemon(self, **environment: str) -> Iterator[None]:
-        """Run the daemon for as long as the block runs, which is after its first look; it must end well."""
-        command = ["env", *(f"{name}={value}" for name, value in environment.items()), sys.executable]
-        with self.log.open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [*command, "-m", "certbotless", "--config", str(self.file)], stderr=stderr
-            )
-            try:
-                self.wait_until(lambda: len(self.dns.queries) >= len(self.dns.nameservers))
-                yield
-                self.process.send_signal(signal.SIGTERM)
-                assert self.process.wait(PATIENCE_S) == 0, self.log.read_text()
-            finally:
-                self.process.kill()
-                self.process.wait()
-
-    def reload(self) -> None:
-        """Let the daemon read its configuration at once."""
-        self.process.send_signal(signal.SIGHUP)
-
-    def wait_for_log(self, text: str, times: int = 1) -> None:
-        """Wait until the daemon has logged this text so often."""
-        self.wait_until(lambda: self.log.read_text().count(text) >= times)
-
-    def wait_for_looks(self, looks: int) -> None:
-        """Wait for so many more looks, as the name servers see them; all but the last one are complete."""
-        asked = len(self.dns.queries) + looks * len(self.dns.nameservers)
-        self.wait_until(lambda: len(self.dns.queries) >= asked)
-
-    def look(self, looks: int) -> None:
-        """Let the daemon look so often, without waiting for its interval."""
-        for _ in range(looks):
-            self.reload()
-            self.wait_for_looks(1)
-
-    def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Poll until `holds`."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not holds():
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.01)
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    with AlidnsEmulator([ZONE], access_key_id="id", access_key_secret="secret") as dns:
-        yield Machine(tmp_path, dns)
-
-
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["a path", "an abstract name"])
 def test_systemd_is_told_when_it_is_ready_and_when_it_stops(is_abstract: bool, machine: Machine) -> None:
     address = f"@{machine.home}" if is_abstract else str(machine.home / "notify")
@@ -241,6 +143,10 @@ def test_an_edit_that_cannot_be_used_is_refused_whole_and_a_good_one_is_taken(ma
         machine.write(aliyun=aliyun)
         machine.reload()
         machine.wait_for_log("/nowhere/secret")
+        # The file is good in itself: only the daemon knows what it lacks.
+        found = machine.status()
+        assert "/nowhere/secret" in found["config"]["error"]
+        assert [site["domain"] for site in found["sites"]] == [DOMAIN]
         machine.file.unlink()
         machine.reload()
         machine.wait_for_log("the file: cannot be read: No such file or directory")

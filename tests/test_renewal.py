@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.leaf import LeafFacts
-from certbotless.renewal import Window, is_due, next_look, renewal_moment
+from certbotless.renewal import Start, Window, first_look, held_until, is_due, next_look, renewal_moment
 
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 
@@ -32,6 +34,7 @@ lifetimes = st.timedeltas(timedelta(minutes=1), timedelta(days=400))
         (timedelta(days=10), timedelta(days=10) * 2 / 3),
         (timedelta(days=10) - timedelta(seconds=1), timedelta(days=5) - timedelta(seconds=0.5)),
         (timedelta(hours=160), timedelta(hours=80)),
+        (timedelta(hours=24), timedelta(hours=12)),
         (timedelta(minutes=2), timedelta(minutes=1)),
     ],
 )
@@ -164,3 +167,79 @@ def test_a_window_in_the_past_means_now() -> None:
 )
 def test_the_ca_says_when_to_look_again_within_limits(asked: timedelta | None, wait: timedelta) -> None:
     assert next_look(START, asked) == START + wait
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "looks"),
+    [(90 * DAY, 119), (45 * DAY, 59), (timedelta(hours=160), 6), (DAY, 1), (timedelta(minutes=2), 1)],
+)
+def test_the_ca_is_asked_twice_a_day_until_the_renewal(lifetime: timedelta, looks: int) -> None:
+    """And once at least of a certificate that lives for minutes."""
+    facts = leaf(lifetime)
+    asked, look_at = 0, first_look(START, lifetime)
+    while look_at < renewal_moment(facts):
+        asked, look_at = asked + 1, next_look(look_at, None)
+    assert asked == looks
+
+
+# --- what was overdue when the daemon started ---------------------------------------------------------------
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+# Every lifetime that somebody issues today, and the two minutes of a test.
+LIVES = {
+    "90 days": 90 * DAY,
+    "45 days": 45 * DAY,
+    "6 days": 160 * HOUR,
+    "24 hours": DAY,
+    "2 minutes": 2 * MINUTE,
+}
+
+
+def ids(values: dict[str, timedelta]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("lifetime", values.values(), ids=list(values))
+
+
+@ids(LIVES)
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_what_was_not_overdue_at_the_start_waits_for_nothing(lifetime: timedelta, share: float) -> None:
+    facts = leaf(lifetime)
+    just_before = renewal_moment(facts) - timedelta(microseconds=1)
+    assert held_until(facts, None, Start.drawn(just_before, share)) is None
+
+
+@ids({life: LIVES[life] for life in ("90 days", "45 days", "6 days", "24 hours")})
+def test_what_was_overdue_at_the_start_waits_for_the_moment_drawn_within_eight_minutes(
+    lifetime: timedelta,
+) -> None:
+    facts = leaf(lifetime)
+    now = renewal_moment(facts) + MINUTE
+    assert held_until(facts, None, Start.drawn(now, 0.5)) == now + 4 * MINUTE
+    assert held_until(facts, None, Start.drawn(now, 1)) == now + 8 * MINUTE
+    # The moment that was drawn in the CA's window counts, where there is one.
+    assert held_until(facts, now + MINUTE, Start.drawn(now, 1)) is None
+    assert held_until(facts, now - MINUTE, Start.drawn(now, 1)) == now + 8 * MINUTE
+
+
+@given(lifetimes, st.floats(0, 1), st.floats(0, 2))
+def test_no_renewal_waits_into_the_last_twentieth_of_life(
+    lifetime: timedelta, share: float, age: float
+) -> None:
+    facts = leaf(lifetime)
+    start = Start.drawn(START + lifetime * age, share)
+    until = held_until(facts, None, start)
+    assert until is None or until < facts.not_after - lifetime / 20
+
+
+@pytest.mark.row(12)
+def test_machines_that_start_together_do_not_renew_together() -> None:
+    """200 whose certificates are overdue: as many in a second as chance has it, and no more."""
+    facts, random = leaf(90 * DAY), Random(20261125)  # noqa: S311
+    now = renewal_moment(facts) + DAY
+    peaks = []
+    for _ in range(100):
+        moments = [held_until(facts, None, Start.drawn(now, random.random())) for _ in range(200)]
+        seconds = Counter(int((moment - now).total_seconds()) for moment in moments if moment is not None)
+        assert sum(seconds.values()) == 200
+        peaks.append(max(seconds.values()))
+    # 200 in 480 s: without the wait it would be 200 in one second.
+    assert max(peaks) <= 8

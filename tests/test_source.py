@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from authors import TICK_S, Author, created_anew, in_place, renamed_over
+from authors import STYLES, TICK_S, Author
 from configs import CANARY, text_of
 
 from certbotless.errors import ConfigError, SecretUnreadable
@@ -25,7 +25,7 @@ BAD = "sits: []\n"
 
 
 @pytest.mark.row(23)
-@pytest.mark.parametrize("save", [in_place, renamed_over, created_anew])
+@pytest.mark.parametrize("save", STYLES)
 def test_an_edit_is_in_force_within_two_seconds_however_it_is_saved(
     save: Callable[[Path, str], None], author: Author
 ) -> None:
@@ -138,7 +138,7 @@ def keeper(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Author:
 
 
 @pytest.mark.row(27)
-@pytest.mark.parametrize("save", [in_place, renamed_over, created_anew])
+@pytest.mark.parametrize("save", STYLES)
 def test_a_secret_with_another_content_is_a_change(save: Callable[[Path, str], None], keeper: Author) -> None:
     config = keeper.source.config
     before = config.digest(config.sites[0])

@@ -5,12 +5,16 @@ The good one stays in force, and each fault is told with its place.
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
-from authors import Author
+from authors import STYLES, Author
 from configs import CANARY, FULL
+from machines import DOMAIN, Machine
 
 from certbotless import configfile
 
@@ -96,3 +100,59 @@ def fuzzed(random: Random) -> bytes:
                 head, colon, _ = lines[line].partition(b": ")
                 raw = b"\n".join([*lines[:line], head + colon + number, *lines[line + 1 :]])
     return raw
+
+
+# --- the real daemon ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(23)
+@pytest.mark.parametrize("edits", [5, pytest.param(25, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("save", STYLES)
+def test_an_edit_is_in_force_within_two_seconds(
+    save: Callable[[Path, str], None], edits: int, machine: Machine
+) -> None:
+    """Whatever the editor does; the daemon would look by itself once a day only."""
+    save(machine.file, machine.text(check_every="1d"))
+    seconds = []
+    with machine.daemon():
+        for ttl in range(100, 100 + edits):
+            looks = len(machine.dns.queries)
+            began = time.monotonic()
+            save(machine.file, machine.text(check_every="1d", sites=[machine.site(ttl=ttl)]))
+            machine.wait_for_log(
+                f"config.changed site {DOMAIN}: ttl {ttl - 1 if ttl > 100 else 600} -> {ttl}"
+            )
+            seconds.append(time.monotonic() - began)
+            machine.wait_until(lambda looks=looks: len(machine.dns.queries) > looks)  # type: ignore[misc]
+            # To come at another moment of its second; right after an edit it looks more often.
+            time.sleep(Random(ttl).random() + (3 if edits > 5 else 0))  # noqa: S311
+    print(f"\n{edits} edits, {save.__name__}: in force within {max(seconds):.2f} s")
+    assert max(seconds) < 2
+    assert "config.refused" not in machine.log.read_text()
+
+
+@pytest.mark.row(22, 24)
+def test_twenty_fuzzed_files_leave_the_last_good_one_in_force(machine: Machine) -> None:
+    """Each is refused, if only because it names another state_dir; `status` says so, and the looks go on."""
+    random = Random(20261126)  # noqa: S311
+    with machine.daemon():
+        for n in range(20):
+            said = machine.log.read_text()
+            machine.file.write_bytes(fuzzed(random))
+            machine.reload()
+            machine.wait_until(lambda said=said: machine.log.read_text() != said)  # type: ignore[misc]
+            if n % 5 == 0:
+                machine.wait_for_looks(2)
+        machine.write(acme={"directory": "http://127.0.0.1"})
+        machine.wait_for_log("is neither letsencrypt")
+        (error,) = machine.status()["config"]["error"].splitlines()
+        assert f"config.refused {error}" in machine.log.read_text()
+        machine.write()
+        machine.wait_for_log("config.accepted")
+        assert machine.status()["config"]["error"] is None
+    said = machine.log.read_text()
+    assert said.count("config.accepted") == 1
+    assert "Traceback" not in said
+    places = rf"{re.escape(str(machine.file))}:\d+:\d+: |state_dir cannot change"
+    lines = [line for line in said.splitlines() if "config.refused" in line]
+    assert all(re.search(f"config.refused ({places})", line) for line in lines)

@@ -1,0 +1,118 @@
+"""A machine with one site that is well, and the real daemon on it, before a stand-in of the DNS service."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from certbotless.leaf import LeafFacts
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.state import SavedPair, SiteFile
+from certbotless.store import Origin, Store
+
+ZONE = "sweetlove.test"
+DOMAIN = f"devbox.{ZONE}"
+ADDRESS = "10.79.40.213"
+DIRECTORY = "https://127.0.0.1:1/dir"
+PATIENCE_S = 30
+
+
+class Machine:
+    """A machine with one site that is well: its record is right, its certificate is published."""
+
+    def __init__(self, home: Path, dns: AlidnsEmulator) -> None:
+        self.home, self.dns = home, dns
+        self.file, self.log = home / "config.yaml", home / "daemon.log"
+        self.process: subprocess.Popen[bytes]
+        now = datetime.now(UTC)
+        facts = LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
+        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now)
+        Store(home / "certs", DOMAIN).publish(b"chain", b"key", facts, origin, now)
+        pair = SavedPair(
+            chain="chain", key="key", directory=DIRECTORY, account="", key_type="ec256", issued_at=now
+        )
+        SiteFile(home / "state", DOMAIN).save_pair(pair)
+        dns.add("devbox", "A", ADDRESS)
+        self.write()
+
+    def text(self, **keys: Any) -> str:
+        """Return the configuration, with these keys added."""
+        fields = {
+            "acme": {"directory": DIRECTORY},
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret", "endpoint": self.dns.endpoint},
+            "dns": {"nameservers": list(self.dns.nameservers)},
+            "certs_dir": str(self.home / "certs"),
+            "state_dir": str(self.home / "state"),
+            "check_every": "1s",
+            "sites": [self.site()],
+            **keys,
+        }
+        return json.dumps(fields, indent=1)
+
+    def write(self, **keys: Any) -> None:
+        """Save the configuration, with these keys added."""
+        beside = self.file.with_suffix(".new")
+        beside.write_text(self.text(**keys))
+        beside.replace(self.file)
+
+    def site(self, **keys: Any) -> dict[str, Any]:
+        """Return the site, with these keys added."""
+        return {"domain": DOMAIN, "zone": ZONE, "address": ADDRESS, **keys}
+
+    @contextmanager
+    def daemon(self, **environment: str) -> Iterator[None]:
+        """Run the daemon for as long as the block runs, which is after its first look; it must end well."""
+        command = ["env", *(f"{name}={value}" for name, value in environment.items()), sys.executable]
+        with self.log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [*command, "-m", "certbotless", "--config", str(self.file)], stderr=stderr
+            )
+            try:
+                self.wait_until(lambda: len(self.dns.queries) >= len(self.dns.nameservers))
+                yield
+                self.process.send_signal(signal.SIGTERM)
+                assert self.process.wait(PATIENCE_S) == 0, self.log.read_text()
+            finally:
+                self.process.kill()
+                self.process.wait()
+
+    def reload(self) -> None:
+        """Let the daemon read its configuration at once."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Wait until the daemon has logged this text so often."""
+        self.wait_until(lambda: self.log.read_text().count(text) >= times)
+
+    def status(self) -> dict[str, Any]:
+        """Return the object of `status --json`, whatever the exit code."""
+        command = [sys.executable, "-m", "certbotless", "--config", str(self.file), "status", "--json"]
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def wait_for_looks(self, looks: int) -> None:
+        """Wait for so many more looks, as the name servers see them; all but the last one are complete."""
+        asked = len(self.dns.queries) + looks * len(self.dns.nameservers)
+        self.wait_until(lambda: len(self.dns.queries) >= asked)
+
+    def look(self, looks: int) -> None:
+        """Let the daemon look so often, without waiting for its interval."""
+        for _ in range(looks):
+            self.reload()
+            self.wait_for_looks(1)
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Poll until `holds`."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
