@@ -5,18 +5,24 @@ The good one stays in force, and each fault is told with its place.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from authors import STYLES, Author
 from configs import CANARY, FULL
-from machines import DOMAIN, Machine
+from machines import Machine
+from system.bed import DOMAIN, KEY_SECRET, ZONE, Bed, wait_until
 
 from certbotless import configfile
+from certbotless.sandbox.pebble import Pebble
+
+from .invariants import assert_invariants
 
 
 @pytest.fixture
@@ -156,3 +162,122 @@ def test_twenty_fuzzed_files_leave_the_last_good_one_in_force(machine: Machine) 
     places = rf"{re.escape(str(machine.file))}:\d+:\d+: |state_dir cannot change"
     lines = [line for line in said.splitlines() if "config.refused" in line]
     assert all(re.search(f"config.refused ({places})", line) for line in lines)
+
+
+# --- while an order is in flight ----------------------------------------------------------------------------
+
+INNER = f"inner.{ZONE}"
+# What is edited of the site and of acme, and the domain that it is about.
+IN_FLIGHT: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "name": (f"box.{ZONE}", {"names": [f"www.box.{ZONE}"]}, {}),
+    "zone": (f"box.{INNER}", {"zone": INNER}, {}),
+    "CA": (f"box.{ZONE}", {}, {}),
+    "key": (f"box.{ZONE}", {}, {"key_type": "ec384"}),
+}
+OTHERWISE = [pytest.param(moment, marks=pytest.mark.soak) for moment in (0.5, 1.0, 2.0, 3.0)]
+
+
+@pytest.mark.row(25)
+@pytest.mark.parametrize("dns", [[INNER]], indirect=True, ids=["two zones"])
+@pytest.mark.parametrize("after_s", [1.5, *OTHERWISE])
+@pytest.mark.parametrize("what", IN_FLIGHT)
+def test_an_edit_in_the_middle_of_an_order_leads_to_what_it_asks_for(
+    what: str, after_s: float, bare: Bed, ca: Pebble
+) -> None:
+    """The order is gone on with or dropped, its TXT record removed, and the limits are kept."""
+    domain, site, acme = IN_FLIGHT[what]
+    bare.dns.set_delay(1, 2)
+    bare.config["check_every"] = "1s"
+    bare.config["sites"] = [bare.site(domain, deploy=[], address="none", zone=ZONE)]
+    with bare.daemon() as daemon:
+        time.sleep(after_s)
+        bare.config["sites"][0] |= site
+        bare.config["acme"] |= acme
+        if what == "CA":
+            bare.config["acme"] |= {"directory": ca.directory_url, "ca_bundle": str(ca.ca_bundle)}
+        bare.write()
+        wait_until(lambda: "config.accepted" in daemon.log_text(), "the edit is taken")
+        wait_until(lambda: is_as_asked(bare, domain), "the certificate is the one asked for")
+        wait_until(lambda: not daemon.children(), "nothing is at work")
+        assert bare.status()["sites"][0]["state"] == "ok", daemon.log_text()
+    assert bare.orders() <= 2
+    assert_invariants(bare)
+
+
+def is_as_asked(bed: Bed, domain: str) -> bool:
+    """Whether what is published is what the configuration asks for."""
+    try:
+        meta = json.loads((bed.certs / ".certbotless" / domain / "current" / "meta.json").read_text())
+    except FileNotFoundError:
+        return False
+    (site,), acme = bed.config["sites"], bed.config["acme"]
+    found = (set(meta["names"]), meta["directory"], meta["key_type"])
+    return found == ({domain, *site.get("names", [])}, acme["directory"], acme.get("key_type", "ec256"))
+
+
+# --- the container ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(26)
+def test_a_container_under_another_name_is_made_to_serve_what_is_published_without_an_order(bed: Bed) -> None:
+    """One that has it already, since it has just been made, is left to run."""
+    bed.config["check_every"] = "1s"
+    bed.config["sites"] = [bed.site(deploy=[])]
+    bed.ok("--once")
+    old = bed.registry.container
+    with bed.daemon() as daemon:
+        old.rename("hub")
+        bed.config["sites"] = [bed.site(deploy=[{"container": "hub", "port": bed.registry.port}])]
+        bed.write()
+        wait_until(lambda: "target hub added" in daemon.log_text(), "the edit is taken")
+        wait_until(lambda: bed.status()["sites"][0]["state"] == "ok", "the new target serves it")
+        assert bed.served() == bed.published()
+        assert daemon.log_text().count("container.restarted") == 1
+        began = old.attrs["State"]["StartedAt"]
+        old.reload()
+        assert old.attrs["State"]["StartedAt"] > began
+        old.rename("registry")
+        bed.config["sites"] = [bed.site()]
+        bed.write()
+        wait_until(lambda: "target registry added" in daemon.log_text(), "the edit is taken")
+        wait_until(lambda: bed.status()["sites"][0]["state"] == "ok", "all is well")
+        assert "target hub removed; it is left as it is" in daemon.log_text()
+        assert daemon.log_text().count("container.restarted") == 1
+    assert bed.orders() == 1
+    assert_invariants(bed)
+
+
+# --- sites and secrets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(27)
+def test_a_corrected_secret_file_is_used_at_once(bare: Bed) -> None:
+    """The daemon looks once a day, and the attempt before has failed a moment ago."""
+    secret = bare.home / "secret"
+    secret.touch(0o600)
+    secret.write_text("wrong")
+    bare.config["check_every"] = "1d"
+    bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
+    with bare.daemon() as daemon:
+        wait_until(lambda: "record.failed" in daemon.log_text(), "the wrong one is refused")
+        wait_until(lambda: not daemon.children(), "the child has ended")
+        secret.write_text(KEY_SECRET)
+        began = time.monotonic()
+        wait_until(lambda: "secret.changed key=aliyun.access_key_secret" in daemon.log_text(), "it is seen")
+        assert time.monotonic() - began < 2
+        wait_until(lambda: bare.status()["sites"][0]["state"] == "ok", "all is well")
+    assert_invariants(bare)
+
+
+def test_a_site_that_is_added_is_served_at_once_and_one_that_is_removed_left_alone(bare: Bed) -> None:
+    bare.config["check_every"] = "1d"
+    bare.ok("--once")
+    with bare.daemon() as daemon:
+        bare.config["sites"] = [bare.site(f"second.{ZONE}", deploy=[])]
+        bare.write()
+        wait_until(lambda: bare.status()["sites"][0]["state"] == "ok", "the added one is well")
+        assert f"config.changed site second.{ZONE}: added" in daemon.log_text()
+        assert f"config.changed site {DOMAIN}: removed; its record, files and" in daemon.log_text()
+    assert bare.a_values() == bare.a_values("second") != []
+    assert (bare.certs / f"{DOMAIN}.pem").exists()
+    assert_invariants(bare)
