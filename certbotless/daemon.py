@@ -72,6 +72,8 @@ class Daemon:
         self._accepted = (self._source.raw, self._source.config)
         self._clock = SystemClock()
         self._start = Start.drawn(self._clock.now(), 0)
+        # The wall clock against the monotonic one, from before the first look is planned by the former.
+        self._drift_s = time.time() - time.monotonic()
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._must_reload = False
@@ -143,14 +145,13 @@ class Daemon:
         self._wake.put(None)
 
     def _tick_until_stopped(self) -> None:
-        drift_s = time.time() - time.monotonic()
         while not self._clock.is_stopped:
             with suppress(Empty):
                 self._wake.get(timeout=self._source.poll_within_s)
             self._follow_edits()
-            before_s, drift_s = drift_s, time.time() - time.monotonic()
-            if abs(drift_s - before_s) > _JUMP_S:
-                logger.info("clock.jumped by_s=%.0f", drift_s - before_s)
+            before_s, self._drift_s = self._drift_s, time.time() - time.monotonic()
+            if abs(self._drift_s - before_s) > _JUMP_S:
+                logger.info("clock.jumped by_s=%.0f", self._drift_s - before_s)
                 if not is_possible(self._start.at):
                     self._begin()  # only now it is known when
                 self._tries.forget()  # what they wait for may be years away now

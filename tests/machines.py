@@ -25,6 +25,22 @@ DIRECTORY = "https://127.0.0.1:1/dir"
 PATIENCE_S = 30
 
 
+def publish(certs: Path, state: Path, domain: str, not_before: datetime, directory: str) -> None:
+    """Let a certificate of 90 days be published that this CA has issued; it is one by its facts alone."""
+    facts = LeafFacts((domain,), "ab" * 32, "CN=CA", not_before, not_before + timedelta(days=90))
+    origin = Origin(directory, f"{directory}/account/1", "ec256", not_before)
+    Store(certs, domain).publish(b"chain", b"key", facts, origin, datetime.now(UTC))
+    pair = SavedPair(
+        chain="chain",
+        key="key",
+        directory=origin.directory,
+        account=origin.account,
+        key_type=origin.key_type,
+        issued_at=origin.issued_at,
+    )
+    SiteFile(state, domain).save_pair(pair)
+
+
 class Machine:
     """A machine with one site that is well: its record is right, its certificate is published."""
 
@@ -32,16 +48,13 @@ class Machine:
         self.home, self.dns = home, dns
         self.file, self.log = home / "config.yaml", home / "daemon.log"
         self.process: subprocess.Popen[bytes]
-        now = datetime.now(UTC)
-        facts = LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
-        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now)
-        Store(home / "certs", DOMAIN).publish(b"chain", b"key", facts, origin, now)
-        pair = SavedPair(
-            chain="chain", key="key", directory=DIRECTORY, account="", key_type="ec256", issued_at=now
-        )
-        SiteFile(home / "state", DOMAIN).save_pair(pair)
+        self.publish(datetime.now(UTC))
         dns.add("devbox", "A", ADDRESS)
         self.write()
+
+    def publish(self, now: datetime) -> None:
+        """Let a certificate be published that is a day old now."""
+        publish(self.home / "certs", self.home / "state", DOMAIN, now - timedelta(days=1), DIRECTORY)
 
     def text(self, **keys: Any) -> str:
         """Return the configuration, with these keys added."""

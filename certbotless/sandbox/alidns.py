@@ -17,7 +17,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -238,6 +238,10 @@ class AlidnsEmulator:
     def set_delay(self, server_index: int, seconds: float) -> None:
         """Let a name server show each change made from now on only `seconds` after it was made."""
         self._data.set_delay(server_index, seconds)
+
+    def set_clock(self, ahead: timedelta) -> None:
+        """Let the service's clock be ahead of this machine's, or behind: it refuses whose is another."""
+        self._service.gateway.ahead = ahead
 
     def set_silent(self, server_index: int, silent: bool) -> None:
         """Let a name server answer nothing at all, or answer again."""

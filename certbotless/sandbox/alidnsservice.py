@@ -38,7 +38,7 @@ class AlidnsService:
     def __init__(self, account: Account, data: ZoneData) -> None:
         self._min_ttl_s = account.min_ttl_s
         self._data = data
-        self._gateway = Gateway(account)
+        self.gateway = Gateway(account)
         self.policy: Policy | None = None
         # Each action with the parameters it cannot do without.
         self._actions: dict[str, tuple[Callable[[Parameters], Answer], tuple[str, ...]]] = {
@@ -68,7 +68,7 @@ class AlidnsService:
             action = mandatory(parameters, "Action")
             if action not in self._actions:
                 raise ApiError("InvalidAction.NotFound")
-            self._gateway.admit(method, parameters)
+            self.gateway.admit(method, parameters)
             carry_out, names = self._actions[action]
             for name in names:
                 mandatory(parameters, name)

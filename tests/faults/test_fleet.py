@@ -12,35 +12,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from machines import publish
 from system.bed import ZONE, Bed, Daemon, wait_until
 
-from certbotless.leaf import LeafFacts, parse_rfc3339
+from certbotless.leaf import parse_rfc3339
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
-from certbotless.state import SavedPair, SiteFile
-from certbotless.store import Origin, Store
 
 DAY = timedelta(days=1)
 SPREAD_S = 480
 
 
-def publish(bed: Bed, domain: str, *, left: timedelta) -> None:
-    """Let a certificate of 90 days have so much of its life left."""
-    now = datetime.now(UTC)
-    facts = LeafFacts((domain,), "ab" * 32, "CN=CA", now + left - 90 * DAY, now + left)
-    origin = Origin(bed.ca.directory_url, "", "ec256", facts.not_before)
-    Store(bed.certs, domain).publish(b"chain", b"key", facts, origin, now)
-    pair = SavedPair(
-        chain="chain",
-        key="key",
-        directory=origin.directory,
-        account="",
-        key_type="ec256",
-        issued_at=origin.issued_at,
-    )
-    SiteFile(bed.state, domain).save_pair(pair)
+def overdue(bed: Bed, domain: str, left: timedelta) -> None:
+    """Let a certificate of 90 days be published that has so much of its life left."""
+    publish(bed.certs, bed.state, domain, datetime.now(UTC) + left - 90 * DAY, bed.ca.directory_url)
 
 
 Fleet = Callable[[int, timedelta], list[tuple[str, Bed]]]
@@ -57,7 +44,7 @@ def fleet(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine) -> Fl
             (home / "certs").mkdir(parents=True)
             bed = Bed(home, dns, ca, engine, Registry(engine, domain, certs=home / "certs"))
             bed.config["sites"] = [bed.site(domain, deploy=[], address="none")]
-            publish(bed, domain, left=left)
+            overdue(bed, domain, left)
             machines.append((domain, bed))
         return machines
 
@@ -115,7 +102,7 @@ def test_overdue_renewals_of_machines_that_start_together_are_spread(machines: i
 @pytest.mark.row(12)
 def test_a_command_a_first_certificate_and_one_with_little_life_left_do_not_wait(fleet: Fleet) -> None:
     [(_, asked), (_, first), (_, late)] = fleet(3, 20 * DAY)
-    publish(late, f"box2.{ZONE}", left=2 * DAY)
+    overdue(late, f"box2.{ZONE}", 2 * DAY)
     first.config["sites"] = [first.site(f"new.{ZONE}", deploy=[], address="none")]
     with asked.daemon(), first.daemon() as one, late.daemon() as other:
         asked.ok("--once")
