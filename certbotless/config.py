@@ -51,6 +51,8 @@ from .values import (
 
 # CAs that bind each account to one that they know already.
 NEED_EAB = ("zerossl", "google")
+# The keys whose values are secrets, wherever they stand.
+SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key")
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 

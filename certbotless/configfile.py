@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from . import document
-from .config import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Site, Target, target_name
+from .config import NEED_EAB, SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Site, Target, target_name
 from .document import Document, Fault
 from .errors import ConfigError, printable
 from .names import is_in_zone
@@ -86,6 +86,10 @@ def _describe(doc: Document, error: ErrorDetails) -> Fault:
     kind = error["type"]
     if kind == "extra_forbidden":
         key = str(path[-1])
+        if hidden := next((n for n in SECRET_KEYS if key.startswith(n) and key != n), ""):
+            # `hmac_key:x`, with no space, is a key as a whole: what follows the name is not for the log.
+            text = "a longer key begins so; write a colon, a space and the secret after the name"
+            return (*doc.locate(path, at_key=True), f"{document.dotted((*path[:-1], hidden))}: {text}")
         nearest = _nearest(key, _keys_at(path[:-1]))
         text = f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}"
         return doc.fault(path, text, at_key=True)

@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certbotless import configfile
+from certbotless.config import SECRET_KEYS
 from certbotless.document import MAX_BYTES
 from certbotless.errors import ConfigError
 from certbotless.values import Port
@@ -134,6 +135,13 @@ def test_a_fault_says_what_is_wrong_and_what_would_be_right() -> None:
 def test_an_unknown_key_names_the_nearest_one_of_its_place(place: str, typo: str, nearest: str) -> None:
     fault = fault_of(**{place: f"{typo}: x"})
     assert fault == f"{PREFIX[place]}{typo}: unknown key {typo!r}; the nearest known key is {nearest!r}"
+
+
+def test_a_secret_that_has_run_into_its_key_is_not_told() -> None:
+    """In `{kid: a, hmac_key:b}` the last three words are one key."""
+    told = "acme.eab.hmac_key: a longer key begins so; write a colon, a space and the secret after the name"
+    assert told in "\n".join(faults_of(text_of(acme=f"eab: {{kid: a, hmac_key:{CANARY}}}")))
+    assert {path.rpartition(".")[2] for path in parse(FULL).secrets()} == set(SECRET_KEYS)
 
 
 def test_a_repeated_unknown_key_is_both() -> None:

@@ -1,0 +1,36 @@
+"""A year with certificates of 160 hours: no second of an expired one, and few orders beyond the least."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from .year import LIFETIME, Year
+
+SEED = 20261125
+
+
+def lived(seed: int, *, faults: float, has_windows: bool) -> Year:
+    """Let one year pass, and return what came of it."""
+    year = Year(Random(seed), faults=faults, has_windows=has_windows)  # noqa: S311
+    year.pass_by()
+    return year
+
+
+@pytest.mark.row(48, 56)
+@pytest.mark.parametrize("years", [1, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("has_windows", [True, False], ids=["with windows", "without"])
+def test_no_expired_certificate_is_served_in_a_year_of_faults(years: int, has_windows: bool) -> None:
+    """Of anything that may fail, 5 % fails; on 5 % of the days nobody reaches the CA."""
+    least = lived(SEED, faults=0, has_windows=has_windows)
+    for seed in range(SEED, SEED + years):
+        year = lived(seed, faults=0.05, has_windows=has_windows)
+        print(
+            f"\n365 days at {LIFETIME / timedelta(hours=1):.0f} h: {year.expired.total_seconds():.0f} s of "
+            f"an expired certificate, {year.orders} orders (without a fault {least.orders}), {year.restarts} "
+            f"restarts ({least.restarts}), never less than {year.nearest} of life left"
+        )
+        assert year.expired == timedelta()
+        assert least.orders <= year.orders <= least.orders * 1.5
