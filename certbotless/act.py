@@ -189,7 +189,8 @@ class _SiteRun:
 
     def _look(self) -> View:
         ledger, now = self._bench.ledger.entries(), self._clock.now()
-        return look(self._site, self._config, self._bench.servers, ledger, now, self._intent)
+        bench = self._bench
+        return look(self._site, self._config, bench.servers, ledger, now, self._intent, bench.address_of)
 
     def _forget_failures_of_another_config(self) -> None:
         digest, state = self._config.digest(self._site), self._file.load()

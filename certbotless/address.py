@@ -4,20 +4,18 @@
 public address is never chosen, and one of a container network or tunnel only where the user named the
 interface: who means such an address writes it literally.
 
-Sources: RFC 1918, RFC 5737; netlink(7), rtnetlink(7); how docker, libvirt, CNI, WireGuard and Tailscale name
-interfaces.
+Sources: RFC 1918, RFC 5737; how docker, libvirt, CNI, WireGuard and Tailscale name interfaces.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
+from . import netlink
 from .errors import AddressError, printable
 from .values import AddressRule
 
@@ -37,6 +35,9 @@ _PRIVATE = tuple(
 # By name and not by kind: a LAN may hang on a veth, and a bridge like br0 may carry it.
 _DOCKER = re.compile(r"docker\d*|docker_gwbridge|br-[0-9a-f]{12}")
 _NOT_LAN = re.compile(rf"{_DOCKER.pattern}|(virbr|veth|cni|tun|wg|tailscale).*")
+
+# linux/rtnetlink.h, linux/if_addr.h.
+_RT_SCOPE_UNIVERSE, _IFA_F_DEPRECATED = 0, 0x20
 
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 # What a host has and a container's own network does not: bridges.
@@ -170,17 +171,6 @@ def _is_in_container() -> bool:
     return not any(_HOST_BRIDGE.match(name) for _, name in socket.if_nameindex())
 
 
-# rtnetlink(7), in the order of the machine's bytes.
-_NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-_IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, interface index
-_RTATTR = struct.Struct("=HH")  # length, type
-_NLMSG_ERROR, _NLMSG_DONE, _RTM_GETADDR = 2, 3, 22
-_NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x301, 0x10  # the first with NLM_F_REQUEST
-_IFA_LOCAL, _IFA_F_DEPRECATED, _RT_SCOPE_UNIVERSE = 2, 0x20, 0
-# Answers that a change of the addresses has torn; each takes less than a millisecond.
-_MAX_TORN = 100
-
-
 def _local_addresses() -> tuple[LocalAddress, ...]:
     """Return all that the kernel has.
 
@@ -188,53 +178,14 @@ def _local_addresses() -> tuple[LocalAddress, ...]:
         OSError: there is no netlink, or no answer that is of one piece.
     """
     names = dict(socket.if_nameindex())
-    found = []
-    for message in _dump_addresses():
-        _, prefix, flags, scope, index = _IFADDRMSG.unpack_from(message)
-        local = IPv4Interface((_attribute(message, _IFA_LOCAL), prefix))
-        is_lasting = scope == _RT_SCOPE_UNIVERSE and not flags & _IFA_F_DEPRECATED
+    return tuple(
+        LocalAddress(
+            names[each.index],
+            IPv4Address(each.ip),
+            IPv4Interface((each.ip, each.prefix)).network,
+            each.scope == _RT_SCOPE_UNIVERSE and not each.flags & _IFA_F_DEPRECATED,
+        )
+        for each in netlink.addresses(socket.AF_INET)
         # An interface that has gone, or come, since its name was asked for is none.
-        if index in names:
-            found.append((index, LocalAddress(names[index], local.ip, local.network, is_lasting)))
-    # Some kernels give the interfaces by a hash of the index. Sorting keeps the order on each interface: its
-    # primary addresses stand before its secondary ones.
-    return tuple(address for _, address in sorted(found, key=lambda pair: pair[0]))
-
-
-def _dump_addresses() -> list[bytes]:
-    """Return an `ifaddrmsg` with its attributes for each IPv4 address."""
-    question = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
-    header = _NLMSGHDR.pack(_NLMSGHDR.size + len(question), _RTM_GETADDR, _NLM_F_DUMP, 0, 0)
-    for _ in range(_MAX_TORN):
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-            kernel.send(header + question)
-            answer = list(_messages_until_done(kernel))
-        if not any(flags & _NLM_F_DUMP_INTR for flags, _ in answer):
-            return [message for _, message in answer if message]
-    raise OSError(None, "the addresses keep changing")
-
-
-def _messages_until_done(kernel: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """Yield flags and body of each message; that of the last one is empty."""
-    while True:
-        # The kernel sends no more than 32 KiB at a time.
-        packet = kernel.recv(1 << 16)
-        while packet:
-            length, kind, flags, _, _ = _NLMSGHDR.unpack_from(packet)
-            body, packet = packet[_NLMSGHDR.size : length], packet[length + -length % 4 :]
-            if kind == _NLMSG_ERROR:
-                raise OSError(-struct.unpack_from("=i", body)[0], "netlink refuses")
-            if kind == _NLMSG_DONE:
-                yield flags, b""
-                return
-            yield flags, body
-
-
-def _attribute(message: bytes, wanted: int) -> bytes:
-    rest = message[_IFADDRMSG.size :]
-    while rest:
-        length, kind = _RTATTR.unpack_from(rest)
-        if kind == wanted:
-            return rest[_RTATTR.size : length]
-        rest = rest[length + -length % 4 :]
-    raise OSError(None, "an address without its value")
+        if each.index in names
+    )

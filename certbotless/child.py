@@ -24,7 +24,7 @@ class Child:
     Args:
         raw: the configuration as last accepted.
         addresses: the sites that it shall work on, each with its LAN address at the start; empty if there was
-            none.
+            none. It writes a record with no other one.
         timeout_s: after this it is ended.
     """
 
@@ -35,11 +35,12 @@ class Child:
         self._unread = b""
         self._is_asked_to_end = False
         # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
+        settled = [f"--settled={domain}={address}" for domain, address in addresses.items()]
         with open(os.memfd_create("config"), "w+b") as stdin:
             stdin.write(raw)
             stdin.seek(0)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *addresses],
+                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *settled, *addresses],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
             )

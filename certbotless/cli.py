@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -144,6 +144,8 @@ def _parser(*, has_domains: bool) -> _Parser:
         help="with --renew-now: get a certificate, at the CA's staging twin if it has one; publish nothing",
     )
     if has_domains:
+        # What the daemon tells its children: the LAN address of each site that it has seen to last.
+        parser.add_argument("--settled", action="append", default=[], help=argparse.SUPPRESS)
         parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
         parser.set_defaults(command=None)
         return parser
@@ -191,7 +193,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         intent = Intent()
         if args.renew_now:
             intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
-        return _act(source, args.domains, intent)
+        return _act(source, args.domains, intent, dict(word.partition("=")[::2] for word in args.settled))
     _set_up_logging()
     return _daemon(source)
 
@@ -272,7 +274,7 @@ def _watch(
 # --- commands that act ------------------------------------------------------------------------------------
 
 
-def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
+def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str]) -> int:
     # Whom the daemon started has his configuration on standard input, and is heard in the daemon's log.
     if source is not None and sys.stderr.isatty():
         from .progress import Progress
@@ -280,12 +282,18 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent) -> int:
         progress = Progress(sys.stderr, _Formatter(for_journal=False))
         _log_through(progress, logging.INFO)
         with progress:
-            return _run(source, domains, intent, progress.say)
+            return _run(source, domains, intent, settled, progress.say)
     _set_up_logging()
-    return _run(source, domains, intent, lambda line: print(line, flush=True))
+    return _run(source, domains, intent, settled, lambda line: print(line, flush=True))
 
 
-def _run(source: Path | None, domains: Sequence[str], intent: Intent, say: Callable[[str], None]) -> int:
+def _run(
+    source: Path | None,
+    domains: Sequence[str],
+    intent: Intent,
+    settled: Mapping[str, str],
+    say: Callable[[str], None],
+) -> int:
     from . import bulletin, configfile
 
     checked = configfile.load(source)
@@ -300,7 +308,7 @@ def _run(source: Path | None, domains: Sequence[str], intent: Intent, say: Calla
         intent = replace(intent, start=told.start if told else None)
     from . import oneshot
 
-    return oneshot.run(checked, sites, intent, say)
+    return oneshot.run(checked, sites, intent, say, settled)
 
 
 def _daemon(source: Path | None) -> int:

@@ -24,13 +24,12 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import bulletin, owner
-from .address import wanted_address
 from .bulletin import Bulletin
 from .child import Child
 from .clock import SystemClock, is_possible
 from .config import Config
 from .decide import Intent
-from .errors import AddressError
+from .lan import Lan
 from .ledger import local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
@@ -41,7 +40,6 @@ from .source import Source
 from .state import SiteFile
 from .systemd import notify
 from .together import together
-from .values import AddressRule
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +76,8 @@ class Daemon:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._must_reload = False
         self._servers = NameServers(self._config.dns.nameservers, self._clock, is_brief=True)
+        self._lan = Lan()
+        self._follow_addresses()
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._job: Any = None
         self._must_look_again = False
@@ -113,6 +113,8 @@ class Daemon:
                 signal.signal(number, self._on_stop)
             signal.signal(signal.SIGHUP, self._on_reload)
             self._begin()
+            signal.signal(signal.SIGCHLD, self._on_news)
+            self._lan.listen(self._on_news)
             self._log_warnings()
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._job = self._scheduler.add_job(
@@ -144,10 +146,13 @@ class Daemon:
         self._must_reload = True
         self._wake.put(None)
 
+    def _on_news(self, *_: object) -> None:
+        self._wake.put(None)
+
     def _tick_until_stopped(self) -> None:
         while not self._clock.is_stopped:
             with suppress(Empty):
-                self._wake.get(timeout=self._source.poll_within_s)
+                self._wake.get(timeout=min(self._source.poll_within_s, self._lan.wait_s()))
             self._follow_edits()
             before_s, self._drift_s = self._drift_s, time.time() - time.monotonic()
             if abs(self._drift_s - before_s) > _JUMP_S:
@@ -155,6 +160,8 @@ class Daemon:
                 if not is_possible(self._start.at):
                     self._begin()  # only now it is known when
                 self._tries.forget()  # what they wait for may be years away now
+                self._look_soon()
+            if self._lan.tick():
                 self._look_soon()
             self._reap()
 
@@ -187,10 +194,14 @@ class Daemon:
         if change.after is not change.before:
             self._servers = NameServers(change.after.dns.nameservers, self._clock, is_brief=True)
             self._job.reschedule("interval", seconds=change.after.check_every.total_seconds(), timezone=UTC)
+            self._follow_addresses()
             self._log_warnings()
             self._stop_outdated(change.before, change.after)
         self._tries.forget()
         self._look_soon()
+
+    def _follow_addresses(self) -> None:
+        self._lan.follow(site.address for site in self._config.sites)
 
     def _log_warnings(self) -> None:
         for warning in self._config.warnings():
@@ -217,6 +228,7 @@ class Daemon:
     def _look(self) -> None:
         """Look at every site that nobody is at work on, and start one child for all that is due."""
         raw, config = self._accepted
+        self._lan.look()
         with self._children_lock:
             busy = {domain for child in self._children for domain in child.unfinished}
         self._end_misled(config)
@@ -227,12 +239,22 @@ class Daemon:
         ]
         ledger, now = LedgerFile(config.state_dir, config.certs_dirs).entries(), datetime.now(UTC)
         intent = Intent(start=self._start)
-        views = together(lambda site: look(site, config, self._servers, ledger, now, intent), free, _LOOKERS)
+        views = together(
+            lambda site: look(site, config, self._servers, ledger, now, intent, address_of=self._lan.address),
+            free,
+            _LOOKERS,
+        )
         self._tell_problems(views)
-        due = {v.site.domain: v.seen.address for v in views if self._tries.may(v, config.check_every)}
+        ripe = [view for view in views if not self._must_settle(view)]
+        due = {v.site.domain: v.seen.address for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
         self._wake_for(views)
+
+    def _must_settle(self, view: View) -> bool:
+        """Whether a record is due whose address is too new; all of its site waits, a minute at most."""
+        is_due = any(step.action == "record" for step in view.decision.due(view.seen.at))
+        return is_due and not self._lan.is_settled(view.site.address)
 
     def _tell_problems(self, views: Sequence[View]) -> None:
         for view in views:
@@ -265,7 +287,7 @@ class Daemon:
         with self._children_lock:
             begun = {d: child.addresses[d] for child in self._children for d in child.unfinished}
         rules = {site.domain: site.address for site in config.sites if site.domain in begun}
-        misled = {d for d, rule in rules.items() if _address_now(rule) not in ("", begun[d])}
+        misled = {d for d, rule in rules.items() if self._lan.settled(rule) not in ("", begun[d])}
         self._ask_to_end(misled, "the LAN address has changed")
 
     def _ask_to_end(self, domains: set[str], why: str) -> None:
@@ -300,31 +322,26 @@ class _Tries:
     """
 
     def __init__(self) -> None:
-        self._tries: dict[str, tuple[frozenset[str], int, datetime]] = {}
+        self._tries: dict[str, tuple[tuple[str, frozenset[str]], int, datetime]] = {}
 
     def may(self, view: View, check_every: timedelta) -> bool:
         """Whether a child may be started for what is due; says yes only to who starts it."""
         domain, now = view.site.domain, view.seen.at
         # A record that is spreading needs no help, only looks.
         due = frozenset(step.key for step in view.decision.due(now) if step.action != "confirm")
-        before, count, not_before = self._tries.get(domain, (frozenset(), 0, now))
+        before, count, not_before = self._tries.get(domain, (("", frozenset()), 0, now))
         if not due:
             self._tries.pop(domain, None)
             return False
-        if due == before and now < not_before:
+        # With another address everything is another thing.
+        wanted = (view.seen.address, due)
+        if wanted == before and now < not_before:
             return False
-        count = count + 1 if due == before else 1
+        count = count + 1 if wanted == before else 1
         wait = local_backoff(count, min(check_every, _LEAST_PAUSE))
-        self._tries[domain] = (due, count, now + wait)
+        self._tries[domain] = (wanted, count, now + wait)
         return True
 
     def forget(self) -> None:
         """Start anew, as after an edit."""
         self._tries.clear()
-
-
-def _address_now(rule: AddressRule) -> str:
-    try:
-        return wanted_address(rule)
-    except AddressError:
-        return ""

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from .address import wanted_address
 from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
 from .decide import Decision, Intent, decide, state_of
 from .errors import StoreError
+from .lan import AddressSource
 from .ledger import Entry
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
@@ -78,6 +80,7 @@ def look(
     ledger: Sequence[Entry],
     now: datetime,
     intent: Intent = NOTHING_ASKED,
+    address_of: AddressSource = wanted_address,
 ) -> View:
     """Observe and decide. Takes at most about 6 s.
 
@@ -86,12 +89,12 @@ def look(
     try:
         remembered = SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
-        seen = observe(site, config, SiteState(), servers, now)
+        seen = observe(site, config, SiteState(), servers, now, address_of)
         return _view(site, SiteState(), seen, Decision((), (str(exc),), None))
     if remembered.failures and remembered.digest != config.digest(site):
         # What failed under another configuration says nothing about this one.
         remembered = remembered.model_copy(update={"failures": {}})
-    seen = observe(site, config, remembered, servers, now)
+    seen = observe(site, config, remembered, servers, now, address_of)
     return _view(site, remembered, seen, decide(site, config, seen, remembered, ledger, intent))
 
 

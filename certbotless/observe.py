@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .address import wanted_address
 from .config import Config, Site, Target
 from .errors import AddressError, CertbotlessError, DeployError
+from .lan import AddressSource
 from .nameservers import NameServers, ask
 from .probe import served_leaf
 from .state import SiteFile, SiteState
@@ -60,10 +60,17 @@ class Observation:
         return [values for values in (self.answers or {}).get(fqdn, ()) if values is not None]
 
 
-def observe(site: Site, config: Config, state: SiteState, servers: NameServers, now: datetime) -> Observation:
+def observe(
+    site: Site,
+    config: Config,
+    state: SiteState,
+    servers: NameServers,
+    now: datetime,
+    address_of: AddressSource,
+) -> Observation:
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[str] = []
-    address = _wanted_address(site, problems)
+    address = _wanted_address(site, address_of, problems)
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=max(len(places), 1)) as pool:
@@ -110,11 +117,11 @@ def _where(target: Target, found_port: int | None, host: str) -> tuple[str, int]
     return (host, port) if port and host else None
 
 
-def _wanted_address(site: Site, problems: list[str]) -> str:
+def _wanted_address(site: Site, address_of: AddressSource, problems: list[str]) -> str:
     try:
-        return wanted_address(site.address)
+        return address_of(site.address)
     except AddressError as exc:
-        problems.append(str(exc))
+        problems.append(f"the A record stays as it is: {exc}")
         return ""
 
 

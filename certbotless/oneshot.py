@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from . import act, owner, report
@@ -18,6 +18,7 @@ from .clock import Clock, SystemClock
 from .config import Config, Site
 from .decide import Intent
 from .deploy import DockerContainers
+from .lan import AddressSource, settled_before
 from .nameservers import NameServers
 from .redact import Redactor
 from .story import RUN_ENDED
@@ -27,11 +28,18 @@ from .workbench import Edges
 logger = logging.getLogger(__name__)
 
 
-def run(config: Config, sites: Sequence[Site], intent: Intent, say: Callable[[str], None]) -> int:
+def run(
+    config: Config,
+    sites: Sequence[Site],
+    intent: Intent,
+    say: Callable[[str], None],
+    settled: Mapping[str, str],
+) -> int:
     """Do what `intent` asks for these sites, say in a line how each one ended, and return the exit code.
 
     Args:
         say: prints a line; called from several threads.
+        settled: the LAN address that a site had when it was decided to start this run, by domain, if known.
 
     Raises:
         CertbotlessError: nothing could be done.
@@ -46,7 +54,8 @@ def run(config: Config, sites: Sequence[Site], intent: Intent, say: Callable[[st
         say(line)
         logger.debug("%s %s", RUN_ENDED, line)
 
-    edges, redact = _edges(config, clock), _redactor(config)
+    known = {site.address: settled[site.domain] for site in sites if site.domain in settled}
+    edges, redact = _edges(config, clock, settled_before(known)), _redactor(config)
     _become_owner(config)
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
         outcomes = act.run(config, sites, edges, intent, tell)
@@ -80,7 +89,7 @@ def _become_owner(config: Config) -> None:
     owner.become_owner(config.state_dir, config.certs_dirs)
 
 
-def _edges(config: Config, clock: Clock) -> Edges:
+def _edges(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
     """Build every edge to the outside world, in this one place."""
     aliyun = config.aliyun
     account = Account(
@@ -95,6 +104,7 @@ def _edges(config: Config, clock: Clock) -> Edges:
         servers=NameServers(config.dns.nameservers, clock),
         zones=lambda site_clock: AlidnsAccount(account, site_clock),
         containers=DockerContainers(config.docker.host),
+        address_of=address_of,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from .errors import AddressError
 from .nameservers import Wanted, wait_until_shown
 from .records import DEFAULT_LINE, Add, Delete, Record, Update, apply_changes, plan_changes
 from .state import WrittenRecord
@@ -22,7 +23,7 @@ class Pointing:
         self._bench = bench
 
     def write(self, fqdn: str, address: str) -> None:
-        """Write what `plan_changes` asks for at this name. Raises `DnsError`."""
+        """Write what `plan_changes` asks for at this name, if it still leads here then. Raises `DnsError`."""
         zone, state = self._bench.zone(), self._bench.file.load()
         ours = state.our_values.get(fqdn, ())
         wanted = Record(fqdn, "A", address, self._bench.site.ttl)
@@ -33,6 +34,9 @@ class Pointing:
                 logger.warning(text, record.fqdn, record.value, record.line, record.is_enabled)
         changes = plan_changes(existing, wanted, ours=ours)
         self._bench.clock.sleep(0)  # nothing new begins once we are asked to stop
+        if not self._is_still(address):
+            logger.info("record.not_written fqdn=%s reason=%s is no more the LAN address", fqdn, address)
+            return
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
         self._bench.file.change(our_values=state.our_values | {fqdn: ours})
@@ -48,6 +52,12 @@ class Pointing:
                     self._bench.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
                 case Delete(record):
                     self._bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
+
+    def _is_still(self, address: str) -> bool:
+        try:
+            return self._bench.address_of(self._bench.site.address) == address
+        except AddressError:
+            return False
 
     def confirm(self, fqdn: str, address: str) -> None:
         """Wait for every server that answers, at most propagation_timeout. Raises `PropagationTimeout`."""

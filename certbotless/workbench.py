@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .address import wanted_address
 from .clock import Clock
 from .config import Config, Site
 from .decide import Intent
 from .deploy import Containers
 from .events import Events
+from .lan import AddressSource
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .records import Zone
@@ -39,6 +41,7 @@ class Edges:
     servers: NameServers
     zones: Callable[[Clock], Zones]
     containers: Containers
+    address_of: AddressSource = wanted_address
 
 
 class Workbench:
@@ -51,6 +54,7 @@ class Workbench:
         self.clock = edges.clock
         self.servers = edges.servers
         self.containers = edges.containers
+        self.address_of = edges.address_of
         self.zones = edges.zones(edges.clock)
         self.file = SiteFile(config.state_dir, site.domain)
         self.store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))

@@ -34,9 +34,10 @@ NAMES = [DOMAIN, FURTHER, OF_OTHERS]
 
 @dataclass
 class Bench:
-    """A site whose names all have a record, at an account with one zone."""
+    """A site whose names all have a record, at an account with one zone, on a machine with one address."""
 
     zone: FakeZone
+    machine: list[str]
     workbench: Workbench
 
     def seen(self, address: str) -> Observation:
@@ -59,13 +60,18 @@ class Bench:
         decision = decide(bench.site, bench.config, self.seen(address), bench.file.load(), [], intent)
         return [step for step in decision.steps if step.action in ("record", "confirm")]
 
+    def write(self, fqdn: str, address: str) -> None:
+        """Write the record of a name, on a machine with this address."""
+        self.machine[:] = [address]
+        Pointing(self.workbench).write(fqdn, address)
+
     def take(self, address: str) -> set[str]:
         """Take each step once; return the names that a person must decide about."""
         refused = set()
         for step in self.steps(address):
             fqdn = step.target or DOMAIN
             try:
-                Pointing(self.workbench).write(fqdn, address)
+                self.write(fqdn, address)
             except DnsRefused:
                 refused.add(fqdn)
         return refused
@@ -82,8 +88,10 @@ def bench(records: list[Record]) -> Iterator[Bench]:
             "sites": [{"domain": DOMAIN, "names": [FURTHER], "zone": ZONE, "records": "all"}],
         }
         config = configfile.parse(json.dumps(fields).encode(), "test.json")
-        edges = Edges(clock, NameServers((), clock), lambda _: FakeZones(zone), FakeContainers())
-        yield Bench(zone, Workbench(config, config.sites[0], edges, Intent()))
+        machine: list[str] = []
+        servers, containers = NameServers((), clock), FakeContainers()
+        edges = Edges(clock, servers, lambda _: FakeZones(zone), containers, lambda _: machine[0])
+        yield Bench(zone, machine, Workbench(config, config.sites[0], edges, Intent()))
 
 
 a_record = st.builds(
@@ -151,8 +159,17 @@ def test_whatever_addresses_a_site_had_the_last_one_stands_alone(addresses: list
 
 def test_what_was_written_is_remembered_by_name() -> None:
     with bench([]) as at_work:
-        Pointing(at_work.workbench).write(FURTHER, OLD_LAN)
-        Pointing(at_work.workbench).write(FURTHER, LAN)
+        at_work.write(FURTHER, OLD_LAN)
+        at_work.write(FURTHER, LAN)
         state = at_work.workbench.file.load()
         assert state.our_values == {FURTHER: (OLD_LAN, LAN)}
         assert {fqdn: record.value for fqdn, record in state.records.items()} == {FURTHER: LAN}
+
+
+def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None:
+    """What is listed first takes its time; the step is seen again, for what is there then."""
+    with bench([]) as at_work:
+        at_work.machine[:] = [OLD_LAN]
+        Pointing(at_work.workbench).write(DOMAIN, LAN)
+        assert at_work.zone.held() == []
+        assert at_work.workbench.file.load().our_values == {}

@@ -106,12 +106,18 @@ class Bed:
         return found
 
     @contextmanager
-    def daemon(self, **environment: str) -> Iterator[Daemon]:
-        """Run the daemon for as long as the block runs, in this environment; it must end well at SIGTERM."""
+    def daemon(self, *through: str, **environment: str) -> Iterator[Daemon]:
+        """Run the daemon for as long as the block runs; it must end well at SIGTERM.
+
+        Args:
+            through: a command before its own.
+            environment: what it has beside ours.
+        """
         self.write()
         log = self.home / "daemon.log"
         with log.open("ab") as stderr:
-            process = subprocess.Popen(self.command(), stderr=stderr, env=os.environ | environment)
+            command = [*through, *self.command()]
+            process = subprocess.Popen(command, stderr=stderr, env=os.environ | environment)
             daemon = Daemon(process, log)
             try:
                 wait_until(lambda: "daemon.started" in daemon.log_text(), "the daemon has started")

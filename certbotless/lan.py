@@ -1,0 +1,170 @@
+"""The LAN addresses of this machine over time: news of them, and which have lasted.
+
+A record is written with an address that has been the same for 2 s, so that neither a lease that comes in two
+steps nor a loose cable is published. It is the level that counts: what is there now, and for how long; news
+from the kernel only say when to look. Where it gives none, looks at an interval find the same, later.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from .address import wanted_address
+from .errors import AddressError
+from .netlink import News
+from .values import AddressRule
+
+logger = logging.getLogger(__name__)
+
+# How long an address must have been the same before it is published.
+SETTLE_S = 2.0
+# One that has not settled for so long is none, so that the rest of a site waits for it no longer.
+RESTLESS_S = 60.0
+
+AddressSource = Callable[[AddressRule], str]
+
+
+def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = wanted_address) -> AddressSource:
+    """Return a source for who starts right after these addresses had settled: any other has not, yet."""
+
+    def source(rule: AddressRule) -> str:
+        found = now(rule)
+        if found != settled.get(rule, found):
+            raise AddressError("the LAN address has changed a moment ago", hint="it is looked at again soon")
+        return found
+
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a rule finds: the address or, where it finds none, why; since when, and since when it is restless.
+
+    The times are of the monotonic clock; `restless_since_s` is None once it has settled.
+    """
+
+    address: str
+    error: AddressError | None
+    since_s: float
+    restless_since_s: float | None
+
+
+class Lan:
+    """What each rule finds on this machine, and whether it has settled. Safe to use from many threads.
+
+    Args:
+        now: finds the address of a rule, or raises `AddressError`.
+        monotonic: the clock, in seconds.
+    """
+
+    def __init__(
+        self, now: AddressSource = wanted_address, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now, self._monotonic = now, monotonic
+        self._held: dict[AddressRule, _Held] = {}
+        self._lock = threading.Lock()
+        self._has_news = False
+
+    def follow(self, rules: Iterable[AddressRule]) -> None:
+        """Follow these rules from now on, and no others."""
+        wanted = {rule for rule in rules if rule.kind not in ("literal", "none")}
+        with self._lock:
+            known = {rule: held for rule, held in self._held.items() if rule in wanted}
+            self._held = known | {rule: self._found(rule) for rule in wanted - known.keys()}
+
+    def listen(self, on_news: Callable[[], None]) -> None:
+        """Call back, from a thread of its own, whenever the kernel tells of a change."""
+        try:
+            news = News()
+        except OSError as exc:
+            logger.warning("lan.no_news error=%s the address is looked at every check_every", exc.strerror)
+            return
+
+        def hear() -> None:
+            try:
+                while True:
+                    news.wait()
+                    if not self._has_news:
+                        self._has_news = True
+                        on_news()
+            except OSError as exc:
+                logger.warning("lan.no_more_news error=%s", exc.strerror)
+
+        threading.Thread(target=hear, name="lan-news", daemon=True).start()
+
+    def tick(self) -> bool:
+        """Look if there is news, or if something may have settled; return whether something has."""
+        if not self._has_news and self.wait_s() > 0:
+            return False
+        self._has_news = False
+        return self.look()
+
+    def look(self) -> bool:
+        """Look at every rule; return whether one has settled since the look before."""
+        with self._lock:
+            before = self._held
+            self._held = {rule: self._followed(held, self._found(rule)) for rule, held in before.items()}
+            return any(
+                held.restless_since_s is None and before[rule].restless_since_s is not None
+                for rule, held in self._held.items()
+            )
+
+    def wait_s(self) -> float:
+        """Return how long it takes at least until something may settle; for ever, where all has."""
+        waiting = [held.since_s for held in self._held.values() if held.restless_since_s is not None]
+        return max(min(waiting) + SETTLE_S - self._monotonic(), 0) if waiting else math.inf
+
+    def is_settled(self, rule: AddressRule) -> bool:
+        """Whether what `rule` finds may be published."""
+        held = self._held.get(rule)
+        return rule.kind in ("literal", "none") or (held is not None and held.restless_since_s is None)
+
+    def settled(self, rule: AddressRule) -> str:
+        """Return the address if it has settled, else nothing."""
+        held = self._held.get(rule)
+        if held is None:
+            return rule.value if rule.kind == "literal" else ""
+        return held.address if held.restless_since_s is None else ""
+
+    def address(self, rule: AddressRule) -> str:
+        """Return what `rule` found at the last look, be it settled or not; an `AddressSource`.
+
+        Raises:
+            AddressError: there is none, or it keeps changing.
+        """
+        held = self._held.get(rule)
+        if held is None:
+            return self._now(rule)
+        if held.error is not None:
+            # A new one each time: an error gathers the frames that it was raised through.
+            raise AddressError(held.error.message, hint=held.error.hint)
+        if held.restless_since_s is not None and self._monotonic() - held.restless_since_s >= RESTLESS_S:
+            raise AddressError(
+                f"the LAN address keeps changing, and is {held.address!r} at the moment",
+                hint="look at the cable, the DHCP server, and who else sets addresses here",
+            )
+        return held.address
+
+    def _found(self, rule: AddressRule) -> _Held:
+        now_s = self._monotonic()
+        try:
+            return _Held(self._now(rule), None, now_s, now_s)
+        except AddressError as exc:
+            return _Held("", exc.with_traceback(None), now_s, now_s)
+
+    @staticmethod
+    def _followed(before: _Held, found: _Held) -> _Held:
+        """Return what becomes of what was held, now that this was found."""
+        if found.address != before.address:
+            restless_since_s = before.restless_since_s
+            since_s = found.since_s if restless_since_s is None else restless_since_s
+            return _Held(found.address, found.error, found.since_s, since_s)
+        has_lasted = before.restless_since_s is None or found.since_s - before.since_s >= SETTLE_S
+        return _Held(
+            found.address, found.error, before.since_s, None if has_lasted else before.restless_since_s
+        )
