@@ -35,7 +35,7 @@ from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
 from .look import View, look
 from .observe import Observation, places_of
-from .state import Failure, SiteFile
+from .state import Failure, SiteFile, WrittenRecord
 from .steps import announce, take
 from .story import about
 from .together import together
@@ -204,14 +204,15 @@ class _SiteRun:
 
         And forget the failures at what has come true by itself.
         """
-        records = view.remembered.records
-        seen = {
-            fqdn: record.model_copy(update={"is_seen": True})
-            for fqdn, record in records.items()
-            if not record.is_seen and view.seen.is_shown(fqdn, record.value)
-        }
-        if seen:
-            self._file.change(records=records | seen)
+        for field in ("records", "records6"):
+            records: dict[str, WrittenRecord] = getattr(view.remembered, field)
+            seen = {
+                fqdn: record.model_copy(update={"is_seen": True})
+                for fqdn, record in records.items()
+                if not record.is_seen and view.seen.is_shown(fqdn, record.value)
+            }
+            if seen:
+                self._file.change(**{field: records | seen})
         if self._is_over(view):
             self._file.change(trial=None)
         failures = view.standing_failures
@@ -257,7 +258,7 @@ class _SiteRun:
         return set()
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
-        if step.key == "record" and isinstance(exc, DnsError) and not exc.retryable:
+        if step.key in ("record", "record6") and isinstance(exc, DnsError) and not exc.retryable:
             # Where the account cannot write this record it cannot write the TXT record either.
             return {"order"}
         if isinstance(exc, CertificateRefused):

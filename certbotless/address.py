@@ -87,7 +87,7 @@ def wanted_address(rule: AddressRule) -> str:
     if rule.kind in ("literal", "none"):
         return rule.value
     try:
-        host = Host(_local_addresses(), _default_source(), _is_in_container())
+        host = Host(local_addresses(), default_source(), is_in_container())
     except OSError as exc:
         raise AddressError(
             f"the kernel does not tell this machine's addresses: {exc.strerror}",
@@ -144,18 +144,29 @@ def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     # An interface that the user named is the one that is meant, whatever its name.
     if rule.kind == "interface":
         return ""
-    if _NOT_LAN.fullmatch(each.interface):
+    if is_of_containers_or_tunnel(each.interface):
         return "belongs to a container network or tunnel"
     for other in host.addresses:
-        if _DOCKER.fullmatch(other.interface) and each.ip in other.network:
+        if is_of_containers(other.interface) and each.ip in other.network:
             return f"lies in the subnet of the container network {other.interface!r}"
     return ""
+
+
+def is_of_containers_or_tunnel(interface: str) -> bool:
+    """Whether an interface has the name of a container network's or a tunnel's."""
+    return _NOT_LAN.fullmatch(interface) is not None
+
+
+def is_of_containers(interface: str) -> bool:
+    """Whether an interface has the name of a Docker network's bridge."""
+    return _DOCKER.fullmatch(interface) is not None
 
 
 # --- what the kernel says -----------------------------------------------------------------------------------
 
 
-def _default_source() -> IPv4Address | None:
+def default_source() -> IPv4Address | None:
+    """Return the address that the default route leaves by; None without such a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_BEYOND)
@@ -164,14 +175,14 @@ def _default_source() -> IPv4Address | None:
         return IPv4Address(probe.getsockname()[0])
 
 
-def _is_in_container() -> bool:
+def is_in_container() -> bool:
     """Tell whether we run in a container that has a network of its own."""
     if not any(Path(mark).exists() for mark in _CONTAINER_MARKS):
         return False
     return not any(_HOST_BRIDGE.match(name) for _, name in socket.if_nameindex())
 
 
-def _local_addresses() -> tuple[LocalAddress, ...]:
+def local_addresses() -> tuple[LocalAddress, ...]:
     """Return all that the kernel has.
 
     Raises:

@@ -332,6 +332,8 @@ class AlidnsZone:
         type_, value = str(row["Type"]).upper(), str(row["Value"])
         if type_ == "A":
             ipaddress.IPv4Address(value)  # raises ValueError for what is no address
+        elif type_ == "AAAA":
+            value = str(ipaddress.IPv6Address(value))  # it has several spellings
         return Record(
             fqdn=fqdn_of(str(row["RR"]).lower(), self.name),
             type=type_,

@@ -18,24 +18,28 @@ logger = logging.getLogger(__name__)
 _KILL_AFTER_S = 4.0
 
 
+# Of IPv4 and IPv6; empty for none.
+Addresses = tuple[str, str]
+
+
 class Child:
     """One running child.
 
     Args:
         raw: the configuration as last accepted.
-        addresses: the sites that it shall work on, each with its LAN address at the start; empty if there was
-            none. It writes a record with no other one.
+        addresses: the sites that it shall work on, each with its LAN addresses at the start. It writes a
+            record with no others.
         timeout_s: after this it is ended.
     """
 
-    def __init__(self, raw: bytes, addresses: Mapping[str, str], timeout_s: float) -> None:
+    def __init__(self, raw: bytes, addresses: Mapping[str, Addresses], timeout_s: float) -> None:
         self.addresses = addresses
         self._left = set(addresses)
         self._deadline = time.monotonic() + timeout_s
         self._unread = b""
         self._is_asked_to_end = False
         # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
-        settled = [f"--settled={domain}={address}" for domain, address in addresses.items()]
+        settled = [f"--settled={domain}={','.join(pair)}" for domain, pair in addresses.items()]
         with open(os.memfd_create("config"), "w+b") as stdin:
             stdin.write(raw)
             stdin.seek(0)

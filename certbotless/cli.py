@@ -144,7 +144,7 @@ def _parser(*, has_domains: bool) -> _Parser:
         help="with --renew-now: get a certificate, at the CA's staging twin if it has one; publish nothing",
     )
     if has_domains:
-        # What the daemon tells its children: the LAN address of each site that it has seen to last.
+        # What the daemon tells its children: DOMAIN=IPV4,IPV6, the LAN addresses that it has seen to last.
         parser.add_argument("--settled", action="append", default=[], help=argparse.SUPPRESS)
         parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
         parser.set_defaults(command=None)

@@ -24,6 +24,7 @@ from .values import (
     Action,
     ActionValue,
     Address,
+    Address6,
     AddressRule,
     Argv,
     CertificateName,
@@ -274,14 +275,20 @@ class Site(_Model):
         "auto:NETWORK, the one there; an IPv4 address as written; none: there is no record.",
         examples=["auto", "auto:eth0", "auto:10.0.0.0/8", "10.0.0.5", "none"],
     )
+    address6: Address6 = Field(
+        default=AddressRule("none", version=6),
+        description="What the AAAA record shows: auto, the unique local address (ULA) on the interface of "
+        "the default route; auto:INTERFACE, the one there; an IPv6 address as written; none: no record.",
+        examples=["auto", "auto:eth0", "fd12:3456:789a::5", "none"],
+    )
     ttl: Ttl = Field(
         default=600,
-        description="TTL of the A record in seconds, 1 to 86400; Aliyun's free plan starts at 600.",
+        description="TTL of the records in seconds, 1 to 86400; Aliyun's free plan starts at 600.",
         examples=[600],
     )
     records: Literal["domain", "all"] = Field(
         default="domain",
-        description="Which names get the A record: the domain alone, or all names that are no wildcard.",
+        description="Which names get the A and AAAA records: the domain alone, or all that are no wildcard.",
         examples=["domain", "all"],
     )
     certs_dir: PathValue | None = Field(
@@ -304,7 +311,15 @@ class Site(_Model):
     @property
     def record_names(self) -> tuple[str, ...]:
         """Every name that has an A record of ours: the domain, then the others, sorted."""
-        if self.address.kind == "none":
+        return self._names_with(self.address)
+
+    @property
+    def record6_names(self) -> tuple[str, ...]:
+        """Every name that has an AAAA record of ours, in the same order."""
+        return self._names_with(self.address6)
+
+    def _names_with(self, rule: AddressRule) -> tuple[str, ...]:
+        if rule.kind == "none":
             return ()
         others = self.all_names if self.records == "all" else ()
         return (self.domain, *(name for name in others if name != self.domain and name[0] != "*"))
@@ -385,9 +400,10 @@ class Config(_Model):
             if text is not None:
                 found.append(f"{path}: {text}")
         for i, site in enumerate(self.sites):
-            if site.address.kind == "literal" and is_loopback(site.address.value):
-                text = f"{site.address.value} leads every other machine to itself; write the LAN address"
-                found.append(f"sites[{i}].address: {text}")
+            for key, rule in {"address": site.address, "address6": site.address6}.items():
+                if rule.kind == "literal" and is_loopback(rule.value):
+                    text = f"{rule.value} leads every other machine to itself; write the LAN address"
+                    found.append(f"sites[{i}].{key}: {text}")
         for path, folder in self._folders().items():
             if careless := files.open_to_all(folder):
                 found.append(f"{path}: {careless}: anybody may put files in our place; chmod o-w")

@@ -137,7 +137,8 @@ def _check_together(doc: Document) -> Iterator[Fault]:
     for i, other in _repeats(domains):
         text = f"{domains[i]!r} is already the domain of sites[{other}]"
         yield doc.fault(("sites", i, "domain"), text)
-    yield from _check_records(doc, sites, domains)
+    yield from _check_records(doc, sites, domains, "address", "A")
+    yield from _check_records(doc, sites, domains, "address6", "AAAA")
     for i, site in enumerate(sites):
         names = [_valid(parse_certificate_name, name) for name in _entries(site.get("names"))]
         yield from _check_zone(doc, i, _valid(parse_name, site.get("zone")), domains[i], names)
@@ -157,9 +158,11 @@ def _check_zone(
             yield doc.fault(("sites", i, "names", j), f"{name!r} is not in the zone {zone!r}")
 
 
-def _check_records(doc: Document, sites: list[dict[str, Any]], domains: list[str | None]) -> Iterator[Fault]:
+def _check_records(
+    doc: Document, sites: list[dict[str, Any]], domains: list[str | None], key: str, type_: str
+) -> Iterator[Fault]:
     """Two sites that want one name to show different addresses would write it in turns for ever."""
-    rules = [site.get("address", "auto") for site in sites]
+    rules = [site.get(key, Site.model_fields[key].default.kind) for site in sites]
     first = {domain: i for i, domain in enumerate(domains) if domain is not None and rules[i] != "none"}
     for i, site in enumerate(sites):
         if site.get("records") != "all" or rules[i] == "none":
@@ -167,7 +170,7 @@ def _check_records(doc: Document, sites: list[dict[str, Any]], domains: list[str
         for j, value in enumerate(_entries(site.get("names"))):
             name = _valid(parse_name, value)
             if name is not None and rules[first.setdefault(name, i)] != rules[i]:
-                text = f"{name!r} has its A record from sites[{first[name]}], with another address"
+                text = f"{name!r} has its {type_} record from sites[{first[name]}], with another address"
                 yield doc.fault(("sites", i, "names", j), text)
 
 

@@ -25,10 +25,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from . import bulletin, owner
 from .bulletin import Bulletin
-from .child import Child
+from .child import Addresses, Child
 from .clock import SystemClock, is_possible
 from .config import Config
-from .decide import Intent
+from .decide import CONFIRM_OF, Intent
 from .lan import Lan
 from .ledger import local_backoff
 from .ledgerfile import LedgerFile
@@ -201,7 +201,7 @@ class Daemon:
         self._look_soon()
 
     def _follow_addresses(self) -> None:
-        self._lan.follow(site.address for site in self._config.sites)
+        self._lan.follow(rule for site in self._config.sites for rule in (site.address, site.address6))
 
     def _log_warnings(self) -> None:
         for warning in self._config.warnings():
@@ -246,15 +246,16 @@ class Daemon:
         )
         self._tell_problems(views)
         ripe = [view for view in views if not self._must_settle(view)]
-        due = {v.site.domain: v.seen.address for v in ripe if self._tries.may(v, config.check_every)}
+        due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
         self._wake_for(views)
 
     def _must_settle(self, view: View) -> bool:
         """Whether a record is due whose address is too new; all of its site waits, a minute at most."""
-        is_due = any(step.action == "record" for step in view.decision.due(view.seen.at))
-        return is_due and not self._lan.is_settled(view.site.address)
+        rules = {"record": view.site.address, "record6": view.site.address6}
+        due = {step.action for step in view.decision.due(view.seen.at)} & rules.keys()
+        return any(not self._lan.is_settled(rules[action]) for action in due)
 
     def _tell_problems(self, views: Sequence[View]) -> None:
         for view in views:
@@ -276,7 +277,7 @@ class Daemon:
 
     # Children.
 
-    def _start_child(self, config: Config, raw: bytes, addresses: Mapping[str, str]) -> None:
+    def _start_child(self, config: Config, raw: bytes, addresses: Mapping[str, Addresses]) -> None:
         timeout = config.dns.propagation_timeout + _CHILD_MARGIN
         with self._children_lock:
             if not self._clock.is_stopped:
@@ -286,8 +287,13 @@ class Daemon:
         """End children that began with another LAN address: a new one never waits for a certificate."""
         with self._children_lock:
             begun = {d: child.addresses[d] for child in self._children for d in child.unfinished}
-        rules = {site.domain: site.address for site in config.sites if site.domain in begun}
-        misled = {d for d, rule in rules.items() if self._lan.settled(rule) not in ("", begun[d])}
+        misled = {
+            site.domain
+            for site in config.sites
+            if site.domain in begun
+            for rule, then in zip((site.address, site.address6), begun[site.domain], strict=True)
+            if self._lan.settled(rule) not in ("", then)
+        }
         self._ask_to_end(misled, "the LAN address has changed")
 
     def _ask_to_end(self, domains: set[str], why: str) -> None:
@@ -322,19 +328,19 @@ class _Tries:
     """
 
     def __init__(self) -> None:
-        self._tries: dict[str, tuple[tuple[str, frozenset[str]], int, datetime]] = {}
+        self._tries: dict[str, tuple[tuple[Addresses, frozenset[str]], int, datetime]] = {}
 
     def may(self, view: View, check_every: timedelta) -> bool:
         """Whether a child may be started for what is due; says yes only to who starts it."""
         domain, now = view.site.domain, view.seen.at
         # A record that is spreading needs no help, only looks.
-        due = frozenset(step.key for step in view.decision.due(now) if step.action != "confirm")
-        before, count, not_before = self._tries.get(domain, (("", frozenset()), 0, now))
+        due = frozenset(step.key for step in view.decision.due(now) if step.action not in CONFIRM_OF.values())
+        before, count, not_before = self._tries.get(domain, ((("", ""), frozenset()), 0, now))
         if not due:
             self._tries.pop(domain, None)
             return False
         # With another address everything is another thing.
-        wanted = (view.seen.address, due)
+        wanted = (view.seen.addresses, due)
         if wanted == before and now < not_before:
             return False
         count = count + 1 if wanted == before else 1

@@ -16,13 +16,15 @@ from .config import Config, Site, Target
 from .leaf import rfc3339
 from .ledger import Entry, Limit, Purpose, limit_on
 from .observe import Observation, places_of
+from .records import address_type
 from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
-from .state import Failure, SiteState
+from .state import Failure, SiteState, WrittenRecord
 from .values import Window
 
 Action = Literal[
     "clean-up",
     "record",
+    "record6",
     "adopt",
     "order",
     "collect",
@@ -30,10 +32,13 @@ Action = Literal[
     "deploy",
     "redeploy",
     "confirm",
+    "confirm6",
     "rehearse",
     "renewal-info",
     "rebuild",
 ]
+# What waits for that which the other has written to show: of the A record and of the AAAA record.
+CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,8 @@ def decide(
     order = _order_reason(site, config, seen, drawn, intent)
     steps = [
         *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
-        *(step for fqdn in site.record_names for step in _record_steps(fqdn, site, config, seen, state)),
+        *_record_steps("record", site, config, seen, state),
+        *_record_steps("record6", site, config, seen, state),
         *_restore_steps(seen),
         *_adopt_steps(seen),
         *([Step("order", order)] if order else ()),
@@ -126,7 +132,7 @@ def decide(
         *_deploy_steps(site, seen, state),
     ]
     # The record may spread while the certificate is ordered and deployed: look for it last.
-    steps.sort(key=lambda step: step.action == "confirm")
+    steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
     upkeep = [*_rebuild_steps(seen, state), *([] if order else _renewal_info_steps(config, seen, state))]
     return Decision(
@@ -227,26 +233,50 @@ def is_issued_since(issued_at: datetime, since: datetime, now: datetime) -> bool
     return issued_at >= since and is_believable(issued_at, now)
 
 
-def _record_steps(fqdn: str, site: Site, config: Config, seen: Observation, state: SiteState) -> list[Step]:
-    if not seen.address:
+def _record_steps(
+    action: Literal["record", "record6"], site: Site, config: Config, seen: Observation, state: SiteState
+) -> list[Step]:
+    if action == "record":
+        names, address, records, answers = site.record_names, seen.address, state.records, seen.answers
+    else:
+        names, address, records, answers = site.record6_names, seen.address6, state.records6, seen.answers6
+    if not address:
         return []
-    target = "" if fqdn == site.domain else fqdn
-    if seen.answers is None:
-        return [Step("record", "the zone is not known yet", target)]
-    shown, written = seen.shown(fqdn), state.records.get(fqdn)
+    targets = {fqdn: "" if fqdn == site.domain else fqdn for fqdn in names}
+    if answers is None:
+        return [Step(action, "the zone is not known yet", target) for target in targets.values()]
+    found = (
+        _record_step(Step(action, "", target), fqdn, address, records.get(fqdn), site, config, seen)
+        for fqdn, target in targets.items()
+    )
+    return [step for step in found if step is not None]
+
+
+def _record_step(
+    step: Step,
+    fqdn: str,
+    address: str,
+    written: WrittenRecord | None,
+    site: Site,
+    config: Config,
+    seen: Observation,
+) -> Step | None:
+    """Return the step with its reason, or what waits for it to show; None where all is well."""
+    shown = seen.shown(fqdn, address_type(address))
     if not shown:
-        return []  # nobody answers: a problem, not a wrong record
-    if seen.is_shown(fqdn, seen.address):
+        return None  # nobody answers: a problem, not a wrong record
+    if seen.is_shown(fqdn, address):
         if written is not None and written.ttl_s != site.ttl:
-            return [Step("record", f"ttl {written.ttl_s} -> {site.ttl}", target)]
-        return []
-    is_last_written = written is not None and (written.value, written.ttl_s) == (seen.address, site.ttl)
+            return replace(step, reason=f"ttl {written.ttl_s} -> {site.ttl}")
+        return None
+    is_last_written = written is not None and (written.value, written.ttl_s) == (address, site.ttl)
     may_spread_until = written.at + config.dns.propagation_timeout if written else seen.at
     may_spread = seen.at < may_spread_until and written is not None and is_believable(written.at, seen.at)
     if written and is_last_written and not written.is_seen and may_spread:
-        return [Step("confirm", f"{seen.address} is not shown by every name server yet", target)]
+        reason = f"{address} is not shown by every name server yet"
+        return replace(step, action=CONFIRM_OF[step.action], reason=reason)
     values = sorted(set().union(*shown))
-    return [Step("record", f"{', '.join(values) or 'nothing'} -> {seen.address}", target)]
+    return replace(step, reason=f"{', '.join(values) or 'nothing'} -> {address}")
 
 
 def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:

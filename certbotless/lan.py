@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .address import wanted_address
+from .address6 import wanted_address6
 from .errors import AddressError
 from .netlink import News
 from .values import AddressRule
@@ -29,7 +30,16 @@ RESTLESS_S = 60.0
 AddressSource = Callable[[AddressRule], str]
 
 
-def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = wanted_address) -> AddressSource:
+def address_now(rule: AddressRule) -> str:
+    """Return the address that is there now, without a thought of what was; an `AddressSource`.
+
+    Raises:
+        AddressError: there is none, or none that may be published.
+    """
+    return wanted_address(rule) if rule.version == 4 else wanted_address6(rule)
+
+
+def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = address_now) -> AddressSource:
     """Return a source for who starts right after these addresses had settled: any other has not, yet."""
 
     def source(rule: AddressRule) -> str:
@@ -63,7 +73,7 @@ class Lan:
     """
 
     def __init__(
-        self, now: AddressSource = wanted_address, monotonic: Callable[[], float] = time.monotonic
+        self, now: AddressSource = address_now, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._now, self._monotonic = now, monotonic
         self._held: dict[AddressRule, _Held] = {}

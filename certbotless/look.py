@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from .address import wanted_address
 from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
-from .decide import Decision, Intent, decide, state_of
+from .decide import CONFIRM_OF, Decision, Intent, decide, state_of
 from .errors import StoreError
-from .lan import AddressSource
+from .lan import AddressSource, address_now
 from .ledger import Entry
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
@@ -80,7 +79,7 @@ def look(
     ledger: Sequence[Entry],
     now: datetime,
     intent: Intent = NOTHING_ASKED,
-    address_of: AddressSource = wanted_address,
+    address_of: AddressSource = address_now,
 ) -> View:
     """Observe and decide. Takes at most about 6 s.
 
@@ -107,8 +106,9 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
         if key in asked or key == "order" or (is_unfinished and key.startswith("deploy:"))
     }
     for step in decision.steps:
-        waited = replace(step, action="confirm").key
-        if step.action == "record" and step.key not in standing and waited in remembered.failures:
+        if step.action not in CONFIRM_OF or step.key in standing:
+            continue
+        if (waited := replace(step, action=CONFIRM_OF[step.action]).key) in remembered.failures:
             # What did not show in time is to be written again: the same failure of the same fact.
             standing[step.key] = remembered.failures[waited]
     state, reason = state_of(decision, standing)

@@ -8,6 +8,7 @@ Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 2308 (negative c
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.rdatatype
+from dns.rdtypes.IN.AAAA import AAAA
 
 from .clock import Clock, Pace
 from .errors import DnsUnavailable, PropagationTimeout, printable
@@ -200,6 +202,9 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
 
 
 def _text(rdata: object) -> str:
+    if isinstance(rdata, AAAA):
+        # It has several spellings; this is how the file's addresses are spelled.
+        return str(ipaddress.IPv6Address(rdata.address))
     strings = getattr(rdata, "strings", None)
     return b"".join(strings).decode("ascii", "replace") if strings is not None else str(rdata)
 

@@ -12,9 +12,11 @@ from .errors import AddressError, CertbotlessError, DeployError
 from .lan import AddressSource
 from .nameservers import NameServers, ask
 from .probe import served_leaf
+from .records import address_type
 from .state import SiteFile, SiteState
 from .store import Published, Store
 from .together import together
+from .values import AddressRule
 
 Answers = tuple[frozenset[str] | None, ...]
 
@@ -34,6 +36,7 @@ class Observation:
             whose port is not known yet, or that cannot be proved, is absent.
         problems: what could not be seen, in words.
         refused: the newer generation that the service did not come up with; None where there is none.
+        address6, answers6: as `address` and `answers`, of IPv6 and its AAAA values.
     """
 
     at: datetime
@@ -44,6 +47,13 @@ class Observation:
     served: Mapping[str, str]
     problems: tuple[str, ...] = field(default=())
     refused: Published | None = None
+    address6: str = ""
+    answers6: Mapping[str, Answers] | None = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """The wanted addresses of IPv4 and IPv6."""
+        return self.address, self.address6
 
     @property
     def in_hand(self) -> Published:
@@ -51,13 +61,14 @@ class Observation:
         return self.refused or self.published
 
     def is_shown(self, fqdn: str, value: str) -> bool:
-        """Whether every server that answers shows this value alone."""
-        shown = self.shown(fqdn)
+        """Whether every server that answers shows this address alone."""
+        shown = self.shown(fqdn, address_type(value))
         return bool(shown) and all(values == {value} for values in shown)
 
-    def shown(self, fqdn: str) -> list[frozenset[str]]:
+    def shown(self, fqdn: str, type_: str = "A") -> list[frozenset[str]]:
         """The answers for a name by the servers that gave one."""
-        return [values for values in (self.answers or {}).get(fqdn, ()) if values is not None]
+        answers = self.answers if type_ == "A" else self.answers6
+        return [values for values in (answers or {}).get(fqdn, ()) if values is not None]
 
 
 def observe(
@@ -70,19 +81,30 @@ def observe(
 ) -> Observation:
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[str] = []
-    address = _wanted_address(site, address_of, problems)
+    address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=max(len(places), 1)) as pool:
         leaves = {
             place.name: pool.submit(_served, *place.where, site.domain) for place in places if place.where
         }
-        answers = _answers(site, state, servers, problems)
+        answers, answers6 = _answers(site, state, servers, problems)
         published = store.look()
         has_copy = SiteFile(config.state_dir, site.domain).has_pair
         served = {name: leaf.result() for name, leaf in leaves.items()}
     refused = _refused(store, state, published)
-    return Observation(now, address, answers, published, has_copy, served, tuple(problems), refused)
+    return Observation(
+        at=now,
+        address=address,
+        answers=answers,
+        published=published,
+        has_copy=has_copy,
+        served=served,
+        problems=tuple(problems),
+        refused=refused,
+        address6=address6,
+        answers6=answers6,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +139,38 @@ def _where(target: Target, found_port: int | None, host: str) -> tuple[str, int]
     return (host, port) if port and host else None
 
 
-def _wanted_address(site: Site, address_of: AddressSource, problems: list[str]) -> str:
+def _wanted(rule: AddressRule, address_of: AddressSource, problems: list[str]) -> str:
     try:
-        return address_of(site.address)
+        return address_of(rule)
     except AddressError as exc:
-        problems.append(f"the A record stays as it is: {exc}")
+        type_ = "A" if rule.version == 4 else "AAAA"
+        problems.append(f"the {type_} record stays as it is: {exc}")
         return ""
 
 
-def _answers(
-    site: Site, state: SiteState, servers: NameServers, problems: list[str]
-) -> Mapping[str, Answers] | None:
-    if not site.record_names:
-        return {}
+_AllAnswers = tuple[Mapping[str, Answers] | None, Mapping[str, Answers] | None]
+
+
+def _answers(site: Site, state: SiteState, servers: NameServers, problems: list[str]) -> _AllAnswers:
+    """Return the A and the AAAA answers, for the names that want them; nothing else is asked."""
+    names = {"A": site.record_names, "AAAA": site.record6_names}
+    questions = [(fqdn, type_) for type_, fqdns in names.items() for fqdn in fqdns]
+    if not questions:
+        return {}, {}
     zone = site.zone or state.zone
     if servers.need_zone and not zone:
-        return None
+        return None, None
     try:
         asked = servers.of(zone)
     except CertbotlessError as exc:
         problems.append(str(exc))
-        return {}
-    found = together(lambda fqdn: tuple(ask(asked, fqdn, "A")), site.record_names)
-    answers = dict(zip(site.record_names, found, strict=True))
-    if any(all(values is None for values in each) for each in answers.values()):
+        return {}, {}
+    found = together(lambda question: tuple(ask(asked, *question)), questions)
+    if any(all(values is None for values in each) for each in found):
         problems.append("no authoritative name server answers; check the network")
-    return answers
+    by_question = dict(zip(questions, found, strict=True))
+    answers, answers6 = ({fqdn: by_question[fqdn, type_] for fqdn in fqdns} for type_, fqdns in names.items())
+    return answers, answers6
 
 
 def _refused(store: Store, state: SiteState, published: Published) -> Published | None:

@@ -39,7 +39,8 @@ def run(
 
     Args:
         say: prints a line; called from several threads.
-        settled: the LAN address that a site had when it was decided to start this run, by domain, if known.
+        settled: the LAN addresses that a site had when it was decided to start this run, if known: by domain,
+            that of IPv4 and after a comma that of IPv6, each empty for none.
 
     Raises:
         CertbotlessError: nothing could be done.
@@ -54,7 +55,12 @@ def run(
         say(line)
         logger.debug("%s %s", RUN_ENDED, line)
 
-    known = {site.address: settled[site.domain] for site in sites if site.domain in settled}
+    known = {
+        rule: address
+        for site in sites
+        if site.domain in settled
+        for rule, address in zip((site.address, site.address6), settled[site.domain].split(","), strict=False)
+    }
     edges, redact = _edges(config, clock, settled_before(known)), _redactor(config)
     _become_owner(config)
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):

@@ -1,4 +1,4 @@
-"""Make the A record lead here, and see that the authoritative servers show it."""
+"""Make the A and AAAA records lead here, and see that the authoritative servers show it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 from .errors import AddressError
 from .nameservers import Wanted, wait_until_shown
-from .records import DEFAULT_LINE, Add, Delete, Record, Update, apply_changes, plan_changes
+from .records import DEFAULT_LINE, Add, Delete, Record, Update, address_type, apply_changes, plan_changes
 from .state import WrittenRecord
 from .workbench import Workbench
 
@@ -17,7 +17,7 @@ _MOST_OUR_VALUES = 20
 
 
 class Pointing:
-    """The steps `record` and `confirm` of one site."""
+    """The steps `record` and `confirm` of one site, and `record6` and `confirm6`."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
@@ -25,11 +25,12 @@ class Pointing:
     def write(self, fqdn: str, address: str) -> None:
         """Write what `plan_changes` asks for at this name, if it still leads here then. Raises `DnsError`."""
         zone, state = self._bench.zone(), self._bench.file.load()
-        ours = state.our_values.get(fqdn, ())
-        wanted = Record(fqdn, "A", address, self._bench.site.ttl)
+        wanted = Record(fqdn, address_type(address), address, self._bench.site.ttl)
+        our_values = state.our_values if wanted.type == "A" else state.our_values6
+        ours = our_values.get(fqdn, ())
         existing = zone.records(fqdn)
         for record in existing:
-            if record.type == "A" and not (record.is_enabled and record.line == DEFAULT_LINE):
+            if record.type == wanted.type and not (record.is_enabled and record.line == DEFAULT_LINE):
                 text = "record.not_ours fqdn=%s value=%s line=%s enabled=%s"
                 logger.warning(text, record.fqdn, record.value, record.line, record.is_enabled)
         changes = plan_changes(existing, wanted, ours=ours)
@@ -39,10 +40,12 @@ class Pointing:
             return
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
-        self._bench.file.change(our_values=state.our_values | {fqdn: ours})
+        is_4, file = wanted.type == "A", self._bench.file
+        file.change(**{"our_values" if is_4 else "our_values6": our_values | {fqdn: ours}})
         apply_changes(zone, changes)
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
-        self._bench.file.change(records=self._bench.file.load().records | {fqdn: written})
+        records = file.load().records if is_4 else file.load().records6
+        file.change(**{"records" if is_4 else "records6": records | {fqdn: written}})
         for change in changes:
             match change:
                 case Add(record):
@@ -54,8 +57,9 @@ class Pointing:
                     self._bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
 
     def _is_still(self, address: str) -> bool:
+        site = self._bench.site
         try:
-            return self._bench.address_of(self._bench.site.address) == address
+            return address in (self._bench.address_of(rule) for rule in (site.address, site.address6))
         except AddressError:
             return False
 
@@ -63,7 +67,7 @@ class Pointing:
         """Wait for every server that answers, at most propagation_timeout. Raises `PropagationTimeout`."""
         wait_until_shown(
             self._bench.servers.of(self._bench.zone().name),
-            [Wanted(fqdn, "A", address)],
+            [Wanted(fqdn, address_type(address), address)],
             self._bench.clock,
             self._bench.config.dns.propagation_timeout.total_seconds(),
         )

@@ -17,11 +17,11 @@ from . import alidns
 PAGE = Path("docs", "ram-policy.md")
 
 PURPOSES = {
-    "AddDomainRecord": "Adds the A record of a site, and the TXT record of a challenge.",
-    "DeleteDomainRecord": "Deletes that TXT record afterwards, and a stale A record beside the right one.",
+    "AddDomainRecord": "Adds the A or AAAA record of a site, and the TXT record of a challenge.",
+    "DeleteDomainRecord": "Deletes that TXT record afterwards, and a stale A or AAAA record beside ours.",
     "DescribeDomainRecords": "Finds the zone of a site without `zone`, and that of a delegated challenge.",
     "DescribeSubDomainRecords": "Reads the records of a name: before one is written, and to find ours again.",
-    "UpdateDomainRecord": "Changes the A record to another address or TTL.",
+    "UpdateDomainRecord": "Changes the A or AAAA record to another address or TTL.",
 }
 
 

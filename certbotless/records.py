@@ -1,7 +1,7 @@
 """Resource records as values, and the changes that lead from what is there to what is wanted.
 
-Pure. The A record of a name is ours as far as this: type A, line ``default``, enabled. What lies outside is
-named and never touched.
+Pure. The A and the AAAA record of a name are ours as far as this: of that type, line ``default``, enabled.
+What lies outside is named and never touched.
 
 Source: docs/architecture.md, "The A record".
 """
@@ -29,6 +29,11 @@ class Record:
     record_id: str = ""
     line: str = DEFAULT_LINE
     is_enabled: bool = True
+
+
+def address_type(address: str) -> str:
+    """Return the type of the records that carry such an address."""
+    return "AAAA" if ":" in address else "A"
 
 
 class Zone(Protocol):
@@ -89,7 +94,7 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
 
     Args:
         existing: every record of the name, newest first.
-        wanted: the A record that shall be there; its id is not looked at.
+        wanted: the A or AAAA record that shall be there; its id is not looked at.
         ours: values that we once wrote there, so we may delete them even if they are public.
 
     Raises:
@@ -98,7 +103,7 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
     active = [r for r in existing if r.is_enabled and r.line == DEFAULT_LINE]
     if alias := next((r for r in active if r.type == "CNAME"), None):
         raise DnsRefused(
-            f"{wanted.fqdn!r} is a CNAME to {alias.value!r}, so it cannot have an A record",
+            f"{wanted.fqdn!r} is a CNAME to {alias.value!r}, so it cannot have an {wanted.type} record",
             hint="delete the CNAME in the Alidns console or choose another name",
         )
     addresses = [r for r in active if r.type == wanted.type]

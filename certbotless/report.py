@@ -35,6 +35,7 @@ def unconfigured_site_json(domain: str, facts: LeafFacts | None) -> dict[str, An
         "state": "pending",
         "reason": "the configuration is broken",
         "address": {"wanted": None, "published": []},
+        "address6": {"wanted": None, "published": []},
         "certificate": _certificate_json(facts),
         "next_renewal": None,
         "deploy": [],
@@ -110,6 +111,10 @@ def _site_json(view: View) -> dict[str, Any]:
         "address": {
             "wanted": view.seen.address or None,
             "published": sorted(set().union(*view.seen.shown(view.site.domain))),
+        },
+        "address6": {
+            "wanted": view.seen.address6 or None,
+            "published": sorted(set().union(*view.seen.shown(view.site.domain, "AAAA"))),
         },
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,

@@ -77,7 +77,7 @@ class Failure(_Saved):
 
 
 class WrittenRecord(_Saved):
-    """The A record that we last wrote at a name, and whether the authoritative servers have shown it."""
+    """The record that we last wrote at a name, and whether the authoritative servers have shown it."""
 
     value: str
     ttl_s: int
@@ -150,7 +150,8 @@ class SiteState(_Saved):
     """All that is remembered of one site.
 
     Attributes:
-        records: what we last wrote, by name; `our_values` is all that we wrote there lately.
+        records: the A record that we last wrote, by name; `our_values` is all that we wrote there lately.
+        records6, our_values6: the same of the AAAA record.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
         matched: the names of the containers with each label.
@@ -164,6 +165,8 @@ class SiteState(_Saved):
     digest: str = ""
     records: dict[str, WrittenRecord] = {}
     our_values: dict[str, tuple[str, ...]] = {}
+    records6: dict[str, WrittenRecord] = {}
+    our_values6: dict[str, tuple[str, ...]] = {}
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()

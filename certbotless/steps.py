@@ -46,10 +46,10 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
     match step.action:
         case "clean-up":
             sweep(bench.zones.open, bench.file)
-        case "record":
-            Pointing(bench).write(step.target or bench.site.domain, seen.address)
-        case "confirm":
-            Pointing(bench).confirm(step.target or bench.site.domain, seen.address)
+        case "record" | "record6":
+            Pointing(bench).write(step.target or bench.site.domain, _address_for(step, seen))
+        case "confirm" | "confirm6":
+            Pointing(bench).confirm(step.target or bench.site.domain, _address_for(step, seen))
         case "restore":
             Certifying(bench).restore(seen)
         case "adopt":
@@ -68,6 +68,10 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
             Serving(bench).redeploy(seen)
         case "deploy":
             Serving(bench).deploy(_target_of(step, bench), seen)
+
+
+def _address_for(step: Step, seen: Observation) -> str:
+    return seen.address6 if step.action in ("record6", "confirm6") else seen.address
 
 
 def _target_of(step: Step, bench: Workbench) -> Target:

@@ -76,14 +76,20 @@ def site_text(view: View, events: Sequence[Event], screen: Screen) -> str:
 
 
 def _entry(view: View) -> _Entry:
-    wanted = view.seen.address
-    address = "no record" if view.site.address.kind == "none" else wanted or "not found"
+    site, seen = view.site, view.seen
+    rules = {site.address: seen.address, site.address6: seen.address6}
+    found = [address or "not found" for rule, address in rules.items() if rule.kind != "none"]
+    address = ", ".join(found) or "no record"
     notes = list(_notes(view))
-    for fqdn in view.seen.answers or {}:
-        shown = view.seen.shown(fqdn)
-        if wanted and shown and not view.seen.is_shown(fqdn, wanted):
-            published = ", ".join(sorted(set().union(*shown))) or "nothing"
-            notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
+    for type_, wanted, names in (
+        ("A", seen.address, seen.answers),
+        ("AAAA", seen.address6, seen.answers6),
+    ):
+        for fqdn in names or {}:
+            shown = seen.shown(fqdn, type_)
+            if wanted and shown and not seen.is_shown(fqdn, wanted):
+                published = ", ".join(sorted(set().union(*shown))) or "nothing"
+                notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
     return _Entry(
         view.site.domain,
         view.state,

@@ -45,10 +45,12 @@ class AddressRule:
     Attributes:
         kind: by the default route, by an interface or a network of this machine, as written, or not at all.
         value: the interface's name, the network as ``10.0.0.0/8``, or the address; else empty.
+        version: of IP: 4 for the A record, 6 for the AAAA record.
     """
 
     kind: Literal["auto", "interface", "network", "literal", "none"]
     value: str = ""
+    version: Literal[4, 6] = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +213,37 @@ def _parse_address_source(text: str) -> AddressRule:
             return AddressRule("network", str(ipaddress.IPv4Network(text)))
         except ValueError:
             raise ValueError(f"{printable(text, 80)!r} is not an IPv4 network like 10.0.0.0/8") from None
-    # The kernel's own rule for the names of interfaces. Digits and dots alone are a network cut short.
-    if not re.fullmatch(r"[^\s:]{1,15}", text) or not text.isprintable() or not text.strip("0123456789."):
+    # Digits and dots alone are a network cut short.
+    if not _is_interface(text) or not text.strip("0123456789."):
         form = "an interface like eth0 nor a network like 10.0.0.0/8"
         raise ValueError(f"{printable(text, 80)!r} is neither {form}")
     return AddressRule("interface", text)
+
+
+def _is_interface(text: str) -> bool:
+    """The kernel's own rule for the names of interfaces."""
+    return re.fullmatch(r"[^\s:/]{1,15}", text) is not None and text.isprintable()
+
+
+def _parse_address6(value: object) -> AddressRule:
+    text = _parse_text(value)
+    if text in ("auto", "none"):
+        return AddressRule("auto" if text == "auto" else "none", version=6)
+    if text.startswith("auto:"):
+        interface = text.removeprefix("auto:")
+        if not _is_interface(interface):
+            raise ValueError(f"{printable(interface, 80)!r} is not an interface like eth0")
+        return AddressRule("interface", interface, version=6)
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        forms = "auto, auto:INTERFACE, an IPv6 address or none"
+        raise ValueError(f"{printable(text, 80)!r} is not {forms}") from None
+    if address.is_link_local or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
+        raise ValueError(
+            f"{printable(text, 80)!r} leads to no machine by itself; write a ULA or global address"
+        )
+    return AddressRule("literal", str(address), version=6)
 
 
 def _parse_ttl(value: object) -> int:
@@ -366,6 +394,11 @@ Address = Annotated[
     AddressRule,
     BeforeValidator(_parse_address),
     _form("address", r"^(auto|none|auto:[^\s:]+|[0-9]+(\.[0-9]+){3})$"),
+]
+Address6 = Annotated[
+    AddressRule,
+    BeforeValidator(_parse_address6),
+    _form("IPv6 address", r"^(auto|none|auto:[^\s:/]+|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
 ]
 PropagationTimeout = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(hours=6)), _DURATION]
 CheckEvery = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(days=1)), _DURATION]

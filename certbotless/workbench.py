@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .address import wanted_address
 from .clock import Clock
 from .config import Config, Site
 from .decide import Intent
 from .deploy import Containers
 from .events import Events
-from .lan import AddressSource
+from .lan import AddressSource, address_now
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .records import Zone
@@ -41,7 +40,7 @@ class Edges:
     servers: NameServers
     zones: Callable[[Clock], Zones]
     containers: Containers
-    address_of: AddressSource = wanted_address
+    address_of: AddressSource = address_now
 
 
 class Workbench:

@@ -325,4 +325,4 @@ def test_the_kernels_addresses_are_those_that_ip_shows() -> None:
         for info in link["addr_info"]
     ]
     assert LO in expected
-    assert list(address._local_addresses()) == expected
+    assert list(address.local_addresses()) == expected

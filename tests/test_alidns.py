@@ -332,6 +332,7 @@ HOSTILE_LISTS = {
     "an id without end": listing(row(RecordId="1" * 1000)),
     "a TTL that is no number": listing(row(TTL="long")),
     "an address that is none": listing(row(Value="not an address")),
+    "an IPv6 address that is none": listing(row(Type="AAAA", Value="10.0.0.1")),
     "a list without end": listing(row(), total=10**9),
 }
 

@@ -64,7 +64,7 @@ class Scene:
                 {"domain": domain, "zone": ZONE, "address": "none"} for domain in (WELL, FAILING, AT_WORK)
             ],
         }
-        child = Child(json.dumps(fields).encode(), dict.fromkeys(domains, ADDRESS), timeout_s)
+        child = Child(json.dumps(fields).encode(), dict.fromkeys(domains, (ADDRESS, "")), timeout_s)
         self._children.append(child)
         return child
 
@@ -122,7 +122,7 @@ def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_site_that_is_done_is_reported_while_the_child_works_on_another(scene: Scene) -> None:
     """One that went well is done, and so is one that failed."""
     child = scene.start(WELL, FAILING, AT_WORK)
-    assert child.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESS)
+    assert child.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), (ADDRESS, ""))
     assert child.unfinished == {WELL, FAILING, AT_WORK}
     wait_until(lambda: child.unfinished == {AT_WORK})
     assert not child.has_ended()

@@ -33,6 +33,7 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     (site,) = found.sites
     assert (site.domain, site.names, site.zone, site.ttl) == ("devbox.sweetlove.top", (), None, 600)
     assert (site.address, site.records) == (AddressRule("auto"), "domain")
+    assert (site.address6, site.record6_names) == (AddressRule("none", version=6), ())
     (target,) = site.deploy
     assert (target.container, target.label, target.command) == ("registry", None, None)
     assert (target.port, target.action, target.when) == (None, Action("restart"), None)
@@ -169,15 +170,17 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     secret.chmod(0o644)
     found = parse(
         f"aliyun: {{access_key_id: '${{NO_SUCH_KEY}}', access_key_secret: 'file:{secret}'}}\n"
-        "sites: [{domain: a.example.com, address: 10.0.0.1}, {domain: b.example.com, address: 127.0.0.2}]\n"
+        "sites: [{domain: a.example.com, address: 10.0.0.1, address6: '::1'},"
+        " {domain: b.example.com, address: 127.0.0.2}]\n"
     )
-    first, second, third = found.warnings()
+    first, second, *others = found.warnings()
     assert first.startswith("aliyun.access_key_id: the environment variable 'NO_SUCH_KEY' is not set")
     assert second.startswith(f"aliyun.access_key_secret: {str(secret)!r} has mode 0644")
-    assert third.startswith("sites[1].address: 127.0.0.2 ")
+    assert others[0].startswith("sites[0].address6: ::1 leads every other machine to itself")
+    assert others[1].startswith("sites[1].address: 127.0.0.2 leads every other machine to itself")
     secret.chmod(0o600)
     monkeypatch.setenv("NO_SUCH_KEY", CANARY)
-    assert found.warnings() == [third]
+    assert found.warnings() == others
     optional = parse(
         text_of(
             aliyun=f"security_token: file:{tmp_path}/none",

@@ -211,6 +211,10 @@ sites:
         ("records: all", "address: none", False),
         ("records: all, address: none", "address: 10.0.0.5", False),
         ("records: domain", "address: 10.0.0.5", False),
+        ("records: all, address6: auto", "address6: 'fd00::5'", True),
+        ("records: all, address6: auto", "address6: auto", False),
+        ("records: all, address6: auto", "address6: none", False),
+        ("records: all", "address6: auto", False),
     ],
 )
 def test_two_sites_do_not_want_different_addresses_of_one_name(
@@ -221,8 +225,9 @@ def test_two_sites_do_not_want_different_addresses_of_one_name(
         parse(text)
         return
     (fault,) = faults_of(text)
+    type_ = "AAAA" if "address6" in first else "A"
     assert fault.endswith(
-        "sites[0].names[0]: 'www.sweetlove.top' has its A record from sites[1], with another address"
+        f"sites[0].names[0]: 'www.sweetlove.top' has its {type_} record from sites[1], with another address"
     )
 
 

@@ -172,6 +172,34 @@ def test_the_record_is_written_when_it_is_wrong_and_nobody_knows_better(
     assert steps_of(seen, state(records={DOMAIN: record} if record else {})) == ([step] if step else [])
 
 
+LAN6, OTHER_LAN6 = "fd12:3456:789a::20", "fd12:3456:789a::7"
+CONFIG6 = config_of(address6=f"'{LAN6}'")
+
+
+def as_ipv6(text: str) -> str:
+    return text.replace(LAN, LAN6).replace(OTHER_LAN, OTHER_LAN6)
+
+
+@pytest.mark.parametrize(("seen", "record", "step"), RECORDS.values(), ids=RECORDS.keys())
+def test_the_aaaa_record_is_decided_upon_as_the_a_record_and_apart_from_it(
+    seen: Observation, record: WrittenRecord | None, step: tuple[str, str] | None
+) -> None:
+    answers6 = seen.answers and {
+        fqdn: tuple(None if a is None else frozenset(map(as_ipv6, a)) for a in each)
+        for fqdn, each in seen.answers.items()
+    }
+    of_both = replace(WELL, address6=as_ipv6(seen.address), answers6=answers6)
+    known = {DOMAIN: record.model_copy(update={"value": as_ipv6(record.value)})} if record else {}
+    expected = [(f"{step[0]}6", as_ipv6(step[1]))] if step else []
+    assert steps_of(of_both, state(records6=known), config=CONFIG6) == expected
+
+
+def test_a_site_that_asks_for_no_aaaa_record_gets_none() -> None:
+    """Whatever stands there, and whatever was written when it was asked for."""
+    there = replace(WELL, answers6={DOMAIN: (frozenset({OTHER_LAN6}),)})
+    assert steps_of(there, state(records6={DOMAIN: WRITTEN.model_copy(update={"value": LAN6})})) == []
+
+
 def test_a_record_that_spreads_is_looked_for_last() -> None:
     seen = replace(shown(set()), published=Published(None, None), has_copy=False, served={})
     keys = [key for key, _ in steps_of(seen, state(records={DOMAIN: SPREADING}))]

@@ -67,6 +67,7 @@ PROOFS = {
     "sites[].zone": "system/test_bad_input.py::test_an_unknown_zone_says_so_before_any_order",
     "sites[].address": "system/test_chain.py::"
     "test_the_record_moves_with_the_address_and_nothing_else_happens",
+    "sites[].address6": "faults/test_lan.py::test_the_aaaa_record_is_kept_as_the_a_record_is",
     "sites[].ttl": "test_keys.py::test_another_ttl_is_written_to_the_record",
     "sites[].records": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
     "sites[].certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",

@@ -71,6 +71,13 @@ def test_values_of_an_alias_are_not_those_of_the_name(emulator: AlidnsEmulator) 
     assert ask(servers_of(emulator), NAME, "A") == [frozenset(), frozenset()]
 
 
+def test_an_ipv6_address_has_one_spelling(emulator: AlidnsEmulator) -> None:
+    """That of the file's addresses, whatever an owner has typed in the console."""
+    emulator.add("devbox", "AAAA", "FD00:0:0::0005")
+    emulator.add("devbox", "AAAA", "::5:6")
+    assert ask(servers_of(emulator)[:1], NAME, "AAAA") == [frozenset({"fd00::5", "::5:6"})]
+
+
 def test_case_makes_no_difference(emulator: AlidnsEmulator) -> None:
     emulator.add("devbox", "A", "10.79.40.213")
     assert ask(servers_of(emulator)[:1], "DevBox.SweetLove.test", "A") == [frozenset({"10.79.40.213"})]

@@ -166,6 +166,22 @@ def test_what_was_written_is_remembered_by_name() -> None:
         assert {fqdn: record.value for fqdn, record in state.records.items()} == {FURTHER: LAN}
 
 
+def test_an_aaaa_record_is_written_beside_the_a_record_and_leaves_it_alone() -> None:
+    of_others = Record(DOMAIN, "AAAA", "FD00::7", 600, line="telecom")
+    stale = Record(DOMAIN, "AAAA", "fd00::7", 600)
+    with bench([of_others, stale, Record(DOMAIN, "A", LAN, 600)]) as at_work:
+        at_work.write(DOMAIN, "fd00::5")
+        held = {(r.type, r.value, r.line) for r in at_work.zone.held()}
+        assert held == {
+            ("A", LAN, DEFAULT_LINE),
+            ("AAAA", "fd00::5", DEFAULT_LINE),
+            ("AAAA", "FD00::7", "telecom"),
+        }
+        state = at_work.workbench.file.load()
+        assert (state.our_values, state.our_values6) == ({}, {DOMAIN: ("fd00::5",)})
+        assert (state.records, state.records6[DOMAIN].value) == ({}, "fd00::5")
+
+
 def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None:
     """What is listed first takes its time; the step is seen again, for what is there then."""
     with bench([]) as at_work:

@@ -31,6 +31,13 @@ def site_of(shown: View) -> dict[str, Any]:
 # --- status --json ------------------------------------------------------------------------------------------
 
 
+def test_a_site_that_asks_for_an_aaaa_record_has_its_addresses_of_both_kinds() -> None:
+    shown = {"devbox.sweetlove.top": (frozenset({"fd00::7"}), None)}
+    found = site_of(view(address6="fd00::5", answers6=shown))
+    assert found["address"] == {"wanted": "10.79.40.213", "published": ["10.79.40.213"]}
+    assert found["address6"] == {"wanted": "fd00::5", "published": ["fd00::7"]}
+
+
 def test_the_object_of_a_site_that_is_well() -> None:
     assert json_of(view()) == {
         "version": __version__,
@@ -43,6 +50,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
                 "state": "ok",
                 "reason": "",
                 "address": {"wanted": "10.79.40.213", "published": ["10.79.40.213"]},
+                "address6": {"wanted": None, "published": []},
                 "certificate": {
                     "names": ["*.devbox.sweetlove.top", "devbox.sweetlove.top"],
                     "sha256": "ab" * 32,

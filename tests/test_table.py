@@ -142,6 +142,13 @@ def test_no_other_address_is_told_of_where_none_is_seen(
 
 def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:
     assert "no record" in lines_of(view(of=site(address="none"), address="", answers={}))[1]
+    both = view(of=site(address6="auto"), address6="fd00::5", answers6={SITE.domain: (frozenset(),)})
+    assert "10.79.40.213, fd00::5" in "\n".join(lines_of(both))
+    assert f"published for {SITE.domain}: nothing; wanted: fd00::5" in "\n".join(lines_of(both))
+    assert (
+        "fd00::5"
+        in lines_of(view(of=site(address="none", address6="auto"), address="", address6="fd00::5"))[1]
+    )
     lost = view(address="", problems=("the cable is out",))
     assert "not found" in lines_of(lost)[1]
     assert "  ! the cable is out" in lines_of(lost)

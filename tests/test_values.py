@@ -57,6 +57,7 @@ TAKEN: dict[str, dict[str, list[str]]] = {
         "names": ["[]"],
         "zone": ["null"],
         "address": [],
+        "address6": [],
         "ttl": ["5"],
         "records": [],
         "certs_dir": ["null"],
@@ -288,6 +289,34 @@ def test_an_address_is_found_or_written_or_not_wanted() -> None:
         fault = fault_of(site=f'address: "auto:{bad}"')
         form = "an interface like eth0 nor a network like 10.0.0.0/8"
         assert fault == f"sites[0].address: {bad!r} is neither {form}"
+
+
+def test_an_ipv6_address_is_found_or_written_or_not_wanted() -> None:
+    """It has several spellings, and one in the end."""
+    for text, (kind, value) in {
+        "auto": ("auto", ""),
+        "none": ("none", ""),
+        "'fd00::5'": ("literal", "fd00::5"),
+        "'FD00:0:0::0005'": ("literal", "fd00::5"),
+        "'2409:8a00::1'": ("literal", "2409:8a00::1"),
+        "auto:eth0": ("interface", "eth0"),
+    }.items():
+        assert parse(text_of(site=f"address6: {text}")).sites[0].address6 == AddressRule(kind, value, 6)  # type: ignore[arg-type]
+    for bad in ("10.79.40.213", "fd00::5/64", "fe80::1%eth0", "eth0", "fd00:::5"):
+        fault = fault_of(site=f'address6: "{bad}"')
+        forms = "auto, auto:INTERFACE, an IPv6 address or none"
+        assert fault in (
+            f"sites[0].address6: {bad!r} is not {forms}",
+            f"sites[0].address6: {bad!r} leads to no machine by itself; write a ULA or global address",
+        )
+    for bad in ("fe80::1", "fe80::1%eth0", "ff02::1", "::", "::ffff:10.0.0.5"):
+        fault = fault_of(site=f'address6: "{bad}"')
+        assert fault == (
+            f"sites[0].address6: {bad!r} leads to no machine by itself; write a ULA or global address"
+        )
+    for bad in ("", "fd00::/64", "a b", "x" * 16):
+        fault = fault_of(site=f'address6: "auto:{bad}"')
+        assert fault == f"sites[0].address6: {bad!r} is not an interface like eth0"
 
 
 def test_a_path_is_absolute() -> None:

@@ -27,7 +27,9 @@ RENEWAL = NOW + timedelta(days=50)
 NOTHING = Published(None, None)
 
 
-def site(domain: str = "devbox.sweetlove.top", *, address: str = "auto", deploy: str = "") -> Site:
+def site(
+    domain: str = "devbox.sweetlove.top", *, address: str = "auto", address6: str = "none", deploy: str = ""
+) -> Site:
     """Return a site whose certificate two containers serve, or the targets of `deploy`."""
     targets = deploy or "[{container: registry, port: 5000}, {container: web}]"
     text = (
@@ -36,6 +38,7 @@ def site(domain: str = "devbox.sweetlove.top", *, address: str = "auto", deploy:
         f"  - domain: {domain}\n"
         f'    names: ["*.{domain}"]\n'
         f"    address: {address}\n"
+        f"    address6: {address6}\n"
         f"    deploy: {targets}\n"
     )
     return configfile.parse(text.encode(), "c.yaml").sites[0]

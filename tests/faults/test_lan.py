@@ -149,14 +149,17 @@ def test_churn_publishes_nothing_that_has_not_lasted(bare: Bed, nic: Nic, events
     before = len(published(bare))
     with bare.daemon():
         for i in range(events):
-            match dice.choice(["move", "move", "lose", "pull"]) if i < events - 1 else "move":
+            match (
+                "move" if i % 20 == 19 or i == events - 1 else dice.choice(["move", "move", "lose", "pull"])
+            ):
                 case "move":
                     nic.move(dice.choice([each for each in ADDRESSES if each != nic.address]))
                 case "lose":
                     nic.lose()
                 case "pull":
                     nic.pull()
-            time.sleep(dice.uniform(1.5, 3.5) if i % 20 == 19 else 0.05)
+            if i < events - 1:
+                time.sleep(dice.uniform(1.5, 4) if i % 20 == 19 else 0.05)
         took_s = seconds_until_told(bare, nic.address)
     changes = published(bare)[before:]
     wrong = [(at, value) for at, value in changes if value not in nic.lasting_at(at)]
@@ -198,6 +201,51 @@ def test_without_an_address_the_record_stays_and_status_says_so(bare: Bed, nic: 
         time.sleep(SETTLE_S + 1)
         assert bare.status()["sites"][0]["state"] == "ok"
     assert len(bare.dns.calls) == before
+    assert_invariants(bare)
+
+
+ULA, OTHER_ULA, GLOBAL = "fd12:3456:789a::20", "fd12:3456:789a::7", "2409:8a00:1:2::20"
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+@pytest.fixture
+def ipv6() -> Iterator[None]:
+    """The interface has addresses of IPv6 as well: one of the provider's, and one of its own."""
+    for address in (GLOBAL, ULA):
+        ip("address", "add", f"{address}/64", "dev", LAN_INTERFACE, "nodad")
+    yield
+    ip("-6", "address", "flush", "dev", LAN_INTERFACE, "scope", "global")
+
+
+@pytest.mark.row(64)
+@pytest.mark.usefixtures("ipv6")
+def test_the_aaaa_record_is_kept_as_the_a_record_is(bare: Bed) -> None:
+    """Where a site asks for it: made, followed, put right, and left alone where there is no address."""
+    assert {query.type for query in bare.dns.queries if query.name.startswith("devbox.")} == {"A"}
+    assert bare.status()["sites"][0]["address6"] == {"wanted": None, "published": []}
+    bare.config["sites"] = [bare.site(deploy=[], address6="auto")]
+    with bare.daemon() as daemon:
+        wait_until(lambda: is_told(bare, ULA, "AAAA"), "the record is made")
+        assert is_told(bare, LAN_ADDRESS)
+        began = time.monotonic()
+        ip("address", "delete", f"{ULA}/64", "dev", LAN_INTERFACE)
+        ip("address", "add", f"{OTHER_ULA}/64", "dev", LAN_INTERFACE, "nodad")
+        wait_until(lambda: is_told(bare, OTHER_ULA, "AAAA"), "the record has the new address")
+        assert SETTLE_S <= time.monotonic() - began <= MOST_S
+        wait_until(lambda: not daemon.children(), "the child has ended")
+        (site,) = bare.status()["sites"]
+        assert (site["state"], site["address6"]) == ("ok", {"wanted": OTHER_ULA, "published": [OTHER_ULA]})
+        ip("address", "delete", f"{OTHER_ULA}/64", "dev", LAN_INTERFACE)
+        wait_until(lambda: "look.blind" in daemon.log_text(), "the daemon has seen that it is gone")
+        reason = bare.status()["sites"][0]["reason"]
+        assert reason.startswith("the AAAA record stays as it is: no IPv6 address on interface")
+        assert f"{GLOBAL!r} is not a unique local address" in reason
+    values = [call.parameters["Value"] for call in bare.dns.calls if call.parameters.get("Type") == "AAAA"]
+    assert [value for value in values if value] == [ULA, OTHER_ULA]
+    assert is_told(bare, OTHER_ULA, "AAAA")
     assert_invariants(bare)
 
 

@@ -7,7 +7,6 @@ with the process that asks.
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,67 +15,7 @@ import pytest
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE, require_private_host
 
 from .bed import Bed, wait_until
-
-ASK = """
-import sys
-from certbotless import configfile
-from certbotless.address import wanted_address
-from certbotless.errors import AddressError
-
-FILE = "{aliyun: {access_key_id: i, access_key_secret: s}, sites: [{domain: a.test, address: '%s'}]}"
-for text in sys.argv[1:]:
-    rule = configfile.parse((FILE % text).encode(), "c.yaml").sites[0].address
-    try:
-        print(wanted_address(rule))
-    except AddressError as exc:
-        assert exc.retryable
-        print("refused:", exc)
-"""
-
-
-def interface(name: str, *addresses: str) -> str:
-    """Return the commands that make an interface with these addresses, /24 where they say nothing else."""
-    peer = f"peer-{name[-9:]}"
-    lines = [f"ip link add {name} type veth peer name {peer}", f"ip link set {peer} up"]
-    return _with_addresses(lines, name, addresses)
-
-
-def bridge(name: str, *addresses: str) -> str:
-    """Return the commands that make a bridge, with one port, that has these addresses."""
-    port, peer = f"port-{name[-9:]}", f"peer-{name[-9:]}"
-    lines = [
-        f"ip link add {name} type bridge",
-        f"ip link add {port} type veth peer name {peer}",
-        f"ip link set {port} master {name}",
-        f"ip link set {port} up",
-        f"ip link set {peer} up",
-    ]
-    return _with_addresses(lines, name, addresses)
-
-
-def _with_addresses(lines: list[str], name: str, addresses: tuple[str, ...]) -> str:
-    full = (each if "/" in each else f"{each}/24" for each in addresses)
-    added = [f"ip address add {each} dev {name}" for each in full]
-    return " && ".join([*lines, *added, f"ip link set {name} up"])
-
-
-def default_route(name: str, gateway: str, metric: int = 100) -> str:
-    return f"ip route add default via {gateway} dev {name} metric {metric}"
-
-
-def ask(rules: list[str], *commands: str, script: str = ASK) -> list[str]:
-    """Make a machine by these commands, and return what each rule of `sites[].address` finds there."""
-    setup = " && ".join(["ip link set lo up", *commands, 'exec "$@"'])
-    ended = subprocess.run(
-        ["unshare", "--net", "sh", "-c", setup, "sh", sys.executable, "-c", script, *rules],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout.splitlines()
-
+from .machines import ASK, ask, bridge, default_route, interface
 
 # --- auto: the default route --------------------------------------------------------------------------------
 
@@ -285,7 +224,7 @@ def test_a_list_of_addresses_that_changes_while_it_is_read_is_read_anew() -> Non
     """The kernel hands it over in pieces, and counts on where it stopped: what moves up is left out."""
     script = """
 import subprocess
-from certbotless.address import _local_addresses
+from certbotless.address import local_addresses
 
 def ip(lines):
     batch = subprocess.Popen(["ip", "-batch", "-"], stdin=subprocess.PIPE, text=True)
@@ -301,7 +240,7 @@ assert ip([f"address add {each}/32 dev eth0" for each in lasting]).wait() == 0
 changes, reads = ip(commands * 300), 0
 while changes.poll() is None:
     try:
-        found = {str(each.ip) for each in _local_addresses()}
+        found = {str(each.ip) for each in local_addresses()}
     except OSError:  # it changed each time that it was read
         continue
     assert found >= set(lasting), sorted(set(lasting) - found)

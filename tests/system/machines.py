@@ -1,0 +1,67 @@
+"""Machines made for a question: each has a network of its own, which ends with the process that asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+ASK = """
+import sys
+from certbotless import configfile
+from certbotless.errors import AddressError
+from certbotless.lan import address_now
+
+FILE = "{aliyun: {access_key_id: i, access_key_secret: s}, sites: [{domain: a.test, %s: '%s'}]}"
+key, *texts = sys.argv[1:]
+for text in texts:
+    rule = getattr(configfile.parse((FILE % (key, text)).encode(), "c.yaml").sites[0], key)
+    try:
+        print(address_now(rule))
+    except AddressError as exc:
+        assert exc.retryable
+        print("refused:", exc)
+"""
+
+
+def interface(name: str, *addresses: str) -> str:
+    """Return the commands that make an interface with these addresses, /24 where they say nothing else."""
+    peer = f"peer-{name[-9:]}"
+    lines = [f"ip link add {name} type veth peer name {peer}", f"ip link set {peer} up"]
+    return _with_addresses(lines, name, addresses)
+
+
+def bridge(name: str, *addresses: str) -> str:
+    """Return the commands that make a bridge, with one port, that has these addresses."""
+    port, peer = f"port-{name[-9:]}", f"peer-{name[-9:]}"
+    lines = [
+        f"ip link add {name} type bridge",
+        f"ip link add {port} type veth peer name {peer}",
+        f"ip link set {port} master {name}",
+        f"ip link set {port} up",
+        f"ip link set {peer} up",
+    ]
+    return _with_addresses(lines, name, addresses)
+
+
+def _with_addresses(lines: list[str], name: str, addresses: tuple[str, ...]) -> str:
+    full = (each if "/" in each else f"{each}/24" for each in addresses)
+    added = [f"ip address add {each} dev {name}" for each in full]
+    return " && ".join([*lines, *added, f"ip link set {name} up"])
+
+
+def default_route(name: str, gateway: str, metric: int = 100) -> str:
+    return f"ip route add default via {gateway} dev {name} metric {metric}"
+
+
+def ask(rules: list[str], *commands: str, script: str = ASK, key: str = "address") -> list[str]:
+    """Make a machine by these commands, and return what each rule of `sites[].KEY` finds there."""
+    setup = " && ".join(["ip link set lo up", *commands, 'exec "$@"'])
+    ended = subprocess.run(
+        ["unshare", "--net", "sh", "-c", setup, "sh", sys.executable, "-c", script, key, *rules],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
