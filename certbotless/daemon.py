@@ -8,6 +8,7 @@ Source: APScheduler 3 sleeps on a monotonic wait, so a clock that jumps must re-
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import random
@@ -23,22 +24,23 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from . import bulletin, owner
+from . import bulletin, owner, report
 from .bulletin import Bulletin
 from .child import Addresses, Child
 from .clock import SystemClock, is_possible
-from .config import Config
+from .config import Config, Site
 from .decide import CONFIRM_OF, Intent
 from .lan import Lan
-from .ledger import local_backoff
+from .ledger import Entry, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import View, look
 from .nameservers import NameServers
+from .pulse import Pulse
 from .renewal import Start
 from .source import Source
 from .state import SiteFile
-from .systemd import notify
+from .systemd import Watchdog, notify
 from .together import together
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ _LOOKERS = 8
 _CHILD_MARGIN = timedelta(minutes=30)
 # Together with a child's own clean-up this stays within the 5 s that a stop may take.
 _STOP_TIMEOUT_S = 4.0
+# One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
+_LEAST_PATIENCE_S = 10.0
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
 
@@ -85,6 +89,9 @@ class Daemon:
         self._children_lock = threading.Lock()
         self._tries = _Tries()
         self._problems: dict[str, tuple[str, ...]] = {}
+        self._watchdog = Watchdog()
+        self._pulse = Pulse(max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S))
+        self._told = ""
 
     @property
     def _config(self) -> Config:
@@ -108,6 +115,8 @@ class Daemon:
         Raises:
             AlreadyRunning, StoreError: it cannot run.
         """
+        # The watchdog ends a daemon that hangs by SIGABRT: then the journal has where each thread was.
+        faulthandler.enable()
         with daemon_lock(self._config.state_dir, self._clock):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_stop)
@@ -164,10 +173,13 @@ class Daemon:
             if self._lan.tick():
                 self._look_soon()
             self._reap()
+            if self._pulse.is_felt:
+                self._watchdog.ping()
 
     def _look_soon(self) -> None:
         """Look now; if a look is running, once more after it."""
         self._must_look_again = True
+        self._pulse.beat()
         self._job.modify(next_run_time=datetime.now(UTC))
 
     def _begin(self) -> None:
@@ -217,6 +229,7 @@ class Daemon:
 
     def _look_guarded(self) -> None:
         self._must_look_again = False
+        self._pulse.beat()
         try:
             self._look()
         except Exception:
@@ -224,6 +237,13 @@ class Daemon:
             logger.exception("look.crashed")
         if self._must_look_again and not self._clock.is_stopped:
             self._job.modify(next_run_time=datetime.now(UTC))
+        self._pulse.rest((self._job.next_run_time - datetime.now(UTC)).total_seconds())
+
+    def _look_at(self, site: Site, config: Config, ledger: Sequence[Entry], now: datetime) -> View:
+        intent = Intent(start=self._start)
+        view = look(site, config, self._servers, ledger, now, intent, address_of=self._lan.address)
+        self._pulse.beat()
+        return view
 
     def _look(self) -> None:
         """Look at every site that nobody is at work on, and start one child for all that is due."""
@@ -238,13 +258,9 @@ class Daemon:
             if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
         ]
         ledger, now = LedgerFile(config.state_dir, config.certs_dirs).entries(), datetime.now(UTC)
-        intent = Intent(start=self._start)
-        views = together(
-            lambda site: look(site, config, self._servers, ledger, now, intent, address_of=self._lan.address),
-            free,
-            _LOOKERS,
-        )
+        views = together(lambda site: self._look_at(site, config, ledger, now), free, _LOOKERS)
         self._tell_problems(views)
+        self._tell_systemd(views, len(config.sites) - len(free))
         ripe = [view for view in views if not self._must_settle(view)]
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
@@ -264,6 +280,13 @@ class Daemon:
                 self._problems[view.site.domain] = problems
                 for problem in problems:
                     logger.warning("look.blind domain=%s problem=%s", view.site.domain, problem)
+
+    def _tell_systemd(self, views: Sequence[View], busy: int) -> None:
+        """Say in a line, as `systemctl status` shows it, how all stands."""
+        line = report.headline(views, busy)
+        if line != self._told:
+            self._told = line
+            notify(f"STATUS={line}")
 
     def _wake_for(self, views: Sequence[View]) -> None:
         """Look earlier than the interval says where something comes due before."""

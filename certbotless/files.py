@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from . import systemd
 from .errors import StoreError
 
 logger = logging.getLogger(__name__)
@@ -65,8 +66,22 @@ def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator
         cure = "exists, has room, and is writable" if to == "write" else "is readable"
         raise StoreError(
             f"cannot {to} {where!r}: {exc.strerror}{room}",
-            hint=f"check that {str(path)!r} {cure} by this user",
+            hint=_drop_in(path, exc) or f"check that {str(path)!r} {cure} by this user",
         ) from exc
+
+
+def _drop_in(path: Path, exc: OSError) -> str:
+    """Return how to let the unit of ours that runs us write there; empty where that is not what is amiss."""
+    unit = systemd.own_unit().removesuffix(".service") if exc.errno == errno.EROFS else ""
+    if not unit:
+        return ""
+    # Our own files have suffixes; a folder that is absent need not have one.
+    folder = path if path.is_dir() or not path.suffix else path.parent
+    make = "" if folder.is_dir() else f"`install -d -o {systemd.USER} -g {systemd.USER} {folder}`, then "
+    return (
+        f"its unit may write there only if told so: {make}`systemctl edit {unit}` with the lines"
+        f" `[Service]` and `ReadWritePaths=-{folder}`, and `systemctl restart {unit}`"
+    )
 
 
 def kind_of(mode: int) -> str:

@@ -12,10 +12,7 @@ import pwd
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import files
-
-# The user of systemd/certbotless.service.
-SERVICE_USER = "certbotless"
+from . import files, systemd
 
 
 def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
@@ -49,7 +46,7 @@ def _make(path: Path, mode: int) -> None:
     with files.store_errors(path):
         files.make_dir(path, mode)
         try:
-            user = pwd.getpwnam(SERVICE_USER)
+            user = pwd.getpwnam(systemd.USER)
         except KeyError:
             return
         os.chown(path, user.pw_uid, user.pw_gid)

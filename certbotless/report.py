@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from . import __version__
@@ -59,6 +60,18 @@ def plan_text(views: Sequence[View]) -> str:
         if not view.decision.steps and not view.decision.problems:
             lines.append(f"{domain}: nothing to do")
     return "\n".join(lines)
+
+
+def headline(views: Sequence[View], busy: int) -> str:
+    """Return in a line how all stands; `busy` more sites are at work."""
+    counts = Counter(view.state for view in views)
+    parts = [f"{counts[state]} {state}" for state in ("ok", "pending", "failing") if counts[state]]
+    parts += [f"{busy} at work"] if busy else []
+    coming = [(at, v.site.domain) for v in views if (at := v.decision.next_renewal) is not None]
+    if coming:
+        at, domain = min(coming)
+        parts[-1] += f"; next renewal {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {domain}"
+    return f"sites: {', '.join(parts)}"
 
 
 def failure_text(failure: Failure) -> str:

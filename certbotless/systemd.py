@@ -1,18 +1,28 @@
 """The service manager that may have started us: what it says in the environment, and what it is told.
 
-JOURNAL_STREAM and NOTIFY_SOCKET are of its protocol and no settings of the user's: so they are read here, and
-not where the configuration is. Without systemd nothing is said.
+JOURNAL_STREAM, NOTIFY_SOCKET and WATCHDOG_USEC are of its protocol and no settings of the user's: so they are
+read here, and not where the configuration is. Without systemd nothing is said.
 
-Source: systemd.exec(5), JOURNAL_STREAM; sd_notify(3).
+Source: systemd.exec(5), JOURNAL_STREAM; sd_notify(3); sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
+import time
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+# The user of our units.
+USER = "certbotless"
+# The last part of a control group, in `0::/system.slice/certbotless.service`.
+_UNIT = re.compile(r"/(certbotless[^/\n]*\.service)$", re.MULTILINE)
+# Of the time after which systemd gives us up; sd_watchdog_enabled(3) asks for a half, a delay is allowed for.
+_PING_SHARE = 1 / 4
 
 
 def is_read_by_journal(fd: int) -> bool:
@@ -23,6 +33,20 @@ def is_read_by_journal(fd: int) -> bool:
     except OSError:
         return False
     return (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+def unit_of(control_groups: str) -> str:
+    """Return which unit of ours stands in the text of a /proc/PID/cgroup; empty for none."""
+    found = _UNIT.search(control_groups)
+    return found[1] if found else ""
+
+
+def own_unit() -> str:
+    """Return the name of the unit of ours that runs this process; empty for none."""
+    try:
+        return unit_of(Path("/proc/self/cgroup").read_text())
+    except OSError:
+        return ""
 
 
 def notify(state: str) -> None:
@@ -38,3 +62,29 @@ def notify(state: str) -> None:
             notifier.sendall(state.encode())
     except OSError as exc:
         logger.warning("systemd.not_told error=%s", exc.strerror)
+
+
+class Watchdog:
+    """The watchdog of systemd: it ends whom it has not heard of for its time, and starts him anew.
+
+    Attributes:
+        time_s: its time; None if it watches nobody, or somebody else, such as who started us.
+    """
+
+    def __init__(self) -> None:
+        self.time_s = _watchdog_s()
+        self._next_s = 0.0
+
+    def ping(self) -> None:
+        """Tell it that we are well; call it as often as you like."""
+        now = time.monotonic()
+        if self.time_s is not None and now >= self._next_s:
+            self._next_s = now + self.time_s * _PING_SHARE
+            notify("WATCHDOG=1")
+
+
+def _watchdog_s() -> float | None:
+    micros, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not micros.isascii() or not micros.isdigit() or pid not in ("", str(os.getpid())):
+        return None
+    return int(micros) / 1e6 or None

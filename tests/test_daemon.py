@@ -117,13 +117,16 @@ def test_after_an_edit_everything_is_tried_at_once() -> None:
 
 
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["a path", "an abstract name"])
-def test_systemd_is_told_when_it_is_ready_and_when_it_stops(is_abstract: bool, machine: Machine) -> None:
+def test_systemd_is_told_when_it_is_ready_how_all_stands_and_when_it_stops(
+    is_abstract: bool, machine: Machine
+) -> None:
     address = f"@{machine.home}" if is_abstract else str(machine.home / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.settimeout(PATIENCE_S)
         systemd.bind(f"\0{address[1:]}" if is_abstract else address)
         with machine.daemon(NOTIFY_SOCKET=address):
             assert systemd.recv(100) == b"READY=1"
+            assert systemd.recv(100).startswith(b"STATUS=sites: 1 ok; next renewal 20")
         assert systemd.recv(100) == b"STOPPING=1"
 
 

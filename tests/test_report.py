@@ -28,6 +28,20 @@ def site_of(shown: View) -> dict[str, Any]:
     return site
 
 
+# --- in a line ----------------------------------------------------------------------------------------------
+
+
+def test_how_all_stands_in_a_line() -> None:
+    """Counts by state, who is at work, and the renewal that comes first."""
+    order = Step("order", "due")
+    assert report.headline([view()], 0) == (
+        "sites: 1 ok; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"
+    )
+    blank = view(order, published=NOTHING, served={})
+    assert report.headline([blank, blank], 3) == "sites: 2 pending, 3 at work"
+    assert report.headline([], 1) == "sites: 1 at work"
+
+
 # --- status --json ------------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from certbotless.systemd import is_read_by_journal, notify
+from certbotless.systemd import Watchdog, is_read_by_journal, notify, unit_of
 
 
 def test_the_journal_is_known_by_the_stream_that_systemd_names(
@@ -35,3 +37,60 @@ def test_systemd_says_where_it_wants_to_be_told(tmp_path: Path, monkeypatch: pyt
             monkeypatch.setenv("NOTIFY_SOCKET", written)
             notify("STOPPING=1")
             assert systemd.recv(100) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("0::/system.slice/certbotless.service\n", "certbotless.service"),
+        (
+            "4:pids:/x\n1:name=systemd:/system.slice/certbotless-once.service\n0::/\n",
+            "certbotless-once.service",
+        ),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", ""),
+        ("0::/system.slice/cron.service\n", ""),
+        ("0::/certbotless.service/child\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_unit_of_ours_is_known_by_its_control_group(text: str, unit: str) -> None:
+    """On a machine of one hierarchy of control groups, and on one of several."""
+    assert unit_of(text) == unit
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "time_s"),
+    [
+        ("120000000", "", 120),
+        ("120000000", str(os.getpid()), 120),
+        ("120000000", "1", None),  # it watches who started us
+        ("0", "", None),
+        ("", "", None),
+        ("x", "", None),
+    ],
+)
+def test_systemd_says_whom_it_watches(
+    monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, time_s: float | None
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    monkeypatch.setenv("WATCHDOG_PID", pid)
+    assert Watchdog().time_s == time_s
+
+
+def test_the_watchdog_is_told_four_times_in_its_time_and_not_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now_s = str(tmp_path / "notify"), [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    monkeypatch.setenv("NOTIFY_SOCKET", path)
+    monkeypatch.setenv("WATCHDOG_USEC", "120000000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as systemd:
+        systemd.bind(path)
+        watchdog, told = Watchdog(), 0
+        for _ in range(120):
+            watchdog.ping()
+            now_s[0] += 1
+            with suppress(BlockingIOError):
+                assert systemd.recv(100) == b"WATCHDOG=1"
+                told += 1
+    assert told == 4
