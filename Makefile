@@ -6,7 +6,10 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-.PHONY: help root setup demo test soak lint measure footprint docs lock clean
+# Where `make install` puts the program.
+PREFIX = /usr/local
+
+.PHONY: help root setup install uninstall demo test soak lint measure footprint docs lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -17,6 +20,12 @@ setup:  ## install what is missing: Debian packages, .venv (a second time: nothi
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces and a Docker engine: use sudo make" >&2; exit 1; }
+
+install:  ## install this as a service of this machine (as root; docs/systemd.md), or bring that up to date
+	@PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' tools/install install
+
+uninstall:  ## remove what install made, but for configuration, state and certificates
+	@PREFIX='$(PREFIX)' tools/install uninstall
 
 demo: root setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
 	@$(BIN)/certbotless sandbox
@@ -44,9 +53,11 @@ docs: setup  ## write what is made from the code and the tests: config/schema.js
 	@$(BIN)/python -m certbotless.limits .
 	@$(BIN)/python tests/faults/matrix.py
 
-lock:  ## pin the newest versions, with hashes, in requirements.txt (needs uv)
+lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it a service needs (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --extra sandbox --group dev pyproject.toml --output-file requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder
 	rm -rf .venv .venv-* build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from certbotless import configfile, schema
 from certbotless.document import Document
 
 ROOT = Path(__file__).resolve().parent.parent
+UNITS = sorted((ROOT / "systemd").iterdir())
+SERVICES = [ROOT / "systemd" / f"certbotless{part}.service" for part in ("", "-check", "-once")]
 EXAMPLE = ROOT / "config" / "certbotless.example.yaml"
 
 
@@ -52,15 +57,41 @@ def test_the_example_shows_every_key() -> None:
     assert {path for path, _, _ in schema.all_keys()} <= shown
 
 
-def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
-    """`systemd-analyze security` scores exposure from 0 to 10; a plain root service has 9.4."""
-    unit = tmp_path / "certbotless.service"
-    text = (ROOT / "systemd" / "certbotless.service").read_text()
-    assert "ExecStart=/usr/local/bin/certbotless\n" in text
-    unit.write_text(text.replace("/usr/local/bin/certbotless", f"{sys.executable} -m certbotless"))
-    verify = ["systemd-analyze", "verify", "--recursive-errors=no", str(unit)]
+def test_the_units_are_valid(tmp_path: Path) -> None:
+    """With the program where it is here; all at once, since they name each other."""
+    for unit in UNITS:
+        text = unit.read_text().replace("/usr/local/bin/certbotless", f"{sys.executable} -m certbotless")
+        (tmp_path / unit.name).write_text(text)
+    verify = ["systemd-analyze", "verify", "--recursive-errors=no", *map(str, tmp_path.iterdir())]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_is_hardened(unit: Path) -> None:
+    """`systemd-analyze security` scores exposure from 0 to 10; a plain root service has 9.4."""
     security = ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(unit)]
     done = subprocess.run(security, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_all_services_are_hardened_alike() -> None:
+    """What the program may do does not depend on who starts it."""
+    texts = [
+        unit.read_text().partition("\nNoNewPrivileges")[2].partition("\n[Install]")[0] for unit in SERVICES
+    ]
+    assert len({text.strip() for text in texts}) == 1
+
+
+def test_what_a_service_needs_is_pinned_as_for_the_tests() -> None:
+    """requirements-install.txt is a part of requirements.txt, and has all that pyproject.toml asks for."""
+    tested, installed = (pins(ROOT / name) for name in ("requirements.txt", "requirements-install.txt"))
+    assert installed.items() <= tested.items()
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split(r"[^A-Za-z0-9-]", line)[0].lower() for line in asked} <= installed.keys()
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Return name -> version and hashes."""
+    lines = path.read_text().replace("\\\n", "").splitlines()
+    return {line.partition("==")[0]: " ".join(line.split()) for line in lines}

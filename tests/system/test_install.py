@@ -1,0 +1,68 @@
+"""`make install` and `make uninstall` on a machine with a systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .machine import Machine
+from .services import FOLDERS, UNITS, make
+
+_STATE, _ETC = "/var/lib/certbotless", "/etc/certbotless"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with Machine(tmp_path_factory.mktemp("machine"), FOLDERS) as machine:
+        yield machine
+
+
+def kept(machine: Machine) -> str:
+    """Return of all that is the admin's the owner, mode, time of the last change, and name."""
+    ours = ("!", "-name", "*.example.yaml", "!", "-name", "schema.json", "!", "-path", _ETC)
+    folders = (_ETC, "/etc/credstore", _STATE, "/certs")
+    return machine.ok("find", *folders, *ours, "-printf", "%u:%g %m %T@ %p\n")
+
+
+def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
+    said = make(machine, "install")
+
+    assert "is installed" in said
+    modes = machine.ok(
+        "stat", "-c", "%U:%G %a %n", _ETC, f"{_ETC}/config.yaml", "/etc/credstore", _STATE, "/certs"
+    )
+    assert modes.splitlines() == [
+        f"root:certbotless 750 {_ETC}",
+        f"root:certbotless 640 {_ETC}/config.yaml",
+        "root:root 700 /etc/credstore",
+        f"certbotless:certbotless 700 {_STATE}",
+        "certbotless:certbotless 755 /certs",
+    ]
+    assert "docker" in machine.ok("id", "-nG", "certbotless").split()
+    assert machine.ok("certbotless", "--version").startswith("certbotless ")
+    assert machine.ok("certbotless", "check") == f"{_ETC}/config.yaml: ok (1 sites)\n"
+    assert set(UNITS) <= set(machine.ok("systemctl", "list-unit-files", "--plain").split())
+    units = [f"/usr/local/lib/systemd/system/{unit}" for unit in UNITS]
+    machine.ok("systemd-analyze", "verify", "--recursive-errors=no", *units)
+
+    machine.path(f"{_ETC}/config.yaml").write_text("# mine\n")
+    machine.ok("chown", "root:root", f"{_ETC}/config.yaml")
+    for path in ("/certs/a.pem", f"{_STATE}/ledger.jsonl", "/etc/credstore/certbotless.access_key_id"):
+        machine.path(path).touch()
+    before = kept(machine)
+    machine.ok("systemctl", "enable", "certbotless.service", "certbotless-check.timer")
+    said = make(machine, "install")
+    assert f"{_ETC}/config.yaml is yours" in said
+    assert machine.path(f"{_ETC}/config.yaml").read_text() == "# mine\n"
+    assert kept(machine) == before
+
+    for _ in range(2):
+        assert "left, for they are yours" in make(machine, "uninstall")
+    assert machine.path(f"{_ETC}/config.yaml").read_text() == "# mine\n"
+    for path in ("/certs/a.pem", f"{_STATE}/ledger.jsonl", "/etc/credstore/certbotless.access_key_id"):
+        assert machine.path(path).exists(), path
+    assert not machine.path("/usr/local/bin/certbotless").is_symlink()
+    assert not machine.path("/usr/local/lib/certbotless").exists()
+    assert "certbotless" not in machine.ok("systemctl", "list-unit-files", "--plain")
+    assert machine.ok("find", "/etc/systemd/system", "-name", "*certbotless*") == ""

@@ -1,0 +1,298 @@
+"""The units under a real systemd: as they are shipped, with the real program, on a machine of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import Registry
+
+from .bed import DOMAIN, ZONE, Bed, assert_mode, wait_until
+from .freeze import all_but_the_main_thread
+from .machine import Machine
+from .services import CHECK, DAEMON, FOLDERS, ONCE, Services, make
+
+_SOCKET = "/run/engine/docker.sock"
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pairs, as the engine sees it."""
+    return tmp_path_factory.mktemp("certs")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
+    """A machine with certbotless installed on it, and an engine that it may reach as one in group docker."""
+    seen = {**FOLDERS, engine.socket.parent: str(Path(_SOCKET).parent), certs: "/srv/certs"}
+    engine.socket.parent.chmod(0o711)
+    with Machine(tmp_path_factory.mktemp("machine"), seen) as machine:
+        make(machine, "install")
+        machine.ok("mount", "--bind", "/srv/certs", "/certs")
+        machine.ok("chown", "certbotless:certbotless", "/certs")
+        yield machine
+
+
+@pytest.fixture
+def services(
+    tmp_path: Path, machine: Machine, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: Path
+) -> Iterator[Services]:
+    registry = Registry(engine, DOMAIN, certs=certs)
+    registry.write_self_signed()
+    registry.create()
+    services = Services(machine, _SOCKET, Bed(tmp_path, dns, ca, engine, registry))
+    try:
+        yield services
+    finally:
+        services.reset()
+        registry.remove()
+
+
+def owners(machine: Machine, *folders: str) -> set[str]:
+    """Return who owns anything below these folders, but for what another tool left there."""
+    others = ("-path", "*/aside-*", "-prune", "-o")
+    return set(machine.ok("find", *folders, *others, "-printf", "%u:%g\n").split())
+
+
+# --- the daemon -------------------------------------------------------------------------------------------
+
+
+def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Services) -> None:
+    """As its own user, with secrets that only root may read; the registry is restarted by it."""
+    machine, bed = services.machine, services.bed
+    started = bed.registry.container.attrs["State"]["StartedAt"]
+    services.systemctl("start", DAEMON)
+    assert services.property("ActiveState") == "active"
+    services.wait_ok()
+    services.assert_served()
+    assert bed.registry.container.attrs["State"]["StartedAt"] != started
+    assert bed.a_values() == [LAN_ADDRESS]
+    wait_until(
+        lambda: services.property("StatusText").startswith("sites: 1 ok; next renewal 20"), "it says so"
+    )
+    assert machine.ok("ps", "-o", "user=", services.property("MainPID")).strip() == "certbotless"
+    for name in ("access_key_id", "access_key_secret"):
+        assert_mode(machine.path(f"/etc/credstore/certbotless.{name}"), 0o600)
+    assert owners(machine, "/var/lib/certbotless") == {"certbotless:certbotless"}
+    assert_mode(machine.path("/var/lib/certbotless"), 0o700)
+    assert_mode(machine.path(f"/certs/{DOMAIN}.key"), 0o600)
+    services.systemctl("stop", DAEMON)
+    assert services.property("Result") == "success"
+
+
+def test_a_good_edit_is_reloaded_and_a_bad_one_fails_the_reload_with_its_line(services: Services) -> None:
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    services.config["sites"].append(services.bed.site(f"second.{ZONE}", deploy=[]))
+    services.write()
+    services.systemctl("reload", DAEMON)
+    wait_until(lambda: services.bed.a_values("second") == [LAN_ADDRESS], "the new site has its record")
+    services.wait_ok()
+
+    good = services.machine.path("/etc/certbotless/config.yaml").read_text()
+    services.write_text(good.replace("sites:", "sits:"))
+    assert services.machine.run("systemctl", "reload", DAEMON).returncode != 0
+    line = good[: good.index("sites:")].count("\n") + 1
+    assert f"/etc/certbotless/config.yaml:{line}:1: sits" in services.journal()
+    assert services.property("ActiveState") == "active"
+    # The last good one stays in force.
+    services.bed.dns.update(services.bed.dns.records("second", "A")[0].record_id, value="10.0.0.1")
+    wait_until(
+        lambda: services.bed.a_values("second") == [LAN_ADDRESS], "the record is put right all the same"
+    )
+
+
+@pytest.mark.row(5)
+def test_a_stop_in_the_middle_of_an_order_takes_5_s_at_most_and_leaves_no_txt(services: Services) -> None:
+    """A child that waits is no reason for the watchdog; the next start goes on with the same order."""
+    bed = services.bed
+    bed.dns.set_delay(1, 3600)
+    services.add_to(DAEMON, "[Service]", "WatchdogSec=1")
+    services.config["sites"] = [bed.site(address="none")]
+    services.write()
+    services.systemctl("start", DAEMON)
+    wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
+    time.sleep(12)  # longer than any pulse
+    assert "at work" in services.property("StatusText")
+    began = time.monotonic()
+    services.systemctl("stop", DAEMON)
+    assert time.monotonic() - began <= 5
+    bed.assert_no_txt()
+    assert (services.property("Result"), services.property("NRestarts")) == ("success", "0")
+    bed.dns.set_delay(1, 0)
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    assert bed.orders() == 1
+
+
+@pytest.mark.row(13)
+def test_a_look_that_hangs_is_ended_by_the_watchdog_and_the_journal_says_where(services: Services) -> None:
+    """Its threads never go on, as in a call that does not return; the main thread ticks all the same."""
+    services.add_to(DAEMON, "[Service]", "WatchdogSec=2", "RestartSec=100ms")
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    pid = services.pid()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.settimeout(30)
+        services.config["dns"] = {"nameservers": [f"127.0.0.1:{silent.getsockname()[1]}"]}
+        services.write()
+        silent.recv(512)  # a look waits for the answer
+        time.sleep(0.2)
+        with all_but_the_main_thread(pid) as let_go:
+
+            def is_anew() -> bool:
+                let_go()
+                return services.property("NRestarts") == "1"
+
+            wait_until(is_anew, "systemd has started it anew")
+    journal = services.journal()
+    assert "Watchdog timeout" in journal
+    assert "Fatal Python error: Aborted" in journal
+    for function in ("observe", "_look", "_tick_until_stopped"):
+        assert f" in {function}\n" in journal
+
+
+@pytest.mark.row(13)
+def test_a_daemon_that_stands_still_is_ended_by_the_watchdog(services: Services) -> None:
+    services.add_to(DAEMON, "[Service]", "WatchdogSec=2", "RestartSec=100ms")
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    os.kill(services.pid(), signal.SIGSTOP)
+    wait_until(lambda: services.property("NRestarts") == "1", "systemd has started it anew")
+    assert "Watchdog timeout" in services.journal()
+    services.wait_ok()
+    assert services.bed.orders() == 1
+
+
+@pytest.mark.row(9)
+def test_a_daemon_that_is_killed_again_and_again_always_comes_back(services: Services) -> None:
+    """More often than the five times after which systemd gives up by default."""
+    services.add_to(DAEMON, "[Service]", "RestartSec=10ms")
+    services.systemctl("start", DAEMON)
+    for times in range(1, 8):
+        services.systemctl("kill", "--signal=KILL", DAEMON)
+        wait_until(lambda: services.property("NRestarts") == str(times), "it comes back")  # noqa: B023  # called here
+        wait_until(lambda: services.property("ActiveState") == "active", "it is ready")
+    services.wait_ok()
+    services.bed.assert_no_txt()
+    assert services.bed.orders() <= 3
+
+
+def test_a_start_with_a_bad_file_is_not_tried_again(services: Services) -> None:
+    services.write_text("sites: [")
+    assert services.machine.run("systemctl", "start", DAEMON).returncode != 0
+    time.sleep(0.5)
+    assert (services.property("ActiveState"), services.property("NRestarts")) == ("failed", "0")
+    assert services.property("ExecMainStatus") == "2"
+    assert "/etc/certbotless/config.yaml:2:1:" in services.journal()
+
+
+def test_roots_renewal_beside_the_service_leaves_all_to_its_user(services: Services) -> None:
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    before = services.bed.published()
+    services.machine.ok("certbotless", "--renew-now")
+    assert services.bed.published() != before
+    services.assert_served()
+    assert owners(services.machine, "/var/lib/certbotless", "/certs") == {"certbotless:certbotless"}
+    assert services.bed.orders() == 2
+    services.machine.path(f"/certs/{DOMAIN}.pem").unlink()
+    wait_until(lambda: services.machine.path(f"/certs/{DOMAIN}.pem").exists(), "the daemon works on")
+    services.wait_ok()
+    assert owners(services.machine, "/var/lib/certbotless", "/certs") == {"certbotless:certbotless"}
+
+
+@pytest.mark.row(16)
+def test_a_folder_that_the_unit_may_not_write_to_is_told_with_the_drop_in_that_cures_it(
+    services: Services,
+) -> None:
+    services.machine.ok("install", "-d", "-o", "certbotless", "-g", "certbotless", "/srv/pairs")
+    services.config["sites"] = [services.bed.site(certs_dir="/srv/pairs", deploy=[])]
+    services.write()
+    services.systemctl("start", DAEMON)
+    cure = "`systemctl edit certbotless` with the lines `[Service]` and `ReadWritePaths=-/srv/pairs`"
+    wait_until(lambda: cure in services.journal(), "the drop-in is told")
+    assert cure in services.status()["sites"][0]["last_error"]["hint"]
+    assert services.bed.orders() == 0
+    services.add_to(DAEMON, "[Service]", "ReadWritePaths=-/srv/pairs")
+    services.systemctl("restart", DAEMON)
+    services.machine.ok("certbotless", "--once")  # or within ten minutes, by itself
+    services.wait_ok()
+    assert services.machine.path(f"/srv/pairs/{DOMAIN}.pem").exists()
+
+
+def test_credentials_are_loaded_one_by_one_where_systemd_cannot_import_them(services: Services) -> None:
+    """As on systemd 252, which passes over the line that it does not know."""
+    unit = services.machine.path(f"/usr/local/lib/systemd/system/{DAEMON}")
+    shipped = unit.read_text()
+    unit.write_text(shipped.replace("ImportCredential=certbotless.*\n", ""))
+    try:
+        names = ("certbotless.access_key_id", "certbotless.access_key_secret")
+        services.add_to(
+            DAEMON, "[Service]", *(f"LoadCredential={name}:/etc/credstore/{name}" for name in names)
+        )
+        services.systemctl("start", DAEMON)
+        services.wait_ok()
+    finally:
+        unit.write_text(shipped)
+
+
+# --- the timers -------------------------------------------------------------------------------------------
+
+
+def test_the_check_is_content_with_a_daemon_that_runs_and_sites_that_are_well(services: Services) -> None:
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    services.systemctl("start", CHECK)
+    assert services.property("Result", CHECK) == "success"
+
+
+def test_the_check_timer_makes_a_dead_daemon_a_failed_unit(services: Services) -> None:
+    """By its timer, here every second."""
+    services.add_to("certbotless-check.timer", "[Timer]", "OnCalendar=*:*:*", "AccuracySec=100ms")
+    services.systemctl("start", "certbotless-check.timer")
+    wait_until(lambda: services.property("ActiveState", CHECK) == "failed", "the check has failed")
+    assert "certbotless.service is not running" in services.journal(CHECK)
+    assert CHECK in services.systemctl("list-units", "--failed", "--plain")
+
+
+def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(services: Services) -> None:
+    services.add_to(CHECK, "[Service]", "Environment=AGAIN_S=0")
+    services.bed.registry.remove()
+    services.systemctl("start", DAEMON)
+    wait_until(lambda: services.status()["sites"][0]["state"] == "failing", "the site is failing")
+    assert services.machine.run("systemctl", "start", CHECK).returncode != 0
+    journal = services.journal(CHECK)
+    assert "'registry'" in journal
+    assert "not every site is well" in journal
+    services.bed.registry.create()
+
+
+def test_without_a_daemon_the_once_timer_makes_all_facts_true(services: Services) -> None:
+    """By its timer, here at once; a site that is not well makes its unit fail."""
+    services.add_to(
+        "certbotless-once.timer", "[Timer]", "OnActiveSec=0", "RandomizedDelaySec=0", "AccuracySec=100ms"
+    )
+    services.systemctl("start", "certbotless-once.timer")
+    wait_until(lambda: services.property("ExecMainExitTimestamp", ONCE) != "", "the run has ended", 60)
+    assert services.property("Result", ONCE) == "success"
+    assert services.is_ok()
+    services.assert_served()
+    assert services.status()["daemon"]["running"] is False
+    assert owners(services.machine, "/var/lib/certbotless") == {"certbotless:certbotless"}
+
+    services.bed.registry.container.stop(timeout=1)
+    assert services.machine.run("systemctl", "start", ONCE).returncode != 0
+    assert f"{DOMAIN}: pending" in services.journal(ONCE)
+    assert services.bed.orders() == 1
