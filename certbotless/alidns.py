@@ -61,11 +61,12 @@ _AGAIN = frozenset(
 _NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
 # What the RAM user's policy does not allow. Other codes with "Forbidden" are about the zone itself.
 _NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
+_CREDENTIAL = "a credential of systemd counts from the next start of its service"
 # Start of a code -> what to do; the longer of two starts comes first.
 _HINTS = {
     "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console;"
-    " a temporary one needs aliyun.security_token too",
-    "SignatureDoesNotMatch": "correct aliyun.access_key_secret",
+    f" a temporary one needs aliyun.security_token too; {_CREDENTIAL}",
+    "SignatureDoesNotMatch": f"correct aliyun.access_key_secret; {_CREDENTIAL}",
     "IncompleteSignature": "correct aliyun.access_key_secret",
     "InvalidSecurityToken": "renew aliyun.security_token",
     "MissingSecurityToken": "set aliyun.security_token: the key is a temporary one",

@@ -205,6 +205,7 @@ def test_one_that_ends_in_time_is_not_killed(scene: Scene, caplog: pytest.LogCap
     assert errors_in(caplog) == []
 
 
+@pytest.mark.row(13)
 def test_one_past_its_deadline_is_ended_and_its_unfinished_sites_are_named(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

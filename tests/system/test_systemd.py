@@ -248,6 +248,19 @@ def test_credentials_are_loaded_one_by_one_where_systemd_cannot_import_them(serv
         unit.write_text(shipped)
 
 
+@pytest.mark.row(27)
+def test_a_credential_counts_from_the_next_start_as_the_error_says(services: Services) -> None:
+    secret = services.machine.path("/etc/credstore/certbotless.access_key_secret")
+    right = secret.read_text()
+    secret.write_text("an older one\n")
+    services.systemctl("start", DAEMON)
+    told = "a credential of systemd counts from the next start of its service"
+    wait_until(lambda: told in services.journal(), "the error says so")
+    secret.write_text(right)
+    services.systemctl("restart", DAEMON)
+    services.wait_ok()
+
+
 # --- the timers -------------------------------------------------------------------------------------------
 
 
