@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import time
@@ -23,6 +24,8 @@ from .machine import Machine
 from .services import CHECK, DAEMON, FOLDERS, ONCE, Services, make
 
 _SOCKET = "/run/engine/docker.sock"
+# With a watchdog of 2 s, a daemon that has not looked for so long has been ended.
+_LONGER_THAN_A_PULSE_S = 13
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +125,7 @@ def test_a_stop_in_the_middle_of_an_order_takes_5_s_at_most_and_leaves_no_txt(se
     services.write()
     services.systemctl("start", DAEMON)
     wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
-    time.sleep(12)  # longer than any pulse
+    time.sleep(_LONGER_THAN_A_PULSE_S)
     assert "at work" in services.property("StatusText")
     began = time.monotonic()
     services.systemctl("stop", DAEMON)
@@ -135,9 +138,30 @@ def test_a_stop_in_the_middle_of_an_order_takes_5_s_at_most_and_leaves_no_txt(se
     assert bed.orders() == 1
 
 
+@pytest.mark.row(5)
+@pytest.mark.parametrize("times", [2, pytest.param(40, marks=pytest.mark.soak)])
+def test_a_stop_at_any_moment_of_an_order_takes_5_s_at_most_and_leaves_no_txt(
+    services: Services, times: int
+) -> None:
+    services.bed.dns.set_delay(1, 0.5)
+    moment = random.Random(5)  # noqa: S311  # no secret
+    for n in range(times):
+        services.config["sites"] = [services.bed.site(f"s{n}.{ZONE}", deploy=[])]
+        services.write()
+        services.systemctl("start", DAEMON)
+        time.sleep(moment.uniform(0.3, 4))
+        began = time.monotonic()
+        services.systemctl("stop", DAEMON)
+        assert time.monotonic() - began <= 5
+        services.bed.assert_no_txt()
+        assert services.property("Result") == "success"
+
+
 @pytest.mark.row(13)
 def test_a_look_that_hangs_is_ended_by_the_watchdog_and_the_journal_says_where(services: Services) -> None:
-    """Its threads never go on, as in a call that does not return; the main thread ticks all the same."""
+    """One that takes long, over many sites, is not. Then its threads never go on, as in a call that does not
+    return; the main thread ticks all the same.
+    """
     services.add_to(DAEMON, "[Service]", "WatchdogSec=2", "RestartSec=100ms")
     services.systemctl("start", DAEMON)
     services.wait_ok()
@@ -146,9 +170,11 @@ def test_a_look_that_hangs_is_ended_by_the_watchdog_and_the_journal_says_where(s
         silent.bind(("127.0.0.1", 0))
         silent.settimeout(30)
         services.config["dns"] = {"nameservers": [f"127.0.0.1:{silent.getsockname()[1]}"]}
+        services.config["sites"] = [services.bed.site(f"s{n}.{ZONE}", deploy=[]) for n in range(400)]
         services.write()
         silent.recv(512)  # a look waits for the answer
-        time.sleep(0.2)
+        time.sleep(_LONGER_THAN_A_PULSE_S)
+        assert services.property("NRestarts") == "0"
         with all_but_the_main_thread(pid) as let_go:
 
             def is_anew() -> bool:
@@ -218,14 +244,19 @@ def test_a_folder_that_the_unit_may_not_write_to_is_told_with_the_drop_in_that_c
     services: Services,
 ) -> None:
     services.machine.ok("install", "-d", "-o", "certbotless", "-g", "certbotless", "/srv/pairs")
-    services.config["sites"] = [services.bed.site(certs_dir="/srv/pairs", deploy=[])]
+    services.config["sites"] = [
+        services.bed.site(certs_dir="/srv/pairs", deploy=[]),
+        services.bed.site(f"absent.{ZONE}", certs_dir="/srv/absent", deploy=[]),
+    ]
     services.write()
     services.systemctl("start", DAEMON)
     cure = "`systemctl edit certbotless` with the lines `[Service]` and `ReadWritePaths=-/srv/pairs`"
-    wait_until(lambda: cure in services.journal(), "the drop-in is told")
+    first = "`install -d -o certbotless -g certbotless /srv/absent`, then "
+    wait_until(lambda: cure in services.journal() and first in services.journal(), "the drop-ins are told")
     assert cure in services.status()["sites"][0]["last_error"]["hint"]
     assert services.bed.orders() == 0
-    services.add_to(DAEMON, "[Service]", "ReadWritePaths=-/srv/pairs")
+    services.machine.ok("install", "-d", "-o", "certbotless", "-g", "certbotless", "/srv/absent")
+    services.add_to(DAEMON, "[Service]", "ReadWritePaths=-/srv/pairs", "ReadWritePaths=-/srv/absent")
     services.systemctl("restart", DAEMON)
     services.machine.ok("certbotless", "--once")  # or within ten minutes, by itself
     services.wait_ok()
