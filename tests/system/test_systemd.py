@@ -89,6 +89,7 @@ def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Service
     assert owners(machine, "/var/lib/certbotless") == {"certbotless:certbotless"}
     assert_mode(machine.path("/var/lib/certbotless"), 0o700)
     assert_mode(machine.path(f"/certs/{DOMAIN}.key"), 0o600)
+    assert "careless" not in services.journal()
     services.systemctl("stop", DAEMON)
     assert services.property("Result") == "success"
 
