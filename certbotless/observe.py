@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,14 +85,12 @@ def observe(
     address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
-    with ThreadPoolExecutor(max_workers=max(len(places), 1)) as pool:
-        leaves = {
-            place.name: pool.submit(_served, *place.where, site.domain) for place in places if place.where
-        }
-        answers, answers6 = _answers(site, state, servers, problems)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        asked = pool.submit(copy_context().run, _answers, site, state, servers, problems)
         published = store.look()
         has_copy = SiteFile(config.state_dir, site.domain).has_pair
-        served = {name: leaf.result() for name, leaf in leaves.items()}
+        served = _leaves(places, site.domain)
+        answers, answers6 = asked.result()
     refused = _refused(store, state, published)
     return Observation(
         at=now,
@@ -180,8 +179,12 @@ def _refused(store: Store, state: SiteState, published: Published) -> Published 
     return found if found.facts is not None else None
 
 
-def _served(host: str, port: int, domain: str) -> str:
-    try:
-        return served_leaf(host, port, domain)
-    except DeployError:
-        return ""
+def _leaves(places: Sequence[Place], domain: str) -> dict[str, str]:
+    def served(where: tuple[str, int]) -> str:
+        try:
+            return served_leaf(*where, domain)
+        except DeployError:
+            return ""
+
+    known = {place.name: place.where for place in places if place.where}
+    return dict(zip(known, together(served, list(known.values())), strict=True))

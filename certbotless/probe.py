@@ -9,11 +9,21 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
+from functools import cache
 
 from .errors import DeployError
 
 # A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.
 _HANDSHAKE_TIMEOUT_S = 2
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    """Return what all handshakes share; to make one takes longer than to use it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: float = 2) -> str:
@@ -24,13 +34,10 @@ def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: fl
     Raises:
         DeployError: nothing answers there, or not in TLS.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
         with socket.create_connection((host, port), timeout=connect_timeout_s) as raw:
             raw.settimeout(_HANDSHAKE_TIMEOUT_S)
-            with context.wrap_socket(raw, server_hostname=server_name) as tls:
+            with _context().wrap_socket(raw, server_hostname=server_name) as tls:
                 leaf = tls.getpeercert(binary_form=True)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or type(exc).__name__

@@ -12,15 +12,17 @@ R = TypeVar("R")
 
 
 def together(function: Callable[[T], R], items: Sequence[T], most: int | None = None) -> list[R]:
-    """Return `function(item)` of each, in order; at most `most` at a time, each in a thread of its own.
+    """Return `function(item)` of each, in order; at most `most` at a time, of which the caller does one.
 
-    One item alone needs no thread. What is logged belongs to the site that the caller is about.
+    What is logged belongs to the site that the caller is about.
 
     Raises:
-        Exception: the first that one of them raised, once all have ended.
+        Exception: one that one of them raised, once all have ended.
     """
-    if len(items) <= 1:
+    others = min(len(items), most or len(items)) - 1
+    if others < 1:
         return list(map(function, items))
-    with ThreadPoolExecutor(max_workers=min(len(items), most or len(items))) as pool:
-        waited = [pool.submit(copy_context().run, function, item) for item in items]
-        return [future.result() for future in waited]
+    with ThreadPoolExecutor(max_workers=others) as pool:
+        waited = [pool.submit(copy_context().run, function, item) for item in items[:-1]]
+        last = function(items[-1])
+        return [*(future.result() for future in waited), last]
