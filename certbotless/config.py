@@ -58,7 +58,9 @@ DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=True, defer_build=True
+    )
 
 
 class Eab(_Model):

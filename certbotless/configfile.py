@@ -7,7 +7,6 @@ Source: the key table of docs/configuration.md.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -120,6 +119,8 @@ _CHILDREN: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
 
 
 def _nearest(key: str, known: list[str]) -> str:
+    import difflib  # noqa: PLC0415  (memory that only a mistake needs)
+
     return difflib.get_close_matches(key.lower(), known, n=1, cutoff=0)[0]
 
 
