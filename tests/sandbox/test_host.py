@@ -22,11 +22,11 @@ ON_PRIVATE_HOST = [sys.executable, "-m", "certbotless.sandbox.host"]
 RESIDENT = """
 import os, signal, sys
 from certbotless.sandbox.host import require_private_host
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
-signal.signal(signal.SIGINT, lambda *_: sys.exit(8))
 os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "300")
+codes = {signal.SIGTERM: 9, signal.SIGINT: 8}
+signal.pthread_sigmask(signal.SIG_BLOCK, codes)
 print(require_private_host(), os.readlink("/proc/self/ns/pid"), flush=True)
-signal.pause()
+sys.exit(codes[signal.sigwait(codes)])
 """
 
 

@@ -259,7 +259,7 @@ def test_a_folder_that_the_unit_may_not_write_to_is_told_with_the_drop_in_that_c
     services.machine.ok("install", "-d", "-o", "certbotless", "-g", "certbotless", "/srv/absent")
     services.add_to(DAEMON, "[Service]", "ReadWritePaths=-/srv/pairs", "ReadWritePaths=-/srv/absent")
     services.systemctl("restart", DAEMON)
-    services.machine.ok("certbotless", "--once")  # or within ten minutes, by itself
+    services.machine.ok("certbotless", "--renew-now")  # or within ten minutes, by itself
     services.wait_ok()
     assert services.machine.path(f"/srv/pairs/{DOMAIN}.pem").exists()
 
