@@ -275,7 +275,7 @@ class Daemon:
 
     def _tell_problems(self, views: Sequence[View]) -> None:
         for view in views:
-            problems = view.decision.problems
+            problems = tuple(problem.advice for problem in view.decision.problems)
             if problems != self._problems.get(view.site.domain, ()):
                 self._problems[view.site.domain] = problems
                 for problem in problems:

@@ -104,7 +104,7 @@ class Decision:
     """
 
     steps: tuple[Step, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Failure, ...]
     next_renewal: datetime | None
     upkeep: tuple[Step, ...] = ()
 
@@ -148,7 +148,7 @@ def state_of(
     if failed := [failure.what for failure in found if not failure.is_waiting]:
         return "failing", failed[0]
     if decision.problems:
-        return "failing", decision.problems[0]
+        return "failing", decision.problems[0].what
     if found:
         return "pending", found[0].what
     for step in decision.steps:

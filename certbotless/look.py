@@ -19,7 +19,7 @@ from .lan import AddressSource, address_now
 from .ledger import Entry
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
-from .observe import Observation, observe
+from .observe import Observation, observe, unseen
 from .state import Failure, SiteFile, SiteState
 from .together import together
 
@@ -54,19 +54,18 @@ class View:
 
     @property
     def last_failure(self) -> Failure | None:
-        """The failure behind the state; else the newest one, such as that of a forced renewal.
+        """The failure behind the state, or what could not be seen; else the newest, as of a forced renewal.
 
         One that only waits is none, unless there is no other. Its retry time is when its step may be taken:
         there may be other reasons to wait.
         """
         asked = {step.key for step in self.decision.steps}
-        found = self.standing_failures.items()
-        rank = max(
-            found, key=lambda item: (not item[1].is_waiting, item[0] in asked, item[1].at), default=None
-        )
-        if rank is None:
+        found = [*self.standing_failures.items(), *(("", problem) for problem in self.decision.problems)]
+        if not found:
             return None
-        key, failure = rank
+        key, failure = max(
+            found, key=lambda item: (not item[1].is_waiting, item[0] in asked, not item[0], item[1].at)
+        )
         until = next((step.wait_until for step in self.decision.steps if step.key == key), None)
         is_later = until is not None and until > failure.retry_at
         return failure.model_copy(update={"retry_at": until}) if is_later else failure
@@ -89,7 +88,7 @@ def look(
         remembered = SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
         seen = observe(site, config, SiteState(), servers, now, address_of)
-        return _view(site, SiteState(), seen, Decision((), (str(exc),), None))
+        return _view(site, SiteState(), seen, Decision((), (unseen(exc, now, config),), None))
     if remembered.failures and remembered.digest != config.digest(site):
         # What failed under another configuration says nothing about this one.
         remembered = remembered.model_copy(update={"failures": {}})

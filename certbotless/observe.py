@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .config import Config, Site, Target
-from .errors import AddressError, CertbotlessError, DeployError
+from .errors import AddressError, CertbotlessError, DeployError, DnsError
 from .lan import AddressSource
 from .nameservers import NameServers, ask
 from .probe import served_leaf
 from .records import address_type
-from .state import SiteFile, SiteState
+from .state import Failure, SiteFile, SiteState
 from .store import Published, Store
 from .together import together
 from .values import AddressRule
@@ -35,7 +35,7 @@ class Observation:
         has_copy: whether the pair last issued can be restored.
         served: SHA-256 of the leaf that is served at each place, by its name, empty for no TLS answer; one
             whose port is not known yet, or that cannot be proved, is absent.
-        problems: what could not be seen, in words.
+        problems: what could not be seen; the next look tries again.
         refused: the newer generation that the service did not come up with; None where there is none.
         address6, answers6: as `address` and `answers`, of IPv6 and its AAAA values.
     """
@@ -46,7 +46,7 @@ class Observation:
     published: Published
     has_copy: bool
     served: Mapping[str, str]
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[Failure, ...] = field(default=())
     refused: Published | None = None
     address6: str = ""
     answers6: Mapping[str, Answers] | None = field(default_factory=dict)
@@ -81,7 +81,7 @@ def observe(
     address_of: AddressSource,
 ) -> Observation:
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
-    problems: list[str] = []
+    problems: list[CertbotlessError] = []
     address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
@@ -99,7 +99,7 @@ def observe(
         published=published,
         has_copy=has_copy,
         served=served,
-        problems=tuple(problems),
+        problems=tuple(unseen(problem, now, config) for problem in problems),
         refused=refused,
         address6=address6,
         answers6=answers6,
@@ -116,6 +116,11 @@ class Place:
 
     name: str
     where: tuple[str, int] | None
+
+
+def unseen(error: CertbotlessError, now: datetime, config: Config) -> Failure:
+    """Return what could not be seen, as the failure that it is until the next look."""
+    return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + config.check_every, count=1)
 
 
 def places_of(site: Site, target: Target, state: SiteState, address: str) -> list[Place]:
@@ -138,19 +143,21 @@ def _where(target: Target, found_port: int | None, host: str) -> tuple[str, int]
     return (host, port) if port and host else None
 
 
-def _wanted(rule: AddressRule, address_of: AddressSource, problems: list[str]) -> str:
+def _wanted(rule: AddressRule, address_of: AddressSource, problems: list[CertbotlessError]) -> str:
     try:
         return address_of(rule)
     except AddressError as exc:
         type_ = "A" if rule.version == 4 else "AAAA"
-        problems.append(f"the {type_} record stays as it is: {exc}")
+        problems.append(AddressError(f"the {type_} record stays as it is: {exc.message}", hint=exc.hint))
         return ""
 
 
 _AllAnswers = tuple[Mapping[str, Answers] | None, Mapping[str, Answers] | None]
 
 
-def _answers(site: Site, state: SiteState, servers: NameServers, problems: list[str]) -> _AllAnswers:
+def _answers(
+    site: Site, state: SiteState, servers: NameServers, problems: list[CertbotlessError]
+) -> _AllAnswers:
     """Return the A and the AAAA answers, for the names that want them; nothing else is asked."""
     names = {"A": site.record_names, "AAAA": site.record6_names}
     questions = [(fqdn, type_) for type_, fqdns in names.items() for fqdn in fqdns]
@@ -162,11 +169,11 @@ def _answers(site: Site, state: SiteState, servers: NameServers, problems: list[
     try:
         asked = servers.of(zone)
     except CertbotlessError as exc:
-        problems.append(str(exc))
+        problems.append(exc)
         return {}, {}
     found = together(lambda question: tuple(ask(asked, *question)), questions)
     if any(all(values is None for values in each) for each in found):
-        problems.append("no authoritative name server answers; check the network")
+        problems.append(DnsError("no authoritative name server answers", hint="check the network"))
     by_question = dict(zip(questions, found, strict=True))
     answers, answers6 = ({fqdn: by_question[fqdn, type_] for fqdn in fqdns} for type_, fqdns in names.items())
     return answers, answers6

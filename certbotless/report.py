@@ -49,7 +49,7 @@ def plan_text(views: Sequence[View]) -> str:
     lines = []
     for view in views:
         domain = view.site.domain
-        lines += [f"{domain}: cannot be seen: {problem}" for problem in view.decision.problems]
+        lines += [f"{domain}: cannot be seen: {problem.advice}" for problem in view.decision.problems]
         for step in view.decision.steps:
             wait = f" ({step.wait_text})" if step.wait_text else ""
             lines.append(f"{domain}: {step.key}: {step.reason}{wait}")
@@ -76,8 +76,7 @@ def headline(views: Sequence[View], busy: int) -> str:
 
 def failure_text(failure: Failure) -> str:
     """Return a failure as one line: what, what to do, when it is tried again."""
-    hint = f"; {failure.hint}" if failure.hint else ""
-    return f"{failure.what}{hint}; next try {rfc3339(failure.retry_at)}"
+    return f"{failure.advice}; next try {rfc3339(failure.retry_at)}"
 
 
 @dataclass(frozen=True, slots=True)

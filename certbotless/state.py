@@ -62,6 +62,11 @@ class Failure(_Saved):
     is_waiting: bool = False
     limited_until: AwareDatetime | None = None
 
+    @property
+    def advice(self) -> str:
+        """What happened, and what to do now."""
+        return f"{self.what}; {self.hint}" if self.hint else self.what
+
     @field_validator("retry_at", "limited_until")
     @classmethod
     def _not_for_ever(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:

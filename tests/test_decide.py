@@ -890,7 +890,7 @@ def test_a_failed_renewal_over_four_true_facts_is_ok() -> None:
 
 
 def test_what_could_not_be_seen_is_failing() -> None:
-    seen = replace(shown(None, None), problems=("no authoritative name server answers",))
+    seen = replace(shown(None, None), problems=(failure(what="no authoritative name server answers"),))
     decision = decided(seen)
     assert decision.problems == seen.problems
     assert state_of(decision, {}) == ("failing", "no authoritative name server answers")
@@ -930,7 +930,7 @@ observations = st.builds(
     served=st.dictionaries(
         st.sampled_from(["registry", "mirror"]), st.sampled_from([LEAF, OLD_LEAF, ""]), max_size=2
     ),
-    problems=st.just(()) | st.just(("unseen",)),
+    problems=st.just(()) | st.just((failure(what="unseen"),)),
 )
 keys = st.sampled_from(["clean-up", "record", "confirm", "order", "collect", "restore", "deploy:registry"])
 states = st.builds(

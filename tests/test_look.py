@@ -240,6 +240,8 @@ def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene
     view, other = scene.look_at_both(Intent(renew_since=EPOCH))
     assert view.state == "failing"
     assert str(scene.state_file) in view.reason
+    assert (told := view.last_failure) is not None
+    assert (told.what, told.retry_at) == (view.reason, EPOCH + timedelta(minutes=1))
     assert view.decision.steps == ()
     assert view.seen.published.is_intact
     assert said(other) == ("pending", "order: asked for")

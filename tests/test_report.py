@@ -167,9 +167,15 @@ def test_what_only_waits_is_no_error() -> None:
 
 def test_what_cannot_be_seen_is_not_well() -> None:
     found = site_of(
-        view(answers={FACTS.names[1]: (None,)}, problems=("no authoritative name server answers",))
+        view(answers={FACTS.names[1]: (None,)}, problems=(failure("no authoritative name server answers"),))
     )
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
+    assert found["last_error"] == {
+        "at": "2026-11-24T05:30:00Z",
+        "what": "no authoritative name server answers",
+        "hint": "try later",
+        "retry_at": "2026-11-24T05:40:00Z",
+    }
 
 
 # --- plan ---------------------------------------------------------------------------------------------------
@@ -193,5 +199,5 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
 def test_the_plan_says_what_it_could_not_see() -> None:
     """Which is not the same as nothing to do."""
     assert report.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"
-    blind = report.plan_text([view(problems=("no name server answers",))])
-    assert blind == "devbox.sweetlove.top: cannot be seen: no name server answers"
+    blind = report.plan_text([view(problems=(failure("no name server answers"),))])
+    assert blind == "devbox.sweetlove.top: cannot be seen: no name server answers; try later"

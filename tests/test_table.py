@@ -149,9 +149,10 @@ def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:
         "fd00::5"
         in lines_of(view(of=site(address="none", address6="auto"), address="", address6="fd00::5"))[1]
     )
-    lost = view(address="", problems=("the cable is out",))
+    lost = view(address="", problems=(failure("the cable is out"),))
     assert "not found" in lines_of(lost)[1]
     assert "  ! the cable is out" in lines_of(lost)
+    assert "    to do: try later" in lines_of(lost)
 
 
 def test_what_is_not_proved_is_told() -> None:
