@@ -82,11 +82,12 @@ class ActionLock(Lock):
         super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
 
     def last_action(self) -> datetime | None:
-        """Return when the last action began; None if there was none. Hold the lock."""
+        """Return when the last action began; None if never, or at a time to come. Hold the lock."""
         try:
-            return parse_rfc3339(os.pread(self._fd, 40, 0).decode())
+            last = parse_rfc3339(os.pread(self._fd, 40, 0).decode())
         except ValueError:
             return None
+        return last if last <= self._clock.now() else None
 
     def note_action(self) -> None:
         """Write down that an action begins now. Hold the lock."""

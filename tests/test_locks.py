@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +264,18 @@ def test_a_look_at_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path)
     with daemon_lock(tmp_path, clock):
         assert len(clock.sleeps) == 1
     os.close(looker)
+
+
+def test_the_last_action_is_known_to_the_next_holder_but_not_one_of_a_time_to_come(tmp_path: Path) -> None:
+    """What a clock that was ahead wrote down would count as done for all files until then."""
+    clock = FakeClock(NOW)
+    with ActionLock(tmp_path, "0123", clock, 1) as lock:
+        assert lock.last_action() is None
+        lock.note_action()
+    with ActionLock(tmp_path, "0123", FakeClock(NOW + timedelta(minutes=1)), 1) as lock:
+        assert lock.last_action() == NOW
+    with ActionLock(tmp_path, "0123", FakeClock(NOW - timedelta(minutes=1)), 1) as lock:
+        assert lock.last_action() is None
 
 
 def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:
