@@ -58,8 +58,9 @@ class Pointing:
 
     def _is_still(self, address: str) -> bool:
         site = self._bench.site
+        rule = site.address if address_type(address) == "A" else site.address6
         try:
-            return address in (self._bench.address_of(rule) for rule in (site.address, site.address6))
+            return self._bench.address_of(rule) == address
         except AddressError:
             return False
 

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from certbotless import configfile
 from certbotless.decide import Intent, Step, decide
-from certbotless.errors import DnsRefused
+from certbotless.errors import AddressError, DnsRefused
 from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
 from certbotless.point import Pointing
 from certbotless.records import DEFAULT_LINE, Record
 from certbotless.store import Published
+from certbotless.values import AddressRule
 from certbotless.workbench import Edges, Workbench
 
 ZONE = "sweetlove.test"
@@ -180,6 +181,22 @@ def test_an_aaaa_record_is_written_beside_the_a_record_and_leaves_it_alone() -> 
         state = at_work.workbench.file.load()
         assert (state.our_values, state.our_values6) == ({}, {DOMAIN: ("fd00::5",)})
         assert (state.records, state.records6[DOMAIN].value) == ({}, "fd00::5")
+
+
+def test_an_aaaa_record_is_written_also_while_there_is_no_address_for_the_a_record() -> None:
+    """As with the lease of IPv4 lost."""
+    with bench([]) as at_work:
+
+        def address_of(rule: AddressRule) -> str:
+            if rule.version == 4:
+                raise AddressError("there is no default route")
+            return "fd00::5"
+
+        at_work.workbench.address_of = address_of
+        Pointing(at_work.workbench).write(DOMAIN, "fd00::5")
+        assert [(record.type, record.value) for record in at_work.zone.held()] == [("AAAA", "fd00::5")]
+        Pointing(at_work.workbench).write(DOMAIN, LAN)
+        assert len(at_work.zone.held()) == 1
 
 
 def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None:
