@@ -239,7 +239,8 @@ def _parse_address6(value: object) -> AddressRule:
     except ValueError:
         forms = "auto, auto:INTERFACE, an IPv6 address or none"
         raise ValueError(f"{printable(text, 80)!r} is not {forms}") from None
-    if address.is_link_local or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
+    is_of_a_link = address.is_link_local or address.scope_id is not None
+    if is_of_a_link or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
         raise ValueError(
             f"{printable(text, 80)!r} leads to no machine by itself; write a ULA or global address"
         )

@@ -309,7 +309,7 @@ def test_an_ipv6_address_is_found_or_written_or_not_wanted() -> None:
             f"sites[0].address6: {bad!r} is not {forms}",
             f"sites[0].address6: {bad!r} leads to no machine by itself; write a ULA or global address",
         )
-    for bad in ("fe80::1", "fe80::1%eth0", "ff02::1", "::", "::ffff:10.0.0.5"):
+    for bad in ("fe80::1", "fe80::1%eth0", "ff02::1", "::", "::ffff:10.0.0.5", "fd00::5%eth0"):
         fault = fault_of(site=f'address6: "{bad}"')
         assert fault == (
             f"sites[0].address6: {bad!r} leads to no machine by itself; write a ULA or global address"
