@@ -8,6 +8,7 @@ Source: systemd.exec(5), CREDENTIALS.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -84,8 +85,7 @@ class Secret:
             return _one_line(value, f"the environment variable {self.where!r}")
         path = self._found_at()
         try:
-            with path.open("rb") as file:
-                value = file.read(_MAX_BYTES).decode().strip()
+            value = _read_plain(path).decode().strip()
         except (OSError, UnicodeDecodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else "not text"
             raise SecretUnreadable(
@@ -144,6 +144,17 @@ def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:
     """Return the environment for a program that is none of ours: without what holds or leads to a secret."""
     hidden = {secret.where for secret in secrets if secret.kind == "environment"} | {"CREDENTIALS_DIRECTORY"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _read_plain(path: Path) -> bytes:
+    # At once, also of a pipe that nobody fills.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        return os.read(fd, _MAX_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _one_line(value: str, what: str) -> str:
