@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from dns.rdtypes.IN.AAAA import AAAA
 
 from .clock import Clock, Pace
 from .errors import DnsUnavailable, PropagationTimeout, printable
+from .hosts import addresses_of
 from .together import together
 
 logger = logging.getLogger(__name__)
@@ -213,15 +213,14 @@ def _fixed_server(entry: str) -> Server:
     host, _, port = entry.rpartition(":")
     host = host.strip("[]")
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as exc:
+        # A server that listens on IPv4 alone may have a name that also leads to IPv6, such as localhost.
+        first, *_ = addresses_of(host)
+    except OSError as exc:
         raise DnsUnavailable(
             f"cannot find the address of dns.nameservers entry {entry!r}: {printable(exc, 80)}",
             hint="write an address instead of a name",
         ) from exc
-    # A server that listens on IPv4 alone may have a name that also leads to IPv6, such as localhost.
-    first = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return Server(entry, str(first[4][0]), int(port), is_given=True)
+    return Server(entry, first, int(port), is_given=True)
 
 
 def _find_servers(zone: str, lifetime_s: float) -> tuple[Server, ...]:

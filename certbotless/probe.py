@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
+import time
 from functools import cache
 
 from .errors import DeployError
+from .hosts import addresses_of
 
 # A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.
 _HANDSHAKE_TIMEOUT_S = 2
@@ -29,18 +31,18 @@ def _context() -> ssl.SSLContext:
 def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: float = 2) -> str:
     """Return the SHA-256 of the DER leaf that is served for `server_name`, lower-case hex.
 
-    Takes at most `connect_timeout_s`, and 2 s for the handshake.
+    Takes at most `connect_timeout_s`, 2 s for the handshake, and 2 s where `host` is a name.
 
     Raises:
         DeployError: nothing answers there, or not in TLS.
     """
     try:
-        with socket.create_connection((host, port), timeout=connect_timeout_s) as raw:
+        with _connect(host, port, connect_timeout_s) as raw:
             raw.settimeout(_HANDSHAKE_TIMEOUT_S)
             with _context().wrap_socket(raw, server_hostname=server_name) as tls:
                 leaf = tls.getpeercert(binary_form=True)
     except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         raise DeployError(
             f"no TLS answer at {host}:{port}: {reason}",
             hint="is the service running, and is this its TLS port?",
@@ -48,3 +50,15 @@ def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: fl
     if not leaf:
         raise DeployError(f"no certificate from {host}:{port}")
     return hashlib.sha256(leaf).hexdigest()
+
+
+def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+    """Connect to the first address of the host that takes it, within the time for all of them together."""
+    deadline_s = time.monotonic() + timeout_s
+    *others, last = addresses_of(host)
+    for address in others:
+        try:
+            return socket.create_connection((address, port), timeout=timeout_s)
+        except OSError:
+            timeout_s = max(deadline_s - time.monotonic(), 0.1)
+    return socket.create_connection((last, port), timeout=timeout_s)
