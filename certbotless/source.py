@@ -117,10 +117,13 @@ class Source:
     def _refuse(self, content: Content, error: CertbotlessError, *, is_told_again: bool) -> None:
         self._file.settle(content)
         lines = tuple(error.faults) if isinstance(error, ConfigError) else (str(error),)
-        for line in lines:
-            if is_told_again or line not in self.refused:
-                logger.error("config.refused %s", line)
-        self.refused, self.refused_digest = lines, hashlib.sha256(content.raw).hexdigest()
+        digest = hashlib.sha256(content.raw).hexdigest()
+        new = [line for line in lines if line not in self.refused]
+        if is_told_again or (not new and digest != self.refused_digest):
+            new = [*lines]  # another edit with the same faults is refused as well
+        for line in new:
+            logger.error("config.refused %s", line)
+        self.refused, self.refused_digest = lines, digest
         is_lack = isinstance(error, SecretUnreadable)
         self._lacking = tuple(self._meaning(content.raw).secrets().values()) if is_lack else ()
 
@@ -178,7 +181,19 @@ class _FollowedSecret:
             logger.warning(text, self._key, where, hint)
 
     def _look_at_sources(self) -> dict[Path, tuple[int, ...]]:
-        return {path: stamp_of(path) for path in self._secret.sources()}
+        """Return the stamp of each place; where we may not look into the folder, that of the folder."""
+        seen = [path if _may_look_at(path) else path.parent for path in self._secret.sources()]
+        return {path: stamp_of(path) for path in seen}
+
+
+def _may_look_at(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_readable(secret: Secret) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from authors import STYLES, TICK_S, Author
+from authors import STYLES, TICK_S, Author, renamed_over
 from configs import CANARY, text_of
 
+from certbotless import secret
 from certbotless.errors import ConfigError, SecretUnreadable
 from certbotless.source import Source
 
@@ -20,6 +22,7 @@ def author(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Author:
     return Author(tmp_path, text_of(site="ttl: 600"), caplog)
 
 
+NOBODY = 65534
 EDITED = text_of(site="ttl: 60")
 BAD = "sits: []\n"
 
@@ -69,6 +72,18 @@ def test_a_bad_edit_is_refused_whole_and_each_fault_told_once(author: Author) ->
     author.file.write_text(EDITED)
     assert len(author.wait(2)) == 1
     assert (author.source.refused, author.source.refused_digest) == ((), "")
+
+
+@pytest.mark.row(22)
+def test_another_edit_with_the_same_fault_is_refused_as_well(author: Author) -> None:
+    """So that `status`, which sees the new one, knows of it."""
+    author.file.write_text(BAD)
+    author.wait(2)
+    before, digest = author.said(), author.source.refused_digest
+    author.file.write_text(f"{BAD}# again\n")
+    author.wait(2)
+    assert author.said() == before
+    assert author.source.refused_digest not in ("", digest)
 
 
 @pytest.mark.row(22)
@@ -160,6 +175,15 @@ def test_a_secret_that_is_gone_is_told_once_and_its_return_is_a_change(keeper: A
     assert len(keeper.wait(1)) == 1
 
 
+def test_a_secret_that_is_a_pipe_is_refused_and_waited_for_by_nobody(keeper: Author) -> None:
+    pipe = keeper.home / "pipe"
+    os.mkfifo(pipe)
+    keeper.file.write_text(text_of().replace(f"{CANARY}Secret", f"file:{pipe}"))
+    assert keeper.wait(2) == []
+    (line,) = keeper.said()
+    assert f"cannot read the secret {str(pipe)!r}: it is no plain file" in line
+
+
 def test_an_edit_that_lacks_a_secret_is_taken_as_soon_as_that_can_be_read(keeper: Author) -> None:
     other = keeper.home / "other"
     keeper.file.write_text(text_of().replace(f"{CANARY}Secret", f"file:{other}"))
@@ -217,6 +241,34 @@ def test_a_credential_of_systemd_that_changes_at_its_source_needs_a_restart(
         kept.unlink()
         if made:
             store.rmdir()
+
+
+@pytest.mark.row(27)
+def test_the_folder_is_followed_where_its_credentials_are_not_ours_to_see(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the installed service: the folder is root's alone."""
+    with tempfile.TemporaryDirectory() as home:
+        given, store = Path(home, "given"), Path(home, "store")
+        for folder in (given, store):
+            folder.mkdir()
+            (folder / "key").write_text(CANARY)
+        monkeypatch.setattr(secret, "_CREDSTORES", [str(store)])
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+        store.chmod(0o700)
+        Path(home).chmod(0o755)
+        os.chown(home, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            author = Author(Path(home), text_of().replace(f"{CANARY}Secret", "credential:key"), caplog)
+            os.seteuid(0)
+            renamed_over(store / "key", "another")
+            os.seteuid(NOBODY)
+            author.wait(5)
+        finally:
+            os.seteuid(0)
+        (line,) = author.said()
+        assert f"secret.restart_needed key=aliyun.access_key_secret changed={store} " in line
 
 
 def test_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
