@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from . import bulletin, owner, report
 from .bulletin import Bulletin
@@ -128,8 +129,7 @@ class Daemon:
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._job = self._scheduler.add_job(
                 self._look_guarded,
-                "interval",
-                seconds=self._config.check_every.total_seconds(),
+                _Every.of(self._config.check_every),
                 next_run_time=datetime.now(UTC),
                 misfire_grace_time=None,
                 coalesce=True,
@@ -173,13 +173,16 @@ class Daemon:
             if self._lan.tick():
                 self._look_soon()
             self._reap()
+            if self._must_look_again:
+                # The scheduler starts no look while it counts one as running, and forgets that it was asked.
+                self._job.modify(next_run_time=datetime.now(UTC))
             if self._pulse.is_felt:
                 self._watchdog.ping()
 
     def _look_soon(self) -> None:
         """Look now; if a look is running, once more after it."""
         self._must_look_again = True
-        self._pulse.beat()
+        self._pulse.ask()
         self._job.modify(next_run_time=datetime.now(UTC))
 
     def _begin(self) -> None:
@@ -196,16 +199,16 @@ class Daemon:
     def _follow_edits(self) -> None:
         """Act at once on an edit of the file or of a secret; what was refused is told."""
         is_asked, self._must_reload = self._must_reload, False
-        refused = self._source.refused
+        refused = self._source.refused, self._source.refused_digest
         change = self._source.poll(time.monotonic(), is_asked=is_asked)
-        if self._source.refused != refused:
+        if (self._source.refused, self._source.refused_digest) != refused:
             self._tell()
         if change is None:
             return
         self._accepted = (self._source.raw, self._source.config)
         if change.after is not change.before:
             self._servers = NameServers(change.after.dns.nameservers, self._clock, is_brief=True)
-            self._job.reschedule("interval", seconds=change.after.check_every.total_seconds(), timezone=UTC)
+            self._job.reschedule(_Every.of(change.after.check_every))
             self._follow_addresses()
             self._log_warnings()
             self._stop_outdated(change.before, change.after)
@@ -284,6 +287,8 @@ class Daemon:
     def _tell_systemd(self, views: Sequence[View], busy: int) -> None:
         """Say in a line, as `systemctl status` shows it, how all stands."""
         line = report.headline(views, busy)
+        if refused := self._source.refused:
+            line = f"{line}; an edit is refused: {refused[0]}"
         if line != self._told:
             self._told = line
             notify(f"STATUS={line}")
@@ -303,7 +308,8 @@ class Daemon:
     def _start_child(self, config: Config, raw: bytes, addresses: Mapping[str, Addresses]) -> None:
         timeout = config.dns.propagation_timeout + _CHILD_MARGIN
         with self._children_lock:
-            if not self._clock.is_stopped:
+            # A look that began before an edit knows nothing of it; the next one comes at once.
+            if not self._clock.is_stopped and config is self._config:
                 self._children.append(Child(raw, addresses, timeout.total_seconds()))
 
     def _end_misled(self, config: Config) -> None:
@@ -341,6 +347,20 @@ class Daemon:
             deadline = time.monotonic() + _STOP_TIMEOUT_S
             for child in self._children:
                 child.end(max(deadline - time.monotonic(), 0.1))
+
+
+class _Every(IntervalTrigger):  # type: ignore[misc]  # the library has no types
+    """An interval without a backlog: after a jump of the clock the library would list all that was missed."""
+
+    @classmethod
+    def of(cls, interval: timedelta) -> _Every:
+        """Return the trigger of an interval that begins now."""
+        return cls(seconds=interval.total_seconds(), timezone=UTC)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Return the next moment, always one to come."""
+        coming: datetime = super().get_next_fire_time(previous_fire_time, now)
+        return coming if coming > now else now + timedelta(seconds=self.interval_length)
 
 
 class _Tries:

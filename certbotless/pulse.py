@@ -22,8 +22,12 @@ class Pulse:
         self.beat()
 
     def beat(self) -> None:
-        """A look begins, is asked for, or has done a site: the next beat is due."""
+        """A look begins, or has done a site: the next beat is due."""
         self._next_by_s = time.monotonic() + self._patience_s
+
+    def ask(self) -> None:
+        """A look is asked for: it must begin in time, and one that hangs is given no more of it."""
+        self._next_by_s = min(self._next_by_s, time.monotonic() + self._patience_s)
 
     def rest(self, seconds: float) -> None:
         """A look is done, and the next one comes in so many seconds."""

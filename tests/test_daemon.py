@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import itertools
 import socket
-from datetime import timedelta
+from datetime import UTC, timedelta
+from pathlib import Path
 
 import dns.rcode
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 from fakes import EPOCH
 from machines import DOMAIN, PATIENCE_S, ZONE, Machine
 
 from certbotless import configfile
-from certbotless.daemon import _Tries
+from certbotless import daemon as daemon_module
+from certbotless.daemon import Daemon, _Every, _Tries
 from certbotless.decide import Decision, Step
 from certbotless.look import View
 from certbotless.observe import Observation
@@ -111,6 +114,53 @@ def test_after_an_edit_everything_is_tried_at_once() -> None:
     assert tries.may(view(0 * SECOND, ORDER), MINUTE)
     tries.forget()
     assert tries.may(view(1 * SECOND, ORDER), MINUTE)
+
+
+# --- when it looks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(55)
+def test_a_jump_of_the_clock_makes_no_backlog_of_looks() -> None:
+    """The scheduler lists all that was missed, before it makes one of it: 29 million from 1970 to now."""
+    every = _Every.of(MINUTE)
+    assert every.get_next_fire_time(EPOCH, EPOCH) == EPOCH + MINUTE
+    years_later = EPOCH + timedelta(days=50 * 365)
+    assert every.get_next_fire_time(EPOCH, years_later) == years_later + MINUTE
+    scheduler = BackgroundScheduler(timezone=UTC)
+    job = scheduler.add_job(print, _Every.of(MINUTE), next_run_time=EPOCH)
+    assert job._get_run_times(years_later) == [EPOCH]
+
+
+class Started:
+    """Children that only note what they were started with."""
+
+    def __init__(self, raw: bytes, addresses: object, timeout_s: float) -> None:
+        STARTED.append(raw)
+
+
+STARTED: list[bytes] = []
+
+
+def test_a_look_that_began_before_an_edit_starts_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be at work on what is no more asked for."""
+    monkeypatch.setattr(daemon_module, "Child", Started)
+    STARTED.clear()
+    file = tmp_path / "config.yaml"
+    file.write_text(small_text("wrong.sweetlove.test"))
+    daemon = Daemon(file)
+    before = daemon._accepted
+    file.write_text(small_text("right.sweetlove.test"))
+    daemon._accepted = after = (file.read_bytes(), configfile.load(file))
+    daemon._start_child(before[1], before[0], {"wrong.sweetlove.test": ("10.0.0.5", "")})
+    assert STARTED == []
+    daemon._start_child(after[1], after[0], {"right.sweetlove.test": ("10.0.0.5", "")})
+    assert [after[0]] == STARTED
+
+
+def small_text(domain: str) -> str:
+    return f"aliyun: {{access_key_id: a, access_key_secret: b}}\nsites: [{{domain: {domain}}}]\n"
 
 
 # --- the process ------------------------------------------------------------------------------------------

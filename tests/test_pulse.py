@@ -63,6 +63,17 @@ def test_who_asks_for_a_look_during_a_rest_waits_no_longer_than_for_any(
 ) -> None:
     found = Pulse(PATIENCE_S)
     found.rest(6 * 3600)
-    found.beat()
-    wait(60)
+    found.ask()
+    wait(59)
+    assert is_felt(found)
+    wait(1)
+    assert not is_felt(found)
+
+
+def test_a_look_that_hangs_gets_no_more_time_by_being_asked_for_again(wait: Callable[[float], None]) -> None:
+    """As by a link that flaps."""
+    found = Pulse(PATIENCE_S)
+    for _ in range(2):
+        wait(30)
+        found.ask()
     assert not is_felt(found)
