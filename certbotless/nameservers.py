@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import socket
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dns.exception
 import dns.flags
 import dns.message
-import dns.query
 import dns.rcode
 import dns.rdatatype
 from dns.rdtypes.IN.AAAA import AAAA
@@ -34,7 +36,8 @@ SILENCE_S = 30
 # NS names move seldom; asked again after this.
 _CACHE_S = 3600
 # Public resolvers (AliDNS, Cloudflare) for when the system's own cannot find the zone's servers.
-_PUBLIC_RESOLVERS = ["223.5.5.5", "1.1.1.1"]
+_PUBLIC_RESOLVERS = ("223.5.5.5", "1.1.1.1")
+_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,16 @@ class Server:
 
     Attributes:
         is_given: the configuration names it, and may mean a server that only passes answers on.
+        is_resolver: it is no authoritative server, but asks them for others, and follows aliases.
+        timeout_s: how long an answer may take.
     """
 
     name: str
     address: str
     port: int = 53
     is_given: bool = False
+    is_resolver: bool = False
+    timeout_s: float = QUERY_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class NameServers:
     def __init__(self, fixed: Sequence[str], clock: Clock, *, is_brief: bool = False) -> None:
         self._fixed = fixed
         self._clock = clock
-        self._lifetime_s = 1.0 if is_brief else 5.0
+        self._resolver_timeout_s = 1.0 if is_brief else 3.0
         self._cache: dict[str, tuple[float, tuple[Server, ...]]] = {}
 
     @property
@@ -80,7 +87,7 @@ class NameServers:
         return not self._fixed
 
     def of(self, zone: str) -> tuple[Server, ...]:
-        """Return the servers of `zone`, one address each. Takes at most about 20 s, or 4 s if brief.
+        """Return the servers of `zone`, one address each. Takes at most about 12 s, or 4 s if brief.
 
         Raises:
             DnsUnavailable: no resolver could name them.
@@ -89,7 +96,7 @@ class NameServers:
         cached = self._cache.get(key)
         if cached is None or self._clock.monotonic() - cached[0] > _CACHE_S:
             if self.need_zone:
-                found = _find_servers(zone, self._lifetime_s)
+                found = _find_servers(zone, self._resolver_timeout_s)
             else:
                 found = tuple(map(_fixed_server, self._fixed))
             cached = self._cache[key] = (self._clock.monotonic(), found)
@@ -179,12 +186,11 @@ class _Answer:
 
 
 def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
-    query = dns.message.make_query(fqdn, rdtype)
-    query.flags &= ~dns.flags.RD
     try:
-        reply, _ = dns.query.udp_with_fallback(
-            query, server.address, timeout=QUERY_TIMEOUT_S, port=server.port, ignore_unexpected=True
-        )
+        query = dns.message.make_query(fqdn, rdtype)
+        if not server.is_resolver:
+            query.flags &= ~dns.flags.RD
+        reply = _exchange(query, server)
     except (dns.exception.DNSException, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
         return _Answer(fault=type(exc).__name__)
@@ -195,7 +201,7 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
     values = frozenset(
         _text(rdata)
         for rrset in reply.answer
-        if rrset.name == name and rrset.rdtype == dns.rdatatype.from_text(rdtype)
+        if (rrset.name == name or server.is_resolver) and rrset.rdtype == dns.rdatatype.from_text(rdtype)
         for rdata in rrset
     )
     return _Answer(values, bool(reply.flags & dns.flags.AA))
@@ -223,30 +229,95 @@ def _fixed_server(entry: str) -> Server:
     return Server(entry, first, int(port), is_given=True)
 
 
-def _find_servers(zone: str, lifetime_s: float) -> tuple[Server, ...]:
-    import dns.resolver  # noqa: PLC0415  (only where no servers are configured)
+# --- resolvers ----------------------------------------------------------------------------------------------
 
-    public = dns.resolver.Resolver(configure=False)
-    public.nameservers = list(_PUBLIC_RESOLVERS)
-    for use_system in (True, False):
-        try:
-            resolver = dns.resolver.Resolver() if use_system else public
-            names = sorted(str(rdata.target) for rdata in resolver.resolve(zone, "NS", lifetime=lifetime_s))
-        except (dns.exception.DNSException, OSError) as exc:
-            logger.debug("dns.no_name_servers zone=%s error=%s", zone, exc)
-            continue
 
-        def address_of(name: str, resolver: dns.resolver.Resolver = resolver) -> str:
-            try:
-                return str(resolver.resolve(name, "A", lifetime=lifetime_s)[0])
-            except (dns.exception.DNSException, OSError) as exc:
-                logger.debug("dns.no_address server=%s error=%s", name, exc)
-                return ""
-
-        found = zip(names, together(address_of, names), strict=True)
-        if servers := tuple(Server(name.removesuffix("."), at) for name, at in found if at):
-            return servers
+def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
+    for resolvers in (_system_resolvers(), _PUBLIC_RESOLVERS):
+        asked = [Server(at, at, is_resolver=True, timeout_s=timeout_s) for at in resolvers]
+        for resolver, names in zip(asked, ask(asked, zone, "NS"), strict=True):
+            if servers := _with_addresses(resolver, names or ()):
+                return servers
     raise DnsUnavailable(
         f"no resolver names the authoritative servers of {zone!r}",
         hint="check the network, or set dns.nameservers",
     )
+
+
+def _with_addresses(resolver: Server, names: Iterable[str]) -> tuple[Server, ...]:
+    """Return the servers of these names that have an address, the least one of each."""
+    named = sorted(name.lower().removesuffix(".") for name in names)
+    found = together(lambda name: ask([resolver], name, "A")[0], named)
+    return tuple(Server(name, min(at)) for name, at in zip(named, found, strict=True) if at)
+
+
+def _system_resolvers() -> list[str]:
+    """Return the addresses in /etc/resolv.conf, in order; as resolv.conf(5) has it, this machine if none."""
+    try:
+        lines = _RESOLV_CONF.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    words = (line.split() for line in lines)
+    return [word[1] for word in words if len(word) > 1 and word[0] == "nameserver"] or ["127.0.0.1"]
+
+
+# --- the exchange -------------------------------------------------------------------------------------------
+
+
+def _exchange(query: dns.message.Message, server: Server) -> dns.message.Message:
+    """Ask over UDP, and over TCP what does not fit; each within the server's time.
+
+    `dns.query` does so too, but brings zone transfers and more, 1 MiB that an idle daemon would keep.
+
+    Source: RFC 1035 section 4.2; RFC 7766 section 5.
+    """
+    wire = query.to_wire()
+    with _connected(server, socket.SOCK_DGRAM) as udp:
+        udp.send(wire)
+        end_s = time.monotonic() + server.timeout_s
+        # The kernel passes on what comes from there alone; an answer to an older question may be late.
+        while not query.is_response(reply := dns.message.from_wire(_receive(udp, 65535, end_s))):
+            pass
+    if not reply.flags & dns.flags.TC:
+        return reply
+    with _connected(server, socket.SOCK_STREAM) as tcp:
+        end_s = time.monotonic() + server.timeout_s
+        tcp.sendall(len(wire).to_bytes(2) + wire)
+        size = int.from_bytes(_receive_all(tcp, 2, end_s))
+        reply = dns.message.from_wire(_receive_all(tcp, size, end_s))
+    if not query.is_response(reply):
+        raise ConnectionAbortedError
+    return reply
+
+
+def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+    connection = socket.socket(family, kind)
+    try:
+        connection.settimeout(server.timeout_s)
+        connection.connect((server.address, server.port))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _receive(connection: socket.socket, most: int, end_s: float) -> bytes:
+    left_s = end_s - time.monotonic()
+    if left_s <= 0:
+        raise dns.exception.Timeout
+    connection.settimeout(left_s)
+    try:
+        return connection.recv(most)
+    except TimeoutError:
+        raise dns.exception.Timeout from None
+
+
+def _receive_all(connection: socket.socket, size: int, end_s: float) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = _receive(connection, size - len(data), end_s)
+        if not part:
+            raise ConnectionResetError
+        data += part
+    return data

@@ -90,8 +90,7 @@ def _become_owner(config: Config) -> None:
     for site in config.sites:
         config.digest(site)
     # What is imported late must be imported by who can: the environment may be another's.
-    for name in ("dns.resolver", "docker"):
-        importlib.import_module(name)
+    importlib.import_module("docker")
     owner.become_owner(config.state_dir, config.certs_dirs)
 
 

@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rrset
 import pytest
 from fakes import FakeClock, FakeZone, ZoneServer
 
@@ -118,6 +121,108 @@ def test_nobody_is_asked_to_ask_others() -> None:
         ask([Server("one", *server.getsockname())], NAME, "A")
         thread.join()
     assert not queries[0].flags & dns.flags.RD
+
+
+# What comes back before the true answer, made of the question's wire form.
+BEFORE: dict[str, Callable[[bytes], bytes]] = {
+    "an answer to an older question": lambda wire: bytes([wire[0] ^ 1]) + answer_to(wire, "10.0.0.1")[1:],
+    "an answer to another name": lambda wire: renamed(answer_to(wire, "10.0.0.1")),
+    "the question itself": lambda wire: wire,
+}
+
+
+def answer_to(wire: bytes, address: str) -> bytes:
+    reply = dns.message.make_response(dns.message.from_wire(wire))
+    reply.answer.append(dns.rrset.from_text(f"{NAME}.", 600, "IN", "A", address))
+    return reply.to_wire()
+
+
+def renamed(wire: bytes) -> bytes:
+    return wire.replace(b"\x06devbox", b"\x06devbux")
+
+
+@contextmanager
+def peer(
+    talk: Callable[[bytes], list[bytes]], tcp: Callable[[socket.socket], object] | None = None
+) -> Iterator[Server]:
+    """A server that sends for each datagram what `talk` makes of it; `tcp` has each connection."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        udp.bind(listener.getsockname())
+
+        def answer() -> None:
+            wire, client = udp.recvfrom(65535)
+            for part in talk(wire):
+                udp.sendto(part, client)
+            if tcp is not None:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):  # the client gave up
+                    tcp(connection)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        host, port = listener.getsockname()
+        yield Server("peer", host, port, timeout_s=1)
+        thread.join()
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE.keys())
+def test_what_answers_another_question_is_passed_over(before: Callable[[bytes], bytes]) -> None:
+    with peer(lambda wire: [before(wire), answer_to(wire, "10.79.40.213")]) as server:
+        assert ask([server], NAME, "A") == [frozenset({"10.79.40.213"})]
+
+
+def cut_off(wire: bytes) -> list[bytes]:
+    """The answer does not fit."""
+    reply = dns.message.make_response(dns.message.from_wire(wire))
+    reply.flags |= dns.flags.TC
+    return [reply.to_wire()]
+
+
+def drip(connection: socket.socket) -> None:
+    connection.sendall(b"\xff\xff")
+    for _ in range(100):
+        connection.sendall(b"\0")
+        time.sleep(0.05)
+
+
+def other_answer(connection: socket.socket) -> None:
+    wire = connection.recv(65535)[2:]
+    reply = renamed(answer_to(wire, "10.0.0.1"))
+    connection.sendall(len(reply).to_bytes(2) + reply)
+
+
+OVER_TCP: dict[str, Callable[[socket.socket], object]] = {
+    "hangs up": lambda connection: None,
+    "hangs up after a start": lambda connection: connection.sendall(b"\0\xff\0\0"),
+    "says nothing": lambda connection: connection.recv(65535) and connection.recv(1),
+    "drips": drip,
+    "is garbage": lambda connection: connection.sendall(b"\0\x04abcd"),
+    "answers another question": other_answer,
+}
+
+
+@pytest.mark.parametrize("tcp", OVER_TCP.values(), ids=OVER_TCP.keys())
+def test_what_is_no_answer_over_tcp_is_none_and_ends_in_time(tcp: Callable[[socket.socket], object]) -> None:
+    began_s = time.monotonic()
+    with peer(cut_off, tcp) as server:
+        assert ask([server], NAME, "A") == [None]
+        assert time.monotonic() - began_s < 10
+
+
+def test_garbage_is_no_answer() -> None:
+    with peer(lambda wire: [b"nonsense"]) as server:
+        assert ask([server], NAME, "A") == [None]
+
+
+def test_a_closed_port_is_told_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        host, port = closed.getsockname()
+        server = Server("closed", host, port, timeout_s=60)
+    assert ask([server], NAME, "A") == [None]
 
 
 def test_silent_servers_are_given_up_together(emulator: AlidnsEmulator) -> None:
