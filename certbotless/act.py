@@ -295,7 +295,7 @@ class _SiteRun:
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every)
         facts = seen.in_hand.facts_for(self._config.acme.url, self._site.all_names)
-        return order_backoff(count, facts.lifetime if facts else None, random.random())  # noqa: S311
+        return order_backoff(count, facts, self._clock.now(), random.random())  # noqa: S311
 
     def _outcome(self, view: View, taken: set[str]) -> Outcome:
         origin = view.seen.published.origin

@@ -32,6 +32,8 @@ _PURPOSES: dict[str, Purpose] = {"new": "new", "renewal": "renewal", "replacemen
 
 # The schedule that Let's Encrypt asks of clients: 1, 10, 100 minutes, then once a day.
 _ORDER_BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
+# Not more often, whatever is left: our own limits on orders would be spent before the end.
+_LAST_BACKOFF = _ORDER_BACKOFF[2]
 _LOCAL_BACKOFF_MOST = timedelta(minutes=10)
 
 
@@ -186,15 +188,18 @@ def _domains(entry: Entry) -> set[str]:
     return {".".join(name.split(".")[-2:]) for name in entry.names}
 
 
-def order_backoff(failures: int, lifetime: timedelta | None, jitter: float) -> timedelta:
+def order_backoff(failures: int, in_hand: LeafFacts | None, now: datetime, jitter: float) -> timedelta:
     """Return how long to wait after the n-th failure (from 1) of an order.
 
     Args:
-        lifetime: of the certificate in hand: the wait is at most a tenth of it.
+        in_hand: the certificate that would be replaced: the wait is at most a tenth of its lifetime, and near
+            its end a quarter of what is left.
         jitter: 0..1, adds up to a quarter.
     """
     wait = _ORDER_BACKOFF[min(failures, len(_ORDER_BACKOFF)) - 1] * (1 + jitter / 4)
-    return wait if lifetime is None else min(wait, lifetime / 10)
+    if in_hand is None:
+        return wait
+    return min(wait, in_hand.lifetime / 10, max((in_hand.not_after - now) / 4, _LAST_BACKOFF))
 
 
 def local_backoff(failures: int, check_every: timedelta) -> timedelta:

@@ -344,17 +344,30 @@ def test_the_rows_may_stand_in_any_order(rows: list[Entry]) -> None:
     ("failures", "wait"), [(1, MINUTE), (2, 10 * MINUTE), (3, 100 * MINUTE), (4, DAY), (5, DAY), (1000, DAY)]
 )
 def test_orders_back_off_as_lets_encrypt_asks(failures: int, wait: timedelta) -> None:
-    assert order_backoff(failures, None, 0) == wait
-    assert order_backoff(failures, None, 1) == wait * 1.25
+    assert order_backoff(failures, None, NOW, 0) == wait
+    assert order_backoff(failures, None, NOW, 1) == wait * 1.25
 
 
-@given(st.integers(1, 10_000), st.none() | st.timedeltas(MINUTE, 400 * DAY), st.floats(0, 1))
-def test_an_order_never_waits_longer_than_a_tenth_of_the_lifetime(
-    failures: int, lifetime: timedelta | None, jitter: float
+@given(
+    st.integers(1, 10_000),
+    st.timedeltas(MINUTE, 400 * DAY),
+    st.timedeltas(timedelta(), 800 * DAY),
+    st.floats(0, 1),
+)
+def test_an_order_never_waits_longer_than_a_tenth_of_the_lifetime_nor_past_the_end(
+    failures: int, lifetime: timedelta, age: timedelta, jitter: float
 ) -> None:
-    wait = order_backoff(failures, lifetime, jitter)
-    assert timedelta() < wait <= DAY * 1.25
-    assert lifetime is None or wait <= lifetime / 10
+    facts = LeafFacts(("a.test",), "ab", "CN=CA", NOW, NOW + lifetime)
+    wait, left = order_backoff(failures, facts, NOW + age, jitter), lifetime - age
+    assert timedelta() < wait <= min(DAY * 1.25, lifetime / 10)
+    assert wait <= 100 * MINUTE or wait <= left / 4
+
+
+def test_the_last_hours_of_a_certificate_are_tried_more_often() -> None:
+    """One of 160 hours with 8 left would expire in a wait of a tenth of its lifetime."""
+    facts = LeafFacts(("a.test",), "ab", "CN=CA", NOW, NOW + 160 * HOUR)
+    for left, wait in {100: 16 * HOUR, 8: 2 * HOUR, 1: 100 * MINUTE, -5: 100 * MINUTE}.items():
+        assert order_backoff(9, facts, facts.not_after - left * HOUR, 0) == wait
 
 
 def test_record_and_container_are_tried_at_each_look_with_a_back_off_of_their_own() -> None:

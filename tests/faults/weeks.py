@@ -370,7 +370,7 @@ class World:
     def _note(self, client: Client, exc: CertbotlessError) -> None:
         now, known = self._local_now(), client.failure.count + 1 if client.failure else 1
         facts = client.published.facts
-        wait = ledger.order_backoff(known, facts.lifetime if facts else None, self._random.random())
+        wait = ledger.order_backoff(known, facts, now, self._random.random())
         retry_at = now + max(wait, exc.retry_after or wait)
         client.failure = Failure(at=now, what=exc.message, hint=exc.hint, retry_at=retry_at, count=known)
 
