@@ -1,29 +1,24 @@
 """One run of `--once` or `--renew-now`, from a configuration that is good to an exit code.
 
-Builds the edges to the outside world, becomes the owner of the state, and says how each site ended.
+Becomes the owner of the state, and says how each site ended.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from . import act, owner, report
+from . import act, edges, report
 from .act import Outcome
-from .alidns import Account, AlidnsAccount
-from .clock import Clock, SystemClock
+from .clock import SystemClock
 from .config import Config, Site
 from .decide import Intent
-from .deploy import DockerContainers
-from .lan import AddressSource, settled_before
-from .nameservers import NameServers
+from .lan import settled_before
 from .redact import Redactor
 from .story import RUN_ENDED
 from .transcript import Transcripts
-from .workbench import Edges
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +56,10 @@ def run(
         if site.domain in settled
         for rule, address in zip((site.address, site.address6), settled[site.domain].split(","), strict=False)
     }
-    edges, redact = _edges(config, clock, settled_before(known)), _redactor(config)
-    _become_owner(config)
+    outside, redact = edges.build(config, clock, settled_before(known)), _redactor(config)
+    edges.become_owner(config, config.certs_dirs)
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
-        outcomes = act.run(config, sites, edges, intent, tell)
+        outcomes = act.run(config, sites, outside, intent, tell)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -80,37 +75,6 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
     if outcome.failure is None:
         return f"{outcome.state}: {outcome.reason or 'not renewed'}"
     return f"{outcome.state}: {report.failure_text(outcome.failure)}"
-
-
-# --- the outside world --------------------------------------------------------------------------------------
-
-
-def _become_owner(config: Config) -> None:
-    # Who has read the secrets knows the digests that they are part of; the owner may not.
-    for site in config.sites:
-        config.digest(site)
-    # What is imported late must be imported by who can: the environment may be another's.
-    importlib.import_module("docker")
-    owner.become_owner(config.state_dir, config.certs_dirs)
-
-
-def _edges(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
-    """Build every edge to the outside world, in this one place."""
-    aliyun = config.aliyun
-    account = Account(
-        endpoint=aliyun.endpoint,
-        key_id=aliyun.access_key_id.read(),
-        key_secret=aliyun.access_key_secret.read(),
-        security_token=aliyun.security_token.read() if aliyun.security_token else None,
-        ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
-    )
-    return Edges(
-        clock=clock,
-        servers=NameServers(config.dns.nameservers, clock),
-        zones=lambda site_clock: AlidnsAccount(account, site_clock),
-        containers=DockerContainers(config.docker.host),
-        address_of=address_of,
-    )
 
 
 # --- the transcript -----------------------------------------------------------------------------------------

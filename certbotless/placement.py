@@ -8,11 +8,11 @@ Source: RFC 8555 section 8.4; RFC 1034 section 3.6.2 (aliases), RFC 4592 (wildca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .challenge import TxtValue
 from .errors import DnsError, ZoneNotFound, printable
-from .nameservers import Server, Wanted, ask, wait_until_shown
+from .nameservers import NameServers, Server, Wanted, ask, wait_until_shown
 from .records import Zone
 from .workbench import Workbench
 
@@ -20,43 +20,25 @@ from .workbench import Workbench
 _MOST_ALIASES = 8
 
 
-class Placement:
-    """The places of one site's txt values (issue.TxtPlaces); good for one run."""
+class Aliases:
+    """Where names lead, as the authoritative servers say.
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self._ends: dict[str, tuple[str, str]] = {}
+    Args:
+        zone_of: the zone that holds an alias, which the name given last leads to.
+    """
+
+    def __init__(self, servers: NameServers, zone_of: Callable[[str, str], str]) -> None:
+        self._servers = servers
+        self._zone_of = zone_of
         self._silent: set[Server] = set()
 
-    def locate(self, name: str, value: str) -> TxtValue:
-        """Return the txt value of a challenge name with the name and the zone that take it.
+    def follow(self, name: str, zone: str) -> tuple[str, str]:
+        """Return the name at the end of a chain of aliases that begins in `zone`, and its zone.
 
         Raises:
-            DnsError: the name is an alias that leads nowhere.
+            DnsError: it has no end.
         """
-        if name not in self._ends:
-            self._ends[name] = self._follow(name)
-        fqdn, zone = self._ends[name]
-        return TxtValue(fqdn, value, zone)
-
-    def open(self, zone: str) -> Zone:
-        return self._bench.zones.open(zone)
-
-    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
-        """Wait for the servers of each zone, all of them within propagation_timeout."""
-        clock = self._bench.clock
-        deadline = clock.monotonic() + self._bench.config.dns.propagation_timeout.total_seconds()
-        for zone in sorted({txt.zone for txt in values}):
-            wait_until_shown(
-                self._bench.servers.of(zone),
-                [Wanted(txt.fqdn, "TXT", txt.value) for txt in values if txt.zone == zone],
-                clock,
-                max(deadline - clock.monotonic(), 0),
-            )
-
-    def _follow(self, name: str) -> tuple[str, str]:
-        """Return the name at the end of a chain of aliases, and its zone."""
-        chain, zone = [name], self._bench.zone().name
+        chain = [name]
         while alias := self._alias_of(chain[-1], zone):
             if alias in chain or len(chain) > _MOST_ALIASES:
                 what = "that leads back to itself" if alias in chain else "at the start of a long chain"
@@ -78,13 +60,48 @@ class Placement:
 
     def _cname(self, name: str, zone: str) -> str:
         """Ask one authoritative server of `zone`: the next one only if it is silent."""
-        for server in self._bench.servers.of(zone):
+        for server in self._servers.of(zone):
             if server not in self._silent:
                 [values] = ask([server], name, "CNAME")
                 if values is not None:
                     return min(values, default="").lower().removesuffix(".")
                 self._silent.add(server)
         return ""
+
+
+class Placement:
+    """The places of one site's txt values (issue.TxtPlaces); good for one run."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._ends: dict[str, tuple[str, str]] = {}
+        self._aliases = Aliases(bench.servers, self._zone_of)
+
+    def locate(self, name: str, value: str) -> TxtValue:
+        """Return the txt value of a challenge name with the name and the zone that take it.
+
+        Raises:
+            DnsError: the name is an alias that leads nowhere.
+        """
+        if name not in self._ends:
+            self._ends[name] = self._aliases.follow(name, self._bench.zone().name)
+        fqdn, zone = self._ends[name]
+        return TxtValue(fqdn, value, zone)
+
+    def open(self, zone: str) -> Zone:
+        return self._bench.zones.open(zone)
+
+    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
+        """Wait for the servers of each zone, all of them within propagation_timeout."""
+        clock = self._bench.clock
+        deadline = clock.monotonic() + self._bench.config.dns.propagation_timeout.total_seconds()
+        for zone in sorted({txt.zone for txt in values}):
+            wait_until_shown(
+                self._bench.servers.of(zone),
+                [Wanted(txt.fqdn, "TXT", txt.value) for txt in values if txt.zone == zone],
+                clock,
+                max(deadline - clock.monotonic(), 0),
+            )
 
     def _zone_of(self, alias: str, name: str) -> str:
         """Return the zone that holds what `name` leads to; it is looked up once, and remembered."""

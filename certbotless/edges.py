@@ -1,0 +1,58 @@
+"""Every edge to the outside world that a command talks through, built in one place from the configuration."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import owner
+from .alidns import Account, AlidnsAccount
+from .clock import Clock
+from .config import Config
+from .deploy import DockerContainers
+from .lan import AddressSource
+from .nameservers import NameServers
+from .workbench import Edges
+
+
+def dns_account(config: Config) -> Account:
+    """Return the account at Aliyun DNS, with its secrets as they are now.
+
+    Raises:
+        SecretUnreadable: one of them leads nowhere.
+    """
+    aliyun = config.aliyun
+    return Account(
+        endpoint=aliyun.endpoint,
+        key_id=aliyun.access_key_id.read(),
+        key_secret=aliyun.access_key_secret.read(),
+        security_token=aliyun.security_token.read() if aliyun.security_token else None,
+        ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
+    )
+
+
+def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
+    """Return the edges; nobody is asked yet. Raises as `dns_account`."""
+    account = dns_account(config)
+    return Edges(
+        clock=clock,
+        servers=NameServers(config.dns.nameservers, clock),
+        zones=lambda site_clock: AlidnsAccount(account, site_clock),
+        containers=DockerContainers(config.docker.host),
+        address_of=address_of,
+    )
+
+
+def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
+    """Become the owner of the state directory where root has started us; those of `certs_dirs` are made.
+
+    Raises:
+        StoreError: a folder could not be made.
+    """
+    # Who has read the secrets knows the digests that they are part of; the owner may not.
+    for site in config.sites:
+        config.digest(site)
+    # What is imported late must be imported by who can: the environment may be another's.
+    importlib.import_module("docker")
+    owner.become_owner(config.state_dir, certs_dirs)
