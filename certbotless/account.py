@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import josepy as jose
 from acme import messages
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Another run may wait for its CA as long as for an order.
 _LOCK_TIMEOUT_S = 600
+# There is no account yet; the CA has it; the CA knows no such account; the CA takes it no more.
+Standing = Literal["none", "valid", "gone", "closed"]
 _GONE, _CLOSED = f"{PROBLEM}accountDoesNotExist", f"{PROBLEM}unauthorized"
 # Base64url, with or without padding, or base64: the library's decoder skips what is neither.
 _MAC_KEY = re.compile(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", re.ASCII)
@@ -106,6 +109,17 @@ class Account:
             else:
                 self._find_or_make()
 
+    def standing(self) -> Standing:
+        """Connect, and ask how the CA has our account. Makes no account, and keeps nothing."""
+        key, self.url = self._load()
+        if key is None:
+            self.network = Network(None, self._ca, self._clock)
+            self.directory = self.network.read_directory()
+            return "none"
+        self._connect(key)
+        standing, self.url = self._standing_and_url()
+        return standing
+
     def is_replaced_after(self, problem: str) -> bool:
         """Put another account in place of ours, if the CA's problem of this type means that it needs one.
 
@@ -167,20 +181,26 @@ class Account:
 
         A key whose account is closed for good gives way to a new one.
         """
+        standing, url = self._standing_and_url()
+        if standing == "closed":
+            logger.warning("account.closed directory=%s", self._ca.directory)
+            self._take_new_key()
+        return url
+
+    def _standing_and_url(self) -> tuple[Standing, str]:
+        """Ask for the account of our key; the URL is empty for one that is of no use."""
         body = messages.NewRegistration(only_return_existing=True)
         try:
             response = self.network.send(self.directory["newAccount"], body)
         except messages.Error as exc:
             if exc.typ == _GONE:
-                return ""
-            if exc.typ != _CLOSED:
-                raise
-        else:
-            if response.json()["status"] == "valid":
-                return self.network.checked_url(response.headers["Location"])
-        logger.warning("account.closed directory=%s", self._ca.directory)
-        self._take_new_key()
-        return ""
+                return "gone", ""
+            if exc.typ == _CLOSED:
+                return "closed", ""
+            raise
+        if response.json()["status"] != "valid":
+            return "closed", ""
+        return "valid", self.network.checked_url(response.headers["Location"])
 
     def _make(self) -> None:
         body = messages.NewRegistration.from_data(
@@ -214,3 +234,51 @@ class Account:
     def _use(self, url: str) -> None:
         self.url = url
         self.network.use_account(url)
+
+
+# --- only to look -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CaView:
+    """What a CA says of itself and of our account.
+
+    Attributes:
+        account_url: of an account that is valid; else empty.
+        profiles: those that it lists; None where it knows of none.
+        caa_identities: how CAA records name it; empty where it does not say.
+        needs_binding: whether it binds accounts to ones that it knows.
+        time: as of its last reply; None where it told none.
+    """
+
+    standing: Standing
+    account_url: str
+    profiles: tuple[str, ...] | None
+    caa_identities: tuple[str, ...]
+    needs_binding: bool
+    time: datetime | None
+
+
+class _NoBooks:
+    def reserve_account(self, at: datetime) -> None:
+        raise AccountRefused("an account is made by an order alone")
+
+
+def look_at_ca(ca: Ca, store: AccountStore, clock: Clock) -> CaView:
+    """Ask a CA who it is, and how it has our account. Makes no account, and keeps nothing.
+
+    Raises:
+        IssueError: it could not be asked.
+    """
+    account = Account(ca, store, _NoBooks(), clock)
+    with account.errors():
+        standing = account.standing()
+        meta = account.directory.meta
+        return CaView(
+            standing,
+            account.url,
+            None if meta.profiles is None else tuple(sorted(meta.profiles)),
+            tuple(map(str.lower, meta.caa_identities or ())),
+            bool(meta.external_account_required),
+            account.network.date,
+        )

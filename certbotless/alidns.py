@@ -101,6 +101,11 @@ class ApiRefusal(DnsRefused):
         super().__init__(message, hint=hint)
         self.code = code
 
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the RAM user's policy does not allow the call."""
+        return self.code in _NOT_ALLOWED
+
 
 class NoAnswer(DnsUnavailable):
     """Nobody answered, or somebody else did."""
@@ -116,6 +121,8 @@ class AlidnsApi:
         # An error reply may repeat the call, with all that signs it.
         secrets = [account.key_secret, account.security_token or ""]
         self._redact = Redactor(secrets, [account.key_id])
+        # How far our clock is ahead of the API's, as of its last reply; None where it has told no time.
+        self.clock_ahead: timedelta | None = None
 
     def call(self, request: Any) -> dict[str, Any]:
         """Send an SDK request and return the reply's JSON object.
@@ -152,6 +159,7 @@ class AlidnsApi:
                 timeout=timeout_s,
                 verify=account.ca_bundle or True,
             )
+        self.clock_ahead = _clock_ahead(response, self._clock.now())
         reply = _json_object(response.content)
         request_id = self._said(reply, "RequestId", 60)
         code = self._said(reply, "Code", 80)
@@ -187,7 +195,10 @@ class AlidnsApi:
             hint = f"grant the RAM user alidns:{action} on the zone (docs/ram-policy.md)"
             return ApiRefusal(text, code=code, hint=hint)
         if code.startswith("InvalidTimeStamp"):
-            text += f"; this clock differs by {_clock_skew(response, self._clock.now())} from the API's"
+            ahead = (
+                "an unknown time" if self.clock_ahead is None else f"{self.clock_ahead.total_seconds():.0f} s"
+            )
+            text += f"; this clock differs by {ahead} from the API's"
         hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
         return ApiRefusal(text, code=code, hint=hint)
 
@@ -197,6 +208,11 @@ class AlidnsAccount:
 
     def __init__(self, account: Account, clock: Clock) -> None:
         self._api = AlidnsApi(account, clock)
+
+    @property
+    def clock_ahead(self) -> timedelta | None:
+        """How far our clock is ahead of the API's, as of its last reply; None where it has told no time."""
+        return self._api.clock_ahead
 
     def find(self, fqdn: str) -> str:
         """Return the zone of the account that holds `fqdn`: the longest suffix that the account may read.
@@ -218,7 +234,7 @@ class AlidnsAccount:
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
-                if exc.code in _NOT_ALLOWED:
+                if exc.is_forbidden:
                     forbidden.append(name)
                 elif not exc.code.startswith("InvalidDomainName"):
                     raise
@@ -407,8 +423,8 @@ def _retry_after(response: requests.Response) -> timedelta | None:
     return timedelta(seconds=int(text)) if text.isdecimal() and len(text) < 6 else None
 
 
-def _clock_skew(response: requests.Response, now: datetime) -> str:
+def _clock_ahead(response: requests.Response, now: datetime) -> timedelta | None:
     try:
-        return f"{(now - parsedate_to_datetime(response.headers['Date'])).total_seconds():.0f} s"
+        return now - parsedate_to_datetime(response.headers["Date"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        return "an unknown time"
+        return None

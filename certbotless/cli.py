@@ -54,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Who read us has seen enough, as `head` has; what is still in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 # --- arguments --------------------------------------------------------------------------------------------
@@ -62,6 +66,7 @@ _COMMANDS = {
     "check": "validate the configuration, offline",
     "plan": "look at the world and print what would be done; changes nothing",
     "status": "show each site: address, certificate, what is served, next renewal",
+    "doctor": "test everything that can break, a line each, with the cure",
     "sandbox": "the whole chain on this machine, nothing needed from outside",
 }
 _ONE_SHOT = ("--once", "--renew-now")
@@ -165,6 +170,8 @@ def _parser(*, has_domains: bool) -> _Parser:
     )
     status.add_argument("--json", action="store_true", help="as one JSON object")
     status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
+    doctor = add("doctor")
+    doctor.add_argument("--json", action="store_true", help="as one JSON object")
     sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
     sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
@@ -187,6 +194,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _plan(source, args.exit_code)
         case "status":
             return _status(source, args.domain, as_json=args.json, again=args.watch)
+        case "doctor":
+            return _doctor(source, as_json=args.json)
     if args.once or args.renew_now:
         from .decide import Intent
 
@@ -269,6 +278,23 @@ def _watch(
         return "\n".join([*fitted(found.error), found.to_text(screen, must_fit=True)]), found.code
 
     watch.watch(picture, sys.stdout)
+
+
+def _doctor(source: Path | None, *, as_json: bool) -> int:
+    from . import configfile
+    from .doctor import finding, run
+
+    _set_up_logging(logging.CRITICAL)
+    raw = configfile.read(source)
+    checked = configfile.parse(raw, str(source or "-"))
+
+    def say(found: finding.Finding) -> None:
+        if not as_json:
+            print(found.line, flush=True)
+
+    findings = run.examine(checked, raw, str(source or "-"), say)
+    print(finding.as_json(findings) if as_json else finding.summary(findings))
+    return 1 if any(found.level == "fail" for found in findings) else 0
 
 
 # --- commands that act ------------------------------------------------------------------------------------

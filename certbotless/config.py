@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -392,7 +393,9 @@ class Config(_Model):
         """Return what is careless, or not there yet, as ``path: text``; none of it is a fault."""
         found = []
         # Root checks what the service's user, who owns state_dir, will use.
-        trusted = {0, os.geteuid(), *(p.stat().st_uid for p in (self.state_dir,) if p.exists())}
+        trusted = {0, os.geteuid()}
+        with suppress(OSError):
+            trusted.add(self.state_dir.stat().st_uid)
         for path, secret in self.secrets().items():
             try:
                 secret.read()

@@ -7,15 +7,18 @@ Source: Docker Engine API (a container may be created, running, paused, restarti
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
+import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import DeployError, DeployWaits, printable
@@ -26,6 +29,8 @@ _ENGINE_TIMEOUT_S = 60
 PROGRAM_TIMEOUT_S = 60
 # What a program says last is why it failed.
 _MOST_WORDS_BYTES = 400
+# An image's users and groups are a few dozen lines.
+_MOST_NAMES_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,24 @@ class Container:
     def has_left(self, before: Container) -> bool:
         """Whether it has ended since it was seen as `before`, be it that the engine started it again."""
         return self.status != "running" or self.started_at != before.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a container was made.
+
+    Attributes:
+        image: the name that it was made from.
+        environment: what its first process gets.
+        mounts: what it sees of the host: path in it -> path on the host.
+        uid, gids: as whom its first process runs; None where a name in the image cannot be looked up.
+    """
+
+    image: str
+    environment: Mapping[str, str]
+    mounts: Mapping[Path, Path]
+    uid: int | None
+    gids: frozenset[int]
 
 
 class Containers(Protocol):
@@ -87,6 +110,27 @@ class DockerContainers:
                 # The engine also takes the start of an id for a name.
                 raise _absent(name)
             return _container(found)
+
+    def ping(self) -> None:
+        """Raise `DeployError` unless an engine answers that lets us ask."""
+        with self._engine_errors("_ping"):
+            self._engine().ping()
+
+    def settings(self, container_id: str) -> Settings:
+        """Return how a container was made. Raises `DeployError`."""
+        with self._engine_errors(container_id[:12]):
+            found = self._engine().containers.get(container_id)
+            config, host = found.attrs.get("Config") or {}, found.attrs.get("HostConfig") or {}
+            uid, gids = _identity(found, config.get("User") or "0", host.get("GroupAdd") or ())
+            variables = (entry.partition("=") for entry in config.get("Env") or ())
+            mounts = found.attrs.get("Mounts") or ()
+            return Settings(
+                image=str(config.get("Image", "")),
+                environment={name: value for name, _, value in variables},
+                mounts={Path(m["Destination"]): Path(m["Source"]) for m in mounts if m.get("Source")},
+                uid=uid,
+                gids=gids,
+            )
 
     def matching(self, label: str) -> list[Container]:
         with self._engine_errors(f"label {label}"):
@@ -241,6 +285,43 @@ def _reads_all(attrs: Any) -> bool:
     user = attrs.get("Config", {}).get("User") or ""
     dropped = {name.upper().removeprefix("CAP_") for name in attrs.get("HostConfig", {}).get("CapDrop") or ()}
     return user.partition(":")[0] in {"", "0", "root"} and not dropped & {"ALL", "DAC_OVERRIDE"}
+
+
+def _identity(found: Any, user: str, further: Sequence[str]) -> tuple[int | None, frozenset[int]]:
+    """Return as which uid and gids a container's first process runs; a name that nobody knows is None."""
+    name, _, group = user.partition(":")
+    users: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}
+    if not name.isdecimal() or (not group and int(name) != 0):
+        users = _ids_in(found, "/etc/passwd")
+    if not all(each.isdecimal() for each in (group or "0", *further)):
+        groups = _ids_in(found, "/etc/group")
+    uid = int(name) if name.isdecimal() else users.get(name, [None])[0]
+    login = next((ids[1] for ids in users.values() if ids[0] == uid and len(ids) > 1), 0)
+    named = [group or str(login), *further]
+    gids = [int(each) if each.isdecimal() else groups.get(each, [None])[0] for each in named]
+    return uid, frozenset(gid for gid in gids if gid is not None)
+
+
+def _ids_in(found: Any, path: str) -> dict[str, list[int]]:
+    """Return the ids by name in the container's own /etc/passwd (uid, gid) or /etc/group (gid)."""
+    from docker import errors  # noqa: PLC0415
+
+    try:
+        stream, facts = found.get_archive(path)
+        if facts["size"] > _MOST_NAMES_BYTES:
+            return {}
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+            member = archive.extractfile(archive.getmembers()[0])
+            text = member.read().decode(errors="replace") if member else ""
+    except (errors.APIError, tarfile.TarError, KeyError, IndexError):
+        return {}  # an image of one program has no such file, and a proxy before the engine may give none
+    rows = (line.split(":") for line in text.splitlines())
+    return {
+        row[0]: [int(word) for word in row[2:4] if word.isdecimal()]
+        for row in rows
+        if len(row) > 2 and row[2].isdecimal()
+    }
 
 
 def _words(output: bytes) -> str:

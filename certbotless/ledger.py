@@ -106,6 +106,12 @@ def limit_on(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None
     return max((limit for limit in found if limit), key=lambda limit: limit.until, default=None)
 
 
+def orders_left(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None = None) -> int:
+    """Return how many more orders like the planned one could be made now. The arguments are `limit_on`'s."""
+    mine = [entry for entry in entries if _is_of(entry, planned.directory)]
+    return min(count.left_at(planned.at) for count in _counts(mine, planned, in_hand))
+
+
 def settled(entries: Iterable[Entry], now: datetime) -> list[Entry]:
     """Return the rows as they count from now on; `now` is the CA's time.
 
@@ -129,13 +135,20 @@ class _Count:
     def of(cls, rule: Allowance, rows: Sequence[Entry], about: str = "") -> _Count:
         return cls(rule.what.format(about), rule.count, rule.window, rows)
 
+    def left_at(self, now: datetime) -> int:
+        """Return how many more there may be, 0 for none."""
+        return max(self.most - len(self._recent(now)), 0)
+
     def limit_at(self, now: datetime) -> Limit | None:
-        recent = sorted(e.at for e in self.rows if now - self.window < e.at <= now + TRUSTED_SKEW)
+        recent = self._recent(now)
         if len(recent) < self.most or (self.ends_at is not None and now >= self.ends_at):
             return None
         until = recent[-self.most] + self.window
         reason = f"{len(recent)} {self.what} in {limits.in_words(self.window)}"
         return Limit(reason, until if self.ends_at is None else min(until, self.ends_at))
+
+    def _recent(self, now: datetime) -> list[datetime]:
+        return sorted(e.at for e in self.rows if now - self.window < e.at <= now + TRUSTED_SKEW)
 
 
 def _counts(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) -> Iterator[_Count]:

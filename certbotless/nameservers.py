@@ -36,7 +36,7 @@ SILENCE_S = 30
 # NS names move seldom; asked again after this.
 _CACHE_S = 3600
 # Public resolvers (AliDNS, Cloudflare) for when the system's own cannot find the zone's servers.
-_PUBLIC_RESOLVERS = ("223.5.5.5", "1.1.1.1")
+PUBLIC_RESOLVERS = ("223.5.5.5", "1.1.1.1")
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
@@ -108,10 +108,11 @@ def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str
 
     All servers are asked at once; takes at most about 4 s (UDP, then TCP for a long answer).
     """
-    return [answer.values for answer in _ask_all(servers, fqdn, rdtype)]
+    return [answer.values for answer in ask_all(servers, fqdn, rdtype)]
 
 
-def _ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[_Answer]:
+def ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[Answer]:
+    """Return what came back from each server, as `ask` does, and who spoke, or why nobody did."""
     return together(lambda server: _ask_one(server, fqdn, rdtype), servers)
 
 
@@ -136,7 +137,7 @@ def wait_until_shown(
         # Two values at one name, those of a name and its wildcard, are one question.
         for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
             late = sorted({server for server, item in missing if item.fqdn == fqdn}, key=servers.index)
-            for server, answer in zip(late, _ask_all(late, fqdn, rdtype), strict=True):
+            for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
                 if answer.values is None:
                     faults[server] = answer.fault
                 elif not (answer.has_authority or server.is_given):
@@ -177,15 +178,19 @@ def _named_faults(servers: Collection[Server], faults: Mapping[Server, str]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came back: the values, from who speaks for the zone or not; or None, and the `fault`."""
+class Answer:
+    """What came back: the values, from who speaks for the zone or not; or None, and the `fault`.
+
+    `exists` is whether there is such a name at all, whatever it has.
+    """
 
     values: frozenset[str] | None = None
     has_authority: bool = False
     fault: str = ""
+    exists: bool = True
 
 
-def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
+def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
     try:
         query = dns.message.make_query(fqdn, rdtype)
         if not server.is_resolver:
@@ -193,10 +198,10 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
         reply = _exchange(query, server)
     except (dns.exception.DNSException, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
-        return _Answer(fault=type(exc).__name__)
+        return Answer(fault=type(exc).__name__)
     if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         logger.debug("dns.no_answer server=%s fqdn=%s rcode=%s", server.name, fqdn, reply.rcode())
-        return _Answer(fault=dns.rcode.to_text(reply.rcode()))
+        return Answer(fault=dns.rcode.to_text(reply.rcode()))
     name = query.question[0].name
     values = frozenset(
         _text(rdata)
@@ -204,7 +209,8 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> _Answer:
         if (rrset.name == name or server.is_resolver) and rrset.rdtype == dns.rdatatype.from_text(rdtype)
         for rdata in rrset
     )
-    return _Answer(values, bool(reply.flags & dns.flags.AA))
+    exists = reply.rcode() != dns.rcode.NXDOMAIN
+    return Answer(values, bool(reply.flags & dns.flags.AA), exists=exists)
 
 
 def _text(rdata: object) -> str:
@@ -233,7 +239,7 @@ def _fixed_server(entry: str) -> Server:
 
 
 def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
-    for resolvers in (_system_resolvers(), _PUBLIC_RESOLVERS):
+    for resolvers in (system_resolvers(), PUBLIC_RESOLVERS):
         asked = [Server(at, at, is_resolver=True, timeout_s=timeout_s) for at in resolvers]
         for resolver, names in zip(asked, ask(asked, zone, "NS"), strict=True):
             if servers := _with_addresses(resolver, names or ()):
@@ -251,7 +257,7 @@ def _with_addresses(resolver: Server, names: Iterable[str]) -> tuple[Server, ...
     return tuple(Server(name, min(at)) for name, at in zip(named, found, strict=True) if at)
 
 
-def _system_resolvers() -> list[str]:
+def system_resolvers() -> list[str]:
     """Return the addresses in /etc/resolv.conf, in order; as resolv.conf(5) has it, this machine if none."""
     try:
         lines = _RESOLV_CONF.read_text(errors="replace").splitlines()

@@ -1,0 +1,165 @@
+"""May the key do at the DNS API what the program does there?
+
+Each right is tried on a TXT record of our own with a fixed name and value, which is gone again afterwards:
+the service tells of a right in no other way. One that a killed run has left is found by the next, and taken
+away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..alidns import ApiRefusal
+from ..config import Site
+from ..errors import DnsError, DnsUnavailable, ZoneNotFound
+from ..names import challenge_name
+from ..placement import Aliases
+from ..records import Record, Zone
+from ..state import SiteState
+from ..workbench import Zones
+from .finding import Case, wrong_time
+
+# A name that nobody asks for.
+_LABEL, _VALUE, _TTL_S = "_certbotless-doctor", "made and deleted by certbotless doctor", 600
+# Starts of the codes that say no to whatever the key asks.
+_ABOUT_THE_KEY = (
+    *("InvalidAccessKeyId", "SignatureDoesNotMatch", "IncompleteSignature"),
+    *("InvalidSecurityToken", "MissingSecurityToken"),
+)
+_ABOUT_TIME = "InvalidTimeStamp"
+
+
+@dataclass
+class ApiView:
+    """What the API has told.
+
+    Attributes:
+        zones: the zone of each domain, as far as it is known.
+        readable: the zones whose records the key may read.
+        clock_is_refused: the API takes our time for wrong.
+    """
+
+    zones: dict[str, str] = field(default_factory=dict)
+    readable: dict[str, Zone] = field(default_factory=dict)
+    clock_is_refused: bool = False
+
+
+class _NoUse(Exception):
+    """No further call is of any use."""
+
+
+def examine(case: Case, zones: Zones, sites: Sequence[tuple[Site, SiteState]]) -> ApiView:
+    """Look for the zones of each site, and try each right once on every zone that needs it."""
+    view = ApiView()
+    try:
+        needed: dict[str, bool] = {}
+        for site, state in sites:
+            for zone, has_records in _zones_of(case, view, zones, site, state).items():
+                needed[zone] = needed.get(zone, False) or has_records
+        for zone, has_records in sorted(needed.items()):
+            _try_rights(case, view, zones.open(zone), has_records=has_records)
+    except _NoUse:
+        pass
+    return view
+
+
+def _zones_of(case: Case, view: ApiView, zones: Zones, site: Site, state: SiteState) -> dict[str, bool]:
+    """Return the zones that the key must change for a site, and whether for address records too."""
+    try:
+        own = site.zone or state.zone or zones.find(site.domain)
+    except DnsError as exc:
+        _tell(case, view, exc, "zone", site.domain)
+        return {}
+    view.zones[site.domain] = own
+    needed = {own: True} if site.record_names or site.record6_names else {}
+    aliases = Aliases(case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias))
+    for name in sorted({challenge_name(name) for name in site.all_names}):
+        try:
+            _, zone = aliases.follow(name, own)
+        except DnsUnavailable:
+            continue  # the name servers have a test of their own
+        except DnsError as exc:
+            _tell(case, view, exc, "delegation", name)
+            continue
+        needed.setdefault(zone, False)
+    return needed
+
+
+def _tell(case: Case, view: ApiView, exc: DnsError, check: str, about: str) -> None:
+    """Tell of a call that went wrong. Raises `_NoUse` where any other would as well."""
+    code = exc.code if isinstance(exc, ApiRefusal) else ""
+    if code.startswith(_ABOUT_TIME):
+        view.clock_is_refused = True
+        raise _NoUse
+    if wrong_time(exc):
+        case.clock_is_in_doubt = True
+        raise _NoUse
+    if code.startswith(_ABOUT_THE_KEY) or isinstance(exc, DnsUnavailable):
+        case.fail_by("API", case.config.aliyun.endpoint, exc)
+        raise _NoUse
+    case.fail_by(check, about, exc)
+
+
+def _try_rights(case: Case, view: ApiView, zone: Zone, *, has_records: bool) -> None:
+    """Try every right that is needed on this zone."""
+    probe = Record(f"{_LABEL}.{zone.name}", "TXT", _VALUE, _TTL_S)
+    made: list[str] = []
+    tries: dict[str, Callable[[], object]] = {
+        "DescribeSubDomainRecords": lambda: zone.records(probe.fqdn),
+        "AddDomainRecord": lambda: made.append(zone.add(probe)),
+    }
+    after: Mapping[str, Callable[[], object]] = {
+        # One that changed nothing would be refused, and looked for.
+        "UpdateDomainRecord": lambda: zone.update(replace(probe, record_id=made[0], ttl_s=2 * _TTL_S)),
+        "DeleteDomainRecord": lambda: zone.delete(made.pop()),
+    }
+    refused: dict[str, DnsError] = {}
+    allowed = []
+    try:
+        for action, attempt in (*tries.items(), *after.items()):
+            if action in after and not made:
+                continue  # there is no record, since none could be added
+            if action == "UpdateDomainRecord" and not has_records:
+                continue  # a TXT record is never changed
+            try:
+                attempt()
+                allowed.append(action)
+            except DnsError as exc:
+                if isinstance(exc, ApiRefusal) and exc.is_forbidden:
+                    refused[action] = exc
+                else:
+                    _tell(case, view, exc, "zone", zone.name)
+                    if isinstance(exc, ZoneNotFound):
+                        _forget(view, zone.name)
+                    return
+    finally:
+        _take_away(case, zone, probe, made)
+    if not allowed:
+        text = f"the key may do nothing there: {next(iter(refused.values())).message}"
+        cure = (
+            "attach the policy of docs/ram-policy.md for this zone to the RAM user, or correct sites[].zone"
+        )
+        case.fail("permission", zone.name, text, cure)
+        _forget(view, zone.name)
+        return
+    for action, error in refused.items():
+        left = f", and delete the TXT record {probe.fqdn}" if action == "DeleteDomainRecord" else ""
+        case.fail("permission", f"{action} {zone.name}", error.message, f"{error.hint}{left}")
+    if "DescribeSubDomainRecords" in allowed:
+        view.readable[zone.name] = zone
+    case.ok("permission", zone.name, f"the key may {', '.join(allowed)}")
+
+
+def _take_away(case: Case, zone: Zone, probe: Record, made: Sequence[str]) -> None:
+    for record_id in made:
+        try:
+            zone.delete(record_id)
+        except DnsError as exc:
+            text = f"the TXT record {probe.fqdn} could not be deleted: {exc.message}"
+            case.warn("zone", zone.name, text, "run doctor again, or delete it in the Alidns console")
+
+
+def _forget(view: ApiView, zone: str) -> None:
+    """What hangs on a zone that is no good is not tested."""
+    view.zones = {domain: name for domain, name in view.zones.items() if name != zone}

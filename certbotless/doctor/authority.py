@@ -1,0 +1,148 @@
+"""Would the CA give the certificates? Its reach, our account, its profiles, CAA, and our own limits.
+
+Source: RFC 8555 sections 7.1.1 (directory meta) and 7.3.1; RFC 8659 (CAA), RFC 8657 (accounturi).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from ..account import CaView, look_at_ca
+from ..ca import Ca
+from ..config import Site
+from ..errors import CertbotlessError, StoreError, printable
+from ..leaf import LeafFacts, rfc3339
+from ..ledger import Entry, limit_on, orders_left
+from ..nameservers import Server, ask, system_resolvers
+from ..state import Accounts
+from .finding import Case, wrong_time
+
+_CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)
+
+
+def examine(case: Case) -> CaView | None:
+    """Ask the CA who it is, and how it has our account; None where it cannot be asked."""
+    acme = case.config.acme
+    ca = Ca(acme.url, acme.email, str(acme.ca_bundle) if acme.ca_bundle else None)
+    try:
+        seen = look_at_ca(ca, Accounts(case.config.state_dir, acme.url), case.clock)
+    except CertbotlessError as exc:
+        if wrong_time(exc):
+            case.clock_is_in_doubt = True
+        else:
+            case.fail_by("state" if isinstance(exc, StoreError) else "CA", acme.url, exc)
+        return None
+    case.ok("CA", acme.url, "answers")
+    account(case, seen)
+    profile(case, seen)
+    return seen
+
+
+def account(case: Case, seen: CaView) -> None:
+    """Say how the CA has our account."""
+    acme = case.config.acme
+    match seen.standing:
+        case "valid":
+            case.ok("account", acme.url, seen.account_url)
+        case "gone" | "closed":
+            what = (
+                "does not know our account any more" if seen.standing == "gone" else "has closed our account"
+            )
+            case.warn("account", acme.url, f"the CA {what}", "nothing: the next order makes a new one")
+        case "none" if seen.needs_binding and acme.eab is None:
+            text = "the CA binds accounts to ones that it knows, and acme.eab is not set"
+            case.fail("account", acme.url, text, "set acme.eab to the kid and hmac_key of your account there")
+        case "none":
+            case.ok("account", acme.url, "none yet: the first order makes it")
+
+
+def profile(case: Case, seen: CaView) -> None:
+    """Say whether the CA has the profile that is asked for, if one is."""
+    wanted = case.config.acme.profile
+    if wanted is None or seen.profiles is None:
+        return
+    if wanted in seen.profiles:
+        case.ok("profile", wanted, "the CA lists it")
+    else:
+        listed = printable(", ".join(seen.profiles) or "(none)", 200)
+        case.fail("profile", wanted, "the CA does not list it", f"set acme.profile to one of: {listed}")
+
+
+def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaView) -> None:
+    """Say whether CAA lets this CA, and this account, give the certificate."""
+    for name in site.all_names:
+        base, is_wildcard = name.removeprefix("*."), name.startswith("*.")
+        owner, records = _caa_of(base, zone, servers)
+        tag = _tag(records, is_wildcard=is_wildcard)
+        if tag is None or _permits(records, tag, seen):
+            continue
+        said = printable(" | ".join(records), 300)
+        text = f"the CAA records of {owner} do not let this CA or account give {name}: {said}"
+        if not seen.caa_identities:
+            case.warn(
+                "CAA", site.domain, text, "look whether they name the CA: it does not say how it is named"
+            )
+        else:
+            case.fail("CAA", site.domain, text, f"add in the Alidns console: {_pin(owner, tag, seen)}")
+        return
+    pin = f"; to allow our account alone: {_pin(site.domain, 'issue', seen)}" if seen.caa_identities else ""
+    case.ok("CAA", site.domain, f"permits the CA{pin}")
+
+
+def _pin(owner: str, tag: str, seen: CaView) -> str:
+    uri = f"; accounturi={seen.account_url}" if seen.account_url else ""
+    return f'{owner} CAA 0 {tag} "{seen.caa_identities[0]}; validationmethods=dns-01{uri}"'
+
+
+def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[str]]:
+    """Return the records that count for `name`, the first set on the way up, and whose they are."""
+    resolvers = [Server(at, at, is_resolver=True, timeout_s=1) for at in system_resolvers()[:1]]
+    while "." in name:
+        asked = servers if name == zone or name.endswith(f".{zone}") else resolvers
+        for values in ask(asked, name, "CAA"):
+            if values:
+                return name, sorted(values)
+        name = name.partition(".")[2]
+    return name, []
+
+
+def _tag(records: Iterable[str], *, is_wildcard: bool) -> str | None:
+    """Return which tag counts; None where none of the records is about who may issue."""
+    tags = {tag for tag, _ in _parsed(records)}
+    if is_wildcard and "issuewild" in tags:
+        return "issuewild"
+    return "issue" if "issue" in tags else None
+
+
+def _parsed(records: Iterable[str]) -> list[tuple[str, str]]:
+    return [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
+
+
+def _permits(records: Iterable[str], tag: str, seen: CaView) -> bool:
+    return any(_names_us(value, seen) for name, value in _parsed(records) if name == tag)
+
+
+def _names_us(value: str, seen: CaView) -> bool:
+    issuer, *parameters = (part.strip() for part in value.split(";"))
+    said = dict(parameter.partition("=")[::2] for parameter in parameters if parameter)
+    methods = said.get("validationmethods")
+    return (
+        issuer.lower() in seen.caa_identities
+        and ("accounturi" not in said or said["accounturi"] == seen.account_url)
+        and (methods is None or "dns-01" in methods.split(","))
+    )
+
+
+def limits(case: Case, site: Site, entries: Sequence[Entry], facts: LeafFacts | None, now: datetime) -> None:
+    """Say how many orders our own count leaves for the names of the site."""
+    directory = case.config.acme.url
+    planned = Entry(now, "order", directory, site.all_names, "renewal" if facts else "new")
+    limit = limit_on(entries, planned, facts)
+    if limit is not None:
+        cure = f"wait until {rfc3339(limit.until)}, or certbotless --renew-now {site.domain} --force"
+        case.warn("limits", site.domain, f"no order is made now: {limit.reason}", cure)
+    else:
+        left = orders_left(entries, planned, facts)
+        case.ok("limits", site.domain, f"{left} more order{'' if left == 1 else 's'} may be made now")

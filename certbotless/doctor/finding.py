@@ -1,0 +1,140 @@
+"""What was tested, how it stands, and the cure."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from .. import __version__
+from ..clock import Clock
+from ..config import Config
+from ..deploy import DockerContainers
+from ..errors import CertbotlessError, printable
+from ..leaf import rfc3339
+from ..nameservers import NameServers
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One test.
+
+    Attributes:
+        check: what was tested, the same words for the same test.
+        about: the domain, zone, container or server; empty for the machine as a whole.
+        cure: what to do, with the command where there is one; empty for what is well.
+    """
+
+    level: Level
+    check: str
+    about: str
+    text: str
+    cure: str = ""
+
+    @property
+    def line(self) -> str:
+        """The finding as one line."""
+        subject = f"{self.check} {self.about}".rstrip()
+        return printable(
+            f"{self.level:<5} {subject}: {self.text}{f'; {self.cure}' if self.cure else ''}", 2000
+        )
+
+    def to_json(self) -> dict[str, str]:
+        """Return the entry of `doctor --json`."""
+        return {
+            "check": self.check,
+            "about": self.about,
+            "level": self.level,
+            "text": self.text,
+            "cure": self.cure,
+        }
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return the last line: how many of each."""
+    counts = Counter(found.level for found in findings)
+    warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
+    return f"{counts['ok']} ok, {warnings}, {counts['fail']} failed"
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return the object of `doctor --json`; its keys are a contract."""
+    found = {
+        "version": __version__,
+        "observed_at": rfc3339(datetime.now(UTC)),
+        "ok": all(found.level != "fail" for found in findings),
+        "checks": [found.to_json() for found in findings],
+    }
+    return json.dumps(found, indent=2)
+
+
+# OpenSSL's numbers (x509_vfy.h) for a certificate whose time has not come, and for one whose time is over.
+_WRONG_TIME = (9, 10)
+
+
+def wrong_time(error: BaseException) -> bool:
+    """Whether it came of a certificate that is not valid at this time: by a clock that may be wrong."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return seen.verify_code in _WRONG_TIME
+        causes = [arg for arg in seen.args if isinstance(arg, BaseException)]
+        reason = getattr(seen, "reason", None)
+        seen = next(
+            (e for e in (*causes, reason, seen.__cause__, seen.__context__) if isinstance(e, BaseException)),
+            None,
+        )
+    return False
+
+
+class Case:
+    """One examination: what it works with, and what it has found so far.
+
+    Args:
+        say: is told each finding when it is made.
+
+    Attributes:
+        clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
+    """
+
+    def __init__(self, config: Config, clock: Clock, say: Callable[[Finding], None]) -> None:
+        self.config = config
+        self.clock = clock
+        self.servers = NameServers(config.dns.nameservers, clock)
+        self.containers = DockerContainers(config.docker.host)
+        self.clock_is_in_doubt = False
+        self.findings: list[Finding] = []
+        self._say = say
+
+    def ok(self, check: str, about: str, text: str) -> None:
+        """It is as it should be."""
+        self._find(Finding("ok", check, about, text))
+
+    def warn(self, check: str, about: str, text: str, cure: str) -> None:
+        """It works, or may work; a person should know."""
+        self._find(Finding("warn", check, about, text, cure))
+
+    def fail(self, check: str, about: str, text: str, cure: str) -> None:
+        """It is broken."""
+        self._find(Finding("fail", check, about, text, cure))
+
+    def fail_by(self, check: str, about: str, error: CertbotlessError) -> None:
+        """It is broken in a way that has its own words."""
+        self.fail(check, about, error.message, error.hint)
+
+    def has_failed(self, check: str, about: str | None = None) -> bool:
+        """Whether that test failed; without `about`, whether it did anywhere."""
+        return any(
+            (found.level, found.check) == ("fail", check) and about in (None, found.about)
+            for found in self.findings
+        )
+
+    def _find(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        self._say(finding)

@@ -1,0 +1,201 @@
+"""What is told of our names: by the authoritative servers, by this machine's resolver, and by public ones.
+
+A resolver that leaves out what leads into the LAN (protection against DNS rebinding, on by default in many
+routers) is told from one that has a zone of its own (split horizon), and from one that is broken.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import Site
+from ..errors import DnsError, printable
+from ..hosts import addresses_of
+from ..nameservers import PUBLIC_RESOLVERS, Answer, Server, ask, ask_all, system_resolvers
+from ..records import Record, Zone, address_type, plan_changes
+from .finding import Case
+
+_HOSTS = Path("/etc/hosts")
+
+
+def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
+    """Look at each authoritative server of the zone; return those that speak for it."""
+    try:
+        servers = case.servers.of(zone)
+    except DnsError as exc:
+        case.fail_by("name servers", zone, exc)
+        return []
+    answers = dict(zip(servers, ask_all(servers, domain, "A"), strict=True))
+    answering = [server for server, answer in answers.items() if answer.values is not None]
+    true = [server for server in answering if answers[server].has_authority or server.is_given]
+    if not answering:
+        listed = ", ".join(f"{server.name} ({answers[server].fault})" for server in servers)
+        text = f"none of them answers: {listed}"
+        case.fail("name servers", zone, text, "let this machine reach port 53 of them, by UDP and TCP")
+    elif not true:
+        text = f"somebody else answers in the place of {', '.join(server.name for server in answering)}"
+        case.fail("name servers", zone, text, "let the router or provider pass port 53 on, unchanged")
+    for server in true:
+        case.ok("name server", f"{server.name} of {zone}", f"answers at {server.address}")
+    for server in servers if true else ():
+        if server not in true:
+            fault = answers[server].fault or "somebody else answers in its place"
+            cure = "nothing, if it passes: the others speak for the zone"
+            case.warn("name server", f"{server.name} of {zone}", f"does not answer ({fault})", cure)
+    return true
+
+
+def record(
+    case: Case, site: Site, fqdn: str, wanted: str, servers: Sequence[Server], zone: Zone | None
+) -> bool:
+    """Whether every server that answers shows the address, and that alone."""
+    type_ = address_type(wanted)
+    check = f"{type_} record"
+    shown = [values for values in ask(servers, fqdn, type_) if values is not None]
+    if not shown:
+        return False  # no server answers, which is told of by itself
+    if all(values == {wanted} for values in shown):
+        case.ok(check, fqdn, f"every server shows {wanted}")
+        return True
+    text = f"the servers show {_listed(frozenset().union(*shown))}, not {wanted}"
+    cure = f"certbotless --once {site.domain}"
+    if zone is not None:
+        try:
+            existing = zone.records(fqdn)
+            if not plan_changes(existing, Record(fqdn, type_, wanted, site.ttl), ours={wanted}):
+                cure = (
+                    "Aliyun has the right record: wait as long as its TTL if it was changed just now;"
+                    " else set the name servers of the zone to Aliyun's at its registrar"
+                )
+        except DnsError as exc:
+            text, cure = f"{text}: {exc.message}", exc.hint
+    case.fail(check, fqdn, text, cure)
+    return False
+
+
+class Resolvers:
+    """What clients on this LAN, and those elsewhere, are told of names that their zones show as they should.
+
+    A resolver that is out is told of once, and asked for nothing more.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._public = [Server(at, at, is_resolver=True) for at in PUBLIC_RESOLVERS]
+        self._system = [Server(at, at, is_resolver=True) for at in system_resolvers()]
+        self._system_is_out = False
+
+    def ask(self, fqdn: str, wanted: str, zone: str) -> None:
+        """Ask them for a name."""
+        self._ask_system(fqdn, wanted, zone)
+        asked = tuple(self._public)
+        for server, answer in zip(asked, ask_all(asked, fqdn, "A"), strict=True):
+            self._judge_public(server, answer, fqdn, wanted)
+
+    def _judge_public(self, server: Server, answer: Answer, fqdn: str, wanted: str) -> None:
+        if answer.values is None:
+            self._public.remove(server)
+            text = f"does not answer ({answer.fault})"
+            self._case.warn("public resolver", server.name, text, "nothing, if this LAN lets nobody ask it")
+        elif answer.values == {wanted}:
+            self._case.ok("public resolver", f"{server.name} of {fqdn}", f"gives {wanted}")
+        else:
+            text = f"gives {_listed(answer.values)}, not {wanted}"
+            cure = "wait as long as the TTL; else look at the zone's name servers at its registrar"
+            self._case.fail("public resolver", f"{server.name} of {fqdn}", text, cure)
+
+    def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
+        case, check = self._case, "system resolver"
+        if self._system_is_out:
+            return
+        found = _addresses(fqdn)
+        if found == {wanted}:
+            case.ok(check, fqdn, f"gives {wanted}")
+        elif said := _in_hosts_file(fqdn):
+            text = f"{str(_HOSTS)!r} says {said}, not {wanted}"
+            case.fail(check, fqdn, text, f"correct the line of {fqdn} in {_HOSTS}, or delete it")
+        elif found:
+            text = f"{self._named} gives {_listed(found)}, not {wanted}: split horizon, or an old answer"
+            case.fail(check, fqdn, text, _entry_of_its_own(fqdn))
+        else:
+            self._judge_silence(fqdn, wanted, zone)
+
+    def _judge_silence(self, fqdn: str, wanted: str, zone: str) -> None:
+        """Say why the system gives no address."""
+        case, check = self._case, "system resolver"
+        answers = dict(zip(self._system, ask_all(self._system, fqdn, "A"), strict=True))
+        known = {server: answer for server, answer in answers.items() if answer.values is not None}
+        if not known:
+            self._system_is_out = True
+            faults = ", ".join(f"{server.name}: {answer.fault}" for server, answer in answers.items())
+            cure = "set a resolver that answers in /etc/resolv.conf, or mend the one there"
+            case.fail(check, fqdn, f"does not answer ({faults or 'none is named'})", cure)
+            return
+        server, answer = next(iter(known.items()))
+        if not answer.exists:
+            text = f"{server.name} says that there is no such name: split horizon, or an old answer"
+            case.fail(check, fqdn, text, _entry_of_its_own(fqdn))
+        elif not answer.values and _is_private(wanted) and _knows(server, zone):
+            self._system_is_out = True
+            text = (
+                f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
+                " rebinding, which leaves out addresses of the LAN"
+            )
+            case.fail(check, fqdn, text, _exception_for(fqdn, zone))
+        else:
+            text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
+            case.fail(check, fqdn, text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver")
+
+    @property
+    def _named(self) -> str:
+        return ", ".join(server.name for server in self._system)
+
+
+def _is_private(address: str) -> bool:
+    return ipaddress.IPv4Address(address).is_private
+
+
+def _knows(server: Server, zone: str) -> bool:
+    """Whether a resolver answers for the zone itself, so that it is not the way there that is broken."""
+    [answer] = ask_all([server], zone, "SOA")
+    return bool(answer.values)
+
+
+def _addresses(fqdn: str) -> frozenset[str]:
+    """Return the IPv4 addresses that programs of this machine are told: hosts file, resolver and all."""
+    try:
+        return frozenset(at for at in addresses_of(fqdn) if ipaddress.ip_address(at).version == 4)
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _in_hosts_file(fqdn: str) -> str:
+    try:
+        lines = _HOSTS.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    rows = [line.partition("#")[0].split() for line in lines]
+    found = [row[0] for row in rows if fqdn in map(str.lower, row[1:]) and ":" not in row[0]]
+    return printable(", ".join(found), 100)
+
+
+def _entry_of_its_own(fqdn: str) -> str:
+    return (
+        f"delete the entry or zone of {fqdn} at that resolver (in a router: local DNS, host names, static"
+        " DNS); if the record is new, wait as long as its TTL"
+    )
+
+
+def _exception_for(fqdn: str, zone: str) -> str:
+    return (
+        f"let the router except {zone}. OpenWrt: uci add_list dhcp.@dnsmasq[0].rebind_domain='{zone}' &&"
+        f" uci commit dhcp && service dnsmasq restart; dnsmasq: rebind-domain-ok=/{zone}/; unbound:"
+        f' private-domain: "{zone}"; FRITZ!Box: Home Network > Network > Network Settings > DNS Rebind'
+        f" Protection: {fqdn}"
+    )
+
+
+def _listed(values: frozenset[str]) -> str:
+    return printable(", ".join(sorted(values)) or "no address", 200)

@@ -1,0 +1,179 @@
+"""The whole examination, in the order in which one thing leans on another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from .. import edges, locks
+from ..account import CaView
+from ..alidns import AlidnsAccount
+from ..bulletin import heard
+from ..clock import TRUSTED_SKEW, SystemClock, is_possible
+from ..config import Config, Site
+from ..errors import AddressError, SecretUnreadable, StoreError
+from ..lan import address_now
+from ..leaf import rfc3339
+from ..ledger import Entry
+from ..ledgerfile import LedgerFile
+from ..look import View, look_at
+from ..nameservers import Server
+from ..state import SiteFile, SiteState
+from . import api, authority, naming, service
+from .api import ApiView
+from .finding import Case, Finding
+
+# The API refuses a call whose time is about so far off.
+_API_SKEW = timedelta(minutes=15)
+_SET_THE_CLOCK = "timedatectl set-ntp true"
+
+
+def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None]) -> list[Finding]:
+    """Test everything that can break, and return what was found; `say` is told each finding at once.
+
+    Args:
+        raw: the text of the configuration; `path` is its file.
+    """
+    case = Case(config, SystemClock(), say)
+    account = _configuration(case, path)
+    if os.path.isdir(config.state_dir):
+        edges.become_owner(config, ())
+    service.folders(case)
+    _daemon(case, raw)
+    sites = _sites(case)
+    ca, seen = _outside(case, account, sites)
+    servers = {
+        zone: naming.name_servers(case, zone, domain)
+        for zone, domain in {zone: domain for domain, zone in seen.zones.items()}.items()
+    }
+    try:
+        views = look_at(config, [site for site, _ in sites])
+        entries = LedgerFile(config.state_dir, config.certs_dirs).entries()
+    except StoreError as exc:
+        case.fail_by("state", "ledger", exc)
+        return case.findings
+    resolvers, targets = naming.Resolvers(case), service.Targets(case)
+    for view in views:
+        _names(case, view, seen, servers, resolvers)
+        _certificate(case, view, seen, servers, ca, entries)
+        if case.has_failed("certs_dir", str(config.certs_dir_of(view.site))):
+            continue
+        if service.certificate(case, view, case.clock.now()):
+            for target in view.site.deploy:
+                targets.look_at(view, target)
+    return case.findings
+
+
+def _configuration(case: Case, path: str) -> AlidnsAccount | None:
+    """Tell of lost secrets and of what is careless; return the DNS account, if its keys can be read."""
+    lost = False
+    for key, secret in case.config.secrets().items():
+        try:
+            secret.read()
+        except SecretUnreadable as exc:
+            case.fail_by("secret", key, exc)
+            lost = True
+    careless = [] if lost else case.config.warnings()
+    for text in careless:
+        key, _, words = text.partition(": ")
+        case.warn("configuration", key, words, "see docs/configuration.md")
+    if not lost and not careless:
+        case.ok("configuration", path, f"{len(case.config.sites)} sites, and every secret can be read")
+    try:
+        return AlidnsAccount(edges.dns_account(case.config), case.clock)
+    except SecretUnreadable:
+        return None
+
+
+def _daemon(case: Case, raw: bytes) -> None:
+    pid, told = locks.running_daemon(case.config.state_dir), heard(case.config.state_dir)
+    if pid is None:
+        text = "not running: nobody keeps the sites as they should be"
+        case.warn("daemon", "", text, "systemctl enable --now certbotless, or a timer with --once")
+    elif told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest():
+        case.fail("daemon", "", f"refuses the file: {' | '.join(told.refused)}", "correct the file")
+    else:
+        case.ok("daemon", "", f"runs, pid {pid}")
+
+
+def _sites(case: Case) -> list[tuple[Site, SiteState]]:
+    """Return the sites whose state can be read."""
+    found = []
+    for site in case.config.sites:
+        try:
+            found.append((site, SiteFile(case.config.state_dir, site.domain).load()))
+        except StoreError as exc:
+            case.fail_by("state", site.domain, exc)
+    return found
+
+
+def _outside(
+    case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Site, SiteState]]
+) -> tuple[CaView | None, ApiView]:
+    """Ask the CA and the API, and compare their clocks with ours."""
+    if not is_possible(case.clock.now()):
+        text = f"shows {rfc3339(case.clock.now())}, which is before this program was made"
+        case.fail("clock", "", text, _SET_THE_CLOCK)
+        return None, ApiView()
+    ca = authority.examine(case)
+    ahead = {"CA": case.clock.now() - ca.time} if ca is not None and ca.time is not None else {}
+    seen = api.examine(case, account, sites) if account is not None else ApiView()
+    if account is not None and account.clock_ahead is not None:
+        ahead["API"] = account.clock_ahead
+    text = ", ".join(f"{_difference(by)} the {who}'s" for who, by in ahead.items())
+    if seen.clock_is_refused or any(abs(by) > TRUSTED_SKEW for by in ahead.values()):
+        case.fail("clock", "", text or "the API refuses our time", _SET_THE_CLOCK)
+    elif case.clock_is_in_doubt:
+        text = f"shows {rfc3339(case.clock.now())}, when the certificate of the CA or the API is not valid"
+        case.fail("clock", "", text, f"{_SET_THE_CLOCK}; if the clock is right, theirs has expired")
+    elif any(abs(by) > _API_SKEW / 3 for by in ahead.values()):
+        case.warn("clock", "", f"{text}: the API refuses more than about 15 minutes", _SET_THE_CLOCK)
+    elif ahead:
+        case.ok("clock", "", text)
+    return ca, seen
+
+
+def _difference(ahead: timedelta) -> str:
+    return f"{abs(ahead.total_seconds()):.0f} s {'behind' if ahead < timedelta() else 'ahead of'}"
+
+
+def _names(
+    case: Case,
+    view: View,
+    seen: ApiView,
+    servers: Mapping[str, Sequence[Server]],
+    resolvers: naming.Resolvers,
+) -> None:
+    """Test what is told of the site's names; where nobody speaks for their zone, there is nothing to say."""
+    site = view.site
+    zone = seen.zones.get(site.domain, "")
+    for rule, names in ((site.address, site.record_names), (site.address6, site.record6_names)):
+        if not names:
+            continue
+        try:
+            wanted = address_now(rule)
+        except AddressError as exc:
+            case.fail_by("address", site.domain, exc)
+            continue
+        for fqdn in names if servers.get(zone) else ():
+            is_shown = naming.record(case, site, fqdn, wanted, servers[zone], seen.readable.get(zone))
+            if is_shown and rule.version == 4:
+                resolvers.ask(fqdn, wanted, zone)
+
+
+def _certificate(
+    case: Case,
+    view: View,
+    seen: ApiView,
+    servers: Mapping[str, Sequence[Server]],
+    ca: CaView | None,
+    entries: Sequence[Entry],
+) -> None:
+    """Test whether another certificate could be had."""
+    site, zone = view.site, seen.zones.get(view.site.domain, "")
+    if ca is not None and servers.get(zone):
+        authority.caa(case, site, zone, servers[zone], ca)
+    in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
+    authority.limits(case, site, entries, in_hand, case.clock.now())

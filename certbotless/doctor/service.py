@@ -1,0 +1,396 @@
+"""What does this machine show? The published files, the containers that read them, and what they serve."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import stat
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ..config import Config, Site, Target
+from ..deploy import Container, Settings, published_port
+from ..errors import DeployError
+from ..look import View
+from ..probe import served_leaf
+from ..values import DIRECTORIES
+from .finding import Case
+
+_REGISTRY_FILES = {"REGISTRY_HTTP_TLS_CERTIFICATE": "pem", "REGISTRY_HTTP_TLS_KEY": "key"}
+_DRAIN = "REGISTRY_HTTP_DRAINTIMEOUT"
+# A container needs so much longer than its drain time, and the engine kills it after stop_timeout.
+_DRAIN_SPARE = timedelta(seconds=5)
+_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_GO_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_TRUST_TIMEOUT_S = 4
+# OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.
+_WRONG_NAME, _EXPIRED = 62, 10
+# A pair with its facts takes less.
+_LEAST_ROOM_BYTES = 1 << 20
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def folders(case: Case) -> None:
+    """May we write what we remember, and what we publish?"""
+    _folder(case, "state_dir", case.config.state_dir)
+    for folder in sorted(case.config.certs_dirs):
+        _folder(case, "certs_dir", folder)
+
+
+def _folder(case: Case, check: str, folder: Path) -> None:
+    about = str(folder)
+    if not os.path.isdir(folder):
+        text = f"is no folder, or we (uid {os.geteuid()}) may not go there"
+        case.fail(check, about, text, f"mkdir {folder}, let us into the folders above it, or correct {check}")
+        return
+    inside = [folder / ".certbotless", *_in(folder / ".certbotless")] if check == "certs_dir" else _in(folder)
+    for path in (folder, *(path for path in inside if os.path.isdir(path))):
+        if not os.access(path, os.W_OK | os.X_OK):
+            text = f"we (uid {os.geteuid()}) may not write in {path}: it is {_modes(path)}"
+            cure = f"chown it to the service's user; under systemd, add ReadWritePaths={folder} by a drop-in"
+            case.fail(check, about, text, cure)
+            return
+    room = os.statvfs(folder)
+    if room.f_bavail * room.f_frsize < _LEAST_ROOM_BYTES:
+        case.fail(check, about, "its disk is full", f"make room: df -h {folder}")
+    else:
+        case.ok(check, about, f"may be written by us (uid {os.geteuid()}): {_modes(folder)}")
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def certificate(case: Case, view: View, now: datetime) -> bool:
+    """Whether a certificate is published that a service could serve."""
+    domain, published, facts = view.site.domain, view.seen.published, view.seen.published.facts
+    renewal = next((step for step in view.decision.steps if step.action == "order"), None)
+    failed = view.standing_failures.get("order")
+    said = f" (the last order: {failed.advice})" if failed is not None else ""
+    cure = f"certbotless --once {domain}"
+    if published.fault:
+        case.fail("certificate", domain, published.fault, cure)
+        return False
+    if facts is None:
+        case.fail("certificate", domain, f"none is published yet{said}", cure)
+        return False
+    days = (facts.not_after - now) / timedelta(days=1)
+    if days <= 0:
+        case.fail("certificate", domain, f"expired {-days:.0f} days ago{said}", cure)
+        return False
+    mode = stat.S_IMODE(_key(case.config, view.site).stat().st_mode)
+    if f"{mode:04o}" != case.config.key_mode:
+        text = f"the key has mode {mode:04o}, and key_mode is {case.config.key_mode}"
+        case.warn("certificate", domain, text, f"certbotless --renew-now {domain}")
+    elif renewal is not None:
+        text = f"{days:.0f} days left, and to be ordered anew: {renewal.reason}{said}"
+        case.warn("certificate", domain, text, cure)
+    else:
+        case.ok(
+            "certificate", domain, f"{days:.0f} days left, for {', '.join(facts.names)}, by {facts.issuer}"
+        )
+    return True
+
+
+def _key(config: Config, site: Site) -> Path:
+    return config.certs_dir_of(site) / f"{site.domain}.key"
+
+
+# --- who serves it ------------------------------------------------------------------------------------------
+
+
+class Targets:
+    """The targets of all sites. What several of them share is told of once.
+
+    Args:
+        case: the examination; the engine is asked at once, if a site needs it.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._runs: dict[str, bool] = {}
+        self._has_engine = True
+        needs_engine = any(target.command is None for site in case.config.sites for target in site.deploy)
+        if needs_engine:
+            try:
+                case.containers.ping()
+                case.ok("engine", case.config.docker.host, "answers")
+            except DeployError as exc:
+                self._has_engine = False
+                case.fail_by("engine", case.config.docker.host, exc)
+
+    def look_at(self, view: View, wanted: Target) -> None:
+        """Test a target of a site, and what is served there."""
+        host = _host(view)
+        if wanted.command is not None:
+            program = wanted.command[0]
+            if shutil.which(program) is None:
+                self._case.fail("command", program, "cannot be run here", "give its full path")
+                return
+            self._case.ok("command", program, "can be run")
+            self._serves(view, wanted, wanted.name, _place(wanted, host, None))
+        elif self._has_engine:
+            for container in self._found(wanted):
+                self._container(view, wanted, container, host)
+
+    def _found(self, wanted: Target) -> list[Container]:
+        case = self._case
+        try:
+            if wanted.label is None:
+                return [case.containers.find(wanted.name)]
+            found = case.containers.matching(wanted.label)
+        except DeployError as exc:
+            case.fail_by("container", wanted.name, exc)
+            return []
+        if not found:
+            text, cure = (
+                f"no container has the label {wanted.label!r}",
+                f"start one with --label {wanted.label}",
+            )
+            case.fail("container", wanted.name, text, f"{cure}, or correct the label")
+        return found
+
+    def _container(self, view: View, wanted: Target, container: Container, host: str) -> None:
+        case, name = self._case, container.name
+        try:
+            settings = case.containers.settings(container.id)
+            # One that does not run publishes nothing.
+            needs_port = wanted.port is None and container.status == "running"
+            port = published_port(container) if needs_port else None
+        except DeployError as exc:
+            case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
+            return
+        where, facts = _place(wanted, host, port), view.seen.published.facts
+        leaf = _leaf(where, view.site.domain)
+        # One that serves what is published can read it, however it comes to it. One that cannot does not run
+        # either; then only the cause is told.
+        is_served = facts is not None and leaf == facts.sha256
+        can_read = _mount(case, view.site, wanted, name, settings, is_served=is_served) and (
+            is_served or _reads_key(case, view.site, container, settings)
+        )
+        if can_read and self._does_run(wanted, container, settings):
+            self._serves(view, wanted, name, where, leaf)
+
+    def _does_run(self, wanted: Target, container: Container, settings: Settings) -> bool:
+        case, name = self._case, container.name
+        if name in self._runs:
+            return self._runs[name]
+        self._runs[name] = container.status == "running"
+        if not self._runs[name]:
+            verb = {"paused": "unpause", "restarting": "logs"}.get(container.status, "start")
+            case.fail("container", name, f"is {container.status}", f"docker {verb} {name}")
+            return False
+        case.ok("container", name, "runs")
+        if wanted.action.kind == "restart" and _is_registry(settings):
+            _drain(case, wanted, name, settings)
+        return True
+
+    def _serves(
+        self, view: View, wanted: Target, name: str, where: tuple[str, int] | None, leaf: str | None = None
+    ) -> None:
+        """Say what is served there; nothing of a target that is not to be proved."""
+        case, facts = self._case, view.seen.published.facts
+        if where is None or facts is None:
+            return
+        leaf = _leaf(where, view.site.domain) if leaf is None else leaf
+        about, at = f"{view.site.domain} by {name}", f"{where[0]}:{where[1]}"
+        if not leaf:
+            look = f"docker logs {name}; " if wanted.command is None else ""
+            text = f"no TLS answer at {at}"
+            case.fail("served", about, text, f"{look}is this its TLS port, and does it know the two files?")
+        elif leaf != facts.sha256:
+            text = f"another certificate is served at {at} than the published one"
+            case.fail("served", about, text, f"certbotless --once {view.site.domain}")
+        else:
+            case.ok("served", about, f"the published certificate, at {at}")
+            _trust(case, view.site, where, about)
+
+
+def _host(view: View) -> str:
+    last = view.remembered.records.get(view.site.domain)
+    if view.site.address.kind == "none":
+        return "127.0.0.1"
+    return view.seen.address or (last.value if last else "")
+
+
+def _place(wanted: Target, host: str, published: int | None) -> tuple[str, int] | None:
+    """Return where a target is proved; None where it is not, or nothing is known."""
+    if wanted.port is not None and wanted.port.kind == "none":
+        return None
+    if wanted.port is not None and wanted.port.kind == "elsewhere":
+        return wanted.port.host, wanted.port.number
+    port = wanted.port.number if wanted.port else published
+    return (host, port) if port and host else None
+
+
+def _leaf(where: tuple[str, int] | None, domain: str) -> str:
+    try:
+        return served_leaf(*where, domain) if where else ""
+    except DeployError:
+        return ""
+
+
+# --- what a container may read ------------------------------------------------------------------------------
+
+
+def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings, *, is_served: bool) -> bool:
+    """Whether the container sees the folder of the pair, and is told the right names."""
+    if not case.config.docker.host.startswith("unix:"):
+        return True  # an engine elsewhere has folders of its own
+    folder = case.config.certs_dir_of(site)
+    seen = list(_seen_in_container(settings, folder))
+    if not seen:
+        single = _single_files(settings, folder)
+        cure = f"create it with the folder mounted: -v {folder}:{folder}:ro"
+        if not single and is_served:
+            return True  # it comes to the pair in a way of its own
+        if not single:
+            case.fail("mount", name, f"sees nothing of {folder}", cure)
+            return False
+        text = f"mounts {', '.join(single)} alone, and sees the old file when a new one takes its place"
+        if wanted.action.kind == "restart":
+            case.warn("mount", name, f"{text}, until it is restarted", cure)
+            return True
+        case.fail("mount", name, text, cure)
+        return False
+    for variable, ending in _REGISTRY_FILES.items():
+        # One that several sites share may be told of the pair of another one.
+        domains = [site.domain, *(other.domain for other in case.config.sites)]
+        right = [str(path) for domain in domains for path in _names_in_container(seen, domain, ending)]
+        # Where it is not set, a file of the container's own may name the pair.
+        said = settings.environment.get(variable)
+        if said is not None and said not in right and not is_served:
+            case.fail("mount", name, f"{variable} is {said!r}", f"create it with -e {variable}={right[0]}")
+            return False
+    case.ok("mount", name, f"sees {folder} as {seen[0]}")
+    return True
+
+
+def _seen_in_container(settings: Settings, folder: Path) -> Iterator[Path]:
+    """Yield where the container sees the folder."""
+    real = Path(os.path.realpath(folder))
+    for inside, source in settings.mounts.items():
+        if real.is_relative_to(os.path.realpath(source)):
+            yield inside / real.relative_to(os.path.realpath(source))
+
+
+def _single_files(settings: Settings, folder: Path) -> list[str]:
+    real = os.path.realpath(folder)
+    sources = settings.mounts.values()
+    return sorted(str(source) for source in sources if Path(os.path.realpath(source)).is_relative_to(real))
+
+
+def _names_in_container(seen: Collection[Path], domain: str, ending: str) -> Iterator[Path]:
+    real = {"pem": "fullchain.pem", "key": "privkey.pem"}[ending]
+    for folder in seen:
+        yield folder / f"{domain}.{ending}"
+        yield folder / ".certbotless" / domain / "current" / real
+
+
+def _reads_key(case: Case, site: Site, container: Container, settings: Settings) -> bool:
+    """Whether the container's user may read the key, and go through the folders on the way to it."""
+    key, top = _key(case.config, site), case.config.certs_dir_of(site)
+    if container.reads_all or not os.path.exists(key):
+        return True
+    if settings.uid is None:
+        cure = f"look whether it may read {key}: {_modes(key)}"
+        case.warn("key", container.name, "its user has a name that cannot be looked up", cure)
+        return True
+    who = f"uid {settings.uid} (groups {', '.join(map(str, sorted(settings.gids)))})"
+    real = Path(os.path.realpath(key))
+    for folder in (real.parent, *real.parent.parents):
+        if not _may(folder, settings, stat.S_IXOTH):
+            text = f"{who} may not enter {folder}: it is {_modes(folder)}"
+            case.fail("key", container.name, text, f"chmod o+x {folder}")
+            return False
+        if folder == Path(os.path.realpath(top)):
+            break
+    if _may(real, settings, stat.S_IROTH):
+        case.ok("key", container.name, f"{who} may read {key}")
+        return True
+    group = min(settings.gids, default=settings.uid)
+    cure = (
+        f'set key_mode: "0640", then chgrp {group} {top} && chmod g+s {top} &&'
+        f" certbotless --renew-now {site.domain}"
+    )
+    case.fail("key", container.name, f"{who} may not read {key}: it is {_modes(key)}", cure)
+    return False
+
+
+def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:
+    found = path.stat()
+    if settings.uid == found.st_uid:
+        return bool(found.st_mode & bit_of_others << 6)
+    if found.st_gid in settings.gids:
+        return bool(found.st_mode & bit_of_others << 3)
+    return bool(found.st_mode & bit_of_others)
+
+
+def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
+    drain = _go_duration(settings.environment.get(_DRAIN, ""))
+    if not drain:
+        text = "a restart breaks off the pushes that are under way, unless its config.yml has a draintimeout"
+        case.warn("drain", name, text, f"create it with -e {_DRAIN}=30s, and set stop_timeout: 35s")
+    elif wanted.stop_timeout < drain + _DRAIN_SPARE:
+        least = (drain + _DRAIN_SPARE).total_seconds()
+        text = f"the engine kills it before its drain time of {drain.total_seconds():g} s is over"
+        case.warn("drain", name, text, f"set stop_timeout: {least:.0f}s in its deploy entry")
+    else:
+        case.ok("drain", name, f"finishes pushes for {drain.total_seconds():g} s")
+
+
+def _is_registry(settings: Settings) -> bool:
+    named = settings.image.rpartition("/")[2].partition(":")[0] == "registry"
+    return named or any(name.startswith("REGISTRY_") for name in settings.environment)
+
+
+def _go_duration(text: str) -> timedelta:
+    """Return a duration as Go writes it; zero for none, or nonsense."""
+    return timedelta(seconds=sum(float(n) * _GO_UNITS[unit] for n, unit in _GO_DURATION.findall(text)))
+
+
+# --- who trusts it ------------------------------------------------------------------------------------------
+
+
+def _trust(case: Case, site: Site, where: tuple[str, int], about: str) -> None:
+    """Connect as a client of this machine does: by its own trust store, and for this name."""
+    try:
+        with (
+            socket.create_connection(where, timeout=_TRUST_TIMEOUT_S) as raw,
+            ssl.create_default_context().wrap_socket(raw, server_hostname=site.domain),
+        ):
+            case.ok("trusted", about, "by this machine's trust store")
+            return
+    except ssl.SSLCertVerificationError as exc:
+        code, text = exc.verify_code, exc.verify_message
+    except OSError as exc:
+        case.fail("trusted", about, f"no TLS answer ({type(exc).__name__})", "try again")
+        return
+    if code in (_WRONG_NAME, _EXPIRED):
+        case.fail("trusted", about, text, f"certbotless --once {site.domain}")
+    elif _is_public(case.config):
+        cure = "let it serve the whole DOMAIN.pem, or update this machine's ca-certificates"
+        case.fail("trusted", about, text, cure)
+    else:
+        cure = "give each client the root of this CA, or use a CA that is trusted everywhere"
+        case.warn(
+            "trusted", about, f"not by this machine's trust store ({text}): the CA is no public one", cure
+        )
+
+
+def _is_public(config: Config) -> bool:
+    return config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}
+
+
+def _modes(path: Path) -> str:
+    found = path.stat()
+    return f"uid {found.st_uid}, gid {found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}"
