@@ -156,6 +156,22 @@ def test_where_port_53_leads_to_somebody_else_the_challenge_is_answered_after_th
     assert_invariants(bare)
 
 
+@pytest.mark.row(41)
+def test_doctor_finds_the_name_servers_and_tells_once_who_takes_their_place(bare: Bed) -> None:
+    without_servers(bare)
+    with resolving():
+        bare.ok("--once")
+        checks = json.loads(bare.ok("doctor", "--json"))["checks"]
+        servers = {found["about"] for found in checks if found["check"] == "name server"}
+        assert servers == {f"ns{number}.alidns.test of {ZONE}" for number in (1, 2)}
+    with resolving(leads_here=True):
+        checks = json.loads(bare.run("doctor", "--json").stdout)["checks"]
+    (told,) = [found for found in checks if found["level"] == "fail"]
+    assert (told["check"], told["about"]) == ("name servers", ZONE)
+    assert "somebody else answers in the place of ns1.alidns.test, ns2.alidns.test" in told["text"]
+    assert_invariants(bare)
+
+
 @pytest.mark.row(42, 48)
 def test_a_value_that_shows_here_and_not_where_the_ca_looks_is_told_with_a_hint(bare: Bed) -> None:
     """It counts as one failed validation, and the schedule keeps the next order back."""
