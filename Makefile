@@ -47,10 +47,11 @@ measure: root setup  ## print the figures of the README: times, CPU, memory
 footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000 sites
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/footprint.py
 
-docs: setup  ## write what is made from the code and the tests: config/schema.json, and parts of docs/
+docs: setup  ## write what is made from the code and the tests: config/schema.json, the man page, and parts of docs/
 	@$(BIN)/python -m certbotless.schema .
 	@$(BIN)/python -m certbotless.policy .
 	@$(BIN)/python -m certbotless.limits .
+	@$(BIN)/python -m certbotless.manual .
 	@$(BIN)/python tests/faults/matrix.py
 
 lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it a service needs (needs uv)

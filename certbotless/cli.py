@@ -116,6 +116,11 @@ def _first_word(argv: Sequence[str]) -> str | None:
     return None
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands and options, for who describes them (manual)."""
+    return _parser(has_domains=False)
+
+
 def _parser(*, has_domains: bool) -> _Parser:
     """Return the parser of a one-shot run, which takes domains, or of everything else."""
     parser = _Parser(

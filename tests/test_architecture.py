@@ -47,6 +47,7 @@ HOMES = {
     "acme": {"account", "ca", "issue"},  # ca: its network and errors; the others: its messages
     "aliyunsdkalidns": {"alidns"},
     "apscheduler": {"daemon"},
+    "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
     "dns": {"nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},

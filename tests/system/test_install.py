@@ -41,6 +41,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
     ]
     assert "docker" in machine.ok("id", "-nG", "certbotless").split()
     assert machine.ok("certbotless", "--version").startswith("certbotless ")
+    assert machine.path("/usr/local/share/man/man1/certbotless.1").read_text().startswith(".TH CERTBOTLESS")
     assert machine.ok("certbotless", "check") == f"{_ETC}/config.yaml: ok (1 sites)\n"
     assert set(UNITS) <= set(machine.ok("systemctl", "list-unit-files", "--plain").split())
     units = [f"/usr/local/lib/systemd/system/{unit}" for unit in UNITS]
@@ -64,6 +65,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
         assert machine.path(path).exists(), path
     assert not machine.path("/usr/local/bin/certbotless").is_symlink()
     assert not machine.path("/usr/local/lib/certbotless").exists()
+    assert not machine.path("/usr/local/share/man/man1/certbotless.1").exists()
     assert "certbotless" not in machine.ok("systemctl", "list-unit-files", "--plain")
     assert machine.ok("find", "/etc/systemd/system", "-name", "*certbotless*") == ""
 
