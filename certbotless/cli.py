@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -67,8 +67,20 @@ _COMMANDS = {
     "plan": "look at the world and print what would be done; changes nothing",
     "status": "show each site: address, certificate, what is served, next renewal",
     "doctor": "test everything that can break, a line each, with the cure",
+    "init": "make a first configuration from a few questions, or from options; overwrites nothing",
     "sandbox": "the whole chain on this machine, nothing needed from outside",
 }
+_INIT_OPTIONS = (
+    ("--domain", "NAME", "the public name of the service"),
+    ("--zone", "NAME", "its zone at Aliyun DNS; found through the API when absent"),
+    ("--access-key-id", "REF", "credential:NAME, file:/path or ${ENV}"),
+    ("--access-key-secret", "REF", "the same for its secret"),
+    ("--container", "NAME", "who serves the certificate, or none"),
+    ("--port", "PORT", "where it serves TLS; its one published port when absent"),
+    ("--address", "RULE", "auto, auto:INTERFACE, auto:NETWORK, an IPv4 address, or none"),
+    ("--directory", "CA", "letsencrypt, letsencrypt-staging, or an https:// URL"),
+    ("--email", "ADDRESS", "where the CA may write to"),
+)
 _ONE_SHOT = ("--once", "--renew-now")
 
 
@@ -177,6 +189,10 @@ def _parser(*, has_domains: bool) -> _Parser:
     status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
     doctor = add("doctor")
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
+    init = add("init")
+    for option, metavar, text in _INIT_OPTIONS:
+        init.add_argument(option, metavar=metavar, help=text)
+    init.add_argument("--yes", action="store_true", help="ask nothing: take what is found")
     sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
     sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
@@ -201,6 +217,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _status(source, args.domain, as_json=args.json, again=args.watch)
         case "doctor":
             return _doctor(source, as_json=args.json)
+        case "init":
+            return _init(source, args)
     if args.once or args.renew_now:
         from .decide import Intent
 
@@ -300,6 +318,27 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
     findings = run.examine(checked, raw, str(source or "-"), say)
     print(finding.as_json(findings) if as_json else finding.summary(findings))
     return 1 if any(found.level == "fail" for found in findings) else 0
+
+
+def _init(source: Path | None, args: argparse.Namespace) -> int:
+    from .decide import Intent
+    from .init import questions, run
+
+    if source is None:
+        raise UsageError("init makes a file: give its name with --config FILE")
+    _set_up_logging(logging.CRITICAL)
+    flags = questions.Flags(**{field.name: getattr(args, field.name) for field in fields(questions.Flags)})
+    # `sys.stdin` is None where standard input is closed.
+    ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
+    if not run.run(source, flags, ask, lambda line: print(line, flush=True)):
+        return 0
+    return _act(source, [], Intent(_BEGAN, ignore_backoff=True, only_rehearse=True), {})
+
+
+def _ask(question: str, is_secret: bool) -> str:
+    from getpass import getpass
+
+    return getpass(question) if is_secret else input(question)
 
 
 # --- commands that act ------------------------------------------------------------------------------------

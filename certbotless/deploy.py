@@ -75,6 +75,12 @@ class Settings:
     uid: int | None
     gids: frozenset[int]
 
+    @property
+    def is_registry(self) -> bool:
+        """Whether it looks like a Docker registry."""
+        named = self.image.rpartition("/")[2].partition(":")[0] == "registry"
+        return named or any(name.startswith("REGISTRY_") for name in self.environment)
+
 
 class Containers(Protocol):
     """What deploying needs of an engine. Every call may raise `DeployError`."""
@@ -131,6 +137,12 @@ class DockerContainers:
                 uid=uid,
                 gids=gids,
             )
+
+    def running(self) -> list[Container]:
+        """Return every container that runs, by name. Raises `DeployError`."""
+        with self._engine_errors("the list of containers"):
+            found = self._engine().containers.list()
+            return sorted(map(_container, found), key=lambda container: container.name)
 
     def matching(self, label: str) -> list[Container]:
         with self._engine_errors(f"label {label}"):

@@ -1,7 +1,7 @@
 """The RAM policy of the key: exactly the calls that `alidns` makes, and what each of them is for.
 
-Made from the code that makes the calls, and only when it is asked for: no command loads this module.
-``python -m certbotless.policy ROOT`` writes it into its page.
+Made from the code that makes the calls, and only when it is asked for: of the commands `init` alone loads
+this module. ``python -m certbotless.policy ROOT`` writes it into its page.
 
 Source: Alidns, "RAM authorization" (actions and resources); RAM, "Policy structure and syntax".
 """

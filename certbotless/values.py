@@ -138,7 +138,7 @@ def _parse_secret(value: object) -> Secret:
     return Secret.parse(_parse_text(value))
 
 
-def _parse_directory(value: object) -> str:
+def parse_directory(value: object) -> str:
     text = _parse_text(value)
     if text in DIRECTORIES:
         return text
@@ -194,7 +194,7 @@ def _parse_docker_host(value: object) -> str:
     return text
 
 
-def _parse_address(value: object) -> AddressRule:
+def parse_address(value: object) -> AddressRule:
     text = _parse_text(value)
     if text in ("auto", "none"):
         return AddressRule("auto" if text == "auto" else "none")
@@ -343,7 +343,7 @@ def _parse_profile(value: object) -> str:
     return _parse_word(value, r"[A-Za-z0-9._-]{1,64}", "the name of a profile")
 
 
-def _parse_email(value: object) -> str:
+def parse_email(value: object) -> str:
     return _parse_word(value, r"[^\s@,?]+@[^\s@,?]+", "an e-mail address")
 
 
@@ -374,10 +374,10 @@ CertificateName = Annotated[
 ]
 Directory = Annotated[
     str,
-    BeforeValidator(_parse_directory),
+    BeforeValidator(parse_directory),
     _form("name or https URL", rf"^({'|'.join(DIRECTORIES)}|https://\S+)$"),
 ]
-Email = Annotated[str, BeforeValidator(_parse_email), _form("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$")]
+Email = Annotated[str, BeforeValidator(parse_email), _form("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$")]
 Kid = Annotated[str, BeforeValidator(_parse_kid), _form("text", "^[!-~]{1,256}$")]
 Profile = Annotated[str, BeforeValidator(_parse_profile), _form("text", "^[A-Za-z0-9._-]{1,64}$")]
 Endpoint = Annotated[
@@ -393,7 +393,7 @@ DockerHost = Annotated[
 ]
 Address = Annotated[
     AddressRule,
-    BeforeValidator(_parse_address),
+    BeforeValidator(parse_address),
     _form("address", r"^(auto|none|auto:[^\s:]+|[0-9]+(\.[0-9]+){3})$"),
 ]
 Address6 = Annotated[

@@ -190,7 +190,7 @@ class Targets:
             case.fail("container", name, f"is {container.status}", f"docker {verb} {name}")
             return False
         case.ok("container", name, "runs")
-        if wanted.action.kind == "restart" and _is_registry(settings):
+        if wanted.action.kind == "restart" and settings.is_registry:
             _drain(case, wanted, name, settings)
         return True
 
@@ -346,11 +346,6 @@ def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
         case.warn("drain", name, text, f"set stop_timeout: {least:.0f}s in its deploy entry")
     else:
         case.ok("drain", name, f"finishes pushes for {drain.total_seconds():g} s")
-
-
-def _is_registry(settings: Settings) -> bool:
-    named = settings.image.rpartition("/")[2].partition(":")[0] == "registry"
-    return named or any(name.startswith("REGISTRY_") for name in settings.environment)
 
 
 def _go_duration(text: str) -> timedelta:

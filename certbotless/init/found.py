@@ -1,0 +1,95 @@
+"""What this machine tells by itself: its LAN address, and the containers that run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Docker
+from ..deploy import Container, DockerContainers, Settings
+from ..errors import AddressError, DeployError
+from ..lan import address_now
+from ..values import AddressRule, parse_name
+from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container that runs, and how it was made."""
+
+    container: Container
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        return self.container.name
+
+    @property
+    def certificate(self) -> Path:
+        """Where it looks for its certificate, as far as its environment tells."""
+        return Path(self.settings.environment.get(CERTIFICATE, "/certs/absent.pem"))
+
+    @property
+    def certs_dir(self) -> Path | None:
+        """The folder of this machine that it sees as the one of its certificate."""
+        mounts = self.settings.mounts
+        for inside in self.certificate.parents:
+            if inside in mounts:
+                return mounts[inside] / self.certificate.parent.relative_to(inside)
+        return mounts[self.certificate].parent if self.certificate in mounts else None
+
+    @property
+    def domain(self) -> str:
+        """The name that its certificate's file has, empty where that is none."""
+        with suppress(ValueError):
+            return parse_name(self.certificate.stem)
+        return ""
+
+    @property
+    def stop_timeout_s(self) -> int:
+        """How long it may take to end; 0 where it does not drain."""
+        drain = re.fullmatch(r"([0-9]{1,3})s", self.settings.environment.get(DRAIN, ""))
+        return int(drain[1]) + DRAIN_SPARE_S if drain and int(drain[1]) else 0
+
+    def serves(self, domain: str) -> bool:
+        """Whether it looks for exactly the files of `domain`, in a folder that it sees."""
+        folder, environment = self.certificate.parent, self.settings.environment
+        wanted = (str(folder / f"{domain}.pem"), str(folder / f"{domain}.key"))
+        is_told = (environment.get(CERTIFICATE), environment.get(KEY)) == wanted
+        return is_told and self.certs_dir is not None and self.certificate not in self.settings.mounts
+
+    def __str__(self) -> str:
+        mounts = ", ".join(f"{inside} from {source}" for inside, source in self.settings.mounts.items())
+        ports = ", ".join(map(str, self.container.ports))
+        facts = f"port {ports or 'none'}, user {self.settings.uid}, mounts {mounts or 'none'}"
+        return f"{self.name} ({self.settings.image}): {facts}"
+
+
+def address(say: Say) -> str | None:
+    """Return the rule that finds the LAN address of now, None where none does."""
+    try:
+        say(f"found: LAN address {address_now(AddressRule('auto'))}")
+    except AddressError as exc:
+        say(f"found no LAN address: {exc}")
+        return None
+    return "auto"
+
+
+def containers(say: Say) -> tuple[str, list[Running]]:
+    """Return the engine's address, empty where none answers, and what runs there: registries first."""
+    host = Docker().host
+    engine = DockerContainers(host)
+    try:
+        running = [Running(each, engine.settings(each.id)) for each in engine.running()]
+    except DeployError as exc:
+        say(f"found no container: {exc}")
+        return "", []
+    running.sort(key=lambda each: not each.settings.is_registry)
+    for each in running:
+        say(f"found: container {each}")
+    return host, running

@@ -1,0 +1,246 @@
+"""Answers from flags, from a person, or from what was found; each is checked as the file itself would be."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from ..config import NEED_EAB
+from ..errors import UsageError, printable
+from ..names import is_in_zone
+from ..secret import Secret
+from ..values import parse_address, parse_container, parse_directory, parse_email, parse_name
+from .found import Running, Say
+from .text import STOP_TIMEOUT_S, Answers
+
+T = TypeVar("T")
+
+# Asks a person: the question, and whether the answer is a secret, which is not shown.
+Ask = Callable[[str, bool], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line has said already; None where it has not. `yes`: nothing is asked."""
+
+    domain: str | None = None
+    zone: str | None = None
+    access_key_id: str | None = None
+    access_key_secret: str | None = None
+    container: str | None = None
+    port: str | None = None
+    address: str | None = None
+    directory: str | None = None
+    email: str | None = None
+    yes: bool = False
+
+
+class Questions:
+    """Answers from flags, from a person, or from what was found.
+
+    Args:
+        ask: None where there is nobody to ask.
+        yes: take what was found without asking.
+    """
+
+    def __init__(self, ask: Ask | None, say: Say, *, yes: bool) -> None:
+        self._ask, self._say, self._yes = ask, say, yes
+
+    def get(
+        self,
+        flag: str,
+        given: str | None,
+        question: str,
+        check: Callable[[str], T],
+        default: str | None = None,
+        *,
+        is_secret: bool = False,
+    ) -> T:
+        """Return a checked answer; a person is asked again until it is good.
+
+        Raises:
+            UsageError: the flag's value is bad, or there is none and nobody to ask.
+        """
+        if given is None and self._yes:
+            if default is None:
+                raise UsageError(f"{flag} is needed: nothing was found that could take its place")
+            given = default
+        if given is not None:
+            try:
+                return check(given.strip())
+            except ValueError as exc:
+                raise UsageError(f"{flag}: {exc}") from exc
+        if self._ask is None:
+            raise UsageError(
+                f"standard input is no terminal to ask at: give {flag}, or --yes for the defaults"
+            )
+        shown = f" [{printable(default, 80) or 'none'}]" if default is not None else ""
+        while True:
+            try:
+                answer = self._ask(f"{question}{shown}: ", is_secret).strip()
+                return check(answer or default or "")
+            except ValueError as exc:
+                self._say(f"  that {exc}" if str(exc).startswith(("is ", "must ")) else f"  {exc}")
+            except EOFError as exc:
+                raise UsageError("the input ended before all was answered; nothing is written") from exc
+
+    def agrees(self, question: str) -> bool:
+        """Whether a person says yes; what is not asked is no."""
+        if self._ask is None or self._yes:
+            return False
+        with suppress(EOFError):
+            return self._ask(f"{question} [y/N]: ", False).strip().lower() in ("y", "yes")
+        return False
+
+
+def answer(
+    path: Path, flags: Flags, questions: Questions, address: str | None, running: Sequence[Running]
+) -> tuple[Answers, dict[Path, str]]:
+    """Return the answers, and the secrets that were typed by the files that shall hold them."""
+    get, secrets = questions.get, dict[Path, str]()
+    registries = [each for each in running if each.settings.is_registry]
+    first = registries[0] if registries else None
+    domain = get(
+        "--domain",
+        flags.domain,
+        "Domain of the service, like registry.example.com",
+        parse_name,
+        (first.domain or None) if first else None,
+    )
+    zone = get(
+        "--zone", flags.zone, "Its zone at Aliyun DNS; none: found through the API", _zone_of(domain), ""
+    )
+
+    def key(flag: str, given: str | None, what: str, name: str) -> str:
+        file = path.with_name(name)
+        found = _reference(name, file)
+        question = f"{what}: credential:NAME, file:/path, ${{ENV}}, or itself (not shown)"
+        check = _secret(file, is_flag=given is not None)
+        text = get(flag, given, question, check, found, is_secret=True)
+        if Secret.parse(text).kind != "literal":
+            return text
+        secrets[file] = f"{text}\n"
+        return f"file:{file}"
+
+    access_key_id = key("--access-key-id", flags.access_key_id, "AccessKey ID", "access_key_id")
+    access_key_secret = key(
+        "--access-key-secret", flags.access_key_secret, "AccessKey secret", "access_key_secret"
+    )
+    name = get(
+        "--container",
+        flags.container,
+        "Container that serves the certificate, or none",
+        _or_none(parse_container),
+        first.name if first else "registry",
+    )
+    chosen = next((each for each in running if each.name == name), None)
+    answers = Answers(
+        domain,
+        access_key_id,
+        access_key_secret,
+        zone=zone,
+        address=get(
+            "--address",
+            flags.address,
+            "Address of its A record: auto, auto:INTERFACE, an IPv4 address, none",
+            _as_written(parse_address),
+            address,
+        ),
+        directory=get(
+            "--directory",
+            flags.directory,
+            "CA: letsencrypt, letsencrypt-staging, or an https:// URL",
+            _directory,
+            "letsencrypt",
+        ),
+        email=get(
+            "--email", flags.email, "E-mail address for the CA", _or_none(_as_written(parse_email)), ""
+        ),
+        container=name,
+    )
+    if chosen is None:
+        stop_s = STOP_TIMEOUT_S if name else 0
+        port = _port(flags.port) if flags.port else None
+        return replace(answers, stop_timeout_s=stop_s, port=port), secrets
+    ports = chosen.container.ports
+    port = None
+    if flags.port is not None or len(ports) != 1:
+        listed = f", of {', '.join(map(str, ports))}" if ports else ""
+        port = get("--port", flags.port, f"Port where {name} serves TLS{listed}", _port)
+    return replace(
+        answers,
+        port=port,
+        certs_dir=chosen.certs_dir or answers.certs_dir,
+        key_mode="0600" if chosen.container.reads_all else "0640",
+        stop_timeout_s=chosen.stop_timeout_s,
+    ), secrets
+
+
+# --- what an answer may be ----------------------------------------------------------------------------------
+
+
+def _as_written(check: Callable[[object], object]) -> Callable[[str], str]:
+    """Return a check that keeps the text as it is."""
+
+    def checked(text: str) -> str:
+        check(text)
+        return text
+
+    return checked
+
+
+def _or_none(check: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: "" if text in ("", "none") else check(text)
+
+
+def _zone_of(domain: str) -> Callable[[str], str]:
+    def checked(text: str) -> str:
+        zone = parse_name(text)
+        if not is_in_zone(domain, zone):
+            raise ValueError(f"{domain!r} is not in the zone {zone!r}")
+        return zone
+
+    return _or_none(checked)
+
+
+def _directory(text: str) -> str:
+    if text in NEED_EAB:
+        raise ValueError(f"{text} needs acme.eab, which init does not ask for: write the file by hand")
+    return parse_directory(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", text) or int(text) > 65535:
+        raise ValueError("must be a port number, 1..65535")
+    return int(text)
+
+
+def _secret(file: Path, *, is_flag: bool) -> Callable[[str], str]:
+    """Return a check of a reference, or of a secret that goes into `file`; no fault repeats it."""
+
+    def checked(text: str) -> str:
+        if Secret.parse(text).kind == "literal":
+            if is_flag:
+                forms = "credential:NAME, file:/path or ${ENV}"
+                raise ValueError(f"must be a reference, {forms}: a command line is seen by others")
+            if os.path.lexists(file):
+                raise ValueError(
+                    f"cannot be kept: {str(file)!r} is there already; give file:{file} to use it"
+                )
+        return text
+
+    return checked
+
+
+def _reference(name: str, file: Path) -> str | None:
+    """Return where this part of the AccessKey lies already; None for nowhere."""
+    if os.path.lexists(file):
+        return f"file:{file}"
+    reference = f"credential:certbotless.{name}"
+    path = Secret.parse(reference).path
+    return reference if path is not None and os.path.exists(path) else None

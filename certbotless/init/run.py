@@ -1,0 +1,152 @@
+"""The command: see, ask, write, tell.
+
+1. See what this machine tells by itself.
+2. Ask for the rest; what was found is the default.
+3. Write the file, and typed secrets into files beside it: all of them, or none.
+4. Say what to do outside of this machine, and what comes next.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from .. import configfile, files, systemd
+from ..config import DOCKER_SOCKET
+from ..errors import StoreError
+from . import found
+from .found import Running, Say
+from .questions import Ask, Flags, Questions, answer
+from .text import CERTS_DIR, Answers, config_text, policy_text, run_text, terms_text
+
+
+def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
+    """Make the file; return whether a person wants the dry run now. The numbers are those of the module.
+
+    Raises:
+        UsageError: a flag is bad or missing.
+        StoreError: something is there already, or cannot be written.
+    """
+    path = path.absolute()
+    _check_place(path)
+    questions = Questions(ask, say, yes=flags.yes)
+
+    # 1.
+    notes: list[str] = []
+    address = found.address(notes.append)
+    docker_host, running = found.containers(notes.append)
+
+    # 2.
+    if ask is not None:
+        say("\n".join(notes))
+    answers, secrets = answer(path, flags, questions, address, running)
+    answers = replace(answers, docker_host=docker_host if docker_host != DOCKER_SOCKET else "")
+    text = config_text(answers)
+    config = configfile.parse(text.encode(), str(path))
+
+    # 3.
+    if ask is None:
+        # Not before: a flag that is bad is told in one line.
+        say("\n".join(notes))
+    for written in _write({**secrets, path: text}):
+        say(f"written: {written}")
+    for warning in config.warnings():
+        say(f"warning: {warning}")
+
+    # 4.
+    _tell(path, answers, next((each for each in running if each.name == answers.container), None), say)
+    return questions.agrees("Do the dry run now?")
+
+
+def _check_place(path: Path) -> None:
+    """Find out before the first question whether the file can be made. Raises `StoreError`."""
+    if os.path.lexists(path):
+        raise StoreError(
+            f"{str(path)!r} is there already, and init overwrites nothing",
+            hint="edit it, move it away, or name another file with --config FILE",
+        )
+    folder = path.parent if path.parent.is_dir() else path.parent.parent
+    if not os.access(folder, os.W_OK):
+        raise StoreError(
+            f"nothing can be written to {str(folder)!r} by this user",
+            hint="run it as root, or name another file with --config FILE",
+        )
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def _write(texts: Mapping[Path, str]) -> list[str]:
+    """Make these files, all or none; return what was made, with mode and owner.
+
+    The service's user reads them through his group, where there is one and it is ours to give.
+
+    Raises:
+        StoreError: one is there already, or cannot be made.
+    """
+    gid = None
+    with suppress(KeyError):
+        gid = grp.getgrnam(systemd.USER).gr_gid if os.geteuid() == 0 else None
+    mode, owner = (0o600, "") if gid is None else (0o640, f" root:{systemd.USER}")
+    made: list[Path] = []
+    folder = next(iter(texts)).parent
+    is_new_folder = not folder.is_dir()
+    try:
+        for path, text in texts.items():
+            with files.store_errors(path):
+                if is_new_folder and not made:
+                    folder.mkdir(0o755)
+                made.append(path)
+                try:
+                    files.write_new(path, text.encode(), mode)
+                except FileExistsError:
+                    made.remove(path)
+                    raise
+                if gid is not None:
+                    os.chown(path, 0, gid)
+        with files.store_errors(folder):
+            files.sync_dir(folder)
+    except BaseException:
+        # Also at Ctrl-C: half of it would only be in the way of the next try.
+        for path in made:
+            path.unlink(missing_ok=True)
+        if is_new_folder:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return [f"{path} ({mode:04o}{owner})" for path in made]
+
+
+# --- what comes next ----------------------------------------------------------------------------------------
+
+
+def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> None:
+    put = "ACCOUNT" if answers.zone else "ACCOUNT and ZONE"
+    say(f"\nThe RAM policy of the AccessKey, for exactly the calls that are made; put yours for {put}:\n")
+    say(policy_text(answers.zone))
+    say(terms_text(answers.directory))
+    certs_dir = answers.certs_dir
+    if chosen is None and answers.container:
+        say(f"\nNo container {answers.container!r} runs yet. A registry that serves TLS from {certs_dir}:\n")
+        say(run_text(answers))
+    elif chosen is not None and chosen.settings.is_registry and not chosen.serves(answers.domain):
+        say(f"\n{chosen.name} does not look for its certificate where it will be. Make it anew like this:\n")
+        say(run_text(answers))
+    if answers.key_mode == "0640" and chosen is not None:
+        gid = max(chosen.settings.gids, default=0)
+        say(f"\n{chosen.name} is no full root and reads the key through the group of {certs_dir}:")
+        say(f"  chgrp {gid} {shlex.quote(str(certs_dir))} && chmod 2755 {shlex.quote(str(certs_dir))}")
+    if certs_dir != CERTS_DIR:
+        say(
+            f'\nThe service must be allowed to write to {certs_dir}: docs/systemd.md, "What the unit may do".'
+        )
+    config = "" if str(path) == "/etc/certbotless/config.yaml" else f"--config {shlex.quote(str(path))} "
+    say("\nNext:")
+    say(f"  certbotless {config}doctor")
+    say(f"  certbotless {config}--renew-now --dry-run")
+    say("  systemctl enable --now certbotless.service")
