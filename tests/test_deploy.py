@@ -200,6 +200,13 @@ def test_containers_of_a_label_are_listed_by_name_also_stopped_ones(engine: Engi
     assert json.loads(query["filters"][0]) == {"label": ["certbotless.reload=devbox"]}
 
 
+def test_what_runs_is_listed_by_name_and_nothing_else_is(engine: Engine) -> None:
+    engine.labelled = {"b": inspected("web2"), "a": inspected("web1")}
+    assert [container.name for container in DockerContainers(engine.host).running()] == ["web1", "web2"]
+    [path] = [path for _, path in engine.asked() if path.startswith("/containers/json")]
+    assert parse_qs(urlsplit(path).query)["all"] == ["0"]
+
+
 def test_a_label_that_no_container_has_is_no_error_yet(engine: Engine) -> None:
     assert DockerContainers(engine.host).matching("certbotless.reload=devbox") == []
 

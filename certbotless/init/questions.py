@@ -16,7 +16,7 @@ from ..names import is_in_zone
 from ..secret import Secret
 from ..values import parse_address, parse_container, parse_directory, parse_email, parse_name
 from .found import Running, Say
-from .text import STOP_TIMEOUT_S, Answers
+from .text import REGISTRY_PORT, STOP_TIMEOUT_S, Answers
 
 T = TypeVar("T")
 
@@ -163,18 +163,20 @@ def answer(
         ),
         container=name,
     )
-    if chosen is None:
-        stop_s = STOP_TIMEOUT_S if name else 0
-        port = _port(flags.port) if flags.port else None
-        return replace(answers, stop_timeout_s=stop_s, port=port), secrets
-    ports = chosen.container.ports
-    port = None
+    if not name:
+        return answers, secrets
+    # Of one that is not there, or waits for its first certificate, no port is to be seen.
+    ports = chosen.container.ports if chosen else ()
     if flags.port is not None or len(ports) != 1:
         listed = f", of {', '.join(map(str, ports))}" if ports else ""
-        port = get("--port", flags.port, f"Port where {name} serves TLS{listed}", _port)
+        own = None if ports else str(REGISTRY_PORT)
+        port = get("--port", flags.port, f"Port where {name} serves TLS{listed}", _port, own)
+        answers = replace(answers, port=port)
+    if chosen is None:
+        # One that is made as we say.
+        return replace(answers, stop_timeout_s=STOP_TIMEOUT_S), secrets
     return replace(
         answers,
-        port=port,
         certs_dir=chosen.certs_dir or answers.certs_dir,
         key_mode="0600" if chosen.container.reads_all else "0640",
         stop_timeout_s=chosen.stop_timeout_s,

@@ -17,7 +17,7 @@ from .. import policy
 CERTIFICATE, KEY, DRAIN = (f"REGISTRY_HTTP_{name}" for name in ("TLS_CERTIFICATE", "TLS_KEY", "DRAINTIMEOUT"))
 CERTS_DIR = Path("/certs")
 # What a registry listens on by itself.
-_REGISTRY_PORT = 5000
+REGISTRY_PORT = 5000
 # What a registry that we tell of drains for, and how much longer it then needs to end.
 _DRAIN_S, DRAIN_SPARE_S = 30, 5
 STOP_TIMEOUT_S = _DRAIN_S + DRAIN_SPARE_S
@@ -103,14 +103,14 @@ def config_text(answers: Answers) -> str:
 
 def run_text(answers: Answers) -> str:
     """Return the command that starts a registry which serves the files, and the same for compose."""
-    name, port = answers.container, answers.port or _REGISTRY_PORT
+    name, port = answers.container, answers.port or REGISTRY_PORT
     variables = [
         f"{CERTIFICATE}=/certs/{answers.domain}.pem",
         f"{KEY}=/certs/{answers.domain}.key",
         f"{DRAIN}={_DRAIN_S}s",
     ]
     certs, stop_s = f"{answers.certs_dir}:/certs:ro", STOP_TIMEOUT_S
-    data, publish = f"{name}-data:/var/lib/registry", f"{port}:{_REGISTRY_PORT}"
+    data, publish = f"{name}-data:/var/lib/registry", f"{port}:{REGISTRY_PORT}"
     run = [
         f"docker run -d --name {name} --restart=always --stop-timeout {stop_s} -p {publish} \\",
         f"  -v {shlex.quote(certs)} -v {data} \\",

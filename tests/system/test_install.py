@@ -29,6 +29,9 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
     said = make(machine, "install")
 
     assert "is installed" in said
+    assert "next: certbotless init; " in said
+    keys = [f"--access-key-{part}=credential:certbotless.access_key_{part}" for part in ("id", "secret")]
+    machine.ok("certbotless", "init", "--yes", "--domain=registry.example.com", "--address=none", *keys)
     modes = machine.ok(
         "stat", "-c", "%U:%G %a %n", _ETC, f"{_ETC}/config.yaml", "/etc/credstore", _STATE, "/certs"
     )
