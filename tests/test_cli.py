@@ -45,12 +45,23 @@ def ended(*arguments: str) -> int:
 def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert ended("--help") == 0
     text = capfd.readouterr().out
-    for word in ("--config", "--once", "--renew-now", "--force", "check", "plan", "status", "sandbox"):
+    for word in (
+        "--config",
+        "--once",
+        "--renew-now",
+        "--force",
+        "check",
+        "plan",
+        "status",
+        "init",
+        "sandbox",
+    ):
         assert word in text
 
 
 @pytest.mark.parametrize(
-    ("command", "option"), [("check", "--config"), ("plan", "--exit-code"), ("status", "--json")]
+    ("command", "option"),
+    [("check", "--config"), ("plan", "--exit-code"), ("status", "--json"), ("init", "--domain")],
 )
 def test_a_command_has_help_of_its_own(command: str, option: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert ended(command, "--help") == 0

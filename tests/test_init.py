@@ -193,7 +193,8 @@ def test_a_container_serves_a_domain_when_it_reads_exactly_its_files() -> None:
     assert (found.domain, found.stop_timeout_s, found.serves(DOMAIN)) == (DOMAIN, 25, True)
     assert not found.serves("other.sweetlove.top")
     assert not running({"/data": "/data"}, **pair).serves(DOMAIN)
-    assert not running({"/certs": "/certs"}).serves(DOMAIN)
+    assert running({"/certs": "/certs"}).serves(DOMAIN)
+    assert not running({}).serves(DOMAIN)
     assert running({"/certs": "/certs"}).domain == ""
     single = {f"/certs/{DOMAIN}.pem": "/c/a.pem", f"/certs/{DOMAIN}.key": "/c/a.key"}
     assert not running(single, **pair).serves(DOMAIN)
@@ -292,6 +293,7 @@ def test_a_port_must_be_one(file: Path) -> None:
         ({"directory": "zerossl"}, "--directory: zerossl needs acme.eab"),
         ({"directory": "http://a"}, "--directory: 'http://a' is neither"),
         ({"address": "1.2.3"}, "--address: '1.2.3' is not"),
+        ({"container": "none", "port": "443"}, "--port goes with a container"),
         ({"email": "a"}, "--email: 'a' is not an e-mail address"),
         ({"yes": False}, "standard input is no terminal to ask at: give --zone, or --yes"),
     ],
@@ -303,7 +305,9 @@ def test_a_flag_that_is_bad_or_missing_is_one_line_and_nothing_is_written(
     words = ["--yes"] if flags.yes else []
     for name in ("domain", "zone", "access_key_id", "access_key_secret", "container", "address"):
         words += [f"--{name.replace('_', '-')}={value}"] if (value := getattr(flags, name)) else []
-    words += [f"--{name}={value}" for name in ("directory", "email") if (value := getattr(flags, name))]
+    words += [
+        f"--{name}={value}" for name in ("directory", "email", "port") if (value := getattr(flags, name))
+    ]
     assert main(["init", "--config", str(file), *words]) == 2
     out, err = capfd.readouterr()
     assert out == ""

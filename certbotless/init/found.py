@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..config import Docker
 from ..deploy import Container, DockerContainers, Settings
-from ..errors import AddressError, DeployError
+from ..errors import AddressError, DeployError, printable
 from ..lan import address_now
 from ..values import AddressRule, parse_name
 from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
@@ -57,17 +57,20 @@ class Running:
         return int(drain[1]) + DRAIN_SPARE_S if drain and int(drain[1]) else 0
 
     def serves(self, domain: str) -> bool:
-        """Whether it looks for exactly the files of `domain`, in a folder that it sees."""
+        """Whether it may look for the files of `domain`, in a folder that it sees.
+
+        Where its environment does not tell, a file of its own may.
+        """
         folder, environment = self.certificate.parent, self.settings.environment
-        wanted = (str(folder / f"{domain}.pem"), str(folder / f"{domain}.key"))
-        is_told = (environment.get(CERTIFICATE), environment.get(KEY)) == wanted
+        wanted = {CERTIFICATE: str(folder / f"{domain}.pem"), KEY: str(folder / f"{domain}.key")}
+        is_told = all(environment.get(name, path) == path for name, path in wanted.items())
         return is_told and self.certs_dir is not None and self.certificate not in self.settings.mounts
 
     def __str__(self) -> str:
         mounts = ", ".join(f"{inside} from {source}" for inside, source in self.settings.mounts.items())
         ports = ", ".join(map(str, self.container.ports))
         facts = f"port {ports or 'none'}, user {self.settings.uid}, mounts {mounts or 'none'}"
-        return f"{self.name} ({self.settings.image}): {facts}"
+        return printable(f"{self.name} ({self.settings.image}): {facts}")
 
 
 def address(say: Say) -> str | None:

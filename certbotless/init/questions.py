@@ -164,6 +164,8 @@ def answer(
         container=name,
     )
     if not name:
+        if flags.port is not None:
+            raise UsageError("--port goes with a container")
         return answers, secrets
     # Of one that is not there, or waits for its first certificate, no port is to be seen.
     ports = chosen.container.ports if chosen else ()

@@ -22,7 +22,7 @@ from ..errors import StoreError
 from . import found
 from .found import Running, Say
 from .questions import Ask, Flags, Questions, answer
-from .text import CERTS_DIR, Answers, config_text, policy_text, run_text, terms_text
+from .text import CERTS_DIR, Answers, config_text, policy_text, run_text, sees_text, terms_text
 
 
 def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
@@ -45,7 +45,9 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
     if ask is not None:
         say("\n".join(notes))
     answers, secrets = answer(path, flags, questions, address, running)
-    answers = replace(answers, docker_host=docker_host if docker_host != DOCKER_SOCKET else "")
+    if answers.container and docker_host != DOCKER_SOCKET:
+        # The service has not the environment that led us there.
+        answers = replace(answers, docker_host=docker_host)
     text = config_text(answers)
     config = configfile.parse(text.encode(), str(path))
 
@@ -96,11 +98,12 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
     made: list[Path] = []
     folder = next(iter(texts)).parent
     is_new_folder = not folder.is_dir()
+    if is_new_folder:
+        with files.store_errors(folder):
+            folder.mkdir(0o755)
     try:
         for path, text in texts.items():
             with files.store_errors(path):
-                if is_new_folder and not made:
-                    folder.mkdir(0o755)
                 made.append(path)
                 try:
                     files.write_new(path, text.encode(), mode)
@@ -134,9 +137,10 @@ def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> Non
     if chosen is None and answers.container:
         say(f"\nNo container {answers.container!r} runs yet. A registry that serves TLS from {certs_dir}:\n")
         say(run_text(answers))
+        say("It starts again and again until the first certificate is there.")
     elif chosen is not None and chosen.settings.is_registry and not chosen.serves(answers.domain):
-        say(f"\n{chosen.name} does not look for its certificate where it will be. Make it anew like this:\n")
-        say(run_text(answers))
+        say(f"\n{chosen.name} does not look for its certificate where it will be: make it anew, but with")
+        say(f"  {' '.join(sees_text(answers))}")
     if answers.key_mode == "0640" and chosen is not None:
         gid = max(chosen.settings.gids, default=0)
         say(f"\n{chosen.name} is no full root and reads the key through the group of {certs_dir}:")

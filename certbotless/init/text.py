@@ -101,20 +101,32 @@ def config_text(answers: Answers) -> str:
     return _joined(lines)
 
 
+def sees_text(answers: Answers) -> list[str]:
+    """Return the options of `docker run` by which a registry serves the files."""
+    return [
+        f"-v {shlex.quote(_certs_volume(answers))}",
+        *(f"-e {name}={value}" for name, value in _tls_variables(answers).items()),
+    ]
+
+
+def _certs_volume(answers: Answers) -> str:
+    return f"{answers.certs_dir}:/certs:ro"
+
+
+def _tls_variables(answers: Answers) -> dict[str, str]:
+    return {CERTIFICATE: f"/certs/{answers.domain}.pem", KEY: f"/certs/{answers.domain}.key"}
+
+
 def run_text(answers: Answers) -> str:
     """Return the command that starts a registry which serves the files, and the same for compose."""
-    name, port = answers.container, answers.port or REGISTRY_PORT
-    variables = [
-        f"{CERTIFICATE}=/certs/{answers.domain}.pem",
-        f"{KEY}=/certs/{answers.domain}.key",
-        f"{DRAIN}={_DRAIN_S}s",
-    ]
-    certs, stop_s = f"{answers.certs_dir}:/certs:ro", STOP_TIMEOUT_S
-    data, publish = f"{name}-data:/var/lib/registry", f"{port}:{REGISTRY_PORT}"
+    name, publish = answers.container, f"{answers.port or REGISTRY_PORT}:{REGISTRY_PORT}"
+    data = f"{name}-data:/var/lib/registry"
+    variables = {**_tls_variables(answers), DRAIN: f"{_DRAIN_S}s"}
     run = [
-        f"docker run -d --name {name} --restart=always --stop-timeout {stop_s} -p {publish} \\",
-        f"  -v {shlex.quote(certs)} -v {data} \\",
-        *(f"  -e {variable} \\" for variable in variables),
+        f"docker run -d --name {name} --restart=always --stop-timeout {STOP_TIMEOUT_S} -p {publish} \\",
+        f"  -v {data} \\",
+        *(f"  {option} \\" for option in sees_text(answers)),
+        f"  -e {DRAIN}={_DRAIN_S}s \\",
         "  registry:2",
     ]
     compose = [
@@ -123,11 +135,11 @@ def run_text(answers: Answers) -> str:
         "    image: registry:2",
         f"    container_name: {_scalar(name)}",
         "    restart: always",
-        f"    stop_grace_period: {stop_s}s",
+        f"    stop_grace_period: {STOP_TIMEOUT_S}s",
         f'    ports: ["{publish}"]',
-        f"    volumes: [{json.dumps(certs, ensure_ascii=False)}, {json.dumps(data)}]",
+        f"    volumes: [{json.dumps(_certs_volume(answers), ensure_ascii=False)}, {json.dumps(data)}]",
         "    environment:",
-        *(f"      {name}: {value}" for name, _, value in (each.partition("=") for each in variables)),
+        *(f"      {variable}: {value}" for variable, value in variables.items()),
         "volumes:",
         f"  {_scalar(f'{name}-data')}:",
     ]

@@ -116,6 +116,20 @@ def test_a_script_gives_flags_and_nothing_is_asked_or_overwritten(bed: Bed) -> N
     assert bed.file.read_bytes() == first
 
 
+def test_a_registry_that_looks_for_other_files_is_told_of(bed: Bed) -> None:
+    bed.registry.remove()
+    other = Registry(bed.engine, f"other.{ZONE}", certs=bed.certs)
+    other.write_self_signed()
+    other.create()
+    flags = ["--domain", DOMAIN, "--access-key-id", "${A}", "--access-key-secret", "${B}"]
+    done = certbotless(bed, "init", "--yes", *flags)
+    assert "registry does not look for its certificate where it will be" in done.stdout
+    assert (
+        f"  -v {bed.certs}:/certs:ro -e REGISTRY_HTTP_TLS_CERTIFICATE=/certs/{DOMAIN}.pem -e" in done.stdout
+    )
+    assert "docker run" not in done.stdout
+
+
 def test_a_registry_without_full_root_leads_to_the_group(bed: Bed) -> None:
     bed.registry.remove()
     for path in bed.certs.iterdir():
@@ -145,7 +159,7 @@ def test_where_no_registry_runs_the_one_that_is_printed_will_do(bed: Bed) -> Non
         (bed.home / name).touch(0o600)
         (bed.home / name).write_text(secret)
 
-    printed = done.stdout.partition("or the same as a compose file:\n")[2].partition("\n\nNext:")[0]
+    printed = done.stdout.partition("or the same as a compose file:\n")[2].partition("\n\nIt starts again")[0]
     (service,) = yaml.safe_load(printed)["services"].values()
     certs, data = (volume.split(":") for volume in service["volumes"])
     assert certs == ["/certs", "/certs", "ro"]
