@@ -375,6 +375,26 @@ def test_what_comes_while_we_ask_stays_and_we_leave_nothing(file: Path, last: st
     assert os.readlink(file.parent / last) == "/nowhere/else"
 
 
+def test_ctrl_c_while_we_write_leaves_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each of the three files, and in a folder that was made for them."""
+    sync, left = os.fsync, 0
+
+    def interrupted(fd: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        sync(fd)
+
+    inside = file.parent / "new" / "config.yaml"
+    monkeypatch.setattr(os, "fsync", interrupted)
+    for count in range(4):
+        left = count
+        with pytest.raises(KeyboardInterrupt):
+            run(inside, Flags(), person(keys()), list[str]().append)
+        assert list(file.parent.iterdir()) == []
+
+
 def test_an_end_of_the_input_is_one_line(file: Path) -> None:
     def ask(question: str, is_secret: bool) -> str:
         raise EOFError
