@@ -395,6 +395,20 @@ def test_ctrl_c_while_we_write_leaves_nothing(file: Path, monkeypatch: pytest.Mo
         assert list(file.parent.iterdir()) == []
 
 
+def test_an_untouched_copy_of_the_example_gives_way_and_an_edited_one_stays(file: Path) -> None:
+    """As `make install` leaves it."""
+    example = file.with_name("config.example.yaml")
+    for path in (example, file):
+        path.write_text("# the example\n")
+    run(file, FLAGS, None, lambda _: None)
+    assert configfile.load(file).sites[0].domain == DOMAIN
+    assert example.read_text() == "# the example\n"
+    file.write_text("# the example, edited\n")
+    with pytest.raises(StoreError, match="is there already"):
+        run(file, FLAGS, None, lambda _: None)
+    assert file.read_text() == "# the example, edited\n"
+
+
 def test_an_end_of_the_input_is_one_line(file: Path) -> None:
     def ask(question: str, is_secret: bool) -> str:
         raise EOFError

@@ -24,6 +24,9 @@ from .found import Running, Say
 from .questions import Ask, Flags, Questions, answer
 from .text import CERTS_DIR, Answers, config_text, policy_text, run_text, sees_text, terms_text
 
+# As `make install` names it, beside the configuration.
+_EXAMPLE = "config.example.yaml"
+
 
 def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
     """Make the file; return whether a person wants the dry run now. The numbers are those of the module.
@@ -67,7 +70,7 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
 
 def _check_place(path: Path) -> None:
     """Find out before the first question whether the file can be made. Raises `StoreError`."""
-    if os.path.lexists(path):
+    if os.path.lexists(path) and not _is_untouched_example(path):
         raise StoreError(
             f"{str(path)!r} is there already, and init overwrites nothing",
             hint="edit it, move it away, or name another file with --config FILE",
@@ -78,6 +81,14 @@ def _check_place(path: Path) -> None:
             f"nothing can be written to {str(folder)!r} by this user",
             hint="run it as root, or name another file with --config FILE",
         )
+
+
+def _is_untouched_example(path: Path) -> bool:
+    """Whether it is the copy of the example that `make install` has put there, and nobody has edited it."""
+    try:
+        return files.read(path) == files.read(path.with_name(_EXAMPLE))
+    except OSError:
+        return False
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -104,6 +115,8 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
     try:
         for path, text in texts.items():
             with files.store_errors(path):
+                if _is_untouched_example(path):
+                    path.unlink()
                 made.append(path)
                 try:
                     files.write_new(path, text.encode(), mode)

@@ -57,8 +57,6 @@ class Services:
             "check_every": "1s",
         }
         del self.config["certs_dir"], self.config["state_dir"]
-        made = ("install", "-m", "0640", "-o", "root", "-g", "certbotless", "/dev/null")
-        machine.ok(*made, "/etc/certbotless/config.yaml")
         self.write()
 
     def write(self) -> None:
