@@ -35,8 +35,10 @@ from certbotless.sandbox.pebble import Pebble
 SIZES = (1, 100, 1000)
 WATCHED_S = 180.0
 HOUR_S, DAY_S = 3600, 86400
-# An installed program has its bytecode; one that compiles itself at each start needs more memory.
+# An installed program has its bytecode; one that compiles itself at each start needs more memory. Without
+# docstrings, as the unit runs it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT["PYTHONOPTIMIZE"] = "2"
 
 
 class SniServer(socketserver.ThreadingTCPServer):
