@@ -129,12 +129,15 @@ def places_of(site: Site, target: Target, state: SiteState, address: str) -> lis
     Without a LAN address, as with the cable out, the one last written stands in.
     """
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
+    return [Place(name, where_of(site, target, state, address, state.ports.get(name))) for name in names]
+
+
+def where_of(
+    site: Site, target: Target, state: SiteState, address: str, found_port: int | None
+) -> tuple[str, int] | None:
+    """Return where one place of `target` serves, if the port that it publishes is known; see `Place`."""
     last = state.records.get(site.domain)
     host = "127.0.0.1" if site.address.kind == "none" else address or (last.value if last else "")
-    return [Place(name, _where(target, state.ports.get(name), host)) for name in names]
-
-
-def _where(target: Target, found_port: int | None, host: str) -> tuple[str, int] | None:
     if target.port is not None and target.port.kind == "none":
         return None
     if target.port is not None and target.port.kind == "elsewhere":

@@ -16,6 +16,7 @@ from ..config import Config, Site, Target
 from ..deploy import Container, Settings, published_port
 from ..errors import DeployError
 from ..look import View
+from ..observe import where_of
 from ..probe import served_leaf
 from ..values import DIRECTORIES
 from .finding import Case
@@ -130,17 +131,16 @@ class Targets:
 
     def look_at(self, view: View, wanted: Target) -> None:
         """Test a target of a site, and what is served there."""
-        host = _host(view)
         if wanted.command is not None:
             program = wanted.command[0]
             if shutil.which(program) is None:
                 self._case.fail("command", program, "cannot be run here", "give its full path")
                 return
             self._case.ok("command", program, "can be run")
-            self._serves(view, wanted, wanted.name, _place(wanted, host, None))
+            self._serves(view, wanted, wanted.name, _where(view, wanted, None))
         elif self._has_engine:
             for container in self._found(wanted):
-                self._container(view, wanted, container, host)
+                self._container(view, wanted, container)
 
     def _found(self, wanted: Target) -> list[Container]:
         case = self._case
@@ -159,7 +159,7 @@ class Targets:
             case.fail("container", wanted.name, text, f"{cure}, or correct the label")
         return found
 
-    def _container(self, view: View, wanted: Target, container: Container, host: str) -> None:
+    def _container(self, view: View, wanted: Target, container: Container) -> None:
         case, name = self._case, container.name
         try:
             settings = case.containers.settings(container.id)
@@ -169,7 +169,7 @@ class Targets:
         except DeployError as exc:
             case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
             return
-        where, facts = _place(wanted, host, port), view.seen.published.facts
+        where, facts = _where(view, wanted, port), view.seen.published.facts
         leaf = _leaf(where, view.site.domain)
         # One that serves what is published can read it, however it comes to it. One that cannot does not run
         # either; then only the cause is told.
@@ -215,21 +215,8 @@ class Targets:
             _trust(case, view.site, where, about)
 
 
-def _host(view: View) -> str:
-    last = view.remembered.records.get(view.site.domain)
-    if view.site.address.kind == "none":
-        return "127.0.0.1"
-    return view.seen.address or (last.value if last else "")
-
-
-def _place(wanted: Target, host: str, published: int | None) -> tuple[str, int] | None:
-    """Return where a target is proved; None where it is not, or nothing is known."""
-    if wanted.port is not None and wanted.port.kind == "none":
-        return None
-    if wanted.port is not None and wanted.port.kind == "elsewhere":
-        return wanted.port.host, wanted.port.number
-    port = wanted.port.number if wanted.port else published
-    return (host, port) if port and host else None
+def _where(view: View, wanted: Target, port: int | None) -> tuple[str, int] | None:
+    return where_of(view.site, wanted, view.remembered, view.seen.address, port)
 
 
 def _leaf(where: tuple[str, int] | None, domain: str) -> str:
