@@ -1,6 +1,7 @@
-"""A run of `--once` in a process of its own, for some sites. Light.
+"""Runs of our own program in processes of their own. Light.
 
-It gets the configuration on its standard input, and says on its standard output which sites are done.
+Each gets the configuration as last accepted on its standard input. A `Child` does what is due for some sites,
+and says on its standard output which are done; an `Errand` changes none of the four facts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -22,47 +23,36 @@ _KILL_AFTER_S = 4.0
 Addresses = tuple[str, str]
 
 
-class Child:
-    """One running child.
+class _Process:
+    """One running process.
 
     Args:
         raw: the configuration as last accepted.
-        addresses: the sites that it shall work on, each with its LAN addresses at the start. It writes a
-            record with no others.
+        arguments: of the command line, after the configuration.
+        what: what it is about, for the log.
         timeout_s: after this it is ended.
     """
 
-    def __init__(self, raw: bytes, addresses: Mapping[str, Addresses], timeout_s: float) -> None:
-        self.addresses = addresses
-        self._left = set(addresses)
+    def __init__(
+        self, raw: bytes, arguments: Sequence[str], what: str, timeout_s: float, stdout: int | None
+    ) -> None:
+        self._what = what
         self._deadline = time.monotonic() + timeout_s
-        self._unread = b""
         self._is_asked_to_end = False
         # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
-        settled = [f"--settled={domain}={','.join(pair)}" for domain, pair in addresses.items()]
         with open(os.memfd_create("config"), "w+b") as stdin:
             stdin.write(raw)
             stdin.seek(0)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "certbotless", "--config", "-", "--once", *settled, *addresses],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
+                [sys.executable, "-m", "certbotless", "--config", "-", *arguments], stdin=stdin, stdout=stdout
             )
-        self._reports = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
-        os.set_blocking(self._reports, False)
-        logger.debug("child.started pid=%d domains=%s", self._process.pid, ",".join(addresses))
-
-    @property
-    def unfinished(self) -> frozenset[str]:
-        """The sites that it has not reported as done."""
-        self._read_reports()
-        return frozenset(self._left)
+        logger.debug("child.started pid=%d %s", self._process.pid, what)
 
     def has_ended(self) -> bool:
         """Return whether it is gone; one that is overdue is ended first, which may take 4 s."""
         code = self._process.poll()
         if code is None and time.monotonic() > self._deadline:
-            logger.error("child.overdue pid=%d domains=%s", self._process.pid, ",".join(sorted(self._left)))
+            logger.error("child.overdue pid=%d %s", self._process.pid, self._what)
             self.end(_KILL_AFTER_S)
             code = self._process.returncode
         if code is None:
@@ -71,7 +61,8 @@ class Child:
         is_as_asked = self._is_asked_to_end and code == -signal.SIGTERM
         if code not in (0, 1) and not is_as_asked:
             logger.error("child.failed pid=%d exit=%d", self._process.pid, code)
-        self._process.stdout.close()  # type: ignore[union-attr]  # as above
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         return True
 
     def ask_to_end(self) -> None:
@@ -87,6 +78,39 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Errand(_Process):
+    """Something beside the four facts, by its name (cli, `--errand`)."""
+
+    def __init__(self, raw: bytes, name: str, timeout_s: float) -> None:
+        super().__init__(raw, [f"--errand={name}"], f"errand={name}", timeout_s, subprocess.DEVNULL)
+
+
+class Child(_Process):
+    """A run of `--once`.
+
+    Args:
+        addresses: the sites that it shall work on, each with its LAN addresses at the start. It writes a
+            record with no others.
+    """
+
+    def __init__(self, raw: bytes, addresses: Mapping[str, Addresses], timeout_s: float) -> None:
+        settled = [f"--settled={domain}={','.join(pair)}" for domain, pair in addresses.items()]
+        what = f"domains={','.join(addresses)}"
+        super().__init__(raw, ["--once", *settled, *addresses], what, timeout_s, subprocess.PIPE)
+        self.addresses = addresses
+        self._left = set(addresses)
+        self._unread = b""
+        reports = self._process.stdout
+        self._reports = reports.fileno()  # type: ignore[union-attr]  # a pipe was asked for
+        os.set_blocking(self._reports, False)
+
+    @property
+    def unfinished(self) -> frozenset[str]:
+        """The sites that it has not reported as done."""
+        self._read_reports()
+        return frozenset(self._left)
 
     def _read_reports(self) -> None:
         """Take in the lines ``DOMAIN: ...`` that are there by now."""

@@ -169,8 +169,10 @@ def _parser(*, has_domains: bool) -> _Parser:
         # What the daemon tells its children: DOMAIN=IPV4,IPV6, the LAN addresses that it has seen to last.
         parser.add_argument("--settled", action="append", default=[], help=argparse.SUPPRESS)
         parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
-        parser.set_defaults(command=None)
+        parser.set_defaults(command=None, errand=None)
         return parser
+    # What the daemon starts beside the four facts.
+    parser.add_argument("--errand", choices=("visit",), help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
     def add(name: str) -> argparse.ArgumentParser:
@@ -227,6 +229,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
         return _act(source, args.domains, intent, dict(word.partition("=")[::2] for word in args.settled))
     _set_up_logging()
+    if args.errand is not None:
+        return _errand(source, args.errand)
     return _daemon(source)
 
 
@@ -379,6 +383,17 @@ def _run(
     from . import oneshot
 
     return oneshot.run(checked, sites, intent, say, settled)
+
+
+def _errand(source: Path | None, name: str) -> int:
+    """Do what the daemon started this process for; it has the configuration on its standard input."""
+    from . import client, configfile
+
+    checked = configfile.load(source)
+    match name:
+        case "visit":
+            client.visit_due(checked)
+    return 0
 
 
 def _daemon(source: Path | None) -> int:

@@ -25,9 +25,9 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from . import bulletin, owner, report
+from . import bulletin, client, owner, report
 from .bulletin import Bulletin
-from .child import Addresses, Child
+from .child import Addresses, Child, Errand
 from .clock import SystemClock, is_possible
 from .config import Config, Site
 from .decide import CONFIRM_OF, Intent
@@ -55,6 +55,10 @@ _CHILD_MARGIN = timedelta(minutes=30)
 _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
 _LEAST_PATIENCE_S = 10.0
+# An errand asks everybody at once, so it takes as long as the slowest; and one that left no trace is not
+# started again at every look.
+_ERRAND_TIMEOUT_S = 600.0
+_ERRAND_PAUSE_S = 60.0
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
 
@@ -88,6 +92,8 @@ class Daemon:
         self._must_look_again = False
         self._children: list[Child] = []
         self._children_lock = threading.Lock()
+        self._errands: dict[str, Errand] = {}
+        self._errands_not_before_s: dict[str, float] = {}
         self._tries = _Tries()
         self._problems: dict[str, tuple[str, ...]] = {}
         self._watchdog = Watchdog()
@@ -268,6 +274,7 @@ class Daemon:
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
+        self._start_errands(config, raw, views)
         self._wake_for(views)
 
     def _must_settle(self, view: View) -> bool:
@@ -312,6 +319,18 @@ class Daemon:
             if not self._clock.is_stopped and config is self._config:
                 self._children.append(Child(raw, addresses, timeout.total_seconds()))
 
+    def _start_errands(self, config: Config, raw: bytes, views: Sequence[View]) -> None:
+        """Start what is due beside the four facts; nothing else waits for it."""
+        visits = client.remembered(config.state_dir)
+        due = {"visit": any(client.is_due(view, visits) for view in views)}
+        now_s = time.monotonic()
+        with self._children_lock:
+            for name in (name for name, is_due in due.items() if is_due and name not in self._errands):
+                if self._clock.is_stopped or now_s < self._errands_not_before_s.get(name, now_s):
+                    continue
+                self._errands_not_before_s[name] = now_s + _ERRAND_PAUSE_S
+                self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
+
     def _end_misled(self, config: Config) -> None:
         """End children that began with another LAN address: a new one never waits for a certificate."""
         with self._children_lock:
@@ -337,15 +356,17 @@ class Daemon:
         with self._children_lock:
             ended = [child for child in self._children if child.has_ended()]
             self._children = [child for child in self._children if child not in ended]
+            self._errands = {name: each for name, each in self._errands.items() if not each.has_ended()}
         if ended and not self._clock.is_stopped:
             self._look_soon()
 
     def _stop_children(self) -> None:
         with self._children_lock:
-            for child in self._children:
+            running = [*self._children, *self._errands.values()]
+            for child in running:
                 child.ask_to_end()
             deadline = time.monotonic() + _STOP_TIMEOUT_S
-            for child in self._children:
+            for child in running:
                 child.end(max(deadline - time.monotonic(), 0.1))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from . import __version__
+from .client import ClientFacts, facts_of
 from .config import Target
 from .leaf import LeafFacts, rfc3339
 from .look import View
@@ -17,7 +18,13 @@ from .state import Failure
 
 
 def status_json(
-    views: Sequence[View], *, now: datetime, daemon_pid: int | None, path: str, error: str | None
+    views: Sequence[View],
+    visits: Mapping[str, ClientFacts],
+    *,
+    now: datetime,
+    daemon_pid: int | None,
+    path: str,
+    error: str | None,
 ) -> dict[str, Any]:
     """Return the object of `status --json`; its keys are a contract (docs/architecture.md, "Files")."""
     return {
@@ -25,7 +32,7 @@ def status_json(
         "observed_at": rfc3339(now),
         "daemon": {"running": daemon_pid is not None, "pid": daemon_pid},
         "config": {"path": path, "error": error},
-        "sites": [_site_json(view) for view in views],
+        "sites": [_site_json(view, facts_of(view, visits)) for view in views],
     }
 
 
@@ -40,6 +47,7 @@ def unconfigured_site_json(domain: str, facts: LeafFacts | None) -> dict[str, An
         "certificate": _certificate_json(facts),
         "next_renewal": None,
         "deploy": [],
+        "client": None,
         "last_error": None,
     }
 
@@ -112,7 +120,7 @@ def _served_by(view: View, target: Target) -> Iterator[Served]:
         yield Served(place.name, state, leaf)
 
 
-def _site_json(view: View) -> dict[str, Any]:
+def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
     facts = view.seen.published.facts
     failure = view.last_failure
     renewal = view.decision.next_renewal
@@ -134,6 +142,7 @@ def _site_json(view: View) -> dict[str, Any]:
             {"container": served.name, "state": served.state, "served_sha256": served.sha256 or None}
             for served in served_of(view)
         ],
+        "client": met.to_json() if met else None,
         "last_error": None
         if failure is None or failure.is_waiting
         else {

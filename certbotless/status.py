@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import configfile, locks, report, state, table
+from . import client, configfile, locks, report, state, table
 from .bulletin import heard
+from .client import ClientFacts
 from .config import Config, Site
 from .errors import ConfigError
 from .events import Event, Events
@@ -41,6 +42,7 @@ class Found:
     Attributes:
         path: of the file; ``-`` for standard input.
         error: what is wrong with the file, or why the daemon refuses it, one fault a line.
+        visits: what a client met last, by domain.
         known: domain and certificate of the sites that the state knows, where the file is broken.
         story: only where one site was asked for, and the file is good.
     """
@@ -50,6 +52,7 @@ class Found:
     error: str
     daemon_pid: int | None
     views: Sequence[View] = ()
+    visits: Mapping[str, ClientFacts] = field(default_factory=dict)
     known: Sequence[tuple[str, LeafFacts | None]] = ()
     story: Story | None = None
 
@@ -64,6 +67,7 @@ class Found:
         """Return the object of `status --json`."""
         found = report.status_json(
             self.views,
+            self.visits,
             now=self.at,
             daemon_pid=self.daemon_pid,
             path=self.path,
@@ -83,9 +87,9 @@ class Found:
         if self.error and not self.views:
             return f"{table.known_text(self.known, self.at, screen)}\n{daemon}" if self.known else ""
         if self.story is None:
-            return f"{table.status_text(self.views, screen)}\n{daemon}"
+            return f"{table.status_text(self.views, self.visits, screen)}\n{daemon}"
         (view,) = self.views
-        lines = [*table.site_text(view, self.story.events, screen).split("\n"), daemon, ""]
+        lines = [*table.site_text(view, self.visits, self.story.events, screen).split("\n"), daemon, ""]
         attempt = [screen.legible(line) for line in _attempt_lines(self.story)]
         if must_fit:
             room = max(screen.height - len(lines) - 2, 0)
@@ -125,7 +129,8 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     is_refused = told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest()
     error = "\n".join(told.refused) if told is not None and is_refused else ""
     story = _story(state_dir, sites[0].domain) if is_one else None
-    return Found(now, path, error, locks.running_daemon(state_dir), views, story=story)
+    visits = client.remembered(state_dir)
+    return Found(now, path, error, locks.running_daemon(state_dir), views, visits, story=story)
 
 
 def _story(state_dir: Path, domain: str) -> Story:

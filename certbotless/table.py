@@ -6,11 +6,12 @@ when it is tried again. A narrow terminal gets the same as a list. No state is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from .client import ClientFacts, facts_of
 from .decide import Step
 from .events import Event
 from .leaf import LeafFacts
@@ -44,9 +45,9 @@ class _Entry:
     now: datetime
 
 
-def status_text(views: Sequence[View], screen: Screen) -> str:
-    """Return the table of these sites, no line of it wider than the screen."""
-    return _text([_entry(view) for view in views], screen)
+def status_text(views: Sequence[View], visits: Mapping[str, ClientFacts], screen: Screen) -> str:
+    """Return the table of these sites, no line of it wider than the screen; `visits`: what clients met."""
+    return _text([_entry(view, visits) for view in views], screen)
 
 
 def known_text(known: Iterable[tuple[str, LeafFacts | None]], now: datetime, screen: Screen) -> str:
@@ -55,9 +56,9 @@ def known_text(known: Iterable[tuple[str, LeafFacts | None]], now: datetime, scr
     return _text([_Entry(name, "pending", "-", facts, None, (), note, now) for name, facts in known], screen)
 
 
-def site_text(view: View, events: Sequence[Event], screen: Screen) -> str:
+def site_text(view: View, visits: Mapping[str, ClientFacts], events: Sequence[Event], screen: Screen) -> str:
     """Return all that is known of one site but its last attempt; `events` are the newest, in order."""
-    entry, facts = _entry(view), view.seen.published.facts
+    entry, facts, met = _entry(view, visits), view.seen.published.facts, facts_of(view, visits)
     lines = _card(entry, screen)
     if facts is not None:
         for label, text in (
@@ -66,6 +67,8 @@ def site_text(view: View, events: Sequence[Event], screen: Screen) -> str:
             ("sha256", facts.sha256),
         ):
             lines += _labelled(label, [text], screen)
+    if met is not None and met.is_well:
+        lines += _labelled("client", [f"{met.text}, {_distance(met.at - entry.now)}"], screen)
     steps = [_step_text(step, entry.now) for step in view.decision.steps]
     lines += _labelled("steps", [text for text in steps if text not in entry.notes], screen)
     lines += _labelled("events", [f"{_stamp(e.at)}  {e.event} {e.text}" for e in events], screen)
@@ -75,7 +78,7 @@ def site_text(view: View, events: Sequence[Event], screen: Screen) -> str:
 # --- what is said -------------------------------------------------------------------------------------------
 
 
-def _entry(view: View) -> _Entry:
+def _entry(view: View, visits: Mapping[str, ClientFacts]) -> _Entry:
     site, seen = view.site, view.seen
     rules = {site.address: seen.address, site.address6: seen.address6}
     found = [address or "not found" for rule, address in rules.items() if rule.kind != "none"]
@@ -90,6 +93,9 @@ def _entry(view: View) -> _Entry:
             if wanted and shown and not seen.is_shown(fqdn, wanted):
                 published = ", ".join(sorted(set().union(*shown))) or "nothing"
                 notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
+    met = facts_of(view, visits)
+    if met is not None and not met.is_well:
+        notes.append(f"as a client, {_distance(met.at - seen.at)}: {met.text}; see certbotless doctor")
     return _Entry(
         view.site.domain,
         view.state,

@@ -19,6 +19,7 @@ DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 LIGHT = {
     "bulletin",
     "child",
+    "client",
     "edits",
     "follow",
     "source",

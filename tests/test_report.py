@@ -18,7 +18,7 @@ from certbotless.state import Failure
 def json_of(*views: View, **fields: Any) -> dict[str, Any]:
     """Return the object of `status --json` as a reader gets it."""
     given = {"now": NOW, "daemon_pid": 4711, "path": "/etc/certbotless/config.yaml", "error": None, **fields}
-    found: dict[str, Any] = json.loads(json.dumps(report.status_json(views, **given)))
+    found: dict[str, Any] = json.loads(json.dumps(report.status_json(views, {}, **given)))
     return found
 
 

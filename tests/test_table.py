@@ -36,7 +36,7 @@ WAITING = view(IN_WINDOW, served={"registry": "cd" * 32, "web": ""})
 
 def lines_of(*views: View, screen: Screen = WIDE) -> list[str]:
     """Return the lines of the table, without the legend of the bar."""
-    text = table.status_text(views, screen)
+    text = table.status_text(views, {}, screen)
     return text.rpartition("\n\n")[0].splitlines() if "\n\n" in text else text.splitlines()
 
 
@@ -63,14 +63,14 @@ def test_a_site_that_is_well_is_a_row_and_a_bar() -> None:
 
 
 def test_a_legend_says_what_the_bar_means_where_there_is_one() -> None:
-    assert table.status_text([WELL], WIDE).splitlines()[-1] == (
+    assert table.status_text([WELL], {}, WIDE).splitlines()[-1] == (
         "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"
     )
-    assert "past" not in table.status_text([UNBORN], WIDE)
+    assert "past" not in table.status_text([UNBORN], {}, WIDE)
 
 
 def test_no_sites_are_no_text() -> None:
-    assert table.status_text([], WIDE) == ""
+    assert table.status_text([], {}, WIDE) == ""
 
 
 def test_a_site_without_a_certificate_says_why() -> None:
@@ -192,7 +192,7 @@ def test_a_long_domain_stands_whole_on_a_line_of_its_own() -> None:
 
 
 def test_many_sites_are_under_one_head_and_one_legend() -> None:
-    text = table.status_text([view(of=site(f"s{i}.sweetlove.top")) for i in range(50)], WIDE)
+    text = table.status_text([view(of=site(f"s{i}.sweetlove.top")) for i in range(50)], {}, WIDE)
     assert len(text.splitlines()) == 1 + 2 * 50 + 2
 
 
@@ -224,7 +224,7 @@ def test_the_bar_of_a_certificate_that_is_expired_or_not_valid_yet_or_overdue(
 
 def test_an_encoding_without_blocks_has_a_bar_too() -> None:
     assert bar_of(WELL, Screen(encoding="ascii")) == "###*----------------|........."
-    assert table.status_text([WELL], Screen(encoding="ascii")).isascii()
+    assert table.status_text([WELL], {}, Screen(encoding="ascii")).isascii()
 
 
 @given(
@@ -246,8 +246,8 @@ def test_a_bar_has_one_now_and_its_width(begin_s: int, end_s: int, renewal_s: in
 def test_colours_change_no_letter_and_no_width() -> None:
     views = [WELL, UNBORN, FAILING, WAITING]
     for width in (40, 80):
-        plain = table.status_text(views, Screen(width))
-        coloured = table.status_text(views, Screen(width, has_colours=True))
+        plain = table.status_text(views, {}, Screen(width))
+        coloured = table.status_text(views, {}, Screen(width, has_colours=True))
         assert "\x1b[31mfailing\x1b[0m" in coloured
         assert "\x1b[32mok\x1b[0m" in coloured
         assert re.sub(r"\x1b\[\d+m", "", coloured) == plain
@@ -307,8 +307,8 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
         answers={domain: (frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"}),)},
     )
     whole = [
-        table.status_text([shown, WELL, UNBORN], screen),
-        table.site_text(shown, [Event(NOW, "record.updated", text)], screen),
+        table.status_text([shown, WELL, UNBORN], {}, screen),
+        table.site_text(shown, {}, [Event(NOW, "record.updated", text)], screen),
         table.known_text([(domain, FACTS), (domain, None)], NOW, screen),
     ]
     for line in "\n".join(whole).split("\n"):
@@ -322,7 +322,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
 
 def test_one_site_is_shown_whole() -> None:
     events = [Event(NOW, "record.added", "value=10.79.40.213 ttl_s=600")]
-    text = table.site_text(view(Step("record", "..."), IN_WINDOW), events, WIDE)
+    text = table.site_text(view(Step("record", "..."), IN_WINDOW), {}, events, WIDE)
     assert text.splitlines() == [
         "devbox.sweetlove.top pending",
         "  address      10.79.40.213",
@@ -346,12 +346,13 @@ def test_one_site_is_shown_whole() -> None:
 def test_steps_that_nothing_else_told_of_are_listed() -> None:
     shown = view(Step("record", "..."), Step("deploy", "another certificate", "registry"))
     assert (
-        "  steps        deploy:registry: another certificate" in table.site_text(shown, [], WIDE).splitlines()
+        "  steps        deploy:registry: another certificate"
+        in table.site_text(shown, {}, [], WIDE).splitlines()
     )
 
 
 def test_an_overdue_renewal_says_since_when() -> None:
-    text = table.site_text(view(renewal=NOW - timedelta(days=3)), [], WIDE)
+    text = table.site_text(view(renewal=NOW - timedelta(days=3)), {}, [], WIDE)
     assert "  renewal      due since 2026-11-21 05:30 UTC, 3 days ago" in text.splitlines()
 
 

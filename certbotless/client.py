@@ -1,0 +1,276 @@
+"""What a client of a site meets: the name at this machine's resolver, its trust store, the answer. Light.
+
+It is tried once an hour, in a process of its own, and told by `status`; nothing is ever done for it. What the
+daemon proves is that the service shows our leaf; this is what all of it is for.
+
+Source: RFC 9112 section 4 (status line); the registry's `/v2/`: OCI distribution specification, "Determining
+Support".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .config import Config
+from .errors import StoreError, printable
+from .hosts import addresses_of
+from .leaf import parse_rfc3339, rfc3339
+from .look import View, look_at
+from .observe import places_of
+from .together import together
+
+logger = logging.getLogger(__name__)
+
+_NAME = "clients.json"
+_EVERY = timedelta(hours=1)
+# What is not well is tried again sooner: a resolver may remember for the TTL of 10 minutes what was.
+_EVERY_WHILE_NOT_WELL = timedelta(minutes=10)
+# For the connection, the handshake and the answer together, beside the 2 s that a resolver has.
+_TIMEOUT_S = 8.0
+_VISITORS = 32
+# A status line is as long as its reason phrase, which nobody needs.
+_MOST_BYTES = 4096
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """What a client met.
+
+    Attributes:
+        resolved: the system's resolver gives the wanted addresses of every name, and no other.
+        trusted: a client that trusts what this machine trusts accepts what is served there.
+        answered: it was answered in HTTP, and by no error of the server. A registry says 200, or 401 where a
+            login is needed. Each is None where it was not tried: what comes before it failed, or nothing
+            serves there.
+        text: what is not well, or what the answer was.
+        about: a digest of what was tried; where the site has changed since, it says nothing any more.
+    """
+
+    at: datetime
+    resolved: bool
+    trusted: bool | None
+    answered: bool | None
+    text: str
+    about: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing failed."""
+        return False not in (self.resolved, self.trusted, self.answered)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that stands under `client` in `status --json`."""
+        return {
+            "at": rfc3339(self.at),
+            "resolved": self.resolved,
+            "trusted": self.trusted,
+            "answered": self.answered,
+            "text": self.text,
+        }
+
+
+# --- what is remembered -------------------------------------------------------------------------------------
+
+
+def remembered(state_dir: Path) -> dict[str, ClientFacts]:
+    """Return by domain what was met last; of what cannot be read, nothing: it is tried again."""
+    try:
+        entries = json.loads(files.read(state_dir / _NAME))
+        return {domain: _from_json(entry) for domain, entry in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
+        return {}
+
+
+def _from_json(entry: Mapping[str, Any]) -> ClientFacts:
+    found = {key: entry[key] for key in ("resolved", "trusted", "answered")}
+    if any(value not in (True, False, None) for value in found.values()):
+        raise ValueError("not yes, no, or not tried")
+    text, about = str(entry["text"]), str(entry["about"])
+    return ClientFacts(at=parse_rfc3339(entry["at"]), text=text, about=about, **found)
+
+
+def facts_of(view: View, known: Mapping[str, ClientFacts]) -> ClientFacts | None:
+    """Return what a client met, if it still says something about the site as it is now."""
+    facts = known.get(view.site.domain)
+    return facts if facts is not None and facts.about == _about(view) else None
+
+
+def is_due(view: View, known: Mapping[str, ClientFacts]) -> bool:
+    """Whether it is time to try: once an hour, and when what is served has changed; not while that is due."""
+    if view.seen.published.facts is None or view.decision.due(view.seen.at):
+        return False
+    facts = facts_of(view, known)
+    if facts is None:
+        return True
+    every = _EVERY if facts.is_well else _EVERY_WHILE_NOT_WELL
+    return not facts.at <= view.seen.at < facts.at + every
+
+
+def _about(view: View) -> str:
+    """Return a digest of what a client would meet if all were well."""
+    published = view.seen.published.facts
+    parts = [view.site.record_names, view.seen.addresses, published.sha256 if published else "", _ports(view)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _ports(view: View) -> list[tuple[str, int]]:
+    """Return host and port of each place that serves the site; the host is empty for the site's own name."""
+    own = ("127.0.0.1", view.seen.address)
+    places = [
+        place
+        for target in view.site.deploy
+        for place in places_of(view.site, target, view.remembered, view.seen.address)
+    ]
+    found = [("" if host in own else host, port) for host, port in (p.where for p in places if p.where)]
+    return list(dict.fromkeys(found))
+
+
+# --- the visit ----------------------------------------------------------------------------------------------
+
+
+def visit_due(config: Config) -> None:
+    """Visit every site whose time has come, and write down what was met. Takes some 10 s for each 32 sites.
+
+    Raises:
+        StoreError: the state cannot be read, or written.
+    """
+    known = remembered(config.state_dir)
+    views = look_at(config, config.sites)
+    due = [view for view in views if is_due(view, known)]
+    met = dict(zip([view.site.domain for view in due], together(visit, due, _VISITORS), strict=True))
+    for domain, facts in met.items():
+        before = known.get(domain)
+        if before is None or before.is_well != facts.is_well:
+            logger.log(
+                logging.INFO if facts.is_well else logging.WARNING,
+                "client.%s domain=%s text=%s",
+                "well" if facts.is_well else "not_well",
+                domain,
+                facts.text,
+            )
+    domains = {site.domain for site in config.sites}
+    entries = {
+        domain: facts.to_json() | {"about": facts.about}
+        for domain, facts in (known | met).items()
+        if domain in domains
+    }
+    path = config.state_dir / _NAME
+    with files.store_errors(path):
+        files.sweep(config.state_dir, [_NAME])
+        files.replace(path, json.dumps(entries, indent=1).encode(), 0o600)
+
+
+def visit(view: View) -> ClientFacts:
+    """Do as a client of this machine does, with each name and port of the site; the first fault counts.
+
+    Takes at most 10 s for each of them.
+    """
+    site, wanted = view.site, {address for address in view.seen.addresses if address}
+
+    def facts(resolved: bool, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
+        return ClientFacts(view.seen.at, resolved, trusted, answered, printable(text, 300), _about(view))
+
+    names = site.record_names or (site.domain,)
+    found: dict[str, list[str]] = {}
+    for name in names:
+        try:
+            found[name] = addresses_of(name)
+        except OSError as exc:
+            return facts(False, None, None, f"{name}: this machine's resolver gives no address ({_why(exc)})")
+        if wanted and set(found[name]) != wanted:
+            gives, wants = ", ".join(found[name]), ", ".join(sorted(wanted))
+            return facts(False, None, None, f"{name}: this machine's resolver gives {gives}, not {wants}")
+    ports = _ports(view)
+    if not ports:
+        return facts(True, None, None, "nothing is known to serve it")
+    said = []
+    for name in names:
+        for host, port in ports:
+            met = knock(found[name] if not host else [host], port, name)
+            if not (met.is_trusted and met.has_answered):
+                text = f"{name}:{port}: {met.text}"
+                return facts(True, met.is_trusted, met.has_answered, text)
+            said.append(met.text)
+    return facts(True, True, True, said[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What was met at one port; as `ClientFacts`. `verify_code` is OpenSSL's reason for no trust, or 0."""
+
+    is_trusted: bool
+    has_answered: bool | None
+    text: str
+    verify_code: int = 0
+
+
+def knock(addresses: Sequence[str], port: int, name: str) -> Met:
+    """Connect, verify by this machine's trust store, and ask for `/v2/`, within 8 s."""
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    try:
+        with _connected(addresses, port, deadline_s) as raw:
+            raw.settimeout(_left_s(deadline_s))
+            with ssl.create_default_context().wrap_socket(raw, server_hostname=name) as tls:
+                has_answered, text = _answer(tls, f"{name}:{port}", deadline_s)
+                return Met(True, has_answered, text)
+    except ssl.SSLCertVerificationError as exc:
+        return Met(False, None, f"not trusted: {exc.verify_message}", exc.verify_code)
+    except (OSError, ValueError) as exc:
+        return Met(False, None, f"no TLS answer ({_why(exc)})")
+
+
+def _connected(addresses: Sequence[str], port: int, deadline_s: float) -> socket.socket:
+    """Connect to the first address that takes it, each with its share of the time."""
+    for i, address in enumerate(addresses, 1):
+        share_s = _left_s(deadline_s) / (len(addresses) - i + 1)
+        try:
+            return socket.create_connection((address, port), timeout=share_s)
+        except OSError:
+            if i == len(addresses):
+                raise
+    raise OSError("no address")
+
+
+def _answer(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> tuple[bool, str]:
+    """Ask for `/v2/` and return whether it was answered, and how.
+
+    The status line is all that is read: an HTTP library reads on for as long as it is sent anything.
+    """
+    tls.sendall(f"GET /v2/ HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
+    received = b""
+    while b"\n" not in received and len(received) < _MOST_BYTES:
+        tls.settimeout(_left_s(deadline_s))
+        try:
+            chunk = tls.recv(_MOST_BYTES)
+        except OSError as exc:
+            return False, f"trusted, but no answer to GET /v2/ ({_why(exc)})"
+        if not chunk:
+            break
+        received += chunk
+    found = _STATUS_LINE.match(received)
+    if found is None:
+        return False, "trusted, but its answer to GET /v2/ is no HTTP"
+    code = int(found[1])
+    return code < 500, f"HTTP {code} to GET /v2/"
+
+
+def _left_s(deadline_s: float) -> float:
+    """Return what is left of the time, never 0, which would mean for ever or at once."""
+    return max(deadline_s - time.monotonic(), 0.01)
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
