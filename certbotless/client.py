@@ -17,6 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ _EVERY_WHILE_NOT_WELL = timedelta(minutes=10)
 # For the connection, the handshake and the answer together, beside the 2 s that a resolver has.
 _TIMEOUT_S = 8.0
 _VISITORS = 32
+_SERVER_ERROR = 500
 # A status line is as long as its reason phrase, which nobody needs.
 _MOST_BYTES = 4096
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
@@ -52,9 +54,9 @@ class ClientFacts:
     Attributes:
         resolved: the system's resolver gives the wanted addresses of every name, and no other.
         trusted: a client that trusts what this machine trusts accepts what is served there.
-        answered: it was answered in HTTP, and by no error of the server. A registry says 200, or 401 where a
-            login is needed. Each is None where it was not tried: what comes before it failed, or nothing
-            serves there.
+        answered: GET /v2/ had an answer, and no error of the server. A registry says 200, or 401 where a
+            login is needed. None for a service that speaks no HTTP. Each is None where it was not tried: what
+            comes before it failed, or nothing is known to serve.
         text: what is not well, or what the answer was.
         about: a digest of what was tried; where the site has changed since, it says nothing any more.
     """
@@ -100,6 +102,14 @@ def _from_json(entry: Mapping[str, Any]) -> ClientFacts:
         raise ValueError("not yes, no, or not tried")
     text, about = str(entry["text"]), str(entry["about"])
     return ClientFacts(at=parse_rfc3339(entry["at"]), text=text, about=about, **found)
+
+
+def _remember(state_dir: Path, known: Mapping[str, ClientFacts]) -> None:
+    entries = {domain: facts.to_json() | {"about": facts.about} for domain, facts in known.items()}
+    path = state_dir / _NAME
+    with files.store_errors(path):
+        files.sweep(state_dir, [_NAME])
+        files.replace(path, json.dumps(entries, indent=1).encode(), 0o600)
 
 
 def facts_of(view: View, known: Mapping[str, ClientFacts]) -> ClientFacts | None:
@@ -162,15 +172,7 @@ def visit_due(config: Config) -> None:
                 facts.text,
             )
     domains = {site.domain for site in config.sites}
-    entries = {
-        domain: facts.to_json() | {"about": facts.about}
-        for domain, facts in (known | met).items()
-        if domain in domains
-    }
-    path = config.state_dir / _NAME
-    with files.store_errors(path):
-        files.sweep(config.state_dir, [_NAME])
-        files.replace(path, json.dumps(entries, indent=1).encode(), 0o600)
+    _remember(config.state_dir, {domain: each for domain, each in (known | met).items() if domain in domains})
 
 
 def visit(view: View) -> ClientFacts:
@@ -184,14 +186,13 @@ def visit(view: View) -> ClientFacts:
         return ClientFacts(view.seen.at, resolved, trusted, answered, printable(text, 300), _about(view))
 
     names = site.record_names or (site.domain,)
-    found: dict[str, list[str]] = {}
     for name in names:
         try:
-            found[name] = addresses_of(name)
+            found = addresses_of(name)
         except OSError as exc:
             return facts(False, None, None, f"{name}: this machine's resolver gives no address ({_why(exc)})")
-        if wanted and set(found[name]) != wanted:
-            gives, wants = ", ".join(found[name]), ", ".join(sorted(wanted))
+        if wanted and set(found) != wanted:
+            gives, wants = ", ".join(found), ", ".join(sorted(wanted))
             return facts(False, None, None, f"{name}: this machine's resolver gives {gives}, not {wants}")
     ports = _ports(view)
     if not ports:
@@ -199,12 +200,11 @@ def visit(view: View) -> ClientFacts:
     said = []
     for name in names:
         for host, port in ports:
-            met = knock(found[name] if not host else [host], port, name)
-            if not (met.is_trusted and met.has_answered):
-                text = f"{name}:{port}: {met.text}"
-                return facts(True, met.is_trusted, met.has_answered, text)
-            said.append(met.text)
-    return facts(True, True, True, said[0])
+            met = knock(host or name, port, name)
+            if not met.is_trusted or met.has_answered is False:
+                return facts(True, met.is_trusted, met.has_answered, f"{name}:{port}: {met.text}")
+            said.append(met)
+    return facts(True, True, said[0].has_answered, said[0].text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +217,18 @@ class Met:
     verify_code: int = 0
 
 
-def knock(addresses: Sequence[str], port: int, name: str) -> Met:
-    """Connect, verify by this machine's trust store, and ask for `/v2/`, within 8 s."""
-    deadline_s = time.monotonic() + _TIMEOUT_S
+def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> Met:
+    """Connect, verify by this machine's trust store, and ask for `/v2/`.
+
+    Takes at most `timeout_s`, and 2 s where `host` is a name.
+    """
     try:
+        addresses = addresses_of(host)
+        deadline_s = time.monotonic() + timeout_s
         with _connected(addresses, port, deadline_s) as raw:
             raw.settimeout(_left_s(deadline_s))
             with ssl.create_default_context().wrap_socket(raw, server_hostname=name) as tls:
-                has_answered, text = _answer(tls, f"{name}:{port}", deadline_s)
-                return Met(True, has_answered, text)
+                return _ask(tls, f"{name}:{port}", deadline_s)
     except ssl.SSLCertVerificationError as exc:
         return Met(False, None, f"not trusted: {exc.verify_message}", exc.verify_code)
     except (OSError, ValueError) as exc:
@@ -234,37 +237,33 @@ def knock(addresses: Sequence[str], port: int, name: str) -> Met:
 
 def _connected(addresses: Sequence[str], port: int, deadline_s: float) -> socket.socket:
     """Connect to the first address that takes it, each with its share of the time."""
-    for i, address in enumerate(addresses, 1):
-        share_s = _left_s(deadline_s) / (len(addresses) - i + 1)
-        try:
-            return socket.create_connection((address, port), timeout=share_s)
-        except OSError:
-            if i == len(addresses):
-                raise
-    raise OSError("no address")
+    *others, last = addresses
+    for left, address in zip(range(len(addresses), 1, -1), others, strict=True):
+        with suppress(OSError):
+            return socket.create_connection((address, port), timeout=_left_s(deadline_s) / left)
+    return socket.create_connection((last, port), timeout=_left_s(deadline_s))
 
 
-def _answer(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> tuple[bool, str]:
-    """Ask for `/v2/` and return whether it was answered, and how.
-
-    The status line is all that is read: an HTTP library reads on for as long as it is sent anything.
-    """
-    tls.sendall(f"GET /v2/ HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
+def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
+    """Ask for `/v2/` and read the status line alone: an HTTP library would read whatever it is sent."""
     received = b""
-    while b"\n" not in received and len(received) < _MOST_BYTES:
-        tls.settimeout(_left_s(deadline_s))
-        try:
+    try:
+        tls.sendall(f"GET /v2/ HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
+        while b"\n" not in received and len(received) < _MOST_BYTES:
+            tls.settimeout(_left_s(deadline_s))
             chunk = tls.recv(_MOST_BYTES)
-        except OSError as exc:
-            return False, f"trusted, but no answer to GET /v2/ ({_why(exc)})"
-        if not chunk:
-            break
-        received += chunk
+            if not chunk:
+                break
+            received += chunk
+    except TimeoutError:
+        return Met(True, False, "no answer to GET /v2/ in time")
+    except OSError as exc:
+        return Met(True, False, f"no answer to GET /v2/ ({_why(exc)})")
     found = _STATUS_LINE.match(received)
     if found is None:
-        return False, "trusted, but its answer to GET /v2/ is no HTTP"
+        return Met(True, None, "it speaks no HTTP")
     code = int(found[1])
-    return code < 500, f"HTTP {code} to GET /v2/"
+    return Met(True, code < _SERVER_ERROR, f"HTTP {code} to GET /v2/")
 
 
 def _left_s(deadline_s: float) -> float:

@@ -7,43 +7,20 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from listeners import context_of, listening
 
 from certbotless.errors import DeployError
 from certbotless.probe import served_leaf
 
 NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"
-
-
-@contextmanager
-def listening(talk: Callable[[socket.socket], object]) -> Iterator[int]:
-    """Let `talk` have each connection to the port that the block gets."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return  # closed: the test is over
-                with connection, suppress(OSError):  # the client went away
-                    talk(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 def leaf_of(certificate: trustme.LeafCert) -> str:
@@ -57,12 +34,6 @@ def speak_tls(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
             tls.recv(1)
 
     return talk
-
-
-def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    return context
 
 
 def test_the_leaf_that_is_served_is_told_by_its_digest() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
-import ssl
 import stat
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ..client import knock
 from ..config import Config, Site, Target
 from ..deploy import Container, Settings, published_port
 from ..errors import DeployError
@@ -27,7 +26,6 @@ _DRAIN = "REGISTRY_HTTP_DRAINTIMEOUT"
 _DRAIN_SPARE = timedelta(seconds=5)
 _GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _GO_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-_TRUST_TIMEOUT_S = 4
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.
 _WRONG_NAME, _EXPIRED = 62, 10
 # A pair with its facts takes less.
@@ -203,8 +201,8 @@ class Targets:
             return
         leaf = _leaf(where, view.site.domain) if leaf is None else leaf
         about, at = f"{view.site.domain} by {name}", f"{where[0]}:{where[1]}"
+        look = f"docker logs {name}; " if wanted.command is None else ""
         if not leaf:
-            look = f"docker logs {name}; " if wanted.command is None else ""
             text = f"no TLS answer at {at}"
             case.fail("served", about, text, f"{look}is this its TLS port, and does it know the two files?")
         elif leaf != facts.sha256:
@@ -212,7 +210,7 @@ class Targets:
             case.fail("served", about, text, f"certbotless --once {view.site.domain}")
         else:
             case.ok("served", about, f"the published certificate, at {at}")
-            _trust(case, view.site, where, about)
+            _as_client(case, view.site, where, about, look)
 
 
 def _where(view: View, wanted: Target, port: int | None) -> tuple[str, int] | None:
@@ -343,30 +341,26 @@ def _go_duration(text: str) -> timedelta:
 # --- who trusts it ------------------------------------------------------------------------------------------
 
 
-def _trust(case: Case, site: Site, where: tuple[str, int], about: str) -> None:
-    """Connect as a client of this machine does: by its own trust store, and for this name."""
-    try:
-        with (
-            socket.create_connection(where, timeout=_TRUST_TIMEOUT_S) as raw,
-            ssl.create_default_context().wrap_socket(raw, server_hostname=site.domain),
-        ):
-            case.ok("trusted", about, "by this machine's trust store")
-            return
-    except ssl.SSLCertVerificationError as exc:
-        code, text = exc.verify_code, exc.verify_message
-    except OSError as exc:
-        case.fail("trusted", about, f"no TLS answer ({type(exc).__name__})", "try again")
-        return
-    if code in (_WRONG_NAME, _EXPIRED):
-        case.fail("trusted", about, text, f"certbotless --once {site.domain}")
+def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look: str) -> None:
+    """Do as a client of this machine does: verify by its own trust store, for this name, and ask."""
+    met = knock(*where, site.domain)
+    if met.is_trusted:
+        case.ok("trusted", about, "by this machine's trust store")
+        if met.has_answered is False:
+            case.fail("answer", about, met.text, f"{look}the service itself is at fault")
+        else:
+            case.ok("answer", about, met.text)
+    elif not met.verify_code:
+        case.fail("trusted", about, met.text, "try again")
+    elif met.verify_code in (_WRONG_NAME, _EXPIRED):
+        case.fail("trusted", about, met.text, f"certbotless --once {site.domain}")
     elif _is_public(case.config):
         cure = "let it serve the whole DOMAIN.pem, or update this machine's ca-certificates"
-        case.fail("trusted", about, text, cure)
+        case.fail("trusted", about, met.text, cure)
     else:
+        text = f"{met.text}, by this machine's trust store: the CA is no public one"
         cure = "give each client the root of this CA, or use a CA that is trusted everywhere"
-        case.warn(
-            "trusted", about, f"not by this machine's trust store ({text}): the CA is no public one", cure
-        )
+        case.warn("trusted", about, text, cure)
 
 
 def _is_public(config: Config) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from listeners import listening
 
 from certbotless.sandbox.alidns import Fault
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
@@ -424,6 +427,29 @@ def a_port_that_is_closed(bed: Bed) -> Iterator[None]:
     yield
 
 
+@breakage("answer", "HTTP 502 to GET /v2/", "the service itself is at fault")
+def a_service_behind_a_proxy_that_is_down(bed: Bed) -> Iterator[None]:
+    """It serves the certificate, which this machine trusts, and nothing else."""
+    root = bed.home / "root.pem"
+    root.write_text(bed.ca.root_pem())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bed.certs / f"{DOMAIN}.pem", bed.certs / f"{DOMAIN}.key")
+
+    def refuse(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(4096)
+            tls.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+    os.environ["SSL_CERT_FILE"] = str(root)
+    try:
+        with listening(refuse) as port:
+            proxy = {"command": ["true"], "port": f"127.0.0.1:{port}"}
+            bed.config["sites"][0]["deploy"].append(proxy)
+            yield
+    finally:
+        del os.environ["SSL_CERT_FILE"]
+
+
 @breakage("command", "cannot be run here", "give its full path")
 def a_command_that_is_not_there(bed: Bed) -> Iterator[None]:
     bed.config["sites"][0]["deploy"].append({"command": ["reload-it"], "port": "none"})
@@ -514,9 +540,8 @@ def test_what_is_well_is_called_well_and_leaves_no_trace(well: Bed) -> None:
     assert well.dns.records() == records
     assert well.registry.container.attrs["State"]["StartedAt"] == started
     kept = sorted((path, path.stat().st_mtime) for path in well.state.rglob("*"))
-    assert [path for path, _ in kept if path.name not in ("daemon.json", "daemon.lock")] == [
-        path for path, _ in state if path.name not in ("daemon.json", "daemon.lock")
-    ]
+    of_daemon = ("daemon.json", "daemon.lock", "clients.json")
+    assert [path for path, _ in kept if path.name not in of_daemon] == [path for path, _ in state]
     text = well.run("doctor").stdout.splitlines()
     assert text[-1].endswith(" 0 failed")
     assert all(line.split()[0] in ("ok", "warn") for line in text[:-1])

@@ -1,0 +1,115 @@
+"""What a client of this machine meets, tried by the daemon: told, and never acted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certbotless.leaf import parse_rfc3339
+from certbotless.sandbox.host import LAN_ADDRESS
+
+from .bed import DOMAIN, Bed, wait_until
+
+HOSTS = Path("/etc/hosts")
+
+
+@pytest.fixture
+def trusted(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Bed:
+    """A machine that is well, and trusts the CA as it does a public one."""
+    root = bed.home / "root.pem"
+    root.write_text(bed.ca.root_pem())
+    monkeypatch.setenv("SSL_CERT_FILE", str(root))
+    bed.config["check_every"] = "1s"
+    bed.ok("--once")
+    return bed
+
+
+def client_of(bed: Bed) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = bed.status()["sites"][0]["client"]
+    return found
+
+
+@contextmanager
+def hosts(before: str, after: str) -> Iterator[None]:
+    """Another line in /etc/hosts."""
+    text = HOSTS.read_text()
+    assert before in text
+    HOSTS.write_text(text.replace(before, after))
+    try:
+        yield
+    finally:
+        HOSTS.write_text(text)
+
+
+def visited(bed: Bed) -> dict[str, Any]:
+    """Return what a daemon's first visit meets."""
+    (bed.state / "clients.json").unlink(missing_ok=True)
+    with bed.daemon() as daemon:
+        wait_until(lambda: client_of(bed) is not None, "the name was visited")
+        wait_until(lambda: not daemon.children(), "the errand has ended")
+    found = client_of(bed)
+    assert found is not None
+    return found
+
+
+def facts(found: dict[str, Any]) -> tuple[bool | None, ...]:
+    return found["resolved"], found["trusted"], found["answered"]
+
+
+def test_a_site_that_is_well_is_resolved_trusted_and_answered(trusted: Bed) -> None:
+    """It stays in status when the daemon has ended."""
+    assert client_of(trusted) is None
+    found = visited(trusted)
+    assert facts(found) == (True, True, True)
+    assert found["text"] == "HTTP 200 to GET /v2/"
+    assert parse_rfc3339(found["at"])
+    assert "as a client" not in trusted.ok("status")
+    assert "  client       HTTP 200 to GET /v2/, " in trusted.ok("status", DOMAIN)
+
+
+def test_it_is_visited_once_and_not_at_each_look(trusted: Bed) -> None:
+    with trusted.daemon() as daemon:
+        wait_until(lambda: client_of(trusted) is not None, "the name was visited")
+        before = client_of(trusted)
+        wait_until(lambda: not daemon.children(), "the errand has ended")
+        trusted.registry.container.restart(timeout=1)
+        trusted.registry.wait_serving()
+        assert not daemon.children()
+    assert client_of(trusted) == before
+
+
+def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -> None:
+    """The four facts are true, and so is `ok`."""
+    orders, records = trusted.orders(), trusted.dns.records()
+    with hosts(f"{LAN_ADDRESS} {DOMAIN}", f"10.79.40.7 {DOMAIN}"):
+        found = visited(trusted)
+    assert facts(found) == (False, None, None)
+    text = f"{DOMAIN}: this machine's resolver gives 10.79.40.7, not {LAN_ADDRESS}"
+    assert found["text"] == text
+    assert f"{text}; see certbotless doctor" in " ".join(trusted.ok("status").split())
+    assert f"client.not_well domain={DOMAIN} text={text}" in (trusted.home / "daemon.log").read_text()
+    assert (trusted.orders(), trusted.dns.records()) == (orders, records)
+
+
+def test_a_name_that_nobody_knows_is_told(trusted: Bed) -> None:
+    with hosts(f"{LAN_ADDRESS} {DOMAIN}\n", ""):
+        found = visited(trusted)
+    assert facts(found) == (False, None, None)
+    assert f"{DOMAIN}: this machine's resolver gives no address" in found["text"]
+
+
+def test_a_ca_that_this_machine_does_not_trust_is_told(trusted: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    found = visited(trusted)
+    assert facts(found) == (True, False, None)
+    assert found["text"].startswith(f"{DOMAIN}:5000: not trusted: ")
+
+
+def test_a_renewal_makes_what_was_met_before_say_nothing(trusted: Bed) -> None:
+    visited(trusted)
+    trusted.ok("--renew-now", "--force")
+    assert client_of(trusted) is None
