@@ -116,10 +116,8 @@ class Machine:
 
     def run(self, *command: str | Path, patience_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command of root's there, and return what came of it."""
-        inside = ["nsenter", "--target", str(self._init), "--all", "--root", "--wd", "--"]
-        plain = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8"]
         return subprocess.run(
-            [*inside, *plain, *command],
+            self.command(*command),
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -127,6 +125,12 @@ class Machine:
             timeout=patience_s,
             check=False,
         )
+
+    def command(self, *command: str | Path) -> list[str]:
+        """Return what runs a command of root's there."""
+        inside = ["nsenter", "--target", str(self._init), "--all", "--root", "--wd", "--"]
+        plain = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=xterm"]
+        return [*inside, *plain, *map(str, command)]
 
     def ok(self, *command: str | Path, patience_s: float = 60) -> str:
         """Run a command that must exit 0, and return its standard output."""

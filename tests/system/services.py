@@ -6,10 +6,14 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from certbotless.sandbox.engine import Engine
 
 from .bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
 from .machine import Machine
@@ -28,24 +32,41 @@ def make(machine: Machine, target: str) -> str:
     return machine.ok("env", *_WITHOUT_NETWORK, "make", "-C", "/src", target, patience_s=120)
 
 
+SOCKET = "/run/engine/docker.sock"
+
+
+@contextmanager
+def machine_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Machine]:
+    """Run a machine that sees the socket of this engine, which has its /certs from `certs`."""
+    engine.socket.parent.chmod(0o711)
+    seen = {**FOLDERS, engine.socket.parent: str(Path(SOCKET).parent), certs: "/srv/certs"}
+    with Machine(workdir, seen) as machine:
+        machine.ok("sh", "-euc", "mkdir -p /certs; mount --bind /srv/certs /certs")
+        yield machine
+
+
 class Services:
-    """The units with a configuration for the stand-ins of a bed; secrets come as credentials.
+    """The units on a machine.
 
     Args:
-        socket: where the machine sees the engine's socket.
         bed: its registry serves what the machine has in /certs.
     """
 
-    def __init__(self, machine: Machine, socket: str, bed: Bed) -> None:
+    def __init__(self, machine: Machine, bed: Bed) -> None:
         self.machine, self.bed = machine, bed
         self._began = time.time()
+        self.config: dict[str, Any] = {}
+
+    def configure(self) -> None:
+        """Write a configuration for the stand-ins of the bed; secrets come as credentials."""
+        machine, bed = self.machine, self.bed
         bundle = "/etc/certbotless/ca.pem"
         machine.path(bundle).write_bytes(bed.ca.ca_bundle.read_bytes())
         for name, secret in {"access_key_id": KEY_ID, "access_key_secret": KEY_SECRET}.items():
             path = machine.path(f"/etc/credstore/certbotless.{name}")
             path.touch(0o600)
             path.write_text(f"{secret}\n")
-        self.config: dict[str, Any] = {
+        self.config = {
             **bed.config,
             "acme": {"directory": bed.ca.directory_url, "ca_bundle": bundle},
             "aliyun": {
@@ -53,7 +74,7 @@ class Services:
                 "access_key_secret": "credential:certbotless.access_key_secret",
                 "endpoint": bed.dns.endpoint,
             },
-            "docker": {"host": f"unix://{socket}"},
+            "docker": {"host": f"unix://{SOCKET}"},
             "check_every": "1s",
         }
         del self.config["certs_dir"], self.config["state_dir"]

@@ -31,12 +31,12 @@ def _is_asked(terminal: Terminal, question: str) -> bool:
     return question in last and last.endswith(": ")
 
 
-def lead_to_stand_ins(bed: Bed, file: Path) -> None:
+def lead_to_stand_ins(bed: Bed, file: Path, ca_bundle: str | Path = "") -> None:
     """Add what a real user's file does without: where the stand-ins are."""
     text = file.read_text()
-    text = text.replace("\nacme:\n", f"\nacme:\n  ca_bundle: {bed.ca.ca_bundle}\n")
+    text = text.replace("\nacme:\n", f"\nacme:\n  ca_bundle: {ca_bundle or bed.ca.ca_bundle}\n")
     text = text.replace("\naliyun:\n", f"\naliyun:\n  endpoint: {bed.dns.endpoint}\n")
-    text += f"dns: {{nameservers: {list(bed.dns.nameservers)}}}\nstate_dir: {bed.state}\n"
+    text += f"dns: {{nameservers: {list(bed.dns.nameservers)}}}\n"
     file.write_text(text)
 
 
@@ -97,6 +97,7 @@ def test_from_a_few_answers_to_an_image_that_every_client_trusts(bed: Bed) -> No
     assert (written["certs_dir"], written["docker"]["host"]) == (str(bed.certs), bed.engine.docker_host)
 
     lead_to_stand_ins(bed, bed.file)
+    bed.file.write_text(f"{bed.file.read_text()}state_dir: {bed.state}\n")
     done = certbotless(bed, "--once")
     assert done.returncode == 0, done.stdout + done.stderr
     assert bed.a_values() == [LAN_ADDRESS]
@@ -178,6 +179,7 @@ def test_where_no_registry_runs_the_one_that_is_printed_will_do(bed: Bed) -> Non
     )
     bed.file.write_text(bed.file.read_text().replace("certs_dir: /certs ", f"certs_dir: {bed.certs} "))
     lead_to_stand_ins(bed, bed.file)
+    bed.file.write_text(f"{bed.file.read_text()}state_dir: {bed.state}\n")
     done = certbotless(bed, "--once")
     assert done.returncode == 0, done.stdout + done.stderr
     pushed = bed.registry.push("hello:1")

@@ -21,9 +21,8 @@ from certbotless.sandbox.registry import Registry
 from .bed import DOMAIN, ZONE, Bed, assert_mode, wait_until
 from .freeze import all_but_the_main_thread
 from .machine import Machine
-from .services import CHECK, DAEMON, FOLDERS, ONCE, Services, make
+from .services import CHECK, DAEMON, ONCE, Services, machine_beside, make
 
-_SOCKET = "/run/engine/docker.sock"
 # With a watchdog of 2 s, a daemon that has not looked for so long has been ended.
 _LONGER_THAN_A_PULSE_S = 13
 
@@ -37,11 +36,8 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
     """A machine with certbotless installed on it, and an engine that it may reach as one in group docker."""
-    seen = {**FOLDERS, engine.socket.parent: str(Path(_SOCKET).parent), certs: "/srv/certs"}
-    engine.socket.parent.chmod(0o711)
-    with Machine(tmp_path_factory.mktemp("machine"), seen) as machine:
+    with machine_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
         make(machine, "install")
-        machine.ok("mount", "--bind", "/srv/certs", "/certs")
         machine.ok("chown", "certbotless:certbotless", "/certs")
         yield machine
 
@@ -53,7 +49,8 @@ def services(
     registry = Registry(engine, DOMAIN, certs=certs)
     registry.write_self_signed()
     registry.create()
-    services = Services(machine, _SOCKET, Bed(tmp_path, dns, ca, engine, registry))
+    services = Services(machine, Bed(tmp_path, dns, ca, engine, registry))
+    services.configure()
     try:
         yield services
     finally:
