@@ -41,7 +41,7 @@ lint: setup  ## check format, rules and types
 	$(BIN)/ruff check certbotless tests
 	$(BIN)/mypy
 
-measure: root setup  ## print the figures of the README: times, CPU, memory
+measure: root setup  ## print the figures of the README: times and CPU
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py
 
 footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000 sites

@@ -133,6 +133,7 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
         with daemon(file) as process:
             asked = len(dns.queries)
             wait_until(lambda: len(dns.queries) >= asked + 4 * count, "two looks", 300)
+            wait_until((state / "clients.json").exists, "the visits of this hour", 300)
             files, calls, asked = files_below(certs, state), len(dns.calls), len(dns.queries)
             before, began = Reading.of(process.pid), time.monotonic()
             time.sleep(watched_s)

@@ -1,7 +1,7 @@
 """Measure what the README promises, on real parts; run by `make measure` on a private host.
 
-Prints the CPU time of the commands that look, the idle daemon's memory, how soon a certificate is published
-and served once the slower of two name servers shows the TXT value, and how long many sites take together.
+Prints the CPU time of the commands that look, how soon a certificate is published and served once the slower
+of two name servers shows the TXT value, and how long many sites take together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
@@ -42,15 +42,6 @@ def commands(bed: Bed) -> None:
         times = [cpu_s(bed, *args) for _ in range(RUNS)]
         label = " ".join(args)
         print(f"cpu  {label:<15} {min(times):.2f} s min  {statistics.median(times):.2f} s median of {RUNS}")
-
-
-def memory(bed: Bed) -> None:
-    """Print the daemon's resident memory after a dozen looks at a healthy site."""
-    bed.config["check_every"] = "1s"
-    with bed.daemon() as daemon:
-        asked = len(bed.dns.queries)
-        wait_until(lambda: len(bed.dns.queries) >= asked + 24, "twelve looks", 60)
-        print(f"rss  idle daemon     {daemon.rss_kib() / 1024:.1f} MiB after 12 looks")
 
 
 def latency(bed: Bed, *args: str) -> None:
@@ -125,7 +116,6 @@ def main() -> None:
         for _ in range(2):
             latency(bed, "--renew-now")
         commands(bed)
-        memory(bed)
         many(bed)
 
 
