@@ -90,6 +90,11 @@ def _status(folder: Path) -> dict[str, str]:
     return dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
 
 
+def has_children(pid: int) -> bool:
+    """Whether a process has children, be they ended, that it has not taken leave of."""
+    return any((task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+
+
 @contextmanager
 def daemon(file: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the daemon for as long as the block runs."""
@@ -134,6 +139,7 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
             asked = len(dns.queries)
             wait_until(lambda: len(dns.queries) >= asked + 4 * count, "two looks", 300)
             wait_until((state / "clients.json").exists, "the visits of this hour", 300)
+            wait_until(lambda: not has_children(process.pid), "their process has ended", 300)
             files, calls, asked = files_below(certs, state), len(dns.calls), len(dns.queries)
             before, began = Reading.of(process.pid), time.monotonic()
             time.sleep(watched_s)
