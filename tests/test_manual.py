@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ def test_the_page_is_that_of_the_parser() -> None:
 def test_each_command_and_option_is_on_the_page() -> None:
     page = manual.page().replace("\\-", "-")
     for action in cli.parser()._actions:
+        if action.help == argparse.SUPPRESS:
+            continue
         assert "--help" in action.option_strings or all(word in page for word in action.option_strings)
         for command in action.choices or ():
             assert command in page

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from views import FACTS, NOTHING, NOW, failure, view
 
-from certbotless import __version__, report
+from certbotless import __version__, client, report
+from certbotless.client import ClientFacts
 from certbotless.decide import Step
 from certbotless.look import View
 from certbotless.state import Failure
 
 
-def json_of(*views: View, **fields: Any) -> dict[str, Any]:
+def json_of(*views: View, visits: Mapping[str, ClientFacts] | None = None, **fields: Any) -> dict[str, Any]:
     """Return the object of `status --json` as a reader gets it."""
     given = {"now": NOW, "daemon_pid": 4711, "path": "/etc/certbotless/config.yaml", "error": None, **fields}
-    found: dict[str, Any] = json.loads(json.dumps(report.status_json(views, {}, **given)))
+    found: dict[str, Any] = json.loads(json.dumps(report.status_json(views, visits or {}, **given)))
     return found
 
 
@@ -77,10 +79,27 @@ def test_the_object_of_a_site_that_is_well() -> None:
                     {"container": "registry", "state": "serving", "served_sha256": "ab" * 32},
                     {"container": "web", "state": "serving", "served_sha256": "ab" * 32},
                 ],
+                "client": None,
                 "last_error": None,
             }
         ],
     }
+
+
+def test_what_a_client_met_stands_in_the_object_as_long_as_it_says_something() -> None:
+    """Of a site that has changed since, nobody knows."""
+    facts = ClientFacts(NOW, True, True, None, "it speaks no HTTP", client._about(view()))
+    known = {"devbox.sweetlove.top": facts}
+    (site,) = json_of(view(), visits=known)["sites"]
+    assert site["client"] == {
+        "at": "2026-11-24T05:30:00Z",
+        "resolved": True,
+        "trusted": True,
+        "answered": None,
+        "text": "it speaks no HTTP",
+    }
+    (site,) = json_of(view(address="10.79.40.9"), visits=known)["sites"]
+    assert site["client"] is None
 
 
 def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
