@@ -30,6 +30,7 @@ from .hosts import addresses_of
 from .leaf import parse_rfc3339, rfc3339
 from .look import View, look_at
 from .observe import places_of
+from .records import address_type
 from .together import together
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class ClientFacts:
     """What a client met.
 
     Attributes:
-        resolved: the system's resolver gives the wanted addresses of every name, and no other.
+        resolved: the system's resolver gives the wanted address of every name, and no other of its kind.
         trusted: a client that trusts what this machine trusts accepts what is served there.
         answered: GET /v2/ had an answer, and no error of the server. A registry says 200, or 401 where a
             login is needed. None for a service that speaks no HTTP. Each is None where it was not tried: what
@@ -180,7 +181,7 @@ def visit(view: View) -> ClientFacts:
 
     Takes at most 10 s for each of them.
     """
-    site, wanted = view.site, {address for address in view.seen.addresses if address}
+    site, wanted = view.site, [address for address in view.seen.addresses if address]
 
     def facts(resolved: bool, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
         return ClientFacts(view.seen.at, resolved, trusted, answered, printable(text, 300), _about(view))
@@ -191,9 +192,12 @@ def visit(view: View) -> ClientFacts:
             found = addresses_of(name)
         except OSError as exc:
             return facts(False, None, None, f"{name}: this machine's resolver gives no address ({_why(exc)})")
-        if wanted and set(found) != wanted:
-            gives, wants = ", ".join(found), ", ".join(sorted(wanted))
-            return facts(False, None, None, f"{name}: this machine's resolver gives {gives}, not {wants}")
+        for address in wanted:
+            # A record of the other kind may be somebody else's.
+            gives = [each for each in found if address_type(each) == address_type(address)]
+            if gives != [address]:
+                text = f"gives {', '.join(gives) or 'nothing'}, not {address}"
+                return facts(False, None, None, f"{name}: this machine's resolver {text}")
     ports = _ports(view)
     if not ports:
         return facts(True, None, None, "nothing is known to serve it")
