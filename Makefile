@@ -6,8 +6,9 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-# Where `make install` puts the program.
+# Where `make install` puts the program; with DESTDIR, where a package collects its files.
 PREFIX = /usr/local
+DESTDIR =
 
 .PHONY: help root setup install uninstall demo test dist soak lint measure footprint docs lock clean
 MAKEFLAGS += --no-print-directory
@@ -22,10 +23,10 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces and a Docker engine: use sudo make" >&2; exit 1; }
 
 install:  ## install this as a service of this machine (as root; docs/systemd.md), or bring that up to date
-	@PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' tools/install install
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' tools/install install
 
 uninstall:  ## remove what install made, but for configuration, state and certificates
-	@PREFIX='$(PREFIX)' tools/install uninstall
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install uninstall
 
 demo: root setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
 	@$(BIN)/certbotless sandbox
