@@ -19,7 +19,7 @@ import certbotless
 from .services import PROJECT
 
 _WHEELS = Path(sys.prefix, "wheels")
-_FOLDERS = ("certbotless", "config", "docs", "systemd", "tests", "tools")
+_FOLDERS = ("certbotless", "config", "docker", "docs", "systemd", "tests", "tools")
 _NOT_OURS = shutil.ignore_patterns(".*", "__pycache__", "dist", "*.log")
 
 
