@@ -6,10 +6,11 @@ PYTHONS = 3.11 3.13
 
 BIN = .venv/bin
 
-# Where `make install` puts the program.
+# Where `make install` puts the program; with DESTDIR, where a package collects its files.
 PREFIX = /usr/local
+DESTDIR =
 
-.PHONY: help root setup install uninstall demo test soak lint measure footprint docs lock clean
+.PHONY: help root setup install uninstall demo test dist soak lint measure footprint docs lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -22,16 +23,20 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces and a Docker engine: use sudo make" >&2; exit 1; }
 
 install:  ## install this as a service of this machine (as root; docs/systemd.md), or bring that up to date
-	@PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' tools/install install
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' tools/install install
 
 uninstall:  ## remove what install made, but for configuration, state and certificates
-	@PREFIX='$(PREFIX)' tools/install uninstall
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install uninstall
 
 demo: root setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
 	@$(BIN)/certbotless sandbox
 
 test: root lint  ## run all tests, on every supported Python that is installed
 	@tools/test $(PYTHONS)
+
+dist: setup  ## build the wheel and the sdist in dist/; from the same commit they are the same to the byte
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)}" $(BIN)/python -m build --no-isolation --outdir dist
 
 soak: root setup  ## run the tests that take minutes, and print their figures
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python -m pytest -m soak -s
@@ -56,9 +61,9 @@ docs: setup  ## write what is made from the code and the tests: config/schema.js
 
 lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it a service needs (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --extra sandbox --group dev pyproject.toml --output-file requirements.txt
+		--python-version 3.11 --all-extras --group dev pyproject.toml --output-file requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
+		--python-version 3.11 --extra completion --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder
-	rm -rf .venv .venv-* build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -55,6 +55,7 @@ HOMES = {
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "pydantic": {"config", "configfile", "schema", "state", "values"},
     "pydantic_core": {"configfile"},
+    "shtab": {"completion"},
     "requests": {"alidns", "ca", "deploy", "exchange", "issue"},  # what the libraries speak HTTP with
     "yaml": {"document"},
 }

@@ -14,7 +14,7 @@ from certbotless import configfile, schema
 from certbotless.document import Document
 
 ROOT = Path(__file__).resolve().parent.parent
-UNITS = sorted((ROOT / "systemd").iterdir())
+UNITS = sorted((ROOT / "systemd").glob("certbotless*"))
 SERVICES = [ROOT / "systemd" / f"certbotless{part}.service" for part in ("", "-check", "-once")]
 EXAMPLE = ROOT / "config" / "certbotless.example.yaml"
 

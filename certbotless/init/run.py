@@ -86,7 +86,7 @@ def _check_place(path: Path) -> None:
 def _is_untouched_example(path: Path) -> bool:
     """Whether it is the copy of the example that `make install` has put there, and nobody has edited it."""
     try:
-        return files.read(path) == files.read(path.with_name(_EXAMPLE))
+        return files.read(path) == files.read(path.with_name(_EXAMPLE).resolve())
     except OSError:
         return False
 

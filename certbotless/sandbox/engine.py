@@ -108,10 +108,10 @@ class Engine:
             container.remove(force=True, v=True)
 
     def _unmount(self) -> None:
-        """Unmount what a killed engine left: each start binds the data folder over itself."""
+        """Unmount what an engine leaves: the host's network, if used; its data folder, if killed."""
         points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         for point in reversed(points):
-            if point.startswith(str(self._data)):
+            if point.startswith((str(self._data), str(self._run))):
                 subprocess.run(["umount", point], check=True)
 
     def __enter__(self) -> Engine:

@@ -23,13 +23,13 @@ DAEMON, CHECK, ONCE = "certbotless.service", "certbotless-check.service", "certb
 UNITS = (DAEMON, CHECK, "certbotless-check.timer", ONCE, "certbotless-once.timer")
 _ALL_OK = re.compile(r"sites: \d+ ok(?!,)")
 # pip's own settings: it fetches from where `make setup` has put all that an installation needs.
-_WITHOUT_NETWORK = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels")
+WITHOUT_NETWORK = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels")
 FOLDERS = {PROJECT: "/src", Path(sys.prefix, "wheels"): "/wheels"}
 
 
 def make(machine: Machine, target: str) -> str:
     """Run `make install` or `make uninstall`, and return what it said."""
-    return machine.ok("env", *_WITHOUT_NETWORK, "make", "-C", "/src", target, patience_s=120)
+    return machine.ok("env", *WITHOUT_NETWORK, "make", "-C", "/src", target, patience_s=120)
 
 
 SOCKET = "/run/engine/docker.sock"

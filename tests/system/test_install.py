@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from .machine import Machine
-from .services import FOLDERS, UNITS, make
+from .services import DAEMON, FOLDERS, UNITS, WITHOUT_NETWORK, make
 
 _STATE, _ETC = "/var/lib/certbotless", "/etc/certbotless"
 
@@ -23,6 +23,19 @@ def kept(machine: Machine) -> str:
     ours = ("!", "-name", "*.example.yaml", "!", "-name", "schema.json", "!", "-path", _ETC)
     folders = (_ETC, "/etc/credstore", _STATE, "/certs")
     return machine.ok("find", *folders, *ours, "-printf", "%u:%g %m %T@ %p\n")
+
+
+def completed_by_bash(machine: Machine, prefix: str) -> str:
+    """Return what a bash there makes of `certbotless st` at the key Tab, with the script below `prefix`."""
+    script = f"{prefix}/share/bash-completion/completions/certbotless"
+    ask = "COMP_WORDS=(certbotless st) COMP_CWORD=1; _shtab_certbotless; echo ${COMPREPLY[@]}"
+    return machine.ok("bash", "-c", f". {script}; {ask}").strip()
+
+
+def listing(machine: Machine) -> str:
+    """Return all files of the machine but what its own programs write, with all that a change changes."""
+    folders = ("/etc", "/usr/local", "/var/lib", "/root", "/home")
+    return machine.ok("find", *folders, "-printf", "%i %U:%G %m %s %C@ %p\n")
 
 
 def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
@@ -46,6 +59,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
     assert machine.ok("certbotless", "--version").startswith("certbotless ")
     assert machine.path("/usr/local/share/man/man1/certbotless.1").read_text().startswith(".TH CERTBOTLESS")
     assert machine.ok("certbotless", "check") == f"{_ETC}/config.yaml: ok (1 sites)\n"
+    assert completed_by_bash(machine, "/usr/local") == "status"
     assert set(UNITS) <= set(machine.ok("systemctl", "list-unit-files", "--plain").split())
     units = [f"/usr/local/lib/systemd/system/{unit}" for unit in UNITS]
     machine.ok("systemd-analyze", "verify", "--recursive-errors=no", *units)
@@ -68,7 +82,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
         assert machine.path(path).exists(), path
     assert not machine.path("/usr/local/bin/certbotless").is_symlink()
     assert not machine.path("/usr/local/lib/certbotless").exists()
-    assert not machine.path("/usr/local/share/man/man1/certbotless.1").exists()
+    assert machine.ok("find", "/usr/local", "-name", "*certbotless*") == ""
     assert "certbotless" not in machine.ok("systemctl", "list-unit-files", "--plain")
     assert machine.ok("find", "/etc/systemd/system", "-name", "*certbotless*") == ""
 
@@ -81,3 +95,49 @@ def test_a_configuration_that_is_a_link_to_what_is_not_there_just_now_stays(mach
     assert f"{_ETC}/config.yaml is yours" in make(machine, "install")
     assert path.is_symlink()
     make(machine, "uninstall")
+
+
+def test_a_staged_installation_is_whole_where_it_is_moved_to(machine: Machine) -> None:
+    """As a package collects it: by anybody, below DESTDIR alone. Two commands of systemd do the rest."""
+    machine.path(f"{_ETC}/config.yaml").unlink(missing_ok=True)
+    machine.ok("install", "-d", "-o", "nobody", "/srv/build")
+    before = listing(machine)
+    stage = "DESTDIR=/srv/build/stage", "PREFIX=/usr"
+    builder = ("setpriv", "--reuid=nobody", "--clear-groups", "env", "HOME=/srv/build", *WITHOUT_NETWORK)
+    said = machine.ok(*builder, "make", "-C", "/src", "install", *stage, patience_s=120)
+    assert listing(machine) == before
+    assert machine.run("grep", "-rl", "/srv/build", "/srv/build/stage").stdout == ""
+    assert {path.name for path in machine.path("/srv/build/stage").iterdir()} == {"usr"}
+
+    machine.ok("mount", "-t", "overlay", "-o", "lowerdir=/srv/build/stage/usr:/usr", "moved", "/usr")
+    try:
+        commands = said.partition("they need: ")[2].strip()
+        assert commands.count(";") == 2
+        machine.ok("sh", "-euc", commands)
+        example = f"{_ETC}/config.example.yaml"
+        assert machine.ok("stat", "-c", "%U:%G %a", _ETC, _STATE, "/certs").splitlines() == [
+            "root:certbotless 750",
+            "certbotless:certbotless 700",
+            "certbotless:certbotless 755",
+        ]
+        for part in ("id", "secret"):
+            machine.path(f"/etc/credstore/certbotless.access_key_{part}").write_text("made-up")
+        assert machine.ok("certbotless", "check", "--config", example) == f"{example}: ok (1 sites)\n"
+        which = machine.ok(
+            "/usr/lib/certbotless/bin/python", "-c", "import certbotless; print(certbotless.__file__)"
+        )
+        assert which.startswith("/usr/lib/certbotless/lib/")
+        assert completed_by_bash(machine, "/usr") == "status"
+        units = [f"/usr/lib/systemd/system/{unit}" for unit in UNITS]
+        machine.ok("systemd-analyze", "verify", "--recursive-errors=no", *units)
+        assert machine.ok("systemctl", "show", "--value", "--property=ExecStart", DAEMON).startswith(
+            "{ path=/usr/bin/certbotless ;"
+        )
+        machine.ok("ln", "-s", example, f"{_ETC}/config.yaml")
+        machine.ok("systemctl", "start", DAEMON)
+        machine.ok("systemctl", "stop", DAEMON)
+    finally:
+        machine.ok("umount", "--lazy", "/usr")
+
+    machine.ok(*builder, "make", "-C", "/src", "uninstall", *stage)
+    assert machine.ok("find", "/srv/build/stage", "-name", "*certbotless*") == ""

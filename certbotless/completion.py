@@ -1,0 +1,55 @@
+"""The parser of the command line -> what completes it in bash, zsh and fish; loaded by no command.
+
+``python -m certbotless.completion SHARE`` writes a script for each shell (shtab); SHARE is PREFIX/share of an
+installation. They hold code of shtab's authors, so they are made where they are installed.
+
+Source: bash-completion's README, zshcompsys(1) and fish-completions(1), for where each shell looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import shtab
+
+from . import cli
+
+SCRIPTS = {
+    "bash": Path("bash-completion", "completions", "certbotless"),
+    "zsh": Path("zsh", "site-functions", "_certbotless"),
+    "fish": Path("fish", "vendor_completions.d", "certbotless.fish"),
+}
+# By metavar. Not everybody may read the configuration, but all may list the default certs_dir.
+_VALUES = {
+    "FILE": shtab.FILE,
+    "DOMAIN": shtab.cmd("ls /certs 2>/dev/null | sed -n 's/[.]pem//p'"),
+}
+
+
+def script(shell: str) -> str:
+    """Return what one of the shells reads."""
+    parser = cli.parser()
+    _add_values(parser)
+    return shtab.complete(parser, shell)
+
+
+def _add_values(parser: argparse.ArgumentParser) -> None:
+    for action in parser._actions:
+        if action.metavar in _VALUES:
+            action.complete = _VALUES[action.metavar]  # type: ignore[attr-defined]  # where shtab looks for it
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _add_values(command)
+
+
+def main(share: Path) -> None:
+    """Write the scripts."""
+    for shell, path in SCRIPTS.items():
+        (share / path).parent.mkdir(parents=True, exist_ok=True)
+        (share / path).write_text(script(shell))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

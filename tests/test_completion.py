@@ -1,0 +1,123 @@
+"""What the shells themselves make of the scripts that complete the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from terminals import Terminal
+
+from certbotless import cli, completion
+from certbotless.sandbox.host import require_private_host
+
+# Each shell without anybody's settings, looking for scripts below $SHARE as it does below /usr/share.
+_START = {
+    "bash": (["--noprofile", "--norc", "-i"], ". /usr/share/bash-completion/bash_completion"),
+    "zsh": (
+        ["-f", "-i"],
+        "fpath=($SHARE/zsh/site-functions $fpath) && autoload -U compinit && compinit -u -D",
+    ),
+}
+# In place of the program: tells what it was called with.
+_STAND_IN = """#!/bin/sh
+echo "$*" >"$SHARE/called.new" && mv "$SHARE/called.new" "$SHARE/called"
+"""
+_PROMPT = "ready>"
+
+
+@pytest.fixture(scope="module")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripts, and a stand-in of the program in `bin`."""
+    share = tmp_path_factory.mktemp("share")
+    subprocess.run([sys.executable, "-m", "certbotless.completion", share], check=True)
+    (share / "bin").mkdir()
+    (share / "bin/certbotless").write_text(_STAND_IN)
+    (share / "bin/certbotless").chmod(0o755)
+    (share / "my-config.yaml").touch()
+    return share
+
+
+@contextmanager
+def published(*domains: str) -> Iterator[None]:
+    """Have the names of their pairs in /certs, which is the private host's."""
+    require_private_host()
+    names = [Path("/certs", domain + suffix) for domain in domains for suffix in (".pem", ".key")]
+    for name in names:
+        name.touch()
+    try:
+        yield
+    finally:
+        for name in names:
+            name.unlink()
+
+
+def completed(shell: str, share: Path, words: str) -> str:
+    """Return what `words` are after the key Tab: at a terminal, or by fish's own answer to that question."""
+    environment = {
+        "SHARE": str(share),
+        "XDG_DATA_DIRS": f"{share}:/usr/share",
+        "PATH": f"{share}/bin:{os.environ['PATH']}",
+        "HOME": str(share),
+        "TERM": "dumb",
+    }
+    if shell == "fish":
+        asked = subprocess.run(
+            ["fish", "--private", "--command", f"cd $SHARE; complete --do-complete 'certbotless {words}'"],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (line,) = asked.stdout.splitlines()
+        return " ".join([*words.split(" ")[:-1], line.partition("\t")[0]])
+    options, setup = _START[shell]
+    called = share / "called"
+    called.unlink(missing_ok=True)
+    with Terminal([shell, *options], environment={**environment, "PS1": "", "PROMPT": ""}) as terminal:
+        # What is typed is seen too: in two parts, so that it is not taken for the prompt.
+        terminal.type(f"cd $SHARE; {setup}; PS1='rea''dy>'\n")
+        terminal.wait_until(lambda: _PROMPT in terminal.raw, f"{shell} is ready")
+        terminal.type(f"certbotless {words}\t\n")
+        terminal.wait_until(called.exists, f"the line has been carried out: {terminal.raw!r}")
+    return called.read_text().rstrip()
+
+
+@pytest.mark.parametrize("shell", completion.SCRIPTS)
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("st", "status"),
+        ("--con", "--config"),
+        ("--config my-c", "--config my-config.yaml"),
+        ("status --j", "status --json"),
+        ("check --config my-c", "check --config my-config.yaml"),
+        ("init --access-key-s", "init --access-key-secret"),
+    ],
+)
+def test_tab_completes_commands_options_and_files(shell: str, typed: str, meant: str, share: Path) -> None:
+    assert completed(shell, share, typed) == meant
+
+
+@pytest.mark.parametrize("shell", completion.SCRIPTS)
+def test_tab_completes_the_sites_that_have_a_certificate(shell: str, share: Path) -> None:
+    with published("devbox.sweetlove.test", "git.sweetlove.test"):
+        assert completed(shell, share, "status dev") == "status devbox.sweetlove.test"
+
+
+@pytest.mark.parametrize("shell", completion.SCRIPTS)
+def test_each_command_and_option_is_known(shell: str) -> None:
+    script = completion.script(shell)
+    for action in cli.parser()._actions:
+        for word in [*(option.lstrip("-") for option in action.option_strings), *(action.choices or ())]:
+            assert word in script
+
+
+def test_no_command_needs_what_makes_them() -> None:
+    script = "import sys, certbotless.cli, certbotless.daemon; print('shtab' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
