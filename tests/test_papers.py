@@ -19,6 +19,7 @@ from papers import (
     TRANSLATED,
     Block,
     anchors,
+    block,
     blocks,
     links,
     name_of,
@@ -26,10 +27,11 @@ from papers import (
 )
 
 from certbotless import configfile, policy
+from certbotless.init import text as init_text
 
 NAMES = [name_of(path) for path in PAGES]
-BLOCKS = [block for name in NAMES for block in blocks(name)]
-TRIED = [block for block in BLOCKS if block.language not in CHECKED_BY_KIND | {OUTPUT} or block.run]
+BLOCKS = [each for name in NAMES for each in blocks(name)]
+TRIED = [each for each in BLOCKS if each.language not in CHECKED_BY_KIND | {OUTPUT} or each.run]
 UNIT = ROOT / "systemd" / "certbotless.service"
 
 
@@ -141,6 +143,12 @@ def test_every_drop_in_is_understood_by_systemd(block: Block, tmp_path: Path) ->
     verify = ["systemd-analyze", "verify", "--recursive-errors=no", str(tmp_path / UNIT.name)]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_init_prints_the_line_that_the_readme_shows_for_a_registry() -> None:
+    answers = init_text.Answers("registry.example.com", "id", "secret", container="registry")
+    line, *_ = init_text.run_text(answers).partition("\n\n")
+    assert Block("init", 1, "sh", f"{line}\n").commands == block("README.md", "registry").commands
 
 
 # --- what is quoted -----------------------------------------------------------------------------------------

@@ -321,6 +321,7 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
         "/var/run/docker.sock": str(bed.engine.socket),
         "group certbotless": "group docker",
     }
+    bed.engine.socket.parent.chmod(0o711)
     file = bed.home / "proxy.cfg"
     file.write_text(exchanged(paper.text("docs/security.md", "socket proxy"), here))
     proxy = Background([HAPROXY, "-db", "-f", str(file)], bed.home / "proxy.log")
