@@ -31,6 +31,7 @@ uninstall:  ## remove what install made, but for configuration, state and certif
 demo: root setup  ## show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA
 	@$(BIN)/certbotless sandbox
 
+test: export FOR_TESTS = yes
 test: root lint  ## run all tests, on every supported Python that is installed
 	@tools/test $(PYTHONS)
 

@@ -279,12 +279,16 @@ def published_port(container: Container) -> int:
 
 def _container(found: Any) -> Container:
     """Return what we need of the library's container. Raises KeyError and the like for what is none."""
-    state, bindings = found.attrs["State"], found.attrs["NetworkSettings"]["Ports"] or {}
+    state = found.attrs["State"]
+    # One that is down for a moment, as between two tries to start, has none: then those that it is made with.
+    made_with = (found.attrs.get("HostConfig") or {}).get("PortBindings")
+    bindings = found.attrs["NetworkSettings"]["Ports"] or made_with or {}
     ports = {
         int(binding["HostPort"])
         for port, published in bindings.items()
         if port.endswith("/tcp")
         for binding in published or ()
+        if binding["HostPort"]
     }
     started_at = datetime.fromisoformat(state["StartedAt"])
     return Container(

@@ -14,6 +14,7 @@ from artefacts import assert_no_secret_is_told
 from boxes import Box
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from machines import Machine
+from papers import Reading
 from scenes import Scene
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 
@@ -31,6 +32,14 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
         if name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     return Box(tmp_path)
+
+
+@pytest.fixture
+def paper(request: pytest.FixtureRequest) -> Iterator[Reading]:
+    """The blocks of pages that the test's marks name, all of which it must read."""
+    reading = Reading(mark.args for mark in request.node.iter_markers("page"))
+    yield reading
+    reading.assert_all_read()
 
 
 @pytest.fixture

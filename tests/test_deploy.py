@@ -429,6 +429,16 @@ def test_the_single_published_port_is_the_one() -> None:
     assert published_port(container("running", 5443)) == 5443
 
 
+def test_a_container_between_two_tries_to_start_has_the_ports_that_it_is_made_with(engine: Engine) -> None:
+    """The engine publishes none then; one that it chooses itself is not known before."""
+    bindings = {
+        "5000/tcp": [{"HostIp": "", "HostPort": "5443"}],
+        "5001/tcp": [{"HostIp": "", "HostPort": ""}],
+    }
+    engine.container = inspected(status="restarting", ports={}) | {"HostConfig": {"PortBindings": bindings}}
+    assert DockerContainers(engine.host).find("registry").ports == (5443,)
+
+
 @pytest.mark.parametrize(("ports", "listed"), [((), "none"), ((443, 5000), "443, 5000")])
 def test_none_or_several_ports_wait_for_a_person(ports: tuple[int, ...], listed: str) -> None:
     with pytest.raises(DeployWaits, match=f"{len(ports)} TCP ports .{listed}.: set port"):

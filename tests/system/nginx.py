@@ -80,7 +80,7 @@ class Nginx:
         self.name = name
         self._docker = engine.client()
         if not self._docker.images.list(name=IMAGE):
-            self._docker.api.import_image_from_data(_image(), repository=IMAGE)
+            self._docker.api.import_image_from_data(image_of(PROGRAM), repository=IMAGE)
         config = folder / name
         config.mkdir()
         (config / "nginx.conf").write_text(configuration(domains, Path("/certs"), Path("/tmp"), 443))  # noqa: S108
@@ -127,9 +127,9 @@ class Nginx:
         return True
 
 
-def _image() -> bytes:
-    """Return an image's only layer: nginx, a shell, their libraries, and a user to run as."""
-    files = ["/bin/sh", PROGRAM]
+def image_of(program: str) -> bytes:
+    """Return an image's only layer: a program, a shell, their libraries, and a user to run as."""
+    files = ["/bin/sh", program]
     linked = subprocess.run(["ldd", *files], capture_output=True, text=True, check=True).stdout
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:

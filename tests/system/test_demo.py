@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from papers import ROOT, Reading, block
 
 SANDBOX = [sys.executable, "-m", "certbotless", "sandbox"]
+DEMO, TEST = block("README.md", "try").commands
 
 
 def surroundings() -> set[str]:
@@ -27,9 +30,11 @@ def surroundings() -> set[str]:
 
 @pytest.fixture(scope="module")
 def story() -> str:
-    """Run the sandbox as a newcomer does; it must end well and leave this machine as it was."""
+    """Run the demo as a newcomer does; it must end well and leave this machine as it was."""
     before = surroundings()
-    run = subprocess.run(SANDBOX, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        shlex.split(DEMO), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert (run.stderr, run.returncode) == ("", 0), run.stdout
     assert surroundings() ^ before == set()
     scratch = re.search(r"ca_bundle: (/\w+/(certbotless-\w+))/", run.stdout)
@@ -38,6 +43,13 @@ def story() -> str:
     assert not Path(scratch[1]).exists()
     assert list(Path("/sys/fs/cgroup").rglob(scratch[2])) == []
     return run.stdout
+
+
+@pytest.mark.page("README.md", "try")
+def test_the_two_commands_of_the_readme_are_the_demo_and_what_ci_runs(story: str, paper: Reading) -> None:
+    assert paper.commands("README.md", "try") == [DEMO, TEST]
+    assert story
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == TEST
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from papers import Reading
 from terminals import Terminal
 
 from certbotless.sandbox.host import LAN_ADDRESS
@@ -56,12 +57,14 @@ def certbotless(bed: Bed, *args: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_from_a_few_answers_to_an_image_that_every_client_trusts(bed: Bed) -> None:
+@pytest.mark.page("README.md", "init")
+def test_from_a_few_answers_to_an_image_that_every_client_trusts(bed: Bed, paper: Reading) -> None:
     """Enter takes what was found; what is typed as a secret is nowhere to be seen."""
+    (init,) = paper.commands("README.md", "init")
     with pytest.raises(RefusedByEngine, match="certificate signed by unknown authority"):
         bed.registry.push("hello:1")
     environment = {"DOCKER_HOST": bed.engine.docker_host}
-    with Terminal(bed.command("init"), width=200, environment=environment) as terminal:
+    with Terminal(bed.command(*init.split()[1:]), width=200, environment=environment) as terminal:
         answer(
             terminal,
             (f"Domain of the service, like registry.example.com [{DOMAIN}]", ENTER),

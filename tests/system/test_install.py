@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections.abc import Iterator
 
 import pytest
+from papers import Reading
 
 from .machine import Machine
 from .services import DAEMON, FOLDERS, UNITS, WITHOUT_NETWORK, make
@@ -38,13 +41,20 @@ def listing(machine: Machine) -> str:
     return machine.ok("find", *folders, "-printf", "%i %U:%G %m %s %C@ %p\n")
 
 
-def test_an_installation_a_second_one_and_its_end(machine: Machine) -> None:
-    said = make(machine, "install")
+@pytest.mark.page("README.md", "install", "init by options")
+@pytest.mark.page("docs/systemd.md", "install")
+def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Reading) -> None:
+    fetch, install = paper.commands("README.md", "install")
+    assert paper.commands("docs/systemd.md", "install") == [fetch, install]
+    assert fetch.startswith("apt-get install ")
+    # There is no network here to fetch them by, and the machine has what this one has.
+    subprocess.run(["dpkg-query", "--show", *shlex.split(fetch)[2:]], check=True, capture_output=True)
+    said = make(machine, *shlex.split(install)[1:])
 
     assert "is installed" in said
     assert "next: certbotless init; " in said
-    keys = [f"--access-key-{part}=credential:certbotless.access_key_{part}" for part in ("id", "secret")]
-    machine.ok("certbotless", "init", "--yes", "--domain=registry.example.com", "--address=none", *keys)
+    (init,) = paper.commands("README.md", "init by options")
+    machine.ok(*shlex.split(init), "--address=none")
     modes = machine.ok(
         "stat", "-c", "%U:%G %a %n", _ETC, f"{_ETC}/config.yaml", "/etc/credstore", _STATE, "/certs"
     )
@@ -141,3 +151,29 @@ def test_a_staged_installation_is_whole_where_it_is_moved_to(machine: Machine) -
 
     machine.ok(*builder, "make", "-C", "/src", "uninstall", *stage)
     assert machine.ok("find", "/srv/build/stage", "-name", "*certbotless*") == ""
+
+
+@pytest.mark.page("docs/configuration.md", "group", "group of what is there")
+@pytest.mark.page("docs/systemd.md", "remove all")
+def test_certs_are_given_to_a_group_and_all_is_removed_as_the_pages_say(
+    machine: Machine, paper: Reading
+) -> None:
+    """On what an installation leaves when it is gone: the user, the folders, the credentials."""
+    if machine.run("id", "certbotless").returncode != 0:
+        make(machine, "install")
+        make(machine, "uninstall")
+    for command in paper.commands("docs/configuration.md", "group"):
+        machine.ok(*shlex.split(command))
+    assert machine.ok("stat", "-c", "%U:%g %a", "/certs") == "certbotless:4711 2755\n"
+    key = "/certs/.certbotless/registry.example.com/key"
+    machine.ok("install", "-D", "-m", "0600", "/dev/null", key)
+    machine.ok("ln", "-s", key, "/certs/registry.example.com.key")
+    for command in paper.commands("docs/configuration.md", "group of what is there"):
+        machine.ok("sh", "-euc", command)
+    assert machine.ok("stat", "-c", "%g %a", key, "/certs/.certbotless") == "4711 640\n4711 2755\n"
+
+    for command in paper.commands("docs/systemd.md", "remove all"):
+        machine.ok("sh", "-euc", command)
+    assert not machine.path("/certs").exists()
+    left = machine.ok("find", "/etc", "/usr/local", "/var", "-name", "*certbotless*")
+    assert (left, machine.run("id", "certbotless").returncode) == ("", 1)

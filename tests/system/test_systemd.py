@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from papers import Reading, exchanged
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
@@ -18,7 +20,7 @@ from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
 
-from .bed import DOMAIN, ZONE, Bed, assert_mode, wait_until
+from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, wait_until
 from .freeze import all_but_the_main_thread
 from .machine import Machine
 from .services import CHECK, DAEMON, ONCE, Services, machine_beside, make
@@ -89,6 +91,37 @@ def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Service
     assert "careless" not in services.journal()
     services.systemctl("stop", DAEMON)
     assert services.property("Result") == "success"
+
+
+@pytest.mark.page("README.md", "enable")
+@pytest.mark.page("docs/systemd.md", "first start", "day by day", "timer in place of the daemon")
+def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
+    services: Services, paper: Reading
+) -> None:
+    """From the two secrets, typed in, on; `init` is given as options what a person answers."""
+    machine = services.machine
+    *type_in, init, plan, enable, doctor = paper.commands("docs/systemd.md", "first start")
+    assert paper.commands("README.md", "enable") == [enable]
+    machine.ok("sh", "-euc", "rm /etc/credstore/certbotless.* /etc/certbotless/config.yaml")
+    for command, secret in zip(type_in, (KEY_ID, KEY_SECRET), strict=True):
+        machine.ok("sh", "-euc", f"echo {secret} | {command}")
+    answers = ("--yes", f"--domain={DOMAIN}", f"--zone={ZONE}")
+    machine.ok("env", f"DOCKER_HOST=unix://{_SOCKET}", *init.split(), *answers)
+    written = yaml.safe_load(machine.path("/etc/certbotless/config.yaml").read_text())
+    assert written["aliyun"]["access_key_secret"] == "credential:certbotless.access_key_secret"
+    services.write()
+    for command in (plan, enable):
+        machine.ok(*command.split())
+    services.wait_ok()
+    machine.ok(*doctor.split())
+
+    for command in paper.commands("docs/systemd.md", "day by day"):
+        machine.ok(*command.split())
+    for command in paper.commands("docs/systemd.md", "timer in place of the daemon"):
+        machine.ok(*command.split())
+    assert services.property("ActiveState") == "inactive"
+    assert services.property("ActiveState", "certbotless-once.timer") == "active"
+    services.systemctl("disable", "certbotless-once.timer")
 
 
 def test_a_good_edit_is_reloaded_and_a_bad_one_fails_the_reload_with_its_line(services: Services) -> None:
@@ -238,10 +271,13 @@ def test_roots_renewal_beside_the_service_leaves_all_to_its_user(services: Servi
 
 
 @pytest.mark.row(16)
+@pytest.mark.page("docs/systemd.md", "another folder", "open the other folder")
 def test_a_folder_that_the_unit_may_not_write_to_is_told_with_the_drop_in_that_cures_it(
-    services: Services,
+    services: Services, paper: Reading
 ) -> None:
-    services.machine.ok("install", "-d", "-o", "certbotless", "-g", "certbotless", "/srv/pairs")
+    here = {"/srv/certs": "/srv/pairs"}  # the page's own is taken
+    (make_folder,) = paper.commands("docs/systemd.md", "another folder")
+    services.machine.ok(*exchanged(make_folder, here).split())
     services.config["sites"] = [
         services.bed.site(certs_dir="/srv/pairs", deploy=[]),
         services.bed.site(f"absent.{ZONE}", certs_dir="/srv/absent", deploy=[]),
@@ -254,7 +290,8 @@ def test_a_folder_that_the_unit_may_not_write_to_is_told_with_the_drop_in_that_c
     assert cure in services.status()["sites"][0]["last_error"]["hint"]
     assert services.bed.orders() == 0
     services.machine.ok("install", "-d", "-o", "certbotless", "-g", "certbotless", "/srv/absent")
-    services.add_to(DAEMON, "[Service]", "ReadWritePaths=-/srv/pairs", "ReadWritePaths=-/srv/absent")
+    drop_in = exchanged(paper.text("docs/systemd.md", "open the other folder"), here)
+    services.add_to(DAEMON, *drop_in.splitlines(), "ReadWritePaths=-/srv/absent")
     services.systemctl("restart", DAEMON)
     services.machine.ok("certbotless", "--renew-now")  # or within ten minutes, by itself
     services.wait_ok()
@@ -309,7 +346,10 @@ def test_the_check_timer_makes_a_dead_daemon_a_failed_unit(services: Services) -
     assert CHECK in services.systemctl("list-units", "--failed", "--plain")
 
 
-def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(services: Services) -> None:
+@pytest.mark.page("docs/systemd.md", "what is amiss")
+def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(
+    services: Services, paper: Reading
+) -> None:
     services.add_to(CHECK, "[Service]", "Environment=AGAIN_S=0")
     services.bed.registry.remove()
     services.systemctl("start", DAEMON)
@@ -318,6 +358,8 @@ def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(serv
     journal = services.journal(CHECK)
     assert "'registry'" in journal
     assert "not every site is well" in journal
+    (show,) = paper.commands("docs/systemd.md", "what is amiss")
+    assert "'registry'" in services.machine.ok(*show.split())
     services.bed.registry.create()
 
 

@@ -1,0 +1,361 @@
+"""What the pages tell a reader to type and to write is done here, from their text, beside the stand-ins."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import trustme
+from docker.models.containers import Container
+from papers import Reading, exchanged, yaml_after
+
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.process import Background
+from certbotless.sandbox.registry import RefusedByEngine, served_sha256
+
+from .bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
+from .machine import Machine
+from .nginx import PROGRAM as NGINX
+from .nginx import configuration as nginx_configuration
+from .nginx import image_of
+
+HAPROXY = "/usr/sbin/haproxy"
+IN_README, ELSEWHERE = "registry.example.com", "git.example.com"
+# Where the pages' port 443 is published here.
+PORT = 8443
+
+
+def certbotless(bed: Bed, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of a page on the bed's file."""
+    program, *arguments = shlex.split(command)
+    assert program == "certbotless"
+    return bed.run(*arguments)
+
+
+def answers(served: Callable[[], str]) -> Callable[[], bool]:
+    """Return whether a service shows a certificate, as a question."""
+
+    def asked() -> bool:
+        try:
+            return bool(served())
+        except OSError:
+            return False
+
+    return asked
+
+
+# --- the first ten minutes ----------------------------------------------------------------------------------
+
+
+def docker_run(engine: Engine, command: str, folders: Mapping[str, Path]) -> Container:
+    """Do what a `docker run` asks for.
+
+    Args:
+        folders: where folders of the host are here.
+    """
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("docker", choices=["docker"])
+    parser.add_argument("run", choices=["run"])
+    parser.add_argument("-d", action="store_true", required=True)
+    for option in ("--name", "--restart", "--stop-timeout"):
+        parser.add_argument(option)
+    for option in ("-p", "-v", "-e"):
+        parser.add_argument(option, action="append", default=[])
+    parser.add_argument("image")
+    asked = parser.parse_args(shlex.split(command))
+    published = (port.split(":") for port in asked.p)
+    volumes = (volume.partition(":") for volume in asked.v)
+    # The image is made of Debian's package, which has other paths than the one on the hub.
+    return engine.client().containers.run(
+        asked.image,
+        entrypoint=["/bin/registry"],
+        command=["serve", "/etc/docker-registry/config.yml"],
+        name=asked.name,
+        detach=True,
+        restart_policy={"Name": asked.restart, "MaximumRetryCount": 0},
+        ports={f"{inside}/tcp": outside for outside, inside in published},
+        volumes=[f"{folders.get(host, host)}:{rest}" for host, _, rest in volumes],
+        environment=[*asked.e, "OTEL_TRACES_EXPORTER=none"],
+    )
+
+
+@pytest.mark.page("README.md", "registry", "first run", "push")
+@pytest.mark.page("docs/registry.md", "registry")
+@pytest.mark.page("docs/troubleshooting.md", "begin here")
+def test_from_nothing_to_a_push_as_the_readme_says(
+    bed: Bed, paper: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's own configuration and commands; only the places of the stand-ins are added."""
+    with pytest.raises(RefusedByEngine, match="certificate signed by unknown authority"):
+        bed.registry.push("seed:1")
+    client = bed.engine.client()
+    client.images.get(f"{bed.registry.where}/seed:1").tag("hello-world")
+    bed.registry.remove()
+    for path in bed.certs.iterdir():
+        path.unlink()
+    for part, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
+        file = bed.home / f"certbotless.access_key_{part}"
+        file.touch(0o600)
+        file.write_text(secret)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bed.home))
+    written = yaml_after("README.md", "push", {IN_README: DOMAIN})
+    bed.config |= {**written, "aliyun": bed.config["aliyun"] | written["aliyun"]}
+
+    (run,) = paper.commands("README.md", "registry")
+    assert paper.commands("docs/registry.md", "registry") == [run]
+    container = docker_run(bed.engine, exchanged(run, {IN_README: DOMAIN}), {"/certs": bed.certs})
+    for command in paper.commands("README.md", "first run"):
+        done = certbotless(bed, command)
+        assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
+    for command in paper.commands("docs/troubleshooting.md", "begin here"):
+        assert certbotless(bed, command.replace(IN_README, DOMAIN)).returncode == 0
+    container.reload()
+    assert container.status == "running"
+
+    tag, push = (
+        shlex.split(exchanged(line, {IN_README: DOMAIN})) for line in paper.commands("README.md", "push")
+    )
+    assert (tag[:3], push) == (["docker", "tag", "hello-world"], ["docker", "push", tag[3]])
+    assert client.images.get(tag[2]).tag(tag[3])
+    pushed = [line for line in client.api.push(tag[3], stream=True, decode=True) if "aux" in line]
+    assert bed.registry.pull("hello-world") == pushed[0]["aux"]["Digest"]
+    assert bed.orders() == 2  # the dry run's was one too: this CA has no staging twin
+
+
+# --- other services -----------------------------------------------------------------------------------------
+
+
+def target_of(page: str, name: str) -> dict[str, Any]:
+    """Return the target that the page writes for a service, at the port that it has here."""
+    (site,) = yaml_after(page, name, {ELSEWHERE: DOMAIN, "port: 443": f"port: {PORT}"})["sites"]
+    (target,) = site["deploy"]
+    assert site["domain"] == DOMAIN
+    return dict(target)
+
+
+def start_container(bed: Bed, name: str, program: list[str], folder: str, files: Mapping[str, str]) -> None:
+    """Start a container with these files in a folder, 443 published, and wait until it serves TLS."""
+    here = bed.home / name
+    here.mkdir()
+    for file, text in files.items():
+        (here / file).write_text(text)
+    client = bed.engine.client()
+    client.api.import_image_from_data(image_of(program[0]), repository=f"{name}:page")
+    volumes = {str(bed.certs): {"bind": "/certs", "mode": "ro"}, str(here): {"bind": folder, "mode": "ro"}}
+    client.containers.run(
+        f"{name}:page", command=program, name=name, detach=True, ports={"443/tcp": PORT}, volumes=volumes
+    )
+    wait_until(answers(served), f"{name} serves TLS")
+
+
+def served(address: str = LAN_ADDRESS) -> str:
+    return served_sha256(address, PORT, DOMAIN)
+
+
+def assert_two_certificates_are_served(bed: Bed, target: dict[str, Any]) -> None:
+    """The first one in place of the self-signed, and a renewed one in place of that."""
+    bed.config["sites"] = [bed.site(deploy=[target])]
+    seen = [served()]
+    for command in ("--once", "--renew-now"):
+        bed.ok(command)
+        seen.append(served())
+        assert seen[-1] == bed.published()
+    assert len(set(seen)) == 3
+
+
+def started_at(bed: Bed, name: str) -> str:
+    return str(bed.engine.client().containers.get(name).attrs["State"]["StartedAt"])
+
+
+@pytest.mark.page("docs/services.md", "nginx")
+def test_the_nginx_of_the_page_serves_what_is_renewed(bed: Bed, paper: Reading) -> None:
+    server = exchanged(paper.text("docs/services.md", "nginx"), {ELSEWHERE: DOMAIN})
+    text = nginx_configuration([], Path("/certs"), Path("/tmp"), 443)  # noqa: S108  # in the container
+    files = {"nginx.conf": f"{text.rstrip().removesuffix('}')}{server}}}\n"}
+    start_container(bed, "nginx", [NGINX], "/etc/nginx", files)
+    before = started_at(bed, "nginx")
+    assert_two_certificates_are_served(bed, target_of("docs/services.md", "nginx"))
+    assert started_at(bed, "nginx") == before
+
+
+@pytest.mark.page("docs/services.md", "haproxy")
+def test_the_haproxy_of_the_page_serves_what_is_renewed(bed: Bed, paper: Reading) -> None:
+    files = {"haproxy.cfg": exchanged(paper.text("docs/services.md", "haproxy"), {ELSEWHERE: DOMAIN})}
+    program = [HAPROXY, "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"]
+    start_container(bed, "haproxy", program, "/etc/haproxy", files)
+    before = started_at(bed, "haproxy")
+    assert_two_certificates_are_served(bed, target_of("docs/services.md", "haproxy"))
+    assert started_at(bed, "haproxy") == before
+
+
+@pytest.mark.page("docs/services.md", "haproxy before 3.0", "key beside")
+def test_the_link_of_the_page_is_where_an_older_haproxy_looks_for_the_key(bed: Bed, paper: Reading) -> None:
+    """By the version that is here, which looks there too; the link leads to each new key."""
+    (link,) = paper.commands("docs/services.md", "key beside")
+    subprocess.run(
+        shlex.split(exchanged(link, {ELSEWHERE: DOMAIN, "/certs": str(bed.certs)})), check=True, timeout=10
+    )
+    text = paper.text("docs/services.md", "haproxy before 3.0")
+    file = bed.home / "haproxy.cfg"
+    file.write_text(exchanged(text, {ELSEWHERE: DOMAIN, "/certs": str(bed.certs), ":443": f":{PORT}"}))
+    server = Background([HAPROXY, "-W", "-db", "-f", str(file)], bed.home / "haproxy.log")
+    try:
+        server.wait_ready(answers(served), 10)
+        reload = ["/usr/bin/kill", "-HUP", str(server.process.pid)]
+        assert_two_certificates_are_served(bed, {"command": reload, "port": PORT})
+    finally:
+        server.end()
+
+
+@pytest.mark.page("docs/services.md", "go program", "go build")
+def test_the_go_program_of_the_page_serves_what_is_renewed_without_a_reload(bed: Bed, paper: Reading) -> None:
+    """It is formatted as Go programs are, and gives the pair before for as long as there is no whole one."""
+    (bed.home / "hello.go").write_text(paper.text("docs/services.md", "go program"))
+    (build,) = paper.commands("docs/services.md", "go build")
+    own = {"GOCACHE": str(bed.home / "go"), "GOPATH": str(bed.home / "go"), "GOTOOLCHAIN": "local"}
+    # Go's own library is compiled too; not to optimise it spares a third of the time.
+    own |= {"GOFLAGS": "'-gcflags=all=-N -l'", "CGO_ENABLED": "0"}
+    for command in (["gofmt", "-l", "hello.go"], shlex.split(build)):
+        done = subprocess.run(
+            command,
+            cwd=bed.home,
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    chain, key = bed.certs / f"{DOMAIN}.pem", bed.certs / f"{DOMAIN}.key"
+    server = Background([str(bed.home / "hello"), f":{PORT}", str(chain), str(key)], bed.home / "hello.log")
+    try:
+        server.wait_ready(answers(served), 10)
+        assert_two_certificates_are_served(bed, target_of("docs/services.md", "go build"))
+        last = served()
+        key.unlink()
+        chain.unlink()
+        chain.write_text("no certificate")
+        assert served() == last
+    finally:
+        server.end()
+
+
+@pytest.mark.page("docs/services.md", "path unit", "reload unit", "start the path unit")
+def test_the_path_unit_of_the_page_reloads_the_nginx_of_a_machine(bed: Bed, paper: Reading) -> None:
+    """By systemd, as root; certbotless only sees that it has happened."""
+    bed.config["sites"] = [bed.site(deploy=[])]
+    bed.ok("--once")
+    (folder := bed.home / "machine").mkdir()
+    with Machine(folder, {bed.certs: "/certs"}) as machine:
+        text = nginx_configuration([DOMAIN], Path("/certs"), Path("/run"), PORT)
+        machine.path("/etc/nginx/nginx.conf").write_text(text.replace("daemon off;", ""))
+        machine.ok("systemctl", "start", "nginx")
+        wait_until(answers(served), "nginx serves TLS")
+        before = served()
+        for kind, name in (("path", "path unit"), ("service", "reload unit")):
+            unit = paper.text("docs/services.md", name).replace(ELSEWHERE, DOMAIN)
+            machine.path(f"/etc/systemd/system/certbotless-nginx.{kind}").write_text(unit)
+        for command in paper.commands("docs/services.md", "start the path unit"):
+            machine.ok(*shlex.split(command))
+        bed.config["sites"] = [bed.site(deploy=[target_of("docs/services.md", "start the path unit")])]
+        for _ in range(2):
+            bed.ok("--renew-now")
+            assert served() == bed.published() != before
+            before = served()
+
+
+# --- coming from another tool -------------------------------------------------------------------------------
+
+
+@pytest.mark.page("docs/coming-from.md", "acme.sh", "certbot", "lego")
+def test_the_pair_of_another_tool_is_copied_as_the_page_says_and_taken_over(bed: Bed, paper: Reading) -> None:
+    """From where each tool keeps it: no order, and the very same files."""
+    places = {
+        "acme.sh": (".acme.sh/{}_ecc/fullchain.cer", ".acme.sh/{}_ecc/{}.key"),
+        "certbot": ("letsencrypt/live/{}/fullchain.pem", "letsencrypt/live/{}/privkey.pem"),
+        "lego": (".lego/certificates/{}.crt", ".lego/certificates/{}.key"),
+    }
+    for tool, kept in places.items():
+        authority = trustme.CA()
+        issued = authority.issue_cert(DOMAIN)
+        chain = b"".join(pem.bytes() for pem in [*issued.cert_chain_pems, authority.cert_pem])
+        pair = (chain, issued.private_key_pem.bytes())
+        for place, content in zip(kept, pair, strict=True):
+            path = bed.home / place.format(DOMAIN, DOMAIN)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for folder in (bed.certs, bed.state):
+            subprocess.run(["find", folder.parent / folder.name, "-mindepth", "1", "-delete"], check=False)
+        for command in paper.commands("docs/coming-from.md", tool):
+            moved = exchanged(command, {IN_README: DOMAIN, "/certs/": f"{bed.certs}/"})
+            moved = moved.replace("/etc/letsencrypt", f"{bed.home}/letsencrypt")
+            subprocess.run(
+                ["sh", "-euc", moved], cwd=bed.home, env={**os.environ, "HOME": str(bed.home)}, check=True
+            )
+        bed.config["sites"] = [bed.site(deploy=[])]
+        assert f"{DOMAIN}: adopt: " in bed.ok("plan")
+        bed.ok("--once")
+        assert bed.orders() == 0
+        assert (bed.certs / f"{DOMAIN}.pem").is_symlink()
+        assert (bed.certs / f"{DOMAIN}.pem").read_bytes() == chain
+        assert (bed.certs / f"{DOMAIN}.key").read_bytes() == pair[1]
+
+
+# --- less than the whole socket -----------------------------------------------------------------------------
+
+
+@pytest.mark.page("docs/security.md", "socket proxy")
+def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
+    bed: Bed, paper: Reading
+) -> None:
+    """A first issuance, a renewal and the doctor; no list, no other one, no program, no new one."""
+    socket = bed.home / "docker-proxy.sock"
+    here = {
+        "/run/docker-proxy/docker.sock": str(socket),
+        "/var/run/docker.sock": str(bed.engine.socket),
+        "group certbotless": "group docker",
+    }
+    bed.engine.socket.parent.chmod(0o711)
+    file = bed.home / "proxy.cfg"
+    file.write_text(exchanged(paper.text("docs/security.md", "socket proxy"), here))
+    proxy = Background([HAPROXY, "-db", "-f", str(file)], bed.home / "proxy.log")
+    try:
+        proxy.wait_ready(socket.exists, 10)
+        written = yaml_after(
+            "docs/security.md", "socket proxy", {"/run/docker-proxy/docker.sock": str(socket)}
+        )
+        bed.config |= written
+        for command in ("--once", "--renew-now", "doctor"):
+            bed.ok(command)
+        assert bed.served() == bed.published()
+
+        other = bed.engine.client().containers.create("registry:2", "/bin/registry", name="other")
+        client = docker.DockerClient(base_url=f"unix://{socket}")
+        try:
+            registry = client.containers.get("registry")
+            for asked in (
+                client.containers.list,
+                lambda: client.containers.get("other"),
+                lambda: client.containers.get(str(other.name)),
+                lambda: registry.exec_run(["/bin/registry", "--version"]),
+                lambda: registry.kill(signal="HUP"),
+                registry.stop,
+                lambda: registry.get_archive("/certs"),
+                lambda: client.containers.create("registry:2", "/bin/registry"),
+                client.images.list,
+            ):
+                with pytest.raises(docker.errors.APIError) as refused:
+                    asked()
+                assert refused.value.status_code == 403
+        finally:
+            client.close()
+    finally:
+        proxy.end()
