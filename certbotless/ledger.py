@@ -92,6 +92,16 @@ class Limit:
     until: datetime
 
 
+def planned_order(at: datetime, directory: str, names: tuple[str, ...], in_hand: LeafFacts | None) -> Entry:
+    """Return the row of an order that would be placed now, as far as it is known without asking the CA.
+
+    Args:
+        in_hand: the certificate of this CA for these very names, if there is one.
+    """
+    purpose: Purpose = "new" if in_hand is None else "replacement" if in_hand.ari_id else "renewal"
+    return Entry(at, "order", directory, names, purpose)
+
+
 def limit_on(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None = None) -> Limit | None:
     """Return the limit that forbids an order or a new account at the moment of the entry, or None.
 
