@@ -203,8 +203,8 @@ def _facts(site: Mapping[str, Any], now: datetime) -> _Html:
     if certificate is None:
         rows.append(_pair("Certificate", "none yet"))
     else:
-        rows.append(_pair("Names", _list([_Html(_escaped(name)) for name in certificate["names"]])))
-        rows.append(_pair("Issuer", certificate["issuer"]))
+        names = _list([_Html(_escaped(name)) for name in certificate["names"]])
+        rows.append(_pair("Certificate", names, " ", _tag("small", "by ", certificate["issuer"])))
         rows.append(_pair("SHA-256", _tag("code", certificate["sha256"]), class_="wide"))
     return _tag("dl", *rows, class_="facts")
 
@@ -225,7 +225,7 @@ def _address(address: Mapping[str, Any]) -> tuple[str, ...]:
         return _tag("span", "✓", aria_hidden="true", class_="ok"), f" {wanted}, as published"
     shown = ", ".join(published) or "nothing"
     return _tag(
-        "span", "✕", aria_hidden="true", class_="failing"
+        "span", "≠", aria_hidden="true", class_="pending"
     ), f" {wanted or 'none'} wanted; published: {shown}"
 
 
@@ -234,7 +234,7 @@ def _target(target: Mapping[str, Any], certificate: Mapping[str, Any] | None) ->
     tone = {"serving": "ok", "failing": "failing"}.get(state, "pending")
     text = _escaped(f"{target['container']}: ") + _tag("span", _shown(_SERVED, state), class_=tone)
     if sha256 is not None and (certificate is None or sha256 != certificate["sha256"]):
-        text += _tag("small", "serves another certificate: ", _tag("code", sha256))
+        text += " " + _tag("small", "serves another certificate: ", _tag("code", sha256))
     return _Html(text)
 
 
@@ -249,7 +249,10 @@ def _client(met: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
         said.append(_tag("span", _tag("span", mark, aria_hidden="true"), f" {word}{check}", class_=tone))
     return (
         _Html(", ".join(said)),
-        _tag("small", met["text"], ", ", _moment(met["at"], now)),
+        " ",
+        _tag("small", met["text"]),
+        " ",
+        _tag("small", _moment(met["at"], now)),
     )
 
 
@@ -261,7 +264,7 @@ def _moment(text: str, now: datetime, *, seconds: bool = False) -> _Html:
 
 
 def _footer() -> _Html:
-    keys = {"past": "passed", "ahead": "until its renewal", "reserve": "in reserve"}
+    keys = {"past": "past", "ahead": "ahead", "reserve": "from its renewal to the end"}
     key = [
         _Html(_tag("svg", _rect(0, 10, kind, 0, 10), viewBox="0 0 10 10", aria_hidden="true") + word)
         for kind, word in keys.items()

@@ -245,13 +245,13 @@ class _Connection:
         if not chunk:
             raise ConnectionAbortedError(0, "the client has gone")
         self._received += chunk
+        if (end := _END_OF_HEAD.search(self._received)) is not None:
+            return self._received[: end.end()]
         line, newline, _ = self._received.partition(b"\n")
         # TLS, HTTP/2 and the like never come to the end of a head.
         is_other = newline and not _REQUEST_LINE.fullmatch(line.removesuffix(b"\r"))
-        if is_other or not self._received[:1].isupper() or len(self._received) > _MOST_HEAD:
-            return self._received
-        match = _END_OF_HEAD.search(self._received)
-        return self._received[: match.end()] if match else None
+        is_enough = is_other or not self._received[:1].isupper() or len(self._received) > _MOST_HEAD
+        return self._received if is_enough else None
 
     def answer(self, reply: bytes) -> None:
         self.to_send, self.is_answered = memoryview(reply), True
