@@ -279,6 +279,7 @@ def test_what_is_closed_leaves_its_place_at_once() -> None:
     with pytest.raises(ConnectionRefusedError):
         connected(where)
     again = Server(where, answer, lambda: NAMES)
+    assert not again._listener.get_inheritable()  # a child that outlives us would keep the place
     assert again.is_alive
     again.close()
     assert not again.is_alive
