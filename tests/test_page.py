@@ -197,7 +197,7 @@ def test_the_bar_shows_what_has_passed_and_what_is_left() -> None:
 
 def test_the_bar_of_an_expired_certificate_is_over() -> None:
     parts, label = bar_of(timedelta(days=-100), timedelta(days=-10), timedelta(days=-40))
-    assert parts["over"] == (0, 1000)
+    assert parts["over"] == (0.0, 1000.0)
     assert "now" not in parts
     assert "100% of its life has passed, expired; renewal 40 days ago" in label
 
