@@ -136,6 +136,7 @@ class Daemon:
             self._begin()
             signal.signal(signal.SIGCHLD, self._on_news)
             self._lan.listen(self._on_news)
+            self._follow_http()
             self._log_warnings()
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._job = self._scheduler.add_job(
@@ -173,10 +174,10 @@ class Daemon:
 
     def _tick_until_stopped(self) -> None:
         while not self._clock.is_stopped:
-            self._follow_http()
             with suppress(Empty):
                 self._wake.get(timeout=min(self._source.poll_within_s, self._lan.wait_s()))
             self._follow_edits()
+            self._follow_http()
             before_s, self._drift_s = self._drift_s, time.time() - time.monotonic()
             if abs(self._drift_s - before_s) > _JUMP_S:
                 logger.info("clock.jumped by_s=%.0f", self._drift_s - before_s)
@@ -224,6 +225,7 @@ class Daemon:
             self._servers = NameServers(change.after.dns.nameservers, self._clock, is_brief=True)
             self._job.reschedule(_Every.of(change.after.check_every))
             self._follow_addresses()
+            self._follow_http()
             self._log_warnings()
             self._stop_outdated(change.before, change.after)
         self._tries.forget()
@@ -238,7 +240,6 @@ class Daemon:
             from .web import Web  # noqa: PLC0415
 
             self._web = Web(self._config, self._source.name, lambda: self._source.refused, self._is_looking)
-            self._look_soon()
         if self._web is not None:
             self._web.follow(self._config.http)
 
