@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from showing import config_of, remember_visit, views_at
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
-from certbotless import __version__, client, metrics
+from certbotless import __version__, client, configfile, metrics
 from certbotless.decide import Step
 from certbotless.ledger import Entry
 from certbotless.look import View
@@ -21,6 +22,7 @@ from certbotless.state import Failure
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 DOMAIN = SITE.domain
+SMALLEST = "aliyun: {access_key_id: a, access_key_secret: b}\nsites: [{domain: a.example.com}]\n"
 
 
 def text_of(*views: View, **fields: Any) -> str:
@@ -170,3 +172,47 @@ def test_what_a_client_met_is_told_as_far_as_it_came(tmp_path: Path) -> None:
     found = samples_of(shown, visits={DOMAIN: refused})
     assert of(found, "client_passed", check="trusted") == 0
     assert math.isnan(of(found, "client_passed", check="answered"))
+
+
+# --- what is told of them -----------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent / "docs" / "status-page.md").read_text()
+
+
+def test_the_page_has_a_row_for_each_metric_with_its_labels(tmp_path: Path) -> None:
+    """And none for another one."""
+    views = views_at(NOW)
+    remember_visit(tmp_path, views[0])
+    text = text_of(*views, visits=client.remembered(tmp_path), well_at={views[0].site.domain: NOW})
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        found[family.name.removeprefix("certbotless_")] = {
+            label for sample in family.samples for label in sample.labels
+        }
+    rows = re.findall(r"(?m)^\| `(\w+)` \| (.*?) ?\|", PAGE)
+    assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == found
+
+
+@pytest.mark.parametrize(
+    ("start", "check"), [("groups:", ("check", "rules")), ("scrape_configs:", ("check", "config"))]
+)
+def test_prometheus_takes_the_rules_and_the_configuration_of_the_page(
+    tmp_path: Path, start: str, check: tuple[str, str]
+) -> None:
+    """Each metric that a rule asks for is one of ours."""
+    (text,) = (
+        block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if block.startswith(start)
+    )
+    (tmp_path / "prometheus.yml").write_text(text)
+    command = ["promtool", *check, str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout + done.stderr
+    assert all(f"| `{name}` |" in PAGE for name in re.findall(r"certbotless_(\w+)", text))
+
+
+def test_the_configuration_of_the_page_opens_it() -> None:
+    block = re.findall(r"```yaml\n(http:.*?)```", PAGE, re.DOTALL)[0]
+    found = configfile.parse(f"{SMALLEST}{block}".encode(), "c.yaml")
+    assert found.http is not None
+    assert found.http.listen == "127.0.0.1:9109"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from showing import free_port
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
@@ -89,6 +91,22 @@ def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Service
     assert "careless" not in services.journal()
     services.systemctl("stop", DAEMON)
     assert services.property("Result") == "success"
+
+
+def test_the_status_page_is_open_when_the_service_is_ready(services: Services) -> None:
+    """The sandbox of the unit lets it listen; and what is installed has all of the page."""
+    services.config["http"] = {"listen": f"127.0.0.1:{free_port()}"}
+    services.write()
+    services.systemctl("start", DAEMON)
+
+    def get(path: str) -> str:
+        return services.machine.ok("curl", "--silent", f"http://{services.config['http']['listen']}/{path}")
+
+    assert json.loads(get("status.json"))["daemon"]["running"] is True
+    services.wait_ok()
+    assert "<title>✓ All is well · certbotless</title>" in get("")
+    assert get("healthz").startswith("sites: 1 ok; next renewal ")
+    assert 'certbotless_site_state{domain="devbox.sweetlove.test",state="ok"} 1.0' in get("metrics")
 
 
 def test_a_good_edit_is_reloaded_and_a_bad_one_fails_the_reload_with_its_line(services: Services) -> None:
