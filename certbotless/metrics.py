@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from . import __version__
 from .client import ClientFacts, facts_of
 from .config import Config
-from .ledger import Entry, orders_left, planned_order
+from .ledger import Entry, orders_left_for_each, planned_order
 from .look import View
 from .report import served_of
 
@@ -68,8 +68,9 @@ def text(
     families.add("looks_go_on", "1 while no look of the daemon is overdue.", is_looking)
     families.add("config_refused", "1 while an edit of the configuration file is refused.", is_refused)
     for view in views:
-        _add_site(families, view, config, ledger, well_at.get(view.site.domain), now)
+        _add_site(families, view, well_at.get(view.site.domain))
         _add_client(families, view, visits)
+    _add_orders_left(families, views, config, ledger, now)
     return generate_latest(families).decode()
 
 
@@ -94,14 +95,7 @@ class _Families(Collector):
         yield from self._found.values()
 
 
-def _add_site(
-    families: _Families,
-    view: View,
-    config: Config,
-    ledger: Sequence[Entry],
-    well_at: datetime | None,
-    now: datetime,
-) -> None:
+def _add_site(families: _Families, view: View, well_at: datetime | None) -> None:
     domain, facts = view.site.domain, view.seen.published.facts
     for state in _STATES:
         about = "1 for the state that the site is in, 0 for the others."
@@ -131,9 +125,18 @@ def _add_site(
             about = "1 where the target was last seen to serve the certificate on disk."
             is_same = served.state == "serving"
             families.add("served_matches_disk", about, is_same, domain=domain, target=served.name)
-    in_hand = view.seen.in_hand.facts_for(config.acme.url, view.site.all_names)
-    left = orders_left(ledger, planned_order(now, config.acme.url, view.site.all_names, in_hand), in_hand)
-    families.add("orders_left", "Orders that our own limits allow for now.", left, domain=domain)
+
+
+def _add_orders_left(
+    families: _Families, views: Sequence[View], config: Config, ledger: Sequence[Entry], now: datetime
+) -> None:
+    directory = config.acme.url
+    names = [view.site.all_names for view in views]
+    in_hand = [view.seen.in_hand.facts_for(directory, each) for view, each in zip(views, names, strict=True)]
+    planned = [(planned_order(now, directory, *each), each[1]) for each in zip(names, in_hand, strict=True)]
+    for view, left in zip(views, orders_left_for_each(ledger, planned), strict=True):
+        about = "Orders that our own limits allow for now."
+        families.add("orders_left", about, left, domain=view.site.domain)
 
 
 def _failed(view: View) -> Counter[str]:

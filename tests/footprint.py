@@ -35,7 +35,7 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 
-SIZES = (1, 100)
+SIZES = (1, 100, 1000)
 WATCHED_S = 180.0
 PAGE = "127.0.0.1:9109"
 SCRAPED_EVERY_S = 15.0
