@@ -266,7 +266,11 @@ def _moment(text: str, now: datetime, *, seconds: bool = False) -> _Html:
 def _footer() -> _Html:
     keys = {"past": "past", "ahead": "ahead", "reserve": "from its renewal to the end"}
     key = [
-        _Html(_tag("svg", _rect(0, 10, kind, 0, 10), viewBox="0 0 10 10", aria_hidden="true") + word)
+        _tag(
+            "span",
+            _tag("svg", _rect(0, 10, kind, 0, 10), viewBox="0 0 10 10", aria_hidden="true"),
+            f"{word} ",
+        )
         for kind, word in keys.items()
     ]
     links = {"status.json": "/status.json", "metrics": "/metrics", "healthz": "/healthz"}

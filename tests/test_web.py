@@ -8,7 +8,7 @@ import logging
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -275,6 +275,21 @@ def test_requests_cost_no_look_and_no_line_of_the_log(machine: Machine, listen: 
         assert machine.log.read_text() == log
         assert len(machine.dns.queries) == asked
         assert files_below(machine.home / "certs", machine.home / "state") == files
+
+
+def test_who_keeps_connections_open_keeps_the_daemon_from_nothing(machine: Machine, listen: str) -> None:
+    """However many there are: the looks go on, and others are answered."""
+    machine.write(http={"listen": listen})
+    host, _, port = listen.rpartition(":")
+    with machine.daemon(), ExitStack() as kept:
+        wait_for_page(machine, listen)
+        for _ in range(200):
+            sock = kept.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            sock.sendall(b"GET / HTTP/1.1\r\n")
+        machine.wait_for_looks(3)
+        assert get(listen, "/healthz")[0] == 200
+        descriptors = len(list(Path(f"/proc/{machine.process.pid}/fd").iterdir()))
+        assert descriptors < 100
 
 
 def test_the_page_follows_the_file(machine: Machine, listen: str) -> None:
