@@ -261,6 +261,8 @@ def test_the_page_is_opened_at_an_address_and_a_port() -> None:
     ):
         fault = fault_of(top=f'http: {{listen: "{bad}"}}')
         assert fault == f"http.listen: {bad!r} is not an IP address and a port, like 127.0.0.1:9109"
+    fault = fault_of(top="http: {listn: 127.0.0.1:9109}")
+    assert fault == "http.listn: unknown key 'listn'; the nearest known key is 'listen'"
 
 
 def test_a_name_server_is_a_host_and_a_port() -> None:
