@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import trustme
 from machines import DOMAIN, Machine
 from showing import PATH, config_of, free_port, showing
-from system.bed import files_below
+from system.bed import files_below, wait_until
 from views import NOW, SITE, failure, site, view
 
 from certbotless.config import Http
@@ -355,3 +358,58 @@ def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
     assert warning in done.stderr
     with machine.daemon():
         machine.wait_for_log(f"config.careless {warning}")
+
+
+# --- behind a web server ------------------------------------------------------------------------------------
+
+
+def nginx_block(listen: str, port: int, home: Path) -> str:
+    """Return the server of docs/status-page.md, with files and ports of this test."""
+    text = (Path(__file__).parent.parent / "docs" / "status-page.md").read_text()
+    (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
+    for theirs, ours in {
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/certs/status.example.com": f"{home}/status",
+        "/etc/nginx/certbotless.htpasswd": f"{home}/htpasswd",
+        "127.0.0.1:9109": listen,
+    }.items():
+        assert theirs in block
+        block = block.replace(theirs, ours)
+    return str(block)
+
+
+def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path) -> None:
+    """The page is answered to who has the password, and nginx needs no further line for its Host."""
+    port = free_port()
+    ca, bundle = trustme.CA(), tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(bundle)
+    made = ca.issue_cert("status.example.com", "127.0.0.1")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "status.pem")
+    made.private_key_pem.write_to_path(tmp_path / "status.key")
+    (tmp_path / "htpasswd").write_text("me:{PLAIN}secret\n")
+    tmp_path.chmod(0o755)
+    with showing(tmp_path, [WELL]) as url:
+        block = nginx_block(url.removeprefix("http://").rstrip("/"), port, tmp_path)
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+        (tmp_path / "nginx.conf").write_text(
+            f"user root root; daemon off; pid {tmp_path}/nginx.pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off; {folders}\n{block} }}\n"
+        )
+        command = ["/usr/sbin/nginx", "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as nginx:
+            try:
+                wait_until(lambda: proxied(port, bundle, None) == 401, "nginx answers")
+                assert proxied(port, bundle, ("me", "secret")) == 200
+            finally:
+                nginx.terminate()
+
+
+def proxied(port: int, bundle: Path, login: tuple[str, str] | None) -> int:
+    """Return the status with which nginx answers; 0 while it does not."""
+    host = {"Host": "status.example.com"}
+    try:
+        url = f"https://127.0.0.1:{port}/"
+        return requests.get(url, headers=host, auth=login, verify=str(bundle), timeout=30).status_code
+    except requests.ConnectionError:
+        return 0
