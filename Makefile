@@ -10,7 +10,7 @@ BIN = .venv/bin
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help root setup install uninstall demo test dist soak lint measure footprint docs lock clean
+.PHONY: help root setup install uninstall demo test dist soak lint measure footprint docs screenshot lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -59,6 +59,9 @@ docs: setup  ## write what is made from the code and the tests: config/schema.js
 	@$(BIN)/python -m certbotless.limits .
 	@$(BIN)/python -m certbotless.manual .
 	@$(BIN)/python tests/faults/matrix.py
+
+screenshot: setup  ## make the pictures of the status page in docs/ (needs pngquant and the font Inter)
+	@$(BIN)/python tests/screenshot.py docs
 
 lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it a service needs (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \

@@ -38,6 +38,7 @@ from .values import (
     HostAndPort,
     Kid,
     Label,
+    Listen,
     Name,
     Parallel,
     PathValue,
@@ -175,6 +176,23 @@ class Docker(_Model):
         examples=["unix:///run/user/1000/docker.sock", "tcp://127.0.0.1:2375"],
         json_schema_extra={"default": DOCKER_SOCKET},
     )
+
+
+class Http(_Model):
+    """The status page and the metrics: what `status` tells, over HTTP. Absent: nothing is open."""
+
+    listen: Listen = Field(
+        default="127.0.0.1:9109",
+        description="Where the daemon shows its status page and metrics: an IP address of this machine and a "
+        "port. Whoever reaches it may read it.",
+        examples=["127.0.0.1:9109", "[::1]:9109", "10.0.0.5:9109"],
+    )
+
+    @property
+    def where(self) -> tuple[str, int]:
+        """The address and the port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class Target(_Model):
@@ -335,6 +353,9 @@ class Config(_Model):
     aliyun: Aliyun
     dns: Dns = Dns()
     docker: Docker = Field(default_factory=Docker)
+    http: Http | None = Field(
+        default=None, description="The status page and the metrics of the daemon, off where it is absent."
+    )
     certs_dir: PathValue = Field(
         default=Path("/certs"),
         description="The folder of the published files: DOMAIN.pem and DOMAIN.key of each site.",
@@ -409,6 +430,11 @@ class Config(_Model):
                 if rule.kind == "literal" and is_loopback(rule.value):
                     text = f"{rule.value} leads every other machine to itself; write the LAN address"
                     found.append(f"sites[{i}].{key}: {text}")
+        if self.http is not None and not is_loopback(self.http.where[0]):
+            found.append(
+                "http.listen: whoever reaches this address may read all that status tells, without a login; "
+                "write 127.0.0.1 and put a proxy that asks for one in front"
+            )
         for path, folder in self._folders().items():
             if careless := files.open_to_all(folder):
                 found.append(f"{path}: {careless}: anybody may put files in our place; chmod o-w")

@@ -16,7 +16,20 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from . import document
-from .config import NEED_EAB, SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Site, Target, target_name
+from .config import (
+    NEED_EAB,
+    SECRET_KEYS,
+    Acme,
+    Aliyun,
+    Config,
+    Dns,
+    Docker,
+    Eab,
+    Http,
+    Site,
+    Target,
+    target_name,
+)
 from .document import Document, Fault
 from .errors import ConfigError, printable
 from .names import is_in_zone
@@ -113,6 +126,7 @@ _CHILDREN: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Config, "aliyun"): Aliyun,
     (Config, "dns"): Dns,
     (Config, "docker"): Docker,
+    (Config, "http"): Http,
     (Config, "sites"): Site,
     (Site, "deploy"): Target,
 }

@@ -20,7 +20,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
@@ -43,6 +43,9 @@ from .source import Source
 from .state import SiteFile
 from .systemd import Watchdog, notify
 from .together import together
+
+if TYPE_CHECKING:
+    from .web import Web
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +102,8 @@ class Daemon:
         self._watchdog = Watchdog()
         self._pulse = Pulse(max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S))
         self._told = ""
+        self._web: Web | None = None
+        self._has_crashed = False
 
     @property
     def _config(self) -> Config:
@@ -131,6 +136,7 @@ class Daemon:
             self._begin()
             signal.signal(signal.SIGCHLD, self._on_news)
             self._lan.listen(self._on_news)
+            self._follow_http()
             self._log_warnings()
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._job = self._scheduler.add_job(
@@ -147,6 +153,8 @@ class Daemon:
             finally:
                 notify("STOPPING=1")
                 self._scheduler.shutdown(wait=False)
+                if self._web is not None:
+                    self._web.close()
                 self._stop_children()
             logger.info("daemon.stopped")
         return 0
@@ -169,6 +177,7 @@ class Daemon:
             with suppress(Empty):
                 self._wake.get(timeout=min(self._source.poll_within_s, self._lan.wait_s()))
             self._follow_edits()
+            self._follow_http()
             before_s, self._drift_s = self._drift_s, time.time() - time.monotonic()
             if abs(self._drift_s - before_s) > _JUMP_S:
                 logger.info("clock.jumped by_s=%.0f", self._drift_s - before_s)
@@ -216,6 +225,7 @@ class Daemon:
             self._servers = NameServers(change.after.dns.nameservers, self._clock, is_brief=True)
             self._job.reschedule(_Every.of(change.after.check_every))
             self._follow_addresses()
+            self._follow_http()
             self._log_warnings()
             self._stop_outdated(change.before, change.after)
         self._tries.forget()
@@ -223,6 +233,15 @@ class Daemon:
 
     def _follow_addresses(self) -> None:
         self._lan.follow(rule for site in self._config.sites for rule in (site.address, site.address6))
+
+    def _follow_http(self) -> None:
+        """Have the status page where the file wants it; a daemon without one loads nothing for it."""
+        if self._web is None and self._config.http is not None:
+            from .web import Web  # noqa: PLC0415
+
+            self._web = Web(self._config, self._source.name, lambda: self._source.refused, self._is_looking)
+        if self._web is not None:
+            self._web.follow(self._config.http)
 
     def _log_warnings(self) -> None:
         for warning in self._config.warnings():
@@ -241,12 +260,17 @@ class Daemon:
         self._pulse.beat()
         try:
             self._look()
+            self._has_crashed = False
         except Exception:
             # The next look comes all the same.
             logger.exception("look.crashed")
+            self._has_crashed = True
         if self._must_look_again and not self._clock.is_stopped:
             self._job.modify(next_run_time=datetime.now(UTC))
         self._pulse.rest((self._job.next_run_time - datetime.now(UTC)).total_seconds())
+
+    def _is_looking(self) -> bool:
+        return self._pulse.is_felt and not self._has_crashed
 
     def _look_at(self, site: Site, config: Config, ledger: Sequence[Entry], now: datetime) -> View:
         intent = Intent(start=self._start)
@@ -270,6 +294,8 @@ class Daemon:
         views = together(lambda site: self._look_at(site, config, ledger, now), free, _LOOKERS)
         self._tell_problems(views)
         self._tell_systemd(views, len(config.sites) - len(free))
+        if self._web is not None:
+            self._web.show(config, views, ledger)
         ripe = [view for view in views if not self._must_settle(view)]
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:

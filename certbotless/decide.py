@@ -14,7 +14,7 @@ from typing import Literal
 from .clock import RELEASED, is_believable, is_possible
 from .config import Config, Site, Target
 from .leaf import rfc3339
-from .ledger import Entry, Limit, Purpose, limit_on
+from .ledger import Entry, Limit, limit_on, planned_order
 from .observe import Observation, places_of
 from .records import address_type
 from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
@@ -418,5 +418,5 @@ def _start_wait(
 def _limit_on_order(site: Site, config: Config, seen: Observation, ledger: Sequence[Entry]) -> Limit | None:
     """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
     in_hand = seen.in_hand.facts_for(config.acme.url, site.all_names)
-    purpose: Purpose = "new" if in_hand is None else "replacement" if in_hand.ari_id else "renewal"
-    return limit_on(ledger, Entry(seen.at, "order", config.acme.url, site.all_names, purpose), in_hand)
+    planned = planned_order(seen.at, config.acme.url, site.all_names, in_hand)
+    return limit_on(ledger, planned, in_hand)

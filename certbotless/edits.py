@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from .config import Acme, Aliyun, Config, Dns, Docker, Eab, Site, Target
+from .config import Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
 from .errors import printable
 from .secret import Secret
 from .values import Action, AddressRule, Port, Window, short
 
-_Section = Acme | Aliyun | Dns | Docker | Eab
+_Section = Acme | Aliyun | Dns | Docker | Eab | Http
 # Of a value; a line says what has changed, not all of it.
 _LONGEST = 120
 
@@ -68,7 +68,7 @@ def _differences(about: str, before: Mapping[str, Any], after: Mapping[str, Any]
             continue
         if isinstance(old, _Section) and isinstance(new, _Section):
             yield from _differences(f"{about}{key}.", _fields(old), _fields(new))
-        elif any(isinstance(value, Secret | Eab) for value in (old, new)):
+        elif any(isinstance(value, Secret | Eab | Http) for value in (old, new)):
             yield f"{about}{key} {_fate(old, new)}"
         else:
             yield f"{about}{key} {_text(old)} -> {_text(new)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from . import __version__
@@ -36,12 +36,12 @@ def status_json(
     }
 
 
-def unconfigured_site_json(domain: str, facts: LeafFacts | None) -> dict[str, Any]:
-    """Return the entry of a site that is known from the state alone, because the file is broken."""
+def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -> dict[str, Any]:
+    """Return the entry of a site that was not looked at, for this reason."""
     return {
         "domain": domain,
         "state": "pending",
-        "reason": "the configuration is broken",
+        "reason": reason,
         "address": {"wanted": None, "published": []},
         "address6": {"wanted": None, "published": []},
         "certificate": _certificate_json(facts),
@@ -85,6 +85,20 @@ def headline(views: Sequence[View], busy: int) -> str:
 def failure_text(failure: Failure) -> str:
     """Return a failure as one line: what, what to do, when it is tried again."""
     return f"{failure.advice}; next try {rfc3339(failure.retry_at)}"
+
+
+def distance(duration: timedelta) -> str:
+    """Return how far away something is, as a person says it: ``in 50 days``, ``3 min ago``."""
+    return f"in {span(duration)}" if duration > timedelta() else f"{span(-duration)} ago"
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration in its largest unit that says enough."""
+    seconds = duration.total_seconds()
+    for unit, size_s, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
+        if seconds >= least * size_s:
+            return f"{seconds // size_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)

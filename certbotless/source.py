@@ -40,6 +40,7 @@ class Source:
         path: None reads standard input. That, and a pipe, is read once; then only the secrets are followed.
 
     Attributes:
+        name: of the file, for people.
         raw, config: what is in force, as text and as meaning.
         refused: what is wrong with the file as it is now, a line each; empty for the one in force.
         refused_digest: SHA-256 of that file.
@@ -49,7 +50,7 @@ class Source:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._name = str(path or "-")
+        self.name = str(path or "-")
         self.raw = configfile.read(path)
         self.config = self._parsed(self.raw)
         self.refused: tuple[str, ...] = ()
@@ -129,11 +130,11 @@ class Source:
 
     def _read(self) -> bytes:
         if self._path is not None and not is_plain(self._path):
-            raise ConfigError([f"{self._name}:1:1: the file: is not a plain file"])
+            raise ConfigError([f"{self.name}:1:1: the file: is not a plain file"])
         return configfile.read(self._path)
 
     def _meaning(self, raw: bytes) -> Config:
-        return configfile.parse(raw, self._name)
+        return configfile.parse(raw, self.name)
 
     def _parsed(self, raw: bytes) -> Config:
         """Return what the text means, if its secrets can be read too."""

@@ -22,6 +22,7 @@ from .store import Store
 from .story import RUN_ENDED
 from .terminal import Screen
 
+_BROKEN = "the configuration is broken"
 # As many as a person reads.
 _EVENTS = 10
 
@@ -73,7 +74,7 @@ class Found:
             path=self.path,
             error=self.error or None,
         )
-        found["sites"] += [report.unconfigured_site_json(domain, facts) for domain, facts in self.known]
+        found["sites"] += [report.unseen_site_json(domain, _BROKEN, facts) for domain, facts in self.known]
         return json.dumps(found, indent=2)
 
     def to_text(self, screen: Screen, *, must_fit: bool = False) -> str:

@@ -16,7 +16,7 @@ from .decide import Step
 from .events import Event
 from .leaf import LeafFacts
 from .look import View
-from .report import Served, served_of
+from .report import Served, distance, served_of, span
 from .state import Failure
 from .terminal import Screen, Style, cells
 
@@ -68,7 +68,7 @@ def site_text(view: View, visits: Mapping[str, ClientFacts], events: Sequence[Ev
         ):
             lines += _labelled(label, [text], screen)
     if met is not None and met.is_well:
-        lines += _labelled("client", [f"{met.text}, {_distance(met.at - entry.now)}"], screen)
+        lines += _labelled("client", [f"{met.text}, {distance(met.at - entry.now)}"], screen)
     steps = [_step_text(step, entry.now) for step in view.decision.steps]
     lines += _labelled("steps", [text for text in steps if text not in entry.notes], screen)
     lines += _labelled("events", [f"{_stamp(e.at)}  {e.event} {e.text}" for e in events], screen)
@@ -95,7 +95,7 @@ def _entry(view: View, visits: Mapping[str, ClientFacts]) -> _Entry:
                 notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
     met = facts_of(view, visits)
     if met is not None and not met.is_well:
-        notes.append(f"as a client, {_distance(met.at - seen.at)}: {met.text}; see certbotless doctor")
+        notes.append(f"as a client, {distance(met.at - seen.at)}: {met.text}; see certbotless doctor")
     return _Entry(
         view.site.domain,
         view.state,
@@ -143,30 +143,18 @@ def _served_text(served: Served, facts: LeafFacts | None) -> str:
 
 
 def _moment(at: datetime, now: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {_distance(at - now)}"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {distance(at - now)}"
 
 
 def _stamp(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _distance(span: timedelta) -> str:
-    return f"in {_span(span)}" if span > timedelta() else f"{_span(-span)} ago"
-
-
-def _span(span: timedelta) -> str:
-    seconds = span.total_seconds()
-    for unit, size_s, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
-        if seconds >= least * size_s:
-            return f"{seconds // size_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def _left(entry: _Entry) -> str:
     if entry.facts is None:
         return "-"
     left = entry.facts.not_after - entry.now
-    return _span(left) if left > timedelta() else "expired"
+    return span(left) if left > timedelta() else "expired"
 
 
 def _renewal(entry: _Entry) -> str:

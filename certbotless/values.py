@@ -185,6 +185,19 @@ def _parse_host_and_port(value: object) -> str:
     return text
 
 
+def _parse_listen(value: object) -> str:
+    text = _parse_text(value)
+    match = _HOST_AND_PORT.fullmatch(text)
+    try:
+        ipaddress.ip_address(text.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        match = None
+    # A name would be opened at whatever it leads to, and be a question to a resolver at each start.
+    if match is None or int(match[1]) > 65535:
+        raise ValueError(f"{printable(text, 80)!r} is not an IP address and a port, like 127.0.0.1:9109")
+    return text
+
+
 def _parse_docker_host(value: object) -> str:
     text = _parse_text(value)
     if not re.fullmatch(r"(unix:///|tcp://|ssh://)\S+", text) or not text.isprintable():
@@ -387,6 +400,11 @@ Endpoint = Annotated[
 ]
 HostAndPort = Annotated[
     str, BeforeValidator(_parse_host_and_port), _form("host:port", r"^\S+:[1-9][0-9]{0,4}$")
+]
+Listen = Annotated[
+    str,
+    BeforeValidator(_parse_listen),
+    _form("address:port", r"^([0-9]+(\.[0-9]+){3}|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$"),
 ]
 DockerHost = Annotated[
     str, BeforeValidator(_parse_docker_host), _form("URL of a socket", r"^(unix:///|tcp://|ssh://)\S+$")

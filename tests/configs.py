@@ -61,6 +61,8 @@ dns:
   propagation_timeout: 90s
 docker:
   host: tcp://127.0.0.1:2375
+http:
+  listen: "[::1]:9109"
 certs_dir: /srv/certs
 state_dir: /srv/state
 check_every: 30s

@@ -1,4 +1,6 @@
-"""Measure what the idle daemon costs, for 1, 100 and 1,000 sites; run by `make footprint` on a private host.
+"""Measure what the idle daemon costs, for 1, 100 and 1,000 sites, without and with its status page.
+
+Run by `make footprint` on a private host.
 
 All four facts are true when the measuring begins: each certificate is from the real CA, each record at two
 real name servers, each leaf served by a TLS server that picks it by SNI. What a daemon does while nothing
@@ -18,8 +20,9 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +37,8 @@ from certbotless.sandbox.pebble import Pebble
 
 SIZES = (1, 100, 1000)
 WATCHED_S = 180.0
+PAGE = "127.0.0.1:9109"
+SCRAPED_EVERY_S = 15.0
 HOUR_S, DAY_S = 3600, 86400
 # An installed program has its bytecode; one that compiles itself at each start needs more memory. Without
 # docstrings, as the unit runs it.
@@ -107,13 +112,36 @@ def daemon(file: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(30)
 
 
-def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: float) -> None:
-    """Print what a daemon costs that has this many sites."""
+@contextmanager
+def read_page(listen: str) -> Iterator[None]:
+    """Read the page and the metrics every 15 s, as Prometheus does, for as long as the block runs."""
+    is_over = threading.Event()
+
+    def read() -> None:
+        while True:
+            for path in ("", "metrics"):
+                with urllib.request.urlopen(f"http://{listen}/{path}", timeout=60) as reply:
+                    reply.read()
+            if is_over.wait(SCRAPED_EVERY_S):
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        reader.join()
+
+
+def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: float, listen: str) -> None:
+    """Print what a daemon costs that has this many sites; `listen`: where it has a page, empty for none."""
     certs, state, file = home / "certs", home / "state", home / "config.yaml"
     certs.mkdir(parents=True)
     with SniServer(certs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        domains = [f"box{number}-of-{count}.{ZONE}" for number in range(count)]
+        kind = "with" if listen else "without"
+        domains = [f"box{number}-of-{count}-{kind}.{ZONE}" for number in range(count)]
         config = {
             "acme": {"directory": ca.directory_url, "ca_bundle": str(ca.ca_bundle)},
             "aliyun": {
@@ -129,6 +157,8 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
                 for domain in domains
             ],
         }
+        if listen:
+            config["http"] = {"listen": listen}
         file.write_text(yaml.safe_dump(config))
         once = [sys.executable, "-m", "certbotless", "--config", str(file), "--once"]
         for _ in range(2):  # the second one asks when to renew
@@ -142,7 +172,8 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
             wait_until(lambda: not has_children(process.pid), "their process has ended", 300)
             files, calls, asked = files_below(certs, state), len(dns.calls), len(dns.queries)
             before, began = Reading.of(process.pid), time.monotonic()
-            time.sleep(watched_s)
+            with read_page(listen) if listen else nullcontext():
+                time.sleep(watched_s)
             after, took_s = Reading.of(process.pid), time.monotonic() - began
             now = files_below(certs, state)
             written = len({path for path in files.keys() | now.keys() if files.get(path) != now.get(path)})
@@ -150,7 +181,7 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
         server.shutdown()
     cpu_s, looks = after.cpu_s - before.cpu_s, asked / 2 / count
     print(
-        f"{count:5} sites  {after.rss_kib / 1024:5.1f} MiB"
+        f"{count:5} sites{', page read' if listen else ''}  {after.rss_kib / 1024:5.1f} MiB"
         f"  {100 * cpu_s / took_s:6.3f} % of a core ({cpu_s / took_s * HOUR_S:.1f} s an hour,"
         f" {1000 * cpu_s / looks / count:.2f} ms a look and site)"
         f"  {(after.wakeups - before.wakeups) / took_s * HOUR_S:.0f} wake-ups an hour"
@@ -173,7 +204,8 @@ def main() -> None:
             Pebble(home / "pebble", dns.nameservers[0]) as ca,
         ):
             for count in SIZES:
-                measure(count, home / str(count), dns, ca, watched_s)
+                for listen in ("", PAGE):
+                    measure(count, home / f"{count}{listen}", dns, ca, watched_s, listen)
 
 
 if __name__ == "__main__":

@@ -32,15 +32,19 @@ LIGHT = {
     "ledgerfile",
     "locks",
     "look",
+    "metrics",
     "nameservers",
     "observe",
+    "page",
     "report",
+    "server",
     "state",
     "status",
     "store",
     "table",
     "terminal",
     "watch",
+    "web",
 }
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 # Each outside library has one home; a second one needs a reason, and stands here.
@@ -53,6 +57,7 @@ HOMES = {
     "dns": {"nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
+    "prometheus_client": {"metrics"},
     "pydantic": {"config", "configfile", "schema", "state", "values"},
     "pydantic_core": {"configfile"},
     "shtab": {"completion"},

@@ -28,6 +28,7 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found.aliyun.endpoint, found.aliyun.ca_bundle) == ("https://alidns.aliyuncs.com", None)
     assert (found.dns.nameservers, found.dns.propagation_timeout) == ((), timedelta(minutes=10))
     assert found.docker.host == "unix:///var/run/docker.sock"
+    assert found.http is None
     assert (found.certs_dir, found.state_dir) == (Path("/certs"), Path("/var/lib/certbotless"))
     assert (found.check_every, found.parallel, found.key_mode) == (timedelta(minutes=1), 8, "0600")
     (site,) = found.sites
@@ -75,6 +76,8 @@ def test_every_key_that_is_live_is_taken() -> None:
     assert found.dns.nameservers == ("127.0.0.1:5353", "[::1]:53", "ns1.example.org:53")
     assert found.dns.propagation_timeout == timedelta(seconds=90)
     assert found.docker.host == "tcp://127.0.0.1:2375"
+    assert found.http is not None
+    assert found.http.listen == "[::1]:9109"
     assert (found.certs_dir, found.state_dir) == (Path("/srv/certs"), Path("/srv/state"))
     assert (found.check_every, found.parallel, found.key_mode) == (timedelta(seconds=30), 3, "0640")
     first, second = found.sites
@@ -191,6 +194,9 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert first.startswith("aliyun.security_token: cannot read the secret")
     assert second.startswith("acme.eab.hmac_key: the environment variable 'NO_SUCH_MAC' is not set")
     assert parse(FULL).warnings() == []
+    for listen, count in (("127.0.0.9:9109", 0), ("[::1]:9109", 0), ("0.0.0.0:9109", 1), ("10.0.0.5:80", 1)):
+        warnings = parse(text_of(top=f'http: {{listen: "{listen}"}}')).warnings()
+        assert [text.partition(":")[0] for text in warnings] == ["http.listen"] * count
 
 
 def test_folders_that_anybody_may_write_to_are_warned_of(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ PROOFS = {
     "dns.nameservers": "test_keys.py::test_the_name_servers_of_the_file_say_what_is_published",
     "dns.propagation_timeout": "test_keys.py::test_a_record_that_does_not_show_in_time_is_written_again",
     "docker.host": "system/test_bad_input.py::test_an_engine_that_is_not_there_is_named",
+    "http.listen": "test_web.py::test_the_page_follows_the_file",
     "certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",
     "state_dir": "test_cli.py::test_the_daemon_is_known_by_its_lock",
     "check_every": "system/test_daemon.py::"

@@ -23,6 +23,9 @@ from certbotless.ledger import (
     limit_on,
     local_backoff,
     order_backoff,
+    orders_left,
+    orders_left_for_each,
+    planned_order,
     settled,
 )
 
@@ -330,6 +333,33 @@ def test_who_obeys_the_ledger_never_fails_a_name_more_than_three_times_an_hour(a
             rows.append(Entry(now, "failure", CA, NAMES[:1]))
     for row in rows:
         assert len([r for r in rows if row.at <= r.at < row.at + HOUR]) <= 3
+
+
+BASES = ("a.example.com", "b.example.com", "a.example.org")
+
+
+@given(
+    st.lists(
+        st.builds(
+            Entry,
+            st.timedeltas(timedelta(), 8 * DAY).map(lambda age: NOW - age),
+            st.sampled_from(["order", "failure", "account", "unreadable"]),
+            st.sampled_from([CA, LETS_ENCRYPT]),
+            st.sets(st.sampled_from([*BASES, *(f"*.{base}" for base in BASES)])).map(
+                lambda names: tuple(sorted(names))
+            ),
+            st.sampled_from(["new", "renewal", "replacement"]),
+        ),
+        max_size=20,
+    ),
+    st.sampled_from([CA, LETS_ENCRYPT]),
+    st.booleans(),
+)
+def test_many_orders_are_counted_as_each_alone(rows: list[Entry], directory: str, has_one: bool) -> None:
+    in_hand = leaf(90 * DAY) if has_one else None
+    sets: list[tuple[str, ...]] = [BASES, BASES[:1], (f"*.{BASES[1]}", BASES[1])]
+    planned = [(planned_order(NOW, directory, names, in_hand), in_hand) for names in sets]
+    assert [*orders_left_for_each(rows, planned)] == [orders_left(rows, *each) for each in planned]
 
 
 @given(st.permutations(entries(6 * DAY, 5 * DAY, HOUR, 8 * DAY)))

@@ -107,11 +107,11 @@ def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
     found = json_of(daemon_pid=None, error="c.yaml:1:1: a: b\nc.yaml:2:1: c: d")
     assert found["daemon"] == {"running": False, "pid": None}
     assert found["config"]["error"] == "c.yaml:1:1: a: b\nc.yaml:2:1: c: d"
-    site = report.unconfigured_site_json("devbox.sweetlove.top", FACTS)
+    site = report.unseen_site_json("devbox.sweetlove.top", "the configuration is broken", FACTS)
     assert site.keys() == site_of(view()).keys()
     assert site["certificate"] == site_of(view())["certificate"]
     assert (site["domain"], site["state"]) == ("devbox.sweetlove.top", "pending")
-    assert report.unconfigured_site_json("devbox.sweetlove.top", None)["certificate"] is None
+    assert report.unseen_site_json("devbox.sweetlove.top", "")["certificate"] is None
 
 
 def test_a_site_without_a_certificate_has_none_and_no_renewal() -> None:

@@ -173,6 +173,7 @@ def with_example(path: str, example: object) -> str:
         "aliyun": {"access_key_id": "a", "access_key_secret": "b"},
         "dns": {},
         "docker": {},
+        "http": {},
         "sites": [{"domain": "registry.example.com", "deploy": [target]}],
     }
     node: Any = tree

@@ -238,6 +238,33 @@ def test_a_directory_is_a_known_name_or_a_url() -> None:
         )
 
 
+def test_the_page_is_opened_at_an_address_and_a_port() -> None:
+    """A name would be a question to a resolver, and may lead anywhere."""
+    for good in ("127.0.0.1:9109", "0.0.0.0:80", "[::1]:9109", "[fd00::5]:65535"):
+        http = parse(text_of(top=f'http: {{listen: "{good}"}}')).http
+        assert http is not None
+        assert (http.listen, http.where) == (
+            good,
+            (good.rpartition(":")[0].strip("[]"), int(good.rpartition(":")[2])),
+        )
+    for bad in (
+        "9109",
+        ":9109",
+        "127.0.0.1",
+        "localhost:9109",
+        "::1:9109",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.1:80",
+        "[fe80::1%eth0]:80",
+        "[]:80",
+    ):
+        fault = fault_of(top=f'http: {{listen: "{bad}"}}')
+        assert fault == f"http.listen: {bad!r} is not an IP address and a port, like 127.0.0.1:9109"
+    fault = fault_of(top="http: {listn: 127.0.0.1:9109}")
+    assert fault == "http.listn: unknown key 'listn'; the nearest known key is 'listen'"
+
+
 def test_a_name_server_is_a_host_and_a_port() -> None:
     """An IPv6 address stands in brackets: without them nobody could tell its end from a port."""
     for good in ("127.0.0.1:53", "[2001:db8::53]:53", "ns1.example.org:5353"):

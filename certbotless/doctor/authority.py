@@ -14,7 +14,7 @@ from ..ca import Ca
 from ..config import Site
 from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts, rfc3339
-from ..ledger import Entry, limit_on, orders_left
+from ..ledger import Entry, limit_on, orders_left, planned_order
 from ..nameservers import Server, ask, system_resolvers
 from ..state import Accounts
 from .finding import Case, wrong_time
@@ -137,8 +137,7 @@ def _names_us(value: str, seen: CaView) -> bool:
 
 def limits(case: Case, site: Site, entries: Sequence[Entry], facts: LeafFacts | None, now: datetime) -> None:
     """Say how many orders our own count leaves for the names of the site."""
-    directory = case.config.acme.url
-    planned = Entry(now, "order", directory, site.all_names, "renewal" if facts else "new")
+    planned = planned_order(now, case.config.acme.url, site.all_names, facts)
     limit = limit_on(entries, planned, facts)
     if limit is not None:
         cure = f"wait until {rfc3339(limit.until)}, or certbotless --renew-now {site.domain} --force"

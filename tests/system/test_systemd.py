@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from papers import Reading, exchanged
+from showing import free_port
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
@@ -23,7 +25,7 @@ from certbotless.sandbox.registry import Registry
 from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, wait_until
 from .freeze import all_but_the_main_thread
 from .machine import Machine
-from .services import CHECK, DAEMON, ONCE, Services, machine_beside, make
+from .services import CHECK, DAEMON, ONCE, SOCKET, Services, machine_beside, make
 
 # With a watchdog of 2 s, a daemon that has not looked for so long has been ended.
 _LONGER_THAN_A_PULSE_S = 13
@@ -106,7 +108,7 @@ def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
     for command, secret in zip(type_in, (KEY_ID, KEY_SECRET), strict=True):
         machine.ok("sh", "-euc", f"echo {secret} | {command}")
     answers = ("--yes", f"--domain={DOMAIN}", f"--zone={ZONE}")
-    machine.ok("env", f"DOCKER_HOST=unix://{_SOCKET}", *init.split(), *answers)
+    machine.ok("env", f"DOCKER_HOST=unix://{SOCKET}", *init.split(), *answers)
     written = yaml.safe_load(machine.path("/etc/certbotless/config.yaml").read_text())
     assert written["aliyun"]["access_key_secret"] == "credential:certbotless.access_key_secret"
     services.write()
@@ -122,6 +124,22 @@ def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
     assert services.property("ActiveState") == "inactive"
     assert services.property("ActiveState", "certbotless-once.timer") == "active"
     services.systemctl("disable", "certbotless-once.timer")
+
+
+def test_the_status_page_is_open_when_the_service_is_ready(services: Services) -> None:
+    """The sandbox of the unit lets it listen; and what is installed has all of the page."""
+    services.config["http"] = {"listen": f"127.0.0.1:{free_port()}"}
+    services.write()
+    services.systemctl("start", DAEMON)
+
+    def get(path: str) -> str:
+        return services.machine.ok("curl", "--silent", f"http://{services.config['http']['listen']}/{path}")
+
+    assert json.loads(get("status.json"))["daemon"]["running"] is True
+    services.wait_ok()
+    assert "<title>✓ All is well · certbotless</title>" in get("")
+    assert get("healthz").startswith("sites: 1 ok; next renewal ")
+    assert 'certbotless_site_state{domain="devbox.sweetlove.test",state="ok"} 1.0' in get("metrics")
 
 
 def test_a_good_edit_is_reloaded_and_a_bad_one_fails_the_reload_with_its_line(services: Services) -> None:

@@ -1,0 +1,160 @@
+"""Facts -> metrics for Prometheus (prometheus-client). Pure, and light; docs/status-page.md tells of each.
+
+Every sample is a gauge: it says what is so now, from the last look. What a site failed at counts again from 0
+once it succeeds, and is kept over a restart of the daemon, so it is no counter either.
+
+Source: prometheus.io, "Metric and label naming" and "Exposition formats".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as TYPE
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .client import ClientFacts, facts_of
+from .config import Config
+from .ledger import Entry, orders_left_for_each, planned_order
+from .look import View
+from .report import served_of
+
+__all__ = ["TYPE", "text"]
+
+_STATES = ("ok", "pending", "failing")
+# Which of the four facts a step makes true; `look` is what could not be seen.
+_FACTS = {
+    "record": "record",
+    "confirm": "record",
+    "record6": "record",
+    "confirm6": "record",
+    "order": "certificate",
+    "collect": "certificate",
+    "adopt": "certificate",
+    "clean-up": "certificate",
+    "restore": "files",
+    "deploy": "served",
+    "redeploy": "served",
+}
+_KINDS = (*dict.fromkeys(_FACTS.values()), "look")
+
+
+def text(
+    views: Sequence[View],
+    visits: Mapping[str, ClientFacts],
+    ledger: Sequence[Entry],
+    config: Config,
+    *,
+    well_at: Mapping[str, datetime],
+    now: datetime,
+    is_looking: bool,
+    is_refused: bool,
+) -> str:
+    """Return the metrics in Prometheus' text format, of the type `TYPE`.
+
+    Args:
+        visits: what clients met last, by domain.
+        well_at: when a site was last seen well; absent where it was not since the daemon started.
+        is_looking: whether the looks go on.
+        is_refused: whether the file, as it is now, is refused.
+    """
+    families = _Families()
+    families.add("build_info", "The program that runs; always 1.", 1, version=__version__)
+    families.add("looks_go_on", "1 while no look of the daemon is overdue.", is_looking)
+    families.add("config_refused", "1 while an edit of the configuration file is refused.", is_refused)
+    for view in views:
+        _add_site(families, view, well_at.get(view.site.domain))
+        _add_client(families, view, visits)
+    _add_orders_left(families, views, config, ledger, now)
+    return generate_latest(families).decode()
+
+
+class _Families(Collector):
+    """Gauges by name, in the order in which they came up; a sample stands once, the first one."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, GaugeMetricFamily] = {}
+        self._samples: set[tuple[str, tuple[str, ...]]] = set()
+
+    def add(self, name: str, about: str, value: float | datetime, **labels: str) -> None:
+        key = (name, tuple(labels.values()))
+        if key in self._samples:
+            return
+        self._samples.add(key)
+        family = self._found.get(name)
+        if family is None:
+            family = self._found[name] = GaugeMetricFamily(f"certbotless_{name}", about, labels=[*labels])
+        family.add_metric([*labels.values()], value.timestamp() if isinstance(value, datetime) else value)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._found.values()
+
+
+def _add_site(families: _Families, view: View, well_at: datetime | None) -> None:
+    domain, facts = view.site.domain, view.seen.published.facts
+    for state in _STATES:
+        about = "1 for the state that the site is in, 0 for the others."
+        families.add("site_state", about, view.state == state, domain=domain, state=state)
+    about = "1 where all facts are true, or only a target's window is waited for."
+    families.add("site_well", about, view.is_well, domain=domain)
+    families.add(
+        "last_look_timestamp_seconds", "When the site was last looked at.", view.seen.at, domain=domain
+    )
+    if well_at is not None:
+        about = "When all facts of the site were last seen true, since the daemon started."
+        families.add("last_success_timestamp_seconds", about, well_at, domain=domain)
+    if facts is not None:
+        about = "When the certificate on disk begins to be valid."
+        families.add("certificate_not_before_timestamp_seconds", about, facts.not_before, domain=domain)
+        about = "When the certificate on disk expires."
+        families.add("certificate_not_after_timestamp_seconds", about, facts.not_after, domain=domain)
+    if view.decision.next_renewal is not None:
+        about = "From when on the certificate is due for renewal."
+        families.add("next_renewal_timestamp_seconds", about, view.decision.next_renewal, domain=domain)
+    failed = _failed(view)
+    for kind in _KINDS:
+        about = "Attempts in a row that failed to make a fact true, or to look at it; 0 once one succeeds."
+        families.add("failed_attempts", about, failed[kind], domain=domain, kind=kind)
+    for served in served_of(view):
+        if served.state != "unproved":
+            about = "1 where the target was last seen to serve the certificate on disk."
+            is_same = served.state == "serving"
+            families.add("served_matches_disk", about, is_same, domain=domain, target=served.name)
+
+
+def _add_orders_left(
+    families: _Families, views: Sequence[View], config: Config, ledger: Sequence[Entry], now: datetime
+) -> None:
+    directory = config.acme.url
+    names = [view.site.all_names for view in views]
+    in_hand = [view.seen.in_hand.facts_for(directory, each) for view, each in zip(views, names, strict=True)]
+    planned = [(planned_order(now, directory, *each), each[1]) for each in zip(names, in_hand, strict=True)]
+    for view, left in zip(views, orders_left_for_each(ledger, planned), strict=True):
+        about = "Orders that our own limits allow for now."
+        families.add("orders_left", about, left, domain=view.site.domain)
+
+
+def _failed(view: View) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for key, failure in view.standing_failures.items():
+        if not failure.is_waiting:
+            found[_FACTS.get(key.partition(":")[0], "look")] += failure.count
+    found["look"] += len(view.decision.problems)
+    return found
+
+
+def _add_client(families: _Families, view: View, visits: Mapping[str, ClientFacts]) -> None:
+    met = facts_of(view, visits)
+    if met is None:
+        return
+    for check, passed in (("resolved", met.resolved), ("trusted", met.trusted), ("answered", met.answered)):
+        if passed is not None:
+            about = "1 where a client of this machine got this far at its last visit; absent where not tried."
+            families.add("client_passed", about, passed, domain=view.site.domain, check=check)
+    about = "When a client was last sent."
+    families.add("client_visit_timestamp_seconds", about, met.at, domain=view.site.domain)

@@ -1,0 +1,193 @@
+"""What the daemon's last looks say, for whoever asks over HTTP. Light, and loaded only where `http` is set.
+
+    /             the status page                  /status.json   the object of `status --json`
+    /metrics      the same for Prometheus          /healthz       200 where `status` would exit 0, else 503
+
+A request costs no look: it asks no name server and no service, and writes nothing, so nobody can put anybody
+under load. What is shown is as old as the last look.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from . import client, metrics, page, report
+from .config import Config, Http
+from .errors import printable
+from .ledger import Entry
+from .look import View
+from .server import Reply, Server
+
+logger = logging.getLogger(__name__)
+
+# What is asked for more often is answered with the same text: after a second, or, where many sites make it
+# long, so much later that no more than a twentieth of the time goes into making it.
+_FRESH_S, _FRESH_SHARE = 1.0, 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the looks have found: of each site the last one, in the order of the file, and the ledger."""
+
+    config: Config
+    views: Mapping[str, View] = field(default_factory=dict)
+    ledger: Sequence[Entry] = ()
+    well_at: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def unseen(self) -> list[str]:
+        """Sites that nobody has looked at yet, because a run is at work on them."""
+        return [site.domain for site in self.config.sites if site.domain not in self.views]
+
+
+class Web:
+    """The status page and the metrics of one daemon.
+
+    Args:
+        config: in force at first.
+        path: of its file.
+        refused: what is wrong with the file as it is now, a line each.
+        is_looking: whether the looks go on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        path: str,
+        refused: Callable[[], Sequence[str]],
+        is_looking: Callable[[], bool],
+    ) -> None:
+        self._path = path
+        self._refused = refused
+        self._is_looking = is_looking
+        self._seen = _Seen(config)
+        self._server: Server | None = None
+        self._listen = self._complaint = ""
+        self._answers: dict[str, tuple[float, Reply]] = {}
+
+    # The daemon's main thread.
+
+    def follow(self, http: Http | None) -> None:
+        """Be open where the file says, and nowhere else; what cannot be opened is told once.
+
+        It is called again and again, and tries again each time.
+        """
+        wanted = http.listen if http is not None else ""
+        if self._server is not None and not (self._listen == wanted and self._server.is_alive):
+            self.close()
+        if http is None or self._server is not None:
+            return
+        try:
+            self._server = Server(http.where, self._answer, self._names)
+        except OSError as exc:
+            complaint = f"{wanted}: {exc.strerror}"
+            if complaint != self._complaint:
+                self._complaint = complaint
+                hint = "tried again each second; `ss -ltnp` says who listens, or correct http.listen"
+                logger.warning("page.not_opened listen=%s error=%s hint=%s", wanted, exc.strerror, hint)
+        else:
+            self._listen, self._complaint = wanted, ""
+            logger.info("page.opened listen=%s", wanted)
+
+    def close(self) -> None:
+        """Show nothing any more."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            logger.info("page.closed listen=%s", self._listen)
+
+    # The look's thread.
+
+    def show(self, config: Config, views: Iterable[View], ledger: Sequence[Entry]) -> None:
+        """Show these from now on; of a site that is not among them, as it is at work, what was seen last."""
+        known = {**self._seen.views, **{view.site.domain: view for view in views}}
+        shown = {site.domain: known[site.domain] for site in config.sites if site.domain in known}
+        well_at = {
+            domain: view.seen.at if view.is_well else self._seen.well_at.get(domain)
+            for domain, view in shown.items()
+        }
+        self._seen = _Seen(config, shown, ledger, {domain: at for domain, at in well_at.items() if at})
+
+    # The server's thread.
+
+    def _names(self) -> set[str]:
+        return {name for site in self._seen.config.sites for name in site.all_names}
+
+    def _answer(self, path: str) -> Reply:
+        make = {
+            "/": self._page,
+            "/status.json": self._status_json,
+            "/metrics": self._metrics,
+            "/healthz": self._healthz,
+        }.get(path)
+        if make is None:
+            return Reply(404, "there are /, /status.json, /metrics and /healthz\n")
+        began_s = time.monotonic()
+        fresh_until_s, reply = self._answers.get(path, (0.0, None))
+        if reply is None or began_s >= fresh_until_s:
+            reply, took_s = make(self._seen), time.monotonic() - began_s
+            self._answers[path] = began_s + max(_FRESH_S, took_s * _FRESH_SHARE), reply
+        return reply
+
+    def _page(self, seen: _Seen) -> Reply:
+        text = page.page(self._status(seen), datetime.now(UTC), is_looking=self._is_looking())
+        return Reply(200, text, "text/html; charset=utf-8", page.STYLE_SOURCE)
+
+    def _status_json(self, seen: _Seen) -> Reply:
+        return Reply(200, json.dumps(self._status(seen), indent=2) + "\n", "application/json")
+
+    def _healthz(self, seen: _Seen) -> Reply:
+        amiss = self._not_well(seen)
+        text = amiss or report.headline([*seen.views.values()], 0)
+        return Reply(503 if amiss else 200, f"{printable(text)}\n")
+
+    def _metrics(self, seen: _Seen) -> Reply:
+        text = metrics.text(
+            [*seen.views.values()],
+            self._visits(seen),
+            seen.ledger,
+            seen.config,
+            well_at=seen.well_at,
+            now=datetime.now(UTC),
+            is_looking=self._is_looking(),
+            is_refused=bool(self._refused()),
+        )
+        return Reply(200, text, metrics.TYPE)
+
+    def _status(self, seen: _Seen) -> dict[str, Any]:
+        found = report.status_json(
+            [*seen.views.values()],
+            self._visits(seen),
+            now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
+            daemon_pid=os.getpid(),
+            path=self._path,
+            error="\n".join(self._refused()) or None,
+        )
+        found["sites"] += [report.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
+        return found
+
+    def _visits(self, seen: _Seen) -> dict[str, client.ClientFacts]:
+        return client.remembered(seen.config.state_dir)
+
+    def _not_well(self, seen: _Seen) -> str:
+        """Return in a line why `status` would not exit 0, or that nobody looks; empty where all is well."""
+        if refused := self._refused():
+            return f"an edit is refused: {refused[0]}"
+        if not self._is_looking():
+            return "the daemon has stopped looking"
+        if not seen.views:
+            return "nothing is known yet: the first look goes on"
+        amiss = [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
+        amiss += [f"{domain} pending: {_UNSEEN}" for domain in seen.unseen]
+        more = f" (and {len(amiss) - 1} more)" if len(amiss) > 1 else ""
+        return f"{amiss[0]}{more}" if amiss else ""
+
+
+_UNSEEN = "it is not looked at yet, because a run is at work on it"

@@ -1,0 +1,117 @@
+"""A status page of three made-up sites, one in each state, at the real server: for tests and pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from views import NOTHING, failure, site, view
+
+from certbotless import configfile
+from certbotless.client import ClientFacts, _about
+from certbotless.config import Config, Http
+from certbotless.decide import Step
+from certbotless.leaf import LeafFacts
+from certbotless.look import View
+from certbotless.store import Origin, Published
+from certbotless.web import Web
+
+PATH = "/etc/certbotless/config.yaml"
+LAN = "10.79.40.213"
+ISSUER = "CN=YE1,O=Let's Encrypt,C=US"
+DAY = timedelta(days=1)
+
+
+def pair(domain: str, sha256: str, begin: datetime) -> Published:
+    """Return what is published for a domain and its wildcard: a certificate of 90 days from this moment."""
+    facts = LeafFacts((f"*.{domain}", domain), sha256, ISSUER, begin, begin + 90 * DAY)
+    return Published(facts, Origin("https://ca.example.org/dir", "", "ec256", begin))
+
+
+def views_at(now: datetime) -> list[View]:
+    """Return a site that is well, one that waits for its record to spread, and one whose proxy is stuck."""
+    well = site("registry.example.com", deploy="[{container: registry, port: 5000}]")
+    young = site("git.example.com", deploy="[{container: gitea, port: 443}]")
+    stuck = site("wiki.example.com", deploy="[{container: wiki, port: 8443}]")
+    shas = [hashlib.sha256(each.domain.encode()).hexdigest() for each in (well, stuck, young)]
+    answers = (frozenset({LAN}), frozenset({LAN}))
+    refused = failure(
+        f"{LAN}:8443 serves another certificate after the restart of 'wiki'",
+        at=now - timedelta(minutes=4),
+        hint="let it read /certs/wiki.example.com.pem and .key: docker inspect wiki",
+        retry_at=now + timedelta(minutes=6),
+        count=3,
+    )
+    return [
+        view(
+            of=well,
+            at=now,
+            published=pair(well.domain, shas[0], now - 21 * DAY),
+            served={"registry": shas[0]},
+            renewal=now + 38 * DAY,
+        ),
+        view(
+            Step("order", "there is no certificate yet"),
+            of=young,
+            at=now,
+            published=NOTHING,
+            served={},
+            answers={young.domain: (frozenset({LAN}), frozenset({"10.79.40.7"}))},
+        ),
+        view(
+            Step("deploy", "another certificate is served", "wiki"),
+            of=stuck,
+            at=now,
+            published=pair(stuck.domain, shas[1], now - DAY),
+            served={"wiki": shas[2]},
+            answers={stuck.domain: answers},
+            failures={"deploy:wiki": refused},
+            renewal=now + 59 * DAY,
+        ),
+    ]
+
+
+def config_of(views: list[View], state_dir: Path) -> Config:
+    """Return a configuration with the sites of these views."""
+    text = "{aliyun: {access_key_id: a, access_key_secret: b}, sites: [{domain: a.example.com}]}"
+    sites = tuple(view.site for view in views)
+    return configfile.parse(text.encode(), PATH).model_copy(update={"sites": sites, "state_dir": state_dir})
+
+
+def remember_visit(state_dir: Path, view: View) -> ClientFacts:
+    """Let a client have been well received, and return what it met."""
+    at = view.seen.at - timedelta(minutes=12)
+    met = ClientFacts(at, True, True, True, "HTTP 200 to GET /v2/", _about(view))
+    state_dir.mkdir(exist_ok=True)
+    (state_dir / "clients.json").write_text(
+        json.dumps({view.site.domain: met.to_json() | {"about": met.about}})
+    )
+    return met
+
+
+def free_port() -> int:
+    """Return a port where nobody listens just now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+    return port
+
+
+@contextmanager
+def showing(
+    home: Path, views: list[View], refused: tuple[str, ...] = (), *, is_looking: bool = True
+) -> Iterator[str]:
+    """Show these views for as long as the block runs, and give the URL of the page."""
+    config = config_of(views, home / "state")
+    web = Web(config, PATH, lambda: refused, lambda: is_looking)
+    http = Http(listen=f"127.0.0.1:{free_port()}")
+    web.show(config, views, ())
+    web.follow(http)
+    try:
+        yield f"http://{http.listen}/"
+    finally:
+        web.close()

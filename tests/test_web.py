@@ -1,0 +1,415 @@
+"""What the daemon shows over HTTP: the facts of its last looks, where the file says, at no cost of a look."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import re
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+from machines import DOMAIN, Machine
+from showing import PATH, config_of, free_port, showing
+from system.bed import files_below, wait_until
+from views import NOW, SITE, failure, site, view
+
+from certbotless.config import Http
+from certbotless.decide import Step
+from certbotless.look import View
+from certbotless.web import Web
+
+OTHER = site("other.sweetlove.top")
+WELL, OTHER_WELL = view(), view(of=OTHER)
+AT_WORK = view(Step("order", "due since today"))
+FAILING = view(Step("order", "due"), of=OTHER, failures={"order": failure()})
+IN_WINDOW = view(Step("deploy", "x", "web", wait_until=NOW + timedelta(hours=1), is_by_choice=True))
+HOSTILE = (
+    b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\x16\x03\x01" + b"\0" * 500,
+    b"GET /" + b"%s%n\x1b[31m" * 2000,
+)
+
+
+def get(listen: str, path: str, **headers: str) -> tuple[int, str]:
+    """Return status and body of an answer."""
+    host, _, port = listen.rpartition(":")
+    with closing(http.client.HTTPConnection(host, int(port), timeout=30)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def shown(home: Path, path: str, *views: View, **keywords: Any) -> tuple[int, str]:
+    """Return what is answered while these views are shown."""
+    with showing(home, [*views], **keywords) as url:
+        return get(url.removeprefix("http://").rstrip("/"), path)
+
+
+# --- the paths ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("views", "keywords", "status", "text"),
+    [
+        ((WELL,), {}, 200, "sites: 1 ok; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"),
+        ((IN_WINDOW,), {}, 200, "sites: 1 pending; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"),
+        ((AT_WORK,), {}, 503, "devbox.sweetlove.top pending: order: due since today"),
+        ((WELL, FAILING), {}, 503, "other.sweetlove.top failing: the CA is closed"),
+        ((AT_WORK, FAILING), {}, 503, "devbox.sweetlove.top pending: order: due since today (and 1 more)"),
+        ((WELL,), {"refused": ("c.yaml:3:1: no", "further")}, 503, "an edit is refused: c.yaml:3:1: no"),
+        ((WELL,), {"is_looking": False}, 503, "the daemon has stopped looking"),
+    ],
+)  # fmt: skip
+def test_health_is_what_status_would_exit_with(
+    tmp_path: Path, views: tuple[View, ...], keywords: dict[str, Any], status: int, text: str
+) -> None:
+    """In a line that names what is amiss; and nobody is well whom nobody looks at."""
+    assert shown(tmp_path, "/healthz", *views, **keywords) == (status, f"{text}\n")
+
+
+def test_there_is_no_other_path(tmp_path: Path) -> None:
+    for path in ("/favicon.ico", "/metrics/", "//", "/index.html", "/../status.json"):
+        assert shown(tmp_path, path, WELL)[0] == 404
+
+
+def test_the_page_is_html_and_the_rest_is_not(tmp_path: Path) -> None:
+    for path, start in (("/", "<!doctype html>"), ("/status.json", "{"), ("/metrics", "# HELP certbotless_")):
+        status, body = shown(tmp_path, path, WELL)
+        assert status == 200
+        assert body.startswith(start)
+
+
+def test_the_names_of_the_sites_lead_to_the_page_and_those_of_others_do_not(tmp_path: Path) -> None:
+    with showing(tmp_path, [WELL]) as url:
+        listen = url.removeprefix("http://").rstrip("/")
+        assert get(listen, "/", Host=f"{DOMAIN}:9109")[0] == 421
+        assert get(listen, "/", Host=f"{SITE.domain}:9109")[0] == 200
+
+
+# --- what was seen last -------------------------------------------------------------------------------------
+
+
+def status_of(web: Web) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(web._answer("/status.json").body)
+    return found
+
+
+def sample_of(web: Web, name: str, domain: str) -> float | None:
+    """Return the value of a metric of a site, None where there is none."""
+    start, lines = f'certbotless_{name}{{domain="{domain}"}} ', web._answer("/metrics").body.splitlines()
+    values = [line.removeprefix(start) for line in lines if line.startswith(start)]
+    return float(values[0]) if values else None
+
+
+def web_of(home: Path, *views: View) -> Web:
+    return Web(config_of([*views], home), PATH, tuple, lambda: True)
+
+
+def test_before_the_first_look_nothing_is_said_to_be_well(tmp_path: Path) -> None:
+    web = web_of(tmp_path, WELL)
+    health = web._answer("/healthz")
+    assert (health.status, health.body) == (503, "nothing is known yet: the first look goes on\n")
+    (found,) = status_of(web)["sites"]
+    assert (found["state"], found["certificate"]) == ("pending", None)
+    assert "it is not looked at yet" in web._answer("/").body
+
+
+def test_a_site_that_is_at_work_is_shown_as_it_was_seen_last(tmp_path: Path) -> None:
+    """The looks leave it out; what is shown is as old as the oldest of them."""
+    web, later = web_of(tmp_path, WELL, OTHER_WELL), NOW + timedelta(minutes=5)
+    config = config_of([WELL, OTHER_WELL], tmp_path)
+    web.show(config, [OTHER_WELL, WELL], ())
+    web.show(config, [view(of=OTHER, at=later)], ())
+    found = status_of(web)
+    assert [entry["domain"] for entry in found["sites"]] == [SITE.domain, OTHER.domain]
+    assert found["observed_at"] == "2026-11-24T05:30:00Z"
+    looked_at = [sample_of(web, "last_look_timestamp_seconds", each.domain) for each in (SITE, OTHER)]
+    assert looked_at == [NOW.timestamp(), later.timestamp()]
+
+
+def test_a_site_that_was_at_work_from_the_start_is_not_passed_over(tmp_path: Path) -> None:
+    """As where a command renews it while the daemon starts."""
+    web = web_of(tmp_path, WELL, OTHER_WELL)
+    web.show(config_of([WELL, OTHER_WELL], tmp_path), [WELL], ())
+    assert [entry["state"] for entry in status_of(web)["sites"]] == ["ok", "pending"]
+    health = web._answer("/healthz")
+    assert (health.status, health.body.split(":")[0]) == (503, f"{OTHER.domain} pending")
+
+
+def test_a_site_that_was_taken_out_of_the_file_is_shown_no_more(tmp_path: Path) -> None:
+    web = web_of(tmp_path, WELL, FAILING)
+    web.show(config_of([WELL, FAILING], tmp_path), [WELL, FAILING], ())
+    web.show(config_of([WELL], tmp_path), [WELL], ())
+    assert [entry["domain"] for entry in status_of(web)["sites"]] == [SITE.domain]
+    assert web._answer("/healthz").status == 200
+
+
+def test_when_a_site_was_last_well_is_kept_while_it_is_not(tmp_path: Path) -> None:
+    def last_success(*views: View) -> float | None:
+        web = web_of(tmp_path, WELL)
+        for each in views:
+            web.show(config_of([WELL], tmp_path), [each], ())
+        return sample_of(web, "last_success_timestamp_seconds", SITE.domain)
+
+    later = replace(AT_WORK, seen=replace(AT_WORK.seen, at=NOW + timedelta(minutes=5)))
+    assert last_success(WELL, later) == NOW.timestamp()
+    assert last_success(later) is None
+
+
+def test_what_is_asked_for_again_at_once_is_answered_with_the_same(tmp_path: Path) -> None:
+    """So a flood of requests makes no work."""
+    web = web_of(tmp_path, WELL)
+    web.show(config_of([WELL], tmp_path), [WELL], ())
+    assert web._answer("/") is web._answer("/")
+
+
+# --- where it is open ---------------------------------------------------------------------------------------
+
+
+def test_a_place_that_is_taken_is_told_once_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    web = web_of(tmp_path, WELL)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = Http(listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        for _ in range(3):
+            web.follow(wanted)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"page.not_opened listen={wanted.listen} error=Address already in use "
+        "hint=tried again each second; `ss -ltnp` says who listens, or correct http.listen"
+    ]
+    web.follow(wanted)
+    assert caplog.records[-1].getMessage() == f"page.opened listen={wanted.listen}"
+    assert get(wanted.listen, "/healthz")[0] == 503
+    web.close()
+
+
+def test_an_address_that_this_machine_does_not_have_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    web_of(tmp_path, WELL).follow(Http(listen="192.0.2.1:9109"))
+    assert "error=Cannot assign requested address" in caplog.text
+
+
+def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
+    """A fault of ours must not be the end of the page."""
+    web, wanted = web_of(tmp_path, WELL), Http(listen=f"127.0.0.1:{free_port()}")
+    web.follow(wanted)
+    assert web._server is not None
+    web._server.close()
+    web.follow(wanted)
+    assert get(wanted.listen, "/healthz")[0] == 503
+    web.close()
+
+
+def test_a_daemon_without_a_page_loads_nothing_for_it() -> None:
+    script = "import sys, certbotless.daemon; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names = {"certbotless.web", "certbotless.server", "certbotless.page", "certbotless.metrics"}
+    assert (names | {"prometheus_client", "http.server", "html"}) & set(run.stdout.split()) == set()
+
+
+# --- the real daemon ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listen() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+def is_open(listen: str) -> bool:
+    try:
+        return get(listen, "/healthz")[0] in (200, 503)
+    except OSError:
+        return False
+
+
+def wait_for_page(machine: Machine, listen: str) -> None:
+    """Wait until all that the page may show of a machine that is well is known."""
+    machine.wait_until(lambda: is_open(listen) and get(listen, "/healthz")[0] == 200)
+
+
+def test_the_daemon_shows_what_status_says(machine: Machine, listen: str) -> None:
+    """But for the moment of the look, which is the daemon's own."""
+    machine.write(http={"listen": listen})
+
+    def both() -> list[dict[str, Any]]:
+        found = [json.loads(get(listen, "/status.json")[1]), machine.status()]
+        return [{key: value for key, value in each.items() if key != "observed_at"} for each in found]
+
+    with machine.daemon():
+        wait_for_page(machine, listen)
+        # The client is sent after the first look, in a process of its own.
+        machine.wait_until(lambda: machine.status()["sites"][0]["client"] is not None)
+        machine.wait_until(lambda: both()[0] == both()[1])
+        assert both()[0]["sites"][0]["domain"] == DOMAIN
+
+
+def test_requests_cost_no_look_and_no_line_of_the_log(machine: Machine, listen: str) -> None:
+    """Good or bad ones, however many: nobody is asked, nothing is written."""
+    machine.write(http={"listen": listen}, check_every="1d")
+    with machine.daemon():
+        wait_for_page(machine, listen)
+        machine.wait_until(lambda: machine.status()["sites"][0]["client"] is not None)
+        machine.look(2)
+        asked, log = len(machine.dns.queries), machine.log.read_text()
+        files = files_below(machine.home / "certs", machine.home / "state")
+        for _ in range(10):
+            for path in ("/", "/status.json", "/metrics", "/healthz"):
+                assert get(listen, path)[0] == 200
+            for request in HOSTILE:
+                host, _, port = listen.rpartition(":")
+                with socket.create_connection((host, int(port)), timeout=30) as sock:
+                    sock.sendall(request)
+                    assert sock.recv(65536)[9:12] in (b"400", b"404", b"405", b"421", b"431")
+        assert machine.log.read_text() == log
+        assert len(machine.dns.queries) == asked
+        assert files_below(machine.home / "certs", machine.home / "state") == files
+
+
+def test_who_keeps_connections_open_keeps_the_daemon_from_nothing(machine: Machine, listen: str) -> None:
+    """However many there are: the looks go on, and others are answered."""
+    machine.write(http={"listen": listen})
+    host, _, port = listen.rpartition(":")
+    with machine.daemon(), ExitStack() as kept:
+        wait_for_page(machine, listen)
+        for _ in range(200):
+            sock = kept.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            sock.sendall(b"GET / HTTP/1.1\r\n")
+        machine.wait_for_looks(3)
+        assert get(listen, "/healthz")[0] == 200
+        descriptors = len(list(Path(f"/proc/{machine.process.pid}/fd").iterdir()))
+        assert descriptors < 100
+
+
+def test_the_page_follows_the_file(machine: Machine, listen: str) -> None:
+    """Opened, moved and closed by edits; who wants none has none."""
+    other = f"127.0.0.1:{free_port()}"
+    with machine.daemon():
+        machine.write(http={"listen": listen})
+        wait_for_page(machine, listen)
+        machine.write(http={"listen": other})
+        wait_for_page(machine, other)
+        assert not is_open(listen)
+        machine.write()
+        machine.wait_until(lambda: not is_open(other))
+        machine.wait_for_looks(2)
+    story = [
+        line.split(" INFO ")[1] for line in machine.log.read_text().splitlines() if " INFO page." in line
+    ]
+    assert story == [
+        f"page.opened listen={listen}",
+        f"page.closed listen={listen}",
+        f"page.opened listen={other}",
+        f"page.closed listen={other}",
+    ]
+
+
+def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: str) -> None:
+    """The looks go on; the page is there as soon as the port is free."""
+    host, _, port = listen.rpartition(":")
+    machine.write(http={"listen": listen})
+    with socket.create_server((host, int(port))), machine.daemon():
+        machine.wait_for_log("page.not_opened")
+        machine.wait_for_looks(3)
+        assert machine.log.read_text().count("page.not_opened") == 1
+    with machine.daemon():
+        wait_for_page(machine, listen)
+
+
+def test_an_edit_that_is_refused_and_a_look_that_crashes_are_no_health(machine: Machine, listen: str) -> None:
+    machine.write(http={"listen": listen})
+    ledger = machine.home / "state" / "ledger.jsonl"
+    good = machine.file.read_text()
+    with machine.daemon():
+        wait_for_page(machine, listen)
+        machine.file.write_text("sites: []")
+        machine.wait_until(lambda: get(listen, "/healthz")[0] == 503)
+        assert get(listen, "/healthz")[1].startswith(f"an edit is refused: {machine.file}:1:")
+        assert "An edit of the configuration is refused" in get(listen, "/")[1]
+        machine.file.write_text(good)
+        wait_for_page(machine, listen)
+        ledger.mkdir()
+        machine.wait_until(lambda: get(listen, "/healthz") == (503, "the daemon has stopped looking\n"))
+        ledger.rmdir()
+        wait_for_page(machine, listen)
+
+
+def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
+    """Wherever the file is looked at; it is no fault."""
+    machine.write(http={"listen": f"0.0.0.0:{free_port()}"})
+    warning = "http.listen: whoever reaches this address may read all that status tells, without a login"
+    command = [sys.executable, "-m", "certbotless", "--config", str(machine.file), "check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert warning in done.stderr
+    with machine.daemon():
+        machine.wait_for_log(f"config.careless {warning}")
+
+
+# --- behind a web server ------------------------------------------------------------------------------------
+
+
+def nginx_block(listen: str, port: int, home: Path) -> str:
+    """Return the server of docs/status-page.md, with files and ports of this test."""
+    text = (Path(__file__).parent.parent / "docs" / "status-page.md").read_text()
+    (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
+    for theirs, ours in {
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/certs/status.example.com": f"{home}/status",
+        "/etc/nginx/certbotless.htpasswd": f"{home}/htpasswd",
+        "127.0.0.1:9109": listen,
+    }.items():
+        assert theirs in block
+        block = block.replace(theirs, ours)
+    return str(block)
+
+
+def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path) -> None:
+    """The page is answered to who has the password, and nginx needs no further line for its Host."""
+    port = free_port()
+    ca, bundle = trustme.CA(), tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(bundle)
+    made = ca.issue_cert("status.example.com", "127.0.0.1")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "status.pem")
+    made.private_key_pem.write_to_path(tmp_path / "status.key")
+    (tmp_path / "htpasswd").write_text("me:{PLAIN}secret\n")
+    tmp_path.chmod(0o755)
+    with showing(tmp_path, [WELL]) as url:
+        block = nginx_block(url.removeprefix("http://").rstrip("/"), port, tmp_path)
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+        (tmp_path / "nginx.conf").write_text(
+            f"user root root; daemon off; pid {tmp_path}/nginx.pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off; {folders}\n{block} }}\n"
+        )
+        command = ["/usr/sbin/nginx", "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as nginx:
+            try:
+                wait_until(lambda: proxied(port, bundle, None) == 401, "nginx answers")
+                assert proxied(port, bundle, ("me", "secret")) == 200
+            finally:
+                nginx.terminate()
+
+
+def proxied(port: int, bundle: Path, login: tuple[str, str] | None) -> int:
+    """Return the status with which nginx answers; 0 while it does not."""
+    host = {"Host": "status.example.com"}
+    try:
+        url = f"https://127.0.0.1:{port}/"
+        return requests.get(url, headers=host, auth=login, verify=str(bundle), timeout=30).status_code
+    except requests.ConnectionError:
+        return 0
