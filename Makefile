@@ -56,9 +56,9 @@ docs: setup  ## write what is made from the code and the tests: config/schema.js
 
 lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it a service needs (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --extra sandbox --group dev pyproject.toml --output-file requirements.txt
+		--python-version 3.11 --extra notify --extra sandbox --group dev pyproject.toml --output-file requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
+		--python-version 3.11 --constraint requirements.txt --extra notify pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder
 	rm -rf .venv .venv-* build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

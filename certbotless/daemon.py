@@ -25,18 +25,21 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from . import bulletin, client, owner, report
+from . import bulletin, client, news, outbox, owner, report
 from .bulletin import Bulletin
 from .child import Addresses, Child, Errand
+from .client import ClientFacts
 from .clock import SystemClock, is_possible
 from .config import Config, Site
 from .decide import CONFIRM_OF, Intent
+from .errors import StoreError
 from .lan import Lan
 from .ledger import Entry, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import View, look
 from .nameservers import NameServers
+from .news import Facts
 from .pulse import Pulse
 from .renewal import Start
 from .source import Source
@@ -94,6 +97,7 @@ class Daemon:
         self._children_lock = threading.Lock()
         self._errands: dict[str, Errand] = {}
         self._errands_not_before_s: dict[str, float] = {}
+        self._untold = ""
         self._tries = _Tries()
         self._problems: dict[str, tuple[str, ...]] = {}
         self._watchdog = Watchdog()
@@ -322,7 +326,10 @@ class Daemon:
     def _start_errands(self, config: Config, raw: bytes, views: Sequence[View]) -> None:
         """Start what is due beside the four facts; nothing else waits for it."""
         visits = client.remembered(config.state_dir)
-        due = {"visit": any(client.is_due(view, visits) for view in views)}
+        due = {
+            "visit": any(client.is_due(view, visits) for view in views),
+            "notify": bool(config.notify) and self._has_news(config, views, visits),
+        }
         now_s = time.monotonic()
         with self._children_lock:
             for name in (name for name, is_due in due.items() if is_due and name not in self._errands):
@@ -330,6 +337,22 @@ class Daemon:
                     continue
                 self._errands_not_before_s[name] = now_s + _ERRAND_PAUSE_S
                 self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
+
+    def _has_news(self, config: Config, views: Sequence[View], visits: Mapping[str, ClientFacts]) -> bool:
+        """Write down what there is to tell, and return whether something is to be sent."""
+        with self._children_lock:
+            if "notify" in self._errands:
+                return False  # it has the file; what stands at the next look is told then
+        domains = frozenset(site.domain for site in config.sites)
+        facts = Facts(datetime.now(UTC), domains, views, visits, self._source.refused)
+        try:
+            has_news, untold = outbox.look(config, facts, news.patience(config.check_every)), ""
+        except StoreError as exc:
+            has_news, untold = False, str(exc)
+        if untold and untold != self._untold:
+            logger.warning("notify.not_told error=%s", untold)
+        self._untold = untold
+        return has_news
 
     def _end_misled(self, config: Config) -> None:
         """End children that began with another LAN address: a new one never waits for a certificate."""

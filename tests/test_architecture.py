@@ -33,7 +33,9 @@ LIGHT = {
     "locks",
     "look",
     "nameservers",
+    "news",
     "observe",
+    "outbox",
     "report",
     "state",
     "status",
@@ -42,11 +44,12 @@ LIGHT = {
     "terminal",
     "watch",
 }
-HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
+HEAVY = {"acme", "aliyunsdkalidns", "apprise", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 # Each outside library has one home; a second one needs a reason, and stands here.
 HOMES = {
     "acme": {"account", "ca", "issue"},  # ca: its network and errors; the others: its messages
     "aliyunsdkalidns": {"alidns"},
+    "apprise": {"courier"},
     "apscheduler": {"daemon"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
@@ -55,7 +58,14 @@ HOMES = {
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "pydantic": {"config", "configfile", "schema", "state", "values"},
     "pydantic_core": {"configfile"},
-    "requests": {"alidns", "ca", "deploy", "exchange", "issue"},  # what the libraries speak HTTP with
+    "requests": {
+        "alidns",
+        "ca",
+        "courier",
+        "deploy",
+        "exchange",
+        "issue",
+    },  # what the libraries speak HTTP with
     "yaml": {"document"},
 }
 # The guard around one site's steps, and the one around the daemon's look.
