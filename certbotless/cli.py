@@ -433,8 +433,9 @@ def _errand(source: Path | None, name: str) -> int:
             client.visit_due(checked)
         case "notify":
             from . import courier, outbox
+            from .clock import SystemClock
 
-            outbox.deliver(checked, outbox.receivers(checked), courier.send)
+            outbox.deliver(checked, outbox.receivers(checked), courier.send, SystemClock())
     return 0
 
 

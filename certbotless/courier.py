@@ -29,6 +29,7 @@ from .news import Message
 from .redact import Redactor, tokens_of
 
 TIMEOUT_S = 30.0
+THREAD = "sending"
 # Of each exchange; the whole is longer, for who needs two.
 _EXCHANGE_S = 15.0
 _PLAIN_SESSION = requests.Session
@@ -120,7 +121,7 @@ class _Sending(threading.Thread):
     """
 
     def __init__(self, service: Any, message: Message) -> None:
-        super().__init__(daemon=True, name="sending")
+        super().__init__(daemon=True, name=THREAD)
         self._service = service
         self._message = message
         self.is_sent = False

@@ -74,7 +74,8 @@ class Matter:
 
     Attributes:
         is_on: whether it was in trouble when it was last seen; `since` is when that began, or was over.
-        begun_at: when the trouble began of which people know, or will; `count`: how often it has come since.
+        begun_at: when the trouble began; `count` is how often it has come since, with less than a day between
+            two messages.
         is_told: whether people believe that it is in trouble.
         told: when they were told, in the last day and at last.
     """
@@ -256,7 +257,7 @@ def _seen(before: Matter | None, is_on: bool, now: datetime) -> Matter:
         return replace(before, since=since, told=told)
     if not is_on:
         return replace(before, is_on=False, since=now, told=told)
-    if before.is_told:
+    if before.is_told or told:
         return replace(before, is_on=True, since=now, count=before.count + 1, told=told)
     return Matter(True, now, now, told=told)
 
@@ -283,7 +284,7 @@ def _certificate(
     domain, facts, origin = view.site.domain, view.seen.published.facts, view.seen.published.origin
     if facts is None or origin is None or (known is not None and known.sha256 == facts.sha256):
         return known, None
-    if known is None and origin.issued_at < begun_at:
+    if known is None and origin.issued_at <= begun_at:
         return Known(facts.sha256), None
     told = tuple(at for at in known.told if _is_of_the_day(at, now)) if known else ()
     if view.state != "ok" or len(told) >= _MOST_A_DAY:

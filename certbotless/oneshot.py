@@ -9,11 +9,11 @@ import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from . import act, client, courier, edges, outbox, report
 from .act import Outcome
-from .clock import SystemClock
+from .clock import Clock, SystemClock
 from .config import Config, Site
 from .decide import Intent
 from .errors import NotifyError, StoreError
@@ -71,7 +71,7 @@ def run(
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
         outcomes = act.run(config, sites, outside, intent, tell)
     if whom and running_daemon(config.state_dir) is None:
-        _tell_news(config, whom)
+        _tell_news(config, whom, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -104,14 +104,14 @@ def _receivers(config: Config) -> list[Receiver]:
     return whom
 
 
-def _tell_news(config: Config, whom: Sequence[Receiver]) -> None:
+def _tell_news(config: Config, whom: Sequence[Receiver], clock: Clock) -> None:
     """Tell what is news, at once, for the next run may be hours away; nothing of this one depends on it."""
     domains = frozenset(site.domain for site in config.sites)
     try:
         views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
-        facts = Facts(datetime.now(UTC), domains, views, visits)
+        facts = Facts(clock.now(), domains, views, visits)
         if outbox.look(config, facts, patience=timedelta()):
-            outbox.deliver(config, whom, courier.send)
+            outbox.deliver(config, whom, courier.send, clock)
     except StoreError as exc:
         logger.warning("notify.not_told error=%s", exc)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, news
-from .clock import SystemClock
+from .clock import Clock, SystemClock
 from .config import Config
 from .errors import CertbotlessError, SecretUnreadable, printable
 from .leaf import parse_rfc3339, rfc3339
@@ -147,8 +147,8 @@ def _save(state_dir: Path, outbox: Outbox) -> None:
         files.replace(path, json.dumps(_to_json(outbox), indent=1).encode(), 0o600)
 
 
-def _locked(state_dir: Path, timeout_s: float) -> Lock:
-    return Lock(state_dir / "notify.lock", SystemClock(), timeout_s, guards=(state_dir / _NAME,))
+def _locked(state_dir: Path, clock: Clock) -> Lock:
+    return Lock(state_dir / "notify.lock", clock, 0, guards=(state_dir / _NAME,))
 
 
 def _to_json(outbox: Outbox) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def look(config: Config, facts: Facts, patience: timedelta) -> bool:
     before = load(config.state_dir, facts.at)
     after = _told(before, config, facts, patience)
     if after != before or not (config.state_dir / _NAME).exists():
-        with _locked(config.state_dir, 0):
+        with _locked(config.state_dir, SystemClock()):
             after = _told(load(config.state_dir, facts.at), config, facts, patience)
             _save(config.state_dir, after)
         for unsent in after.unsent:
@@ -259,7 +259,9 @@ def _told(outbox: Outbox, config: Config, facts: Facts, patience: timedelta) -> 
 # --- sending ------------------------------------------------------------------------------------------------
 
 
-def deliver(config: Config, whom: Sequence[Receiver], send: Callable[[str, Message], None]) -> None:
+def deliver(
+    config: Config, whom: Sequence[Receiver], send: Callable[[str, Message], None], clock: Clock
+) -> None:
     """Send to each receiver what it lacks, the oldest first, until one message fails; 2 minutes at most.
 
     Args:
@@ -269,8 +271,7 @@ def deliver(config: Config, whom: Sequence[Receiver], send: Callable[[str, Messa
     Raises:
         StoreError: somebody else sends, or it cannot be written what was sent.
     """
-    clock = SystemClock()
-    with _locked(config.state_dir, 0):
+    with _locked(config.state_dir, clock):
         desk = _Desk(config.state_dir, load(config.state_dir, clock.now()), {each.name for each in whom})
         due = desk.outbox.due(clock.now())
         until_s = clock.monotonic() + _SENDING_S
