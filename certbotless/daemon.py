@@ -59,9 +59,9 @@ _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
 _LEAST_PATIENCE_S = 10.0
 # An errand asks everybody at once, so it takes as long as the slowest; and one that left no trace is not
-# started again at every look.
+# started again at every look, but so long after its last start.
 _ERRAND_TIMEOUT_S = 600.0
-_ERRAND_PAUSE_S = 60.0
+_ERRAND_PAUSES_S = {"visit": 60.0, "notify": 5.0}
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
 
@@ -335,7 +335,7 @@ class Daemon:
             for name in (name for name, is_due in due.items() if is_due and name not in self._errands):
                 if self._clock.is_stopped or now_s < self._errands_not_before_s.get(name, now_s):
                     continue
-                self._errands_not_before_s[name] = now_s + _ERRAND_PAUSE_S
+                self._errands_not_before_s[name] = now_s + _ERRAND_PAUSES_S[name]
                 self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
 
     def _has_news(self, config: Config, views: Sequence[View], visits: Mapping[str, ClientFacts]) -> bool:

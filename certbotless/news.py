@@ -212,8 +212,10 @@ def troubles_of(view: View, met: ClientFacts | None) -> dict[str, Trouble]:
     found: dict[str, Trouble] = {}
     for problem in view.decision.problems:
         found.setdefault("sight", _of_failure(problem))
-    for key, failure in view.standing_failures.items():
-        if failure.is_waiting:
+    for key in (step.key for step in view.decision.steps):
+        # A failure of what is not asked for, as of a renewal that was forced, leaves the site well.
+        failure = view.standing_failures.get(key)
+        if failure is None or failure.is_waiting:
             continue
         fact = _FACTS.get(key.partition(":")[0], "files")
         # That the new certificate was refused is what has been told by then.

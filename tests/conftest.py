@@ -13,6 +13,7 @@ import pytest
 from artefacts import assert_no_secret_is_told
 from boxes import Box
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from hooks import Hook
 from machines import Machine
 from scenes import Scene
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
@@ -31,6 +32,16 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
         if name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     return Box(tmp_path)
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    """A receiver of messages, not behind a proxy."""
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    with Hook() as hook:
+        yield hook
 
 
 @pytest.fixture

@@ -295,6 +295,10 @@ def test_each_trouble_has_its_name(shown: View, title: str, people: People) -> N
     assert people.look(shown, looks=3) == [f"devbox.sweetlove.top: {title}"]
 
 
+def test_a_forced_renewal_that_failed_leaves_the_site_well(people: People) -> None:
+    assert people.look(view(failures={"order": failure()}), looks=10) == []
+
+
 def test_what_only_waits_is_no_trouble(people: People) -> None:
     waits = view(DEPLOY, failures={"deploy:registry": failure("its admin stopped it", is_waiting=True)})
     assert people.look(waits, looks=10) == []
