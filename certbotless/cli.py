@@ -349,16 +349,17 @@ def _notify_test(source: Path | None) -> int:
     text = f"A test: who reads this will be told of the certificates of {host}."
     message = Message(datetime.now(UTC), "success", f"certbotless on {host}: a test", text)
 
-    def try_one(receiver: outbox.Receiver) -> bool:
+    def fault_of(receiver: outbox.Receiver) -> str:
         try:
             courier.send(receiver.url, message)
         except CertbotlessError as exc:
-            print(f"{receiver.label}: failed: {exc}", flush=True)
-            return False
-        print(f"{receiver.label}: ok", flush=True)
-        return True
+            return str(exc)
+        return ""
 
-    return 0 if all(together(try_one, whom)) else 1
+    faults = together(fault_of, whom)
+    for receiver, fault in zip(whom, faults, strict=True):
+        print(f"{receiver.label}: {f'failed: {fault}' if fault else 'ok'}")
+    return 1 if any(faults) else 0
 
 
 def _init(source: Path | None, args: argparse.Namespace) -> int:

@@ -137,9 +137,7 @@ def said_by(machine: Machine, command: str) -> str:
 def test_a_test_message_goes_to_each_url(box: Box, hook: Hook) -> None:
     box.write(f"notify: ['{hook.url}', '{hook.url}/second']")
     done = box.run("notify-test")
-    assert (done.returncode, done.stdout) == (0, "notify[0] (json): ok\nnotify[1] (json): ok\n") or (
-        done.stdout == "notify[1] (json): ok\nnotify[0] (json): ok\n"
-    )
+    assert (done.returncode, done.stdout) == (0, "notify[0] (json): ok\nnotify[1] (json): ok\n")
     assert hook.told == ["a test", "a test"]
 
 
@@ -149,7 +147,7 @@ def test_a_url_that_does_not_work_is_named_with_the_reason_and_without_its_token
     box.write(f"notify: ['{hook.url}', 'jsons://127.0.0.1:1/{TOKEN}', 'nosuch://{TOKEN}']")
     done = box.run("notify-test")
     assert done.returncode == 1
-    assert sorted(done.stdout.splitlines()) == [
+    assert done.stdout.splitlines() == [
         "notify[0] (json): ok",
         "notify[1] (jsons): failed: no connection (Connection refused); check the network, the proxy and the"
         " URL",
