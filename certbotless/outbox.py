@@ -26,7 +26,7 @@ from typing import Any
 from . import files, news
 from .clock import Clock, SystemClock
 from .config import Config
-from .errors import CertbotlessError, SecretUnreadable, printable
+from .errors import CertbotlessError, SecretUnreadable, StoreError, printable
 from .leaf import parse_rfc3339, rfc3339
 from .ledger import order_backoff
 from .locks import Lock
@@ -133,10 +133,10 @@ def receivers(config: Config) -> list[Receiver]:
 def load(state_dir: Path, now: datetime) -> Outbox:
     """Return what is kept; of a file that is absent or makes no sense, a book that begins now."""
     try:
-        return _from_json(json.loads(files.read(state_dir / _NAME)))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raw = files.read_if_there(state_dir / _NAME)
+        if raw is not None:
+            return _from_json(json.loads(raw))
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         logger.warning("notify.unreadable file=%s error=%s", state_dir / _NAME, type(exc).__name__)
     return Outbox(Book(now))
 
@@ -280,6 +280,7 @@ def deliver(
             for message in desk.lacking(receiver):
                 if clock.monotonic() > until_s:
                     return
+                desk.prove_writable()
                 try:
                     send(receiver.url, message)
                 except CertbotlessError as exc:
@@ -306,6 +307,11 @@ class _Desk:
     def lacking(self, receiver: Receiver) -> list[Message]:
         """Return what this receiver does not have yet, the oldest first."""
         return [unsent.message for unsent in self.outbox.unsent if receiver.name in unsent.to]
+
+    def prove_writable(self) -> None:
+        """Write it as it is: what could not be crossed out would be sent at every look. Raises StoreError."""
+        with self._guard:
+            _save(self._state_dir, self.outbox)
 
     def note_sent(self, receiver: Receiver, message: Message, now: datetime) -> None:
         """Cross the message out for this receiver, and it is well again."""
