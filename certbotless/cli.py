@@ -332,6 +332,7 @@ def _notify_test(source: Path | None) -> int:
     import socket
 
     from . import configfile, courier, outbox, owner
+    from .clock import SystemClock
     from .news import Message
     from .together import together
 
@@ -351,7 +352,7 @@ def _notify_test(source: Path | None) -> int:
 
     def fault_of(receiver: outbox.Receiver) -> str:
         try:
-            courier.send(receiver.url, message)
+            courier.send(receiver.url, message, SystemClock())
         except CertbotlessError as exc:
             return str(exc)
         return ""

@@ -21,7 +21,7 @@ from typing import Any
 
 import requests
 
-from .clock import SystemClock
+from .clock import Clock, Pace, SystemClock
 from .config import NEEDS_APPRISE
 from .errors import NotifyError, printable
 from .exchange import BadAnswer, BoundedSession
@@ -44,15 +44,18 @@ def check(url: str) -> None:
     _service(url)
 
 
-def send(url: str, message: Message, timeout_s: float = TIMEOUT_S) -> None:
+def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S) -> None:
     """Send a message. Takes `timeout_s` at most. Of several threads each may call it.
 
     Raises:
         NotifyError: it was not taken, or nobody knows whether it was.
+        Interrupted: the clock was told to stop; nobody knows either.
     """
     sending = _Sending(_service(url), message)
     sending.start()
-    sending.join(timeout_s)
+    pace = Pace(clock, timeout_s, first_s=0.02, most_s=0.5)
+    while sending.is_alive() and not pace.expired:
+        pace.wait()
     if sending.is_alive():
         raise NotifyError(f"not sent within {timeout_s:.0f} s", hint="look whether the service answers")
     if not sending.is_sent or sending.faults:

@@ -70,7 +70,7 @@ def run(
     edges.become_owner(config, config.certs_dirs)
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
         outcomes = act.run(config, sites, outside, intent, tell)
-    if whom and running_daemon(config.state_dir) is None:
+    if whom and not clock.is_stopped and running_daemon(config.state_dir) is None:
         _tell_news(config, whom, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 

@@ -26,7 +26,7 @@ from typing import Any
 from . import files, news
 from .clock import Clock, SystemClock
 from .config import Config
-from .errors import CertbotlessError, SecretUnreadable, StoreError, printable
+from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
 from .leaf import parse_rfc3339, rfc3339
 from .ledger import order_backoff
 from .locks import Lock
@@ -260,7 +260,7 @@ def _told(outbox: Outbox, config: Config, facts: Facts, patience: timedelta) -> 
 
 
 def deliver(
-    config: Config, whom: Sequence[Receiver], send: Callable[[str, Message], None], clock: Clock
+    config: Config, whom: Sequence[Receiver], send: Callable[[str, Message, Clock], None], clock: Clock
 ) -> None:
     """Send to each receiver what it lacks, the oldest first, until one message fails; 2 minutes at most.
 
@@ -282,7 +282,9 @@ def deliver(
                     return
                 desk.prove_writable()
                 try:
-                    send(receiver.url, message)
+                    send(receiver.url, message, clock)
+                except Interrupted:
+                    return  # whoever comes next sends it
                 except CertbotlessError as exc:
                     desk.note_failure(receiver, exc, clock.now())
                     return

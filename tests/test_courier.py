@@ -22,7 +22,8 @@ from fakes import EPOCH, HttpServer, Reply, Request
 from listeners import listening
 
 from certbotless import courier
-from certbotless.errors import NotifyError
+from certbotless.clock import SystemClock
+from certbotless.errors import Interrupted, NotifyError
 from certbotless.news import Message
 
 MESSAGE = Message(EPOCH, "failure", "certbotless on box: deploy failed", "registry: 证书\n  it is down\n")
@@ -39,7 +40,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def failure(url: str, timeout_s: float = courier.TIMEOUT_S) -> str:
     """Send, which must fail, and return what is told of it."""
     with pytest.raises(NotifyError) as caught:
-        courier.send(url, MESSAGE, timeout_s)
+        courier.send(url, MESSAGE, SystemClock(), timeout_s)
     return str(caught.value)
 
 
@@ -82,7 +83,7 @@ def at(server: HttpServer, path: str = f"/hook/{TOKEN}") -> str:
 @pytest.mark.parametrize("scheme", ["json", "xml", "form"])
 def test_a_plain_webhook_gets_the_message(scheme: str) -> None:
     with receiver(Reply(200, b"")) as server:
-        courier.send(f"{scheme}://{at(server)}", MESSAGE)
+        courier.send(f"{scheme}://{at(server)}", MESSAGE, SystemClock())
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", f"/hook/{TOKEN}")
     if scheme == "json":
@@ -110,7 +111,9 @@ def test_mail_is_handed_to_its_server() -> None:
                 say("221 bye" if word == "QUIT" else "250 ok")
 
     with listening(serve) as port:
-        courier.send(f"mailto://127.0.0.1:{port}?from=box@example.com&to=you@example.com", MESSAGE)
+        courier.send(
+            f"mailto://127.0.0.1:{port}?from=box@example.com&to=you@example.com", MESSAGE, SystemClock()
+        )
     assert f"Subject: {MESSAGE.subject}" in mail
     assert any(line.startswith("To:") and "you@example.com" in line for line in mail)
 
@@ -171,7 +174,7 @@ def test_a_refusal_that_comes_with_status_200_is_one(code: int) -> None:
 
 def test_an_answer_of_theirs_that_is_well_is_well() -> None:
     with receiver(Reply(200, b'{"errcode": 0, "errmsg": "ok"}')) as server:
-        courier.send(f"json://{at(server)}", MESSAGE)
+        courier.send(f"json://{at(server)}", MESSAGE, SystemClock())
 
 
 def test_a_certificate_that_nobody_trusts_here_gets_no_message(
@@ -190,7 +193,7 @@ def test_a_certificate_that_nobody_trusts_here_gets_no_message(
         assert "TLS certificate is not trusted" in failure(f"jsons://{at(server)}")
         assert server.requests == []
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "root.pem"))
-        courier.send(f"jsons://{at(server)}", MESSAGE)
+        courier.send(f"jsons://{at(server)}", MESSAGE, SystemClock())
 
 
 def test_who_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +225,20 @@ def test_a_mail_server_that_drips_is_left_behind() -> None:
         for thread in threading.enumerate():
             if thread.name == courier.THREAD:
                 thread.join()
+
+
+def test_who_is_asked_to_stop_waits_for_no_answer() -> None:
+    clock, is_over = SystemClock(), threading.Event()
+
+    def stop(connection: socket.socket) -> None:
+        connection.recv(100)
+        clock.stop()
+        is_over.wait(30)
+
+    with listening(stop) as port:
+        with pytest.raises(Interrupted):
+            courier.send(f"json://127.0.0.1:{port}/x", MESSAGE, clock)
+        is_over.set()
 
 
 def test_nobody_there_is_told_in_the_words_of_the_system() -> None:

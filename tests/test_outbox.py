@@ -16,6 +16,7 @@ from test_news import broken
 from views import site, view
 
 from certbotless import configfile, outbox
+from certbotless.clock import Clock
 from certbotless.config import Config
 from certbotless.errors import NotifyError, StoreError
 from certbotless.locks import Lock
@@ -65,7 +66,7 @@ class Post:
     def deliver(self) -> None:
         outbox.deliver(self.config, outbox.receivers(self.config), self.send, self.clock)
 
-    def send(self, url: str, message: Message) -> None:
+    def send(self, url: str, message: Message, _: Clock) -> None:
         if url in self.dead:
             raise NotifyError("the service is down", hint="look there")
         self.got.append((url, message.subject.partition(": ")[2]))
