@@ -434,10 +434,10 @@ def _errand(source: Path | None, name: str) -> int:
         case "visit":
             client.visit_due(checked)
         case "notify":
-            from . import courier, outbox
+            from . import courier, delivery, outbox
             from .clock import SystemClock
 
-            outbox.deliver(checked, outbox.receivers(checked), courier.send, SystemClock())
+            delivery.deliver(checked, outbox.receivers(checked), courier.send, SystemClock())
     return 0
 
 

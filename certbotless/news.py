@@ -1,4 +1,4 @@
-"""Pure: what stands now + what has been told -> what is to be told now, as one message. Light.
+"""Pure: what stands now + what has been told -> what is to be told now. Light.
 
 Level-triggered, as all else: a matter is one fact of one site (or the configuration file) that may be in
 trouble, and the book has of each what people believe. They are told when that has been wrong for a while: it
@@ -8,7 +8,7 @@ at most, and what is lost of the book costs a message, never a flood.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -26,12 +26,6 @@ _DAY = timedelta(days=1)
 _MOST_A_DAY = 4
 # A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
 _SHARE_AT_THE_END = 6
-# What WeCom takes of a message is 2,048 bytes, the least of all.
-_MOST_BODY_BYTES = 1900
-_MOST_TEXT = 400
-_MOST_SUBJECT = 120
-_DOMAINS_IN_ONE = 10
-
 Kind = Literal["success", "warning", "failure"]
 # Of which fact a step of a decision is; what is not listed is about the files.
 _FACTS = {
@@ -45,18 +39,10 @@ _FACTS = {
     "deploy": "deploy",
     "redeploy": "deploy",
 }
-# How each trouble is called; `config` is the file's, and no site's.
-_TITLES = {
-    "config": "an edit of the configuration is refused",
-    "deploy": "deploy failed",
-    "rollback": "rolled back",
-    "order": "no new certificate",
-    "record": "its DNS record is not right",
-    "files": "its files are not right",
-    "sight": "cannot be seen",
-    "expiry": "its certificate is near its end",
-    "client": "a client is not served well",
-}
+# What may be in trouble; `config` is the file's, and no site's.
+_ALL_FACTS = frozenset(
+    ("config", "deploy", "rollback", "order", "record", "files", "sight", "expiry", "client")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +125,19 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """One thing of a message; `title` says it in a few words."""
+class Item:
+    """One thing to tell: of a matter what it is and, unless it is over, the trouble; or of a certificate.
 
-    kind: Literal["begun", "lasting", "over", "new"]
+    Attributes:
+        fact: that the matter is about.
+    """
+
+    kind: Literal["begun", "lasting", "over", "issued", "renewed"]
     domain: str
-    title: str
-    lines: tuple[str, ...]
+    fact: str = ""
+    matter: Matter | None = None
+    trouble: Trouble | None = None
+    leaf: LeafFacts | None = None
 
 
 def patience(check_every: timedelta) -> timedelta:
@@ -153,14 +145,13 @@ def patience(check_every: timedelta) -> timedelta:
     return min(_LOOKS * check_every, _PATIENCE)
 
 
-def tell(book: Book, facts: Facts, host: str, patience: timedelta) -> tuple[Book, Message | None]:
-    """Return the book as it is when the message is on its way, and the message, if there is one.
+def tell(book: Book, facts: Facts, patience: timedelta) -> tuple[Book, list[Item]]:
+    """Return the book as it is when the news are on their way, and the news, none in most looks.
 
     Args:
-        host: the name of this machine.
         patience: how long a trouble must have stood, or been over, to be told of.
     """
-    now, items = facts.at, list[_Item]()
+    now, items = facts.at, list[Item]()
     troubles = {("", "config"): Trouble(facts.refused[0])} if facts.refused else {}
     seen = {"", *(view.site.domain for view in facts.views)}
     for view in facts.views:
@@ -177,7 +168,7 @@ def tell(book: Book, facts: Facts, host: str, patience: timedelta) -> tuple[Book
             continue
         matter = _seen(before, trouble is not None, now)
         if (kind := _due(matter, now, patience)) is not None:
-            items.append(_item(kind, key, matter, trouble, now))
+            items.append(Item(kind, *key, matter, trouble))
             matter = replace(matter, is_told=kind != "over", told=(*matter.told, now))
         if matter.is_on or matter.is_told or matter.told:
             matters[key] = matter
@@ -187,12 +178,12 @@ def tell(book: Book, facts: Facts, host: str, patience: timedelta) -> tuple[Book
         items += [item] if item else []
         certificates |= {view.site.domain: known} if known else {}
     after = replace(book, certificates=certificates, matters=matters)
-    return after, _message(items, host, now) if items else None
+    return after, items
 
 
 def known_fact(text: object) -> str:
     """Return the name of a fact as it was written down. Raises ValueError for what is none."""
-    if text not in _TITLES:
+    if text not in _ALL_FACTS:
         raise ValueError("no fact that is known")
     return str(text)
 
@@ -238,9 +229,9 @@ def _of_failure(failure: Failure) -> Trouble:
 def _end_of(facts: LeafFacts, now: datetime) -> str:
     left = facts.not_after - now
     if left <= timedelta():
-        return f"the certificate has expired at {_moment(facts.not_after)}"
+        return f"the certificate has expired at {moment(facts.not_after)}"
     span = f"{left.days} days" if left >= 2 * _DAY else f"{left / timedelta(hours=1):.0f} hours"
-    return f"the certificate will expire in {span}, at {_moment(facts.not_after)}"
+    return f"the certificate will expire in {span}, at {moment(facts.not_after)}"
 
 
 # --- whether it is news -------------------------------------------------------------------------------------
@@ -281,7 +272,7 @@ def _is_of_the_day(at: datetime, now: datetime) -> bool:
 
 def _certificate(
     view: View, known: Known | None, begun_at: datetime, now: datetime
-) -> tuple[Known | None, _Item | None]:
+) -> tuple[Known | None, Item | None]:
     """Return the certificate that people know of after this look, and what they are told of it."""
     domain, facts, origin = view.site.domain, view.seen.published.facts, view.seen.published.origin
     if facts is None or origin is None or (known is not None and known.sha256 == facts.sha256):
@@ -291,77 +282,10 @@ def _certificate(
     told = tuple(at for at in known.told if _is_of_the_day(at, now)) if known else ()
     if view.state != "ok" or len(told) >= _MOST_A_DAY:
         return known, None
-    title = "certificate issued" if known is None else "certificate renewed"
-    line = f"{', '.join(facts.names)}; good until {_moment(facts.not_after)}"
-    return Known(facts.sha256, (*told, now)), _Item("new", domain, title, (line,))
+    kind: Literal["issued", "renewed"] = "issued" if known is None else "renewed"
+    return Known(facts.sha256, (*told, now)), Item(kind, domain, leaf=facts)
 
 
-# --- the words ----------------------------------------------------------------------------------------------
-
-
-def _item(
-    kind: Literal["begun", "lasting", "over"],
-    key: tuple[str, str],
-    matter: Matter,
-    trouble: Trouble | None,
-    now: datetime,
-) -> _Item:
-    domain, fact = key
-    again = f", and came {matter.count} times" if matter.count > 1 else ""
-    if trouble is None:
-        return _Item(
-            kind, domain, f"over: {_TITLES[fact]}", (f"it began at {_moment(matter.begun_at)}{again}",)
-        )
-    lines = [trouble.what[:_MOST_TEXT]]
-    if trouble.hint:
-        lines.append(f"to do: {trouble.hint[:_MOST_TEXT]}")
-    if trouble.retry_at is not None and trouble.retry_at > now:
-        lines.append(f"next try: {_moment(trouble.retry_at)}")
-    if kind == "lasting":
-        lines.append(f"since {_moment(matter.begun_at)}{again}")
-    return _Item(kind, domain, f"{'still: ' if kind == 'lasting' else ''}{_TITLES[fact]}", tuple(lines))
-
-
-def _message(items: Sequence[_Item], host: str, now: datetime) -> Message:
-    """Return all that one look has found as one message: what is the same for several sites stands once."""
-    items = sorted(items, key=lambda item: ("begun", "lasting", "over", "new").index(item.kind))
-    first = items[0]
-    alike = [item for item in items if item.title == first.title]
-    about = f"{len(alike)} sites" if len(alike) > 1 else first.domain
-    more = f" (and {len(items) - len(alike)} more)" if len(items) > len(alike) else ""
-    subject = f"certbotless on {host}: {about}{': ' if about else ''}{first.title}{more}"
-    kind: Kind = "failure" if first.kind == "begun" else "warning" if first.kind == "lasting" else "success"
-    return Message(now, kind, _cut(subject, _MOST_SUBJECT), _body(items, host, now))
-
-
-def _body(items: Sequence[_Item], host: str, now: datetime) -> str:
-    foot = f"\n{host}, {_moment(now)}; all of it: certbotless status"
-    text, paragraphs = "", list(_paragraphs(items))
-    for i, paragraph in enumerate(paragraphs):
-        rest = f"and {len(paragraphs) - i} more\n"
-        if len((text + paragraph + rest + foot).encode()) > _MOST_BODY_BYTES:
-            return text + rest + foot
-        text += paragraph
-    return text + foot
-
-
-def _paragraphs(items: Sequence[_Item]) -> Iterator[str]:
-    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for item in items:
-        # When each is tried next may differ by seconds: the first one stands for all.
-        words = tuple(line for line in item.lines if not line.startswith("next try"))
-        alike.setdefault((item.title, words), []).append(item.domain)
-    lines = {(item.title, item.domain): item.lines for item in reversed(items)}
-    for (title, _), domains in alike.items():
-        named = ", ".join(domains[:_DOMAINS_IN_ONE])
-        rest = f" and {len(domains) - _DOMAINS_IN_ONE} more" if len(domains) > _DOMAINS_IN_ONE else ""
-        head = f"{named}{rest}: {title}" if named else title
-        yield "".join(f"{line}\n" for line in (head, *(f"  {each}" for each in lines[title, domains[0]])))
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def _moment(at: datetime) -> str:
+def moment(at: datetime) -> str:
+    """Return a moment as people read it."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from . import act, client, courier, edges, outbox, report
+from . import act, client, courier, delivery, edges, outbox, report
 from .act import Outcome
 from .clock import Clock, SystemClock
 from .config import Config, Site
@@ -111,7 +111,7 @@ def _tell_news(config: Config, whom: Sequence[Receiver], clock: Clock) -> None:
         views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
         facts = Facts(clock.now(), domains, views, visits)
         if outbox.look(config, facts, patience=timedelta()):
-            outbox.deliver(config, whom, courier.send, clock)
+            delivery.deliver(config, whom, courier.send, clock)
     except StoreError as exc:
         logger.warning("notify.not_told error=%s", exc)
 

@@ -1,11 +1,10 @@
-"""What people have been told, and what is on its way to them: one file, and who may send it. Light.
+"""What people have been told, and what is on its way to them: one file, and its lock. Light.
 
     <state_dir>/notify.json     the book (news), the messages that somebody lacks, the receivers that failed
     <state_dir>/notify.lock     held by who writes it, and for as long as he sends
 
 A message is written down before it is sent, and crossed out for each receiver when that one has it. Who is
-killed in between has told one of them twice. A receiver that fails is tried again after 1, 10, 100 minutes,
-then daily; the others do not wait for it. Receivers are known by their scheme and a digest: their URLs are
+killed in between has told one of them twice. Receivers are known by their scheme and a digest: their URLs are
 secrets.
 """
 
@@ -16,8 +15,7 @@ import json
 import logging
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,22 +24,17 @@ from typing import Any
 from . import files, news
 from .clock import Clock, SystemClock
 from .config import Config
-from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
+from .errors import SecretUnreadable, StoreError
 from .leaf import parse_rfc3339, rfc3339
-from .ledger import order_backoff
 from .locks import Lock
 from .news import Book, Facts, Known, Matter, Message
-from .redact import Redactor
 from .state import Failure
-from .together import together
 
 logger = logging.getLogger(__name__)
 
 _NAME = "notify.json"
 _KEPT = timedelta(days=7)
 _MOST_UNSENT = 100
-# After this no further message is begun; one that is under way has its own deadline.
-_SENDING_S = 60.0
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}(?=://)")
 
 
@@ -141,13 +134,13 @@ def load(state_dir: Path, now: datetime) -> Outbox:
     return Outbox(Book(now))
 
 
-def _save(state_dir: Path, outbox: Outbox) -> None:
+def save(state_dir: Path, outbox: Outbox) -> None:
     path = state_dir / _NAME
     with files.store_errors(path):
         files.replace(path, json.dumps(_to_json(outbox), indent=1).encode(), 0o600)
 
 
-def _locked(state_dir: Path, clock: Clock) -> Lock:
+def locked(state_dir: Path, clock: Clock) -> Lock:
     return Lock(state_dir / "notify.lock", clock, 0, guards=(state_dir / _NAME,))
 
 
@@ -237,9 +230,9 @@ def look(config: Config, facts: Facts, patience: timedelta) -> bool:
     before = load(config.state_dir, facts.at)
     after = _told(before, config, facts, patience)
     if after != before or not (config.state_dir / _NAME).exists():
-        with _locked(config.state_dir, SystemClock()):
+        with locked(config.state_dir, SystemClock()):
             after = _told(load(config.state_dir, facts.at), config, facts, patience)
-            _save(config.state_dir, after)
+            save(config.state_dir, after)
         for unsent in after.unsent:
             if unsent.message.at == facts.at:
                 logger.info("notify.news subject=%s", unsent.message.subject)
@@ -247,104 +240,17 @@ def look(config: Config, facts: Facts, patience: timedelta) -> bool:
 
 
 def _told(outbox: Outbox, config: Config, facts: Facts, patience: timedelta) -> Outbox:
-    book, message = news.tell(outbox.book, facts, socket.gethostname(), patience)
+    book, items = news.tell(outbox.book, facts, patience)
     kept = [unsent for unsent in outbox.unsent if facts.at - unsent.message.at < _KEPT]
-    if message is not None:
-        redact = Redactor.of(config)
+    if items:
+        # What only news need is no part of the idle daemon.
+        from .redact import Redactor  # noqa: PLC0415
+        from .wording import message_of  # noqa: PLC0415
+
+        message, redact = message_of(items, socket.gethostname(), facts.at), Redactor.of(config)
         message = replace(message, subject=redact(message.subject), body=redact(message.body))
         kept.append(Unsent(message, tuple(receiver.name for receiver in receivers(config))))
     return replace(outbox, book=book, unsent=tuple(kept[-_MOST_UNSENT:]))
-
-
-# --- sending ------------------------------------------------------------------------------------------------
-
-
-def deliver(
-    config: Config, whom: Sequence[Receiver], send: Callable[[str, Message, Clock], None], clock: Clock
-) -> None:
-    """Send to each receiver what it lacks, the oldest first, until one message fails; 2 minutes at most.
-
-    Args:
-        whom: the receivers of the configuration.
-        send: sends one message to one URL within 30 s, or raises a CertbotlessError; used by several threads.
-
-    Raises:
-        StoreError: somebody else sends, or it cannot be written what was sent.
-    """
-    with _locked(config.state_dir, clock):
-        desk = _Desk(config.state_dir, load(config.state_dir, clock.now()), {each.name for each in whom})
-        due = desk.outbox.due(clock.now())
-        until_s = clock.monotonic() + _SENDING_S
-
-        def serve(receiver: Receiver) -> None:
-            for message in desk.lacking(receiver):
-                if clock.monotonic() > until_s:
-                    return
-                desk.prove_writable()
-                try:
-                    send(receiver.url, message, clock)
-                except Interrupted:
-                    return  # whoever comes next sends it
-                except CertbotlessError as exc:
-                    desk.note_failure(receiver, exc, clock.now())
-                    return
-                desk.note_sent(receiver, message, clock.now())
-
-        together(serve, [receiver for receiver in whom if receiver.name in due])
-
-
-class _Desk:
-    """The outbox while it is sent; on disk after every change. Hold the lock of the file."""
-
-    def __init__(self, state_dir: Path, outbox: Outbox, known: set[str]) -> None:
-        self._state_dir = state_dir
-        self._guard = threading.Lock()
-        unsent = (replace(u, to=tuple(name for name in u.to if name in known)) for u in outbox.unsent)
-        failures = {name: failure for name, failure in outbox.failures.items() if name in known}
-        # Whom the configuration names no more is forgotten.
-        self.outbox = replace(outbox, unsent=tuple(u for u in unsent if u.to), failures=failures)
-        if self.outbox != outbox:
-            _save(state_dir, self.outbox)
-
-    def lacking(self, receiver: Receiver) -> list[Message]:
-        """Return what this receiver does not have yet, the oldest first."""
-        return [unsent.message for unsent in self.outbox.unsent if receiver.name in unsent.to]
-
-    def prove_writable(self) -> None:
-        """Write it as it is: what could not be crossed out would be sent at every look. Raises StoreError."""
-        with self._guard:
-            _save(self._state_dir, self.outbox)
-
-    def note_sent(self, receiver: Receiver, message: Message, now: datetime) -> None:
-        """Cross the message out for this receiver, and it is well again."""
-        with self._guard:
-            outbox = self.outbox
-            left = (
-                replace(u, to=tuple(n for n in u.to if n != receiver.name)) if u.message == message else u
-                for u in outbox.unsent
-            )
-            others = {n: f for n, f in outbox.failures.items() if n != receiver.name}
-            self._change(unsent=tuple(u for u in left if u.to), failures=others, last_sent=now)
-        logger.info("notify.sent to=%s subject=%s", receiver.label, message.subject)
-
-    def note_failure(self, receiver: Receiver, error: CertbotlessError, now: datetime) -> None:
-        """Keep the failure with the moment of the next try."""
-        with self._guard:
-            before = self.outbox.failures.get(receiver.name)
-            count = before.count + 1 if before else 1
-            failure = Failure(
-                at=now,
-                what=printable(f"{receiver.label}: {error.message}"),
-                hint=error.hint,
-                retry_at=now + order_backoff(count, None, now, 0),
-                count=count,
-            )
-            self._change(failures={**self.outbox.failures, receiver.name: failure})
-        logger.warning("notify.failed error=%s retry_at=%s", failure.advice, rfc3339(failure.retry_at))
-
-    def _change(self, **fields: Any) -> None:
-        self.outbox = replace(self.outbox, **fields)
-        _save(self._state_dir, self.outbox)
 
 
 def kept(config: Config) -> Outbox | None:

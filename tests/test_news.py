@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from views import FACTS, NOW, ORIGIN, failure, site, view
 
-from certbotless import client, news
+from certbotless import client, news, wording
 from certbotless.client import ClientFacts
 from certbotless.decide import Step
 from certbotless.look import View
@@ -57,9 +57,9 @@ class People:
             shown = [at(each, self.now) for each in views]
             known = domains if domains is not None else frozenset(each.site.domain for each in views)
             facts = Facts(self.now, known, shown, visits or {}, refused)
-            self.book, message = news.tell(self.book, facts, HOST, news.patience(MINUTE))
-            if message is not None:
-                told.append(message)
+            self.book, items = news.tell(self.book, facts, news.patience(MINUTE))
+            if items:
+                told.append(wording.message_of(items, HOST, self.now))
             self.now += every
         self.told += told
         return [message.subject.removeprefix(f"certbotless on {HOST}: ") for message in told]
@@ -115,9 +115,9 @@ def test_a_trouble_that_lasts_is_told_of_once_a_day(people: People) -> None:
 def test_a_run_without_a_daemon_tells_at_once() -> None:
     """Its next look may be hours away."""
     facts = Facts(NOW, frozenset({FACTS.names[1]}), [broken()], {})
-    book, message = news.tell(Book(NOW), facts, HOST, timedelta())
-    assert message is not None
-    assert news.tell(book, facts, HOST, timedelta()) == (book, None)
+    book, items = news.tell(Book(NOW), facts, timedelta())
+    assert [item.kind for item in items] == ["begun"]
+    assert news.tell(book, facts, timedelta()) == (book, [])
 
 
 def test_who_looks_once_a_day_tells_at_the_second_look(people: People) -> None:
@@ -197,7 +197,7 @@ def test_the_same_facts_again_are_no_news(states: list[str]) -> None:
         shown = at(views[state], people.now)
         people.look(shown)
         facts = Facts(shown.seen.at, frozenset({shown.site.domain}), [shown], {})
-        assert news.tell(people.book, facts, HOST, news.patience(MINUTE)) == (people.book, None)
+        assert news.tell(people.book, facts, news.patience(MINUTE)) == (people.book, [])
 
 
 def test_a_year_without_trouble_is_six_renewals(people: People) -> None:

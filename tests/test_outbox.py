@@ -15,7 +15,7 @@ from fakes import EPOCH, FakeClock
 from test_news import broken
 from views import site, view
 
-from certbotless import configfile, outbox
+from certbotless import configfile, delivery, outbox
 from certbotless.clock import Clock
 from certbotless.config import Config
 from certbotless.errors import NotifyError, StoreError
@@ -64,7 +64,7 @@ class Post:
         return outbox.look(self.config, facts, timedelta())
 
     def deliver(self) -> None:
-        outbox.deliver(self.config, outbox.receivers(self.config), self.send, self.clock)
+        delivery.deliver(self.config, outbox.receivers(self.config), self.send, self.clock)
 
     def send(self, url: str, message: Message, _: Clock) -> None:
         if url in self.dead:
@@ -238,7 +238,7 @@ def test_what_is_written_is_read_as_it_was(post: Post) -> None:
     post.look(broken())
     post.deliver()
     kept = load(post.home / "state", post.clock.now())
-    outbox._save(post.home / "state", kept)
+    outbox.save(post.home / "state", kept)
     assert load(post.home / "state", post.clock.now()) == kept
     assert kept.book.matters
     assert kept.book.certificates
