@@ -67,7 +67,7 @@ lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --all-extras --group dev pyproject.toml --output-file requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --extra completion --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
+		--python-version 3.11 --extra completion --extra notify --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder
 	rm -rf .venv .venv-* dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

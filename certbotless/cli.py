@@ -67,6 +67,7 @@ _COMMANDS = {
     "plan": "look at the world and print what would be done; changes nothing",
     "status": "show each site: address, certificate, what is served, next renewal",
     "doctor": "test everything that can break, a line each, with the cure",
+    "notify-test": "send a test message to each URL of notify",
     "init": "make a first configuration from a few questions, or from options; overwrites nothing",
     "sandbox": "the whole chain on this machine, nothing needed from outside",
 }
@@ -172,7 +173,7 @@ def _parser(*, has_domains: bool) -> _Parser:
         parser.set_defaults(command=None, errand=None)
         return parser
     # What the daemon starts beside the four facts.
-    parser.add_argument("--errand", choices=("visit",), help=argparse.SUPPRESS)
+    parser.add_argument("--errand", choices=("visit", "notify"), help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
     def add(name: str) -> argparse.ArgumentParser:
@@ -191,6 +192,7 @@ def _parser(*, has_domains: bool) -> _Parser:
     status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
     doctor = add("doctor")
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
+    add("notify-test")
     init = add("init")
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=text)
@@ -219,6 +221,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _status(source, args.domain, as_json=args.json, again=args.watch)
         case "doctor":
             return _doctor(source, as_json=args.json)
+        case "notify-test":
+            return _notify_test(source)
         case "init":
             return _init(source, args)
     if args.once or args.renew_now:
@@ -324,6 +328,41 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
     return 1 if any(found.level == "fail" for found in findings) else 0
 
 
+def _notify_test(source: Path | None) -> int:
+    import socket
+
+    from . import configfile, courier, outbox, owner
+    from .clock import SystemClock
+    from .news import Message
+    from .together import together
+
+    _set_up_logging(logging.CRITICAL)
+    checked = configfile.load(source)
+    if not checked.notify:
+        raise CertbotlessError("notify names nobody to tell", hint="see docs/notifications.md")
+    for secret in checked.receivers().values():
+        secret.read()
+    whom = outbox.receivers(checked)
+    courier.load()
+    if os.path.isdir(checked.state_dir):
+        owner.become_owner(checked.state_dir, ())
+    host = socket.gethostname()
+    text = f"A test: who reads this will be told of the certificates of {host}."
+    message = Message(datetime.now(UTC), "success", f"certbotless on {host}: a test", text)
+
+    def fault_of(receiver: outbox.Receiver) -> str:
+        try:
+            courier.send(receiver.url, message, SystemClock())
+        except CertbotlessError as exc:
+            return str(exc)
+        return ""
+
+    faults = together(fault_of, whom)
+    for receiver, fault in zip(whom, faults, strict=True):
+        print(f"{receiver.label}: {f'failed: {fault}' if fault else 'ok'}")
+    return 1 if any(faults) else 0
+
+
 def _init(source: Path | None, args: argparse.Namespace) -> int:
     from .decide import Intent
     from .init import questions, run
@@ -382,7 +421,8 @@ def _run(
         intent = replace(intent, start=told.start if told else None)
     from . import oneshot
 
-    return oneshot.run(checked, sites, intent, say, settled)
+    tells = source is not None and not intent.only_rehearse
+    return oneshot.run(checked, sites, intent, say, settled, tells=tells)
 
 
 def _errand(source: Path | None, name: str) -> int:
@@ -393,6 +433,11 @@ def _errand(source: Path | None, name: str) -> int:
     match name:
         case "visit":
             client.visit_due(checked)
+        case "notify":
+            from . import courier, delivery, outbox
+            from .clock import SystemClock
+
+            delivery.deliver(checked, outbox.receivers(checked), courier.send, SystemClock())
     return 0
 
 

@@ -8,6 +8,7 @@ Source: the key table of docs/configuration.md.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shlex
 from contextlib import suppress
@@ -40,6 +41,7 @@ from .values import (
     Label,
     Listen,
     Name,
+    NotifyUrl,
     Parallel,
     PathValue,
     PortValue,
@@ -55,7 +57,8 @@ from .values import (
 # CAs that bind each account to one that they know already.
 NEED_EAB = ("zerossl", "google")
 # The keys whose values are secrets, wherever they stand.
-SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key")
+SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
+NEEDS_APPRISE = "nobody can be told without the library apprise: pip install 'certbotless[notify]'"
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -382,6 +385,13 @@ class Config(_Model):
         description="Mode of the key files; 0640 lets the group of certs_dir read them.",
         examples=["0600", "0640"],
     )
+    notify: tuple[NotifyUrl, ...] = Field(
+        default=(),
+        strict=False,
+        description="Who is told of news and troubles: URLs as the library apprise writes them "
+        "(docs/notifications.md), each of them a secret.",
+        examples=[["credential:certbotless.notify", "${NOTIFY_URL}"]],
+    )
     sites: tuple[Site, ...] = Field(
         strict=False, description="The public names to keep.", json_schema_extra={"minItems": 1}
     )
@@ -391,6 +401,14 @@ class Config(_Model):
 
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the path of its key."""
+        return self._keys() | self.receivers()
+
+    def receivers(self) -> dict[str, Secret]:
+        """Return the URLs of who is told, by the path of the key."""
+        return {f"notify[{i}]": secret for i, secret in enumerate(self.notify)}
+
+    def _keys(self) -> dict[str, Secret]:
+        """Return the secrets that open something to us: an attempt may fail for them."""
         found = {
             "aliyun.access_key_id": self.aliyun.access_key_id,
             "aliyun.access_key_secret": self.aliyun.access_key_secret,
@@ -425,6 +443,8 @@ class Config(_Model):
                 text = str(exc)
             if text is not None:
                 found.append(f"{path}: {text}")
+        if self.notify and importlib.util.find_spec("apprise") is None:
+            found.append(f"notify: {NEEDS_APPRISE}")
         for i, site in enumerate(self.sites):
             for key, rule in {"address": site.address, "address6": site.address6}.items():
                 if rule.kind == "literal" and is_loopback(rule.value):
@@ -455,7 +475,7 @@ class Config(_Model):
 
         A retry time counts only for the configuration under which the attempt failed.
         """
-        for path, secret in self.secrets().items():
+        for path, secret in self._keys().items():
             try:
                 self._secrets_seen[path] = hashlib.sha256(secret.read().encode()).hexdigest()
             except CertbotlessError as exc:

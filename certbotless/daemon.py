@@ -25,18 +25,21 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from . import bulletin, client, owner, report
+from . import bulletin, client, news, outbox, owner, report
 from .bulletin import Bulletin
 from .child import Addresses, Child, Errand
+from .client import ClientFacts
 from .clock import SystemClock, is_possible
 from .config import Config, Site
 from .decide import CONFIRM_OF, Intent
+from .errors import StoreError
 from .lan import Lan
 from .ledger import Entry, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import View, look
 from .nameservers import NameServers
+from .news import Facts
 from .pulse import Pulse
 from .renewal import Start
 from .source import Source
@@ -59,9 +62,9 @@ _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
 _LEAST_PATIENCE_S = 10.0
 # An errand asks everybody at once, so it takes as long as the slowest; and one that left no trace is not
-# started again at every look.
+# started again at every look, but so long after its last start.
 _ERRAND_TIMEOUT_S = 600.0
-_ERRAND_PAUSE_S = 60.0
+_ERRAND_PAUSES_S = {"visit": 60.0, "notify": 5.0}
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
 
@@ -97,6 +100,7 @@ class Daemon:
         self._children_lock = threading.Lock()
         self._errands: dict[str, Errand] = {}
         self._errands_not_before_s: dict[str, float] = {}
+        self._untold = ""
         self._tries = _Tries()
         self._problems: dict[str, tuple[str, ...]] = {}
         self._watchdog = Watchdog()
@@ -348,14 +352,33 @@ class Daemon:
     def _start_errands(self, config: Config, raw: bytes, views: Sequence[View]) -> None:
         """Start what is due beside the four facts; nothing else waits for it."""
         visits = client.remembered(config.state_dir)
-        due = {"visit": any(client.is_due(view, visits) for view in views)}
+        due = {
+            "visit": any(client.is_due(view, visits) for view in views),
+            "notify": bool(config.notify) and self._has_news(config, views, visits),
+        }
         now_s = time.monotonic()
         with self._children_lock:
             for name in (name for name, is_due in due.items() if is_due and name not in self._errands):
                 if self._clock.is_stopped or now_s < self._errands_not_before_s.get(name, now_s):
                     continue
-                self._errands_not_before_s[name] = now_s + _ERRAND_PAUSE_S
+                self._errands_not_before_s[name] = now_s + _ERRAND_PAUSES_S[name]
                 self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
+
+    def _has_news(self, config: Config, views: Sequence[View], visits: Mapping[str, ClientFacts]) -> bool:
+        """Write down what there is to tell, and return whether something is to be sent."""
+        with self._children_lock:
+            if "notify" in self._errands:
+                return False  # it has the file; what stands at the next look is told then
+        domains = frozenset(site.domain for site in config.sites)
+        facts = Facts(datetime.now(UTC), domains, views, visits, self._source.refused)
+        try:
+            has_news, untold = outbox.look(config, facts, news.patience(config.check_every)), ""
+        except StoreError as exc:
+            has_news, untold = False, str(exc)
+        if untold and untold != self._untold:
+            logger.warning("notify.not_told error=%s", untold)
+        self._untold = untold
+        return has_news
 
     def _end_misled(self, config: Config) -> None:
         """End children that began with another LAN address: a new one never waits for a certificate."""

@@ -68,17 +68,23 @@ def _differences(about: str, before: Mapping[str, Any], after: Mapping[str, Any]
             continue
         if isinstance(old, _Section) and isinstance(new, _Section):
             yield from _differences(f"{about}{key}.", _fields(old), _fields(new))
-        elif any(isinstance(value, Secret | Eab | Http) for value in (old, new)):
+        elif any(_is_secret(value) or isinstance(value, Eab | Http) for value in (old, new)):
             yield f"{about}{key} {_fate(old, new)}"
         else:
             yield f"{about}{key} {_text(old)} -> {_text(new)}"
 
 
+def _is_secret(value: object) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_is_secret, value))
+    return isinstance(value, Secret | Eab)
+
+
 def _fate(old: object, new: object) -> str:
     """Say what became of a value that is not shown."""
-    if old is None:
+    if old in (None, ()):
         return "added"
-    return "removed" if new is None else "changed"
+    return "removed" if new in (None, ()) else "changed"
 
 
 def _text(value: object) -> str:

@@ -164,3 +164,9 @@ class CertificateRefused(DeployError):
 
 class DeployWaits(DeployError):
     """Nothing is wrong on our side, but a person or a moment must come first."""
+
+
+class NotifyError(CertbotlessError):
+    """A message did not reach whom the configuration names."""
+
+    retryable = True

@@ -1,6 +1,6 @@
 """One run of `--once` or `--renew-now`, from a configuration that is good to an exit code.
 
-Becomes the owner of the state, and says how each site ended.
+Becomes the owner of the state, and says how each site ended; where no daemon runs, whom `notify` names too.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
-from . import act, edges, report
+from . import act, client, courier, delivery, edges, outbox, report
 from .act import Outcome
-from .clock import SystemClock
+from .clock import Clock, SystemClock
 from .config import Config, Site
 from .decide import Intent
+from .errors import NotifyError, StoreError
 from .lan import settled_before
+from .locks import running_daemon
+from .look import look_at
+from .news import Facts
+from .outbox import Receiver
 from .redact import Redactor
 from .story import RUN_ENDED
 from .transcript import Transcripts
@@ -29,6 +35,8 @@ def run(
     intent: Intent,
     say: Callable[[str], None],
     settled: Mapping[str, str],
+    *,
+    tells: bool,
 ) -> int:
     """Do what `intent` asks for these sites, say in a line how each one ended, and return the exit code.
 
@@ -36,6 +44,7 @@ def run(
         say: prints a line; called from several threads.
         settled: the LAN addresses that a site had when it was decided to start this run, if known: by domain,
             that of IPv4 and after a comma that of IPv6, each empty for none.
+        tells: whether whom `notify` names is told of news, unless a daemon runs that does it.
 
     Raises:
         CertbotlessError: nothing could be done.
@@ -56,10 +65,13 @@ def run(
         if site.domain in settled
         for rule, address in zip((site.address, site.address6), settled[site.domain].split(","), strict=False)
     }
-    outside, redact = edges.build(config, clock, settled_before(known)), _redactor(config)
+    outside, redact = edges.build(config, clock, settled_before(known)), Redactor.of(config)
+    whom = _receivers(config) if tells else []
     edges.become_owner(config, config.certs_dirs)
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
         outcomes = act.run(config, sites, outside, intent, tell)
+    if whom and not clock.is_stopped and running_daemon(config.state_dir) is None:
+        _tell_news(config, whom, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -75,6 +87,33 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
     if outcome.failure is None:
         return f"{outcome.state}: {outcome.reason or 'not renewed'}"
     return f"{outcome.state}: {report.failure_text(outcome.failure)}"
+
+
+# --- the news -----------------------------------------------------------------------------------------------
+
+
+def _receivers(config: Config) -> list[Receiver]:
+    """Return whom `notify` names, with all loaded that telling them needs; the owner may not read it."""
+    whom = outbox.receivers(config)
+    try:
+        if whom:
+            courier.load()
+    except NotifyError as exc:
+        logger.warning("notify.failed error=%s", exc)
+        return []
+    return whom
+
+
+def _tell_news(config: Config, whom: Sequence[Receiver], clock: Clock) -> None:
+    """Tell what is news, at once, for the next run may be hours away; nothing of this one depends on it."""
+    domains = frozenset(site.domain for site in config.sites)
+    try:
+        views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
+        facts = Facts(clock.now(), domains, views, visits)
+        if outbox.look(config, facts, patience=timedelta()):
+            delivery.deliver(config, whom, courier.send, clock)
+    except StoreError as exc:
+        logger.warning("notify.not_told error=%s", exc)
 
 
 # --- the transcript -----------------------------------------------------------------------------------------
@@ -93,14 +132,6 @@ def _kept(transcripts: Transcripts) -> Iterator[None]:
         ours.setLevel(level)
         ours.removeHandler(transcripts)
         transcripts.close()
-
-
-def _redactor(config: Config) -> Redactor:
-    values = {path: secret.read() for path, secret in config.secrets().items()}
-    key_id = values.pop("aliyun.access_key_id")
-    # A public report is no place for an address either.
-    private = [config.acme.email] if config.acme.email else []
-    return Redactor([*values.values(), *private], [key_id])
 
 
 def _head(config: Config, domain: str, intent: Intent) -> list[str]:

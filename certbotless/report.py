@@ -14,12 +14,14 @@ from .config import Target
 from .leaf import LeafFacts, rfc3339
 from .look import View
 from .observe import places_of
+from .outbox import Outbox
 from .state import Failure
 
 
 def status_json(
     views: Sequence[View],
     visits: Mapping[str, ClientFacts],
+    outbox: Outbox | None = None,
     *,
     now: datetime,
     daemon_pid: int | None,
@@ -32,6 +34,7 @@ def status_json(
         "observed_at": rfc3339(now),
         "daemon": {"running": daemon_pid is not None, "pid": daemon_pid},
         "config": {"path": path, "error": error},
+        "notify": outbox.to_json() if outbox else None,
         "sites": [_site_json(view, facts_of(view, visits)) for view in views],
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import client, configfile, locks, report, state, table
+from . import client, configfile, locks, outbox, report, state, table
 from .bulletin import heard
 from .client import ClientFacts
 from .config import Config, Site
@@ -17,6 +17,7 @@ from .errors import ConfigError
 from .events import Event, Events
 from .leaf import LeafFacts
 from .look import View, look_at
+from .outbox import Outbox
 from .state import SiteFile
 from .store import Store
 from .story import RUN_ENDED
@@ -45,6 +46,7 @@ class Found:
         error: what is wrong with the file, or why the daemon refuses it, one fault a line.
         visits: what a client met last, by domain.
         known: domain and certificate of the sites that the state knows, where the file is broken.
+        outbox: what the receivers of `notify` lack; None where nobody is to be told.
         story: only where one site was asked for, and the file is good.
     """
 
@@ -55,6 +57,7 @@ class Found:
     views: Sequence[View] = ()
     visits: Mapping[str, ClientFacts] = field(default_factory=dict)
     known: Sequence[tuple[str, LeafFacts | None]] = ()
+    outbox: Outbox | None = None
     story: Story | None = None
 
     @property
@@ -69,6 +72,7 @@ class Found:
         found = report.status_json(
             self.views,
             self.visits,
+            self.outbox,
             now=self.at,
             daemon_pid=self.daemon_pid,
             path=self.path,
@@ -88,7 +92,9 @@ class Found:
         if self.error and not self.views:
             return f"{table.known_text(self.known, self.at, screen)}\n{daemon}" if self.known else ""
         if self.story is None:
-            return f"{table.status_text(self.views, self.visits, screen)}\n{daemon}"
+            return "\n".join(
+                [table.status_text(self.views, self.visits, screen), daemon, *self._untold(screen)]
+            )
         (view,) = self.views
         lines = [*table.site_text(view, self.visits, self.story.events, screen).split("\n"), daemon, ""]
         attempt = [screen.legible(line) for line in _attempt_lines(self.story)]
@@ -96,6 +102,12 @@ class Found:
             room = max(screen.height - len(lines) - 2, 0)
             attempt = [screen.cut(line, screen.width) for line in attempt[len(attempt) - room :]]
         return "\n".join([*lines, screen.paint("The last attempt", "bold"), *attempt])
+
+    def _untold(self, screen: Screen) -> list[str]:
+        """Return what could not be sent, nothing where all was."""
+        failure = self.outbox.last_failure if self.outbox else None
+        text = f"notify: {report.failure_text(failure)}" if failure else ""
+        return screen.wrap(text, screen.width) if text else []
 
 
 def _attempt_lines(story: Story) -> list[str]:
@@ -131,7 +143,8 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     error = "\n".join(told.refused) if told is not None and is_refused else ""
     story = _story(state_dir, sites[0].domain) if is_one else None
     visits = client.remembered(state_dir)
-    return Found(now, path, error, locks.running_daemon(state_dir), views, visits, story=story)
+    kept = outbox.kept(checked)
+    return Found(now, path, error, locks.running_daemon(state_dir), views, visits, outbox=kept, story=story)
 
 
 def _story(state_dir: Path, domain: str) -> Story:

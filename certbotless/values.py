@@ -35,6 +35,7 @@ _HOST_AND_PORT = re.compile(
     r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9A-F:.]+\]):([1-9][0-9]{0,4})", re.ASCII | re.IGNORECASE
 )
 _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
+_NOTIFY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://\S*")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -136,6 +137,14 @@ def parse_absolute_path(value: object) -> Path:
 
 def _parse_secret(value: object) -> Secret:
     return Secret.parse(_parse_text(value))
+
+
+def _parse_notify_url(value: object) -> Secret:
+    secret = _parse_secret(value)
+    # What is wrong with it is said without it.
+    if secret.kind == "literal" and not _NOTIFY_URL.fullmatch(secret.where):
+        raise ValueError("must be a URL of apprise, like mailtos://..., or where one is: credential:NAME")
+    return secret
 
 
 def parse_directory(value: object) -> str:
@@ -378,6 +387,11 @@ def _form(name: str, pattern: str) -> WithJsonSchema:
 
 _DURATION = _form("duration", "^[0-9]{1,9}[smhd]$")
 SecretValue = Annotated[Secret, BeforeValidator(_parse_secret), _form("secret", r"\S")]
+NotifyUrl = Annotated[
+    Secret,
+    BeforeValidator(_parse_notify_url),
+    _form("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]*://)"),
+]
 PathValue = Annotated[Path, BeforeValidator(parse_absolute_path), _form("absolute path", "^/")]
 Name = Annotated[str, BeforeValidator(parse_name), _form("host name", r"^[^\s*/:]+\.[^\s*/:]+$")]
 CertificateName = Annotated[

@@ -13,6 +13,7 @@ import pytest
 from artefacts import assert_no_secret_is_told
 from boxes import Box
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from hooks import Hook
 from machines import Machine
 from papers import Reading
 from scenes import Scene
@@ -40,6 +41,16 @@ def paper(request: pytest.FixtureRequest) -> Iterator[Reading]:
     reading = Reading(mark.args for mark in request.node.iter_markers("page"))
     yield reading
     reading.assert_all_read()
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    """A receiver of messages, not behind a proxy."""
+    for name in list(os.environ):
+        if name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    with Hook() as hook:
+        yield hook
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@ LIGHT = {
     "look",
     "metrics",
     "nameservers",
+    "news",
     "observe",
+    "outbox",
     "page",
     "report",
     "server",
@@ -46,11 +48,12 @@ LIGHT = {
     "watch",
     "web",
 }
-HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
+HEAVY = {"acme", "aliyunsdkalidns", "apprise", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 # Each outside library has one home; a second one needs a reason, and stands here.
 HOMES = {
     "acme": {"account", "ca", "issue"},  # ca: its network and errors; the others: its messages
     "aliyunsdkalidns": {"alidns"},
+    "apprise": {"courier"},
     "apscheduler": {"daemon"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
@@ -60,8 +63,15 @@ HOMES = {
     "prometheus_client": {"metrics"},
     "pydantic": {"config", "configfile", "schema", "state", "values"},
     "pydantic_core": {"configfile"},
+    "requests": {
+        "alidns",
+        "ca",
+        "courier",
+        "deploy",
+        "exchange",
+        "issue",
+    },  # what the libraries speak HTTP with
     "shtab": {"completion"},
-    "requests": {"alidns", "ca", "deploy", "exchange", "issue"},  # what the libraries speak HTTP with
     "yaml": {"document"},
 }
 # The guard around one site's steps, and the one around the daemon's look.

@@ -459,7 +459,7 @@ def test_the_status_without_a_file_is_printed_all_the_same(
     found = json.loads(capfd.readouterr().out)
     assert found["config"]["path"] == absent
     assert found["config"]["error"].startswith(f"{absent}:1:1: the file: cannot be read: No such file")
-    assert found.keys() == {"version", "observed_at", "daemon", "config", "sites"}
+    assert found.keys() == {"version", "observed_at", "daemon", "config", "notify", "sites"}
 
 
 # --- acting -------------------------------------------------------------------------------------------------

@@ -154,6 +154,7 @@ def test_secrets_show_nowhere() -> None:
         "aliyun.access_key_secret": "PlantedCanarySecret",
         "aliyun.security_token": "PlantedCanaryToken",
         "acme.eab.hmac_key": "PlantedCanaryMac",
+        "notify[0]": "jsons://PlantedCanaryHook@hooks.example.com/x",
     }
     for shown in (
         repr(found),

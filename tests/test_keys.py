@@ -63,6 +63,7 @@ PROOFS = {
     "test_what_others_break_is_put_right_by_the_next_look_without_an_order",
     "parallel": "test_keys.py::test_as_many_sites_talk_at_a_time_as_the_file_allows",
     "key_mode": "test_keys.py::test_a_key_is_published_with_the_mode_of_the_file",
+    "notify": "test_notify.py::test_a_run_tells_what_is_amiss_at_once_and_only_once",
     "sites[].domain": "system/test_chain.py::test_an_untrusted_registry_becomes_one_that_every_client_trusts",
     "sites[].names": "system/test_chain.py::test_a_wildcard_and_its_base_are_proved_together",
     "sites[].zone": "system/test_bad_input.py::test_an_unknown_zone_says_so_before_any_order",

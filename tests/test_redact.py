@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import pki
-from certbotless.redact import Redactor
+from certbotless import configfile, pki
+from certbotless.redact import Redactor, tokens_of
 
 KEY_ID = "LTAI5tPlantedCanary1"
 SECRET = "planted/Secret+30 characters="
@@ -112,3 +112,27 @@ def test_what_is_no_secret_is_kept(text: str) -> None:
 def test_whatever_a_secret_is_and_wherever_it_stands_it_is_gone(secret: str, before: str, after: str) -> None:
     cleaned = Redactor([secret])(f"{before}{secret}{after}")
     assert secret not in cleaned or secret in "***" or secret in f"{before}***{after}"
+
+
+# --- the URLs of who is told --------------------------------------------------------------------------------
+
+
+def test_of_a_url_the_password_and_long_parts_are_secret_and_hosts_are_not() -> None:
+    """A host name stands in every second line of a transcript."""
+    url = "mailtos://you:pw@registry.example.com:587/PlantedToken0123?key=Planted%2FCanary1&to=a@mail.example.com"
+    found = set(tokens_of(url))
+    assert {"pw", "PlantedToken0123", "Planted%2FCanary1", "Planted/Canary1"} <= found
+    assert not any("example.com" in token for token in found)
+    assert "TOKEN_0123456789" in tokens_of("dingtalk://TOKEN_0123456789")
+
+
+def test_all_secrets_of_a_configuration_go_and_one_that_cannot_be_read_hinders_nothing() -> None:
+    text = (
+        "aliyun: {access_key_id: LTAI5tPlantedCanary, access_key_secret: 'file:/nowhere/at/all'}\n"
+        "acme: {email: you@example.com}\n"
+        "notify: ['json://user:PlantedPassword@hooks.example.com/PlantedToken0123']\n"
+        "sites: [{domain: a.example.com}]\n"
+    )
+    redact = Redactor.of(configfile.parse(text.encode(), "c.yaml"))
+    shown = redact("LTAI5tPlantedCanary you@example.com PlantedPassword PlantedToken0123 a.example.com")
+    assert shown == "LTAI*** *** *** *** a.example.com"

@@ -60,6 +60,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
         "observed_at": "2026-11-24T05:30:00Z",
         "daemon": {"running": True, "pid": 4711},
         "config": {"path": "/etc/certbotless/config.yaml", "error": None},
+        "notify": None,
         "sites": [
             {
                 "domain": "devbox.sweetlove.top",

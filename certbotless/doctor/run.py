@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from .. import edges, locks
+from .. import courier, edges, locks, outbox
 from ..account import CaView
 from ..alidns import AlidnsAccount
 from ..bulletin import heard
 from ..clock import TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
-from ..errors import AddressError, SecretUnreadable, StoreError
+from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..lan import address_now
 from ..leaf import rfc3339
 from ..ledger import Entry
@@ -66,6 +66,23 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     return case.findings
 
 
+def _receivers(case: Case) -> None:
+    """Look whether who is to be told can be, and was; nothing is sent."""
+    found = outbox.kept(case.config)
+    for receiver in outbox.receivers(case.config) if found else []:
+        try:
+            courier.check(receiver.url)
+        except NotifyError as exc:
+            case.fail_by("notify", receiver.label, exc)
+            continue
+        failure = found.failures.get(receiver.name) if found else None
+        if failure is not None:
+            text = f"the last message was not sent: {failure.what}"
+            case.warn("notify", receiver.label, text, failure.hint)
+        else:
+            case.ok("notify", receiver.label, "its URL is one that apprise knows")
+
+
 def _configuration(case: Case, path: str) -> AlidnsAccount | None:
     """Tell of lost secrets and of what is careless; return the DNS account, if its keys can be read."""
     lost = False
@@ -75,6 +92,7 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
         except SecretUnreadable as exc:
             case.fail_by("secret", key, exc)
             lost = True
+    _receivers(case)
     careless = [] if lost else case.config.warnings()
     for text in careless:
         key, _, words = text.partition(": ")

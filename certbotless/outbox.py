@@ -1,0 +1,258 @@
+"""What people have been told, and what is on its way to them: one file, and its lock. Light.
+
+    <state_dir>/notify.json     the book (news), the messages that somebody lacks, the receivers that failed
+    <state_dir>/notify.lock     held by who writes it, and for as long as he sends
+
+A message is written down before it is sent, and crossed out for each receiver when that one has it. Who is
+killed in between has told one of them twice. Receivers are known by their scheme and a digest: their URLs are
+secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from . import files, news
+from .clock import Clock, SystemClock
+from .config import Config
+from .errors import SecretUnreadable, StoreError
+from .leaf import parse_rfc3339, rfc3339
+from .locks import Lock
+from .news import Book, Facts, Known, Matter, Message
+from .state import Failure
+
+logger = logging.getLogger(__name__)
+
+_NAME = "notify.json"
+_KEPT = timedelta(days=7)
+_MOST_UNSENT = 100
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}(?=://)")
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who is told: one URL of `notify`.
+
+    Attributes:
+        name: what the file has of the URL.
+        label: how a person finds it in the configuration.
+    """
+
+    name: str
+    label: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Receiver({self.label})"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A message, and the names of the receivers that do not have it yet."""
+
+    message: Message
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What the file holds.
+
+    Attributes:
+        failures: the last failure of each receiver that has failed since it was told something.
+    """
+
+    book: Book
+    unsent: tuple[Unsent, ...] = ()
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    last_sent: datetime | None = None
+
+    def due(self, now: datetime) -> frozenset[str]:
+        """Return the names of the receivers to which something may be sent now."""
+        waited_for = {name for unsent in self.unsent for name in unsent.to}
+        blocked = {name for name, failure in self.failures.items() if failure.blocks_at(now)}
+        return frozenset(waited_for - blocked)
+
+    @property
+    def last_failure(self) -> Failure | None:
+        """The newest failure of a receiver that has not been told anything since."""
+        return max(self.failures.values(), key=lambda failure: failure.at, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that stands under `notify` in `status --json`."""
+        last = self.last_failure
+        return {
+            "unsent": len(self.unsent),
+            "last_sent": rfc3339(self.last_sent) if self.last_sent else None,
+            "last_error": None
+            if last is None
+            else {
+                "at": rfc3339(last.at),
+                "what": last.what,
+                "hint": last.hint,
+                "retry_at": rfc3339(last.retry_at),
+            },
+        }
+
+
+def receivers(config: Config) -> list[Receiver]:
+    """Return whom the configuration names; whose URL cannot be read now is left out."""
+    found = []
+    for path, secret in config.receivers().items():
+        try:
+            url = secret.read()
+        except SecretUnreadable as exc:
+            logger.error("notify.lost key=%s error=%s", path, exc)
+            continue
+        scheme = _SCHEME.match(url)
+        kind = scheme[0].lower() if scheme else "no URL"
+        digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+        found.append(Receiver(f"{kind}-{digest}", f"{path} ({kind})", url))
+    return found
+
+
+# --- the file -----------------------------------------------------------------------------------------------
+
+
+def load(state_dir: Path, now: datetime) -> Outbox:
+    """Return what is kept; of a file that is absent or makes no sense, a book that begins now."""
+    try:
+        raw = files.read_if_there(state_dir / _NAME)
+        if raw is not None:
+            return _from_json(json.loads(raw))
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        logger.warning("notify.unreadable file=%s error=%s", state_dir / _NAME, type(exc).__name__)
+    return Outbox(Book(now))
+
+
+def save(state_dir: Path, outbox: Outbox) -> None:
+    path = state_dir / _NAME
+    with files.store_errors(path):
+        files.replace(path, json.dumps(_to_json(outbox), indent=1).encode(), 0o600)
+
+
+def locked(state_dir: Path, clock: Clock) -> Lock:
+    return Lock(state_dir / "notify.lock", clock, 0, guards=(state_dir / _NAME,))
+
+
+def _to_json(outbox: Outbox) -> dict[str, Any]:
+    book = outbox.book
+    return {
+        "begun_at": rfc3339(book.begun_at),
+        "certificates": {
+            domain: {"sha256": known.sha256, "told": list(map(rfc3339, known.told))}
+            for domain, known in book.certificates.items()
+        },
+        "matters": [
+            {
+                "domain": domain,
+                "fact": fact,
+                "is_on": matter.is_on,
+                "since": rfc3339(matter.since),
+                "begun_at": rfc3339(matter.begun_at),
+                "count": matter.count,
+                "is_told": matter.is_told,
+                "told": list(map(rfc3339, matter.told)),
+            }
+            for (domain, fact), matter in book.matters.items()
+        ],
+        "unsent": [
+            {
+                "at": rfc3339(unsent.message.at),
+                "kind": unsent.message.kind,
+                "subject": unsent.message.subject,
+                "body": unsent.message.body,
+                "to": list(unsent.to),
+            }
+            for unsent in outbox.unsent
+        ],
+        "failures": {name: failure.model_dump(mode="json") for name, failure in outbox.failures.items()},
+        "last_sent": rfc3339(outbox.last_sent) if outbox.last_sent else None,
+    }
+
+
+def _from_json(entry: Mapping[str, Any]) -> Outbox:
+    certificates = {
+        str(domain): Known(str(known["sha256"]), _moments(known["told"]))
+        for domain, known in entry["certificates"].items()
+    }
+    matters = {
+        (str(row["domain"]), news.known_fact(row["fact"])): Matter(
+            is_on=bool(row["is_on"]),
+            since=parse_rfc3339(row["since"]),
+            begun_at=parse_rfc3339(row["begun_at"]),
+            count=int(row["count"]),
+            is_told=bool(row["is_told"]),
+            told=_moments(row["told"]),
+        )
+        for row in entry["matters"]
+    }
+    unsent = tuple(
+        Unsent(
+            Message(
+                parse_rfc3339(row["at"]), news.known_kind(row["kind"]), str(row["subject"]), str(row["body"])
+            ),
+            tuple(map(str, row["to"])),
+        )
+        for row in entry["unsent"]
+    )
+    failures = {str(name): Failure.model_validate(each) for name, each in entry["failures"].items()}
+    last_sent = parse_rfc3339(entry["last_sent"]) if entry["last_sent"] else None
+    book = Book(parse_rfc3339(entry["begun_at"]), certificates, matters)
+    return Outbox(book, unsent, failures, last_sent)
+
+
+def _moments(texts: Iterable[str]) -> tuple[datetime, ...]:
+    return tuple(map(parse_rfc3339, texts))
+
+
+# --- what there is to tell ----------------------------------------------------------------------------------
+
+
+def look(config: Config, facts: Facts, patience: timedelta) -> bool:
+    """Write down what there is to tell, if anything, and return whether something may be sent now.
+
+    Reads a file, and writes it where something has changed. Who finds it locked comes back at the next look:
+    what stands then is told then. The arguments are those of `news.tell`.
+
+    Raises:
+        StoreError: it cannot be written; then nothing is sent either, for it would be sent again and again.
+    """
+    before = load(config.state_dir, facts.at)
+    after = _told(before, config, facts, patience)
+    if after != before or not (config.state_dir / _NAME).exists():
+        with locked(config.state_dir, SystemClock()):
+            after = _told(load(config.state_dir, facts.at), config, facts, patience)
+            save(config.state_dir, after)
+        for unsent in after.unsent:
+            if unsent.message.at == facts.at:
+                logger.info("notify.news subject=%s", unsent.message.subject)
+    return bool(after.due(facts.at))
+
+
+def _told(outbox: Outbox, config: Config, facts: Facts, patience: timedelta) -> Outbox:
+    book, items = news.tell(outbox.book, facts, patience)
+    kept = [unsent for unsent in outbox.unsent if facts.at - unsent.message.at < _KEPT]
+    if items:
+        # What only news need is no part of the idle daemon.
+        from .redact import Redactor  # noqa: PLC0415
+        from .wording import message_of  # noqa: PLC0415
+
+        message, redact = message_of(items, socket.gethostname(), facts.at), Redactor.of(config)
+        message = replace(message, subject=redact(message.subject), body=redact(message.body))
+        kept.append(Unsent(message, tuple(receiver.name for receiver in receivers(config))))
+    return replace(outbox, book=book, unsent=tuple(kept[-_MOST_UNSENT:]))
+
+
+def kept(config: Config) -> Outbox | None:
+    """Return what is kept, for who only tells of it; None where nobody is to be told."""
+    return load(config.state_dir, datetime.now(UTC)) if config.notify else None

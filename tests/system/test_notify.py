@@ -1,0 +1,31 @@
+"""A registry that breaks and is mended, as the people hear of it whom the configuration names."""
+
+from __future__ import annotations
+
+from hooks import Hook
+
+from .bed import DOMAIN, Bed, files_below, wait_until
+
+FAILED, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
+ISSUED, RENEWED = f"{DOMAIN}: certificate issued", f"{DOMAIN}: certificate renewed"
+
+
+def test_people_hear_once_of_each_change_and_then_nothing(bed: Bed, hook: Hook) -> None:
+    """The first certificate, the container gone and back, a renewal; and looks without news send nothing."""
+    bed.config |= {"check_every": "1s", "notify": [hook.url]}
+    with bed.daemon():
+        wait_until(lambda: hook.times(ISSUED) == 1, "the first certificate is told")
+        bed.registry.container.remove(force=True, v=True)
+        wait_until(lambda: hook.times(FAILED) == 1, "that it is gone is told")
+        assert any("to do: " in body for body in hook.bodies)
+        bed.registry.create()
+        wait_until(lambda: hook.times(OVER) == 1, "that it is back is told")
+        bed.ok("--renew-now")
+        wait_until(lambda: hook.times(RENEWED) == 1, "the renewal is told")
+        asked, told = len(bed.dns.queries), len(hook.bodies)
+        wait_until(lambda: len(bed.dns.queries) >= asked + 8, "more looks at two name servers")
+        kept = files_below(bed.state)
+        wait_until(lambda: len(bed.dns.queries) >= asked + 14, "more looks")
+        assert files_below(bed.state) == kept
+        assert len(hook.bodies) == told
+    assert [hook.times(line) for line in (ISSUED, FAILED, OVER, RENEWED)] == [1, 1, 1, 1]
