@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -113,6 +114,8 @@ def test_tab_completes_the_sites_that_have_a_certificate(shell: str, share: Path
 def test_each_command_and_option_is_known(shell: str) -> None:
     script = completion.script(shell)
     for action in cli.parser()._actions:
+        if action.help == argparse.SUPPRESS:
+            continue
         for word in [*(option.lstrip("-") for option in action.option_strings), *(action.choices or ())]:
             assert word in script
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from papers import Reading
 from prometheus_client.parser import text_string_to_metric_families
 from showing import config_of, remember_visit, views_at
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
@@ -193,22 +194,17 @@ def test_the_page_has_a_row_for_each_metric_with_its_labels(tmp_path: Path) -> N
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == found
 
 
-@pytest.mark.parametrize(
-    ("start", "check"), [("groups:", ("check", "rules")), ("scrape_configs:", ("check", "config"))]
-)
-def test_prometheus_takes_the_rules_and_the_configuration_of_the_page(
-    tmp_path: Path, start: str, check: tuple[str, str]
-) -> None:
+@pytest.mark.page("docs/status-page.md", "scrape", "alerts")
+def test_prometheus_takes_the_rules_and_the_configuration_of_the_page(tmp_path: Path, paper: Reading) -> None:
     """Each metric that a rule asks for is one of ours."""
-    (text,) = (
-        block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if block.startswith(start)
-    )
-    (tmp_path / "prometheus.yml").write_text(text)
-    command = ["promtool", *check, str(tmp_path / "prometheus.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "WARNING" not in done.stdout + done.stderr
-    assert all(f"| `{name}` |" in PAGE for name in re.findall(r"certbotless_(\w+)", text))
+    for name, check in {"scrape": "config", "alerts": "rules"}.items():
+        text = paper.text("docs/status-page.md", name)
+        (tmp_path / "prometheus.yml").write_text(text)
+        command = ["promtool", "check", check, str(tmp_path / "prometheus.yml")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "WARNING" not in done.stdout + done.stderr
+        assert all(f"| `{name}` |" in PAGE for name in re.findall(r"certbotless_(\w+)", text))
 
 
 def test_the_configuration_of_the_page_opens_it() -> None:

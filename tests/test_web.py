@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import re
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 import requests
 import trustme
 from machines import DOMAIN, Machine
+from papers import Reading, exchanged
 from showing import PATH, config_of, free_port, showing
 from system.bed import files_below, wait_until
 from views import NOW, SITE, failure, site, view
@@ -363,22 +363,8 @@ def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
 # --- behind a web server ------------------------------------------------------------------------------------
 
 
-def nginx_block(listen: str, port: int, home: Path) -> str:
-    """Return the server of docs/status-page.md, with files and ports of this test."""
-    text = (Path(__file__).parent.parent / "docs" / "status-page.md").read_text()
-    (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
-    for theirs, ours in {
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "/certs/status.example.com": f"{home}/status",
-        "/etc/nginx/certbotless.htpasswd": f"{home}/htpasswd",
-        "127.0.0.1:9109": listen,
-    }.items():
-        assert theirs in block
-        block = block.replace(theirs, ours)
-    return str(block)
-
-
-def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path) -> None:
+@pytest.mark.page("docs/status-page.md", "web server")
+def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path, paper: Reading) -> None:
     """The page is answered to who has the password, and nginx needs no further line for its Host."""
     port = free_port()
     ca, bundle = trustme.CA(), tmp_path / "ca.pem"
@@ -389,7 +375,13 @@ def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path) -> None:
     (tmp_path / "htpasswd").write_text("me:{PLAIN}secret\n")
     tmp_path.chmod(0o755)
     with showing(tmp_path, [WELL]) as url:
-        block = nginx_block(url.removeprefix("http://").rstrip("/"), port, tmp_path)
+        ours = {
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "/certs/status.example.com": f"{tmp_path}/status",
+            "/etc/nginx/certbotless.htpasswd": f"{tmp_path}/htpasswd",
+            "127.0.0.1:9109": url.removeprefix("http://").rstrip("/"),
+        }
+        block = exchanged(paper.text("docs/status-page.md", "web server"), ours)
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
         (tmp_path / "nginx.conf").write_text(
