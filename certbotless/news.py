@@ -8,7 +8,7 @@ at most, and what is lost of the book costs a message, never a flood.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -22,8 +22,12 @@ from .state import Failure
 # How long the daemon lets a trouble stand, and its end, before it is told: two more looks, if they come soon.
 _LOOKS, _PATIENCE = 2, timedelta(minutes=2)
 _DAY = timedelta(days=1)
-# About one matter: after these it is told of when a day has gone by.
+# About one matter, and messages in all: after these it is told of when a day has gone by.
 _MOST_A_DAY = 4
+_MOST_MESSAGES_A_DAY = 24
+# What lasts is told of with another matter that is due, if its own day is nearly over: many sites that fail
+# do not remind of it one by one.
+_NEARLY_A_DAY = timedelta(hours=18)
 # A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
 _SHARE_AT_THE_END = 6
 Kind = Literal["success", "warning", "failure"]
@@ -90,11 +94,13 @@ class Book:
         begun_at: since when they are told; a certificate that was issued before is no news.
         certificates: by domain.
         matters: by domain and fact; those of the file have an empty domain.
+        sent: when they were told anything, in the last day.
     """
 
     begun_at: datetime
     certificates: Mapping[str, Known] = field(default_factory=dict)
     matters: Mapping[tuple[str, str], Matter] = field(default_factory=dict)
+    sent: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,33 +158,56 @@ def tell(book: Book, facts: Facts, patience: timedelta) -> tuple[Book, list[Item
         patience: how long a trouble must have stood, or been over, to be told of.
     """
     now, items = facts.at, list[Item]()
-    troubles = {("", "config"): Trouble(facts.refused[0])} if facts.refused else {}
-    seen = {"", *(view.site.domain for view in facts.views)}
-    for view in facts.views:
-        found = troubles_of(view, facts_of(view, facts.visits))
-        troubles |= {(view.site.domain, fact): trouble for fact, trouble in found.items()}
-    matters = {}
-    for key in sorted(book.matters.keys() | troubles.keys()):
-        domain, _ = key
-        if domain and domain not in facts.domains:
-            continue  # no site of ours any more
-        before, trouble = book.matters.get(key), troubles.get(key)
-        if domain not in seen and before is not None:
-            matters[key] = before
-            continue
-        matter = _seen(before, trouble is not None, now)
-        if (kind := _due(matter, now, patience)) is not None:
-            items.append(Item(kind, *key, matter, trouble))
-            matter = replace(matter, is_told=kind != "over", told=(*matter.told, now))
-        if matter.is_on or matter.is_told or matter.told:
-            matters[key] = matter
+    sent = _of_the_day(book.sent, now)
+    may_tell = len(sent) < _MOST_MESSAGES_A_DAY
+    matters, troubles = _matters(book, facts)
+    dues = {key: _due(matter, now, patience, _DAY) for key, (matter, is_seen) in matters.items() if is_seen}
+    if "lasting" in dues.values():
+        dues = {key: _due(matters[key][0], now, patience, _NEARLY_A_DAY) for key in dues}
+    after = {}
+    for key, (matter, _) in matters.items():
+        kind = dues.get(key) if may_tell else None
+        if kind is not None:
+            items.append(Item(kind, *key, matter, troubles.get(key)))
+            after[key] = replace(matter, is_told=kind != "over", told=(*matter.told, now))
+        elif matter.is_on or matter.is_told or matter.told:
+            after[key] = matter
     certificates = {domain: known for domain, known in book.certificates.items() if domain in facts.domains}
     for view in facts.views:
         known, item = _certificate(view, certificates.get(view.site.domain), book.begun_at, now)
-        items += [item] if item else []
-        certificates |= {view.site.domain: known} if known else {}
-    after = replace(book, certificates=certificates, matters=matters)
-    return after, items
+        if item is None or may_tell:
+            items += [item] if item else []
+            certificates |= {view.site.domain: known} if known else {}
+    sent = (*sent, now) if items else book.sent
+    return replace(book, certificates=certificates, matters=after, sent=sent), items
+
+
+_Key = tuple[str, str]
+
+
+def _matters(book: Book, facts: Facts) -> tuple[dict[_Key, tuple[Matter, bool]], dict[_Key, Trouble]]:
+    """Return each matter as it is after this look, and whether it was seen; and the troubles of now."""
+    troubles = {("", "config"): Trouble(facts.refused[0])} if facts.refused else {}
+    # Nobody knows what is behind a silence, nor what a client meets before it was there again.
+    blind, unvisited = set[str](), set[str]()
+    for view in facts.views:
+        domain, met = view.site.domain, facts_of(view, facts.visits)
+        found = troubles_of(view, met)
+        troubles |= {(domain, fact): trouble for fact, trouble in found.items()}
+        blind |= {domain} if "sight" in found else set()
+        unvisited |= {domain} if met is None else set()
+    seen = {"", *(view.site.domain for view in facts.views)} - blind
+    matters = {}
+    for key in sorted(book.matters.keys() | troubles.keys()):
+        before, (domain, fact) = book.matters.get(key), key
+        if domain and domain not in facts.domains:
+            continue  # no site of ours any more
+        is_known = domain in seen and (fact != "client" or domain not in unvisited)
+        if before is not None and key not in troubles and not is_known:
+            matters[key] = before, False
+        else:
+            matters[key] = _seen(before, key in troubles, facts.at), True
+    return matters, troubles
 
 
 def known_fact(text: object) -> str:
@@ -241,7 +270,7 @@ def _seen(before: Matter | None, is_on: bool, now: datetime) -> Matter:
     """Return the matter as it is after a look."""
     if before is None:
         return Matter(is_on, now, now)
-    told = tuple(at for at in before.told if _is_of_the_day(at, now))
+    told = _of_the_day(before.told, now)
     if before.is_told and not told:
         told = tuple(at for at in before.told[-1:] if is_believable(at, now))
     # What lies ahead was noted by a clock that was wrong.
@@ -255,19 +284,22 @@ def _seen(before: Matter | None, is_on: bool, now: datetime) -> Matter:
     return Matter(True, now, now, told=told)
 
 
-def _due(matter: Matter, now: datetime, patience: timedelta) -> Literal["begun", "lasting", "over"] | None:
+def _due(
+    matter: Matter, now: datetime, patience: timedelta, again_after: timedelta
+) -> Literal["begun", "lasting", "over"] | None:
     """Return what is to be told of the matter now; None for nothing."""
-    if sum(_is_of_the_day(at, now) for at in matter.told) >= _MOST_A_DAY:
+    if len(_of_the_day(matter.told, now)) >= _MOST_A_DAY:
         return None
     if matter.is_on and matter.is_told:
-        return None if matter.told and _is_of_the_day(matter.told[-1], now) else "lasting"
+        return None if matter.told and now - matter.told[-1] < again_after else "lasting"
     if matter.is_on == matter.is_told or now - matter.since < patience:
         return None
     return "begun" if matter.is_on else "over"
 
 
-def _is_of_the_day(at: datetime, now: datetime) -> bool:
-    return now - at < _DAY and is_believable(at, now)
+def _of_the_day(moments: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+    """Return the moments of the last day; what lies ahead was noted by a clock that was wrong."""
+    return tuple(at for at in moments if now - at < _DAY and is_believable(at, now))
 
 
 def _certificate(
@@ -279,7 +311,7 @@ def _certificate(
         return known, None
     if known is None and origin.issued_at <= begun_at:
         return Known(facts.sha256), None
-    told = tuple(at for at in known.told if _is_of_the_day(at, now)) if known else ()
+    told = _of_the_day(known.told, now) if known else ()
     if view.state != "ok" or len(told) >= _MOST_A_DAY:
         return known, None
     kind: Literal["issued", "renewed"] = "issued" if known is None else "renewed"

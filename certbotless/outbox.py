@@ -148,6 +148,7 @@ def _to_json(outbox: Outbox) -> dict[str, Any]:
     book = outbox.book
     return {
         "begun_at": rfc3339(book.begun_at),
+        "sent": list(map(rfc3339, book.sent)),
         "certificates": {
             domain: {"sha256": known.sha256, "told": list(map(rfc3339, known.told))}
             for domain, known in book.certificates.items()
@@ -207,7 +208,7 @@ def _from_json(entry: Mapping[str, Any]) -> Outbox:
     )
     failures = {str(name): Failure.model_validate(each) for name, each in entry["failures"].items()}
     last_sent = parse_rfc3339(entry["last_sent"]) if entry["last_sent"] else None
-    book = Book(parse_rfc3339(entry["begun_at"]), certificates, matters)
+    book = Book(parse_rfc3339(entry["begun_at"]), certificates, matters, _moments(entry["sent"]))
     return Outbox(book, unsent, failures, last_sent)
 
 

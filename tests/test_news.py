@@ -216,6 +216,33 @@ def test_a_year_without_trouble_is_six_renewals(people: People) -> None:
     }
 
 
+def test_many_sites_that_come_and_go_at_their_own_times_are_24_messages_a_day(people: People) -> None:
+    """What is held back by that is told as it is then, all of it, when there is room again."""
+    sites = [site(f"box{i}.sweetlove.top") for i in range(12)]
+    for look in range(36 * 6):
+        is_bad = [(look // 3 + i) % 12 < 6 for i in range(12)]
+        views = [broken(of=each) if bad else view(of=each) for bad, each in zip(is_bad, sites, strict=True)]
+        people.look(*views, every=10 * MINUTE)
+    for message in people.told:
+        assert sum(timedelta() <= other.at - message.at < DAY for other in people.told) <= 24
+    assert len(people.told) >= 24
+    people.look(*map(lambda each: view(of=each), sites), looks=3 * 24, every=timedelta(hours=1))
+    assert not any(matter.is_told for matter in people.book.matters.values())
+
+
+def test_what_lasts_at_many_sites_is_reminded_of_together(people: People) -> None:
+    sites = [site(f"box{i}.sweetlove.top") for i in range(12)]
+    for count in range(12):
+        people.look(*(broken(f"{i}", of=each) for i, each in enumerate(sites[: count + 1])), looks=60)
+    people.told.clear()
+    views = [broken(f"{i}", of=each) for i, each in enumerate(sites)]
+    people.look(*views, looks=10 * 24 * 6, every=10 * MINUTE)
+    assert len(people.told) <= 10 * 4
+    for each in sites:
+        times = [m.at for m in people.told if each.domain in m.body or "more\n" in m.body]
+        assert 10 <= len(times) <= 10 * 4
+
+
 # --- one message for a look ---------------------------------------------------------------------------------
 
 
@@ -325,7 +352,27 @@ def test_what_a_client_met_is_told(people: People) -> None:
     assert people.look(view(), looks=3, visits=visits) == [
         "devbox.sweetlove.top: a client is not served well"
     ]
-    assert people.look(view(), looks=3) == ["devbox.sweetlove.top: over: a client is not served well"]
+    well = {"devbox.sweetlove.top": replace(met, resolved=True)}
+    assert people.look(view(), looks=3, visits=well) == [
+        "devbox.sweetlove.top: over: a client is not served well"
+    ]
+
+
+def test_before_a_client_was_there_again_nothing_is_over(people: People) -> None:
+    """With another certificate what it met says nothing any more; that is no end of it."""
+    met = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
+    people.look(view(), looks=3, visits={"devbox.sweetlove.top": met})
+    assert people.look(view(), looks=60) == []
+
+
+def test_behind_a_silence_nothing_is_over(people: People) -> None:
+    """A record that nobody can ask for is none that has been put right."""
+    wrong = view(Step("record", "x"), failures={"record": failure()})
+    people.look(wrong, looks=3)
+    silent = view(problems=(failure("no server answers"),))
+    assert people.look(silent, looks=60) == ["devbox.sweetlove.top: cannot be seen"]
+    people.look(wrong, looks=3)
+    assert people.look(view(), looks=3) == ["devbox.sweetlove.top: over: its DNS record is not right"]
 
 
 def test_a_refused_edit_is_told_without_a_site(people: People) -> None:

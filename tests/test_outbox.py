@@ -153,7 +153,7 @@ def test_a_hundred_are_kept_at_most(post: Post) -> None:
     post.dead = {FIRST, SECOND}
     for i in range(120):
         post.look(broken(of=site(f"box{i}.sweetlove.top")))
-        post.advance(minutes=1)
+        post.advance(hours=1)
     kept = load(post.home / "state", post.clock.now()).unsent
     assert len(kept) == 100
     assert "box119" in kept[-1].message.subject
