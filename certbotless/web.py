@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from . import client, metrics, page, report
+from . import client, metrics, outbox, page, report
 from .config import Config, Http
 from .errors import printable
 from .ledger import Entry
@@ -165,6 +165,7 @@ class Web:
         found = report.status_json(
             [*seen.views.values()],
             self._visits(seen),
+            outbox.kept(seen.config),
             now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             daemon_pid=os.getpid(),
             path=self._path,

@@ -28,6 +28,7 @@ from certbotless.errors import (
     DnsUnavailable,
     Interrupted,
     IssueError,
+    NotifyError,
     OrderTimeout,
     PropagationTimeout,
     RateLimited,
@@ -63,6 +64,7 @@ TREE = {
     DeployError: CertbotlessError,
     CertificateRefused: DeployError,
     DeployWaits: DeployError,
+    NotifyError: CertbotlessError,
 }
 RETRYABLE = {
     AddressError,
@@ -76,6 +78,7 @@ RETRYABLE = {
     DeployError,
     CertificateRefused,
     DeployWaits,
+    NotifyError,
 }
 
 

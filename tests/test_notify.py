@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from boxes import CANARY, DIRECTORY, DOMAIN, Box
 from fakes import HttpServer, Reply, Request
 from hooks import TOKEN, Hook
 from machines import Machine
+from papers import Reading, exchanged, yaml_after
 
 from certbotless.leaf import LeafFacts
 from certbotless.store import Origin, Store
@@ -139,6 +141,21 @@ def test_a_test_message_goes_to_each_url(box: Box, hook: Hook) -> None:
     done = box.run("notify-test")
     assert (done.returncode, done.stdout) == (0, "notify[0] (json): ok\nnotify[1] (json): ok\n")
     assert hook.told == ["a test", "a test"]
+
+
+@pytest.mark.page("docs/notifications.md", "a credential", "try")
+def test_a_url_is_kept_as_a_credential_and_tried_as_the_page_says(
+    box: Box, hook: Hook, tmp_path: Path, paper: Reading
+) -> None:
+    page, folder = "docs/notifications.md", tmp_path / "credstore"
+    folder.mkdir()
+    (store,) = paper.commands(page, "a credential")
+    line = exchanged(store, {"/etc/credstore": str(folder)})
+    subprocess.run(["sh", "-euc", line], input=f"{hook.url}\n", text=True, check=True)
+    box.write(yaml.safe_dump(yaml_after(page, "a credential", {})))
+    (command,) = paper.commands(page, "try")
+    done = box.run(*command.split()[1:], env=os.environ | {"CREDENTIALS_DIRECTORY": str(folder)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "notify[0] (json): ok\n", "")
 
 
 def test_a_url_that_does_not_work_is_named_with_the_reason_and_without_its_token(

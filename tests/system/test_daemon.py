@@ -140,6 +140,8 @@ def test_looks_at_healthy_sites_call_nobody_write_nothing_and_log_nothing(bed: B
     bed.ok("--once")
     bed.ok("--once")
     with bed.daemon() as daemon:
+        wait_until((bed.state / "clients.json").exists, "the visit of this hour is over")
+        wait_until(lambda: not daemon.children(), "and its process has ended")
         settled = files_below(bed.certs, bed.state)
         calls, requests, log = len(bed.dns.calls), len(bed.ca.requests()), daemon.log_text()
         asked = len(bed.dns.queries)
