@@ -25,21 +25,19 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from . import bulletin, client, news, outbox, owner, report
+from . import bulletin, owner, report
 from .bulletin import Bulletin
-from .child import Addresses, Child, Errand
-from .client import ClientFacts
+from .child import Addresses, Child
 from .clock import SystemClock, is_possible
 from .config import Config, Site
 from .decide import CONFIRM_OF, Intent
-from .errors import StoreError
+from .errands import Errands
 from .lan import Lan
 from .ledger import Entry, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import View, look
 from .nameservers import NameServers
-from .news import Facts
 from .pulse import Pulse
 from .renewal import Start
 from .source import Source
@@ -61,10 +59,6 @@ _CHILD_MARGIN = timedelta(minutes=30)
 _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
 _LEAST_PATIENCE_S = 10.0
-# An errand asks everybody at once, so it takes as long as the slowest; and one that left no trace is not
-# started again at every look, but so long after its last start.
-_ERRAND_TIMEOUT_S = 600.0
-_ERRAND_PAUSES_S = {"visit": 60.0, "notify": 5.0}
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
 
@@ -98,9 +92,7 @@ class Daemon:
         self._must_look_again = False
         self._children: list[Child] = []
         self._children_lock = threading.Lock()
-        self._errands: dict[str, Errand] = {}
-        self._errands_not_before_s: dict[str, float] = {}
-        self._untold = ""
+        self._errands = Errands(self._clock)
         self._tries = _Tries()
         self._problems: dict[str, tuple[str, ...]] = {}
         self._watchdog = Watchdog()
@@ -304,7 +296,7 @@ class Daemon:
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
-        self._start_errands(config, raw, views)
+        self._errands.start(config, raw, views, self._source.refused)
         self._wake_for(views)
 
     def _must_settle(self, view: View) -> bool:
@@ -349,37 +341,6 @@ class Daemon:
             if not self._clock.is_stopped and config is self._config:
                 self._children.append(Child(raw, addresses, timeout.total_seconds()))
 
-    def _start_errands(self, config: Config, raw: bytes, views: Sequence[View]) -> None:
-        """Start what is due beside the four facts; nothing else waits for it."""
-        visits = client.remembered(config.state_dir)
-        due = {
-            "visit": any(client.is_due(view, visits) for view in views),
-            "notify": bool(config.notify) and self._has_news(config, views, visits),
-        }
-        now_s = time.monotonic()
-        with self._children_lock:
-            for name in (name for name, is_due in due.items() if is_due and name not in self._errands):
-                if self._clock.is_stopped or now_s < self._errands_not_before_s.get(name, now_s):
-                    continue
-                self._errands_not_before_s[name] = now_s + _ERRAND_PAUSES_S[name]
-                self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
-
-    def _has_news(self, config: Config, views: Sequence[View], visits: Mapping[str, ClientFacts]) -> bool:
-        """Write down what there is to tell, and return whether something is to be sent."""
-        with self._children_lock:
-            if "notify" in self._errands:
-                return False  # it has the file; what stands at the next look is told then
-        domains = frozenset(site.domain for site in config.sites)
-        facts = Facts(datetime.now(UTC), domains, views, visits, self._source.refused)
-        try:
-            has_news, untold = outbox.look(config, facts, news.patience(config.check_every)), ""
-        except StoreError as exc:
-            has_news, untold = False, str(exc)
-        if untold and untold != self._untold:
-            logger.warning("notify.not_told error=%s", untold)
-        self._untold = untold
-        return has_news
-
     def _end_misled(self, config: Config) -> None:
         """End children that began with another LAN address: a new one never waits for a certificate."""
         with self._children_lock:
@@ -405,13 +366,13 @@ class Daemon:
         with self._children_lock:
             ended = [child for child in self._children if child.has_ended()]
             self._children = [child for child in self._children if child not in ended]
-            self._errands = {name: each for name, each in self._errands.items() if not each.has_ended()}
+        self._errands.running()
         if ended and not self._clock.is_stopped:
             self._look_soon()
 
     def _stop_children(self) -> None:
         with self._children_lock:
-            running = [*self._children, *self._errands.values()]
+            running = [*self._children, *self._errands.running()]
             for child in running:
                 child.ask_to_end()
             deadline = time.monotonic() + _STOP_TIMEOUT_S

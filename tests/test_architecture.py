@@ -21,6 +21,7 @@ LIGHT = {
     "child",
     "client",
     "edits",
+    "errands",
     "follow",
     "source",
     "owner",
