@@ -14,7 +14,7 @@ from pathlib import Path
 
 import shtab
 
-from . import cli
+from . import arguments
 
 SCRIPTS = {
     "bash": Path("bash-completion", "completions", "certbotless"),
@@ -30,7 +30,7 @@ _VALUES = {
 
 def script(shell: str) -> str:
     """Return what one of the shells reads."""
-    parser = cli.parser()
+    parser = arguments.parser()
     _add_values(parser)
     return shtab.complete(parser, shell)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from argparse_manpage.manpage import Manpage
 
-from . import __version__, cli
+from . import __version__, arguments
 from .clock import RELEASED
 
 PAGE = Path("docs", "certbotless.1")
@@ -27,7 +27,7 @@ def page() -> str:
         "manual_title": "certbotless",
         "description": "keep a LAN service trusted: its A record, its certificate, and what it serves",
     }
-    return str(Manpage(cli.parser(), _data=facts))
+    return str(Manpage(arguments.parser(), _data=facts))
 
 
 def main(root: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 from boxes import CANARY, DIRECTORY, DOMAIN, Box
 
 from certbotless import __version__, cli
+from certbotless.arguments import parse
 from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.events import Events
@@ -154,7 +155,7 @@ def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
     """In front, between and behind; what is not asked for is not set."""
     parts = [*([flag] for flag in flags), ["a.example.com"], ["b.example.com"], ["--config", "c.yaml"]]
     for order in itertools.permutations(parts):
-        args = cli._parse([word for part in order for word in part])
+        args = parse([word for part in order for word in part])
         assert sorted(args.domains) == ["a.example.com", "b.example.com"]
         assert (args.config, args.command) == ("c.yaml", None)
         asked = {name for name in ("once", "renew_now", "force", "dry_run") if getattr(args, name)}
@@ -163,7 +164,7 @@ def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
 
 def test_without_a_domain_it_is_all_of_them() -> None:
     for flags in (["--once"], ["--renew-now", "--force"], ["--config", "-", "--once"]):
-        assert cli._parse(flags).domains == []
+        assert parse(flags).domains == []
 
 
 # --- the configuration --------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def test_without_a_name_it_is_the_file_in_etc(capfd: pytest.CaptureFixture[str])
     assert ended("--help") == 0
     assert "/etc/certbotless/config.yaml" in capfd.readouterr().out
     for arguments in (["check"], ["--once"], []):
-        assert cli._parse(arguments).config == "/etc/certbotless/config.yaml"
+        assert parse(arguments).config == "/etc/certbotless/config.yaml"
 
 
 def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from terminals import Terminal
 
-from certbotless import cli, completion
+from certbotless import arguments, completion
 from certbotless.sandbox.host import require_private_host
 
 # Each shell without anybody's settings, looking for scripts below $SHARE as it does below /usr/share.
@@ -113,7 +113,7 @@ def test_tab_completes_the_sites_that_have_a_certificate(shell: str, share: Path
 @pytest.mark.parametrize("shell", completion.SCRIPTS)
 def test_each_command_and_option_is_known(shell: str) -> None:
     script = completion.script(shell)
-    for action in cli.parser()._actions:
+    for action in arguments.parser()._actions:
         if action.help == argparse.SUPPRESS:
             continue
         for word in [*(option.lstrip("-") for option in action.option_strings), *(action.choices or ())]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from certbotless import cli, manual
+from certbotless import arguments, manual
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,7 +18,7 @@ def test_the_page_is_that_of_the_parser() -> None:
 
 def test_each_command_and_option_is_on_the_page() -> None:
     page = manual.page().replace("\\-", "-")
-    for action in cli.parser()._actions:
+    for action in arguments.parser()._actions:
         if action.help == argparse.SUPPRESS:
             continue
         assert "--help" in action.option_strings or all(word in page for word in action.option_strings)

@@ -1,0 +1,151 @@
+"""The command line: what may be asked for, and how it is understood.
+
+Source: argparse; what it cannot do, domains among options and the nearest command, is added.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from . import __version__
+from .errors import UsageError, printable
+
+_COMMANDS = {
+    "check": "validate the configuration, offline",
+    "plan": "look at the world and print what would be done; changes nothing",
+    "status": "show each site: address, certificate, what is served, next renewal",
+    "doctor": "test everything that can break, a line each, with the cure",
+    "notify-test": "send a test message to each URL of notify",
+    "init": "make a first configuration from a few questions, or from options; overwrites nothing",
+    "sandbox": "the whole chain on this machine, nothing needed from outside",
+}
+_INIT_OPTIONS = (
+    ("--domain", "NAME", "the public name of the service"),
+    ("--zone", "NAME", "its zone at Aliyun DNS; found through the API when absent"),
+    ("--access-key-id", "REF", "credential:NAME, file:/path or ${ENV}"),
+    ("--access-key-secret", "REF", "the same for its secret"),
+    ("--container", "NAME", "who serves the certificate, or none"),
+    ("--port", "PORT", "where it serves TLS; its one published port when absent"),
+    ("--address", "RULE", "auto, auto:INTERFACE, auto:NETWORK, an IPv4 address, or none"),
+    ("--directory", "CA", "letsencrypt, letsencrypt-staging, or an https:// URL"),
+    ("--email", "ADDRESS", "where the CA may write to"),
+)
+_ONE_SHOT = ("--once", "--renew-now")
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are one line, as any other of ours; an option is written out."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what is asked for; where domains may stand, they may stand in any order with the options.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    if not set(_ONE_SHOT).isdisjoint(argv):
+        args = _parser(has_domains=True).parse_intermixed_args(argv)
+        for command in (word for word in args.domains if word in _COMMANDS):
+            raise UsageError(f"{command} does not go with --once or --renew-now")
+        return args
+    word = _first_word(argv)
+    if word is not None and word not in _COMMANDS:
+        (nearest,) = get_close_matches(word, _COMMANDS, 1, cutoff=0)
+        hint = f"the nearest one is {nearest!r}"
+        if "." in word:
+            hint = "a DOMAIN goes with --once, --renew-now or status"
+        raise UsageError(f"there is no command {printable(word, 80)!r}; {hint}")
+    return _parser(has_domains=False).parse_args(argv)
+
+
+def _first_word(argv: Sequence[str]) -> str | None:
+    """Return the first argument that is no option and no option's value."""
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands and options, for who describes them (manual, completion)."""
+    return _parser(has_domains=False)
+
+
+def _parser(*, has_domains: bool) -> _Parser:
+    """Return the parser of a one-shot run, which takes domains, or of everything else."""
+    parser = _Parser(
+        prog="certbotless",
+        usage="%(prog)s [--config FILE] [COMMAND ...]\n"
+        "       %(prog)s [--config FILE] --once [DOMAIN ...]\n"
+        "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--force] [--dry-run]",
+        description="Keep a LAN service trusted: its A record, its certificate, and what it serves.",
+        epilog="Without a command: the daemon. Exit codes: 0 well, 1 not well, 2 bad usage or configuration.",
+    )
+    parser.add_argument("--version", action="version", version=f"certbotless {__version__}")
+    config_help = "the configuration (default /etc/certbotless/config.yaml); - is standard input"
+    parser.add_argument("--config", metavar="FILE", default="/etc/certbotless/config.yaml", help=config_help)
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument(
+        "--once",
+        action="store_true",
+        help="make all facts true where they are not, of these sites or all; exit",
+    )
+    once.add_argument(
+        "--renew-now",
+        action="store_true",
+        help="order now, publish, restart, prove, these sites or all; exit",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="with --renew-now: order even beyond our own limits on orders"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --renew-now: get a certificate, at the CA's staging twin if it has one; publish nothing",
+    )
+    if has_domains:
+        # What the daemon tells its children: DOMAIN=IPV4,IPV6, the LAN addresses that it has seen to last.
+        parser.add_argument("--settled", action="append", default=[], help=argparse.SUPPRESS)
+        parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
+        parser.set_defaults(command=None, errand=None)
+        return parser
+    # What the daemon starts beside the four facts.
+    parser.add_argument("--errand", choices=("visit", "notify"), help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
+
+    def add(name: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=_COMMANDS[name], description=_COMMANDS[name])
+        command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+        return command
+
+    add("check")
+    plan = add("plan")
+    plan.add_argument("--exit-code", action="store_true", help="exit 3 when something is to be done")
+    status = add("status")
+    status.add_argument(
+        "domain", nargs="?", metavar="DOMAIN", help="only this site, and all that is known of it"
+    )
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
+    doctor = add("doctor")
+    doctor.add_argument("--json", action="store_true", help="as one JSON object")
+    add("notify-test")
+    init = add("init")
+    for option, metavar, text in _INIT_OPTIONS:
+        init.add_argument(option, metavar=metavar, help=text)
+    init.add_argument("--yes", action="store_true", help="ask nothing: take what is found")
+    sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
+    sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
