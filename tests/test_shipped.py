@@ -29,7 +29,7 @@ def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
     example = configfile.load(EXAMPLE)
     smallest = configfile.parse(
         b"aliyun: {access_key_id: a, access_key_secret: b}\n"
-        b"sites: [{domain: registry.example.com, zone: example.com,"
+        b"sites: [{domain: registry.example.com,"
         b" deploy: [{container: registry, port: 5000}]}]\n",
         "smallest",
     )

@@ -164,6 +164,6 @@ def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> Non
         )
     config = "" if str(path) == "/etc/certbotless/config.yaml" else f"--config {shlex.quote(str(path))} "
     say("\nNext:")
-    say(f"  certbotless {config}doctor")
     say(f"  certbotless {config}--renew-now --dry-run")
-    say("  systemctl enable --now certbotless.service")
+    say("  systemctl enable --now certbotless.service certbotless-check.timer")
+    say(f"  certbotless {config}doctor    # when the first certificate is there")

@@ -68,10 +68,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(
 ) -> None:
     wheel, _ = files
     names = set(wheel.namelist())
-    package = {str(path.relative_to(PROJECT)) for path in PROJECT.glob("certbotless/**/*.py")}
-    rest = {name for name in names - package if ".dist-info/" not in name}
-    assert package <= names
-    assert rest == {"certbotless/py.typed"}
+    files_of_package = (path for path in PROJECT.glob("certbotless/**/*") if path.is_file())
+    package = {str(path.relative_to(PROJECT)) for path in files_of_package if path.suffix != ".pyc"}
+    assert {name for name in names if ".dist-info/" not in name} == package
+    assert {"certbotless/py.typed", "certbotless/page.css"} < package
 
 
 def test_the_metadata_is_valid_and_names_extras_and_licence(
@@ -87,9 +87,13 @@ def test_the_metadata_is_valid_and_names_extras_and_licence(
     metadata = Metadata.from_email(text, validate=True)
     assert metadata.license_expression == "Apache-2.0"
     assert metadata.license_files == ["LICENSE"]
-    assert set(metadata.provides_extra or ()) == {"sandbox", "completion"}
+    assert set(metadata.provides_extra or ()) == {"sandbox", "completion", "notify"}
     optional = {need.name: str(need.marker) for need in metadata.requires_dist or () if need.marker}
-    assert optional == {"trustme": 'extra == "sandbox"', "shtab": 'extra == "completion"'}
+    assert optional == {
+        "apprise": 'extra == "notify"',
+        "shtab": 'extra == "completion"',
+        "trustme": 'extra == "sandbox"',
+    }
     assert metadata.description_content_type == "text/markdown"
 
 
