@@ -65,6 +65,11 @@ class _Process:
             self._process.stdout.close()
         return True
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended, and not well."""
+        return self._process.returncode not in (None, 0)
+
     def ask_to_end(self) -> None:
         """Let it clean up and end; what it began is resumed by the next one."""
         self._is_asked_to_end = True

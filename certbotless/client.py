@@ -54,16 +54,17 @@ class ClientFacts:
 
     Attributes:
         resolved: the system's resolver gives the wanted address of every name, and no other of its kind.
+            None while it may remember what was before our record, which is younger than its TTL.
         trusted: a client that trusts what this machine trusts accepts what is served there.
         answered: GET /v2/ had an answer, and no error of the server. A registry says 200, or 401 where a
-            login is needed. None for a service that speaks no HTTP. Each is None where it was not tried: what
-            comes before it failed, or nothing is known to serve.
+            login is needed. None for a service that has never answered in HTTP. The last two are None where
+            they were not tried: what comes before it did not pass, or nothing is known to serve.
         text: what is not well, or what the answer was.
         about: a digest of what was tried; where the site has changed since, it says nothing any more.
     """
 
     at: datetime
-    resolved: bool
+    resolved: bool | None
     trusted: bool | None
     answered: bool | None
     text: str
@@ -126,7 +127,7 @@ def is_due(view: View, known: Mapping[str, ClientFacts]) -> bool:
     facts = facts_of(view, known)
     if facts is None:
         return True
-    every = _EVERY if facts.is_well else _EVERY_WHILE_NOT_WELL
+    every = _EVERY if facts.is_well and facts.resolved else _EVERY_WHILE_NOT_WELL
     return not facts.at <= view.seen.at < facts.at + every
 
 
@@ -159,66 +160,96 @@ def visit_due(config: Config) -> None:
         StoreError: the state cannot be read, or written.
     """
     known = remembered(config.state_dir)
-    views = look_at(config, config.sites)
-    due = [view for view in views if is_due(view, known)]
-    met = dict(zip([view.site.domain for view in due], together(visit, due, _VISITORS), strict=True))
-    for domain, facts in met.items():
-        before = known.get(domain)
-        if before is None or before.is_well != facts.is_well:
-            logger.log(
-                logging.INFO if facts.is_well else logging.WARNING,
-                "client.%s domain=%s text=%s",
-                "well" if facts.is_well else "not_well",
-                domain,
-                facts.text,
-            )
+    # Where it cannot be written, nobody is visited, again and again.
+    _remember(config.state_dir, known)
+    due = [view for view in look_at(config, config.sites) if is_due(view, known)]
+    facts = together(lambda view: visit(view, known.get(view.site.domain)), due, _VISITORS)
+    met = dict(zip([view.site.domain for view in due], facts, strict=True))
     domains = {site.domain for site in config.sites}
     _remember(config.state_dir, {domain: each for domain, each in (known | met).items() if domain in domains})
+    for domain, each in met.items():
+        before = known.get(domain)
+        if before is None or before.is_well != each.is_well:
+            level, event = (logging.INFO, "well") if each.is_well else (logging.WARNING, "not_well")
+            logger.log(level, "client.%s domain=%s text=%s", event, domain, each.text)
 
 
-def visit(view: View) -> ClientFacts:
+def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     """Do as a client of this machine does, with each name and port of the site; the first fault counts.
 
     Takes at most 10 s for each of them.
-    """
-    site, wanted = view.site, [address for address in view.seen.addresses if address]
 
-    def facts(resolved: bool, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
+    Args:
+        before: what was met last; who has answered in HTTP once is expected to.
+    """
+    site = view.site
+
+    def facts(resolved: bool | None, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
         return ClientFacts(view.seen.at, resolved, trusted, answered, printable(text, 300), _about(view))
 
-    names = site.record_names or (site.domain,)
-    for name in names:
-        try:
-            found = addresses_of(name)
-        except OSError as exc:
-            return facts(False, None, None, f"{name}: this machine's resolver gives no address ({_why(exc)})")
-        for address in wanted:
-            # A record of the other kind may be somebody else's.
-            gives = [each for each in found if address_type(each) == address_type(address)]
-            if gives != [address]:
-                text = f"gives {', '.join(gives) or 'nothing'}, not {address}"
-                return facts(False, None, None, f"{name}: this machine's resolver {text}")
+    wanted: dict[str, list[str]] = {}
+    for names, address in zip((site.record_names, site.record6_names), view.seen.addresses, strict=True):
+        for name in names:
+            wanted.setdefault(name, []).extend([address] if address else [])
+    for name, addresses in (wanted or {site.domain: []}).items():
+        if text := _astray(name, addresses):
+            if until := _may_remember_until(view):
+                return facts(None, None, None, f"{text}; it may remember what was until {rfc3339(until)}")
+            return facts(False, None, None, text)
     ports = _ports(view)
     if not ports:
         return facts(True, None, None, "nothing is known to serve it")
-    said = []
-    for name in names:
+    has_spoken = before is not None and before.answered is not None
+    said: list[Met] = []
+    for name in wanted or [site.domain]:
         for host, port in ports:
             met = knock(host or name, port, name)
-            if not met.is_trusted or met.has_answered is False:
-                return facts(True, met.is_trusted, met.has_answered, f"{name}:{port}: {met.text}")
             said.append(met)
-    return facts(True, True, said[0].has_answered, said[0].text)
+            if not met.is_trusted or met.is_error or (has_spoken and met.status is None):
+                answered = False if met.is_trusted else None
+                return facts(True, met.is_trusted, answered, f"{name}:{port}: {met.text}")
+    return facts(True, True, True if all(met.status for met in said) else None, said[0].text)
+
+
+def _astray(name: str, wanted: Sequence[str]) -> str:
+    """Return in which way this machine's resolver gives another address than these; empty if it does not."""
+    try:
+        found = addresses_of(name)
+    except OSError as exc:
+        return f"{name}: this machine's resolver gives no address ({_why(exc)})"
+    for address in wanted:
+        # A record of the other kind may be somebody else's.
+        gives = [each for each in found if address_type(each) == address_type(address)]
+        if gives != [address]:
+            return f"{name}: this machine's resolver gives {', '.join(gives) or 'nothing'}, not {address}"
+    return ""
+
+
+def _may_remember_until(view: View) -> datetime | None:
+    """Return until when a resolver may rightly give what was before our newest record; None if not now."""
+    written = [*view.remembered.records.values(), *view.remembered.records6.values()]
+    ends = [record.at + timedelta(seconds=record.ttl_s) for record in written]
+    return max((end for end in ends if end > view.seen.at), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """What was met at one port; as `ClientFacts`. `verify_code` is OpenSSL's reason for no trust, or 0."""
+    """What was met at one port.
+
+    Attributes:
+        status: of the HTTP answer; 0 for an answer that is no HTTP, None for none.
+        verify_code: OpenSSL's reason for no trust, or 0.
+    """
 
     is_trusted: bool
-    has_answered: bool | None
+    status: int | None
     text: str
     verify_code: int = 0
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the server says that it is at fault."""
+        return (self.status or 0) >= _SERVER_ERROR
 
 
 def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> Met:
@@ -260,14 +291,14 @@ def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
                 break
             received += chunk
     except TimeoutError:
-        return Met(True, False, "no answer to GET /v2/ in time")
+        return Met(True, None, "no answer to GET /v2/ in time")
     except OSError as exc:
-        return Met(True, False, f"no answer to GET /v2/ ({_why(exc)})")
+        return Met(True, None, f"no answer to GET /v2/ ({_why(exc)})")
     found = _STATUS_LINE.match(received)
     if found is None:
-        return Met(True, None, "it speaks no HTTP")
-    code = int(found[1])
-    return Met(True, code < _SERVER_ERROR, f"HTTP {code} to GET /v2/")
+        return Met(True, 0, "it speaks no HTTP")
+    status = int(found[1])
+    return Met(True, status, f"HTTP {status} to GET /v2/")
 
 
 def _left_s(deadline_s: float) -> float:

@@ -296,8 +296,8 @@ class Daemon:
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
-        self._errands.start(config, raw, views, self._source.refused)
         self._wake_for(views)
+        self._errands.start(config, raw, views, self._source.refused)
 
     def _must_settle(self, view: View) -> bool:
         """Whether a record is due whose address is too new; all of its site waits, a minute at most."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from . import client, news, outbox
 from .child import Errand
@@ -17,6 +18,7 @@ from .client import ClientFacts
 from .clock import SystemClock
 from .config import Config
 from .errors import StoreError
+from .ledger import local_backoff
 from .look import View
 from .news import Facts
 
@@ -24,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 # One asks everybody at once, so it takes as long as the slowest.
 _TIMEOUT_S = 600.0
-# One that left no trace is not started again at every look, but so long after its last start.
-_PAUSES_S = {"visit": 60.0, "notify": 5.0}
+# One that left no trace is not started again at every look, but so long after its last start; one that failed
+# later and later.
+_PAUSES = {"visit": timedelta(minutes=1), "notify": timedelta(seconds=5)}
 
 
 class Errands:
@@ -36,6 +39,7 @@ class Errands:
         self._running: dict[str, Errand] = {}
         self._lock = threading.Lock()
         self._not_before_s: dict[str, float] = {}
+        self._failures: Counter[str] = Counter()
         self._untold = ""
 
     def start(self, config: Config, raw: bytes, views: Sequence[View], refused: tuple[str, ...]) -> None:
@@ -55,13 +59,17 @@ class Errands:
             for name in (name for name, is_due in due.items() if is_due and name not in self._running):
                 if self._clock.is_stopped or now_s < self._not_before_s.get(name, now_s):
                     continue
-                self._not_before_s[name] = now_s + _PAUSES_S[name]
+                pause = local_backoff(self._failures[name] + 1, _PAUSES[name])
+                self._not_before_s[name] = now_s + pause.total_seconds()
                 self._running[name] = Errand(raw, name, _TIMEOUT_S)
 
     def running(self) -> list[Errand]:
         """Return those that have not ended; takes leave of the others, and ends what is overdue."""
         with self._lock:
-            self._running = {name: each for name, each in self._running.items() if not each.has_ended()}
+            ended = {name: each for name, each in self._running.items() if each.has_ended()}
+            for name, each in ended.items():
+                del self._running[name]
+                self._failures[name] = self._failures[name] + 1 if each.has_failed else 0
             return [*self._running.values()]
 
     def _has_news(

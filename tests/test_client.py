@@ -9,16 +9,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from listeners import context_of, listening
 from views import FACTS, NOTHING, NOW, site, view
 
-from certbotless import client, files
-from certbotless.client import ClientFacts, Met, facts_of, is_due, knock
+from certbotless import client, configfile, files
+from certbotless.client import ClientFacts, Met, facts_of, is_due, knock, visit
 from certbotless.decide import Step
+from certbotless.errors import StoreError
 from certbotless.look import View
+from certbotless.state import WrittenRecord
 
 NAME = "devbox.sweetlove.test"
 ASKED = f"GET /v2/ HTTP/1.1\r\nHost: {NAME}:%d\r\nConnection: close\r\n\r\n"
@@ -58,12 +61,14 @@ def service(say: bytes | Callable[[ssl.SSLSocket], object], name: str = NAME) ->
 def test_an_answer_is_an_answer(code: int) -> None:
     """A registry wants a login, or is no registry."""
     with service(f"HTTP/1.1 {code} Fine\r\n\r\n".encode()) as port:
-        assert knock("127.0.0.1", port, NAME) == Met(True, True, f"HTTP {code} to GET /v2/")
+        assert knock("127.0.0.1", port, NAME) == Met(True, code, f"HTTP {code} to GET /v2/")
 
 
-def test_an_error_of_the_server_is_none() -> None:
+def test_an_error_of_the_server_is_told() -> None:
     with service(b"HTTP/1.1 502 Bad Gateway\r\n\r\n") as port:
-        assert knock("127.0.0.1", port, NAME) == Met(True, False, "HTTP 502 to GET /v2/")
+        met = knock("127.0.0.1", port, NAME)
+    assert met == Met(True, 502, "HTTP 502 to GET /v2/")
+    assert met.is_error
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_an_error_of_the_server_is_none() -> None:
 )
 def test_what_speaks_no_http_is_trusted_all_the_same(said: bytes) -> None:
     with service(said) as port:
-        assert knock("127.0.0.1", port, NAME) == Met(True, None, "it speaks no HTTP")
+        assert knock("127.0.0.1", port, NAME) == Met(True, 0, "it speaks no HTTP")
 
 
 def test_who_says_a_byte_now_and_then_does_not_hold_us() -> None:
@@ -86,13 +91,29 @@ def test_who_says_a_byte_now_and_then_does_not_hold_us() -> None:
                     return
 
     with service(drip) as port:
-        assert knock("127.0.0.1", port, NAME, timeout_s=0.5).has_answered is False
+        met = knock("127.0.0.1", port, NAME, timeout_s=0.5)
+    assert (met.is_trusted, met.status) == (True, None)
+
+
+def test_who_wants_a_certificate_of_the_client_is_trusted_all_the_same() -> None:
+    """With TLS 1.3 it says so only after the handshake."""
+    context = context_of(CA.issue_cert(NAME))
+    CA.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1)
+
+    with listening(talk) as port:
+        met = knock("127.0.0.1", port, NAME)
+    assert (met.is_trusted, met.status, met.is_error) == (True, None, False)
 
 
 def test_a_certificate_for_another_name_is_not_trusted() -> None:
     with service(b"", "other.sweetlove.test") as port:
         met = knock("127.0.0.1", port, NAME)
-    assert (met.is_trusted, met.has_answered) == (False, None)
+    assert (met.is_trusted, met.status) == (False, None)
     assert met.text.startswith("not trusted: Hostname mismatch")
 
 
@@ -155,6 +176,49 @@ def test_it_waits_for_what_is_due_and_needs_a_certificate() -> None:
     assert not is_due(view(Step("deploy", "another certificate", target="registry")), {})
     assert not is_due(view(published=NOTHING), {})
     assert is_due(view(), {})
+
+
+# --- a visit ------------------------------------------------------------------------------------------------
+
+
+def unknown(**remembered: Any) -> View:
+    """A site whose name nobody knows."""
+    shown = view(of=site("nobody.invalid", deploy="[]"))
+    return replace(shown, remembered=shown.remembered.model_copy(update=remembered))
+
+
+def written(ago: timedelta, ttl_s: int = 600) -> dict[str, WrittenRecord]:
+    return {"nobody.invalid": WrittenRecord(value="10.79.40.213", ttl_s=ttl_s, at=NOW - ago)}
+
+
+def test_a_name_that_nobody_knows_is_the_first_fault() -> None:
+    met = visit(unknown(records=written(timedelta(hours=1))))
+    assert (met.resolved, met.trusted, met.answered, met.is_well) == (False, None, None, False)
+    assert met.text.startswith("nobody.invalid: this machine's resolver gives no address (")
+
+
+@pytest.mark.parametrize("key", ["records", "records6"])
+def test_a_resolver_may_remember_for_a_ttl_what_was_before_our_record(key: str) -> None:
+    """That is no fault, and is looked at again soon."""
+    young = unknown(**{key: written(timedelta(minutes=9))})
+    met = visit(young)
+    assert (met.resolved, met.trusted, met.answered, met.is_well) == (None, None, None, True)
+    assert met.text.endswith("; it may remember what was until 2026-11-24T05:31:00Z")
+    for minutes, due in ((9, False), (10, True)):
+        earlier = replace(met, at=NOW - timedelta(minutes=minutes))
+        assert is_due(young, {"nobody.invalid": earlier}) is due
+
+
+def test_where_nothing_can_be_written_nobody_is_visited(tmp_path: Path) -> None:
+    """Else each look would visit all again, and say so."""
+    (tmp_path / "clients.json").mkdir()
+    config = configfile.parse(
+        f"aliyun: {{access_key_id: a, access_key_secret: b}}\nstate_dir: {tmp_path}\n"
+        "sites: [{domain: nobody.invalid, address: none}]".encode(),
+        "c.yaml",
+    )
+    with pytest.raises(StoreError, match=r"clients\.json"):
+        client.visit_due(config)
 
 
 # --- what is remembered -------------------------------------------------------------------------------------

@@ -346,8 +346,10 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
     met = knock(*where, site.domain)
     if met.is_trusted:
         case.ok("trusted", about, "by this machine's trust store")
-        if met.has_answered is False:
+        if met.is_error:
             case.fail("answer", about, met.text, f"{look}the service itself is at fault")
+        elif met.status is None:
+            case.warn("answer", about, met.text, f"{look}nothing, if it speaks no HTTP")
         else:
             case.ok("answer", about, met.text)
     elif not met.verify_code:

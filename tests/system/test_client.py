@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import ssl
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from listeners import listening
 
+from certbotless import client, configfile
 from certbotless.leaf import parse_rfc3339
+from certbotless.look import look_at
 from certbotless.sandbox.host import LAN_ADDRESS
 
 from .bed import DOMAIN, Bed, wait_until
@@ -31,6 +39,14 @@ def trusted(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Bed:
 def client_of(bed: Bed) -> dict[str, Any] | None:
     found: dict[str, Any] | None = bed.status()["sites"][0]["client"]
     return found
+
+
+def age_the_record(bed: Bed) -> None:
+    """Let the record be older than its TTL: no resolver may remember what was before."""
+    path = bed.state / "sites" / f"{DOMAIN}.json"
+    state = json.loads(path.read_text())
+    state["records"][DOMAIN]["at"] = "2026-01-01T00:00:00Z"
+    path.write_text(json.dumps(state))
 
 
 @contextmanager
@@ -72,18 +88,20 @@ def test_a_site_that_is_well_is_resolved_trusted_and_answered(trusted: Bed) -> N
 
 
 def test_it_is_visited_once_and_not_at_each_look(trusted: Bed) -> None:
-    with trusted.daemon() as daemon:
-        wait_until(lambda: client_of(trusted) is not None, "the name was visited")
-        before = client_of(trusted)
-        wait_until(lambda: not daemon.children(), "the errand has ended")
-        trusted.registry.container.restart(timeout=1)
-        trusted.registry.wait_serving()
-        assert not daemon.children()
-    assert client_of(trusted) == before
+    """What was met is of the site as any later look sees it."""
+    visited(trusted)
+    config = configfile.load(trusted.file)
+    [seen] = look_at(config, config.sites)
+    assert not client.is_due(seen, client.remembered(trusted.state))
+    trusted.registry.container.restart(timeout=1)
+    trusted.registry.wait_serving()
+    [seen] = look_at(config, config.sites)
+    assert not client.is_due(seen, client.remembered(trusted.state))
 
 
 def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -> None:
     """The four facts are true, and so is `ok`."""
+    age_the_record(trusted)
     orders, records = trusted.orders(), trusted.dns.records()
     with hosts(f"{LAN_ADDRESS} {DOMAIN}", f"10.79.40.7 {DOMAIN}"):
         found = visited(trusted)
@@ -97,6 +115,9 @@ def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -
 
 def test_a_name_that_nobody_knows_is_told(trusted: Bed) -> None:
     with hosts(f"{LAN_ADDRESS} {DOMAIN}\n", ""):
+        found = visited(trusted)
+        assert facts(found) == (None, None, None)
+        age_the_record(trusted)
         found = visited(trusted)
     assert facts(found) == (False, None, None)
     assert f"{DOMAIN}: this machine's resolver gives no address" in found["text"]
@@ -113,3 +134,26 @@ def test_a_renewal_makes_what_was_met_before_say_nothing(trusted: Bed) -> None:
     visited(trusted)
     trusted.ok("--renew-now", "--force")
     assert client_of(trusted) is None
+
+
+def test_who_has_answered_once_is_expected_to_answer(trusted: Bed) -> None:
+    """Silence is a fault of a registry, and none of a service that has never spoken HTTP."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(trusted.certs / f"{DOMAIN}.pem", trusted.certs / f"{DOMAIN}.key")
+
+    def hang_up(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1)
+            tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with listening(hang_up) as port:
+        deploy = [{"command": ["true"], "port": f"127.0.0.1:{port}"}]
+        trusted.config["sites"] = [trusted.site(address="none", deploy=deploy)]
+        trusted.write()
+        config = configfile.load(trusted.file)
+        [seen] = look_at(config, config.sites)
+        silent = client.visit(seen)
+        assert (silent.trusted, silent.answered, silent.is_well) == (True, None, True)
+        again = client.visit(seen, replace(silent, answered=True))
+    assert (again.trusted, again.answered, again.is_well) == (True, False, False)
+    assert "no answer to GET /v2/ (" in again.text
