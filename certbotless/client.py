@@ -140,13 +140,13 @@ def _about(view: View) -> str:
 
 def _ports(view: View) -> list[tuple[str, int]]:
     """Return host and port of each place that serves the site; the host is empty for the site's own name."""
-    own = ("127.0.0.1", view.seen.address)
-    places = [
-        place
-        for target in view.site.deploy
-        for place in places_of(view.site, target, view.remembered, view.seen.address)
-    ]
-    found = [("" if host in own else host, port) for host, port in (p.where for p in places if p.where)]
+    found = []
+    for target in view.site.deploy:
+        is_elsewhere = target.port is not None and target.port.kind == "elsewhere"
+        for place in places_of(view.site, target, view.remembered, view.seen.address):
+            if place.where is not None:
+                host, port = place.where
+                found.append((host if is_elsewhere else "", port))
     return list(dict.fromkeys(found))
 
 
