@@ -199,6 +199,26 @@ def test_what_is_no_request_of_http_1_is_refused_at_once(where: tuple[str, int],
     assert status_of(said(where, get("localhost"))) == 200
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX:" + b" " * 8000 + b"\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:" + b" a" * 4000 + b"\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x" * 8000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 8000 + b"\0 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: " + b"a." * 4000 + b"\xff\r\n\r\n",
+        b"GET / HTTP/1.1" + b"\r\n\r" * 2000 + b"\n\n",
+    ],
+)
+def test_no_request_takes_long_to_be_understood(where: tuple[str, int], head: bytes) -> None:
+    """A pattern that goes back and forth over a line would stop the looks too, for as long as it takes."""
+    assert status_of(said(where, head)) == 400
+
+
+def test_blanks_around_a_header_are_no_part_of_it(where: tuple[str, int]) -> None:
+    assert status_of(said(where, b"GET / HTTP/1.1\r\nHost:\t localhost \t\r\nX:\r\n\r\n")) == 200
+
+
 def test_headers_without_an_end_are_refused(where: tuple[str, int]) -> None:
     line = b"X-Header: " + b"x" * 90 + b"\r\n"
     for request in (b"GET / HTTP/1.1\r\n" + line * 200, b"GET /" + b"x" * 20_000):
