@@ -47,6 +47,7 @@ _REASONS = {
     405: "Method Not Allowed",
     421: "Misdirected Request",
     431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 # Nothing is kept, framed, sniffed, or told to other sites.
@@ -114,8 +115,14 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._is_closing = False
+        self._fault = ""
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # the machine has no thread left
+            self._selector.close()
+            self._listener.close()
+            raise
 
     @property
     def is_alive(self) -> bool:
@@ -195,11 +202,17 @@ class Server:
             self._check_host(host)
             if method not in ("GET", "HEAD"):
                 raise _Refused(405, "this can only be read", "Allow: GET, HEAD")
-            reply, has_body = self._answer(target.partition("?")[0]), method == "GET"
+            return self._answer(target.partition("?")[0]).encoded(has_body=method == "GET")
         except _Refused as refused:
             logger.debug("page.refused status=%d request=%s", refused.reply.status, printable(head, 80))
-            reply, has_body = refused.reply, not head.startswith(b"HEAD ")
-        return reply.encoded(has_body=has_body)
+            reply = refused.reply
+        except Exception as exc:
+            # Whoever else is connected, or comes after, is answered all the same.
+            if (fault := repr(exc)) != self._fault:
+                self._fault = fault
+                logger.exception("page.crashed")
+            reply = Reply(500, "this cannot be shown; the daemon's log says why\n")
+        return reply.encoded(has_body=not head.startswith(b"HEAD "))
 
     def _check_host(self, host: str | None) -> None:
         """Refuse who has come by a name that is not ours.

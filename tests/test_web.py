@@ -330,6 +330,20 @@ def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: 
         wait_for_page(machine, listen)
 
 
+def test_a_page_that_cannot_be_made_is_no_reason_not_to_run(machine: Machine, listen: str) -> None:
+    """As where an upgrade has taken a package away under the daemon; told once, and made when it is back."""
+    broken = machine.home / "lib" / "prometheus_client.py"
+    broken.parent.mkdir()
+    broken.write_text("raise ImportError('this package has gone')")
+    machine.write(http={"listen": listen})
+    with machine.daemon(PYTHONPATH=str(broken.parent), PYTHONDONTWRITEBYTECODE="1"):
+        machine.wait_for_log("ImportError: this package has gone")
+        machine.wait_for_looks(3)
+        assert machine.log.read_text().count("page.not_made") == 1
+        broken.unlink()
+        wait_for_page(machine, listen)
+
+
 def test_an_edit_that_is_refused_and_a_look_that_crashes_are_no_health(machine: Machine, listen: str) -> None:
     machine.write(http={"listen": listen})
     ledger = machine.home / "state" / "ledger.jsonl"
