@@ -238,7 +238,11 @@ class Daemon:
                 from .web import Web  # noqa: PLC0415
 
                 self._web = Web(
-                    self._config, self._source.name, lambda: self._source.refused, self._is_looking
+                    self._config,
+                    self._source.name,
+                    lambda: self._source.refused,
+                    self._is_looking,
+                    _CHILD_MARGIN,
                 )
             if self._web is not None:
                 self._web.follow(self._config.http)

@@ -25,6 +25,7 @@ PATH = "/etc/certbotless/config.yaml"
 LAN = "10.79.40.213"
 ISSUER = "CN=YE1,O=Let's Encrypt,C=US"
 DAY = timedelta(days=1)
+AGES = 36500 * DAY
 
 
 def pair(domain: str, sha256: str, begin: datetime) -> Published:
@@ -103,11 +104,16 @@ def free_port() -> int:
 
 @contextmanager
 def showing(
-    home: Path, views: list[View], refused: tuple[str, ...] = (), *, is_looking: bool = True
+    home: Path,
+    views: list[View],
+    refused: tuple[str, ...] = (),
+    *,
+    is_looking: bool = True,
+    run_margin: timedelta = AGES,
 ) -> Iterator[str]:
-    """Show these views for as long as the block runs, and give the URL of the page."""
+    """Show these views, however old, for as long as the block runs, and give the URL of the page."""
     config = config_of(views, home / "state")
-    web = Web(config, PATH, lambda: refused, lambda: is_looking)
+    web = Web(config, PATH, lambda: refused, lambda: is_looking, run_margin)
     http = Http(listen=f"127.0.0.1:{free_port()}")
     web.show(config, views, ())
     web.follow(http)

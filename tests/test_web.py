@@ -10,7 +10,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import requests
 import trustme
 from machines import DOMAIN, Machine
 from papers import Reading, exchanged
-from showing import PATH, config_of, free_port, showing
+from showing import AGES, PATH, config_of, free_port, showing
 from system.bed import files_below, wait_until
 from views import NOW, SITE, failure, site, view
 
@@ -114,7 +114,7 @@ def sample_of(web: Web, name: str, domain: str) -> float | None:
 
 
 def web_of(home: Path, *views: View) -> Web:
-    return Web(config_of([*views], home), PATH, tuple, lambda: True)
+    return Web(config_of([*views], home), PATH, tuple, lambda: True, AGES)
 
 
 def test_before_the_first_look_nothing_is_said_to_be_well(tmp_path: Path) -> None:
@@ -146,6 +146,21 @@ def test_a_site_that_was_at_work_from_the_start_is_not_passed_over(tmp_path: Pat
     assert [entry["state"] for entry in status_of(web)["sites"]] == ["ok", "pending"]
     health = web._answer("/healthz")
     assert (health.status, health.body.split(":")[0]) == (503, f"{OTHER.domain} pending")
+
+
+@pytest.mark.parametrize(("age", "status"), [(timedelta(minutes=40), 200), (timedelta(minutes=42), 503)])
+def test_a_site_that_a_run_keeps_from_all_looks_is_not_well_any_more(
+    tmp_path: Path, age: timedelta, status: int
+) -> None:
+    """As one that was stopped at a terminal; no other run lasts 41 minutes. The page says it too."""
+    late = replace(WELL, seen=replace(WELL.seen, at=datetime.now(UTC) - age))
+    text = f"the last look at {SITE.domain} was 42 min ago: a run on it does not end"
+    with showing(tmp_path, [late], run_margin=timedelta(minutes=30)) as url:
+        listen = url.removeprefix("http://").rstrip("/")
+        found = get(listen, "/healthz")
+        assert found[0] == status
+        assert (found[1] == f"{text}\n") == (status == 503)
+        assert (text in get(listen, "/")[1]) == (status == 503)
 
 
 def test_a_site_that_was_taken_out_of_the_file_is_shown_no_more(tmp_path: Path) -> None:

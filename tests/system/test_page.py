@@ -21,6 +21,8 @@ NARROW, WIDE = 360, 1280
 # WCAG 2.2, success criterion 1.4.3.
 LEAST_CONTRAST = 4.5
 # How the page says what is no text.
+# The moments that stand above the cards.
+TIMES = "return [...document.querySelectorAll('time:not(article time)')].map((time) => time.dateTime)"
 WORDS: dict[object, str] = {True: "", False: "not ", None: "not tried: "}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
@@ -66,7 +68,10 @@ def facts_of(site: dict[str, Any]) -> tuple[set[str], set[str]]:
         texts |= {*certificate["names"], certificate["sha256"], certificate["issuer"]}
         moments |= {certificate["not_before"], certificate["not_after"]}
     if met is not None:
-        texts |= {f"{WORDS[met[check]]}{check}" for check in ("resolved", "trusted", "answered")}
+        # What speaks no HTTP was asked, and its text says so.
+        checks = ["resolved", "trusted"]
+        checks += ["answered"] if met["answered"] is not None or not met["trusted"] else []
+        texts |= {f"{WORDS[met[check]]}{check}" for check in checks}
         texts.add(met["text"])
         moments.add(met["at"])
     if error is not None:
@@ -96,6 +101,23 @@ def assert_shows(window: Browser, status: dict[str, Any]) -> None:
     for fact in (status["version"], f"pid {status['daemon']['pid']}", status["config"]["path"]):
         assert fact in page
     assert all(line in page for line in (status["config"]["error"] or "").splitlines())
+    assert ("message" in page) == (status["notify"] is not None)
+    if status["notify"] is not None:
+        assert_shows_messages(page, window.run(TIMES), status["notify"])
+
+
+def assert_shows_messages(page: str, moments: list[str], notify: dict[str, Any]) -> None:
+    """What waits, when the last one went, and why one did not."""
+    error = notify["last_error"]
+    assert (f"messages not sent yet: {notify['unsent']};" in page) == (notify["unsent"] > 0)
+    assert ("no message sent yet" in page) == (notify["last_sent"] is None)
+    assert ("A message could not be sent" in page) == (error is not None)
+    wanted = {notify["last_sent"]} - {None}
+    if error is not None:
+        assert error["what"] in page
+        assert error["hint"] in page
+        wanted |= {error["at"], error["retry_at"]}
+    assert wanted <= {*moments}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -132,7 +154,9 @@ def test_who_does_not_see_it_is_told_the_same(window: Browser, url: str) -> None
         if not node["ignored"]
     ]
     assert window.run("return document.documentElement.lang") == "en"
-    assert window.run("return document.title") == "✕ 2 failing, 2 pending, 2 ok · certbotless"
+    assert window.run("return document.title") == (
+        "✕ An edit is refused; 2 failing, 2 pending, 2 ok · certbotless"
+    )
     names = [name for role, name in found if role == "article"]
     assert names[0] == "wiki.example.com"
     assert len(names) == len(set(names)) == 6
