@@ -9,6 +9,7 @@ under load. What is shown is as old as the last look, which leaves out a site wh
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -30,6 +31,12 @@ logger = logging.getLogger(__name__)
 # What is asked for more often is answered with the same text: after a second, or, where many sites make it
 # long, so much later that no more than a twentieth of the time goes into making it.
 _FRESH_S, _FRESH_SHARE = 1.0, 20
+# What to do where nothing can be opened.
+_CURES: dict[int | None, str] = {
+    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: take a higher one in http.listen",
+    errno.EADDRINUSE: "`ss -ltnp` says who listens there: end it, or take another port in http.listen",
+    errno.EADDRNOTAVAIL: "this machine has no such address: `ip -brief address` shows those that it has",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,10 @@ class Web:
         wanted = http.listen if http is not None else ""
         if self._server is not None and not (self._listen == wanted and self._server.is_alive):
             self.close()
-        if http is None or self._server is not None:
+        if http is None:
+            self._complaint = ""
+            return
+        if self._server is not None:
             return
         try:
             self._server = Server(http.where, self._answer, self._names)
@@ -93,7 +103,8 @@ class Web:
             complaint = f"{wanted}: {exc.strerror}"
             if complaint != self._complaint:
                 self._complaint = complaint
-                hint = "tried again each second; `ss -ltnp` says who listens, or correct http.listen"
+                cure = _CURES.get(exc.errno, "correct http.listen")
+                hint = f"{cure}; it is tried again each second"
                 logger.warning("page.not_opened listen=%s error=%s hint=%s", wanted, exc.strerror, hint)
         else:
             self._listen, self._complaint = wanted, ""

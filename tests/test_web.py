@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ WELL, OTHER_WELL = view(), view(of=OTHER)
 AT_WORK = view(Step("order", "due since today"))
 FAILING = view(Step("order", "due"), of=OTHER, failures={"order": failure()})
 IN_WINDOW = view(Step("deploy", "x", "web", wait_until=NOW + timedelta(hours=1), is_by_choice=True))
+NOBODY = 65534
 HOSTILE = (
     b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -204,7 +206,8 @@ def test_a_place_that_is_taken_is_told_once_and_tried_again(
             web.follow(wanted)
     assert [record.getMessage() for record in caplog.records] == [
         f"page.not_opened listen={wanted.listen} error=Address already in use "
-        "hint=tried again each second; `ss -ltnp` says who listens, or correct http.listen"
+        "hint=`ss -ltnp` says who listens there: end it, or take another port in http.listen; "
+        "it is tried again each second"
     ]
     web.follow(wanted)
     assert caplog.records[-1].getMessage() == f"page.opened listen={wanted.listen}"
@@ -216,7 +219,31 @@ def test_an_address_that_this_machine_does_not_have_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     web_of(tmp_path, WELL).follow(Http(listen="192.0.2.1:9109"))
-    assert "error=Cannot assign requested address" in caplog.text
+    assert "error=Cannot assign requested address hint=this machine has no such address: " in caplog.text
+
+
+def test_a_port_that_only_root_may_open_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    least = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if least < 2:
+        pytest.skip("whoever likes may open every port here")
+    web, user = web_of(tmp_path, WELL), os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(NOBODY)
+        web.follow(Http(listen=f"127.0.0.1:{least - 1}"))
+    finally:
+        os.seteuid(user)
+        web.close()
+    assert "error=Permission denied hint=a port below 1024 needs CAP_NET_BIND_SERVICE: " in caplog.text
+
+
+def test_what_is_wanted_no_more_is_told_again_when_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    web = web_of(tmp_path, WELL)
+    for wanted in (Http(listen="192.0.2.1:9109"), None, Http(listen="192.0.2.1:9109")):
+        web.follow(wanted)
+    assert caplog.text.count("page.not_opened") == 2
 
 
 def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
