@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import requests
 from browser import Browser, Scheme, browser
-from showing import free_port, remember_visit, showing, views_at
+from showing import free_port, remember_messages, remember_visit, showing, views_at
 
 from certbotless.look import View
+from certbotless.secret import Secret
 
 from .bed import ZONE, Bed, wait_until
 
@@ -35,11 +36,14 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """A page with a site in each state, an edit that is refused, and long names."""
-    views = views_at(datetime.now(UTC))
+    """A page with a site in each state, an edit that is refused, an unsent message, and long names."""
+    now = datetime.now(UTC)
+    views = views_at(now)
     remember_visit(tmp_path / "state", views[0])
+    remember_messages(tmp_path / "state", now)
+    notify = (Secret.parse("json://127.0.0.1"),)
     refused = (f"/etc/certbotless/{'config' * 20}.yaml:3:1: " + "x" * 300, "another")
-    with showing(tmp_path, [*views, *map(with_a_long_name, views)], refused) as url:
+    with showing(tmp_path, [*views, *map(with_a_long_name, views)], refused, notify=notify) as url:
         yield url
 
 
