@@ -99,6 +99,7 @@ class Daemon:
         self._pulse = Pulse(max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S))
         self._told = ""
         self._web: Web | None = None
+        self._web_fault = ""
         self._has_crashed = False
 
     @property
@@ -232,12 +233,25 @@ class Daemon:
 
     def _follow_http(self) -> None:
         """Have the status page where the file wants it; a daemon without one loads nothing for it."""
-        if self._web is None and self._config.http is not None:
-            from .web import Web  # noqa: PLC0415
+        try:
+            if self._web is None and self._config.http is not None:
+                from .web import Web  # noqa: PLC0415
 
-            self._web = Web(self._config, self._source.name, lambda: self._source.refused, self._is_looking)
-        if self._web is not None:
-            self._web.follow(self._config.http)
+                self._web = Web(
+                    self._config,
+                    self._source.name,
+                    lambda: self._source.refused,
+                    self._is_looking,
+                    _CHILD_MARGIN,
+                )
+            if self._web is not None:
+                self._web.follow(self._config.http)
+            self._web_fault = ""
+        except Exception as exc:
+            # No page is worth the end of the looks, as where an upgrade has just taken its files away.
+            if (fault := repr(exc)) != self._web_fault:
+                self._web_fault = fault
+                logger.exception("page.not_made hint=tried again each second")
 
     def _log_warnings(self) -> None:
         for warning in self._config.warnings():

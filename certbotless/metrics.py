@@ -43,9 +43,12 @@ _FACTS = {
 }
 _KINDS = (*dict.fromkeys(_FACTS.values()), "look")
 
+_WELL = "1 where all facts are true, or only a target's window is waited for; 0 also before the first look."
+
 
 def text(
     views: Sequence[View],
+    unseen: Sequence[str],
     visits: Mapping[str, ClientFacts],
     ledger: Sequence[Entry],
     config: Config,
@@ -58,6 +61,7 @@ def text(
     """Return the metrics in Prometheus' text format, of the type `TYPE`.
 
     Args:
+        unseen: domains of sites that were not looked at yet.
         visits: what clients met last, by domain.
         well_at: when a site was last seen well; absent where it was not since the daemon started.
         is_looking: whether the looks go on.
@@ -70,6 +74,8 @@ def text(
     for view in views:
         _add_site(families, view, well_at.get(view.site.domain))
         _add_client(families, view, visits)
+    for domain in unseen:
+        families.add("site_well", _WELL, False, domain=domain)
     _add_orders_left(families, views, config, ledger, now)
     return generate_latest(families).decode()
 
@@ -100,8 +106,7 @@ def _add_site(families: _Families, view: View, well_at: datetime | None) -> None
     for state in _STATES:
         about = "1 for the state that the site is in, 0 for the others."
         families.add("site_state", about, view.state == state, domain=domain, state=state)
-    about = "1 where all facts are true, or only a target's window is waited for."
-    families.add("site_well", about, view.is_well, domain=domain)
+    families.add("site_well", _WELL, view.is_well, domain=domain)
     families.add(
         "last_look_timestamp_seconds", "When the site was last looked at.", view.seen.at, domain=domain
     )

@@ -54,40 +54,47 @@ def _escaped(text: str) -> str:
     return text if isinstance(text, _Html) else printable(text, _LONGEST).translate(_ESCAPED)
 
 
-def page(status: Mapping[str, Any], now: datetime, *, is_looking: bool) -> str:
+def page(status: Mapping[str, Any], now: datetime, stale: Sequence[str] = ()) -> str:
     """Return the page.
 
     Args:
         status: the object of `status --json`, with at least one site.
-        is_looking: whether the looks go on.
+        stale: why what it says may not be so any more, a line each.
     """
     sites = sorted(status["sites"], key=lambda site: _STATES.index(site["state"]))
-    title = _title(sites)
+    amiss = [*(["an edit is refused"] if status["config"]["error"] else []), *stale]
+    title = _title(sites, amiss)
+    mark = _MARKS["failing" if amiss else sites[0]["state"]]
     head = _tag(
         "head",
         _tag("meta", charset="utf-8"),
         _tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         _tag("meta", name="color-scheme", content="light dark"),
         _tag("meta", http_equiv="refresh", content=str(_RELOAD_S)),
-        _tag("title", f"{_MARKS[sites[0]['state']]} {title} · certbotless"),
+        _tag("title", f"{mark} {title} · certbotless"),
         _tag("style", _Html(_STYLE)),
     )
     body = _tag(
         "body",
         _tag("header", _tag("h1", title), _tag("p", "certbotless", class_="name")),
         _meta(status, now),
-        *_notices(status, is_looking),
+        *_notices(status, stale, now),
         _tag("main", *(_site(site, number, now) for number, site in enumerate(sites))),
         _footer(),
     )
     return f"<!doctype html>\n{_tag('html', head, body, lang='en')}\n"
 
 
-def _title(sites: Sequence[Mapping[str, Any]]) -> str:
+def _title(sites: Sequence[Mapping[str, Any]], amiss: Sequence[str]) -> str:
+    """Return how all stands; what is amiss beside the sites comes first, without its details."""
     counts = Counter(site["state"] for site in sites)
-    if counts["ok"] == len(sites):
+    if counts["ok"] == len(sites) and not amiss:
         return "All is well" if len(sites) == 1 else f"All {len(sites)} sites are well"
-    return ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    counted = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    if not amiss:
+        return counted
+    first = amiss[0].partition(":")[0]
+    return f"{first[:1].upper()}{first[1:]}; {counted}"
 
 
 def _meta(status: Mapping[str, Any], now: datetime) -> _Html:
@@ -97,18 +104,30 @@ def _meta(status: Mapping[str, Any], now: datetime) -> _Html:
         _tag("span", f"daemon runs, pid {status['daemon']['pid']}"),
         _tag("span", f"version {status['version']}"),
         _tag("span", _tag("code", status["config"]["path"])),
+        *([_tag("span", *_messages(status["notify"], now))] if status["notify"] else []),
         class_="meta",
     )
 
 
-def _notices(status: Mapping[str, Any], is_looking: bool) -> Iterator[_Html]:
+def _messages(notify: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
+    unsent, last = notify["unsent"], notify["last_sent"]
+    waiting = f"messages not sent yet: {unsent}; " if unsent else ""
+    return (waiting, "last message ", _moment(last, now)) if last else (waiting, "no message sent yet")
+
+
+def _notices(status: Mapping[str, Any], stale: Sequence[str], now: datetime) -> Iterator[_Html]:
     if error := status["config"]["error"]:
         lines = [_tag("p", line) for line in error.splitlines()]
         title = "An edit of the configuration is refused; what was in force before stays"
         yield _tag("section", _tag("h2", title, class_="failing"), *lines, class_="notice failing more")
-    if not is_looking:
-        title = "The daemon has stopped looking: what stands here may not be so any more"
-        yield _tag("section", _tag("h2", title, class_="failing"), class_="notice failing")
+    if stale:
+        lines = [_tag("p", line) for line in stale]
+        title = "What stands here may not be so any more"
+        yield _tag("section", _tag("h2", title, class_="failing"), *lines, class_="notice failing more")
+    if status["notify"] and (error := status["notify"]["last_error"]):
+        yield _error(
+            {**error, "what": f"A message could not be sent: {error['what']}"}, "pending", now, title="h2"
+        )
 
 
 def _site(site: Mapping[str, Any], number: int, now: datetime) -> _Html:
@@ -137,7 +156,7 @@ def _shown(marks: Mapping[str, str], state: str) -> _Html:
     return _Html(_tag("span", marks[state], aria_hidden="true") + f" {_escaped(state)}")
 
 
-def _error(error: Mapping[str, Any], state: str, now: datetime) -> _Html:
+def _error(error: Mapping[str, Any], state: str, now: datetime, *, title: str = "h3") -> _Html:
     tone = "failing" if state == "failing" else "pending"
     hint = _tag("p", "To do: ", error["hint"], class_="more") if error["hint"] else _Html()
     times = _tag(
@@ -148,7 +167,7 @@ def _error(error: Mapping[str, Any], state: str, now: datetime) -> _Html:
         _moment(error["retry_at"], now),
         class_="more",
     )
-    return _tag("section", _tag("h3", error["what"], class_=tone), hint, times, class_=f"notice {tone}")
+    return _tag("section", _tag(title, error["what"], class_=tone), hint, times, class_=f"notice {tone}")
 
 
 def _life(certificate: Mapping[str, Any], next_renewal: str | None, now: datetime) -> _Html:
@@ -240,7 +259,9 @@ def _target(target: Mapping[str, Any], certificate: Mapping[str, Any] | None) ->
 
 def _client(met: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
     said = []
-    for check in ("resolved", "trusted", "answered"):
+    # What is trusted and was asked for no answer speaks no HTTP, as the text says.
+    is_silent = met["trusted"] and met["answered"] is None
+    for check in ("resolved", "trusted", *(() if is_silent else ("answered",))):
         mark, word, tone = {
             True: ("✓", "", "ok"),
             False: ("✕", "not ", "failing"),

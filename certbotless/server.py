@@ -37,7 +37,8 @@ _MOST_UNSENT = 16 * 1024 * 1024
 _PAUSE_S = 0.2
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]*) HTTP/1\.([0-9])")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+# No two of its repeats can take the same byte: a line that does not match is done with after one pass.
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _REASONS = {
     200: "OK",
@@ -46,6 +47,7 @@ _REASONS = {
     405: "Method Not Allowed",
     421: "Misdirected Request",
     431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 # Nothing is kept, framed, sniffed, or told to other sites.
@@ -113,8 +115,14 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._is_closing = False
+        self._fault = ""
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # the machine has no thread left
+            self._selector.close()
+            self._listener.close()
+            raise
 
     @property
     def is_alive(self) -> bool:
@@ -194,11 +202,17 @@ class Server:
             self._check_host(host)
             if method not in ("GET", "HEAD"):
                 raise _Refused(405, "this can only be read", "Allow: GET, HEAD")
-            reply, has_body = self._answer(target.partition("?")[0]), method == "GET"
+            return self._answer(target.partition("?")[0]).encoded(has_body=method == "GET")
         except _Refused as refused:
             logger.debug("page.refused status=%d request=%s", refused.reply.status, printable(head, 80))
-            reply, has_body = refused.reply, not head.startswith(b"HEAD ")
-        return reply.encoded(has_body=has_body)
+            reply = refused.reply
+        except Exception as exc:
+            # Whoever else is connected, or comes after, is answered all the same.
+            if (fault := repr(exc)) != self._fault:
+                self._fault = fault
+                logger.exception("page.crashed")
+            reply = Reply(500, "this cannot be shown; the daemon's log says why\n")
+        return reply.encoded(has_body=not head.startswith(b"HEAD "))
 
     def _check_host(self, host: str | None) -> None:
         """Refuse who has come by a name that is not ours.
@@ -294,7 +308,9 @@ def _parsed(head: bytes) -> tuple[str, str, str | None]:
     request, fields = _REQUEST_LINE.fullmatch(first), [_FIELD.fullmatch(line) for line in lines]
     if request is None or None in fields:
         raise _Refused(400, "this is no request of HTTP/1.1")
-    hosts = [field[2].decode("latin-1") for field in fields if field and field[1].lower() == b"host"]
+    hosts = [
+        field[2].decode("latin-1").strip(" \t") for field in fields if field and field[1].lower() == b"host"
+    ]
     if len(hosts) > 1 or (not hosts and request[3] != b"0"):
         raise _Refused(400, "there must be one Host header")
     return request[1].decode(), request[2].decode(), hosts[0] if hosts else None

@@ -4,18 +4,19 @@
     /metrics      the same for Prometheus          /healthz       200 where `status` would exit 0, else 503
 
 A request costs no look: it asks no name server and no service, and writes nothing, so nobody can put anybody
-under load. What is shown is as old as the last look.
+under load. What is shown is as old as the last look, which leaves out a site while a run is at work on it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from . import client, metrics, outbox, page, report
@@ -30,6 +31,12 @@ logger = logging.getLogger(__name__)
 # What is asked for more often is answered with the same text: after a second, or, where many sites make it
 # long, so much later that no more than a twentieth of the time goes into making it.
 _FRESH_S, _FRESH_SHARE = 1.0, 20
+# What to do where nothing can be opened.
+_CURES: dict[int | None, str] = {
+    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: take a higher one in http.listen",
+    errno.EADDRINUSE: "`ss -ltnp` says who listens there: end it, or take another port in http.listen",
+    errno.EADDRNOTAVAIL: "this machine has no such address: `ip -brief address` shows those that it has",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Web:
         path: of its file.
         refused: what is wrong with the file as it is now, a line each.
         is_looking: whether the looks go on.
+        run_margin: the longest that a run may take beyond the propagation of its records.
     """
 
     def __init__(
@@ -63,10 +71,12 @@ class Web:
         path: str,
         refused: Callable[[], Sequence[str]],
         is_looking: Callable[[], bool],
+        run_margin: timedelta,
     ) -> None:
         self._path = path
         self._refused = refused
         self._is_looking = is_looking
+        self._run_margin = run_margin
         self._seen = _Seen(config)
         self._server: Server | None = None
         self._listen = self._complaint = ""
@@ -82,7 +92,10 @@ class Web:
         wanted = http.listen if http is not None else ""
         if self._server is not None and not (self._listen == wanted and self._server.is_alive):
             self.close()
-        if http is None or self._server is not None:
+        if http is None:
+            self._complaint = ""
+            return
+        if self._server is not None:
             return
         try:
             self._server = Server(http.where, self._answer, self._names)
@@ -90,7 +103,8 @@ class Web:
             complaint = f"{wanted}: {exc.strerror}"
             if complaint != self._complaint:
                 self._complaint = complaint
-                hint = "tried again each second; `ss -ltnp` says who listens, or correct http.listen"
+                cure = _CURES.get(exc.errno, "correct http.listen")
+                hint = f"{cure}; it is tried again each second"
                 logger.warning("page.not_opened listen=%s error=%s hint=%s", wanted, exc.strerror, hint)
         else:
             self._listen, self._complaint = wanted, ""
@@ -137,7 +151,7 @@ class Web:
         return reply
 
     def _page(self, seen: _Seen) -> Reply:
-        text = page.page(self._status(seen), datetime.now(UTC), is_looking=self._is_looking())
+        text = page.page(self._status(seen), datetime.now(UTC), self._stale(seen))
         return Reply(200, text, "text/html; charset=utf-8", page.STYLE_SOURCE)
 
     def _status_json(self, seen: _Seen) -> Reply:
@@ -151,6 +165,7 @@ class Web:
     def _metrics(self, seen: _Seen) -> Reply:
         text = metrics.text(
             [*seen.views.values()],
+            seen.unseen,
             self._visits(seen),
             seen.ledger,
             seen.config,
@@ -181,14 +196,25 @@ class Web:
         """Return in a line why `status` would not exit 0, or that nobody looks; empty where all is well."""
         if refused := self._refused():
             return f"an edit is refused: {refused[0]}"
-        if not self._is_looking():
-            return "the daemon has stopped looking"
-        if not seen.views:
+        if not seen.views and self._is_looking():
             return "nothing is known yet: the first look goes on"
-        amiss = [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
+        amiss = self._stale(seen)
+        amiss += [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
         amiss += [f"{domain} pending: {_UNSEEN}" for domain in seen.unseen]
         more = f" (and {len(amiss) - 1} more)" if len(amiss) > 1 else ""
         return f"{amiss[0]}{more}" if amiss else ""
+
+    def _stale(self, seen: _Seen) -> list[str]:
+        """Return in a line each why what is shown may not be so any more; none while the looks go on."""
+        if not self._is_looking():
+            return ["the daemon has stopped looking"]
+        now, dns = datetime.now(UTC), seen.config.dns
+        longest = dns.propagation_timeout + self._run_margin + seen.config.check_every
+        return [
+            f"the last look at {domain} was {report.distance(view.seen.at - now)}: a run on it does not end"
+            for domain, view in seen.views.items()
+            if now - view.seen.at > longest
+        ]
 
 
 _UNSEEN = "it is not looked at yet, because a run is at work on it"

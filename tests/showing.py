@@ -12,12 +12,15 @@ from pathlib import Path
 
 from views import NOTHING, failure, site, view
 
-from certbotless import configfile
+from certbotless import configfile, outbox
 from certbotless.client import ClientFacts, _about
 from certbotless.config import Config, Http
 from certbotless.decide import Step
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
+from certbotless.news import Book, Message
+from certbotless.outbox import Outbox, Unsent
+from certbotless.secret import Secret
 from certbotless.store import Origin, Published
 from certbotless.web import Web
 
@@ -25,6 +28,7 @@ PATH = "/etc/certbotless/config.yaml"
 LAN = "10.79.40.213"
 ISSUER = "CN=YE1,O=Let's Encrypt,C=US"
 DAY = timedelta(days=1)
+AGES = 36500 * DAY
 
 
 def pair(domain: str, sha256: str, begin: datetime) -> Published:
@@ -94,6 +98,17 @@ def remember_visit(state_dir: Path, view: View) -> ClientFacts:
     return met
 
 
+def remember_messages(state_dir: Path, now: datetime) -> None:
+    """Let a message have been sent, and another one not, which a receiver refused."""
+    refused = failure(f"notify[0] (json) was refused: {'x' * 200}", at=now - timedelta(minutes=1))
+    message = Message(now - timedelta(minutes=2), "failure", "wiki.example.com is not served", "It is late.")
+    box = Outbox(
+        Book(now - DAY), (Unsent(message, ("json-1",)),), {"json-1": refused}, now - timedelta(hours=3)
+    )
+    state_dir.mkdir(exist_ok=True)
+    outbox.save(state_dir, box)
+
+
 def free_port() -> int:
     """Return a port where nobody listens just now."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -103,11 +118,17 @@ def free_port() -> int:
 
 @contextmanager
 def showing(
-    home: Path, views: list[View], refused: tuple[str, ...] = (), *, is_looking: bool = True
+    home: Path,
+    views: list[View],
+    refused: tuple[str, ...] = (),
+    *,
+    is_looking: bool = True,
+    run_margin: timedelta = AGES,
+    notify: tuple[Secret, ...] = (),
 ) -> Iterator[str]:
-    """Show these views for as long as the block runs, and give the URL of the page."""
-    config = config_of(views, home / "state")
-    web = Web(config, PATH, lambda: refused, lambda: is_looking)
+    """Show these views, however old, for as long as the block runs, and give the URL of the page."""
+    config = config_of(views, home / "state").model_copy(update={"notify": notify})
+    web = Web(config, PATH, lambda: refused, lambda: is_looking, run_margin)
     http = Http(listen=f"127.0.0.1:{free_port()}")
     web.show(config, views, ())
     web.follow(http)

@@ -75,8 +75,9 @@ HOMES = {
     "shtab": {"completion"},
     "yaml": {"document"},
 }
-# The guard around one site's steps, and the one around the daemon's look.
-GUARDS = {"act", "daemon"}
+# The guards around one site's steps, around the daemon's look, around its making of the page, which is no
+# reason to end, and around an answer of the page, which must not cost others theirs.
+GUARDS = {"act", "daemon", "server"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 FORBIDDEN_CALLS |= {f"yaml.{kind}load{many}" for kind in ("", "full_", "unsafe_") for many in ("", "_all")}
 FORBIDDEN_MODULES = {"dill", "marshal", "pickle", "shelve"}
@@ -272,7 +273,7 @@ def test_the_environment_is_read_in_few_places() -> None:
     assert readers - {"sandbox"} == {"config", "secret", "systemd", "terminal"}
 
 
-def test_only_two_guards_catch_everything() -> None:
+def test_only_the_guards_catch_everything() -> None:
     """Anywhere else it would hide a fault of ours."""
     blanket = {"Exception", "BaseException"}
     found = set()

@@ -28,9 +28,17 @@ SMALLEST = "aliyun: {access_key_id: a, access_key_secret: b}\nsites: [{domain: a
 
 def text_of(*views: View, **fields: Any) -> str:
     """Return the metrics of these views."""
-    given = {"visits": {}, "ledger": (), "well_at": {}, "is_looking": True, "is_refused": False, **fields}
-    visits, ledger = given.pop("visits"), given.pop("ledger")
-    return metrics.text(views, visits, ledger, config_of([*views], Path("/state")), now=NOW, **given)
+    given = {
+        "unseen": (),
+        "visits": {},
+        "ledger": (),
+        "well_at": {},
+        "is_looking": True,
+        "is_refused": False,
+        **fields,
+    }
+    unseen, visits, ledger = (given.pop(key) for key in ("unseen", "visits", "ledger"))
+    return metrics.text(views, unseen, visits, ledger, config_of([*views], Path("/state")), now=NOW, **given)
 
 
 def samples_of(*views: View, **fields: Any) -> Samples:
@@ -104,6 +112,13 @@ def test_a_site_is_in_one_state(shown: View, state: str, is_well: bool) -> None:
     for name in ("ok", "pending", "failing"):
         assert of(found, "site_state", state=name) == (name == state)
     assert of(found, "site_well") == is_well
+
+
+def test_a_site_that_nobody_has_looked_at_yet_is_not_well() -> None:
+    """More is not known of it."""
+    found = samples_of(view(), unseen=("new.example.com",))
+    assert of(found, "site_well", "new.example.com") == 0
+    assert [name for name, labels in found if ("domain", "new.example.com") in labels] == ["site_well"]
 
 
 def test_moments_are_seconds_since_the_epoch() -> None:

@@ -70,14 +70,16 @@ def status_of(*views: View, error: str | None = None, **changes: Any) -> dict[st
     return found
 
 
-def read(status: dict[str, Any], *, is_looking: bool = True) -> Reader:
-    return Reader(page.page(status, NOW, is_looking=is_looking))
+def read(status: dict[str, Any], *stale: str) -> Reader:
+    return Reader(page.page(status, NOW, stale))
 
 
-def title_of(status: dict[str, Any]) -> str:
-    match = re.search("<title>(.*)</title>", page.page(status, NOW, is_looking=True))
+def title_of(status: dict[str, Any], *stale: str) -> str:
+    text = page.page(status, NOW, stale)
+    match = re.search("<title>. (.*) · certbotless</title>", text)
     assert match is not None
-    return match[1]
+    assert f"<h1>{match[1]}</h1>" in text
+    return match[0].removeprefix("<title>").removesuffix("</title>")
 
 
 # --- what it says -------------------------------------------------------------------------------------------
@@ -90,8 +92,22 @@ def test_the_title_says_how_all_stands() -> None:
     assert title_of(status_of(WELL, FAILING, UNBORN)) == "✕ 1 failing, 1 pending, 1 ok · certbotless"
 
 
+def test_the_title_does_not_say_that_all_is_well_while_nobody_looks_or_an_edit_is_refused() -> None:
+    """Its details stand below it."""
+    stopped, late = (
+        "the daemon has stopped looking",
+        "the last look at a.example.com was 3 h ago: a run has it",
+    )
+    refused = status_of(WELL, error="c.yaml:1:1: a")
+    assert title_of(refused) == "✕ An edit is refused; 1 ok · certbotless"
+    assert title_of(refused, stopped) == "✕ An edit is refused; 1 ok · certbotless"
+    assert title_of(status_of(WELL), stopped) == "✕ The daemon has stopped looking; 1 ok · certbotless"
+    late_title = "✕ The last look at a.example.com was 3 h ago; 1 pending, 1 ok · certbotless"
+    assert title_of(status_of(WELL, UNBORN), late) == late_title
+
+
 def test_what_needs_somebody_stands_first() -> None:
-    headings = re.findall("<h2 id=.*?>(.*?)</h2>", page.page(status_of(*views_at(NOW)), NOW, is_looking=True))
+    headings = re.findall("<h2 id=.*?>(.*?)</h2>", page.page(status_of(*views_at(NOW)), NOW))
     assert headings == ["wiki.example.com", "git.example.com", "registry.example.com"]
 
 
@@ -147,6 +163,8 @@ def test_what_a_client_met_is_three_words() -> None:
     }
     text = read(status_of(WELL, client=met)).text
     assert "✓ resolved, ✕ not trusted, ○ not tried: answered no root 2026-11-24 05:00 UTC 30 min ago" in text
+    silent = read(status_of(WELL, client=met | {"trusted": True, "text": "it speaks no HTTP"})).text
+    assert "✓ resolved, ✓ trusted it speaks no HTTP 2026-11-24 05:00 UTC" in silent
     assert "As a client not tried yet" in read(status_of(WELL)).text
 
 
@@ -157,9 +175,23 @@ def test_a_refused_edit_stands_above_all_sites() -> None:
     assert "refused" not in read(status_of(WELL)).text
 
 
-def test_a_daemon_that_does_not_look_any_more_says_so() -> None:
-    assert "has stopped looking" in read(status_of(WELL), is_looking=False).text
-    assert "has stopped looking" not in read(status_of(WELL)).text
+def test_what_may_not_be_so_any_more_is_said_above_all_sites() -> None:
+    text = read(status_of(WELL), "the last look was: one", "another").text
+    assert "What stands here may not be so any more the last look was: one another" in text
+    assert text.index("another") < text.index("devbox.sweetlove.top")
+    assert "may not be so" not in read(status_of(WELL)).text
+
+
+def test_messages_that_could_not_be_sent_are_told_with_the_reason() -> None:
+    """Where somebody is to be told; of what was sent, in a quiet line."""
+    sent = {"unsent": 0, "last_sent": "2026-11-24T05:00:00Z", "last_error": None}
+    error = status_of(FAILING)["sites"][0]["last_error"]
+    unsent = {"unsent": 2, "last_sent": None, "last_error": error}
+    assert "message" not in read(status_of(WELL)).text
+    assert "last message 2026-11-24 05:00 UTC 30 min ago" in read(status_of(WELL) | {"notify": sent}).text
+    text = read(status_of(WELL) | {"notify": unsent}).text
+    assert "messages not sent yet: 2; no message sent yet" in text
+    assert "A message could not be sent: the CA is closed To do: try later Failed" in text
 
 
 # --- the bar ------------------------------------------------------------------------------------------------
@@ -239,7 +271,7 @@ def test_no_text_of_others_becomes_part_of_the_page() -> None:
             "retry_at": "2026-11-24T05:00:00Z",
         },
     )
-    text = page.page(bad, NOW, is_looking=True)
+    text = page.page(bad, NOW)
     reader = Reader(text)
     assert {tag for tag, _ in reader.tags} <= {tag for tag, _ in read(status_of(FAILING, error="x")).tags} | {
         "small",
@@ -253,7 +285,7 @@ def test_no_text_of_others_becomes_part_of_the_page() -> None:
 
 def test_the_page_needs_nothing_from_anywhere() -> None:
     """No script, no picture, no address but its own three; and its style is the one that it may have."""
-    text = page.page(status_of(FAILING), NOW, is_looking=True)
+    text = page.page(status_of(FAILING), NOW)
     reader = Reader(text)
     assert [link["href"] for link in reader.of("a")] == ["/status.json", "/metrics", "/healthz"]
     assert {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in reader.tags} == set()
@@ -270,6 +302,6 @@ def test_every_card_has_a_name_and_every_sign_is_for_the_eye_alone(shown: View) 
     assert {article["aria-labelledby"] for article in reader.of("article")} == headings
     assert reader.of("html") == [{"lang": "en"}]
     assert len(reader.of("h1")) == 1
-    signs = re.findall(r"<span([^>]*)>[✓✕…≠○?]</span>", page.page(status_of(shown), NOW, is_looking=True))
+    signs = re.findall(r"<span([^>]*)>[✓✕…≠○?]</span>", page.page(status_of(shown), NOW))
     assert signs
     assert all('aria-hidden="true"' in attributes for attributes in signs)

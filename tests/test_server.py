@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -18,7 +20,11 @@ HUGE = 32 * 1024 * 1024
 
 
 def answer(path: str) -> Reply:
-    """Answer with the path, or with more than any socket holds."""
+    """Answer with the path, with more than any socket holds, or not at all."""
+    if path == "/broken":
+        1 / 0  # noqa: B018
+    if path == "/unwritable":
+        return Reply(200, "\udcff")
     return Reply(200, "x" * HUGE if path == "/huge" else f"{path}\n")
 
 
@@ -199,6 +205,26 @@ def test_what_is_no_request_of_http_1_is_refused_at_once(where: tuple[str, int],
     assert status_of(said(where, get("localhost"))) == 200
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX:" + b" " * 8000 + b"\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:" + b" a" * 4000 + b"\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x" * 8000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 8000 + b"\0 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: " + b"a." * 4000 + b"\xff\r\n\r\n",
+        b"GET / HTTP/1.1" + b"\r\n\r" * 2000 + b"\n\n",
+    ],
+)
+def test_no_request_takes_long_to_be_understood(where: tuple[str, int], head: bytes) -> None:
+    """A pattern that goes back and forth over a line would stop the looks too, for as long as it takes."""
+    assert status_of(said(where, head)) == 400
+
+
+def test_blanks_around_a_header_are_no_part_of_it(where: tuple[str, int]) -> None:
+    assert status_of(said(where, b"GET / HTTP/1.1\r\nHost:\t localhost \t\r\nX:\r\n\r\n")) == 200
+
+
 def test_headers_without_an_end_are_refused(where: tuple[str, int]) -> None:
     line = b"X-Header: " + b"x" * 90 + b"\r\n"
     for request in (b"GET / HTTP/1.1\r\n" + line * 200, b"GET /" + b"x" * 20_000):
@@ -261,6 +287,44 @@ def test_answers_that_nobody_takes_are_let_go_of(where: tuple[str, int]) -> None
     finally:
         for sock in slow:
             sock.close()
+
+
+# --- faults of ours -----------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_shown_is_told_once_and_costs_nobody_else_his_answer(
+    where: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The traceback is in the log; the client learns nothing of it."""
+    with closing(connected(where)) as other:
+        other.sendall(b"GET / HTTP/1.1\r\n")
+        for path in ("/broken", "/broken", "/unwritable"):
+            reply = said(where, get("localhost", path=path))
+            assert status_of(reply) == 500
+            assert reply.endswith(b"\r\n\r\nthis cannot be shown; the daemon's log says why\n")
+        other.sendall(b"Host: localhost\r\n\r\n")
+        assert status_of(rest_of(other)) == 200
+    assert [record.getMessage() for record in caplog.records] == ["page.crashed"] * 2
+    assert "ZeroDivisionError" in caplog.text
+    assert "UnicodeEncodeError" in caplog.text
+
+
+def test_where_there_is_no_thread_left_nothing_stays_open() -> None:
+    """As in a container that has reached its limit; the place is free for the next attempt."""
+    script = (
+        "import resource; from pathlib import Path; from certbotless.server import Reply, Server\n"
+        f"where = '127.0.0.1', {free_port()}\n"
+        "size = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() + (2 << 20)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))\n"
+        "try: Server(where, lambda path: Reply(200, ''), tuple)\n"
+        "except RuntimeError as exc: print(exc)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "Server(where, lambda path: Reply(200, ''), tuple).close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "can't start new thread\n", "")
 
 
 # --- its end ------------------------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import requests
 import trustme
 from machines import DOMAIN, Machine
 from papers import Reading, exchanged
-from showing import PATH, config_of, free_port, showing
+from showing import AGES, PATH, config_of, free_port, showing
 from system.bed import files_below, wait_until
 from views import NOW, SITE, failure, site, view
 
@@ -33,6 +34,7 @@ WELL, OTHER_WELL = view(), view(of=OTHER)
 AT_WORK = view(Step("order", "due since today"))
 FAILING = view(Step("order", "due"), of=OTHER, failures={"order": failure()})
 IN_WINDOW = view(Step("deploy", "x", "web", wait_until=NOW + timedelta(hours=1), is_by_choice=True))
+NOBODY = 65534
 HOSTILE = (
     b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -114,7 +116,7 @@ def sample_of(web: Web, name: str, domain: str) -> float | None:
 
 
 def web_of(home: Path, *views: View) -> Web:
-    return Web(config_of([*views], home), PATH, tuple, lambda: True)
+    return Web(config_of([*views], home), PATH, tuple, lambda: True, AGES)
 
 
 def test_before_the_first_look_nothing_is_said_to_be_well(tmp_path: Path) -> None:
@@ -146,6 +148,21 @@ def test_a_site_that_was_at_work_from_the_start_is_not_passed_over(tmp_path: Pat
     assert [entry["state"] for entry in status_of(web)["sites"]] == ["ok", "pending"]
     health = web._answer("/healthz")
     assert (health.status, health.body.split(":")[0]) == (503, f"{OTHER.domain} pending")
+
+
+@pytest.mark.parametrize(("age", "status"), [(timedelta(minutes=40), 200), (timedelta(minutes=42), 503)])
+def test_a_site_that_a_run_keeps_from_all_looks_is_not_well_any_more(
+    tmp_path: Path, age: timedelta, status: int
+) -> None:
+    """As one that was stopped at a terminal; no other run lasts 41 minutes. The page says it too."""
+    late = replace(WELL, seen=replace(WELL.seen, at=datetime.now(UTC) - age))
+    text = f"the last look at {SITE.domain} was 42 min ago: a run on it does not end"
+    with showing(tmp_path, [late], run_margin=timedelta(minutes=30)) as url:
+        listen = url.removeprefix("http://").rstrip("/")
+        found = get(listen, "/healthz")
+        assert found[0] == status
+        assert (found[1] == f"{text}\n") == (status == 503)
+        assert (text in get(listen, "/")[1]) == (status == 503)
 
 
 def test_a_site_that_was_taken_out_of_the_file_is_shown_no_more(tmp_path: Path) -> None:
@@ -189,7 +206,8 @@ def test_a_place_that_is_taken_is_told_once_and_tried_again(
             web.follow(wanted)
     assert [record.getMessage() for record in caplog.records] == [
         f"page.not_opened listen={wanted.listen} error=Address already in use "
-        "hint=tried again each second; `ss -ltnp` says who listens, or correct http.listen"
+        "hint=`ss -ltnp` says who listens there: end it, or take another port in http.listen; "
+        "it is tried again each second"
     ]
     web.follow(wanted)
     assert caplog.records[-1].getMessage() == f"page.opened listen={wanted.listen}"
@@ -201,7 +219,31 @@ def test_an_address_that_this_machine_does_not_have_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     web_of(tmp_path, WELL).follow(Http(listen="192.0.2.1:9109"))
-    assert "error=Cannot assign requested address" in caplog.text
+    assert "error=Cannot assign requested address hint=this machine has no such address: " in caplog.text
+
+
+def test_a_port_that_only_root_may_open_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    least = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if least < 2:
+        pytest.skip("whoever likes may open every port here")
+    web, user = web_of(tmp_path, WELL), os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(NOBODY)
+        web.follow(Http(listen=f"127.0.0.1:{least - 1}"))
+    finally:
+        os.seteuid(user)
+        web.close()
+    assert "error=Permission denied hint=a port below 1024 needs CAP_NET_BIND_SERVICE: " in caplog.text
+
+
+def test_what_is_wanted_no_more_is_told_again_when_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    web = web_of(tmp_path, WELL)
+    for wanted in (Http(listen="192.0.2.1:9109"), None, Http(listen="192.0.2.1:9109")):
+        web.follow(wanted)
+    assert caplog.text.count("page.not_opened") == 2
 
 
 def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
@@ -327,6 +369,20 @@ def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: 
         machine.wait_for_looks(3)
         assert machine.log.read_text().count("page.not_opened") == 1
     with machine.daemon():
+        wait_for_page(machine, listen)
+
+
+def test_a_page_that_cannot_be_made_is_no_reason_not_to_run(machine: Machine, listen: str) -> None:
+    """As where an upgrade has taken a package away under the daemon; told once, and made when it is back."""
+    broken = machine.home / "lib" / "prometheus_client.py"
+    broken.parent.mkdir()
+    broken.write_text("raise ImportError('this package has gone')")
+    machine.write(http={"listen": listen})
+    with machine.daemon(PYTHONPATH=str(broken.parent), PYTHONDONTWRITEBYTECODE="1"):
+        machine.wait_for_log("ImportError: this package has gone")
+        machine.wait_for_looks(3)
+        assert machine.log.read_text().count("page.not_made") == 1
+        broken.unlink()
         wait_for_page(machine, listen)
 
 

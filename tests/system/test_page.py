@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import requests
 from browser import Browser, Scheme, browser
-from showing import free_port, remember_visit, showing, views_at
+from showing import free_port, remember_messages, remember_visit, showing, views_at
 
 from certbotless.look import View
+from certbotless.secret import Secret
 
 from .bed import ZONE, Bed, wait_until
 
@@ -21,6 +22,8 @@ NARROW, WIDE = 360, 1280
 # WCAG 2.2, success criterion 1.4.3.
 LEAST_CONTRAST = 4.5
 # How the page says what is no text.
+# The moments that stand above the cards.
+TIMES = "return [...document.querySelectorAll('time:not(article time)')].map((time) => time.dateTime)"
 WORDS: dict[object, str] = {True: "", False: "not ", None: "not tried: "}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
@@ -33,11 +36,14 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """A page with a site in each state, an edit that is refused, and long names."""
-    views = views_at(datetime.now(UTC))
+    """A page with a site in each state, an edit that is refused, an unsent message, and long names."""
+    now = datetime.now(UTC)
+    views = views_at(now)
     remember_visit(tmp_path / "state", views[0])
+    remember_messages(tmp_path / "state", now)
+    notify = (Secret.parse("json://127.0.0.1"),)
     refused = (f"/etc/certbotless/{'config' * 20}.yaml:3:1: " + "x" * 300, "another")
-    with showing(tmp_path, [*views, *map(with_a_long_name, views)], refused) as url:
+    with showing(tmp_path, [*views, *map(with_a_long_name, views)], refused, notify=notify) as url:
         yield url
 
 
@@ -66,7 +72,10 @@ def facts_of(site: dict[str, Any]) -> tuple[set[str], set[str]]:
         texts |= {*certificate["names"], certificate["sha256"], certificate["issuer"]}
         moments |= {certificate["not_before"], certificate["not_after"]}
     if met is not None:
-        texts |= {f"{WORDS[met[check]]}{check}" for check in ("resolved", "trusted", "answered")}
+        # What speaks no HTTP was asked, and its text says so.
+        checks = ["resolved", "trusted"]
+        checks += ["answered"] if met["answered"] is not None or not met["trusted"] else []
+        texts |= {f"{WORDS[met[check]]}{check}" for check in checks}
         texts.add(met["text"])
         moments.add(met["at"])
     if error is not None:
@@ -96,6 +105,23 @@ def assert_shows(window: Browser, status: dict[str, Any]) -> None:
     for fact in (status["version"], f"pid {status['daemon']['pid']}", status["config"]["path"]):
         assert fact in page
     assert all(line in page for line in (status["config"]["error"] or "").splitlines())
+    assert ("message" in page) == (status["notify"] is not None)
+    if status["notify"] is not None:
+        assert_shows_messages(page, window.run(TIMES), status["notify"])
+
+
+def assert_shows_messages(page: str, moments: list[str], notify: dict[str, Any]) -> None:
+    """What waits, when the last one went, and why one did not."""
+    error = notify["last_error"]
+    assert (f"messages not sent yet: {notify['unsent']};" in page) == (notify["unsent"] > 0)
+    assert ("no message sent yet" in page) == (notify["last_sent"] is None)
+    assert ("A message could not be sent" in page) == (error is not None)
+    wanted = {notify["last_sent"]} - {None}
+    if error is not None:
+        assert error["what"] in page
+        assert error["hint"] in page
+        wanted |= {error["at"], error["retry_at"]}
+    assert wanted <= {*moments}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -132,7 +158,9 @@ def test_who_does_not_see_it_is_told_the_same(window: Browser, url: str) -> None
         if not node["ignored"]
     ]
     assert window.run("return document.documentElement.lang") == "en"
-    assert window.run("return document.title") == "✕ 2 failing, 2 pending, 2 ok · certbotless"
+    assert window.run("return document.title") == (
+        "✕ An edit is refused; 2 failing, 2 pending, 2 ok · certbotless"
+    )
     names = [name for role, name in found if role == "article"]
     assert names[0] == "wiki.example.com"
     assert len(names) == len(set(names)) == 6
