@@ -304,13 +304,14 @@ class Daemon:
         views = together(lambda site: self._look_at(site, config, ledger, now), free, _LOOKERS)
         self._tell_problems(views)
         self._tell_systemd(views, len(config.sites) - len(free))
-        if self._web is not None:
-            self._web.show(config, views, ledger)
         ripe = [view for view in views if not self._must_settle(view)]
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
         self._wake_for(views)
+        # What cannot be shown or told keeps none of the above from being done.
+        if self._web is not None:
+            self._web.show(config, views, ledger)
         self._errands.start(config, raw, views, self._source.refused)
 
     def _must_settle(self, view: View) -> bool:
