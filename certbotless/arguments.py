@@ -33,6 +33,7 @@ _INIT_OPTIONS = (
     ("--directory", "CA", "letsencrypt, letsencrypt-staging, or an https:// URL"),
     ("--email", "ADDRESS", "where the CA may write to"),
 )
+_CONFIG = "/etc/certbotless/config.yaml"
 _ONE_SHOT = ("--once", "--renew-now")
 
 
@@ -94,8 +95,8 @@ def _parser(*, has_domains: bool) -> _Parser:
         epilog="Without a command: the daemon. Exit codes: 0 well, 1 not well, 2 bad usage or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"certbotless {__version__}")
-    config_help = "the configuration (default /etc/certbotless/config.yaml); - is standard input"
-    parser.add_argument("--config", metavar="FILE", default="/etc/certbotless/config.yaml", help=config_help)
+    config_help = f"the configuration (default {_CONFIG}); - is standard input"
+    parser.add_argument("--config", metavar="FILE", default=_CONFIG, help=config_help)
     once = parser.add_mutually_exclusive_group()
     once.add_argument(
         "--once",
@@ -125,7 +126,7 @@ def _parser(*, has_domains: bool) -> _Parser:
     parser.add_argument("--errand", choices=("visit", "notify"), help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
-    def add(name: str) -> argparse.ArgumentParser:
+    def add(name: str, config_help: str = config_help) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=_COMMANDS[name], description=_COMMANDS[name])
         command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
         return command
@@ -142,7 +143,7 @@ def _parser(*, has_domains: bool) -> _Parser:
     doctor = add("doctor")
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
     add("notify-test")
-    init = add("init")
+    init = add("init", f"the file to be made (default {_CONFIG})")
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=text)
     init.add_argument("--yes", action="store_true", help="ask nothing: take what is found")

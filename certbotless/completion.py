@@ -21,11 +21,12 @@ SCRIPTS = {
     "zsh": Path("zsh", "site-functions", "_certbotless"),
     "fish": Path("fish", "vendor_completions.d", "certbotless.fish"),
 }
-# By metavar. Not everybody may read the configuration, but all may list the default certs_dir.
-_VALUES = {
-    "FILE": shtab.FILE,
-    "DOMAIN": shtab.cmd("ls /certs 2>/dev/null | sed -n 's/[.]pem//p'"),
-}
+# Not everybody may read the configuration, but all may list the default certs_dir. The shells evaluate what
+# this prints, and who may write there is not who presses Tab: only what a domain is made of comes through.
+# Without a dollar sign, which each shell would want quoted in its own way.
+_DOMAINS = r"ls /certs 2>/dev/null | grep -x '[A-Za-z0-9][A-Za-z0-9.-]*[.]pem' | sed 's/\(.*\)[.]pem/\1/'"
+# By metavar.
+_VALUES = {"FILE": shtab.FILE, "DOMAIN": shtab.cmd(_DOMAINS)}
 
 
 def script(shell: str) -> str:

@@ -27,7 +27,13 @@ def page() -> str:
         "manual_title": "certbotless",
         "description": "keep a LAN service trusted: its A record, its certificate, and what it serves",
     }
-    return str(Manpage(arguments.parser(), _data=facts))
+    parser = arguments.parser()
+    manpage = Manpage(parser, _data=facts)
+    # It would put all usages on one line.
+    usages = parser.format_usage().partition(":")[2].replace("-", r"\-").strip().splitlines()
+    next_one = f"\n.br\n.B {parser.prog}\n"
+    manpage.synopsis = [parser.prog, next_one.join(usage.split(maxsplit=1)[1] for usage in usages)]
+    return str(manpage)
 
 
 def main(root: Path) -> None:

@@ -44,17 +44,17 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def published(*domains: str) -> Iterator[None]:
-    """Have the names of their pairs in /certs, which is the private host's."""
+def published(*names: str) -> Iterator[None]:
+    """Have files of these names in /certs, which is the private host's."""
     require_private_host()
-    names = [Path("/certs", domain + suffix) for domain in domains for suffix in (".pem", ".key")]
-    for name in names:
-        name.touch()
+    files = [Path("/certs", name) for name in names]
     try:
+        for file in files:
+            file.touch()
         yield
     finally:
-        for name in names:
-            name.unlink()
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def completed(shell: str, share: Path, words: str) -> str:
@@ -74,8 +74,9 @@ def completed(shell: str, share: Path, words: str) -> str:
             text=True,
             check=True,
         )
-        (line,) = asked.stdout.splitlines()
-        return " ".join([*words.split(" ")[:-1], line.partition("\t")[0]])
+        *before, typed = words.split(" ")
+        (line,) = asked.stdout.splitlines() or [typed]
+        return " ".join([*before, line.partition("\t")[0]])
     options, setup = _START[shell]
     called = share / "called"
     called.unlink(missing_ok=True)
@@ -106,8 +107,33 @@ def test_tab_completes_commands_options_and_files(shell: str, typed: str, meant:
 
 @pytest.mark.parametrize("shell", completion.SCRIPTS)
 def test_tab_completes_the_sites_that_have_a_certificate(shell: str, share: Path) -> None:
-    with published("devbox.sweetlove.test", "git.sweetlove.test"):
+    names = ("devbox.sweetlove.test", "git.sweetlove.test", "pem.sweetlove.test")
+    with published(*(name + suffix for name in names for suffix in (".pem", ".key"))):
         assert completed(shell, share, "status dev") == "status devbox.sweetlove.test"
+        assert completed(shell, share, "status pe") == "status pem.sweetlove.test"
+
+
+@pytest.mark.parametrize("shell", completion.SCRIPTS)
+@pytest.mark.parametrize(
+    ("name", "typed", "meant"),
+    [
+        ("dev$(touch ran).pem", "dev", "dev"),
+        ("dev`touch ran`.pem", "dev", "dev"),
+        ("dev;touch ran;.pem", "dev", "dev"),
+        ("dev)(touch ran).pem", "dev", "dev"),
+        ("dev\n$(touch ran)\n.pem", "dev", "dev"),
+        ("$(touch ran).pem", "", "git.sweetlove.test"),
+        ("devbox.sweetlove.test.pem.key", "dev", "dev"),
+        ("devbox.sweetlove.test.pem~", "dev", "dev"),
+    ],
+)
+def test_tab_offers_no_other_name_and_runs_none(
+    shell: str, name: str, typed: str, meant: str, share: Path
+) -> None:
+    """Who may write to /certs is not the one who presses Tab: root, often."""
+    with published(name, "git.sweetlove.test.pem"):
+        assert completed(shell, share, f"status {typed}") == f"status {meant}"
+        assert not (share / "ran").exists()
 
 
 @pytest.mark.parametrize("shell", completion.SCRIPTS)

@@ -26,6 +26,13 @@ def test_each_command_and_option_is_on_the_page() -> None:
             assert command in page
 
 
+def test_each_usage_has_a_line_of_its_own() -> None:
+    synopsis = manual.page().replace("\\-", "-").partition(".SH SYNOPSIS\n")[2].partition(".SH")[0]
+    shown = [" ".join(lines.split()).removeprefix(".B ") for lines in synopsis.split(".br\n")]
+    usages = arguments.parser().format_usage().removeprefix("usage: ").splitlines()
+    assert shown == [usage.strip() for usage in usages]
+
+
 def test_no_command_needs_what_makes_it() -> None:
     script = "import sys, certbotless.cli, certbotless.daemon; print('argparse_manpage' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
+from flit_core.sdist import SdistBuilder
 
 from certbotless import configfile, schema
 from certbotless.document import Document
@@ -95,3 +99,52 @@ def pins(path: Path) -> dict[str, str]:
     """Return name -> version and hashes."""
     lines = path.read_text().replace("\\\n", "").splitlines()
     return {line.partition("==")[0]: " ".join(line.split()) for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("PREFIX", "usr/local"),
+        ("PREFIX", "/usr/my local"),
+        ("PREFIX", "/usr/a|b"),
+        ("PREFIX", "/usr/a&b"),
+        ("PREFIX", "/usr/$(id)"),
+        ("PREFIX", "/usr/local\n"),
+        ("DESTDIR", "{}/my stage"),
+        ("DESTDIR", "{}/*"),
+        ("DESTDIR", '{}/"x'),
+    ],
+)
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_an_installation_to_a_path_that_would_need_quotes_is_refused(
+    target: str, setting: str, value: str, tmp_path: Path
+) -> None:
+    """With one line, before anything is made or removed."""
+    places = {"PREFIX": "/usr", "DESTDIR": f"{tmp_path}/stage", setting: value.format(tmp_path)}
+    done = subprocess.run(
+        [ROOT / "tools/install", target],
+        env={"PATH": os.defpath, "PYTHON": "/bin/false", **places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"install: PREFIX ({places['PREFIX']}) and DESTDIR ")
+    assert (done.stdout, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_the_settings_of_docker_are_in_no_sdist_image_or_commit(tmp_path: Path) -> None:
+    """They are of the machine of whoever wrote them."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for folder in ("certbotless", "docker"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "docker/.env").touch()
+    sdist = SdistBuilder.from_ini_path(tmp_path / "pyproject.toml").build(tmp_path)
+    with tarfile.open(sdist) as tar:
+        shipped = {name.partition("/docker/")[2] for name in tar.getnames()} - {""}
+    assert shipped == {"Dockerfile", "compose.yaml"}
+    everything, *allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert everything == "*"
+    assert not [line for line in allowed if line.startswith("!docker")]
+    assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -40,26 +42,37 @@ def host(bed: Bed) -> Iterator[Bed]:
     """A machine made ready as the page says; its registry is gone, for one that sees its /certs."""
     bed.registry.remove()
     bed.registry.certs = _CERTS
-    _SOCKET.touch()
-    subprocess.run(["mount", "--bind", bed.engine.socket, _SOCKET], check=True)
-    for command in block(_PAGE, "make ready").commands:
-        shell(bed, command, typed=KEY_ID if "access-key-id" in command else KEY_SECRET)
-    ca_bundle = _ETC / "ca.pem"
-    ca_bundle.write_bytes(bed.ca.ca_bundle.read_bytes())
-    bed.config["acme"]["ca_bundle"] = str(ca_bundle)
-    bed.config["aliyun"] |= yaml_after(_PAGE, "make ready", {})["aliyun"]
-    for key in ("certs_dir", "state_dir", "docker"):
-        del bed.config[key]
-    (_ETC / "config.yaml").write_text(yaml.safe_dump(bed.config))
-    yield bed
+    with ExitStack() as undone:
+        for folder in (_ETC, _STATE, _CERTS):
+            undone.callback(empty, folder)
+        _SOCKET.touch()
+        undone.callback(_SOCKET.unlink)
+        subprocess.run(["mount", "--bind", bed.engine.socket, _SOCKET], check=True)
+        undone.callback(lambda: subprocess.run(["umount", _SOCKET], check=True))
+        undone.callback(remove_containers, bed)
+        for command in block(_PAGE, "make ready").commands:
+            shell(bed, command, typed=KEY_ID if "access-key-id" in command else KEY_SECRET)
+        ca_bundle = _ETC / "ca.pem"
+        ca_bundle.write_bytes(bed.ca.ca_bundle.read_bytes())
+        bed.config["acme"]["ca_bundle"] = str(ca_bundle)
+        bed.config["aliyun"] |= yaml_after(_PAGE, "make ready", {})["aliyun"]
+        for key in ("certs_dir", "state_dir", "docker"):
+            del bed.config[key]
+        (_ETC / "config.yaml").write_text(yaml.safe_dump(bed.config))
+        yield bed
+
+
+def remove_containers(bed: Bed) -> None:
+    """Leave no container, nor what it has written."""
     for container in bed.engine.client().containers.list(all=True):
         container.remove(force=True, v=True)
-    subprocess.run(["umount", _SOCKET], check=True)
-    _SOCKET.unlink()
-    for folder in (_ETC, _STATE, _CERTS):
-        subprocess.run(["find", folder, "-mindepth", "1", "-delete"], check=True)
-        os.chown(folder, 0, 0)
-        folder.chmod(0o755)
+
+
+def empty(folder: Path) -> None:
+    """Make a folder of the private host as it was."""
+    subprocess.run(["find", folder, "-mindepth", "1", "-delete"], check=True)
+    os.chown(folder, 0, 0)
+    folder.chmod(0o755)
 
 
 def shell(bed: Bed, command: str, *, typed: str = "", folder: Path = PROJECT) -> str:
@@ -95,6 +108,20 @@ def is_well(daemon: Container) -> bool:
     """Ask as the image's own HEALTHCHECK does."""
     _, *command = daemon.attrs["Config"]["Healthcheck"]["Test"]
     return bool(daemon.exec_run(command).exit_code == 0)
+
+
+def assert_has_no_rights(bed: Bed) -> None:
+    """Nor can it get any, or write where nothing is mounted: in the kernel's words."""
+    script = (
+        "import os; print(open('/proc/1/status').read().expandtabs(1));"
+        "print(f'ReadOnly: {os.statvfs(\"/\").f_flag & os.ST_RDONLY}')"
+    )
+    said = shell(
+        bed, shlex.join(["docker", "exec", "certbotless", "/opt/certbotless/bin/python", "-c", script])
+    )
+    facts = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
+    seen = {name: int(facts[name], 16) for name in ("CapPrm", "CapBnd", "NoNewPrivs", "ReadOnly")}
+    assert seen == {"CapPrm": 0, "CapBnd": 0, "NoNewPrivs": 1, "ReadOnly": 1}
 
 
 def ended(bed: Bed, container: Container) -> tuple[int, str]:
@@ -136,6 +163,8 @@ def test_the_image_runs_the_chain_and_ends_when_it_is_asked_to(host: Bed, paper:
     wait_until(lambda: b"daemon.started" in daemon.logs(), "the daemon has started")
     assert is_well(daemon)
     assert daemon.top()["Processes"][0][0] != "root"
+    assert_has_no_rights(host)
+    shell(host, "docker exec certbotless certbotless --renew-now")
     code, took_s = stop(host, daemon)
     assert code == 0
     assert took_s < 15
@@ -166,6 +195,7 @@ def test_the_compose_file_brings_both_up(host: Bed, tmp_path: Path, paper: Readi
         assert host.served() == host.published()
         pushed = host.registry.push("hello:1")
         assert host.registry.pull("hello:1") == pushed
+        assert_has_no_rights(host)
         for command in paper.commands(_PAGE, "day by day"):
             assert shell(host, command) or "logs" in command
         shell(host, f"{compose} stop certbotless", folder=tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import subprocess
@@ -13,10 +12,8 @@ from typing import Any
 import docker
 import pytest
 import trustme
-from docker.models.containers import Container
 from papers import Reading, exchanged, yaml_after
 
-from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import RefusedByEngine, served_sha256
@@ -55,38 +52,6 @@ def answers(served: Callable[[], str]) -> Callable[[], bool]:
 # --- the first ten minutes ----------------------------------------------------------------------------------
 
 
-def docker_run(engine: Engine, command: str, folders: Mapping[str, Path]) -> Container:
-    """Do what a `docker run` asks for.
-
-    Args:
-        folders: where folders of the host are here.
-    """
-    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("docker", choices=["docker"])
-    parser.add_argument("run", choices=["run"])
-    parser.add_argument("-d", action="store_true", required=True)
-    for option in ("--name", "--restart", "--stop-timeout"):
-        parser.add_argument(option)
-    for option in ("-p", "-v", "-e"):
-        parser.add_argument(option, action="append", default=[])
-    parser.add_argument("image")
-    asked = parser.parse_args(shlex.split(command))
-    published = (port.split(":") for port in asked.p)
-    volumes = (volume.partition(":") for volume in asked.v)
-    # The image is made of Debian's package, which has other paths than the one on the hub.
-    return engine.client().containers.run(
-        asked.image,
-        entrypoint=["/bin/registry"],
-        command=["serve", "/etc/docker-registry/config.yml"],
-        name=asked.name,
-        detach=True,
-        restart_policy={"Name": asked.restart, "MaximumRetryCount": 0},
-        ports={f"{inside}/tcp": outside for outside, inside in published},
-        volumes=[f"{folders.get(host, host)}:{rest}" for host, _, rest in volumes],
-        environment=[*asked.e, "OTEL_TRACES_EXPORTER=none"],
-    )
-
-
 @pytest.mark.page("README.md", "registry", "first run", "push")
 @pytest.mark.page("docs/registry.md", "registry")
 @pytest.mark.page("docs/troubleshooting.md", "begin here")
@@ -111,7 +76,19 @@ def test_from_nothing_to_a_push_as_the_readme_says(
 
     (run,) = paper.commands("README.md", "registry")
     assert paper.commands("docs/registry.md", "registry") == [run]
-    container = docker_run(bed.engine, exchanged(run, {IN_README: DOMAIN}), {"/certs": bed.certs})
+    # The image is made of Debian's package, which has other paths than the one on the hub.
+    instead = {
+        IN_README: DOMAIN,
+        "docker run ": "docker run --entrypoint=/bin/registry -e OTEL_TRACES_EXPORTER=none ",
+        "-v /certs:": f"-v {bed.certs}:",
+    }
+    subprocess.run(
+        ["sh", "-euc", f"{exchanged(run, instead)} serve /etc/docker-registry/config.yml"],
+        env=os.environ | {"DOCKER_HOST": bed.engine.docker_host},
+        capture_output=True,
+        check=True,
+    )
+    container = client.containers.get("registry")
     for command in paper.commands("README.md", "first run"):
         done = certbotless(bed, command)
         assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
@@ -359,3 +336,24 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
             client.close()
     finally:
         proxy.end()
+
+
+@pytest.mark.page("docs/security.md", "socket proxy", "socket folder")
+def test_the_socket_proxy_of_the_page_starts_again_and_again_as_a_service(
+    tmp_path: Path, paper: Reading
+) -> None:
+    """In a folder that nobody but systemd makes, and that is gone when it ends."""
+    (folder := tmp_path / "machine").mkdir()
+    with Machine(folder, {}) as machine:
+        machine.ok("groupadd", "--system", "certbotless")
+        machine.path("/etc/haproxy/haproxy.cfg").write_text(paper.text("docs/security.md", "socket proxy"))
+        drop_ins = machine.path("/etc/systemd/system/haproxy.service.d")
+        drop_ins.mkdir()
+        (drop_ins / "override.conf").write_text(paper.text("docs/security.md", "socket folder"))
+        machine.ok("systemctl", "daemon-reload")
+        for _ in range(2):
+            machine.ok("systemctl", "start", "haproxy")
+            seen = machine.ok("stat", "-c", "%F %G %a", "/run/docker-proxy/docker.sock")
+            assert seen == "socket certbotless 660\n"
+            machine.ok("systemctl", "stop", "haproxy")
+            assert not machine.path("/run/docker-proxy").exists()
