@@ -228,12 +228,33 @@ def test_check_needs_no_library_and_warns_where_there_is_none(box: Box) -> None:
     assert "notify" not in box.run("check").stderr
 
 
-def test_a_url_that_cannot_be_read_keeps_the_program_from_starting(box: Box, tmp_path: Path) -> None:
+def test_a_url_that_cannot_be_read_holds_up_no_certificate(box: Box, tmp_path: Path) -> None:
+    """It is warned of; only who wants to try it is refused."""
+    box.publish()
     box.write(f"notify: ['file:{tmp_path / 'none'}']")
-    for arguments in (["--once"], ["notify-test"], []):
+    for arguments in (["check"], ["--once"]):
         done = box.run(*arguments)
-        assert done.returncode == 1, arguments
-        assert "cannot read the secret" in done.stderr
+        assert done.returncode == 0, done.stderr
+        assert "notify[0]: cannot read the secret" in done.stderr
+    assert not (box.state_dir / "notify.json").exists()
+    tried = box.run("notify-test")
+    assert (tried.returncode, tried.stdout) == (1, "")
+    assert "cannot read the secret" in tried.stderr
+
+
+def test_a_url_that_cannot_be_read_holds_up_no_daemon(machine: Machine, hook: Hook, tmp_path: Path) -> None:
+    """Neither its start nor an edit; what it has to tell is told as soon as the URL is there."""
+    url = tmp_path / "url"
+    machine.write(notify=[f"file:{url}"])
+    with machine.daemon():
+        machine.wait_until(lambda: "notify[0]: cannot read the secret" in machine.log.read_text())
+        machine.write(notify=[f"file:{url}"], check_every="2s")
+        machine.wait_until(lambda: "config.accepted" in machine.log.read_text())
+        machine.file.write_text(machine.text(notify=[f"file:{url}"]).replace('"sites"', '"sits"'))
+        machine.wait_until(lambda: "config.refused" in machine.log.read_text())
+        url.write_text(hook.url)
+        machine.wait_until(lambda: hook.times(REFUSED) == 1)
+    assert "Traceback" not in machine.log.read_text()
 
 
 def test_another_receiver_is_no_other_configuration_for_a_site(box: Box) -> None:
