@@ -37,6 +37,8 @@ _PLAIN_SESSION = requests.Session
 _LEAST_TOKEN = 6
 # What the library says of an error in the words of the system, at the level of details.
 _DETAIL = "Socket Exception: "
+# What comes of a plug-in that is not whole; an error within one, for its URL, the library deals with itself.
+_OF_PLUGINS = (ImportError, OSError, AttributeError, TypeError, ValueError, LookupError)
 
 
 def check(url: str) -> None:
@@ -64,8 +66,13 @@ def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S)
 
 
 def load() -> None:
-    """Load the library, as who may read its files. Raises NotifyError if it is not there."""
-    _library()
+    """Load all that is needed, as who may read its files; the user that we become may not.
+
+    Raises:
+        NotifyError: it is not there, or not whole.
+    """
+    # The library reads its plug-ins when it is asked for the first of them.
+    _service("json://localhost")
 
 
 def _without_tokens(url: str, text: str) -> str:
@@ -105,7 +112,11 @@ def _service(url: str) -> Any:
         http_redirects=False,
         allow_templates=False,
     )
-    found = apprise.Apprise.instantiate(url, asset=asset)
+    try:
+        found = apprise.Apprise.instantiate(url, asset=asset)
+    except _OF_PLUGINS as exc:
+        what = f"the library apprise cannot be used here ({type(exc).__name__})"
+        raise NotifyError(what, hint="install it anew, readable by the user that runs certbotless") from exc
     if found is None:
         raise NotifyError(
             "this is no URL of a service that apprise knows here",

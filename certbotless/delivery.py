@@ -35,14 +35,14 @@ def deliver(
     """Send to each receiver what it lacks, the oldest first, until one message fails; 2 minutes at most.
 
     Args:
-        whom: the receivers of the configuration.
+        whom: the receivers of the configuration whose URL could be read.
         send: sends one message to one URL within 30 s, or raises a CertbotlessError; used by several threads.
 
     Raises:
         StoreError: somebody else sends, or it cannot be written what was sent.
     """
     with locked(config.state_dir, clock):
-        desk = _Desk(config.state_dir, load(config.state_dir, clock.now()), {each.name for each in whom})
+        desk = _Desk(config.state_dir, load(config.state_dir, clock.now()))
         due = desk.outbox.due(clock.now())
         until_s = clock.monotonic() + _SENDING_S
 
@@ -66,15 +66,10 @@ def deliver(
 class _Desk:
     """The outbox while it is sent; on disk after every change. Hold the lock of the file."""
 
-    def __init__(self, state_dir: Path, outbox: Outbox, known: set[str]) -> None:
+    def __init__(self, state_dir: Path, outbox: Outbox) -> None:
         self._state_dir = state_dir
         self._guard = threading.Lock()
-        unsent = (replace(u, to=tuple(name for name in u.to if name in known)) for u in outbox.unsent)
-        failures = {name: failure for name, failure in outbox.failures.items() if name in known}
-        # Whom the configuration names no more is forgotten.
-        self.outbox = replace(outbox, unsent=tuple(u for u in unsent if u.to), failures=failures)
-        if self.outbox != outbox:
-            save(state_dir, self.outbox)
+        self.outbox = outbox
 
     def lacking(self, receiver: Receiver) -> list[Message]:
         """Return what this receiver does not have yet, the oldest first."""

@@ -15,7 +15,7 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,9 @@ from .errors import SecretUnreadable, StoreError
 from .leaf import parse_rfc3339, rfc3339
 from .locks import Lock
 from .news import Book, Facts, Known, Matter, Message
+from .redact import Redactor
 from .state import Failure
+from .wording import message_of
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +112,7 @@ def receivers(config: Config) -> list[Receiver]:
     for path, secret in config.receivers().items():
         try:
             url = secret.read()
-        except SecretUnreadable as exc:
-            logger.error("notify.lost key=%s error=%s", path, exc)
+        except SecretUnreadable:
             continue
         scheme = _SCHEME.match(url)
         kind = scheme[0].lower() if scheme else "no URL"
@@ -219,39 +220,64 @@ def _moments(texts: Iterable[str]) -> tuple[datetime, ...]:
 # --- what there is to tell ----------------------------------------------------------------------------------
 
 
-def look(config: Config, facts: Facts, patience: timedelta) -> bool:
+def look(
+    config: Config,
+    facts: Facts,
+    patience: timedelta,
+    whom: Sequence[Receiver] | None = None,
+    redact: Redactor | None = None,
+) -> bool:
     """Write down what there is to tell, if anything, and return whether something may be sent now.
 
     Reads a file, and writes it where something has changed. Who finds it locked comes back at the next look:
-    what stands then is told then. The arguments are those of `news.tell`.
+    what stands then is told then. Where nobody can be told, all stays as it was, to be told later.
+
+    Args:
+        facts, patience: as `news.tell` takes them.
+        whom, redact: made by a caller while it could read the secrets; else they are made now.
 
     Raises:
-        StoreError: it cannot be written; then nothing is sent either, for it would be sent again and again.
+        StoreError: it cannot be read or written; then nothing is sent either, for it would be sent again and
+            again.
     """
+    whom = receivers(config) if whom is None else whom
+    if not whom:
+        return False
     before = load(config.state_dir, facts.at)
-    after = _told(before, config, facts, patience)
+    after = _told(before, config, facts, patience, whom, redact)
     if after != before or not (config.state_dir / _NAME).exists():
         with locked(config.state_dir, SystemClock()):
-            after = _told(load(config.state_dir, facts.at), config, facts, patience)
+            after = _told(load(config.state_dir, facts.at), config, facts, patience, whom, redact)
             save(config.state_dir, after)
         for unsent in after.unsent:
             if unsent.message.at == facts.at:
                 logger.info("notify.news subject=%s", unsent.message.subject)
-    return bool(after.due(facts.at))
+    due = after.due(facts.at)
+    return any(receiver.name in due for receiver in whom)
 
 
-def _told(outbox: Outbox, config: Config, facts: Facts, patience: timedelta) -> Outbox:
+def _told(
+    outbox: Outbox,
+    config: Config,
+    facts: Facts,
+    patience: timedelta,
+    whom: Sequence[Receiver],
+    redact: Redactor | None,
+) -> Outbox:
     book, items = news.tell(outbox.book, facts, patience)
+    names = tuple(receiver.name for receiver in whom)
     kept = [unsent for unsent in outbox.unsent if facts.at - unsent.message.at < _KEPT]
+    failures = outbox.failures
+    if len(names) == len(config.notify):
+        # Whom the file names no more is forgotten; a URL that cannot be read now may be any of these.
+        kept = [replace(unsent, to=tuple(name for name in unsent.to if name in names)) for unsent in kept]
+        failures = {name: failure for name, failure in failures.items() if name in names}
     if items:
-        # What only news need is no part of the idle daemon.
-        from .redact import Redactor  # noqa: PLC0415
-        from .wording import message_of  # noqa: PLC0415
-
-        message, redact = message_of(items, socket.gethostname(), facts.at), Redactor.of(config)
+        message, redact = message_of(items, socket.gethostname(), facts.at), redact or Redactor.of(config)
         message = replace(message, subject=redact(message.subject), body=redact(message.body))
-        kept.append(Unsent(message, tuple(receiver.name for receiver in receivers(config))))
-    return replace(outbox, book=book, unsent=tuple(kept[-_MOST_UNSENT:]))
+        kept.append(Unsent(message, names))
+    unsent = tuple(unsent for unsent in kept if unsent.to)[-_MOST_UNSENT:]
+    return replace(outbox, book=book, unsent=unsent, failures=failures)
 
 
 def kept(config: Config) -> Outbox | None:

@@ -1,4 +1,4 @@
-"""Pure: news -> one message for people, in plain text. Loaded only where there are news.
+"""Pure: news -> one message for people, in plain text. Light.
 
 All that one look has found is one message, and what is the same for several sites stands in it once.
 """

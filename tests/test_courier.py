@@ -285,6 +285,31 @@ def test_requests_of_others_are_made_as_ever() -> None:
         assert requests.get(server.url, allow_redirects=False, timeout=5).status_code == 302
 
 
+def test_what_is_loaded_needs_no_further_file() -> None:
+    """The user that a command of root's becomes may not be able to read the installation."""
+    script = (
+        "import sys\n"
+        "from certbotless import courier\n"
+        "courier.load()\n"
+        "sys.meta_path.clear()\n"
+        "for scheme in ('dingtalk', 'feishu', 'wecombot', 'jsons'):\n"
+        "    courier.check(f'{scheme}://PlantedCanaryToken1234567890')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_library_that_is_not_whole_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import apprise
+
+    def fail(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'apprise.plugins.x'")
+
+    monkeypatch.setattr(apprise.Apprise, "instantiate", fail)
+    with pytest.raises(NotifyError, match="cannot be used here"):
+        courier.load()
+
+
 def test_without_the_library_the_cure_is_told() -> None:
     """As an installation without the extra: a program of its own, in which it cannot be found."""
     script = (

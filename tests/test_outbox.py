@@ -23,6 +23,7 @@ from certbotless.locks import Lock
 from certbotless.look import View
 from certbotless.news import Facts, Message
 from certbotless.outbox import load
+from certbotless.redact import Redactor
 
 DOMAIN = "devbox.sweetlove.top"
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"
@@ -165,10 +166,48 @@ def test_a_receiver_that_the_file_names_no_more_is_forgotten(post: Post) -> None
     post.look(broken())
     post.deliver()
     post.urls = [SECOND]
-    post.advance(minutes=2)
-    post.deliver()
+    assert not post.look(broken())
     kept = load(post.home / "state", post.clock.now())
     assert (kept.unsent, dict(kept.failures)) == ((), {})
+
+
+def test_a_url_that_cannot_be_read_for_a_moment_loses_nothing(post: Post) -> None:
+    """As while a token is replaced: what waits for it, and the book where it is the only one."""
+    url = post.home / "url"
+    url.write_text(FIRST)
+    post.urls = [f"file:{url}", SECOND]
+    post.look(broken())
+    url.rename(post.home / "away")
+    assert post.look(broken())
+    post.deliver()
+    assert post.got == [(SECOND, BROKEN)]
+    assert not post.look(broken())
+    (post.home / "away").rename(url)
+    assert post.look(broken())
+    post.deliver()
+    assert post.got == [(SECOND, BROKEN), (FIRST, BROKEN)]
+    url.rename(post.home / "away")
+    post.urls = [f"file:{url}"]
+    before = post.file.read_bytes()
+    assert not post.look(view())
+    assert post.file.read_bytes() == before
+    (post.home / "away").rename(url)
+    assert post.look(view())
+
+
+def test_who_could_read_the_secrets_before_says_whom_to_tell(post: Post) -> None:
+    """As a command that root has started, and which is another user by then."""
+    url, secret = post.home / "url", "PlantedCanaryOfRoot"
+    url.write_text(FIRST)
+    post.urls = [f"file:{url}"]
+    config = post.config
+    whom, redact = outbox.receivers(config), Redactor([secret])
+    url.unlink()
+    facts = Facts(post.clock.now(), frozenset({DOMAIN}), [broken(f"it says {secret}")], {})
+    assert outbox.look(config, facts, timedelta(), whom, redact)
+    delivery.deliver(config, whom, post.send, post.clock)
+    assert post.got == [(FIRST, BROKEN)]
+    assert secret not in post.file.read_text()
 
 
 def test_a_new_receiver_is_told_what_comes(post: Post) -> None:
