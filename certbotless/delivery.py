@@ -1,6 +1,7 @@
 """What is on its way, to each who lacks it, with what becomes of it written down at every step.
 
-Whoever fails is tried again after 1, 10, 100 minutes, then daily; the others do not wait for it.
+Whoever fails is tried again after 1 and 10 minutes, then hourly, and when there is something new to tell; the
+others do not wait for it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from .clock import Clock
 from .config import Config
 from .errors import CertbotlessError, Interrupted, printable
 from .leaf import rfc3339
-from .ledger import order_backoff
 from .news import Message
 from .outbox import Outbox, Receiver, load, locked, save
 from .state import Failure
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 # After this no further message is begun; one that is under way has its own deadline.
 _SENDING_S = 60.0
+# After the first failure, the second, and each further one.
+_BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 10, 60)]
 
 
 def deliver(
@@ -101,7 +103,7 @@ class _Desk:
                 at=now,
                 what=printable(f"{receiver.label}: {error.message}"),
                 hint=error.hint,
-                retry_at=now + order_backoff(count, None, now, 0),
+                retry_at=now + _BACKOFF[min(count, len(_BACKOFF)) - 1],
                 count=count,
             )
             self._change(failures={**self.outbox.failures, receiver.name: failure})

@@ -80,9 +80,13 @@ class Outbox:
 
     def due(self, now: datetime) -> frozenset[str]:
         """Return the names of the receivers to which something may be sent now."""
-        waited_for = {name for unsent in self.unsent for name in unsent.to}
-        blocked = {name for name, failure in self.failures.items() if failure.blocks_at(now)}
-        return frozenset(waited_for - blocked)
+        newest = {name: unsent.message.at for unsent in self.unsent for name in unsent.to}
+        return frozenset(name for name, at in newest.items() if not self._is_blocked(name, at, now))
+
+    def _is_blocked(self, name: str, newest: datetime, now: datetime) -> bool:
+        """Whether it is too early to try again: not where a message has come since the last try."""
+        failure = self.failures.get(name)
+        return failure is not None and failure.blocks_at(now) and not failure.at < newest <= now
 
     @property
     def last_failure(self) -> Failure | None:
@@ -124,15 +128,26 @@ def receivers(config: Config) -> list[Receiver]:
 # --- the file -----------------------------------------------------------------------------------------------
 
 
+# What may come of a file that was edited or damaged; a number in it may be 1e999.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
+
+
 def load(state_dir: Path, now: datetime) -> Outbox:
-    """Return what is kept; of a file that is absent or makes no sense, a book that begins now."""
+    """Return what is kept; of a file that is absent or makes no sense, a book that begins now.
+
+    Raises:
+        StoreError: it cannot be read, so nobody knows what it holds.
+    """
     try:
-        raw = files.read_if_there(state_dir / _NAME)
-        if raw is not None:
-            return _from_json(json.loads(raw))
-    except (StoreError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        return _read(state_dir, now)
+    except _NONSENSE as exc:
         logger.warning("notify.unreadable file=%s error=%s", state_dir / _NAME, type(exc).__name__)
     return Outbox(Book(now))
+
+
+def _read(state_dir: Path, now: datetime) -> Outbox:
+    raw = files.read_if_there(state_dir / _NAME)
+    return _from_json(json.loads(raw)) if raw is not None else Outbox(Book(now))
 
 
 def save(state_dir: Path, outbox: Outbox) -> None:
@@ -243,17 +258,21 @@ def look(
     whom = receivers(config) if whom is None else whom
     if not whom:
         return False
+
+    def is_due(outbox: Outbox) -> bool:
+        return not outbox.due(facts.at).isdisjoint(receiver.name for receiver in whom)
+
     before = load(config.state_dir, facts.at)
     after = _told(before, config, facts, patience, whom, redact)
-    if after != before or not (config.state_dir / _NAME).exists():
+    # Who is started to send could not cross out on a full disk what he has sent: it is tried here.
+    if after != before or is_due(after) or not (config.state_dir / _NAME).exists():
         with locked(config.state_dir, SystemClock()):
             after = _told(load(config.state_dir, facts.at), config, facts, patience, whom, redact)
             save(config.state_dir, after)
         for unsent in after.unsent:
             if unsent.message.at == facts.at:
                 logger.info("notify.news subject=%s", unsent.message.subject)
-    due = after.due(facts.at)
-    return any(receiver.name in due for receiver in whom)
+    return is_due(after)
 
 
 def _told(
@@ -281,5 +300,8 @@ def _told(
 
 
 def kept(config: Config) -> Outbox | None:
-    """Return what is kept, for who only tells of it; None where nobody is to be told."""
-    return load(config.state_dir, datetime.now(UTC)) if config.notify else None
+    """Return what is kept, for who only tells of it; None where nobody is to be told, or nothing is known."""
+    try:
+        return _read(config.state_dir, datetime.now(UTC)) if config.notify else None
+    except (StoreError, *_NONSENSE):
+        return None

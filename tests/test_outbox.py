@@ -123,7 +123,21 @@ def test_a_dead_receiver_holds_nobody_up_and_nobody_is_told_twice_for_it(post: P
     assert not post.look(view())
 
 
-def test_a_dead_receiver_is_tried_after_1_10_and_100_minutes_then_daily(post: Post) -> None:
+def test_what_is_new_is_tried_at_once_however_long_a_receiver_has_been_dead(post: Post) -> None:
+    """The Internet may be back since, and this is what nobody has heard of yet."""
+    post.dead = {FIRST, SECOND}
+    post.look(broken())
+    for _ in range(3):
+        post.deliver()
+        post.advance(minutes=10)
+    assert not post.look(broken())
+    post.dead = set()
+    assert post.look(view())
+    post.deliver()
+    assert [subject for url, subject in post.got if url == FIRST] == [BROKEN, OVER]
+
+
+def test_a_dead_receiver_is_tried_after_1_and_10_minutes_then_hourly(post: Post) -> None:
     post.dead = {FIRST, SECOND}
     post.look(broken())
     waits = []
@@ -136,7 +150,7 @@ def test_a_dead_receiver_is_tried_after_1_10_and_100_minutes_then_daily(post: Po
         waits.append(failure.retry_at - failure.at)
         post.clock.advance(waits[-1].total_seconds())
         assert kept.due(post.clock.now())
-    assert waits == [*(timedelta(minutes=n) for n in (1, 10, 100)), *[timedelta(days=1)] * 3]
+    assert waits == [timedelta(minutes=n) for n in (1, 10, 60, 60, 60, 60)]
 
 
 def test_what_nobody_took_for_a_week_is_dropped(post: Post) -> None:
@@ -271,6 +285,32 @@ def test_a_file_of_which_a_part_makes_no_sense_begins_anew(key: str, value: obje
     assert post.look(broken())
 
 
+def test_a_number_beyond_all_measure_begins_anew(post: Post) -> None:
+    post.look(broken())
+    post.file.write_text(post.file.read_text().replace('"count": 1', '"count": 1e999'))
+    assert "1e999" in post.file.read_text()
+    assert post.look(broken())
+
+
+def test_a_file_that_cannot_be_read_is_left_as_it_is(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody knows what it holds; status, which the page asks for again and again, is silent about it."""
+    post.look(broken())
+    held = post.file.rename(post.file.with_suffix(".held"))
+    post.file.mkdir()
+    with pytest.raises(StoreError, match="cannot read"):
+        post.look(broken())
+    with pytest.raises(StoreError, match="cannot read"):
+        post.deliver()
+    assert outbox.kept(post.config) is None
+    post.file.rmdir()
+    held.rename(post.file)
+    assert post.look(broken())
+    post.file.write_bytes(b"{")
+    caplog.clear()
+    assert outbox.kept(post.config) is None
+    assert caplog.records == []
+
+
 def test_what_is_written_is_read_as_it_was(post: Post) -> None:
     post.dead = {FIRST}
     post.look(view())
@@ -318,6 +358,9 @@ def test_what_could_not_be_crossed_out_is_not_sent_as_long_as_there_is_no_room(p
             with pytest.raises(StoreError):
                 post.deliver()
         assert post.got == [(FIRST, BROKEN)]
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                post.look(broken())  # so nobody is started to send
     post.on_sent = lambda: None
     post.deliver()
     post.deliver()
