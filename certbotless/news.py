@@ -8,13 +8,14 @@ at most, and what is lost of the book costs a message, never a flood.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from .client import ClientFacts, facts_of
 from .clock import is_believable
+from .decide import NO_ANSWER, Step
 from .leaf import LeafFacts
 from .look import View
 from .state import Failure
@@ -30,8 +31,11 @@ _MOST_MESSAGES_A_DAY = 24
 _NEARLY_A_DAY = timedelta(hours=18)
 # A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
 _SHARE_AT_THE_END = 6
+# A client is there each hour; what it met before the daemon was stopped says nothing of now.
+_VISIT_COUNTS = timedelta(hours=2)
 Kind = Literal["success", "warning", "failure"]
 # Of which fact a step of a decision is; what is not listed is about the files.
+_FILES = "files"
 _FACTS = {
     "record": "record",
     "record6": "record",
@@ -45,7 +49,7 @@ _FACTS = {
 }
 # What may be in trouble; `config` is the file's, and no site's.
 _ALL_FACTS = frozenset(
-    ("config", "deploy", "rollback", "order", "record", "files", "sight", "expiry", "client")
+    ("config", "deploy", "rollback", "order", "record", _FILES, "sight", "expiry", "client")
 )
 
 
@@ -188,26 +192,42 @@ _Key = tuple[str, str]
 def _matters(book: Book, facts: Facts) -> tuple[dict[_Key, tuple[Matter, bool]], dict[_Key, Trouble]]:
     """Return each matter as it is after this look, and whether it was seen; and the troubles of now."""
     troubles = {("", "config"): Trouble(facts.refused[0])} if facts.refused else {}
-    # Nobody knows what is behind a silence, nor what a client meets before it was there again.
-    blind, unvisited = set[str](), set[str]()
+    well = {("", "config")} - troubles.keys()
     for view in facts.views:
-        domain, met = view.site.domain, facts_of(view, facts.visits)
+        domain, met = view.site.domain, _met(view, facts)
         found = troubles_of(view, met)
         troubles |= {(domain, fact): trouble for fact, trouble in found.items()}
-        blind |= {domain} if "sight" in found else set()
-        unvisited |= {domain} if met is None else set()
-    seen = {"", *(view.site.domain for view in facts.views)} - blind
+        well |= {(domain, fact) for fact in _ALL_FACTS - found.keys() - _open(view, found, met)}
     matters = {}
     for key in sorted(book.matters.keys() | troubles.keys()):
-        before, (domain, fact) = book.matters.get(key), key
+        before, domain = book.matters.get(key), key[0]
         if domain and domain not in facts.domains:
             continue  # no site of ours any more
-        is_known = domain in seen and (fact != "client" or domain not in unvisited)
-        if before is not None and key not in troubles and not is_known:
+        if before is not None and key not in troubles and key not in well:
             matters[key] = before, False
         else:
             matters[key] = _seen(before, key in troubles, facts.at), True
     return matters, troubles
+
+
+def _met(view: View, facts: Facts) -> ClientFacts | None:
+    """Return what a client met, unless that is long ago: then nobody goes there any more."""
+    met = facts_of(view, facts.visits)
+    return met if met is not None and abs(facts.at - met.at) < _VISIT_COUNTS else None
+
+
+def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozenset[str]:
+    """Return the facts that are not well, even if nothing is known to be wrong: what was so counts as ever.
+
+    Nobody knows what is behind a silence. What is to be done yet is not done: its failure may be forgotten by
+    an edit, or it waits. And nothing can be served, nor grow old, that is not there.
+    """
+    if "sight" in found:
+        return _ALL_FACTS
+    undone = {_FACTS.get(step.action, _FILES) for step in view.decision.steps}
+    if not view.seen.published.is_intact:
+        undone |= {"deploy", "rollback", "expiry"}
+    return frozenset(undone | ({"client"} if met is None else set()))
 
 
 def known_fact(text: object) -> str:
@@ -232,16 +252,16 @@ def troubles_of(view: View, met: ClientFacts | None) -> dict[str, Trouble]:
     found: dict[str, Trouble] = {}
     for problem in view.decision.problems:
         found.setdefault("sight", _of_failure(problem))
-    for key in (step.key for step in view.decision.steps):
+    for step in view.decision.steps:
         # A failure of what is not asked for, as of a renewal that was forced, leaves the site well.
-        failure = view.standing_failures.get(key)
-        if failure is None or failure.is_waiting:
-            continue
-        fact = _FACTS.get(key.partition(":")[0], "files")
-        # That the new certificate was refused is what has been told by then.
-        found.setdefault(
-            "rollback" if view.seen.refused and key == "redeploy" else fact, _of_failure(failure)
-        )
+        failure = view.standing_failures.get(step.key)
+        if failure is not None and (not failure.is_waiting or _is_late(step, view)):
+            # That the new certificate was refused is what has been told by then.
+            is_rollback = view.seen.refused and step.action == "redeploy"
+            fact = "rollback" if is_rollback else _FACTS.get(step.action, _FILES)
+            found.setdefault(fact, _of_failure(failure))
+        elif failure is None and step.action == "order" and facts is None and step.wait_until is not None:
+            found.setdefault("order", Trouble(step.wait_reason, retry_at=step.wait_until))
     if view.seen.refused is not None:
         found.setdefault("rollback", Trouble("the service did not come up with the new certificate"))
     if facts is not None and facts.not_after - now < facts.lifetime / _SHARE_AT_THE_END:
@@ -249,6 +269,12 @@ def troubles_of(view: View, met: ClientFacts | None) -> dict[str, Trouble]:
     if met is not None and not met.is_well:
         found["client"] = Trouble(met.text, "certbotless doctor names the cure")
     return found
+
+
+def _is_late(step: Step, view: View) -> bool:
+    """Whether the certificate that was replaced is near its end, and may be served still."""
+    deploy_by = view.remembered.deploy_by
+    return deploy_by is not None and deploy_by <= view.seen.at and NO_ANSWER not in step.reason
 
 
 def _of_failure(failure: Failure) -> Trouble:

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from views import FACTS, NOW, ORIGIN, failure, site, view
+from views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
 from certbotless import client, news, wording
 from certbotless.client import ClientFacts
 from certbotless.decide import Step
 from certbotless.look import View
 from certbotless.news import Book, Facts, Message
+from certbotless.state import SiteState
 from certbotless.store import Published
 
 HOST = "box"
@@ -32,6 +33,11 @@ def at(shown: View, moment: datetime) -> View:
 def broken(what: str = "it does not start", **fields: object) -> View:
     """Return a site whose deploy has failed."""
     return view(DEPLOY, failures={"deploy:registry": failure(what)}, **fields)  # type: ignore[arg-type]
+
+
+def waiting(step: Step, what: str) -> View:
+    """Return a site that can do a step only when somebody else has done something."""
+    return view(step, failures={step.key: failure(what, is_waiting=True)})
 
 
 @dataclass
@@ -327,8 +333,69 @@ def test_a_forced_renewal_that_failed_leaves_the_site_well(people: People) -> No
 
 
 def test_what_only_waits_is_no_trouble(people: People) -> None:
-    waits = view(DEPLOY, failures={"deploy:registry": failure("its admin stopped it", is_waiting=True)})
-    assert people.look(waits, looks=10) == []
+    assert people.look(waiting(DEPLOY, "set port in its deploy entry"), looks=10) == []
+
+
+def test_who_waits_with_the_old_certificate_until_its_end_is_told_of(people: People) -> None:
+    """Nobody else would tell: the published one is new. A service that is down serves none."""
+    late = SiteState(deploy_by=NOW)
+    stopped = Step("deploy", "no TLS answer", "registry")
+    shown = replace(waiting(stopped, "its admin stopped it"), remembered=late)
+    assert people.look(shown, looks=10) == []
+    shown = replace(waiting(DEPLOY, "set port in its deploy entry"), remembered=late)
+    assert people.look(shown, looks=10) == ["devbox.sweetlove.top: deploy failed"]
+    assert "set port in its deploy entry" in people.told[-1].body
+
+
+def test_a_first_certificate_that_our_own_count_holds_back_is_told_of(people: People) -> None:
+    held = Step("order", "there is none", wait_until=NOW + DAY, wait_reason="5 orders in 7 days")
+    shown = view(held, published=NOTHING, served={})
+    assert people.look(shown, looks=10) == ["devbox.sweetlove.top: no new certificate"]
+    assert "5 orders in 7 days\n  next try: 2026-11-25" in people.told[-1].body
+    assert people.look(view(held), looks=10) == []
+    assert people.look(view(), looks=10) == ["devbox.sweetlove.top: over: no new certificate"]
+
+
+# --- what is over -------------------------------------------------------------------------------------------
+
+
+DAMAGED = Published(FACTS, ORIGIN, "its key is gone")
+NEAR_ITS_END = Published(replace(FACTS, not_after=NOW + DAY), ORIGIN)
+REDEPLOY, RESTORE, ORDER = Step("redeploy", "refused"), Step("restore", "damaged"), Step("order", "due")
+OTHER_LEAF = Published(replace(FACTS, sha256="cd" * 32), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("amiss", "then"),
+    [
+        pytest.param(broken(), view(DEPLOY), id="an edit forgets the failure"),
+        pytest.param(broken(), waiting(DEPLOY, "its admin stopped it"), id="it is stopped"),
+        pytest.param(broken(), view(RESTORE, published=DAMAGED), id="the pair is damaged"),
+        pytest.param(view(published=NEAR_ITS_END), view(published=NOTHING), id="the folder is not mounted"),
+        pytest.param(
+            view(ORDER, failures={"order": failure()}),
+            view(replace(ORDER, wait_until=NOW + DAY)),
+            id="the order waits",
+        ),
+        pytest.param(
+            view(Step("record", "x"), failures={"record": failure()}),
+            view(Step("confirm", "it is not shown by every name server yet")),
+            id="the record spreads",
+        ),
+        pytest.param(
+            view(REDEPLOY, failures={"redeploy": failure()}, refused=OTHER_LEAF),
+            view(RESTORE, published=DAMAGED),
+            id="the pair is damaged after a rollback",
+        ),
+        pytest.param(view(RESTORE, failures={"restore": failure()}), view(RESTORE), id="the files wait"),
+    ],
+)
+def test_what_is_still_to_be_done_is_not_over(amiss: View, then: View, people: People) -> None:
+    """Whatever became of its failure; and what begins anew is the same trouble."""
+    (begun,) = people.look(amiss, looks=3)
+    assert [line for line in people.look(then, looks=30) if "over: " in line] == []
+    assert people.look(amiss, looks=3) == []
+    assert people.look(view(), looks=3) == [begun.replace(": ", ": over: ", 1)]
 
 
 def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(people: People) -> None:
@@ -363,6 +430,17 @@ def test_before_a_client_was_there_again_nothing_is_over(people: People) -> None
     met = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
     people.look(view(), looks=3, visits={"devbox.sweetlove.top": met})
     assert people.look(view(), looks=60) == []
+
+
+def test_what_a_client_met_long_ago_is_neither_a_trouble_nor_its_end(people: People) -> None:
+    """The daemon that visited is gone, and a run by a timer finds what it has left."""
+    met = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
+    visits = {"devbox.sweetlove.top": met}
+    people.now = NOW + 3 * timedelta(hours=1)
+    assert people.look(view(), looks=3, visits=visits) == []
+    people.now = NOW
+    assert len(people.look(view(), looks=3, visits=visits)) == 1
+    assert people.look(view(), looks=48, every=timedelta(hours=1), visits=visits) == []
 
 
 def test_behind_a_silence_nothing_is_over(people: People) -> None:
