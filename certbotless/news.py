@@ -33,6 +33,8 @@ _NEARLY_A_DAY = timedelta(hours=18)
 _SHARE_AT_THE_END = 6
 # A client is there each hour; what it met before the daemon was stopped says nothing of now.
 _VISIT_COUNTS = timedelta(hours=2)
+# What was issued longer ago is no news: a window of a day may have been waited for.
+_NEW = timedelta(days=2)
 Kind = Literal["success", "warning", "failure"]
 # Of which fact a step of a decision is; what is not listed is about the files.
 _FILES = "files"
@@ -176,7 +178,12 @@ def tell(book: Book, facts: Facts, patience: timedelta) -> tuple[Book, list[Item
             after[key] = replace(matter, is_told=kind != "over", told=(*matter.told, now))
         elif matter.is_on or matter.is_told or matter.told:
             after[key] = matter
-    certificates = {domain: known for domain, known in book.certificates.items() if domain in facts.domains}
+    certificates = {
+        domain: known
+        for domain, known in book.certificates.items()
+        # A site that is taken out and put back, or is another file's, is not told of again.
+        if domain in facts.domains or (known.told and now - known.told[-1] < _NEW)
+    }
     for view in facts.views:
         known, item = _certificate(view, certificates.get(view.site.domain), book.begun_at, now)
         if item is None or may_tell:
@@ -335,9 +342,9 @@ def _certificate(
     domain, facts, origin = view.site.domain, view.seen.published.facts, view.seen.published.origin
     if facts is None or origin is None or (known is not None and known.sha256 == facts.sha256):
         return known, None
-    if known is None and origin.issued_at <= begun_at:
-        return Known(facts.sha256), None
     told = _of_the_day(known.told, now) if known else ()
+    if origin.issued_at <= begun_at or now - origin.issued_at >= _NEW:
+        return Known(facts.sha256, told), None
     if view.state != "ok" or len(told) >= _MOST_A_DAY:
         return known, None
     kind: Literal["issued", "renewed"] = "issued" if known is None else "renewed"

@@ -35,6 +35,11 @@ def broken(what: str = "it does not start", **fields: object) -> View:
     return view(DEPLOY, failures={"deploy:registry": failure(what)}, **fields)  # type: ignore[arg-type]
 
 
+def issued(sha256: str, at: datetime) -> Published:
+    """Return a certificate that was issued then."""
+    return Published(replace(FACTS, sha256=sha256), replace(ORIGIN, issued_at=at))
+
+
 def waiting(step: Step, what: str) -> View:
     """Return a site that can do a step only when somebody else has done something."""
     return view(step, failures={step.key: failure(what, is_waiting=True)})
@@ -274,7 +279,7 @@ def test_the_gravest_is_the_subject(people: People) -> None:
     people.look(view(of=OTHER), view())
     renewed = view(
         of=OTHER,
-        published=Published(replace(FACTS, sha256="cd" * 32), ORIGIN),
+        published=issued("cd" * 32, people.now),
         served={"registry": "cd" * 32, "web": "cd" * 32},
     )
     people.look(view(of=OTHER), broken(), looks=2)
@@ -286,7 +291,7 @@ def test_the_gravest_is_the_subject(people: People) -> None:
 
 def test_a_certificate_is_told_when_it_is_served(people: People) -> None:
     people.look(view())
-    other = Published(replace(FACTS, sha256="cd" * 32), ORIGIN)
+    other = issued("cd" * 32, people.now)
     assert people.look(view(DEPLOY, published=other), looks=3) == []
     assert people.look(view(published=other), looks=3) == ["devbox.sweetlove.top: certificate renewed"]
     assert "good until 2027-02-12 05:30 UTC" in people.told[-1].body
@@ -300,10 +305,27 @@ def test_the_first_certificate_of_a_site_is_issued(people: People) -> None:
     assert people.look(view(published=first), looks=3) == ["devbox.sweetlove.top: certificate issued"]
 
 
+def test_a_site_that_is_taken_out_and_put_back_has_no_new_certificate(people: People) -> None:
+    """Soon or late; nor do two files with one state directory tell it by turns."""
+    first = view(published=issued("cd" * 32, NOW + MINUTE))
+    people.now += 2 * MINUTE
+    assert people.look(first) == ["devbox.sweetlove.top: certificate issued"]
+    for _ in range(10):
+        people.look(view(of=OTHER), looks=5, every=timedelta(hours=7))
+        assert people.look(first) == []
+
+
+def test_what_was_gone_back_to_is_no_new_certificate(people: People) -> None:
+    people.look(view())
+    people.now += MINUTE
+    renewed = view(published=issued("cd" * 32, people.now))
+    assert people.look(renewed) == ["devbox.sweetlove.top: certificate renewed"]
+    assert people.look(view(), looks=3) == []
+
+
 def test_certificates_of_hours_are_told_of_four_times_a_day(people: People) -> None:
     for i in range(3 * 12):
-        leaf = replace(FACTS, sha256=f"{i:064x}")
-        people.look(view(published=Published(leaf, ORIGIN)), every=timedelta(hours=2))
+        people.look(view(published=issued(f"{i:064x}", people.now)), every=timedelta(hours=2))
     assert len(people.told) == 12
 
 

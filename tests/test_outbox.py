@@ -224,6 +224,16 @@ def test_who_could_read_the_secrets_before_says_whom_to_tell(post: Post) -> None
     assert secret not in post.file.read_text()
 
 
+def test_no_book_is_begun_by_a_clock_that_is_wrong(post: Post) -> None:
+    """One without a battery starts in 1970, and all that was ever issued is later."""
+    post.clock.advance(-timedelta(days=56 * 365).total_seconds())
+    assert not post.look(view())
+    assert not post.file.exists()
+    post.clock.advance(timedelta(days=56 * 365).total_seconds())
+    assert not post.look(view())
+    assert post.file.exists()
+
+
 def test_a_new_receiver_is_told_what_comes(post: Post) -> None:
     post.urls = [FIRST]
     post.look(broken())
