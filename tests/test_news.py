@@ -23,6 +23,7 @@ HOST = "box"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 DEPLOY = Step("deploy", "another certificate", "registry")
 OTHER = site("other.sweetlove.top")
+LONG = site(".".join(["l" * 60] * 3 + ["sweetlove.top"]))
 
 
 def at(shown: View, moment: datetime) -> View:
@@ -273,6 +274,34 @@ def test_a_message_stays_below_what_the_smallest_service_takes(people: People) -
     assert len(message.body.encode()) < 2048 - len(message.subject.encode())
     assert "more\n" in message.body
     assert message.body.endswith("certbotless status")
+
+
+@pytest.mark.parametrize("name", ["x", "错", "\U0001f512"])
+@pytest.mark.parametrize("size", [1, 400, 5000])
+def test_what_the_subject_names_is_in_the_body_however_much_there_is_to_say(
+    name: str, size: int, people: People
+) -> None:
+    """A long domain, and a reason and a hint in letters of several bytes."""
+    shown = view(DEPLOY, failures={"deploy:registry": failure(name * size, hint=name * size)}, of=LONG)
+    people.look(shown, looks=3)
+    (message,) = people.told
+    assert message.body.startswith(f"{LONG.domain}: deploy failed\n  {name}")
+    assert "to do: " in message.body
+    assert len(message.subject.encode()) <= 120
+    assert len(message.body.encode()) <= 1900
+
+
+def test_a_certificate_of_a_hundred_names_is_told_of_with_ten(people: People) -> None:
+    people.look(view())
+    names = tuple(f"{'n' * 60}{i}.{'d' * 60}.example.com" for i in range(100))
+    people.now += MINUTE
+    shown = issued("cd" * 32, people.now)
+    assert shown.facts is not None
+    people.look(view(published=replace(shown, facts=replace(shown.facts, names=names))))
+    body = people.told[-1].body
+    assert body.startswith(f"devbox.sweetlove.top: certificate renewed\n  {names[0]}")
+    assert " and 90 more; good until 2027-02-12 05:30 UTC\n" in body
+    assert len(body.encode()) <= 1900
 
 
 def test_the_gravest_is_the_subject(people: People) -> None:
