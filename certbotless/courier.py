@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import threading
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 
@@ -26,15 +28,14 @@ from .config import NEEDS_APPRISE
 from .errors import NotifyError, printable
 from .exchange import BadAnswer, BoundedSession
 from .news import Message
-from .redact import Redactor, tokens_of
+from .redact import Redactor
 
 TIMEOUT_S = 30.0
+_BETWEEN_PARTS = re.compile(r"[/:?#@&=,]+")
 THREAD = "sending"
 # Of each exchange; the whole is longer, for who needs two.
 _EXCHANGE_S = 15.0
 _PLAIN_SESSION = requests.Session
-# Whatever a service may call its token: shorter ones are in every word.
-_LEAST_TOKEN = 6
 # What the library says of an error in the words of the system, at the level of details.
 _DETAIL = "Socket Exception: "
 # What comes of a plug-in that is not whole; an error within one, for its URL, the library deals with itself.
@@ -76,7 +77,9 @@ def load() -> None:
 
 
 def _without_tokens(url: str, text: str) -> str:
-    return printable(Redactor([url, *tokens_of(url, _LEAST_TOKEN)])(text), 300)
+    """Return what the library has said without any part of the URL that may be a token, or a password."""
+    parts = _BETWEEN_PARTS.split(url.partition("://")[2])
+    return printable(Redactor([url, *parts, *map(unquote, parts)])(text), 300)
 
 
 # --- the library --------------------------------------------------------------------------------------------

@@ -172,6 +172,13 @@ def test_a_refusal_that_comes_with_status_200_is_one(code: int) -> None:
     assert f"refused: errcode {code}, 'keywords not in content ***'" in told
 
 
+def test_no_part_of_the_url_is_told_that_may_be_a_token() -> None:
+    """Whatever a service calls it, and in each form; a shorter word stands in many others."""
+    url = "jsons://planted:Secret%2F1@127.0.0.1:1/hook/TOKEN1/x?key=Another1"
+    said = "planted Secret%2F1 Secret/1 TOKEN1 Another1 hook x"
+    assert courier._without_tokens(url, said) == "*** *** *** *** *** hook x"
+
+
 def test_an_answer_of_theirs_that_is_well_is_well() -> None:
     with receiver(Reply(200, b'{"errcode": 0, "errmsg": "ok"}')) as server:
         courier.send(f"json://{at(server)}", MESSAGE, SystemClock())
