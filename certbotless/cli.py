@@ -269,8 +269,7 @@ def _run(
 
     checked = configfile.load(source)
     sites = _named(checked, domains)
-    for secret in checked.secrets().values():
-        secret.read()
+    checked.prove_readable()
     if source is not None:
         _log_warnings(checked)
     elif intent.renew_since is None:

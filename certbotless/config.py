@@ -401,14 +401,14 @@ class Config(_Model):
 
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the path of its key."""
-        return self._keys() | self.receivers()
+        return self.needed_secrets() | self.receivers()
 
     def receivers(self) -> dict[str, Secret]:
         """Return the URLs of who is told, by the path of the key."""
         return {f"notify[{i}]": secret for i, secret in enumerate(self.notify)}
 
-    def _keys(self) -> dict[str, Secret]:
-        """Return the secrets that open something to us: an attempt may fail for them."""
+    def needed_secrets(self) -> dict[str, Secret]:
+        """Return those that certificates need, by the path of the key: an attempt may fail for them."""
         found = {
             "aliyun.access_key_id": self.aliyun.access_key_id,
             "aliyun.access_key_secret": self.aliyun.access_key_secret,
@@ -418,6 +418,15 @@ class Config(_Model):
         if self.acme.eab is not None:
             found["acme.eab.hmac_key"] = self.acme.eab.hmac_key
         return found
+
+    def prove_readable(self) -> None:
+        """Look whether all that certificates need can be read; who is told of them holds nothing up.
+
+        Raises:
+            SecretUnreadable: one cannot.
+        """
+        for secret in self.needed_secrets().values():
+            secret.read()
 
     def certs_dir_of(self, site: Site) -> Path:
         """Return the folder of the site's pair."""
@@ -475,7 +484,7 @@ class Config(_Model):
 
         A retry time counts only for the configuration under which the attempt failed.
         """
-        for path, secret in self._keys().items():
+        for path, secret in self.needed_secrets().items():
             try:
                 self._secrets_seen[path] = hashlib.sha256(secret.read().encode()).hexdigest()
             except CertbotlessError as exc:

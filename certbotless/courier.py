@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import threading
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 
@@ -26,17 +28,18 @@ from .config import NEEDS_APPRISE
 from .errors import NotifyError, printable
 from .exchange import BadAnswer, BoundedSession
 from .news import Message
-from .redact import Redactor, tokens_of
+from .redact import Redactor
 
 TIMEOUT_S = 30.0
+_BETWEEN_PARTS = re.compile(r"[/:?#@&=,]+")
 THREAD = "sending"
 # Of each exchange; the whole is longer, for who needs two.
 _EXCHANGE_S = 15.0
 _PLAIN_SESSION = requests.Session
-# Whatever a service may call its token: shorter ones are in every word.
-_LEAST_TOKEN = 6
 # What the library says of an error in the words of the system, at the level of details.
 _DETAIL = "Socket Exception: "
+# What comes of a plug-in that is not whole; an error within one, for its URL, the library deals with itself.
+_OF_PLUGINS = (ImportError, OSError, AttributeError, TypeError, ValueError, LookupError)
 
 
 def check(url: str) -> None:
@@ -64,12 +67,19 @@ def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S)
 
 
 def load() -> None:
-    """Load the library, as who may read its files. Raises NotifyError if it is not there."""
-    _library()
+    """Load all that is needed, as who may read its files; the user that we become may not.
+
+    Raises:
+        NotifyError: it is not there, or not whole.
+    """
+    # The library reads its plug-ins when it is asked for the first of them.
+    _service("json://localhost")
 
 
 def _without_tokens(url: str, text: str) -> str:
-    return printable(Redactor([url, *tokens_of(url, _LEAST_TOKEN)])(text), 300)
+    """Return what the library has said without any part of the URL that may be a token, or a password."""
+    parts = _BETWEEN_PARTS.split(url.partition("://")[2])
+    return printable(Redactor([url, *parts, *map(unquote, parts)])(text), 300)
 
 
 # --- the library --------------------------------------------------------------------------------------------
@@ -105,7 +115,11 @@ def _service(url: str) -> Any:
         http_redirects=False,
         allow_templates=False,
     )
-    found = apprise.Apprise.instantiate(url, asset=asset)
+    try:
+        found = apprise.Apprise.instantiate(url, asset=asset)
+    except _OF_PLUGINS as exc:
+        what = f"the library apprise cannot be used here ({type(exc).__name__})"
+        raise NotifyError(what, hint="install it anew, readable by the user that runs certbotless") from exc
     if found is None:
         raise NotifyError(
             "this is no URL of a service that apprise knows here",

@@ -115,8 +115,7 @@ class Daemon:
         """
         config = self._config
         owner.become_owner(config.state_dir, config.certs_dirs)
-        for secret in config.secrets().values():
-            secret.read()
+        config.prove_readable()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, and return the exit code.

@@ -296,15 +296,15 @@ def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]
             wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
         if wrong:
             step = Step("deploy", ", ".join(sorted(wrong)), target.name)
-            steps.append(_in_window(step, target, seen, state) if _NO_ANSWER not in wrong else step)
+            steps.append(_in_window(step, target, seen, state) if NO_ANSWER not in wrong else step)
     return _behind_canary(steps, site, seen, state) if steps else []
 
 
-_NO_ANSWER = "no TLS answer"
+NO_ANSWER = "no TLS answer"
 
 
 def _what(leaf: str | None) -> str:
-    return {None: "its port is not known yet", "": _NO_ANSWER}.get(leaf, "another certificate")
+    return {None: "its port is not known yet", "": NO_ANSWER}.get(leaf, "another certificate")
 
 
 def _in_window(step: Step, target: Target, seen: Observation, state: SiteState) -> Step:
@@ -336,7 +336,7 @@ def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: Site
 
 
 def _after(step: Step, canary: Failure) -> Step:
-    if _NO_ANSWER in step.reason or (step.wait_until is not None and step.wait_until > canary.retry_at):
+    if NO_ANSWER in step.reason or (step.wait_until is not None and step.wait_until > canary.retry_at):
         return step
     reason = f"the first target failed: {canary.what}"
     return replace(step, wait_until=canary.retry_at, wait_reason=reason, is_by_choice=False)

@@ -1,6 +1,7 @@
 """What is on its way, to each who lacks it, with what becomes of it written down at every step.
 
-Whoever fails is tried again after 1, 10, 100 minutes, then daily; the others do not wait for it.
+Whoever fails is tried again after 1 and 10 minutes, then hourly, and when there is something new to tell; the
+others do not wait for it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from .clock import Clock
 from .config import Config
 from .errors import CertbotlessError, Interrupted, printable
 from .leaf import rfc3339
-from .ledger import order_backoff
 from .news import Message
 from .outbox import Outbox, Receiver, load, locked, save
 from .state import Failure
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 # After this no further message is begun; one that is under way has its own deadline.
 _SENDING_S = 60.0
+# After the first failure, the second, and each further one.
+_BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 10, 60)]
 
 
 def deliver(
@@ -35,14 +37,14 @@ def deliver(
     """Send to each receiver what it lacks, the oldest first, until one message fails; 2 minutes at most.
 
     Args:
-        whom: the receivers of the configuration.
+        whom: the receivers of the configuration whose URL could be read.
         send: sends one message to one URL within 30 s, or raises a CertbotlessError; used by several threads.
 
     Raises:
         StoreError: somebody else sends, or it cannot be written what was sent.
     """
     with locked(config.state_dir, clock):
-        desk = _Desk(config.state_dir, load(config.state_dir, clock.now()), {each.name for each in whom})
+        desk = _Desk(config.state_dir, load(config.state_dir, clock.now()))
         due = desk.outbox.due(clock.now())
         until_s = clock.monotonic() + _SENDING_S
 
@@ -66,15 +68,10 @@ def deliver(
 class _Desk:
     """The outbox while it is sent; on disk after every change. Hold the lock of the file."""
 
-    def __init__(self, state_dir: Path, outbox: Outbox, known: set[str]) -> None:
+    def __init__(self, state_dir: Path, outbox: Outbox) -> None:
         self._state_dir = state_dir
         self._guard = threading.Lock()
-        unsent = (replace(u, to=tuple(name for name in u.to if name in known)) for u in outbox.unsent)
-        failures = {name: failure for name, failure in outbox.failures.items() if name in known}
-        # Whom the configuration names no more is forgotten.
-        self.outbox = replace(outbox, unsent=tuple(u for u in unsent if u.to), failures=failures)
-        if self.outbox != outbox:
-            save(state_dir, self.outbox)
+        self.outbox = outbox
 
     def lacking(self, receiver: Receiver) -> list[Message]:
         """Return what this receiver does not have yet, the oldest first."""
@@ -106,7 +103,7 @@ class _Desk:
                 at=now,
                 what=printable(f"{receiver.label}: {error.message}"),
                 hint=error.hint,
-                retry_at=now + order_backoff(count, None, now, 0),
+                retry_at=now + _BACKOFF[min(count, len(_BACKOFF)) - 1],
                 count=count,
             )
             self._change(failures={**self.outbox.failures, receiver.name: failure})

@@ -8,13 +8,14 @@ at most, and what is lost of the book costs a message, never a flood.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from .client import ClientFacts, facts_of
 from .clock import is_believable
+from .decide import NO_ANSWER, Step
 from .leaf import LeafFacts
 from .look import View
 from .state import Failure
@@ -30,8 +31,13 @@ _MOST_MESSAGES_A_DAY = 24
 _NEARLY_A_DAY = timedelta(hours=18)
 # A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
 _SHARE_AT_THE_END = 6
+# A client is there each hour; what it met before the daemon was stopped says nothing of now.
+_VISIT_COUNTS = timedelta(hours=2)
+# What was issued longer ago is no news: a window of a day may have been waited for.
+_NEW = timedelta(days=2)
 Kind = Literal["success", "warning", "failure"]
 # Of which fact a step of a decision is; what is not listed is about the files.
+_FILES = "files"
 _FACTS = {
     "record": "record",
     "record6": "record",
@@ -45,7 +51,7 @@ _FACTS = {
 }
 # What may be in trouble; `config` is the file's, and no site's.
 _ALL_FACTS = frozenset(
-    ("config", "deploy", "rollback", "order", "record", "files", "sight", "expiry", "client")
+    ("config", "deploy", "rollback", "order", "record", _FILES, "sight", "expiry", "client")
 )
 
 
@@ -172,7 +178,12 @@ def tell(book: Book, facts: Facts, patience: timedelta) -> tuple[Book, list[Item
             after[key] = replace(matter, is_told=kind != "over", told=(*matter.told, now))
         elif matter.is_on or matter.is_told or matter.told:
             after[key] = matter
-    certificates = {domain: known for domain, known in book.certificates.items() if domain in facts.domains}
+    certificates = {
+        domain: known
+        for domain, known in book.certificates.items()
+        # A site that is taken out and put back, or is another file's, is not told of again.
+        if domain in facts.domains or (known.told and now - known.told[-1] < _NEW)
+    }
     for view in facts.views:
         known, item = _certificate(view, certificates.get(view.site.domain), book.begun_at, now)
         if item is None or may_tell:
@@ -188,26 +199,42 @@ _Key = tuple[str, str]
 def _matters(book: Book, facts: Facts) -> tuple[dict[_Key, tuple[Matter, bool]], dict[_Key, Trouble]]:
     """Return each matter as it is after this look, and whether it was seen; and the troubles of now."""
     troubles = {("", "config"): Trouble(facts.refused[0])} if facts.refused else {}
-    # Nobody knows what is behind a silence, nor what a client meets before it was there again.
-    blind, unvisited = set[str](), set[str]()
+    well = {("", "config")} - troubles.keys()
     for view in facts.views:
-        domain, met = view.site.domain, facts_of(view, facts.visits)
+        domain, met = view.site.domain, _met(view, facts)
         found = troubles_of(view, met)
         troubles |= {(domain, fact): trouble for fact, trouble in found.items()}
-        blind |= {domain} if "sight" in found else set()
-        unvisited |= {domain} if met is None else set()
-    seen = {"", *(view.site.domain for view in facts.views)} - blind
+        well |= {(domain, fact) for fact in _ALL_FACTS - found.keys() - _open(view, found, met)}
     matters = {}
     for key in sorted(book.matters.keys() | troubles.keys()):
-        before, (domain, fact) = book.matters.get(key), key
+        before, domain = book.matters.get(key), key[0]
         if domain and domain not in facts.domains:
             continue  # no site of ours any more
-        is_known = domain in seen and (fact != "client" or domain not in unvisited)
-        if before is not None and key not in troubles and not is_known:
+        if before is not None and key not in troubles and key not in well:
             matters[key] = before, False
         else:
             matters[key] = _seen(before, key in troubles, facts.at), True
     return matters, troubles
+
+
+def _met(view: View, facts: Facts) -> ClientFacts | None:
+    """Return what a client met, unless that is long ago: then nobody goes there any more."""
+    met = facts_of(view, facts.visits)
+    return met if met is not None and abs(facts.at - met.at) < _VISIT_COUNTS else None
+
+
+def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozenset[str]:
+    """Return the facts that are not well, even if nothing is known to be wrong: what was so counts as ever.
+
+    Nobody knows what is behind a silence. What is to be done yet is not done: its failure may be forgotten by
+    an edit, or it waits. And nothing can be served, nor grow old, that is not there.
+    """
+    if "sight" in found:
+        return _ALL_FACTS
+    undone = {_FACTS.get(step.action, _FILES) for step in view.decision.steps}
+    if not view.seen.published.is_intact:
+        undone |= {"deploy", "rollback", "expiry"}
+    return frozenset(undone | ({"client"} if met is None else set()))
 
 
 def known_fact(text: object) -> str:
@@ -232,16 +259,16 @@ def troubles_of(view: View, met: ClientFacts | None) -> dict[str, Trouble]:
     found: dict[str, Trouble] = {}
     for problem in view.decision.problems:
         found.setdefault("sight", _of_failure(problem))
-    for key in (step.key for step in view.decision.steps):
+    for step in view.decision.steps:
         # A failure of what is not asked for, as of a renewal that was forced, leaves the site well.
-        failure = view.standing_failures.get(key)
-        if failure is None or failure.is_waiting:
-            continue
-        fact = _FACTS.get(key.partition(":")[0], "files")
-        # That the new certificate was refused is what has been told by then.
-        found.setdefault(
-            "rollback" if view.seen.refused and key == "redeploy" else fact, _of_failure(failure)
-        )
+        failure = view.standing_failures.get(step.key)
+        if failure is not None and (not failure.is_waiting or _is_late(step, view)):
+            # That the new certificate was refused is what has been told by then.
+            is_rollback = view.seen.refused and step.action == "redeploy"
+            fact = "rollback" if is_rollback else _FACTS.get(step.action, _FILES)
+            found.setdefault(fact, _of_failure(failure))
+        elif failure is None and step.action == "order" and facts is None and step.wait_until is not None:
+            found.setdefault("order", Trouble(step.wait_reason, retry_at=step.wait_until))
     if view.seen.refused is not None:
         found.setdefault("rollback", Trouble("the service did not come up with the new certificate"))
     if facts is not None and facts.not_after - now < facts.lifetime / _SHARE_AT_THE_END:
@@ -249,6 +276,12 @@ def troubles_of(view: View, met: ClientFacts | None) -> dict[str, Trouble]:
     if met is not None and not met.is_well:
         found["client"] = Trouble(met.text, "certbotless doctor names the cure")
     return found
+
+
+def _is_late(step: Step, view: View) -> bool:
+    """Whether the certificate that was replaced is near its end, and may be served still."""
+    deploy_by = view.remembered.deploy_by
+    return deploy_by is not None and deploy_by <= view.seen.at and NO_ANSWER not in step.reason
 
 
 def _of_failure(failure: Failure) -> Trouble:
@@ -309,9 +342,9 @@ def _certificate(
     domain, facts, origin = view.site.domain, view.seen.published.facts, view.seen.published.origin
     if facts is None or origin is None or (known is not None and known.sha256 == facts.sha256):
         return known, None
-    if known is None and origin.issued_at <= begun_at:
-        return Known(facts.sha256), None
     told = _of_the_day(known.told, now) if known else ()
+    if origin.issued_at <= begun_at or now - origin.issued_at >= _NEW:
+        return Known(facts.sha256, told), None
     if view.state != "ok" or len(told) >= _MOST_A_DAY:
         return known, None
     kind: Literal["issued", "renewed"] = "issued" if known is None else "renewed"

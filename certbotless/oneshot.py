@@ -71,7 +71,7 @@ def run(
     with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
         outcomes = act.run(config, sites, outside, intent, tell)
     if whom and not clock.is_stopped and running_daemon(config.state_dir) is None:
-        _tell_news(config, whom, clock)
+        _tell_news(config, whom, redact, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -104,13 +104,13 @@ def _receivers(config: Config) -> list[Receiver]:
     return whom
 
 
-def _tell_news(config: Config, whom: Sequence[Receiver], clock: Clock) -> None:
+def _tell_news(config: Config, whom: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
     """Tell what is news, at once, for the next run may be hours away; nothing of this one depends on it."""
     domains = frozenset(site.domain for site in config.sites)
     try:
         views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
         facts = Facts(clock.now(), domains, views, visits)
-        if outbox.look(config, facts, patience=timedelta()):
+        if outbox.look(config, facts, timedelta(), whom, redact):
             delivery.deliver(config, whom, courier.send, clock)
     except StoreError as exc:
         logger.warning("notify.not_told error=%s", exc)

@@ -15,20 +15,22 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from . import files, news
-from .clock import Clock, SystemClock
+from .clock import Clock, SystemClock, is_possible
 from .config import Config
 from .errors import SecretUnreadable, StoreError
 from .leaf import parse_rfc3339, rfc3339
 from .locks import Lock
 from .news import Book, Facts, Known, Matter, Message
+from .redact import Redactor
 from .state import Failure
+from .wording import message_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +80,13 @@ class Outbox:
 
     def due(self, now: datetime) -> frozenset[str]:
         """Return the names of the receivers to which something may be sent now."""
-        waited_for = {name for unsent in self.unsent for name in unsent.to}
-        blocked = {name for name, failure in self.failures.items() if failure.blocks_at(now)}
-        return frozenset(waited_for - blocked)
+        newest = {name: unsent.message.at for unsent in self.unsent for name in unsent.to}
+        return frozenset(name for name, at in newest.items() if not self._is_blocked(name, at, now))
+
+    def _is_blocked(self, name: str, newest: datetime, now: datetime) -> bool:
+        """Whether it is too early to try again: not where a message has come since the last try."""
+        failure = self.failures.get(name)
+        return failure is not None and failure.blocks_at(now) and not failure.at < newest <= now
 
     @property
     def last_failure(self) -> Failure | None:
@@ -110,8 +116,7 @@ def receivers(config: Config) -> list[Receiver]:
     for path, secret in config.receivers().items():
         try:
             url = secret.read()
-        except SecretUnreadable as exc:
-            logger.error("notify.lost key=%s error=%s", path, exc)
+        except SecretUnreadable:
             continue
         scheme = _SCHEME.match(url)
         kind = scheme[0].lower() if scheme else "no URL"
@@ -123,15 +128,26 @@ def receivers(config: Config) -> list[Receiver]:
 # --- the file -----------------------------------------------------------------------------------------------
 
 
+# What may come of a file that was edited or damaged; a number in it may be 1e999.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
+
+
 def load(state_dir: Path, now: datetime) -> Outbox:
-    """Return what is kept; of a file that is absent or makes no sense, a book that begins now."""
+    """Return what is kept; of a file that is absent or makes no sense, a book that begins now.
+
+    Raises:
+        StoreError: it cannot be read, so nobody knows what it holds.
+    """
     try:
-        raw = files.read_if_there(state_dir / _NAME)
-        if raw is not None:
-            return _from_json(json.loads(raw))
-    except (StoreError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        return _read(state_dir, now)
+    except _NONSENSE as exc:
         logger.warning("notify.unreadable file=%s error=%s", state_dir / _NAME, type(exc).__name__)
     return Outbox(Book(now))
+
+
+def _read(state_dir: Path, now: datetime) -> Outbox:
+    raw = files.read_if_there(state_dir / _NAME)
+    return _from_json(json.loads(raw)) if raw is not None else Outbox(Book(now))
 
 
 def save(state_dir: Path, outbox: Outbox) -> None:
@@ -219,41 +235,75 @@ def _moments(texts: Iterable[str]) -> tuple[datetime, ...]:
 # --- what there is to tell ----------------------------------------------------------------------------------
 
 
-def look(config: Config, facts: Facts, patience: timedelta) -> bool:
+def look(
+    config: Config,
+    facts: Facts,
+    patience: timedelta,
+    whom: Sequence[Receiver] | None = None,
+    redact: Redactor | None = None,
+) -> bool:
     """Write down what there is to tell, if anything, and return whether something may be sent now.
 
     Reads a file, and writes it where something has changed. Who finds it locked comes back at the next look:
-    what stands then is told then. The arguments are those of `news.tell`.
+    what stands then is told then. Where nobody can be told, all stays as it was, to be told later.
+
+    Args:
+        facts, patience: as `news.tell` takes them.
+        whom, redact: made by a caller while it could read the secrets; else they are made now.
 
     Raises:
-        StoreError: it cannot be written; then nothing is sent either, for it would be sent again and again.
+        StoreError: it cannot be read or written; then nothing is sent either, for it would be sent again and
+            again.
     """
+    whom = receivers(config) if whom is None else whom
+    is_there = (config.state_dir / _NAME).exists()
+    # By a clock that is wrong, all that was issued would be news since the book began.
+    if not whom or not (is_there or is_possible(facts.at)):
+        return False
+
+    def is_due(outbox: Outbox) -> bool:
+        return not outbox.due(facts.at).isdisjoint(receiver.name for receiver in whom)
+
     before = load(config.state_dir, facts.at)
-    after = _told(before, config, facts, patience)
-    if after != before or not (config.state_dir / _NAME).exists():
+    after = _told(before, config, facts, patience, whom, redact)
+    # Who is started to send could not cross out on a full disk what he has sent: it is tried here.
+    if after != before or is_due(after) or not is_there:
         with locked(config.state_dir, SystemClock()):
-            after = _told(load(config.state_dir, facts.at), config, facts, patience)
+            after = _told(load(config.state_dir, facts.at), config, facts, patience, whom, redact)
             save(config.state_dir, after)
         for unsent in after.unsent:
             if unsent.message.at == facts.at:
                 logger.info("notify.news subject=%s", unsent.message.subject)
-    return bool(after.due(facts.at))
+    return is_due(after)
 
 
-def _told(outbox: Outbox, config: Config, facts: Facts, patience: timedelta) -> Outbox:
+def _told(
+    outbox: Outbox,
+    config: Config,
+    facts: Facts,
+    patience: timedelta,
+    whom: Sequence[Receiver],
+    redact: Redactor | None,
+) -> Outbox:
     book, items = news.tell(outbox.book, facts, patience)
+    names = tuple(receiver.name for receiver in whom)
     kept = [unsent for unsent in outbox.unsent if facts.at - unsent.message.at < _KEPT]
+    failures = outbox.failures
+    if len(names) == len(config.notify):
+        # Whom the file names no more is forgotten; a URL that cannot be read now may be any of these.
+        kept = [replace(unsent, to=tuple(name for name in unsent.to if name in names)) for unsent in kept]
+        failures = {name: failure for name, failure in failures.items() if name in names}
     if items:
-        # What only news need is no part of the idle daemon.
-        from .redact import Redactor  # noqa: PLC0415
-        from .wording import message_of  # noqa: PLC0415
-
-        message, redact = message_of(items, socket.gethostname(), facts.at), Redactor.of(config)
+        message, redact = message_of(items, socket.gethostname(), facts.at), redact or Redactor.of(config)
         message = replace(message, subject=redact(message.subject), body=redact(message.body))
-        kept.append(Unsent(message, tuple(receiver.name for receiver in receivers(config))))
-    return replace(outbox, book=book, unsent=tuple(kept[-_MOST_UNSENT:]))
+        kept.append(Unsent(message, names))
+    unsent = tuple(unsent for unsent in kept if unsent.to)[-_MOST_UNSENT:]
+    return replace(outbox, book=book, unsent=unsent, failures=failures)
 
 
 def kept(config: Config) -> Outbox | None:
-    """Return what is kept, for who only tells of it; None where nobody is to be told."""
-    return load(config.state_dir, datetime.now(UTC)) if config.notify else None
+    """Return what is kept, for who only tells of it; None where nobody is to be told, or nothing is known."""
+    try:
+        return _read(config.state_dir, datetime.now(UTC)) if config.notify else None
+    except (StoreError, *_NONSENSE):
+        return None

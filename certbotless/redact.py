@@ -10,10 +10,10 @@ APIs, whose requests carry it in their query.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Self
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from .config import Config
 from .errors import SecretUnreadable
@@ -21,8 +21,6 @@ from .errors import SecretUnreadable
 _HIDDEN = "***"
 # Shorter values are no secrets, and stand in every second word.
 _LEAST_LENGTH = 6
-# A part of a URL that is as long and no host may be a token; a password is one however short.
-_LEAST_TOKEN = 12
 # As much of an AccessKey's id as tells a person which one it is.
 _KEPT_OF_ID = 4
 
@@ -64,16 +62,18 @@ class Redactor:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Return one for all that is secret in a configuration, as far as it can be read."""
+        """Return one for all that is secret in a configuration, as far as it can be read.
+
+        Of a URL only the whole: a part of it may be a word that everybody uses, as the name of a robot is.
+        """
         values: dict[str, str] = {}
         for path, secret in config.secrets().items():
             with suppress(SecretUnreadable):
                 values[path] = secret.read()
         key_ids = [values.pop(path) for path in ("aliyun.access_key_id",) if path in values]
-        tokens = [token for path in config.receivers() if path in values for token in tokens_of(values[path])]
         # A public report is no place for an address either.
         private = [config.acme.email] if config.acme.email else []
-        return cls([*values.values(), *tokens, *private], key_ids)
+        return cls([*values.values(), *private], key_ids)
 
     def __call__(self, text: str) -> str:
         """Return the text without what is secret in it."""
@@ -82,14 +82,3 @@ class Redactor:
         for form, instead in _FORMS:
             text = form.sub(instead, text)
         return text
-
-
-def tokens_of(url: str, least: int = _LEAST_TOKEN) -> Iterator[str]:
-    """Yield what may be secret in a URL: the password, and each part that is as long and no host name."""
-    _, _, rest = url.partition("://")
-    login, is_there, _ = rest.partition("@")
-    if is_there and "/" not in login:
-        yield unquote(login.partition(":")[2] or login)
-    for part in re.split(r"[/:?#@&=,]+", rest):
-        if len(part) >= least and (least < _LEAST_TOKEN or "." not in part):
-            yield from {part, unquote(part)}

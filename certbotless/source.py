@@ -126,7 +126,7 @@ class Source:
             logger.error("config.refused %s", line)
         self.refused, self.refused_digest = lines, digest
         is_lack = isinstance(error, SecretUnreadable)
-        self._lacking = tuple(self._meaning(content.raw).secrets().values()) if is_lack else ()
+        self._lacking = tuple(self._meaning(content.raw).needed_secrets().values()) if is_lack else ()
 
     def _read(self) -> bytes:
         if self._path is not None and not is_plain(self._path):
@@ -137,10 +137,9 @@ class Source:
         return configfile.parse(raw, self.name)
 
     def _parsed(self, raw: bytes) -> Config:
-        """Return what the text means, if its secrets can be read too."""
+        """Return what the text means, if the secrets that certificates need can be read too."""
         config = self._meaning(raw)
-        for secret in config.secrets().values():
-            secret.read()
+        config.prove_readable()
         return config
 
     def _follow_secrets(self) -> dict[str, _FollowedSecret]:

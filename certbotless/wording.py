@@ -1,4 +1,4 @@
-"""Pure: news -> one message for people, in plain text. Loaded only where there are news.
+"""Pure: news -> one message for people, in plain text. Light.
 
 All that one look has found is one message, and what is the same for several sites stands in it once.
 """
@@ -12,9 +12,10 @@ from .news import Item, Kind, Message, moment
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
 _MOST_BODY_BYTES = 1900
-_MOST_TEXT = 400
-_MOST_SUBJECT = 120
-_DOMAINS_IN_ONE = 10
+_MOST_SUBJECT_BYTES = 120
+# Of each list of names, text and hint: those of one paragraph, with all around them, are less than a message.
+_MOST_TEXT_BYTES = 400
+_NAMES_IN_ONE = 10
 
 # The gravest first.
 _KINDS: dict[str, Kind] = {
@@ -45,7 +46,7 @@ def message_of(items: Sequence[Item], host: str, now: datetime) -> Message:
     about = f"{len(alike)} sites" if len(alike) > 1 else first.domain
     more = f" (and {len(items) - len(alike)} more)" if len(items) > len(alike) else ""
     subject = f"certbotless on {host}: {about}{': ' if about else ''}{_title(first)}{more}"
-    return Message(now, _KINDS[first.kind], _cut(subject, _MOST_SUBJECT), _body(items, host, now))
+    return Message(now, _KINDS[first.kind], _cut(subject, _MOST_SUBJECT_BYTES), _body(items, host, now))
 
 
 def _title(item: Item) -> str:
@@ -59,11 +60,11 @@ def _lines(item: Item) -> Iterator[str]:
     """Yield what is said of it, but for when it is tried next."""
     matter, trouble, leaf = item.matter, item.trouble, item.leaf
     if leaf is not None:
-        yield f"{', '.join(leaf.names)}; good until {moment(leaf.not_after)}"
+        yield f"{_listed(leaf.names)}; good until {moment(leaf.not_after)}"
     if trouble is not None:
-        yield trouble.what[:_MOST_TEXT]
+        yield _cut(trouble.what, _MOST_TEXT_BYTES)
         if trouble.hint:
-            yield f"to do: {trouble.hint[:_MOST_TEXT]}"
+            yield f"to do: {_cut(trouble.hint, _MOST_TEXT_BYTES)}"
     if matter is not None and item.kind != "begun":
         again = f", and came {matter.count} times" if matter.count > 1 else ""
         yield f"{'since' if item.kind == 'lasting' else 'it began at'} {moment(matter.begun_at)}{again}"
@@ -85,15 +86,19 @@ def _paragraphs(items: Sequence[Item], now: datetime) -> Iterator[str]:
     for item in items:
         alike.setdefault((_title(item), *_lines(item)), []).append(item)
     for (title, *lines), those in alike.items():
-        domains = [item.domain for item in those]
-        named = ", ".join(domains[:_DOMAINS_IN_ONE])
-        rest = f" and {len(domains) - _DOMAINS_IN_ONE} more" if len(domains) > _DOMAINS_IN_ONE else ""
-        head = f"{named}{rest}: {title}" if named else title
+        named = _listed([item.domain for item in those])
+        head = f"{named}: {title}" if named else title
         tries = [item.trouble.retry_at for item in those if item.trouble and item.trouble.retry_at]
         if (coming := min(tries, default=now)) > now:
             lines.append(f"next try: {moment(coming)}")
         yield "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in lines)))
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_IN_ONE} more" if len(names) > _NAMES_IN_ONE else ""
+    return _cut(", ".join(names[:_NAMES_IN_ONE]), _MOST_TEXT_BYTES) + more
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    raw = text.encode()
+    return text if len(raw) <= most_bytes else f"{raw[: most_bytes - 3].decode(errors='ignore')}..."

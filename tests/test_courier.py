@@ -172,6 +172,13 @@ def test_a_refusal_that_comes_with_status_200_is_one(code: int) -> None:
     assert f"refused: errcode {code}, 'keywords not in content ***'" in told
 
 
+def test_no_part_of_the_url_is_told_that_may_be_a_token() -> None:
+    """Whatever a service calls it, and in each form; a shorter word stands in many others."""
+    url = "jsons://planted:Secret%2F1@127.0.0.1:1/hook/TOKEN1/x?key=Another1"
+    said = "planted Secret%2F1 Secret/1 TOKEN1 Another1 hook x"
+    assert courier._without_tokens(url, said) == "*** *** *** *** *** hook x"
+
+
 def test_an_answer_of_theirs_that_is_well_is_well() -> None:
     with receiver(Reply(200, b'{"errcode": 0, "errmsg": "ok"}')) as server:
         courier.send(f"json://{at(server)}", MESSAGE, SystemClock())
@@ -283,6 +290,31 @@ def test_requests_of_others_are_made_as_ever() -> None:
     courier.load()
     with receiver(Reply(302, b"", {"Location": "/there"})) as server:
         assert requests.get(server.url, allow_redirects=False, timeout=5).status_code == 302
+
+
+def test_what_is_loaded_needs_no_further_file() -> None:
+    """The user that a command of root's becomes may not be able to read the installation."""
+    script = (
+        "import sys\n"
+        "from certbotless import courier\n"
+        "courier.load()\n"
+        "sys.meta_path.clear()\n"
+        "for scheme in ('dingtalk', 'feishu', 'wecombot', 'jsons'):\n"
+        "    courier.check(f'{scheme}://PlantedCanaryToken1234567890')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_library_that_is_not_whole_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import apprise
+
+    def fail(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'apprise.plugins.x'")
+
+    monkeypatch.setattr(apprise.Apprise, "instantiate", fail)
+    with pytest.raises(NotifyError, match="cannot be used here"):
+        courier.load()
 
 
 def test_without_the_library_the_cure_is_told() -> None:

@@ -9,19 +9,21 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from views import FACTS, NOW, ORIGIN, failure, site, view
+from views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
 from certbotless import client, news, wording
 from certbotless.client import ClientFacts
 from certbotless.decide import Step
 from certbotless.look import View
 from certbotless.news import Book, Facts, Message
+from certbotless.state import SiteState
 from certbotless.store import Published
 
 HOST = "box"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 DEPLOY = Step("deploy", "another certificate", "registry")
 OTHER = site("other.sweetlove.top")
+LONG = site(".".join(["l" * 60] * 3 + ["sweetlove.top"]))
 
 
 def at(shown: View, moment: datetime) -> View:
@@ -32,6 +34,16 @@ def at(shown: View, moment: datetime) -> View:
 def broken(what: str = "it does not start", **fields: object) -> View:
     """Return a site whose deploy has failed."""
     return view(DEPLOY, failures={"deploy:registry": failure(what)}, **fields)  # type: ignore[arg-type]
+
+
+def issued(sha256: str, at: datetime) -> Published:
+    """Return a certificate that was issued then."""
+    return Published(replace(FACTS, sha256=sha256), replace(ORIGIN, issued_at=at))
+
+
+def waiting(step: Step, what: str) -> View:
+    """Return a site that can do a step only when somebody else has done something."""
+    return view(step, failures={step.key: failure(what, is_waiting=True)})
 
 
 @dataclass
@@ -264,11 +276,39 @@ def test_a_message_stays_below_what_the_smallest_service_takes(people: People) -
     assert message.body.endswith("certbotless status")
 
 
+@pytest.mark.parametrize("name", ["x", "错", "\U0001f512"])
+@pytest.mark.parametrize("size", [1, 400, 5000])
+def test_what_the_subject_names_is_in_the_body_however_much_there_is_to_say(
+    name: str, size: int, people: People
+) -> None:
+    """A long domain, and a reason and a hint in letters of several bytes."""
+    shown = view(DEPLOY, failures={"deploy:registry": failure(name * size, hint=name * size)}, of=LONG)
+    people.look(shown, looks=3)
+    (message,) = people.told
+    assert message.body.startswith(f"{LONG.domain}: deploy failed\n  {name}")
+    assert "to do: " in message.body
+    assert len(message.subject.encode()) <= 120
+    assert len(message.body.encode()) <= 1900
+
+
+def test_a_certificate_of_a_hundred_names_is_told_of_with_ten(people: People) -> None:
+    people.look(view())
+    names = tuple(f"{'n' * 60}{i}.{'d' * 60}.example.com" for i in range(100))
+    people.now += MINUTE
+    shown = issued("cd" * 32, people.now)
+    assert shown.facts is not None
+    people.look(view(published=replace(shown, facts=replace(shown.facts, names=names))))
+    body = people.told[-1].body
+    assert body.startswith(f"devbox.sweetlove.top: certificate renewed\n  {names[0]}")
+    assert " and 90 more; good until 2027-02-12 05:30 UTC\n" in body
+    assert len(body.encode()) <= 1900
+
+
 def test_the_gravest_is_the_subject(people: People) -> None:
     people.look(view(of=OTHER), view())
     renewed = view(
         of=OTHER,
-        published=Published(replace(FACTS, sha256="cd" * 32), ORIGIN),
+        published=issued("cd" * 32, people.now),
         served={"registry": "cd" * 32, "web": "cd" * 32},
     )
     people.look(view(of=OTHER), broken(), looks=2)
@@ -280,7 +320,7 @@ def test_the_gravest_is_the_subject(people: People) -> None:
 
 def test_a_certificate_is_told_when_it_is_served(people: People) -> None:
     people.look(view())
-    other = Published(replace(FACTS, sha256="cd" * 32), ORIGIN)
+    other = issued("cd" * 32, people.now)
     assert people.look(view(DEPLOY, published=other), looks=3) == []
     assert people.look(view(published=other), looks=3) == ["devbox.sweetlove.top: certificate renewed"]
     assert "good until 2027-02-12 05:30 UTC" in people.told[-1].body
@@ -294,10 +334,27 @@ def test_the_first_certificate_of_a_site_is_issued(people: People) -> None:
     assert people.look(view(published=first), looks=3) == ["devbox.sweetlove.top: certificate issued"]
 
 
+def test_a_site_that_is_taken_out_and_put_back_has_no_new_certificate(people: People) -> None:
+    """Soon or late; nor do two files with one state directory tell it by turns."""
+    first = view(published=issued("cd" * 32, NOW + MINUTE))
+    people.now += 2 * MINUTE
+    assert people.look(first) == ["devbox.sweetlove.top: certificate issued"]
+    for _ in range(10):
+        people.look(view(of=OTHER), looks=5, every=timedelta(hours=7))
+        assert people.look(first) == []
+
+
+def test_what_was_gone_back_to_is_no_new_certificate(people: People) -> None:
+    people.look(view())
+    people.now += MINUTE
+    renewed = view(published=issued("cd" * 32, people.now))
+    assert people.look(renewed) == ["devbox.sweetlove.top: certificate renewed"]
+    assert people.look(view(), looks=3) == []
+
+
 def test_certificates_of_hours_are_told_of_four_times_a_day(people: People) -> None:
     for i in range(3 * 12):
-        leaf = replace(FACTS, sha256=f"{i:064x}")
-        people.look(view(published=Published(leaf, ORIGIN)), every=timedelta(hours=2))
+        people.look(view(published=issued(f"{i:064x}", people.now)), every=timedelta(hours=2))
     assert len(people.told) == 12
 
 
@@ -327,8 +384,69 @@ def test_a_forced_renewal_that_failed_leaves_the_site_well(people: People) -> No
 
 
 def test_what_only_waits_is_no_trouble(people: People) -> None:
-    waits = view(DEPLOY, failures={"deploy:registry": failure("its admin stopped it", is_waiting=True)})
-    assert people.look(waits, looks=10) == []
+    assert people.look(waiting(DEPLOY, "set port in its deploy entry"), looks=10) == []
+
+
+def test_who_waits_with_the_old_certificate_until_its_end_is_told_of(people: People) -> None:
+    """Nobody else would tell: the published one is new. A service that is down serves none."""
+    late = SiteState(deploy_by=NOW)
+    stopped = Step("deploy", "no TLS answer", "registry")
+    shown = replace(waiting(stopped, "its admin stopped it"), remembered=late)
+    assert people.look(shown, looks=10) == []
+    shown = replace(waiting(DEPLOY, "set port in its deploy entry"), remembered=late)
+    assert people.look(shown, looks=10) == ["devbox.sweetlove.top: deploy failed"]
+    assert "set port in its deploy entry" in people.told[-1].body
+
+
+def test_a_first_certificate_that_our_own_count_holds_back_is_told_of(people: People) -> None:
+    held = Step("order", "there is none", wait_until=NOW + DAY, wait_reason="5 orders in 7 days")
+    shown = view(held, published=NOTHING, served={})
+    assert people.look(shown, looks=10) == ["devbox.sweetlove.top: no new certificate"]
+    assert "5 orders in 7 days\n  next try: 2026-11-25" in people.told[-1].body
+    assert people.look(view(held), looks=10) == []
+    assert people.look(view(), looks=10) == ["devbox.sweetlove.top: over: no new certificate"]
+
+
+# --- what is over -------------------------------------------------------------------------------------------
+
+
+DAMAGED = Published(FACTS, ORIGIN, "its key is gone")
+NEAR_ITS_END = Published(replace(FACTS, not_after=NOW + DAY), ORIGIN)
+REDEPLOY, RESTORE, ORDER = Step("redeploy", "refused"), Step("restore", "damaged"), Step("order", "due")
+OTHER_LEAF = Published(replace(FACTS, sha256="cd" * 32), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("amiss", "then"),
+    [
+        pytest.param(broken(), view(DEPLOY), id="an edit forgets the failure"),
+        pytest.param(broken(), waiting(DEPLOY, "its admin stopped it"), id="it is stopped"),
+        pytest.param(broken(), view(RESTORE, published=DAMAGED), id="the pair is damaged"),
+        pytest.param(view(published=NEAR_ITS_END), view(published=NOTHING), id="the folder is not mounted"),
+        pytest.param(
+            view(ORDER, failures={"order": failure()}),
+            view(replace(ORDER, wait_until=NOW + DAY)),
+            id="the order waits",
+        ),
+        pytest.param(
+            view(Step("record", "x"), failures={"record": failure()}),
+            view(Step("confirm", "it is not shown by every name server yet")),
+            id="the record spreads",
+        ),
+        pytest.param(
+            view(REDEPLOY, failures={"redeploy": failure()}, refused=OTHER_LEAF),
+            view(RESTORE, published=DAMAGED),
+            id="the pair is damaged after a rollback",
+        ),
+        pytest.param(view(RESTORE, failures={"restore": failure()}), view(RESTORE), id="the files wait"),
+    ],
+)
+def test_what_is_still_to_be_done_is_not_over(amiss: View, then: View, people: People) -> None:
+    """Whatever became of its failure; and what begins anew is the same trouble."""
+    (begun,) = people.look(amiss, looks=3)
+    assert [line for line in people.look(then, looks=30) if "over: " in line] == []
+    assert people.look(amiss, looks=3) == []
+    assert people.look(view(), looks=3) == [begun.replace(": ", ": over: ", 1)]
 
 
 def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(people: People) -> None:
@@ -363,6 +481,17 @@ def test_before_a_client_was_there_again_nothing_is_over(people: People) -> None
     met = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
     people.look(view(), looks=3, visits={"devbox.sweetlove.top": met})
     assert people.look(view(), looks=60) == []
+
+
+def test_what_a_client_met_long_ago_is_neither_a_trouble_nor_its_end(people: People) -> None:
+    """The daemon that visited is gone, and a run by a timer finds what it has left."""
+    met = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
+    visits = {"devbox.sweetlove.top": met}
+    people.now = NOW + 3 * timedelta(hours=1)
+    assert people.look(view(), looks=3, visits=visits) == []
+    people.now = NOW
+    assert len(people.look(view(), looks=3, visits=visits)) == 1
+    assert people.look(view(), looks=48, every=timedelta(hours=1), visits=visits) == []
 
 
 def test_behind_a_silence_nothing_is_over(people: People) -> None:

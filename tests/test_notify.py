@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from hooks import TOKEN, Hook
 from machines import Machine
 from papers import Reading, exchanged, yaml_after
 
+import certbotless
 from certbotless.leaf import LeafFacts
 from certbotless.store import Origin, Store
 
+NOBODY = 65534
 REFUSED = "an edit of the configuration is refused"
 
 
@@ -84,6 +88,27 @@ def test_neither_the_daemon_s_own_run_nor_a_rehearsal_tells_anybody(box: Box, ho
     box.run("--renew-now", "--dry-run")
     assert hook.told == []
     assert not (box.state_dir / "notify.json").exists()
+
+
+def test_root_tells_by_a_url_and_a_program_that_the_owner_of_the_state_cannot_read(hook: Hook) -> None:
+    """As `sudo certbotless --once` does for the service's user, from an installation of root's own."""
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o755)
+        box = Box(Path(home))
+        publish_old(box)
+        for path in (Path(home, "library"), Path(home, "url")):
+            path.mkdir(0o700) if path.name == "library" else path.touch(0o600)
+        shutil.copytree(Path(certbotless.__file__).parent, Path(home, "library", "certbotless"))
+        Path(home, "url").write_text(hook.url)
+        box.write(f"notify: ['file:{home}/url']")
+        box.state_dir.mkdir(exist_ok=True)
+        for path in [box.state_dir, box.certs_dir, *box.certs_dir.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        environment = os.environ | {"PYTHONPATH": f"{home}/library"}
+        done = box.run("--once", env=environment, cwd=home)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert hook.told == [f"{DOMAIN}: its certificate is near its end (and 1 more)"]
+        assert (box.state_dir / "notify.json").stat().st_uid == NOBODY
 
 
 # --- the daemon ---------------------------------------------------------------------------------------------
@@ -228,12 +253,33 @@ def test_check_needs_no_library_and_warns_where_there_is_none(box: Box) -> None:
     assert "notify" not in box.run("check").stderr
 
 
-def test_a_url_that_cannot_be_read_keeps_the_program_from_starting(box: Box, tmp_path: Path) -> None:
+def test_a_url_that_cannot_be_read_holds_up_no_certificate(box: Box, tmp_path: Path) -> None:
+    """It is warned of; only who wants to try it is refused."""
+    box.publish()
     box.write(f"notify: ['file:{tmp_path / 'none'}']")
-    for arguments in (["--once"], ["notify-test"], []):
+    for arguments in (["check"], ["--once"]):
         done = box.run(*arguments)
-        assert done.returncode == 1, arguments
-        assert "cannot read the secret" in done.stderr
+        assert done.returncode == 0, done.stderr
+        assert "notify[0]: cannot read the secret" in done.stderr
+    assert not (box.state_dir / "notify.json").exists()
+    tried = box.run("notify-test")
+    assert (tried.returncode, tried.stdout) == (1, "")
+    assert "cannot read the secret" in tried.stderr
+
+
+def test_a_url_that_cannot_be_read_holds_up_no_daemon(machine: Machine, hook: Hook, tmp_path: Path) -> None:
+    """Neither its start nor an edit; what it has to tell is told as soon as the URL is there."""
+    url = tmp_path / "url"
+    machine.write(notify=[f"file:{url}"])
+    with machine.daemon():
+        machine.wait_until(lambda: "notify[0]: cannot read the secret" in machine.log.read_text())
+        machine.write(notify=[f"file:{url}"], check_every="2s")
+        machine.wait_until(lambda: "config.accepted" in machine.log.read_text())
+        machine.file.write_text(machine.text(notify=[f"file:{url}"]).replace('"sites"', '"sits"'))
+        machine.wait_until(lambda: "config.refused" in machine.log.read_text())
+        url.write_text(hook.url)
+        machine.wait_until(lambda: hook.times(REFUSED) == 1)
+    assert "Traceback" not in machine.log.read_text()
 
 
 def test_another_receiver_is_no_other_configuration_for_a_site(box: Box) -> None:

@@ -23,6 +23,7 @@ from certbotless.locks import Lock
 from certbotless.look import View
 from certbotless.news import Facts, Message
 from certbotless.outbox import load
+from certbotless.redact import Redactor
 
 DOMAIN = "devbox.sweetlove.top"
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"
@@ -122,7 +123,21 @@ def test_a_dead_receiver_holds_nobody_up_and_nobody_is_told_twice_for_it(post: P
     assert not post.look(view())
 
 
-def test_a_dead_receiver_is_tried_after_1_10_and_100_minutes_then_daily(post: Post) -> None:
+def test_what_is_new_is_tried_at_once_however_long_a_receiver_has_been_dead(post: Post) -> None:
+    """The Internet may be back since, and this is what nobody has heard of yet."""
+    post.dead = {FIRST, SECOND}
+    post.look(broken())
+    for _ in range(3):
+        post.deliver()
+        post.advance(minutes=10)
+    assert not post.look(broken())
+    post.dead = set()
+    assert post.look(view())
+    post.deliver()
+    assert [subject for url, subject in post.got if url == FIRST] == [BROKEN, OVER]
+
+
+def test_a_dead_receiver_is_tried_after_1_and_10_minutes_then_hourly(post: Post) -> None:
     post.dead = {FIRST, SECOND}
     post.look(broken())
     waits = []
@@ -135,7 +150,7 @@ def test_a_dead_receiver_is_tried_after_1_10_and_100_minutes_then_daily(post: Po
         waits.append(failure.retry_at - failure.at)
         post.clock.advance(waits[-1].total_seconds())
         assert kept.due(post.clock.now())
-    assert waits == [*(timedelta(minutes=n) for n in (1, 10, 100)), *[timedelta(days=1)] * 3]
+    assert waits == [timedelta(minutes=n) for n in (1, 10, 60, 60, 60, 60)]
 
 
 def test_what_nobody_took_for_a_week_is_dropped(post: Post) -> None:
@@ -165,10 +180,58 @@ def test_a_receiver_that_the_file_names_no_more_is_forgotten(post: Post) -> None
     post.look(broken())
     post.deliver()
     post.urls = [SECOND]
-    post.advance(minutes=2)
-    post.deliver()
+    assert not post.look(broken())
     kept = load(post.home / "state", post.clock.now())
     assert (kept.unsent, dict(kept.failures)) == ((), {})
+
+
+def test_a_url_that_cannot_be_read_for_a_moment_loses_nothing(post: Post) -> None:
+    """As while a token is replaced: what waits for it, and the book where it is the only one."""
+    url = post.home / "url"
+    url.write_text(FIRST)
+    post.urls = [f"file:{url}", SECOND]
+    post.look(broken())
+    url.rename(post.home / "away")
+    assert post.look(broken())
+    post.deliver()
+    assert post.got == [(SECOND, BROKEN)]
+    assert not post.look(broken())
+    (post.home / "away").rename(url)
+    assert post.look(broken())
+    post.deliver()
+    assert post.got == [(SECOND, BROKEN), (FIRST, BROKEN)]
+    url.rename(post.home / "away")
+    post.urls = [f"file:{url}"]
+    before = post.file.read_bytes()
+    assert not post.look(view())
+    assert post.file.read_bytes() == before
+    (post.home / "away").rename(url)
+    assert post.look(view())
+
+
+def test_who_could_read_the_secrets_before_says_whom_to_tell(post: Post) -> None:
+    """As a command that root has started, and which is another user by then."""
+    url, secret = post.home / "url", "PlantedCanaryOfRoot"
+    url.write_text(FIRST)
+    post.urls = [f"file:{url}"]
+    config = post.config
+    whom, redact = outbox.receivers(config), Redactor([secret])
+    url.unlink()
+    facts = Facts(post.clock.now(), frozenset({DOMAIN}), [broken(f"it says {secret}")], {})
+    assert outbox.look(config, facts, timedelta(), whom, redact)
+    delivery.deliver(config, whom, post.send, post.clock)
+    assert post.got == [(FIRST, BROKEN)]
+    assert secret not in post.file.read_text()
+
+
+def test_no_book_is_begun_by_a_clock_that_is_wrong(post: Post) -> None:
+    """One without a battery starts in 1970, and all that was ever issued is later."""
+    post.clock.advance(-timedelta(days=56 * 365).total_seconds())
+    assert not post.look(view())
+    assert not post.file.exists()
+    post.clock.advance(timedelta(days=56 * 365).total_seconds())
+    assert not post.look(view())
+    assert post.file.exists()
 
 
 def test_a_new_receiver_is_told_what_comes(post: Post) -> None:
@@ -232,6 +295,32 @@ def test_a_file_of_which_a_part_makes_no_sense_begins_anew(key: str, value: obje
     assert post.look(broken())
 
 
+def test_a_number_beyond_all_measure_begins_anew(post: Post) -> None:
+    post.look(broken())
+    post.file.write_text(post.file.read_text().replace('"count": 1', '"count": 1e999'))
+    assert "1e999" in post.file.read_text()
+    assert post.look(broken())
+
+
+def test_a_file_that_cannot_be_read_is_left_as_it_is(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody knows what it holds; status, which the page asks for again and again, is silent about it."""
+    post.look(broken())
+    held = post.file.rename(post.file.with_suffix(".held"))
+    post.file.mkdir()
+    with pytest.raises(StoreError, match="cannot read"):
+        post.look(broken())
+    with pytest.raises(StoreError, match="cannot read"):
+        post.deliver()
+    assert outbox.kept(post.config) is None
+    post.file.rmdir()
+    held.rename(post.file)
+    assert post.look(broken())
+    post.file.write_bytes(b"{")
+    caplog.clear()
+    assert outbox.kept(post.config) is None
+    assert caplog.records == []
+
+
 def test_what_is_written_is_read_as_it_was(post: Post) -> None:
     post.dead = {FIRST}
     post.look(view())
@@ -279,6 +368,9 @@ def test_what_could_not_be_crossed_out_is_not_sent_as_long_as_there_is_no_room(p
             with pytest.raises(StoreError):
                 post.deliver()
         assert post.got == [(FIRST, BROKEN)]
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                post.look(broken())  # so nobody is started to send
     post.on_sent = lambda: None
     post.deliver()
     post.deliver()
