@@ -218,9 +218,11 @@ def _matters(book: Book, facts: Facts) -> tuple[dict[_Key, tuple[Matter, bool]],
 
 
 def _met(view: View, facts: Facts) -> ClientFacts | None:
-    """Return what a client met, unless that is long ago: then nobody goes there any more."""
+    """Return what a client met, unless that says nothing: it is long ago, or was too early to say."""
     met = facts_of(view, facts.visits)
-    return met if met is not None and abs(facts.at - met.at) < _VISIT_COUNTS else None
+    if met is None or met.resolved is None or abs(facts.at - met.at) >= _VISIT_COUNTS:
+        return None
+    return met
 
 
 def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozenset[str]:

@@ -481,6 +481,8 @@ def test_before_a_client_was_there_again_nothing_is_over(people: People) -> None
     met = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
     people.look(view(), looks=3, visits={"devbox.sweetlove.top": met})
     assert people.look(view(), looks=60) == []
+    too_early = {"devbox.sweetlove.top": replace(met, resolved=None)}
+    assert people.look(view(), looks=60, visits=too_early) == []
 
 
 def test_what_a_client_met_long_ago_is_neither_a_trouble_nor_its_end(people: People) -> None:
