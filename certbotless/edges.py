@@ -53,6 +53,7 @@ def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
     # Who has read the secrets knows the digests that they are part of; the owner may not.
     for site in config.sites:
         config.digest(site)
-    # What is imported late must be imported by who can: the environment may be another's.
-    importlib.import_module("docker")
+    # What is imported late must be imported by who can: the environment, or the Python, may be another's.
+    for name in ("docker", "_strptime"):
+        importlib.import_module(name)
     owner.become_owner(config.state_dir, certs_dirs)
