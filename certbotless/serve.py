@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from . import trial
 from .clock import Pace
@@ -47,6 +47,7 @@ class _Service:
             target's own time.
         may_help: whether that may be a cure, for the leaf that it serves now (empty for no TLS answer);
             `hopeless` says why it is not.
+        is_coming_up: whether it was started so short a time ago that it need not answer yet.
         is_dead: whether it has ended since the action, so that nothing is to be waited for.
         overlap_s: how long its old workers may answer beside the new ones.
         reads_all: see `Container`.
@@ -57,6 +58,7 @@ class _Service:
     act: Callable[[int | None], None]
     may_help: Callable[[str], bool]
     hopeless: str
+    is_coming_up: bool = False
     is_dead: Callable[[], bool] = lambda: False
     overlap_s: float = 0
     reads_all: bool = True
@@ -165,6 +167,7 @@ class Serving:
                 act,
                 lambda leaf: is_ours or self._may_help(container, leaf, sha256, issued_at),
                 f"{container.name!r} was {'acted upon for it' if count else since}",
+                abs(self._bench.clock.now() - container.started_at) < timedelta(seconds=PROOF_TIMEOUT_S),
                 is_dead,
                 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
                 container.reads_all,
@@ -220,7 +223,7 @@ class Serving:
         answered = bool(leaf or seen.served.get(service.name)) or trial.is_open(self._bench, seen)
         may_go_back = is_canary and answered and trial.fallback(self._bench, seen) is not None
         may_help = service.where is None or service.may_help(leaf)
-        if not may_help and (leaf or not may_go_back):
+        if not may_help and (leaf or not (may_go_back or service.is_coming_up)):
             raise _not_served(service, leaf, service.hopeless)
         if may_go_back and service.where:
             trial.begin(self._bench, seen)  # 2
@@ -234,7 +237,7 @@ class Serving:
         if leaf == sha256:
             trial.end(self._bench)
             return
-        late = f"{PROOF_TIMEOUT_S} s after the action"
+        late = f"{PROOF_TIMEOUT_S} s after the action" if may_help else service.hopeless
         failed = _not_served(service, leaf, f"{service.name!r} has ended" if service.is_dead() else late)
         if leaf or not may_go_back:
             raise failed

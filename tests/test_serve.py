@@ -25,7 +25,7 @@ from certbotless import configfile
 from certbotless.decide import Intent
 from certbotless.deploy import Container
 from certbotless.errors import DeployError, DeployWaits, StoreError
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, rfc3339
 from certbotless.locks import ActionLock
 from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
@@ -278,6 +278,25 @@ def test_a_container_that_was_started_since_and_does_not_answer_is_not_restarted
     with pytest.raises(DeployError, match="'registry' was started after the files, at 2026-11-24T05:31:00Z"):
         bench.deploy(port=service.port)
     assert bench.containers.restarts == []
+
+
+def test_a_container_that_was_started_a_moment_ago_is_given_time_to_answer(
+    bench: Bench, service: Service
+) -> None:
+    """As one whose engine tried again just when the files were there; it is neither restarted nor told of."""
+
+    def come_up() -> None:
+        service.shows = NEW
+
+    service.shows, bench.clock.on_sleep = None, come_up
+    a_moment_ago = bench.clock.now() - timedelta(seconds=1)
+    bench.containers.put(replace(container(), started_at=a_moment_ago))
+    bench.deploy(port=service.port)
+    assert bench.containers.restarts == []
+    service.shows, bench.clock.on_sleep, bench.clock.least_sleep_s = None, lambda: None, 5
+    with pytest.raises(DeployError, match=f"started after the files, at {rfc3339(a_moment_ago)}"):
+        bench.deploy(port=service.port)
+    assert sum(bench.clock.sleeps) <= PROOF_TIMEOUT_S + 1
 
 
 def test_a_container_that_was_started_since_and_serves_another_leaf_is_acted_upon_twice(
