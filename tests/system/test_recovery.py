@@ -122,6 +122,7 @@ def test_a_site_is_looked_after_while_another_one_waits_for_dns(bed: Bed) -> Non
         for _ in range(2):
             pem.unlink()
             wait_until(pem.exists, "it is back again", 15)
+        wait_until(lambda: daemon.log_text().count("files.restored") >= 3, "each time is told of")
         assert daemon.log_text().count("files.restored") == 3
         assert is_challenged(bed)
         assert not (bed.certs / f"slow.{ZONE}.pem").exists()
