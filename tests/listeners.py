@@ -12,9 +12,9 @@ import trustme
 
 
 @contextmanager
-def listening(talk: Callable[[socket.socket], object]) -> Iterator[int]:
-    """Let `talk` have each connection to the port that the block gets."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def listening(talk: Callable[[socket.socket], object], port: int = 0) -> Iterator[int]:
+    """Let `talk` have each connection to the port that the block gets, any free one for 0."""
+    with socket.create_server(("127.0.0.1", port)) as server:
 
         def serve() -> None:
             while True:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import trustme
+from listeners import context_of, listening
 
 from certbotless.sandbox.clients import Clients, Visit, gap_s
 
@@ -19,28 +18,10 @@ NAME = "devbox.sweetlove.test"
 
 @contextmanager
 def tls_server(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
-    """Serve TLS handshakes on 127.0.0.1; yield the port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    with socket.create_server(("127.0.0.1", port)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:  # closed
-                    return
-                # A client that does not trust us hangs up.
-                with suppress(OSError), connection, context.wrap_socket(connection, server_side=True):
-                    pass
-
-        server = threading.Thread(target=serve)
-        server.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            server.join()
+    """Serve TLS handshakes on 127.0.0.1; yield the port. A client that does not trust us hangs up."""
+    context = context_of(certificate)
+    with listening(lambda raw: context.wrap_socket(raw, server_side=True).close(), port) as taken:
+        yield taken
 
 
 def sha256(certificate: trustme.LeafCert) -> str:
