@@ -30,6 +30,7 @@ from .errors import (
     PropagationTimeout,
     RateLimited,
     StoreError,
+    internal_error,
 )
 from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
@@ -116,8 +117,15 @@ def _guarded(
     except CertbotlessError as exc:
         # Not a step that failed, which is kept in the state, but the state itself.
         logger.error("site.failed domain=%s error=%s", site.domain, exc)
-        failure = _failure(exc, edges.clock.now(), config.check_every, 1)
-        return Outcome(site.domain, "failing", failure.what, False, failure)
+        return _failing(site, exc, edges.clock.now(), config)
+    except Exception as exc:
+        logger.exception("site.crashed domain=%s", site.domain)
+        return _failing(site, internal_error(exc), edges.clock.now(), config)
+
+
+def _failing(site: Site, exc: CertbotlessError, now: datetime, config: Config) -> Outcome:
+    failure = _failure(exc, now, config.check_every, 1)
+    return Outcome(site.domain, "failing", failure.what, False, failure)
 
 
 class _SiteRun:
@@ -177,7 +185,7 @@ class _SiteRun:
                 failed = str(exc)
             except Exception as exc:
                 logger.exception("rehearsal.crashed domain=%s", self._site.domain)
-                failed = f"internal error: {type(exc).__name__}; please report it with the log"
+                failed = str(internal_error(exc))
             else:
                 return Outcome(self._site.domain, "ok", "", True, None)
         self._bench.keep("rehearsal.failed", failed)
@@ -188,7 +196,7 @@ class _SiteRun:
         return self._file.locked(self._clock, timeout_s)
 
     def _look(self) -> View:
-        ledger, now = self._bench.ledger.entries(), self._clock.now()
+        ledger, now = self._bench.ledger.seen(), self._clock.now()
         bench = self._bench
         return look(self._site, self._config, bench.servers, ledger, now, self._intent, bench.address_of)
 
@@ -249,8 +257,7 @@ class _SiteRun:
             return self._ruled_out(step, exc)
         except Exception as exc:
             logger.exception("step.crashed domain=%s step=%s", self._site.domain, step.key)
-            text, hint = f"internal error: {type(exc).__name__}", "please report it with the log"
-            self._note_failure(step, CertbotlessError(text, hint=hint), seen)
+            self._note_failure(step, internal_error(exc), seen)
         else:
             failures = self._file.load().failures
             if step.key in failures:

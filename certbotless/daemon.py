@@ -33,10 +33,10 @@ from .config import Config, Site
 from .decide import CONFIRM_OF, Intent
 from .errands import Errands
 from .lan import Lan
-from .ledger import Entry, local_backoff
+from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
-from .look import View, look
+from .look import Crashes, View, look
 from .nameservers import NameServers
 from .pulse import Pulse
 from .renewal import Start
@@ -101,6 +101,7 @@ class Daemon:
         self._web: Web | None = None
         self._web_fault = ""
         self._has_crashed = False
+        self._crashes = Crashes()
 
     @property
     def _config(self) -> Config:
@@ -281,9 +282,17 @@ class Daemon:
     def _is_looking(self) -> bool:
         return self._pulse.is_felt and not self._has_crashed
 
-    def _look_at(self, site: Site, config: Config, ledger: Sequence[Entry], now: datetime) -> View:
-        intent = Intent(start=self._start)
-        view = look(site, config, self._servers, ledger, now, intent, address_of=self._lan.address)
+    def _look_at(self, site: Site, config: Config, ledger: Ledger, now: datetime) -> View:
+        view = look(
+            site,
+            config,
+            self._servers,
+            ledger,
+            now,
+            Intent(start=self._start),
+            address_of=self._lan.address,
+            crashes=self._crashes,
+        )
         self._pulse.beat()
         return view
 
@@ -299,7 +308,7 @@ class Daemon:
             for site in config.sites
             if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
         ]
-        ledger, now = LedgerFile(config.state_dir, config.certs_dirs).entries(), datetime.now(UTC)
+        ledger, now = LedgerFile(config.state_dir, config.certs_dirs).seen(), datetime.now(UTC)
         views = together(lambda site: self._look_at(site, config, ledger, now), free, _LOOKERS)
         self._tell_problems(views)
         self._tell_systemd(views, len(config.sites) - len(free))

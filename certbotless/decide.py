@@ -14,7 +14,7 @@ from typing import Literal
 from .clock import RELEASED, is_believable, is_possible
 from .config import Config, Site, Target
 from .leaf import rfc3339
-from .ledger import Entry, Limit, limit_on, planned_order
+from .ledger import Entry, Ledger, Limit, Unread, limit_on, planned_order
 from .observe import Observation, places_of
 from .records import address_type
 from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
@@ -114,7 +114,7 @@ class Decision:
 
 
 def decide(
-    site: Site, config: Config, seen: Observation, state: SiteState, ledger: Sequence[Entry], intent: Intent
+    site: Site, config: Config, seen: Observation, state: SiteState, ledger: Ledger, intent: Intent
 ) -> Decision:
     """Return the steps that make the four facts of `site` true."""
     facts = seen.in_hand.facts
@@ -135,9 +135,11 @@ def decide(
     steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
     upkeep = [*_rebuild_steps(seen, state), *([] if order else _renewal_info_steps(config, seen, state))]
-    return Decision(
-        tuple(held), seen.problems, renewal_moment(facts, drawn) if facts else None, tuple(upkeep)
-    )
+    problems = seen.problems
+    if order and isinstance(ledger, Unread):
+        until = seen.at + config.check_every
+        problems += (Failure(at=seen.at, what=ledger.what, hint=ledger.hint, retry_at=until, count=1),)
+    return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(upkeep))
 
 
 def state_of(
@@ -373,7 +375,7 @@ def _held_back(
     config: Config,
     seen: Observation,
     state: SiteState,
-    ledger: Sequence[Entry],
+    ledger: Ledger,
     intent: Intent,
 ) -> Step:
     """Return the step with the moment before which it must not be taken, if there is one."""
@@ -390,9 +392,10 @@ def _held_back(
     if step.action == "order" and (until := _start_wait(site, config, seen, state, intent)):
         waits.append((until, "overdue when the daemon started, as it may be on other machines"))
     # An order in flight was counted when it was placed.
-    if step.action == "order" and not intent.ignore_ledger and state.order is None:
-        limit = _limit_on_order(site, config, seen, ledger)
-        if limit is not None:
+    if step.action == "order" and state.order is None:
+        if isinstance(ledger, Unread):
+            waits.append((seen.at + config.check_every, ledger.what))
+        elif not intent.ignore_ledger and (limit := _limit_on_order(site, config, seen, ledger)):
             waits.append((limit.until, f"{limit.reason}; --renew-now --force orders all the same"))
     if not waits:
         return step

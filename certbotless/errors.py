@@ -42,6 +42,11 @@ class CertbotlessError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
+def internal_error(exc: Exception) -> CertbotlessError:
+    """Return what a person is told of a fault of the program itself; the log has its traceback."""
+    return CertbotlessError(f"internal error: {type(exc).__name__}", hint="please report it with the log")
+
+
 class UsageError(CertbotlessError):
     """The command line asks for something that does not exist."""
 

@@ -85,6 +85,20 @@ UNREADABLE = Entry(datetime.max.replace(tzinfo=UTC), "unreadable", "", ())
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A ledger that is there and cannot be read: what was ordered is not known, so nothing may be.
+
+    `what` went wrong, and `hint` is what to do.
+    """
+
+    what: str
+    hint: str
+
+
+Ledger = Sequence[Entry] | Unread
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """Why no order may be made now, and when one may."""
 
@@ -122,10 +136,11 @@ def orders_left(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | N
     return min(count.left_at(planned.at) for count in _counts(mine, planned, in_hand))
 
 
-def orders_left_for_each(
-    entries: Sequence[Entry], planned: Iterable[tuple[Entry, LeafFacts | None]]
-) -> Iterator[int]:
+def orders_left_for_each(entries: Ledger, planned: Iterable[tuple[Entry, LeafFacts | None]]) -> Iterator[int]:
     """Yield `orders_left` for each of many orders, without going through the whole ledger for each."""
+    if isinstance(entries, Unread):
+        yield from (0 for _ in planned)
+        return
     rows_of: dict[str, set[int]] = {}
     for row, entry in enumerate(entries):
         for base in _bases(entry):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from . import files
 from .clock import Clock
-from .ledger import UNREADABLE, Entry, settled
+from .errors import StoreError
+from .ledger import UNREADABLE, Entry, Ledger, Unread, settled
 from .locks import Lock
 from .store import generations
 
@@ -41,6 +42,13 @@ class LedgerFile:
             StoreError: the file is there, but cannot be read.
         """
         return [Entry.from_line(line) for line in self._lines()] or _past_orders(self._certs_dirs)
+
+    def seen(self) -> Ledger:
+        """Return what `entries` returns, or why that cannot be read: then only orders must wait."""
+        try:
+            return self.entries()
+        except StoreError as exc:
+            return Unread(exc.message, exc.hint)
 
     def settle(self, now: datetime) -> list[Entry]:
         """Settle the rows (ledger.settled), in the file too, and return them. Hold the lock.

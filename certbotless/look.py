@@ -5,6 +5,8 @@ Reads only, and is light.
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,14 +16,17 @@ from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
 from .decide import CONFIRM_OF, Decision, Intent, decide, state_of
-from .errors import StoreError
+from .errors import CertbotlessError, StoreError, internal_error
 from .lan import AddressSource, address_now
-from .ledger import Entry
+from .ledger import Ledger
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .observe import Observation, observe, unseen
 from .state import Failure, SiteFile, SiteState
+from .store import Published
 from .together import together
+
+logger = logging.getLogger(__name__)
 
 NOTHING_ASKED = Intent()
 
@@ -71,29 +76,77 @@ class View:
         return failure.model_copy(update={"retry_at": until}) if is_later else failure
 
 
+class Crashes:
+    """The sites whose last look has crashed, and where: each traceback is logged once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def is_new(self, domain: str, exc: Exception) -> bool:
+        """Note the crash, and return whether the last look at the site did not crash at the same place."""
+        where = "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
+        before, self._known[domain] = self._known.get(domain), where
+        return before != where
+
+    def forget(self, domain: str) -> None:
+        """Note that a look at the site has come to its end."""
+        self._known.pop(domain, None)
+
+
 def look(
     site: Site,
     config: Config,
     servers: NameServers,
-    ledger: Sequence[Entry],
+    ledger: Ledger,
     now: datetime,
     intent: Intent = NOTHING_ASKED,
     address_of: AddressSource = address_now,
+    crashes: Crashes | None = None,
 ) -> View:
-    """Observe and decide. Takes at most about 6 s.
+    """Observe and decide. Takes at most about 6 s, and never raises.
 
-    A state that cannot be read is a problem of this site alone; without it nothing is decided.
+    A state that cannot be read is a problem of this site alone; without it nothing is decided. So is a fault
+    of the program in this look.
+
+    Args:
+        crashes: of the looks before; without them, a traceback is logged each time.
     """
+    crashes = crashes or Crashes()
+    try:
+        view = _look(site, config, servers, ledger, now, intent, address_of)
+    except Exception as exc:
+        if crashes.is_new(site.domain, exc):
+            logger.exception("look.crashed domain=%s", site.domain)
+        # What was seen may be what made it crash: nobody after us is to stumble over it.
+        seen = Observation(now, "", {}, Published(None, None), False, {})
+        return _blind(site, seen, internal_error(exc), config)
+    crashes.forget(site.domain)
+    return view
+
+
+def _look(
+    site: Site,
+    config: Config,
+    servers: NameServers,
+    ledger: Ledger,
+    now: datetime,
+    intent: Intent,
+    address_of: AddressSource,
+) -> View:
     try:
         remembered = SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
-        seen = observe(site, config, SiteState(), servers, now, address_of)
-        return _view(site, SiteState(), seen, Decision((), (unseen(exc, now, config),), None))
+        return _blind(site, observe(site, config, SiteState(), servers, now, address_of), exc, config)
     if remembered.failures and remembered.digest != config.digest(site):
         # What failed under another configuration says nothing about this one.
         remembered = remembered.model_copy(update={"failures": {}})
     seen = observe(site, config, remembered, servers, now, address_of)
     return _view(site, remembered, seen, decide(site, config, seen, remembered, ledger, intent))
+
+
+def _blind(site: Site, seen: Observation, exc: CertbotlessError, config: Config) -> View:
+    """Return the view of a site about which nothing can be decided."""
+    return _view(site, SiteState(), seen, Decision((), (unseen(exc, seen.at, config),), None))
 
 
 def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decision) -> View:
@@ -115,14 +168,10 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
 
 
 def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
-    """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s.
-
-    Raises:
-        StoreError: the ledger cannot be read.
-    """
+    """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s."""
     clock = SystemClock()
     servers = NameServers(config.dns.nameservers, clock, is_brief=True)
-    ledger = LedgerFile(config.state_dir, config.certs_dirs).entries()
+    ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
     told = heard(config.state_dir)
     intent = Intent(start=told.start if told else None)
     return together(lambda site: look(site, config, servers, ledger, clock.now(), intent), sites, _LOOKERS)

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from . import __version__
 from .client import ClientFacts, facts_of
 from .config import Config
-from .ledger import Entry, orders_left_for_each, planned_order
+from .ledger import Ledger, orders_left_for_each, planned_order
 from .look import View
 from .report import served_of
 
@@ -50,7 +50,7 @@ def text(
     views: Sequence[View],
     unseen: Sequence[str],
     visits: Mapping[str, ClientFacts],
-    ledger: Sequence[Entry],
+    ledger: Ledger,
     config: Config,
     *,
     well_at: Mapping[str, datetime],
@@ -133,7 +133,7 @@ def _add_site(families: _Families, view: View, well_at: datetime | None) -> None
 
 
 def _add_orders_left(
-    families: _Families, views: Sequence[View], config: Config, ledger: Sequence[Entry], now: datetime
+    families: _Families, views: Sequence[View], config: Config, ledger: Ledger, now: datetime
 ) -> None:
     directory = config.acme.url
     names = [view.site.all_names for view in views]

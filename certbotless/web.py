@@ -22,7 +22,7 @@ from typing import Any
 from . import client, metrics, outbox, page, report
 from .config import Config, Http
 from .errors import printable
-from .ledger import Entry
+from .ledger import Ledger
 from .look import View
 from .server import Reply, Server
 
@@ -45,7 +45,7 @@ class _Seen:
 
     config: Config
     views: Mapping[str, View] = field(default_factory=dict)
-    ledger: Sequence[Entry] = ()
+    ledger: Ledger = ()
     well_at: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
@@ -119,7 +119,7 @@ class Web:
 
     # The look's thread.
 
-    def show(self, config: Config, views: Iterable[View], ledger: Sequence[Entry]) -> None:
+    def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
         """Show these from now on; of a site that is not among them, as it is at work, what was seen last."""
         known = {**self._seen.views, **{view.site.domain: view for view in views}}
         shown = {site.domain: known[site.domain] for site in config.sites if site.domain in known}

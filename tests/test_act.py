@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
@@ -32,6 +33,7 @@ from scenes import (
 )
 
 from certbotless.act import Outcome, run
+from certbotless.clock import Clock
 from certbotless.decide import Intent
 from certbotless.deploy import Container, DockerContainers
 from certbotless.errors import DeployError, DnsRefused, DnsUnavailable
@@ -40,6 +42,8 @@ from certbotless.ledgerfile import LedgerFile
 from certbotless.locks import ActionLock
 from certbotless.records import DEFAULT_LINE, Record, Zone
 from certbotless.state import Restarting, WrittenRecord
+from certbotless.values import AddressRule
+from certbotless.workbench import Zones
 
 # --- a run as a whole -------------------------------------------------------------------------------------
 
@@ -115,6 +119,58 @@ def test_a_state_that_cannot_be_read_is_the_failure_of_its_site_alone(
     assert (ill.domain, ill.state, ill.reason) == (OTHER_DOMAIN, "failing", failed_with(ill))
     assert f"{OTHER_DOMAIN}.json" in ill.reason
     assert [record.levelname for record in caplog.records if "site.failed" in record.message] == ["ERROR"]
+
+
+def test_a_fault_of_the_program_at_one_site_is_no_matter_to_the_others(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In its look, and before anything of it has begun."""
+    scene.domains = [DOMAIN, OTHER_DOMAIN]
+    scene.keys = {"deploy": [], "address": "none"}
+    scene.keys_of = {OTHER_DOMAIN: {"deploy": [], "address": ADDRESS}}
+    scene.publish()
+    config, edges = scene.config, scene.edges()
+
+    def crashing(rule: AddressRule) -> str:
+        if rule == config.sites[1].address:
+            raise ZeroDivisionError
+        return ""
+
+    made = itertools.count(1)
+
+    def zones(clock: Clock) -> Zones:
+        if next(made) == 2:
+            raise ZeroDivisionError
+        return scene.zones(clock)
+
+    for broken, event in (
+        (replace(edges, address_of=crashing), f"look.crashed domain={OTHER_DOMAIN}"),
+        (replace(edges, zones=zones), "site.crashed domain="),
+    ):
+        caplog.clear()
+        outcomes = run(config, config.sites, broken, NOTHING_ASKED)
+        (ill,) = [outcome for outcome in outcomes if outcome.state == "failing"]
+        assert failed_with(ill) == "internal error: ZeroDivisionError"
+        crashed = [record for record in caplog.records if record.message.startswith(event)]
+        assert [record.exc_info is not None for record in crashed] == [True]
+        assert len(outcomes) == 2
+
+
+def test_a_ledger_that_cannot_be_read_keeps_orders_from_being_placed_and_nothing_else(scene: Scene) -> None:
+    """The record is written, the service restarted; an order waits, forced or not, and says for what."""
+    scene.publish()
+    ledger = scene.state_dir / "ledger.jsonl"
+    ledger.mkdir(parents=True)
+    assert scene.run().state == "ok"
+    assert (scene.writes, scene.engine.restarts) == (["add"], [(ID, 10)])
+    for intent in (RENEW_NOW, replace(RENEW_NOW, ignore_backoff=True, ignore_ledger=True)):
+        outcome = scene.run(intent)
+        assert outcome.state == "failing"
+        assert str(ledger) in outcome.reason
+        assert not scene.asked_the_ca
+    ledger.rmdir()
+    scene.run(RENEW_NOW)
+    assert scene.asked_the_ca
 
 
 # --- the files --------------------------------------------------------------------------------------------

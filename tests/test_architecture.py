@@ -75,9 +75,10 @@ HOMES = {
     "shtab": {"completion"},
     "yaml": {"document"},
 }
-# The guards around one site's steps, around the daemon's look, around its making of the page, which is no
-# reason to end, and around an answer of the page, which must not cost others theirs.
-GUARDS = {"act", "daemon", "server"}
+# The guards around one site's steps, around the look at one site, around the daemon's look as a whole, around
+# its making of the page, which is no reason to end, and around an answer of the page, which must not cost
+# others theirs.
+GUARDS = {"act", "daemon", "look", "server"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 FORBIDDEN_CALLS |= {f"yaml.{kind}load{many}" for kind in ("", "full_", "unsafe_") for many in ("", "_all")}
 FORBIDDEN_MODULES = {"dill", "marshal", "pickle", "shelve"}

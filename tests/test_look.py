@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from fakes import EPOCH, FakeClock, TlsServer
 from certbotless import configfile
 from certbotless.config import Config
 from certbotless.decide import Intent
+from certbotless.lan import AddressSource
 from certbotless.leaf import LeafFacts
-from certbotless.ledger import Entry
-from certbotless.look import NOTHING_ASKED, View, look
+from certbotless.ledger import Entry, Ledger, Unread
+from certbotless.look import NOTHING_ASKED, Crashes, View, look
 from certbotless.nameservers import NameServers
 from certbotless.state import Failure, SavedPair, SiteFile
 from certbotless.store import Origin, Store
+from certbotless.values import AddressRule
 
 DOMAIN, OTHER_DOMAIN = "devbox.sweetlove.test", "other.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"
@@ -77,7 +79,7 @@ class Scene:
         """Look at `devbox`."""
         return self.look_at_both(intent)[0]
 
-    def look_at_both(self, intent: Intent = NOTHING_ASKED, ledger: Sequence[Entry] = ()) -> list[View]:
+    def look_at_both(self, intent: Intent = NOTHING_ASKED, ledger: Ledger = ()) -> list[View]:
         """Look at both sites."""
         config, servers = self.config, NameServers([], FakeClock())
         return [look(site, config, servers, ledger, EPOCH, intent) for site in config.sites]
@@ -255,6 +257,45 @@ def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest
     assert (view.state, view.last_failure) == ("ok", None)
     warnings = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
     assert [str(scene.state_file) in warning for warning in warnings] == [True]
+
+
+def test_a_ledger_that_cannot_be_read_is_told_where_an_order_is_due_and_nowhere_else(scene: Scene) -> None:
+    scene.publish()
+    ledger = Unread("'ledger.jsonl' could not be read", "see who owns it")
+    well, ill = scene.look_at_both(ledger=ledger)
+    assert said(well) == ("ok", "")
+    assert said(ill) == ("failing", ledger.what)
+    assert ill.last_failure is not None
+    assert ill.last_failure.hint == ledger.hint
+    assert ill.decision.due(EPOCH) == ()
+
+
+def crashing(rule: AddressRule) -> str:
+    """Where the LAN address is asked for, a fault of the program that nobody thought of."""
+    raise ZeroDivisionError(f"for {rule}")
+
+
+def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged once with its traceback, and once more where it came back."""
+    scene.publish()
+    config, servers, crashes = scene.config, NameServers([], FakeClock()), Crashes()
+
+    def looked(address_of: AddressSource) -> View:
+        return look(config.sites[0], config, servers, (), EPOCH, address_of=address_of, crashes=crashes)
+
+    for times in (1, 2):
+        for _ in range(3):
+            view = looked(crashing)
+            assert said(view) == ("failing", "internal error: ZeroDivisionError")
+            assert view.last_failure is not None
+            assert view.last_failure.hint == "please report it with the log"
+            assert view.decision.due(EPOCH) == ()
+            assert view.seen.at == EPOCH
+        crashed = [r for r in caplog.records if r.message == f"look.crashed domain={DOMAIN}"]
+        assert [r.exc_info is not None for r in crashed] == [True] * times
+        assert said(looked(lambda _: "")) == ("ok", "")
 
 
 def test_a_look_writes_nothing(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..lan import address_now
 from ..leaf import rfc3339
-from ..ledger import Entry
+from ..ledger import Ledger, Unread
 from ..ledgerfile import LedgerFile
 from ..look import View, look_at
 from ..nameservers import Server
@@ -48,12 +48,10 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
         zone: naming.name_servers(case, zone, domain)
         for zone, domain in {zone: domain for domain, zone in seen.zones.items()}.items()
     }
-    try:
-        views = look_at(config, [site for site, _ in sites])
-        entries = LedgerFile(config.state_dir, config.certs_dirs).entries()
-    except StoreError as exc:
-        case.fail_by("state", "ledger", exc)
-        return case.findings
+    views = look_at(config, [site for site, _ in sites])
+    entries = LedgerFile(config.state_dir, config.certs_dirs).seen()
+    if isinstance(entries, Unread):
+        case.fail("state", "ledger", entries.what, entries.hint)
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
         _names(case, view, seen, servers, resolvers)
@@ -187,11 +185,12 @@ def _certificate(
     seen: ApiView,
     servers: Mapping[str, Sequence[Server]],
     ca: CaView | None,
-    entries: Sequence[Entry],
+    entries: Ledger,
 ) -> None:
     """Test whether another certificate could be had."""
     site, zone = view.site, seen.zones.get(view.site.domain, "")
     if ca is not None and servers.get(zone):
         authority.caa(case, site, zone, servers[zone], ca)
     in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
-    authority.limits(case, site, entries, in_hand, case.clock.now())
+    if not isinstance(entries, Unread):
+        authority.limits(case, site, entries, in_hand, case.clock.now())
