@@ -293,6 +293,9 @@ class _Conversation:
             if replaces and kind in _REPLACES_PROBLEMS:
                 # It has forgotten the predecessor, or counts it as replaced already: a plain order, then.
                 logger.info("order.replaces_refused kind=%s", kind.removeprefix(PROBLEM))
+                if self._network.status_code >= 500:
+                    # Whatever it has made: without its URL no certificate can come of it.
+                    self._books.withdraw_order()
             elif not self.account.is_replaced_after(kind):
                 raise
             response = self._new_order(names, None)

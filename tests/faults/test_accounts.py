@@ -212,11 +212,13 @@ def test_a_ca_that_wants_no_account_of_ours_is_told_with_what_to_set(bare: Bed, 
 
 
 @pytest.mark.row(52)
+@pytest.mark.parametrize(("kind", "status"), [("alreadyReplaced", 409), ("serverInternal", 500)])
 def test_a_refused_predecessor_costs_one_row_and_that_one_replaces_nothing(
-    bare: Bed, ca_proxy: FaultProxy
+    bare: Bed, ca_proxy: FaultProxy, kind: str, status: int
 ) -> None:
+    """Pebble says 500 of a predecessor whose serial number begins with a zero byte: one in 256."""
     bare.ok("--once")
-    ca_proxy.at("POST", NEW_ORDER, problem("alreadyReplaced", 409))
+    ca_proxy.at("POST", NEW_ORDER, problem(kind, status))
     bare.ok("--renew-now")
     bare.ok("--renew-now")
     purposes = [row["purpose"] for row in rows(bare) if row["kind"] == "order"]

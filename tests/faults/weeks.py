@@ -148,9 +148,12 @@ class CountingCa:
             raise CaProblem(is_refusal=True)
         if (chance := self._random.random()) < self.moods:
             raise CaProblem(is_refusal=True)
-        self._count(frozenset(names), is_exempt=bool(replaces))
         self._replaced.add(replaces)
-        if chance < 2 * self.moods:
+        is_told = chance >= 2 * self.moods
+        if is_told or not replaces:
+            # One that replaces is exempt from what the CA counts, and gives no certificate without its URL.
+            self._count(frozenset(names), is_exempt=bool(replaces))
+        if not is_told:
             raise CaProblem(is_refusal=False)
         return Order(next(self._numbers), names)
 
@@ -419,6 +422,8 @@ class World:
         except CaProblem as problem:
             if not replaces:
                 raise IssueError("no order") from problem
+            if not problem.is_refusal:
+                books.withdraw_order()
         self._may_die()
         try:
             return self._ordered(client, ca, books, "")

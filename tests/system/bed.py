@@ -145,7 +145,7 @@ class Bed:
         """Return how many orders the CA has made; one that it refused is none.
 
         This CA answers 500 to one in 256 that names its predecessor: it does not find a serial number
-        that begins with a zero byte. The order is then placed without it.
+        that begins with a zero byte. The order is then placed without it, and our ledger counts the two once.
         """
         return self.ca.orders_made()
 
