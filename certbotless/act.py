@@ -238,7 +238,7 @@ class _SiteRun:
             return seen.refused is None
         facts, canary = seen.published.facts, self._site.deploy[0]
         first = places_of(self._site, canary, view.remembered, seen.address)[0]
-        return facts is not None and seen.served.get(first.name) == facts.sha256
+        return facts is not None and seen.served.get(first.key) == facts.sha256
 
     def _take(self, step: Step, seen: Observation) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""

@@ -37,6 +37,9 @@ Action = Literal[
     "renewal-info",
     "rebuild",
 ]
+# How long a first target that fails holds the others back where no one knows the end of what they serve, as
+# with a first certificate in place of another tool's: long enough for an admin to look.
+_CANARY_HOLDS = timedelta(days=1)
 # What waits for that which the other has written to show: of the A record and of the AAAA record.
 CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
 
@@ -294,7 +297,7 @@ def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]
                 "not acted upon for this certificate" for a in acted if not a or a.sha256 != facts.sha256
             }
         else:
-            leaves = [seen.served.get(place.name) for place in places]
+            leaves = [seen.served.get(place.key) for place in places]
             wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
         if wrong:
             step = Step("deploy", ", ".join(sorted(wrong)), target.name)
@@ -311,13 +314,19 @@ def _what(leaf: str | None) -> str:
 
 def _in_window(step: Step, target: Target, seen: Observation, state: SiteState) -> Step:
     """Hold a deploy back until its window, but not until the replaced certificate has expired."""
-    if target.when is None or state.deploy_by is None:
-        return step
-    opens = _next_opening(target.when, seen.at)
-    if opens <= seen.at or state.deploy_by <= seen.at:
+    until = window_wait(target, state.deploy_by, seen.at)
+    if target.when is None or until is None:
         return step
     reason = f"its window {target.when.start:%H:%M}-{target.when.end:%H:%M}"
-    return replace(step, wait_until=min(opens, state.deploy_by), wait_reason=reason, is_by_choice=True)
+    return replace(step, wait_until=until, wait_reason=reason, is_by_choice=True)
+
+
+def window_wait(target: Target, deploy_by: datetime | None, now: datetime) -> datetime | None:
+    """Return until when what serves another certificate must be left alone; None if it may be acted upon."""
+    if target.when is None or deploy_by is None:
+        return None
+    opens = _next_opening(target.when, now)
+    return None if opens <= now or deploy_by <= now else min(opens, deploy_by)
 
 
 def _redeploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
@@ -332,7 +341,8 @@ def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: Site
     canary = state.failures.get(f"deploy:{first}")
     if canary is None or canary.is_waiting or not canary.blocks_at(seen.at) or steps[0].target != first:
         return steps
-    if state.deploy_by is not None and state.deploy_by <= seen.at:
+    issued_at = seen.published.origin.issued_at if seen.published.origin else seen.at
+    if (state.deploy_by or issued_at + _CANARY_HOLDS) <= seen.at:
         return steps
     return [steps[0], *(_after(step, canary) for step in steps[1:])]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 # To look at a lock: a pipe in its place must not keep us.
 _LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+# A moment, a space and 16 digits.
+_MOST_NOTED_BYTES = 64
 
 
 class Lock:
@@ -75,24 +79,29 @@ class ActionLock(Lock):
     Args:
         action_id: hexadecimal, such as the container's id.
 
-    It remembers when the last action began, so that who waited for it knows what it was good for.
+    It remembers the last action that succeeded, so that whoever waited for it knows what it was good for.
     """
 
     def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
         super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
 
-    def last_action(self) -> datetime | None:
-        """Return when the last action began; None if never, or at a time to come. Hold the lock."""
+    def last_action(self, what: str) -> datetime | None:
+        """Return when the last action began, if it was this one. Hold the lock.
+
+        None if there was none, another one since, or one at a time to come.
+        """
         try:
-            last = parse_rfc3339(os.pread(self._fd, 40, 0).decode())
+            moment, _, noted = os.pread(self._fd, _MOST_NOTED_BYTES, 0).decode().partition(" ")
+            last = parse_rfc3339(moment)
         except ValueError:
             return None
-        return last if last <= self._clock.now() else None
+        return last if last <= self._clock.now() and noted == _noted(what) else None
 
-    def note_action(self) -> None:
-        """Write down that an action begins now. Hold the lock."""
+    def note_action(self, began: datetime, what: str) -> None:
+        """Write down an action that has succeeded: when it began, and what it was. Hold the lock."""
         with files.store_errors(self._path):
-            os.pwrite(self._fd, self._clock.now().isoformat(timespec="microseconds").encode(), 0)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{began.isoformat(timespec='microseconds')} {_noted(what)}".encode(), 0)
 
 
 @contextmanager
@@ -146,6 +155,11 @@ def is_held(path: Path) -> bool:
         return not _try_flock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
+
+
+def _noted(what: str) -> str:
+    # A program with its arguments may be long.
+    return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
 def _try_flock(fd: int, kind: int) -> bool:

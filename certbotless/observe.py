@@ -33,7 +33,7 @@ class Observation:
             one; None as a whole where the zone is not known yet.
         published: what the store holds.
         has_copy: whether the pair last issued can be restored.
-        served: SHA-256 of the leaf that is served at each place, by its name, empty for no TLS answer; one
+        served: SHA-256 of the leaf that is served at each place, by its key, empty for no TLS answer; one
             whose port is not known yet, or that cannot be proved, is absent.
         problems: what could not be seen; the next look tries again.
         refused: the newer generation that the service did not come up with; None where there is none.
@@ -116,6 +116,12 @@ class Place:
 
     name: str
     where: tuple[str, int] | None
+    target: str
+
+    @property
+    def key(self) -> str:
+        """Tells it from the other places of the site: two targets may be one container at two ports."""
+        return self.name if self.name == self.target else f"{self.target} {self.name}"
 
 
 def unseen(error: CertbotlessError, now: datetime, config: Config) -> Failure:
@@ -129,7 +135,10 @@ def places_of(site: Site, target: Target, state: SiteState, address: str) -> lis
     Without a LAN address, as with the cable out, the one last written stands in.
     """
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
-    return [Place(name, where_of(site, target, state, address, state.ports.get(name))) for name in names]
+    return [
+        Place(name, where_of(site, target, state, address, state.ports.get(name)), target.name)
+        for name in names
+    ]
 
 
 def where_of(
@@ -196,5 +205,5 @@ def _leaves(places: Sequence[Place], domain: str) -> dict[str, str]:
         except DeployError:
             return ""
 
-    known = {place.name: place.where for place in places if place.where}
+    known = {place.key: place.where for place in places if place.where}
     return dict(zip(known, together(served, list(known.values())), strict=True))

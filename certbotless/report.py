@@ -125,7 +125,7 @@ def _served_by(view: View, target: Target) -> Iterator[Served]:
     facts = view.seen.published.facts
     failure = view.standing_failures.get(f"deploy:{target.name}")
     for place in places_of(view.site, target, view.remembered, view.seen.address):
-        leaf = view.seen.served.get(place.name)
+        leaf = view.seen.served.get(place.key)
         acted = view.remembered.acted.get(place.name)
         state: Literal["serving", "pending", "failing", "unproved"] = "pending"
         if facts is not None and leaf == facts.sha256:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from . import trial
-from .clock import Pace
+from .clock import Pace, is_believable
 from .config import Target
+from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .errors import CertificateRefused, DeployError, DeployWaits, StoreError
 from .leaf import rfc3339
 from .locks import ActionLock
-from .observe import Observation, places_of
+from .observe import Observation, Place, places_of
 from .probe import served_leaf
 from .state import Acted, Restarting
 from .workbench import Workbench
@@ -42,7 +43,9 @@ class _Service:
     """What a target is about, as it is now: one container, or what a command reloads.
 
     Attributes:
+        key: of its place in `Observation.served`.
         where: where it is proved, None where the file says that it cannot be.
+        what: what is done to it, in one line, so that another site knows whether it was done for it too.
         act: makes it read its files anew; takes how long it may need to end by itself, None for the
             target's own time.
         may_help: whether that may be a cure, for the leaf that it serves now (empty for no TLS answer);
@@ -51,10 +54,13 @@ class _Service:
         is_dead: whether it has ended since the action, so that nothing is to be waited for.
         overlap_s: how long its old workers may answer beside the new ones.
         reads_all: see `Container`.
+        is_held: whether its window is closed, so that it is left alone as long as it answers.
     """
 
     name: str
+    key: str
     where: tuple[str, int] | None
+    what: str
     act: Callable[[int | None], None]
     may_help: Callable[[str], bool]
     hopeless: str
@@ -62,6 +68,7 @@ class _Service:
     is_dead: Callable[[], bool] = lambda: False
     overlap_s: float = 0
     reads_all: bool = True
+    is_held: bool = False
 
 
 class Serving:
@@ -73,8 +80,8 @@ class Serving:
     def deploy(self, target: Target, seen: Observation) -> None:
         """Make all of the target serve what is published, and see that it does.
 
-        Of several containers with one label the first is the canary: where it fails, the others stay as they
-        are. A later failure, or one that waits for its admin, leaves none out.
+        Of several containers with one label the first that may be acted upon is the canary: where it fails,
+        the others stay as they are. A later failure, or one that waits for its admin, leaves none out.
 
         Raises:
             DeployError: of what failed first.
@@ -87,12 +94,14 @@ class Serving:
             self._reload(target, seen, is_canary=is_first)
             return
         failed: list[DeployError] = []
-        for i, found in enumerate(self._resolve(target)):
+        containers = self._resolve(target)
+        canary = self._canary(containers, seen)
+        for found in containers:
             try:
-                self._serve(target, found, seen, is_canary=is_first and i == 0)
+                self._serve(target, found, seen, is_canary=is_first and found is canary)
             except DeployError as exc:
                 failed.append(exc)
-                if i == 0 and not isinstance(exc, DeployWaits):
+                if found is canary and not isinstance(exc, DeployWaits):
                     break
         if failed:
             raise min(failed, key=lambda exc: isinstance(exc, DeployWaits))
@@ -103,10 +112,15 @@ class Serving:
         Before anybody acts: another site that shares the container may be the first, and what answers now may
         be down by the time that it is our turn.
         """
-        if target.name != self._bench.site.deploy[0].name:
+        if target.name != self._bench.site.deploy[0].name or self._is_held(target):
             return
-        canary = places_of(self._bench.site, target, self._bench.file.load(), seen.address)[0]
-        if seen.served.get(canary.name) and trial.fallback(self._bench, seen) is not None:
+        places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
+        if target.label is not None:
+            with suppress(DeployError):  # told by the deploy itself
+                canary = self._canary(self._bench.containers.matching(target.label), seen)
+                places = [place for place in places if place.name == canary.name]
+        leaf = seen.served.get(places[0].key) if places else ""
+        if leaf and leaf != _published(seen)[0] and trial.fallback(self._bench, seen) is not None:
             trial.begin(self._bench, seen)
 
     def redeploy(self, seen: Observation) -> None:
@@ -116,9 +130,14 @@ class Serving:
         """
         target = self._bench.site.deploy[0]
         if target.command is None:
-            canary = self._resolve(target)[0]
+            canary = self._canary(self._resolve(target), seen)
             check_may_act(canary, self._is_left_by_us(canary, seen, is_canary=True))
         self.deploy(target, replace(seen, published=trial.try_again(self._bench)))
+
+    def _canary(self, found: Sequence[Container], seen: Observation) -> Container:
+        """Return the first that may be acted upon; one that its admin stopped proves nothing."""
+        may_act = (each for each in found if each.is_up or self._is_left_by_us(each, seen, is_canary=True))
+        return next(may_act, found[0])
 
     def _resolve(self, target: Target) -> list[Container]:
         if target.label is None:
@@ -163,7 +182,9 @@ class Serving:
             since = f"started after the files, at {rfc3339(container.started_at)}"
             service = _Service(
                 container.name,
+                Place(container.name, None, target.name).key,
                 self._where(target, container, seen.address),
+                ascii(target.action),
                 act,
                 lambda leaf: is_ours or self._may_help(container, leaf, sha256, issued_at),
                 f"{container.name!r} was {'acted upon for it' if count else since}",
@@ -171,6 +192,7 @@ class Serving:
                 is_dead,
                 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
                 container.reads_all,
+                self._is_held(target),
             )
             self._settle(service, seen, lock, is_canary=is_canary)
 
@@ -196,11 +218,14 @@ class Serving:
 
         service = _Service(
             target.name,
+            places[0].key,
             places[0].where,
+            "run",
             act,
             lambda _: self._acted_for(target.name, sha256) < _MOST_ACTIONS,
             f"{target.name!r} was run for it {_MOST_ACTIONS} times",
             overlap_s=_RELOAD_OVERLAP_S,
+            is_held=self._is_held(target),
         )
         lock_id = hashlib.sha256(target.name.encode()).hexdigest()
         timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
@@ -210,7 +235,7 @@ class Serving:
     def _settle(self, service: _Service, seen: Observation, lock: ActionLock, *, is_canary: bool) -> None:
         """Make a service show what is published, and prove it.
 
-        1. Look at what it shows; it may be right by now, or an action may be no cure.
+        1. Look at what it shows: it may be right by now, its window closed, or an action no cure.
         2. Put the certificate on trial, if the service answers now, and there is one to go back to.
         3. Act.
         4. Prove it by a handshake.
@@ -218,9 +243,11 @@ class Serving:
         """
         sha256, _ = _published(seen)
         leaf = self._served(*service.where) if service.where else ""  # 1
-        if leaf == sha256 if service.where else self._was_acted_upon(service.name, sha256, seen, lock):
+        if leaf == sha256 if service.where else self._was_acted_upon(service, sha256, seen, lock):
             return
-        answered = bool(leaf or seen.served.get(service.name)) or trial.is_open(self._bench, seen)
+        if leaf and service.is_held:
+            return  # the step is for another container of the label, or for a silence that is over
+        answered = bool(leaf or seen.served.get(service.key)) or trial.is_open(self._bench, seen)
         may_go_back = is_canary and answered and trial.fallback(self._bench, seen) is not None
         may_help = service.where is None or service.may_help(leaf)
         if not may_help and (leaf or not (may_go_back or service.is_coming_up)):
@@ -228,8 +255,10 @@ class Serving:
         if may_go_back and service.where:
             trial.begin(self._bench, seen)  # 2
         if may_help:
-            lock.note_action()
+            began = self._bench.clock.now()
             service.act(None)  # 3
+            # Only now: an action that failed was none for the sites that share the service either.
+            lock.note_action(began, service.what)
             self._note_acted(service.name, sha256)
         if service.where is None:
             return
@@ -252,8 +281,9 @@ class Serving:
         self._bench.file.change(acted={name: done for name, done in acted.items() if name != service.name})
         outcome = "the certificate before serves again"
         try:
-            lock.note_action()
+            began = self._bench.clock.now()
             service.act(_DOWN_STOP_TIMEOUT_S)
+            lock.note_action(began, service.what)
             sha256 = before.facts.sha256 if before and before.facts else ""
             if self._wait_for(service, sha256) != sha256:
                 outcome = "it does not come up with the certificate before either"
@@ -275,17 +305,31 @@ class Serving:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
         return where
 
+    def _is_held(self, target: Target) -> bool:
+        deploy_by = self._bench.file.load().deploy_by
+        return window_wait(target, deploy_by, self._bench.clock.now()) is not None
+
     def _may_help(self, container: Container, leaf: str, sha256: str, issued_at: datetime) -> bool:
         """Whether an action may help this container.
 
-        One that was started before the files were there has not read them. One that was started since, and
-        serves another leaf, may have read them a moment before: one more action settles it. One that does not
-        answer is starting still, or broken: neither is cured by restarting it for ever.
+        One that was started before the files were there has not read them, also where they had been there
+        once before. One that was started since, and serves another leaf, may have read them a moment before:
+        one more action settles it. One that does not answer is starting still, or broken: neither is cured by
+        restarting it for ever.
         """
-        count = self._acted_for(container.name, sha256)
-        if count == 0:
-            return container.started_at <= issued_at or bool(leaf)
-        return count == 1 and bool(leaf)
+        if leaf:
+            return self._acted_for(container.name, sha256) < _MOST_ACTIONS
+        acted, files_at = self._bench.file.load().acted.get(container.name), self._bench.store.linked_at()
+        if (
+            acted is not None
+            and acted.sha256 == sha256
+            and acted.count
+            and acted.files_at in (None, files_at)
+        ):
+            return False
+        # By a clock that was ahead it was started at a time to come: who knows when.
+        is_known = is_believable(container.started_at, self._bench.clock.now())
+        return not is_known or container.started_at <= max(issued_at, files_at or issued_at)
 
     def _act(self, target: Target, container: Container, stop_timeout_s: int | None) -> None:
         action = target.action
@@ -320,20 +364,20 @@ class Serving:
         acted = self._bench.file.load().acted.get(name)
         return acted.count if acted and acted.sha256 == sha256 else 0
 
-    def _was_acted_upon(self, name: str, sha256: str, seen: Observation, lock: ActionLock) -> bool:
+    def _was_acted_upon(self, service: _Service, sha256: str, seen: Observation, lock: ActionLock) -> bool:
         """Whether what cannot be proved was acted upon for this leaf, be it for another site."""
-        if self._acted_for(name, sha256):
+        if self._acted_for(service.name, sha256):
             return True
-        last = lock.last_action()
+        last = lock.last_action(service.what)
         if last is None or last < seen.at:
             return False
-        self._note_acted(name, sha256)  # it began after the files were seen in their place
+        self._note_acted(service.name, sha256)  # it began after the files were seen in their place
         return True
 
     def _note_acted(self, name: str, sha256: str) -> None:
         count = self._acted_for(name, sha256) + 1
-        acted = {**self._bench.file.load().acted, name: Acted(sha256=sha256, count=count)}
-        self._bench.file.change(acted=acted)
+        acted = Acted(sha256=sha256, count=count, files_at=self._bench.store.linked_at())
+        self._bench.file.change(acted={**self._bench.file.load().acted, name: acted})
 
     def _note_restarting(self, name: str, restarting: Restarting | None) -> None:
         others = {k: v for k, v in self._bench.file.load().restarting.items() if k != name}

@@ -145,10 +145,14 @@ class Trial(_Saved):
 
 
 class Acted(_Saved):
-    """How often a container, or a command, was acted upon for the leaf with this SHA-256."""
+    """How often a container, or a command, was acted upon for the leaf with this SHA-256.
+
+    `files_at` is when its files had been put where they were, None where an older version has not noted it.
+    """
 
     sha256: str
     count: int
+    files_at: AwareDatetime | None = None
 
 
 class SiteState(_Saved):

@@ -20,7 +20,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,14 @@ class Store:
             self._link_names()
             if self._current_name() != generation:
                 files.link(self._current, generation)
+
+    def linked_at(self) -> datetime | None:
+        """Return when the names and `current` were last led to where they lead; None where one is gone."""
+        links = (self._current, *(place.path for place in self._places))
+        try:
+            return datetime.fromtimestamp(max(link.lstat().st_mtime for link in links), UTC)
+        except (OSError, OverflowError, ValueError):
+            return None
 
     def probe_writable(self) -> None:
         """Look whether a pair can be published, before an order is spent on it.

@@ -7,9 +7,10 @@ listens where the CA should be, so an order that is tried fails, and says so.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ class Scene:
         facts = pki.matching_facts(chain, pki.key_from_pem(key))
         origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now - age)
         Store(self.certs_dir, domain).publish(chain, key, facts, origin, now)
+        self.date_links(now - age, domain)
         return SavedPair(
             chain=chain.decode(),
             key=key.decode(),
@@ -129,6 +131,12 @@ class Scene:
             key_type=origin.key_type,
             issued_at=origin.issued_at,
         )
+
+    def date_links(self, moment: datetime, domain: str = DOMAIN) -> None:
+        """Let the links of the pair have been made at this moment of the scene's clock."""
+        links = [self.certs_dir / f"{domain}.{end}" for end in ("pem", "key")]
+        for link in (*links, self.certs_dir / ".certbotless" / domain / "current"):
+            os.utime(link, (moment.timestamp(), moment.timestamp()), follow_symlinks=False)
 
     def damage(self) -> None:
         """Let the key of the published pair be lost."""

@@ -389,7 +389,8 @@ LABELLED = {
 def test_a_label_is_one_step_for_all_that_it_matches(
     served: dict[str, str], remembered: SiteState, reasons: list[str]
 ) -> None:
-    steps = steps_of(replace(WELL, served=served), remembered, config=of_targets(LABEL))
+    by_key = {f"label:reload=devbox {name}": leaf for name, leaf in served.items()}
+    steps = steps_of(replace(WELL, served=by_key), remembered, config=of_targets(LABEL))
     assert steps == [("deploy:label:reload=devbox", reason) for reason in reasons]
 
 
@@ -426,7 +427,11 @@ def test_what_cannot_be_proved_is_due_once_for_each_certificate(
 
 # --- the canary -------------------------------------------------------------------------------------------
 
-BOTH_OLD = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
+BOTH_OLD = replace(
+    WELL,
+    published=Published(FACTS, replace(ORIGIN, issued_at=NOW - HOUR)),
+    served={"registry": OLD_LEAF, "mirror": OLD_LEAF},
+)
 CANARY_FAILED = state(failures={"deploy:registry": failure(what="it crashed")})
 
 
@@ -467,6 +472,10 @@ FREE = {
     ),
     "the other one has nothing to lose": (
         replace(WELL, served={"registry": OLD_LEAF, "mirror": ""}),
+        CANARY_FAILED,
+    ),
+    "nobody knows how long the replaced certificate is good for, and a day is over": (
+        replace(BOTH_OLD, published=Published(FACTS, replace(ORIGIN, issued_at=NOW - DAY))),
         CANARY_FAILED,
     ),
     "the replaced certificate expires": (

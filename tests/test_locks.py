@@ -270,12 +270,31 @@ def test_the_last_action_is_known_to_the_next_holder_but_not_one_of_a_time_to_co
     """What a clock that was ahead wrote down would count as done for all files until then."""
     clock = FakeClock(NOW)
     with ActionLock(tmp_path, "0123", clock, 1) as lock:
-        assert lock.last_action() is None
-        lock.note_action()
+        assert lock.last_action("restart") is None
+        lock.note_action(NOW, "restart")
     with ActionLock(tmp_path, "0123", FakeClock(NOW + timedelta(minutes=1)), 1) as lock:
-        assert lock.last_action() == NOW
+        assert lock.last_action("restart") == NOW
     with ActionLock(tmp_path, "0123", FakeClock(NOW - timedelta(minutes=1)), 1) as lock:
-        assert lock.last_action() is None
+        assert lock.last_action("restart") is None
+
+
+def test_only_the_last_action_is_known_and_only_as_what_it_was(tmp_path: Path) -> None:
+    with ActionLock(tmp_path, "0123", FakeClock(NOW), 1) as lock:
+        lock.note_action(NOW, "['nginx', '-s', 'reload'] \N{SNOWMAN}")
+        assert lock.last_action("HUP") is None
+        assert lock.last_action("['nginx', '-s', 'reload'] \N{SNOWMAN}") == NOW
+        lock.note_action(NOW, "HUP")
+        assert lock.last_action("HUP") == NOW
+
+
+def test_an_action_that_an_older_version_noted_may_have_been_any(tmp_path: Path) -> None:
+    """It does not say which, and to act once more does no harm."""
+    lock = ActionLock(tmp_path, "0123", FakeClock(NOW), 1)
+    path = tmp_path / "containers" / "0123.lock"
+    path.parent.mkdir()
+    path.write_text(NOW.isoformat(timespec="microseconds"))
+    with lock:
+        assert lock.last_action("restart") is None
 
 
 def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:

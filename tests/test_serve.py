@@ -32,6 +32,7 @@ from certbotless.observe import Observation
 from certbotless.serve import PROOF_TIMEOUT_S, Serving
 from certbotless.state import Acted, Restarting, SiteFile, SiteState
 from certbotless.store import Origin, Published
+from certbotless.values import Action
 from certbotless.workbench import Edges, Workbench, Zones
 
 DOMAIN = "devbox.sweetlove.test"
@@ -438,7 +439,7 @@ def test_what_another_site_did_after_the_files_were_in_place_counts_where_nothin
 ) -> None:
     """And what it did before does not: the files were not there."""
     with ActionLock(bench.state_dir, container().id, bench.clock, 1) as lock:
-        lock.note_action()
+        lock.note_action(bench.clock.now(), ascii(Action("restart")))
     bench.deploy(port="none", seen=replace(SEEN, at=bench.clock.now() + MINUTE))
     assert len(bench.containers.restarts) == 1
 
