@@ -4,7 +4,11 @@ The SDK gives the request classes and the signature; `requests` carries them, be
 is plain HTTP by default, sends no SNI on Python 3.12 and later, and never tries again. Compares RR, type and
 line exactly: the service's own searches are fuzzy. Deletes by record id only.
 
-Source: Alidns API 2015-01-09; docs/architecture.md, "Dependencies".
+The service has names in their own script: it refuses a zone in A-labels, and answers in U-labels. Inside the
+program names are A-labels, so every name is turned here, in both directions.
+
+Source: Alidns API 2015-01-09; docs/architecture.md, "Dependencies"; for names in Chinese
+external-dns PR 6141, lego's alidns provider, and DNSControl's providers/alidns/convert.go.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -29,7 +34,7 @@ from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDo
 from .clock import Clock, Pace
 from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, printable
 from .exchange import BadAnswer, BoundedSession
-from .names import candidate_zones, fqdn_of, rr_of
+from .names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .records import DEFAULT_LINE, Record
 from .redact import Redactor
 
@@ -40,18 +45,26 @@ TOTAL_TIMEOUT_S = 60
 _TRY_TIMEOUT_S = 10
 # An answer may be lost once or twice; a network that is down stays so longer than anybody waits here.
 NO_ANSWER_TIMEOUT_S = 15
-_PAGE_SIZE = 500
-# 50,000 records at one name: a list that goes on after that has no end.
+# The reference in Chinese says 100 at most (since 2024-12), the one in English 500.
+_PAGE_SIZE = 100
+# 10,000 records at one name: a list that goes on after that has no end.
 _MOST_PAGES = 100
 # Any region gives the one central endpoint; the parameter must be there.
 _REGION = "cn-hangzhou"
-# The least TTL of the free and personal plans.
+# The least TTL of the free and personal plans, for where the service does not name it.
 LEAST_TTL_S = 600
+# "A valid TTL must be in the range of 600 to 86400." (ddns-go issue 1717)
+_TTL_RANGE = re.compile(r"\b(\d{1,6}) to \d{1,6}\b")
 
 _AGAIN = frozenset(
     {
+        # The service is busy. Like the two below, terraform-provider-alicloud sends such a call again.
+        "DnsSystemBusyness",
         "InternalError",
         "LastOperationNotFinished",
+        # The zone is being switched to other servers, as in its first days.
+        "RecordForbidden.DNSChange",
+        "Rejected.Throttling",
         "ServiceUnavailable",
         "ServiceUnavailableTemporary",
         "SignatureNonceUsed",
@@ -76,6 +89,7 @@ _HINTS = {
     "DomainRecordConflict": "delete the conflicting record in the Alidns console",
     "DomainRecordNotBelongToUser": "look in the Alidns console whether the record is still there",
     "InvalidDomainName": "correct sites[].zone",
+    "SubDomainInvalid.RR": "choose another name: beyond ASCII the service takes Chinese letters alone",
     "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
     "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
     "SubDomainInvalid.Value": "correct sites[].address: the service takes no such value",
@@ -95,11 +109,12 @@ class Account:
 
 
 class ApiRefusal(DnsRefused):
-    """An error reply, with the service's own `code`."""
+    """An error reply, with the service's own `code`, and what it `said`."""
 
-    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str, said: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.said = said
 
     @property
     def is_forbidden(self) -> bool:
@@ -200,7 +215,7 @@ class AlidnsApi:
             )
             text += f"; this clock differs by {ahead} from the API's"
         hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
-        return ApiRefusal(text, code=code, hint=hint)
+        return ApiRefusal(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
 
 
 class AlidnsAccount:
@@ -227,10 +242,12 @@ class AlidnsAccount:
         forbidden: list[str] = []
         for name in candidate_zones(fqdn):
             request = DescribeDomainRecordsRequest()
-            request.set_DomainName(name)
+            request.set_DomainName(u_labels(name))
             request.set_PageSize(1)
             try:
-                self._api.call(request)
+                with _reply_shape("DescribeDomainRecords"):
+                    for row in self._api.call(request)["DomainRecords"]["Record"]:
+                        _refuse_another_zone(row, name)
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
@@ -261,19 +278,19 @@ class AlidnsZone:
         self.name = name
 
     def records(self, fqdn: str) -> list[Record]:
-        rr = rr_of(fqdn, self.name)
+        rr_of(fqdn, self.name)  # raises NameFault for a name that does not lie in the zone
         found: list[Record] = []
         seen = 0
         for page in range(1, _MOST_PAGES + 1):
             request = DescribeSubDomainRecordsRequest()
-            request.set_DomainName(self.name)
-            request.set_SubDomain(fqdn)
+            request.set_DomainName(u_labels(self.name))
+            request.set_SubDomain(u_labels(fqdn))
             request.set_PageNumber(page)
             request.set_PageSize(_PAGE_SIZE)
             with _reply_shape("DescribeSubDomainRecords"):
                 reply = self._api.call(request)
                 rows = reply["DomainRecords"]["Record"]
-                found += [self._record(row) for row in rows if str(row["RR"]).lower() == rr]
+                found += [self._record(row) for row in rows if self._name_of(row) == fqdn]
                 total = int(reply["TotalCount"])
             seen += len(rows)
             if not rows or seen >= total:
@@ -282,7 +299,7 @@ class AlidnsZone:
 
     def add(self, record: Record) -> str:
         request = AddDomainRecordRequest()
-        request.set_DomainName(self.name)
+        request.set_DomainName(u_labels(self.name))
         self._fill(request, record)
         try:
             with _reply_shape("AddDomainRecord"):
@@ -318,16 +335,18 @@ class AlidnsZone:
         try:
             return self._api.call(request)
         except ApiRefusal as exc:
-            if exc.code != "QuotaExceeded.TTL" or record.ttl_s >= LEAST_TTL_S:
+            named = _TTL_RANGE.search(exc.said)
+            least_s = int(named[1]) if named else LEAST_TTL_S
+            if exc.code != "QuotaExceeded.TTL" or record.ttl_s >= least_s:
                 raise
             logger.warning(
-                "record.ttl_raised fqdn=%s wanted_s=%d ttl_s=%d", record.fqdn, record.ttl_s, LEAST_TTL_S
+                "record.ttl_raised fqdn=%s wanted_s=%d ttl_s=%d", record.fqdn, record.ttl_s, least_s
             )
-            request.set_TTL(LEAST_TTL_S)
+            request.set_TTL(least_s)
             return self._api.call(request)
 
     def _fill(self, request: Any, record: Record) -> None:
-        request.set_RR(rr_of(record.fqdn, self.name))
+        request.set_RR(u_labels(rr_of(record.fqdn, self.name)))
         request.set_Type(record.type)
         request.set_Value(record.value)
         request.set_TTL(record.ttl_s)
@@ -345,14 +364,22 @@ class AlidnsZone:
                 )
         raise DnsUnavailable(f"the API holds {wanted.fqdn!r} for a duplicate, but does not list it")
 
+    def _name_of(self, row: dict[str, Any]) -> str:
+        """Return the full name of a row of a list; one that is not understood is an error, never no row."""
+        with _understood(row):
+            return fqdn_of(a_labels(row["RR"]), a_labels(row.get("DomainName", self.name)))
+
     def _record(self, row: dict[str, Any]) -> Record:
         type_, value = str(row["Type"]).upper(), str(row["Value"])
         if type_ == "A":
             ipaddress.IPv4Address(value)  # raises ValueError for what is no address
         elif type_ == "AAAA":
             value = str(ipaddress.IPv6Address(value))  # it has several spellings
+        elif type_ == "CNAME":
+            with suppress(NameFault):  # it is only shown
+                value = a_labels(value)
         return Record(
-            fqdn=fqdn_of(str(row["RR"]).lower(), self.name),
+            fqdn=self._name_of(row),
             type=type_,
             value=value,
             ttl_s=int(row.get("TTL", LEAST_TTL_S)),
@@ -401,6 +428,25 @@ def _reply_shape(action: str) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise DnsUnavailable(f"{action}: the reply lacks what it must hold ({printable(exc, 80)})") from exc
+
+
+@contextmanager
+def _understood(row: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except NameFault as exc:
+        names = {key: row.get(key) for key in ("RR", "DomainName")}
+        raise DnsUnavailable(
+            f"the API answers in a form that is not understood: {printable(names, 120)} ({exc.message})",
+            hint="please report it, with this line",
+        ) from exc
+
+
+def _refuse_another_zone(row: dict[str, Any], name: str) -> None:
+    """Raise for a record of another zone in the list of `name`: then `name` need not be a zone at all."""
+    with _understood(row):
+        if a_labels(row.get("DomainName", name)) != name:
+            raise NameFault(f"asked for the zone {name!r}")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

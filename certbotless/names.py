@@ -1,9 +1,9 @@
 """DNS names as values: normalise, check, split into zone and rr.
 
 A name inside the program is lower case, in A-labels, without the final dot. Nothing else may become part
-of a path, a record or an order.
+of a path, a record or an order. Only the DNS API speaks U-labels: see `u_labels` and `a_labels`.
 
-Source: RFC 1035 section 2.3.1 (letters, digits, hyphen), RFC 5890 (A-labels), RFC 8555 section 8.4.
+Source: RFC 1035 section 2.3.1 (letters, digits, hyphen), RFC 5890 (A-labels, U-labels), RFC 8555 section 8.4.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import re
 from .errors import CertbotlessError, printable
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+# What may be a label of a record, hosts or not.
+_RECORD_LABEL = re.compile(r"[a-z0-9_-]{1,63}|[*@]")
+_ACE_PREFIX = "xn--"
 
 
 class NameFault(CertbotlessError):
@@ -34,7 +37,7 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
         raise NameFault(f"{printable(text)!r} is a wildcard", hint="a wildcard may stand in names only")
     host = text.removeprefix("*.").removesuffix(".").lower()
     if not host.isascii():
-        host = _to_a_labels(host)
+        host = _whole_name_in_a_labels(host)
     labels = host.split(".")
     # No top-level domain is all digits (RFC 3696 section 2); an address is.
     is_number = labels[-1].isdigit()
@@ -46,7 +49,7 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     return name
 
 
-def _to_a_labels(text: str) -> str:
+def _whole_name_in_a_labels(text: str) -> str:
     # Only names outside ASCII need this import.
     import dns.exception  # noqa: PLC0415
     import dns.name  # noqa: PLC0415
@@ -56,6 +59,55 @@ def _to_a_labels(text: str) -> str:
     except (dns.exception.DNSException, UnicodeError) as exc:
         raise NameFault(f"{printable(text, 80)!r} is not a DNS name: {printable(exc, 80)}") from exc
     return name.to_text(omit_final_dot=True).lower()
+
+
+def u_labels(name: str) -> str:
+    """Return a name or an rr with each A-label in its own script; an ASCII name stays as it is, to the byte.
+
+    An A-label that stands for nothing (``xn--zzz``) stays as it is too.
+    """
+    if _ACE_PREFIX not in name:
+        return name
+    return ".".join(map(_u_label, name.split(".")))
+
+
+def _u_label(label: str) -> str:
+    if not label.startswith(_ACE_PREFIX):
+        return label
+    try:
+        text = label.removeprefix(_ACE_PREFIX).encode("ascii").decode("punycode")
+        return text if a_labels(text) == label else label
+    except (NameFault, UnicodeError):
+        return label
+
+
+def a_labels(text: str) -> str:
+    """Return a name or an rr of another program in lower case and A-labels; the reverse of `u_labels`.
+
+    Raises:
+        NameFault: it cannot be the name of a record.
+    """
+    name = ".".join(map(_a_label, text.lower().removesuffix(".").split(".")))
+    if len(name) > 253:
+        raise NameFault(f"{printable(text, 80)!r} is too long for a DNS name")
+    return name
+
+
+def _a_label(text: str) -> str:
+    label = text
+    if not text.isascii():
+        # Only names outside ASCII need this import.
+        import dns.exception  # noqa: PLC0415
+        import dns.name  # noqa: PLC0415
+
+        try:
+            # IDNA 2008 after the mapping of UTS 46, as what people write in the configuration.
+            label = dns.name.IDNA_2008_UTS_46.encode(text).decode("ascii").lower()
+        except (dns.exception.DNSException, UnicodeError) as exc:
+            raise NameFault(f"{printable(text, 80)!r} is no DNS label: {printable(exc, 80)}") from exc
+    if not _RECORD_LABEL.fullmatch(label):
+        raise NameFault(f"{printable(text, 80)!r} is no DNS label")
+    return label
 
 
 def rr_of(fqdn: str, zone: str) -> str:

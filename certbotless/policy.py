@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from . import alidns
+from .names import u_labels
 
 PAGE = Path("docs", "ram-policy.md")
 
@@ -35,14 +36,17 @@ def actions() -> list[str]:
     return sorted(request().get_action_name() for request in known)
 
 
-def document() -> str:
-    """Return the policy as it is pasted into the RAM console, but for ACCOUNT and ZONE."""
+def document(zone: str = "ZONE") -> str:
+    """Return the policy as it is pasted into the RAM console, but for ACCOUNT.
+
+    Nobody has told how the resource names a zone that is not ASCII, so such a one is named in both ways.
+    """
     statement = {
         "Effect": "Allow",
         "Action": [f"alidns:{action}" for action in actions()],
-        "Resource": ["acs:alidns:*:ACCOUNT:domain/ZONE"],
+        "Resource": [f"acs:alidns:*:ACCOUNT:domain/{name}" for name in sorted({zone, u_labels(zone)})],
     }
-    return json.dumps({"Version": "1", "Statement": [statement]}, indent=2) + "\n"
+    return json.dumps({"Version": "1", "Statement": [statement]}, indent=2, ensure_ascii=False) + "\n"
 
 
 def table() -> str:

@@ -163,6 +163,9 @@ TEMPORARY = [
     Fault("error", "Throttling.User", http_status=429),
     Fault("error", "Throttling.User", http_status=503),
     Fault("error", "LastOperationNotFinished"),
+    Fault("error", "Rejected.Throttling"),
+    Fault("error", "RecordForbidden.DNSChange"),
+    Fault("error", "DnsSystemBusyness"),
     Fault("error", "ServiceUnavailable"),
     Fault("error", "InternalError"),
     Fault("error", "SignatureNonceUsed"),
@@ -181,7 +184,7 @@ def fault_name(fault: Fault) -> str:
     return f"{fault.code} {fault.http_status or ''}".strip() if fault.reply == "error" else fault.reply
 
 
-@pytest.mark.row(28, 30, 31)
+@pytest.mark.row(28, 30, 31, 90)
 @pytest.mark.parametrize("fault", TEMPORARY, ids=fault_name)
 def test_what_passes_is_tried_again_until_it_succeeds(
     emulator: AlidnsEmulator, zone: AlidnsZone, clock: FakeClock, fault: Fault
@@ -297,15 +300,51 @@ def test_every_try_is_signed_anew(emulator: AlidnsEmulator, zone: AlidnsZone) ->
     assert "SignatureNonceUsed" not in [call.code for call in emulator.calls]
 
 
+@pytest.mark.row(96)
+@pytest.mark.parametrize(("least_s", "wanted_s"), [(60, 10), (600, 60), (3600, 600)])
+def test_a_ttl_below_the_plan_becomes_the_least_one_that_the_service_names(
+    clock: FakeClock, least_s: int, wanted_s: int
+) -> None:
+    """Of an addition and of an update."""
+    with AlidnsEmulator(
+        [ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, min_ttl_s=least_s
+    ) as emulator:
+        zone = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), clock).open(ZONE)
+        record_id = zone.add(replace(a_record(), ttl_s=wanted_s))
+        zone.update(replace(a_record("10.79.40.7", record_id), ttl_s=wanted_s))
+        assert [(record.value, record.ttl_s) for record in emulator.records()] == [("10.79.40.7", least_s)]
+
+
+TTL_TEXTS = [
+    "The TTL value is less than the minimum value allowed.",
+    "The TTL has exceeded the limit of the domain edition.",
+    "",
+    "A valid TTL must be in the range of 0 to 99999999999.",
+]
+
+
+@pytest.mark.row(96)
+@pytest.mark.parametrize("text", TTL_TEXTS)
+def test_where_the_service_names_no_range_the_least_ttl_is_that_of_the_free_plan(text: str) -> None:
+    refusal = {"Code": "QuotaExceeded.TTL", "Message": text, "RequestId": "A-1"}
+    replies = iter(
+        [Reply(400, json.dumps(refusal).encode()), Reply(200, b'{"RequestId": "A", "RecordId": "7"}')]
+    )
+    with HttpServer(lambda _: next(replies)) as server:
+        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        zone.add(replace(a_record(), ttl_s=60))
+        assert [re.search(r"TTL=(\d+)", request.path)[1] for request in server.requests] == ["60", "600"]  # type: ignore[index]
+
+
 # --- lists ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.row(34)
+@pytest.mark.row(34, 93)
 def test_all_pages_are_read(emulator: AlidnsEmulator, zone: AlidnsZone) -> None:
-    for number in range(1201):
+    for number in range(241):
         emulator.add("_acme-challenge.devbox", "TXT", str(number))
     found = zone.records(f"_acme-challenge.{NAME}")
-    assert [record.value for record in found] == [str(number) for number in reversed(range(1201))]
+    assert [record.value for record in found] == [str(number) for number in reversed(range(241))]
     assert len(emulator.calls) == 3
 
 

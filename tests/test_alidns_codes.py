@@ -101,6 +101,10 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
         lambda world: world.open(key_id="LTAI5tAnother").add(a_record()),
         "correct aliyun.access_key_id",
     ),
+    "SubDomainInvalid.RR": (
+        lambda world: world.add(fqdn=f"xn--4ca.{ZONE}"),
+        "beyond ASCII the service takes Chinese letters alone",
+    ),
     "InvalidAction.NotFound": (injected("InvalidAction.NotFound"), "look the code up"),
     "InvalidDomainName.Format": (
         lambda world: world.open("sweet_love.test").add(Record("box.sweet_love.test", "A", "10.0.0.1", 600)),

@@ -148,7 +148,7 @@ def run_text(answers: Answers) -> str:
 
 def policy_text(zone: str) -> str:
     """Return the RAM policy, for this zone where it is known."""
-    return policy.document().replace("ZONE", zone or "ZONE")
+    return policy.document(zone or "ZONE")
 
 
 def terms_text(directory: str) -> str:

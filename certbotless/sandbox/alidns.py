@@ -25,14 +25,15 @@ from typing import Any, Literal, Self
 import dns.rcode
 
 from . import ram
-from .alidnsservice import AlidnsService
+from .alidnsservice import AlidnsService, Unsure
 from .dnsserver import NameServer, Query, rdata
 from .gateway import COMMON, Account, ApiError, Parameters
 from .httpapi import ApiListener, HttpsListener, Reply, TlsApiListener
+from .idn import to_wire
 from .listener import TcpListener
 from .zonedata import Record, Status, ZoneData
 
-__all__ = ["AlidnsEmulator", "Call", "Fault", "HttpsListener", "Query", "Record", "main"]
+__all__ = ["AlidnsEmulator", "Call", "Fault", "HttpsListener", "Query", "Record", "Unsure", "main"]
 
 _HOST = "alidns.aliyuncs.com"
 _NO_ANSWERS = {"empty": b"", "null": b"null", "list": b"[]", "foreign": b'{"status":"ok"}'}
@@ -98,11 +99,13 @@ class AlidnsEmulator:
         dns_ports: Sequence[int] = (),
         dns_addresses: Sequence[str] = (),
         https: HttpsListener | None = None,
+        unsure: Unsure | None = None,
     ) -> None:
         """Describe the stand-in; nothing is bound before the ``with`` block.
 
         Args:
-            zones: names of the zones, A-labels; the first is the one that hand edits mean by default.
+            zones: names of the zones, A-labels or in their own script; the first is the one that hand edits
+                mean by default.
             security_token: what calls must carry beside the key, as with STS; `None`: nothing.
             min_ttl_s: the least TTL of the account's edition.
             calls_per_second: beyond it, Throttling.User; `None`: no limit.
@@ -110,10 +113,11 @@ class AlidnsEmulator:
             http_port: 0 takes a free one.
             dns_ports: the name servers' ports, 0 or absent takes a free one.
             dns_addresses: of the name servers, where they differ from `address`.
+            unsure: what is not sure of the real service; by default what the sources say.
         """
         account = Account(access_key_id, access_key_secret, security_token, min_ttl_s, calls_per_second)
-        self._data = ZoneData(zones, name_servers)
-        self._service = AlidnsService(account, self._data)
+        self._data = ZoneData([to_wire(zone) for zone in zones], name_servers)
+        self._service = AlidnsService(account, self._data, unsure)
         self._address, self._http_port, self._https = address, http_port, https
         # What was not given is the one address, and free ports.
         self._dns_addresses = [*dns_addresses, *[address] * (name_servers - len(dns_addresses))]
@@ -174,11 +178,15 @@ class AlidnsEmulator:
     # What an owner does in the console, past the rules of the API.
 
     def records(self, rr: str | None = None, type: str | None = None) -> list[Record]:
-        """Return the account's records as they are now, shown by DNS yet or not, the oldest first."""
+        """Return the account's records as they are now, shown by DNS yet or not, the oldest first.
+
+        Their names are in A-labels; `rr` may be in its own script.
+        """
+        wanted = None if rr is None else to_wire(rr)
         return [
             record
             for record in self._data.records()
-            if rr in {None, record.rr} and type in {None, record.type}
+            if wanted in {None, record.rr} and type in {None, record.type}
         ]
 
     def add(
@@ -199,9 +207,8 @@ class AlidnsEmulator:
             dns.exception.DNSException: `value` is none of this type.
         """
         rdata(type, value)
-        record = Record(
-            self._data.new_id(), zone or self._data.zones[0], rr, type, value, ttl_s, line, status, locked
-        )
+        place = to_wire(zone or self._data.zones[0]), to_wire(rr)
+        record = Record(self._data.new_id(), *place, type, value, ttl_s, line, status, locked)
         self._data.put(record)
         return record
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dns.exception
 
 from .dnsserver import rdata
-from .gateway import Account, ApiError, Gateway, Parameters, mandatory
+from .gateway import Account, ApiError, Gateway, Parameters, mandatory, quota_of_ttl
+from .idn import is_taken, to_unicode, to_wire
 from .ram import Policy
 from .zonedata import Record, Status, ZoneData
 
@@ -28,6 +29,22 @@ _RR = re.compile(r"@|(\*|[a-z0-9_-]{1,63})(\.[a-z0-9_-]{1,63})*")
 _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
 
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """What is not sure of the real service; the defaults are what the sources say, or else suspect.
+
+    Attributes:
+        largest_page: the reference in Chinese says 100 since 2024-12. The one in English says 500, and
+            clients that ask for 500 (lego, NewFuture/DDNS) work; ours must not depend on it.
+        answers_unicode: whether names in answers are in their own script (external-dns PR 6141, DNSControl).
+        arns_unicode: whether the resource of a RAM policy names a zone so. Nobody has told; suspected.
+    """
+
+    largest_page: int = 100
+    answers_unicode: bool = True
+    arns_unicode: bool = True
+
+
 class AlidnsService:
     """One account of the service. Safe to call from many threads; each action is atomic.
 
@@ -35,7 +52,8 @@ class AlidnsService:
         policy: what the key may do, as a RAM user's; `None` is the key of the account itself.
     """
 
-    def __init__(self, account: Account, data: ZoneData) -> None:
+    def __init__(self, account: Account, data: ZoneData, unsure: Unsure | None = None) -> None:
+        self._unsure = unsure or Unsure()
         self._min_ttl_s = account.min_ttl_s
         self._data = data
         self.gateway = Gateway(account)
@@ -74,8 +92,11 @@ class AlidnsService:
                 mandatory(parameters, name)
             # A parameter that is sent empty counts as not sent.
             sent = {name: value for name, value in parameters.items() if value}
-            if self.policy is not None and not self.policy.permits(action, self._zone_meant(sent)):
-                raise ApiError("Forbidden.RAM")
+            if self.policy is not None:
+                zone = self._zone_meant(sent)
+                is_turned = zone is not None and self._unsure.arns_unicode
+                if not self.policy.permits(action, to_unicode(zone) if zone and is_turned else zone):
+                    raise ApiError("Forbidden.RAM")
             return carry_out(sent)
 
     def _zone_meant(self, parameters: Parameters) -> str | None:
@@ -86,39 +107,42 @@ class AlidnsService:
         if record_id := parameters.get("RecordId"):
             return next((r.zone for r in self._data.records() if r.record_id == record_id), None)
         if "DomainName" in parameters:
-            return parameters["DomainName"].lower()
+            return _wire(parameters["DomainName"])
         return self._split(parameters["SubDomain"])[0] if "SubDomain" in parameters else None
 
     # Names and zones.
 
     def _zone(self, domain_name: str) -> str:
-        name = domain_name.lower()
+        name = _wire(domain_name)
         if not _DOMAIN.fullmatch(name):
             raise ApiError("InvalidDomainName.Format")
-        if name not in self._data.zones:
+        # A zone in Chinese is known by its own script alone (idn).
+        if name not in self._data.zones or "xn--" in domain_name.lower():
             raise ApiError("InvalidDomainName.NoExist")
         return name
 
     def _split(self, name: str) -> tuple[str, str]:
         """Return the zone and RR of a full name; a zone of the account if there is one, the longest first."""
-        labels = name.lower().split(".")
+        name = _wire(name)
+        labels = name.split(".")
         suffixes = [".".join(labels[at:]) for at in range(len(labels))]
         # The service cuts by the list of public suffixes, foreign names too; two labels come near enough.
         zone = next((suffix for suffix in suffixes if suffix in self._data.zones), ".".join(labels[-2:]))
-        return zone, name.lower().removesuffix(zone).removesuffix(".") or "@"
+        return zone, name.removesuffix(zone).removesuffix(".") or "@"
 
     def _split_name(self, parameters: Parameters) -> Answer:
         zone, rr = self._split(parameters["InputString"])
         if not _DOMAIN.fullmatch(zone):
             raise ApiError("InvalidDomainName.Format")
-        return {"DomainName": zone, "RR": rr, "DomainLevel": 1 if rr == "@" else rr.count(".") + 2}
+        level = 1 if rr == "@" else rr.count(".") + 2
+        return {"DomainName": self._shown(zone), "RR": self._shown(rr), "DomainLevel": level}
 
     def _describe_domains(self, parameters: Parameters) -> Answer:
         keyword = parameters.get("KeyWord", "").lower()
         domains = [
-            {"DomainName": zone, "DomainId": zone, "PunyCode": zone, "AliDomain": False}
+            {"DomainName": self._shown(zone), "DomainId": zone, "PunyCode": zone, "AliDomain": False}
             for zone in self._data.zones
-            if keyword in zone
+            if keyword in to_unicode(zone)
         ]
         return _page(parameters, "Domains", "Domain", domains, largest=100)
 
@@ -128,22 +152,22 @@ class AlidnsService:
         zone = self._zone(parameters["DomainName"])
 
         def wanted(record: Record) -> bool:
-            rr_keyword = parameters.get("KeyWord", "").lower()
+            rr_keyword, rr = parameters.get("KeyWord", "").lower(), to_unicode(record.rr)
             exact = parameters.get("SearchMode", "").upper() == "EXACT"
             return (
                 record.zone == zone
                 and _selected(record, parameters)
                 # Matched anywhere in the text, as the service does: `a` finds `b.a` and `lan` too.
-                and parameters.get("RRKeyWord", "").lower() in record.rr
+                and parameters.get("RRKeyWord", "").lower() in rr
                 and parameters.get("ValueKeyWord", "").lower() in record.value.lower()
                 and parameters.get("TypeKeyWord", record.type).upper() == record.type
-                and (not rr_keyword or rr_keyword == record.rr or (not exact and rr_keyword in record.rr))
+                and (not rr_keyword or rr_keyword == rr or (not exact and rr_keyword in rr))
             )
 
-        return _record_page(parameters, filter(wanted, self._data.records()))
+        return self._record_page(parameters, filter(wanted, self._data.records()))
 
     def _describe_name(self, parameters: Parameters) -> Answer:
-        name = parameters["SubDomain"].lower().removeprefix("@.")
+        name = _wire(parameters["SubDomain"]).removeprefix("@.")
         if "DomainName" in parameters:
             zone = self._zone(parameters["DomainName"])
             if name != zone and not name.endswith(f".{zone}"):
@@ -157,10 +181,31 @@ class AlidnsService:
             for record in self._data.records()
             if (record.zone, record.rr) == (zone, rr) and _selected(record, parameters)
         )
-        return _record_page(parameters, records)
+        return self._record_page(parameters, records)
 
     def _describe_record(self, parameters: Parameters) -> Answer:
-        return _as_json(self._own(parameters["RecordId"]))
+        return self._as_json(self._own(parameters["RecordId"]))
+
+    def _record_page(self, parameters: Parameters, records: Iterable[Record]) -> Answer:
+        newest_first = [self._as_json(record) for record in records][::-1]
+        largest = self._unsure.largest_page
+        return _page(parameters, "DomainRecords", "Record", newest_first, largest=largest)
+
+    def _shown(self, name: str) -> str:
+        return to_unicode(name) if self._unsure.answers_unicode else name
+
+    def _as_json(self, record: Record) -> Answer:
+        return {
+            "DomainName": self._shown(record.zone),
+            "RecordId": record.record_id,
+            "RR": self._shown(record.rr),
+            "Type": record.type,
+            "Value": self._shown(record.value) if record.type == "CNAME" else record.value,
+            "TTL": record.ttl_s,
+            "Line": record.line,
+            "Status": record.status,
+            "Locked": record.locked,
+        }
 
     # Changing records.
 
@@ -194,7 +239,7 @@ class AlidnsService:
         return {"RecordId": record.record_id}
 
     def _delete_name(self, parameters: Parameters) -> Answer:
-        zone, rr = self._zone(parameters["DomainName"]), parameters["RR"].lower()
+        zone, rr = self._zone(parameters["DomainName"]), _wire(parameters["RR"])
         doomed = [
             record
             for record in self._data.records()
@@ -202,7 +247,7 @@ class AlidnsService:
         ]
         for record in doomed:
             self._data.remove(record.record_id)
-        return {"RR": rr, "TotalCount": str(len(doomed))}
+        return {"RR": self._shown(rr), "TotalCount": str(len(doomed))}
 
     def _own(self, record_id: str) -> Record:
         for record in self._data.records():
@@ -217,18 +262,22 @@ class AlidnsService:
         return record
 
     def _parsed(self, parameters: Parameters, record_id: str, zone: str) -> Record:
-        rr, type_, value = parameters["RR"].lower(), parameters["Type"].upper(), parameters["Value"]
+        rr, type_, value = _wire(parameters["RR"]), parameters["Type"].upper(), parameters["Value"]
+        if not is_taken(rr):
+            raise ApiError("SubDomainInvalid.RR")
         if not _RR.fullmatch(rr) or len(f"{rr}.{zone}") > 253:
             raise ApiError("InvalidRR.Format")
         if type_ not in TYPES:
             raise _invalid("Type")
+        if type_ == "CNAME" and not is_taken(value):
+            raise ApiError("SubDomainInvalid.Value")
         try:
             rdata(type_, value)
         except dns.exception.DNSException as exc:
             raise ApiError("SubDomainInvalid.Value") from exc
         ttl_s = _integer(parameters, "TTL", 600)
         if not self._min_ttl_s <= ttl_s <= _MAX_TTL_S:
-            raise ApiError("QuotaExceeded.TTL")
+            raise ApiError("QuotaExceeded.TTL", quota_of_ttl(self._min_ttl_s))
         return Record(record_id, zone, rr, type_, value, ttl_s, parameters.get("Line", "default"))
 
     def _refuse_clash(self, record: Record) -> None:
@@ -243,6 +292,14 @@ class AlidnsService:
         # An alias stands alone at its name (RFC 1034 section 3.6.2).
         if beside and "CNAME" in {record.type, *(other.type for other in beside)}:
             raise ApiError("DomainRecordConflict")
+
+
+def _wire(name: str) -> str:
+    """Return a name as DNS has it; one that cannot be turned stays, and is refused for its letters."""
+    try:
+        return to_wire(name)
+    except UnicodeError:
+        return name.lower()
 
 
 def _invalid(name: str) -> ApiError:
@@ -278,22 +335,3 @@ def _page(
         raise _invalid("PageSize")
     page = items[(number - 1) * size : number * size]
     return {"TotalCount": len(items), "PageNumber": number, "PageSize": size, plural: {single: page}}
-
-
-def _record_page(parameters: Parameters, records: Iterable[Record]) -> Answer:
-    newest_first = [_as_json(record) for record in records][::-1]
-    return _page(parameters, "DomainRecords", "Record", newest_first, largest=500)
-
-
-def _as_json(record: Record) -> Answer:
-    return {
-        "DomainName": record.zone,
-        "RecordId": record.record_id,
-        "RR": record.rr,
-        "Type": record.type,
-        "Value": record.value,
-        "TTL": record.ttl_s,
-        "Line": record.line,
-        "Status": record.status,
-        "Locked": record.locked,
-    }

@@ -41,14 +41,23 @@ COMMON = frozenset(
 )
 _VERSION = "2015-01-09"
 
+
+def quota_of_ttl(least_s: int) -> str:
+    """Return the text of QuotaExceeded.TTL, which carries the range (ddns-go issues 219, 280 and 1717)."""
+    return f"The specified TTL is invalid. A valid TTL must be in the range of {least_s} to 86400."
+
+
 # Code -> HTTP status and text. Codes that only an injected fault can give are here too.
 ERRORS: Mapping[str, tuple[int, str]] = {
+    # Sent again by terraform-provider-alicloud; its text is not known.
+    "DnsSystemBusyness": (400, "The DNS system is busy."),
     "DomainRecordConflict": (400, "The DNS record conflicts with another record."),
     "DomainRecordDuplicate": (400, "The DNS record already exists."),
     "DomainRecordLocked": (400, "The DNS record is locked."),
     "DomainRecordNotBelongToUser": (400, "The DNS record does not exist in your account."),
+    # 400 as users saw it: ddns-go issue 1155, mgsky1/DDNS issue 27, aliyun-ddns-cli issue 27.
     "Forbidden.RAM": (
-        403,
+        400,
         "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
     ),
     "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
@@ -57,7 +66,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "InvalidAccessKeyId.Inactive": (400, "Specified access key is disabled."),
     "InvalidAccessKeyId.NotFound": (404, "Specified access key is not found."),
     "InvalidAction.NotFound": (404, "Specified api is not found, please check your url and method."),
-    "InvalidDomainName.Format": (400, "The format of the domain name is invalid."),
+    # acme.sh issue 6204, ddns-go issue 703.
+    "InvalidDomainName.Format": (400, "Invalid domain name."),
     "InvalidDomainName.NoExist": (
         400,
         "The specified domain name does not exist. Refresh the page and try again.",
@@ -72,10 +82,16 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "InvalidVersion": (400, "Specified parameter Version is not valid."),
     "LastOperationNotFinished": (400, "The last operation has not finished."),
     "QuotaExceeded.ARecord": (400, "The number of A records exceeds the limit."),
-    "QuotaExceeded.TTL": (400, "The TTL is outside the range of the edition of this domain name."),
+    "QuotaExceeded.TTL": (400, quota_of_ttl(600)),
+    # While a zone is being switched; sent again by terraform-provider-alicloud. Its text is not known.
+    "RecordForbidden.DNSChange": (400, "The DNS servers of the domain name are being changed."),
+    # terraform-provider-alicloud and other clients of Aliyun's APIs; its text is that of KMS.
+    "Rejected.Throttling": (400, "QPS Limit Exceeded"),
     "ServiceUnavailable": (503, "The request has failed due to a temporary failure of the server."),
     "SignatureDoesNotMatch": (400, "Specified signature is not matched with our calculation."),
     "SignatureNonceUsed": (400, "Specified signature nonce was used already."),
+    # DNSControl PR 4787; its text is not known.
+    "SubDomainInvalid.RR": (400, "The host record is invalid."),
     "SubDomainInvalid.Value": (400, "The DNS record is invalid or in the wrong format."),
     "Throttling": (400, "Request was denied due to request throttling."),
     "Throttling.User": (400, "Request was denied due to user flow control."),

@@ -333,7 +333,7 @@ ADD = {"DomainName": ZONE, "RR": "box", "Type": "A", "Value": "10.0.0.1"}
         ({"DomainName": "sweet_love"}, "InvalidDomainName.Format"),
         ({"RR": "a..b"}, "InvalidRR.Format"),
         ({"RR": "a.*"}, "InvalidRR.Format"),
-        ({"RR": "ä"}, "InvalidRR.Format"),
+        ({"RR": "ä"}, "SubDomainInvalid.RR"),
         ({"RR": "x" * 64}, "InvalidRR.Format"),
         ({"RR": ".".join(["x" * 60] * 4)}, "InvalidRR.Format"),
         ({"Value": "10.0.0.256"}, "SubDomainInvalid.Value"),
@@ -497,19 +497,19 @@ def test_what_an_action_cannot_do_without_is_named(client: Client, action: str, 
 
 
 def test_pages_lead_through_all_records_the_newest_first(client: Client, alidns: AlidnsEmulator) -> None:
-    """1,201 records, asked for at most 500 at a time."""
-    for number in range(1201):
+    """241 records, asked for at most 100 at a time."""
+    for number in range(241):
         alidns.add(f"r{number}", "A", "10.0.0.1")
     found: list[str] = []
     for page in range(1, 5):
-        answer = client.call("DescribeDomainRecords", DomainName=ZONE, PageNumber=page, PageSize=500)
-        assert (answer["TotalCount"], answer["PageNumber"], answer["PageSize"]) == (1201, page, 500)
+        answer = client.call("DescribeDomainRecords", DomainName=ZONE, PageNumber=page, PageSize=100)
+        assert (answer["TotalCount"], answer["PageNumber"], answer["PageSize"]) == (241, page, 100)
         found.extend(record["RR"] for record in answer["DomainRecords"]["Record"])
-    assert found == [f"r{number}" for number in reversed(range(1201))]
+    assert found == [f"r{number}" for number in reversed(range(241))]
     assert len(client.call("DescribeDomainRecords", DomainName=ZONE)["DomainRecords"]["Record"]) == 20
 
 
-@pytest.mark.parametrize("page", [{"PageSize": 501}, {"PageSize": 0}, {"PageNumber": 0}, {"PageNumber": "x"}])
+@pytest.mark.parametrize("page", [{"PageSize": 101}, {"PageSize": 0}, {"PageNumber": 0}, {"PageNumber": "x"}])
 def test_a_page_that_cannot_be_is_refused(client: Client, page: dict[str, str | int]) -> None:
     assert client.code("DescribeDomainRecords", DomainName=ZONE, **page) == "InvalidParameter"
 

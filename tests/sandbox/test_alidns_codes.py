@@ -17,11 +17,12 @@ from .test_alidns import ADD, KEY_SECRET, ZONE, Client, assert_is_error, common,
 
 # What the service's reference lists, and the HTTP status that it comes with there.
 STATUS = {
+    "DnsSystemBusyness": 400,
     "DomainRecordConflict": 400,
     "DomainRecordDuplicate": 400,
     "DomainRecordLocked": 400,
     "DomainRecordNotBelongToUser": 400,
-    "Forbidden.RAM": 403,
+    "Forbidden.RAM": 400,
     "IncompleteSignature": 400,
     "IncorrectDomainUser": 400,
     "InternalError": 500,
@@ -38,9 +39,12 @@ STATUS = {
     "LastOperationNotFinished": 400,
     "QuotaExceeded.ARecord": 400,
     "QuotaExceeded.TTL": 400,
+    "RecordForbidden.DNSChange": 400,
+    "Rejected.Throttling": 400,
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 400,
     "SignatureNonceUsed": 400,
+    "SubDomainInvalid.RR": 400,
     "SubDomainInvalid.Value": 400,
     "Throttling": 400,
     "Throttling.User": 400,
@@ -147,16 +151,20 @@ PROVOKED: dict[str, Callable[[World], Sent]] = {
     "QuotaExceeded.TTL": lambda world: world.add({"TTL": "60"}),
     "SignatureDoesNotMatch": lambda world: world.add({}, secret="another"),
     "SignatureNonceUsed": with_a_nonce_of_old,
+    "SubDomainInvalid.RR": lambda world: world.add({"RR": "ä"}),
     "SubDomainInvalid.Value": lambda world: world.add({"Value": "10.0.0.256"}),
     "Throttling.User": too_often,
 }
 # What comes of a state of the service that the stand-in has no rule for.
 ONLY_INJECTED = {
+    "DnsSystemBusyness",
     "IncorrectDomainUser",
     "InternalError",
     "InvalidAccessKeyId.Inactive",
     "LastOperationNotFinished",
     "QuotaExceeded.ARecord",
+    "RecordForbidden.DNSChange",
+    "Rejected.Throttling",
     "ServiceUnavailable",
     "Throttling",
 }

@@ -110,15 +110,15 @@ def test_the_sdk_finds_zones_and_splits_names(sdk: Sdk) -> None:
 
 
 def test_the_sdk_reads_page_after_page(sdk: Sdk, alidns: AlidnsEmulator) -> None:
-    for number in range(1201):
+    for number in range(241):
         alidns.add(f"r{number}", "A", "10.0.0.1")
     found: list[str] = []
     for page in (1, 2, 3):
         request = DescribeDomainRecordsRequest()
-        answer = sdk.do(request, DomainName=ZONE, PageSize=500, PageNumber=page)
+        answer = sdk.do(request, DomainName=ZONE, PageSize=100, PageNumber=page)
         found += [record["RR"] for record in answer["DomainRecords"]["Record"]]
-        assert answer["TotalCount"] == 1201
-    assert found == [f"r{number}" for number in reversed(range(1201))]
+        assert answer["TotalCount"] == 241
+    assert found == [f"r{number}" for number in reversed(range(241))]
 
 
 def test_the_sdk_understands_the_errors(sdk: Sdk, alidns: AlidnsEmulator) -> None:
