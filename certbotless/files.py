@@ -124,10 +124,16 @@ def make_dir(path: Path, mode: int) -> None:
         sync_dir(path.parent)
 
 
-def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that must not exist yet; it has its final mode before it has a byte. Synced."""
+def write_new(path: Path, data: bytes, mode: int, group: int | None = None) -> None:
+    """Write a file that must not exist yet; it has its final mode before it has a byte. Synced.
+
+    Args:
+        group: to whose gid it is given, before it has a byte; None leaves it to the file system.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with _errors_about(path), open(fd, "wb", buffering=0) as file:
+        if group is not None:
+            os.fchown(fd, -1, group)
         left = memoryview(data)
         while left:
             left = left[file.write(left) :]  # a short write is no error

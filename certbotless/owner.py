@@ -2,23 +2,30 @@
 
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 
-Source: credentials(7), initgroups(3).
+Until then root makes a folder only where nobody else could put a link in its way, and gives away nothing but a
+folder that it has just made, by its descriptor.
+
+Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2).
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from . import files, systemd
+from .errors import StoreError
 
 
 def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
-    """Make the folders that are absent, and become the owner of `state_dir`, with all of his groups.
+    """Make the folders that are absent, and become the owner of `state_dir`, with all of its groups.
 
-    What is made belongs to the service's user if there is one, else to us. Does nothing unless we are root.
+    What is made belongs to the service's user if there is one, else to us. A folder that is absent below one
+    that others may change is left for its owner to make. Does nothing unless we are root.
 
     Raises:
         StoreError: a folder could not be made.
@@ -28,10 +35,15 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     _make(state_dir, 0o700)
     for certs_dir in certs_dirs:
         _make(certs_dir, 0o755)
+    if not state_dir.is_dir():
+        raise StoreError(
+            f"state_dir {str(state_dir)!r} is absent, and root makes none where others may change the way to it",
+            hint=f"make it for the user that shall own it: install -d -m 0700 -o {systemd.USER} {state_dir}",
+        )
     found = state_dir.stat()
     if found.st_uid == 0:
         return
-    # The Docker socket is the service's by a group of his.
+    # The Docker socket is the service's by a group of its user.
     try:
         os.initgroups(pwd.getpwuid(found.st_uid).pw_name, found.st_gid)
     except KeyError:
@@ -41,12 +53,46 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
 
 
 def _make(path: Path, mode: int) -> None:
-    if path.is_dir():
+    """Make a folder where nothing is, for the service's user, if only root can change the way to it."""
+    above = [folder for folder in path.parents if not os.path.lexists(folder)]
+    if os.path.lexists(path) or not _is_roots_alone((above[-1] if above else path).parent):
         return
     with files.store_errors(path):
-        files.make_dir(path, mode)
-        try:
-            user = pwd.getpwnam(systemd.USER)
-        except KeyError:
-            return
-        os.chown(path, user.pw_uid, user.pw_gid)
+        for folder in reversed(above):
+            files.make_dir(folder, 0o755)
+        # One that somebody else has made meanwhile is not ours to give away.
+        with suppress(FileExistsError):
+            path.mkdir(mode)
+            _give_to_the_service(path)
+        files.sync_dir(path.parent)
+
+
+def _give_to_the_service(folder: Path) -> None:
+    try:
+        user = pwd.getpwnam(systemd.USER)
+    except KeyError:
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, user.pw_uid, user.pw_gid)
+    finally:
+        os.close(fd)
+
+
+def _is_roots_alone(folder: Path) -> bool:
+    """Whether nobody but root can change where this path leads, or what is in the folder at its end.
+
+    In a folder with the sticky bit, as /tmp, nobody can take away or replace what is root's.
+    """
+    if folder != folder.parent and not _is_roots_alone(folder.parent):
+        return False
+    try:
+        found = folder.lstat()
+        if found.st_uid != 0:
+            return False
+        if stat.S_ISLNK(found.st_mode):
+            return _is_roots_alone(folder.parent / folder.readlink())
+    except (OSError, RecursionError):
+        return False
+    is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+    return stat.S_ISDIR(found.st_mode) and not is_open

@@ -6,6 +6,8 @@ The real parts of system/ and faults/: one engine and one CA, an emulator and a 
 from __future__ import annotations
 
 import os
+import pwd
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +21,10 @@ from papers import Reading
 from scenes import Scene
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 
+from certbotless import systemd
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
+from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry, require_private_host
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
 
@@ -59,6 +62,17 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     zone = FakeZone(ZONE)
     with ZoneServer(zone) as server, TlsServer() as tls:
         yield Scene(tmp_path, zone, server, tls, FakeClock())
+
+
+@pytest.fixture
+def user() -> Iterator[int]:
+    """The uid of the service's user, made in the private host's own copy of /etc."""
+    require_private_host()
+    subprocess.run(["useradd", "--system", "--no-create-home", systemd.USER], check=True)
+    try:
+        yield pwd.getpwnam(systemd.USER).pw_uid
+    finally:
+        subprocess.run(["userdel", systemd.USER], check=True)
 
 
 @pytest.fixture

@@ -119,12 +119,10 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
                     path.unlink()
                 made.append(path)
                 try:
-                    files.write_new(path, text.encode(), mode)
+                    files.write_new(path, text.encode(), mode, gid)
                 except FileExistsError:
                     made.remove(path)
                     raise
-                if gid is not None:
-                    os.chown(path, 0, gid)
         with files.store_errors(folder):
             files.sync_dir(folder)
     except BaseException:

@@ -10,20 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from certbotless.sandbox.host import require_private_host
+from certbotless.systemd import USER
 
 from .bed import DOMAIN, Bed, assert_mode
-
-
-@pytest.fixture
-def user() -> Iterator[str]:
-    """The service's user, in the private host's own copy of /etc."""
-    require_private_host()
-    subprocess.run(["useradd", "--system", "--no-create-home", "certbotless"], check=True)
-    try:
-        yield "certbotless"
-    finally:
-        subprocess.run(["userdel", "certbotless"], check=True)
 
 
 def owners(*folders: Path) -> set[int]:
@@ -52,19 +41,18 @@ def program(bed: Bed) -> Iterator[Path]:
 
 
 def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
-    bed: Bed, user: str, program: Path
+    bed: Bed, user: int, program: Path
 ) -> None:
     """Absent folders are made for the service's user; all in state_dir and certs_dir is his, and readable."""
     reach(bed)
-    subprocess.run(["chown", "-R", user, bed.certs], check=True)
-    subprocess.run(["usermod", "-G", "docker", user], check=True)
-    uid = int(subprocess.run(["id", "-u", user], capture_output=True, check=True).stdout)
+    subprocess.run(["chown", "-R", USER, bed.certs], check=True)
+    subprocess.run(["usermod", "-G", "docker", USER], check=True)
 
     def as_user(*command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
-            user=user,
-            group=user,
+            user=USER,
+            group=USER,
             extra_groups=["docker"],
             cwd=program,
             capture_output=True,
@@ -78,7 +66,7 @@ def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
         assert done.returncode == 0, done.stdout + done.stderr
 
     def assert_all_is_the_users() -> None:
-        assert owners(bed.state, bed.certs) == {uid}
+        assert owners(bed.state, bed.certs) == {user}
         assert as_user("find", bed.state, bed.certs, "!", "-readable").stdout == ""
 
     pem = bed.certs / f"{DOMAIN}.pem"
