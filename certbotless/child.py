@@ -43,8 +43,10 @@ class _Process:
         with open(os.memfd_create("config"), "w+b") as stdin:
             stdin.write(raw)
             stdin.seek(0)
+            # Without -P, whatever is called certbotless in the working directory would be run instead of us.
+            program = [sys.executable, "-P", "-m", "certbotless"]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "certbotless", "--config", "-", *arguments], stdin=stdin, stdout=stdout
+                [*program, "--config", "-", *arguments], stdin=stdin, stdout=stdout
             )
         logger.debug("child.started pid=%d %s", self._process.pid, what)
 

@@ -2,8 +2,8 @@
 
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 
-Until then root makes a folder only where nobody else could put a link in its way, and gives away nothing but a
-folder that it has just made, by its descriptor.
+Until then root makes a folder only where nobody else could put a link in its way, and gives away nothing but
+a folder that it has just made, by its descriptor.
 
 Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2).
 """
@@ -37,7 +37,7 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
         _make(certs_dir, 0o755)
     if not state_dir.is_dir():
         raise StoreError(
-            f"state_dir {str(state_dir)!r} is absent, and root makes none where others may change the way to it",
+            f"state_dir {str(state_dir)!r} is absent, and others may change the way to it: root makes none there",
             hint=f"make it for the user that shall own it: install -d -m 0700 -o {systemd.USER} {state_dir}",
         )
     found = state_dir.stat()

@@ -116,6 +116,25 @@ def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+# --- what is run ------------------------------------------------------------------------------------------
+
+
+def test_nothing_in_the_working_directory_is_run_in_its_place(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even what is called as we are: it would have the configuration, and the secrets in it."""
+    stolen, theirs = tmp_path / "stolen", tmp_path / "cwd" / "certbotless"
+    theirs.mkdir(parents=True)
+    (theirs / "__init__.py").write_text(f"import sys; open({str(stolen)!r}, 'w').write(sys.stdin.read())")
+    (theirs / "__main__.py").touch()
+    (theirs.parent / "yaml.py").write_text(f"open({str(stolen)!r}, 'w')")
+    monkeypatch.chdir(theirs.parent)
+    child = scene.start(WELL)
+    wait_until(child.has_ended)
+    assert not stolen.exists()
+    assert not child.unfinished
+
+
 # --- what it reports --------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,10 @@
-"""What root does before it becomes the owner of the state directory: nothing that anybody could turn elsewhere."""
+"""What root does before it becomes the owner of the state directory: nobody can turn it elsewhere."""
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ STRANGER = 4712
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Path]:
+def ground(tmp_path: Path) -> Path:
     """A folder to which every user may go, and where only root may write."""
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_mode & 0o055 != 0o055:
