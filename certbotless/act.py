@@ -29,6 +29,7 @@ from .errors import (
     IssueError,
     PropagationTimeout,
     RateLimited,
+    RecordConflict,
     StoreError,
     internal_error,
 )
@@ -205,7 +206,7 @@ class _SiteRun:
         if state.digest != digest:
             # What actions could not cure under the old one may be cured under this one.
             acted = {name: done.model_copy(update={"count": 0}) for name, done in state.acted.items()}
-            self._file.change(digest=digest, failures={}, acted=acted, restored=())
+            self._file.change(digest=digest, failures={}, acted=acted, restored=(), rewritten={})
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.
@@ -265,7 +266,10 @@ class _SiteRun:
         return set()
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
-        if step.key in ("record", "record6") and isinstance(exc, DnsError) and not exc.retryable:
+        is_of_account = (
+            isinstance(exc, DnsError) and not exc.retryable and not isinstance(exc, RecordConflict)
+        )
+        if step.key in ("record", "record6") and is_of_account:
             # Where the account cannot write this record it cannot write the TXT record either.
             return {"order"}
         if isinstance(exc, CertificateRefused):

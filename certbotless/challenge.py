@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import CertbotlessError, DnsRefused
+from .errors import CertbotlessError, DnsRefused, ZoneNotFound
 from .records import Record, Zone
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,8 @@ def presented(open_zone: OpenZone, journal: Journal, values: Sequence[TxtValue])
 def sweep(open_zone: OpenZone, journal: Journal) -> None:
     """Delete what a dead run left: records that hold exactly a journalled value.
 
+    What is in a zone that the account does not have any more is forgotten, with a warning.
+
     Raises:
         CertbotlessError: the first failure; every entry was tried, and those that failed stay in the journal.
     """
@@ -93,6 +95,11 @@ def sweep(open_zone: OpenZone, journal: Journal) -> None:
                 if record.type == "TXT" and record.value == txt.value:
                     zone.delete(record.record_id)
                     logger.info("txt.swept fqdn=%s", txt.fqdn)
+            journal.forget(txt)
+        except ZoneNotFound as exc:
+            # The record is gone with its zone, or is in an account that we cannot ask.
+            text = "txt.forgotten fqdn=%s zone=%s value=%s error=%s"
+            logger.warning(text, txt.fqdn, txt.zone, txt.value, exc.message)
             journal.forget(txt)
         except CertbotlessError as exc:
             failed.append(exc)

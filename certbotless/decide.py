@@ -392,7 +392,7 @@ def _held_back(
     waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
     # Adopting is looked into where an order would be placed.
     failure = state.failures.get("order" if step.action == "adopt" else step.key)
-    if failure is not None and failure.blocks_at(seen.at):
+    if failure is not None and failure.blocks_at(seen.at) and not _is_over(step, site, seen, state):
         if not intent.ignore_backoff:
             waits.append((failure.retry_at, failure.what))
         elif not intent.ignore_ledger and failure.limited_until is not None:
@@ -414,6 +414,15 @@ def _held_back(
         return step
     is_by_choice = step.is_by_choice and until == step.wait_until
     return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)
+
+
+def _is_over(step: Step, site: Site, seen: Observation, state: SiteState) -> bool:
+    """Whether somebody else changes the record again and again, but another address is wanted by now."""
+    if step.action not in ("record", "record6"):
+        return False
+    address = seen.address if step.action == "record" else seen.address6
+    rewritten = state.rewritten.get(f"{address_type(address)} {step.target or site.domain}")
+    return rewritten is not None and bool(rewritten.at) and rewritten.value != address
 
 
 def _start_wait(

@@ -95,6 +95,10 @@ class DnsRefused(DnsError):
     """The API said no, and will say no again."""
 
 
+class RecordConflict(DnsRefused):
+    """What else is at a name is for a person to change; it says nothing of what the account may do."""
+
+
 class DnsUnavailable(DnsError):
     """The API or the servers did not answer, or asked to come again."""
 

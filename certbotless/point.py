@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from .contest import Contest
 from .errors import AddressError
 from .nameservers import Wanted, wait_until_shown
 from .records import DEFAULT_LINE, Add, Delete, Record, Update, address_type, apply_changes, plan_changes
@@ -23,7 +24,13 @@ class Pointing:
         self._bench = bench
 
     def write(self, fqdn: str, address: str) -> None:
-        """Write what `plan_changes` asks for at this name, if it still leads here then. Raises `DnsError`."""
+        """Write what `plan_changes` asks for at this name, if it still leads here then.
+
+        Raises:
+            RecordConflict: a person must see to it: to what else is there, or to who else keeps this record.
+            DnsError: any other.
+        """
+        contest = Contest(self._bench, fqdn, address)
         zone, state = self._bench.zone(), self._bench.file.load()
         wanted = Record(fqdn, address_type(address), address, self._bench.site.ttl)
         our_values = state.our_values if wanted.type == "A" else state.our_values6
@@ -38,10 +45,13 @@ class Pointing:
         if not self._is_still(address):
             logger.info("record.not_written fqdn=%s reason=%s is no more the LAN address", fqdn, address)
             return
+        is_contested = contest.is_entered_by(changes)
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
         is_4, file = wanted.type == "A", self._bench.file
         file.change(**{"our_values" if is_4 else "our_values6": our_values | {fqdn: ours}})
+        if is_contested:
+            contest.note()
         apply_changes(zone, changes)
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
         records = file.load().records if is_4 else file.load().records6

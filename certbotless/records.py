@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .errors import DnsRefused
+from .errors import RecordConflict
 
 DEFAULT_LINE = "default"
 
@@ -97,23 +97,27 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
         wanted: the A or AAAA record that shall be there; its id is not looked at.
         ours: values that we once wrote there, so we may delete them even if they are public.
 
+    The record that stays is the wanted one, else the newest that is ours or private, else the newest: so a
+    public one of somebody else is updated only where it is the only one.
+
     Raises:
-        DnsRefused: a person must decide: a CNAME stands there, or another public address beside ours.
+        RecordConflict: a person must decide: there is a CNAME, or another public address beside ours.
     """
     active = [r for r in existing if r.is_enabled and r.line == DEFAULT_LINE]
     if alias := next((r for r in active if r.type == "CNAME"), None):
-        raise DnsRefused(
+        raise RecordConflict(
             f"{wanted.fqdn!r} is a CNAME to {alias.value!r}, so it cannot have an {wanted.type} record",
             hint="delete the CNAME in the Alidns console or choose another name",
         )
     addresses = [r for r in active if r.type == wanted.type]
     if not addresses:
         return [Add(wanted)]
-    kept = next((r for r in addresses if r.value == wanted.value), addresses[0])
+    free = [r for r in addresses if r.value in ours or _is_private(r.value)]
+    kept = next((r for r in addresses if r.value == wanted.value), (free or addresses)[0])
     others = [r for r in addresses if r is not kept]
     for other in others:
-        if other.value not in ours and not _is_private(other.value):
-            raise DnsRefused(
+        if other not in free:
+            raise RecordConflict(
                 f"{wanted.fqdn!r} also has the public address {other.value!r}, which is not ours",
                 hint="delete that record in the Alidns console if it is stale",
             )

@@ -90,6 +90,13 @@ class WrittenRecord(_Saved):
     is_seen: bool = False
 
 
+class Rewritten(_Saved):
+    """When a value that the name servers had shown was written again, because somebody had changed it."""
+
+    value: str
+    at: tuple[AwareDatetime, ...] = ()
+
+
 class OrderInFlight(_Saved):
     """An order that may yet give its certificate."""
 
@@ -161,6 +168,7 @@ class SiteState(_Saved):
     Attributes:
         records: the A record that we last wrote, by name; `our_values` is all that we wrote there lately.
         records6, our_values6: the same of the AAAA record.
+        rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
         matched: the names of the containers with each label.
@@ -176,6 +184,7 @@ class SiteState(_Saved):
     our_values: dict[str, tuple[str, ...]] = {}
     records6: dict[str, WrittenRecord] = {}
     our_values6: dict[str, tuple[str, ...]] = {}
+    rewritten: dict[str, Rewritten] = {}
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()

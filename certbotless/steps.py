@@ -9,6 +9,7 @@ from .certify import Certifying
 from .challenge import sweep
 from .config import Target
 from .decide import Step
+from .errors import ZoneNotFound
 from .observe import Observation
 from .point import Pointing
 from .serve import Serving
@@ -37,6 +38,9 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
     try:
         _carry_out(step, seen, bench)
     except BaseException as exc:
+        if isinstance(exc, ZoneNotFound):
+            # It may have become a part of its parent since it was found, or have moved elsewhere.
+            bench.forget_zones()
         logger.debug("%s.not_done domain=%s error=%s", step.key, bench.site.domain, exc)
         raise
     logger.debug("%s.done domain=%s", step.key, bench.site.domain)

@@ -73,6 +73,10 @@ class Workbench:
             self.tell("zone.found", f"zone={name}")
         return self.zones.open(name)
 
+    def forget_zones(self) -> None:
+        """Forget the zones that were found through the API; they are looked for again when needed."""
+        self.file.change(zone="", alias_zones={})
+
     def tidy(self) -> None:
         """Make good what a run that was killed has left in our files; the site's lock is held."""
         self.file.tidy()

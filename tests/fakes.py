@@ -351,7 +351,14 @@ class FakeZones:
         return max(held, key=len)
 
     def open(self, name: str) -> FakeZone:
-        return self._by_name[name]
+        return self._by_name.get(name) or _NoZone(name)
+
+
+class _NoZone(FakeZone):
+    """A zone that the account has not, or has no more: that is told by its calls, and not as it is opened."""
+
+    def _called(self, method: Literal["records", "add", "update", "delete"], subject: Record | str) -> None:
+        raise ZoneNotFound(f"{method} refused: the account has no zone {self.name!r}", hint="add it")
 
 
 class ZoneServer:

@@ -28,6 +28,7 @@ from scenes import (
     OTHER_DOMAIN,
     RENEW_NOW,
     SECOND,
+    ZONE,
     Scene,
     failed_with,
 )
@@ -385,6 +386,28 @@ def test_where_the_record_is_refused_no_order_is_tried(scene: Scene) -> None:
     assert failed_with(scene.run()) == "forbidden"
     assert set(scene.state.failures) == {"record"}
     assert not scene.asked_the_ca
+
+
+def test_a_record_for_a_person_to_decide_keeps_no_order_back(scene: Scene) -> None:
+    """It says nothing of what the account may do."""
+    scene.zone.put(Record(DOMAIN, "A", "8.8.8.8", 600))
+    scene.zone.put(Record(DOMAIN, "A", "10.0.0.5", 600))
+    scene.run()
+    assert set(scene.state.failures) == {"record", "order"}
+    assert scene.asked_the_ca
+
+
+def test_a_zone_that_was_found_and_is_gone_is_looked_for_again(scene: Scene) -> None:
+    """A zone of its own has become a part of its parent. One that the file names is a person's to correct."""
+    scene.publish()
+    scene.start()
+    scene.keys["zone"] = None
+    scene.remember(zone=DOMAIN, alias_zones={f"x.{DOMAIN}": DOMAIN})
+    assert f"no zone {DOMAIN!r}" in failed_with(scene.run())
+    assert (scene.state.zone, scene.state.alias_zones) == ("", {})
+    scene.wait_for_retry("record")
+    assert scene.run().state == "ok"
+    assert scene.state.zone == ZONE
 
 
 def test_an_order_does_not_wait_for_a_record_that_may_yet_be_written(scene: Scene) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes import FakeZone
+from fakes import FakeZone, FakeZones
 
 from certbotless.challenge import TXT_TTL_S, OpenZone, TxtValue, presented, sweep
 from certbotless.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
@@ -195,6 +195,19 @@ def test_a_sweep_that_fails_has_tried_all_and_is_left_to_the_next_one(
     assert values(zone) == {TXT.value}
     sweep(opened(zone), journal)
     assert values(zone) == set()
+
+
+def test_what_is_left_in_a_zone_that_is_gone_is_forgotten_with_a_warning(
+    zone: FakeZone, journal: SiteFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = TxtValue("_acme-challenge.devbox.gone.test", OTHER.value, "gone.test")
+    journal.note(gone, "1")
+    journal.note(TXT, zone.put(Record(FQDN, "TXT", TXT.value, 600)))
+
+    sweep(FakeZones(zone).open, journal)
+    assert (values(zone), journal.entries()) == (set(), [])
+    [warning] = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning.startswith(f"txt.forgotten fqdn={gone.fqdn} zone=gone.test value={OTHER.value}")
 
 
 def test_each_value_goes_to_its_own_zone(zone: FakeZone, journal: SiteFile) -> None:

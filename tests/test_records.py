@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.alidns import Account, AlidnsAccount
-from certbotless.errors import DnsRefused
+from certbotless.errors import DnsRefused, RecordConflict
 from certbotless.names import rr_of
 from certbotless.records import Add, Delete, Record, Update, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -71,6 +71,18 @@ def test_another_public_address_is_for_a_person_to_decide() -> None:
     assert repr(NAME) in refused.value.message
     assert repr(PUBLIC) in refused.value.message
     assert "delete" in refused.value.hint
+
+
+@pytest.mark.row(35)
+@pytest.mark.parametrize("is_newest", [True, False])
+@pytest.mark.parametrize("ours", [[OLD_LAN], []], ids=["recorded as ours", "private"])
+def test_another_public_address_is_never_overwritten_beside_one_that_may_be(
+    is_newest: bool, ours: list[str]
+) -> None:
+    """Our address has changed: whichever of the two is the newer one, a person must decide."""
+    theirs, old = a_record(PUBLIC, record_id="2"), a_record(OLD_LAN, record_id="1")
+    with pytest.raises(RecordConflict, match=repr(PUBLIC)):
+        plan_changes([theirs, old] if is_newest else [old, theirs], a_record(), ours=ours)
 
 
 def test_another_public_address_that_we_once_wrote_goes() -> None:
