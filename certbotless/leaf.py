@@ -5,10 +5,25 @@ Source: RFC 5280 (validity, names), RFC 4514 (issuer text), RFC 9773 section 4.1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from .names import NameFault, normalise
+
+# A clock without a battery starts at the first; nothing that we note, and no certificate, is beyond the last.
+# So no sum of a moment and a wait leaves the calendar.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_FIRST_CERTIFICATE = datetime(2000, 1, 1, tzinfo=UTC)
+# What a CA names itself takes about 100 characters.
+MOST_ISSUER = 500
+# No CA that we know of signs more.
+_MOST_NAMES = 1000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Key identifier and serial number, at most 20 bytes by RFC 5280 section 4.1.2.2; some CAs take longer ones.
+_ARI_ID = re.compile(r"[A-Za-z0-9_-]{1,200}\.[A-Za-z0-9_-]{1,200}|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +59,12 @@ class LeafFacts:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LeafFacts:
-        """Return the facts.
+        """Return the facts, each of them such as a certificate may have it.
 
         Raises:
             KeyError, TypeError, ValueError: `data` is not what `to_json` made.
         """
-        return cls(
+        facts = cls(
             names=tuple(str(name) for name in data["names"]),
             sha256=str(data["sha256"]),
             issuer=str(data["issuer"]),
@@ -57,19 +72,50 @@ class LeafFacts:
             not_after=parse_rfc3339(data["not_after"]),
             ari_id=str(data["ari_id"]),
         )
+        if fault := _fault_of(facts):
+            raise ValueError(fault)
+        return facts
+
+
+def _fault_of(facts: LeafFacts) -> str:
+    """Say which of the facts no certificate of ours has; empty for none."""
+    if not 0 < len(facts.names) <= _MOST_NAMES or not all(map(_is_name, facts.names)):
+        return "its names are none"
+    if not _SHA256.fullmatch(facts.sha256):
+        return "its digest is none"
+    if not facts.issuer.isprintable() or len(facts.issuer) > MOST_ISSUER:
+        return "its issuer is no line of text"
+    if not _FIRST_CERTIFICATE <= facts.not_before < facts.not_after:
+        return "it ends before it begins"
+    return "" if _ARI_ID.fullmatch(facts.ari_id) else "its identifier is none"
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return normalise(name, wildcard=True) == name
+    except NameFault:
+        return False
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return an aware moment as RFC 3339 in UTC, whole seconds, with a ``Z``."""
-    return moment.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    """Return an aware moment as RFC 3339 in UTC, whole seconds, with a ``Z``. Never raises."""
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        moment = bounded(moment)  # its offset leads beyond the calendar
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Return the aware UTC moment. Raises ValueError for anything without an offset."""
+    """Return the aware UTC moment. Raises ValueError for one without an offset, or out of bounds."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without its offset")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as exc:
-        raise ValueError("a time beyond the calendar") from exc
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("a time out of bounds")
+    return moment.astimezone(UTC)
+
+
+def bounded(moment: datetime) -> datetime:
+    """Return the nearest moment within `EARLIEST` and `LATEST`."""
+    return min(max(moment, EARLIEST), LATEST)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 from .errors import IssueError, StoreError, printable
-from .leaf import LeafFacts
+from .leaf import MOST_ISSUER, LeafFacts, bounded
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
 
@@ -176,14 +176,20 @@ def _facts(cert: x509.Certificate) -> LeafFacts:
     except x509.ExtensionNotFound as exc:
         raise IssueError("the CA's certificate names nobody") from exc
     names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
-    return LeafFacts(
+    facts = LeafFacts(
         names=names,
         sha256=cert.fingerprint(hashes.SHA256()).hex(),
-        issuer=cert.issuer.rfc4514_string(),
+        issuer=printable(cert.issuer.rfc4514_string(), MOST_ISSUER),
         not_before=cert.not_valid_before_utc,
-        not_after=cert.not_valid_after_utc,
+        # A CA of one's own may sign without an end (RFC 5280 section 4.1.2.5: the year 9999).
+        not_after=bounded(cert.not_valid_after_utc),
         ari_id=_ari_id(cert),
     )
+    try:
+        # What could not be read again would be damage once it is published.
+        return LeafFacts.from_json(facts.to_json())
+    except ValueError as exc:
+        raise IssueError(f"the CA's certificate cannot be used: {exc}") from exc
 
 
 def _ari_id(cert: x509.Certificate) -> str:

@@ -18,10 +18,11 @@ import re
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -35,12 +36,17 @@ from . import files
 from .challenge import TxtValue
 from .clock import Clock, is_believable
 from .errors import StoreError
+from .leaf import bounded
 from .locks import Lock, is_held
 
 logger = logging.getLogger(__name__)
 
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)
+
+
+# One date that makes no sense is no reason to forget all the rest.
+Moment = Annotated[AwareDatetime, AfterValidator(bounded)]
 
 
 class _Saved(BaseModel):
@@ -54,13 +60,13 @@ class Failure(_Saved):
     counts our requests; None where none did. Until then it is of no use to ask, whoever wants it.
     """
 
-    at: AwareDatetime
+    at: Moment
     what: str
     hint: str
-    retry_at: AwareDatetime
+    retry_at: Moment
     count: int
     is_waiting: bool = False
-    limited_until: AwareDatetime | None = None
+    limited_until: Moment | None = None
 
     @property
     def advice(self) -> str:
@@ -86,7 +92,7 @@ class WrittenRecord(_Saved):
 
     value: str
     ttl_s: int
-    at: AwareDatetime
+    at: Moment
     is_seen: bool = False
 
 
@@ -114,17 +120,17 @@ class SavedPair(_Saved):
     directory: str
     account: str
     key_type: str
-    issued_at: AwareDatetime
+    issued_at: Moment
 
 
 class RenewalInfo(_Saved):
     """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
 
     sha256: str
-    next_look: AwareDatetime
-    start: AwareDatetime | None = None
-    end: AwareDatetime | None = None
-    moment: AwareDatetime | None = None
+    next_look: Moment
+    start: Moment | None = None
+    end: Moment | None = None
+    moment: Moment | None = None
 
 
 class Txt(_Saved):
@@ -140,6 +146,7 @@ class Restarting(_Saved):
     """A restart of ours that may be unfinished: of which container, and when it had started before."""
 
     id: str
+    # Only compared; the engine's is in the year 1 for one that was never started.
     started_at: AwareDatetime
 
 
@@ -148,7 +155,7 @@ class Trial(_Saved):
 
     generation: str
     previous: str
-    at: AwareDatetime
+    at: Moment
 
 
 class Acted(_Saved):
@@ -159,7 +166,7 @@ class Acted(_Saved):
 
     sha256: str
     count: int
-    files_at: AwareDatetime | None = None
+    files_at: Moment | None = None
 
 
 class SiteState(_Saved):
@@ -191,11 +198,11 @@ class SiteState(_Saved):
     ports: dict[str, int] = {}
     matched: dict[str, tuple[str, ...]] = {}
     acted: dict[str, Acted] = {}
-    deploy_by: AwareDatetime | None = None
+    deploy_by: Moment | None = None
     trial: Trial | None = None
     restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
-    restored: tuple[AwareDatetime, ...] = ()
+    restored: tuple[Moment, ...] = ()
     is_lost: bool = Field(default=False, exclude=True)
 
 

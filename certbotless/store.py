@@ -31,6 +31,8 @@ FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
 _FILES = {FULLCHAIN, PRIVKEY, META}
 _STAMP = "%Y%m%dT%H%M%SZ"
 _GENERATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+# A URL that is longer is none of a CA.
+_MOST_TEXT = 2000
 # A server that opened the directory before the swap may still read from it.
 _KEEP = timedelta(days=1)
 
@@ -309,12 +311,10 @@ def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
 
 
 def _origin(meta: dict[str, str]) -> Origin:
-    return Origin(
-        directory=str(meta["directory"]),
-        account=str(meta["account"]),
-        key_type=str(meta["key_type"]),
-        issued_at=parse_rfc3339(meta["issued_at"]),
-    )
+    directory, account, key_type = texts = [str(meta[key]) for key in ("directory", "account", "key_type")]
+    if not all(text.isprintable() and len(text) <= _MOST_TEXT for text in texts):
+        raise ValueError("where it came from is no line of text")
+    return Origin(directory, account, key_type, parse_rfc3339(meta["issued_at"]))
 
 
 def _is_generation(path: Path) -> bool:

@@ -23,8 +23,24 @@ FACTS = LeafFacts(
 
 moments = st.datetimes(
     min_value=datetime(1970, 1, 2),  # noqa: DTZ001  (hypothesis adds the time zone)
-    max_value=datetime(9000, 1, 1),  # noqa: DTZ001
+    max_value=datetime(2199, 12, 30),  # noqa: DTZ001
     timezones=st.timezones() | st.just(UTC),
+)
+label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+names = st.builds(
+    "{}{}.{}.test".format, st.sampled_from(["", "*."]), label.filter(lambda text: "--" not in text), label
+)
+lines = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=100)
+some_facts = st.builds(
+    lambda first, life, **fields: LeafFacts(not_before=first, not_after=first + life, **fields),
+    moments.map(lambda moment: max(moment, datetime(2000, 1, 3, tzinfo=UTC))).filter(
+        lambda moment: moment < datetime(2180, 1, 1, tzinfo=UTC)
+    ),
+    st.timedeltas(timedelta(seconds=1), timedelta(days=4000)),
+    names=st.lists(names, min_size=1, max_size=5).map(tuple),
+    sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    issuer=lines,
+    ari_id=st.from_regex(r"[A-Za-z0-9_-]{1,30}\.[A-Za-z0-9_-]{1,30}|", fullmatch=True),
 )
 
 
@@ -32,9 +48,7 @@ def test_the_lifetime_is_from_not_before_to_not_after() -> None:
     assert FACTS.lifetime == timedelta(days=90) - timedelta(seconds=1)
 
 
-@given(
-    st.builds(LeafFacts, st.lists(st.text()).map(tuple), st.text(), st.text(), moments, moments, st.text())
-)
+@given(some_facts)
 def test_facts_go_to_json_and_back_to_the_second(facts: LeafFacts) -> None:
     back = LeafFacts.from_json(json.loads(json.dumps(facts.to_json())))
     assert (back.names, back.sha256, back.issuer, back.ari_id) == (
@@ -68,7 +82,30 @@ def test_facts_that_lack_a_key_are_none(key: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("names", None), ("names", 5), ("not_before", "yesterday"), ("not_after", 5), ("not_after", None)],
+    [
+        ("names", None),
+        ("names", 5),
+        ("names", []),
+        ("names", ["a"] * 2000),
+        ("names", ["b.test\x1b]0;pwned\x07"]),
+        ("names", ["../../etc"]),
+        ("names", ["B.test"]),
+        ("sha256", "zz" * 32),
+        ("sha256", "AB" * 32),
+        ("sha256", "ab"),
+        ("issuer", "CN=a\nb"),
+        ("issuer", "x" * 5000),
+        ("not_before", "yesterday"),
+        ("not_before", "1999-12-31T00:00:00Z"),
+        ("not_before", "2027-02-22T05:29:59Z"),
+        ("not_after", 5),
+        ("not_after", None),
+        ("not_after", "2201-01-01T00:00:00Z"),
+        ("not_after", "9999-12-31T23:59:59-14:00"),
+        ("ari_id", "a"),
+        ("ari_id", "a.b/../c"),
+        ("ari_id", "a." + "b" * 5000),
+    ],
 )
 def test_facts_of_another_shape_are_none(key: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
@@ -98,3 +135,26 @@ def test_a_time_without_its_offset_is_none(text: str) -> None:
 @given(moments)
 def test_a_moment_goes_to_text_and_back(moment: datetime) -> None:
     assert parse_rfc3339(rfc3339(moment)) == moment.astimezone(UTC).replace(microsecond=0)
+
+
+@given(
+    st.datetimes(timezones=st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))))
+)
+def test_every_moment_has_a_text(moment: datetime) -> None:
+    """Also where its offset leads beyond the calendar."""
+    assert rfc3339(moment).endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1969-12-31T23:59:59Z",
+        "2200-01-01T00:00:01Z",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+    ],
+)
+def test_a_moment_that_nothing_can_be_about_is_none(text: str) -> None:
+    """No sum of a moment and a wait leaves the calendar."""
+    with pytest.raises(ValueError, match="out of bounds"):
+        parse_rfc3339(text)

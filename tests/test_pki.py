@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from certbotless import pki
 from certbotless.errors import IssueError, StoreError
+from certbotless.leaf import LeafFacts
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 NAMES = ("*.devbox.sweetlove.test", "devbox.sweetlove.test")
@@ -186,6 +187,15 @@ def test_text_between_the_certificates_is_no_matter() -> None:
 
 def test_names_are_compared_in_lower_case() -> None:
     assert check(pem(certificate(names=["DevBox.SweetLove.test"])), names=["devbox.sweetlove.test"])
+
+
+def test_a_leaf_without_an_end_and_an_issuer_of_any_text_can_be_read_again() -> None:
+    """A CA of one's own signs so; what is published must be read as it is written."""
+    never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    chain = pem(certificate(not_after=never, issuer="CN \x1b[2J\n" + "x" * 50))
+    facts = pki.checked_facts(chain, KEY, NAMES, NOW)
+    assert facts.issuer.isprintable()
+    assert facts == LeafFacts.from_json(facts.to_json())
 
 
 def test_a_leaf_whose_key_usage_is_unknown_to_us_passes() -> None:

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from test_files import KINDS, in_time, plant
 
 from certbotless.errors import StoreError
+from certbotless.leaf import rfc3339
 from certbotless.state import (
     Accounts,
     Failure,
@@ -174,6 +175,20 @@ def test_a_time_of_another_century_keeps_nothing_from_being_tried(site: SiteFile
     path = path_of(tmp_path)
     path.write_text(path.read_text().replace('"retry_at": "2026', '"retry_at": "6026'))
     assert site.load().failures["order"].retry_at == NOW + timedelta(days=8)
+
+
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_date_beyond_the_calendar_costs_neither_the_state_nor_a_sum(
+    site: SiteFile, tmp_path: Path, date: str
+) -> None:
+    site.change(**dict(WHOLE))
+    path = tmp_path / "sites" / f"{DOMAIN}.json"
+    path.write_text(path.read_text().replace("2026-11-24T05:30:00Z", date))
+    state = site.load()
+    assert not state.is_lost
+    for moment in (state.records[DOMAIN].at, state.failures["order"].at, state.failures["order"].retry_at):
+        assert abs(moment - NOW) < timedelta(days=200 * 366)
+        assert rfc3339(moment + timedelta(days=3650)) > rfc3339(moment - timedelta(days=3650))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -931,3 +931,27 @@ def test_a_reader_of_one_folder_never_sees_a_mixed_pair_in_a_storm_of_swaps(tmp_
         is_over.set()
         thread.join()
     assert set(seen) == {pair("A"), pair("B")}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"sha256": "zz" * 32},
+        {"not_after": "9999-12-31T23:59:59Z"},
+        {"issued_at": "9999-12-31T23:59:59Z"},
+        {"names": ["devbox.test\x1b]0;pwned\x07"]},
+        {"issuer": "CN=CA\nb.example.com: nothing to do"},
+        {"directory": "https://ca.test/\x1b[2J"},
+        {"not_before": "2027-11-24T05:30:00Z"},
+    ],
+)
+def test_facts_that_no_certificate_has_are_not_believed_whatever_digest_they_have(
+    tmp_path: Path, planted: dict[str, str]
+) -> None:
+    publish(tmp_path, "old")
+    path = home(tmp_path) / "current" / "meta.json"
+    meta = json.loads(path.read_text()) | planted
+    del meta["digest"]
+    path.write_bytes(with_digest(meta))
+    published = look(tmp_path)
+    assert (published.facts, published.is_contested) == (None, True)
