@@ -206,7 +206,9 @@ class _SiteRun:
         if state.digest != digest:
             # What actions could not cure under the old one may be cured under this one.
             acted = {name: done.model_copy(update={"count": 0}) for name, done in state.acted.items()}
-            self._file.change(digest=digest, failures={}, acted=acted, restored=(), rewritten={})
+            self._file.change(
+                digest=digest, failures={}, acted=acted, restored=(), rewritten={}, foreign=None
+            )
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.
@@ -305,7 +307,9 @@ class _SiteRun:
         is_costly = step.action == "order" and isinstance(exc, IssueError | PropagationTimeout)
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every)
-        facts = seen.in_hand.facts_for(self._config.acme.url, self._site.all_names)
+        origin = seen.in_hand.origin
+        is_of_this_ca = origin is not None and origin.directory == self._config.acme.url
+        facts = seen.in_hand.facts if is_of_this_ca else None
         return order_backoff(count, facts, self._clock.now(), random.random())  # noqa: S311
 
     def _outcome(self, view: View, taken: set[str]) -> Outcome:

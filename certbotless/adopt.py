@@ -3,54 +3,125 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from datetime import timedelta
 
-from . import pki
+from . import pki, verify
+from .config import Config, Site
 from .errors import IssueError, StoreError
 from .leaf import LeafFacts, rfc3339
 from .observe import Observation
 from .renewal import is_due
-from .state import SavedPair
-from .store import Origin
+from .state import Foreign, SavedPair, SiteFile
+from .store import Origin, Store
+from .values import DIRECTORIES
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
+# No public CA gives a certificate for longer. Source: CA/Browser Forum, Baseline Requirements 6.3.2.
+_LONGEST_PUBLIC = timedelta(days=398)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be made of a pair of another tool.
+
+    Attributes:
+        pair: as it is to be taken over; None where it must not be, and `why` says the reason.
+        facts: of its certificate, where that is valid for these names.
+    """
+
+    pair: SavedPair | None
+    facts: LeafFacts | None
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        """What `plan` says of it."""
+        if self.why:
+            return f"the pair of another tool is not taken over: {self.why}"
+        return "the pair of another tool is as good as a new one"
+
 
 def adopt(bench: Workbench, seen: Observation) -> None:
-    """Publish the plain files as a generation of ours, the same bytes, if they are usable.
+    """Publish the plain files as a generation of ours, the same bytes, if they are usable (`judge`).
 
-    Usable: the key matches, the names are the site's, the chain holds, the validity covers now, the renewal
-    moment has not come, and somebody else has signed it. Otherwise nothing happens: they are set aside when
-    the first certificate of our own is published.
+    Otherwise the verdict is noted: they stay until the first certificate of our own is published, and are set
+    aside then.
 
     Raises:
         StoreError: they are usable, but could not be published.
     """
-    try:
-        chain, key = bench.store.plain_pair()
-        facts, key_type = _checked(bench, chain, key, seen)
-    except (IssueError, StoreError) as exc:
-        logger.info("certificate.not_adopted domain=%s reason=%s", bench.site.domain, exc)
+    verdict = judge(bench.config, bench.site, seen)
+    pair, facts = verdict.pair, verdict.facts
+    if pair is None or facts is None:
+        whose = f"issuer={facts.issuer!r} not_after={rfc3339(facts.not_after)} " if facts else ""
+        logger.info("certificate.not_adopted domain=%s %sreason=%s", bench.site.domain, whose, verdict.why)
+        valid_until = facts.not_after if facts else None
+        bench.file.change(
+            foreign=Foreign(files=seen.published.plain, why=verdict.why, valid_until=valid_until)
+        )
         return
-    pair = SavedPair(
-        chain=chain.decode(),
-        key=key.decode(),
-        directory=bench.config.acme.url,
-        account="",
-        key_type=key_type,
-        issued_at=facts.not_before,
-    )
     origin = Origin(pair.directory, pair.account, pair.key_type, pair.issued_at)
     bench.file.save_pair(pair)
-    bench.store.publish(chain, key, facts, origin, bench.clock.now())
+    bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, bench.clock.now())
+    bench.file.change(foreign=None)
     bench.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
 
 
-def _checked(bench: Workbench, chain: bytes, key_pem: bytes, seen: Observation) -> tuple[LeafFacts, str]:
-    key = pki.key_from_pem(key_pem)
-    facts = pki.checked_facts(chain, key, bench.site.all_names, seen.at)
+def judge(config: Config, site: Site, seen: Observation) -> Verdict:
+    """Return whether the plain files at the two names are usable; changes nothing.
+
+    1. They are valid: the key matches, the names are the site's, the chain holds, the validity covers now.
+    2. The renewal moment has not come, and the CA that the file asks for may have signed them: at a public CA
+       what this machine's trust store verifies, and lives no longer than what such a CA gives; at another one
+       what has the issuer of the certificate before.
+    """
+    facts: LeafFacts | None = None
+    try:
+        chain, key_pem = Store(config.certs_dir_of(site), site.domain).plain_pair()
+        key = pki.key_from_pem(key_pem)
+        facts = pki.checked_facts(chain, key, site.all_names, seen.at)  # 1
+        if is_due(facts, seen.at):  # 2
+            raise IssueError("its renewal is due")
+        _refuse_unless_of_this_ca(config, site, seen, chain, key_pem, facts)
+    except (IssueError, StoreError) as exc:
+        return Verdict(None, facts, str(exc))
+    pair = SavedPair(
+        chain=chain.decode(),
+        key=key_pem.decode(),
+        directory=config.acme.url,
+        account="",
+        key_type=pki.key_type_of(key),
+        issued_at=facts.not_before,
+        not_after=facts.not_after,
+    )
+    return Verdict(pair, facts)
+
+
+def _refuse_unless_of_this_ca(
+    config: Config, site: Site, seen: Observation, chain: bytes, key: bytes, facts: LeafFacts
+) -> None:
+    """Raise IssueError, with the issuer in its text, for what the CA of the file cannot have signed."""
+    directory = config.acme.url
     if pki.is_self_signed(chain):
         raise IssueError("it is self-signed")
-    if is_due(facts, seen.at):
-        raise IssueError("its renewal is due")
-    return facts, pki.key_type_of(key)
+    if directory not in DIRECTORIES.values():
+        if not pki.have_same_issuer(chain, _chain_before(config, site, seen)):
+            raise IssueError(f"its issuer {facts.issuer!r} is not known to be the CA at {directory}")
+    elif facts.lifetime > _LONGEST_PUBLIC:
+        raise IssueError(f"its issuer {facts.issuer!r} gave it for {facts.lifetime.days} days: no public CA")
+    elif why := verify.why_untrusted(chain, key, site.domain):
+        raise IssueError(f"this machine does not trust its issuer {facts.issuer!r}: {why}")
+
+
+def _chain_before(config: Config, site: Site, seen: Observation) -> bytes:
+    """Return the chain that the CA of the file gave last, empty where none is known."""
+    copy = SiteFile(config.state_dir, site.domain).copy()
+    if copy is not None:
+        return copy.chain.encode() if copy.directory == config.acme.url else b""
+    origin = seen.published.origin
+    if origin is None or origin.directory != config.acme.url:
+        return b""
+    return Store(config.certs_dir_of(site), site.domain).pair()[0]

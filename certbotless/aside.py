@@ -41,11 +41,6 @@ class Place:
             return ".certbotless/" not in str(self.path.readlink())
         return os.path.lexists(self.path)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether a file stands there, not a link to one."""
-        return self.path.is_file() and not self.path.is_symlink()
-
 
 def take_over(places: tuple[Place, ...], home: Path, stamp: str) -> None:
     """Turn what another tool has at these places into links to the same.

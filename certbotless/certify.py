@@ -211,6 +211,7 @@ class Certifying:
             account=issued.account,
             key_type=self._bench.config.acme.key_type,
             issued_at=now,
+            not_after=facts.not_after,
         )
         self._bench.file.save_pair(pair)
         self._put_in_store(pair, facts, now)
@@ -278,6 +279,7 @@ class Certifying:
             account=origin.account,
             key_type=origin.key_type,
             issued_at=origin.issued_at,
+            not_after=facts.not_after,
         )
         self._bench.file.save_pair(pair)
         self._bench.tell("copy.saved", f"sha256={facts.sha256}")

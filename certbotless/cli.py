@@ -117,7 +117,12 @@ def _plan(source: Path | None, exit_code: bool) -> int:
     _set_up_logging(logging.WARNING)
     checked = configfile.load(source)
     views = look_at(checked, checked.sites)
-    print(report.plan_text(views))
+    verdicts = {}
+    if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
+        from .adopt import judge
+
+        verdicts = {view.site.domain: judge(checked, view.site, view.seen).text for view in asked}
+    print(report.plan_text(views, verdicts))
     if any(view.decision.problems for view in views):
         return 1
     return 3 if exit_code and any(view.decision.steps for view in views) else 0

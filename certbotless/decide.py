@@ -18,7 +18,7 @@ from .ledger import Entry, Ledger, Limit, Unread, limit_on, planned_order
 from .observe import Observation, places_of
 from .records import address_type
 from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
-from .state import Failure, SiteState, WrittenRecord
+from .state import Failure, Foreign, SiteState, WrittenRecord
 from .values import Window
 
 Action = Literal[
@@ -127,8 +127,8 @@ def decide(
         *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
         *_record_steps("record", site, config, seen, state),
         *_record_steps("record6", site, config, seen, state),
-        *_restore_steps(seen),
-        *_adopt_steps(seen),
+        *_adopt_steps(seen, state),
+        *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
         *([Step("collect", "an earlier run left an order")] if state.order and not order else ()),
         *(_redeploy_steps(site, seen, state) if not order else ()),
@@ -137,6 +137,8 @@ def decide(
     # The record may spread while the certificate is ordered and deployed: look for it last.
     steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
+    if _judged(seen, state):
+        held = [_beside(step, held) for step in held]
     upkeep = [*_rebuild_steps(seen, state), *([] if order else _renewal_info_steps(config, seen, state))]
     problems = seen.problems
     if order and isinstance(ledger, Unread):
@@ -161,17 +163,33 @@ def state_of(
     return "ok", ""
 
 
-def _restore_steps(seen: Observation) -> list[Step]:
-    published = seen.published
+def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
+    published, foreign = seen.published, _judged(seen, state)
     if published.is_intact or not (published.facts or seen.has_copy):
         return []
+    if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
+        return []  # what has expired takes nobody's place
     return [Step("restore", published.fault or "nothing is published")]
 
 
-def _adopt_steps(seen: Observation) -> list[Step]:
-    if not seen.published.has_plain or seen.has_copy:
+def _adopt_steps(seen: Observation, state: SiteState) -> list[Step]:
+    has_ours = seen.published.facts is not None or seen.has_copy
+    if not seen.published.has_plain or (has_ours and not _has_expired(seen)):
         return []
+    if foreign := _judged(seen, state):
+        return [Step("adopt", f"the pair of another tool is not taken over: {foreign.why}")]
     return [Step("adopt", "another tool left a pair here, which may be as good as a new one")]
+
+
+def _has_expired(seen: Observation) -> bool:
+    """Whether our own certificate, published or in the copy, is known to have expired."""
+    ends = seen.published.facts.not_after if seen.published.facts else seen.copy_ends
+    return ends is not None and ends <= seen.at
+
+
+def _judged(seen: Observation, state: SiteState) -> Foreign | None:
+    """Return what is known of the files that another tool has at our names; None where nobody looked yet."""
+    return state.foreign if state.foreign and state.foreign.files == seen.published.plain else None
 
 
 def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
@@ -299,6 +317,9 @@ def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]
         else:
             leaves = [seen.served.get(place.key) for place in places]
             wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
+        if facts.not_after <= seen.at:
+            # What has expired takes nobody's place; it is only started where nobody answers.
+            wrong &= {NO_ANSWER}
         if wrong:
             step = Step("deploy", ", ".join(sorted(wrong)), target.name)
             steps.append(_in_window(step, target, seen, state) if NO_ANSWER not in wrong else step)
@@ -330,7 +351,8 @@ def window_wait(target: Target, deploy_by: datetime | None, now: datetime) -> da
 
 
 def _redeploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
-    if seen.refused is None or not site.deploy:
+    facts = seen.refused.facts if seen.refused else None
+    if facts is None or facts.not_after <= seen.at or not site.deploy:
         return []
     return [_in_window(Step("redeploy", "the new certificate was refused"), site.deploy[0], seen, state)]
 
@@ -379,6 +401,14 @@ def _in_utc(local: datetime) -> datetime:
     return min(real) if real else max(readings)
 
 
+def _beside(step: Step, steps: Sequence[Step]) -> Step:
+    """Let what was found to be no pair for us be looked into again where an order is tried."""
+    order = next((each for each in steps if each.action == "order"), None)
+    if step.action != "adopt" or order is None or order.wait_until is None:
+        return step
+    return replace(step, wait_until=order.wait_until, wait_reason=order.wait_reason)
+
+
 def _held_back(
     step: Step,
     site: Site,
@@ -390,8 +420,7 @@ def _held_back(
 ) -> Step:
     """Return the step with the moment before which it must not be taken, if there is one."""
     waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
-    # Adopting is looked into where an order would be placed.
-    failure = state.failures.get("order" if step.action == "adopt" else step.key)
+    failure = state.failures.get(step.key)
     if failure is not None and failure.blocks_at(seen.at) and not _is_over(step, site, seen, state):
         if not intent.ignore_backoff:
             waits.append((failure.retry_at, failure.what))

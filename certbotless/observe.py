@@ -37,6 +37,7 @@ class Observation:
             whose port is not known yet, or that cannot be proved, is absent.
         problems: what could not be seen; the next look tries again.
         refused: the newer generation that the service did not come up with; None where there is none.
+        copy_ends: when the certificate of the copy ends; None where that is not known, or does not matter.
         address6, answers6: as `address` and `answers`, of IPv6 and its AAAA values.
     """
 
@@ -50,6 +51,7 @@ class Observation:
     refused: Published | None = None
     address6: str = ""
     answers6: Mapping[str, Answers] | None = field(default_factory=dict)
+    copy_ends: datetime | None = None
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -88,7 +90,9 @@ def observe(
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, _answers, site, state, servers, problems)
         published = store.look()
-        has_copy = SiteFile(config.state_dir, site.domain).has_pair
+        file = SiteFile(config.state_dir, site.domain)
+        has_copy = file.has_pair
+        copy = file.copy() if published.facts is None else None
         served = _leaves(places, site.domain)
         answers, answers6 = asked.result()
     refused = _refused(store, state, published)
@@ -103,6 +107,7 @@ def observe(
         refused=refused,
         address6=address6,
         answers6=answers6,
+        copy_ends=copy.not_after if copy else None,
     )
 
 

@@ -53,6 +53,20 @@ def is_self_signed(chain_pem: bytes) -> bool:
         return leaf.issuer == leaf.subject and bool(leaf.subject.rdns)
 
 
+def have_same_issuer(chain_pem: bytes, other_pem: bytes) -> bool:
+    """Tell whether a certificate of these chains has signed the leaves of both; an empty one has none.
+
+    Raises:
+        IssueError: one of them is no chain of certificates.
+    """
+    if not other_pem:
+        return False
+    with _chain_errors():
+        leaf, *issuers = _load_chain(chain_pem)
+        other, *others = _load_chain(other_pem)
+        return any(_signs(issuer, leaf) and _signs(issuer, other) for issuer in (*issuers, *others))
+
+
 def key_to_pem(key: CertificateKey) -> bytes:
     """Return the key as unencrypted PKCS #8 PEM."""
     return key.private_bytes(
@@ -164,10 +178,16 @@ def _matching_facts(chain: Sequence[x509.Certificate], key: CertificateKey) -> L
 
 
 def _check_issued_by(cert: x509.Certificate, issuer: x509.Certificate, what: str) -> None:
+    if not _signs(issuer, cert):
+        raise IssueError(f"{what} is not signed by the next one")
+
+
+def _signs(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
     try:
         cert.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as exc:
-        raise IssueError(f"{what} is not signed by the next one") from exc
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        return False
+    return True
 
 
 def _facts(cert: x509.Certificate) -> LeafFacts:

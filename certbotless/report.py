@@ -55,15 +55,20 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
     }
 
 
-def plan_text(views: Sequence[View]) -> str:
-    """Return what would be done for each site and why."""
+def plan_text(views: Sequence[View], verdicts: Mapping[str, str] | None = None) -> str:
+    """Return what would be done for each site and why.
+
+    Args:
+        verdicts: what was found of the pairs of other tools, by domain.
+    """
     lines = []
     for view in views:
         domain = view.site.domain
         lines += [f"{domain}: cannot be seen: {problem.advice}" for problem in view.decision.problems]
         for step in view.decision.steps:
             wait = f" ({step.wait_text})" if step.wait_text else ""
-            lines.append(f"{domain}: {step.key}: {step.reason}{wait}")
+            found = (verdicts or {}).get(domain) if step.action == "adopt" else None
+            lines.append(f"{domain}: {step.key}: {found or step.reason}{wait}")
         if any(step.action == "order" for step in view.decision.steps):
             planned = {step.target for step in view.decision.steps}
             follow = [target.name for target in view.site.deploy if target.name not in planned]

@@ -113,7 +113,7 @@ class OrderInFlight(_Saved):
 
 
 class SavedPair(_Saved):
-    """The pair last issued, PEM, and where it came from (store.Origin)."""
+    """The pair last issued, PEM, where it came from (store.Origin), and when its certificate ends."""
 
     chain: str
     key: str = Field(repr=False)
@@ -121,6 +121,19 @@ class SavedPair(_Saved):
     account: str
     key_type: str
     issued_at: Moment
+    not_after: Moment | None = None
+
+
+class Foreign(_Saved):
+    """The pair of another tool at our names that was not taken over, and why.
+
+    `files` tells it from any other (store.Published.plain); `valid_until` is None for what is no pair for our
+    names that is valid.
+    """
+
+    files: str
+    why: str
+    valid_until: Moment | None = None
 
 
 class RenewalInfo(_Saved):
@@ -180,6 +193,7 @@ class SiteState(_Saved):
         ports: the port that each container publishes, where the file names none.
         matched: the names of the containers with each label.
         deploy_by: when the certificate that was replaced last must be out of use.
+        foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
@@ -203,6 +217,7 @@ class SiteState(_Saved):
     restarting: dict[str, Restarting] = {}
     failures: dict[str, Failure] = {}
     restored: tuple[Moment, ...] = ()
+    foreign: Foreign | None = None
     is_lost: bool = Field(default=False, exclude=True)
 
 
@@ -355,6 +370,13 @@ class SiteFile:
     def has_pair(self) -> bool:
         """Whether there is a copy to restore from."""
         return self._pair.exists()
+
+    def copy(self) -> SavedPair | None:
+        """Return the copy, None where there is none that makes sense; changes nothing."""
+        with suppress(StoreError, ValidationError, OverflowError):
+            data = (files.read_if_there(self._pair) or b"").partition(b"\n")[0]
+            return SavedPair.model_validate_json(data)
+        return None
 
 
 class Accounts:

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -63,17 +64,23 @@ class Published:
 
     `facts` and `origin` are None where nothing was published, or the generation itself is damaged; `fault`
     says in words what is not as it should be, empty if all is well. `is_contested`: it is not gone, but
-    somebody has written something else. `has_plain`: it is all of another tool. `generation` is the folder's
-    name, and `previous` that of the one which it took the place of; empty where there is none.
+    somebody has written something else. `plain` tells the two files that another tool has at our names from
+    any others; empty where they are not both plain files. `generation` is the folder's name, and `previous`
+    that of the one which it took the place of; empty where there is none.
     """
 
     facts: LeafFacts | None
     origin: Origin | None
     fault: str = ""
-    has_plain: bool = False
+    plain: str = ""
     is_contested: bool = False
     generation: str = ""
     previous: str = ""
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether another tool has plain files at both names."""
+        return bool(self.plain)
 
     @property
     def is_intact(self) -> bool:
@@ -81,8 +88,11 @@ class Published:
         return self.facts is not None and not self.fault
 
     def facts_for(self, directory: str, names: tuple[str, ...]) -> LeafFacts | None:
-        """Return the facts if this CA gave the certificate, for exactly these names."""
-        if self.facts is None or self.origin is None:
+        """Return the facts if this CA gave us the certificate, for exactly these names.
+
+        Not those of one that was adopted: which CA counts it is not known.
+        """
+        if self.facts is None or self.origin is None or not self.origin.account:
             return None
         return self.facts if (self.origin.directory, self.facts.names) == (directory, names) else None
 
@@ -101,13 +111,16 @@ class Store:
 
     def look(self) -> Published:
         """Return what is published now. Reads only; never waits, and never raises for what it finds."""
+        found = self._look()
+        return found if found.is_intact else replace(found, plain=self._plain())
+
+    def _look(self) -> Published:
         try:
             published = self._read(self._generation())
             fault, is_contested = self._link_fault()
         except FileNotFoundError:
             fault = "its generation is gone" if self._current.is_symlink() else ""
-            has_plain = all(place.is_plain for place in self._places)
-            return Published(None, None, fault, has_plain=has_plain and not fault)
+            return Published(None, None, fault)
         except _Edited as exc:
             return Published(None, None, str(exc), is_contested=True)
         except OSError as exc:
@@ -116,6 +129,16 @@ class Store:
             what = f"its generation cannot be read ({type(exc).__name__})"
             return Published(None, None, what, is_contested=True)
         return replace(published, fault=fault, is_contested=is_contested)
+
+    def _plain(self) -> str:
+        """Return what changes when other plain files come to the two names; empty where one is none."""
+        try:
+            found = [place.path.lstat() for place in self._places]
+        except OSError:
+            return ""
+        if not all(stat.S_ISREG(each.st_mode) for each in found):
+            return ""
+        return " ".join(f"{each.st_ino}:{each.st_size}:{each.st_mtime_ns}" for each in found)
 
     def look_at(self, generation: str) -> Published:
         """Return what a generation holds, current or not; reads only, and never raises."""

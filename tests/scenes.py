@@ -71,7 +71,12 @@ class Scene:
     @property
     def config(self) -> Config:
         """The configuration as it is now."""
-        fields = {
+        return configfile.parse(json.dumps(self.fields).encode(), "test.json")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What stands in the file."""
+        return {
             "acme": {"directory": DIRECTORY},
             "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
             "dns": {"nameservers": [self.server.place]},
@@ -83,7 +88,6 @@ class Scene:
             ],
             **self.settings,
         }
-        return configfile.parse(json.dumps(fields).encode(), "test.json")
 
     @property
     def file(self) -> SiteFile:
@@ -119,8 +123,15 @@ class Scene:
         now = self.clock.now()
         made = trustme.CA().issue_cert(domain, not_before=now - DAY, not_after=now + left)
         chain, key = made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes()
+        return self.publish_pair(chain, key, age, domain)
+
+    def publish_pair(
+        self, chain: bytes, key: bytes, age: timedelta = HOUR, domain: str = DOMAIN
+    ) -> SavedPair:
+        """Let this pair be published, that was issued this long ago by the CA of the file."""
+        now, directory = self.clock.now(), self.config.acme.url
         facts = pki.matching_facts(chain, pki.key_from_pem(key))
-        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now - age)
+        origin = Origin(directory, f"{directory}/account/1", "ec256", now - age)
         Store(self.certs_dir, domain).publish(chain, key, facts, origin, now)
         self.date_links(now - age, domain)
         return SavedPair(
@@ -130,6 +141,7 @@ class Scene:
             account=origin.account,
             key_type=origin.key_type,
             issued_at=origin.issued_at,
+            not_after=facts.not_after,
         )
 
     def date_links(self, moment: datetime, domain: str = DOMAIN) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,20 @@ def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
     assert bed.served() == bed.published()
 
 
-def test_a_usable_pair_of_another_tool_is_adopted_without_an_order(bed: Bed) -> None:
+def test_a_usable_pair_of_another_tool_is_adopted_without_an_order(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same bytes are published and served on; nothing is restarted."""
-    authority = trustme.CA()
-    issued = authority.issue_cert(DOMAIN)
+    authority, now = trustme.CA(), datetime.now(UTC)
+    authority.cert_pem.write_to_path(bed.home / "roots.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bed.home / "roots.pem"))
+    bed.config["acme"] = {"directory": "letsencrypt"}
+    issued = authority.issue_cert(
+        DOMAIN, not_before=now - timedelta(hours=1), not_after=now + timedelta(days=90)
+    )
     chain = b"".join(pem.bytes() for pem in [*issued.cert_chain_pems, authority.cert_pem])
     (bed.certs / f"{DOMAIN}.pem").write_bytes(chain)
     (bed.certs / f"{DOMAIN}.key").write_bytes(issued.private_key_pem.bytes())
-    bed.config["acme"]["key_type"] = "ec256"
     bed.registry.recreate()
     before = bed.registry.container.attrs["State"]["StartedAt"]
     leaf = bed.served()

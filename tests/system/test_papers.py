@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -253,16 +254,23 @@ def test_the_path_unit_of_the_page_reloads_the_nginx_of_a_machine(bed: Bed, pape
 
 
 @pytest.mark.page("docs/coming-from.md", "acme.sh", "certbot", "lego")
-def test_the_pair_of_another_tool_is_copied_as_the_page_says_and_taken_over(bed: Bed, paper: Reading) -> None:
+def test_the_pair_of_another_tool_is_copied_as_the_page_says_and_taken_over(
+    bed: Bed, paper: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From where each tool keeps it: no order, and the very same files."""
     places = {
         "acme.sh": (".acme.sh/{}_ecc/fullchain.cer", ".acme.sh/{}_ecc/{}.key"),
         "certbot": ("letsencrypt/live/{}/fullchain.pem", "letsencrypt/live/{}/privkey.pem"),
         "lego": (".lego/certificates/{}.crt", ".lego/certificates/{}.key"),
     }
+    monkeypatch.setenv("SSL_CERT_FILE", str(bed.home / "roots.pem"))
+    bed.config["acme"] = {"directory": "letsencrypt"}
     for tool, kept in places.items():
-        authority = trustme.CA()
-        issued = authority.issue_cert(DOMAIN)
+        authority, now = trustme.CA(), datetime.now(UTC)
+        authority.cert_pem.write_to_path(bed.home / "roots.pem")
+        issued = authority.issue_cert(
+            DOMAIN, not_before=now - timedelta(hours=1), not_after=now + timedelta(days=90)
+        )
         chain = b"".join(pem.bytes() for pem in [*issued.cert_chain_pems, authority.cert_pem])
         pair = (chain, issued.private_key_pem.bytes())
         for place, content in zip(kept, pair, strict=True):
