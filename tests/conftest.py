@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry, require_private_host
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
+
+# A shell's background job, and nohup, ignore some of these, and every program of a test would inherit that.
+for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, signal.default_int_handler if _signum is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ Sources: namespaces(7); pid_namespaces(7): all of one end with its first process
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -71,7 +72,7 @@ exit $code
 """
 
 _SETUP = """
-scratch=$1 host_name=$2 lan=$3 address=$4 mark=$5
+scratch=$1 host_name=$2 lan=$3 address=$4 mark=$5 root=$6
 
 # A folder of the machine under a layer that can be added to without a trace.
 shadow() {
@@ -89,7 +90,6 @@ shadow() {
 mount -t tmpfs -o mode=1777 certbotless "$scratch"
 mkdir "$scratch/home"
 mount -t tmpfs -o mode=0755 certbotless /run
-root=/run/root
 mkdir "$root"
 shadow / "$root"
 shadow /var/lib "$root/var/lib"
@@ -113,11 +113,11 @@ ip address add "$address/24" dev "$lan"
 ip link set "$lan" up
 ip link set "$lan-peer" up
 ip route add default via "${address%.*}.1" dev "$lan"
-
-cd "$root"
-pivot_root . .
-umount -l .
 """
+
+# Where the setup makes the new root.
+_NEW_ROOT = "/run/root"
+_CLONE_NEWNS, _MNT_DETACH = 0x00020000, 2  # sched.h, sys/mount.h
 
 
 class SandboxError(CertbotlessError):
@@ -221,14 +221,16 @@ def _first_process() -> NoReturn:
     """
     lifeline, *command, scratch = sys.argv[1:]
     folder = os.getcwd()
-    arguments = [scratch, HOST_NAME, LAN_INTERFACE, LAN_ADDRESS, str(_MARK)]
+    arguments = [scratch, HOST_NAME, LAN_INTERFACE, LAN_ADDRESS, str(_MARK), _NEW_ROOT]
     setup = subprocess.run(
         ["sh", "-euc", _SETUP, "setup", *arguments], capture_output=True, text=True, check=False
     )
     if setup.returncode != 0:
-        words = " ".join(setup.stderr.split())
-        print(f"certbotless: a private host cannot be made here: {words}", file=sys.stderr)
-        sys.exit(CANNOT)
+        _fail(" ".join(setup.stderr.split()))
+    try:
+        _enter(_NEW_ROOT)
+    except OSError as error:
+        _fail(str(error))
     os.chdir(folder)  # the same folder, in the new root
     os.environ.update(TMPDIR=scratch, HOME=f"{scratch}/home")
     try:
@@ -241,6 +243,39 @@ def _first_process() -> NoReturn:
         pid, status = os.wait()
         if pid == child.pid:
             sys.exit(_exit_code(os.waitstatus_to_exitcode(status)))
+
+
+def _fail(words: str) -> NoReturn:
+    print(f"certbotless: a private host cannot be made here: {words}", file=sys.stderr)
+    sys.exit(CANNOT)
+
+
+def _enter(new_root: str) -> None:
+    """Make a folder the root of our mount namespace, and leave nothing of the old one. For a single thread.
+
+    In a chroot our root is not that of the namespace. What enters a namespace, as `docker exec` and `nsenter`
+    do, is at its root; and the kernel lets no process in a chroot make a user namespace.
+
+    Sources: setns(2), which leads to the root of the namespace, also of one's own; pivot_root(2), NOTES.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(name: str, *arguments: object) -> None:
+        if getattr(libc, name)(*arguments) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"{name}: {os.strerror(code)}")
+
+    folder = os.open(new_root, os.O_PATH | os.O_DIRECTORY)
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    try:
+        call("setns", namespace, _CLONE_NEWNS)
+        os.fchdir(folder)
+        call("pivot_root", b".", b".")
+        call("umount2", b".", _MNT_DETACH)
+        os.chdir("/")
+    finally:
+        os.close(namespace)
+        os.close(folder)
 
 
 def _obey(lifeline: int, pid: int) -> None:

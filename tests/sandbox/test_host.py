@@ -65,10 +65,8 @@ class Resident:
 @contextmanager
 def resident() -> Iterator[Resident]:
     """Have somebody on a private host, with a control group as an engine makes them."""
-    # Where the tests run in the background of a script, SIGINT is ignored, and so it would stay.
-    default = ["env", "--default-signal=INT"]
     with subprocess.Popen(
-        [*default, *ON_PRIVATE_HOST, sys.executable, "-c", RESIDENT], stdout=subprocess.PIPE, text=True
+        [*ON_PRIVATE_HOST, sys.executable, "-c", RESIDENT], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         try:
@@ -163,6 +161,24 @@ def test_a_private_host_fits_in_another_one() -> None:
     """So the sandbox can be tested by tests that run on a private host themselves."""
     inside = run_inside(*ON_PRIVATE_HOST, "sh", "-c", "ip -brief link | wc -l; exit 7")
     assert (inside.stdout, inside.stderr, inside.returncode) == ("3\n", "", 7)
+
+
+def test_a_private_host_that_is_made_in_a_chroot_is_at_the_root_of_its_mounts(tmp_path: Path) -> None:
+    """So what enters its namespaces, as `docker exec` does, sees its files."""
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    made = 'mount --rbind / "$0"; mount -t tmpfs jail "$0/tmp"; exec chroot "$0" "$@"'
+    asks = "cat /.certbotless-host; nsenter --mount=/proc/self/ns/mnt cat /.certbotless-host"
+    answer = subprocess.run(
+        ["unshare", "--mount", "sh", "-euc", made, jail, *ON_PRIVATE_HOST, "sh", "-euc", asks],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    inside, entered = answer.stdout.splitlines()
+    assert inside == entered
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 9), (signal.SIGINT, 8)])
