@@ -63,11 +63,12 @@ docs: setup  ## write what is made from the code and the tests: config/schema.js
 screenshot: setup  ## make the pictures of the status page in docs/ (needs pngquant and the font Inter)
 	@$(BIN)/python tests/screenshot.py docs
 
-lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it a service needs (needs uv)
+lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it an installation needs (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --all-extras --group dev pyproject.toml --output-file requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --extra completion --extra notify --constraint requirements.txt pyproject.toml --output-file requirements-install.txt
+		--python-version 3.11 --extra completion --extra notify --group build --constraint requirements.txt \
+		pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder
 	rm -rf .venv .venv-* dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

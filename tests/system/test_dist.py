@@ -54,6 +54,7 @@ def files(built: dict[str, bytes], source: Path) -> Iterator[tuple[zipfile.ZipFi
         yield archive, tar
 
 
+@pytest.mark.row(77)
 def test_another_folder_time_and_umask_build_the_same_bytes(
     built: dict[str, bytes], source: Path, tmp_path: Path
 ) -> None:
