@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .clock import Clock, Pace, SlotClock
 from .config import Config, Site, Target
@@ -35,6 +35,7 @@ from .errors import (
 )
 from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
+from .limits import staging_of
 from .look import View, look
 from .observe import Observation, places_of
 from .state import Failure, SiteFile, WrittenRecord
@@ -55,14 +56,28 @@ _ASKED_JITTER = 1 / 20
 _MEETING_TIMEOUT_S = 120
 
 
+class _Rehearsal(NamedTuple):
+    """What is said of a dry run before it begins, and when it went well."""
+
+    before: str
+    after: str
+
+
+_REHEARSED = _Rehearsal("asked for", "the CA gave a certificate; nothing was published")
+_REHEARSED_WITHOUT_STAGING = _Rehearsal(
+    "the CA has no staging directory: it ends when all names are validated, and no certificate is issued",
+    "the CA has validated all names; it has no staging directory, so no certificate was issued",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a site stood at the end of a run.
 
     Attributes:
-        state, reason: as in `status`.
+        state, reason: as in `status`; after a rehearsal that went well, what it has shown.
         is_renewed: a certificate issued after the run began is served, or published where nobody serves;
-            after a rehearsal, that the CA gave one.
+            after a rehearsal, that it went well.
         failure: what went wrong, if anything did.
     """
 
@@ -174,12 +189,14 @@ class _SiteRun:
 
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. What failed is told, and not kept: it was only a rehearsal."""
+        with_staging = bool(staging_of(self._config.acme.url))
+        how = _REHEARSED if with_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
             view = self._look()
             try:
                 if view.remembered.txt:
                     take(Step("clean-up", "a TXT record of an earlier run is left"), view.seen, self._bench)
-                take(Step("rehearse", "asked for"), view.seen, self._bench)
+                take(Step("rehearse", how.before), view.seen, self._bench)
             except Interrupted:
                 raise
             except CertbotlessError as exc:
@@ -188,7 +205,7 @@ class _SiteRun:
                 logger.exception("rehearsal.crashed domain=%s", self._site.domain)
                 failed = str(internal_error(exc))
             else:
-                return Outcome(self._site.domain, "ok", "", True, None)
+                return Outcome(self._site.domain, "ok", how.after, True, None)
         self._bench.keep("rehearsal.failed", failed)
         return Outcome(self._site.domain, "failing", failed, False, None)
 
@@ -305,12 +322,14 @@ class _SiteRun:
         # The CA's schedule is for what the CA saw, and for a certificate that takes a service down at each
         # try; a missing container or a full disk is tried soon again.
         is_costly = step.action == "order" and isinstance(exc, IssueError | PropagationTimeout)
-        if not is_costly and not isinstance(exc, CertificateRefused):
-            return local_backoff(count, self._config.check_every)
         origin = seen.in_hand.origin
         is_of_this_ca = origin is not None and origin.directory == self._config.acme.url
         facts = seen.in_hand.facts if is_of_this_ca else None
-        return order_backoff(count, facts, self._clock.now(), random.random())  # noqa: S311
+        if not is_costly and not isinstance(exc, CertificateRefused):
+            return local_backoff(count, self._config.check_every, facts)
+        # An error of a kind of its own has cost none of the certificates that the limits allow.
+        is_spent = type(exc) is IssueError
+        return order_backoff(count, facts, self._clock.now(), random.random(), is_spent=is_spent)  # noqa: S311
 
     def _outcome(self, view: View, taken: set[str]) -> Outcome:
         origin = view.seen.published.origin

@@ -114,7 +114,7 @@ def _parser(*, has_domains: bool) -> _Parser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="with --renew-now: get a certificate, at the CA's staging twin if it has one; publish nothing",
+        help="with --renew-now: try the whole chain at the CA's staging directory; publish nothing",
     )
     if has_domains:
         # What the daemon tells its children: DOMAIN=IPV4,IPV6, the LAN addresses that it has seen to last.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -11,13 +11,14 @@ from .clock import Clock
 from .config import Site
 from .errors import RateLimited
 from .leaf import LeafFacts, rfc3339
-from .ledger import Entry, Purpose, limit_on
+from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure
+from .state import RenewalInfo
 
 _LOCK_TIMEOUT_S = 60
 
 
 class Rows(Protocol):
-    """The rows of all sites, shared by all processes (state.LedgerFile)."""
+    """The rows of all sites, shared by all processes (ledgerfile.LedgerFile)."""
 
     def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
         """Keep others from counting meanwhile."""
@@ -27,6 +28,9 @@ class Rows(Protocol):
 
     def append(self, entry: Entry) -> None:
         """Write a row; on disk when this returns."""
+
+    def change(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
+        """Write in place of the rows, as they count from now on, what `how` makes of them, as one step."""
 
     def remove(self, entry: Entry) -> None:
         """Take out the newest row that says this."""
@@ -39,6 +43,8 @@ class SiteBooks:
         directory: of the CA that counts too.
         in_hand: the certificate of this CA for these very names, if there is one.
         is_forced: write down whatever the limits say.
+        renewal: what the CA suggests for it.
+        is_rehearsal: whether this is a dry run.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class SiteBooks:
         in_hand: LeafFacts | None,
         *,
         is_forced: bool,
+        renewal: RenewalInfo | None = None,
+        is_rehearsal: bool = False,
     ) -> None:
         self._rows = rows
         self._clock = clock
@@ -57,6 +65,8 @@ class SiteBooks:
         self._directory = directory
         self._in_hand = in_hand
         self._is_forced = is_forced
+        self._renewal = renewal
+        self._is_rehearsal = is_rehearsal
         self._order: Entry | None = None
 
     def reserve_order(self, at: datetime, *, replaces: bool) -> None:
@@ -67,10 +77,20 @@ class SiteBooks:
             Interrupted, StoreError: it was not written down.
         """
         self._clock.sleep(0)  # nothing new begins once we are asked to stop
-        purpose: Purpose = "replacement" if replaces else "renewal" if self._in_hand else "new"
-        order = Entry(at, "order", self._directory, self._site.all_names, purpose)
+        purpose = purpose_of(self._in_hand, is_exempt=replaces and self._is_suggested(at))
+        names = self._site.all_names
+        order = Entry(at, "order", self._directory, names, purpose, is_rehearsal=self._is_rehearsal)
         self._reserve(order, f"no order for {self._site.domain}")
         self._order = order
+
+    def _is_suggested(self, at: datetime) -> bool:
+        """Whether the CA suggests a renewal just now: it exempts an order with ``replaces`` only then.
+
+        Source: Let's Encrypt's server Boulder, wfe2/wfe.go: the exemption is `SuggestedWindow.IsWithin`.
+        """
+        if self._in_hand is None or self._renewal is None:
+            return False
+        return self._renewal.suggests(self._in_hand.sha256, at)
 
     def withdraw_order(self) -> None:
         """Take back the order that was reserved last: the CA did not take it."""
@@ -84,18 +104,25 @@ class SiteBooks:
         self._reserve(Entry(at, "account", self._directory, ()), f"no new account at {self._directory}")
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
-        """Write down that the validation of these names failed."""
+        """Write down that the validation of these names of the newest order failed."""
+        failure = Entry(at, "failure", self._directory, tuple(names), is_rehearsal=self._is_rehearsal)
         with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-            self._rows.settle(at)
-            self._rows.append(Entry(at, "failure", self._directory, tuple(names)))
+            self._rows.change(at, lambda rows: with_failure(rows, failure, self._site.all_names))
+
+    def note_certificate(self, at: datetime) -> None:
+        """Write down that the newest order has given a certificate."""
+        order = Entry(at, "order", self._directory, self._site.all_names, is_rehearsal=self._is_rehearsal)
+        with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
+            self._rows.change(at, lambda rows: with_certificate(rows, order))
 
     def _reserve(self, planned: Entry, refusal: str) -> None:
         with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
             limit = limit_on(self._rows.settle(planned.at), planned, self._in_hand)
             if limit is not None and not self._is_forced:
+                now = "--dry-run --force rehearses now" if self._is_rehearsal else "--force orders now"
                 raise RateLimited(
                     f"{refusal}: already {limit.reason}",
-                    hint=f"it may be tried again at {rfc3339(limit.until)}; --renew-now --force orders now",
+                    hint=f"it may be tried again at {rfc3339(limit.until)}; --renew-now {now}",
                     retry_after=limit.until - planned.at,
                 )
             self._rows.append(planned)

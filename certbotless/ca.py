@@ -34,6 +34,7 @@ from .errors import (
     CertbotlessError,
     IssueError,
     RateLimited,
+    RequestRefused,
     printable,
 )
 from .exchange import BadAnswer, BoundedSession
@@ -279,7 +280,7 @@ def _from_problem(directory: str, problem: messages.Error, network: Network | No
         return AccountRefused(text, hint=hint)
     if problem.typ in (f"{PROBLEM}serverInternal", f"{PROBLEM}badNonce"):
         return CaUnavailable(text, retry_after=wait)
-    return IssueError(text, retry_after=wait)
+    return RequestRefused(text, retry_after=wait)
 
 
 def _paused(directory: str, reason: str, link: str, wait: timedelta | None) -> AccountPaused:

@@ -12,15 +12,15 @@ from .books import SiteBooks
 from .ca import Binding, Ca
 from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
-from .issue import Issued, PendingOrder, Predecessor, collect, issue, suggested_renewal
+from .issue import Issued, PendingOrder, Predecessor, authorize, collect, issue, suggested_renewal
 from .leaf import LeafFacts, rfc3339
+from .limits import staging_of
 from .names import challenge_name, rr_of
 from .observe import Observation
 from .placement import Placement
 from .renewal import next_look
 from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair, SiteFile
 from .store import Origin
-from .values import DIRECTORIES
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -28,12 +28,6 @@ logger = logging.getLogger(__name__)
 # A program that writes our files is told of, and given way to; what is merely gone is put back each time.
 _MOST_RESTORED = 3
 _RESTORED_WITHIN = timedelta(days=1)
-
-
-def staging_of(directory: str) -> str:
-    """Return the directory URL where a rehearsal costs nothing, the same one for a CA that has none."""
-    twins = {DIRECTORIES["letsencrypt"]: DIRECTORIES["letsencrypt-staging"]}
-    return twins.get(directory, directory)
 
 
 class Certifying:
@@ -58,12 +52,27 @@ class Certifying:
     def rehearse(self, seen: Observation) -> None:
         """Do all that `order` does up to the checks of a new certificate, which is then forgotten.
 
-        At the CA's staging twin, where it has one. What the site has in flight stays as it is.
+        At the CA's staging directory; where it has none, only until all authorizations are valid: no
+        certificate is issued. What the site has in flight stays as it is.
         """
         self._check_before_order(seen)
-        ca = self._ca()
-        ca = replace(ca, directory=staging_of(ca.directory))
-        issued = self._issue(ca, seen, _Rehearsed(self._bench.config.acme.key_type))
+        ca, order = self._ca(), _Rehearsed(self._bench.config.acme.key_type)
+        staging = staging_of(ca.directory)
+        if not staging:
+            authorize(
+                ca,
+                Accounts(self._bench.config.state_dir, ca.directory),
+                self._bench.site.all_names,
+                dns=self._dns,
+                journal=self._bench.file,
+                pending=order,
+                books=self._books(ca, seen),
+                clock=self._bench.clock,
+            )
+            self._bench.tell("rehearsal.passed", f"directory={ca.directory} certificate=none")
+            return
+        ca = replace(ca, directory=staging)
+        issued = self._issue(ca, seen, order)
         facts = pki.checked_facts(
             issued.chain_pem, issued.key, self._bench.site.all_names, self._bench.clock.now()
         )
@@ -175,6 +184,8 @@ class Certifying:
             ca.directory,
             seen.in_hand.facts_for(ca.directory, bench.site.all_names),
             is_forced=bench.intent.ignore_ledger,
+            renewal=bench.file.load().renewal,
+            is_rehearsal=bench.intent.only_rehearse,
         )
 
     def _ca(self) -> Ca:

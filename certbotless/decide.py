@@ -434,7 +434,7 @@ def _held_back(
     if step.action == "order" and state.order is None:
         if isinstance(ledger, Unread):
             waits.append((seen.at + config.check_every, ledger.what))
-        elif not intent.ignore_ledger and (limit := _limit_on_order(site, config, seen, ledger)):
+        elif not intent.ignore_ledger and (limit := _limit_on_order(site, config, seen, state, ledger)):
             waits.append((limit.until, f"{limit.reason}; --renew-now --force orders all the same"))
     if not waits:
         return step
@@ -466,8 +466,11 @@ def _start_wait(
     return held_until(facts, _drawn_moment(seen, state), start)
 
 
-def _limit_on_order(site: Site, config: Config, seen: Observation, ledger: Sequence[Entry]) -> Limit | None:
+def _limit_on_order(
+    site: Site, config: Config, seen: Observation, state: SiteState, ledger: Sequence[Entry]
+) -> Limit | None:
     """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
     in_hand = seen.in_hand.facts_for(config.acme.url, site.all_names)
-    planned = planned_order(seen.at, config.acme.url, site.all_names, in_hand)
+    is_suggested = state.suggests_renewal(in_hand, seen.at)
+    planned = planned_order(seen.at, config.acme.url, site.all_names, in_hand, is_suggested=is_suggested)
     return limit_on(ledger, planned, in_hand)

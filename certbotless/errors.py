@@ -115,6 +115,10 @@ class IssueError(CertbotlessError):
     """The CA did not give the certificate."""
 
 
+class RequestRefused(IssueError):
+    """The CA refused a request."""
+
+
 class AccountRefused(IssueError):
     """The CA does not take our account."""
 

@@ -123,7 +123,10 @@ class Books(AccountBooks, Protocol):
         """Take back the order that was counted last: the CA did not take it."""
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
-        """Count a failed validation of each of these names."""
+        """Count a failed validation of each of these names, for the order placed last; once for an order."""
+
+    def note_certificate(self, at: datetime) -> None:
+        """Count the order placed last as one that has given a certificate."""
 
 
 def issue(
@@ -152,6 +155,42 @@ def issue(
         IssueError, DnsError, Interrupted: no certificate; whatever can still be used is kept in `pending`.
     """
     talk = _Conversation(ca, accounts, books, clock)
+    order = _authorize(talk, names, dns, journal, pending, predecessor)
+    key = pending.key()
+    with talk.account.errors():
+        if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
+            order = talk.finalize(order, key, names)  # 6
+        return Issued(talk.fetch(order, pending), key, talk.account.url)  # 7
+
+
+def authorize(
+    ca: Ca,
+    accounts: AccountStore,
+    names: Sequence[str],
+    *,
+    dns: TxtPlaces,
+    journal: Journal,
+    pending: PendingOrder,
+    books: Books,
+    clock: Clock,
+) -> None:
+    """Place an order and have all its names validated, steps 1 to 5 of `issue`; it gives no certificate.
+
+    Raises:
+        IssueError, DnsError, Interrupted: they could not be validated.
+    """
+    _authorize(_Conversation(ca, accounts, books, clock), names, dns, journal, pending, None)
+
+
+def _authorize(
+    talk: _Conversation,
+    names: Sequence[str],
+    dns: TxtPlaces,
+    journal: Journal,
+    pending: PendingOrder,
+    predecessor: Predecessor | None,
+) -> messages.Order:
+    """Return an order whose authorizations are all valid."""
     with talk.account.errors():
         talk.account.open()  # 1
         order = talk.resume(pending) or talk.place(names, pending, predecessor)  # 2
@@ -163,11 +202,7 @@ def issue(
             dns.wait_until_shown(values)
             with talk.account.errors():
                 talk.answer(todo)  # 5
-    key = pending.key()
-    with talk.account.errors():
-        if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
-            order = talk.finalize(order, key, names)  # 6
-        return Issued(talk.fetch(order, pending), key, talk.account.url)  # 7
+    return order
 
 
 def collect(
@@ -269,6 +304,7 @@ class _Conversation:
 
     def _count_unseen_failures(self, order: messages.Order) -> None:
         """Count what failed in an order after the run that placed it was gone: the CA has counted it."""
+        failed = []
         for url in order.authorizations[:_MOST_NAMES]:
             try:
                 authorization = self._read_authorization(url)
@@ -276,8 +312,9 @@ class _Conversation:
                 continue  # it is as lost as its order
             if authorization.status == messages.STATUS_INVALID:
                 with suppress(NameFault):  # what is no name was none that we ordered
-                    name = normalise(authorization.identifier.value)
-                    self._books.count_failure(self.account.now(), [name])
+                    failed.append(normalise(authorization.identifier.value))
+        if failed:
+            self._books.count_failure(self.account.now(), failed)
 
     def place(
         self, names: Sequence[str], pending: PendingOrder, predecessor: Predecessor | None
@@ -421,7 +458,9 @@ class _Conversation:
             pace.wait(wait_s)
             order = self._read_order(self._network.send(self._order_url))
             wait_s = self._asked_wait_s()
-        return self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
+        chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
+        self._books.note_certificate(self.account.now())
+        return chain
 
     def _check_clock(self) -> None:
         """Refuse to order by a clock that is wrong: what it says is due may not be."""

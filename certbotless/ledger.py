@@ -27,11 +27,16 @@ _KINDS: dict[str, Kind] = {
     "account": "account",
     "unreadable": "unreadable",
 }
+# Whether a certificate came of an order; unknown where the run was killed, or the answer lost.
+Outcome = Literal["unknown", "issued", "failed"]
+_OUTCOMES: dict[str, Outcome] = {"issued": "issued", "failed": "failed"}
 Purpose = Literal["new", "renewal", "replacement"]
 _PURPOSES: dict[str, Purpose] = {"new": "new", "renewal": "renewal", "replacement": "replacement"}
 
 # The schedule that Let's Encrypt asks of clients: 1, 10, 100 minutes, then once a day.
 _ORDER_BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
+# Added to a wait at random, as a share of it: 100 minutes and a slow zone stay below two hours.
+_JITTER = 1 / 20
 # Not more often, whatever is left: our own limits on orders would be spent before the end.
 _LAST_BACKOFF = _ORDER_BACKOFF[2]
 _LOCAL_BACKOFF_MOST = timedelta(minutes=10)
@@ -45,7 +50,9 @@ class Entry:
         kind: an order, a failed validation, or a new account; a row that cannot be read may have been any.
         names: those of the order, or those whose validation failed.
         purpose: of an order: a certificate for names that have none, another one for the same names, or one
-            that names its predecessor in ``replaces``.
+            that the CA exempts: it names its predecessor in ``replaces``, in the window suggested for that.
+        outcome: of an order: ``failed`` if the CA could not validate it, so that no certificate came of it.
+        is_rehearsal: whether it is of a dry run.
     """
 
     at: datetime
@@ -53,16 +60,27 @@ class Entry:
     directory: str
     names: tuple[str, ...]
     purpose: Purpose = "new"
+    outcome: Outcome = "unknown"
+    is_rehearsal: bool = False
 
     def to_line(self) -> bytes:
-        """Return the line of ledger.jsonl that `from_line` reads."""
-        row = {
+        """Return the line of ledger.jsonl that `from_line` reads.
+
+        Older versions skip the keys that they do not know, and count such a row as an order in earnest.
+        """
+        row: dict[str, object] = {
             "at": rfc3339(self.at),
             "kind": self.kind,
             "directory": self.directory,
             "names": list(self.names),
         }
-        return json.dumps(row | ({"purpose": self.purpose} if self.kind == "order" else {})).encode() + b"\n"
+        if self.kind == "order":
+            row["purpose"] = self.purpose
+        if self.outcome != "unknown":
+            row["outcome"] = self.outcome
+        if self.is_rehearsal:
+            row["rehearsal"] = True
+        return json.dumps(row).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
@@ -75,6 +93,9 @@ class Entry:
                 directory=str(row["directory"]),
                 names=tuple(str(name) for name in row["names"]),
                 purpose=_PURPOSES[row.get("purpose", "new")],
+                # What a newer version may have written there counts as nothing that is known.
+                outcome=_OUTCOMES.get(str(row.get("outcome")), "unknown"),
+                is_rehearsal=row.get("rehearsal") is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return UNREADABLE
@@ -106,14 +127,31 @@ class Limit:
     until: datetime
 
 
-def planned_order(at: datetime, directory: str, names: tuple[str, ...], in_hand: LeafFacts | None) -> Entry:
+def planned_order(
+    at: datetime,
+    directory: str,
+    names: tuple[str, ...],
+    in_hand: LeafFacts | None,
+    *,
+    is_suggested: bool = False,
+) -> Entry:
     """Return the row of an order that would be placed now, as far as it is known without asking the CA.
 
     Args:
         in_hand: the certificate of this CA for these very names, if there is one.
+        is_suggested: whether the CA suggests to renew that one just now.
     """
-    purpose: Purpose = "new" if in_hand is None else "replacement" if in_hand.ari_id else "renewal"
-    return Entry(at, "order", directory, names, purpose)
+    return Entry(at, "order", directory, names, purpose_of(in_hand, is_exempt=is_suggested))
+
+
+def purpose_of(in_hand: LeafFacts | None, *, is_exempt: bool) -> Purpose:
+    """Return what an order is for.
+
+    Args:
+        in_hand: the certificate of this CA for these very names, if there is one.
+        is_exempt: whether the order names it as its predecessor, in the window that the CA suggested.
+    """
+    return "new" if in_hand is None else "replacement" if is_exempt and in_hand.ari_id else "renewal"
 
 
 def limit_on(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None = None) -> Limit | None:
@@ -151,6 +189,44 @@ def orders_left_for_each(entries: Ledger, planned: Iterable[tuple[Entry, LeafFac
         found = unreadable.union(*(rows_of.get(base, ()) for base in _bases(order)))
         about = entries if order.purpose == "new" else [entries[row] for row in found]
         yield orders_left(about, order, in_hand)
+
+
+def with_failure(entries: Iterable[Entry], failure: Entry, order_names: tuple[str, ...]) -> list[Entry]:
+    """Return the rows with a failed validation, and with its order marked: no certificate came of it.
+
+    If the order is marked already, a run that was killed then has counted the failure: it is counted once.
+    """
+    rows = list(entries)
+    newest = _newest_order(rows, failure, order_names)
+    if newest is not None and rows[newest].outcome == "failed":
+        return rows
+    if newest is not None and rows[newest].outcome == "unknown":
+        rows[newest] = replace(rows[newest], outcome="failed")
+    return [*rows, failure]
+
+
+def with_certificate(entries: Iterable[Entry], order: Entry) -> list[Entry]:
+    """Return the rows with the order marked that a certificate came of, at the moment when it came.
+
+    The CA counts a certificate when it issues it, which may be days after its order was placed.
+    """
+    rows = list(entries)
+    newest = _newest_order(rows, order, order.names)
+    if newest is not None and rows[newest].outcome == "unknown":
+        rows[newest] = replace(rows[newest], outcome="issued", at=order.at)
+    return rows
+
+
+def _newest_order(rows: Sequence[Entry], like: Entry, names: tuple[str, ...]) -> int | None:
+    """Return where the newest order for these names stands: that in flight, as a site has one at a time."""
+    found = [
+        number
+        for number, row in enumerate(rows)
+        if row.kind == "order"
+        and (row.directory, row.is_rehearsal) == (like.directory, like.is_rehearsal)
+        and set(row.names) == set(names)
+    ]
+    return max(found, key=lambda number: (rows[number].at, number), default=None)
 
 
 def settled(entries: Iterable[Entry], now: datetime) -> list[Entry]:
@@ -197,29 +273,52 @@ def _counts(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) ->
     if planned.kind == "account":
         yield _Count.of(limits.NEW_ACCOUNTS, _of_kind(mine, "account"))
         return
-    orders, failures = _of_kind(mine, "order"), _of_kind(mine, "failure")
+    orders = _of_kind(mine, "order")
     same = [e for e in orders if e.kind == "unreadable" or set(e.names) == set(planned.names)]
-    count = _Count.of(limits.SAME_NAMES, same)
-    yield (
-        replace(count, window=min(count.window, in_hand.lifetime / limits.SAME_NAMES_SHARE))
-        if in_hand
-        else count
-    )
+    is_staging = planned.directory in limits.STAGING
+    if is_staging or planned.is_rehearsal:
+        rehearsals = [e for e in same if is_staging or e.is_rehearsal]
+        yield _Count.of(limits.REHEARSALS, rehearsals)
+    if not is_staging:
+        yield from _counts_in_earnest(mine, planned, in_hand)
+
+
+def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) -> Iterator[_Count]:
+    """Yield what is counted where certificates are trusted; a rehearsal there gives none."""
+    orders = _of_kind(mine, "order")
     # A name and its wildcard are validated at one place, under the name.
     for base in sorted(_bases(planned)):
-        yield _Count.of(limits.FAILED_VALIDATIONS, _about(base, failures, _bases), base)
+        failures = _about(base, _of_kind(mine, "failure"), _bases)
+        yield _Count.of(limits.FAILED_VALIDATIONS, failures, base)
+    is_new_there = planned.directory == limits.LETS_ENCRYPT and planned.purpose == "new"
+    if is_new_there:
+        # The CA counts each that is placed, whatever comes of it.
+        yield _Count.of(limits.NEW_ORDERS, [e for e in orders if e.purpose == "new"])
+    if planned.is_rehearsal:
+        return
+    certificates = [e for e in orders if e.outcome != "failed" and not e.is_rehearsal]
+    same = [e for e in certificates if e.kind == "unreadable" or set(e.names) == set(planned.names)]
+    count = _Count.of(limits.SAME_NAMES, same)
+    if in_hand is not None:
+        count = replace(count, window=limits.same_names_window(in_hand.lifetime))
+    yield from _with_reserve(count, in_hand)
     if planned.directory != limits.LETS_ENCRYPT or planned.purpose == "replacement":
         return
     count = _Count.of(limits.NOT_REPLACING, [e for e in same if e.purpose != "replacement"])
-    yield (
-        replace(count, ends_at=in_hand.not_after - in_hand.lifetime / limits.LAST_SHARE) if in_hand else count
-    )
-    yield replace(count, most=limits.NOT_REPLACING_AT_THE_END)
-    if planned.purpose == "new":
-        new = [e for e in orders if e.purpose == "new"]
-        yield _Count.of(limits.NEW_ORDERS, new)
+    yield from _with_reserve(count, in_hand)
+    if is_new_there:
+        new = [e for e in certificates if e.purpose == "new"]
         for domain in sorted(_domains(planned)):
             yield _Count.of(limits.NEW_CERTIFICATES, _about(domain, new, _domains), domain)
+
+
+def _with_reserve(count: _Count, in_hand: LeafFacts | None) -> Iterator[_Count]:
+    """Yield a count that lets some more pass in the last part of the life of the certificate in hand."""
+    if in_hand is None:
+        yield count
+        return
+    yield replace(count, ends_at=in_hand.not_after - in_hand.lifetime / limits.LAST_SHARE)
+    yield replace(count, most=limits.MOST_AT_THE_END)
 
 
 def _is_of(entry: Entry, directory: str) -> bool:
@@ -242,21 +341,34 @@ def _domains(entry: Entry) -> set[str]:
     return {".".join(name.split(".")[-2:]) for name in entry.names}
 
 
-def order_backoff(failures: int, in_hand: LeafFacts | None, now: datetime, jitter: float) -> timedelta:
+def order_backoff(
+    failures: int, in_hand: LeafFacts | None, now: datetime, jitter: float, *, is_spent: bool = True
+) -> timedelta:
     """Return how long to wait after the n-th failure (from 1) of an order.
 
     Args:
         in_hand: the certificate that would be replaced: the wait is at most a tenth of its lifetime, and near
             its end a quarter of what is left.
-        jitter: 0..1, adds up to a quarter.
+        jitter: 0..1, adds up to a twentieth.
+        is_spent: whether the attempt may have cost one of the certificates that the limits allow in a window:
+            from the fourth failure on such attempts are a third of the window apart, for in a row they would
+            be spent at its start, and the rest of it would pass without a try.
     """
-    wait = _ORDER_BACKOFF[min(failures, len(_ORDER_BACKOFF)) - 1] * (1 + jitter / 4)
+    wait = _ORDER_BACKOFF[min(failures, len(_ORDER_BACKOFF)) - 1]
+    if is_spent and failures >= len(_ORDER_BACKOFF):
+        window = limits.same_names_window(in_hand.lifetime) if in_hand else limits.SAME_NAMES.window
+        wait = max(wait, window / limits.SAME_NAMES.count)
+    wait *= 1 + jitter * _JITTER
     if in_hand is None:
         return wait
     return min(wait, in_hand.lifetime / 10, max((in_hand.not_after - now) / 4, _LAST_BACKOFF))
 
 
-def local_backoff(failures: int, check_every: timedelta) -> timedelta:
-    """Return how long to wait after the n-th failure (from 1) at the record or the container."""
+def local_backoff(failures: int, check_every: timedelta, in_hand: LeafFacts | None = None) -> timedelta:
+    """Return how long to wait after the n-th failure (from 1) at the record or the container.
+
+    At most a tenth of the lifetime of the certificate in hand, but for a look.
+    """
     doubled: timedelta = check_every * (1 << min(failures - 1, 10))
-    return min(doubled, max(_LOCAL_BACKOFF_MOST, check_every))
+    most = min(_LOCAL_BACKOFF_MOST, in_hand.lifetime / 10) if in_hand else _LOCAL_BACKOFF_MOST
+    return min(doubled, max(most, check_every))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -71,6 +71,15 @@ class LedgerFile:
             self._write(rows)
         return rows
 
+    def change(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
+        """Settle the rows, and write in their place what `how` makes of them, as one step. Hold the lock."""
+        rows = self.settle(now)
+        changed = how(rows)
+        if changed != rows:
+            with files.store_errors(self._path):
+                files.make_dir(self._path.parent, 0o700)
+                self._write(changed)
+
     def append(self, entry: Entry) -> None:
         """Write a row; on disk when this returns."""
         with files.store_errors(self._path):
@@ -103,7 +112,9 @@ def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
         if facts is None or origin is None:
             found[generation.name] = replace(UNREADABLE, at=generation.made)
         else:
-            found[facts.sha256] = Entry(origin.issued_at, "order", origin.directory, facts.names)
+            found[facts.sha256] = Entry(
+                origin.issued_at, "order", origin.directory, facts.names, outcome="issued"
+            )
     return sorted(found.values(), key=lambda entry: entry.at)
 
 

@@ -20,6 +20,9 @@ PAGE = Path("docs", "limits.md")
 BEGIN, END = "<!-- limits: begin (make docs) -->", "<!-- limits: end -->"
 
 LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
+# Where certificates are given that nobody trusts, and the CA counts almost nothing.
+STAGING = frozenset({DIRECTORIES["letsencrypt-staging"], "https://dv.acme-v02.test-api.pki.goog/directory"})
+
 _EVERY_CA, _THERE = "every CA", "Let's Encrypt"
 _PAGE_OF_CA = "Let's Encrypt, Rate Limits"
 
@@ -47,6 +50,10 @@ class Allowance:
 
 # What is renewed more often than every few weeks needs a shorter window than the CA's.
 SAME_NAMES_SHARE = 3
+# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life.
+MOST_AT_THE_END = 5
+LAST_SHARE = 20
+_RESERVE = f"{MOST_AT_THE_END} in the last 1/{LAST_SHARE} of the lifetime"
 SAME_NAMES = Allowance(
     what="orders for these names",
     count=3,
@@ -54,20 +61,17 @@ SAME_NAMES = Allowance(
     at=_EVERY_CA,
     theirs="5 certificates in 7 days (one comes back in 34 h), over all accounts, without exception",
     source=f"{_PAGE_OF_CA}: New Certificates per Exact Set of Identifiers",
-    note=f"; in 1/{SAME_NAMES_SHARE} of the lifetime, if that is less",
+    note=f"; in 1/{SAME_NAMES_SHARE} of the lifetime, if that is less; {_RESERVE}",
 )
 
-# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life.
-NOT_REPLACING_AT_THE_END = 5
-LAST_SHARE = 20
 NOT_REPLACING = Allowance(
-    what="orders for these names that replace nothing",
+    what="orders for these names that are not exempt",
     count=3,
     window=timedelta(days=7),
     at=_THERE,
-    theirs="the same 5; an order that names the certificate it replaces is exempt",
+    theirs="the same 5; an order that names what it replaces, in the window suggested for that, is exempt",
     source=f"{_PAGE_OF_CA}: Renewals (ARI); RFC 9773 section 5",
-    note=f"; {NOT_REPLACING_AT_THE_END} in the last 1/{LAST_SHARE} of the lifetime",
+    note=f"; {_RESERVE}",
 )
 
 FAILED_VALIDATIONS = Allowance(
@@ -108,8 +112,41 @@ NEW_CERTIFICATES = Allowance(
     source=f"{_PAGE_OF_CA}: New Certificates per Registered Domain",
 )
 
-ALLOWANCES = (SAME_NAMES, NOT_REPLACING, FAILED_VALIDATIONS, NEW_ACCOUNTS, NEW_ORDERS, NEW_CERTIFICATES)
+REHEARSALS = Allowance(
+    what="dry runs or staging orders for these names",
+    count=30,
+    window=timedelta(days=7),
+    at="staging directories; dry runs",
+    theirs="30000 certificates in 7 days at Let's Encrypt's staging; a dry run elsewhere gives none",
+    source="Let's Encrypt, Staging Environment",
+)
+
+ALLOWANCES = (
+    SAME_NAMES,
+    NOT_REPLACING,
+    FAILED_VALIDATIONS,
+    NEW_ACCOUNTS,
+    NEW_ORDERS,
+    NEW_CERTIFICATES,
+    REHEARSALS,
+)
 LONGEST_WINDOW = max(allowance.window for allowance in ALLOWANCES)
+
+
+def staging_of(directory: str) -> str:
+    """Return the directory URL where a dry run costs nothing; empty for a CA that has none.
+
+    Google's takes no account but one bound to it by a key of its own, so it is none for a configuration that
+    names the other directory.
+    """
+    if directory in STAGING:
+        return directory
+    return DIRECTORIES["letsencrypt-staging"] if directory == LETS_ENCRYPT else ""
+
+
+def same_names_window(lifetime: timedelta) -> timedelta:
+    """Return the window of `SAME_NAMES` for certificates that live this long."""
+    return min(SAME_NAMES.window, lifetime / SAME_NAMES_SHARE)
 
 
 def in_words(window: timedelta) -> str:

@@ -135,10 +135,12 @@ def _add_site(families: _Families, view: View, well_at: datetime | None) -> None
 def _add_orders_left(
     families: _Families, views: Sequence[View], config: Config, ledger: Ledger, now: datetime
 ) -> None:
-    directory = config.acme.url
-    names = [view.site.all_names for view in views]
-    in_hand = [view.seen.in_hand.facts_for(directory, each) for view, each in zip(views, names, strict=True)]
-    planned = [(planned_order(now, directory, *each), each[1]) for each in zip(names, in_hand, strict=True)]
+    directory, planned = config.acme.url, []
+    for view in views:
+        names = view.site.all_names
+        in_hand = view.seen.in_hand.facts_for(directory, names)
+        is_suggested = view.remembered.suggests_renewal(in_hand, now)
+        planned.append((planned_order(now, directory, names, in_hand, is_suggested=is_suggested), in_hand))
     for view, left in zip(views, orders_left_for_each(ledger, planned), strict=True):
         about = "Orders that our own limits allow for now."
         families.add("orders_left", about, left, domain=view.site.domain)

@@ -82,7 +82,7 @@ def _is_well(outcome: Outcome, intent: Intent) -> bool:
 def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
     if _is_well(outcome, intent):
         if intent.only_rehearse:
-            return "rehearsed: the CA gave a certificate; nothing was published"
+            return f"rehearsed: {outcome.reason}"
         return "ok" if intent.renew_since is None else "renewed and served"
     if outcome.failure is None:
         return f"{outcome.state}: {outcome.reason or 'not renewed'}"

@@ -36,7 +36,7 @@ from . import files
 from .challenge import TxtValue
 from .clock import Clock, is_believable
 from .errors import StoreError
-from .leaf import bounded
+from .leaf import LeafFacts, bounded
 from .locks import Lock, is_held
 
 logger = logging.getLogger(__name__)
@@ -145,6 +145,10 @@ class RenewalInfo(_Saved):
     end: Moment | None = None
     moment: Moment | None = None
 
+    def suggests(self, sha256: str, now: datetime) -> bool:
+        """Whether the CA suggests to renew the leaf with this SHA-256 just now."""
+        return self.sha256 == sha256 and bool(self.start and self.end and self.start <= now < self.end)
+
 
 class Txt(_Saved):
     """A TXT record of ours; the id is empty until the service told it."""
@@ -219,6 +223,10 @@ class SiteState(_Saved):
     restored: tuple[Moment, ...] = ()
     foreign: Foreign | None = None
     is_lost: bool = Field(default=False, exclude=True)
+
+    def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
+        """Whether the CA suggests to renew this certificate just now."""
+        return facts is not None and self.renewal is not None and self.renewal.suggests(facts.sha256, now)
 
 
 class SiteFile:

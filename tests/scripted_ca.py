@@ -247,7 +247,7 @@ class Bench:
     """Everything that an issuance touches.
 
     Attributes:
-        orders, failures, accounts_made: what was counted; `counted_at` is when, in order.
+        orders, failures, certificates, accounts_made: what was counted; `counted_at` is when, in order.
         wait, reserve, introduce: called for the txt values, an order and a new account.
     """
 
@@ -262,6 +262,7 @@ class Bench:
         self.orders: list[str] = []
         self.failures: list[str] = []
         self.accounts_made = 0
+        self.certificates = 0
         self.counted_at: list[datetime] = []
         self.waited_for: list[TxtValue] = []
         self.wait: Callable[[], object] = lambda: None
@@ -325,6 +326,10 @@ class Bench:
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         self.counted_at.append(at)
         self.failures += names
+
+    def note_certificate(self, at: datetime) -> None:
+        self.counted_at.append(at)
+        self.certificates += 1
 
     def assert_dns_is_clean(self) -> None:
         assert self.zone.held() == []

@@ -10,6 +10,7 @@ import pytest
 from children import DONE, start_child, wait_for
 from fakes import FakeClock
 
+from certbotless import limits
 from certbotless.books import SiteBooks
 from certbotless.clock import SystemClock
 from certbotless.config import Site
@@ -17,13 +18,15 @@ from certbotless.errors import Interrupted, RateLimited
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile
+from certbotless.state import RenewalInfo
 
 CA = "https://ca.test/directory"
 DOMAIN = "devbox.sweetlove.test"
 SITE = Site(domain=DOMAIN, names=(f"*.{DOMAIN}",))
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-LEAF = LeafFacts(SITE.all_names, "ab" * 32, "CN=Example CA", NOW - 60 * DAY, NOW + 30 * DAY)
+LEAF = LeafFacts(SITE.all_names, "ab" * 32, "CN=Example CA", NOW - 60 * DAY, NOW + 30 * DAY, "a.b")
+SUGGESTED = RenewalInfo(sha256=LEAF.sha256, next_look=NOW, start=NOW - DAY, end=NOW + DAY)
 
 
 def books(ledger: LedgerFile, **fields: Any) -> SiteBooks:
@@ -43,8 +46,47 @@ def ledger(tmp_path: Path) -> LedgerFile:
 def test_an_order_is_written_down_with_what_it_is_for(
     ledger: LedgerFile, in_hand: LeafFacts | None, replaces: bool, purpose: Any
 ) -> None:
-    books(ledger, in_hand=in_hand).reserve_order(NOW, replaces=replaces)
+    books(ledger, in_hand=in_hand, renewal=SUGGESTED).reserve_order(NOW, replaces=replaces)
     assert ledger.entries() == [Entry(NOW, "order", CA, SITE.all_names, purpose)]
+
+
+@pytest.mark.row(95)
+@pytest.mark.parametrize(
+    ("renewal", "at", "purpose"),
+    [
+        (SUGGESTED, NOW - DAY, "replacement"),
+        (SUGGESTED, NOW - DAY - timedelta(seconds=1), "renewal"),
+        (SUGGESTED, NOW + DAY, "renewal"),
+        (SUGGESTED.model_copy(update={"sha256": "cd" * 32}), NOW, "renewal"),
+        (RenewalInfo(sha256=LEAF.sha256, next_look=NOW), NOW, "renewal"),
+        (None, NOW, "renewal"),
+    ],
+    ids=["at its start", "before", "at its end", "of another leaf", "none suggested", "never asked"],
+)
+def test_an_order_that_replaces_is_exempt_inside_the_suggested_window_alone(
+    ledger: LedgerFile, renewal: RenewalInfo | None, at: datetime, purpose: str
+) -> None:
+    books(ledger, in_hand=LEAF, renewal=renewal).reserve_order(at, replaces=True)
+    assert [row.purpose for row in ledger.entries()] == [purpose]
+
+
+@pytest.mark.row(95)
+def test_forced_renewals_outside_the_window_use_up_what_lets_encrypt_gives(tmp_path: Path) -> None:
+    """Certificates of 160 hours: the window for every CA is 53 h, that of Let's Encrypt a week."""
+    facts = LeafFacts(SITE.all_names, "ab" * 32, "CN=LE", NOW - 60 * HOUR, NOW + 100 * HOUR, "a.b")
+    ledger = LedgerFile(tmp_path)
+
+    def order(at: datetime, renewal: RenewalInfo | None) -> None:
+        mine = SiteBooks(
+            ledger, FakeClock(), SITE, limits.LETS_ENCRYPT, facts, is_forced=False, renewal=renewal
+        )
+        mine.reserve_order(at, replaces=True)
+
+    for number in range(3):
+        order(NOW - 80 * HOUR + number * HOUR, None)
+    with pytest.raises(RateLimited, match="3 orders for these names that are not exempt in 7 days"):
+        order(NOW, None)
+    order(NOW, RenewalInfo(sha256=facts.sha256, next_look=NOW, start=NOW, end=NOW + HOUR))
 
 
 def test_the_fourth_order_is_refused_with_when_it_may_be_tried_again(ledger: LedgerFile) -> None:
@@ -79,7 +121,7 @@ def test_the_fourth_account_is_refused(ledger: LedgerFile) -> None:
 
 def test_an_order_that_the_ca_did_not_take_is_taken_back_once(ledger: LedgerFile) -> None:
     books(ledger).reserve_order(NOW, replaces=False)
-    mine = books(ledger, in_hand=LEAF)
+    mine = books(ledger, in_hand=LEAF, renewal=SUGGESTED)
     mine.withdraw_order()
     mine.reserve_order(NOW + HOUR, replaces=True)
     mine.withdraw_order()
@@ -88,8 +130,51 @@ def test_an_order_that_the_ca_did_not_take_is_taken_back_once(ledger: LedgerFile
     assert [row.purpose for row in ledger.entries()] == ["new", "renewal"]
 
 
+@pytest.mark.row(79)
+def test_orders_whose_validation_failed_are_held_for_an_hour_not_for_a_week(ledger: LedgerFile) -> None:
+    for number in range(3):
+        mine = books(ledger)
+        mine.reserve_order(NOW + number * timedelta(minutes=5), replaces=False)
+        mine.count_failure(NOW + number * timedelta(minutes=5), SITE.all_names)
+    assert [row.outcome for row in ledger.entries() if row.kind == "order"] == ["failed"] * 3
+    with pytest.raises(RateLimited, match="3 failed validations") as limited:
+        books(ledger).reserve_order(NOW + HOUR / 2, replaces=False)
+    assert limited.value.retry_after == HOUR / 2
+    books(ledger).reserve_order(NOW + HOUR, replaces=False)
+
+
+def test_an_order_counts_from_when_it_gave_its_certificate(ledger: LedgerFile) -> None:
+    """The CA issues at finalize, which a run that was killed leaves to the next one, days later."""
+    books(ledger).reserve_order(NOW, replaces=False)
+    for hours in (60, 61):
+        books(ledger).note_certificate(NOW + hours * HOUR)
+    assert ledger.entries() == [Entry(NOW + 60 * HOUR, "order", CA, SITE.all_names, outcome="issued")]
+    books(ledger).note_certificate(NOW + 62 * HOUR)
+    books(ledger, is_rehearsal=True).note_certificate(NOW + 62 * HOUR)
+    assert len(ledger.entries()) == 1
+
+
+def test_a_failure_that_is_found_again_after_a_kill_is_counted_once(ledger: LedgerFile) -> None:
+    """The run was killed after it had counted, and before it had dropped the order."""
+    books(ledger).reserve_order(NOW, replaces=False)
+    for _ in range(3):
+        books(ledger).count_failure(NOW, [DOMAIN])
+    assert [row.kind for row in ledger.entries()] == ["order", "failure"]
+
+
+def test_a_dry_run_is_counted_apart_and_its_refusal_orders_nothing_in_earnest(ledger: LedgerFile) -> None:
+    for _ in range(30):
+        books(ledger, is_rehearsal=True).reserve_order(NOW, replaces=False)
+    with pytest.raises(RateLimited, match="already 30 dry runs") as limited:
+        books(ledger, is_rehearsal=True).reserve_order(NOW + HOUR, replaces=False)
+    assert limited.value.hint.endswith("; --renew-now --dry-run --force rehearses now")
+    books(ledger).reserve_order(NOW + HOUR, replaces=False)
+    assert [row.is_rehearsal for row in ledger.entries()] == [True] * 30 + [False]
+
+
 def test_three_failures_of_a_name_hold_its_orders_for_an_hour(ledger: LedgerFile) -> None:
     for _ in range(3):
+        books(ledger).reserve_order(NOW, replaces=False)
         books(ledger).count_failure(NOW, [DOMAIN])
     with pytest.raises(RateLimited, match=f"3 failed validations of {DOMAIN}"):
         books(ledger).reserve_order(NOW + HOUR / 2, replaces=False)

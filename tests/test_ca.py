@@ -31,6 +31,7 @@ from certbotless.errors import (
     DnsRefused,
     IssueError,
     RateLimited,
+    RequestRefused,
 )
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 
@@ -239,7 +240,7 @@ KINDS: dict[str, type[IssueError]] = {
 @pytest.mark.parametrize("code", sorted({*messages.ERROR_CODES, *KINDS, "alreadyReplaced", "ofTomorrow"}))
 def test_every_problem_that_a_ca_may_name_is_mapped_with_its_name_and_words(code: str) -> None:
     error = mapped(messages.Error(typ=f"{PROBLEM}{code}", detail="because\nof this"))
-    assert type(error) is KINDS.get(code, IssueError)
+    assert type(error) is KINDS.get(code, RequestRefused)
     assert f"refused with {code}: because\\nof this" in error.message
 
 

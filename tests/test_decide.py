@@ -707,15 +707,23 @@ def test_a_lifetime_of_another_ca_or_of_other_names_shortens_no_window() -> None
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
-@pytest.mark.parametrize(("ari_id", "is_held"), [("", True), ("aYhba4dG.AIdlQyE", False)])
-def test_at_lets_encrypt_only_a_renewal_that_replaces_nothing_is_held_for_a_week(
-    ari_id: str, is_held: bool
+@pytest.mark.row(95)
+@pytest.mark.parametrize(
+    ("ari_id", "ends_in", "is_held"),
+    [("", HOUR, True), ("aYhba4dG.AIdlQyE", HOUR, False), ("aYhba4dG.AIdlQyE", timedelta(), True)],
+    ids=["has no identifier", "in the window", "after the window"],
+)
+def test_at_lets_encrypt_only_a_renewal_that_is_suggested_now_is_free_of_the_limit_of_the_week(
+    ari_id: str, ends_in: timedelta, is_held: bool
 ) -> None:
     config = CONFIG.model_copy(update={"acme": CONFIG.acme.model_copy(update={"directory": "letsencrypt"})})
     six_days = replace(FACTS, not_before=NOW - 4 * DAY, not_after=NOW + 2 * DAY, ari_id=ari_id)
     seen = replace(WELL, published=Published(six_days, replace(ORIGIN, directory=LETS_ENCRYPT)))
     ledger = [Entry(NOW - 3 * DAY, "order", LETS_ENCRYPT, FACTS.names, "renewal")] * 3
-    [step] = decided(seen, ledger=ledger, config=config).steps
+    told = RenewalInfo(
+        sha256=LEAF, next_look=NOW + HOUR, start=NOW - HOUR, end=NOW + ends_in, moment=NOW - HOUR
+    )
+    [step] = decided(seen, state(renewal=told), ledger, config=config).steps
     assert step.wait_until == (NOW + 2 * DAY - 6 * DAY / 20 if is_held else None)
 
 

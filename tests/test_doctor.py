@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from certbotless.doctor.finding import Case, Finding
 from certbotless.ledger import Entry
 from certbotless.nameservers import NameServers, Server
 from certbotless.records import Record
+from certbotless.state import SiteState
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
@@ -126,7 +126,7 @@ def test_the_orders_that_are_left_are_counted_for_these_names() -> None:
         found = case()
         (site,) = found.config.sites
         ledger = [Entry(EPOCH, "order", DIRECTORY, site.all_names)] * orders
-        authority.limits(found, site, ledger, None, EPOCH + timedelta(hours=1))
+        authority.limits(found, site, ledger, None, SiteState())
         assert only(found).level == level
         assert words in only(found).text
 

@@ -847,7 +847,9 @@ def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program(bench: Ben
 def test_a_ca_that_tells_no_time_is_counted_by_ours(bench: Bench, text: str) -> None:
     bench.ca.date = text
     bench.issue((DOMAIN,))
-    assert bench.counted_at == [bench.clock.now() - timedelta(seconds=bench.clock.monotonic())] * 2
+    assert bench.counted_at == [bench.clock.now() - timedelta(seconds=bench.clock.monotonic())] * 2 + [
+        bench.clock.now()
+    ]
 
 
 # --- vectors ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from certbotless.ledger import (
     Entry,
     Kind,
     Limit,
+    Outcome,
     Purpose,
     limit_on,
     local_backoff,
@@ -27,11 +28,13 @@ from certbotless.ledger import (
     orders_left_for_each,
     planned_order,
     settled,
+    with_failure,
 )
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 CA, OTHER_CA = "https://ca.test/directory", "https://other.test/directory"
 LETS_ENCRYPT = limits.LETS_ENCRYPT
+STAGING, GOOGLE_STAGING = sorted(limits.STAGING)
 NAMES = ("*.devbox.sweetlove.test", "devbox.sweetlove.test")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -42,8 +45,10 @@ def entries(
     directory: str = CA,
     names: tuple[str, ...] = NAMES,
     purpose: Purpose = "new",
+    outcome: Outcome = "unknown",
+    is_rehearsal: bool = False,
 ) -> list[Entry]:
-    return [Entry(NOW - age, kind, directory, names, purpose) for age in ages]
+    return [Entry(NOW - age, kind, directory, names, purpose, outcome, is_rehearsal) for age in ages]
 
 
 def leaf(lifetime: timedelta, left: timedelta | None = None) -> LeafFacts:
@@ -61,9 +66,10 @@ def limit(
     directory: str = CA,
     names: tuple[str, ...] = NAMES,
     purpose: Purpose = "new",
+    is_rehearsal: bool = False,
 ) -> Limit | None:
     """The limit on an order now, with a certificate of this lifetime in hand, or none."""
-    planned = Entry(now, "order", directory, names, purpose)
+    planned = Entry(now, "order", directory, names, purpose, is_rehearsal=is_rehearsal)
     return limit_on(rows, planned, leaf(lifetime, left) if lifetime else None)
 
 
@@ -127,6 +133,47 @@ def test_the_window_is_told_in_words(lifetime: timedelta, span: str) -> None:
 )
 def test_what_the_ca_counts_apart_is_counted_apart(rows: list[Entry]) -> None:
     assert limit(rows) is None
+
+
+def test_an_order_whose_validation_failed_costs_no_certificate() -> None:
+    """The CA counts it as a failed validation, which comes back within the hour."""
+    for directory in (CA, LETS_ENCRYPT):
+        for outcome in ("unknown", "issued"):
+            rows = entries(2 * HOUR, 2 * HOUR, 2 * HOUR, directory=directory, outcome=outcome)
+            assert until(limit(rows, directory=directory)) == NOW + 7 * DAY - 2 * HOUR
+        failed = entries(*[2 * HOUR] * 40, directory=directory, outcome="failed")
+        assert limit([*failed, *rows[1:]], directory=directory) is None
+    # But it was an order, and those are counted by the account at Let's Encrypt.
+    many = of_many(250, HOUR, outcome="failed")
+    assert reason(limit(many, directory=LETS_ENCRYPT)) == "250 orders for new sets of names in 3 h"
+
+
+def test_a_dry_run_costs_none_of_what_is_counted_in_earnest() -> None:
+    for directory in (CA, LETS_ENCRYPT):
+        rows = entries(*[HOUR] * 29, directory=directory, is_rehearsal=True)
+        assert limit(rows, directory=directory) is None
+        assert limit(rows, directory=directory, is_rehearsal=True) is None
+
+
+@pytest.mark.parametrize("directory", [CA, STAGING, GOOGLE_STAGING])
+def test_dry_runs_and_staging_directories_have_a_limit_of_their_own(directory: str) -> None:
+    is_rehearsal = directory == CA
+    rows = entries(*[HOUR] * 29, directory=directory, is_rehearsal=is_rehearsal)
+    # What was ordered in earnest, or failed elsewhere, holds none of them.
+    rows += entries(*[HOUR] * 9, directory=LETS_ENCRYPT)
+    rows += entries(*[MINUTE] * 9, directory=LETS_ENCRYPT, kind="failure", names=NAMES[1:])
+    assert limit(rows, directory=directory, is_rehearsal=is_rehearsal) is None
+    rows += entries(6 * DAY, directory=directory, is_rehearsal=is_rehearsal)
+    what = "30 dry runs or staging orders for these names in 7 days"
+    assert limit(rows, directory=directory, is_rehearsal=is_rehearsal) == Limit(what, NOW + DAY)
+
+
+def test_failed_validations_hold_a_dry_run_where_the_ca_counts_them_and_nowhere_else() -> None:
+    """A dry run at the directory itself costs what any failed validation there costs."""
+    for directory, is_held in ((CA, True), (STAGING, False)):
+        rows = entries(*[MINUTE] * 3, directory=directory, kind="failure", names=NAMES[1:])
+        for is_rehearsal in (True, False):
+            assert (limit(rows, directory=directory, is_rehearsal=is_rehearsal) is not None) == is_held
 
 
 def test_the_order_of_names_makes_no_difference() -> None:
@@ -197,7 +244,7 @@ def limit_there(rows: Sequence[Entry], left: timedelta = DAY, purpose: Purpose =
 
 
 def test_orders_that_replace_nothing_are_counted_over_a_week_whatever_the_lifetime() -> None:
-    what = "3 orders for these names that replace nothing in 7 days"
+    what = "3 orders for these names that are not exempt in 7 days"
     assert limit_there(at_lets_encrypt(*SPREAD), left=2 * DAY) == Limit(what, NOW + DAY)
     assert limit_there(at_lets_encrypt(*SPREAD, purpose="replacement")) is None
     assert limit_there(at_lets_encrypt(*SPREAD), purpose="replacement") is None
@@ -215,6 +262,21 @@ def test_the_last_two_are_for_the_last_twentieth_of_the_lifetime() -> None:
         # After its end too.
         assert limit_there(rows, left=-DAY) is None
     assert until(limit_there(at_lets_encrypt(*[3 * DAY] * 5), left=last)) == NOW + 4 * DAY
+
+
+@pytest.mark.parametrize("directory", [CA, LETS_ENCRYPT])
+@pytest.mark.parametrize("days", [21, 45, 64, 90])
+def test_the_last_two_are_there_for_the_last_twentieth_of_a_long_life(directory: str, days: int) -> None:
+    last = days * DAY / 20
+    rows = entries(3 * DAY, 2 * DAY, DAY, directory=directory, purpose="renewal")
+
+    def found(rows: list[Entry], left: timedelta) -> Limit | None:
+        return limit(rows, lifetime=days * DAY, left=left, directory=directory, purpose="renewal")
+
+    assert until(found(rows, last + HOUR)) == NOW + HOUR
+    assert found(rows, last) is None
+    five = [*rows, *entries(HOUR, HOUR, directory=directory, purpose="renewal")]
+    assert until(found(five, last)) == NOW + 4 * DAY
 
 
 def test_where_no_certificate_is_in_hand_there_is_no_last_twentieth() -> None:
@@ -252,6 +314,21 @@ def test_what_is_renewed_neither_counts_as_new_nor_is_held_by_it(purpose: Purpos
     assert limit_there(rows, purpose=purpose) is None
     renewed = [replace(row, purpose=purpose) for row in rows]
     assert limit(renewed, directory=LETS_ENCRYPT) is None
+
+
+def test_only_an_order_that_the_ca_suggests_now_is_exempt() -> None:
+    """With `replaces` outside of the suggested window an order counts like any other."""
+    facts = replace(leaf(SIX_DAYS), ari_id="a.b")
+    for in_hand, is_suggested, purpose in (
+        (None, True, "new"),
+        (facts, True, "replacement"),
+        (facts, False, "renewal"),
+        (leaf(SIX_DAYS), True, "renewal"),
+    ):
+        planned = planned_order(NOW, LETS_ENCRYPT, NAMES, in_hand, is_suggested=is_suggested)
+        assert planned.purpose == purpose
+        rows = at_lets_encrypt(*SPREAD, purpose="renewal")
+        assert (limit_on(rows, planned, in_hand) is None) == (purpose == "replacement")
 
 
 # --- what cannot be read, or is of no known time ----------------------------------------------------------
@@ -319,8 +396,11 @@ def test_who_obeys_the_ledger_never_orders_more_than_three_times_in_a_window(
             assert found.until > now
             assert limit(rows, found.until, lifetime=lifetime) is None
     window = min(7 * DAY, lifetime / 3) if lifetime else 7 * DAY
+    last = leaf(lifetime).not_after - lifetime / 20 if lifetime else datetime.max.replace(tzinfo=UTC)
     for row in rows:
-        assert len([r for r in rows if row.at <= r.at < row.at + window]) <= 3
+        found_within = [r for r in rows if row.at <= r.at < row.at + window]
+        assert len(found_within) <= 5
+        assert len([r for r in found_within if r.at < last]) <= 3
 
 
 @given(st.lists(st.sampled_from(["fail", "wait"]), max_size=60))
@@ -349,6 +429,8 @@ BASES = ("a.example.com", "b.example.com", "a.example.org")
                 lambda names: tuple(sorted(names))
             ),
             st.sampled_from(["new", "renewal", "replacement"]),
+            st.sampled_from(["unknown", "issued", "failed"]),
+            st.booleans(),
         ),
         max_size=20,
     ),
@@ -374,8 +456,20 @@ def test_the_rows_may_stand_in_any_order(rows: list[Entry]) -> None:
     ("failures", "wait"), [(1, MINUTE), (2, 10 * MINUTE), (3, 100 * MINUTE), (4, DAY), (5, DAY), (1000, DAY)]
 )
 def test_orders_back_off_as_lets_encrypt_asks(failures: int, wait: timedelta) -> None:
-    assert order_backoff(failures, None, NOW, 0) == wait
-    assert order_backoff(failures, None, NOW, 1) == wait * 1.25
+    assert order_backoff(failures, None, NOW, 0, is_spent=False) == wait
+    assert order_backoff(failures, None, NOW, 1, is_spent=False) == wait * 1.05
+
+
+def test_after_three_failures_the_next_try_comes_within_two_hours_with_time_for_a_slow_zone() -> None:
+    assert order_backoff(3, None, NOW, 1) <= 2 * HOUR - 10 * MINUTE
+
+
+@pytest.mark.parametrize(("days", "wait"), [(90, 7 * DAY / 3), (18, 1.5 * DAY), (6, 12 * HOUR)])
+def test_attempts_that_cost_certificates_are_spread_over_the_window(days: int, wait: timedelta) -> None:
+    """Daily ones would have spent the three of a week by its third day, and leave four days without a try."""
+    assert order_backoff(4, leaf(days * DAY), NOW, 0) == wait
+    assert order_backoff(4, None, NOW, 0) == 7 * DAY / 3
+    assert order_backoff(3, leaf(90 * DAY), NOW, 0) == 100 * MINUTE
 
 
 @given(
@@ -389,7 +483,7 @@ def test_an_order_never_waits_longer_than_a_tenth_of_the_lifetime_nor_past_the_e
 ) -> None:
     facts = LeafFacts(("a.test",), "ab", "CN=CA", NOW, NOW + lifetime)
     wait, left = order_backoff(failures, facts, NOW + age, jitter), lifetime - age
-    assert timedelta() < wait <= min(DAY * 1.25, lifetime / 10)
+    assert timedelta() < wait <= min(7 * DAY / 3 * 1.05, lifetime / 10)
     assert wait <= 100 * MINUTE or wait <= left / 4
 
 
@@ -403,6 +497,14 @@ def test_the_last_hours_of_a_certificate_are_tried_more_often() -> None:
 def test_record_and_container_are_tried_at_each_look_with_a_back_off_of_their_own() -> None:
     waits = [local_backoff(failures, MINUTE) for failures in range(1, 7)]
     assert waits == [MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 10 * MINUTE, 10 * MINUTE]
+
+
+def test_a_local_back_off_is_a_tenth_of_the_lifetime_at_most() -> None:
+    """A private CA may issue for an hour."""
+    assert local_backoff(9, MINUTE, leaf(HOUR)) == 6 * MINUTE
+    assert local_backoff(9, MINUTE, leaf(90 * DAY)) == 10 * MINUTE
+    # But it is a look, at least.
+    assert local_backoff(9, MINUTE, leaf(5 * MINUTE)) == MINUTE
 
 
 @given(st.integers(1, 1_000_000), st.timedeltas(timedelta(seconds=1), DAY))
@@ -439,6 +541,8 @@ def test_a_row_goes_to_its_line_and_back() -> None:
         st.sampled_from(["order", "failure", "account", "unreadable"]),
         st.text(),
         st.lists(st.text()).map(tuple),
+        outcome=st.sampled_from(["unknown", "issued", "failed"]),
+        is_rehearsal=st.booleans(),
     )
 )
 def test_every_row_comes_back_as_it_was(entry: Entry) -> None:
@@ -455,6 +559,48 @@ def test_an_order_says_what_it_is_for(purpose: Purpose) -> None:
 def test_a_row_without_a_purpose_is_the_one_that_counts_most() -> None:
     line = json.dumps({"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": []})
     assert Entry.from_line(line.encode()).purpose == "new"
+
+
+def test_a_row_of_an_older_version_may_have_given_a_certificate_and_so_may_one_of_a_newer_one() -> None:
+    newer: list[dict[str, Any]] = [{"outcome": "revoked"}, {"outcome": []}, {"rehearsal": "who knows"}]
+    for fields in ({}, *newer, {"more": 1}):
+        entry = Entry.from_line(json.dumps(GOOD | fields).encode())
+        assert (entry.kind, entry.outcome, entry.is_rehearsal) == ("order", "unknown", False)
+
+
+# --- an order whose validation failed -----------------------------------------------------------------------
+
+
+def test_a_failed_validation_marks_its_order_and_no_other() -> None:
+    others = [
+        *entries(9 * MINUTE, 8 * MINUTE),
+        *entries(MINUTE, names=NAMES[1:]),
+        *entries(MINUTE, directory=OTHER_CA),
+        *entries(MINUTE, is_rehearsal=True),
+    ]
+    [order], [failure] = entries(2 * MINUTE), entries(MINUTE, kind="failure", names=NAMES[1:])
+    rows = with_failure([*others, order], failure, NAMES)
+    assert rows == [*others, replace(order, outcome="failed"), failure]
+    # A run that was killed right after this finds the order again.
+    assert with_failure(rows, failure, NAMES) == rows
+    [next_order] = entries(timedelta())
+    assert with_failure([*rows, next_order], failure, NAMES)[-2:] == [
+        replace(next_order, outcome="failed"),
+        failure,
+    ]
+
+
+def test_an_order_that_is_known_to_have_given_a_certificate_is_never_marked() -> None:
+    """After a loss of the ledger its rows are made from the certificates; the order in flight has none."""
+    rows, [failure] = entries(DAY, outcome="issued"), entries(MINUTE, kind="failure")
+    assert with_failure(rows, failure, NAMES) == [*rows, failure]
+    assert with_failure([], failure, NAMES) == [failure]
+
+
+def test_the_failure_of_a_dry_run_marks_the_order_of_the_dry_run() -> None:
+    [real], [tried] = entries(MINUTE), entries(2 * MINUTE, is_rehearsal=True)
+    [failure] = entries(MINUTE, kind="failure", is_rehearsal=True)
+    assert with_failure([real, tried], failure, NAMES) == [real, replace(tried, outcome="failed"), failure]
 
 
 GOOD: dict[str, Any] = {"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": []}

@@ -41,6 +41,11 @@ def order(age: timedelta = timedelta()) -> Entry:
     return Entry(NOW - age, "order", DIRECTORY, (DOMAIN,))
 
 
+def issued(age: timedelta) -> Entry:
+    """An order that is known by its certificate alone."""
+    return replace(order(age), outcome="issued")
+
+
 def test_rows_are_read_back_in_their_order(tmp_path: Path) -> None:
     ledger = LedgerFile(tmp_path)
     assert ledger.entries() == []
@@ -198,7 +203,7 @@ def test_a_lost_ledger_is_as_far_as_the_generations_of_all_sites_tell(
     publish(first, HOUR, "cd" * 32)
     publish(second, DAY, "ef" * 32, f"git.{DOMAIN}")
     ledger = LedgerFile(tmp_path / "state", [first, second])
-    rows = [replace(order(DAY), names=(f"git.{DOMAIN}",)), order(2 * HOUR), order(HOUR)]
+    rows = [replace(issued(DAY), names=(f"git.{DOMAIN}",)), issued(2 * HOUR), issued(HOUR)]
     assert ledger.entries() == rows
     assert not (tmp_path / "state").exists()
     # From the first count on they stand in the file, and what is pruned later is not forgotten.
@@ -223,7 +228,7 @@ def test_a_certificate_that_was_published_twice_was_ordered_once(tmp_path: Path)
     facts = replace(LEAF, sha256="ab" * 32)
     origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - HOUR)
     Store(tmp_path, DOMAIN).publish(b"chain", b"key", facts, origin, NOW)
-    assert LedgerFile(tmp_path / "state", [tmp_path]).entries() == [order(HOUR)]
+    assert LedgerFile(tmp_path / "state", [tmp_path]).entries() == [issued(HOUR)]
 
 
 @pytest.mark.parametrize("meta", [None, b"", b"[]", b"[" * 100_000, b'{"directory": 5}'])

@@ -25,7 +25,8 @@ def test_each_limit_leaves_the_ca_some_and_says_who_set_it(allowance: Allowance)
 
 
 def test_the_reserve_for_the_end_of_a_life_is_all_that_the_ca_gives() -> None:
-    assert limits.NOT_REPLACING.count < limits.NOT_REPLACING_AT_THE_END <= 5
+    for allowance in (limits.SAME_NAMES, limits.NOT_REPLACING):
+        assert allowance.count < limits.MOST_AT_THE_END <= 5
 
 
 def test_the_page_is_that_of_the_code() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from ..account import CaView, look_at_ca
 from ..ca import Ca
@@ -16,7 +15,7 @@ from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts, rfc3339
 from ..ledger import Entry, limit_on, orders_left, planned_order
 from ..nameservers import Server, ask, system_resolvers
-from ..state import Accounts
+from ..state import Accounts, SiteState
 from .finding import Case, wrong_time
 
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)
@@ -135,9 +134,17 @@ def _names_us(value: str, seen: CaView) -> bool:
     )
 
 
-def limits(case: Case, site: Site, entries: Sequence[Entry], facts: LeafFacts | None, now: datetime) -> None:
-    """Say how many orders our own count leaves for the names of the site."""
-    planned = planned_order(now, case.config.acme.url, site.all_names, facts)
+def limits(
+    case: Case, site: Site, entries: Sequence[Entry], facts: LeafFacts | None, state: SiteState
+) -> None:
+    """Say how many orders our own count leaves for the names of the site.
+
+    Args:
+        facts: of the certificate in hand, if this CA gave it for these names.
+    """
+    now, url = case.clock.now(), case.config.acme.url
+    is_suggested = state.suggests_renewal(facts, now)
+    planned = planned_order(now, url, site.all_names, facts, is_suggested=is_suggested)
     limit = limit_on(entries, planned, facts)
     if limit is not None:
         cure = f"wait until {rfc3339(limit.until)}, or certbotless --renew-now {site.domain} --force"

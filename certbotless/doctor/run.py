@@ -193,4 +193,4 @@ def _certificate(
         authority.caa(case, site, zone, servers[zone], ca)
     in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
     if not isinstance(entries, Unread):
-        authority.limits(case, site, entries, in_hand, case.clock.now())
+        authority.limits(case, site, entries, in_hand, view.remembered)

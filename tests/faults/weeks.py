@@ -3,15 +3,18 @@
 What decides and what counts is the program's own (`decide`, `ledger`, `books`); a client here takes the steps
 of `issue` in their order, and may be killed between any two. The CA keeps a count of its own, by numbers that
 are written down anew: what Let's Encrypt publishes, as buckets like those it describes, and our own promise.
+It counts an order when it is placed, a certificate when it is issued, a validation when it fails; and it
+exempts what replaces a certificate inside the window that it suggests for that, and nowhere else.
 
-Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05).
+Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05); Boulder,
+ratelimits/transaction.go (what is checked at newOrder) and ra/ra.go (what is spent, and when).
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +25,6 @@ from fakes import FakeClock
 
 from certbotless import configfile, ledger
 from certbotless.books import SiteBooks
-from certbotless.certify import staging_of
 from certbotless.clock import TRUSTED_SKEW, Clock, is_possible
 from certbotless.config import Config, Site
 from certbotless.decide import Intent, decide
@@ -36,8 +38,10 @@ from certbotless.errors import (
 )
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
+from certbotless.limits import staging_of
 from certbotless.observe import Observation
-from certbotless.state import Failure, OrderInFlight, SiteState
+from certbotless.renewal import Window
+from certbotless.state import Failure, OrderInFlight, RenewalInfo, SiteState
 from certbotless.store import Origin, Published
 
 ZONE = "sweetlove.test"
@@ -102,6 +106,7 @@ class Order:
 
     number: int
     names: tuple[str, ...]
+    is_exempt: bool = False
     status: str = "pending"
 
 
@@ -110,17 +115,25 @@ class CountingCa:
 
     Args:
         has_buckets: whether it is Let's Encrypt, as it describes itself.
+        is_staging: whether it is there to be tried, so that only our own limit for such ones is kept.
         lifetime: of its certificates.
 
     Attributes:
         moods: how often it refuses an order, or takes one and does not say so.
+        suggests: when it wants each certificate renewed, by its ARI identifier.
     """
 
-    def __init__(self, lifetime: timedelta, random: Random, *, has_buckets: bool) -> None:
+    def __init__(
+        self, lifetime: timedelta, random: Random, *, has_buckets: bool, is_staging: bool = False
+    ) -> None:
+        # Staging directories of Let's Encrypt permit 60 failures an hour at least, and 30,000 certificates.
+        self._most_per_set, self._most_failures = (30, 30) if is_staging else (5, 3)
         self.now = START
         self.lifetime = lifetime
         self.moods = 0.05
         self.orders_made = 0
+        self.certificates_issued = 0
+        self.suggests: dict[str, Window] = {}
         self.per_set: defaultdict[frozenset[str], Sliding] = defaultdict(Sliding)
         self.plain_per_set: defaultdict[frozenset[str], Sliding] = defaultdict(Sliding)
         self.failures: defaultdict[str, Sliding] = defaultdict(Sliding)
@@ -148,38 +161,38 @@ class CountingCa:
             raise CaProblem(is_refusal=True)
         if (chance := self._random.random()) < self.moods:
             raise CaProblem(is_refusal=True)
-        self._replaced.add(replaces)
-        is_told = chance >= 2 * self.moods
-        if is_told or not replaces:
-            # One that replaces is exempt from what the CA counts, and gives no certificate without its URL.
-            self._count(frozenset(names), is_exempt=bool(replaces))
-        if not is_told:
-            raise CaProblem(is_refusal=False)
-        return Order(next(self._numbers), names)
-
-    def _count(self, names: frozenset[str], *, is_exempt: bool) -> None:
+        suggested = self.suggests.get(replaces)
+        is_exempt = suggested is not None and suggested.start <= self.now < suggested.end
         self.orders_made += 1
-        window = min(WEEK, self.lifetime / 3) if names in self._issued else WEEK
-        assert self.per_set[names].add(self.now, window) <= 3, f"orders for {sorted(names)}"
-        if not self._has_buckets or is_exempt:
-            return
-        assert self.plain_per_set[names].add(self.now, WEEK) <= 5
-        self._exact[names].take(self.now)
-        if names not in self._issued:
-            assert self.new_sets.add(self.now, WEEK) <= 45
-            self._per_domain.take(self.now)
+        if self._has_buckets and frozenset(names) not in self._issued and not is_exempt:
             self._per_account.take(self.now)
+        self._replaced.add(replaces)
+        if chance < 2 * self.moods:
+            raise CaProblem(is_refusal=False)
+        return Order(next(self._numbers), names, is_exempt)
 
     def fail(self, order: Order, name: str) -> None:
         """Let the validation of a name fail."""
         order.status = "invalid"
-        assert self.failures[name].add(self.now, HOUR) <= 3, f"failures of {name}"
+        assert self.failures[name].add(self.now, HOUR) <= self._most_failures, f"failures of {name}"
         if self._has_buckets:
             self._failed[name].take(self.now)
 
     def issue(self, order: Order) -> None:
+        """Give a certificate, and count it."""
         order.status = "valid"
-        self._issued.add(frozenset(order.names))
+        names = frozenset(order.names)
+        self.certificates_issued += 1
+        is_known = names in self._issued and self._most_per_set == 5
+        window = min(WEEK, self.lifetime / 3) if is_known else WEEK
+        assert self.per_set[names].add(self.now, window) <= self._most_per_set, f"certificates for {names}"
+        if self._has_buckets and not order.is_exempt:
+            assert self.plain_per_set[names].add(self.now, WEEK) <= 5
+            self._exact[names].take(self.now)
+            if names not in self._issued:
+                assert self.new_sets.add(self.now, WEEK) <= 45
+                self._per_domain.take(self.now)
+        self._issued.add(names)
 
 
 # --- our side ---------------------------------------------------------------------------------------------
@@ -201,6 +214,9 @@ class Rows:
     def append(self, entry: Entry) -> None:
         self.rows.append(entry)
 
+    def change(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
+        self.rows = how(self.settle(now))
+
     def remove(self, entry: Entry) -> None:
         self.rows.remove(next(row for row in reversed(self.rows) if replace(row, at=entry.at) == entry))
 
@@ -220,6 +236,7 @@ class Client:
     site: Site
     published: Published = NOTHING
     in_flight: Order | None = None
+    renewal: RenewalInfo | None = None
     failure: Failure | None = None
 
 
@@ -229,6 +246,7 @@ class Figures:
 
     weeks: int = 0
     orders: int = 0
+    certificates: int = 0
     attempts: int = 0
     killed: int = 0
     refused: int = 0
@@ -240,15 +258,16 @@ class Figures:
 
     def __str__(self) -> str:
         most = {
-            "orders per set and window": self.most_per_set,
-            "plain orders per set and 7 d at Let's Encrypt": self.most_plain_per_set,
+            "certificates per set and window": self.most_per_set,
+            "of those not exempt, per set and 7 d at Let's Encrypt": self.most_plain_per_set,
             "failures per name and hour": self.most_failures,
             "new accounts per 3 h": self.most_accounts,
             "new sets per domain and 7 d there": self.most_new_sets,
         }
         maxima = ", ".join(f"{what} max {number}" for what, number in most.items())
         attempts = f"attempts {self.attempts}, refused {self.refused}, killed {self.killed}"
-        return f"weeks {self.weeks}, orders {self.orders}: {maxima}; {attempts}"
+        made = f"orders {self.orders}, certificates {self.certificates}"
+        return f"weeks {self.weeks}, {made}: {maxima}; {attempts}"
 
 
 class World:
@@ -272,7 +291,7 @@ class World:
         # Two minutes is what Pebble is asked for in tests.
         lifetime = random.choice([*days, 2 / 1440] if not is_lets_encrypt else days) * DAY
         self._ca = CountingCa(lifetime, random, has_buckets=is_lets_encrypt)
-        self._staging = CountingCa(lifetime, random, has_buckets=False)
+        self._staging = CountingCa(lifetime, random, has_buckets=False, is_staging=True)
         directory = "letsencrypt" if is_lets_encrypt else "https://ca.test/directory"
         self._config = _config(directory, sites)
         self._clients = [Client(site) for site in self._config.sites]
@@ -289,6 +308,7 @@ class World:
             self._let_pass(max(end - self._ca.now, timedelta()))
             self._figures.weeks += 1
         self._figures.orders += self._ca.orders_made + self._staging.orders_made
+        self._figures.certificates += self._ca.certificates_issued + self._staging.certificates_issued
 
     def recover(self) -> None:
         """See that no limit holds a site for ever: after some rest every one gets what it asks for."""
@@ -302,6 +322,25 @@ class World:
             before = client.published
             self._attempt(client, Intent(self._local_now(), ignore_backoff=True))
             assert client.published != before, f"{client.site.domain} is held: {client.failure}"
+
+    def mended_after(self, *, failures: int) -> timedelta:
+        """Let a new zone fail so many validations, mend it, and return how long its certificate takes then.
+
+        Nobody gives a command: a look comes when a step is due, and at least every minute.
+        """
+        [client] = self._clients
+        self._kills = self._ca.moods = 0.0
+        self._faults = 1.0
+        while sum(row.kind == "failure" for row in self._rows.rows) < failures:
+            self._pass_minute(client)
+        self._faults, mended = 0.0, self._ca.now
+        while client.published == NOTHING:
+            self._pass_minute(client)
+        return self._ca.now - mended
+
+    def _pass_minute(self, client: Client) -> None:
+        self._attempt(client, Intent())
+        self._let_pass(MINUTE)
 
     def sum_up(self) -> None:
         """Take the figures of the CA's side."""
@@ -357,7 +396,7 @@ class World:
             seen, state = self._seen(client), self._state(client)
             decision = decide(client.site, self._config, seen, state, self._rows.rows, intent)
             steps = [step for step in decision.steps if step.action in ("order", "collect")]
-            if any("orders for" in step.wait_reason for step in steps):
+            if any(" in 7 days" in step.wait_reason or " h;" in step.wait_reason for step in steps):
                 figures.refused += 1
             if not any(step.is_due(seen.at) for step in steps):
                 return
@@ -373,17 +412,26 @@ class World:
     def _note(self, client: Client, exc: CertbotlessError) -> None:
         now, known = self._local_now(), client.failure.count + 1 if client.failure else 1
         facts = client.published.facts
-        wait = ledger.order_backoff(known, facts, now, self._random.random())
+        is_spent = type(exc) is IssueError
+        wait = ledger.order_backoff(known, facts, now, self._random.random(), is_spent=is_spent)
         retry_at = now + max(wait, exc.retry_after or wait)
         client.failure = Failure(at=now, what=exc.message, hint=exc.hint, retry_at=retry_at, count=known)
 
     def _converse(self, client: Client, intent: Intent) -> None:
         """The steps of `issue.issue`, with every moment at which it may be killed."""
         directory, ca = self._config.acme.url, self._ca
-        if intent.only_rehearse and staging_of(directory) != directory:
+        if intent.only_rehearse and staging_of(directory):
             directory, ca = staging_of(directory), self._staging
-        in_hand = client.published.facts_for(directory, client.site.all_names)
-        books = SiteBooks(self._rows, self._clock, client.site, directory, in_hand, is_forced=False)
+        books = SiteBooks(
+            self._rows,
+            self._clock,
+            client.site,
+            directory,
+            client.published.facts_for(directory, client.site.all_names),
+            is_forced=False,
+            renewal=client.renewal,
+            is_rehearsal=intent.only_rehearse,
+        )
         if directory not in self._accounts:
             books.reserve_account(ca.now)
             self._may_die()
@@ -398,6 +446,13 @@ class World:
                 client.in_flight = order
         if order.status == "pending":
             self._validate(client, order, ca, books)
+            self._may_die()
+            if intent.only_rehearse and ca is self._ca:
+                return  # it has no staging directory, so the order is left as it is
+        if order.status != "valid":
+            ca.issue(order)
+        self._may_die()
+        books.note_certificate(ca.now)
         self._may_die()
         if not intent.only_rehearse:
             self._publish(client, order)
@@ -443,7 +498,8 @@ class World:
 
     def _validate(self, client: Client, order: Order, ca: CountingCa, books: SiteBooks) -> None:
         self._let_pass(SECOND * self._random.randrange(600))  # DNS spreads
-        if self._random.random() < self._faults / 2:
+        # At 1 all values are shown to us, and none to the CA.
+        if self._random.random() < self._faults / 2 < 1 / 2:
             raise PropagationTimeout("not shown")
         if self._random.random() < self._faults:
             ca.fail(order, client.site.domain)
@@ -451,7 +507,7 @@ class World:
             books.count_failure(ca.now, [client.site.domain])
             client.in_flight = None
             raise AuthorizationFailed("no TXT record", names=(client.site.domain,))
-        ca.issue(order)
+        order.status = "ready"
 
     def _publish(self, client: Client, order: Order) -> None:
         not_before = self._ca.now - min(HOUR, self._ca.lifetime / 20)
@@ -460,8 +516,22 @@ class World:
         facts = LeafFacts(client.site.all_names, sha256, "CN=CA", not_before, not_after, f"ari.{sha256}")
         origin = Origin(self._config.acme.url, self._account(), "ec256", self._local_now())
         client.published = Published(facts, origin)
+        self._suggest(client, facts)
         self._may_die()
         client.in_flight = None
+
+    def _suggest(self, client: Client, facts: LeafFacts) -> None:
+        """Let the CA want it renewed at some time, and the client have heard of it, or not."""
+        start = facts.not_before + facts.lifetime * self._random.choice([0, 1 / 2, 2 / 3])
+        window = Window(start, start + facts.lifetime * self._random.choice([1 / 50, 1 / 3]))
+        self._ca.suggests[facts.ari_id] = window
+        client.renewal = None
+        if self._random.random() >= self._faults / 2:
+            moment = window.moment(self._random.random())
+            now = self._local_now()
+            client.renewal = RenewalInfo(
+                sha256=facts.sha256, next_look=now, start=window.start, end=window.end, moment=moment
+            )
 
     def _account(self) -> str:
         return str(self._accounts.get(self._config.acme.url))
@@ -480,7 +550,8 @@ class World:
             if order
             else None
         )
-        return SiteState(order=in_flight, failures={"order": client.failure} if client.failure else {})
+        failures = {"order": client.failure} if client.failure else {}
+        return SiteState(order=in_flight, failures=failures, renewal=client.renewal)
 
 
 def _most(counts: Iterable[Sliding]) -> list[int]:

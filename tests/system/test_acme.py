@@ -18,6 +18,7 @@ from acme.client import ClientNetwork, ClientV2
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from dns import rcode
 
 from certbotless.sandbox.alidns import Fault
 from certbotless.store import with_digest
@@ -183,8 +184,8 @@ def state_of(bed: Bed) -> dict[str, Any]:
     return state
 
 
-def test_a_rehearsal_gets_a_certificate_and_changes_nothing(bed: Bed) -> None:
-    """The whole chain at the CA; files, container, record and what is in state stay as they were."""
+def test_a_rehearsal_has_the_names_validated_and_changes_nothing(bed: Bed) -> None:
+    """Up to the validation; files, container, record and what is in state stay as they were."""
     bed.ok("--once")
     bed.ok("--once")
     started = bed.registry.container.attrs["State"]["StartedAt"]
@@ -194,7 +195,7 @@ def test_a_rehearsal_gets_a_certificate_and_changes_nothing(bed: Bed) -> None:
 
     started = bed.registry.container.attrs["State"]["StartedAt"]
     assert (bed.published(), bed.served(), state_of(bed), started, bed.a_values()) == before
-    assert bed.ca.requests().count("POST /certZ/") == 2
+    assert bed.ca.requests().count("POST /certZ/") == 1
     bed.assert_no_txt()
     rows = [json.loads(line) for line in (bed.state / "ledger.jsonl").read_text().splitlines()]
     assert [row["directory"] for row in rows if row["kind"] == "order"] == [bed.ca.directory_url] * 2
@@ -230,11 +231,38 @@ def test_a_rehearsal_leaves_what_the_site_itself_has_failed_at(bare: Bed) -> Non
     assert state_of(bare) == failed
 
 
-def test_a_rehearsal_counts_in_the_ledger_like_any_order(bare: Bed) -> None:
+@pytest.mark.row(94)
+def test_dry_runs_are_counted_apart_and_six_in_an_hour_are_answered_by_the_ca(bare: Bed) -> None:
+    """This CA has no staging directory: none costs a certificate, as those after them do."""
+    for number in range(1, 7):
+        done = bare.run("--renew-now", "--dry-run")
+        assert done.returncode == 0, done.stdout
+        assert done.stderr.count("the CA has no staging directory: it ends when all names are validated") == 1
+        assert "so no certificate was issued" in done.stdout
+        assert bare.ca.orders_made() == number
+    asked = bare.ca.requests()
+    assert [line for line in asked if line.startswith(("POST /finalize", "POST /certZ"))] == []
+    rows = [json.loads(line) for line in (bare.state / "ledger.jsonl").read_text().splitlines()]
+    orders = [row for row in rows if row["kind"] == "order"]
+    assert [(row["rehearsal"], "outcome" in row) for row in orders] == [(True, False)] * 6
     for _ in range(3):
-        bare.ok("--renew-now", "--dry-run")
-    assert "already 3 orders" in refused(bare, "--renew-now", "--dry-run")
-    bare.ok("--renew-now", "--dry-run", "--force")
+        bare.ok("--renew-now")
+    assert "3 orders for these names in 7 days" in refused(bare, "--renew-now")
+    bare.ok("--renew-now", "--dry-run")
+
+
+@pytest.mark.row(94)
+def test_a_dry_run_that_cannot_be_validated_costs_a_failed_validation(bare: Bed) -> None:
+    """The CA counts it, so we do; what it says is what to do, and it orders nothing in earnest."""
+    bare.dns.set_rcode(0, rcode.SERVFAIL)
+    bare.config["dns"] = {"nameservers": [bare.dns.nameservers[1]]}
+    for _ in range(3):
+        assert f"the CA could not validate {DOMAIN}" in refused(bare, "--renew-now", "--dry-run")
+    text = refused(bare, "--renew-now", "--dry-run")
+    assert f"already 3 failed validations of {DOMAIN} in 1 h; it may be tried again at" in text
+    assert "--renew-now --dry-run --force rehearses now" in text
+    assert bare.ca.orders_made() == 3
+    bare.assert_no_txt()
 
 
 def test_a_rehearsal_of_a_site_that_is_not_there_is_bad_usage(bare: Bed) -> None:

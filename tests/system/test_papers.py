@@ -105,7 +105,7 @@ def test_from_nothing_to_a_push_as_the_readme_says(
     assert client.images.get(tag[2]).tag(tag[3])
     pushed = [line for line in client.api.push(tag[3], stream=True, decode=True) if "aux" in line]
     assert bed.registry.pull("hello-world") == pushed[0]["aux"]["Digest"]
-    assert bed.orders() == 2  # the dry run's was one too: this CA has no staging twin
+    assert bed.orders() == 2  # the dry run's was one too: this CA has no staging directory
 
 
 # --- other services -----------------------------------------------------------------------------------------
