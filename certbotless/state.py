@@ -195,6 +195,7 @@ class SiteState(_Saved):
         rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
+        bound: of each container that publishes a port at some addresses alone, these by port.
         matched: the names of the containers with each label.
         deploy_by: when the certificate that was replaced last must be out of use.
         foreign: what another tool has at our names, as it was judged when it was looked into last.
@@ -214,6 +215,7 @@ class SiteState(_Saved):
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()
     ports: dict[str, int] = {}
+    bound: dict[str, dict[int, tuple[str, ...]]] = {}
     matched: dict[str, tuple[str, ...]] = {}
     acted: dict[str, Acted] = {}
     deploy_by: Moment | None = None
