@@ -487,15 +487,16 @@ class Config(_Model):
         return environment_without(self.secrets().values())
 
     def digest(self, site: Site) -> str:
-        """Return a digest of all that decides how attempts for `site` go: its keys and the secrets' content.
-
-        A retry time counts only for the configuration under which the attempt failed.
-        """
+        """Return a digest of all that decides how attempts for `site` go, also of what the secrets hold."""
         for path, secret in self.needed_secrets().items():
             try:
                 self._secrets_seen[path] = hashlib.sha256(secret.read().encode()).hexdigest()
             except CertbotlessError as exc:
                 self._secrets_seen.setdefault(path, exc.message)
         secrets = sorted(self._secrets_seen.items())
-        parts = [self.acme, self.aliyun, self.dns, self.docker, self.certs_dir, site, secrets]
+        return hashlib.sha256(repr([self.file_digest(site), secrets]).encode()).hexdigest()
+
+    def file_digest(self, site: Site) -> str:
+        """Return a digest of the same without the secrets' content: a temporary key changes each hour."""
+        parts = [self.acme, self.aliyun, self.dns, self.docker, self.certs_dir, site]
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -55,7 +55,8 @@ class _Service:
         is_dead: whether it has ended since the action, so that nothing is to be waited for.
         overlap_s: how long its old workers may answer beside the new ones.
         reads_all, namespace: see `Container`.
-        is_held: whether its window is closed, so that it is left alone as long as it answers.
+        is_held: whether its window is closed, or what is published has expired, so that it is left alone as
+            long as it answers.
     """
 
     name: str
@@ -114,7 +115,7 @@ class Serving:
         Before anybody acts: another site that shares the container may be the first, and what answers now may
         be down by the time that it is our turn.
         """
-        if target.name != self._bench.site.deploy[0].name or self._is_held(target):
+        if target.name != self._bench.site.deploy[0].name or self._is_held(target, seen):
             return
         places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
         if target.label is not None:
@@ -195,7 +196,7 @@ class Serving:
                 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
                 container.reads_all,
                 container.namespace,
-                self._is_held(target),
+                self._is_held(target, seen),
             )
             self._settle(service, seen, lock, is_canary=is_canary)
 
@@ -228,7 +229,7 @@ class Serving:
             lambda _: self._acted_for(target.name, sha256) < _MOST_ACTIONS,
             f"{target.name!r} was run for it {_MOST_ACTIONS} times",
             overlap_s=_RELOAD_OVERLAP_S,
-            is_held=self._is_held(target),
+            is_held=self._is_held(target, seen),
         )
         lock_id = hashlib.sha256(target.name.encode()).hexdigest()
         timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
@@ -313,9 +314,11 @@ class Serving:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
         return where
 
-    def _is_held(self, target: Target) -> bool:
-        deploy_by = self._bench.file.load().deploy_by
-        return window_wait(target, deploy_by, self._bench.clock.now()) is not None
+    def _is_held(self, target: Target, seen: Observation) -> bool:
+        now, facts = self._bench.clock.now(), seen.published.facts
+        if facts is not None and facts.not_after <= now:
+            return True  # what has expired takes nobody's place
+        return window_wait(target, self._bench.file.load().deploy_by, now) is not None
 
     def _may_help(self, container: Container, leaf: str, sha256: str, issued_at: datetime) -> bool:
         """Whether an action may help this container.
