@@ -1,0 +1,315 @@
+"""One machine with one site, in a world of its own, and the program that runs there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import requests
+from cryptography.hazmat.primitives.asymmetric import ec
+from fakes import EPOCH
+
+from certbotless import act, configfile, daemon, decide, nameservers, observe, serve, together
+from certbotless import look as looking
+from certbotless.config import Config, Site
+from certbotless.decide import Intent
+from certbotless.errors import AddressError, StoreError
+from certbotless.ledgerfile import LedgerFile
+from certbotless.look import View
+from certbotless.nameservers import NameServers
+from certbotless.values import AddressRule, Window
+from certbotless.workbench import Edges
+
+from .authority import GIVEN, Account, Port53Answers, WatchedZone
+from .ca import LETS_ENCRYPT, Ari, SimulatedCa
+from .checks import Killed, Violation, check_not_worse, check_state, leaf_on_disk
+from .engine import LABEL, SimulatedEngine
+
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+PARENT = "sweetlove.test"
+OTHER_CAS = ("https://ca.test/dir", "https://other.test/dir")
+# Where no name server answers, the account is asked for its list; not at each look (docs/architecture.md).
+_API_ASKED_WITHIN_S = 660.0
+# A record that is as it was wanted is written no more often than this in a day, whoever works against us.
+_MOST_WRITES_A_DAY = 400
+
+
+class _OneAfterTheOther(Executor):
+    """Does at once what others do in threads: an episode goes the same way each time."""
+
+    def __init__(self, max_workers: int = 1) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as exc:  # noqa: BLE001  (also a kill)
+            future.set_exception(exc)
+        return future
+
+
+class WorldClock:
+    """Time that passes only when somebody waits; the machine's clock may be wrong by `offset`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._elapsed_s = 0.0
+        self.offset = timedelta()
+
+    def now(self) -> datetime:
+        return self.true_now() + self.offset
+
+    def true_now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self._elapsed_s)
+
+    def monotonic(self) -> float:
+        return self._elapsed_s
+
+    def sleep(self, seconds: float) -> None:
+        self._world.may_die("sleeps")
+        # One of 1e-15 s would be for ever.
+        self.advance(max(seconds, 1e-3) if seconds > 0 else 0)
+
+    def advance(self, seconds: float) -> None:
+        self._elapsed_s += seconds
+
+
+class World:
+    """Everything outside of the program, and the program as the daemon runs it.
+
+    Args:
+        seed: decides everything.
+        home: an empty folder.
+
+    Attributes:
+        lan: the LAN address, None without a network.
+        kill_rate: how often the program is killed at a moment at which it may be.
+        intent: what the run that goes on was asked for.
+        settings: the configuration, as it would be in its file.
+    """
+
+    def __init__(self, seed: int, home: Path) -> None:
+        self.random = r = Random(seed)  # noqa: S311
+        self.certs_dir, self.state_dir = home / "certs", home / "state"
+        self.clock = WorldClock(self)
+        self.kill_rate, self.is_dead = 0.0, False
+        self.lan: str | None = "10.0.0.5"
+        self.intent = Intent()
+        self.tries = daemon._Tries()
+        self._writes: list[float] = []
+        self._stamped: dict[Path, tuple[int, int]] = {}
+
+        has_sub_zone = r.random() < 0.3
+        zones = ["lan.sweetlove.test"] * has_sub_zone + [PARENT]
+        label = r.choice(["box", "box", "仓库"])
+        self.account = Account(*(WatchedZone(name, self) for name in zones))
+        self.dns = Port53Answers(self.account, r.choice([0, 0, 0, 20, 300]))
+        is_lets_encrypt = r.random() < 0.5
+        lifetime = r.choice([6.67 * DAY, 47 * DAY, 64 * DAY, 90 * DAY])
+        if not is_lets_encrypt:
+            lifetime = r.choice([2 * MINUTE, HOUR, DAY, 6 * DAY, 47 * DAY, 90 * DAY])
+        ari: Ari = r.choice(["none", "sound", "past", "wide", "late"])
+        backdate = r.choice([HOUR, HOUR, MINUTE, timedelta()])
+        self.ca = SimulatedCa(self, lifetime, ari, min(backdate, lifetime / 20))
+        self.engine = SimulatedEngine(self)
+
+        given = {"nameservers": list(GIVEN)} if r.random() < 0.5 else {}
+        site: dict[str, Any] = {
+            "domain": f"{label}.{zones[0]}",
+            "names": r.choice([[], [f"*.{label}.{zones[0]}"]]),
+            "address": "auto",
+            "ttl": 600,
+            "deploy": self.draw_targets(),
+        }
+        if not has_sub_zone and r.random() < 0.5:
+            site["zone"] = PARENT
+        self.settings: dict[str, Any] = {
+            "acme": {"directory": LETS_ENCRYPT if is_lets_encrypt else OTHER_CAS[0]},
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret", "security_token": "token 0"},
+            "dns": given,
+            "certs_dir": str(self.certs_dir),
+            "state_dir": str(self.state_dir),
+            "sites": [site],
+        }
+        self._accept()
+
+    @property
+    def site(self) -> Site:
+        return self.config.sites[0]
+
+    @property
+    def domain(self) -> str:
+        return self.site.domain
+
+    @property
+    def zone(self) -> WatchedZone:
+        """The zone that holds the site's name now."""
+        return self.account.holder(self.domain)
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        return (LETS_ENCRYPT, *OTHER_CAS)
+
+    def draw_targets(self) -> list[dict[str, Any]]:
+        mirror = {"container": "mirror", "port": 5001}
+        registry = {"container": "registry", "port": 5000}
+        return self.random.choice(
+            [
+                [],
+                [registry],
+                [registry, mirror],
+                [{"container": "registry"}],
+                [{"container": "registry", "port": "none"}],
+                [{"label": LABEL}],
+                [{"label": LABEL, "when": "02:00-05:00"}],
+                [registry | {"action": {"signal": "HUP"}}],
+                [registry | {"when": "02:00-05:00"}],
+                [
+                    registry | {"when": "22:00-01:30"},
+                    mirror | {"when": "02:00-03:00", "action": {"exec": ["reload"]}},
+                ],
+            ]
+        )
+
+    def edit(self) -> None:
+        """Let the file be what `settings` say now."""
+        self._accept()
+        self.tries.forget()
+        self._writes.clear()
+
+    def _accept(self) -> None:
+        self.config: Config = configfile.parse(json.dumps(self.settings).encode(), "explorer.json")
+        # As the daemon, which keeps them until the file is edited.
+        self._servers = NameServers(self.config.dns.nameservers, self.clock)
+
+    # What the program is given.
+
+    def may_die(self, where: str) -> None:
+        """Kill the program here, as often as `kill_rate` says; a dead one does nothing any more."""
+        if self.is_dead or (self.kill_rate and self.random.random() < self.kill_rate):
+            self.is_dead = True
+            raise Killed(where)
+
+    def address_of(self, rule: AddressRule) -> str:
+        if rule.kind == "none":
+            return ""
+        if self.lan is None:
+            raise AddressError("no LAN interface has an address")
+        return self.lan
+
+    def new_key(
+        self, curve: ec.EllipticCurve | None = None, backend: object = None
+    ) -> ec.EllipticCurvePrivateKey:
+        """Make a key as the seed has it, so that an episode can be replayed to the digit."""
+        return ec.derive_private_key(self.random.getrandbits(200) + 1, curve or ec.SECP256R1())
+
+    def stamp_files(self) -> None:
+        """Let links and files be as old as the world's time says, not the machine's."""
+        for path in self.certs_dir.glob("*"):
+            told = path.lstat()
+            known = (told.st_ino, told.st_mtime_ns)
+            if self._stamped.get(path) == known:
+                continue
+            stamp = int(self.clock.now().timestamp() * 1e9)
+            os.utime(path, ns=(stamp, stamp), follow_symlinks=False)
+            self._stamped[path] = (told.st_ino, path.lstat().st_mtime_ns)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Let the program's network, entropy and time zone be those of the world inside the block."""
+
+        def served(host: str, port: int, name: str, **_: object) -> str:
+            return self.engine.served(host, port)
+
+        def send(session: object, request: requests.PreparedRequest, **_: object) -> requests.Response:
+            return self.ca.answer(request)
+
+        drawn = random.getstate()
+        random.seed(self.random.random())
+        with (
+            patch.object(nameservers, "_exchange", self.dns.exchange),
+            patch.object(observe, "served_leaf", served),
+            patch.object(serve, "served_leaf", served),
+            patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),
+            patch.object(together, "ThreadPoolExecutor", _OneAfterTheOther),
+            patch.object(requests.Session, "send", send),
+            patch.object(ec, "generate_private_key", self.new_key),
+            patch.dict(os.environ, {"TZ": "UTC"}),
+        ):
+            time.tzset()
+            try:
+                yield
+            finally:
+                random.setstate(drawn)
+        time.tzset()
+
+    # The program.
+
+    def view(self) -> View:
+        """Look once, as the daemon does."""
+        self.stamp_files()
+        now = self.clock.now()
+        try:
+            ledger = LedgerFile(self.state_dir, self.config.certs_dirs).entries()
+        except StoreError:
+            ledger = []
+        return looking.look(self.site, self.config, self._servers, ledger, now, address_of=self.address_of)
+
+    def look(self) -> View:
+        """Look, start a run for what is due, and return what is seen after it."""
+        view = self.view()
+        check_state(self, view)
+        if self.tries.may(view, self.config.check_every):
+            self.run(Intent())
+            view = self.view()
+            check_state(self, view)
+        return view
+
+    def run(self, intent: Intent) -> act.Outcome | None:
+        """Run for the site; None where the run was killed."""
+        self.intent, self.is_dead = intent, False
+        servers = NameServers(self.config.dns.nameservers, self.clock)
+        edges = Edges(self.clock, servers, lambda _: self.account, self.engine, self.address_of)
+        before = leaf_on_disk(self.certs_dir, self.domain)
+        try:
+            [outcome] = act.run(self.config, self.config.sites, edges, intent)
+        except Killed:
+            return None
+        finally:
+            self.intent, self.is_dead = Intent(), False
+        check_not_worse(before, leaf_on_disk(self.certs_dir, self.domain), self.clock.now())
+        return outcome
+
+    # What is known of it.
+
+    def wrong_records(self) -> Iterator[str]:
+        """Say what is wrong with the A record where the world can see it."""
+        asked = self.dns.lags_of_live_servers()
+        for lag_s in asked:
+            values = self.dns.seen_by(self.domain, "A", lag_s)
+            if values != {self.lan}:
+                yield f"a name server shows {sorted(values)}, the LAN address is {self.lan}"
+        if not asked and not self.zone.has_shown_lately(self.domain, {self.lan}, _API_ASKED_WITHIN_S):
+            yield f"the account lists {sorted(self.dns.seen_by(self.domain, 'A', 0))}, not {self.lan}"
+
+    def wrote_record(self) -> None:
+        """Count a write of the A record."""
+        now = self.clock.monotonic()
+        self._writes = [at for at in self._writes if at > now - DAY.total_seconds()] + [now]
+        if len(self._writes) > _MOST_WRITES_A_DAY:
+            raise Violation(f"{len(self._writes)} writes of the A record in a day")
+
+    @staticmethod
+    def next_opening(window: Window, now: datetime) -> datetime:
+        return decide._next_opening(window, now.astimezone(UTC))
