@@ -10,7 +10,7 @@ BIN = .venv/bin
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help root setup install uninstall demo test dist soak lint measure footprint docs screenshot lock clean
+.PHONY: help root setup install uninstall demo test dist soak lint mutate measure footprint docs screenshot lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -46,6 +46,9 @@ lint: setup  ## check format, rules and types
 	$(BIN)/ruff format --check certbotless tests
 	$(BIN)/ruff check certbotless tests
 	$(BIN)/mypy
+
+mutate: root setup  ## change the core in 100 places and more, and print what no test of the module notices
+	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/mutate.py
 
 measure: root setup  ## print the figures of the README: times and CPU
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/measure.py

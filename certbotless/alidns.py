@@ -32,15 +32,7 @@ from aliyunsdkalidns.request.v20150109.DescribeSubDomainRecordsRequest import De
 from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDomainRecordRequest
 
 from .clock import Clock, Pace
-from .errors import (
-    CertbotlessError,
-    DnsError,
-    DnsRefused,
-    DnsUnavailable,
-    RecordConflict,
-    ZoneNotFound,
-    printable,
-)
+from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, printable
 from .exchange import BadAnswer, BoundedSession
 from .names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .records import DEFAULT_LINE, Record
@@ -82,17 +74,6 @@ _AGAIN = frozenset(
 _NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
 # What the RAM user's policy does not allow. Other codes with "Forbidden" are about the zone itself.
 _NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
-# What says nothing of the zone or the account, but of one record and what else is at its name.
-_OF_ONE_RECORD = frozenset(
-    {
-        "DomainRecordConflict",
-        "DomainRecordDuplicate",
-        "DomainRecordLocked",
-        "DomainRecordNotBelongToUser",
-        "QuotaExceeded.ARecord",
-        "SubDomainInvalid.Value",
-    }
-)
 _CREDENTIAL = "a credential of systemd counts from the next start of its service"
 # Start of a code -> what to do; the longer of two starts comes first.
 _HINTS = {
@@ -139,10 +120,6 @@ class ApiRefusal(DnsRefused):
     def is_forbidden(self) -> bool:
         """Whether the RAM user's policy does not allow the call."""
         return self.code in _NOT_ALLOWED
-
-
-class RecordRefusal(ApiRefusal, RecordConflict):
-    """One that is about this record alone: a TXT record beside it may be written."""
 
 
 class NoAnswer(DnsUnavailable):
@@ -238,8 +215,7 @@ class AlidnsApi:
             )
             text += f"; this clock differs by {ahead} from the API's"
         hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
-        kind = RecordRefusal if code in _OF_ONE_RECORD else ApiRefusal
-        return kind(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
+        return ApiRefusal(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
 
 
 class AlidnsAccount:
@@ -382,7 +358,7 @@ class AlidnsZone:
             if (record.type, record.value, record.line) == (wanted.type, wanted.value, wanted.line):
                 if record.is_enabled:
                     return record
-                raise RecordConflict(
+                raise DnsRefused(
                     f"{wanted.fqdn!r} already has the {wanted.type} record {wanted.value!r}, but disabled",
                     hint="enable or delete it in the Alidns console",
                 )
