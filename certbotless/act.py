@@ -47,7 +47,7 @@ from .workbench import Edges, Workbench
 logger = logging.getLogger(__name__)
 
 # How long another run may hold a site beyond the propagation of its records: the CA's time, and a restart.
-_LOCK_MARGIN_S = 1800
+_LOCK_MARGIN_S = 3600
 # A site that waits for DNS or the CA costs a thread; beyond these, sites wait for their turn.
 _MOST_THREADS = 200
 # A wait that a CA asked for is lengthened by up to this share, so that not all come back at once.

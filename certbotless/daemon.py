@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 _JUMP_S = 5.0
 _LOOKERS = 8
 # The longest that a child may take beyond the propagation of its records: the CA's time, and a restart.
-_CHILD_MARGIN = timedelta(minutes=30)
+_CHILD_MARGIN = timedelta(hours=1)
 # Together with a child's own clean-up this stays within the 5 s that a stop may take.
 _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.

@@ -35,10 +35,14 @@ from .renewal import Window
 logger = logging.getLogger(__name__)
 
 _PEM_CHAIN = "application/pem-certificate-chain"
-# An authorization or an order that is in progress for longer is left for the next run.
-_POLL_TIMEOUT_S = 600
+# An authorization or an order that is in progress for longer is left for the next run; until then the TXT record
+# is there. ZeroSSL validates within 10 minutes as a rule (acme.sh, issue 6221).
+_VALIDATION_TIMEOUT_S, _ISSUANCE_TIMEOUT_S = 1800, 600
 # Most CAs validate at once; then ever more seldom.
 _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
+_SLOWEST_LOOK_AT_VALIDATION_S = 10
+# A CA may ask for a day (ZeroSSL does) and be ready a moment later.
+_MOST_ASKED_WAIT_S = 30
 # RFC 9773 section 5 names the first. Pebble 2.6 says the second of an identifier that it cannot read, and the
 # third of a certificate that it does not find.
 _REPLACES_PROBLEMS = frozenset(PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
@@ -141,7 +145,7 @@ def issue(
     clock: Clock,
     predecessor: Predecessor | None = None,
 ) -> Issued:
-    """Get one certificate for `names`; blocks for propagation and at most 20 minutes of the CA's own.
+    """Get one certificate for `names`; blocks for propagation and at most 40 minutes of the CA's own.
 
     1. Find the directory; recover or make the account.
     2. Go on with the order in flight, or reserve and place a new one.
@@ -407,12 +411,14 @@ class _Conversation:
                 self._network.send(challenge.url, challenge.response)
         logger.debug("ca.validating names=%s", ",".join(sorted({challenge.name for challenge in todo})))
         failed = {}
-        pace = self._polling()
+        pace = self._polling(_VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}
         wait_s = 0.0  # of the first look; what the CA asks counts from the second on
         while waiting:
             if pace.expired:
-                raise OrderTimeout(f"the CA at {self._ca.directory} did not validate in {_POLL_TIMEOUT_S} s")
+                raise OrderTimeout(
+                    f"the CA at {self._ca.directory} did not validate in {_VALIDATION_TIMEOUT_S} s"
+                )
             pace.wait(wait_s)
             for url in sorted(waiting):
                 authorization = self._read_authorization(url)
@@ -446,7 +452,7 @@ class _Conversation:
 
     def fetch(self, order: messages.Order, pending: PendingOrder) -> bytes:
         logger.debug("ca.issuing order=%s", printable(self._order_url, 200))
-        pace = self._polling()
+        pace = self._polling(_ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         wait_s = 0.0
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:
@@ -454,7 +460,7 @@ class _Conversation:
                 detail = printable(order.error.detail if order.error else "no reason given")
                 raise IssueError(f"the CA at {self._ca.directory} refused the order: {detail}")
             if pace.expired:
-                raise OrderTimeout(f"the CA at {self._ca.directory} did not issue in {_POLL_TIMEOUT_S} s")
+                raise OrderTimeout(f"the CA at {self._ca.directory} did not issue in {_ISSUANCE_TIMEOUT_S} s")
             pace.wait(wait_s)
             order = self._read_order(self._network.send(self._order_url))
             wait_s = self._asked_wait_s()
@@ -475,12 +481,12 @@ class _Conversation:
                 hint=hint,
             )
 
-    def _polling(self) -> Pace:
-        return Pace(self._clock, _POLL_TIMEOUT_S, first_s=_FIRST_LOOK_S, most_s=_SLOWEST_LOOK_S)
+    def _polling(self, timeout_s: int, most_s: float) -> Pace:
+        return Pace(self._clock, timeout_s, first_s=_FIRST_LOOK_S, most_s=most_s)
 
     def _asked_wait_s(self) -> float:
         asked = self._network.retry_after
-        return asked.total_seconds() if asked else 0.0
+        return min(asked.total_seconds(), _MOST_ASKED_WAIT_S) if asked else 0.0
 
     def _read_authorization(self, url: str) -> messages.Authorization:
         told = self._network.send(url).json()

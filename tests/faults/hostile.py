@@ -254,7 +254,7 @@ def _authorization_cases() -> Iterator[Case]:
     yield authorization("answered elsewhere", with_challenge(url="https://evil.test/"), NOT_ITS_OWN)
     # From the second on it is polled.
     forever = faults.json_with(status="pending")
-    yield authorization("pending for ever", forever, "did not validate in 600 s", nth=2)
+    yield authorization("pending for ever", forever, "did not validate in 1800 s", nth=2)
     refused = {"type": "urn:ietf:params:acme:error:caa", "detail": UGLY}
 
     def refuse(exchange: Exchange) -> None:

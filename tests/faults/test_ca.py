@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -184,6 +185,38 @@ def test_what_is_proved_already_is_not_proved_again(bare: Bed) -> None:
     assert bare.dns.calls[before:] == []
     assert bare.orders() == 2
     assert_invariants(bare)
+
+
+@pytest.mark.row(83)
+def test_a_ca_that_asks_for_a_day_between_two_polls_is_polled_all_the_same(
+    ground: Ground, tmp_path: Path
+) -> None:
+    """Authorization and order ask for it three times, and the TXT record is there each time."""
+
+    def not_yet(status: str) -> faults.Fault:
+        def change(true: faults.Answer) -> faults.Answer:
+            body = json.dumps(json.loads(true.body) | {"status": status}).encode()
+            return replace(true, body=body, headers={**true.headers, "Retry-After": "86400"})
+
+        return faults.rewritten(change)
+
+    def noted(exchange: faults.Exchange) -> None:
+        ours.append(len(ground.dns.records("_acme-challenge.devbox", "TXT")) - theirs)
+        not_yet("pending")(exchange)
+
+    ours: list[int] = []
+    theirs = len(ground.dns.records("_acme-challenge.devbox", "TXT"))
+    ground.restart_clock()
+    ground.ca_proxy.at("POST", "/authZ/", noted, nth=2, times=3)
+    ground.ca_proxy.at("POST", "/my-order/", not_yet("processing"), times=3)
+    try:
+        assert ground.run(tmp_path).state == "ok"
+    finally:
+        ground.forget()
+    assert ours == [1, 1, 1]
+    assert ground.clock.sleeps.count(30) == 6
+    assert ground.clock.monotonic() < 300
+    ground.assert_zone_is_as_left()
 
 
 @pytest.mark.row(49)

@@ -14,7 +14,7 @@ from .hostile import Case, api_cases, ca_cases
 from .proxy import FaultProxy
 
 # What `issue` promises of the CA's own time, what the API has for each call, and some waiting in between.
-MOST_S = 25 * 60
+MOST_S = 45 * 60
 # An authorization that is polled for ten minutes is asked for 210 times.
 MOST_REQUESTS = 300
 
