@@ -35,8 +35,8 @@ from .renewal import Window
 logger = logging.getLogger(__name__)
 
 _PEM_CHAIN = "application/pem-certificate-chain"
-# An authorization or an order that is in progress for longer is left for the next run; until then the TXT record
-# is there. ZeroSSL validates within 10 minutes as a rule (acme.sh, issue 6221).
+# An authorization or an order that is in progress for longer is left for the next run; until then the TXT
+# record is there. ZeroSSL validates within 10 minutes as a rule (acme.sh, issue 6221).
 _VALIDATION_TIMEOUT_S, _ISSUANCE_TIMEOUT_S = 1800, 600
 # Most CAs validate at once; then ever more seldom.
 _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.2, 3
