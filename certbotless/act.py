@@ -20,17 +20,21 @@ from .config import Config, Site, Target
 from .decide import Intent, Step, is_issued_since
 from .errors import (
     AccountPaused,
+    AccountRefused,
     CertbotlessError,
     CertificateRefused,
     DeployError,
     DeployWaits,
     DnsError,
+    DnsRefused,
     Interrupted,
     IssueError,
     PropagationTimeout,
     RateLimited,
     RecordConflict,
+    SecretUnreadable,
     StoreError,
+    ZoneNotFound,
     internal_error,
 )
 from .leaf import rfc3339
@@ -219,13 +223,9 @@ class _SiteRun:
         return look(self._site, self._config, bench.servers, ledger, now, self._intent, bench.address_of)
 
     def _forget_failures_of_another_config(self) -> None:
-        digest, state = self._config.digest(self._site), self._file.load()
-        if state.digest != digest:
-            # What actions could not cure under the old one may be cured under this one.
-            acted = {name: done.model_copy(update={"count": 0}) for name, done in state.acted.items()}
-            self._file.change(
-                digest=digest, failures={}, acted=acted, restored=(), rewritten={}, foreign=None
-            )
+        config, site = self._config, self._site
+        state = self._file.load().under(config.digest(site), config.file_digest(site))
+        self._file.change(**dict(state))
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.
@@ -405,4 +405,5 @@ def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) 
         count=count,
         is_waiting=isinstance(exc, DeployWaits),
         limited_until=now + asked if is_limit else None,
+        is_of_secret=isinstance(exc, DnsRefused | ZoneNotFound | AccountRefused | SecretUnreadable),
     )

@@ -32,7 +32,15 @@ from aliyunsdkalidns.request.v20150109.DescribeSubDomainRecordsRequest import De
 from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDomainRecordRequest
 
 from .clock import Clock, Pace
-from .errors import CertbotlessError, DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, printable
+from .errors import (
+    CertbotlessError,
+    DnsError,
+    DnsRefused,
+    DnsUnavailable,
+    RecordConflict,
+    ZoneNotFound,
+    printable,
+)
 from .exchange import BadAnswer, BoundedSession
 from .names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .records import DEFAULT_LINE, Record
@@ -74,6 +82,17 @@ _AGAIN = frozenset(
 _NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
 # What the RAM user's policy does not allow. Other codes with "Forbidden" are about the zone itself.
 _NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
+# What says nothing of the zone or the account, but of one record and what else is at its name.
+_OF_ONE_RECORD = frozenset(
+    {
+        "DomainRecordConflict",
+        "DomainRecordDuplicate",
+        "DomainRecordLocked",
+        "DomainRecordNotBelongToUser",
+        "QuotaExceeded.ARecord",
+        "SubDomainInvalid.Value",
+    }
+)
 _CREDENTIAL = "a credential of systemd counts from the next start of its service"
 # Start of a code -> what to do; the longer of two starts comes first.
 _HINTS = {
@@ -120,6 +139,10 @@ class ApiRefusal(DnsRefused):
     def is_forbidden(self) -> bool:
         """Whether the RAM user's policy does not allow the call."""
         return self.code in _NOT_ALLOWED
+
+
+class RecordRefusal(ApiRefusal, RecordConflict):
+    """One that is about this record alone: a TXT record beside it may be written."""
 
 
 class NoAnswer(DnsUnavailable):
@@ -215,7 +238,8 @@ class AlidnsApi:
             )
             text += f"; this clock differs by {ahead} from the API's"
         hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
-        return ApiRefusal(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
+        kind = RecordRefusal if code in _OF_ONE_RECORD else ApiRefusal
+        return kind(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
 
 
 class AlidnsAccount:
@@ -358,7 +382,7 @@ class AlidnsZone:
             if (record.type, record.value, record.line) == (wanted.type, wanted.value, wanted.line):
                 if record.is_enabled:
                     return record
-                raise DnsRefused(
+                raise RecordConflict(
                     f"{wanted.fqdn!r} already has the {wanted.type} record {wanted.value!r}, but disabled",
                     hint="enable or delete it in the Alidns console",
                 )

@@ -146,7 +146,9 @@ def _ports(view: View) -> list[tuple[str, int]]:
         for place in places_of(view.site, target, view.remembered, view.seen.address):
             if place.where is not None:
                 host, port = place.where
-                found.append((host if is_elsewhere else "", port))
+                # One that is published at another address alone is not met at the site's name.
+                is_hidden = port in view.remembered.bound.get(place.name, {}) and host != view.seen.address
+                found.append((host if is_elsewhere or is_hidden else "", port))
     return list(dict.fromkeys(found))
 
 

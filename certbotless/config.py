@@ -175,7 +175,8 @@ class Docker(_Model):
 
     host: DockerHost = Field(
         default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET,
-        description="The engine's socket; the environment's DOCKER_HOST takes the place of this default.",
+        description="The engine's socket; the environment's DOCKER_HOST takes the place of this default. "
+        "tcp:// is spoken without TLS; an engine behind SSH is reached by its forwarded socket.",
         examples=["unix:///run/user/1000/docker.sock", "tcp://127.0.0.1:2375"],
         json_schema_extra={"default": DOCKER_SOCKET},
     )
@@ -459,6 +460,12 @@ class Config(_Model):
                 if rule.kind == "literal" and is_loopback(rule.value):
                     text = f"{rule.value} leads every other machine to itself; write the LAN address"
                     found.append(f"sites[{i}].{key}: {text}")
+        host = self.docker.host
+        if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
+            found.append(
+                f"docker.host: {host} is spoken without TLS and without a password: whoever reaches it is "
+                "root there; forward its socket by SSH instead"
+            )
         if self.http is not None and not is_loopback(self.http.where[0]):
             found.append(
                 "http.listen: whoever reaches this address may read all that status tells, without a login; "
@@ -480,15 +487,16 @@ class Config(_Model):
         return environment_without(self.secrets().values())
 
     def digest(self, site: Site) -> str:
-        """Return a digest of all that decides how attempts for `site` go: its keys and the secrets' content.
-
-        A retry time counts only for the configuration under which the attempt failed.
-        """
+        """Return a digest of all that decides how attempts for `site` go, also of what the secrets hold."""
         for path, secret in self.needed_secrets().items():
             try:
                 self._secrets_seen[path] = hashlib.sha256(secret.read().encode()).hexdigest()
             except CertbotlessError as exc:
                 self._secrets_seen.setdefault(path, exc.message)
         secrets = sorted(self._secrets_seen.items())
-        parts = [self.acme, self.aliyun, self.dns, self.docker, self.certs_dir, site, secrets]
+        return hashlib.sha256(repr([self.file_digest(site), secrets]).encode()).hexdigest()
+
+    def file_digest(self, site: Site) -> str:
+        """Return a digest of the same without the secrets' content: a temporary key changes each hour."""
+        parts = [self.acme, self.aliyun, self.dns, self.docker, self.certs_dir, site]
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -38,6 +38,7 @@ from .values import (
     parse_argv,
     parse_certificate_name,
     parse_container,
+    parse_docker_host,
     parse_label,
     parse_name,
 )
@@ -76,9 +77,22 @@ def parse(raw: bytes, name: str) -> Config:
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_context=False, include_input=False)
         raise doc.error([*faults, *(_describe(doc, error) for error in errors)]) from None
+    faults += _check_default_engine(doc, config)
     if faults:
         raise doc.error(faults)
     return config
+
+
+def _check_default_engine(doc: Document, config: Config) -> list[Fault]:
+    """Return what is wrong with the engine of the environment, where a container needs it."""
+    is_needed = any(target.command is None for site in config.sites for target in site.deploy)
+    if not is_needed or "host" in config.docker.model_fields_set:
+        return []
+    try:
+        parse_docker_host(config.docker.host)
+    except ValueError as exc:
+        return [doc.fault(("docker",), f"without host, DOCKER_HOST of the environment counts: {exc}")]
+    return []
 
 
 def load(source: Path | None) -> Config:

@@ -7,21 +7,31 @@ Source: Docker Engine API (a container may be created, running, paused, restarti
 
 from __future__ import annotations
 
-import io
+import ipaddress
 import os
 import signal
 import subprocess
-import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import DeployError, DeployWaits, printable
+from .identity import (
+    MOST_ARCHIVE_BYTES,
+    Namespace,
+    RootHere,
+    identity,
+    is_root,
+    reads_all,
+    root_of_container,
+    root_of_engine,
+)
 
 # docker.socket may start the engine at our call, so give it the time of a start.
 _ENGINE_TIMEOUT_S = 60
@@ -29,16 +39,19 @@ _ENGINE_TIMEOUT_S = 60
 PROGRAM_TIMEOUT_S = 60
 # What a program says last is why it failed.
 _MOST_WORDS_BYTES = 400
-# An image's users and groups are a few dozen lines.
-_MOST_NAMES_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container as the engine sees it now.
 
-    `status` is the engine's word; `ports` are its published TCP ports; `started_at` is when it last started;
-    `reads_all` is whether it may read every file that is mounted, whoever owns it.
+    Attributes:
+        status: the engine's word.
+        ports: its published TCP ports.
+        started_at: when it last started.
+        reads_all: whether it may read every file of ours that is mounted, whatever its mode.
+        namespace: of which kind the user namespace is that it runs in; empty for none.
+        bound: the addresses of this machine at which a port is published, where it is not published at all.
     """
 
     id: str
@@ -47,6 +60,8 @@ class Container:
     ports: tuple[int, ...]
     started_at: datetime
     reads_all: bool = True
+    namespace: Namespace = ""
+    bound: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_up(self) -> bool:
@@ -66,7 +81,8 @@ class Settings:
         image: the name that it was made from.
         environment: what its first process gets.
         mounts: what it sees of the host: path in it -> path on the host.
-        uid, gids: as whom its first process runs; None where a name in the image cannot be looked up.
+        uid, gids: of this machine, as which its first process runs; None, or absent, where that is not known.
+        namespace: see `Container`.
     """
 
     image: str
@@ -74,6 +90,7 @@ class Settings:
     mounts: Mapping[Path, Path]
     uid: int | None
     gids: frozenset[int]
+    namespace: Namespace = ""
 
     @property
     def is_registry(self) -> bool:
@@ -83,7 +100,11 @@ class Settings:
 
 
 class Containers(Protocol):
-    """What deploying needs of an engine. Every call may raise `DeployError`."""
+    """What deploying needs of an engine. Every call may raise `DeployError`.
+
+    A container is spoken to by its name, so that a proxy before the engine can hold us to one: ids are no
+    secret, every user of the machine reads them below /sys/fs/cgroup.
+    """
 
     def find(self, name: str) -> Container:
         """Return the container of exactly this name."""
@@ -91,13 +112,13 @@ class Containers(Protocol):
     def matching(self, label: str) -> list[Container]:
         """Return every container with this label (``key`` or ``key=value``), by name; also stopped ones."""
 
-    def restart(self, container_id: str, stop_timeout_s: int) -> None:
+    def restart(self, name: str, stop_timeout_s: int) -> None:
         """Stop (kill after the timeout) and start; returns when it was started."""
 
-    def signal(self, container_id: str, name: str) -> None:
+    def signal(self, name: str, signal_name: str) -> None:
         """Send a signal (``HUP``) to its first process."""
 
-    def exec(self, container_id: str, argv: Sequence[str]) -> None:
+    def exec(self, name: str, argv: Sequence[str]) -> None:
         """Run a program in it to its end; one that does not end in time, or not with 0, is a failure."""
 
 
@@ -107,61 +128,56 @@ class DockerContainers:
     def __init__(self, host: str, program_timeout_s: float = PROGRAM_TIMEOUT_S) -> None:
         self._host = host
         self._program_timeout_s = program_timeout_s
-        self._client: Any = None
 
     def find(self, name: str) -> Container:
         with self._engine_errors(name):
-            found = self._engine().containers.get(name)
-            if found.name != name:
-                # The engine also takes the start of an id for a name.
-                raise _absent(name)
-            return _container(found)
+            return self._container(self._inspect(name))
 
     def ping(self) -> None:
         """Raise `DeployError` unless an engine answers that lets us ask."""
         with self._engine_errors("_ping"):
-            self._engine().ping()
+            self._engine.ping()
 
-    def settings(self, container_id: str) -> Settings:
+    def settings(self, name: str) -> Settings:
         """Return how a container was made. Raises `DeployError`."""
-        with self._engine_errors(container_id[:12]):
-            found = self._engine().containers.get(container_id)
-            config, host = found.attrs.get("Config") or {}, found.attrs.get("HostConfig") or {}
-            uid, gids = _identity(found, config.get("User") or "0", host.get("GroupAdd") or ())
+        with self._engine_errors(name):
+            attrs = self._inspect(name)
+            config = attrs.get("Config") or {}
+            uid, gids = identity(attrs, lambda path: self._archive(name, path))
+            root = root_of_container(self._root, attrs)
             variables = (entry.partition("=") for entry in config.get("Env") or ())
-            mounts = found.attrs.get("Mounts") or ()
+            mounts = attrs.get("Mounts") or ()
             return Settings(
                 image=str(config.get("Image", "")),
                 environment={name: value for name, _, value in variables},
                 mounts={Path(m["Destination"]): Path(m["Source"]) for m in mounts if m.get("Source")},
-                uid=uid,
-                gids=gids,
+                uid=root.uid_of(uid),
+                gids=root.gids_of(gids),
+                namespace=root.namespace,
             )
 
     def running(self) -> list[Container]:
         """Return every container that runs, by name. Raises `DeployError`."""
         with self._engine_errors("the list of containers"):
-            found = self._engine().containers.list()
-            return sorted(map(_container, found), key=lambda container: container.name)
+            return self._named(self._engine.containers())
 
     def matching(self, label: str) -> list[Container]:
         with self._engine_errors(f"label {label}"):
-            found = self._engine().containers.list(all=True, filters={"label": label})
-            return sorted(map(_container, found), key=lambda container: container.name)
+            return self._named(self._engine.containers(all=True, filters={"label": label}))
 
-    def restart(self, container_id: str, stop_timeout_s: int) -> None:
-        with self._engine_errors(container_id[:12]):
-            self._engine().containers.get(container_id).restart(timeout=stop_timeout_s)
+    def restart(self, name: str, stop_timeout_s: int) -> None:
+        with self._engine_errors(name):
+            self._engine.restart(name, timeout=stop_timeout_s)
 
-    def signal(self, container_id: str, name: str) -> None:
-        with self._engine_errors(container_id[:12]):
-            self._engine().containers.get(container_id).kill(signal=name)
+    def signal(self, name: str, signal_name: str) -> None:
+        with self._engine_errors(name):
+            self._engine.kill(name, signal=signal_name)
 
-    def exec(self, container_id: str, argv: Sequence[str]) -> None:
+    def exec(self, name: str, argv: Sequence[str]) -> None:
         hint = "run it there by hand: docker exec"
-        with self._engine_errors(container_id[:12]):
-            api = self._engine().api
-            run_id = api.exec_create(container_id, list(argv))["Id"]
+        with self._engine_errors(name):
+            api = self._engine
+            run_id = api.exec_create(name, list(argv))["Id"]
             stream = api.exec_start(run_id, stream=True)
             # The library waits for output without end; closing the stream ends it, though not the program.
             limit = threading.Timer(self._program_timeout_s, stream.close)
@@ -180,12 +196,79 @@ class DockerContainers:
         if code != 0:
             raise DeployError(f"{argv[0]!r} in the container ended with {code}{_words(output)}", hint=hint)
 
+    @cached_property
     def _engine(self) -> Any:
-        if self._client is None:
-            import docker  # noqa: PLC0415  (100 ms that only a deploy needs)
+        import docker  # noqa: PLC0415  (100 ms that only a deploy needs)
 
-            self._client = docker.DockerClient(base_url=self._host, timeout=_ENGINE_TIMEOUT_S)
-        return self._client
+        class Direct(docker.APIClient):
+            # An HTTP_PROXY of the environment is for the Internet. The first request is made in the making.
+            trust_env = property(lambda _: False, lambda _, __: None)
+
+        return Direct(base_url=self._host, timeout=_ENGINE_TIMEOUT_S)
+
+    @cached_property
+    def _root(self) -> RootHere:
+        """What root in a container is here; as on this machine where the engine, or a proxy, does not say."""
+        from docker import errors  # noqa: PLC0415
+
+        try:
+            return root_of_engine(self._engine.info(), self._host.removeprefix("unix://"))
+        except errors.APIError:
+            return RootHere()
+
+    def _inspect(self, name: str) -> Any:
+        attrs = self._engine.inspect_container(name)
+        if attrs["Name"].lstrip("/") != name:
+            # The engine also takes the start of an id for a name.
+            raise _absent(name)
+        return attrs
+
+    def _named(self, listed: Any) -> list[Container]:
+        """Return the containers of a list, by name; one that is gone by now is left out."""
+        from docker import errors  # noqa: PLC0415
+
+        found = []
+        # Beside its name, a container has one for each that is linked to it, with a slash in it.
+        for name in sorted(each[1:] for row in listed for each in row["Names"] or () if each.count("/") == 1):
+            try:
+                found.append(self._container(self._inspect(name)))
+            except errors.NotFound:
+                continue
+        return found
+
+    def _container(self, attrs: Any) -> Container:
+        """Return what we need of what the engine tells. Raises KeyError and the like where it is none."""
+        root = root_of_container(self._root, attrs) if is_root(attrs) else None
+        bound = _published(attrs)
+        return Container(
+            attrs["Id"],
+            attrs["Name"].lstrip("/"),
+            str(attrs["State"]["Status"]),
+            tuple(sorted(bound)),
+            datetime.fromisoformat(attrs["State"]["StartedAt"]),
+            root is not None and reads_all(root),
+            root.namespace if root else "",
+            {port: addresses for port, addresses in bound.items() if addresses},
+        )
+
+    def _archive(self, name: str, path: str) -> bytes:
+        """Return the archive of a file in a container; empty where there is none, or a larger one."""
+        api = self._engine
+        reply = api.get(
+            f"{api.base_url}/v{api.api_version}/containers/{name}/archive",
+            params={"path": path},
+            headers={"Accept-Encoding": "identity"},
+            stream=True,
+            timeout=_ENGINE_TIMEOUT_S,
+        )
+        with closing(reply):
+            found = bytearray()
+            if reply.ok and "Content-Encoding" not in reply.headers:
+                for part in reply.iter_content(1 << 16):
+                    found += part
+                    if len(found) > MOST_ARCHIVE_BYTES:
+                        return b""
+            return bytes(found)
 
     @contextmanager
     def _engine_errors(self, what: str) -> Iterator[None]:
@@ -277,67 +360,25 @@ def published_port(container: Container) -> int:
     return container.ports[0]
 
 
-def _container(found: Any) -> Container:
-    """Return what we need of the library's container. Raises KeyError and the like for what is none."""
-    state = found.attrs["State"]
+def _published(attrs: Any) -> dict[int, tuple[str, ...]]:
+    """Return the published TCP ports, and the addresses of each; none where it is published at every one."""
     # One that is down for a moment, as between two tries to start, has none: then those that it is made with.
-    made_with = (found.attrs.get("HostConfig") or {}).get("PortBindings")
-    bindings = found.attrs["NetworkSettings"]["Ports"] or made_with or {}
-    ports = {
-        int(binding["HostPort"])
-        for port, published in bindings.items()
-        if port.endswith("/tcp")
-        for binding in published or ()
-        if binding["HostPort"]
-    }
-    started_at = datetime.fromisoformat(state["StartedAt"])
-    return Container(
-        found.id, found.name, str(state["Status"]), tuple(sorted(ports)), started_at, _reads_all(found.attrs)
-    )
+    made_with = (attrs.get("HostConfig") or {}).get("PortBindings")
+    bindings = attrs["NetworkSettings"]["Ports"] or made_with or {}
+    found: dict[int, set[str]] = {}
+    for port, published in bindings.items():
+        for binding in published or ():
+            if port.endswith("/tcp") and binding["HostPort"]:
+                found.setdefault(int(binding["HostPort"]), set()).add(_address(binding.get("HostIp")))
+    # The address of IPv4 first, for the looks.
+    in_order = {port: tuple(sorted(found[port], key=lambda each: (":" in each, each))) for port in found}
+    return {port: () if "" in addresses else addresses for port, addresses in in_order.items()}
 
 
-def _reads_all(attrs: Any) -> bool:
-    """Whether the first process is root with the capability that takes no account of modes."""
-    user = attrs.get("Config", {}).get("User") or ""
-    dropped = {name.upper().removeprefix("CAP_") for name in attrs.get("HostConfig", {}).get("CapDrop") or ()}
-    return user.partition(":")[0] in {"", "0", "root"} and not dropped & {"ALL", "DAC_OVERRIDE"}
-
-
-def _identity(found: Any, user: str, further: Sequence[str]) -> tuple[int | None, frozenset[int]]:
-    """Return as which uid and gids a container's first process runs; a name that nobody knows is None."""
-    name, _, group = user.partition(":")
-    users: dict[str, list[int]] = {}
-    groups: dict[str, list[int]] = {}
-    if not name.isdecimal() or (not group and int(name) != 0):
-        users = _ids_in(found, "/etc/passwd")
-    if not all(each.isdecimal() for each in (group or "0", *further)):
-        groups = _ids_in(found, "/etc/group")
-    uid = int(name) if name.isdecimal() else users.get(name, [None])[0]
-    login = next((ids[1] for ids in users.values() if ids[0] == uid and len(ids) > 1), 0)
-    named = [group or str(login), *further]
-    gids = [int(each) if each.isdecimal() else groups.get(each, [None])[0] for each in named]
-    return uid, frozenset(gid for gid in gids if gid is not None)
-
-
-def _ids_in(found: Any, path: str) -> dict[str, list[int]]:
-    """Return the ids by name in the container's own /etc/passwd (uid, gid) or /etc/group (gid)."""
-    from docker import errors  # noqa: PLC0415
-
-    try:
-        stream, facts = found.get_archive(path)
-        if facts["size"] > _MOST_NAMES_BYTES:
-            return {}
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-            member = archive.extractfile(archive.getmembers()[0])
-            text = member.read().decode(errors="replace") if member else ""
-    except (errors.APIError, tarfile.TarError, KeyError, IndexError):
-        return {}  # an image of one program has no such file, and a proxy before the engine may give none
-    rows = (line.split(":") for line in text.splitlines())
-    return {
-        row[0]: [int(word) for word in row[2:4] if word.isdecimal()]
-        for row in rows
-        if len(row) > 2 and row[2].isdecimal()
-    }
+def _address(text: str | None) -> str:
+    """Return the address that a port is published at, empty for every one of them."""
+    address = ipaddress.ip_address((text or "::").strip("[]"))
+    return "" if address.is_unspecified else str(address)
 
 
 def _words(output: bytes) -> str:

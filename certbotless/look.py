@@ -137,9 +137,8 @@ def _look(
         remembered = SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
         return _blind(site, observe(site, config, SiteState(), servers, now, address_of), exc, config)
-    if (remembered.failures or remembered.foreign) and remembered.digest != config.digest(site):
-        # What failed under another configuration says nothing about this one.
-        remembered = remembered.model_copy(update={"failures": {}, "foreign": None})
+    if remembered.failures or remembered.foreign:
+        remembered = remembered.under(config.digest(site), config.file_digest(site))
     seen = observe(site, config, remembered, servers, now, address_of)
     return _view(site, remembered, seen, decide(site, config, seen, remembered, ledger, intent))
 

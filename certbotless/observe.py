@@ -141,15 +141,27 @@ def places_of(site: Site, target: Target, state: SiteState, address: str) -> lis
     """
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
     return [
-        Place(name, where_of(site, target, state, address, state.ports.get(name)), target.name)
+        Place(
+            name,
+            where_of(site, target, state, address, state.ports.get(name), state.bound.get(name, {})),
+            target.name,
+        )
         for name in names
     ]
 
 
 def where_of(
-    site: Site, target: Target, state: SiteState, address: str, found_port: int | None
+    site: Site,
+    target: Target,
+    state: SiteState,
+    address: str,
+    found_port: int | None,
+    bound: Mapping[int, Sequence[str]],
 ) -> tuple[str, int] | None:
-    """Return where one place of `target` serves, if the port that it publishes is known; see `Place`."""
+    """Return where one place of `target` serves, if the port that it publishes is known; see `Place`.
+
+    `bound` are the addresses at which a container publishes a port, of those that it does not publish at all.
+    """
     last = state.records.get(site.domain)
     host = "127.0.0.1" if site.address.kind == "none" else address or (last.value if last else "")
     if target.port is not None and target.port.kind == "none":
@@ -157,6 +169,8 @@ def where_of(
     if target.port is not None and target.port.kind == "elsewhere":
         return target.port.host, target.port.number
     port = target.port.number if target.port else found_port
+    if port is not None and port in bound and host not in bound[port]:
+        host = bound[port][0]
     return (host, port) if port and host else None
 
 

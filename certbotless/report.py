@@ -113,12 +113,22 @@ def span(duration: timedelta) -> str:
 class Served:
     """What is served at one place of a site, by the name of its container or target.
 
-    `sha256` is that of the leaf seen there, empty for no TLS answer, None where nobody looked.
+    `sha256` is that of the leaf seen there, empty for no TLS answer, None where nobody looked; `where` is the
+    address and port, None where they are not known or nothing is to be proved.
     """
 
     name: str
     state: Literal["serving", "pending", "failing", "unproved"]
     sha256: str | None
+    where: tuple[str, int] | None = None
+
+    @property
+    def at(self) -> str | None:
+        """Where it serves, as ``host:port``."""
+        if self.where is None:
+            return None
+        host, port = self.where
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def served_of(view: View) -> list[Served]:
@@ -139,7 +149,7 @@ def _served_by(view: View, target: Target) -> Iterator[Served]:
             state = "failing"
         elif target.port is not None and target.port.kind == "none" and facts and acted:
             state = "unproved" if acted.sha256 == facts.sha256 else "pending"
-        yield Served(place.name, state, leaf)
+        yield Served(place.name, state, leaf, place.where)
 
 
 def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
@@ -161,7 +171,12 @@ def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,
         "deploy": [
-            {"container": served.name, "state": served.state, "served_sha256": served.sha256 or None}
+            {
+                "container": served.name,
+                "state": served.state,
+                "served_sha256": served.sha256 or None,
+                "at": served.at,
+            }
             for served in served_of(view)
         ],
         "client": met.to_json() if met else None,

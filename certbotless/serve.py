@@ -15,6 +15,7 @@ from .config import Target
 from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .errors import CertificateRefused, DeployError, DeployWaits, StoreError
+from .identity import Namespace
 from .leaf import rfc3339
 from .locks import ActionLock
 from .observe import Observation, Place, places_of
@@ -53,8 +54,9 @@ class _Service:
         is_coming_up: whether it was started so short a time ago that it need not answer yet.
         is_dead: whether it has ended since the action, so that nothing is to be waited for.
         overlap_s: how long its old workers may answer beside the new ones.
-        reads_all: see `Container`.
-        is_held: whether its window is closed, so that it is left alone as long as it answers.
+        reads_all, namespace: see `Container`.
+        is_held: whether its window is closed, or what is published has expired, so that it is left alone as
+            long as it answers.
     """
 
     name: str
@@ -68,6 +70,7 @@ class _Service:
     is_dead: Callable[[], bool] = lambda: False
     overlap_s: float = 0
     reads_all: bool = True
+    namespace: Namespace = ""
     is_held: bool = False
 
 
@@ -112,7 +115,7 @@ class Serving:
         Before anybody acts: another site that shares the container may be the first, and what answers now may
         be down by the time that it is our turn.
         """
-        if target.name != self._bench.site.deploy[0].name or self._is_held(target):
+        if target.name != self._bench.site.deploy[0].name or self._is_held(target, seen):
             return
         places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
         if target.label is not None:
@@ -192,7 +195,8 @@ class Serving:
                 is_dead,
                 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
                 container.reads_all,
-                self._is_held(target),
+                container.namespace,
+                self._is_held(target, seen),
             )
             self._settle(service, seen, lock, is_canary=is_canary)
 
@@ -225,7 +229,7 @@ class Serving:
             lambda _: self._acted_for(target.name, sha256) < _MOST_ACTIONS,
             f"{target.name!r} was run for it {_MOST_ACTIONS} times",
             overlap_s=_RELOAD_OVERLAP_S,
-            is_held=self._is_held(target),
+            is_held=self._is_held(target, seen),
         )
         lock_id = hashlib.sha256(target.name.encode()).hexdigest()
         timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
@@ -299,15 +303,22 @@ class Serving:
         if target.port is None and state.ports.get(container.name) not in container.ports:
             ports = {**state.ports, container.name: published_port(container)}
             state = self._bench.file.change(ports=ports)
+        bound = {name: at for name, at in state.bound.items() if name != container.name}
+        if container.bound:
+            bound[container.name] = dict(container.bound)
+        if bound != state.bound:
+            state = self._bench.file.change(bound=bound)
         places = places_of(self._bench.site, target, state, address)
         where = next((place.where for place in places if place.name == container.name), None)
         if where is None:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
         return where
 
-    def _is_held(self, target: Target) -> bool:
-        deploy_by = self._bench.file.load().deploy_by
-        return window_wait(target, deploy_by, self._bench.clock.now()) is not None
+    def _is_held(self, target: Target, seen: Observation) -> bool:
+        now, facts = self._bench.clock.now(), seen.published.facts
+        if facts is not None and facts.not_after <= now:
+            return True  # what has expired takes nobody's place
+        return window_wait(target, self._bench.file.load().deploy_by, now) is not None
 
     def _may_help(self, container: Container, leaf: str, sha256: str, issued_at: datetime) -> bool:
         """Whether an action may help this container.
@@ -338,11 +349,11 @@ class Serving:
                 self._restart(container, stop_timeout_s or int(target.stop_timeout.total_seconds()))
                 self._bench.tell("container.restarted", f"container={container.name}")
             case "signal":
-                self._bench.containers.signal(container.id, action.signal)
+                self._bench.containers.signal(container.name, action.signal)
                 self._bench.tell("container.signalled", f"container={container.name} signal={action.signal}")
             case "exec":
                 logger.debug("container.executing container=%s", container.name)
-                self._bench.containers.exec(container.id, action.argv)
+                self._bench.containers.exec(container.name, action.argv)
                 self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
 
     def _restart(self, container: Container, stop_timeout_s: int) -> None:
@@ -350,7 +361,7 @@ class Serving:
         self._note_restarting(container.name, _restarting(container))
         logger.debug("container.restarting container=%s", container.name)
         try:
-            self._bench.containers.restart(container.id, stop_timeout_s)
+            self._bench.containers.restart(container.name, stop_timeout_s)
         except DeployError:
             # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
             with suppress(DeployError):
@@ -428,8 +439,13 @@ def _not_served(service: _Service, leaf: str, when: str) -> DeployError:
     if not leaf:
         hint = "look into its log: does it run, and is this its TLS port?"
         if not service.reads_all:
+            why = {
+                "": "It is no full root",
+                "rootless": "Its engine is rootless",
+                "userns": "It has a user namespace of its own",
+            }[service.namespace]
             hint = (
-                'can it read the key? It is no full root: set key_mode "0640", and let the group of certs_dir'
+                f'can it read the key? {why}: set key_mode "0640", and let the group of certs_dir'
                 " be one of its own (docs/configuration.md); else look into its log"
             )
         return DeployError(f"no TLS answer at {at}; {when}", hint=hint)

@@ -58,6 +58,7 @@ class Failure(_Saved):
 
     `is_waiting`: no error, something else must come first. `limited_until`: the moment that a CA named which
     counts our requests; None where none did. Until then it is of no use to ask, whoever wants it.
+    `is_of_secret`: another secret may cure it.
     """
 
     at: Moment
@@ -67,6 +68,7 @@ class Failure(_Saved):
     count: int
     is_waiting: bool = False
     limited_until: Moment | None = None
+    is_of_secret: bool = False
 
     @property
     def advice(self) -> str:
@@ -190,11 +192,13 @@ class SiteState(_Saved):
     """All that is remembered of one site.
 
     Attributes:
+        digest, file_digest: of the configuration that failures are of; the latter without its secrets.
         records: the A record that we last wrote, by name; `our_values` is all that we wrote there lately.
         records6, our_values6: the same of the AAAA record.
         rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
+        bound: of each container that publishes a port at some addresses alone, these by port.
         matched: the names of the containers with each label.
         deploy_by: when the certificate that was replaced last must be out of use.
         foreign: what another tool has at our names, as it was judged when it was looked into last.
@@ -205,6 +209,7 @@ class SiteState(_Saved):
     zone: str = ""
     alias_zones: dict[str, str] = {}
     digest: str = ""
+    file_digest: str = ""
     records: dict[str, WrittenRecord] = {}
     our_values: dict[str, tuple[str, ...]] = {}
     records6: dict[str, WrittenRecord] = {}
@@ -214,6 +219,7 @@ class SiteState(_Saved):
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()
     ports: dict[str, int] = {}
+    bound: dict[str, dict[int, tuple[str, ...]]] = {}
     matched: dict[str, tuple[str, ...]] = {}
     acted: dict[str, Acted] = {}
     deploy_by: Moment | None = None
@@ -227,6 +233,23 @@ class SiteState(_Saved):
     def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
         """Whether the CA suggests to renew this certificate just now."""
         return facts is not None and self.renewal is not None and self.renewal.suggests(facts.sha256, now)
+
+    def under(self, digest: str, file_digest: str) -> SiteState:
+        """Return what counts under a configuration with these digests; what failed under another does not.
+
+        Where only a secret is another one, only that is forgotten which a secret can cure: a temporary key
+        changes each hour, and cures neither a container nor the limit of a CA.
+        """
+        if self.digest == digest:
+            return self.model_copy(update={"file_digest": file_digest})
+        if self.file_digest == file_digest:
+            failures = {key: failure for key, failure in self.failures.items() if not failure.is_of_secret}
+            return self.model_copy(update={"digest": digest, "failures": failures})
+        # What actions could not cure under the old one may be cured under this one.
+        acted = {name: done.model_copy(update={"count": 0}) for name, done in self.acted.items()}
+        nothing: dict[str, Any] = {"failures": {}, "restored": (), "rewritten": {}, "foreign": None}
+        known = {"digest": digest, "file_digest": file_digest, "acted": acted}
+        return self.model_copy(update=known | nothing)
 
 
 class SiteFile:

@@ -102,7 +102,7 @@ def _entry(view: View, visits: Mapping[str, ClientFacts]) -> _Entry:
         address,
         view.seen.published.facts,
         view.decision.next_renewal,
-        tuple(_served_text(served, view.seen.published.facts) for served in served_of(view)),
+        tuple(_served_text(served, view) for served in served_of(view)),
         tuple(notes),
         view.seen.at,
     )
@@ -134,8 +134,10 @@ def _step_text(step: Step, now: datetime) -> str:
     return f"{step.key}: {step.reason}; waits until {_moment(step.wait_until, now)}: {step.wait_reason}"
 
 
-def _served_text(served: Served, facts: LeafFacts | None) -> str:
-    text = f"{served.name} {served.state}"
+def _served_text(served: Served, view: View) -> str:
+    text, facts, address = f"{served.name} {served.state}", view.seen.published.facts, view.seen.address
+    if served.where and address and served.where[0] != address:
+        text += f" at {served.at}"
     if facts is None or served.state in ("serving", "unproved"):
         return text
     what = {None: "not looked at", "": "no TLS answer"}.get(served.sha256, "another certificate")

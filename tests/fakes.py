@@ -212,33 +212,27 @@ class FakeContainers:
 
         return sorted(filter(has, self._by_name.values()), key=lambda container: container.name)
 
-    def restart(self, container_id: str, stop_timeout_s: int) -> None:
-        container = self._find_by_id(container_id)
-        self.restarts.append((container_id, stop_timeout_s))
+    def restart(self, name: str, stop_timeout_s: int) -> None:
+        container = self.find(name)
+        self.restarts.append((container.id, stop_timeout_s))
         # As the engine does: it also starts one that was stopped.
         self.put(replace(container, status="running", started_at=self._clock.now()))
         self.on_restart(self._by_name[container.name])
 
-    def signal(self, container_id: str, name: str) -> None:
-        container = self._find_running(container_id)
-        self.signals.append((container_id, name))
+    def signal(self, name: str, signal_name: str) -> None:
+        container = self._find_running(name)
+        self.signals.append((container.id, signal_name))
         self.on_reload(container)
 
-    def exec(self, container_id: str, argv: Sequence[str]) -> None:
-        container = self._find_running(container_id)
-        self.programs.append((container_id, tuple(argv)))
+    def exec(self, name: str, argv: Sequence[str]) -> None:
+        container = self._find_running(name)
+        self.programs.append((container.id, tuple(argv)))
         if self.exit_code:
             raise DeployError(f"{argv[0]!r} in the container ended with {self.exit_code}")
         self.on_reload(container)
 
-    def _find_by_id(self, container_id: str) -> Container:
-        for container in self._by_name.values():
-            if container.id == container_id:
-                return container
-        raise DeployError(f"there is no container {container_id!r}", hint="create it", container=container_id)
-
-    def _find_running(self, container_id: str) -> Container:
-        container = self._find_by_id(container_id)
+    def _find_running(self, name: str) -> Container:
+        container = self.find(name)
         if container.status != "running":
             raise DeployError(f"the container {container.name!r} is {container.status}")
         return container
@@ -330,7 +324,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
+            with suppress(ConnectionError):  # a client that has read enough
+                self.wfile.write(reply.body)
 
     do_GET = do_POST = do_HEAD = _serve
 

@@ -112,7 +112,8 @@ class Scene:
     def remember(self, **fields: Any) -> None:
         """Let an earlier run, with this configuration, have left these fields."""
         config = self.config
-        self.file.change(digest=config.digest(config.sites[0]), **fields)
+        (site, *_) = config.sites
+        self.file.change(digest=config.digest(site), file_digest=config.file_digest(site), **fields)
 
     def point(self, domain: str = DOMAIN) -> None:
         """Let the record be right, and never written by us."""

@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -34,15 +34,16 @@ from scenes import (
 )
 
 from certbotless.act import Outcome, run
+from certbotless.alidns import RecordRefusal
 from certbotless.clock import Clock
 from certbotless.decide import Intent
 from certbotless.deploy import Container, DockerContainers
-from certbotless.errors import DeployError, DnsRefused, DnsUnavailable
+from certbotless.errors import DeployError, DnsError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
 from certbotless.locks import ActionLock
 from certbotless.records import DEFAULT_LINE, Record, Zone
-from certbotless.state import Restarting, WrittenRecord
+from certbotless.state import Foreign, Restarting, WrittenRecord
 from certbotless.values import AddressRule
 from certbotless.workbench import Zones
 
@@ -508,7 +509,113 @@ def test_a_failure_counts_only_for_the_configuration_that_it_happened_with(scene
     assert scene.state.failures == {}
 
 
+TOKENS = 8
+
+
+def rotate(scene: Scene) -> Iterator[int]:
+    """Let the key be a temporary one, and yield once for each token, a quarter of an hour apart."""
+    token = scene.state_dir.parent / "token"
+    token.write_text("0")
+    keys = {"access_key_id": "id", "access_key_secret": "secret", "security_token": f"file:{token}"}
+    scene.settings = {"aliyun": keys}
+    for number in range(TOKENS):
+        token.write_text(str(number))
+        yield number
+        scene.clock.advance(15 * 60)
+
+
+def test_a_temporary_key_restarts_no_container_that_restarts_do_not_cure(scene: Scene) -> None:
+    """As one that mounts the two files: twice, however often the token is another one."""
+    scene.make_well()
+    scene.publish()
+    scene.engine.on_restart = lambda _: None
+    for _ in rotate(scene):
+        for _ in range(3):
+            scene.run()
+            scene.clock.advance(60)
+    assert len(scene.engine.restarts) == 2
+    scene.keys["deploy"][0]["stop_timeout"] = "3s"
+    scene.run()
+    assert len(scene.engine.restarts) == 3
+
+
+def test_a_temporary_key_gives_a_refused_certificate_no_further_try(scene: Scene) -> None:
+    """1, 10, 100 minutes: within two hours four tries, each of which restarts twice."""
+    rotation = rotate(scene)
+    next(rotation)
+    scene.make_well()
+    scene.publish()
+    scene.refuse(scene.published)
+    for _ in rotation:
+        for _ in range(3):
+            scene.run()
+            scene.clock.advance(60)
+    assert scene.state.failures["redeploy"].count in (3, 4)
+    assert len(scene.engine.restarts) == 2 * scene.state.failures["redeploy"].count
+
+
+def test_a_temporary_key_makes_nobody_ask_a_ca_before_its_time(scene: Scene) -> None:
+    """Nor does it forget how often another program has written our files, or what it has put there."""
+    rotation = rotate(scene)
+    next(rotation)
+    scene.point()
+    scene.keys["deploy"] = []
+    limited = FAILURE.model_copy(update={"retry_at": EPOCH + 34 * HOUR, "limited_until": EPOCH + 34 * HOUR})
+    foreign = Foreign(files="1:2:3", why="it is self-signed")
+    kept = {"failures": {"order": limited}, "restored": (EPOCH,), "foreign": foreign}
+    scene.remember(**kept)
+    for _ in rotation:
+        scene.run()
+        assert {field: getattr(scene.state, field) for field in kept} == kept
+    assert not scene.asked_the_ca
+
+
+@pytest.mark.row(27)
+@pytest.mark.parametrize(
+    ("refusal", "is_cured"), [(DnsRefused("the key may not"), True), (DnsUnavailable("busy"), False)]
+)
+def test_another_secret_gives_another_try_to_what_a_secret_can_cure(
+    scene: Scene, refusal: DnsError, is_cured: bool
+) -> None:
+    """At once; and to nothing else."""
+    token = scene.state_dir.parent / "token"
+    token.write_text("wrong")
+    keys = {"access_key_id": "id", "access_key_secret": "secret", "security_token": f"file:{token}"}
+    scene.settings = {"aliyun": keys}
+    scene.publish()
+    scene.start()
+    scene.zone.fail("records", refusal)
+    for _ in range(2):
+        assert scene.run().state == "failing"
+    token.write_text("right")
+    assert (scene.run().state == "ok") == is_cured
+
+
 # --- the record -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("intent", [NOTHING_ASKED, replace(RENEW_NOW, ignore_backoff=True)])
+@pytest.mark.parametrize(
+    ("stray", "refusal"),
+    [
+        (("A 203.0.112.9", f"A {ADDRESS}"), None),
+        (("CNAME elsewhere.test",), None),
+        (("A 10.0.0.5",), RecordRefusal("locked", code="DomainRecordLocked")),
+    ],
+)
+def test_a_record_that_a_person_must_see_to_keeps_no_order_from_being_placed(
+    scene: Scene, stray: tuple[str, ...], refusal: DnsRefused | None, intent: Intent
+) -> None:
+    """Not by a timer, whose back-off is over at each run, and not by `--renew-now`."""
+    for type_, value in (record.split(" ") for record in stray):
+        scene.zone.put(Record(DOMAIN, type_, value, 600))
+    if refusal:
+        scene.zone.fail("update", refusal)
+    scene.publish(left=20 * HOUR)
+    scene.start()
+    assert scene.run(intent).state == "failing"
+    assert "record" in scene.state.failures
+    assert scene.asked_the_ca
 
 
 def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(scene: Scene) -> None:

@@ -17,7 +17,7 @@ from fakes import FakeClock
 from test_alidns import KEY_ID, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
 
 from certbotless.alidns import Account, AlidnsAccount, AlidnsZone
-from certbotless.errors import DnsRefused, ZoneNotFound
+from certbotless.errors import DnsRefused, RecordConflict, ZoneNotFound
 from certbotless.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
@@ -130,6 +130,15 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
     ),
     "SubDomainInvalid.Value": (lambda world: world.add(value="10.79.40.256"), "correct sites[].address"),
 }
+# A TXT record may be written all the same, so a certificate can be ordered.
+OF_ONE_RECORD = {
+    "DomainRecordConflict",
+    "DomainRecordDuplicate",
+    "DomainRecordLocked",
+    "DomainRecordNotBelongToUser",
+    "QuotaExceeded.ARecord",
+    "SubDomainInvalid.Value",
+}
 NO_SUCH_ZONE = {"IncorrectDomainUser", "InvalidDomainName.NoExist"}
 
 
@@ -144,6 +153,7 @@ def test_a_refusal_is_told_at_once_with_its_code_request_id_and_cure(world: Worl
     assert hint in refused.value.hint
     assert str(refused.value) == f"{refused.value.message}; {refused.value.hint}"
     assert not refused.value.retryable
+    assert isinstance(refused.value, RecordConflict) == (code in OF_ONE_RECORD)
     assert_tells_no_secret(refused.value)
     assert world.dns.calls[0].code == code
     assert [call.action for call in world.dns.calls].count(action) == 1
@@ -171,7 +181,7 @@ def test_an_update_that_changes_nothing_is_one(world: World) -> None:
 def test_an_addition_of_what_is_there_but_disabled_is_told(world: World) -> None:
     """DomainRecordDuplicate: such a record serves nobody, and it is not ours to enable."""
     world.dns.add("devbox", "A", "10.79.40.213", status="DISABLE")
-    with pytest.raises(DnsRefused, match="but disabled") as refused:
+    with pytest.raises(RecordConflict, match="but disabled") as refused:
         world.add()
     assert "Alidns console" in refused.value.hint
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs import CANARY, EAB, FULL, parse, text_of
+from configs import CANARY, EAB, FULL, fault_of, parse, text_of
 from pydantic import ValidationError
 
 from certbotless.values import Action, AddressRule, Port, Window
@@ -132,6 +132,26 @@ def test_the_docker_engine_is_the_one_that_the_environment_names(monkeypatch: py
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/user/1000/docker.sock")
     assert parse(text_of()).docker.host == "unix:///run/user/1000/docker.sock"
     assert parse(FULL).docker.host == "tcp://127.0.0.1:2375"
+
+
+@pytest.mark.row(87)
+def test_an_engine_of_the_environment_that_cannot_be_used_is_a_fault_where_a_container_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://root@box")
+    fault = fault_of(target="port: 5000")
+    assert fault.startswith("docker: without host, DOCKER_HOST of the environment counts: 'ssh://root@box'")
+    assert "write unix:///run/remote-docker.sock" in fault
+    assert parse(text_of(target="command: [systemctl, reload, nginx], port: none"))
+    assert parse(text_of(docker="host: unix:///run/a.sock", target="port: 5000"))
+
+
+def test_an_engine_that_anybody_on_the_way_may_use_is_warned_of() -> None:
+    found = parse(text_of(docker="host: tcp://10.0.0.5:2375")).warnings()
+    (warning,) = [each for each in found if each.startswith("docker.host")]
+    assert "without TLS and without a password" in warning
+    found = parse(text_of(docker="host: tcp://127.0.0.1:2375")).warnings()
+    assert [each for each in found if each.startswith("docker.host")] == []
 
 
 def test_a_thousand_sites_fit() -> None:

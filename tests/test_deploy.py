@@ -5,10 +5,14 @@ A real engine is driven in the system tests; here a small HTTP server gives the 
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pwd
 import socket
+import tarfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +33,7 @@ from certbotless.deploy import (
     run_command,
 )
 from certbotless.errors import DeployError, DeployWaits
+from certbotless.identity import RootHere, reads_all
 
 ID = "0123456789abcdef" * 4
 STARTED = datetime(2026, 11, 24, 5, 30, 0, 123456, tzinfo=UTC)
@@ -54,8 +59,9 @@ def inspected(name: str = "registry", status: str = "running", ports: Any = PORT
 class Engine:
     """An engine with one container, on a unix socket.
 
-    `labelled` are the containers by id that a list gives; `exit_code` is that of programs that are run, None
-    while they run; `instead` replaces its answer to anything but /version.
+    `labelled` are the containers by name that a list gives; `exit_code` is that of programs that are run,
+    None while they run; `info` is what it says of itself, None where a proxy refuses it; `instead` replaces
+    its answer to anything but /version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,8 +69,15 @@ class Engine:
         self.container = inspected()
         self.instead: Reply | None = None
         self.labelled: dict[str, dict[str, Any]] = {}
+        self.info: dict[str, Any] | None = {"SecurityOptions": ["name=seccomp,profile=builtin"]}
+        self.archive = b""
         self.exit_code: int | None = 0
         self.server = HttpServer(self._respond, unix_socket=path)
+
+    @property
+    def listed(self) -> list[list[str]]:
+        """The names of each container that a list gives."""
+        return [[f"/{name}"] for name in self.labelled]
 
     def asked(self) -> list[tuple[str, str]]:
         """Method and path of each request but the one for the version, without the version in the path."""
@@ -77,11 +90,18 @@ class Engine:
         if self.instead is not None:
             return self.instead
         path = urlsplit(request.path.removeprefix("/v1.41")).path
+        if path == "/info":
+            return _json(self.info) if self.info is not None else _json({"message": "denied"}, 403)
         if path == "/containers/json":
             # A list holds less of each than what is asked for one by one.
-            return _json([{"Id": name} for name in self.labelled])
+            return _json([{"Id": ID, "Names": names} for names in self.listed])
         if path.startswith("/containers/") and path.endswith("/json"):
-            return _json(self.labelled.get(path.split("/")[2], self.container))
+            name = path.split("/")[2]
+            if self.listed and name not in self.labelled:
+                return _json({"message": f"No such container: {name}"}, 404)
+            return _json(self.labelled.get(name, self.container))
+        if path.endswith("/archive"):
+            return Reply(200, self.archive, {"Content-Type": "application/x-tar"})
         if path.endswith("/exec"):
             return _json({"Id": "exec1"}, 201)
         if path == "/exec/exec1/start":
@@ -158,37 +178,69 @@ def test_ports_are_those_that_the_host_publishes(
     assert DockerContainers(engine.host).find("registry").ports == expected
 
 
+@pytest.mark.row(86)
+@pytest.mark.parametrize(
+    ("addresses", "bound"),
+    [
+        (["127.0.0.1"], ("127.0.0.1",)),
+        (["10.0.0.5"], ("10.0.0.5",)),
+        (["::1"], ("::1",)),
+        (["[::1]"], ("::1",)),
+        (["::1", "127.0.0.1", "127.0.0.1"], ("127.0.0.1", "::1")),
+        (["0.0.0.0"], None),  # noqa: S104
+        (["::"], None),
+        ([""], None),
+        ([None], None),
+        (["127.0.0.1", "0.0.0.0"], None),  # noqa: S104
+        (["0.0.0.0", "::"], None),  # noqa: S104
+    ],
+)
+def test_the_addresses_at_which_a_port_is_published_are_known_unless_it_is_all_of_them(
+    engine: Engine, addresses: list[str | None], bound: tuple[str, ...] | None
+) -> None:
+    """As the engine tells them, or the ports that it is made with; several of one port count once."""
+    bindings = {"5000/tcp": [{"HostIp": address, "HostPort": "5443"} for address in addresses]}
+    for told in (
+        inspected(ports=bindings),
+        inspected(ports={}) | {"HostConfig": {"PortBindings": bindings}},
+    ):
+        engine.container = told
+        found = DockerContainers(engine.host).find("registry")
+        assert found.ports == (5443,)
+        assert found.bound == ({} if bound is None else {5443: bound})
+
+
 def test_a_restart_names_the_container_and_how_long_it_may_take_to_stop(engine: Engine) -> None:
-    DockerContainers(engine.host).restart(ID, 7)
-    assert ("POST", f"/containers/{ID}/restart?t=7") in engine.asked()
+    DockerContainers(engine.host).restart("registry", 7)
+    assert engine.asked() == [("POST", "/containers/registry/restart?t=7")]
 
 
 def test_a_signal_is_sent_by_its_name(engine: Engine) -> None:
-    DockerContainers(engine.host).signal(ID, "HUP")
-    assert ("POST", f"/containers/{ID}/kill?signal=HUP") in engine.asked()
+    DockerContainers(engine.host).signal("registry", "HUP")
+    assert engine.asked() == [("POST", "/containers/registry/kill?signal=HUP")]
 
 
 def test_a_program_that_ends_well_is_no_failure(engine: Engine) -> None:
-    DockerContainers(engine.host).exec(ID, ["nginx", "-s", "reload"])
-    [sent] = [r.body for r in engine.server.requests if r.path.endswith(f"/containers/{ID}/exec")]
+    DockerContainers(engine.host).exec("registry", ["nginx", "-s", "reload"])
+    [sent] = [r.body for r in engine.server.requests if r.path.endswith("/containers/registry/exec")]
     assert json.loads(sent)["Cmd"] == ["nginx", "-s", "reload"]
 
 
 def test_a_program_that_ends_badly_is_told(engine: Engine) -> None:
     engine.exit_code = 126
     with pytest.raises(DeployError, match="'nginx' in the container ended with 126") as failed:
-        DockerContainers(engine.host).exec(ID, ["nginx", "-s", "reload"])
+        DockerContainers(engine.host).exec("registry", ["nginx", "-s", "reload"])
     assert "docker exec" in failed.value.hint
 
 
 def test_a_program_that_goes_on_when_its_output_ends_is_told(engine: Engine) -> None:
     engine.exit_code = None
     with pytest.raises(DeployError, match="'nginx' in the container did not end in 60 s"):
-        DockerContainers(engine.host).exec(ID, ["nginx"])
+        DockerContainers(engine.host).exec("registry", ["nginx"])
 
 
 def test_containers_of_a_label_are_listed_by_name_also_stopped_ones(engine: Engine) -> None:
-    engine.labelled = {"b": inspected("web2", "exited"), "a": inspected("web1")}
+    engine.labelled = {"web2": inspected("web2", "exited"), "web1": inspected("web1")}
     found = DockerContainers(engine.host).matching("certbotless.reload=devbox")
     assert [(container.name, container.status) for container in found] == [
         ("web1", "running"),
@@ -201,7 +253,7 @@ def test_containers_of_a_label_are_listed_by_name_also_stopped_ones(engine: Engi
 
 
 def test_what_runs_is_listed_by_name_and_nothing_else_is(engine: Engine) -> None:
-    engine.labelled = {"b": inspected("web2"), "a": inspected("web1")}
+    engine.labelled = {"web2": inspected("web2"), "web1": inspected("web1")}
     assert [container.name for container in DockerContainers(engine.host).running()] == ["web1", "web2"]
     [path] = [path for _, path in engine.asked() if path.startswith("/containers/json")]
     assert parse_qs(urlsplit(path).query)["all"] == ["0"]
@@ -209,6 +261,27 @@ def test_what_runs_is_listed_by_name_and_nothing_else_is(engine: Engine) -> None
 
 def test_a_label_that_no_container_has_is_no_error_yet(engine: Engine) -> None:
     assert DockerContainers(engine.host).matching("certbotless.reload=devbox") == []
+
+
+def test_one_that_is_gone_since_the_list_was_made_is_left_out_and_a_link_is_no_name(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.labelled = {"web1": inspected("web1")}
+    names = [["/web2/db", "/web1"], ["/gone"], []]
+    monkeypatch.setattr(Engine, "listed", names)
+    assert [found.name for found in DockerContainers(engine.host).matching("x")] == ["web1"]
+
+
+def test_a_container_is_spoken_to_by_its_name_alone(engine: Engine) -> None:
+    """So that a proxy before the engine may hold us to it: an id is known to every user of the machine."""
+    engine.labelled = {"registry": inspected()}
+    containers = DockerContainers(engine.host)
+    (found,) = containers.matching("x")
+    containers.settings(found.name)
+    containers.restart(found.name, 7)
+    containers.signal(found.name, "HUP")
+    containers.exec(found.name, ["true"])
+    assert [path for _, path in engine.asked() if ID[:12] in path] == []
 
 
 def test_a_container_is_resolved_anew_each_time(engine: Engine) -> None:
@@ -221,6 +294,138 @@ def test_a_container_is_resolved_anew_each_time(engine: Engine) -> None:
 def test_the_start_of_an_id_is_no_name(engine: Engine) -> None:
     with pytest.raises(DeployError, match="there is no container '0123456789ab'"):
         DockerContainers(engine.host).find("0123456789ab")
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_sees_no_request_to_an_engine(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Not the first one either, which the library makes before anybody can tell it so."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with HttpServer(lambda _: Reply(502)) as proxy, HttpServer(lambda _: _json(VERSION)) as engine:
+        monkeypatch.setenv(variable, proxy.url)
+        DockerContainers(engine.url.replace("http://", "tcp://")).ping()
+    assert [request.path for request in proxy.requests] == []
+    assert [request.path for request in engine.requests] == ["/version", "/v1.41/_ping"]
+
+
+# --- as whom it runs ------------------------------------------------------------------------------------
+
+ROOTLESS = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}
+REMAPPED = {
+    "SecurityOptions": ["name=seccomp,profile=builtin", "name=userns"],
+    "DockerRootDir": "/var/lib/docker/100000.200000",
+}
+NOBODY = 65534
+
+
+@pytest.mark.row(85)
+def test_the_root_of_a_rootless_engine_is_the_user_whose_socket_it_has(engine: Engine) -> None:
+    engine.info = ROOTLESS
+    os.chown(engine.host.removeprefix("unix://"), NOBODY, NOBODY)
+    containers = DockerContainers(engine.host)
+    found, settings = containers.find("registry"), containers.settings("registry")
+    assert (found.reads_all, found.namespace) == (False, "rootless")
+    assert (settings.uid, settings.gids) == (NOBODY, frozenset({pwd.getpwuid(NOBODY).pw_gid}))
+    assert settings.namespace == "rootless"
+    # The ids of others come from /etc/subuid.
+    engine.container |= {"Config": {"User": "1000:1000"}}
+    assert (containers.settings("registry").uid, containers.settings("registry").gids) == (None, frozenset())
+
+
+@pytest.mark.row(85)
+def test_the_root_of_a_rootless_engine_of_our_own_reads_what_is_ours() -> None:
+    assert reads_all(RootHere("rootless", os.geteuid(), None))
+    assert not reads_all(RootHere("rootless", os.geteuid() + 1, None))
+    assert not reads_all(RootHere("rootless", None, None))
+
+
+@pytest.mark.row(85)
+def test_the_root_of_an_engine_that_remaps_users_is_what_its_folder_is_called_by(engine: Engine) -> None:
+    engine.info = REMAPPED
+    containers = DockerContainers(engine.host)
+    found, settings = containers.find("registry"), containers.settings("registry")
+    assert (found.reads_all, found.namespace) == (False, "userns")
+    assert (settings.uid, settings.gids) == (100000, frozenset({200000}))
+    engine.container |= {"Config": {"User": "1000:1001"}}
+    settings = containers.settings("registry")
+    assert (settings.uid, settings.gids) == (101000, frozenset({201001}))
+    # A container may have the ids of the machine all the same.
+    engine.container |= {"Config": {"User": ""}, "HostConfig": {"UsernsMode": "host"}}
+    assert containers.find("registry").reads_all
+    assert containers.settings("registry").gids == frozenset({0})
+
+
+UNKNOWN: dict[str, tuple[dict[str, Any] | None, dict[str, str], bool, int | None]] = {
+    "a proxy gives no /info": (None, {}, True, 0),
+    "an engine of long ago": ({"SecurityOptions": None}, {}, True, 0),
+    "rootless behind a socket of root's": (ROOTLESS, {}, False, None),
+    "remapped, with a folder of another name": (REMAPPED | {"DockerRootDir": "/d"}, {}, False, None),
+    "podman, with users of its own for this one": ({}, {"UsernsMode": "auto"}, False, None),
+}
+
+
+@pytest.mark.parametrize(("info", "host", "reads_all", "uid"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_an_engine_does_not_tell_is_not_made_up(
+    engine: Engine, info: dict[str, Any] | None, host: dict[str, str], reads_all: bool, uid: int | None
+) -> None:
+    engine.info = info
+    engine.container |= {"HostConfig": host}
+    containers = DockerContainers(engine.host)
+    assert containers.find("registry").reads_all is reads_all
+    assert containers.settings("registry").uid == uid
+
+
+PASSWD = b"root:x:0:0::/:/bin/sh\nregistry:x:4712:4713::/:/bin/sh\n"
+
+
+def archive_of(*members: tuple[str, bytes, bytes]) -> bytes:
+    """An archive of these members: name, kind and content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, kind, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.size, entry.linkname = kind, len(content), "elsewhere"
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+PADDED = PASSWD + b"#" * ((1 << 20) - len(PASSWD))
+ARCHIVES = {
+    "a file": (archive_of(("passwd", tarfile.REGTYPE, PASSWD)), 4712),
+    "as large as it may be": (archive_of(("passwd", tarfile.REGTYPE, PADDED)), 4712),
+    "larger": (archive_of(("passwd", tarfile.REGTYPE, PADDED + b"#")), None),
+    "a folder": (archive_of(("passwd", tarfile.DIRTYPE, b""), ("passwd/a", tarfile.REGTYPE, PASSWD)), None),
+    "a link": (archive_of(("passwd", tarfile.SYMTYPE, b""), ("elsewhere", tarfile.REGTYPE, PASSWD)), None),
+    "a pipe": (archive_of(("passwd", tarfile.FIFOTYPE, b"")), None),
+    "cut off": (archive_of(("passwd", tarfile.REGTYPE, PADDED))[: -(1 << 19)], None),
+    "nothing": (b"", None),
+    "no archive": (b"root" * 1000, None),
+}
+
+
+@pytest.mark.parametrize(("archive", "uid"), ARCHIVES.values(), ids=ARCHIVES.keys())
+def test_the_users_of_an_image_are_read_of_one_plain_file(
+    engine: Engine, archive: bytes, uid: int | None
+) -> None:
+    engine.container |= {"Config": {"User": "registry"}}
+    engine.archive = archive
+    assert DockerContainers(engine.host).settings("registry").uid == uid
+
+
+def test_what_is_no_file_is_not_read_to_its_end(engine: Engine) -> None:
+    """A folder of 64 MiB in the place of /etc/passwd: it is left after what a file may have."""
+    engine.container |= {"Config": {"User": "registry"}}
+    engine.archive = archive_of(
+        ("passwd", tarfile.DIRTYPE, b""), ("passwd/large", tarfile.REGTYPE, bytes(1 << 26))
+    )
+    tracemalloc.start()
+    try:
+        assert DockerContainers(engine.host).settings("registry").uid is None
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # --- how it fails ---------------------------------------------------------------------------------------
@@ -237,7 +442,7 @@ def find(engine: Engine) -> DeployError:
 
 def restart(engine: Engine) -> DeployError:
     with pytest.raises(DeployError) as failed:
-        DockerContainers(engine.host).restart(ID, 10)
+        DockerContainers(engine.host).restart("registry", 10)
     return failed.value
 
 
@@ -246,7 +451,7 @@ def test_an_absent_container_is_told_by_name(engine: Engine) -> None:
     assert find(engine).message == "there is no container 'registry'"
     assert find(engine).container == "registry"
     assert "sites[].deploy[].container" in find(engine).hint
-    assert restart(engine).message == "there is no container '0123456789ab'"
+    assert restart(engine).message == "there is no container 'registry'"
 
 
 @pytest.mark.parametrize("status", [400, 409, 500, 503])
@@ -254,7 +459,7 @@ def test_a_refusal_of_the_engine_is_told_in_its_words(engine: Engine, status: in
     engine.instead = _json({"message": "cannot\nrestart \x1b[31mnow"}, status)
     text = r"the Docker engine refused for 'registry': cannot\nrestart \x1b[31mnow"
     assert find(engine).message == text
-    assert r"refused for '0123456789ab'" in restart(engine).message
+    assert r"refused for 'registry'" in restart(engine).message
 
 
 @pytest.mark.parametrize(
@@ -452,7 +657,7 @@ def test_none_or_several_ports_wait_for_a_person(ports: tuple[int, ...], listed:
 def containers(request: pytest.FixtureRequest, engine: Engine) -> Containers:
     if request.param == "in memory":
         return FakeContainers(REGISTRY, labels={"registry": ["certbotless.reload=devbox"]})
-    engine.labelled = {ID: inspected()}
+    engine.labelled = {"registry": inspected()}
     return DockerContainers(engine.host)
 
 
@@ -465,7 +670,7 @@ def test_a_container_is_found_by_its_exact_name_alone(containers: Containers) ->
 
 
 def test_a_restart_returns_when_the_container_was_started(containers: Containers) -> None:
-    containers.restart(containers.find("registry").id, 10)
+    containers.restart("registry", 10)
     assert containers.find("registry").is_up
 
 
@@ -474,5 +679,5 @@ def test_a_container_is_found_by_its_label(containers: Containers) -> None:
 
 
 def test_a_running_container_takes_signals_and_programs(containers: Containers) -> None:
-    containers.signal(ID, "HUP")
-    containers.exec(ID, ["nginx", "-s", "reload"])
+    containers.signal("registry", "HUP")
+    containers.exec("registry", ["nginx", "-s", "reload"])

@@ -77,8 +77,13 @@ def test_the_object_of_a_site_that_is_well() -> None:
                 },
                 "next_renewal": "2027-01-13T05:30:00Z",
                 "deploy": [
-                    {"container": "registry", "state": "serving", "served_sha256": "ab" * 32},
-                    {"container": "web", "state": "serving", "served_sha256": "ab" * 32},
+                    {
+                        "container": "registry",
+                        "state": "serving",
+                        "served_sha256": "ab" * 32,
+                        "at": "10.79.40.213:5000",
+                    },
+                    {"container": "web", "state": "serving", "served_sha256": "ab" * 32, "at": None},
                 ],
                 "client": None,
                 "last_error": None,
@@ -151,7 +156,8 @@ def test_serving_is_said_only_of_what_was_seen(
     """And failing only after an attempt at this container failed."""
     served = {} if leaf is None else {"registry": leaf}
     entry = site_of(view(Step("deploy", "x", "registry"), served=served, failures=failures))["deploy"][0]
-    assert entry == {"container": "registry", "state": state, "served_sha256": leaf or None}
+    told = {"container": "registry", "state": state, "served_sha256": leaf or None}
+    assert entry == told | {"at": "10.79.40.213:5000"}
 
 
 def test_the_last_error_is_told_with_its_moment_and_the_next_try() -> None:

@@ -288,10 +288,19 @@ def test_a_name_server_is_a_host_and_a_port() -> None:
 
 
 def test_an_engine_is_a_socket_or_a_host() -> None:
-    for good in ("unix:///run/docker.sock", "tcp://10.0.0.1:2376", "ssh://root@box"):
+    for good in ("unix:///run/docker.sock", "tcp://10.0.0.1:2375"):
         assert parse(text_of(docker=f'host: "{good}"')).docker.host == good
     for bad in ("/run/docker.sock", "unix://docker.sock", "http://a", "unix:///a b", "unix:///a\\0b"):
         assert "docker.host: " in fault_of(docker=f'host: "{bad}"')
+
+
+@pytest.mark.row(87)
+def test_an_engine_behind_ssh_is_refused_with_the_way_to_forward_its_socket() -> None:
+    for bad, host in (("ssh://root@box:2222/", "root@box"), ("ssh://box", "box"), ("ssh://-o'x y'", "HOST")):
+        fault = fault_of(docker=f'host: "{bad}"')
+        assert fault.startswith("docker.host: ")
+        assert f"(ssh -nNT -L /run/remote-docker.sock:/var/run/docker.sock {host})" in fault
+        assert fault.endswith("write unix:///run/remote-docker.sock")
 
 
 def test_an_address_is_found_or_written_or_not_wanted() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class Targets:
                 self._case.fail("command", program, "cannot be run here", "give its full path")
                 return
             self._case.ok("command", program, "can be run")
-            self._serves(view, wanted, wanted.name, _where(view, wanted, None))
+            self._serves(view, wanted, wanted.name, _where(view, wanted, None, {}))
         elif self._has_engine:
             for container in self._found(wanted):
                 self._container(view, wanted, container)
@@ -160,14 +160,14 @@ class Targets:
     def _container(self, view: View, wanted: Target, container: Container) -> None:
         case, name = self._case, container.name
         try:
-            settings = case.containers.settings(container.id)
+            settings = case.containers.settings(name)
             # One that does not run publishes nothing.
             needs_port = wanted.port is None and container.status == "running"
             port = published_port(container) if needs_port else None
         except DeployError as exc:
             case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
             return
-        where, facts = _where(view, wanted, port), view.seen.published.facts
+        where, facts = _where(view, wanted, port, container.bound), view.seen.published.facts
         leaf = _leaf(where, view.site.domain)
         # One that serves what is published can read it, however it comes to it. One that cannot does not run
         # either; then only the cause is told.
@@ -213,8 +213,10 @@ class Targets:
             _as_client(case, view.site, where, about, look)
 
 
-def _where(view: View, wanted: Target, port: int | None) -> tuple[str, int] | None:
-    return where_of(view.site, wanted, view.remembered, view.seen.address, port)
+def _where(
+    view: View, wanted: Target, port: int | None, bound: Mapping[int, Sequence[str]]
+) -> tuple[str, int] | None:
+    return where_of(view.site, wanted, view.remembered, view.seen.address, port, bound)
 
 
 def _leaf(where: tuple[str, int] | None, domain: str) -> str:
@@ -288,9 +290,10 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
         return True
     if settings.uid is None:
         cure = f"look whether it may read {key}: {_modes(key)}"
-        case.warn("key", container.name, "its user has a name that cannot be looked up", cure)
+        case.warn("key", container.name, _UNKNOWN_USER[settings.namespace], cure)
         return True
-    who = f"uid {settings.uid} (groups {', '.join(map(str, sorted(settings.gids)))})"
+    groups = ", ".join(map(str, sorted(settings.gids))) or "not known"
+    who = f"uid {settings.uid} (groups {groups}){_NAMESPACES[settings.namespace]}"
     real = Path(os.path.realpath(key))
     for folder in (real.parent, *real.parent.parents):
         if not _may(folder, settings, stat.S_IXOTH):
@@ -309,6 +312,15 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
     )
     case.fail("key", container.name, f"{who} may not read {key}: it is {_modes(key)}", cure)
     return False
+
+
+# By the kind of its user namespace: where its uid on this machine is not known, and where it is.
+_UNKNOWN_USER = {
+    "": "its user has a name that cannot be looked up",
+    "rootless": "its engine is rootless, and does not tell which user of this machine it runs as",
+    "userns": "it has a user namespace of its own, and which user of this machine it is cannot be looked up",
+}
+_NAMESPACES = {"": "", "rootless": ", of a rootless engine,", "userns": ", in a user namespace of its own,"}
 
 
 def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:

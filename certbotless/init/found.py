@@ -12,7 +12,7 @@ from ..config import Docker
 from ..deploy import Container, DockerContainers, Settings
 from ..errors import AddressError, DeployError, printable
 from ..lan import address_now
-from ..values import AddressRule, parse_name
+from ..values import AddressRule, parse_docker_host, parse_name
 from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
 
 Say = Callable[[str], None]
@@ -86,10 +86,10 @@ def address(say: Say) -> str | None:
 def containers(say: Say) -> tuple[str, list[Running]]:
     """Return the engine's address, empty where none answers, and what runs there: registries first."""
     host = Docker().host
-    engine = DockerContainers(host)
     try:
-        running = [Running(each, engine.settings(each.id)) for each in engine.running()]
-    except DeployError as exc:
+        engine = DockerContainers(parse_docker_host(host))
+        running = [Running(each, engine.settings(each.name)) for each in engine.running()]
+    except (DeployError, ValueError) as exc:
         say(f"found no container: {exc}")
         return "", []
     running.sort(key=lambda each: not each.settings.is_registry)

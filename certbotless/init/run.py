@@ -153,9 +153,17 @@ def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> Non
         say(f"\n{chosen.name} does not look for its certificate where it will be: make it anew, but with")
         say(f"  {' '.join(sees_text(answers))}")
     if answers.key_mode == "0640" and chosen is not None:
-        gid = max(chosen.settings.gids, default=0)
-        say(f"\n{chosen.name} is no full root and reads the key through the group of {certs_dir}:")
-        say(f"  chgrp {gid} {shlex.quote(str(certs_dir))} && chmod 2755 {shlex.quote(str(certs_dir))}")
+        why = {
+            "": "is no full root",
+            "rootless": "runs in a rootless engine",
+            "userns": "has a user namespace of its own",
+        }[chosen.settings.namespace]
+        folder = shlex.quote(str(certs_dir))
+        gid = max(chosen.settings.gids, default="GID")
+        say(f"\n{chosen.name} {why} and reads the key through the group of {certs_dir}:")
+        say(f"  chgrp {gid} {folder} && chmod 2755 {folder}")
+        if gid == "GID":
+            say("GID is a group of its user on this machine, which its engine does not tell: docs/docker.md.")
     if certs_dir != CERTS_DIR:
         say(
             f'\nThe service must be allowed to write to {certs_dir}: docs/systemd.md, "What the unit may do".'

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -27,12 +28,15 @@ class Engine:
 
     Args:
         workdir: an existing folder for its data; not on an overlay file system, where it would be slow.
+        options: further ones of dockerd.
+        through: a command before its own.
 
     Raises:
         SandboxError: not on a private host, or the engine does not start (with its last words).
     """
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, options: Sequence[str] = (), through: Sequence[str] = ()) -> None:
+        self._options, self._through = options, through
         self._cgroup = require_private_host()
         self.log = workdir / "dockerd.log"
         self._data = workdir / "docker"
@@ -57,6 +61,7 @@ class Engine:
         """Start the engine on the data it has, and wait until it answers; at most 30 s."""
         self._process = Background(
             [
+                *self._through,
                 "dockerd",
                 f"--data-root={self._data}",
                 f"--exec-root={self._run}/exec",
@@ -65,6 +70,7 @@ class Engine:
                 # Folders of our own name, which the private host removes; systemd's would outlive it.
                 "--exec-opt=native.cgroupdriver=cgroupfs",
                 f"--cgroup-parent=/{self._cgroup}",
+                *self._options,
             ],
             self.log,
             # In a container an engine leaves AppArmor, which has no namespaces, alone.

@@ -54,7 +54,8 @@ class Registry:
         engine: where it runs.
         domain: its public name, which names the two files.
         certs: the folder with the pair; the container sees it as /certs.
-        port: where the engine publishes it, on every address of the host.
+        port: where the engine publishes it.
+        publish: on this address of the host alone; empty is on every one.
         name: the container's name.
         user: UID:GID of its process, as of ``docker run --user``; empty is root.
         restarts: whether the engine starts it again when it ends.
@@ -69,6 +70,7 @@ class Registry:
         *,
         certs: Path = Path("/certs"),
         port: int = 5000,
+        publish: str = "",
         name: str = "registry",
         user: str = "",
         restarts: bool = True,
@@ -77,6 +79,7 @@ class Registry:
     ) -> None:
         self.domain = domain
         self.port = port
+        self.publish = publish
         self.certs = certs
         self._name = name
         self._user = user
@@ -115,7 +118,7 @@ class Registry:
             user=self._user,
             cap_drop=list(self._cap_drop),
             restart_policy=_ALWAYS if self._restarts else None,
-            ports={"5000/tcp": self.port},
+            ports={"5000/tcp": (self.publish, self.port) if self.publish else self.port},
             volumes=mounts or {str(self.certs): {"bind": "/certs", "mode": "ro"}},
             environment={
                 "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{self.domain}.pem",

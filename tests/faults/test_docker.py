@@ -6,18 +6,24 @@ What is published is served in the end, and nobody is without service for longer
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import docker
 import pytest
 from system.bed import DOMAIN, Bed, wait_until
 
+from certbotless.deploy import DockerContainers
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS, SandboxError
 from certbotless.sandbox.registry import Registry
 
 from .invariants import assert_invariants
@@ -66,6 +72,64 @@ def test_an_engine_that_is_away_costs_no_order_and_is_waited_for(bed: Bed) -> No
     assert_invariants(bed)
 
 
+@pytest.mark.row(85)
+def test_the_root_of_an_engine_that_remaps_users_is_told_what_it_needs_to_read_the_key(
+    bare: Bed, tmp_path: Path
+) -> None:
+    """The registry ends for want of its key; the doctor's cure, done as it is written, lets it run."""
+    with remapping(tmp_path) as engine:
+        registry = Registry(engine, DOMAIN, certs=bare.certs)
+        bare.config["docker"] = {"host": engine.docker_host}
+        bare.config["sites"] = [bare.site(deploy=[])]
+        bare.ok("--once")
+        with pytest.raises(SandboxError, match="permission denied"):
+            registry.create()
+        bare.config["sites"] = [bare.site()]
+        done = bare.run("--renew-now")
+        assert "It has a user namespace of its own: set key_mode" in done.stdout
+        told = bare.run("doctor").stdout
+        assert f"uid {REMAPPED} (groups {REMAPPED}), in a user namespace of its own, may not read" in told
+
+        (cure,) = re.findall(r"chgrp \d+ \S+ && chmod g\+s \S+", told)
+        assert cure.split()[1] == str(REMAPPED)
+        subprocess.run(["sh", "-euc", cure], check=True)
+        bare.config["key_mode"] = "0640"
+        bare.run("--renew-now")
+        wait_until(lambda: registry.container.status == "running", "the registry reads its key")
+        checks = json.loads(bare.run("doctor", "--json").stdout)["checks"]
+        assert [found["level"] for found in checks if found["check"] == "key"] == ["ok"]
+        # One with the ids of the machine needs nothing.
+        registry.remove()
+        engine.client().containers.run(
+            "registry:2", ["/bin/registry"], name="registry", detach=True, userns_mode="host"
+        )
+        assert DockerContainers(engine.docker_host).find("registry").reads_all
+
+
+REMAPPED = 200000
+
+
+@contextmanager
+def remapping(tmp_path: Path) -> Iterator[Engine]:
+    """Run a second engine, without networks, whose containers have users of their own."""
+    (folder := tmp_path / "remapping").mkdir()
+    ids = folder / "subuid"
+    ids.write_text(f"daemon:{REMAPPED}:65536\n")
+    places = ("/etc/subuid", "/etc/subgid")
+    for folder_above in (folder, *folder.parents[:-1]):
+        folder_above.chmod(folder_above.stat().st_mode | 0o011)
+    try:
+        for place in places:
+            subprocess.run(["mount", "--bind", ids, place], check=True)
+        options = ["--userns-remap=daemon:daemon", "--bridge=none", "--iptables=false"]
+        # Without networks an engine removes the bridge of the one beside it.
+        with Engine(folder, options, through=["unshare", "--net"]) as engine:
+            yield engine
+    finally:
+        for place in places:
+            subprocess.run(["umount", place], check=False)
+
+
 # --- the container ------------------------------------------------------------------------------------------
 
 
@@ -104,6 +168,32 @@ def test_a_container_is_resolved_by_its_name_each_time(bed: Bed) -> None:
     once_until_ok(bed)
     assert bed.served() == bed.published()
     assert bed.orders() == 2
+    assert_invariants(bed)
+
+
+@pytest.mark.row(86)
+@pytest.mark.parametrize("port", [None, 5000])
+def test_a_port_that_is_published_at_one_address_alone_is_proved_there(bed: Bed, port: int | None) -> None:
+    """As for a proxy on this machine; when it is published at every address, it is proved as ever."""
+    bed.config["check_every"] = "1s"
+    bed.registry.remove()
+    bed.registry.publish = "127.0.0.1"
+    bed.registry.create()
+    bed.config["sites"] = [bed.site(deploy=[{"container": "registry"} | ({"port": port} if port else {})])]
+    log = bed.run("--once").stderr
+    assert log.count("container.restarted") == 1
+    (target,) = bed.status()["sites"][0]["deploy"]
+    assert (target["state"], target["at"]) == ("serving", f"127.0.0.1:{bed.registry.port}")
+    assert f"registry serving at 127.0.0.1:{bed.registry.port}" in bed.ok("status")
+    bed.ok("doctor")
+    assert_invariants(bed)
+
+    bed.registry.remove()
+    bed.registry.publish = ""
+    bed.registry.create()
+    bed.ok("--renew-now")
+    (target,) = bed.status()["sites"][0]["deploy"]
+    assert (target["state"], target["at"]) == ("serving", f"{LAN_ADDRESS}:{bed.registry.port}")
     assert_invariants(bed)
 
 

@@ -131,7 +131,7 @@ class Bed:
 
     def served(self, domain: str = DOMAIN) -> str:
         """Return the fingerprint of the leaf that the registry serves."""
-        return served_sha256(LAN_ADDRESS, self.registry.port, domain)
+        return served_sha256(self.registry.publish or LAN_ADDRESS, self.registry.port, domain)
 
     def published(self, domain: str = DOMAIN) -> str:
         """Return the fingerprint of the leaf in `<domain>.pem`."""

@@ -87,7 +87,8 @@ def test_an_absent_container_blocks_no_renewal(bed: Bed) -> None:
     assert "there is no container 'registry'" in failure_line(bed, "--renew-now")
     assert bed.published() != leaf
     deploy = bed.status()["sites"][0]["deploy"]
-    assert deploy == [{"container": "registry", "state": "failing", "served_sha256": None}]
+    (target,) = deploy
+    assert (target["container"], target["state"], target["served_sha256"]) == ("registry", "failing", None)
 
 
 def test_an_engine_that_is_not_there_is_named(bed: Bed) -> None:

@@ -193,6 +193,13 @@ def test_status_json_is_the_contract(bed: Bed) -> None:
         "not_before": leaf.not_valid_before_utc.strftime(rfc3339),
         "not_after": leaf.not_valid_after_utc.strftime(rfc3339),
     }
-    assert site["deploy"] == [{"container": "registry", "state": "serving", "served_sha256": bed.published()}]
+    assert site["deploy"] == [
+        {
+            "container": "registry",
+            "state": "serving",
+            "served_sha256": bed.published(),
+            "at": f"{LAN_ADDRESS}:{bed.registry.port}",
+        }
+    ]
     assert site["last_error"] is None
     assert site["certificate"]["not_before"] < site["next_renewal"] < site["certificate"]["not_after"]

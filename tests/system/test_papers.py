@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -302,9 +303,9 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
     bed: Bed, paper: Reading
 ) -> None:
     """A first issuance, a renewal and the doctor; no list, no other one, no program, no new one."""
-    socket = bed.home / "docker-proxy.sock"
+    proxy_socket = bed.home / "docker-proxy.sock"
     here = {
-        "/run/docker-proxy/docker.sock": str(socket),
+        "/run/docker-proxy/docker.sock": str(proxy_socket),
         "/var/run/docker.sock": str(bed.engine.socket),
         "group certbotless": "group docker",
     }
@@ -313,17 +314,29 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
     file.write_text(exchanged(paper.text("docs/security.md", "socket proxy"), here))
     proxy = Background([HAPROXY, "-db", "-f", str(file)], bed.home / "proxy.log")
     try:
-        proxy.wait_ready(socket.exists, 10)
+        proxy.wait_ready(proxy_socket.exists, 10)
         written = yaml_after(
-            "docs/security.md", "socket proxy", {"/run/docker-proxy/docker.sock": str(socket)}
+            "docs/security.md", "socket proxy", {"/run/docker-proxy/docker.sock": str(proxy_socket)}
         )
         bed.config |= written
         for command in ("--once", "--renew-now", "doctor"):
             bed.ok(command)
         assert bed.served() == bed.published()
 
-        other = bed.engine.client().containers.create("registry:2", "/bin/registry", name="other")
-        client = docker.DockerClient(base_url=f"unix://{socket}")
+        other = bed.engine.client().containers.run(
+            "registry:2",
+            ["/bin/registry", "serve", "/etc/docker-registry/config.yml"],
+            name="other",
+            detach=True,
+        )
+        started = started_at(bed, "other")
+        for path in detours(id_from_cgroups(str(other.id))):
+            for method, action in (("GET", "json"), ("POST", "restart"), ("POST", "kill?signal=HUP")):
+                request = f"{method} {path}/{action}"
+                assert status_of(proxy_socket, request) in (400, 403), request
+        assert status_of(proxy_socket, "GET /containers/registry/json") == 200
+        assert started_at(bed, "other") == started
+        client = docker.DockerClient(base_url=f"unix://{proxy_socket}")
         try:
             registry = client.containers.get("registry")
             for asked in (
@@ -344,6 +357,48 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
             client.close()
     finally:
         proxy.end()
+
+
+def id_from_cgroups(container_id: str) -> str:
+    """Return the container's id as any user of the machine reads it."""
+    found = {name for _, folders, _ in os.walk("/sys/fs/cgroup") for name in folders}
+    assert container_id in found
+    return container_id
+
+
+def detours(id_: str) -> list[str]:
+    """Return paths that an engine may take for another container than the registry."""
+    by_id = [id_, id_[:12], id_[:1], id_.upper(), f"%{ord(id_[0]):x}{id_[1:]}"]
+    containers = [f"{version}/containers/{each}" for version in ("", "/v1.41") for each in [*by_id, "other"]]
+    return [
+        *containers,
+        f"/containers/registry/../{id_}",
+        f"/containers/registry/json/../../{id_}",
+        f"/containers/registry%2f..%2f{id_}",
+        f"/containers/registry%2F..%2F{id_}",
+        f"/containers//{id_}",
+        f"//containers/{id_}",
+        f"/v1.41//containers/{id_}",
+        f"/v1.41/../containers/{id_}",
+        f"/containers/{id_}/../registry",
+        f"/containers/REGISTRY/../{id_}",
+        f"/containers/{id_}/json?/containers/registry",
+        f"/containers/{id_}#/containers/registry",
+        f"http://docker/containers/{id_}",
+        f"/containers/registry\t/../{id_}",
+        f"/containers/registry;/../{id_}",
+        f"/containers/{id_}\\..\\registry",
+    ]
+
+
+def status_of(path: Path, request: str) -> int:
+    """Return the status of the answer to a request line that no library would send as it is."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        head = f"{request} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        connection.sendall(head.encode())
+        return int(connection.recv(4096).split()[1])
 
 
 @pytest.mark.page("docs/security.md", "socket proxy", "socket folder")
