@@ -69,16 +69,16 @@ class SimulatedEngine:
         found = [self.find(name) for name, service in self.services.items() if not service.is_absent]
         return sorted(found, key=lambda container: container.name)
 
-    def restart(self, container_id: str, stop_timeout_s: int) -> None:
-        service = self._by_id(container_id)
+    def restart(self, name: str, stop_timeout_s: int) -> None:
+        service = self._up(name)
         check_window(self._world, service.name)
         service.status, service.loaded = "exited", ""
         self._world.may_die("stopped")
         self.boot(service)
         self._world.may_die("started")
 
-    def signal(self, container_id: str, name: str) -> None:
-        service = self._by_id(container_id)
+    def signal(self, name: str, signal_name: str) -> None:
+        service = self._up(name)
         check_window(self._world, service.name)
         if service.status != "running":
             raise DeployError(f"{service.name} is {service.status}")
@@ -86,8 +86,8 @@ class SimulatedEngine:
         if found and (service.known is None or found in service.known):
             service.loaded = found
 
-    def exec(self, container_id: str, argv: Sequence[str]) -> None:
-        self.signal(container_id, "")
+    def exec(self, name: str, argv: Sequence[str]) -> None:
+        self.signal(name, "")
 
     # The world.
 
@@ -123,13 +123,6 @@ class SimulatedEngine:
         if service is None or service.is_absent:
             raise DeployError(f"there is no container {name!r}", container=name)
         return service
-
-    def _by_id(self, container_id: str) -> Service:
-        for service in self.services.values():
-            # An id, or the name where the engine is spoken to by names.
-            if container_id in (service.id, service.name) and not service.is_absent:
-                return self._up(service.name)
-        raise DeployError("there is no such container")
 
     def _on_disk(self) -> str:
         leaf = leaf_on_disk(self._world.certs_dir, self._world.domain)
