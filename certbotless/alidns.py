@@ -17,7 +17,7 @@ import ipaddress
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -149,11 +149,27 @@ class NoAnswer(DnsUnavailable):
     """Nobody answered, or somebody else did."""
 
 
+# Hears each reply of the API: the action, the HTTP status, and the JSON object, empty for none.
+OnReply = Callable[[str, int, Mapping[str, Any]], None]
+
+
+def _not_heard(action: str, status: int, reply: Mapping[str, Any]) -> None:
+    pass
+
+
+# What may be asked by its name, without a change.
+_READS = {
+    "DescribeDomainRecords": DescribeDomainRecordsRequest,
+    "DescribeSubDomainRecords": DescribeSubDomainRecordsRequest,
+}
+
+
 class AlidnsApi:
     """One signed call at a time, with every try under one total deadline."""
 
-    def __init__(self, account: Account, clock: Clock) -> None:
+    def __init__(self, account: Account, clock: Clock, on_reply: OnReply = _not_heard) -> None:
         self._account = account
+        self._on_reply = on_reply
         self._clock = clock
         self._session = BoundedSession(clock)
         # An error reply may repeat the call, with all that signs it.
@@ -199,6 +215,7 @@ class AlidnsApi:
             )
         self.clock_ahead = _clock_ahead(response, self._clock.now())
         reply = _json_object(response.content)
+        self._on_reply(action, response.status_code, reply)
         request_id = self._said(reply, "RequestId", 60)
         code = self._said(reply, "Code", 80)
         text = "alidns.call action=%s status=%d code=%s request_id=%s"
@@ -245,8 +262,8 @@ class AlidnsApi:
 class AlidnsAccount:
     """The DNS account: finds zones and opens them. For one thread."""
 
-    def __init__(self, account: Account, clock: Clock) -> None:
-        self._api = AlidnsApi(account, clock)
+    def __init__(self, account: Account, clock: Clock, on_reply: OnReply = _not_heard) -> None:
+        self._api = AlidnsApi(account, clock, on_reply)
 
     @property
     def clock_ahead(self) -> timedelta | None:
@@ -288,6 +305,17 @@ class AlidnsAccount:
             hint="add the zone in the Alidns console, grant the RAM user its records (docs/ram-policy.md),"
             " or set sites[].zone",
         )
+
+    def read(self, action: str, **parameters: str) -> dict[str, Any]:
+        """Ask for a list with exactly these parameters, and return the reply as it is.
+
+        Raises:
+            DnsError: as `AlidnsApi.call`.
+        """
+        request = _READS[action]()
+        for name, value in parameters.items():
+            request.add_query_param(name, value)
+        return self._api.call(request)
 
     def open(self, name: str) -> AlidnsZone:
         """Return the zone; makes no call."""
@@ -462,7 +490,7 @@ def _understood(row: dict[str, Any]) -> Iterator[None]:
         names = {key: row.get(key) for key in ("RR", "DomainName")}
         raise DnsUnavailable(
             f"the API answers in a form that is not understood: {printable(names, 120)} ({exc.message})",
-            hint="please report it, with this line",
+            hint="please report it, with this line and the text of certbotless doctor --probe",
         ) from exc
 
 

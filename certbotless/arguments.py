@@ -142,6 +142,12 @@ def _parser(*, has_domains: bool) -> _Parser:
     status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
     doctor = add("doctor")
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
+    doctor.add_argument(
+        "--probe",
+        action="store_true",
+        help="only ask the DNS API how it behaves, with a TXT record that is made and deleted; print a text"
+        " for a report, without names and secrets",
+    )
     add("notify-test")
     init = add("init", f"the file to be made (default {_CONFIG})")
     for option, metavar, text in _INIT_OPTIONS:

@@ -78,7 +78,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "status":
             return _status(source, args.domain, as_json=args.json, again=args.watch)
         case "doctor":
-            return _doctor(source, as_json=args.json)
+            examine = _probe if args.probe else _doctor
+            return examine(source, as_json=args.json)
         case "notify-test":
             return _notify_test(source)
         case "init":
@@ -189,6 +190,27 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
     findings = run.examine(checked, raw, str(source or "-"), say)
     print(finding.as_json(findings) if as_json else finding.summary(findings))
     return 1 if any(found.level == "fail" for found in findings) else 0
+
+
+def _probe(source: Path | None, *, as_json: bool) -> int:
+    from . import configfile
+    from .clock import SystemClock
+    from .doctor import probe
+
+    if as_json:
+        raise UsageError("--probe prints one text; leave --json out")
+    _set_up_logging(logging.CRITICAL)
+    clock = SystemClock()
+    # Who is stopped takes the record away that was made.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: clock.stop())
+    is_whole = probe.probe(
+        configfile.load(source),
+        clock,
+        lambda line: print(line, flush=True),
+        lambda line: print(f"certbotless: {line}", file=sys.stderr, flush=True),
+    )
+    return 0 if is_whole else 1
 
 
 def _notify_test(source: Path | None) -> int:

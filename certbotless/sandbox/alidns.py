@@ -308,16 +308,22 @@ def _spoiled(fault: Fault, reply: Reply | None) -> Reply | None:
 def _error_reply(error: ApiError) -> Reply:
     request_id = _request_id()
     recommend = f"https://api.aliyun.com/troubleshoot?q={error.code}&product=Alidns&requestId={request_id}"
-    body = _json(
-        {
-            "RequestId": request_id,
-            "HostId": _HOST,
-            "Code": error.code,
-            "Message": error.text,
-            "Recommend": recommend,
+    answer: dict[str, Any] = {
+        "RequestId": request_id,
+        "HostId": _HOST,
+        "Code": error.code,
+        "Message": error.text,
+        "Recommend": recommend,
+    }
+    if error.code == "Forbidden.RAM":
+        # It says whose account this is (ddns-go issue 1155), which is no matter for a report.
+        answer["AccessDeniedDetail"] = {
+            "AuthPrincipalOwnerId": ram.ACCOUNT_ID,
+            "EncodedDiagnosticMessage": "AQEAAAAA",
+            "AuthPrincipalType": "SubUser",
+            "AuthPrincipalDisplayName": "209876543210987654",
         }
-    )
-    return Reply(error.code, error.http_status, body)
+    return Reply(error.code, error.http_status, _json(answer))
 
 
 def _request_id() -> str:

@@ -1,0 +1,313 @@
+"""How does the real DNS API behave? Asked on demand, and printed as a text for a report.
+
+Reads, and one TXT record that is made, listed and deleted. What is printed is made of statuses, codes, the
+keys and types of answers, numbers and times: no name, no value and no id can be in it (shape). What a person
+must know by its name, such as a record that could not be deleted, is told apart.
+
+It answers what nobody could tell of the service for this program: docs/doctor.md has the questions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from .. import __version__, edges
+from ..alidns import AlidnsAccount, NoAnswer
+from ..clock import Clock, SystemClock
+from ..config import Config
+from ..errors import CertbotlessError, DnsError, Interrupted, printable
+from ..hosts import addresses_of
+from ..leaf import rfc3339
+from ..names import is_in_zone, u_labels
+from ..nameservers import NameServers, Server, ask_all
+from ..records import Record
+from ..redact import Redactor
+from ..state import SiteFile
+from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
+
+LABEL = "_certbotless-probe"
+# The time that follows says whether it was left by one that was killed.
+VALUE = "made and deleted by certbotless doctor --probe at "
+# One that is younger may be at work.
+_LEFT_AFTER = timedelta(minutes=10)
+# Less than the free plan allows, so that the service names its least one.
+_TTL_S = 60
+_PAGE_SIZES = (1, 100, 500)
+# How long the name servers are watched, and how often.
+LAG_S = 60
+_LAG_STEP_S = 1
+_MOST_ADDRESSES = 32
+# In a row, to one address; it is left alone after this many that had no answer.
+_QUESTIONS, _MOST_SILENT = 50, 3
+# Of these nobody's name tells whose zone it is.
+_PUBLIC_SERVERS = (".hichina.com", ".alidns.com")
+
+Say = Callable[[str], None]
+
+
+def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
+    """Ask, and return whether everything was asked and nothing is left.
+
+    Args:
+        clock: ends the waits of one that is stopped.
+        say: is given the lines of the report.
+        tell: is given what is for the person alone: it has names.
+    """
+    redact = Redactor.of(config)
+    account = edges.dns_account(config)
+    if os.path.isdir(config.state_dir):
+        edges.become_owner(config, ())
+
+    def report(line: str) -> None:
+        say(redact(printable(line, 2000)))
+
+    report(f"certbotless {__version__}, doctor --probe, {rfc3339(clock.now())}")
+    is_whole = True
+    try:
+        finder = AlidnsAccount(account, clock)
+        zones = sorted({_zone_of(config, domain, finder) for domain in (s.domain for s in config.sites)})
+        for number, zone in enumerate(zones, 1):
+            form = "ASCII" if u_labels(zone) == zone else "not ASCII"
+            report(f"zone {number} of {len(zones)}: {form}, {zone.count('.') + 1} labels")
+            is_whole &= _ZoneProbe(config, zone, clock, report, tell).run()
+    except CertbotlessError as exc:
+        report(f"ended: {kind_of(exc)}")
+        tell(str(exc))
+        return False
+    return is_whole
+
+
+def _zone_of(config: Config, domain: str, account: AlidnsAccount) -> str:
+    site = next(site for site in config.sites if site.domain == domain)
+    return site.zone or SiteFile(config.state_dir, domain).load().zone or account.find(domain)
+
+
+class _ZoneProbe:
+    """The questions about one zone."""
+
+    def __init__(self, config: Config, zone: str, clock: Clock, say: Say, tell: Say) -> None:
+        self._config, self._zone, self._clock, self._say, self._tell = config, zone, clock, say, tell
+        self._name = f"{LABEL}.{zone}"
+        self._account = AlidnsAccount(edges.dns_account(config), clock, self._hear)
+        # What is asked now, and what the replies have told so far: of each question its code; in what letters
+        # names are written; the range of the TTL.
+        self._asked = ""
+        self._codes: dict[str, str] = {}
+        self._forms: dict[str, set[str]] = {"DomainName": set(), "RR": set()}
+        self._ttl_range = ""
+        self._is_whole = True
+
+    def run(self) -> bool:
+        """Ask everything, then say what it comes to; return whether all was asked, and nothing is left.
+
+        Raises:
+            NoAnswer: the API does not answer.
+            Interrupted: we were asked to stop; the record is gone again.
+        """
+        self._read()
+        try:
+            servers = self._write()
+        except Interrupted:
+            raise
+        except DnsError as exc:
+            servers, self._is_whole = f"not asked: {kind_of(exc)}", False
+            self._tell(str(exc))
+        self._say(f"1. names: {self._about_names()}")
+        self._say(f"2. RAM policy of a zone that is not ASCII: {self._about_policy()}")
+        largest = f"PageSize={_PAGE_SIZES[-1]}"
+        self._say(f"3. pages: {largest}: {self._code_of(f'DescribeDomainRecords {largest}')}")
+        self._say(f"4. name servers: {servers}")
+        self._say(f"5. TTL of {_TTL_S}: {self._about_ttl()}")
+        return self._is_whole
+
+    # The questions.
+
+    def _read(self) -> None:
+        zone = u_labels(self._zone)
+        for size in _PAGE_SIZES:
+            self._ask("DescribeDomainRecords", f"PageSize={size}", DomainName=zone, PageSize=str(size))
+        names = [site_name for site in self._config.sites for site_name in site.all_names]
+        for number, name in enumerate(sorted({n.removeprefix("*.") for n in names}), 1):
+            rr = name.removesuffix(self._zone)
+            if is_in_zone(name, self._zone) and u_labels(rr) != rr:
+                of = f"of name {number},"
+                self._ask_name(f"{of} in Unicode", DomainName=zone, SubDomain=u_labels(name))
+                in_a_labels = f"{rr}{zone}"
+                self._ask_name(f"{of} its label in A-labels", DomainName=zone, SubDomain=in_a_labels)
+        if zone != self._zone:
+            self._ask("DescribeDomainRecords", "of the zone in A-labels", DomainName=self._zone, PageSize="1")
+            self._ask_name("of the zone in A-labels", DomainName=self._zone, SubDomain=self._name)
+
+    def _ask_name(self, words: str, **parameters: str) -> None:
+        self._ask("DescribeSubDomainRecords", words, **parameters)
+
+    def _ask(self, action: str, words: str, **parameters: str) -> None:
+        with self._asking(words):
+            try:
+                self._account.read(action, **parameters)
+            except NoAnswer:
+                raise
+            except DnsError:
+                pass  # a refusal is an answer
+
+    @contextmanager
+    def _asking(self, words: str) -> Iterator[None]:
+        """Name what is asked, for the replies that are heard meanwhile."""
+        self._asked = words
+        yield
+
+    def _write(self) -> str:
+        """Make the record, watch it come, and take it away; return what is to be said of the name servers."""
+        zone = self._account.open(self._zone)
+        with self._asking("before the TXT record"):
+            self._refuse_others(zone.records(self._name))
+        value = f"{VALUE}{rfc3339(self._clock.now())}"
+        self._tell(f"the TXT record {self._name!r} is made, and deleted at the end")
+        try:
+            with self._asking("of the TXT record"):
+                zone.add(Record(self._name, "TXT", value, _TTL_S))
+            servers = self._watch(value)
+            with self._asking("with the TXT record"):
+                listed = [record.value == value for record in zone.records(self._name)]
+            self._say(f"the TXT record is listed {sum(listed)} times as it was sent, of {len(listed)}")
+        finally:
+            self._clean_up(value)
+        return servers
+
+    def _refuse_others(self, found: Iterable[Record]) -> None:
+        for record in found:
+            if not _is_left(record, self._clock.now()):
+                self._tell(f"there is a {record.type} record {self._name!r}: {record.value!r}")
+                raise DnsError(
+                    f"a record that this probe did not make is at {self._name!r}",
+                    hint="delete it in the Alidns console; if another probe is at work, wait 10 minutes",
+                )
+            self._account.open(self._zone).delete(record.record_id)
+            self._say("the TXT record of an earlier probe is deleted")
+
+    def _clean_up(self, value: str) -> None:
+        """Delete what has our value, by another account object: we may have been asked to stop."""
+        zone = AlidnsAccount(edges.dns_account(self._config), SystemClock(), self._hear).open(self._zone)
+        try:
+            with self._asking("to delete the TXT record"):
+                for record in zone.records(self._name):
+                    if (record.type, record.value) == ("TXT", value):
+                        zone.delete(record.record_id)
+        except CertbotlessError as exc:
+            self._is_whole = False
+            self._say("the TXT record could not be deleted")
+            self._tell(f"{exc}; the TXT record {self._name!r} may be left: delete it in the Alidns console")
+
+    # The name servers.
+
+    def _watch(self, value: str) -> str:
+        """Say when each address of each name server shows the record; return what it comes to."""
+        made_at = self._clock.monotonic()
+        try:
+            servers = list(_every_address(NameServers(self._config.dns.nameservers, self._clock), self._zone))
+        except DnsError as exc:
+            self._say(f"name servers: {kind_of(exc)}")
+            return "nobody names them"
+        labels = {server: _label(server, number) for number, server in enumerate(servers, 1)}
+        shown: dict[Server, float] = {}
+        faults: dict[Server, str] = {}
+        while True:
+            late = [server for server in servers if server not in shown]
+            for server, answer in zip(late, ask_all(late, self._name, "TXT"), strict=True):
+                faults[server] = answer.fault or ("" if answer.has_authority else "without authority")
+                if value in (answer.values or ()):
+                    shown[server] = self._clock.monotonic() - made_at
+            if len(shown) == len(servers) or self._clock.monotonic() - made_at >= LAG_S:
+                break
+            self._clock.sleep(_LAG_STEP_S)
+        for server, label in labels.items():
+            when = f"after {shown[server]:.1f} s" if server in shown else f"not within {LAG_S} s"
+            self._say(f"{label}: shown {when}{f' ({faults[server]})' if faults[server] else ''}")
+        times = sorted(shown.values())
+        span = f", after {times[0]:.1f} to {times[-1]:.1f} s" if times else ""
+        limit = self._questions_in_a_row(servers[:1])
+        return f"{len(shown)} of {len(servers)} addresses showed the record{span}; {limit}"
+
+    def _questions_in_a_row(self, servers: Sequence[Server]) -> str:
+        asked = answered = silent = 0
+        for server in servers:
+            while asked < _QUESTIONS and silent < _MOST_SILENT:
+                [answer] = ask_all([server], self._zone, "SOA")
+                asked += 1
+                answered += answer.values is not None
+                silent = 0 if answer.values is not None else silent + 1
+                self._clock.sleep(0)
+        return f"{answered} of {asked} questions in a row to one address were answered"
+
+    # What the API said.
+
+    def _hear(self, action: str, status: int, reply: Mapping[str, Any]) -> None:
+        question, code = f"{action} {self._asked}", code_of(reply)
+        self._codes[question] = code
+        self._say(f"{question}: HTTP {status}, {code}, {shape_of(reply)}")
+        if code == "QuotaExceeded.TTL":
+            self._ttl_range = range_in(reply.get("Message")) or "not named"
+        for row in rows_of(reply):
+            for key, forms in self._forms.items():
+                forms.add(form_of(row.get(key)))
+
+    def _code_of(self, question: str) -> str:
+        return self._codes.get(question, "not asked")
+
+    def _about_names(self) -> str:
+        asked = self._code_of("DescribeDomainRecords of the zone in A-labels")
+        forms = [f"{key} {' and '.join(sorted(seen)) or 'absent'}" for key, seen in self._forms.items()]
+        return f"a zone in A-labels: {asked}; in answers: {', '.join(forms)}"
+
+    def _about_policy(self) -> str:
+        if u_labels(self._zone) == self._zone:
+            return "not asked"
+        read = self._code_of(f"DescribeDomainRecords PageSize={_PAGE_SIZES[0]}")
+        return (
+            f"{read}; please say which of the two lines of docs/ram-policy.md the policy has (one alone tells"
+            " most), or that the key is the account's own"
+        )
+
+    def _about_ttl(self) -> str:
+        if self._ttl_range:
+            return f"refused; the range is {self._ttl_range}"
+        return self._code_of("AddDomainRecord of the TXT record")
+
+
+def _is_left(record: Record, now: datetime) -> bool:
+    """Whether a probe that was killed has left this record."""
+    if record.type != "TXT" or not record.value.startswith(VALUE):
+        return False
+    try:
+        made_at = datetime.fromisoformat(record.value.removeprefix(VALUE))
+        return now - made_at > _LEFT_AFTER
+    except (ValueError, TypeError):
+        return False
+
+
+def _every_address(found: NameServers, zone: str) -> Iterator[Server]:
+    """Yield each address of IPv4 of each name server of the zone, also those that a look leaves out."""
+    names: set[str] = set()
+    count = 0
+    for server in found.of(zone):
+        if server.name in names:
+            continue
+        names.add(server.name)
+        others: list[str] = []
+        if not server.is_given:
+            with suppress(OSError):
+                others = [at for at in addresses_of(server.name) if ":" not in at]
+        for address in dict.fromkeys([server.address, *sorted(others)]):
+            if count < _MOST_ADDRESSES:
+                count += 1
+                yield Server(server.name, address, server.port, is_given=server.is_given)
+
+
+def _label(server: Server, number: int) -> str:
+    if server.name.endswith(_PUBLIC_SERVERS):
+        return f"name server {server.name} {server.address}"
+    return f"name server {number} ({'given in the file' if server.is_given else 'not of Aliyun'})"

@@ -1,0 +1,45 @@
+"""`certbotless doctor --probe` as a person runs it, and as one ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from certbotless.sandbox.host import LAN_ADDRESS
+
+from .bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+
+NAME = f"_certbotless-probe.{ZONE}"
+
+
+def test_the_report_is_on_standard_output_and_names_are_on_the_other(bare: Bed) -> None:
+    done = bare.run("doctor", "--probe")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line[:2] for line in done.stdout.splitlines()[-5:]] == ["1.", "2.", "3.", "4.", "5."]
+    for word in (ZONE, KEY_ID, KEY_SECRET, LAN_ADDRESS):
+        assert word not in done.stdout
+    assert done.stderr == f"certbotless: the TXT record {NAME!r} is made, and deleted at the end\n"
+    assert bare.dns.records() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_that_is_ended_takes_its_record_away(bare: Bed, number: signal.Signals) -> None:
+    bare.dns.set_delay(0, 3600)
+    bare.write()
+    command = bare.command("doctor", "--probe")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: bool(bare.dns.records("_certbotless-probe")), "the record is made")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    bare.said += [out, err]
+    assert process.returncode == 1, err
+    assert out.splitlines()[-1] == "ended: Interrupted"
+    assert bare.dns.records() == []
+
+
+def test_it_prints_one_text(bare: Bed) -> None:
+    done = bare.run("doctor", "--probe", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "leave --json out" in done.stderr
