@@ -15,7 +15,136 @@ class Change:
     new: str
 
 
-HANDMADE: tuple[Change, ...] = ()
+HANDMADE: tuple[Change, ...] = (
+    Change(
+        "D1: a smaller TTL is no reason to write",
+        "decide",
+        "written.ttl_s != site.ttl",
+        "written.ttl_s < site.ttl",
+    ),
+    Change(
+        "D4: another tool's pair is adopted beside a copy of ours",
+        "decide",
+        "has_ours = seen.published.facts is not None or seen.has_copy",
+        "has_ours = seen.published.facts is not None",
+    ),
+    Change(
+        "D9: the retry of the canary comes before a later window",
+        "decide",
+        " or (step.wait_until is not None and step.wait_until > canary.retry_at)",
+        "",
+    ),
+    Change(
+        "D13: a redeploy beside an order",
+        "decide",
+        "*(_redeploy_steps(site, seen, state) if not order else ()),",
+        "*_redeploy_steps(site, seen, state),",
+    ),
+    Change(
+        "D17: the published certificate says whether one is ordered, not the one in hand",
+        "decide",
+        "    facts, origin = seen.in_hand.facts, seen.in_hand.origin\n"
+        "    if facts is None or origin is None:\n        # What",
+        "    facts, origin = seen.published.facts, seen.published.origin\n"
+        "    if facts is None or origin is None:\n        # What",
+    ),
+    Change(
+        "D21: the CA is asked for its window while an order is due",
+        "decide",
+        "*([] if order else _renewal_info_steps(config, seen, state))",
+        "*_renewal_info_steps(config, seen, state)",
+    ),
+    Change(
+        "D25: a redeploy ignores its window",
+        "decide",
+        '[_in_window(Step("redeploy", "the new certificate was refused"), site.deploy[0], seen, state)]',
+        '[Step("redeploy", "the new certificate was refused")]',
+    ),
+    Change(
+        "R6: the wait after a start ends at the last twentieth itself",
+        "renewal",
+        "waits_until < _backstop(facts)",
+        "waits_until <= _backstop(facts)",
+    ),
+    Change(
+        "R7: the first look at the CA's window comes at a quarter of the life",
+        "renewal",
+        "lifetime / 8",
+        "lifetime / 4",
+    ),
+    Change(
+        "R9: a look in exactly a day is one of a wrong clock",
+        "renewal",
+        "now < look_at <= now + _LATEST_LOOK",
+        "now < look_at < now + _LATEST_LOOK",
+    ),
+    Change(
+        "C8: what is not global is private",
+        "records",
+        "return ipaddress.ip_address(value).is_private",
+        "return not ipaddress.ip_address(value).is_global",
+    ),
+    Change(
+        "L3: a limit lasts until the oldest row passes",
+        "ledger",
+        "until = recent[-self.most] + self.window",
+        "until = recent[0] + self.window",
+    ),
+    Change(
+        "L15: orders for new names are counted among those for the same names alone",
+        "ledger",
+        'about = entries if order.purpose == "new" else',
+        'about = entries if order.purpose == "none" else',
+    ),
+    Change(
+        "S1: the certificate of another CA is this one's",
+        "store",
+        "return self.facts if (self.origin.directory, self.facts.names) == (directory, names) else None",
+        "return self.facts if self.facts.names == names else None",
+    ),
+    Change(
+        "S6: what another tool left is gone back to",
+        "store",
+        '"previous": previous if _stamp_of(previous) else ""',
+        '"previous": previous',
+    ),
+    Change(
+        "S8: current may lead anywhere",
+        "store",
+        'return "" if "/" in target or target in (".", "..") else target',
+        "return target",
+    ),
+    Change(
+        "S10: a link is a generation",
+        "store",
+        "bool(_GENERATION.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()",
+        "bool(_GENERATION.fullmatch(path.name)) and path.is_dir()",
+    ),
+    Change(
+        "S11: half a meta.json is whole",
+        "store",
+        "except (FileNotFoundError, ValueError, RecursionError):\n        return True",
+        "except (FileNotFoundError, RecursionError):\n        return True",
+    ),
+    Change(
+        "S13: the folder of a new generation is not synced",
+        "store",
+        "                files.sync_dir(generation)\n",
+        "",
+    ),
+    Change(
+        "S17: tidying may remove the published generation",
+        "store",
+        " and path.name != self._current_name() and _is_half_written(path)",
+        " and _is_half_written(path)",
+    ),
+    Change(
+        "S18: the folder of the generations is not synced",
+        "store",
+        "                files.sync_dir(self._home)\n",
+        "",
+    ),
+)
 
 # By the name that the sweep prints.
 SURVIVORS: dict[str, str] = {}

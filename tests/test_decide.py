@@ -1086,3 +1086,64 @@ ELSEWHERE = replace(ORIGIN, directory="https://other.test/directory")
 )
 def test_the_ca_is_not_asked_without_need(seen: Observation, remembered: SiteState) -> None:
     assert decided(seen, remembered).upkeep == ()
+
+
+def test_a_ttl_that_was_made_smaller_is_written_too() -> None:
+    config = config_of(ttl=600)
+    written = WRITTEN.model_copy(update={"ttl_s": 3600})
+    assert steps_of(state=state(records={DOMAIN: written}), config=config) == [("record", "ttl 3600 -> 600")]
+
+
+def test_the_pair_of_another_tool_is_not_looked_into_where_a_copy_of_ours_can_be_restored() -> None:
+    seen = replace(WELL, published=Published(None, None, plain="1:2:3"), has_copy=True)
+    assert [key for key, _ in steps_of(seen)] == ["restore"]
+
+
+def test_a_target_whose_window_opens_after_the_canarys_retry_waits_for_its_window(
+    machine_in: Callable[[str], None],
+) -> None:
+    machine_in("UTC")
+    opens = NOW.replace(hour=22, minute=0)
+    config = of_targets(
+        "{container: registry, port: 5000}", "{container: mirror, port: 5001, when: '22:00-23:00'}"
+    )
+    remembered = state(failures={"deploy:registry": failure()}, deploy_by=NOW + 30 * DAY)
+    seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
+    waits = {step.key: step.wait_until for step in decided(seen, remembered, config=config).steps}
+    assert waits == {"deploy:registry": NOW + HOUR, "deploy:mirror": opens}
+
+
+# --- a certificate that the service refused ---------------------------------------------------------------
+
+REFUSED = Published(
+    replace(FACTS, sha256="ef" * 32), replace(ORIGIN, issued_at=NOW - HOUR), generation="20261124T043000Z-0"
+)
+OVERDUE = replace(
+    FACTS, not_before=NOW - 89 * DAY, not_after=NOW + DAY, ari_id="aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdl"
+)
+
+
+def test_a_refused_certificate_that_is_fresh_is_tried_again_and_no_other_one_ordered() -> None:
+    """The published one before it is due; the one in hand says whether one must be ordered."""
+    seen = replace(WELL, published=Published(OVERDUE, ORIGIN), refused=REFUSED)
+    assert [key for key, _ in steps_of(seen)] == ["redeploy"]
+
+
+def test_a_refused_certificate_that_is_due_is_not_tried_again_beside_its_order() -> None:
+    seen = replace(WELL, refused=Published(OVERDUE, ORIGIN, generation="20261124T043000Z-0"))
+    assert [key for key, _ in steps_of(seen)] == ["order"]
+
+
+def test_a_redeploy_waits_for_the_window_of_its_target(machine_in: Callable[[str], None]) -> None:
+    machine_in("UTC")
+    config = of_targets("{container: registry, port: 5000, when: '22:00-23:00'}")
+    seen = replace(WELL, served={"registry": LEAF}, refused=REFUSED)
+    [step] = decided(seen, state(deploy_by=NOW + 30 * DAY), config=config).steps
+    assert (step.key, step.wait_until) == ("redeploy", NOW.replace(hour=22, minute=0))
+    assert step.is_by_choice
+
+
+def test_the_ca_is_not_asked_for_its_window_while_an_order_is_due() -> None:
+    decision = decided(published(OVERDUE))
+    assert [step.key for step in decision.steps] == ["order"]
+    assert decision.upkeep == ()

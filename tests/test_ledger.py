@@ -638,3 +638,16 @@ def test_what_is_no_row_is_one_that_cannot_be_read(line: bytes) -> None:
 @given(st.binary())
 def test_no_bytes_are_more_than_a_row_that_cannot_be_read(line: bytes) -> None:
     assert Entry.from_line(line) is UNREADABLE
+
+
+def test_after_more_orders_than_the_limit_allows_the_third_newest_says_until_when() -> None:
+    """As after `--force`: what counts is when only two are left in the window."""
+    rows = entries(6 * DAY, 5 * DAY, 4 * DAY, 3 * DAY, 2 * DAY)
+    assert until(limit(rows)) == NOW + 3 * DAY
+
+
+def test_an_order_for_new_names_is_counted_with_all_new_names_of_the_account() -> None:
+    rows = [row for n in range(6) for row in of_many(40, HOUR, domain=f"other{n}.test")]
+    planned = planned_order(NOW, LETS_ENCRYPT, NAMES, None)
+    [left] = orders_left_for_each(rows + of_many(9, HOUR, domain="seventh.test"), [(planned, None)])
+    assert left == 1

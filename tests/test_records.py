@@ -73,6 +73,12 @@ def test_another_public_address_is_for_a_person_to_decide() -> None:
     assert "delete" in refused.value.hint
 
 
+def test_an_address_behind_a_providers_nat_is_not_taken_for_a_private_one() -> None:
+    """100.64.0.0/10 (RFC 6598) is neither private nor global: it may be somebody else's."""
+    with pytest.raises(RecordConflict):
+        plan_changes([a_record(record_id="2"), a_record("100.64.0.7", record_id="1")], a_record())
+
+
 @pytest.mark.row(35)
 @pytest.mark.parametrize("is_newest", [True, False])
 @pytest.mark.parametrize("ours", [[OLD_LAN], []], ids=["recorded as ours", "private"])

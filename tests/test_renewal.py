@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.leaf import LeafFacts
-from certbotless.renewal import Start, Window, first_look, held_until, is_due, next_look, renewal_moment
+from certbotless.renewal import (
+    Start,
+    Window,
+    first_look,
+    held_until,
+    is_due,
+    is_look_due,
+    next_look,
+    renewal_moment,
+)
 
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 
@@ -243,3 +252,32 @@ def test_machines_that_start_together_do_not_renew_together() -> None:
         peaks.append(max(seconds.values()))
     # 200 in 480 s: without the wait it would be 200 in one second.
     assert max(peaks) <= 8
+
+
+def test_an_overdue_renewal_does_not_wait_up_to_the_last_twentieth_of_life_itself() -> None:
+    facts = leaf(timedelta(days=90))
+    backstop = facts.not_after - facts.lifetime / 20
+    start = Start(backstop - timedelta(minutes=5), backstop)
+    assert held_until(facts, None, start) is None
+    sooner = replace(start, overdue_waits_until=backstop - timedelta(seconds=1))
+    assert held_until(facts, None, sooner) == sooner.overdue_waits_until
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "wait"),
+    [
+        (timedelta(hours=8), timedelta(hours=1)),
+        (timedelta(days=4), timedelta(hours=12)),
+        (timedelta(days=90), timedelta(hours=12)),
+    ],
+)
+def test_the_first_look_at_the_cas_window_comes_after_an_eighth_of_life_or_half_a_day(
+    lifetime: timedelta, wait: timedelta
+) -> None:
+    assert first_look(START, lifetime) == START + wait
+
+
+def test_a_look_in_a_day_is_waited_for_and_a_later_one_is_of_a_wrong_clock() -> None:
+    day, second = timedelta(days=1), timedelta(seconds=1)
+    moments = [START, START + second, START + day, START + day + second]
+    assert [is_look_due(moment, START) for moment in moments] == [True, False, False, True]

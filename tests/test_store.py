@@ -955,3 +955,79 @@ def test_facts_that_no_certificate_has_are_not_believed_whatever_digest_they_hav
     path.write_bytes(with_digest(meta))
     published = look(tmp_path)
     assert (published.facts, published.is_contested) == (None, True)
+
+
+def test_the_facts_are_those_of_one_ca_and_of_exactly_these_names(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    found = look(tmp_path)
+    assert found.facts_for(ORIGIN.directory, (DOMAIN,)) == FACTS
+    assert found.facts_for("https://other.test/directory", (DOMAIN,)) is None
+    assert found.facts_for(ORIGIN.directory, (DOMAIN, "other.test")) is None
+    assert Published(None, None).facts_for(ORIGIN.directory, (DOMAIN,)) is None
+
+
+def test_what_another_tool_left_is_not_noted_as_a_generation_to_go_back_to(tmp_path: Path) -> None:
+    """A run may end between the taking over of foreign files and the swap."""
+    publish(tmp_path, "A")
+    aside = home(tmp_path) / "aside-20261124T053000Z-3f9a01c2"
+    aside.mkdir()
+    files.link(home(tmp_path) / "current", aside.name)
+    publish(tmp_path, "B")
+    assert json.loads((home(tmp_path) / "current" / "meta.json").read_text())["previous"] == ""
+
+
+def test_the_pair_of_another_site_is_not_taken_for_ours(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    other = Store(tmp_path, "other.test")
+    other.publish(*pair("other"), FACTS, ORIGIN, NOW)
+    files.link(home(tmp_path) / "current", f"../other.test/{other.look().generation}")
+    assert look(tmp_path) == Published(None, None, "its generation is gone")
+
+
+def test_a_link_that_is_called_like_a_generation_is_never_emptied(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "fullchain.pem").write_text("mine")
+    publish(tmp_path, "A", NOW - timedelta(days=9))
+    (home(tmp_path) / "20261101T000000Z-ffffffff").symlink_to(elsewhere)
+    publish(tmp_path, "B", NOW - timedelta(days=5))
+    publish(tmp_path, "C")
+    Store(tmp_path, DOMAIN).tidy()
+    assert (elsewhere / "fullchain.pem").read_text() == "mine"
+
+
+def test_a_generation_with_half_a_meta_json_is_tidied_away(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    half = home(tmp_path) / "20261124T053000Z-01234567"
+    half.mkdir()
+    (half / "meta.json").write_text('{"names": ["devb')
+    Store(tmp_path, DOMAIN).tidy()
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("damage", ["{", None], ids=["damaged", "gone"])
+def test_the_published_generation_is_never_tidied_away(tmp_path: Path, damage: str | None) -> None:
+    publish(tmp_path, "A")
+    meta = home(tmp_path) / "current" / "meta.json"
+    meta.unlink() if damage is None else meta.write_text(damage)
+    Store(tmp_path, DOMAIN).tidy()
+    assert read_pair(tmp_path) == pair("A")
+
+
+def test_the_new_generation_and_its_name_are_on_disk_before_the_swap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "A")
+    before = look(tmp_path).generation
+    sync, synced = os.fsync, set[Path]()
+
+    def fsync(fd: int) -> None:
+        if os.readlink(home(tmp_path) / "current") == before:
+            synced.add(Path(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(tmp_path, "B")
+    generation = home(tmp_path) / look(tmp_path).generation
+    names = ("fullchain.pem", "privkey.pem", "meta.json")
+    assert synced >= {home(tmp_path), generation, *(generation / name for name in names)}
