@@ -50,8 +50,8 @@ from .workbench import Edges, Workbench
 
 logger = logging.getLogger(__name__)
 
-# How long another run may hold a site beyond the propagation of its records: the CA's time, and a restart.
-_LOCK_MARGIN_S = 3600
+# What is left of a run's time, at the least, where another one had the site before.
+_LEFT_BEHIND_ANOTHER_S = 600
 # A site that waits for DNS or the CA costs a thread; beyond these, sites wait for their turn.
 _MOST_THREADS = 200
 # A wait that a CA asked for is lengthened by up to this share, so that not all come back at once.
@@ -214,7 +214,7 @@ class _SiteRun:
         return Outcome(self._site.domain, "failing", failed, False, None)
 
     def _locked(self) -> AbstractContextManager[object]:
-        timeout_s = self._config.dns.propagation_timeout.total_seconds() + _LOCK_MARGIN_S
+        timeout_s = self._config.longest_run.total_seconds() - _LEFT_BEHIND_ANOTHER_S
         return self._file.locked(self._clock, timeout_s)
 
     def _look(self) -> View:

@@ -54,6 +54,8 @@ from .values import (
     is_loopback,
 )
 
+# The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
+RUN_MARGIN = timedelta(hours=1)
 # CAs that bind each account to one that they know already.
 NEED_EAB = ("zerossl", "google")
 # The keys whose values are secrets, wherever they stand.
@@ -419,6 +421,11 @@ class Config(_Model):
         if self.acme.eab is not None:
             found["acme.eab.hmac_key"] = self.acme.eab.hmac_key
         return found
+
+    @property
+    def longest_run(self) -> timedelta:
+        """The longest that a run may take."""
+        return self.dns.propagation_timeout + RUN_MARGIN
 
     def prove_readable(self) -> None:
         """Look whether all that certificates need can be read; who is told of them holds nothing up.

@@ -29,7 +29,7 @@ from . import bulletin, owner, report
 from .bulletin import Bulletin
 from .child import Addresses, Child
 from .clock import SystemClock, is_possible
-from .config import Config, Site
+from .config import RUN_MARGIN, Config, Site
 from .decide import CONFIRM_OF, Intent
 from .errands import Errands
 from .lan import Lan
@@ -53,8 +53,6 @@ logger = logging.getLogger(__name__)
 # What the wall clock may gain or lose against the monotonic one within a tick: more is a jump or a suspend.
 _JUMP_S = 5.0
 _LOOKERS = 8
-# The longest that a child may take beyond the propagation of its records: the CA's time, and a restart.
-_CHILD_MARGIN = timedelta(hours=1)
 # Together with a child's own clean-up this stays within the 5 s that a stop may take.
 _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
@@ -242,7 +240,7 @@ class Daemon:
                     self._source.name,
                     lambda: self._source.refused,
                     self._is_looking,
-                    _CHILD_MARGIN,
+                    RUN_MARGIN,
                 )
             if self._web is not None:
                 self._web.follow(self._config.http)
@@ -297,22 +295,22 @@ class Daemon:
         return view
 
     def _look(self) -> None:
-        """Look at every site that nobody is at work on, and start one child for all that is due."""
+        """Look at every site that no child is at work on, and start one child for all that is due.
+
+        Where a command is at work, nothing is started; but it may have been stopped, and is looked at.
+        """
         raw, config = self._accepted
         self._lan.look()
         with self._children_lock:
             busy = {domain for child in self._children for domain in child.unfinished}
         self._end_misled(config)
-        free = [
-            site
-            for site in config.sites
-            if site.domain not in busy and not SiteFile(config.state_dir, site.domain).is_locked
-        ]
+        free = [site for site in config.sites if site.domain not in busy]
+        locked = {site.domain for site in free if SiteFile(config.state_dir, site.domain).is_locked}
         ledger, now = LedgerFile(config.state_dir, config.certs_dirs).seen(), datetime.now(UTC)
         views = together(lambda site: self._look_at(site, config, ledger, now), free, _LOOKERS)
         self._tell_problems(views)
         self._tell_systemd(views, len(config.sites) - len(free))
-        ripe = [view for view in views if not self._must_settle(view)]
+        ripe = [v for v in views if v.site.domain not in locked and not self._must_settle(v)]
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
         if due:
             self._start_child(config, raw, due)
@@ -358,11 +356,10 @@ class Daemon:
     # Children.
 
     def _start_child(self, config: Config, raw: bytes, addresses: Mapping[str, Addresses]) -> None:
-        timeout = config.dns.propagation_timeout + _CHILD_MARGIN
         with self._children_lock:
             # A look that began before an edit knows nothing of it; the next one comes at once.
             if not self._clock.is_stopped and config is self._config:
-                self._children.append(Child(raw, addresses, timeout.total_seconds()))
+                self._children.append(Child(raw, addresses, config.longest_run.total_seconds()))
 
     def _end_misled(self, config: Config) -> None:
         """End children that began with another LAN address: a new one never waits for a certificate."""

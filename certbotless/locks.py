@@ -13,8 +13,9 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -71,6 +72,25 @@ class Lock:
 
     def __exit__(self, *exc: object) -> None:
         os.close(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the lock of a site: its pid, 0 where that is not known, and since when."""
+
+    pid: int
+    since: datetime
+
+
+class SiteLock(Lock):
+    """The lock around a run for one site; it says who holds it, for one that never ends is told."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        with suppress(OSError):  # nothing depends on it
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()} {self._clock.now().isoformat()}".encode(), 0)
+        return self
 
 
 class ActionLock(Lock):
@@ -145,14 +165,19 @@ def running_daemon(state_dir: Path) -> int | None:
         os.close(fd)
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock of this file now."""
+def holder(path: Path) -> Holder | None:
+    """Return who holds the `SiteLock` of this file now, None where nobody does. Never waits."""
     try:
         fd = os.open(path, _LOOK)
     except OSError:
-        return False
+        return None
     try:
-        return not _try_flock(fd, fcntl.LOCK_SH)
+        if _try_flock(fd, fcntl.LOCK_SH):
+            return None
+        pid, _, since = os.pread(fd, _MOST_NOTED_BYTES, 0).decode().partition(" ")
+        return Holder(int(pid), parse_rfc3339(since))
+    except (OSError, ValueError):
+        return Holder(0, datetime.now(UTC))  # it has just come, or is of an older version
     finally:
         os.close(fd)
 

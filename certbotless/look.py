@@ -6,6 +6,7 @@ Reads only, and is light.
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from .config import Config, Site
 from .decide import CONFIRM_OF, Decision, Intent, decide, state_of
 from .errors import CertbotlessError, StoreError, internal_error
 from .lan import AddressSource, address_now
+from .leaf import rfc3339
 from .ledger import Ledger
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
@@ -140,7 +142,21 @@ def _look(
     if remembered.failures or remembered.foreign:
         remembered = remembered.under(config.digest(site), config.file_digest(site))
     seen = observe(site, config, remembered, servers, now, address_of)
-    return _view(site, remembered, seen, decide(site, config, seen, remembered, ledger, intent))
+    decision = decide(site, config, seen, remembered, ledger, intent)
+    if (endless := _endless_run(site, config, now)) is not None:
+        decision = replace(decision, problems=(*decision.problems, unseen(endless, now, config)))
+    return _view(site, remembered, seen, decision)
+
+
+def _endless_run(site: Site, config: Config, now: datetime) -> CertbotlessError | None:
+    """Return what is to be told of a run that holds the site longer than one may take; None for none."""
+    holder = SiteFile(config.state_dir, site.domain).holder
+    if holder is None or holder.pid == os.getpid() or now - holder.since <= config.longest_run:
+        return None
+    return CertbotlessError(
+        f"the process {holder.pid} has been at work on it since {rfc3339(holder.since)}: no other may be",
+        hint=f"`ps {holder.pid}` says what it is: let it go on (`fg`, `kill -CONT`), or end it",
+    )
 
 
 def _blind(site: Site, seen: Observation, exc: CertbotlessError, config: Config) -> View:

@@ -6,7 +6,9 @@ Becomes the owner of the state, and says how each site ended; where no daemon ru
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,6 +29,9 @@ from .story import RUN_ENDED
 from .transcript import Transcripts
 
 logger = logging.getLogger(__name__)
+
+# What a run that is asked to stop has for its clean-up.
+_LEAVE_S = 10.0
 
 
 def run(
@@ -68,11 +73,39 @@ def run(
     outside, redact = edges.build(config, clock, settled_before(known)), Redactor.of(config)
     whom = _receivers(config) if tells else []
     edges.become_owner(config, config.certs_dirs)
-    with _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)):
+    with (
+        _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
+        ends_in_time(config.longest_run, clock),
+    ):
         outcomes = act.run(config, sites, outside, intent, tell)
     if whom and not clock.is_stopped and running_daemon(config.state_dir) is None:
         _tell_news(config, whom, redact, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
+
+
+@contextmanager
+def ends_in_time(longest: timedelta, clock: SystemClock) -> Iterator[None]:
+    """Ask the run to stop when it has taken so long, and end the process where it does not.
+
+    As the daemon does with its children; a command that was stopped at a terminal ends when it goes on.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        if is_over.wait(longest.total_seconds()):
+            return
+        logger.error("run.overdue after=%s hint=run it again: what it began is resumed", longest)
+        clock.stop()
+        if not is_over.wait(_LEAVE_S):
+            os._exit(1)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
 
 
 def _is_well(outcome: Outcome, intent: Intent) -> bool:

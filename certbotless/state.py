@@ -37,7 +37,7 @@ from .challenge import TxtValue
 from .clock import Clock, is_believable
 from .errors import StoreError
 from .leaf import LeafFacts, bounded
-from .locks import Lock, is_held
+from .locks import Holder, Lock, SiteLock, holder
 
 logger = logging.getLogger(__name__)
 
@@ -323,11 +323,16 @@ class SiteFile:
     @property
     def is_locked(self) -> bool:
         """Whether a run is at work on the site."""
-        return is_held(self._lock)
+        return self.holder is not None
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who is at work on the site, None for nobody."""
+        return holder(self._lock)
 
     def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the site's lock, to be entered."""
-        return Lock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
+        return SiteLock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
 
     def _set_aside(self) -> None:
         kept = self._path.with_suffix(".json.unreadable")

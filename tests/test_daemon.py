@@ -20,12 +20,13 @@ from machines import DOMAIN, PATIENCE_S, ZONE, Machine
 
 from certbotless import configfile
 from certbotless import daemon as daemon_module
+from certbotless.clock import SystemClock
 from certbotless.daemon import Daemon, _Every, _Tries
 from certbotless.decide import Decision, Step
 from certbotless.lan import Lan
 from certbotless.look import View
 from certbotless.observe import Observation
-from certbotless.state import SiteState
+from certbotless.state import SiteFile, SiteState
 from certbotless.store import Published
 from certbotless.values import AddressRule
 
@@ -182,6 +183,22 @@ def test_a_look_that_crashes_as_a_whole_is_followed_by_the_next_one(
     daemon._web = None
     daemon._look_guarded()
     assert daemon._is_looking()
+
+
+def test_a_site_that_a_command_has_locked_is_looked_at_and_no_child_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_module, "Child", Started)
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"})
+    STARTED.clear()
+    shown: list[View] = []
+    daemon._web = SimpleNamespace(show=lambda _, views, __: shown.extend(views))  # type: ignore[assignment]
+    with SiteFile(tmp_path / "state", DOMAIN).locked(SystemClock(), 1):
+        daemon._look()
+    assert [view.reason for view in shown] == ["order: there is no certificate yet"]
+    assert STARTED == []
+    daemon._look()
+    assert len(STARTED) == 1
 
 
 class BrokenLan:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -296,6 +298,33 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
         crashed = [r for r in caplog.records if r.message == f"look.crashed domain={DOMAIN}"]
         assert [r.exc_info is not None for r in crashed] == [True] * times
         assert said(looked(lambda _: "")) == ("ok", "")
+
+
+@pytest.mark.parametrize(("age", "state"), [(69 * MINUTE, "ok"), (71 * MINUTE, "failing")])
+def test_a_run_that_holds_a_site_longer_than_any_may_take_is_told(
+    scene: Scene, age: timedelta, state: str
+) -> None:
+    """As one that was stopped at a terminal (Ctrl-Z): nobody else may mend anything."""
+    scene.publish()
+    began = EPOCH - age
+    code = (
+        "import sys; from fakes import FakeClock; from datetime import datetime; from pathlib import Path\n"
+        "from certbotless.state import SiteFile\n"
+        "clock = FakeClock(datetime.fromisoformat(sys.argv[3]))\n"
+        "with SiteFile(Path(sys.argv[1]), sys.argv[2]).locked(clock, 1):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(scene.state_dir), DOMAIN, began.isoformat()]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        view = scene.look()
+        other.communicate()
+    assert view.state == state
+    assert (f"the process {other.pid} has been at work on it since" in view.reason) == (state == "failing")
+    assert said(scene.look()) == ("ok", "")
 
 
 def test_a_look_writes_nothing(scene: Scene) -> None:
