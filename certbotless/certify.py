@@ -108,7 +108,7 @@ class Certifying:
         self, ca: Ca, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
     ) -> Issued:
         try:
-            return issue(
+            issued = issue(
                 ca,
                 Accounts(self._bench.config.state_dir, ca.directory),
                 self._bench.site.all_names,
@@ -120,12 +120,17 @@ class Certifying:
                 predecessor=predecessor,
             )
         except AuthorizationFailed:
+            self._dns.note_validation(is_valid=False)
             pending.drop()
             raise
-        except (DnsRefused, ZoneNotFound):
+        except (DnsRefused, ZoneNotFound) as exc:
             # A zone that was found for an alias may have gone elsewhere since.
             self._bench.file.change(alias_zones={})
+            if (explained := self._dns.explained(exc)) is not exc:
+                raise explained from exc
             raise
+        self._dns.note_validation(is_valid=True)
+        return issued
 
     def ask_when_to_renew(self, seen: Observation) -> None:
         """Look up the CA's window, and draw a moment in it if it is a new one; a failure is no matter."""

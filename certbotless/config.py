@@ -162,7 +162,7 @@ class Dns(_Model):
     nameservers: tuple[HostAndPort, ...] = Field(
         default=(),
         strict=False,
-        description="Name servers to ask instead of the zone's own authoritative ones.",
+        description="Servers or resolvers to ask, and to believe, instead of the zone's own name servers.",
         examples=[["127.0.0.1:5353"]],
     )
     propagation_timeout: PropagationTimeout = Field(

@@ -23,6 +23,7 @@ from .values import Window
 
 Action = Literal[
     "clean-up",
+    "list",
     "record",
     "record6",
     "adopt",
@@ -42,6 +43,11 @@ Action = Literal[
 _CANARY_HOLDS = timedelta(days=1)
 # What waits for that which the other has written to show: of the A record and of the AAAA record.
 CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
+
+
+# The API lists one name of a site in this time, where no name server speaks for its zone.
+LIST_EVERY = timedelta(minutes=10)
+NOBODY_SPEAKS = "no name server speaks for the zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,13 @@ def decide(
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
     if _judged(seen, state):
         held = [_beside(step, held) for step in held]
-    upkeep = [*_rebuild_steps(seen, state), *([] if order else _renewal_info_steps(config, seen, state))]
+    listing, relisting = _list_steps(site, seen, held)
+    held[:0] = [_held_back(step, site, config, seen, state, ledger, intent) for step in listing]
+    upkeep = [
+        *relisting,
+        *_rebuild_steps(seen, state),
+        *([] if order else _renewal_info_steps(config, seen, state)),
+    ]
     problems = seen.problems
     if order and isinstance(ledger, Unread):
         until = seen.at + config.check_every
@@ -275,6 +287,23 @@ def _record_steps(
     return [step for step in found if step is not None]
 
 
+def _list_steps(site: Site, seen: Observation, others: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """Return what the API must list, and what it lists again as upkeep: one name at a time, in turn.
+
+    A record that is written is listed with it.
+    """
+    listed = {fqdn: at for fqdn, at in seen.listed_at.items() if at is not None}
+    if not listed or not any(seen.addresses) or seen.at - max(listed.values()) < LIST_EVERY:
+        return [], []
+    fqdn, at = min(listed.items(), key=lambda item: item[1])
+    step = Step("list", NOBODY_SPEAKS, "" if fqdn == site.domain else fqdn)
+    if any(s.action in CONFIRM_OF and s.target == step.target and s.is_due(seen.at) for s in others):
+        return [], []
+    # What is known is good for two more turns, should the API not answer for a while.
+    is_good = seen.at - at < LIST_EVERY * (len(listed) + 2)
+    return ([], [step]) if is_good else ([step], [])
+
+
 def _record_step(
     step: Step,
     fqdn: str,
@@ -287,7 +316,9 @@ def _record_step(
     """Return the step with its reason, or what waits for it to show; None where all is well."""
     shown = seen.shown(fqdn, address_type(address))
     if not shown:
-        return None  # nobody answers: a problem, not a wrong record
+        # A write begins with what the API lists. Where that is known, it is what is shown.
+        is_unknown = fqdn in seen.listed_at
+        return replace(step, reason=NOBODY_SPEAKS) if is_unknown else None
     if seen.is_shown(fqdn, address):
         if written is not None and written.ttl_s != site.ttl:
             return replace(step, reason=f"ttl {written.ttl_s} -> {site.ttl}")

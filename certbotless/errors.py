@@ -105,6 +105,10 @@ class DnsUnavailable(DnsError):
     retryable = True
 
 
+class ZoneOnHold(DnsUnavailable):
+    """Resolvers answer, and say that there is no such zone: no CA can validate a name in it."""
+
+
 class PropagationTimeout(DnsError):
     """A name server that answers did not show the value in time."""
 

@@ -1,7 +1,8 @@
 """What do the authoritative servers of a zone answer?
 
 The system resolver is asked only for the zone's NS names and their addresses; our own names are asked at the
-authoritative servers alone, so no resolver ever caches that a name of ours does not exist yet.
+authoritative servers alone, so no resolver ever caches that a name of ours does not exist yet. Port 53 may
+lead to somebody else, or nowhere: an answer without authority (the AA bit) is none.
 
 Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 2308 (negative caching).
 """
@@ -10,10 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import socket
-import time
+import random
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dns.exception
@@ -23,8 +25,9 @@ import dns.rcode
 import dns.rdatatype
 from dns.rdtypes.IN.AAAA import AAAA
 
+from . import dnsquery
 from .clock import Clock, Pace
-from .errors import DnsUnavailable, PropagationTimeout, printable
+from .errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
 from .hosts import addresses_of
 from .together import together
 
@@ -33,21 +36,30 @@ logger = logging.getLogger(__name__)
 QUERY_TIMEOUT_S = 2.0
 # Servers that never answered are left out after this, if another one answers.
 SILENCE_S = 30
-# NS names move seldom; asked again after this.
+# NS names move seldom; asked again after this. Where nobody named them, the network may be back soon.
 _CACHE_S = 3600
-# Public resolvers (AliDNS, Cloudflare) for when the system's own cannot find the zone's servers.
-PUBLIC_RESOLVERS = ("223.5.5.5", "1.1.1.1")
+_FAILED_CACHE_S = 60
+# Public resolvers (AliDNS, DNSPod) for when the system's own cannot find the zone's servers. Both are in
+# China, where Cloudflare's and Google's are often not reached.
+PUBLIC_RESOLVERS = ("223.5.5.5", "119.29.29.29")
+# The root has 13 names; nobody has more. Who answers in its place may give a thousand.
+_MOST_NAMES = 13
+# Of each name: hichina's have 6 to 8, and one may be dead or late.
+_MOST_ADDRESSES = 3
+# A thread each.
+_MOST_AT_ONCE = 32
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One authoritative server.
+    """One address of an authoritative server; several may have the same name.
 
     Attributes:
-        is_given: the configuration names it, and may mean a server that only passes answers on.
+        is_given: the configuration names it, and may mean a resolver: it is asked as one, and believed.
         is_resolver: it is no authoritative server, but asks them for others, and follows aliases.
         timeout_s: how long an answer may take.
+        is_tcp: it is asked over TCP alone.
     """
 
     name: str
@@ -56,125 +68,7 @@ class Server:
     is_given: bool = False
     is_resolver: bool = False
     timeout_s: float = QUERY_TIMEOUT_S
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A value that shall be seen at a name."""
-
-    fqdn: str
-    type: str
-    value: str
-
-
-class NameServers:
-    """Finds the authoritative servers of zones, and remembers them for an hour.
-
-    Args:
-        fixed: ``host:port`` entries that are asked instead, for every zone.
-        is_brief: give a resolver less time, for a look that must answer within 5 s.
-    """
-
-    def __init__(self, fixed: Sequence[str], clock: Clock, *, is_brief: bool = False) -> None:
-        self._fixed = fixed
-        self._clock = clock
-        self._resolver_timeout_s = 1.0 if is_brief else 3.0
-        self._cache: dict[str, tuple[float, tuple[Server, ...]]] = {}
-
-    @property
-    def need_zone(self) -> bool:
-        """Whether `of` needs to know the zone's name."""
-        return not self._fixed
-
-    def of(self, zone: str) -> tuple[Server, ...]:
-        """Return the servers of `zone`, one address each. Takes at most about 12 s, or 4 s if brief.
-
-        Raises:
-            DnsUnavailable: no resolver could name them.
-        """
-        key = zone if self.need_zone else ""
-        cached = self._cache.get(key)
-        if cached is None or self._clock.monotonic() - cached[0] > _CACHE_S:
-            if self.need_zone:
-                found = _find_servers(zone, self._resolver_timeout_s)
-            else:
-                found = tuple(map(_fixed_server, self._fixed))
-            cached = self._cache[key] = (self._clock.monotonic(), found)
-        return cached[1]
-
-
-def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str] | None]:
-    """Return the values that each server has for exactly this name; None for one that gave no answer.
-
-    All servers are asked at once; takes at most about 4 s (UDP, then TCP for a long answer).
-    """
-    return [answer.values for answer in ask_all(servers, fqdn, rdtype)]
-
-
-def ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[Answer]:
-    """Return what came back from each server, as `ask` does, and who spoke, or why nobody did."""
-    return together(lambda server: _ask_one(server, fqdn, rdtype), servers)
-
-
-def wait_until_shown(
-    servers: Sequence[Server], wanted: Collection[Wanted], clock: Clock, timeout_s: float
-) -> None:
-    """Return when every server that answers shows every wanted value.
-
-    A server that never answered is left out after 30 s, with a warning, if another one answers. If all are
-    silent the whole time, return after `timeout_s` with a warning: the CA may still see them. One without
-    authority comes from somebody else in its place, who may remember what was, and counts as none.
-
-    Raises:
-        PropagationTimeout: after `timeout_s` a server still answers without a value.
-    """
-    pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
-    missing = {(server, item) for server in servers for item in wanted}
-    answered: set[Server] = set()
-    faults: dict[Server, str] = {}
-    told = ""
-    while True:
-        # Two values at one name, those of a name and its wildcard, are one question.
-        for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
-            late = sorted({server for server, item in missing if item.fqdn == fqdn}, key=servers.index)
-            for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
-                if answer.values is None:
-                    faults[server] = answer.fault
-                elif not (answer.has_authority or server.is_given):
-                    faults[server] = "no_authority"
-                else:
-                    answered.add(server)
-                    missing -= {(server, i) for i in wanted if i.fqdn == fqdn and i.value in answer.values}
-        silent = {server for server, _ in missing} - answered
-        if silent and answered and (pace.waited_s >= SILENCE_S or pace.expired):
-            logger.warning("dns.server_silent servers=%s", _named_faults(silent, faults))
-            missing = {(server, item) for server, item in missing if server in answered}
-        if not missing:
-            logger.debug("dns.shown names=%s after_s=%.1f", len(wanted), pace.waited_s)
-            return
-        if pace.expired:
-            break
-        if (late_ones := _names({server for server, _ in missing})) != told:
-            told = late_ones
-            logger.debug("dns.waiting servers=%s", told)
-        pace.wait()
-    if not answered:
-        named = _named_faults(servers, faults)
-        logger.warning("dns.all_silent servers=%s waited_s=%.0f", named, timeout_s)
-        return
-    fqdns = ", ".join(sorted({item.fqdn for _, item in missing}))
-    raise PropagationTimeout(
-        f"after {timeout_s:.0f} s {_names({server for server, _ in missing})} does not show {fqdns}",
-        hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
-    )
-
-
-def _names(servers: Collection[Server]) -> str:
-    return ",".join(sorted(server.name for server in servers))
-
-
-def _named_faults(servers: Collection[Server], faults: Mapping[Server, str]) -> str:
-    return ",".join(sorted(f"{server.name}({faults[server]})" for server in servers))
+    is_tcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +84,197 @@ class Answer:
     exists: bool = True
 
 
+def speaks(server: Server, answer: Answer) -> bool:
+    """Whether an answer is one of the zone's authoritative servers, or of a server that was given."""
+    return answer.values is not None and (answer.has_authority or server.is_given)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A value that shall be seen at a name."""
+
+    fqdn: str
+    type: str
+    value: str
+
+
+class NameServers:
+    """Finds the authoritative servers of zones, and remembers them for an hour. For several threads.
+
+    Args:
+        fixed: ``host:port`` entries that are asked instead, for every zone.
+        is_brief: give a resolver less time, for a look that must answer within 5 s.
+    """
+
+    def __init__(self, fixed: Sequence[str], clock: Clock, *, is_brief: bool = False) -> None:
+        self._fixed = fixed
+        self._clock = clock
+        self._resolver_timeout_s = 1.0 if is_brief else 3.0
+        self._cache: dict[str, tuple[float, tuple[Server, ...] | CertbotlessError]] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._blind_since: dict[str, float] = {}
+
+    @property
+    def need_zone(self) -> bool:
+        """Whether `of` needs to know the zone's name."""
+        return not self._fixed
+
+    def of(self, zone: str) -> tuple[Server, ...]:
+        """Return the servers of `zone`, up to 3 addresses each. Takes at most about 12 s, or 4 s if brief.
+
+        Raises:
+            ZoneOnHold: a resolver says that there is no such zone.
+            DnsUnavailable: no resolver could name them; said again for a minute without asking.
+        """
+        key = self._key(zone)
+        with self._locks[key]:
+            at, found = self._cache.get(key, (0.0, None))
+            lasts_s = _FAILED_CACHE_S if isinstance(found, CertbotlessError) else _CACHE_S
+            if found is None or self._clock.monotonic() - at > lasts_s:
+                found = self._find(zone)
+                self._cache[key] = (self._clock.monotonic(), found)
+        if isinstance(found, CertbotlessError):
+            raise found
+        return found
+
+    def _key(self, zone: str) -> str:
+        return zone if self.need_zone else ""
+
+    def _find(self, zone: str) -> tuple[Server, ...] | CertbotlessError:
+        try:
+            if self.need_zone:
+                return _find_servers(zone, self._resolver_timeout_s)
+            return tuple(map(_fixed_server, self._fixed))
+        except DnsUnavailable as exc:
+            return exc
+
+    def note(self, zone: str, *, is_blind: bool) -> None:
+        """Remember whether a question about `zone` was answered by nobody who speaks for it."""
+        key = self._key(zone)
+        if is_blind:
+            self._blind_since.setdefault(key, self._clock.monotonic())
+        else:
+            self._blind_since.pop(key, None)
+
+    def blind_s(self, zone: str) -> float | None:
+        """Return for how many seconds nobody has spoken for `zone`; None if somebody did when last asked."""
+        since = self._blind_since.get(self._key(zone))
+        return None if since is None else self._clock.monotonic() - since
+
+
+def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str] | None]:
+    """Return the values that each server has for exactly this name; None for one that gave no answer.
+
+    All servers are asked at once; takes at most about 4 s (UDP, then TCP for a long answer).
+    """
+    return [answer.values for answer in ask_all(servers, fqdn, rdtype)]
+
+
+def ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[Answer]:
+    """Return what came back from each server, as `ask` does, and who spoke, or why nobody did.
+
+    Where none speaks for the zone all are asked once more, over TCP: what takes port 53 over often takes UDP
+    alone.
+    """
+    answers = together(lambda server: _ask_one(server, fqdn, rdtype), servers, _MOST_AT_ONCE)
+    heard = list(zip(servers, answers, strict=True))
+    if any(server.is_resolver or speaks(server, answer) for server, answer in heard):
+        return answers
+    over_tcp = [replace(server, is_tcp=True, timeout_s=server.timeout_s / 2) for server in servers]
+    again = together(lambda server: _ask_one(server, fqdn, rdtype), over_tcp, _MOST_AT_ONCE)
+    return [
+        second if speaks(server, second) or (first.values is None and second.values is not None) else first
+        for (server, first), second in zip(heard, again, strict=True)
+    ]
+
+
+def wait_until_shown(
+    servers: Sequence[Server],
+    wanted: Collection[Wanted],
+    clock: Clock,
+    timeout_s: float,
+    *,
+    blind_s: float = SILENCE_S,
+) -> bool:
+    """Return True as soon as every server that answers shows every wanted value.
+
+    An answer without authority comes from somebody else, who may remember what was, and counts as none; but a
+    txt value that is there is ours, whoever shows it. A silent address is left out if another one of the same
+    server answers; a server that is silent at all of them is left out after 30 s, with a warning, if another
+    one answers.
+
+    Returns:
+        False where for `blind_s` (`timeout_s` at most) nobody has spoken for the zone: the CA may see it.
+
+    Raises:
+        PropagationTimeout: after `timeout_s` a server still answers without a value.
+    """
+    pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
+    missing = {(server, item) for server in servers for item in wanted}
+    seen: set[Wanted] = set()
+    answered: set[Server] = set()
+    asked: Counter[Server] = Counter()
+    faults: dict[Server, str] = {}
+    told = ""
+    while True:
+        # Two values at one name, those of a name and its wildcard, are one question.
+        for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
+            late = sorted({server for server, item in missing if item.fqdn == fqdn}, key=servers.index)
+            asked.update(late)
+            for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
+                there = {i for i in wanted if i.fqdn == fqdn and i.value in (answer.values or ())}
+                if speaks(server, answer):
+                    answered.add(server)
+                else:
+                    faults[server] = answer.fault or "no_authority"
+                    there = {item for item in there if item.type == "TXT"}
+                seen |= there
+                missing -= {(server, item) for item in there}
+        silent = {server for server, _ in missing} - answered
+        names = {server.name for server in answered}
+        # Nothing is lost with an address of a server that answers at another one; the first packet may be.
+        missing = {(s, i) for s, i in missing if not (s in silent and s.name in names and asked[s] > 1)}
+        silent = {server for server, _ in missing} - answered
+        if silent and answered and (pace.waited_s >= SILENCE_S or pace.expired):
+            logger.warning("dns.server_silent servers=%s", _named_faults(silent, faults))
+            missing = {(server, item) for server, item in missing if server in answered}
+        if servers and not missing:
+            logger.debug("dns.shown names=%s after_s=%.1f", len(wanted), pace.waited_s)
+            return True
+        if not answered and (pace.waited_s >= blind_s or pace.expired):
+            if seen == set(wanted):
+                return True
+            named = _named_faults(servers, faults) or "none"
+            logger.warning("dns.all_silent servers=%s waited_s=%.0f", named, pace.waited_s)
+            return False
+        if pace.expired:
+            break
+        if (late_ones := _names({server for server, _ in missing})) != told:
+            told = late_ones
+            logger.debug("dns.waiting servers=%s", told)
+        pace.wait()
+    fqdns = ", ".join(sorted({item.fqdn for _, item in missing}))
+    raise PropagationTimeout(
+        f"after {timeout_s:.0f} s {_names({server for server, _ in missing})} does not show {fqdns}",
+        hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
+    )
+
+
+def _names(servers: Collection[Server]) -> str:
+    return ",".join(sorted({server.name for server in servers}))
+
+
+def _named_faults(servers: Collection[Server], faults: Mapping[Server, str]) -> str:
+    return ",".join(sorted({f"{server.name}({faults[server]})" for server in servers}))
+
+
 def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
     try:
         query = dns.message.make_query(fqdn, rdtype)
-        if not server.is_resolver:
+        if not (server.is_resolver or server.is_given):
             query.flags &= ~dns.flags.RD
-        reply = _exchange(query, server)
+        asked = dnsquery.by_tcp if server.is_tcp else dnsquery.by_udp
+        reply = asked(query, (server.address, server.port), server.timeout_s)
     except (dns.exception.DNSException, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
         return Answer(fault=type(exc).__name__)
@@ -239,22 +318,42 @@ def _fixed_server(entry: str) -> Server:
 
 
 def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
+    is_unknown = False
     for resolvers in (system_resolvers(), PUBLIC_RESOLVERS):
         asked = [Server(at, at, is_resolver=True, timeout_s=timeout_s) for at in resolvers]
-        for resolver, names in zip(asked, ask(asked, zone, "NS"), strict=True):
-            if servers := _with_addresses(resolver, names or ()):
+        for resolver, answer in zip(asked, ask_all(asked, zone, "NS"), strict=True):
+            if servers := _with_addresses(resolver, answer.values or ()):
                 return servers
+            is_unknown |= answer.values is not None and not answer.exists
+    text = f"no resolver names the authoritative servers of {zone!r}"
+    if is_unknown:
+        raise ZoneOnHold(
+            f"{text}: it is not on the Internet",
+            hint="look at the domain in its registrar's console: serverHold, which with a new one from Aliyun"
+            " means mostly that its owner's real name is not verified yet, or it has expired; for a zone of"
+            " this LAN alone set dns.nameservers",
+        )
     raise DnsUnavailable(
-        f"no resolver names the authoritative servers of {zone!r}",
-        hint="check the network, or set dns.nameservers",
+        text,
+        hint="check the network; a new domain is not on the Internet before its owner's real name is verified"
+        " (serverHold); or set dns.nameservers",
     )
 
 
 def _with_addresses(resolver: Server, names: Iterable[str]) -> tuple[Server, ...]:
-    """Return the servers of these names that have an address, the least one of each."""
-    named = sorted(name.lower().removesuffix(".") for name in names)
-    found = together(lambda name: ask([resolver], name, "A")[0], named)
-    return tuple(Server(name, min(at)) for name, at in zip(named, found, strict=True) if at)
+    """Return the servers of these names, up to 3 addresses each: the least one, and others by turns."""
+    named = sorted(name.lower().removesuffix(".") for name in names)[:_MOST_NAMES]
+    found = together(lambda name: ask([resolver], name, "A")[0], named, _MOST_AT_ONCE)
+    return tuple(
+        Server(name, at) for name, all_ in zip(named, found, strict=True) for at in _some(all_ or ())
+    )
+
+
+def _some(addresses: Collection[str]) -> list[str]:
+    if not addresses:
+        return []
+    first, *others = sorted(addresses)
+    return [first, *random.sample(others, min(len(others), _MOST_ADDRESSES - 1))]
 
 
 def system_resolvers() -> list[str]:
@@ -265,65 +364,3 @@ def system_resolvers() -> list[str]:
         lines = []
     words = (line.split() for line in lines)
     return [word[1] for word in words if len(word) > 1 and word[0] == "nameserver"] or ["127.0.0.1"]
-
-
-# --- the exchange -------------------------------------------------------------------------------------------
-
-
-def _exchange(query: dns.message.Message, server: Server) -> dns.message.Message:
-    """Ask over UDP, and over TCP what does not fit; each within the server's time.
-
-    `dns.query` does so too, but brings zone transfers and more, 1 MiB that an idle daemon would keep.
-
-    Source: RFC 1035 section 4.2; RFC 7766 section 5.
-    """
-    wire = query.to_wire()
-    with _connected(server, socket.SOCK_DGRAM) as udp:
-        udp.send(wire)
-        end_s = time.monotonic() + server.timeout_s
-        # The kernel passes on what comes from there alone; an answer to an older question may be late.
-        while not query.is_response(reply := dns.message.from_wire(_receive(udp, 65535, end_s))):
-            pass
-    if not reply.flags & dns.flags.TC:
-        return reply
-    with _connected(server, socket.SOCK_STREAM) as tcp:
-        end_s = time.monotonic() + server.timeout_s
-        tcp.sendall(len(wire).to_bytes(2) + wire)
-        size = int.from_bytes(_receive_all(tcp, 2, end_s))
-        reply = dns.message.from_wire(_receive_all(tcp, size, end_s))
-    if not query.is_response(reply):
-        raise ConnectionAbortedError
-    return reply
-
-
-def _connected(server: Server, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
-    connection = socket.socket(family, kind)
-    try:
-        connection.settimeout(server.timeout_s)
-        connection.connect((server.address, server.port))
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-def _receive(connection: socket.socket, most: int, end_s: float) -> bytes:
-    left_s = end_s - time.monotonic()
-    if left_s <= 0:
-        raise dns.exception.Timeout
-    connection.settimeout(left_s)
-    try:
-        return connection.recv(most)
-    except TimeoutError:
-        raise dns.exception.Timeout from None
-
-
-def _receive_all(connection: socket.socket, size: int, end_s: float) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = _receive(connection, size - len(data), end_s)
-        if not part:
-            raise ConnectionResetError
-        data += part
-    return data

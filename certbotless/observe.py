@@ -8,18 +8,18 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .clock import is_believable
 from .config import Config, Site, Target
-from .errors import AddressError, CertbotlessError, DeployError, DnsError
+from .errors import AddressError, CertbotlessError, DeployError
 from .lan import AddressSource
-from .nameservers import NameServers, ask
+from .nameservers import NameServers
 from .probe import served_leaf
 from .records import address_type
-from .state import Failure, SiteFile, SiteState
+from .shown import Answers, Shown, ShownSource, ask_servers, questions_of
+from .state import Failure, Listed, SiteFile, SiteState
 from .store import Published, Store
 from .together import together
 from .values import AddressRule
-
-Answers = tuple[frozenset[str] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,9 @@ class Observation:
     Attributes:
         at: when, aware UTC.
         address: the wanted address; empty where the site wants none or it could not be found.
-        answers: for each name that wants a record, its A values by authoritative server, None for a silent
-            one; None as a whole where the zone is not known yet.
+        answers: for each name that wants a record, its A values by authoritative server, None for one that
+            does not speak for the zone; what the API listed for a name in `listed_at`. None as a whole where
+            the zone is not known yet.
         published: what the store holds.
         has_copy: whether the pair last issued can be restored.
         served: SHA-256 of the leaf that is served at each place, by its key, empty for no TLS answer; one
@@ -39,6 +40,9 @@ class Observation:
         refused: the newer generation that the service did not come up with; None where there is none.
         copy_ends: when the certificate of the copy ends; None where that is not known, or does not matter.
         address6, answers6: as `address` and `answers`, of IPv6 and its AAAA values.
+        listed_at: when the API listed what is known of a name that no name server speaks for, None for never.
+        blind: why none does; None where every name has one that does.
+        shown_at: when the name servers were asked; None for now.
     """
 
     at: datetime
@@ -52,6 +56,9 @@ class Observation:
     address6: str = ""
     answers6: Mapping[str, Answers] | None = field(default_factory=dict)
     copy_ends: datetime | None = None
+    listed_at: Mapping[str, datetime | None] = field(default_factory=dict)
+    blind: Failure | None = None
+    shown_at: datetime | None = None
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -81,20 +88,30 @@ def observe(
     servers: NameServers,
     now: datetime,
     address_of: AddressSource,
+    shown_by: ShownSource | None = None,
 ) -> Observation:
-    """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
+    """Look at everything that concerns `site`, at once. Takes at most about 6 s.
+
+    Args:
+        shown_by: what the name servers show, where they are not to be asked now.
+    """
     problems: list[CertbotlessError] = []
     address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=1) as pool:
-        asked = pool.submit(copy_context().run, _answers, site, state, servers, problems)
+        source = shown_by or ask_servers(servers)
+        asked = pool.submit(copy_context().run, source, site, site.zone or state.zone, now)
         published = store.look()
         file = SiteFile(config.state_dir, site.domain)
         has_copy = file.has_pair
         copy = file.copy() if published.facts is None else None
         served = _leaves(places, site.domain)
-        answers, answers6 = asked.result()
+        shown = asked.result()
+    listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.blind)}
+    answers, answers6 = (_answers(type_, site, shown, listed) for type_ in ("A", "AAAA"))
+    if shown.fault is not None and (shown.is_on_hold or not any(listed.values())):
+        problems.append(shown.fault)
     refused = _refused(store, state, published)
     return Observation(
         at=now,
@@ -108,6 +125,9 @@ def observe(
         address6=address6,
         answers6=answers6,
         copy_ends=copy.not_after if copy else None,
+        listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
+        blind=unseen(shown.fault, now, config) if shown.fault else None,
+        shown_at=shown.at,
     )
 
 
@@ -183,31 +203,21 @@ def _wanted(rule: AddressRule, address_of: AddressSource, problems: list[Certbot
         return ""
 
 
-_AllAnswers = tuple[Mapping[str, Answers] | None, Mapping[str, Answers] | None]
+def _listed(fqdn: str, state: SiteState, now: datetime) -> Listed | None:
+    """Return what the API last listed of a name; what was noted in the future is not believed."""
+    listed = state.listed.get(fqdn)
+    return listed if listed is not None and is_believable(listed.at, now) else None
 
 
 def _answers(
-    site: Site, state: SiteState, servers: NameServers, problems: list[CertbotlessError]
-) -> _AllAnswers:
-    """Return the A and the AAAA answers, for the names that want them; nothing else is asked."""
-    names = {"A": site.record_names, "AAAA": site.record6_names}
-    questions = [(fqdn, type_) for type_, fqdns in names.items() for fqdn in fqdns]
-    if not questions:
-        return {}, {}
-    zone = site.zone or state.zone
-    if servers.need_zone and not zone:
-        return None, None
-    try:
-        asked = servers.of(zone)
-    except CertbotlessError as exc:
-        problems.append(exc)
-        return {}, {}
-    found = together(lambda question: tuple(ask(asked, *question)), questions)
-    if any(all(values is None for values in each) for each in found):
-        problems.append(DnsError("no authoritative name server answers", hint="check the network"))
-    by_question = dict(zip(questions, found, strict=True))
-    answers, answers6 = ({fqdn: by_question[fqdn, type_] for fqdn in fqdns} for type_, fqdns in names.items())
-    return answers, answers6
+    type_: str, site: Site, shown: Shown, listed: Mapping[str, Listed | None]
+) -> Mapping[str, Answers] | None:
+    """Return the answers of one type: the name servers', or for a name that none speaks for the API's."""
+    if shown.answers is None:
+        return None
+    answers = {fqdn: shown.answers[fqdn, asked] for fqdn, asked in questions_of(site) if asked == type_}
+    by_api = {fqdn: each for fqdn, each in listed.items() if fqdn in answers and each is not None}
+    return answers | {fqdn: (frozenset(each.values.get(type_, ())),) for fqdn, each in by_api.items()}
 
 
 def _refused(store: Store, state: SiteState, published: Published) -> Published | None:

@@ -214,9 +214,9 @@ def _rect(x: float, width: float, kind: str, y: int, height: int) -> _Html:
 
 def _facts(site: Mapping[str, Any], now: datetime) -> _Html:
     certificate, met = site["certificate"], site["client"]
-    rows = [_pair("A record", *_address(site["address"]))]
+    rows = [_pair("A record", *_address(site["address"], now))]
     if site["address6"]["wanted"] or site["address6"]["published"]:
-        rows.append(_pair("AAAA record", *_address(site["address6"])))
+        rows.append(_pair("AAAA record", *_address(site["address6"], now)))
     rows.append(_pair("Served by", _list([_target(target, certificate) for target in site["deploy"]])))
     rows.append(_pair("As a client", *(_client(met, now) if met else ("not tried yet",))))
     if certificate is None:
@@ -236,16 +236,19 @@ def _list(items: Sequence[_Html]) -> _Html:
     return _tag("ul", *(_tag("li", item) for item in items)) if items else _Html("nobody")
 
 
-def _address(address: Mapping[str, Any]) -> tuple[str, ...]:
+def _address(address: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
     wanted, published = address["wanted"], address["published"]
+    by_api = ""
+    if address.get("source") == "api":
+        by_api = f" (by the API, {distance(parse_rfc3339(address['observed_at']) - now)})"
     if wanted is None and not published:
         return ("none is kept, or no address is found",)
     if [wanted] == published:
-        return _tag("span", "✓", aria_hidden="true", class_="ok"), f" {wanted}, as published"
+        return _tag("span", "✓", aria_hidden="true", class_="ok"), f" {wanted}, as published{by_api}"
     shown = ", ".join(published) or "nothing"
     return _tag(
         "span", "≠", aria_hidden="true", class_="pending"
-    ), f" {wanted or 'none'} wanted; published: {shown}"
+    ), f" {wanted or 'none'} wanted; published: {shown}{by_api}"
 
 
 def _target(target: Mapping[str, Any], certificate: Mapping[str, Any] | None) -> _Html:

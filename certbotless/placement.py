@@ -8,35 +8,62 @@ Source: RFC 8555 section 8.4; RFC 1034 section 3.6.2 (aliases), RFC 4592 (wildca
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from .challenge import TxtValue
-from .errors import DnsError, ZoneNotFound, printable
-from .nameservers import NameServers, Server, Wanted, ask, wait_until_shown
-from .records import Zone
+from .clock import Pace
+from .errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
+from .nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
+from .records import DEFAULT_LINE, Zone
 from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
 
 # Longer chains are given up by resolvers, so by CAs.
 _MOST_ALIASES = 8
+# Where no name server speaks for the zone: how long the service's servers get to show what its API lists.
+# Each validation that fails after such a wait doubles it.
+UNSEEN_WAIT_S = 45
+# 45 s so often doubled are longer than any propagation_timeout, 6 h at most.
+_MOST_DOUBLINGS = 9
+
+
+def servers_of(servers: NameServers, zone: str) -> tuple[Server, ...]:
+    """Return the servers of a zone, none where no resolver answers: then the API alone tells of it.
+
+    Raises:
+        ZoneOnHold: there is no such zone on the Internet, so no CA can see it.
+    """
+    try:
+        return servers.of(zone)
+    except ZoneOnHold:
+        raise
+    except DnsUnavailable:
+        return ()
 
 
 class Aliases:
-    """Where names lead, as the authoritative servers say.
+    """Where names lead, as the authoritative servers say, or the API where nobody speaks for the zone.
 
     Args:
         zone_of: the zone that holds an alias, which the name given last leads to.
+        opened: gives a zone of the account by its name.
     """
 
-    def __init__(self, servers: NameServers, zone_of: Callable[[str, str], str]) -> None:
+    def __init__(
+        self, servers: NameServers, zone_of: Callable[[str, str], str], opened: Callable[[str], Zone]
+    ) -> None:
         self._servers = servers
         self._zone_of = zone_of
+        self._opened = opened
         self._silent: set[Server] = set()
 
     def follow(self, name: str, zone: str) -> tuple[str, str]:
         """Return the name at the end of a chain of aliases that begins in `zone`, and its zone.
 
         Raises:
-            DnsError: it has no end.
+            DnsError: it has no end, or the servers do not agree.
         """
         chain = [name]
         while alias := self._alias_of(chain[-1], zone):
@@ -53,20 +80,46 @@ class Aliases:
     def _alias_of(self, name: str, zone: str) -> str:
         """Return what `name` is an alias of, empty if it is none."""
         alias = self._cname(name, zone)
+        if alias is None:
+            return self._listed_cname(name, zone)
         # A wildcard speaks for a name only until the name exists, and our record makes it exist.
         if alias and alias == self._cname(f"_certbotless-no-such-name.{name.partition('.')[2]}", zone):
             return ""
         return alias
 
-    def _cname(self, name: str, zone: str) -> str:
-        """Ask one authoritative server of `zone`: the next one only if it is silent."""
-        for server in self._servers.of(zone):
-            if server not in self._silent:
-                [values] = ask([server], name, "CNAME")
-                if values is not None:
-                    return min(values, default="").lower().removesuffix(".")
-                self._silent.add(server)
-        return ""
+    def _cname(self, name: str, zone: str) -> str | None:
+        """Ask the authoritative servers of `zone`; None where nobody speaks for it.
+
+        An alias of somebody else's making would lead our value into any zone of the account.
+        """
+        # Who was silent once is waited for no more.
+        servers = [each for each in servers_of(self._servers, zone) if each not in self._silent]
+        answers = ask_all(servers, name, "CNAME") if servers else []
+        heard = list(zip(servers, answers, strict=True))
+        self._silent |= {server for server, answer in heard if answer.values is None}
+        told = {
+            min(answer.values or (), default="").lower().removesuffix(".")
+            for server, answer in heard
+            if speaks(server, answer)
+        }
+        self._servers.note(zone, is_blind=not told)
+        if len(told) > 1:
+            said = " and ".join(repr(alias) if alias else "no alias" for alias in sorted(told))
+            raise DnsUnavailable(
+                f"the name servers of {zone} do not agree on {name!r}: {printable(said)}",
+                hint="wait until all of them show the CNAME as it is in the Alidns console",
+            )
+        return told.pop() if told else None
+
+    def _listed_cname(self, name: str, zone: str) -> str:
+        try:
+            records = self._opened(zone).records(name)
+        except (DnsRefused, ZoneNotFound) as exc:
+            # A key for the zone at the end of the alias alone may not list this one.
+            logger.debug("alias.not_listed name=%s error=%s", name, exc.message)
+            return ""
+        aliases = (r.value for r in records if (r.type, r.line) == ("CNAME", DEFAULT_LINE) and r.is_enabled)
+        return next(aliases, "").lower().removesuffix(".")
 
 
 class Placement:
@@ -75,7 +128,8 @@ class Placement:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._ends: dict[str, tuple[str, str]] = {}
-        self._aliases = Aliases(bench.servers, self._zone_of)
+        self._aliases = Aliases(bench.servers, self._zone_of, self.open)
+        self._has_waited_unseen = False
 
     def locate(self, name: str, value: str) -> TxtValue:
         """Return the txt value of a challenge name with the name and the zone that take it.
@@ -92,16 +146,81 @@ class Placement:
         return self._bench.zones.open(zone)
 
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
-        """Wait for the servers of each zone, all of them within propagation_timeout."""
+        """Wait for the servers of each zone, all of them within propagation_timeout.
+
+        1. Ask the servers; where nobody speaks for a zone for 30 s, or did not when last asked:
+        2. Wait until the API lists the values, then 45 s for the servers that nobody here can ask.
+
+        Raises:
+            PropagationTimeout: a server still answers without a value.
+        """
         clock = self._bench.clock
         deadline = clock.monotonic() + self._bench.config.dns.propagation_timeout.total_seconds()
         for zone in sorted({txt.zone for txt in values}):
-            wait_until_shown(
-                self._bench.servers.of(zone),
-                [Wanted(txt.fqdn, "TXT", txt.value) for txt in values if txt.zone == zone],
-                clock,
-                max(deadline - clock.monotonic(), 0),
-            )
+            mine = [txt for txt in values if txt.zone == zone]
+            is_blind = self._bench.servers.blind_s(zone) is not None
+            if is_blind or not self._are_shown(zone, mine, deadline):  # 1
+                self._wait_for_listing(zone, mine, deadline)  # 2
+                self._wait_unseen(zone, mine, deadline)
+
+    def _are_shown(
+        self, zone: str, values: Sequence[TxtValue], deadline: float, blind_s: float = SILENCE_S
+    ) -> bool:
+        clock = self._bench.clock
+        return wait_until_shown(
+            servers_of(self._bench.servers, zone),
+            [Wanted(txt.fqdn, "TXT", txt.value) for txt in values],
+            clock,
+            max(deadline - clock.monotonic(), 0),
+            blind_s=blind_s,
+        )
+
+    def _wait_for_listing(self, zone: str, values: Sequence[TxtValue], deadline: float) -> None:
+        """Wait until the API lists the values; what it does not let us list it has taken all the same."""
+        clock = self._bench.clock
+        pace = Pace(clock, max(deadline - clock.monotonic(), 0), first_s=1, most_s=10)
+        unlisted = {txt.fqdn: {each.value for each in values if each.fqdn == txt.fqdn} for txt in values}
+        while True:
+            for fqdn, wanted in list(unlisted.items()):
+                try:
+                    listed = {record.value for record in self.open(zone).records(fqdn)}
+                except DnsError as exc:
+                    logger.debug("txt.not_listed fqdn=%s error=%s", fqdn, exc.message)
+                    listed = wanted
+                if wanted <= listed:
+                    del unlisted[fqdn]
+            if not unlisted or pace.expired:
+                return
+            pace.wait()
+
+    def _wait_unseen(self, zone: str, values: Sequence[TxtValue], deadline: float) -> None:
+        failures = self._bench.file.load().unseen_failures
+        clock, began_s = self._bench.clock, self._bench.clock.monotonic()
+        wait_s = min(UNSEEN_WAIT_S * 2.0**failures, max(deadline - began_s, 0))
+        if not self._are_shown(zone, values, deadline, wait_s):
+            self._has_waited_unseen = True
+            names = ",".join(sorted({txt.fqdn for txt in values}))
+            text = f"names={names} zone={zone} waited_s={clock.monotonic() - began_s:.0f}"
+            self._bench.tell("challenge.unseen", f"{text} reason=no name server speaks for the zone here")
+
+    def note_validation(self, *, is_valid: bool) -> None:
+        """Remember how the CA's look at the values ended: after a failure the next wait is longer."""
+        failures = self._bench.file.load().unseen_failures
+        if is_valid and failures:
+            self._bench.file.change(unseen_failures=0)
+        elif not is_valid and self._has_waited_unseen:
+            self._bench.file.change(unseen_failures=min(failures + 1, _MOST_DOUBLINGS))
+
+    def explained(self, exc: DnsError) -> DnsError:
+        """Return the error with what may be behind it that cannot be seen from here."""
+        is_conflict = getattr(exc, "code", "") == "DomainRecordConflict"
+        if not is_conflict or not any(self._bench.servers.blind_s(zone) for _, zone in self._ends.values()):
+            return exc
+        hint = (
+            "an alias (CNAME) may be at the challenge name, which cannot be seen: port 53 is blocked or taken"
+            " over, and the key may not list the name; allow it to (docs/delegation.md)"
+        )
+        return DnsRefused(exc.message, hint=f"{exc.hint}; {hint}" if exc.hint else hint)
 
     def _zone_of(self, alias: str, name: str) -> str:
         """Return the zone that holds what `name` leads to; it is looked up once, and remembered."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from .contest import Contest
-from .errors import AddressError
-from .nameservers import Wanted, wait_until_shown
+from .errors import AddressError, DnsUnavailable
+from .nameservers import SILENCE_S, Wanted, wait_until_shown
 from .records import DEFAULT_LINE, Add, Delete, Record, Update, address_type, apply_changes, plan_changes
-from .state import WrittenRecord
+from .state import Listed, WrittenRecord
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ _MOST_OUR_VALUES = 20
 
 
 class Pointing:
-    """The steps `record` and `confirm` of one site, and `record6` and `confirm6`."""
+    """The steps `list`, `record` and `confirm` of one site, and `record6` and `confirm6`."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
@@ -36,6 +37,7 @@ class Pointing:
         our_values = state.our_values if wanted.type == "A" else state.our_values6
         ours = our_values.get(fqdn, ())
         existing = zone.records(fqdn)
+        self._keep(fqdn, existing)
         for record in existing:
             if record.type == wanted.type and not (record.is_enabled and record.line == DEFAULT_LINE):
                 text = "record.not_ours fqdn=%s value=%s line=%s enabled=%s"
@@ -56,6 +58,7 @@ class Pointing:
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
         records = file.load().records if is_4 else file.load().records6
         file.change(**{"records" if is_4 else "records6": records | {fqdn: written}})
+        self._keep(fqdn, [*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:
                 case Add(record):
@@ -66,6 +69,25 @@ class Pointing:
                 case Delete(record):
                     self._bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
 
+    def list(self, fqdn: str) -> None:
+        """Keep what the API lists of this name: what counts where no name server speaks for the zone.
+
+        Raises:
+            DnsError: the API did not list it.
+        """
+        self._keep(fqdn, self._bench.zone().records(fqdn))
+
+    def _keep(self, fqdn: str, records: Sequence[Record]) -> None:
+        ours = [record for record in records if record.is_enabled and record.line == DEFAULT_LINE]
+        values = {
+            type_: tuple(sorted({record.value for record in ours if record.type == type_}))
+            for type_ in ("A", "AAAA")
+        }
+        file, site = self._bench.file, self._bench.site
+        names = {*site.record_names, *site.record6_names}
+        others = {name: each for name, each in file.load().listed.items() if name in names}
+        file.change(listed=others | {fqdn: Listed(at=self._bench.clock.now(), values=values)})
+
     def _is_still(self, address: str) -> bool:
         site = self._bench.site
         rule = site.address if address_type(address) == "A" else site.address6
@@ -75,11 +97,22 @@ class Pointing:
             return False
 
     def confirm(self, fqdn: str, address: str) -> None:
-        """Wait for every server that answers, at most propagation_timeout. Raises `PropagationTimeout`."""
-        wait_until_shown(
-            self._bench.servers.of(self._bench.zone().name),
+        """Wait for every server that answers, at most propagation_timeout; where nobody does, 30 s.
+
+        Raises:
+            PropagationTimeout: a server still answers without it.
+        """
+        bench, zone = self._bench, self._bench.zone().name
+        try:
+            servers = bench.servers.of(zone)
+        except DnsUnavailable:
+            servers = ()
+        is_shown = wait_until_shown(
+            servers,
             [Wanted(fqdn, address_type(address), address)],
-            self._bench.clock,
-            self._bench.config.dns.propagation_timeout.total_seconds(),
+            bench.clock,
+            bench.config.dns.propagation_timeout.total_seconds(),
+            blind_s=max(SILENCE_S - (bench.servers.blind_s(zone) or 0), 0),
         )
-        logger.info("record.shown fqdn=%s value=%s", fqdn, address)
+        if is_shown:
+            logger.info("record.shown fqdn=%s value=%s", fqdn, address)

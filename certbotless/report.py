@@ -17,6 +17,8 @@ from .observe import places_of
 from .outbox import Outbox
 from .state import Failure
 
+_NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
+
 
 def status_json(
     views: Sequence[View],
@@ -45,8 +47,8 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
         "domain": domain,
         "state": "pending",
         "reason": reason,
-        "address": {"wanted": None, "published": []},
-        "address6": {"wanted": None, "published": []},
+        "address": dict(_NO_ADDRESS),
+        "address6": dict(_NO_ADDRESS),
         "certificate": _certificate_json(facts),
         "next_renewal": None,
         "deploy": [],
@@ -65,6 +67,8 @@ def plan_text(views: Sequence[View], verdicts: Mapping[str, str] | None = None) 
     for view in views:
         domain = view.site.domain
         lines += [f"{domain}: cannot be seen: {problem.advice}" for problem in view.decision.problems]
+        if note := by_api(view):
+            lines.append(f"{domain}: {note}")
         for step in view.decision.steps:
             wait = f" ({step.wait_text})" if step.wait_text else ""
             found = (verdicts or {}).get(domain) if step.action == "adopt" else None
@@ -76,6 +80,15 @@ def plan_text(views: Sequence[View], verdicts: Mapping[str, str] | None = None) 
         if not view.decision.steps and not view.decision.problems:
             lines.append(f"{domain}: nothing to do")
     return "\n".join(lines)
+
+
+def by_api(view: View) -> str:
+    """Say that the records are known from the API alone, why, and as of when; empty where they are not."""
+    seen = view.seen
+    known = [at for at in seen.listed_at.values() if at is not None]
+    if seen.blind is None or not known:
+        return ""
+    return f"{seen.blind.what}; the record is known from the API, as of {distance(min(known) - seen.at)}"
 
 
 def headline(views: Sequence[View], busy: int) -> str:
@@ -160,14 +173,8 @@ def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
         "domain": view.site.domain,
         "state": view.state,
         "reason": view.reason,
-        "address": {
-            "wanted": view.seen.address or None,
-            "published": sorted(set().union(*view.seen.shown(view.site.domain))),
-        },
-        "address6": {
-            "wanted": view.seen.address6 or None,
-            "published": sorted(set().union(*view.seen.shown(view.site.domain, "AAAA"))),
-        },
+        "address": _address_json(view, "A", view.seen.address),
+        "address6": _address_json(view, "AAAA", view.seen.address6),
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,
         "deploy": [
@@ -188,6 +195,20 @@ def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
             "hint": failure.hint,
             "retry_at": rfc3339(failure.retry_at),
         },
+    }
+
+
+def _address_json(view: View, type_: Literal["A", "AAAA"], wanted: str) -> dict[str, Any]:
+    """Return what is published for the site's domain, from where it is known, and since when."""
+    seen, domain = view.seen, view.site.domain
+    shown = seen.shown(domain, type_)
+    listed_at = seen.listed_at.get(domain)
+    at = listed_at or seen.shown_at or seen.at
+    return {
+        "wanted": wanted or None,
+        "published": sorted(set().union(*shown)),
+        "source": ("api" if listed_at else "dns") if shown else None,
+        "observed_at": rfc3339(at) if shown else None,
     }
 
 

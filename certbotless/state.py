@@ -105,6 +105,13 @@ class Rewritten(_Saved):
     at: tuple[AwareDatetime, ...] = ()
 
 
+class Listed(_Saved):
+    """What the API listed of one name, by type (A, AAAA): enabled, of the default line; and when."""
+
+    at: AwareDatetime
+    values: dict[str, tuple[str, ...]] = {}
+
+
 class OrderInFlight(_Saved):
     """An order that may yet give its certificate."""
 
@@ -196,6 +203,8 @@ class SiteState(_Saved):
         records: the A record that we last wrote, by name; `our_values` is all that we wrote there lately.
         records6, our_values6: the same of the AAAA record.
         rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
+        listed: what the API last listed of a name, for as long as no name server speaks for the zone.
+        unseen_failures: how many validations have failed in a row whose value no name server had shown.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
         bound: of each container that publishes a port at some addresses alone, these by port.
@@ -215,6 +224,8 @@ class SiteState(_Saved):
     records6: dict[str, WrittenRecord] = {}
     our_values6: dict[str, tuple[str, ...]] = {}
     rewritten: dict[str, Rewritten] = {}
+    listed: dict[str, Listed] = {}
+    unseen_failures: int = 0
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()

@@ -33,7 +33,7 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
     Raises:
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
-    level = logging.DEBUG if step.action == "renewal-info" else logging.INFO
+    level = logging.DEBUG if step.action in ("list", "renewal-info") else logging.INFO
     logger.log(level, "%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
     try:
         _carry_out(step, seen, bench)
@@ -50,10 +50,8 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
     match step.action:
         case "clean-up":
             sweep(bench.zones.open, bench.file)
-        case "record" | "record6":
-            Pointing(bench).write(step.target or bench.site.domain, _address_for(step, seen))
-        case "confirm" | "confirm6":
-            Pointing(bench).confirm(step.target or bench.site.domain, _address_for(step, seen))
+        case "list" | "record" | "record6" | "confirm" | "confirm6":
+            _point(step, seen, bench)
         case "restore":
             Certifying(bench).restore(seen)
         case "adopt":
@@ -72,6 +70,16 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
             Serving(bench).redeploy(seen)
         case "deploy":
             Serving(bench).deploy(_target_of(step, bench), seen)
+
+
+def _point(step: Step, seen: Observation, bench: Workbench) -> None:
+    pointing, fqdn = Pointing(bench), step.target or bench.site.domain
+    if step.action == "list":
+        pointing.list(fqdn)
+    elif step.action in ("record", "record6"):
+        pointing.write(fqdn, _address_for(step, seen))
+    else:
+        pointing.confirm(fqdn, _address_for(step, seen))
 
 
 def _address_for(step: Step, seen: Observation) -> str:

@@ -16,7 +16,7 @@ from .decide import Step
 from .events import Event
 from .leaf import LeafFacts
 from .look import View
-from .report import Served, distance, served_of, span
+from .report import Served, by_api, distance, served_of, span
 from .state import Failure
 from .terminal import Screen, Style, cells
 
@@ -93,6 +93,9 @@ def _entry(view: View, visits: Mapping[str, ClientFacts]) -> _Entry:
             if wanted and shown and not seen.is_shown(fqdn, wanted):
                 published = ", ".join(sorted(set().union(*shown))) or "nothing"
                 notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
+    if note := by_api(view):
+        notes.append(note)
+        notes += [f"to do: {seen.blind.hint}"] if seen.blind and seen.blind.hint else []
     met = facts_of(view, visits)
     if met is not None and not met.is_well:
         notes.append(f"as a client, {distance(met.at - seen.at)}: {met.text}; see certbotless doctor")

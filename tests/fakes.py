@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 import dns.message
+import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
@@ -362,11 +363,13 @@ class ZoneServer:
     Attributes:
         shows: gives the records that it shows now; one that lags behind the service shows others.
         on_query: called before each answer.
+        rcode: every question gets this code and nothing else; None for the true answer.
     """
 
     def __init__(self, zone: FakeZone) -> None:
         self.shows: Callable[[], Iterable[Record]] = zone.held
         self.on_query: Callable[[], object] = lambda: None
+        self.rcode: dns.rcode.Rcode | None = None
         handler = type("Answerer", (_Answerer,), {"answer": staticmethod(self._answer)})
         self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -389,6 +392,9 @@ class ZoneServer:
         self.on_query()
         query = dns.message.from_wire(wire)
         reply = dns.message.make_response(query)
+        if self.rcode is not None:
+            reply.set_rcode(self.rcode)
+            return reply.to_wire()
         name, type_ = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
         for record in self.shows():
             if (record.fqdn, record.type, record.is_enabled) == (name.to_text(True), type_, True):

@@ -29,7 +29,9 @@ LIGHT = {
     "configfile",
     "daemon",
     "decide",
+    "dnsquery",
     "events",
+    "fakeip",
     "ledgerfile",
     "locks",
     "look",
@@ -41,6 +43,7 @@ LIGHT = {
     "page",
     "report",
     "server",
+    "shown",
     "state",
     "status",
     "store",
@@ -58,7 +61,7 @@ HOMES = {
     "apscheduler": {"daemon"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
-    "dns": {"nameservers", "names"},  # names: only to turn a name into A-labels
+    "dns": {"dnsquery", "nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},

@@ -26,6 +26,7 @@ from certbotless.decide import Decision, Step
 from certbotless.lan import Lan
 from certbotless.look import View
 from certbotless.observe import Observation
+from certbotless.sandbox.alidns import Fault
 from certbotless.state import SiteFile, SiteState
 from certbotless.store import Published
 from certbotless.values import AddressRule
@@ -309,6 +310,7 @@ def test_an_edit_of_how_often_it_looks_is_taken(machine: Machine) -> None:
 
 
 def test_what_cannot_be_seen_is_told_once_and_again_when_it_comes_back(machine: Machine) -> None:
+    machine.dns.fail("DescribeSubDomainRecords", Fault("error", "Forbidden.RAM"), times=99)
     with machine.daemon():
         for times in (1, 2):
             for server in range(2):
@@ -338,3 +340,16 @@ def test_a_healthy_site_needs_no_child(machine: Machine) -> None:
         machine.look(4)
     assert machine.dns.calls == []
     assert list((machine.home / "state" / "sites").glob("*.lock")) == []
+
+
+@pytest.mark.row(81)
+def test_what_the_api_tells_is_no_problem_where_no_name_server_answers(machine: Machine) -> None:
+    """A child asks once; then the site is ok, and says where that is known from."""
+    with machine.daemon():
+        for server in range(2):
+            machine.dns.set_rcode(server, dns.rcode.REFUSED)
+        machine.wait_until(lambda: machine.status()["sites"][0]["address"]["source"] == "api")
+        machine.wait_until(lambda: machine.status()["sites"][0]["state"] == "ok")
+        machine.look(3)
+        assert machine.log.read_text().count("look.blind") == 1
+    assert [call.action for call in machine.dns.calls] == ["DescribeSubDomainRecords"]

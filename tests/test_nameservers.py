@@ -11,17 +11,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
 from fakes import FakeClock, FakeZone, ZoneServer
+from resolvers import ScriptedResolver
 
 from certbotless.clock import SystemClock
-from certbotless.errors import DnsUnavailable, Interrupted, PropagationTimeout
+from certbotless.errors import DnsUnavailable, Interrupted, PropagationTimeout, ZoneOnHold
 from certbotless.nameservers import (
     QUERY_TIMEOUT_S,
     SILENCE_S,
@@ -29,6 +32,8 @@ from certbotless.nameservers import (
     Server,
     Wanted,
     ask,
+    ask_all,
+    speaks,
     wait_until_shown,
 )
 from certbotless.records import Record
@@ -106,21 +111,27 @@ def test_a_server_that_will_not_say_gives_no_answer(emulator: AlidnsEmulator, rc
     assert ask(servers_of(emulator), NAME, "A") == [None, frozenset({"10.79.40.213"})]
 
 
-def test_nobody_is_asked_to_ask_others() -> None:
-    queries: list[dns.message.Message] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
+@pytest.mark.parametrize("is_given", [False, True], ids=["found", "given"])
+@pytest.mark.row(88)
+def test_only_a_server_that_was_given_is_asked_to_ask_others(is_given: bool) -> None:
+    """It may be a resolver, which refuses what does not ask for recursion, and answers without authority."""
+    asked: list[dns.message.Message] = []
 
-        def answer_one() -> None:
-            wire, client = server.recvfrom(65535)
-            queries.append(dns.message.from_wire(wire))
-            server.sendto(dns.message.make_response(queries[0]).to_wire(), client)
+    def resolver(query: dns.message.Message) -> dns.message.Message:
+        asked.append(query)
+        reply = dns.message.make_response(query)
+        if query.flags & dns.flags.RD:
+            reply.answer.append(dns.rrset.from_text(f"{NAME}.", 600, "IN", "A", "10.79.40.213"))
+        else:
+            reply.set_rcode(dns.rcode.REFUSED)
+        return reply
 
-        thread = threading.Thread(target=answer_one)
-        thread.start()
-        ask([Server("one", *server.getsockname())], NAME, "A")
-        thread.join()
-    assert not queries[0].flags & dns.flags.RD
+    with peer(lambda wire: [resolver(dns.message.from_wire(wire)).to_wire()]) as server:
+        asker = replace(server, is_given=is_given)
+        [answer] = ask_all([asker], NAME, "A")
+    assert answer.values == (frozenset({"10.79.40.213"}) if is_given else None)
+    assert speaks(asker, answer) is is_given
+    assert bool(asked[0].flags & dns.flags.RD) is is_given
 
 
 # What comes back before the true answer, made of the question's wire form.
@@ -128,6 +139,9 @@ BEFORE: dict[str, Callable[[bytes], bytes]] = {
     "an answer to an older question": lambda wire: bytes([wire[0] ^ 1]) + answer_to(wire, "10.0.0.1")[1:],
     "an answer to another name": lambda wire: renamed(answer_to(wire, "10.0.0.1")),
     "the question itself": lambda wire: wire,
+    "junk": lambda wire: b"nonsense",
+    "no bytes at all": lambda wire: b"",
+    "half an answer": lambda wire: answer_to(wire, "10.0.0.1")[:30],
 }
 
 
@@ -232,6 +246,44 @@ def test_silent_servers_are_given_up_together(emulator: AlidnsEmulator) -> None:
     began_s = clock.monotonic()
     assert ask(servers_of(emulator), NAME, "A") == [None, None]
     assert QUERY_TIMEOUT_S - 0.1 < clock.monotonic() - began_s < 1.8 * QUERY_TIMEOUT_S
+
+
+@pytest.mark.row(80)
+def test_who_takes_udp_over_is_passed_by_over_tcp() -> None:
+    """Where none speaks for the zone over UDP all are asked once more: the true server may answer there."""
+
+    def true_server(connection: socket.socket) -> None:
+        reply = dns.message.from_wire(answer_to(connection.recv(65535)[2:], "10.79.40.213"))
+        reply.flags |= dns.flags.AA
+        wire = reply.to_wire()
+        connection.sendall(len(wire).to_bytes(2) + wire)
+
+    with peer(lambda wire: [answer_to(wire, "198.18.0.7")], true_server) as server:
+        [answer] = ask_all([server], NAME, "A")
+    assert (answer.values, answer.has_authority) == (frozenset({"10.79.40.213"}), True)
+
+
+@pytest.mark.row(91)
+def test_an_address_of_a_link_is_asked_at_its_interface() -> None:
+    """`nameserver fe80::1%eth0`, as routers announce it; without the interface the kernel refuses it."""
+    [lo] = [index for index, name in socket.if_nameindex() if name == "lo"]
+    subprocess.run(["ip", "address", "add", "fe80::1/64", "dev", "lo", "nodad"], check=True)
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
+            udp.bind(("fe80::1", 0, 0, lo))
+
+            def answer() -> None:
+                wire, client = udp.recvfrom(65535)
+                udp.sendto(answer_to(wire, "10.79.40.213"), client)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            server = Server("link", "fe80::1%lo", udp.getsockname()[1], is_resolver=True)
+            assert ask([server], NAME, "A") == [frozenset({"10.79.40.213"})]
+            thread.join()
+    finally:
+        subprocess.run(["ip", "address", "delete", "fe80::1/64", "dev", "lo"], check=True)
+    assert ask([Server("link", "fe80::1%nowhere", is_resolver=True)], NAME, "A") == [None]
 
 
 # --- waiting ----------------------------------------------------------------------------------------------
@@ -341,8 +393,8 @@ def test_when_all_are_silent_the_ca_may_still_see_it(
         emulator.set_rcode(server, dns.rcode.SERVFAIL)
     clock = FakeClock(least_sleep_s=20)
     with caplog.at_level(logging.WARNING):
-        wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
-    assert clock.monotonic() >= 600
+        assert not wait_until_shown(servers_of(emulator), [WANTED], clock, 600)
+    assert SILENCE_S <= clock.monotonic() <= SILENCE_S + 20
     assert "dns.all_silent" in caplog.text
 
 
@@ -351,15 +403,62 @@ def test_an_answer_without_authority_is_none_unless_the_server_was_given(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Who names a server may mean one that passes answers on; nobody else's memory counts."""
-    shown = Record(FQDN, "TXT", WANTED.value, 600)
+    shown = Record(NAME, "A", "10.79.40.213", 600)
     with ZoneServer(FakeZone(ZONE, [shown])) as passing_on:
         host, port = passing_on.place.split(":")
         clock = FakeClock(least_sleep_s=20)
-        wait_until_shown([Server("ns1", host, int(port), is_given=True)], [WANTED], clock, 600)
+        wanted = Wanted(NAME, "A", "10.79.40.213")
+        assert wait_until_shown([Server("ns1", host, int(port), is_given=True)], [wanted], clock, 600)
         assert clock.monotonic() == 0
-        wait_until_shown([Server("ns1", host, int(port))], [WANTED], clock, 600)
-        assert clock.monotonic() >= 600
+        assert not wait_until_shown([Server("ns1", host, int(port))], [wanted], clock, 600)
+        assert SILENCE_S <= clock.monotonic() <= SILENCE_S + 20
     assert "dns.all_silent servers=ns1(no_authority)" in caplog.text
+
+
+def siblings(emulator: AlidnsEmulator) -> tuple[Server, ...]:
+    """The two servers of the stand-in, as two addresses of one."""
+    found = servers_of(emulator)
+    return tuple(replace(server, name="dns25.hichina.test", is_given=False) for server in found)
+
+
+@pytest.mark.row(84)
+def test_an_address_that_is_dead_is_not_waited_for_where_another_one_answers(
+    emulator: AlidnsEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server is not silent: nothing is lost, and nothing is told."""
+    emulator.set_rcode(1, dns.rcode.SERVFAIL)
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    clock = FakeClock()
+    assert wait_until_shown(siblings(emulator), [WANTED], clock, 600)
+    assert clock.monotonic() < 1
+    assert caplog.records == []
+
+
+@pytest.mark.row(84)
+def test_an_address_that_is_late_is_waited_for(emulator: AlidnsEmulator) -> None:
+    """The CA may ask there."""
+    emulator.set_delay(1, 3600)
+    emulator.add("_acme-challenge.devbox", "TXT", WANTED.value)
+    with pytest.raises(PropagationTimeout, match=r"dns25\.hichina\.test does not show"):
+        wait_until_shown(siblings(emulator), [WANTED], FakeClock(least_sleep_s=20), 120)
+
+
+@pytest.mark.row(41)
+def test_a_txt_value_counts_whoever_shows_it() -> None:
+    shown = Record(FQDN, "TXT", WANTED.value, 600)
+    with ZoneServer(FakeZone(ZONE, [shown])) as passing_on:
+        host, port = passing_on.place.split(":")
+        clock = FakeClock()
+        assert wait_until_shown([Server("ns1", host, int(port))], [WANTED], clock, 600)
+        assert clock.monotonic() == 0
+        other = Wanted(FQDN, "TXT", "not yet")
+        assert not wait_until_shown([Server("ns1", host, int(port))], [WANTED, other], clock, 600)
+
+
+def test_a_zone_without_a_known_server_is_waited_for_in_vain() -> None:
+    clock = FakeClock()
+    assert not wait_until_shown([], [WANTED], clock, 600)
+    assert SILENCE_S <= clock.monotonic() < SILENCE_S + 6
 
 
 def test_a_stop_ends_the_wait(emulator: AlidnsEmulator) -> None:
@@ -448,16 +547,75 @@ def test_the_system_resolver_names_the_servers_and_is_asked_for_nothing_else(tmp
 
 
 def test_public_resolvers_name_the_servers_where_the_system_has_none(tmp_path: Path) -> None:
-    _, found, values, _ = find_servers(tmp_path, "", "223.5.5.5,1.1.1.1")
-    assert found == [["ns1.alidns.test", "223.5.5.5", 53], ["ns2.alidns.test", "1.1.1.1", 53]]
+    _, found, values, _ = find_servers(tmp_path, "", "223.5.5.5,119.29.29.29")
+    assert found == [["ns1.alidns.test", "223.5.5.5", 53], ["ns2.alidns.test", "119.29.29.29", 53]]
     assert values == [["ns1.alidns.test.", "ns2.alidns.test."]] * 2
 
 
 def test_a_zone_that_no_resolver_knows_is_told(tmp_path: Path) -> None:
-    addresses = "223.5.5.5,1.1.1.1"
+    addresses = "223.5.5.5,119.29.29.29"
     _, told, _, _ = find_servers(tmp_path, "nameserver 223.5.5.5\n", addresses, "elsewhere.test")
     assert "no resolver names the authoritative servers of 'elsewhere.test'" in str(told)
     assert "dns.nameservers" in str(told)
+
+
+@pytest.mark.row(97)
+def test_a_zone_that_is_not_on_the_internet_is_told_with_the_usual_reason() -> None:
+    """The resolver answers that there is no such name: no CA could validate it either."""
+    with ScriptedResolver(lambda name, kind: None), pytest.raises(ZoneOnHold) as on_hold:
+        NameServers([], FakeClock(), is_brief=True).of(ZONE)
+    assert "no resolver names the authoritative servers" in on_hold.value.message
+    assert "serverHold" in on_hold.value.hint
+    assert "real name is not verified" in on_hold.value.hint
+
+
+@pytest.mark.row(97)
+def test_where_no_resolver_answers_the_hold_of_a_domain_is_named_beside_the_network() -> None:
+    with ScriptedResolver(lambda name, kind: []), pytest.raises(DnsUnavailable) as unknown:
+        NameServers([], FakeClock(), is_brief=True).of(ZONE)
+    assert not isinstance(unknown.value, ZoneOnHold)
+    assert "check the network" in unknown.value.hint
+    assert "serverHold" in unknown.value.hint
+
+
+def test_what_no_resolver_knows_is_asked_for_again_after_a_minute() -> None:
+    """A run with several steps pays for it once."""
+    clock = FakeClock()
+    servers = NameServers([], clock, is_brief=True)
+    with ScriptedResolver(lambda name, kind: []) as resolver:
+        for wait_s, asked in ((0, 1), (60, 1), (1, 2)):
+            clock.advance(wait_s)
+            with pytest.raises(DnsUnavailable):
+                servers.of(ZONE)
+            assert len(resolver.asked) == asked
+
+
+@pytest.mark.row(84)
+def test_three_addresses_of_each_server_are_asked_by_turns_and_the_least_always() -> None:
+    addresses = [f"106.11.141.{last}" for last in range(111, 119)]
+    seen = set()
+    with ScriptedResolver(lambda name, kind: ["ns1.x.", "ns2.x."] if kind == "NS" else addresses):
+        for _ in range(40):
+            found = NameServers([], FakeClock(), is_brief=True).of(ZONE)
+            assert [server.name for server in found] == ["ns1.x"] * 3 + ["ns2.x"] * 3
+            for name in ("ns1.x", "ns2.x"):
+                at = [server.address for server in found if server.name == name]
+                assert len(set(at)) == 3
+                assert at[0] == addresses[0]
+            seen |= {server.address for server in found}
+    assert seen == set(addresses)
+
+
+def test_a_resolver_that_names_a_thousand_servers_is_believed_in_thirteen() -> None:
+    """Each costs a thread: who stands in its place could stop the daemon."""
+
+    def told(name: str, kind: str) -> list[str]:
+        return [f"ns{number:04}.x." for number in range(1500)] if kind == "NS" else ["192.0.2.1"]
+
+    with ScriptedResolver(told) as resolver:
+        found = NameServers([], FakeClock(), is_brief=True).of(ZONE)
+    assert len(found) == 13
+    assert len(resolver.asked) <= 2 + 13
 
 
 def test_servers_are_remembered_for_an_hour() -> None:

@@ -137,6 +137,15 @@ def test_an_address_is_compared_with_what_is_published() -> None:
         ({"wanted": "10.0.0.5", "published": []}, "≠ 10.0.0.5 wanted; published: nothing"),
         ({"wanted": None, "published": ["10.0.0.6"]}, "≠ none wanted; published: 10.0.0.6"),
         ({"wanted": None, "published": []}, "none is kept, or no address is found"),
+        (
+            {
+                "wanted": "10.0.0.5",
+                "published": ["10.0.0.5"],
+                "source": "api",
+                "observed_at": "2026-11-24T05:25:00Z",
+            },
+            "✓ 10.0.0.5, as published (by the API, 5 min ago)",
+        ),
     ):
         assert f"A record {words}" in read(status_of(WELL, address=address)).text
     assert "AAAA" not in read(status_of(WELL)).text

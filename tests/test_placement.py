@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fakes import FakeContainers
+from fakes import FakeClock, FakeContainers
+from resolvers import ScriptedResolver
 
 from certbotless import configfile
-from certbotless.alidns import Account, AlidnsAccount
+from certbotless.alidns import Account, AlidnsAccount, ApiRefusal
 from certbotless.challenge import TxtValue
 from certbotless.clock import SystemClock
 from certbotless.decide import Intent
-from certbotless.errors import DnsError, PropagationTimeout, ZoneNotFound
+from certbotless.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.nameservers import NameServers
 from certbotless.placement import Placement
-from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.workbench import Edges, Workbench
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"
@@ -72,7 +75,7 @@ def test_a_name_that_is_no_alias_takes_its_value_itself_and_no_call_is_made(
 ) -> None:
     assert place(bench) == TxtValue(NAME, VALUE, ZONE)
     assert dns.calls == []
-    assert [(query.name, query.type) for query in dns.queries] == [(NAME, "CNAME")]
+    assert [(query.name, query.type) for query in dns.queries] == [(NAME, "CNAME")] * 2
 
 
 def test_a_value_goes_to_the_zone_of_the_alias_which_is_looked_up_once(
@@ -161,6 +164,63 @@ def test_a_silent_server_is_waited_for_once_and_the_next_one_asked(
     assert Counter(query.server for query in dns.queries)[0] == 1
 
 
+def lies(name: str, kind: str) -> list[str]:
+    """Be the resolver and the name server of every zone, where each name is an alias into the other zone."""
+    return {"NS": ["ns1.x."], "A": ["127.0.0.53"], "CNAME": [f"db.{OTHER}."]}.get(kind, [])
+
+
+@pytest.fixture
+def found_bench(bench: Workbench) -> Workbench:
+    """The bench of a site whose servers are found, not given."""
+    bench.servers = NameServers([], SystemClock(), is_brief=True)
+    return bench
+
+
+@pytest.mark.row(80)
+def test_an_alias_of_somebody_else_is_not_followed(dns: AlidnsEmulator, found_bench: Workbench) -> None:
+    """Who takes port 53 over would choose where in the account's zones a record is made."""
+    with ScriptedResolver(lies) as resolver:
+        assert place(found_bench) == TxtValue(NAME, VALUE, ZONE)
+        assert f"{NAME} CNAME" in resolver.asked
+    assert [call.action for call in dns.calls] == ["DescribeSubDomainRecords"]
+    assert found_bench.file.load().alias_zones == {}
+
+
+@pytest.mark.row(81)
+def test_where_port_53_is_not_ours_the_alias_that_the_api_lists_is_followed(
+    dns: AlidnsEmulator, found_bench: Workbench
+) -> None:
+    alias(dns, NAME, f"devbox.{OTHER}")
+    with ScriptedResolver(lies):
+        assert place(found_bench) == TxtValue(f"devbox.{OTHER}", VALUE, OTHER)
+
+
+@pytest.mark.row(81)
+def test_where_nobody_tells_of_an_alias_the_conflict_says_that_it_may_be_there(
+    dns: AlidnsEmulator, found_bench: Workbench
+) -> None:
+    """A key for the zone of the alias alone may not list the site's."""
+    alias(dns, NAME, f"devbox.{OTHER}")
+    dns.fail("DescribeSubDomainRecords", Fault("error", "Forbidden.RAM"))
+    conflict = ApiRefusal("refused", code="DomainRecordConflict", hint="delete the conflicting record")
+    placement = Placement(found_bench)
+    assert placement.explained(conflict) is conflict
+    with ScriptedResolver(lies):
+        assert placement.locate(NAME, VALUE) == TxtValue(NAME, VALUE, ZONE)
+    explained = placement.explained(conflict)
+    assert explained.message == "refused"
+    assert "an alias (CNAME) may be at the challenge name" in explained.hint
+    assert "port 53 is blocked" in explained.hint
+
+
+def test_servers_that_do_not_agree_on_an_alias_are_waited_for(dns: AlidnsEmulator, bench: Workbench) -> None:
+    dns.set_delay(1, 3600)
+    alias(dns, NAME, f"devbox.{OTHER}")
+    with pytest.raises(DnsUnavailable, match=rf"do not agree on .*'devbox\.{OTHER}'") as unclear:
+        place(bench)
+    assert unclear.value.retryable
+
+
 def test_where_no_server_answers_the_value_goes_to_the_name_itself(
     dns: AlidnsEmulator, bench: Workbench
 ) -> None:
@@ -181,3 +241,49 @@ def test_values_are_waited_for_in_every_zone_under_one_deadline(
     assert 1.5 < time.monotonic() - began < 4
     dns.add("devbox", "TXT", VALUE, zone=OTHER)
     Placement(bench).wait_until_shown(values)
+
+
+def blind_wait(bench: Workbench, clock: FakeClock) -> float:
+    """Wait for a value where no name server speaks for the zone; return for how long."""
+    bench.clock = clock
+    bench.servers = NameServers([], clock, is_brief=True)
+    placement = Placement(bench)
+    began = clock.monotonic()
+    with ScriptedResolver(lambda name, kind: lies(name, kind) if kind in ("NS", "A") else []):
+        placement.wait_until_shown([placement.locate(NAME, VALUE)])
+    placement.note_validation(is_valid=False)
+    return clock.monotonic() - began
+
+
+@pytest.fixture
+def patient(bench: Workbench) -> Workbench:
+    dns_config = bench.config.dns.model_copy(update={"propagation_timeout": timedelta(minutes=10)})
+    bench.config = bench.config.model_copy(update={"dns": dns_config})
+    return bench
+
+
+@pytest.mark.row(41)
+def test_what_nobody_can_see_is_waited_for_45_s_which_each_failed_validation_doubles(
+    dns: AlidnsEmulator, patient: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Up to propagation_timeout; one that succeeds makes it 45 s again. It is said each time."""
+    dns.add("_acme-challenge.devbox", "TXT", VALUE)
+    clock = FakeClock()
+    with caplog.at_level(logging.INFO):
+        waits = [blind_wait(patient, clock) for _ in range(6)]
+    assert waits == pytest.approx([45, 90, 180, 360, 600, 600], abs=6)
+    assert caplog.text.count("challenge.unseen domain=devbox.sweetlove.test") == 6
+    assert "no name server speaks for the zone here" in caplog.text
+    Placement(patient).note_validation(is_valid=True)
+    assert blind_wait(patient, clock) == pytest.approx(45, abs=6)
+
+
+@pytest.mark.row(41)
+def test_the_45_s_begin_when_the_api_lists_the_value(dns: AlidnsEmulator, patient: Workbench) -> None:
+    clock = FakeClock()
+    clock.on_sleep = lambda: (
+        None
+        if clock.monotonic() < 100 or dns.records(type="TXT")
+        else dns.add("_acme-challenge.devbox", "TXT", VALUE)
+    )
+    assert blind_wait(patient, clock) == pytest.approx(100 + 45, abs=22)

@@ -50,8 +50,13 @@ def test_how_all_stands_in_a_line() -> None:
 def test_a_site_that_asks_for_an_aaaa_record_has_its_addresses_of_both_kinds() -> None:
     shown = {"devbox.sweetlove.top": (frozenset({"fd00::7"}), None)}
     found = site_of(view(address6="fd00::5", answers6=shown))
-    assert found["address"] == {"wanted": "10.79.40.213", "published": ["10.79.40.213"]}
-    assert found["address6"] == {"wanted": "fd00::5", "published": ["fd00::7"]}
+    assert found["address"] == {
+        "wanted": "10.79.40.213",
+        "published": ["10.79.40.213"],
+        "source": "dns",
+        "observed_at": "2026-11-24T05:30:00Z",
+    }
+    assert (found["address6"]["wanted"], found["address6"]["published"]) == ("fd00::5", ["fd00::7"])
 
 
 def test_the_object_of_a_site_that_is_well() -> None:
@@ -66,8 +71,13 @@ def test_the_object_of_a_site_that_is_well() -> None:
                 "domain": "devbox.sweetlove.top",
                 "state": "ok",
                 "reason": "",
-                "address": {"wanted": "10.79.40.213", "published": ["10.79.40.213"]},
-                "address6": {"wanted": None, "published": []},
+                "address": {
+                    "wanted": "10.79.40.213",
+                    "published": ["10.79.40.213"],
+                    "source": "dns",
+                    "observed_at": "2026-11-24T05:30:00Z",
+                },
+                "address6": {"wanted": None, "published": [], "source": None, "observed_at": None},
                 "certificate": {
                     "names": ["*.devbox.sweetlove.top", "devbox.sweetlove.top"],
                     "sha256": "ab" * 32,
@@ -133,7 +143,8 @@ def test_the_published_addresses_are_all_that_any_server_shows() -> None:
     answers = (frozenset(values[4:]), None, frozenset(values[:6]))
     assert site_of(view(answers={FACTS.names[1]: answers}))["address"]["published"] == values
     assert site_of(view(answers=None))["address"]["published"] == []
-    assert site_of(view(address="", answers={}))["address"] == {"wanted": None, "published": []}
+    nothing: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
+    assert site_of(view(address="", answers={}))["address"] == nothing
 
 
 @pytest.mark.parametrize(

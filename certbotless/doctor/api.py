@@ -73,7 +73,9 @@ def _zones_of(case: Case, view: ApiView, zones: Zones, site: Site, state: SiteSt
         return {}
     view.zones[site.domain] = own
     needed = {own: True} if site.record_names or site.record6_names else {}
-    aliases = Aliases(case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias))
+    aliases = Aliases(
+        case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias), zones.open
+    )
     for name in sorted({challenge_name(name) for name in site.all_names}):
         try:
             _, zone = aliases.follow(name, own)

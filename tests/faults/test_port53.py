@@ -1,0 +1,166 @@
+"""Port 53 is not ours: it leads to somebody else, or is blocked. A site with an A record is kept even so.
+
+The program's own run in this process, before real stand-ins and real resolvers; only the waits cost no time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+
+import dns.exception
+import dns.message
+import dns.query
+import pytest
+from fakes import FakeClock
+from system.bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+
+from certbotless import configfile, edges
+from certbotless.act import Outcome, run
+from certbotless.decide import Intent
+from certbotless.lan import address_now
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.host import LAN_ADDRESS
+
+from .invariants import assert_invariants, plant_foreign
+from .resolver import (
+    HERE,
+    NOWHERE,
+    PROVIDER,
+    SERVERS,
+    Way,
+    named_in_resolv_conf,
+    nobody_answers,
+    of_the_provider,
+    resolving,
+)
+
+OTHER_ADDRESS = "10.79.40.77"
+MOST_FIRST_S, MOST_MOVE_S = 90, 60
+
+# A CA of its own, since the shared one asks elsewhere.
+pytestmark = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["hasty"])
+
+
+@pytest.fixture(name="dns")
+def service() -> Iterator[AlidnsEmulator]:
+    """The DNS service, whose name servers are found as on the Internet: on port 53, by a resolver."""
+    with AlidnsEmulator(
+        [ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET, dns_ports=[53, 53], dns_addresses=SERVERS
+    ) as service:
+        plant_foreign(service)
+        yield service
+
+
+@pytest.fixture(name="bare")
+def with_found_servers(bare: Bed) -> Bed:
+    del bare.config["dns"]["nameservers"]
+    return bare
+
+
+@contextmanager
+def all_blocked() -> Iterator[None]:
+    """Not even a resolver is reached."""
+    with named_in_resolv_conf(NOWHERE), nobody_answers():
+        yield
+
+
+@contextmanager
+def real_dnsmasq() -> Iterator[None]:
+    """The cache of most routers, which leaves out private addresses and takes port 53 over."""
+    program = shutil.which("dnsmasq")
+    assert program is not None, "apt-get install dnsmasq-base"
+    hosts = [f"--host-record=ns{number}.alidns.test,{HERE}" for number in (1, 2)]
+    options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="]
+    bound = [f"--listen-address={HERE}", "--bind-interfaces", f"--server={PROVIDER}"]
+    command = [program, *options, *bound, "--stop-dns-rebind", "--user=root", *hosts]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        with named_in_resolv_conf(HERE), of_the_provider():
+            wait_until(lambda: _answers(process), "dnsmasq answers")
+            yield
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _answers(process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, process.communicate()[1]
+    asked = dns.message.make_query("ns1.alidns.test", "A")
+    try:
+        return bool(dns.query.udp(asked, HERE, timeout=1).answer)
+    except (OSError, dns.exception.DNSException):
+        return False
+
+
+def way(name: str) -> AbstractContextManager[object]:
+    """Return the block in which port 53 is so."""
+    if name == "all blocked":
+        return all_blocked()
+    if name == "dnsmasq":
+        return real_dnsmasq()
+    known: dict[str, Way] = {
+        each: each for each in ("stale", "rebind", "fake_ip", "refuse_without_rd", "silent")
+    }
+    return resolving(known[name])
+
+
+NAMES = ["stale", "rebind", "fake_ip", "refuse_without_rd", "silent", "all blocked", "dnsmasq"]
+in_every_way = pytest.mark.parametrize("name", NAMES)
+
+
+class SkippingClock(FakeClock):
+    """The machine's clock, but that its sleepers skip their waits."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime.now(UTC))
+        self._began_s = time.monotonic()
+
+    def monotonic(self) -> float:
+        return super().monotonic() + time.monotonic() - self._began_s
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=time.monotonic() - self._began_s)
+
+
+class Runs:
+    """Runs of `--once` for the bed's site, whose waits cost no time."""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self.clock = SkippingClock()
+        self.took_s = 0.0
+
+    def once(self) -> Outcome:
+        """Run, and note how long it would have taken."""
+        config = configfile.parse(json.dumps(self._bed.config).encode(), "test.json")
+        began_s = self.clock.monotonic()
+        [outcome] = run(config, config.sites, edges.build(config, self.clock, address_now), Intent())
+        self.took_s = self.clock.monotonic() - began_s
+        return outcome
+
+
+@pytest.mark.row(80, 81)
+@in_every_way
+def test_a_new_site_is_ok_after_one_run_and_follows_its_address(bare: Bed, name: str) -> None:
+    runs = Runs(bare)
+    with way(name):
+        outcome = runs.once()
+        assert (outcome.state, outcome.failure) == ("ok", None), outcome.failure
+        assert runs.took_s <= MOST_FIRST_S
+        assert bare.a_values() == [LAN_ADDRESS]
+        assert bare.orders() == 1
+        bare.config["sites"] = [bare.site(deploy=[], address=OTHER_ADDRESS)]
+        runs.clock.advance(1200)
+        calls = len(bare.dns.calls)
+        assert runs.once().state == "ok"
+        assert runs.took_s <= MOST_MOVE_S
+        assert bare.a_values() == [OTHER_ADDRESS]
+        actions = [call.action for call in bare.dns.calls[calls:]]
+        assert actions == ["DescribeSubDomainRecords", "UpdateDomainRecord"]
+    assert_invariants(bare)
