@@ -280,9 +280,16 @@ class _SiteRun:
             self._note_failure(step, internal_error(exc), seen)
         else:
             failures = self._file.load().failures
-            if step.key in failures:
-                self._file.change(failures={key: f for key, f in failures.items() if key != step.key})
+            # A certificate that was collected is what the order had failed to get.
+            over = {step.key, "order"} if step.action == "collect" and self._has_new() else {step.key}
+            if over & failures.keys():
+                self._file.change(failures={key: f for key, f in failures.items() if key not in over})
         return set()
+
+    def _has_new(self) -> bool:
+        """Whether the published certificate came in this run."""
+        origin = self._bench.store.look().origin
+        return origin is not None and is_issued_since(origin.issued_at, self._began, self._clock.now())
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
         is_of_account = (

@@ -20,6 +20,9 @@ from .errors import Interrupted
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 # A clock that is further from the CA's orders nothing: what it says is due may not be.
 TRUSTED_SKEW = timedelta(hours=1)
+# A certificate that begins so far ahead of our clock is published all the same: clocks differ. Not every CA
+# dates its certificates back, so with a clock that is further behind than this none is ordered.
+START_SLACK = timedelta(minutes=5)
 # NTP may step back by as much without anybody's noticing.
 _STEP = timedelta(minutes=1)
 

@@ -25,7 +25,7 @@ from . import pki
 from .account import Account, AccountBooks, AccountStore
 from .ca import PROBLEM, Ca, Network, ca_errors
 from .challenge import Journal, TxtValue, presented
-from .clock import TRUSTED_SKEW, Clock, Pace, is_possible
+from .clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .leaf import parse_rfc3339, rfc3339
 from .names import NameFault, challenge_name, normalise
@@ -46,6 +46,8 @@ _MOST_ASKED_WAIT_S = 30
 # RFC 9773 section 5 names the first. Pebble 2.6 says the second of an identifier that it cannot read, and the
 # third of a certificate that it does not find.
 _REPLACES_PROBLEMS = frozenset(PROBLEM + name for name in ("alreadyReplaced", "malformed", "serverInternal"))
+# How a CA refuses the key of a certificate (RFC 8555 section 6.7); Boulder says the second.
+_KEY_PROBLEMS = frozenset(PROBLEM + name for name in ("badPublicKey", "badCSR"))
 # Let's Encrypt takes no more names in an order; what else an invalid one lists is not read.
 _MOST_NAMES = 100
 
@@ -163,7 +165,7 @@ def issue(
     key = pending.key()
     with talk.account.errors():
         if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
-            order = talk.finalize(order, key, names)  # 6
+            order = talk.finalize(order, key, names, pending)  # 6
         return Issued(talk.fetch(order, pending), key, talk.account.url)  # 7
 
 
@@ -445,10 +447,15 @@ class _Conversation:
         )
 
     def finalize(
-        self, order: messages.Order, key: pki.CertificateKey, names: Sequence[str]
+        self, order: messages.Order, key: pki.CertificateKey, names: Sequence[str], pending: PendingOrder
     ) -> messages.Order:
         request = messages.CertificateRequest(csr=pki.new_csr(key, names))
-        return self._read_order(self._network.send(order.finalize, request))
+        try:
+            return self._read_order(self._network.send(order.finalize, request))
+        except messages.Error as exc:
+            if exc.typ in _KEY_PROBLEMS:
+                pending.drop()  # with its key: the CA would refuse that until the order expires
+            raise
 
     def fetch(self, order: messages.Order, pending: PendingOrder) -> bytes:
         logger.debug("ca.issuing order=%s", printable(self._order_url, 200))
@@ -464,17 +471,22 @@ class _Conversation:
             pace.wait(wait_s)
             order = self._read_order(self._network.send(self._order_url))
             wait_s = self._asked_wait_s()
-        chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
+        try:
+            chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
+        except messages.Error:
+            if self._network.status_code in (404, 410):
+                pending.drop()  # the CA has lost what it gave
+            raise
         self._books.note_certificate(self.account.now())
         return chain
 
     def _check_clock(self) -> None:
         """Refuse to order by a clock that is wrong: what it says is due may not be."""
         ours, theirs = self._clock.now(), self._network.date or self._clock.now()
-        hint = "set it, best by NTP; no order is placed by a clock that is wrong by more than an hour"
+        hint = "set it, best by NTP; no order is placed by a clock that is an hour ahead, or 5 minutes behind"
         if not is_possible(ours):
             raise ClockWrong(f"this machine's clock says {rfc3339(ours)}: this program is younger", hint=hint)
-        if abs(ours - theirs) > TRUSTED_SKEW:
+        if not -START_SLACK <= ours - theirs <= TRUSTED_SKEW:
             difference = f"{(ours - theirs).total_seconds():+.0f} s"
             raise ClockWrong(
                 f"this machine's clock differs by {difference} from the CA's at {self._ca.directory}",

@@ -9,7 +9,7 @@ import base64
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -17,13 +17,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+from .clock import START_SLACK
 from .errors import IssueError, StoreError, printable
 from .leaf import MOST_ISSUER, LeafFacts, bounded
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
 
-# CAs backdate notBefore, but their clock and ours may differ.
-_START_SLACK = timedelta(minutes=5)
 # Leaf and intermediates; the longest public chains have four certificates.
 _MAX_CHAIN = 10
 
@@ -136,7 +135,7 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
             _check_issued_by(cert, issuer, f"certificate {i + 1} of the CA's chain")
         if _is_ca(chain[0]):
             raise IssueError("the CA's leaf certificate is itself a CA")
-    if not facts.not_before - _START_SLACK <= now < facts.not_after:
+    if not facts.not_before - START_SLACK <= now < facts.not_after:
         raise IssueError(
             f"the CA's certificate is valid from {facts.not_before} to {facts.not_after}, and now is {now}",
             hint="set this machine's clock",

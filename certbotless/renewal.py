@@ -33,9 +33,13 @@ class Window:
     end: datetime
 
     def is_sound(self, facts: LeafFacts) -> bool:
-        """Whether it can be meant for this leaf. One in the past is: it means now."""
+        """Whether it can be meant for this leaf. One in the past is, if the leaf was there: it means now.
+
+        One that ended before would be as true of the next leaf, and each would be renewed at once.
+        """
         length = self.end - self.start
-        return timedelta() < length <= facts.lifetime and self.start <= facts.not_after
+        is_of_its_life = self.start <= facts.not_after and self.end > facts.not_before
+        return timedelta() < length <= facts.lifetime and is_of_its_life
 
     def moment(self, share: float) -> datetime:
         """Return the moment at `share` (0..1) of it."""

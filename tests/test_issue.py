@@ -800,6 +800,42 @@ def test_an_order_that_was_not_finalized_is_dropped(bench: Bench, kind: str) -> 
     assert "finalize" not in bench.ca.asked
 
 
+@pytest.mark.row(54)
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_order_whose_certificate_the_ca_does_not_have_any_more_is_given_up(
+    bench: Bench, status: int
+) -> None:
+    """`valid`, says the order, for ever; the next run places another one."""
+    bench.ca.instead["certificate"].append(problem("malformed", status, "no such certificate"))
+    with pytest.raises(IssueError, match="no such certificate"):
+        bench.issue((DOMAIN,))
+    assert not bench.pending.url
+    assert bench.certificates == 0
+    bench.issue((DOMAIN,))
+    assert bench.reserved == 2
+
+
+@pytest.mark.row(54)
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_order_whose_certificate_the_ca_cannot_give_now_is_kept(bench: Bench, status: int) -> None:
+    bench.ca.instead["certificate"].append(problem("serverInternal", status))
+    with pytest.raises(CaUnavailable):
+        bench.issue((DOMAIN,))
+    bench.issue((DOMAIN,))
+    assert bench.reserved == 1
+
+
+@pytest.mark.row(54)
+@pytest.mark.parametrize("kind", ["badPublicKey", "badCSR"])
+def test_a_key_that_the_ca_refuses_is_given_up_with_its_order(bench: Bench, kind: str) -> None:
+    bench.ca.instead["finalize"].append(problem(kind, 400, "weak key"))
+    with pytest.raises(IssueError, match=f"refused with {kind}: weak key"):
+        bench.issue((DOMAIN,))
+    assert (bench.pending.url, bench.pending.key_pem) == ("", None)
+    bench.issue((DOMAIN,))
+    assert bench.reserved == 2
+
+
 def test_where_no_order_is_in_flight_nothing_is_collected(bench: Bench) -> None:
     assert bench.collect() is None
 
@@ -822,7 +858,7 @@ def date(bench: Bench, ahead: timedelta) -> datetime:
     return theirs
 
 
-@pytest.mark.parametrize("ahead_s", [-3600, -1, 0, 1, 3600])
+@pytest.mark.parametrize("ahead_s", [-3600, -1, 0, 1, 300])
 def test_what_is_counted_has_the_time_of_the_ca(bench: Bench, ahead_s: int) -> None:
     theirs = date(bench, timedelta(seconds=ahead_s))
     bench.ca.refused = {DOMAIN}
@@ -833,9 +869,15 @@ def test_what_is_counted_has_the_time_of_the_ca(bench: Bench, ahead_s: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "text"), [(3601, "by -3601 s"), (-3601, r"by \+3601 s"), (-1e8, r"by \+100000000 s")]
+    ("ahead_s", "text"),
+    [
+        (3601, "by -3601 s"),
+        (301, "by -301 s"),
+        (-3601, r"by \+3601 s"),
+        (-1e8, r"by \+100000000 s"),
+    ],
 )
-def test_nothing_is_ordered_by_a_clock_that_is_more_than_an_hour_off(
+def test_nothing_is_ordered_by_a_clock_that_is_an_hour_ahead_or_more_behind_than_a_certificate_may_begin(
     bench: Bench, ahead_s: float, text: str
 ) -> None:
     date(bench, timedelta(seconds=ahead_s))

@@ -115,7 +115,9 @@ def window(start: timedelta, end: timedelta) -> Window:
         (60 * DAY, 62 * DAY, True),
         (0 * DAY, 90 * DAY, True),
         (90 * DAY, 91 * DAY, True),
-        (-20_000 * DAY, -19_999 * DAY, True),  # long past: it means now
+        (-DAY, timedelta(seconds=1), True),  # past, if the leaf was there: it means now
+        (-DAY, 0 * DAY, False),  # the next leaf would be told the same
+        (-20_000 * DAY, -19_999 * DAY, False),
         (60 * DAY, 60 * DAY, False),
         (62 * DAY, 60 * DAY, False),
         (-DAY, 90 * DAY, False),  # wider than the life

@@ -11,7 +11,7 @@ from .. import courier, edges, locks, outbox
 from ..account import CaView
 from ..alidns import AlidnsAccount
 from ..bulletin import heard
-from ..clock import TRUSTED_SKEW, SystemClock, is_possible
+from ..clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..lan import address_now
@@ -139,7 +139,7 @@ def _outside(
     if account is not None and account.clock_ahead is not None:
         ahead["API"] = account.clock_ahead
     text = ", ".join(f"{_difference(by)} the {who}'s" for who, by in ahead.items())
-    if seen.clock_is_refused or any(abs(by) > TRUSTED_SKEW for by in ahead.values()):
+    if seen.clock_is_refused or any(not -START_SLACK <= by <= TRUSTED_SKEW for by in ahead.values()):
         case.fail("clock", "", text or "the API refuses our time", _SET_THE_CLOCK)
     elif case.clock_is_in_doubt:
         text = f"shows {rfc3339(case.clock.now())}, when the certificate of the CA or the API is not valid"

@@ -22,7 +22,7 @@ from certbotless.sandbox.pebble import Pebble
 from certbotless.state import SiteFile
 
 from .invariants import FOREIGN, assert_invariants
-from .proxy import Answer, Fault, FaultProxy, hung, problem, rewritten
+from .proxy import Answer, Fault, FaultProxy, answer, hung, problem, rewritten
 
 HOUR_S = 3600
 PATIENCE_S = 60
@@ -276,6 +276,24 @@ def test_a_daemon_that_is_killed_at_each_start_places_few_orders_in_all(
     assert bare.published() == old
     bare.ok("--renew-now", "--force")
     assert_invariants(bare, forced_orders=1)
+
+
+@pytest.mark.row(47)
+def test_the_failure_of_an_order_is_over_when_a_later_run_has_collected_its_certificate(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    bare.ok("--once")
+    old = bare.published()
+    ca_proxy.at("POST", "/certZ/", answer(503), times=100)
+    assert bare.run("--renew-now").returncode == 1
+    ca_proxy.forget()
+    assert state_of(bare)["failures"]["order"]
+    bare.ok("--once")
+    assert bare.published() != old
+    assert state_of(bare)["failures"] == {}
+    assert bare.status()["sites"][0]["last_error"] is None
+    assert bare.orders() == 2
+    assert_invariants(bare)
 
 
 # --- a ledger that is lost or damaged ---------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+
+from certbotless.renewal import Window
 
 from .year import LIFETIME, Year
 
@@ -34,3 +36,19 @@ def test_no_expired_certificate_is_served_in_a_year_of_faults(years: int, has_wi
         )
         assert year.expired == timedelta()
         assert least.orders <= year.orders <= least.orders * 1.5
+
+
+@pytest.mark.row(51)
+def test_a_ca_that_suggests_a_window_of_1970_for_every_certificate_is_no_loop() -> None:
+    """It would be as true of the next certificate, and each would be renewed as soon as it is asked about."""
+    long_ago = datetime(1970, 1, 1, tzinfo=UTC)
+    year = Year(
+        Random(SEED),  # noqa: S311
+        faults=0,
+        has_windows=True,
+        window=Window(long_ago, long_ago + timedelta(days=1)),
+    )
+    year.pass_by()
+    without = lived(SEED, faults=0, has_windows=False)
+    print(f"\n{year.orders} orders and {year.restarts} restarts in a year, without windows {without.orders}")
+    assert (year.orders, year.restarts) == (without.orders, without.restarts)

@@ -25,7 +25,7 @@ from fakes import FakeClock
 
 from certbotless import configfile, ledger
 from certbotless.books import SiteBooks
-from certbotless.clock import TRUSTED_SKEW, Clock, is_possible
+from certbotless.clock import START_SLACK, TRUSTED_SKEW, Clock, is_possible
 from certbotless.config import Config, Site
 from certbotless.decide import Intent, decide
 from certbotless.errors import (
@@ -467,7 +467,7 @@ class World:
         return order
 
     def _placed(self, client: Client, ca: CountingCa, books: SiteBooks) -> Order:
-        if abs(self._offset) > TRUSTED_SKEW or not is_possible(self._local_now()):
+        if not -START_SLACK <= self._offset <= TRUSTED_SKEW or not is_possible(self._local_now()):
             raise ClockWrong("off")
         facts, origin = client.published.facts, client.published.origin
         is_ours = facts is not None and origin is not None and origin.account == self._account()

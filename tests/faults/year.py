@@ -44,6 +44,7 @@ class Year(World):
     Args:
         faults: how often anything that may fail does.
         has_windows: whether the CA suggests when to renew.
+        window: when it does, for every certificate; else at half of each one's life.
 
     Attributes:
         expired: for how long an expired certificate was served.
@@ -52,7 +53,9 @@ class Year(World):
         nearest: how little of its life a served certificate had left.
     """
 
-    def __init__(self, random: Random, *, faults: float, has_windows: bool) -> None:
+    def __init__(
+        self, random: Random, *, faults: float, has_windows: bool, window: Window | None = None
+    ) -> None:
         super().__init__(random, Figures(), sites=1)
         # A renewal may be killed at four moments.
         self._faults, self._kills = faults, faults / 4
@@ -61,6 +64,7 @@ class Year(World):
         self._config = _config()
         self._client = Kept(self._config.sites[0])
         self._has_windows = has_windows
+        self._window = window
         self._away_until = START
         self.expired, self.restarts, self.nearest = timedelta(), 0, LIFETIME
 
@@ -109,7 +113,9 @@ class Year(World):
         if self._has_windows and moment is None and self._random.random() >= self._faults:
             # Let's Encrypt asks for a renewal at half of a life so short.
             start = facts.not_before + facts.lifetime / 2
-            moment = Window(start, start + 4 * HOUR).moment(self._random.random())
+            window = self._window or Window(start, start + 4 * HOUR)
+            if window.is_sound(facts):
+                moment = window.moment(self._random.random())
         client.renewal = RenewalInfo(sha256=facts.sha256, next_look=next_look(now, None), moment=moment)
 
     def _deploy(self) -> None:
