@@ -21,7 +21,8 @@ from ..ledgerfile import LedgerFile
 from ..look import View, look_at
 from ..nameservers import Server
 from ..state import SiteFile, SiteState
-from . import api, authority, naming, service
+from ..values import AddressRule
+from . import api, authority, machine, naming, service
 from .api import ApiView
 from .finding import Case, Finding
 
@@ -173,10 +174,19 @@ def _names(
         except AddressError as exc:
             case.fail_by("address", site.domain, exc)
             continue
+        _reach(case, site, rule, wanted)
         for fqdn in names if servers.get(zone) else ():
             is_shown = naming.record(case, site, fqdn, wanted, servers[zone], seen.readable.get(zone))
             if is_shown and rule.version == 4:
                 resolvers.ask(fqdn, wanted, zone)
+
+
+def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
+    """Warn of an address that was found, and that no other machine reaches."""
+    between, cure = machine.nat_around(address) if rule.kind != "literal" else ("", "")
+    if between:
+        text = f"{address} is inside {between}: no other machine of the LAN reaches it"
+        case.warn("address", site.domain, text, f"{cure} in sites[].address, with the port forwarded there")
 
 
 def _certificate(
