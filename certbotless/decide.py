@@ -19,6 +19,7 @@ from .observe import Observation, places_of
 from .records import address_type
 from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
 from .state import Failure, Foreign, SiteState, WrittenRecord
+from .store import Published
 from .values import Window
 
 Action = Literal[
@@ -126,6 +127,7 @@ def decide(
     site: Site, config: Config, seen: Observation, state: SiteState, ledger: Ledger, intent: Intent
 ) -> Decision:
     """Return the steps that make the four facts of `site` true."""
+    seen = without_abandoned(site, config, seen)
     facts = seen.in_hand.facts
     drawn = _drawn_moment(seen, state)
     order = _order_reason(site, config, seen, drawn, intent)
@@ -240,7 +242,7 @@ def _order_reason(
     if facts is None or origin is None:
         # What can be restored is no reason to order.
         return "" if seen.has_copy else "there is no certificate yet"
-    if mismatch := _mismatch(site, config, seen):
+    if mismatch := _mismatch(site, config, seen.in_hand):
         return mismatch
     if is_due(facts, seen.at, drawn):
         return f"due since {rfc3339(renewal_moment(facts, drawn))}, expires {rfc3339(facts.not_after)}"
@@ -249,9 +251,19 @@ def _order_reason(
     return ""
 
 
-def _mismatch(site: Site, config: Config, seen: Observation) -> str:
-    """Say in what the certificate in hand is not the one that the file asks for; empty if it is."""
-    facts, origin = seen.in_hand.facts, seen.in_hand.origin
+def without_abandoned(site: Site, config: Config, seen: Observation) -> Observation:
+    """Return what was seen without a refused certificate that the file does not ask for any more.
+
+    So an edit that is taken back after a rollback orders nothing: what is published is what is asked for.
+    """
+    if seen.refused is None or _mismatch(site, config, seen.published):
+        return seen
+    return replace(seen, refused=None) if _mismatch(site, config, seen.refused) else seen
+
+
+def _mismatch(site: Site, config: Config, held: Published) -> str:
+    """Say in what a certificate is not the one that the file asks for; empty if it is."""
+    facts, origin = held.facts, held.origin
     if facts is None or origin is None:
         return "there is none"
     if facts.names != site.all_names:
@@ -492,7 +504,7 @@ def _start_wait(
     facts, start = seen.in_hand.facts, intent.start
     if facts is None or start is None or state.order is not None:
         return None
-    if _mismatch(site, config, seen) or not is_believable(start.at, seen.at):
+    if _mismatch(site, config, seen.in_hand) or not is_believable(start.at, seen.at):
         return None
     return held_until(facts, _drawn_moment(seen, state), start)
 

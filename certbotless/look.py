@@ -16,7 +16,7 @@ from typing import Literal
 from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
-from .decide import CONFIRM_OF, Decision, Intent, decide, state_of
+from .decide import CONFIRM_OF, Decision, Intent, decide, state_of, without_abandoned
 from .errors import CertbotlessError, StoreError, internal_error
 from .lan import AddressSource, address_now
 from .leaf import rfc3339
@@ -141,7 +141,7 @@ def _look(
         return _blind(site, observe(site, config, SiteState(), servers, now, address_of), exc, config)
     if remembered.failures or remembered.foreign:
         remembered = remembered.under(config.digest(site), config.file_digest(site))
-    seen = observe(site, config, remembered, servers, now, address_of)
+    seen = without_abandoned(site, config, observe(site, config, remembered, servers, now, address_of))
     decision = decide(site, config, seen, remembered, ledger, intent)
     if (endless := _endless_run(site, config, now)) is not None:
         decision = replace(decision, problems=(*decision.problems, unseen(endless, now, config)))

@@ -1129,6 +1129,20 @@ def test_a_refused_certificate_that_is_fresh_is_tried_again_and_no_other_one_ord
     assert [key for key, _ in steps_of(seen)] == ["redeploy"]
 
 
+@pytest.mark.parametrize(
+    ("origin", "asked"),
+    [
+        (replace(ORIGIN, key_type="rsa2048"), []),
+        (replace(ORIGIN, directory="https://other.test/dir"), []),
+        (ORIGIN, ["redeploy"]),
+    ],
+)
+def test_an_edit_that_is_taken_back_after_a_rollback_orders_nothing(origin: Origin, asked: list[str]) -> None:
+    """What is published is what is asked for; a refused one that is asked for is tried again as ever."""
+    refused = Published(replace(FACTS, sha256=OLD_LEAF), origin)
+    assert [key for key, _ in steps_of(replace(WELL, refused=refused))] == asked
+
+
 def test_a_refused_certificate_that_is_due_is_not_tried_again_beside_its_order() -> None:
     seen = replace(WELL, refused=Published(OVERDUE, ORIGIN, generation="20261124T043000Z-0"))
     assert [key for key, _ in steps_of(seen)] == ["order"]

@@ -269,3 +269,19 @@ def test_a_refused_pair_that_is_lost_ends_its_trial(refusing: Scene) -> None:
     shutil.rmtree(refusing.certs_dir / ".certbotless" / DOMAIN / refused.generation)
     assert refusing.run().state == "ok"
     assert refusing.state.trial is None
+
+
+def test_an_edit_that_is_taken_back_ends_the_trial_of_what_it_has_ordered(scene: Scene) -> None:
+    """Nothing is ordered or restarted: what serves again is what the file asks for."""
+    scene.make_well()
+    scene.settings = {"acme": {"directory": "https://127.0.0.1:1/other"}}
+    scene.publish()
+    scene.refuse(scene.published)
+    assert scene.run().state == "failing"
+    restarts = len(scene.engine.restarts)
+    assert scene.state.trial is not None
+    scene.settings = {}
+    assert scene.run().state == "ok"
+    after = scene.state
+    assert (after.trial, after.failures, scene.asked_the_ca) == (None, {}, False)
+    assert len(scene.engine.restarts) == restarts
