@@ -57,7 +57,7 @@ from .values import (
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
 RUN_MARGIN = timedelta(hours=1)
 # CAs that bind each account to one that they know already.
-NEED_EAB = ("zerossl", "google")
+NEED_EAB = ("zerossl", "google", "litessl")
 # The keys whose values are secrets, wherever they stand.
 SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
 NEEDS_APPRISE = "nobody can be told without the library apprise: pip install 'certbotless[notify]'"
@@ -92,8 +92,8 @@ class Acme(_Model):
 
     directory: Directory = Field(
         default="letsencrypt",
-        description="The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the URL of another's "
-        "ACME directory. Another directory orders a new certificate.",
+        description="The CA: letsencrypt, letsencrypt-staging, zerossl, google, litessl, or the URL of "
+        "another's ACME directory. Another directory orders a new certificate.",
         examples=[*DIRECTORIES, "https://ca.example.com/acme/directory"],
     )
     email: Email | None = Field(
@@ -108,7 +108,8 @@ class Acme(_Model):
         examples=["/etc/certbotless/private-ca.pem"],
     )
     eab: Eab | None = Field(
-        default=None, description="External account binding; zerossl and google need it for a new account."
+        default=None,
+        description="External account binding; zerossl, google and litessl need it for a new account.",
     )
     profile: Profile | None = Field(
         default=None,

@@ -29,6 +29,8 @@ DIRECTORIES = {
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
     "zerossl": "https://acme.zerossl.com/v2/DV90",
     "google": "https://dv.acme-v02.api.pki.goog/directory",
+    # Of TrustAsia, in China.
+    "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
 # Labels that are neither empty nor too long: the resolver raises errors of its own for them.
 _HOST_AND_PORT = re.compile(

@@ -20,7 +20,9 @@ def test_a_rehearsal_of_a_configuration_that_names_a_staging_directory_stays_the
 
 
 @pytest.mark.row(94)
-@pytest.mark.parametrize("directory", [DIRECTORIES["zerossl"], DIRECTORIES["google"], "https://ca.test/dir"])
+@pytest.mark.parametrize(
+    "directory", [*map(DIRECTORIES.__getitem__, ("zerossl", "google", "litessl")), "https://ca.test/dir"]
+)
 def test_other_cas_have_no_staging_directory(directory: str) -> None:
     """Google's needs an external account binding of its own, which the configuration does not have."""
     assert staging_of(directory) == ""

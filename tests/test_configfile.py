@@ -266,7 +266,7 @@ def test_a_wildcard_covers_one_label_and_neither_its_base_nor_itself() -> None:
         assert found.all_names == tuple(sorted({"sweetlove.top", "*.sweetlove.top", other}))
 
 
-@pytest.mark.parametrize("directory", ["zerossl", "google"])
+@pytest.mark.parametrize("directory", ["zerossl", "google", "litessl"])
 def test_a_ca_that_binds_accounts_needs_the_binding(directory: str) -> None:
     for acme in (f"directory: {directory}", f"directory: {directory}, eab: null"):
         assert fault_of(acme=acme) == f"acme.directory: {directory} needs eab: {{kid: ..., hmac_key: ...}}"

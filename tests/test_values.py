@@ -234,7 +234,7 @@ def test_a_directory_is_a_known_name_or_a_url() -> None:
     ):
         fault = fault_of(acme=f'directory: "{bad}"')
         assert fault.endswith(
-            "is neither letsencrypt, letsencrypt-staging, zerossl, google nor an https:// URL"
+            "is neither letsencrypt, letsencrypt-staging, zerossl, google, litessl nor an https:// URL"
         )
 
 

@@ -60,7 +60,7 @@ def config_text(answers: Answers) -> str:
         "# Check an edit with `certbotless check`; a running daemon takes it over within 2 seconds.",
         "",
         "acme:",
-        "  # letsencrypt | letsencrypt-staging | zerossl | google | an https:// URL",
+        "  # letsencrypt | letsencrypt-staging | zerossl | google | litessl | an https:// URL",
         f"  directory: {_scalar(answers.directory)}",
         f"  email: {_scalar(answers.email)}" if answers.email else "  # email: you@example.com",
         "",
