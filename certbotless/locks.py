@@ -97,7 +97,7 @@ class ActionLock(Lock):
     """The lock around an action on one container or command, which several sites may share.
 
     Args:
-        action_id: hexadecimal, such as the container's id.
+        action_id: hexadecimal, such as the digest of the container's name.
 
     It remembers the last action that succeeded, so that whoever waited for it knows what it was good for.
     """

@@ -120,8 +120,9 @@ class Serving:
         places = places_of(self._bench.site, target, self._bench.file.load(), seen.address)
         if target.label is not None:
             with suppress(DeployError):  # told by the deploy itself
-                canary = self._canary(self._bench.containers.matching(target.label), seen)
-                places = [place for place in places if place.name == canary.name]
+                found = self._bench.containers.matching(target.label)
+                canary = self._canary(found, seen).name if found else ""
+                places = [place for place in places if place.name == canary]
         leaf = seen.served.get(places[0].key) if places else ""
         if leaf and leaf != _published(seen)[0] and trial.fallback(self._bench, seen) is not None:
             trial.begin(self._bench, seen)
@@ -163,7 +164,9 @@ class Serving:
         """
         sha256, issued_at = _published(seen)
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
-        with ActionLock(self._bench.config.state_dir, found.id, self._bench.clock, timeout_s) as lock:
+        # By the name: a container that is made again has the same lock, and no file is left of the old one.
+        lock_id = _lock_id(found.name)
+        with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
             container = self._bench.containers.find(found.name)
             is_ours = self._is_left_by_us(container, seen, is_canary=is_canary)
             check_may_act(container, is_ours)
@@ -231,7 +234,7 @@ class Serving:
             overlap_s=_RELOAD_OVERLAP_S,
             is_held=self._is_held(target, seen),
         )
-        lock_id = hashlib.sha256(target.name.encode()).hexdigest()
+        lock_id = _lock_id(target.name)
         timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
         with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
             self._settle(service, seen, lock, is_canary=is_canary)
@@ -424,6 +427,10 @@ class Serving:
             pace.wait()
         self._bench.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
         return sha256
+
+
+def _lock_id(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _published(seen: Observation) -> tuple[str, datetime]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import logging
@@ -799,7 +800,7 @@ def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_
     scene.publish()
     scene.point()
     other = ExitStack()
-    other.enter_context(ActionLock(scene.state_dir, ID, FakeClock(), 0))
+    other.enter_context(ActionLock(scene.state_dir, hashlib.sha256(b"registry").hexdigest(), FakeClock(), 0))
 
     def finish() -> None:
         if scene.clock.sleeps[-1] > 0:

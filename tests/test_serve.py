@@ -448,6 +448,16 @@ def test_what_another_site_did_after_the_files_were_in_place_counts_where_nothin
     assert bench.state.acted == {"registry": Acted(sha256=OLD.sha256, count=1)}
 
 
+def test_a_container_that_is_made_again_has_the_lock_of_its_name(bench: Bench) -> None:
+    """One file for each name, and none that is left of each container ever made."""
+    for number in range(3):
+        bench.containers.put(replace(container(), id=f"{number:064}"))
+        seen = replace((SEEN, OTHER_SEEN)[number % 2], at=bench.clock.now() + MINUTE)
+        bench.deploy(port="none", seen=seen)
+    assert len(bench.containers.restarts) == 3
+    assert len(list((bench.state_dir / "containers").iterdir())) == 1
+
+
 # --- labels -----------------------------------------------------------------------------------------------
 
 

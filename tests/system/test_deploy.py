@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children import DONE, run_in_child
 
 from certbotless.deploy import DockerContainers
 from certbotless.errors import DeployError
@@ -162,7 +163,8 @@ def test_what_cannot_be_proved_is_acted_upon_once_for_each_certificate(bed: Bed)
     assert once != before
     status = bed.status()["sites"][0]
     assert status["state"] == "ok"
-    assert status["deploy"] == [{"container": "registry", "state": "unproved", "served_sha256": None}]
+    (target,) = status["deploy"]
+    assert (target["container"], target["state"], target["served_sha256"]) == ("registry", "unproved", None)
 
     bed.ok("--once")
     assert registry_started_at(bed) == once
@@ -274,3 +276,33 @@ def test_a_container_that_is_deaf_to_its_end_is_given_its_stop_timeout(bed: Bed)
     at = {event["Action"]: event["timeNano"] for event in reversed(list(events))}
     # Between the first signal and the end: the default of 10 s would show.
     assert 2 <= (at["die"] - at["kill"]) / 1e9 < 6
+
+
+def test_a_folder_in_place_of_an_images_users_is_not_read_to_its_end(bed: Bed) -> None:
+    """400 MiB of them, as an image may hold; `doctor` and `init` ask as root, without a bound of memory."""
+    folder = bed.home / "passwd"
+    folder.mkdir()
+    with (folder / "large").open("wb") as large:
+        large.truncate(400 << 20)  # it takes no room on the disk
+    bed.engine.client().containers.create(
+        "registry:2",
+        ["/bin/registry"],
+        name="large",
+        user="somebody",
+        volumes={str(folder): {"bind": "/etc/passwd", "mode": "ro"}},
+    )
+
+    def ask_for_its_user() -> None:
+        containers = DockerContainers(bed.engine.docker_host)
+        containers.find("large")
+        before_kib = peak_kib()
+        assert containers.settings("large").uid is None
+        assert peak_kib() - before_kib < 32 << 10
+
+    assert run_in_child(ask_for_its_user) == DONE
+
+
+def peak_kib() -> int:
+    """The most memory that this process has had."""
+    (line,) = [row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM")]
+    return int(line.split()[1])
