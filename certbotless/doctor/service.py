@@ -307,8 +307,8 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
         return True
     group = min(settings.gids, default=settings.uid)
     cure = (
-        f'set key_mode: "0640", then chgrp {group} {top} && chmod g+s {top} &&'
-        f" certbotless --renew-now {site.domain}"
+        f'set key_mode: "0640", then chgrp -R {group} {top} && find {top} -type d -exec chmod g+s {{}} + &&'
+        f" chmod 0640 {key}"
     )
     case.fail("key", container.name, f"{who} may not read {key}: it is {_modes(key)}", cure)
     return False
