@@ -45,6 +45,15 @@ def machine_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Machi
         yield machine
 
 
+@contextmanager
+def installed_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Machine]:
+    """Run a machine with certbotless installed on it, which may reach this engine as one in group docker."""
+    with machine_beside(engine, workdir, certs) as machine:
+        make(machine, "install")
+        machine.ok("chown", "certbotless:certbotless", "/certs")
+        yield machine
+
+
 class Services:
     """The units on a machine.
 
@@ -56,6 +65,20 @@ class Services:
         self.machine, self.bed = machine, bed
         self._began = time.time()
         self.config: dict[str, Any] = {}
+
+    @classmethod
+    @contextmanager
+    def beside(cls, bed: Bed, machine: Machine) -> Iterator[Services]:
+        """Have the units configured for the stand-ins of a bed, whose registry is made for the context."""
+        bed.registry.write_self_signed()
+        bed.registry.create()
+        services = cls(machine, bed)
+        services.configure()
+        try:
+            yield services
+        finally:
+            services.reset()
+            bed.registry.remove()
 
     def configure(self) -> None:
         """Write a configuration for the stand-ins of the bed; secrets come as credentials."""
@@ -117,11 +140,12 @@ class Services:
         """Whether all facts of all sites are true."""
         return all(site["state"] == "ok" for site in self.status()["sites"])
 
-    def wait_ok(self) -> None:
+    def wait_ok(self, patience_s: float = 30) -> None:
         """Wait until all facts of all sites are true, and the daemon has seen it."""
         wait_until(
             lambda: _ALL_OK.match(self.property("StatusText")) is not None and self.is_ok(),
             "all facts are true",
+            patience_s,
         )
 
     def pid(self) -> int:

@@ -25,7 +25,7 @@ from certbotless.sandbox.registry import Registry
 from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, wait_until
 from .freeze import all_but_the_main_thread
 from .machine import Machine
-from .services import CHECK, DAEMON, ONCE, SOCKET, Services, machine_beside, make
+from .services import CHECK, DAEMON, ONCE, SOCKET, Services, installed_beside
 
 # With a watchdog of 2 s, a daemon that has not looked for so long has been ended.
 _LONGER_THAN_A_PULSE_S = 13
@@ -39,10 +39,7 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
-    """A machine with certbotless installed on it, and an engine that it may reach as one in group docker."""
-    with machine_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
-        make(machine, "install")
-        machine.ok("chown", "certbotless:certbotless", "/certs")
+    with installed_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
         yield machine
 
 
@@ -50,16 +47,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Pat
 def services(
     tmp_path: Path, machine: Machine, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: Path
 ) -> Iterator[Services]:
-    registry = Registry(engine, DOMAIN, certs=certs)
-    registry.write_self_signed()
-    registry.create()
-    services = Services(machine, Bed(tmp_path, dns, ca, engine, registry))
-    services.configure()
-    try:
-        yield services
-    finally:
-        services.reset()
-        registry.remove()
+    with Services.beside(
+        Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=certs)), machine
+    ) as it:
+        yield it
 
 
 def owners(machine: Machine, *folders: str) -> set[str]:

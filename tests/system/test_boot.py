@@ -1,0 +1,159 @@
+"""A machine that starts: network, engine and clock come one after the other, later than the daemon."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import Registry
+
+from .bed import DOMAIN, Bed, wait_until
+from .machine import Machine
+from .services import DAEMON, Services, installed_beside
+
+_GATEWAY = f"{LAN_ADDRESS.rpartition('.')[0]}.1"
+# What the daemon of the machine takes for the time; its processes alone.
+_TIME = "/etc/certbotless/faketime"
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("certs")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
+    with installed_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
+        yield machine
+
+
+@pytest.fixture
+def services(
+    tmp_path: Path, machine: Machine, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: Path
+) -> Iterator[Services]:
+    with Services.beside(
+        Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=certs)), machine
+    ) as it:
+        yield it
+
+
+class Boot:
+    """What a machine lacks when it starts, and what brings it."""
+
+    def __init__(self, services: Services) -> None:
+        self._machine, self._engine = services.machine, services.bed.engine
+        self._lacks: set[str] = set()
+
+    def lack_all(self) -> None:
+        """Let there be no network, no engine and no right time."""
+        self._set_clock("@1970-01-01 00:00:10")
+        self._engine.stop()
+        ip("route", "del", "default")
+        ip("address", "flush", "dev", LAN_INTERFACE)
+        ip("link", "set", "lo", "down")
+        self._lacks = {"network", "engine", "clock"}
+
+    def bring(self, what: str) -> None:
+        """Bring the interfaces up, and with them all stand-ins; the engine; or the right time."""
+        if what == "network":
+            ip("link", "set", "lo", "up")
+            ip("address", "add", f"{LAN_ADDRESS}/24", "dev", LAN_INTERFACE)
+            ip("route", "add", "default", "via", _GATEWAY, "dev", LAN_INTERFACE)
+        elif what == "engine":
+            self._engine.start()
+        else:
+            self._set_clock("+0")
+        self._lacks.discard(what)
+
+    def bring_all(self) -> None:
+        """Bring what is still lacking."""
+        for what in sorted(self._lacks):
+            self.bring(what)
+
+    def _set_clock(self, what: str) -> None:
+        beside = self._machine.path(f"{_TIME}.new")
+        beside.write_text(f"{what}\n")
+        beside.rename(self._machine.path(_TIME))
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+@pytest.fixture
+def boot(services: Services) -> Iterator[Boot]:
+    """A machine whose daemon has a clock of its own."""
+    faked = {
+        "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
+        "FAKETIME_TIMESTAMP_FILE": _TIME,
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DISABLE_SHM": "1",
+    }
+    services.add_to(DAEMON, "[Service]", *(f"Environment={name}={value}" for name, value in faked.items()))
+    boot = Boot(services)
+    try:
+        yield boot
+    finally:
+        boot.bring_all()
+
+
+def assert_waited(services: Services) -> None:
+    """The daemon that was started at first is still there, and nothing is left of its attempts."""
+    assert (services.property("ActiveState"), services.property("NRestarts")) == ("active", "0")
+    services.bed.assert_no_txt()
+    assert services.bed.a_values() == [LAN_ADDRESS]
+    services.assert_served()
+
+
+@pytest.mark.row(11)
+@pytest.mark.parametrize(
+    ("order", "last_words"),
+    [
+        (("network", "engine", "clock"), "this clock differs by -"),
+        (("engine", "clock", "network"), "clock.jumped"),
+        (("clock", "network", "engine"), "no Docker engine at "),
+    ],
+    ids=["clock last", "network last", "engine last"],
+)
+def test_a_machine_that_starts_with_nothing_ready_is_ready_when_all_of_it_is_there(
+    services: Services, boot: Boot, order: tuple[str, ...], last_words: str
+) -> None:
+    """The unit is active from the start. Nothing is ordered until all is there; then all comes by itself."""
+    boot.lack_all()
+    services.systemctl("start", DAEMON)
+    wait_until(lambda: "this machine has no default route" in services.journal(), "it has looked")
+    for what in order[:-1]:
+        boot.bring(what)
+    wait_until(lambda: last_words in services.journal(), f"it lacks the {order[-1]}")
+    assert services.bed.orders() == 0
+    boot.bring(order[-1])
+    services.wait_ok(120)
+    assert services.bed.orders() == 1
+    assert_waited(services)
+
+
+@pytest.mark.row(11)
+def test_a_certificate_from_before_the_start_is_kept_whatever_the_clock_says(
+    services: Services, boot: Boot
+) -> None:
+    boot.bring("clock")
+    services.systemctl("start", DAEMON)
+    services.wait_ok(120)
+    services.systemctl("stop", DAEMON)
+    before = services.bed.published()
+    boot.lack_all()
+    services.systemctl("start", DAEMON)
+    wait_until(lambda: "this machine has no default route" in services.journal(), "it has looked")
+    for what in ("network", "engine", "clock"):
+        boot.bring(what)
+    services.wait_ok(120)
+    assert (services.bed.orders(), services.bed.published()) == (1, before)
+    assert_waited(services)
