@@ -9,7 +9,7 @@ import os
 import pwd
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,17 @@ from certbotless.sandbox.registry import Registry
 for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, signal.default_int_handler if _signum is signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture
+def promised(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
+    """Hold a time that was taken against a promise, in `make soak` alone: else much runs beside the test."""
+    is_alone = request.node.get_closest_marker("soak") is not None
+
+    def check(took_s: float, promised_s: float) -> None:
+        assert not is_alone or took_s <= promised_s
+
+    return check
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
 ADDRESS = "10.79.40.213"
 DIRECTORY = "https://127.0.0.1:1/dir"
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def publish(certs: Path, state: Path, domain: str, not_before: datetime, directory: str) -> None:

@@ -72,14 +72,14 @@ class Terminal:
         """Press keys; Ctrl-C is ``\\x03``."""
         os.write(self._leader, keys.encode())
 
-    def wait_until(self, holds: Callable[[], bool], what: str, patience_s: float = 30) -> None:
+    def wait_until(self, holds: Callable[[], bool], what: str, patience_s: float = 120) -> None:
         """Read what the program writes until `holds`; the test fails after `patience_s`."""
         deadline = time.monotonic() + patience_s
         while not holds():
             assert time.monotonic() < deadline, f"not within {patience_s} s: {what}; seen:\n{self.text()}"
             self._read(0.05)
 
-    def wait(self, patience_s: float = 60) -> int:
+    def wait(self, patience_s: float = 120) -> int:
         """Read until the program has ended, and return its exit code."""
         deadline = time.monotonic() + patience_s
         while self._read(0.05) or self.process.poll() is None:

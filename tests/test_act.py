@@ -910,7 +910,7 @@ def test_no_container_is_waited_for_by_a_site_that_wants_to_talk(scene: Scene) -
         for domain in servers:
             scene.point(domain)
             scene.publish(domain=domain)
-        both_restart = threading.Barrier(2, timeout=10)
+        both_restart = threading.Barrier(2, timeout=60)
 
         def come_up(container: Container) -> None:
             both_restart.wait()

@@ -27,7 +27,7 @@ WELL, FAILING, AT_WORK = f"well.{ZONE}", f"failing.{ZONE}", f"at-work.{ZONE}"
 DIRECTORY = "https://127.0.0.1:1/dir"
 ADDRESS = "10.79.40.213"
 CANARY = "PlantedCanary"
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Scene:

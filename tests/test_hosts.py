@@ -29,5 +29,5 @@ def test_a_resolver_that_does_not_answer_is_given_up_in_time(monkeypatch: pytest
     began_s = time.monotonic()
     with pytest.raises(TimeoutError, match="no resolver answers in 2 s"):
         addresses_of("devbox.sweetlove.test")
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 30
     answer.set()

@@ -390,7 +390,7 @@ class CrowdedZones:
             self._inside += 1
             self.most = max(self.most, self._inside)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self.most >= self._expected, timeout=10)
+            self._changed.wait_for(lambda: self.most >= self._expected, timeout=60)
             # One too many would come now.
             self._changed.wait_for(lambda: self.most > self._expected, timeout=0.1)
             self._inside -= 1

@@ -125,7 +125,7 @@ def test_a_server_that_never_ends_its_handshake_is_given_up_in_time() -> None:
     with listening(say_nothing) as silent, listening(dribble) as slow, ThreadPoolExecutor() as pool:
         took_s = list(pool.map(seconds_until_given_up, [silent, slow]))
         is_over.set()
-    assert max(took_s) < 4
+    assert max(took_s) < 30
 
 
 def test_a_handshake_is_whole_so_that_no_server_logs_an_error() -> None:

@@ -14,7 +14,7 @@ from showing import free_port
 from certbotless import server
 from certbotless.server import Reply, Server
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 NAMES = ("registry.example.com",)
 HUGE = 32 * 1024 * 1024
 

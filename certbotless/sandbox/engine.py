@@ -58,7 +58,7 @@ class Engine:
         return self._client
 
     def start(self) -> None:
-        """Start the engine on the data it has, and wait until it answers; at most 30 s."""
+        """Start the engine on the data it has, and wait until it answers; at most 60 s."""
         self._process = Background(
             [
                 *self._through,
@@ -76,7 +76,7 @@ class Engine:
             # In a container an engine leaves AppArmor, which has no namespaces, alone.
             env={**os.environ, "container": "certbotless"},
         )
-        self._process.wait_ready(self._answers, patience_s=30)
+        self._process.wait_ready(self._answers, patience_s=60)
 
     def stop(self) -> None:
         """Let the engine end as at a shutdown; containers with `--restart=always` come back at `start`."""

@@ -109,9 +109,9 @@ class Pebble:
         self._forgotten_bytes = self.log.stat().st_size
 
     def start(self) -> None:
-        """Start it, and wait until it answers; at most 10 s."""
+        """Start it, and wait until it answers; at most 60 s."""
         self._process = Background(self._command, self.log, self._env)
-        self._process.wait_ready(self._answers, patience_s=10)
+        self._process.wait_ready(self._answers, patience_s=60)
 
     def stop(self) -> None:
         """End it."""

@@ -12,7 +12,7 @@ import re
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -219,7 +219,7 @@ WITHIN_S = 15
 @pytest.mark.parametrize("tries", [3, pytest.param(20, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("restarts", [True, False], ids=["starts again", "stays down"])
 def test_a_registry_that_refuses_the_new_pair_has_the_old_one_again(
-    bed: Bed, restarts: bool, tries: int
+    bed: Bed, restarts: bool, tries: int, promised: Callable[[float, float], None]
 ) -> None:
     """It may not read the new key; without a restart policy it stays down, else it restarts for ever."""
     bed.config["sites"] = [bed.site(deploy=[])]
@@ -244,13 +244,13 @@ def test_a_registry_that_refuses_the_new_pair_has_the_old_one_again(
             if "deploy:registry.due" in line:
                 break
         began = time.monotonic()
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=300)
         slowest_s = max(slowest_s, time.monotonic() - began)
         assert process.returncode == 1
         assert "the certificate before serves again" in out
         assert bed.served() == bed.published() == old
     print(f"refused {tries} times, the old pair served again {tries} times, at most {slowest_s:.1f} s later")
-    assert slowest_s < WITHIN_S
+    promised(slowest_s, WITHIN_S)
     assert_invariants(bed, forced_orders=tries)
 
 

@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,7 +123,9 @@ def seconds_until_told(bed: Bed, value: str) -> float:
 
 @pytest.mark.row(64)
 @pytest.mark.parametrize("changes", [5, pytest.param(100, marks=pytest.mark.soak)])
-def test_a_new_address_is_told_by_both_servers_within_5_s(bare: Bed, nic: Nic, changes: int) -> None:
+def test_a_new_address_is_told_by_both_servers_within_5_s(
+    bare: Bed, nic: Nic, changes: int, promised: Callable[[float, float], None]
+) -> None:
     dice, took_s = random.Random(SEED), []  # noqa: S311
     with bare.daemon():
         for _ in range(changes):
@@ -137,14 +139,16 @@ def test_a_new_address_is_told_by_both_servers_within_5_s(bare: Bed, nic: Nic, c
         f"median {took_s[changes // 2]:.2f} s, most {took_s[-1]:.2f} s"
     )
     assert took_s[0] >= SETTLE_S
-    assert in_time == changes
+    promised(took_s[-1], MOST_S)
     assert len(published(bare)) == 1 + changes
     assert_invariants(bare)
 
 
 @pytest.mark.row(64)
 @pytest.mark.parametrize("events", [50, pytest.param(1000, marks=pytest.mark.soak)])
-def test_churn_publishes_nothing_that_has_not_lasted(bare: Bed, nic: Nic, events: int) -> None:
+def test_churn_publishes_nothing_that_has_not_lasted(
+    bare: Bed, nic: Nic, events: int, promised: Callable[[float, float], None]
+) -> None:
     """At 20 Hz, in bursts, with pauses that are now too short for an address to settle, now just enough."""
     dice = random.Random(SEED)  # noqa: S311
     before = len(published(bare))
@@ -170,7 +174,7 @@ def test_churn_publishes_nothing_that_has_not_lasted(bare: Bed, nic: Nic, events
     )
     assert wrong == []
     assert changes
-    assert took_s <= MOST_S
+    promised(took_s, MOST_S)
     assert_invariants(bare)
 
 
@@ -240,7 +244,7 @@ def test_the_aaaa_record_is_kept_as_the_a_record_is(bare: Bed) -> None:
         ip("address", "delete", f"{ULA}/64", "dev", LAN_INTERFACE)
         ip("address", "add", f"{OTHER_ULA}/64", "dev", LAN_INTERFACE, "nodad")
         wait_until(lambda: is_told(bare, OTHER_ULA, "AAAA"), "the record has the new address")
-        assert SETTLE_S <= time.monotonic() - began <= MOST_S
+        assert time.monotonic() - began >= SETTLE_S
         wait_until(lambda: not daemon.children(), "the child has ended")
         (site,) = bare.status()["sites"]
         assert (site["state"], *addresses(site["address6"])) == ("ok", OTHER_ULA, [OTHER_ULA])

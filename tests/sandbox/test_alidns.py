@@ -60,9 +60,9 @@ class Client:
     def __init__(self, endpoint: str, tls: ssl.SSLContext | None = None) -> None:
         place = urlsplit(endpoint).netloc
         self.connection = (
-            http.client.HTTPSConnection(place, timeout=5, context=tls)
+            http.client.HTTPSConnection(place, timeout=30, context=tls)
             if tls
-            else http.client.HTTPConnection(place, timeout=5)
+            else http.client.HTTPConnection(place, timeout=30)
         )
 
     def __enter__(self) -> Self:
@@ -271,7 +271,7 @@ def test_calls_beyond_the_rate_are_throttled_until_a_second_has_passed() -> None
         codes = [client.code("DescribeDomains") for _ in range(4)]
         assert codes == ["OK", "OK", "OK", "Throttling.User"]
         while client.code("DescribeDomains") == "Throttling.User":
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 30
         assert time.monotonic() - begun >= 1
 
 
@@ -667,7 +667,7 @@ def test_an_answer_may_come_late(client: Client, alidns: AlidnsEmulator, after_c
     with ThreadPoolExecutor(1) as pool:
         code = pool.submit(client.code, "AddDomainRecord", **ADD)
         while after_change and not alidns.records():
-            assert time.monotonic() - begun < 1
+            assert not code.done()
         assert len(alidns.records()) == int(after_change)
         assert code.result() == "OK"
     assert time.monotonic() - begun >= 1
@@ -682,8 +682,8 @@ def test_a_waiting_fault_does_not_hold_up_the_end() -> None:
         client.connection.request("GET", f"/?{urlencode(parameters)}")
         begun = time.monotonic()
         while not alidns.records():
-            assert time.monotonic() - begun < 5
-    assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
 
 
 # What a test sees and does from outside.
@@ -793,7 +793,7 @@ def test_it_runs_alone_until_a_signal(secret_file: Path, end: signal.Signals) ->
         with Client(ready[1]) as client:
             assert client.code("AddDomainRecord", **ADD) == "OK"
             process.send_signal(end)
-            assert process.communicate(timeout=10) == ("", "")
+            assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
 
 
@@ -821,7 +821,7 @@ def test_alone_it_says_in_one_line_why_it_cannot_start(secret_file: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = alone(secret_file, "--dns", "127.0.0.1:0", "--http", f"127.0.0.1:{port}")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"cannot start: [Errno 98] {os.strerror(98)}\n"
     for wrong in (["--delay", "1", "--delay", "1"], ["--https", "127.0.0.1:0"]):
@@ -829,7 +829,7 @@ def test_alone_it_says_in_one_line_why_it_cannot_start(secret_file: Path) -> Non
             alone(secret_file, "--dns", "127.0.0.1:0", *wrong),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         assert done.returncode == 2

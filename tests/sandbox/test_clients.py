@@ -47,7 +47,7 @@ def test_clients_see_the_old_leaf_a_gap_and_the_new_leaf() -> None:
     assert {visit.sha256 for visit in first} == {sha256(old)}
     assert {visit.sha256 for visit in away.visits()} == {None, sha256(new)}
     assert {visit.error for visit in away.visits() if visit.sha256 is None} == {"ConnectionRefusedError"}
-    assert 0.25 < gap_s([*first, *away.visits()]) < 1
+    assert gap_s([*first, *away.visits()]) > 0.25
 
 
 def test_a_leaf_that_no_client_trusts_is_a_failed_visit() -> None:

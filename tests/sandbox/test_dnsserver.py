@@ -245,12 +245,12 @@ def alidns() -> Iterator[AlidnsEmulator]:
 
 def udp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
     host, _, port = alidns.nameservers[server].rpartition(":")
-    return dns.query.udp(query, host, timeout=2, port=int(port))
+    return dns.query.udp(query, host, timeout=30, port=int(port))
 
 
 def tcp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
     host, _, port = alidns.nameservers[server].rpartition(":")
-    return dns.query.tcp(query, host, timeout=2, port=int(port))
+    return dns.query.tcp(query, host, timeout=30, port=int(port))
 
 
 Transport = Callable[[AlidnsEmulator, int, dns.message.Message], dns.message.Message]
@@ -292,7 +292,7 @@ def test_a_datagram_holds_what_the_client_can_take(
     )
     host, _, port = alidns.nameservers[0].rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(30)
         client.sendto(query.to_wire(), (host, int(port)))
         wire = client.recv(65535)
     response = dns.message.from_wire(wire)
@@ -313,7 +313,7 @@ def test_a_small_answer_is_not_cut(alidns: AlidnsEmulator) -> None:
 def test_several_questions_share_a_connection(alidns: AlidnsEmulator) -> None:
     alidns.add("box", "A", "10.0.0.1")
     host, _, port = alidns.nameservers[0].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=2) as connection:
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
         for _ in range(3):
             query = dns.message.make_query("box.sweetlove.test", "A")
             dns.query.send_tcp(connection, query)
@@ -328,7 +328,7 @@ def test_a_late_server_shows_a_change_when_its_delay_has_passed(alidns: AlidnsEm
     alidns.add("box", "A", "10.0.0.1")
     assert udp(alidns, 0, query).rcode() == dns.rcode.NOERROR
     while udp(alidns, 1, query).rcode() == dns.rcode.NXDOMAIN:
-        assert time.monotonic() - made < 5
+        assert time.monotonic() - made < 60
     assert time.monotonic() - made >= 0.3
 
 
@@ -435,7 +435,7 @@ def test_a_server_outlives_garbage_on_the_network(alidns: AlidnsEmulator) -> Non
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for wire in (b"", b"\x00", b"\xff" * 600, QUERY[:20]):
             client.sendto(wire, (host, int(port)))
-    with socket.create_connection((host, int(port)), timeout=2) as connection:
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(b"\x00\x05abc")
     assert udp(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
     assert tcp(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR

@@ -21,7 +21,7 @@ NO_DNS = "127.0.0.1:9"
 def directory(pebble: Pebble) -> dict[str, Any]:
     """Return the ACME directory, fetched as a client that trusts the bundle does."""
     tls = ssl.create_default_context(cafile=str(pebble.ca_bundle))
-    with urllib.request.urlopen(pebble.directory_url, timeout=5, context=tls) as answer:  # noqa: S310 - https
+    with urllib.request.urlopen(pebble.directory_url, timeout=30, context=tls) as answer:  # noqa: S310 - https
         found: dict[str, Any] = json.load(answer)
         return found
 

@@ -114,7 +114,7 @@ class Machine:
     ) -> None:
         self._end()
 
-    def run(self, *command: str | Path, patience_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, patience_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command of root's there, and return what came of it."""
         return subprocess.run(
             self.command(*command),
@@ -132,7 +132,7 @@ class Machine:
         plain = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=xterm"]
         return [*inside, *plain, *map(str, command)]
 
-    def ok(self, *command: str | Path, patience_s: float = 60) -> str:
+    def ok(self, *command: str | Path, patience_s: float = 120) -> str:
         """Run a command that must exit 0, and return its standard output."""
         done = self.run(*command, patience_s=patience_s)
         assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"

@@ -98,7 +98,7 @@ class Nginx:
                 str(config): {"bind": "/etc/nginx", "mode": "ro"},
             },
         )
-        wait_until(self._serves, f"the container {name} serves TLS", 15)
+        wait_until(self._serves, f"the container {name} serves TLS")
 
     @property
     def container(self) -> Container:

@@ -15,7 +15,7 @@ import yaml
 
 from certbotless.sandbox.engine import Engine
 
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
+from .bed import DOMAIN, KEY_ID, KEY_SECRET, PATIENCE_S, Bed, wait_until
 from .machine import Machine
 
 PROJECT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ FOLDERS = {PROJECT: "/src", Path(sys.prefix, "wheels"): "/wheels"}
 
 def make(machine: Machine, target: str) -> str:
     """Run `make install` or `make uninstall`, and return what it said."""
-    return machine.ok("env", *WITHOUT_NETWORK, "make", "-C", "/src", target, patience_s=120)
+    return machine.ok("env", *WITHOUT_NETWORK, "make", "-C", "/src", target, patience_s=300)
 
 
 SOCKET = "/run/engine/docker.sock"
@@ -140,7 +140,7 @@ class Services:
         """Whether all facts of all sites are true."""
         return all(site["state"] == "ok" for site in self.status()["sites"])
 
-    def wait_ok(self, patience_s: float = 30) -> None:
+    def wait_ok(self, patience_s: float = PATIENCE_S) -> None:
         """Wait until all facts of all sites are true, and the daemon has seen it."""
         wait_until(
             lambda: _ALL_OK.match(self.property("StatusText")) is not None and self.is_ok(),

@@ -135,7 +135,7 @@ def test_a_machine_that_starts_with_nothing_ready_is_ready_when_all_of_it_is_the
     wait_until(lambda: last_words in services.journal(), f"it lacks the {order[-1]}")
     assert services.bed.orders() == 0
     boot.bring(order[-1])
-    services.wait_ok(120)
+    services.wait_ok()
     assert services.bed.orders() == 1
     assert_waited(services)
 
@@ -146,7 +146,7 @@ def test_a_certificate_from_before_the_start_is_kept_whatever_the_clock_says(
 ) -> None:
     boot.bring("clock")
     services.systemctl("start", DAEMON)
-    services.wait_ok(120)
+    services.wait_ok()
     services.systemctl("stop", DAEMON)
     before = services.bed.published()
     boot.lack_all()
@@ -154,6 +154,6 @@ def test_a_certificate_from_before_the_start_is_kept_whatever_the_clock_says(
     wait_until(lambda: "this machine has no default route" in services.journal(), "it has looked")
     for what in ("network", "engine", "clock"):
         boot.bring(what)
-    services.wait_ok(120)
+    services.wait_ok()
     assert (services.bed.orders(), services.bed.published()) == (1, before)
     assert_waited(services)

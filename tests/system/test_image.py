@@ -84,7 +84,7 @@ def shell(bed: Bed, command: str, *, typed: str = "", folder: Path = PROJECT) ->
         env=os.environ | {"DOCKER_HOST": bed.engine.docker_host},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     bed.said += [done.stdout, done.stderr]
@@ -126,7 +126,7 @@ def assert_has_no_rights(bed: Bed) -> None:
 
 def ended(bed: Bed, container: Container) -> tuple[int, str]:
     """Wait for the end of a container, and return its exit code and all that it said."""
-    code: int = container.wait(timeout=60)["StatusCode"]
+    code: int = container.wait(timeout=120)["StatusCode"]
     said = container.logs().decode()
     bed.said.append(said)
     container.remove()
@@ -167,7 +167,7 @@ def test_the_image_runs_the_chain_and_ends_when_it_is_asked_to(host: Bed, paper:
     shell(host, "docker exec certbotless certbotless --renew-now")
     code, took_s = stop(host, daemon)
     assert code == 0
-    assert took_s < 15
+    assert took_s < 30  # else the engine has killed it
 
 
 def test_without_the_machines_network_an_address_must_be_written(host: Bed) -> None:
@@ -191,7 +191,7 @@ def test_the_compose_file_brings_both_up(host: Bed, tmp_path: Path, paper: Readi
     shell(host, f"{compose} up -d", folder=tmp_path)
     try:
         daemon = host.engine.client().containers.get("certbotless")
-        wait_until(lambda: is_well(daemon), "all is well", 90)
+        wait_until(lambda: is_well(daemon), "all is well")
         assert host.served() == host.published()
         pushed = host.registry.push("hello:1")
         assert host.registry.pull("hello:1") == pushed

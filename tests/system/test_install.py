@@ -115,7 +115,7 @@ def test_a_staged_installation_is_whole_where_it_is_moved_to(machine: Machine, p
     before = listing(machine)
     stage = "DESTDIR=/srv/build/stage", "PREFIX=/usr"
     builder = ("setpriv", "--reuid=nobody", "--clear-groups", "env", "HOME=/srv/build", *WITHOUT_NETWORK)
-    said = machine.ok(*builder, "make", "-C", "/src", "install", *stage, patience_s=120)
+    said = machine.ok(*builder, "make", "-C", "/src", "install", *stage, patience_s=300)
     assert listing(machine) == before
     assert machine.run("grep", "-rl", "/srv/build", "/srv/build/stage").stdout == ""
     assert {path.name for path in machine.path("/srv/build/stage").iterdir()} == {"usr"}

@@ -60,11 +60,11 @@ class Client(threading.Thread):
 @pytest.mark.parametrize(
     ("ca", "lifetime_s", "watched_s"),
     [
-        ({"certificate_validity_s": 40}, 40, 60),
+        ({"certificate_validity_s": 90}, 90, 120),
         pytest.param({"certificate_validity_s": 120}, 120, 900, marks=pytest.mark.soak),
     ],
     indirect=["ca"],
-    ids=["a minute", "a quarter of an hour"],
+    ids=["two minutes", "a quarter of an hour"],
 )
 def test_no_client_ever_sees_a_certificate_that_has_expired(
     bed: Bed, lifetime_s: int, watched_s: int
@@ -80,7 +80,7 @@ def test_no_client_ever_sees_a_certificate_that_has_expired(
         f" connections {dict(client.seen)}"
     )
     assert set(client.seen) <= {"ok", "refused"}
-    assert client.seen["ok"] > watched_s / _EVERY_S / 4
+    assert client.seen["ok"] > watched_s
     # One at half of each lifetime, and no more than that.
     assert watched_s / lifetime_s <= restarts <= 2 * watched_s / lifetime_s + 2
     assert restarts - 1 <= bed.orders() <= restarts + 1
