@@ -64,7 +64,7 @@ def test_a_state_that_cannot_be_read_is_shown_and_watching_goes_on(box: Box) -> 
     box.state_dir.rename(kept)
     box.state_dir.write_text("a file")
     with Terminal(command(box, "--watch")) as terminal:
-        terminal.wait_until(lambda: "certbotless: cannot read" in terminal.text(), "it is said")
+        terminal.wait_until(lambda: "! cannot read" in terminal.text(), "it is said, as the site's fault")
         box.state_dir.unlink()
         kept.rename(box.state_dir)
         terminal.wait_until(lambda: f"{DOMAIN}  ok" in terminal.text(), "it is ok")
