@@ -41,6 +41,9 @@ class Bed:
     engine: Engine
     registry: Registry
     config: dict[str, Any] = field(default_factory=dict)
+    # What runs the program, and what its environment has beside ours.
+    python: Path = Path(sys.executable)
+    environment: dict[str, str] = field(default_factory=dict)
     # Everything that runs to their end have printed and logged.
     said: list[str] = field(default_factory=list)
 
@@ -87,12 +90,19 @@ class Bed:
 
     def command(self, *args: str) -> list[str]:
         """Return the argument list of a run of the program."""
-        return [sys.executable, "-m", "certbotless", "--config", str(self.file), *args]
+        return [str(self.python), "-m", "certbotless", "--config", str(self.file), *args]
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Save the configuration and run the program to its end."""
         self.write()
-        done = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            self.command(*args),
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         self.said += [done.stdout, done.stderr]
         return done
 
@@ -119,7 +129,9 @@ class Bed:
         log = self.home / "daemon.log"
         with log.open("ab") as stderr:
             command = [*through, *self.command()]
-            process = subprocess.Popen(command, stderr=stderr, env=os.environ | environment)
+            process = subprocess.Popen(
+                command, stderr=stderr, env=os.environ | self.environment | environment
+            )
             daemon = Daemon(process, log)
             try:
                 wait_until(lambda: "daemon.started" in daemon.log_text(), "the daemon has started")

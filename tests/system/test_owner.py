@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,31 +22,39 @@ def owners(*folders: Path) -> set[int]:
     return {path.lstat().st_uid for folder in folders for path in [folder, *folder.rglob("*")]}
 
 
-def reach(bed: Bed) -> None:
-    """Let another user in as far as the folders of the test, and to the engine's socket."""
+@contextmanager
+def within_reach(bed: Bed) -> Iterator[Path]:
+    """Let another user in as far as the folders of the test, to the engine's socket, and to the program.
+
+    That may lie where only root can read it, so its runs are those of the project as the user sees it, at the
+    path that is yielded.
+    """
     for folder in [bed.home, *bed.home.parents, bed.ca.ca_bundle.parent]:
         folder.chmod(folder.stat().st_mode | 0o055)
     bed.engine.socket.parent.chmod(0o711)
     bed.ca.ca_bundle.chmod(0o644)
-
-
-@pytest.fixture
-def program(bed: Bed) -> Iterator[Path]:
-    """The project's folder where the service's user can read it, wherever it lies."""
     project, seen = Path(__file__).parents[2], bed.home / "project"
     seen.mkdir()
     subprocess.run(["mount", "--bind", project, seen], check=True)
+    bed.python = seen / bed.python.relative_to(project)
+    # Before what the environment was made for: the project at its own path.
+    bed.environment["PYTHONPATH"] = str(seen)
     try:
         yield seen
     finally:
         subprocess.run(["umount", seen], check=True)
 
 
+@pytest.fixture
+def program(bed: Bed) -> Iterator[Path]:
+    with within_reach(bed) as seen:
+        yield seen
+
+
 def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
     bed: Bed, user: int, program: Path
 ) -> None:
-    """Absent folders are made for the service's user; all in state_dir and certs_dir is his, and readable."""
-    reach(bed)
+    """Absent folders are made for the user of the service, who owns and can read all that is in them."""
     subprocess.run(["chown", "-R", USER, bed.certs], check=True)
     subprocess.run(["usermod", "-G", "docker", USER], check=True)
 
@@ -56,14 +65,14 @@ def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
             group=USER,
             extra_groups=["docker"],
             cwd=program,
+            env=os.environ | bed.environment,
             capture_output=True,
             text=True,
             check=False,
         )
 
     def user_runs(*args: str) -> None:
-        python = program / Path(sys.executable).relative_to(Path(__file__).parents[2])
-        done = as_user(python, *bed.command(*args)[1:])
+        done = as_user(*bed.command(*args))
         assert done.returncode == 0, done.stdout + done.stderr
 
     def assert_all_is_the_users() -> None:

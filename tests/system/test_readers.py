@@ -15,7 +15,7 @@ import pytest
 from certbotless.sandbox.registry import Registry
 
 from .bed import DOMAIN, Bed, assert_mode
-from .test_owner import reach
+from .test_owner import within_reach
 
 OWNER, READER, GROUP = 4711, 4712, 4713
 CHAIN, KEY = f"{DOMAIN}.pem", f"{DOMAIN}.key"
@@ -24,11 +24,11 @@ CHAIN, KEY = f"{DOMAIN}.pem", f"{DOMAIN}.key"
 @pytest.fixture
 def shared(bare: Bed) -> Iterator[Bed]:
     """A bed of the service's user, where a test starts the registry that it is about."""
-    reach(bare)
     bare.state.mkdir(0o700)
     os.chown(bare.state, OWNER, grp.getgrnam("docker").gr_gid)
     bare.config["sites"] = [bare.site()]
-    yield bare
+    with within_reach(bare):
+        yield bare
     for container in bare.engine.client().containers.list(all=True):
         container.remove(force=True, v=True)
 
