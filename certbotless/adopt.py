@@ -65,7 +65,9 @@ def adopt(bench: Workbench, seen: Observation) -> None:
         return
     origin = Origin(pair.directory, pair.account, pair.key_type, pair.issued_at)
     bench.file.save_pair(pair)
-    bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, bench.clock.now())
+    bench.store.publish(
+        pair.chain.encode(), pair.key.encode(), facts, origin, bench.clock.now(), bench.file.note_generation
+    )
     bench.file.change(foreign=None)
     bench.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
 
@@ -118,10 +120,11 @@ def _refuse_unless_of_this_ca(
 
 def _chain_before(config: Config, site: Site, seen: Observation) -> bytes:
     """Return the chain that the CA of the file gave last, empty where none is known."""
-    copy = SiteFile(config.state_dir, site.domain).copy()
+    file = SiteFile(config.state_dir, site.domain)
+    copy = file.copy()
     if copy is not None:
         return copy.chain.encode() if copy.directory == config.acme.url else b""
     origin = seen.published.origin
     if origin is None or origin.directory != config.acme.url:
         return b""
-    return Store(config.certs_dir_of(site), site.domain).pair()[0]
+    return Store(config.certs_dir_of(site), site.domain).pair(file.load().generations)[0]

@@ -238,7 +238,8 @@ class Certifying:
 
     def _put_in_store(self, pair: SavedPair, facts: LeafFacts, now: datetime) -> None:
         origin = Origin(pair.directory, pair.account, pair.key_type, pair.issued_at)
-        self._bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, now)
+        note = self._bench.file.note_generation
+        self._bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, now, note)
 
     def restore(self, seen: Observation) -> None:
         """Put the names back, or the whole pair from the copy of the one last issued.
@@ -279,26 +280,30 @@ class Certifying:
         )
 
     def rebuild(self, seen: Observation) -> None:
-        """Save a copy of the published pair where there is none, as after a loss of state_dir.
+        """Make good what is lost of state_dir: the copy of the published pair, and which pairs are ours.
+
+        Where nothing says which are ours, as after an upgrade too, what lies there is believed.
 
         Raises:
-            StoreError: the pair cannot be read, or the copy not be written.
+            StoreError: the pair cannot be read, or something not be written.
         """
+        file, store, known = self._bench.file, self._bench.store, self._bench.file.load().generations
         facts, origin = seen.published.facts, seen.published.origin
-        if facts is None or origin is None or not seen.published.is_intact or self._bench.file.has_pair:
-            return
-        chain, key = self._bench.store.pair()
-        pair = SavedPair(
-            chain=chain.decode(),
-            key=key.decode(),
-            directory=origin.directory,
-            account=origin.account,
-            key_type=origin.key_type,
-            issued_at=origin.issued_at,
-            not_after=facts.not_after,
-        )
-        self._bench.file.save_pair(pair)
-        self._bench.tell("copy.saved", f"sha256={facts.sha256}")
+        if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
+            chain, key = store.pair(known)
+            pair = SavedPair(
+                chain=chain.decode(),
+                key=key.decode(),
+                directory=origin.directory,
+                account=origin.account,
+                key_type=origin.key_type,
+                issued_at=origin.issued_at,
+                not_after=facts.not_after,
+            )
+            file.save_pair(pair)
+            self._bench.tell("copy.saved", f"sha256={facts.sha256}")
+        found = {name: store.look_at(name, known).digest for name in seen.generations}
+        file.change(generations={name: digest for name, digest in found.items() if digest})
 
 
 class _Pending:

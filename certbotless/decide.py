@@ -38,6 +38,7 @@ Action = Literal[
     "rehearse",
     "renewal-info",
     "rebuild",
+    "note",
 ]
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.
@@ -152,6 +153,7 @@ def decide(
     upkeep = [
         *relisting,
         *_rebuild_steps(seen, state),
+        *_note_steps(seen, state),
         *([] if order else _renewal_info_steps(config, seen, state)),
     ]
     problems = seen.problems
@@ -219,6 +221,15 @@ def _rebuild_steps(seen: Observation, state: SiteState) -> list[Step]:
     if seen.published.is_intact and not seen.has_copy:
         return [Step("rebuild", "there is no copy of the published pair")]
     return []
+
+
+def _note_steps(seen: Observation, state: SiteState) -> list[Step]:
+    """Keep which pairs are ours, so that no other one can pass for them."""
+    if not seen.published.digest:
+        return []
+    if state.generations and state.generations.keys() <= seen.generations:
+        return []
+    return [Step("note", "which pairs are ours is not as it was noted")]
 
 
 def _renewal_info_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:

@@ -70,6 +70,12 @@ class Observation:
         """The newest certificate, be it published or refused: what says whether one must be ordered."""
         return self.refused or self.published
 
+    @property
+    def generations(self) -> frozenset[str]:
+        """The names of the pairs that may be published: this one, the one before, and a refused one."""
+        refused = self.refused.generation if self.refused else ""
+        return frozenset({self.published.generation, self.published.previous, refused} - {""})
+
     def is_shown(self, fqdn: str, value: str) -> bool:
         """Whether every server that answers shows this address alone."""
         shown = self.shown(fqdn, address_type(value))
@@ -102,7 +108,7 @@ def observe(
     with ThreadPoolExecutor(max_workers=1) as pool:
         source = shown_by or ask_servers(servers)
         asked = pool.submit(copy_context().run, source, site, site.zone or state.zone, now)
-        published = store.look()
+        published = store.look(state.generations)
         file = SiteFile(config.state_dir, site.domain)
         has_copy = file.has_pair
         copy = file.copy() if published.facts is None else None
@@ -223,7 +229,7 @@ def _answers(
 def _refused(store: Store, state: SiteState, published: Published) -> Published | None:
     if state.trial is None or published.generation != state.trial.previous:
         return None
-    found = store.look_at(state.trial.generation)
+    found = store.look_at(state.trial.generation, state.generations)
     return found if found.facts is not None else None
 
 

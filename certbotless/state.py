@@ -102,7 +102,7 @@ class Rewritten(_Saved):
     """When a value that the name servers had shown was written again, because somebody had changed it."""
 
     value: str
-    at: tuple[AwareDatetime, ...] = ()
+    at: tuple[Moment, ...] = ()
 
 
 class Listed(_Saved):
@@ -212,6 +212,7 @@ class SiteState(_Saved):
         deploy_by: when the certificate that was replaced last must be out of use.
         foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
+        generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
 
@@ -239,6 +240,7 @@ class SiteState(_Saved):
     failures: dict[str, Failure] = {}
     restored: tuple[Moment, ...] = ()
     foreign: Foreign | None = None
+    generations: dict[str, str] = {}
     is_lost: bool = Field(default=False, exclude=True)
 
     def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
@@ -353,6 +355,10 @@ class SiteFile:
     def last_attempt(self) -> list[str]:
         """Return the lines of the last attempt, none where none is kept. Raises StoreError."""
         return (files.read_if_there(self.attempt_path) or b"").decode("utf-8", "replace").splitlines()
+
+    def note_generation(self, name: str, digest: str) -> None:
+        """Keep the digest of what is about to be published, beside those that are known."""
+        self.change(generations=self.load().generations | {name: digest})
 
     # The journal of TXT records (challenge.Journal).
 

@@ -13,7 +13,7 @@ from . import client, configfile, locks, outbox, report, state, table
 from .bulletin import heard
 from .client import ClientFacts
 from .config import Config, Site
-from .errors import ConfigError
+from .errors import ConfigError, StoreError
 from .events import Event, Events
 from .leaf import LeafFacts
 from .look import View, look_at
@@ -134,7 +134,7 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
         checked = configfile.parse(raw, path)
     except ConfigError as exc:
         certs_dir, state_dir = configfile.folders_of_broken(raw)
-        known = [(domain, Store(certs_dir, domain).look().facts) for domain in state.known_sites(state_dir)]
+        known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in state.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     sites, state_dir = choose(checked), checked.state_dir
     views, told = look_at(checked, sites), heard(checked.state_dir)
@@ -145,6 +145,15 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     visits = client.remembered(state_dir)
     kept = outbox.kept(checked)
     return Found(now, path, error, locks.running_daemon(state_dir), views, visits, outbox=kept, story=story)
+
+
+def _facts_of(domain: str, certs_dir: Path, state_dir: Path) -> LeafFacts | None:
+    """Return what is published of a site, where the configuration cannot be read."""
+    try:
+        known = SiteFile(state_dir, domain).load().generations
+    except StoreError:
+        known = {}
+    return Store(certs_dir, domain).look(known).facts
 
 
 def _story(state_dir: Path, domain: str) -> Story:

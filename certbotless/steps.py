@@ -33,7 +33,7 @@ def take(step: Step, seen: Observation, bench: Workbench) -> None:
     Raises:
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
-    level = logging.DEBUG if step.action in ("list", "renewal-info") else logging.INFO
+    level = logging.DEBUG if step.action in ("list", "renewal-info", "note") else logging.INFO
     logger.log(level, "%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
     try:
         _carry_out(step, seen, bench)
@@ -62,7 +62,7 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
             Certifying(bench).collect(seen)
         case "renewal-info":
             Certifying(bench).ask_when_to_renew(seen)
-        case "rebuild":
+        case "rebuild" | "note":
             Certifying(bench).rebuild(seen)
         case "rehearse":
             Certifying(bench).rehearse(seen)

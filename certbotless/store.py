@@ -6,7 +6,8 @@
 
 One rename of `current` swaps both files. Links are relative, so they hold inside a container that mounts
 certs_dir. Nothing that we did not write is ever deleted, and nothing but a plain file is ever opened:
-whoever may write to certs_dir may plant a link to a key of ours, or a pipe that nobody fills.
+whoever may write to certs_dir may plant a link to a key of ours, or a pipe that nobody fills. Nor is a pair
+believed to be ours for lying there: who looks says which `meta.json` was published, by its SHA-256.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from . import aside, files
+from .errors import StoreError
 from .leaf import LeafFacts, parse_rfc3339
 
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
@@ -66,7 +68,8 @@ class Published:
     says in words what is not as it should be, empty if all is well. `is_contested`: it is not gone, but
     somebody has written something else. `plain` tells the two files that another tool has at our names from
     any others; empty where they are not both plain files. `generation` is the folder's name, and `previous`
-    that of the one which it took the place of; empty where there is none.
+    that of the one which it took the place of; empty where there is none. `digest` is the SHA-256 of its
+    `meta.json`, which has those of the other files.
     """
 
     facts: LeafFacts | None
@@ -76,6 +79,7 @@ class Published:
     is_contested: bool = False
     generation: str = ""
     previous: str = ""
+    digest: str = ""
 
     @property
     def has_plain(self) -> bool:
@@ -97,8 +101,16 @@ class Published:
         return self.facts if (self.origin.directory, self.facts.names) == (directory, names) else None
 
 
+def _ignore(generation: str, digest: str) -> None:
+    """Keep nothing."""
+
+
 class Store:
-    """The files of one site below `certs_dir`."""
+    """The files of one site below `certs_dir`.
+
+    What is called `known` is what was published lately, as it is kept where nobody else can write: for each
+    generation the SHA-256 of its `meta.json`. Where nothing is known, what lies there is believed.
+    """
 
     def __init__(self, certs_dir: Path, domain: str, *, key_mode: int = 0o600) -> None:
         self._certs_dir = certs_dir
@@ -109,14 +121,14 @@ class Store:
         self._key = aside.Place(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
         self._places = (self._chain, self._key)
 
-    def look(self) -> Published:
+    def look(self, known: Mapping[str, str] | None = None) -> Published:
         """Return what is published now. Reads only; never waits, and never raises for what it finds."""
-        found = self._look()
+        found = self._look(known)
         return found if found.is_intact else replace(found, plain=self._plain())
 
-    def _look(self) -> Published:
+    def _look(self, known: Mapping[str, str] | None) -> Published:
         try:
-            published = self._read(self._generation())
+            published = self._read(self._generation(), known)
             fault, is_contested = self._link_fault()
         except FileNotFoundError:
             fault = "its generation is gone" if self._current.is_symlink() else ""
@@ -125,7 +137,7 @@ class Store:
             return Published(None, None, str(exc), is_contested=True)
         except OSError as exc:
             return Published(None, None, f"its generation cannot be read ({exc.strerror})")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        except _NONSENSE as exc:
             what = f"its generation cannot be read ({type(exc).__name__})"
             return Published(None, None, what, is_contested=True)
         return replace(published, fault=fault, is_contested=is_contested)
@@ -140,11 +152,11 @@ class Store:
             return ""
         return " ".join(f"{each.st_ino}:{each.st_size}:{each.st_mtime_ns}" for each in found)
 
-    def look_at(self, generation: str) -> Published:
+    def look_at(self, generation: str, known: Mapping[str, str] | None = None) -> Published:
         """Return what a generation holds, current or not; reads only, and never raises."""
         try:
-            return self._read(self._home / generation)
-        except (_Edited, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+            return self._read(self._home / generation, known)
+        except (OSError, *_NOT_AS_PUBLISHED) as exc:
             return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
 
     def select(self, generation: str) -> None:
@@ -152,10 +164,19 @@ class Store:
         with files.store_errors(self._certs_dir):
             files.link(self._current, generation)
 
-    def publish(self, chain: bytes, key: bytes, facts: LeafFacts, origin: Origin, now: datetime) -> None:
+    def publish(
+        self,
+        chain: bytes,
+        key: bytes,
+        facts: LeafFacts,
+        origin: Origin,
+        now: datetime,
+        note: Callable[[str, str], None] = _ignore,
+    ) -> None:
         """Make this pair the published one.
 
-        1. Write the new generation completely, and sync it.
+        1. Write the new generation completely, and sync it. `note` keeps its name and the SHA-256 of its
+           `meta.json` before anything leads there.
         2. Lead both names through `current`, which still is the old pair, so that
         3. one rename swaps both files.
         4. Remove generations that nobody can be reading any more.
@@ -175,9 +196,11 @@ class Store:
                 files.write_new(generation / PRIVKEY, key, self._key.mode)
                 files.write_new(generation / FULLCHAIN, chain, self._chain.mode)
                 digests = {FULLCHAIN: _digest(chain), PRIVKEY: _digest(key)}
-                files.write_new(generation / META, _meta(facts, origin, digests, previous), 0o644)
+                meta = _meta(facts, origin, digests, previous)
+                files.write_new(generation / META, meta, 0o644)
                 files.sync_dir(generation)
                 files.sync_dir(self._home)
+                note(name, _digest(meta))
                 aside.take_over(self._places, self._home, f"{now:{_STAMP}}")  # 2
                 self._link_names()
                 files.link(self._current, name)  # 3
@@ -244,22 +267,27 @@ class Store:
                 aside.refuse_unless_ours(place.path, self._certs_dir)
             return files.read(self._chain.path), files.read(self._key.path)
 
-    def pair(self) -> tuple[bytes, bytes]:
-        """Return chain and key as published. Raises StoreError where they cannot be read."""
-        with files.store_errors(self._certs_dir, "read"):
-            generation = self._generation()
-            return files.read(generation / FULLCHAIN), files.read(generation / PRIVKEY)
+    def pair(self, known: Mapping[str, str] | None = None) -> tuple[bytes, bytes]:
+        """Return chain and key as published.
 
-    def _read(self, generation: Path) -> Published:
-        meta = json.loads(files.read(generation / META))
-        if meta.pop("digest", None) != _digest(_as_json(meta)):
-            raise _Edited(f"{META} was edited by hand")
-        facts, origin = LeafFacts.from_json(meta), _origin(meta)
-        for name in (FULLCHAIN, PRIVKEY):
-            if _digest(files.read(generation / name)) != meta["files"][name]:
-                raise _Edited(f"{name} was edited by hand")
+        Raises:
+            StoreError: they cannot be read, or are not as they were published.
+        """
+        with files.store_errors(self._certs_dir, "read"):
+            try:
+                found = _load(self._generation(), known).files
+            except _NOT_AS_PUBLISHED as exc:
+                raise StoreError("the published pair is not as it was published any more") from exc
+            return found[FULLCHAIN], found[PRIVKEY]
+
+    def _read(self, generation: Path, known: Mapping[str, str] | None) -> Published:
+        loaded = _load(generation, known)
         return Published(
-            facts, origin, generation=generation.name, previous=_safe_name(meta.get("previous", ""))
+            LeafFacts.from_json(loaded.meta),
+            _origin(loaded.meta),
+            generation=generation.name,
+            previous=_safe_name(loaded.meta.get("previous", "")),
+            digest=loaded.digest,
         )
 
     def _link_fault(self) -> tuple[str, bool]:
@@ -319,6 +347,35 @@ class _Edited(Exception):
     """A file of the published pair is not as it was published."""
 
 
+# What may come of a meta.json that others have written.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_NOT_AS_PUBLISHED = (_Edited, *_NONSENSE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The files of a generation that are as they were published, `digest` is that of its `meta.json`."""
+
+    meta: dict[str, Any]
+    digest: str
+    files: dict[str, bytes]
+
+
+def _load(generation: Path, known: Mapping[str, str] | None) -> _Loaded:
+    raw = files.read(generation / META)
+    digest = _digest(raw)
+    if known and known.get(generation.name) != digest:
+        raise _Edited(f"{META} is not the one that was published")
+    meta = json.loads(raw)
+    if meta.pop("digest", None) != _digest(_as_json(meta)):
+        raise _Edited(f"{META} was edited by hand")
+    found = {name: files.read(generation / name) for name in (FULLCHAIN, PRIVKEY)}
+    for name, data in found.items():
+        if _digest(data) != meta["files"][name]:
+            raise _Edited(f"{name} was edited by hand")
+    return _Loaded(meta, digest, found)
+
+
 def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
     """Yield every generation of every site below these folders that has not been pruned; reads only."""
     for certs_dir in certs_dirs:
@@ -329,7 +386,7 @@ def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
             try:
                 meta = json.loads(files.read(path / META))
                 yield Generation(path.name, made, LeafFacts.from_json(meta), _origin(meta))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            except (OSError, *_NONSENSE):
                 yield Generation(path.name, made)
 
 

@@ -28,7 +28,8 @@ def is_open(bench: Workbench, seen: Observation) -> bool:
 
 def fallback(bench: Workbench, seen: Observation) -> Published | None:
     """Return the generation before the published one, None where it cannot be gone back to."""
-    found = bench.store.look_at(seen.published.previous) if seen.published.previous else None
+    previous, known = seen.published.previous, bench.file.load().generations
+    found = bench.store.look_at(previous, known) if previous else None
     if found is None or found.facts is None or found.facts.not_after <= bench.clock.now():
         return None
     return found
@@ -59,4 +60,4 @@ def try_again(bench: Workbench) -> Published:
     trial = bench.file.load().trial
     if trial is not None:
         bench.store.select(trial.generation)
-    return bench.store.look()
+    return bench.store.look(bench.file.load().generations)

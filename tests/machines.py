@@ -29,7 +29,8 @@ def publish(certs: Path, state: Path, domain: str, not_before: datetime, directo
     """Let a certificate of 90 days be published that this CA has issued; it is one by its facts alone."""
     facts = LeafFacts((domain,), "ab" * 32, "CN=CA", not_before, not_before + timedelta(days=90))
     origin = Origin(directory, f"{directory}/account/1", "ec256", not_before)
-    Store(certs, domain).publish(b"chain", b"key", facts, origin, datetime.now(UTC))
+    file = SiteFile(state, domain)
+    Store(certs, domain).publish(b"chain", b"key", facts, origin, datetime.now(UTC), file.note_generation)
     pair = SavedPair(
         chain="chain",
         key="key",
@@ -38,7 +39,7 @@ def publish(certs: Path, state: Path, domain: str, not_before: datetime, directo
         key_type=origin.key_type,
         issued_at=origin.issued_at,
     )
-    SiteFile(state, domain).save_pair(pair)
+    file.save_pair(pair)
 
 
 class Machine:

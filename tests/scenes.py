@@ -133,7 +133,8 @@ class Scene:
         now, directory = self.clock.now(), self.config.acme.url
         facts = pki.matching_facts(chain, pki.key_from_pem(key))
         origin = Origin(directory, f"{directory}/account/1", "ec256", now - age)
-        Store(self.certs_dir, domain).publish(chain, key, facts, origin, now)
+        note = SiteFile(self.state_dir, domain).note_generation
+        self._store_of(domain).publish(chain, key, facts, origin, now, note)
         self.date_links(now - age, domain)
         return SavedPair(
             chain=chain.decode(),
@@ -147,8 +148,9 @@ class Scene:
 
     def date_links(self, moment: datetime, domain: str = DOMAIN) -> None:
         """Let the links of the pair have been made at this moment of the scene's clock."""
-        links = [self.certs_dir / f"{domain}.{end}" for end in ("pem", "key")]
-        for link in (*links, self.certs_dir / ".certbotless" / domain / "current"):
+        folder = self._folder_of(domain)
+        links = [folder / f"{domain}.{end}" for end in ("pem", "key")]
+        for link in (*links, folder / ".certbotless" / domain / "current"):
             os.utime(link, (moment.timestamp(), moment.timestamp()), follow_symlinks=False)
 
     def damage(self) -> None:
@@ -166,7 +168,13 @@ class Scene:
 
     def published_of(self, domain: str) -> Published:
         """What the store holds of this site."""
-        return Store(self.certs_dir, domain).look()
+        return self._store_of(domain).look(SiteFile(self.state_dir, domain).load().generations)
+
+    def _store_of(self, domain: str) -> Store:
+        return Store(self._folder_of(domain), domain)
+
+    def _folder_of(self, domain: str) -> Path:
+        return Path(self.keys_of.get(domain, {}).get("certs_dir", self.certs_dir))
 
     def refuse(self, published: Published) -> None:
         """Let the service come up with every pair but this one: with it, it ends as soon as it is started."""

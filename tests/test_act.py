@@ -281,7 +281,6 @@ def test_a_run_begins_with_what_a_killed_one_has_left(scene: Scene) -> None:
 def test_a_state_that_makes_no_sense_is_kept_and_the_site_stays_well(scene: Scene) -> None:
     scene.make_well()
     path = scene.state_dir / "sites" / f"{DOMAIN}.json"
-    path.parent.mkdir(parents=True)
     path.write_text('{"zone"')
     assert scene.run().state == "ok"
     assert path.with_suffix(".json.unreadable").read_text() == '{"zone"'

@@ -60,7 +60,8 @@ class Scene:
         """Let a good pair be published."""
         facts = LeafFacts((domain,), "ab" * 32, "CN=CA", EPOCH - DAY, EPOCH + 89 * DAY)
         origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", EPOCH - DAY)
-        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, EPOCH - DAY)
+        note = SiteFile(self.state_dir, domain).note_generation
+        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, EPOCH - DAY, note)
         SiteFile(self.state_dir, domain).save_pair(
             SavedPair(
                 chain="chain",
@@ -240,7 +241,8 @@ def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene
     """Nothing is decided without it; what can be seen is told all the same."""
     scene.publish()
     scene.publish(OTHER_DOMAIN)
-    scene.state_file.mkdir(parents=True)
+    scene.state_file.unlink()
+    scene.state_file.mkdir()
     view, other = scene.look_at_both(Intent(renew_since=EPOCH))
     assert view.state == "failing"
     assert str(scene.state_file) in view.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -94,7 +95,8 @@ def test_what_is_published_is_found_again(tmp_path: Path) -> None:
     publish(tmp_path, "A")
     assert read_pair(tmp_path) == pair("A")
     generation = (home(tmp_path) / "current").readlink().name
-    assert look(tmp_path) == Published(FACTS, ORIGIN, generation=generation)
+    digest = hashlib.sha256((home(tmp_path) / generation / "meta.json").read_bytes()).hexdigest()
+    assert look(tmp_path) == Published(FACTS, ORIGIN, generation=generation, digest=digest)
     assert look(tmp_path).is_intact
     assert Store(tmp_path, DOMAIN).pair() == pair("A")
 
