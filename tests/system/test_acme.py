@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dns import rcode
 
 from certbotless.sandbox.alidns import Fault
+from certbotless.state import SiteFile
 from certbotless.store import with_digest
 
 from .bed import DOMAIN, ZONE, Bed
@@ -293,6 +295,9 @@ def let_a_day_pass(bed: Bed) -> None:
     known["issued_at"] = (datetime.fromisoformat(known["issued_at"]) - timedelta(days=1)).isoformat()
     del known["digest"]
     meta.write_bytes(with_digest(known))
+    SiteFile(bed.state, DOMAIN).note_generation(
+        meta.resolve().parent.name, sha256(meta.read_bytes()).hexdigest()
+    )
 
 
 def asked_for_window(bed: Bed) -> int:
