@@ -53,12 +53,8 @@ _COUNT, _SEED = 100, "certbotless"
 _PATIENCE = 5
 
 
-# Whose tests are those of what it is a part of.
-_TESTED_BY = {"observe": "look"}
-
-
 def tests_of(module: str) -> str:
-    return f"tests/test_{_TESTED_BY.get(module, module)}.py"
+    return f"tests/test_{module}.py"
 
 
 @contextmanager

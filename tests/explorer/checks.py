@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 # Checks, and things that may happen, which the program does not bear yet, by name: none may be left.
 NOT_ARMED = frozenset(
     {
-        "label-window",
-        "revive",
-        "refused",
         "clock-behind",
         "past-window",
         "three-failures",

@@ -16,6 +16,7 @@ from pathlib import Path
 from certbotless.errors import StoreError
 from certbotless.look import View
 from certbotless.state import SiteFile
+from certbotless.store import generations
 
 from .checks import Killed, Violation, is_armed
 from .happenings import Happenings
@@ -163,7 +164,9 @@ class _Episode:
         names, week_ago = frozenset(world.site.all_names), world.clock.true_now() - 7 * DAY
         issued = sum(at > week_ago and of == names for at, of in world.ca.issued_at)
         unheard = sum(at > week_ago for at in world.ca.unheard)
-        return _RESTS_WITHIN_IF_LIMITED if issued + unheard >= 2 else _RESTS_WITHIN
+        # A ledger that was lost is made good from what was published.
+        told = sum(each.made > week_ago for each in generations([world.certs_dir]))
+        return _RESTS_WITHIN_IF_LIMITED if max(issued + unheard, told) >= 2 else _RESTS_WITHIN
 
     def _must_issue_soon(self) -> bool:
         """Whether nothing but three failed validations at most stands before the certificate."""

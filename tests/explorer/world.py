@@ -216,7 +216,7 @@ class World:
 
     def stamp_files(self) -> None:
         """Let links and files be as old as the world's time says, not the machine's."""
-        for path in self.certs_dir.glob("*"):
+        for path in (*self.certs_dir.glob("*"), *self.certs_dir.glob(".certbotless/*/current")):
             told = path.lstat()
             known = (told.st_ino, told.st_mtime_ns)
             if self._stamped.get(path) == known:
