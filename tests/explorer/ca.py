@@ -51,6 +51,7 @@ class Order:
     account: str
     names: tuple[str, ...]
     is_exempt: bool
+    at: datetime
     tokens: dict[str, str]
     status: dict[str, str]
     state: str = "pending"
@@ -76,7 +77,7 @@ class SimulatedCa:
 
     Attributes:
         mood: what is wrong with it now.
-        orders: every order so far, by URL; `placed_at` is when.
+        orders: every order so far, by URL.
         unheard: when an order was asked for, and the answer says nothing of what came of it.
         backdate: how long before its issuance a certificate begins.
     """
@@ -86,8 +87,6 @@ class SimulatedCa:
         self.lifetime, self.ari, self.backdate = lifetime, ari, backdate
         self.mood: Mood = ""
         self.orders: dict[str, Order] = {}
-        self.placed_at: list[datetime] = []
-        self.issued_at: list[tuple[datetime, frozenset[str]]] = []
         self.unheard: list[datetime] = []
         self._accounts: dict[str, tuple[str, str]] = {}
         self._counts: defaultdict[str, _Counts] = defaultdict(_Counts)
@@ -205,14 +204,13 @@ class SimulatedCa:
             return _problem("rejectedIdentifier")
         if self.mood == "limits":
             return _problem("rateLimited", 429, {"Retry-After": "86400"})
-        self.placed_at.append(now)
         if not replaces:
             self._take(self._counts[directory].orders, directory, "new orders")
         number = len(self.orders)
         url = f"{host}/order/{number}"
         tokens = {name: _base64url(self._world.random.randbytes(24)) for name in names}
         status = dict.fromkeys(names, "pending")
-        order = Order(url, directory, account, names, bool(replaces), tokens, status)
+        order = Order(url, directory, account, names, bool(replaces), now, tokens, status)
         self.orders[url] = order
         if replaces:
             self._replaced.add(replaces)
@@ -289,7 +287,6 @@ class SimulatedCa:
         start = (now - self.backdate).replace(microsecond=0)
         check_signed(self._world, order, start)
         order.chain, order.state = self.sign(order.directory, key, order.names, start), "valid"
-        self.issued_at.append((now, names))
 
     def _challenge(self, order: Order, name: str) -> dict[str, Any]:
         host, _, number = order.url.partition("/order/")

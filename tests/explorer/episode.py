@@ -162,11 +162,13 @@ class _Episode:
         """Return how long it may take: a week where the CA's own count of these names is full."""
         world = self._world
         names, week_ago = frozenset(world.site.all_names), world.clock.true_now() - 7 * DAY
-        issued = sum(at > week_ago and of == names for at, of in world.ca.issued_at)
+        # One whose outcome nobody knows any more may have given a certificate, for all that the program knows.
+        orders = [order for order in world.ca.orders.values() if order.at > week_ago]
+        placed = sum(frozenset(order.names) == names and order.state != "invalid" for order in orders)
         unheard = sum(at > week_ago for at in world.ca.unheard)
         # A ledger that was lost is made good from what was published.
         told = sum(each.made > week_ago for each in generations([world.certs_dir]))
-        return _RESTS_WITHIN_IF_LIMITED if max(issued + unheard, told) >= 2 else _RESTS_WITHIN
+        return _RESTS_WITHIN_IF_LIMITED if max(placed + unheard, told) >= 2 else _RESTS_WITHIN
 
     def _must_issue_soon(self) -> bool:
         """Whether nothing but three failed validations at most stands before the certificate."""
@@ -175,9 +177,10 @@ class _Episode:
             failure = SiteFile(world.state_dir, world.domain).load().failures.get("order")
         except StoreError:
             return False
-        if failure is None or world.ca.issued_at or world.ca.unheard or not is_armed("three-failures"):
+        if failure is None or world.ca.unheard or not is_armed("three-failures"):
             return False
-        return "could not validate" in failure.what and failure.count <= 3
+        has_failed = all(order.state == "invalid" for order in world.ca.orders.values())
+        return has_failed and "could not validate" in failure.what and failure.count <= 3
 
     def _be_quiet(self) -> None:
         world = self._world
@@ -193,14 +196,14 @@ class _Episode:
     def _stay_well(self) -> None:
         """Three lifetimes without a fault: never an expired certificate, and no order beyond the renewals."""
         world = self._world
-        orders, end = len(world.ca.placed_at), world.clock.monotonic() + 3 * world.ca.lifetime.total_seconds()
+        orders, end = len(world.ca.orders), world.clock.monotonic() + 3 * world.ca.lifetime.total_seconds()
         while world.clock.monotonic() < end:
             view = world.look()
             facts = view.seen.published.facts
             if facts is None or facts.not_after <= world.clock.now():
                 raise Violation(f"expired: {facts}; {view.state} {view.reason}")
             world.clock.advance(self._next_look(view, world.ca.lifetime / 20).total_seconds())
-        made = len(world.ca.placed_at) - orders
+        made = len(world.ca.orders) - orders
         if made > _MOST_ORDERS and (world.ca.ari != "past" or is_armed("past-window")):
             raise Violation(f"{made} orders in three lifetimes of {world.ca.lifetime}, ari {world.ca.ari}")
 
