@@ -162,7 +162,7 @@ class _Episode:
         """Return how long it may take: a week where the CA's own count of these names is full."""
         world = self._world
         names, week_ago = frozenset(world.site.all_names), world.clock.true_now() - 7 * DAY
-        # One whose outcome nobody knows any more may have given a certificate, for all that the program knows.
+        # One whose outcome nobody knows may have given a certificate, for all that the program knows.
         orders = [order for order in world.ca.orders.values() if order.at > week_ago]
         placed = sum(frozenset(order.names) == names and order.state != "invalid" for order in orders)
         unheard = sum(at > week_ago for at in world.ca.unheard)
