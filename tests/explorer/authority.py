@@ -16,7 +16,6 @@ import dns.rrset
 from fakes import FakeZone
 
 from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
-from certbotless.nameservers import Server
 from certbotless.records import DEFAULT_LINE, Record
 
 from .checks import Violation
@@ -203,16 +202,19 @@ class Port53Answers:
         self.dead: set[str] = set()
         self.are_resolvers_dead = False
 
-    def exchange(self, query: dns.message.Message, server: Server) -> dns.message.Message:
+    def exchange(
+        self, query: dns.message.Message, place: tuple[str, int], timeout_s: float
+    ) -> dns.message.Message:
         """Answer, or raise `dns.exception.Timeout`."""
-        is_name_server = any(server.address in addresses for addresses in NAME_SERVERS.values())
-        if server.address in self.dead or (not is_name_server and self.are_resolvers_dead):
+        at, _ = place
+        is_name_server = any(at in addresses for addresses in NAME_SERVERS.values())
+        if at in self.dead or (not is_name_server and self.are_resolvers_dead):
             raise dns.exception.Timeout
         if not is_name_server:
             return self._resolved(query)
         match self.port53:
             case "free":
-                return self._by_authority(query, server)
+                return self._by_authority(query, at)
             case "cache":
                 return self._resolved(query)
             case "fake-ip":
@@ -236,10 +238,10 @@ class Port53Answers:
         lags = zip(NAME_SERVERS.values(), (0.0, self.lag_s), strict=True)
         return [lag_s for addresses, lag_s in lags if not self.dead.issuperset(addresses)]
 
-    def _by_authority(self, query: dns.message.Message, server: Server) -> dns.message.Message:
+    def _by_authority(self, query: dns.message.Message, at: str) -> dns.message.Message:
         fqdn, rdtype = _asked(query)
         try:
-            lag_s = self.lag_s if server.address in NAME_SERVERS["ns2.dns.test"] else 0
+            lag_s = self.lag_s if at in NAME_SERVERS["ns2.dns.test"] else 0
             values = self.seen_by(fqdn, rdtype, lag_s)
         except ValueError:
             return _reply(query, [], rcode=dns.rcode.REFUSED)

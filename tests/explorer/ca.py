@@ -310,7 +310,7 @@ class SimulatedCa:
         life = facts.lifetime
         start, end = {
             "sound": (facts.not_before + life * 0.6, facts.not_before + life * 0.7),
-            "past": (facts.not_before - DAY, facts.not_before - DAY + life / 10),
+            "past": (facts.not_before - DAY - life / 10, facts.not_before - DAY),
             "wide": (facts.not_before - life, facts.not_after + life),
             "late": (facts.not_after - life / 100, facts.not_after + life / 3),
         }[self.ari]

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
     from .world import World
 
 # Checks, and things that may happen, which the program does not bear yet, by name: none may be left.
-NOT_ARMED = frozenset(
-    {
-        "clock-behind",
-        "past-window",
-        "three-failures",
-        "meta_is_planted",
-        "sub_zone_is_merged",
-    }
-)
+NOT_ARMED = frozenset({"meta_is_planted"})
 
 
 def is_armed(name: str) -> bool:

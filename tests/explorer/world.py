@@ -19,7 +19,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, configfile, daemon, decide, nameservers, observe, serve, together
+from certbotless import act, configfile, daemon, decide, dnsquery, observe, serve, together
 from certbotless import look as looking
 from certbotless.config import Config, Site
 from certbotless.decide import Intent
@@ -38,8 +38,8 @@ from .engine import LABEL, SimulatedEngine
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 PARENT = "sweetlove.test"
 OTHER_CAS = ("https://ca.test/dir", "https://other.test/dir")
-# Where no name server answers, the account is asked for its list; not at each look (docs/architecture.md).
-_API_ASKED_WITHIN_S = 660.0
+# Where no name server answers, what the API listed is good for so long (decide.LIST_EVERY, three times).
+_API_ASKED_WITHIN_S = 1860.0
 # A record that is as it was wanted is written no more often than this in a day, whoever works against us.
 _MOST_WRITES_A_DAY = 400
 
@@ -238,7 +238,8 @@ class World:
         drawn = random.getstate()
         random.seed(self.random.random())
         with (
-            patch.object(nameservers, "_exchange", self.dns.exchange),
+            patch.object(dnsquery, "by_udp", self.dns.exchange),
+            patch.object(dnsquery, "by_tcp", self.dns.exchange),
             patch.object(observe, "served_leaf", served),
             patch.object(serve, "served_leaf", served),
             patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),
