@@ -348,6 +348,7 @@ class Daemon:
         now = datetime.now(UTC)
         moments = [view.decision.next_renewal for view in views]
         moments += [step.wait_until for view in views for step in view.decision.steps]
+        moments += self._tries.moments()
         coming = [moment for moment in moments if moment is not None and moment > now]
         regular = self._job.next_run_time
         if coming and regular is not None and min(coming) < regular:
@@ -441,6 +442,10 @@ class _Tries:
         wait = local_backoff(count, min(check_every, _LEAST_PAUSE))
         self._tries[domain] = (wanted, count, now + wait)
         return True
+
+    def moments(self) -> list[datetime]:
+        """Return from when on each of them may be tried again."""
+        return [not_before for _, _, not_before in self._tries.values()]
 
     def forget(self) -> None:
         """Start anew, as after an edit."""

@@ -19,8 +19,9 @@ from .secret import Secret
 
 logger = logging.getLogger(__name__)
 
-# Between two polls: while nothing happens, and while something may be in the middle of being saved.
-_POLL_S, _POLL_SOON_S = 1.0, 0.25
+# Between two polls: while nothing happens, and while something may be in the middle of being saved. Together
+# less than a second, so that a machine whose cores are busy has another one to follow an edit within two.
+_POLL_S, _POLL_SOON_S = 0.5, 0.25
 # What is good and has stood so long is taken; what is bad and has stood so long is told.
 _AT_REST_S, _SAVED_WITHIN_S = 0.2, 1.0
 

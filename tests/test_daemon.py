@@ -202,6 +202,28 @@ def test_a_site_that_a_command_has_locked_is_looked_at_and_no_child_started(
     assert len(STARTED) == 1
 
 
+def test_what_left_no_trace_is_tried_again_before_the_next_look_of_the_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a child that was killed, where the daemon looks once a day."""
+    monkeypatch.setattr(daemon_module, "Child", Started)
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1d")
+    STARTED.clear()
+    asked: list[datetime] = []
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+
+    def modify(*, next_run_time: datetime) -> None:
+        asked.append(next_run_time)
+
+    daemon._job = SimpleNamespace(next_run_time=tomorrow, modify=modify)
+    daemon._look()
+    assert len(STARTED) == 1
+    assert len(asked) == 1
+    assert asked[0] - datetime.now(UTC) <= 30 * SECOND
+    daemon._look()
+    assert len(STARTED) == 1
+
+
 class BrokenLan:
     """LAN addresses that nobody can ask for without a fault of the program."""
 
