@@ -43,6 +43,7 @@ from certbotless.errors import DeployError, DnsError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
 from certbotless.locks import ActionLock
+from certbotless.nameservers import NameServers, Server
 from certbotless.records import DEFAULT_LINE, Record, Zone
 from certbotless.state import Foreign, Restarting, WrittenRecord
 from certbotless.values import AddressRule
@@ -408,6 +409,36 @@ def test_a_zone_that_was_found_and_is_gone_is_looked_for_again(scene: Scene) -> 
     assert (scene.state.zone, scene.state.alias_zones) == ("", {})
     scene.wait_for_retry("record")
     assert scene.run().state == "ok"
+    assert scene.state.zone == ZONE
+
+
+class NobodyNames(NameServers):
+    """No resolver names the servers of a zone that is no more."""
+
+    @property
+    def need_zone(self) -> bool:
+        return True
+
+    def of(self, zone: str) -> tuple[Server, ...]:
+        if zone != ZONE:
+            raise DnsUnavailable(f"no resolver names the authoritative servers of {zone!r}")
+        return super().of(zone)
+
+
+def test_a_zone_whose_servers_nobody_names_is_looked_for_again_where_it_is_gone(scene: Scene) -> None:
+    """Then nothing is shown of the record: the API is asked, and has not the zone."""
+    scene.publish()
+    scene.start()
+    scene.keys["zone"] = None
+    scene.remember(zone=DOMAIN)
+    servers = NobodyNames([scene.server.place], scene.clock)
+    outcomes: list[str] = []
+    for _ in range(2):
+        config = scene.config
+        [outcome] = run(config, config.sites, replace(scene.edges(), servers=servers), NOTHING_ASKED)
+        outcomes.append(outcome.state)
+        scene.clock.advance(HOUR.total_seconds())
+    assert outcomes == ["failing", "ok"]
     assert scene.state.zone == ZONE
 
 

@@ -34,10 +34,16 @@ def refused(bed: Bed, *args: str) -> str:
     return line
 
 
-@pytest.mark.row(28, 30)
-def test_what_the_api_asks_to_send_again_is_no_failure_of_the_order(bare: Bed) -> None:
+@pytest.mark.row(28, 30, 90)
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["Throttling.User", "LastOperationNotFinished"],
+        ["RecordForbidden.DNSChange", "DnsSystemBusyness", "Rejected.Throttling"],
+    ],
+)
+def test_what_the_api_asks_to_send_again_is_no_failure_of_the_order(bare: Bed, codes: list[str]) -> None:
     """Of the A record, of the TXT record, and of its deletion."""
-    codes = ["Throttling.User", "LastOperationNotFinished"]
     for action in ("DescribeSubDomainRecords", "AddDomainRecord", "DeleteDomainRecord"):
         for code in codes:
             bare.dns.fail(action, Fault("error", code=code))
