@@ -347,12 +347,16 @@ def _named(config: Config, domains: Sequence[str]) -> list[Site]:
     Raises:
         UsageError: there is no such site.
     """
-    by_domain = {site.domain: site for site in config.sites}
+    from .names import u_labels
+
+    # A name in Chinese may be given as it is written there too.
+    by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
     for domain in domains:
-        if domain not in by_domain:
-            known = ", ".join(by_domain)
+        if domain not in by_name:
+            known = ", ".join(site.domain for site in config.sites)
             raise UsageError(f"no site has the domain {printable(domain, 80)!r}; there is {known}")
-    return [by_domain[domain] for domain in dict.fromkeys(domains)] or list(config.sites)
+    chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
+    return list(chosen.values()) or list(config.sites)
 
 
 # --- logging ----------------------------------------------------------------------------------------------

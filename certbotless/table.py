@@ -16,6 +16,7 @@ from .decide import Step
 from .events import Event
 from .leaf import LeafFacts
 from .look import View
+from .names import u_labels
 from .report import Served, by_api, distance, served_of, span
 from .state import Failure
 from .terminal import Screen, Style, cells
@@ -60,6 +61,8 @@ def site_text(view: View, visits: Mapping[str, ClientFacts], events: Sequence[Ev
     """Return all that is known of one site but its last attempt; `events` are the newest, in order."""
     entry, facts, met = _entry(view, visits), view.seen.published.facts, facts_of(view, visits)
     lines = _card(entry, screen)
+    if (in_unicode := u_labels(entry.domain)) != entry.domain and screen.has(in_unicode):
+        lines += _labelled("in Unicode", [in_unicode], screen)
     if facts is not None:
         for label, text in (
             ("names", ", ".join(facts.names)),

@@ -6,6 +6,7 @@ The API has them in their own script and refuses a zone in A-labels; DNS and the
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def test_a_name_in_chinese_is_found_issued_moved_and_cleaned_up(
     bare.assert_no_txt()
     added = [call for call in dns.calls if call.parameters.get("Type") == "A" and call.code == "OK"]
     assert [call.action for call in added] == ["AddDomainRecord", "UpdateDomainRecord"]
+    assert re.search(f"in Unicode +{written}\n", bare.ok("status", written))
     [shown] = bare.status()["sites"]
     assert (shown["domain"], shown["address"]["published"]) == (domain, ["10.79.40.8"])
 
