@@ -69,7 +69,8 @@ class _Rehearsal(NamedTuple):
 
 _REHEARSED = _Rehearsal("asked for", "the CA gave a certificate; nothing was published")
 _REHEARSED_WITHOUT_STAGING = _Rehearsal(
-    "the CA has no staging directory: it ends when all names are validated, and no certificate is issued",
+    "the CA has no staging directory: it ends when all names are validated, and no certificate is issued; "
+    "a validation that fails counts",
     "the CA has validated all names; it has no staging directory, so no certificate was issued",
 )
 
