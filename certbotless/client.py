@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import fakeip, files
 from .config import Config
 from .errors import StoreError, printable
 from .hosts import addresses_of
@@ -194,7 +194,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
         for name in names:
             wanted.setdefault(name, []).extend([address] if address else [])
     for name, addresses in (wanted or {site.domain: []}).items():
-        if text := _astray(name, addresses):
+        if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):
                 return facts(None, None, None, f"{text}; it may remember what was until {rfc3339(until)}")
             return facts(False, None, None, text)
@@ -213,7 +213,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     return facts(True, True, True if all(met.status for met in said) else None, said[0].text)
 
 
-def _astray(name: str, wanted: Sequence[str]) -> str:
+def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
     """Return in which way this machine's resolver gives another address than these; empty if it does not."""
     try:
         found = addresses_of(name)
@@ -223,7 +223,9 @@ def _astray(name: str, wanted: Sequence[str]) -> str:
         # A record of the other kind may be somebody else's.
         gives = [each for each in found if address_type(each) == address_type(address)]
         if gives != [address]:
-            return f"{name}: this machine's resolver gives {', '.join(gives) or 'nothing'}, not {address}"
+            text = f"{name}: this machine's resolver gives {', '.join(gives) or 'nothing'}, not {address}"
+            is_made_up = fakeip.is_made_up(gives, but=address)
+            return f"{text}: {fakeip.TEXT}; {fakeip.cure(zone)}" if is_made_up else text
     return ""
 
 

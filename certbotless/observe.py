@@ -107,7 +107,7 @@ def observe(
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         source = shown_by or ask_servers(servers)
-        asked = pool.submit(copy_context().run, source, site, site.zone or state.zone, now)
+        asked = pool.submit(copy_context().run, source, site, state, now)
         published = store.look(state.generations)
         file = SiteFile(config.state_dir, site.domain)
         has_copy = file.has_pair

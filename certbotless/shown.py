@@ -14,6 +14,7 @@ from . import fakeip
 from .config import Site
 from .errors import CertbotlessError, DnsError, ZoneOnHold
 from .nameservers import Answer, NameServers, Server, ask_all, speaks
+from .state import SiteState
 from .together import together
 
 # By server: the values, or None for one that does not speak for the zone.
@@ -38,14 +39,19 @@ class Shown:
     blind: frozenset[str] = frozenset()
     fault: CertbotlessError | None = None
 
+    def is_as(self, other: Shown) -> bool:
+        """Whether another time the same was shown."""
+        faults = [str(fault) for fault in (self.fault, other.fault)]
+        return (self.answers, self.blind, faults[0]) == (other.answers, other.blind, faults[1])
+
     @property
     def is_on_hold(self) -> bool:
         """Whether resolvers say that there is no such zone."""
         return isinstance(self.fault, ZoneOnHold)
 
 
-# From a site, the name of its zone (empty if not known yet) and now to what is shown.
-ShownSource = Callable[[Site, str, datetime], Shown]
+# From a site, what is remembered of it, and now to what is shown.
+ShownSource = Callable[[Site, SiteState, datetime], Shown]
 
 
 def questions_of(site: Site) -> list[Question]:
@@ -57,8 +63,8 @@ def questions_of(site: Site) -> list[Question]:
 def ask_servers(servers: NameServers) -> ShownSource:
     """Return the source that asks the name servers each time. Takes at most about 5 s, 8 s at the first."""
 
-    def shown(site: Site, zone: str, now: datetime) -> Shown:
-        questions = questions_of(site)
+    def shown(site: Site, state: SiteState, now: datetime) -> Shown:
+        questions, zone = questions_of(site), site.zone or state.zone
         if not questions:
             return Shown(now, {})
         if servers.need_zone and not zone:

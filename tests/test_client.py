@@ -21,6 +21,7 @@ from certbotless.client import ClientFacts, Met, facts_of, is_due, knock, visit
 from certbotless.decide import Step
 from certbotless.errors import StoreError
 from certbotless.look import View
+from certbotless.sandbox.host import hosts_entry
 from certbotless.state import WrittenRecord
 
 NAME = "devbox.sweetlove.test"
@@ -238,3 +239,12 @@ def test_what_was_met_is_read_as_it_was_written(tmp_path: Path) -> None:
     client._remember(tmp_path, known)
     assert client.remembered(tmp_path) == known
     assert files.read(tmp_path / "clients.json").endswith(b"}")
+
+
+@pytest.mark.row(89)
+def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting() -> None:
+    with hosts_entry(view().site.domain, "198.18.0.77"):
+        met = visit(view())
+    assert (met.resolved, met.trusted) == (False, None)
+    assert "gives 198.18.0.77, not 10.79.40.213: a proxy (Clash, mihomo, sing-box) answers" in met.text
+    assert "put +.sweetlove.top into the fake-ip-filter of the proxy, or exclude port 53" in met.text

@@ -10,11 +10,12 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import fakeip
 from ..config import Site
 from ..errors import DnsError, printable
 from ..hosts import addresses_of
 from ..nameservers import PUBLIC_RESOLVERS, Answer, Server, ask, ask_all, system_resolvers
-from ..records import Record, Zone, address_type, plan_changes
+from ..records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from .finding import Case
 
 _HOSTS = Path("/etc/hosts")
@@ -35,8 +36,13 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
         text = f"none of them answers: {listed}"
         case.fail("name servers", zone, text, "let this machine reach port 53 of them, by UDP and TCP")
     elif not true:
-        text = f"somebody else answers in the place of {', '.join(server.name for server in answering)}"
-        case.fail("name servers", zone, text, "let the router or provider pass port 53 on, unchanged")
+        told = [value for answer in answers.values() for value in answer.values or ()]
+        names = dict.fromkeys(server.name for server in answering)
+        text = f"somebody else answers in the place of {', '.join(names)}"
+        cure = "let the router or provider pass port 53 on, unchanged; until then the API's own list counts"
+        if fakeip.is_made_up([*told, *(server.address for server in servers)]):
+            text, cure = f"{text}: {fakeip.TEXT}", fakeip.cure(zone)
+        case.fail("name servers", zone, text, cure)
     for server in true:
         case.ok("name server", f"{server.name} of {zone}", f"answers at {server.address}")
     for server in servers if true else ():
@@ -75,6 +81,26 @@ def record(
     return False
 
 
+def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) -> bool:
+    """Whether the API lists the address, and that alone: it counts where no name server speaks for the zone."""
+    type_ = address_type(wanted)
+    check = f"{type_} record"
+    try:
+        records = [r for r in zone.records(fqdn) if r.type == type_ and r.is_enabled]
+    except DnsError as exc:
+        case.fail_by(check, fqdn, exc)
+        return False
+    values = frozenset(record.value for record in records if record.line == DEFAULT_LINE)
+    if values == {wanted}:
+        text = f"the API lists {wanted}, which counts where no name server speaks for the zone"
+        case.ok(check, fqdn, text)
+        return True
+    case.fail(
+        check, fqdn, f"the API lists {_listed(values)}, not {wanted}", f"certbotless --once {site.domain}"
+    )
+    return False
+
+
 class Resolvers:
     """What clients on this LAN, and those elsewhere, are told of names that their zones show as they should.
 
@@ -92,9 +118,9 @@ class Resolvers:
         self._ask_system(fqdn, wanted, zone)
         asked = tuple(self._public)
         for server, answer in zip(asked, ask_all(asked, fqdn, "A"), strict=True):
-            self._judge_public(server, answer, fqdn, wanted)
+            self._judge_public(server, answer, fqdn, wanted, zone)
 
-    def _judge_public(self, server: Server, answer: Answer, fqdn: str, wanted: str) -> None:
+    def _judge_public(self, server: Server, answer: Answer, fqdn: str, wanted: str, zone: str) -> None:
         if answer.values is None:
             self._public.remove(server)
             text = f"does not answer ({answer.fault})"
@@ -104,6 +130,8 @@ class Resolvers:
         else:
             text = f"gives {_listed(answer.values)}, not {wanted}"
             cure = "wait as long as the TTL; else look at the zone's name servers at its registrar"
+            if fakeip.is_made_up(answer.values, but=wanted):
+                text, cure = f"{text}: {fakeip.TEXT}", fakeip.cure(zone)
             self._case.fail("public resolver", f"{server.name} of {fqdn}", text, cure)
 
     def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
@@ -116,6 +144,9 @@ class Resolvers:
         elif said := _in_hosts_file(fqdn):
             text = f"{str(_HOSTS)!r} says {said}, not {wanted}"
             case.fail(check, fqdn, text, f"correct the line of {fqdn} in {_HOSTS}, or delete it")
+        elif fakeip.is_made_up(found, but=wanted):
+            text = f"{self._named} gives {_listed(found)}, not {wanted}: {fakeip.TEXT}"
+            case.fail(check, fqdn, text, fakeip.cure(zone))
         elif found:
             text = f"{self._named} gives {_listed(found)}, not {wanted}: split horizon, or an old answer"
             case.fail(check, fqdn, text, _entry_of_its_own(fqdn))

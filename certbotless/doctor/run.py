@@ -163,7 +163,7 @@ def _names(
     servers: Mapping[str, Sequence[Server]],
     resolvers: naming.Resolvers,
 ) -> None:
-    """Test what is told of the site's names; where nobody speaks for their zone, there is nothing to say."""
+    """Test what is told of the site's names: by name servers, or the API where none speaks for their zone."""
     site = view.site
     zone = seen.zones.get(site.domain, "")
     for rule, names in ((site.address, site.record_names), (site.address6, site.record6_names)):
@@ -175,8 +175,12 @@ def _names(
             case.fail_by("address", site.domain, exc)
             continue
         _reach(case, site, rule, wanted)
-        for fqdn in names if servers.get(zone) else ():
-            is_shown = naming.record(case, site, fqdn, wanted, servers[zone], seen.readable.get(zone))
+        listed = seen.readable.get(zone)
+        for fqdn in names if servers.get(zone) or listed else ():
+            if servers.get(zone):
+                is_shown = naming.record(case, site, fqdn, wanted, servers[zone], listed)
+            else:
+                is_shown = listed is not None and naming.listed_record(case, site, fqdn, wanted, listed)
             if is_shown and rule.version == 4:
                 resolvers.ask(fqdn, wanted, zone)
 

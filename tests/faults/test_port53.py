@@ -18,7 +18,7 @@ import dns.message
 import dns.query
 import pytest
 from fakes import FakeClock
-from system.bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
 from certbotless import configfile, edges
 from certbotless.act import Outcome, run
@@ -163,4 +163,27 @@ def test_a_new_site_is_ok_after_one_run_and_follows_its_address(bare: Bed, name:
         assert bare.a_values() == [OTHER_ADDRESS]
         actions = [call.action for call in bare.dns.calls[calls:]]
         assert actions == ["DescribeSubDomainRecords", "UpdateDomainRecord"]
+    assert_invariants(bare)
+
+
+@pytest.mark.row(80, 89)
+def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting(bare: Bed) -> None:
+    """By status, by doctor for each who answers, and as a client; the record is known from the API."""
+    said, cure = "a proxy (Clash, mihomo, sing-box) answers", f"put +.{ZONE} into the fake-ip-filter"
+    runs = Runs(bare)
+    with resolving("fake_ip"):
+        assert runs.once().state == "ok"
+        status = bare.ok("status", DOMAIN)
+        words = " ".join(status.split())
+        assert said in words
+        assert cure in words
+        assert "the record is known from the API, as of" in words
+        address = bare.status()["sites"][0]["address"]
+        assert (address["published"], address["source"]) == ([LAN_ADDRESS], "api")
+        checks = json.loads(bare.run("doctor", "--json").stdout)["checks"]
+        told = {check["check"]: check for check in checks if said in check["text"]}
+        assert "name servers" in told
+        assert all(cure in check["cure"] for check in told.values())
+        [record] = [check for check in checks if check["check"] == "A record"]
+        assert (record["level"], record["text"].partition(",")[0]) == ("ok", f"the API lists {LAN_ADDRESS}")
     assert_invariants(bare)

@@ -30,7 +30,7 @@ from .bed import DOMAIN, ZONE, Bed, wait_until
 from .test_ram_policy import pasted
 
 Planted = Callable[[Bed], AbstractContextManager[None]]
-RESOLVER, PUBLIC = "10.79.40.99", "1.1.1.1"
+RESOLVER, PUBLIC = "10.79.40.99", "119.29.29.29"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def well(bed: Bed) -> Iterator[Bed]:
     registry.create()
     bed.registry = registry
     bed.config["sites"][0]["deploy"][0]["stop_timeout"] = "30s"
-    rejected = ("OUTPUT", "-d", "223.5.5.5,1.1.1.1", "-o", LAN_INTERFACE, "-j", "REJECT")
+    rejected = ("OUTPUT", "-d", "223.5.5.5,119.29.29.29", "-o", LAN_INTERFACE, "-j", "REJECT")
     subprocess.run(["iptables", "-I", *rejected], check=True)
     try:
         bed.ok("--once")

@@ -1,0 +1,137 @@
+"""When the name servers are asked again about each site: by turns, and seldom while all is right. Light.
+
+A look takes what was shown last, so a thousand sites do not ask the same servers in one burst each minute. Files
+and handshakes are no load for anybody else: a look sees those of all sites together, so that what is to be done
+about one container is done once.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .clock import Clock
+from .config import Site
+from .decide import CONFIRM_OF
+from .look import View
+from .nameservers import NameServers
+from .shown import Shown, ask_servers
+from .state import SiteState
+from .together import together
+
+# After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.
+QUIET_EVERY = timedelta(minutes=5)
+_QUIET_AFTER = timedelta(hours=1)
+_ABOUT_RECORDS = frozenset({*CONFIRM_OF, *CONFIRM_OF.values(), "list"})
+_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was shown of a site, when it is asked again, and since when all was right; monotonic seconds."""
+
+    site: Site
+    zone: str
+    shown: Shown
+    due_s: float
+    right_since_s: float | None = None
+    is_quiet: bool = False
+
+
+class Spread:
+    """What was shown last, of all sites. Looks take it from several threads; `tick` has a thread of its own.
+
+    Args:
+        wake: called when something else is shown than before.
+    """
+
+    def __init__(self, clock: Clock, wake: Callable[[], object]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._kept: dict[str, _Kept] = {}
+        self._every_s = 60.0
+        self._thread: threading.Thread | None = None
+        self._has_news = False
+
+    def follow(self, servers: NameServers, check_every: timedelta) -> None:
+        """Ask these servers from now on, so often; what was shown is forgotten."""
+        self._ask = ask_servers(servers)
+        self._every_s = check_every.total_seconds()
+        self._kept = {}
+
+    def forget(self, domains: Collection[str] | None = None) -> None:
+        """Let the next look ask at once: about these sites, or all."""
+        gone = list(self._kept) if domains is None else domains
+        self._kept = {domain: kept for domain, kept in self._kept.items() if domain not in gone}
+
+    def shown(self, site: Site, state: SiteState, now: datetime) -> Shown:
+        """Return what was shown last (shown.ShownSource); ask where that says nothing of the site as it is now."""
+        kept, zone, now_s = self._kept.get(site.domain), site.zone or state.zone, self._clock.monotonic()
+        is_of_now = kept is not None and (kept.site, kept.zone) == (site, zone)
+        written = [record.at for record in (*state.records.values(), *state.records6.values())]
+        if kept is None or not is_of_now or any(at > kept.shown.at for at in written if at <= now):
+            shown = self._ask(site, state, now)
+            self._kept[site.domain] = _Kept(site, zone, shown, now_s + self._every_s * _share(site))
+            return shown
+        return kept.shown
+
+    def judge(self, view: View) -> None:
+        """Take in how a look found the records of a site."""
+        kept = self._kept.get(view.site.domain)
+        if kept is None:
+            return
+        if view.decision.problems or any(step.action in _ABOUT_RECORDS for step in view.decision.steps):
+            kept.right_since_s, kept.is_quiet = None, False
+            kept.due_s = min(kept.due_s, self._clock.monotonic() + self._every_s)
+        elif kept.right_since_s is None:
+            kept.right_since_s = self._clock.monotonic()
+
+    def tick(self) -> bool:
+        """Have those asked about whose turn has come; return whether something else is shown than before."""
+        if self._thread is None or not self._thread.is_alive():
+            due = self._due()
+            if due:
+                self._thread = threading.Thread(target=self._ask_again, args=(due,), daemon=True)
+                self._thread.start()
+        has_news, self._has_news = self._has_news, False
+        return has_news
+
+    def ask_due(self) -> bool:
+        """Ask about those whose turn has come, and return as `tick`, when all have answered."""
+        self._ask_again(self._due())
+        has_news, self._has_news = self._has_news, False
+        return has_news
+
+    def _due(self) -> list[_Kept]:
+        now_s = self._clock.monotonic()
+        due = [kept for kept in list(self._kept.values()) if kept.due_s <= now_s]
+        for kept in due:
+            kept.due_s = now_s + self._wait_s(kept, now_s)
+        return due
+
+    def _wait_s(self, kept: _Kept, now_s: float) -> float:
+        quiet_s = max(QUIET_EVERY.total_seconds(), self._every_s)
+        since_s = kept.right_since_s
+        if since_s is None or now_s - since_s < _QUIET_AFTER.total_seconds():
+            return self._every_s
+        was_quiet, kept.is_quiet = kept.is_quiet, True
+        # All that began together are spread over the longer interval as well.
+        return quiet_s if was_quiet else quiet_s * _share(kept.site)
+
+    def _ask_again(self, due: list[_Kept]) -> None:
+        def ask(kept: _Kept) -> None:
+            state = SiteState(zone=kept.zone)
+            before, kept.shown = kept.shown, self._ask(kept.site, state, self._clock.now())
+            if not kept.shown.is_as(before):
+                self._has_news = True
+                self._wake()
+
+        together(ask, due, _AT_ONCE)
+
+
+def _share(site: Site) -> float:
+    """Return the site's share of an interval, above 0 and up to 1, always the same."""
+    return (zlib.crc32(site.domain.encode()) % 1000 + 1) / 1000
