@@ -41,6 +41,7 @@ from .nameservers import NameServers
 from .pulse import Pulse
 from .renewal import Start
 from .source import Source
+from .spread import Spread
 from .state import SiteFile
 from .systemd import Watchdog, notify
 from .together import together
@@ -82,7 +83,8 @@ class Daemon:
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._must_reload = False
-        self._servers = NameServers(self._config.dns.nameservers, self._clock, is_brief=True)
+        self._spread = Spread(self._clock, self._on_news)
+        self._follow_servers()
         self._lan = Lan()
         self._follow_addresses()
         self._scheduler = BackgroundScheduler(timezone=UTC)
@@ -179,8 +181,12 @@ class Daemon:
                 if not is_possible(self._start.at):
                     self._begin()  # only now it is known when
                 self._tries.forget()  # what they wait for may be years away now
+                self._spread.forget()
                 self._look_soon()
             if self._lan.tick():
+                self._spread.forget()
+                self._look_soon()
+            if self._spread.tick():
                 self._look_soon()
             self._reap()
             if self._must_look_again:
@@ -217,14 +223,19 @@ class Daemon:
             return
         self._accepted = (self._source.raw, self._source.config)
         if change.after is not change.before:
-            self._servers = NameServers(change.after.dns.nameservers, self._clock, is_brief=True)
+            self._follow_servers()
             self._job.reschedule(_Every.of(change.after.check_every))
             self._follow_addresses()
             self._follow_http()
             self._log_warnings()
             self._stop_outdated(change.before, change.after)
         self._tries.forget()
+        self._spread.forget()
         self._look_soon()
+
+    def _follow_servers(self) -> None:
+        self._servers = NameServers(self._config.dns.nameservers, self._clock, is_brief=True)
+        self._spread.follow(self._servers, self._config.check_every)
 
     def _follow_addresses(self) -> None:
         self._lan.follow(rule for site in self._config.sites for rule in (site.address, site.address6))
@@ -290,7 +301,9 @@ class Daemon:
             Intent(start=self._start),
             address_of=self._lan.address,
             crashes=self._crashes,
+            shown_by=self._spread.shown,
         )
+        self._spread.judge(view)
         self._pulse.beat()
         return view
 
@@ -387,6 +400,7 @@ class Daemon:
         with self._children_lock:
             ended = [child for child in self._children if child.has_ended()]
             self._children = [child for child in self._children if child not in ended]
+        self._spread.forget([domain for child in ended for domain in child.addresses])
         self._errands.running()
         if ended and not self._clock.is_stopped:
             self._look_soon()

@@ -24,6 +24,7 @@ from .ledger import Ledger
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .observe import Observation, observe, unseen
+from .shown import ShownSource, ask_servers
 from .state import Failure, SiteFile, SiteState
 from .store import Published
 from .together import together
@@ -104,6 +105,7 @@ def look(
     intent: Intent = NOTHING_ASKED,
     address_of: AddressSource = address_now,
     crashes: Crashes | None = None,
+    shown_by: ShownSource | None = None,
 ) -> View:
     """Observe and decide. Takes at most about 6 s, and never raises.
 
@@ -112,10 +114,11 @@ def look(
 
     Args:
         crashes: of the looks before; without them, a traceback is logged each time.
+        shown_by: what the name servers show, where they are not to be asked now.
     """
     crashes = crashes or Crashes()
     try:
-        view = _look(site, config, servers, ledger, now, intent, address_of)
+        view = _look(site, config, shown_by or ask_servers(servers), ledger, now, intent, address_of)
     except Exception as exc:
         if crashes.is_new(site.domain, exc):
             logger.exception("look.crashed domain=%s", site.domain)
@@ -129,7 +132,7 @@ def look(
 def _look(
     site: Site,
     config: Config,
-    servers: NameServers,
+    shown_by: ShownSource,
     ledger: Ledger,
     now: datetime,
     intent: Intent,
@@ -138,10 +141,10 @@ def _look(
     try:
         remembered = SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
-        return _blind(site, observe(site, config, SiteState(), servers, now, address_of), exc, config)
+        return _blind(site, observe(site, config, SiteState(), shown_by, now, address_of), exc, config)
     if remembered.failures or remembered.foreign:
         remembered = remembered.under(config.digest(site), config.file_digest(site))
-    seen = without_abandoned(site, config, observe(site, config, remembered, servers, now, address_of))
+    seen = without_abandoned(site, config, observe(site, config, remembered, shown_by, now, address_of))
     decision = decide(site, config, seen, remembered, ledger, intent)
     if (endless := _endless_run(site, config, now)) is not None:
         decision = replace(decision, problems=(*decision.problems, unseen(endless, now, config)))

@@ -12,10 +12,9 @@ from .clock import is_believable
 from .config import Config, Site, Target
 from .errors import AddressError, CertbotlessError, DeployError
 from .lan import AddressSource
-from .nameservers import NameServers
 from .probe import served_leaf
 from .records import address_type
-from .shown import Answers, Shown, ShownSource, ask_servers, questions_of
+from .shown import Answers, Shown, ShownSource, questions_of
 from .state import Failure, Listed, SiteFile, SiteState
 from .store import Published, Store
 from .together import together
@@ -91,23 +90,17 @@ def observe(
     site: Site,
     config: Config,
     state: SiteState,
-    servers: NameServers,
+    shown_by: ShownSource,
     now: datetime,
     address_of: AddressSource,
-    shown_by: ShownSource | None = None,
 ) -> Observation:
-    """Look at everything that concerns `site`, at once. Takes at most about 6 s.
-
-    Args:
-        shown_by: what the name servers show, where they are not to be asked now.
-    """
+    """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[CertbotlessError] = []
     address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
     store = Store(config.certs_dir_of(site), site.domain)
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=1) as pool:
-        source = shown_by or ask_servers(servers)
-        asked = pool.submit(copy_context().run, source, site, state, now)
+        asked = pool.submit(copy_context().run, shown_by, site, state, now)
         published = store.look(state.generations)
         file = SiteFile(config.state_dir, site.domain)
         has_copy = file.has_pair

@@ -1,8 +1,8 @@
 """When the name servers are asked again about each site: by turns, and seldom while all is right. Light.
 
-A look takes what was shown last, so a thousand sites do not ask the same servers in one burst each minute. Files
-and handshakes are no load for anybody else: a look sees those of all sites together, so that what is to be done
-about one container is done once.
+A look takes what was shown last, so a thousand sites do not ask the same servers in one burst each minute.
+Files and handshakes are no load for anybody else: a look sees those of all sites together, so that what is to
+be done about one container is done once.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Spread:
         self._kept = {domain: kept for domain, kept in self._kept.items() if domain not in gone}
 
     def shown(self, site: Site, state: SiteState, now: datetime) -> Shown:
-        """Return what was shown last (shown.ShownSource); ask where that says nothing of the site as it is now."""
+        """Return what was shown last; ask where it says nothing of the site as it is now."""
         kept, zone, now_s = self._kept.get(site.domain), site.zone or state.zone, self._clock.monotonic()
         is_of_now = kept is not None and (kept.site, kept.zone) == (site, zone)
         written = [record.at for record in (*state.records.values(), *state.records6.values())]

@@ -24,6 +24,7 @@ LIGHT = {
     "errands",
     "follow",
     "source",
+    "spread",
     "owner",
     "config",
     "configfile",

@@ -19,6 +19,7 @@ from certbotless.leaf import LeafFacts
 from certbotless.nameservers import NameServers
 from certbotless.observe import Observation, observe, places_of, unseen
 from certbotless.records import Record
+from certbotless.shown import ask_servers
 from certbotless.state import SiteState, Trial, WrittenRecord
 from certbotless.store import Origin, Published, Store
 from certbotless.values import AddressRule
@@ -52,8 +53,8 @@ def told(rule: AddressRule) -> str:
 def seen(config: Config, state: SiteState | None = None, **fields: Any) -> Observation:
     clock = FakeClock()
     address_of: Callable[[AddressRule], str] = fields.get("address_of", told)
-    servers = NameServers(config.dns.nameservers, clock)
-    return observe(config.sites[0], config, state or SiteState(), servers, EPOCH, address_of)
+    shown_by = ask_servers(NameServers(config.dns.nameservers, clock))
+    return observe(config.sites[0], config, state or SiteState(), shown_by, EPOCH, address_of)
 
 
 # --- what was answered ------------------------------------------------------------------------------------

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+
 import dns.rcode
 import pytest
 from fakes import EPOCH
 from scenes import ADDRESS, DAY, DOMAIN, HOUR, MINUTE, ZONE, Scene, failed_with
 
 from certbotless.daemon import _Tries
+from certbotless.decide import Intent
 from certbotless.errors import DnsUnavailable
 from certbotless.ledgerfile import LedgerFile
 from certbotless.look import View, look
+from certbotless.point import Pointing
 from certbotless.records import Record
 from certbotless.report import plan_text
 from certbotless.state import Listed, SiteFile
+from certbotless.workbench import Workbench
 
 OTHER_ADDRESS = "127.0.0.9"
 
@@ -158,6 +163,18 @@ def test_the_plan_says_where_the_record_is_known_from(scene: Scene) -> None:
         " 3 min ago",
         f"{DOMAIN}: nothing to do",
     ]
+
+
+def test_a_record_that_nobody_here_can_see_is_not_told_as_shown(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor is it waited for longer than it takes to find that out."""
+    edges, config = scene.edges(), scene.config
+    bench = Workbench(config, config.sites[0], edges, Intent())
+    with caplog.at_level(logging.DEBUG):
+        Pointing(bench).confirm(DOMAIN, ADDRESS)
+    assert "record.shown" not in caplog.text
+    assert 30 <= scene.clock.monotonic() <= 36
 
 
 def test_a_look_tells_the_age_of_the_list(scene: Scene) -> None:

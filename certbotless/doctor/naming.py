@@ -82,7 +82,7 @@ def record(
 
 
 def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) -> bool:
-    """Whether the API lists the address, and that alone: it counts where no name server speaks for the zone."""
+    """Whether the API lists the address alone: what counts where no name server speaks for the zone."""
     type_ = address_type(wanted)
     check = f"{type_} record"
     try:
