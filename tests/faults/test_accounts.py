@@ -216,12 +216,15 @@ def test_a_ca_that_wants_no_account_of_ours_is_told_with_what_to_set(bare: Bed, 
 def test_a_refused_predecessor_costs_one_row_and_that_one_replaces_nothing(
     bare: Bed, ca_proxy: FaultProxy, kind: str, status: int
 ) -> None:
-    """Pebble says 500 of a predecessor whose serial number begins with a zero byte: one in 256."""
+    """Pebble says 500 of a predecessor whose serial number begins with a zero byte: one in 256.
+
+    A replacement is none in the ledger until the CA suggests a renewal, which it does not here.
+    """
     bare.ok("--once")
     ca_proxy.at("POST", NEW_ORDER, problem(kind, status))
     bare.ok("--renew-now")
     bare.ok("--renew-now")
     purposes = [row["purpose"] for row in rows(bare) if row["kind"] == "order"]
-    assert purposes == ["new", "renewal", "replacement"]
+    assert purposes == ["new", "renewal", "renewal"]
     assert bare.orders() == 3
     assert_invariants(bare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from certbotless.leaf import parse_rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import RefusedByEngine
 
@@ -78,7 +79,8 @@ def test_a_site_that_wants_no_address_gets_no_record(bed: Bed) -> None:
     bed.ok("--once")
     assert bed.a_values() == []
     assert bed.served() == bed.published()
-    assert bed.status()["sites"][0]["address"] == {"wanted": None, "published": []}
+    address = bed.status()["sites"][0]["address"]
+    assert address == {"wanted": None, "published": [], "source": None, "observed_at": None}
 
 
 def test_every_name_gets_its_record_where_all_are_wanted(bed: Bed) -> None:
@@ -155,12 +157,19 @@ def test_a_first_issuance_and_a_renewal_stay_within_their_requests(bed: Bed) -> 
 
 
 def test_a_look_at_a_healthy_site_asks_nobody_and_writes_nothing(bed: Bed) -> None:
+    """But for the lock of the site, which says who holds it."""
+
+    def seen() -> object:
+        files = files_below(bed.certs, bed.state)
+        kept = {path: facts for path, facts in files.items() if not path.endswith(f"/{DOMAIN}.lock")}
+        return len(bed.dns.calls), len(bed.ca.requests()), kept
+
     bed.ok("--once")
     bed.ok("--once")
-    before = (len(bed.dns.calls), len(bed.ca.requests()), files_below(bed.certs, bed.state))
+    before = seen()
     for args in (["--once"], ["plan"], ["status"], ["status", "--json"], ["check"]):
         bed.ok(*args)
-    assert (len(bed.dns.calls), len(bed.ca.requests()), files_below(bed.certs, bed.state)) == before
+    assert seen() == before
 
 
 def test_plan_says_what_and_why_and_changes_nothing(bed: Bed) -> None:
@@ -185,7 +194,8 @@ def test_status_json_is_the_contract(bed: Bed) -> None:
     assert status["daemon"] == {"running": False, "pid": None}
     assert status["config"] == {"path": str(bed.file), "error": None}
     assert (site["domain"], site["state"], site["reason"]) == (DOMAIN, "ok", "")
-    assert site["address"] == {"wanted": LAN_ADDRESS, "published": [LAN_ADDRESS]}
+    assert parse_rfc3339(site["address"].pop("observed_at"))
+    assert site["address"] == {"wanted": LAN_ADDRESS, "published": [LAN_ADDRESS], "source": "dns"}
     assert site["certificate"] == {
         "names": [DOMAIN],
         "sha256": bed.published(),
