@@ -86,6 +86,17 @@ def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Service
     assert services.property("Result") == "success"
 
 
+def test_the_service_does_not_see_the_ids_of_containers(services: Services) -> None:
+    """They are names of control groups; all facts come true without them."""
+    services.systemctl("start", DAEMON)
+    services.wait_ok()
+    container_id, daemon = str(services.bed.registry.container.id), Path("/proc", str(services.pid()))
+    for hidden in ("sys/fs/cgroup", "run/docker", "run/containerd"):
+        folder = daemon / "root" / hidden
+        assert not folder.exists() or os.listdir(folder) == []
+    assert container_id not in (daemon / "mountinfo").read_text()
+
+
 @pytest.mark.page("README.md", "enable")
 @pytest.mark.page("docs/systemd.md", "first start", "day by day", "timer in place of the daemon")
 def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
