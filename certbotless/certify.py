@@ -261,7 +261,7 @@ class Certifying:
                 self._bench.file.set_pair_aside()
                 raise
             self._put_in_store(pair, facts, now)
-        self._bench.tell("files.restored", f"reason={seen.published.fault}")
+        self._bench.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
         if seen.published.is_contested:
             self._bench.file.change(restored=(*self._restored_lately(now), now))
 

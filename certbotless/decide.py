@@ -181,7 +181,9 @@ def state_of(
 
 def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
     published, foreign = seen.published, _judged(seen, state)
-    if published.is_intact or not (published.facts or seen.has_copy):
+    if published.is_intact:
+        return [Step("restore", published.wrong_mode)] if published.wrong_mode else []
+    if not (published.facts or seen.has_copy):
         return []
     if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
         return []  # what has expired takes nobody's place

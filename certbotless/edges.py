@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,11 +48,9 @@ def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
 
     Raises:
         StoreError: a folder could not be made.
+        ProgramUnreadable: the owner cannot read the program.
     """
     # Who has read the secrets knows the digests that they are part of; the owner may not.
     for site in config.sites:
         config.digest(site)
-    # What is imported late must be imported by who can: the environment, or the Python, may be another's.
-    for name in ("docker", "_strptime"):
-        importlib.import_module(name)
     owner.become_owner(config.state_dir, certs_dirs)

@@ -63,6 +63,10 @@ class ConfigError(CertbotlessError):
         self.faults = faults
 
 
+class ProgramUnreadable(CertbotlessError):
+    """The user that a command of root has become cannot read the program."""
+
+
 class SecretUnreadable(CertbotlessError):
     """A well-formed reference to a secret leads nowhere."""
 

@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -212,6 +212,32 @@ def remove_dir(folder: Path, names: Collection[str]) -> None:
         for name in found:
             (folder / name).unlink()
         folder.rmdir()
+
+
+def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
+    """Give a file of ours this mode, unless it has a second name; no link is followed below `top`.
+
+    Args:
+        way: the names of the folders that lead from `top` to the file, and its own.
+
+    Raises:
+        OSError: it is not there, not ours, or the file system keeps no modes.
+    """
+    *folders, name = way
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for flags, part in [*((os.O_DIRECTORY, folder) for folder in folders), (os.O_NONBLOCK, name)]:
+            inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
+            raise OSError(errno.EPERM, "its mode is not ours to set", str(top.joinpath(*way)))
+        os.fchmod(fd, mode)
+        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+            raise OSError(errno.ENOTSUP, "this file system keeps no modes", str(top.joinpath(*way)))
+    finally:
+        os.close(fd)
 
 
 def sync_dir(path: Path) -> None:

@@ -97,7 +97,7 @@ def observe(
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[CertbotlessError] = []
     address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
-    store = Store(config.certs_dir_of(site), site.domain)
+    store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, shown_by, site, state, now)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from . import files, systemd
+from . import files, reach, systemd
 from .errors import StoreError
 
 
@@ -29,6 +29,7 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
 
     Raises:
         StoreError: a folder could not be made.
+        ProgramUnreadable: the owner cannot read the program that it is to run.
     """
     if os.geteuid() != 0:
         return
@@ -43,13 +44,17 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     found = state_dir.stat()
     if found.st_uid == 0:
         return
+    needed = reach.files_of_program()
     # The Docker socket is the service's by a group of its user.
     try:
-        os.initgroups(pwd.getpwuid(found.st_uid).pw_name, found.st_gid)
+        name = pwd.getpwuid(found.st_uid).pw_name
+        os.initgroups(name, found.st_gid)
     except KeyError:
+        name = f"uid {found.st_uid}"
         os.setgroups([])
     os.setgid(found.st_gid)
     os.setuid(found.st_uid)
+    reach.refuse_unless_readable(needed, f"the owner of {str(state_dir)!r} ({name})")
 
 
 def _make(path: Path, mode: int) -> None:

@@ -70,6 +70,7 @@ class Published:
     any others; empty where they are not both plain files. `generation` is the folder's name, and `previous`
     that of the one which it took the place of; empty where there is none. `digest` is the SHA-256 of its
     `meta.json`, which has those of the other files.
+    `wrong_mode` says which mode the key has, where it is not the one of the configuration.
     """
 
     facts: LeafFacts | None
@@ -80,6 +81,7 @@ class Published:
     generation: str = ""
     previous: str = ""
     digest: str = ""
+    wrong_mode: str = ""
 
     @property
     def has_plain(self) -> bool:
@@ -140,7 +142,16 @@ class Store:
         except _NONSENSE as exc:
             what = f"its generation cannot be read ({type(exc).__name__})"
             return Published(None, None, what, is_contested=True)
-        return replace(published, fault=fault, is_contested=is_contested)
+        wrong_mode = self._wrong_mode(published.generation)
+        return replace(published, fault=fault, is_contested=is_contested, wrong_mode=wrong_mode)
+
+    def _wrong_mode(self, generation: str) -> str:
+        """Say which mode the key has where that is not the one of the configuration; else empty."""
+        with contextlib.suppress(OSError):
+            mode = stat.S_IMODE((self._home / generation / PRIVKEY).lstat().st_mode)
+            if mode != self._key.mode:
+                return f"the key has mode {mode:04o}, not {self._key.mode:04o}"
+        return ""
 
     def _plain(self) -> str:
         """Return what changes when other plain files come to the two names; empty where one is none."""
@@ -214,10 +225,10 @@ class Store:
                 self._prune({name, previous}, now)  # 4
 
     def relink(self, now: datetime) -> None:
-        """Put the two names back where they lead elsewhere or nowhere; the pair itself is intact.
+        """Put the two names and the key's mode back; the pair itself is intact.
 
         Raises:
-            StoreError: a name could not be replaced.
+            StoreError: a name could not be replaced, or the mode not be set.
         """
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
@@ -226,6 +237,9 @@ class Store:
             self._link_names()
             if self._current_name() != generation:
                 files.link(self._current, generation)
+            if self._wrong_mode(generation):
+                way = (".certbotless", self._domain, generation, PRIVKEY)
+                files.set_mode(self._certs_dir, way, self._key.mode)
 
     def linked_at(self) -> datetime | None:
         """Return when the names and `current` were last led to where they lead; None where one is gone."""

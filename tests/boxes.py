@@ -62,7 +62,8 @@ class Box:
         now = datetime.now(UTC)
         facts = LeafFacts((domain,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
         origin = Origin(DIRECTORY, "", "ec256", now)
-        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, now)
+        note = SiteFile(self.state_dir, domain).note_generation
+        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, now, note)
         SiteFile(self.state_dir, domain).save_pair(
             SavedPair(
                 chain="chain", key="key", directory=DIRECTORY, account="", key_type="ec256", issued_at=now

@@ -289,6 +289,40 @@ def test_a_state_that_makes_no_sense_is_kept_and_the_site_stays_well(scene: Scen
     assert (scene.zone.calls, scene.engine.restarts, scene.asked_the_ca) == ([], [], False)
 
 
+# --- the mode of the key ----------------------------------------------------------------------------------
+
+
+def mode_of_key(scene: Scene) -> str:
+    return oct((scene.certs_dir / f"{DOMAIN}.key").stat().st_mode & 0o7777)
+
+
+def test_an_edit_of_key_mode_takes_effect_by_itself(scene: Scene) -> None:
+    """Of the key that is there already: nothing is published, restarted or ordered for it."""
+    scene.make_well()
+    scene.run()
+    before, done = scene.published.generation, len(scene.engine.restarts)
+    for mode in ("0640", "0600"):
+        scene.settings = {"key_mode": mode}
+        assert scene.run().state == "ok"
+        assert mode_of_key(scene) == f"0o{mode[1:]}"
+    assert (scene.published.generation, len(scene.engine.restarts)) == (before, done)
+    assert scene.state.restored == ()
+    assert not scene.asked_the_ca
+
+
+def test_a_key_whose_mode_cannot_be_set_is_told_of_and_served_on(scene: Scene) -> None:
+    """One with a second name is not ours alone."""
+    scene.make_well()
+    scene.run()
+    (scene.certs_dir / "second").hardlink_to((scene.certs_dir / f"{DOMAIN}.key").resolve())
+    scene.settings = {"key_mode": "0640"}
+    outcome = scene.run()
+    assert outcome.state == "failing"
+    assert "its mode is not ours to set" in failed_with(outcome)
+    assert mode_of_key(scene) == "0o600"
+    assert not [step for step in scene.state.failures if step.startswith("deploy")]
+
+
 # --- asked to stop ----------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ LIGHT = {
     "source",
     "spread",
     "owner",
+    "reach",
     "config",
     "configfile",
     "daemon",

@@ -405,3 +405,19 @@ def test_a_folder_that_was_synced_is_closed_again(tmp_path: Path) -> None:
     for _ in range(10):
         files.sync_dir(tmp_path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("place", ["folder", "folder/inner", "folder/inner/file"])
+def test_no_mode_is_set_through_a_link(tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    for home in (outside, tmp_path / "folder"):
+        (home / "inner").mkdir(parents=True)
+        files.write_new(home / "inner" / "file", OLD, 0o600)
+    planted, way = tmp_path / place, ("folder", "inner", "file")
+    files.set_mode(tmp_path, way, 0o640)
+    assert_mode(planted if planted.is_file() else tmp_path / "folder/inner/file", 0o640)
+    planted.rename(tmp_path / "away")
+    planted.symlink_to(outside / place.removeprefix("folder").lstrip("/"))
+    with pytest.raises(OSError, match=r"."):
+        files.set_mode(tmp_path, way, 0o640)
+    assert_mode(outside / "inner" / "file", 0o600)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +20,10 @@ from fakes import HttpServer, Reply, Request
 from hooks import TOKEN, Hook
 from machines import Machine
 from papers import Reading, exchanged, yaml_after
+from programs import readable_program
 
-import certbotless
 from certbotless.leaf import LeafFacts
+from certbotless.state import SiteFile
 from certbotless.store import Origin, Store
 
 NOBODY = 65534
@@ -35,7 +35,8 @@ def publish_old(box: Box) -> None:
     now = datetime.now(UTC)
     facts = LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", now - timedelta(days=85), now + timedelta(days=5))
     origin = Origin(DIRECTORY, "", "ec256", facts.not_before)
-    Store(box.certs_dir, DOMAIN).publish(b"chain", b"key", facts, origin, now)
+    note = SiteFile(box.state_dir, DOMAIN).note_generation
+    Store(box.certs_dir, DOMAIN).publish(b"chain", b"key", facts, origin, now, note)
 
 
 # --- a run by hand, or by a timer ---------------------------------------------------------------------------
@@ -90,23 +91,30 @@ def test_neither_the_daemon_s_own_run_nor_a_rehearsal_tells_anybody(box: Box, ho
     assert not (box.state_dir / "notify.json").exists()
 
 
-def test_root_tells_by_a_url_and_a_program_that_the_owner_of_the_state_cannot_read(hook: Hook) -> None:
-    """As `sudo certbotless --once` does for the service's user, from an installation of root's own."""
+def test_root_tells_by_a_url_that_the_owner_of_the_state_cannot_read(hook: Hook) -> None:
+    """As `sudo certbotless --once` does for the service's user."""
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)
         box = Box(Path(home))
         publish_old(box)
-        for path in (Path(home, "library"), Path(home, "url")):
-            path.mkdir(0o700) if path.name == "library" else path.touch(0o600)
-        shutil.copytree(Path(certbotless.__file__).parent, Path(home, "library", "certbotless"))
+        Path(home, "url").touch(0o600)
         Path(home, "url").write_text(hook.url)
         box.write(f"notify: ['file:{home}/url']")
         box.state_dir.mkdir(exist_ok=True)
-        for path in [box.state_dir, box.certs_dir, *box.certs_dir.rglob("*")]:
+        for path in [*box.state_dir.rglob("*"), box.state_dir, box.certs_dir, *box.certs_dir.rglob("*")]:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
         # Who measures the coverage could not write it down as another user.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-        done = box.run("--once", env=environment | {"PYTHONPATH": f"{home}/library"}, cwd=home)
+        with readable_program(box.file.parent) as command:
+            done = subprocess.run(
+                [*command, "--config", str(box.file), "--once"],
+                env=environment,
+                cwd=home,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
         assert hook.told == [f"{DOMAIN}: its certificate is near its end (and 1 more)"]
         assert (box.state_dir / "notify.json").stat().st_uid == NOBODY

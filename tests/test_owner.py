@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from children import DONE, REFUSED, run_in_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certbotless.owner import become_owner
+from certbotless import owner
+from certbotless.errors import ProgramUnreadable
 
 # Whoever may write below certs_dir.
 STRANGER = 4712
@@ -35,6 +37,12 @@ def secret(ground: Path) -> Path:
     path.write_text("root's alone")
     path.chmod(0o600)
     return path
+
+
+def become_owner(state_dir: Path, certs_dirs: list[Path]) -> None:
+    """Become it, also where the owner could not read this checkout, which is another matter."""
+    with suppress(ProgramUnreadable):
+        owner.become_owner(state_dir, certs_dirs)
 
 
 def facts(path: Path) -> tuple[int, int, int, bytes]:
@@ -149,7 +157,7 @@ def test_root_makes_nothing_where_another_user_may_write(
     """Whatever stands on the way: folders of any owner and mode, and links of any owner to them."""
     ground = way = tmp_path_factory.mktemp("ground")
     folders = []
-    for i, (mode, owner, is_link) in enumerate(zip(modes, owners, links, strict=True)):
+    for i, (mode, uid, is_link) in enumerate(zip(modes, owners, links, strict=True)):
         real = way / f"{i}"
         real.mkdir()
         folders.append(real)
@@ -157,12 +165,12 @@ def test_root_makes_nothing_where_another_user_may_write(
         if is_link:
             way = real.with_name(f"link{i}")
             way.symlink_to(real)
-            os.chown(way, owner, owner, follow_symlinks=False)
-        os.chown(real, owner, owner)
+            os.chown(way, uid, uid, follow_symlinks=False)
+        os.chown(real, uid, uid)
         real.chmod(mode)
     certs = way / "certs"
     run_in_child(lambda: become_owner(ground / "state", [certs]))
     is_safe = all(
-        owner == 0 and (mode & 0o022 == 0 or mode & 0o1000) for mode, owner in zip(modes, owners, strict=True)
+        uid == 0 and (mode & 0o022 == 0 or mode & 0o1000) for mode, uid in zip(modes, owners, strict=True)
     )
     assert certs.is_dir() == is_safe

@@ -171,7 +171,7 @@ def test_certs_are_given_to_a_group_and_all_is_removed_as_the_pages_say(
     machine.ok("ln", "-s", key, "/certs/registry.example.com.key")
     for command in paper.commands("docs/configuration.md", "group of what is there"):
         machine.ok("sh", "-euc", command)
-    assert machine.ok("stat", "-c", "%g %a", key, "/certs/.certbotless") == "4711 640\n4711 2755\n"
+    assert machine.ok("stat", "-c", "%g %a", key, "/certs/.certbotless") == "4711 600\n4711 2755\n"
 
     for command in paper.commands("docs/systemd.md", "remove all"):
         machine.ok("sh", "-euc", command)
