@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -13,7 +14,9 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import pytest
 from system.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until
 
+import certbotless
 from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.process import free_port
 
 from .invariants import plant_foreign
 from .proxy import Answer, Exchange, Fault, FaultProxy, answer, down, dropped, problem
@@ -160,18 +163,22 @@ def daemon_with_a_child_and_a_traceback(everywhere: Everywhere) -> list[str]:
     bed, argvs = everywhere.bed, []
     bed.config["check_every"] = "1s"
     bed.config["acme"]["key_type"] = "ec384"
-    ledger = bed.state / "ledger.jsonl"
-    kept = ledger.read_bytes()
     with bed.daemon() as daemon:
         wait_until(lambda: bool(daemon.children()), "it has a child")
         for pid in daemon.children():
             argvs.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
         wait_until(lambda: "certificate.served" in daemon.log_text(), "the new certificate is served")
-        ledger.unlink()
-        ledger.mkdir()
-        wait_until(lambda: "Traceback" in daemon.log_text(), "a look has crashed")
-        ledger.rmdir()
-        ledger.write_bytes(kept)
+        # As in the middle of an upgrade, which has taken the page away.
+        subprocess.run(
+            ["mount", "--bind", "/dev/null", Path(certbotless.__file__).parent / "web.py"], check=True
+        )
+        try:
+            bed.config["http"] = {"listen": f"127.0.0.1:{free_port()}"}
+            bed.write()
+            wait_until(lambda: "Traceback" in daemon.log_text(), "the page could not be made")
+        finally:
+            subprocess.run(["umount", Path(certbotless.__file__).parent / "web.py"], check=True)
+        del bed.config["http"]
     return argvs
 
 
