@@ -219,10 +219,15 @@ def assert_mode(path: Path, mode: int) -> None:
 
 
 def files_below(*folders: Path) -> dict[str, tuple[int, int, int]]:
-    """Return what changes with every write: inode, size and change time of every file and folder."""
+    """Return what changes with every write: inode, size and change time of every file and folder.
+
+    But for locks, which say who holds them.
+    """
     found = {}
     for folder in folders:
         for path in [folder, *folder.rglob("*")]:
+            if path.suffix == ".lock":
+                continue
             seen = path.lstat()
             found[str(path)] = (seen.st_ino, seen.st_size, seen.st_ctime_ns)
     return found

@@ -62,7 +62,10 @@ def test_an_address_that_is_deprecated_or_not_proved_yet_gives_way() -> None:
         )
         # An interface without a carrier proves nothing, so an address stays tentative.
         other = f"ip address add {LOWER_ULA}/64 dev eth0 {state.removesuffix('tentative')}"
-        down = "ip link set peer-eth0 down" if state == "tentative" else "true"
+        # The kernel notes a moment later that the carrier is gone.
+        is_down = "ip -o link show eth0 | grep -q 'state [A-Z]*DOWN'"
+        no_carrier = f"ip link set peer-eth0 down && until {is_down}; do sleep 0.01; done"
+        down = no_carrier if state == "tentative" else "true"
         lines = [interface("eth0"), "ip link set eth0 up", down, other]
         assert found(["auto:eth0"], *lines, settled) == [ULA]
         (told,) = found(["auto:eth0"], *lines, alone)
