@@ -2,7 +2,8 @@
 
 The system resolver is asked only for the zone's NS names and their addresses; our own names are asked at the
 authoritative servers alone, so no resolver ever caches that a name of ours does not exist yet. Port 53 may
-lead to somebody else, or nowhere: an answer without authority (the AA bit) is none.
+lead to somebody else, or nowhere: an answer without authority (the AA bit) is none, nor is one of a proxy
+that claims it (hijack).
 
 Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 2308 (negative caching).
 """
@@ -25,7 +26,7 @@ import dns.rcode
 import dns.rdatatype
 from dns.rdtypes.IN.AAAA import AAAA
 
-from . import dnsquery
+from . import dnsquery, hijack
 from .clock import Clock, Pace
 from .errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
 from .hosts import addresses_of
@@ -273,8 +274,7 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
         query = dns.message.make_query(fqdn, rdtype)
         if not (server.is_resolver or server.is_given):
             query.flags &= ~dns.flags.RD
-        asked = dnsquery.by_tcp if server.is_tcp else dnsquery.by_udp
-        reply = asked(query, (server.address, server.port), server.timeout_s)
+        reply = _exchange(query, server)
     except (dns.exception.DNSException, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
         return Answer(fault=type(exc).__name__)
@@ -289,7 +289,20 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
         for rdata in rrset
     )
     exists = reply.rcode() != dns.rcode.NXDOMAIN
-    return Answer(values, bool(reply.flags & dns.flags.AA), exists=exists)
+    return Answer(values, _has_authority(reply, server, fqdn), exists=exists)
+
+
+def _exchange(query: dns.message.Message, server: Server) -> dns.message.Message:
+    asked = dnsquery.by_tcp if server.is_tcp else dnsquery.by_udp
+    return asked(query, (server.address, server.port), server.timeout_s)
+
+
+def _has_authority(reply: dns.message.Message, server: Server, fqdn: str) -> bool:
+    if not reply.flags & dns.flags.AA:
+        return False
+    if server.is_given or server.is_resolver:
+        return True  # whoever answers was chosen
+    return not hijack.is_by_a_proxy(reply, fqdn, lambda query: _exchange(query, server))
 
 
 def _text(rdata: object) -> str:

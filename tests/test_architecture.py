@@ -34,6 +34,7 @@ LIGHT = {
     "dnsquery",
     "events",
     "fakeip",
+    "hijack",
     "ledgerfile",
     "locks",
     "look",
@@ -63,7 +64,7 @@ HOMES = {
     "apscheduler": {"daemon"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
-    "dns": {"dnsquery", "nameservers", "names"},  # names: only to turn a name into A-labels
+    "dns": {"dnsquery", "hijack", "nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},

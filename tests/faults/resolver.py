@@ -31,10 +31,11 @@ PROVIDER = "127.0.0.4"
 # honest: what a LAN's resolver should be. The others lead every question to port 53 of a name server
 # stale: here, where every answer is remembered for ever;
 # rebind: here, where private addresses are left out of answers;
-# fake_ip: here, where every address is made up;
+# redir_host: here, where every answer claims authority, as mihomo's do;
+# fake_ip: here, where every address is made up, with authority;
 # refuse_without_rd: here, where nobody is answered who does not ask for recursion;
 # silent: nowhere, where packets are dropped.
-Way = Literal["honest", "stale", "rebind", "fake_ip", "refuse_without_rd", "silent"]
+Way = Literal["honest", "stale", "rebind", "redir_host", "fake_ip", "refuse_without_rd", "silent"]
 
 
 class Resolver(socketserver.ThreadingUDPServer):
@@ -59,6 +60,11 @@ class Resolver(socketserver.ThreadingUDPServer):
         if self.way == "refuse_without_rd" and not query.flags & dns.flags.RD:
             reply.set_rcode(dns.rcode.REFUSED)
             return reply
+        if self.way in ("redir_host", "fake_ip"):
+            reply.flags |= dns.flags.AA
+        if self.way == "redir_host" and (name, kind) == (".", "NS"):
+            reply.answer = [dns.rrset.from_text(".", 600, "IN", "NS", "a.root-servers.net.")]
+            return reply
         known = self._known(name, kind)
         reply.set_rcode(known.rcode())
         reply.answer = [_spoiled(rrset, self.way) for rrset in known.answer]
@@ -67,7 +73,7 @@ class Resolver(socketserver.ThreadingUDPServer):
         return reply
 
     def _known(self, name: str, kind: str) -> dns.message.Message:
-        if (name, kind) not in self.remembered or self.way not in ("honest", "stale"):
+        if (name, kind) not in self.remembered or self.way not in ("honest", "stale", "redir_host"):
             asked = dns.message.make_query(name, kind)
             self.remembered[name, kind] = dns.query.udp(asked, SERVERS[0], timeout=5)
         return self.remembered[name, kind]

@@ -105,12 +105,12 @@ def way(name: str) -> AbstractContextManager[object]:
     if name == "dnsmasq":
         return real_dnsmasq()
     known: dict[str, Way] = {
-        each: each for each in ("stale", "rebind", "fake_ip", "refuse_without_rd", "silent")
+        each: each for each in ("stale", "rebind", "redir_host", "fake_ip", "refuse_without_rd", "silent")
     }
     return resolving(known[name])
 
 
-NAMES = ["stale", "rebind", "fake_ip", "refuse_without_rd", "silent", "all blocked", "dnsmasq"]
+NAMES = ["stale", "rebind", "redir_host", "fake_ip", "refuse_without_rd", "silent", "all blocked", "dnsmasq"]
 in_every_way = pytest.mark.parametrize("name", NAMES)
 
 

@@ -1,0 +1,53 @@
+"""Does a proxy answer in a name server's place, and claim the server's authority? Light.
+
+The AA bit alone proves nothing where a proxy takes port 53 over: mihomo sets it on each answer that it
+passes on, and on the addresses that it makes up. Such an answer also offers recursion (RA), which Aliyun's
+name servers never do. A resolver that claims authority claims it for the root zone too, which no name
+server of a zone does.
+
+Source: mihomo dns/middleware.go, `withResolver` and `withFakeIP` (both set Authoritative); RFC 1035, 4.1.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rdatatype
+
+from . import fakeip
+
+# From a question to the reply of the server that is in doubt; raises for no reply.
+Exchange = Callable[[dns.message.Message], dns.message.Message]
+
+_ROOT = (".", "NS")
+
+
+def is_by_a_proxy(reply: dns.message.Message, fqdn: str, exchange: Exchange) -> bool:
+    """Return whether a proxy gave this reply, which claims authority, in the server's place.
+
+    Asks the server at most two more questions, and none where the reply offers no recursion.
+    """
+    if _has_made_up_address(reply):
+        return True
+    if not reply.flags & dns.flags.RA:
+        return False
+    root = _ask(*_ROOT, exchange)
+    if root is not None and root.flags & dns.flags.AA and root.answer:
+        return True
+    address = _ask(fqdn, "A", exchange)
+    return address is not None and _has_made_up_address(address)
+
+
+def _ask(name: str, rdtype: str, exchange: Exchange) -> dns.message.Message | None:
+    try:
+        return exchange(dns.message.make_query(name, rdtype))
+    except (dns.exception.DNSException, OSError):
+        return None
+
+
+def _has_made_up_address(reply: dns.message.Message) -> bool:
+    addresses = (str(rdata) for rrset in reply.answer if rrset.rdtype == dns.rdatatype.A for rdata in rrset)
+    return fakeip.is_made_up(addresses)
