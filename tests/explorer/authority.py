@@ -231,12 +231,13 @@ class Port53Answers:
         """Return the values that a server shows which is so far behind."""
         return _values(self._account.holder(fqdn).shown(lag_s), fqdn, rdtype)
 
-    def lags_of_live_servers(self) -> list[float]:
-        """Return how far each name server is behind that answers with authority now."""
+    def lags_of_live_servers(self, given: Collection[str]) -> list[float]:
+        """Return how far each name server is behind that answers with authority now; `given` ones, if any."""
         if self.port53 != "free":
             return []
         lags = zip(NAME_SERVERS.values(), (0.0, self.lag_s), strict=True)
-        return [lag_s for addresses, lag_s in lags if not self.dead.issuperset(addresses)]
+        asked = [([at for at in ats if not given or f"{at}:53" in given], lag_s) for ats, lag_s in lags]
+        return [lag_s for addresses, lag_s in asked if not self.dead.issuperset(addresses)]
 
     def _by_authority(self, query: dns.message.Message, at: str) -> dns.message.Message:
         fqdn, rdtype = _asked(query)

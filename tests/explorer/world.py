@@ -296,7 +296,7 @@ class World:
 
     def wrong_records(self) -> Iterator[str]:
         """Say what is wrong with the A record where the world can see it."""
-        asked = self.dns.lags_of_live_servers()
+        asked = self.dns.lags_of_live_servers(self.config.dns.nameservers)
         for lag_s in asked:
             values = self.dns.seen_by(self.domain, "A", lag_s)
             if values != {self.lan}:
