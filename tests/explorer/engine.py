@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from certbotless.deploy import Container
 from certbotless.errors import DeployError
 
-from .checks import Violation, check_window, is_armed, leaf_on_disk, sha256_of
+from .checks import Violation, check_window, leaf_on_disk, sha256_of
 
 if TYPE_CHECKING:
     from .world import World
@@ -100,11 +100,6 @@ class SimulatedEngine:
 
     def served(self, host: str, port: int) -> str:
         """Return what a handshake there shows. Raises `DeployError`."""
-        if not is_armed("revive"):
-            # What came up without a pair ends, and its engine starts it again and again.
-            for service in self.services.values():
-                if service.status == "running" and not service.loaded and not service.is_absent:
-                    self.boot(service)
         for service in self.services.values():
             is_there = service.status == "running" and not service.is_absent and service.loaded
             if host == self._world.lan and service.port == port and is_there:

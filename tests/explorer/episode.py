@@ -18,7 +18,7 @@ from certbotless.look import View
 from certbotless.state import SiteFile
 from certbotless.store import generations
 
-from .checks import Killed, Violation, is_armed
+from .checks import Killed, Violation
 from .happenings import Happenings
 from .world import DAY, HOUR, MINUTE, World
 
@@ -177,7 +177,7 @@ class _Episode:
             failure = SiteFile(world.state_dir, world.domain).load().failures.get("order")
         except StoreError:
             return False
-        if failure is None or world.ca.unheard or not is_armed("three-failures"):
+        if failure is None or world.ca.unheard:
             return False
         has_failed = all(order.state == "invalid" for order in world.ca.orders.values())
         return has_failed and "could not validate" in failure.what and failure.count <= 3
@@ -204,7 +204,7 @@ class _Episode:
                 raise Violation(f"expired: {facts}; {view.state} {view.reason}")
             world.clock.advance(self._next_look(view, world.ca.lifetime / 20).total_seconds())
         made = len(world.ca.orders) - orders
-        if made > _MOST_ORDERS and (world.ca.ari != "past" or is_armed("past-window")):
+        if made > _MOST_ORDERS:
             raise Violation(f"{made} orders in three lifetimes of {world.ca.lifetime}, ari {world.ca.ari}")
 
 

@@ -17,7 +17,7 @@ from certbotless.records import DEFAULT_LINE, Record
 from certbotless.store import META, with_digest
 
 from .authority import FOREIGN_NET, NAME_SERVERS
-from .checks import NOT_ARMED
+from .checks import leaf_on_disk, sha256_of
 from .engine import Service
 from .world import DAY, HOUR, MINUTE, OTHER_CAS, PARENT, World
 
@@ -36,10 +36,11 @@ class Happenings:
         self.has_rival = False
         self._locks: list[int] = []
         self._tokens = 0
+        self._dropped_in: set[str] = set()
         self._kinds: list[Callable[[], object]] = [
             getattr(self, name)
             for name, member in sorted(vars(type(self)).items())
-            if callable(member) and not name.startswith("_") and name not in {"happen", "heal", *NOT_ARMED}
+            if callable(member) and not name.startswith("_") and name not in ("happen", "heal")
         ]
 
     def happen(self) -> None:
@@ -75,7 +76,8 @@ class Happenings:
         )
         for service in world.engine.services.values():
             service.known = None
-            if service.is_absent or service.status != "running":
+            # Who dropped a pair in restarts what has loaded it: we act at most twice for one certificate.
+            if service.is_absent or service.status != "running" or service.loaded in self._dropped_in:
                 service.is_absent = False
                 world.engine.boot(service)
         world.tries.forget()
@@ -243,6 +245,8 @@ class Happenings:
         for service in world.engine.services.values():
             if service.status == "running":
                 world.engine.boot(service)
+        if leaf := leaf_on_disk(world.certs_dir, world.domain):
+            self._dropped_in.add(sha256_of(leaf))
         return directory
 
     def meta_is_planted(self) -> str:

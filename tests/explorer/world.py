@@ -294,15 +294,16 @@ class World:
 
     # What is known of it.
 
-    def wrong_records(self) -> Iterator[str]:
-        """Say what is wrong with the A record where the world can see it."""
-        asked = self.dns.lags_of_live_servers(self.config.dns.nameservers)
-        for lag_s in asked:
+    def wrong_records(self, view: View) -> Iterator[str]:
+        """Say what is wrong with the A record where the program looked: at name servers, or at the API."""
+        if self.domain in view.seen.listed_at:
+            if not self.zone.has_shown_lately(self.domain, {self.lan}, _API_ASKED_WITHIN_S):
+                yield f"the account lists {sorted(self.dns.seen_by(self.domain, 'A', 0))}, not {self.lan}"
+            return
+        for lag_s in self.dns.lags_of_live_servers(self.config.dns.nameservers):
             values = self.dns.seen_by(self.domain, "A", lag_s)
             if values != {self.lan}:
                 yield f"a name server shows {sorted(values)}, the LAN address is {self.lan}"
-        if not asked and not self.zone.has_shown_lately(self.domain, {self.lan}, _API_ASKED_WITHIN_S):
-            yield f"the account lists {sorted(self.dns.seen_by(self.domain, 'A', 0))}, not {self.lan}"
 
     def wrote_record(self) -> None:
         """Count a write of the A record."""
