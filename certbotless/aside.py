@@ -132,8 +132,8 @@ def _copy(place: Place, folder: Path) -> bool:
     # A link of ours leads to a generation of ours.
     source = folder.parent / "current" / place.name if path.is_symlink() else path
     try:
-        data = files.read(source, _MOST_COPIED_BYTES)
-        mode = place.mode & source.stat().st_mode | stat.S_IRUSR
+        data, its_mode = files.read_with_mode(source, _MOST_COPIED_BYTES)
+        mode = place.mode & its_mode | stat.S_IRUSR
     except OSError:
         return not place.is_foreign
     files.write_new(to, data, mode)

@@ -221,7 +221,7 @@ class Certifying:
             pending.drop()
             raise
         pair = SavedPair(
-            chain=issued.chain_pem.decode(),
+            chain=pki.as_parsed(issued.chain_pem).decode(),
             key=pki.key_to_pem(issued.key).decode(),
             directory=self._bench.config.acme.url,
             account=issued.account,

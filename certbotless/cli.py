@@ -104,7 +104,7 @@ def _check(source: Path | None) -> int:
     from . import configfile
 
     checked = configfile.load(source)
-    for warning in checked.warnings():
+    for warning in [*configfile.careless(source, checked), *checked.warnings()]:
         print(f"warning: {warning}", file=sys.stderr)
     count = len(checked.sites)
     print(f"{source or '-'}: ok ({count} sites)")
@@ -298,7 +298,7 @@ def _run(
     sites = _named(checked, domains)
     checked.prove_readable()
     if source is not None:
-        _log_warnings(checked)
+        _log_warnings(source, checked)
     elif intent.renew_since is None:
         # Whom the daemon started it has warned, and he waits as it does.
         told = bulletin.heard(checked.state_dir)
@@ -336,8 +336,10 @@ def _daemon(source: Path | None) -> int:
     os._exit(code)
 
 
-def _log_warnings(config: Config) -> None:
-    for warning in config.warnings():
+def _log_warnings(source: Path, config: Config) -> None:
+    from . import configfile
+
+    for warning in [*configfile.careless(source, config), *config.warnings()]:
         logger.warning("config.careless %s", warning)
 
 

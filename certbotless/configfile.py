@@ -7,15 +7,18 @@ Source: the key table of docs/configuration.md.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from . import document
+from . import document, files
 from .config import (
     NEED_EAB,
     SECRET_KEYS,
@@ -60,6 +63,34 @@ def read(source: Path | None) -> bytes:
         hint = "; name the file with --config FILE" if isinstance(exc, FileNotFoundError) else ""
         name = source or "-"
         raise ConfigError([f"{name}:1:1: the file: cannot be read: {exc.strerror}{hint}"]) from exc
+
+
+def careless(source: Path | None, config: Config) -> list[str]:
+    """Return what is careless about the file itself: other users may write it, or read a secret in it.
+
+    Whoever may write it runs programs as its user, and sends the AccessKey where he likes.
+    """
+    if source is None:
+        return []
+    found = []
+    trusted = {0, os.geteuid()}
+    with suppress(OSError):
+        trusted.add(config.state_dir.stat().st_uid)
+    with suppress(OSError):
+        seen = source.stat()
+        if opened := files.open_to_all(source.absolute()) or files.open_to_all(source.resolve()):
+            found.append(
+                f"{opened}: anybody may write the configuration, and so run programs as its user; chmod o-w"
+            )
+        if seen.st_uid not in trusted:
+            found.append(
+                f"{str(source)!r} belongs to another user (uid {seen.st_uid}), who may write it: chown it"
+            )
+        literal = next((path for path, secret in config.secrets().items() if secret.kind == "literal"), None)
+        if literal is not None and seen.st_mode & stat.S_IROTH:
+            mode = stat.S_IMODE(seen.st_mode)
+            found.append(f"{str(source)!r} has mode {mode:04o}, and {literal} is written in it: chmod o-r")
+    return found
 
 
 def parse(raw: bytes, name: str) -> Config:

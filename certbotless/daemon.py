@@ -30,6 +30,7 @@ from .bulletin import Bulletin
 from .child import Addresses, Child
 from .clock import SystemClock, is_possible
 from .config import RUN_MARGIN, Config, Site
+from .configfile import careless
 from .decide import CONFIRM_OF, Intent
 from .errands import Errands
 from .lan import Lan
@@ -263,7 +264,7 @@ class Daemon:
                 logger.exception("page.not_made hint=tried again each second")
 
     def _log_warnings(self) -> None:
-        for warning in self._config.warnings():
+        for warning in [*careless(self._source.path, self._config), *self._config.warnings()]:
             logger.warning("config.careless %s", warning)
 
     def _stop_outdated(self, before: Config, edited: Config) -> None:

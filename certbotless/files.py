@@ -96,12 +96,17 @@ def read(path: Path, most_bytes: int = MAX_BYTES) -> bytes:
         NotPlainError: it is a link, a pipe, a directory and the like, or larger than `most_bytes`.
         OSError: it is absent, or cannot be read.
     """
+    return read_with_mode(path, most_bytes)[0]
+
+
+def read_with_mode(path: Path, most_bytes: int) -> tuple[bytes, int]:
+    """Return what a plain file holds, and the mode of that very file; raises as `read`."""
     fd = _open_plain(path, os.O_RDONLY)
     with open(fd, "rb") as file:
-        data = file.read(most_bytes + 1)
+        data, mode = file.read(most_bytes + 1), os.fstat(fd).st_mode
     if len(data) > most_bytes:
         raise NotPlainError(path, f"it is larger than {most_bytes} bytes")
-    return data
+    return data, mode
 
 
 def read_if_there(path: Path) -> bytes | None:
@@ -113,6 +118,14 @@ def read_if_there(path: Path) -> bytes | None:
     with store_errors(path, "read"), contextlib.suppress(FileNotFoundError):
         return read(path, _MOST_OF_OURS)
     return None
+
+
+def refuse_link(folder: Path) -> None:
+    """Raise StoreError for a link in place of a folder of ours: it may lead to anything of anybody's."""
+    if folder.is_symlink():
+        raise StoreError(
+            f"{str(folder)!r} is {_KINDS[1][1]}; it must be a folder of ours", hint="move it away"
+        )
 
 
 def make_dir(path: Path, mode: int) -> None:

@@ -103,6 +103,7 @@ class ActionLock(Lock):
     """
 
     def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
+        files.refuse_link(state_dir / "containers")
         super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
 
     def last_action(self, what: str) -> datetime | None:

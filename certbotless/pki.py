@@ -105,6 +105,16 @@ def leaf_sha256(chain_pem: bytes) -> str:
         return _load_chain(chain_pem)[0].fingerprint(hashes.SHA256()).hex()
 
 
+def as_parsed(chain_pem: bytes) -> bytes:
+    """Return the certificates of a chain and nothing else: a CA may write any text around them.
+
+    Raises:
+        IssueError: it is no chain of certificates.
+    """
+    with _chain_errors():
+        return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in _load_chain(chain_pem))
+
+
 def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:
     """Return the facts of the first certificate of `chain_pem`, whose key is `key`.
 

@@ -11,12 +11,15 @@ from typing import Any, Literal
 from . import __version__
 from .client import ClientFacts, facts_of
 from .config import Target
+from .errors import printable
 from .leaf import LeafFacts, rfc3339
 from .look import View
 from .observe import places_of
 from .outbox import Outbox
 from .state import Failure
 
+# As a line of the log.
+_MOST_OF_A_LINE = 4000
 _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
 
 
@@ -79,7 +82,7 @@ def plan_text(views: Sequence[View], verdicts: Mapping[str, str] | None = None) 
             lines += [f"{domain}: deploy:{container}: after the order" for container in follow]
         if not view.decision.steps and not view.decision.problems:
             lines.append(f"{domain}: nothing to do")
-    return "\n".join(lines)
+    return "\n".join(printable(line, _MOST_OF_A_LINE) for line in lines)
 
 
 def by_api(view: View) -> str:

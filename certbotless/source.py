@@ -64,6 +64,11 @@ class Source:
         self._lacking: tuple[Secret, ...] = ()
 
     @property
+    def path(self) -> Path | None:
+        """The file; None where it is read once."""
+        return self._path
+
+    @property
     def poll_within_s(self) -> float:
         """How soon the next poll should come."""
         followed = [secret.file for secret in self._secrets.values()]

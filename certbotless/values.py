@@ -132,8 +132,10 @@ def _as_value_error(make: Any) -> str:
 
 def parse_absolute_path(value: object) -> Path:
     path = Path(_parse_text(value))
-    if not path.is_absolute() or "\0" in str(path):
+    if not path.is_absolute():
         raise ValueError("must be an absolute path")
+    if ".." in path.parts or not str(path).isprintable():
+        raise ValueError("must be a path of printable characters, without ..")
     return path
 
 

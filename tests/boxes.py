@@ -55,6 +55,7 @@ class Box:
         ]
         text = "".join(f"{line}\n" for line in lines)
         self.file.write_text(text)
+        self.file.chmod(0o600)
         return text
 
     def publish(self, domain: str = DOMAIN) -> LeafFacts:

@@ -75,6 +75,7 @@ class Machine:
         """Save the configuration, with these keys added."""
         beside = self.file.with_suffix(".new")
         beside.write_text(self.text(**keys))
+        beside.chmod(0o600)
         beside.replace(self.file)
 
     def site(self, **keys: Any) -> dict[str, Any]:

@@ -185,6 +185,15 @@ def test_text_between_the_certificates_is_no_matter() -> None:
     assert check(b"subject: somebody\n" + pem(LEAF) + b"\n\n" + pem(MIDDLE).replace(b"\n", b"\r\n"))
 
 
+def test_what_is_published_of_a_chain_is_its_certificates_alone() -> None:
+    """A CA may write 500 KB of anything around them, which a server would read and a terminal act upon."""
+    plain = pem(LEAF, MIDDLE)
+    assert (
+        pki.as_parsed(b"\x1b[2J subject: somebody\n" + pem(LEAF) + b"\n\n" + pem(MIDDLE) + b"x" * 500)
+        == plain
+    )
+
+
 def test_names_are_compared_in_lower_case() -> None:
     assert check(pem(certificate(names=["DevBox.SweetLove.test"])), names=["devbox.sweetlove.test"])
 

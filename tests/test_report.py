@@ -233,6 +233,14 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
     ]
 
 
+def test_no_reason_of_the_plan_acts_upon_a_terminal_or_makes_a_line_of_its_own() -> None:
+    """It may be of a meta.json that others have written."""
+    reason = "the certificate is for \x1b]0;pwned\x07\x1b[2J\nb.example.com: nothing to do"
+    text = report.plan_text([view(Step("record", reason))])
+    assert len(text.splitlines()) == 1
+    assert text.isprintable()
+
+
 def test_the_plan_says_what_it_could_not_see() -> None:
     """Which is not the same as nothing to do."""
     assert report.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"

@@ -6,8 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
-from .. import courier, edges, locks, outbox
+from .. import configfile, courier, edges, locks, outbox
 from ..account import CaView
 from ..alidns import AlidnsAccount
 from ..bulletin import heard
@@ -92,7 +93,8 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
             case.fail_by("secret", key, exc)
             lost = True
     _receivers(case)
-    careless = [] if lost else case.config.warnings()
+    source = Path(path) if path != "-" else None
+    careless = [] if lost else [*configfile.careless(source, case.config), *case.config.warnings()]
     for text in careless:
         key, _, words = text.partition(": ")
         case.warn("configuration", key, words, "see docs/configuration.md")

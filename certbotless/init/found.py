@@ -12,7 +12,7 @@ from ..config import Docker
 from ..deploy import Container, DockerContainers, Settings
 from ..errors import AddressError, DeployError, printable
 from ..lan import address_now
-from ..values import AddressRule, parse_docker_host, parse_name
+from ..values import AddressRule, parse_absolute_path, parse_docker_host, parse_name
 from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
 
 Say = Callable[[str], None]
@@ -38,10 +38,15 @@ class Running:
     def certs_dir(self) -> Path | None:
         """The folder of this machine that it sees as the one of its certificate."""
         mounts = self.settings.mounts
+        folder = mounts[self.certificate].parent if self.certificate in mounts else None
         for inside in self.certificate.parents:
             if inside in mounts:
-                return mounts[inside] / self.certificate.parent.relative_to(inside)
-        return mounts[self.certificate].parent if self.certificate in mounts else None
+                folder = mounts[inside] / self.certificate.parent.relative_to(inside)
+                break
+        # The image names it: it may lead out of the mount, or hold what a terminal acts upon.
+        with suppress(ValueError):
+            return parse_absolute_path(str(folder)) if folder is not None else None
+        return None
 
     @property
     def domain(self) -> str:

@@ -14,7 +14,14 @@ from ..config import NEED_EAB
 from ..errors import UsageError, printable
 from ..names import is_in_zone
 from ..secret import Secret
-from ..values import parse_address, parse_container, parse_directory, parse_email, parse_name
+from ..values import (
+    parse_absolute_path,
+    parse_address,
+    parse_container,
+    parse_directory,
+    parse_email,
+    parse_name,
+)
 from .found import Running, Say
 from .text import REGISTRY_PORT, STOP_TIMEOUT_S, Answers
 
@@ -177,9 +184,13 @@ def answer(
     if chosen is None:
         # One that is made as we say.
         return replace(answers, stop_timeout_s=STOP_TIMEOUT_S), secrets
+    certs_dir = chosen.certs_dir or answers.certs_dir
+    if certs_dir != answers.certs_dir and not flags.yes:
+        question = f"Folder on this machine where {name} looks for its certificate"
+        certs_dir = get("--yes", None, question, parse_absolute_path, str(certs_dir))
     return replace(
         answers,
-        certs_dir=chosen.certs_dir or answers.certs_dir,
+        certs_dir=certs_dir,
         key_mode="0600" if chosen.container.reads_all else "0640",
         stop_timeout_s=chosen.stop_timeout_s,
     ), secrets
