@@ -37,8 +37,8 @@ def within_reach(bed: Bed) -> Iterator[Path]:
     seen.mkdir()
     subprocess.run(["mount", "--bind", project, seen], check=True)
     bed.python = seen / bed.python.relative_to(project)
-    # Before what the environment was made for: the project at its own path.
-    bed.environment["PYTHONPATH"] = str(seen)
+    # Before what the environment was made for, the project at its own path; and that is no place to start in.
+    bed.environment |= {"PYTHONPATH": str(seen), "PYTHONSAFEPATH": "1"}
     try:
         yield seen
     finally:
