@@ -64,17 +64,22 @@ class Spread:
 
     def forget(self, domains: Collection[str] | None = None) -> None:
         """Let the next look ask at once: about these sites, or all."""
-        gone = list(self._kept) if domains is None else domains
-        self._kept = {domain: kept for domain, kept in self._kept.items() if domain not in gone}
+        if domains is None:
+            self._kept = {}
+        else:
+            for domain in domains:
+                self._kept.pop(domain, None)
 
     def shown(self, site: Site, state: SiteState, now: datetime) -> Shown:
         """Return what was shown last; ask where it says nothing of the site as it is now."""
-        kept, zone, now_s = self._kept.get(site.domain), site.zone or state.zone, self._clock.monotonic()
+        # What was forgotten while it is asked for stays so: the answer may be of servers before an edit.
+        all_kept, zone, now_s = self._kept, site.zone or state.zone, self._clock.monotonic()
+        kept = all_kept.get(site.domain)
         is_of_now = kept is not None and (kept.site, kept.zone) == (site, zone)
         written = [record.at for record in (*state.records.values(), *state.records6.values())]
         if kept is None or not is_of_now or any(at > kept.shown.at for at in written if at <= now):
             shown = self._ask(site, state, now)
-            self._kept[site.domain] = _Kept(site, zone, shown, now_s + self._every_s * _share(site))
+            all_kept[site.domain] = _Kept(site, zone, shown, now_s + self._every_s * _share(site))
             return shown
         return kept.shown
 
@@ -96,14 +101,18 @@ class Spread:
             if due:
                 self._thread = threading.Thread(target=self._ask_again, args=(due,), daemon=True)
                 self._thread.start()
-        has_news, self._has_news = self._has_news, False
-        return has_news
+        return self._take_news()
 
     def ask_due(self) -> bool:
         """Ask about those whose turn has come, and return as `tick`, when all have answered."""
         self._ask_again(self._due())
-        has_news, self._has_news = self._has_news, False
-        return has_news
+        return self._take_news()
+
+    def _take_news(self) -> bool:
+        if not self._has_news:
+            return False  # not set here: news may have come since it was read
+        self._has_news = False
+        return True
 
     def _due(self) -> list[_Kept]:
         now_s = self._clock.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import Counter
 from datetime import timedelta
 
@@ -11,10 +13,10 @@ from scenes import ADDRESS, SECOND, ZONE, Scene
 
 from certbotless.ledgerfile import LedgerFile
 from certbotless.look import View, look
-from certbotless.nameservers import NameServers
+from certbotless.nameservers import NameServers, Server
 from certbotless.records import Record
 from certbotless.spread import Spread
-from certbotless.state import SiteFile, WrittenRecord
+from certbotless.state import SiteFile, SiteState, WrittenRecord
 
 MINUTE_S, HOUR_S = 60, 3600
 OTHER_ADDRESS = "127.0.0.9"
@@ -161,3 +163,45 @@ def test_the_thread_of_its_own_asks_and_wakes(watcher: Watcher) -> None:
     assert watcher.woken == 20
     assert watcher.spread.tick()
     assert not watcher.spread.tick()
+
+
+class EditedMeanwhile(NameServers):
+    """Name servers that are edited while they are asked."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__([watcher.scene.server.place], watcher.scene.clock)
+        self.watcher = watcher
+
+    def of(self, zone: str) -> tuple[Server, ...]:
+        found = super().of(zone)
+        self.watcher.spread.follow(self.watcher.servers, timedelta(minutes=1))
+        return found
+
+
+def test_an_answer_of_name_servers_before_an_edit_is_not_kept(watcher: Watcher) -> None:
+    watcher.scene.domains = watcher.scene.domains[:1]
+    watcher.spread.follow(EditedMeanwhile(watcher), timedelta(minutes=1))
+    assert asked_now(watcher) == 1
+    assert asked_now(watcher) == 1
+    assert asked_now(watcher) == 0
+
+
+def test_looks_at_many_sites_do_not_disturb_that_some_are_forgotten(watcher: Watcher) -> None:
+    """The daemon's main thread forgets what children were about, while looks take in what is shown."""
+    watcher.scene.keys = {"deploy": [], "address": "none"}  # nothing is asked for these
+    watcher.scene.domains = [f"box{number}.{ZONE}" for number in range(3000)]
+    sites, now = watcher.scene.config.sites, watcher.scene.clock.now()
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        looks = threading.Thread(
+            target=lambda: [watcher.spread.shown(site, SiteState(), now) for site in sites]
+        )
+        looks.start()
+        while looks.is_alive():
+            watcher.spread.forget([])
+            watcher.spread.forget([ZONE])
+    finally:
+        sys.setswitchinterval(before_s)
+        looks.join()
+    assert len(watcher.spread._kept) == len(sites)
