@@ -72,6 +72,11 @@ class _Process:
         """Whether it has ended, and not well."""
         return self._process.returncode not in (None, 0)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self._is_asked_to_end
+
     def ask_to_end(self) -> None:
         """Let it clean up and end; what it began is resumed by the next one."""
         self._is_asked_to_end = True

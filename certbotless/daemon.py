@@ -59,6 +59,9 @@ _LOOKERS = 8
 _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
 _LEAST_PATIENCE_S = 10.0
+# A child is ended for a new LAN address so often within the longest run: where addresses come and go, one
+# must come to its end. It writes no record with an address that is gone.
+_MOST_MISLED = 3
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
 
@@ -95,6 +98,7 @@ class Daemon:
         self._children_lock = threading.Lock()
         self._errands = Errands(self._clock)
         self._tries = _Tries()
+        self._misled_at: dict[str, list[float]] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
         self._watchdog = Watchdog()
         self._pulse = Pulse(max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S))
@@ -215,7 +219,9 @@ class Daemon:
 
     def _follow_edits(self) -> None:
         """Act at once on an edit of the file or of a secret; what was refused is told."""
-        is_asked, self._must_reload = self._must_reload, False
+        # Never set where it is not: a SIGHUP may have come since it was read.
+        if is_asked := self._must_reload:
+            self._must_reload = False
         refused = self._source.refused, self._source.refused_digest
         change = self._source.poll(time.monotonic(), is_asked=is_asked)
         if (self._source.refused, self._source.refused_digest) != refused:
@@ -377,9 +383,14 @@ class Daemon:
                 self._children.append(Child(raw, addresses, config.longest_run.total_seconds()))
 
     def _end_misled(self, config: Config) -> None:
-        """End children that began with another LAN address: a new one never waits for a certificate."""
+        """End children that began with another LAN address: a new one does not wait for a certificate."""
         with self._children_lock:
-            begun = {d: child.addresses[d] for child in self._children for d in child.unfinished}
+            begun = {
+                d: child.addresses[d]
+                for child in self._children
+                for d in child.unfinished
+                if not child.is_ending
+            }
         misled = {
             site.domain
             for site in config.sites
@@ -387,6 +398,14 @@ class Daemon:
             for rule, then in zip((site.address, site.address6), begun[site.domain], strict=True)
             if self._lan.settled(rule) not in ("", then)
         }
+        now_s, longest_s = self._clock.monotonic(), config.longest_run.total_seconds()
+        for domain in sorted(misled):
+            lately = [at for at in self._misled_at.get(domain, ()) if now_s - at < longest_s]
+            if len(lately) >= _MOST_MISLED:
+                misled.discard(domain)
+            else:
+                lately.append(now_s)
+            self._misled_at[domain] = lately
         self._ask_to_end(misled, "the LAN address has changed")
 
     def _ask_to_end(self, domains: set[str], why: str) -> None:

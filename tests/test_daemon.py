@@ -224,6 +224,32 @@ def test_what_left_no_trace_is_tried_again_before_the_next_look_of_the_interval(
     assert len(STARTED) == 1
 
 
+def test_addresses_that_come_and_go_let_a_child_come_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each address lasts for less than a run, three children are ended; the next one goes on.
+
+    A child that is about to end is asked once, and the count begins anew after the longest run.
+    """
+    monkeypatch.setattr(daemon_module, "Child", AtWork)
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN})
+    STARTED.clear()
+    moved = MovedLan(daemon._lan)
+    daemon._lan = moved  # type: ignore[assignment]
+    for number in range(8):
+        moved.here = f"10.79.40.{number + 10}"
+        daemon._look()
+        daemon._look()
+        daemon._children = [child for child in daemon._children if not child.is_ending]
+        daemon._tries.forget()
+    assert [child.asked for child in STARTED] == [1, 1, 1, 0]  # type: ignore[attr-defined]
+    began_s = daemon._clock.monotonic()
+    after_s = began_s + daemon._config.longest_run.total_seconds() + 1
+    monkeypatch.setattr(daemon._clock, "monotonic", lambda: after_s)
+    daemon._look()
+    assert [child.asked for child in STARTED] == [1, 1, 1, 1]  # type: ignore[attr-defined]
+
+
 class BrokenLan:
     """LAN addresses that nobody can ask for without a fault of the program."""
 
@@ -250,6 +276,43 @@ class Started:
 
 
 STARTED: list[Started] = []
+
+
+class AtWork(Started):
+    """Children that do not come to their end by themselves."""
+
+    def __init__(self, raw: bytes, addresses: dict[str, tuple[str, str]], timeout_s: float) -> None:
+        super().__init__(raw, addresses, timeout_s)
+        self.unfinished = frozenset(addresses)
+        self.asked = 0
+
+    @property
+    def is_ending(self) -> bool:
+        return self.asked > 0
+
+    def ask_to_end(self) -> None:
+        self.asked += 1
+
+
+class MovedLan:
+    """A machine that is at one address after the other, each of which has settled."""
+
+    here = ""
+
+    def __init__(self, lan: Lan) -> None:
+        self._lan = lan
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._lan, name)
+
+    def address(self, rule: AddressRule) -> str:
+        return self.here if rule.kind == "auto" else self._lan.address(rule)
+
+    def settled(self, rule: AddressRule) -> str:
+        return self.here if rule.kind == "auto" else self._lan.settled(rule)
+
+    def is_settled(self, _: AddressRule) -> bool:
+        return True
 
 
 def test_a_look_that_began_before_an_edit_starts_no_child(
