@@ -61,7 +61,7 @@ _MEETING_TIMEOUT_S = 120
 
 
 class _Rehearsal(NamedTuple):
-    """What is said of a dry run before it begins, and when it went well."""
+    """The texts of a dry run: before it begins, and after it succeeded."""
 
     before: str
     after: str
@@ -69,8 +69,8 @@ class _Rehearsal(NamedTuple):
 
 _REHEARSED = _Rehearsal("asked for", "the CA gave a certificate; nothing was published")
 _REHEARSED_WITHOUT_STAGING = _Rehearsal(
-    "the CA has no staging directory: it ends when all names are validated, and no certificate is issued; "
-    "a validation that fails counts",
+    "the CA has no staging directory: the dry run ends when all names are validated, and no certificate is "
+    "issued; a failed validation counts",
     "the CA has validated all names; it has no staging directory, so no certificate was issued",
 )
 
@@ -80,9 +80,9 @@ class Outcome:
     """How a site stood at the end of a run.
 
     Attributes:
-        state, reason: as in `status`; after a rehearsal that went well, what it has shown.
+        state, reason: as in `status`; after a rehearsal that succeeded, its result.
         is_renewed: a certificate issued after the run began is served, or published where nobody serves;
-            after a rehearsal, that it went well.
+            after a rehearsal, that it succeeded.
         failure: what went wrong, if anything did.
     """
 

@@ -25,7 +25,7 @@ _LONGEST_PUBLIC = timedelta(days=398)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be made of a pair of another tool.
+    """Whether a pair of another tool is taken over, and why not.
 
     Attributes:
         pair: as it is to be taken over; None where it must not be, and `why` says the reason.
@@ -40,8 +40,8 @@ class Verdict:
     def text(self) -> str:
         """What `plan` says of it."""
         if self.why:
-            return f"the pair of another tool is not taken over: {self.why}"
-        return "the pair of another tool is as good as a new one"
+            return f"the certificate of another tool is not taken over: {self.why}"
+        return "the certificate of another tool can be taken over"
 
 
 def adopt(bench: Workbench, seen: Observation) -> None:
@@ -113,7 +113,10 @@ def _refuse_unless_of_this_ca(
         if not pki.have_same_issuer(chain, _chain_before(config, site, seen)):
             raise IssueError(f"its issuer {facts.issuer!r} is not known to be the CA at {directory}")
     elif facts.lifetime > _LONGEST_PUBLIC:
-        raise IssueError(f"its issuer {facts.issuer!r} gave it for {facts.lifetime.days} days: no public CA")
+        raise IssueError(
+            f"its issuer {facts.issuer!r} is no public CA: the certificate lasts"
+            f" {facts.lifetime.days} days, and those of a public CA last {_LONGEST_PUBLIC.days} at most"
+        )
     elif why := verify.why_untrusted(chain, key, site.domain):
         raise IssueError(f"this machine does not trust its issuer {facts.issuer!r}: {why}")
 

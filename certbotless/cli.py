@@ -201,7 +201,7 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
         raise UsageError("--probe prints one text; leave --json out")
     _set_up_logging(logging.CRITICAL)
     clock = SystemClock()
-    # Who is stopped takes the record away that was made.
+    # A probe that is stopped deletes its record.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: clock.stop())
     is_whole = probe.probe(

@@ -179,7 +179,7 @@ class Docker(_Model):
     host: DockerHost = Field(
         default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET,
         description="The engine's socket; the environment's DOCKER_HOST takes the place of this default. "
-        "tcp:// is spoken without TLS; an engine behind SSH is reached by its forwarded socket.",
+        "tcp:// has no TLS. For an engine behind SSH, forward its socket.",
         examples=["unix:///run/user/1000/docker.sock", "tcp://127.0.0.1:2375"],
         json_schema_extra={"default": DOCKER_SOCKET},
     )
@@ -471,8 +471,8 @@ class Config(_Model):
         host = self.docker.host
         if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
             found.append(
-                f"docker.host: {host} is spoken without TLS and without a password: whoever reaches it is "
-                "root there; forward its socket by SSH instead"
+                f"docker.host: {host} has no TLS and no password: anybody who reaches it is root "
+                "there; forward its socket by SSH instead"
             )
         if self.http is not None and not is_loopback(self.http.where[0]):
             found.append(

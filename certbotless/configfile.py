@@ -68,7 +68,7 @@ def read(source: Path | None) -> bytes:
 def careless(source: Path | None, config: Config) -> list[str]:
     """Return what is careless about the file itself: other users may write it, or read a secret in it.
 
-    Whoever may write it runs programs as its user, and sends the AccessKey where he likes.
+    A user who may write it can run programs as its user, and send the AccessKey anywhere.
     """
     if source is None:
         return []

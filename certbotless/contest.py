@@ -1,7 +1,7 @@
-"""Does somebody else keep the record of a name, too: another machine, a DDNS client?
+"""Does another machine, or a DDNS client, keep the same record?
 
-A record that the name servers had shown, and that is another one now, was changed by somebody. It is written
-again, but not for ever: two that keep one record would change it to and fro, and each would call itself well.
+If the name servers had shown our value and show another one now, something has changed the record. It is
+written again three times a day at most: two programs that keep one record would change it without end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REWRITTEN_WITHIN = timedelta(days=1)
 
 
 class Contest:
-    """The count for the address record of one name; it begins anew where another address is wanted."""
+    """The count for the address record of one name; it starts at 0 where another address is wanted."""
 
     def __init__(self, bench: Workbench, fqdn: str, address: str) -> None:
         self._bench, self._fqdn, self._address = bench, fqdn, address
@@ -31,10 +31,10 @@ class Contest:
             self._keep(())
 
     def is_entered_by(self, changes: Sequence[Change]) -> bool:
-        """Whether these changes put back what somebody else has changed.
+        """Whether these changes undo a change that we did not make.
 
         Raises:
-            RecordConflict: that was done often enough, and nobody has asked for it now.
+            RecordConflict: that was done often enough, and no command asks for it now.
         """
         state = self._bench.file.load()
         written = (state.records if self._type == "A" else state.records6).get(self._fqdn)

@@ -186,7 +186,7 @@ def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
     if not (published.facts or seen.has_copy):
         return []
     if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
-        return []  # what has expired takes nobody's place
+        return []  # an expired certificate replaces no other one
     return [Step("restore", published.fault or "nothing is published")]
 
 
@@ -195,7 +195,7 @@ def _adopt_steps(seen: Observation, state: SiteState) -> list[Step]:
     if not seen.published.has_plain or (has_ours and not _has_expired(seen)):
         return []
     if foreign := _judged(seen, state):
-        return [Step("adopt", f"the pair of another tool is not taken over: {foreign.why}")]
+        return [Step("adopt", f"the certificate of another tool is not taken over: {foreign.why}")]
     return [Step("adopt", "another tool left a pair here, which may be as good as a new one")]
 
 
@@ -206,7 +206,7 @@ def _has_expired(seen: Observation) -> bool:
 
 
 def _judged(seen: Observation, state: SiteState) -> Foreign | None:
-    """Return what is known of the files that another tool has at our names; None where nobody looked yet."""
+    """Return what is known of the files that another tool has at our names; None before the first look."""
     return state.foreign if state.foreign and state.foreign.files == seen.published.plain else None
 
 
@@ -231,7 +231,7 @@ def _note_steps(seen: Observation, state: SiteState) -> list[Step]:
         return []
     if state.generations and state.generations.keys() <= seen.generations:
         return []
-    return [Step("note", "which pairs are ours is not as it was noted")]
+    return [Step("note", "the digests of our certificates are not noted, or out of date")]
 
 
 def _renewal_info_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:
@@ -267,7 +267,7 @@ def _order_reason(
 def without_abandoned(site: Site, config: Config, seen: Observation) -> Observation:
     """Return what was seen without a refused certificate that the file does not ask for any more.
 
-    So an edit that is taken back after a rollback orders nothing: what is published is what is asked for.
+    So an edit that is taken back after a rollback orders nothing: the published one fits the file.
     """
     if seen.refused is None or _mismatch(site, config, seen.published):
         return seen
@@ -324,7 +324,7 @@ def _list_steps(site: Site, seen: Observation, others: Sequence[Step]) -> tuple[
     step = Step("list", NOBODY_SPEAKS, "" if fqdn == site.domain else fqdn)
     if any(s.action in CONFIRM_OF and s.target == step.target and s.is_due(seen.at) for s in others):
         return [], []
-    # What is known is good for two more turns, should the API not answer for a while.
+    # A list is good for two more turns: the API may not answer for a while.
     is_good = seen.at - at < LIST_EVERY * (len(listed) + 2)
     return ([], [step]) if is_good else ([step], [])
 
@@ -374,7 +374,7 @@ def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]
             leaves = [seen.served.get(place.key) for place in places]
             wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
         if facts.not_after <= seen.at:
-            # What has expired takes nobody's place; it is only started where nobody answers.
+            # An expired certificate replaces no other one; the service is started only if it does not answer.
             wrong &= {NO_ANSWER}
         if wrong:
             step = Step("deploy", ", ".join(sorted(wrong)), target.name)
@@ -502,7 +502,7 @@ def _held_back(
 
 
 def _is_over(step: Step, site: Site, seen: Observation, state: SiteState) -> bool:
-    """Whether somebody else changes the record again and again, but another address is wanted by now."""
+    """Whether the record was contested, but another address is wanted now."""
     if step.action not in ("record", "record6"):
         return False
     address = seen.address if step.action == "record" else seen.address6

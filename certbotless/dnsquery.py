@@ -31,7 +31,7 @@ def by_udp(query: dns.message.Message, place: Place, timeout_s: float) -> dns.me
         end_s = time.monotonic() + timeout_s
         reply = _response_to(query, _receive(udp, 65535, end_s))
         # The kernel passes on what comes from there alone. What does not answer this question may be a late
-        # answer to an older one, or come from somebody who guesses our port.
+        # answer to an older one, or a forged one whose sender has guessed our port.
         while reply is None:
             reply = _response_to(query, _receive(udp, 65535, end_s))
     return by_tcp(query, place, timeout_s) if reply.flags & dns.flags.TC else reply

@@ -43,7 +43,7 @@ class CertbotlessError(Exception):
 
 
 def internal_error(exc: Exception) -> CertbotlessError:
-    """Return what a person is told of a fault of the program itself; the log has its traceback."""
+    """Return the error that users see for a fault of the program itself; the log has its traceback."""
     return CertbotlessError(f"internal error: {type(exc).__name__}", hint="please report it with the log")
 
 

@@ -78,16 +78,16 @@ class LeafFacts:
 
 
 def _fault_of(facts: LeafFacts) -> str:
-    """Say which of the facts no certificate of ours has; empty for none."""
+    """Say which of the facts is not possible in a certificate; empty for none."""
     if not 0 < len(facts.names) <= _MOST_NAMES or not all(map(_is_name, facts.names)):
-        return "its names are none"
+        return "its names are not valid"
     if not _SHA256.fullmatch(facts.sha256):
-        return "its digest is none"
+        return "its digest is not valid"
     if not facts.issuer.isprintable() or len(facts.issuer) > MOST_ISSUER:
-        return "its issuer is no line of text"
+        return "its issuer is not one line of text"
     if not _FIRST_CERTIFICATE <= facts.not_before < facts.not_after:
         return "it ends before it begins"
-    return "" if _ARI_ID.fullmatch(facts.ari_id) else "its identifier is none"
+    return "" if _ARI_ID.fullmatch(facts.ari_id) else "its identifier is not valid"
 
 
 def _is_name(name: str) -> bool:

@@ -218,7 +218,7 @@ def with_certificate(entries: Iterable[Entry], order: Entry) -> list[Entry]:
 
 
 def _newest_order(rows: Sequence[Entry], like: Entry, names: tuple[str, ...]) -> int | None:
-    """Return where the newest order for these names stands: that in flight, as a site has one at a time."""
+    """Return the index of the newest order for these names, the one in flight: a site has one at a time."""
     found = [
         number
         for number, row in enumerate(rows)

@@ -20,7 +20,7 @@ PAGE = Path("docs", "limits.md")
 BEGIN, END = "<!-- limits: begin (make docs) -->", "<!-- limits: end -->"
 
 LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
-# Where certificates are given that nobody trusts, and the CA counts almost nothing.
+# Directories of certificates that no client trusts; their CAs limit almost nothing.
 STAGING = frozenset({DIRECTORIES["letsencrypt-staging"], "https://dv.acme-v02.test-api.pki.goog/directory"})
 
 _EVERY_CA, _THERE = "every CA", "Let's Encrypt"

@@ -76,14 +76,14 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the lock of a site: its pid, 0 where that is not known, and since when."""
+    """The process that holds the lock of a site: its pid, 0 if that is not known, and since when."""
 
     pid: int
     since: datetime
 
 
 class SiteLock(Lock):
-    """The lock around a run for one site; it says who holds it, for one that never ends is told."""
+    """The lock around a run for one site; it has the pid of its holder, to report a run that never ends."""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -99,7 +99,7 @@ class ActionLock(Lock):
     Args:
         action_id: hexadecimal, such as the digest of the container's name.
 
-    It remembers the last action that succeeded, so that whoever waited for it knows what it was good for.
+    It remembers the last action that succeeded, for the runs that waited for it.
     """
 
     def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
@@ -167,7 +167,7 @@ def running_daemon(state_dir: Path) -> int | None:
 
 
 def holder(path: Path) -> Holder | None:
-    """Return who holds the `SiteLock` of this file now, None where nobody does. Never waits."""
+    """Return the holder of the `SiteLock` of this file, None where there is none. Never waits."""
     try:
         fd = os.open(path, _LOOK)
     except OSError:

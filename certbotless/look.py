@@ -122,7 +122,7 @@ def look(
     except Exception as exc:
         if crashes.is_new(site.domain, exc):
             logger.exception("look.crashed domain=%s", site.domain)
-        # What was seen may be what made it crash: nobody after us is to stumble over it.
+        # The observation may be the cause of the crash: the code after us must not get it.
         seen = Observation(now, "", {}, Published(None, None), False, {})
         return _blind(site, seen, internal_error(exc), config)
     crashes.forget(site.domain)
@@ -152,13 +152,14 @@ def _look(
 
 
 def _endless_run(site: Site, config: Config, now: datetime) -> CertbotlessError | None:
-    """Return what is to be told of a run that holds the site longer than one may take; None for none."""
+    """Return the problem of a run that holds the site longer than it may; None for none."""
     holder = SiteFile(config.state_dir, site.domain).holder
     if holder is None or holder.pid == os.getpid() or now - holder.since <= config.longest_run:
         return None
     return CertbotlessError(
-        f"the process {holder.pid} has been at work on it since {rfc3339(holder.since)}: no other may be",
-        hint=f"`ps {holder.pid}` says what it is: let it go on (`fg`, `kill -CONT`), or end it",
+        f"process {holder.pid} has held the lock of this site since {rfc3339(holder.since)}, longer than"
+        " a run may take",
+        hint=f"see `ps {holder.pid}`; let it go on (`fg`, `kill -CONT`) or end it",
     )
 
 

@@ -2,7 +2,7 @@
 
 The system resolver is asked only for the zone's NS names and their addresses; our own names are asked at the
 authoritative servers alone, so no resolver ever caches that a name of ours does not exist yet. Port 53 may
-lead to somebody else, or nowhere: an answer without authority (the AA bit) is none, nor is one of a proxy
+be taken over or blocked: an answer without authority (the AA bit) does not count, nor does one of a proxy
 that claims it (hijack).
 
 Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 2308 (negative caching).
@@ -37,13 +37,13 @@ logger = logging.getLogger(__name__)
 QUERY_TIMEOUT_S = 2.0
 # Servers that never answered are left out after this, if another one answers.
 SILENCE_S = 30
-# NS names move seldom; asked again after this. Where nobody named them, the network may be back soon.
+# NS names move seldom; asked again after this. Where no resolver named them, the network may be back soon.
 _CACHE_S = 3600
 _FAILED_CACHE_S = 60
 # Public resolvers (AliDNS, DNSPod) for when the system's own cannot find the zone's servers. Both are in
 # China, where Cloudflare's and Google's are often not reached.
 PUBLIC_RESOLVERS = ("223.5.5.5", "119.29.29.29")
-# The root has 13 names; nobody has more. Who answers in its place may give a thousand.
+# The root has 13 names, and no zone has more. A forged answer may have a thousand.
 _MOST_NAMES = 13
 # Of each name: hichina's have 6 to 8, and one may be dead or late.
 _MOST_ADDRESSES = 3
@@ -74,7 +74,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the values, from who speaks for the zone or not; or None, and the `fault`.
+    """The values of an answer, and whether it has authority; or None, and the `fault`.
 
     `exists` is whether there is such a name at all, whatever it has.
     """
@@ -150,7 +150,7 @@ class NameServers:
             return exc
 
     def note(self, zone: str, *, is_blind: bool) -> None:
-        """Remember whether a question about `zone` was answered by nobody who speaks for it."""
+        """Remember whether no server that speaks for `zone` has answered a question about it."""
         key = self._key(zone)
         if is_blind:
             self._blind_since.setdefault(key, self._clock.monotonic())
@@ -158,7 +158,7 @@ class NameServers:
             self._blind_since.pop(key, None)
 
     def blind_s(self, zone: str) -> float | None:
-        """Return for how many seconds nobody has spoken for `zone`; None if somebody did when last asked."""
+        """Return for how many seconds no server has spoken for `zone`; None if one did when last asked."""
         since = self._blind_since.get(self._key(zone))
         return None if since is None else self._clock.monotonic() - since
 
@@ -172,7 +172,7 @@ def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str
 
 
 def ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[Answer]:
-    """Return what came back from each server, as `ask` does, and who spoke, or why nobody did.
+    """Return the answer of each server, as `ask` does, with its authority or its fault.
 
     Where none speaks for the zone all are asked once more, over TCP: what takes port 53 over often takes UDP
     alone.
@@ -199,13 +199,13 @@ def wait_until_shown(
 ) -> bool:
     """Return True as soon as every server that answers shows every wanted value.
 
-    An answer without authority comes from somebody else, who may remember what was, and counts as none; but a
-    txt value that is there is ours, whoever shows it. A silent address is left out if another one of the same
-    server answers; a server that is silent at all of them is left out after 30 s, with a warning, if another
-    one answers.
+    An answer without authority comes from another server, whose values may be old, and does not count. But a
+    txt value in it is ours, whichever server shows it. A silent address is left out if another one of the
+    same server answers; a server that is silent at all of them is left out after 30 s, with a warning, if
+    another one answers.
 
     Returns:
-        False where for `blind_s` (`timeout_s` at most) nobody has spoken for the zone: the CA may see it.
+        False where for `blind_s` (`timeout_s` at most) no server has spoken for the zone: the CA may see it.
 
     Raises:
         PropagationTimeout: after `timeout_s` a server still answers without a value.
@@ -301,7 +301,7 @@ def _has_authority(reply: dns.message.Message, server: Server, fqdn: str) -> boo
     if not reply.flags & dns.flags.AA:
         return False
     if server.is_given or server.is_resolver:
-        return True  # whoever answers was chosen
+        return True  # the user chose this server
     return not hijack.is_by_a_proxy(reply, fqdn, lambda query: _exchange(query, server))
 
 
@@ -342,8 +342,8 @@ def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
     if is_unknown:
         raise ZoneOnHold(
             f"{text}: it is not on the Internet",
-            hint="look at the domain in its registrar's console: serverHold, which with a new one from Aliyun"
-            " means mostly that its owner's real name is not verified yet, or it has expired; for a zone of"
+            hint="look at the domain in its registrar's console: it may have expired, or be on hold"
+            " (serverHold), at Aliyun mostly because the owner's real name is not verified yet; for a zone of"
             " this LAN alone set dns.nameservers",
         )
     raise DnsUnavailable(

@@ -2,8 +2,8 @@
 
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 
-Until then root makes a folder only where nobody else could put a link in its way, and gives away nothing but
-a folder that it has just made, by its descriptor.
+Until then root makes a folder only where no other user could put a link in its way, and gives away nothing
+but a folder that it has just made, by its descriptor.
 
 Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2).
 """
@@ -65,7 +65,7 @@ def _make(path: Path, mode: int) -> None:
     with files.store_errors(path):
         for folder in reversed(above):
             files.make_dir(folder, 0o755)
-        # One that somebody else has made meanwhile is not ours to give away.
+        # A folder that another process has made meanwhile is not ours to give away.
         with suppress(FileExistsError):
             path.mkdir(mode)
             _give_to_the_service(path)
@@ -85,9 +85,9 @@ def _give_to_the_service(folder: Path) -> None:
 
 
 def _is_roots_alone(folder: Path) -> bool:
-    """Whether nobody but root can change where this path leads, or what is in the folder at its end.
+    """Whether only root can change where this path leads, and what is in the folder at its end.
 
-    In a folder with the sticky bit, as /tmp, nobody can take away or replace what is root's.
+    In a folder with the sticky bit, as /tmp, no other user can remove or replace what is root's.
     """
     if folder != folder.parent and not _is_roots_alone(folder.parent):
         return False

@@ -44,7 +44,7 @@ def servers_of(servers: NameServers, zone: str) -> tuple[Server, ...]:
 
 
 class Aliases:
-    """Where names lead, as the authoritative servers say, or the API where nobody speaks for the zone.
+    """Where names lead: by the authoritative servers, or by the API where none speaks for the zone.
 
     Args:
         zone_of: the zone that holds an alias, which the name given last leads to.
@@ -88,11 +88,11 @@ class Aliases:
         return alias
 
     def _cname(self, name: str, zone: str) -> str | None:
-        """Ask the authoritative servers of `zone`; None where nobody speaks for it.
+        """Ask the authoritative servers of `zone`; None where none speaks for it.
 
-        An alias of somebody else's making would lead our value into any zone of the account.
+        A forged alias would lead our value into any zone of the account.
         """
-        # Who was silent once is waited for no more.
+        # A server that was silent once is not asked again.
         servers = [each for each in servers_of(self._servers, zone) if each not in self._silent]
         answers = ask_all(servers, name, "CNAME") if servers else []
         heard = list(zip(servers, answers, strict=True))
@@ -148,8 +148,8 @@ class Placement:
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         """Wait for the servers of each zone, all of them within propagation_timeout.
 
-        1. Ask the servers; where nobody speaks for a zone for 30 s, or did not when last asked:
-        2. Wait until the API lists the values, then 45 s for the servers that nobody here can ask.
+        1. Ask the servers; where none speaks for a zone for 30 s, or none did when last asked:
+        2. Wait until the API lists the values, then 45 s for the servers that cannot be asked from here.
 
         Raises:
             PropagationTimeout: a server still answers without a value.

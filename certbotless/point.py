@@ -28,7 +28,7 @@ class Pointing:
         """Write what `plan_changes` asks for at this name, if it still leads here then.
 
         Raises:
-            RecordConflict: a person must see to it: to what else is there, or to who else keeps this record.
+            RecordConflict: a person must act: another record is in the way, or another program keeps this.
             DnsError: any other.
         """
         contest = Contest(self._bench, fqdn, address)
@@ -97,7 +97,7 @@ class Pointing:
             return False
 
     def confirm(self, fqdn: str, address: str) -> None:
-        """Wait for every server that answers, at most propagation_timeout; where nobody does, 30 s.
+        """Wait for every server that answers, at most propagation_timeout; where none does, 30 s.
 
         Raises:
             PropagationTimeout: a server still answers without it.

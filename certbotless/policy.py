@@ -21,7 +21,8 @@ PURPOSES = {
     "AddDomainRecord": "Adds the A or AAAA record of a site, and the TXT record of a challenge.",
     "DeleteDomainRecord": "Deletes that TXT record afterwards, and a stale A or AAAA record beside ours.",
     "DescribeDomainRecords": "Finds the zone of a site without `zone`, and that of a delegated challenge.",
-    "DescribeSubDomainRecords": "Reads the records of a name: before one is written, and to find ours again.",
+    "DescribeSubDomainRecords": "Reads the records of a name: before one is written, to find ours again,"
+    " and where no name server speaks for the zone.",
     "UpdateDomainRecord": "Changes the A or AAAA record to another address or TTL.",
 }
 
@@ -39,7 +40,7 @@ def actions() -> list[str]:
 def document(zone: str = "ZONE") -> str:
     """Return the policy as it is pasted into the RAM console, but for ACCOUNT.
 
-    Nobody has told how the resource names a zone that is not ASCII, so such a one is named in both ways.
+    How a resource names a zone that is not ASCII is not documented, so such a zone is named in both forms.
     """
     statement = {
         "Effect": "Allow",

@@ -21,7 +21,7 @@ from .errors import ProgramUnreadable
 def files_of_program() -> list[Path]:
     """Return what a run needs to read: our own files first, what is loaded by now, and the Python itself.
 
-    To be asked before the user changes, who may not see them.
+    Call it before the user changes: the new user may not see them.
     """
     loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     places = [*sorted(Path(__file__).parent.rglob("*.py")), *(Path(file) for file in loaded if file)]
@@ -41,7 +41,7 @@ def refuse_unless_readable(paths: Iterable[Path], user: str) -> None:
             with suppress(OSError):
                 mode = f": {str(closed)!r} has mode {stat.S_IMODE(closed.stat().st_mode):04o}"
             raise ProgramUnreadable(
-                f"{user} cannot read this program, as {str(path)!r}{mode}",
+                f"{user} cannot read {str(path)!r}, a file of this program{mode}",
                 hint="install it where every user can read it: by `make install`, or by pipx with"
                 " PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin",
             )

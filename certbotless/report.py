@@ -129,8 +129,8 @@ def span(duration: timedelta) -> str:
 class Served:
     """What is served at one place of a site, by the name of its container or target.
 
-    `sha256` is that of the leaf seen there, empty for no TLS answer, None where nobody looked; `where` is the
-    address and port, None where they are not known or nothing is to be proved.
+    `sha256` is that of the leaf seen there, empty for no TLS answer, None if it was not looked at.
+    `where` is the address and port, None where they are not known or nothing is to be proved.
     """
 
     name: str

@@ -320,7 +320,7 @@ class Serving:
     def _is_held(self, target: Target, seen: Observation) -> bool:
         now, facts = self._bench.clock.now(), seen.published.facts
         if facts is not None and facts.not_after <= now:
-            return True  # what has expired takes nobody's place
+            return True  # an expired certificate replaces no other one
         return window_wait(target, self._bench.file.load().deploy_by, now) is not None
 
     def _may_help(self, container: Container, leaf: str, sha256: str, issued_at: datetime) -> bool:
@@ -341,7 +341,7 @@ class Serving:
             and acted.files_at in (None, files_at)
         ):
             return False
-        # By a clock that was ahead it was started at a time to come: who knows when.
+        # A start in the future was noted by a clock that was ahead: the true time is not known.
         is_known = is_believable(container.started_at, self._bench.clock.now())
         return not is_known or container.started_at <= max(issued_at, files_at or issued_at)
 

@@ -1,7 +1,7 @@
-"""What do name servers show of a site's records, and does anybody speak for its zone? Light.
+"""What do name servers show of a site's records, and does one speak for its zone? Light.
 
-Port 53 may be taken over by a router, a provider or a proxy, or be blocked. Then nobody speaks for the zone,
-and what the API listed last counts (state.Listed, which a run writes).
+A router, a provider or a proxy may take port 53 over, or block it. Then no server speaks for the zone, and
+what the API listed last counts (state.Listed, which a run writes).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Shown:
         at: when, aware UTC.
         answers: by name and type of record, for each record that the site wants; None where the zone is not
             known yet.
-        blind: the names that nobody spoke for.
-        fault: why nobody did; None where somebody spoke for every name.
+        blind: the names that no server spoke for.
+        fault: why none did; None where one spoke for every name.
     """
 
     at: datetime
@@ -85,15 +85,15 @@ def ask_servers(servers: NameServers) -> ShownSource:
 
 
 def why_blind(servers: Sequence[Server], answers: Sequence[Answer], zone: str) -> DnsError:
-    """Say why nobody speaks for a zone."""
+    """Say why no server speaks for a zone."""
     values = [value for answer in answers for value in answer.values or ()]
     if fakeip.is_made_up([*values, *(server.address for server in servers)]):
-        return DnsError(f"port 53 leads to somebody else: {fakeip.TEXT}", hint=fakeip.cure(zone))
+        return DnsError(f"port 53 is taken over: {fakeip.TEXT}", hint=fakeip.cure(zone))
     if any(answer.values is not None for answer in answers):
         names = ", ".join(sorted({server.name for server in servers}))
         return DnsError(
-            f"port 53 leads to somebody else, who answers in the place of {names}",
-            hint="let the router or provider pass port 53 on, unchanged",
+            f"port 53 is taken over: another server answers in the place of {names}",
+            hint="let the router, provider or proxy pass port 53 on unchanged",
         )
     faults = ", ".join(sorted({answer.fault for answer in answers}))
     return DnsError(

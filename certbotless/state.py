@@ -99,7 +99,7 @@ class WrittenRecord(_Saved):
 
 
 class Rewritten(_Saved):
-    """When a value that the name servers had shown was written again, because somebody had changed it."""
+    """When a value that the name servers had shown was written again after a change that we did not make."""
 
     value: str
     at: tuple[Moment, ...] = ()
@@ -340,7 +340,7 @@ class SiteFile:
 
     @property
     def holder(self) -> Holder | None:
-        """Who is at work on the site, None for nobody."""
+        """The process that holds the lock of the site, None for none."""
         return holder(self._lock)
 
     def locked(self, clock: Clock, timeout_s: float) -> Lock:

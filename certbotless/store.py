@@ -6,8 +6,8 @@
 
 One rename of `current` swaps both files. Links are relative, so they hold inside a container that mounts
 certs_dir. Nothing that we did not write is ever deleted, and nothing but a plain file is ever opened:
-whoever may write to certs_dir may plant a link to a key of ours, or a pipe that nobody fills. Nor is a pair
-believed to be ours for lying there: who looks says which `meta.json` was published, by its SHA-256.
+other users may be able to plant a link to a key of ours, or a pipe without a writer. A pair that lies there
+is not ours for that: the caller says which `meta.json` was published, by its SHA-256.
 """
 
 from __future__ import annotations

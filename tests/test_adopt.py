@@ -174,7 +174,10 @@ def test_plan_says_what_becomes_of_the_pair_before_anything_is_done(
     scene.settings = {"acme": {"directory": "letsencrypt"}}
     file = scene.certs_dir.parent / "config.json"
     file.write_text(json.dumps(scene.fields))
-    for ca, words in ((trustme.CA(), "not taken over: this machine does not trust"), (root, "as good as")):
+    for ca, words in (
+        (trustme.CA(), "not taken over: this machine does not trust"),
+        (root, "can be taken over"),
+    ):
         put(scene, *pair_of(ca))
         assert cli.main(["--config", str(file), "plan"]) == 0
         (said,) = (line for line in capfd.readouterr().out.splitlines() if ": adopt: " in line)
@@ -189,7 +192,7 @@ def test_no_public_ca_gives_a_certificate_for_more_than_398_days(
     """mkcert puts its root into the trust store, and lets its leaves live for 825 days."""
     at(scene, "letsencrypt")
     put(scene, *pair_of(root, left=(days - 1) * DAY))
-    assert ("no public CA" in verdict(scene)) == (days > 398)
+    assert ("is no public CA" in verdict(scene)) == (days > 398)
 
 
 def test_without_a_trust_store_nothing_is_taken_for_a_public_one(
@@ -213,7 +216,7 @@ def test_a_pair_that_no_handshake_is_possible_with_is_not_trusted(root: trustme.
     assert verify.why_untrusted(b"", b"", DOMAIN) != ""
 
 
-# --- what has expired takes nobody's place ------------------------------------------------------------------
+# --- an expired certificate replaces none -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_whole_folder", [False, True], ids=["the names", "the folder"])

@@ -9,10 +9,11 @@ from certbotless.values import DIRECTORIES
 
 
 @pytest.mark.parametrize(
-    ("name", "twin"), [("letsencrypt", "letsencrypt-staging"), ("letsencrypt-staging", "letsencrypt-staging")]
+    ("name", "staging"),
+    [("letsencrypt", "letsencrypt-staging"), ("letsencrypt-staging", "letsencrypt-staging")],
 )
-def test_a_rehearsal_goes_to_the_staging_directory_where_there_is_one(name: str, twin: str) -> None:
-    assert staging_of(DIRECTORIES[name]) == DIRECTORIES[twin]
+def test_a_rehearsal_goes_to_the_staging_directory_where_there_is_one(name: str, staging: str) -> None:
+    assert staging_of(DIRECTORIES[name]) == DIRECTORIES[staging]
 
 
 def test_a_rehearsal_of_a_configuration_that_names_a_staging_directory_stays_there() -> None:

@@ -149,7 +149,7 @@ def test_an_engine_of_the_environment_that_cannot_be_used_is_a_fault_where_a_con
 def test_an_engine_that_anybody_on_the_way_may_use_is_warned_of() -> None:
     found = parse(text_of(docker="host: tcp://10.0.0.5:2375")).warnings()
     (warning,) = [each for each in found if each.startswith("docker.host")]
-    assert "without TLS and without a password" in warning
+    assert "no TLS and no password" in warning
     found = parse(text_of(docker="host: tcp://127.0.0.1:2375")).warnings()
     assert [each for each in found if each.startswith("docker.host")] == []
 

@@ -443,7 +443,7 @@ def test_no_slip_around_a_secret_shows_it(mutate: Callable[[str], str]) -> None:
     assert CANARY not in report
 
 
-# --- who else may read or write it ------------------------------------------------------------------------
+# --- which other users may read or write it -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_no_slip_around_a_secret_shows_it(mutate: Callable[[str], str]) -> None:
 def test_a_file_that_is_open_to_others_is_warned_of(
     tmp_path: Path, mode: int, folder_mode: int, is_literal: bool, words: str
 ) -> None:
-    """Who may write it runs programs as its user."""
+    """A user who may write it can run programs as its user."""
     (tmp_path / "etc").mkdir()
     file = tmp_path / "etc" / "config.yaml"
     key = "LTAI" if is_literal else "file:/nowhere"

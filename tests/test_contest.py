@@ -1,4 +1,4 @@
-"""Two that keep one A record: it is put right a few times a day, and then a person is told."""
+"""Two programs keep one A record: it is put right three times a day, and then the site fails."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
 def test_a_run_that_holds_a_site_longer_than_any_may_take_is_told(
     scene: Scene, age: timedelta, state: str
 ) -> None:
-    """As one that was stopped at a terminal (Ctrl-Z): nobody else may mend anything."""
+    """As one that was stopped at a terminal (Ctrl-Z): no other run may work on the site."""
     scene.publish()
     began = EPOCH - age
     code = (
@@ -325,7 +325,9 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_told(
         view = scene.look()
         other.communicate()
     assert view.state == state
-    assert (f"the process {other.pid} has been at work on it since" in view.reason) == (state == "failing")
+    assert (f"process {other.pid} has held the lock of this site since" in view.reason) == (
+        state == "failing"
+    )
     assert said(scene.look()) == ("ok", "")
 
 

@@ -58,7 +58,8 @@ def test_a_program_that_the_owner_cannot_read_says_so_at_once(others_box: Box, a
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert re.search(
-        rf"cannot read this program, as '{closed}/program/certbotless/[^']*': '{closed}' has mode 0700", line
+        rf"cannot read '{closed}/program/certbotless/[^']*', a file of this program: '{closed}' has mode",
+        line,
     )
     for word in (str(others_box.state_dir), "make install", "PIPX_HOME=/opt/pipx"):
         assert word in line

@@ -69,8 +69,8 @@ def test_where_somebody_else_alone_answers_nobody_speaks_for_the_zone(site: Site
     found = shown(site, {"ns1.x": SOMEBODY}, [ADDRESS])
     assert found.answers == {(NAME, "A"): (None,)}
     assert found.blind == {NAME}
-    assert "port 53 leads to somebody else, who answers in the place of ns1.x" in str(found.fault)
-    assert "let the router or provider pass port 53 on" in str(found.fault)
+    assert "port 53 is taken over: another server answers in the place of ns1.x" in str(found.fault)
+    assert "let the router, provider or proxy pass port 53 on" in str(found.fault)
 
 
 @pytest.mark.row(89)

@@ -155,7 +155,7 @@ def test_a_site_that_was_at_work_from_the_start_is_not_passed_over(tmp_path: Pat
 def test_a_site_that_a_run_keeps_from_all_looks_is_not_well_any_more(
     tmp_path: Path, age: timedelta, status: int
 ) -> None:
-    """As one that was stopped at a terminal; no other run lasts 41 minutes. The page says it too."""
+    """Here 41 minutes are the longest that a look can wait for a run. The page says it too."""
     late = replace(WELL, seen=replace(WELL.seen, at=datetime.now(UTC) - age))
     text = f"the last look at {SITE.domain} was 42 min ago: a run on it does not end"
     with showing(tmp_path, [late], run_margin=timedelta(minutes=30)) as url:

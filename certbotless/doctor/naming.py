@@ -38,8 +38,8 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
     elif not true:
         told = [value for answer in answers.values() for value in answer.values or ()]
         names = dict.fromkeys(server.name for server in answering)
-        text = f"somebody else answers in the place of {', '.join(names)}"
-        cure = "let the router or provider pass port 53 on, unchanged; until then the API's own list counts"
+        text = f"another server answers in the place of {', '.join(names)}"
+        cure = "let the router, provider or proxy pass port 53 on unchanged; until then the API's list counts"
         if fakeip.is_made_up([*told, *(server.address for server in servers)]):
             text, cure = f"{text}: {fakeip.TEXT}", fakeip.cure(zone)
         case.fail("name servers", zone, text, cure)
@@ -47,7 +47,7 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
         case.ok("name server", f"{server.name} of {zone}", f"answers at {server.address}")
     for server in servers if true else ():
         if server not in true:
-            fault = answers[server].fault or "somebody else answers in its place"
+            fault = answers[server].fault or "another server answers in its place"
             cure = "nothing, if it passes: the others speak for the zone"
             case.warn("name server", f"{server.name} of {zone}", f"does not answer ({fault})", cure)
     return true

@@ -1,10 +1,10 @@
 """How does the real DNS API behave? Asked on demand, and printed as a text for a report.
 
-Reads, and one TXT record that is made, listed and deleted. What is printed is made of statuses, codes, the
-keys and types of answers, numbers and times: no name, no value and no id can be in it (shape). What a person
-must know by its name, such as a record that could not be deleted, is told apart.
+It reads, and makes, lists and deletes one TXT record. It prints statuses, codes, the keys and types of
+answers, numbers and times, and no name, no value and no id (shape). Names that a person needs, such as that
+of a record that could not be deleted, go to another stream.
 
-It answers what nobody could tell of the service for this program: docs/doctor.md has the questions.
+docs/doctor.md has the questions: the service documents none of the answers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LAG_STEP_S = 1
 _MOST_ADDRESSES = 32
 # In a row, to one address; it is left alone after this many that had no answer.
 _QUESTIONS, _MOST_SILENT = 50, 3
-# Of these nobody's name tells whose zone it is.
+# The names of these servers do not tell whose zone it is.
 _PUBLIC_SERVERS = (".hichina.com", ".alidns.com")
 
 Say = Callable[[str], None]
@@ -211,7 +211,7 @@ class _ZoneProbe:
             servers = list(_every_address(NameServers(self._config.dns.nameservers, self._clock), self._zone))
         except DnsError as exc:
             self._say(f"name servers: {kind_of(exc)}")
-            return "nobody names them"
+            return "no resolver names them"
         labels = {server: _label(server, number) for number, server in enumerate(servers, 1)}
         shown: dict[Server, float] = {}
         faults: dict[Server, str] = {}

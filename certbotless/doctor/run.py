@@ -165,7 +165,7 @@ def _names(
     servers: Mapping[str, Sequence[Server]],
     resolvers: naming.Resolvers,
 ) -> None:
-    """Test what is told of the site's names: by name servers, or the API where none speaks for their zone."""
+    """Test the records of the site: at name servers, or in the API's list where none speaks for the zone."""
     site = view.site
     zone = seen.zones.get(site.domain, "")
     for rule, names in ((site.address, site.record_names), (site.address6, site.record6_names)):

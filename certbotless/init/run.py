@@ -163,7 +163,7 @@ def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> Non
         say(f"\n{chosen.name} {why} and reads the key through the group of {certs_dir}:")
         say(f"  chgrp {gid} {folder} && chmod 2755 {folder}")
         if gid == "GID":
-            say("GID is a group of its user on this machine, which its engine does not tell: docs/docker.md.")
+            say("Write a group of the container's user on this machine for GID (docs/configuration.md).")
     if certs_dir != CERTS_DIR:
         say(
             f'\nThe service must be allowed to write to {certs_dir}: docs/systemd.md, "What the unit may do".'

@@ -114,7 +114,7 @@ def test_doctor_finds_the_name_servers_and_tells_once_who_takes_their_place(bare
         checks = json.loads(bare.run("doctor", "--json").stdout)["checks"]
     (told,) = [found for found in checks if found["level"] == "fail"]
     assert (told["check"], told["about"]) == ("name servers", ZONE)
-    assert "somebody else answers in the place of ns1.alidns.test, ns2.alidns.test" in told["text"]
+    assert "another server answers in the place of ns1.alidns.test, ns2.alidns.test" in told["text"]
     assert_invariants(bare)
 
 

@@ -239,7 +239,12 @@ def test_dry_runs_are_counted_apart_and_six_in_an_hour_are_answered_by_the_ca(ba
     for number in range(1, 7):
         done = bare.run("--renew-now", "--dry-run")
         assert done.returncode == 0, done.stdout
-        assert done.stderr.count("the CA has no staging directory: it ends when all names are validated") == 1
+        assert (
+            done.stderr.count(
+                "the CA has no staging directory: the dry run ends when all names are validated"
+            )
+            == 1
+        )
         assert "so no certificate was issued" in done.stdout
         assert bare.ca.orders_made() == number
     asked = bare.ca.requests()
