@@ -278,7 +278,7 @@ def test_an_address_of_a_link_is_asked_at_its_interface() -> None:
 
             thread = threading.Thread(target=answer)
             thread.start()
-            server = Server("link", "fe80::1%lo", udp.getsockname()[1], is_resolver=True)
+            server = Server("link", "fe80::1%lo", udp.getsockname()[1], is_resolver=True, timeout_s=30)
             assert ask([server], NAME, "A") == [frozenset({"10.79.40.213"})]
             thread.join()
     finally:
