@@ -1161,3 +1161,15 @@ def test_the_ca_is_not_asked_for_its_window_while_an_order_is_due() -> None:
     decision = decided(published(OVERDUE))
     assert [step.key for step in decision.steps] == ["order"]
     assert decision.upkeep == ()
+
+
+def test_a_window_that_opens_at_the_canarys_retry_is_no_choice(machine_in: Callable[[str], None]) -> None:
+    machine_in("UTC")
+    opens = NOW.replace(hour=22, minute=0)
+    config = of_targets(
+        "{container: registry, port: 5000}", "{container: mirror, port: 5001, when: '22:00-23:00'}"
+    )
+    remembered = state(failures={"deploy:registry": failure(opens)}, deploy_by=NOW + 30 * DAY)
+    seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
+    mirror = decided(seen, remembered, config=config).steps[-1]
+    assert (mirror.key, mirror.wait_until, mirror.is_by_choice) == ("deploy:mirror", opens, False)

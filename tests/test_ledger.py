@@ -651,3 +651,9 @@ def test_an_order_for_new_names_is_counted_with_all_new_names_of_the_account() -
     planned = planned_order(NOW, LETS_ENCRYPT, NAMES, None)
     [left] = orders_left_for_each(rows + of_many(9, HOUR, domain="seventh.test"), [(planned, None)])
     assert left == 1
+
+
+def test_a_renewal_is_counted_with_the_orders_for_its_own_names() -> None:
+    planned = (planned_order(NOW, CA, NAMES, leaf(90 * DAY)), leaf(90 * DAY))
+    rows = entries(3 * DAY, 2 * DAY, purpose="renewal")
+    assert [*orders_left_for_each(rows, [planned])] == [orders_left(rows, *planned)] == [1]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,3 +207,16 @@ def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None
         Pointing(at_work.workbench).write(DOMAIN, LAN)
         assert at_work.zone.held() == []
         assert at_work.workbench.file.load().our_values == {}
+
+
+def test_only_a_record_of_the_same_kind_is_told_as_not_ours(caplog: pytest.LogCaptureFixture) -> None:
+    with bench([]) as found:
+        found.zone.put(Record(DOMAIN, "TXT", "theirs", 600))
+        found.zone.put(Record(DOMAIN, "A", OLD_LAN, 600))
+        found.write(DOMAIN, LAN)
+        assert "record.not_ours" not in caplog.text
+        found.zone.put(Record(DOMAIN, "A", PUBLIC, 600, line="telecom"))
+        found.write(DOMAIN, LAN)
+        assert [r.args for r in caplog.records if "record.not_ours" in r.msg] == [
+            (DOMAIN, PUBLIC, "telecom", True)
+        ]

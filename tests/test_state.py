@@ -412,3 +412,17 @@ def test_a_key_that_cannot_be_read_is_told_and_no_new_one_made(accounts: Account
         accounts.load()
     assert str(path) in refused.value.message
     assert "readable" in refused.value.hint
+
+
+def test_tidying_a_site_of_which_nothing_is_remembered_leaves_nothing(tmp_path: Path) -> None:
+    SiteFile(tmp_path, DOMAIN).tidy()
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_failure_blocks_until_its_retry_time_unless_it_lies_in_the_future() -> None:
+    hour = timedelta(hours=1)
+    failure = Failure(at=NOW, what="refused", hint="", retry_at=NOW + hour, count=1)
+    moments = [NOW, NOW + hour - timedelta(seconds=1), NOW + hour, NOW + 9 * hour]
+    assert [failure.blocks_at(moment) for moment in moments] == [True, True, False, False]
+    # Noted by a clock that was ahead by two hours.
+    assert not failure.blocks_at(NOW - 2 * hour)

@@ -1033,3 +1033,11 @@ def test_the_new_generation_and_its_name_are_on_disk_before_the_swap(
     generation = home(tmp_path) / look(tmp_path).generation
     names = ("fullchain.pem", "privkey.pem", "meta.json")
     assert synced >= {home(tmp_path), generation, *(generation / name for name in names)}
+
+
+def test_a_generation_that_is_a_day_old_to_the_second_stays(tmp_path: Path) -> None:
+    for number, age in enumerate([timedelta(days=1), timedelta(hours=2), timedelta()]):
+        publish(tmp_path, str(number), NOW - age)
+    assert len(list(home(tmp_path).glob("2*"))) == 3
+    publish(tmp_path, "3", NOW + timedelta(seconds=1))
+    assert len(list(home(tmp_path).glob("2*"))) == 3
