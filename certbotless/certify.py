@@ -282,13 +282,18 @@ class Certifying:
     def rebuild(self, seen: Observation) -> None:
         """Make good what is lost of state_dir: the copy of the published pair, and which pairs are ours.
 
-        Where nothing says which are ours, as after an upgrade too, what lies there is believed.
+        Where nothing says which are ours, as after an upgrade too, what lies there is believed; but not facts
+        that are not those of the certificate beside them.
 
         Raises:
             StoreError: the pair cannot be read, or something not be written.
         """
         file, store, known = self._bench.file, self._bench.store, self._bench.file.load().generations
         facts, origin = seen.published.facts, seen.published.origin
+        if not known and facts is not None and not self._is_true(facts):
+            # One that has no digest is never taken for ours.
+            file.change(generations={seen.published.generation: ""})
+            return
         if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
             chain, key = store.pair(known)
             pair = SavedPair(
@@ -304,6 +309,14 @@ class Certifying:
             self._bench.tell("copy.saved", f"sha256={facts.sha256}")
         found = {name: store.look_at(name, known).digest for name in seen.generations}
         file.change(generations={name: digest for name, digest in found.items() if digest})
+
+    def _is_true(self, facts: LeafFacts) -> bool:
+        """Whether these are the facts of the published certificate. Raises `StoreError`."""
+        chain, key = self._bench.store.pair()
+        try:
+            return pki.matching_facts(chain, pki.key_from_pem(key)) == facts
+        except (IssueError, StoreError):
+            return False
 
 
 class _Pending:

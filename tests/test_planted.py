@@ -121,6 +121,25 @@ def test_where_nothing_says_which_pair_is_ours_it_is_believed_and_noted(well: Sc
     assert well.published.is_contested
 
 
+def test_what_is_not_true_of_its_certificate_is_not_believed_even_where_nothing_is_known(well: Scene) -> None:
+    """Planted, then the state is lost: the certificate beside the facts says when it ends."""
+    before = well.published
+    plant(well, not_after="2126-11-24T05:30:00Z")
+    (well.state_dir / "sites" / f"{DOMAIN}.json").write_text("{")
+    assert well.run().state == "ok"
+    assert well.published.facts == before.facts
+    assert not well.asked_the_ca
+
+
+def test_where_neither_a_state_nor_a_copy_is_left_planted_facts_lead_to_an_order(well: Scene) -> None:
+    plant(well, not_after="2126-11-24T05:30:00Z")
+    shutil.rmtree(well.state_dir)
+    assert well.run().state == "failing"  # nobody listens where the CA should be
+    assert well.published.facts is None
+    assert well.asked_the_ca
+    assert not well.file.has_pair
+
+
 def test_an_upgrade_makes_no_noise(well: Scene, caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     well.file.change(generations={})
