@@ -46,6 +46,8 @@ class Bed:
     environment: dict[str, str] = field(default_factory=dict)
     # Everything that runs to their end have printed and logged.
     said: list[str] = field(default_factory=list)
+    # Of the configuration, in which secrets are written.
+    file_mode: int = 0o600
 
     def __post_init__(self) -> None:
         self.config = {
@@ -86,6 +88,7 @@ class Bed:
         """Save `config` as the file, as an editor does that replaces files."""
         beside = self.file.with_suffix(".new")
         beside.write_text(yaml.safe_dump(self.config))
+        beside.chmod(self.file_mode)
         beside.replace(self.file)
 
     def command(self, *args: str) -> list[str]:

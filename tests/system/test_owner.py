@@ -31,6 +31,7 @@ def within_reach(bed: Bed) -> Iterator[Path]:
     """
     for folder in [bed.home, *bed.home.parents, bed.ca.ca_bundle.parent]:
         folder.chmod(folder.stat().st_mode | 0o055)
+    bed.file_mode = 0o644
     bed.engine.socket.parent.chmod(0o711)
     bed.ca.ca_bundle.chmod(0o644)
     project, seen = Path(__file__).parents[2], bed.home / "project"
