@@ -78,6 +78,7 @@ def test_from_a_few_answers_to_an_image_that_every_client_trusts(bed: Bed, paper
             ("CA", "zerossl"),
             ("CA", bed.ca.directory_url),
             ("E-mail", ENTER),
+            ("Folder on this machine where registry looks for its certificate", ENTER),
             ("dry run now? [y/N]", ENTER),
         )
         assert terminal.wait() == 0
@@ -195,7 +196,8 @@ def test_the_dry_run_that_is_offered_is_run(bed: Bed) -> None:
     environment = {"DOCKER_HOST": bed.engine.docker_host}
     with Terminal(bed.command("init", *flags), width=200, environment=environment) as terminal:
         answer(terminal, ("Domain", ENTER), ("zone", ZONE), ("Container", ENTER), ("Address", "none"))
-        answer(terminal, ("CA", bed.ca.directory_url), ("E-mail", ENTER), ("dry run now? [y/N]", "y"))
+        answer(terminal, ("CA", bed.ca.directory_url), ("E-mail", ENTER), ("Folder on this machine", ENTER))
+        answer(terminal, ("dry run now? [y/N]", "y"))
         assert terminal.wait() == 1
     assert "certbotless: the environment variable 'USER_KEY' is not set" in terminal.text()
 
