@@ -58,7 +58,8 @@ FOREIGN_SETTINGS = {
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 
 _MARK = Path("/.certbotless-host")
-_NAMESPACES = ["--mount", "--net", "--pid", "--uts", "--ipc", "--fork"]
+# Mounts are made private by us (`_leave_the_mounts_of_others`): unshare cannot in a chroot that is no mount.
+_NAMESPACES = ["--mount", "--propagation=unchanged", "--net", "--pid", "--uts", "--ipc", "--fork"]
 
 # The one process of a private host that lives outside it, and removes what outlives a namespace. It also
 # outlives the caller: when that dies, the first process ends, so that unshare returns.
@@ -117,7 +118,8 @@ ip route add default via "${address%.*}.1" dev "$lan"
 
 # Where the setup makes the new root.
 _NEW_ROOT = "/run/root"
-_CLONE_NEWNS, _MNT_DETACH = 0x00020000, 2  # sched.h, sys/mount.h
+_CLONE_NEWNS = 0x00020000  # sched.h
+_MNT_DETACH, _MS_REC, _MS_PRIVATE = 2, 0x4000, 0x40000  # sys/mount.h
 
 
 class SandboxError(CertbotlessError):
@@ -222,12 +224,13 @@ def _first_process() -> NoReturn:
     lifeline, *command, scratch = sys.argv[1:]
     folder = os.getcwd()
     arguments = [scratch, HOST_NAME, LAN_INTERFACE, LAN_ADDRESS, str(_MARK), _NEW_ROOT]
-    setup = subprocess.run(
-        ["sh", "-euc", _SETUP, "setup", *arguments], capture_output=True, text=True, check=False
-    )
-    if setup.returncode != 0:
-        _fail(" ".join(setup.stderr.split()))
     try:
+        _leave_the_mounts_of_others()
+        setup = subprocess.run(
+            ["sh", "-euc", _SETUP, "setup", *arguments], capture_output=True, text=True, check=False
+        )
+        if setup.returncode != 0:
+            _fail(" ".join(setup.stderr.split()))
         _enter(_NEW_ROOT)
     except OSError as error:
         _fail(str(error))
@@ -250,32 +253,54 @@ def _fail(words: str) -> NoReturn:
     sys.exit(CANNOT)
 
 
+def _leave_the_mounts_of_others() -> None:
+    """Let no mount from here on reach the namespace that we come from. For a single thread.
+
+    The root of the namespace alone is sure to be a mount; that of a chroot need not be one.
+    """
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        _go_to_root_of_namespace()
+        _call("mount", b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+        os.fchdir(root)
+        os.chroot(".")
+    finally:
+        os.close(root)
+
+
 def _enter(new_root: str) -> None:
     """Make a folder the root of our mount namespace, and leave nothing of the old one. For a single thread.
 
     In a chroot our root is not that of the namespace. What enters a namespace, as `docker exec` and `nsenter`
     do, is at its root; and the kernel lets no process in a chroot make a user namespace.
 
-    Sources: setns(2), which leads to the root of the namespace, also of one's own; pivot_root(2), NOTES.
+    Source: pivot_root(2), NOTES.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def call(name: str, *arguments: object) -> None:
-        if getattr(libc, name)(*arguments) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, f"{name}: {os.strerror(code)}")
-
     folder = os.open(new_root, os.O_PATH | os.O_DIRECTORY)
-    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
     try:
-        call("setns", namespace, _CLONE_NEWNS)
+        _go_to_root_of_namespace()
         os.fchdir(folder)
-        call("pivot_root", b".", b".")
-        call("umount2", b".", _MNT_DETACH)
+        _call("pivot_root", b".", b".")
+        _call("umount2", b".", _MNT_DETACH)
         os.chdir("/")
     finally:
-        os.close(namespace)
         os.close(folder)
+
+
+def _go_to_root_of_namespace() -> None:
+    """Have the root of our mount namespace for our own. Source: setns(2), also of one's own namespace."""
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    try:
+        _call("setns", namespace, _CLONE_NEWNS)
+    finally:
+        os.close(namespace)
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Call a function of the C library. Raises OSError."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
 def _obey(lifeline: int, pid: int) -> None:

@@ -163,14 +163,31 @@ def test_a_private_host_fits_in_another_one() -> None:
     assert (inside.stdout, inside.stderr, inside.returncode) == ("3\n", "", 7)
 
 
-def test_a_private_host_that_is_made_in_a_chroot_is_at_the_root_of_its_mounts(tmp_path: Path) -> None:
+# A chroot may be a mount, or a plain folder in which the top folders of this machine are.
+JAILS = {
+    "mount": 'mount --rbind / "$0"',
+    "folder": """
+        for each in /*; do
+            if [ -L "$each" ]; then cp -P "$each" "$0"; elif [ -d "$each" ]; then
+                mkdir "$0$each"
+                mount --rbind "$each" "$0$each"
+            fi
+        done
+    """,
+}
+
+
+@pytest.mark.parametrize("made", JAILS.values(), ids=JAILS.keys())
+def test_a_private_host_that_is_made_in_a_chroot_is_at_the_root_of_its_mounts(
+    tmp_path: Path, made: str
+) -> None:
     """So what enters its namespaces, as `docker exec` does, sees its files."""
     jail = tmp_path / "jail"
     jail.mkdir()
-    made = 'mount --rbind / "$0"; mount -t tmpfs jail "$0/tmp"; exec chroot "$0" "$@"'
+    enters = f'{made}\nmount -t tmpfs jail "$0/tmp"\nexec chroot "$0" "$@"'
     asks = "cat /.certbotless-host; nsenter --mount=/proc/self/ns/mnt cat /.certbotless-host"
     answer = subprocess.run(
-        ["unshare", "--mount", "sh", "-euc", made, jail, *ON_PRIVATE_HOST, "sh", "-euc", asks],
+        ["unshare", "--mount", "sh", "-euc", enters, jail, *ON_PRIVATE_HOST, "sh", "-euc", asks],
         cwd="/",
         capture_output=True,
         text=True,
