@@ -357,8 +357,11 @@ def test_an_ipv6_address_is_found_or_written_or_not_wanted() -> None:
 
 def test_a_path_is_absolute() -> None:
     for key in ("certs_dir", "state_dir"):
-        for bad in ("certs", "./certs", "~/certs", '"/a\\0b"'):
+        for bad in ("certs", "./certs", "~/certs"):
             assert fault_of(top=f"{key}: {bad}") == f"{key}: must be an absolute path"
+        for bad in ('"/a\\0b"', "/a/../b"):
+            fault = fault_of(top=f"{key}: {bad}")
+            assert fault == f"{key}: must be a path of printable characters, without .."
 
 
 def test_a_container_is_named_as_the_engine_allows_it() -> None:
