@@ -253,17 +253,24 @@ class Certifying:
         if seen.published.facts is not None:
             self._bench.store.relink(now)
         else:
-            pair = self._bench.file.saved_pair()
-            try:
-                facts = pki.matching_facts(pair.chain.encode(), pki.key_from_pem(pair.key.encode()))
-            except (StoreError, IssueError):
-                # Then there is no certificate, and the next look orders one.
-                self._bench.file.set_pair_aside()
-                raise
+            pair, facts = self._copy()
             self._put_in_store(pair, facts, now)
         self._bench.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
         if seen.published.is_contested:
             self._bench.file.change(restored=(*self._restored_lately(now), now))
+
+    def _copy(self) -> tuple[SavedPair, LeafFacts]:
+        """Return the copy of the pair last issued, and its facts; one that cannot be used is set aside.
+
+        Raises:
+            StoreError, IssueError: there is none; the next look orders a certificate.
+        """
+        pair = self._bench.file.saved_pair()
+        try:
+            return pair, pki.matching_facts(pair.chain.encode(), pki.key_from_pem(pair.key.encode()))
+        except (StoreError, IssueError):
+            self._bench.file.set_pair_aside()
+            raise
 
     def _restored_lately(self, now: datetime) -> tuple[datetime, ...]:
         restored = self._bench.file.load().restored
@@ -283,16 +290,21 @@ class Certifying:
         """Make good what is lost of state_dir: the copy of the published pair, and which pairs are ours.
 
         Where nothing says which are ours, as after an upgrade too, what lies there is believed; but not facts
-        that are not those of the certificate beside them.
+        that are not those of the certificate beside them. Where nothing is published, only when the copy
+        ends: it was saved by a version that did not note that.
 
         Raises:
-            StoreError: the pair cannot be read, or something not be written.
+            StoreError, IssueError: the pair cannot be read, or something not be written.
         """
         file, store, known = self._bench.file, self._bench.store, self._bench.file.load().generations
         facts, origin = seen.published.facts, seen.published.origin
         if not known and facts is not None and not self._is_true(facts):
             # One that has no digest is never taken for ours.
             file.change(generations={seen.published.generation: ""})
+            return
+        if facts is None and file.has_pair:
+            pair, copied = self._copy()
+            file.save_pair(pair.model_copy(update={"not_after": copied.not_after}))
             return
         if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
             chain, key = store.pair(known)

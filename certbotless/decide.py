@@ -185,9 +185,15 @@ def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
         return [Step("restore", published.wrong_mode)] if published.wrong_mode else []
     if not (published.facts or seen.has_copy):
         return []
+    if published.has_plain and not published.facts and seen.copy_ends is None:
+        # An older version has not noted it, or the copy makes no sense.
+        return [Step("rebuild", "whether the copy of our pair has expired is not known")]
     if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
         return []  # an expired certificate replaces no other one
     return [Step("restore", published.fault or "nothing is published")]
+
+
+_EXPIRED_COPY = "the certificate has expired of which there is a copy"
 
 
 def _adopt_steps(seen: Observation, state: SiteState) -> list[Step]:
@@ -254,7 +260,7 @@ def _order_reason(
     facts, origin = seen.in_hand.facts, seen.in_hand.origin
     if facts is None or origin is None:
         # What can be restored is no reason to order.
-        return "" if seen.has_copy else "there is no certificate yet"
+        return _EXPIRED_COPY if _has_expired(seen) else "" if seen.has_copy else "there is no certificate yet"
     if mismatch := _mismatch(site, config, seen.in_hand):
         return mismatch
     if is_due(facts, seen.at, drawn):

@@ -243,6 +243,43 @@ def test_a_valid_pair_is_never_replaced_by_one_that_has_expired(
     assert is_ours == is_trusted
 
 
+def test_a_valid_pair_that_is_not_taken_over_keeps_no_order_back(scene: Scene) -> None:
+    """What lies there may be self-signed for ten years; ours has expired, and only its copy is left."""
+    at(scene, "letsencrypt")
+    publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))
+    shutil.rmtree(scene.certs_dir)
+    scene.certs_dir.mkdir()
+    put(scene, *pair_of(trustme.CA(), left=3650 * DAY))
+    scene.run()
+    assert due(scene) == []
+    order = view_of(scene).decision.steps[-1]
+    assert (order.key, order.reason) == ("order", "the certificate has expired of which there is a copy")
+    assert "3 orders" in order.wait_reason
+    scene.clock.advance(8 * 24 * 3600)
+    assert due(scene) == ["adopt", "order"]
+
+
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["whole", "damaged"])
+def test_a_copy_of_an_older_version_is_looked_into_before_it_takes_the_place_of_another_pair(
+    is_damaged: bool, scene: Scene, root: trustme.CA
+) -> None:
+    """It has not noted when its certificate ends; here it has ended, or the copy makes no sense."""
+    at(scene, "letsencrypt")
+    chain, key = pair_of(trustme.CA(), age=90 * DAY, left=-HOUR)
+    scene.remember()
+    copy = scene.publish_pair(chain, key).model_copy(update={"not_after": None})
+    scene.file.save_pair(copy.model_copy(update={"key": "no key"}) if is_damaged else copy)
+    shutil.rmtree(scene.certs_dir)
+    scene.certs_dir.mkdir()
+    leaf = put(scene, *pair_of(root))
+    scene.start()
+    assert due(scene) == ["rebuild"]
+    assert scene.run().state == "ok"
+    assert scene.published.facts is not None
+    assert scene.published.facts.sha256 == leaf
+    assert restarts(scene) == 0
+
+
 def test_what_is_no_valid_pair_is_replaced_by_the_one_that_has_expired(scene: Scene) -> None:
     """With it the service comes up at least."""
     publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))

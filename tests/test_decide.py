@@ -1096,7 +1096,16 @@ def test_a_ttl_that_was_made_smaller_is_written_too() -> None:
 
 def test_the_pair_of_another_tool_is_not_looked_into_where_a_copy_of_ours_can_be_restored() -> None:
     seen = replace(WELL, published=Published(None, None, plain="1:2:3"), has_copy=True)
-    assert [key for key, _ in steps_of(seen)] == ["restore"]
+    assert [key for key, _ in steps_of(replace(seen, copy_ends=NOW + DAY))] == ["restore"]
+    # Whether it can be is to be found out first.
+    assert [key for key, _ in steps_of(seen)] == ["rebuild"]
+
+
+def test_what_has_expired_is_put_back_where_nothing_better_is_and_ordered_anew() -> None:
+    lost = replace(WELL, published=Published(None, None), has_copy=True, copy_ends=NOW)
+    assert [key for key, _ in steps_of(lost)] == ["restore", "order"]
+    # Where there is nothing else it does not matter.
+    assert [key for key, _ in steps_of(replace(lost, copy_ends=None))] == ["restore"]
 
 
 def test_a_target_whose_window_opens_after_the_canarys_retry_waits_for_its_window(
