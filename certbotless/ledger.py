@@ -205,6 +205,25 @@ def with_failure(entries: Iterable[Entry], failure: Entry, order_names: tuple[st
     return [*rows, failure]
 
 
+def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the rows of a file, each order marked as failed that is followed by its failed validation.
+
+    Older versions wrote that one down, but did not mark the order.
+    """
+    rows = list(entries)
+    newest: dict[tuple[str, bool, str], int] = {}
+    for number, row in enumerate(rows):
+        about = [(row.directory, row.is_rehearsal, base) for base in _bases(row)]
+        if row.kind == "order":
+            newest.update(dict.fromkeys(about, number))
+        elif row.kind == "failure":
+            for found in {newest[each] for each in about if each in newest}:
+                order = rows[found]
+                if order.outcome == "unknown" and _bases(row) <= _bases(order):
+                    rows[found] = replace(order, outcome="failed")
+    return rows
+
+
 def with_certificate(entries: Iterable[Entry], order: Entry) -> list[Entry]:
     """Return the rows with the order marked that a certificate came of, at the moment when it came.
 

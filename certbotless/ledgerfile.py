@@ -12,7 +12,7 @@ from pathlib import Path
 from . import files
 from .clock import Clock
 from .errors import StoreError
-from .ledger import UNREADABLE, Entry, Ledger, Unread, settled
+from .ledger import UNREADABLE, Entry, Ledger, Unread, settled, with_old_failures
 from .locks import Lock
 from .store import generations
 
@@ -41,7 +41,8 @@ class LedgerFile:
         Raises:
             StoreError: the file is there, but cannot be read.
         """
-        return [Entry.from_line(line) for line in self._lines()] or _past_orders(self._certs_dirs)
+        rows = [Entry.from_line(line) for line in self._lines()]
+        return with_old_failures(rows) or _past_orders(self._certs_dirs)
 
     def seen(self) -> Ledger:
         """Return what `entries` returns, or why that cannot be read: then only orders must wait."""
@@ -57,7 +58,7 @@ class LedgerFile:
         """
         lines = self._lines()
         found = [Entry.from_line(line) for line in lines]
-        rows = settled(found or _past_orders(self._certs_dirs), now)
+        rows = settled(with_old_failures(found) or _past_orders(self._certs_dirs), now)
         if rows == found:
             return rows
         with files.store_errors(self._path):

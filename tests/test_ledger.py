@@ -29,6 +29,7 @@ from certbotless.ledger import (
     planned_order,
     settled,
     with_failure,
+    with_old_failures,
 )
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
@@ -601,6 +602,32 @@ def test_the_failure_of_a_dry_run_marks_the_order_of_the_dry_run() -> None:
     [real], [tried] = entries(MINUTE), entries(2 * MINUTE, is_rehearsal=True)
     [failure] = entries(MINUTE, kind="failure", is_rehearsal=True)
     assert with_failure([real, tried], failure, NAMES) == [real, replace(tried, outcome="failed"), failure]
+
+
+def test_an_order_of_an_older_version_is_marked_by_the_failure_that_follows_it() -> None:
+    """So that who was held back by such orders for a week is not so after an upgrade."""
+    [killed], [failed] = entries(9 * MINUTE), entries(5 * MINUTE)
+    [failure] = entries(4 * MINUTE, kind="failure", names=NAMES[1:])
+    others = [
+        *entries(3 * MINUTE, names=NAMES[1:], directory=OTHER_CA),
+        *entries(3 * MINUTE, names=("a.other.test",)),
+        *entries(3 * MINUTE, is_rehearsal=True),
+        *entries(3 * MINUTE),
+    ]
+    rows = [killed, failed, failure, *others]
+    assert with_old_failures(rows) == [killed, replace(failed, outcome="failed"), failure, *others]
+    assert with_old_failures(with_old_failures(rows)) == with_old_failures(rows)
+
+
+def test_a_failure_of_names_that_an_order_does_not_have_marks_none() -> None:
+    """Another site with one of its names was at the CA at the same time."""
+    [of_more], [of_less] = entries(3 * MINUTE, names=("a.test", "b.test")), entries(MINUTE, names=("b.test",))
+    [failure] = entries(timedelta(), kind="failure", names=("a.test", "b.test"))
+    rows = with_old_failures([of_more, of_less, failure])
+    assert rows == [replace(of_more, outcome="failed"), of_less, failure]
+    [issued] = entries(MINUTE, outcome="issued")
+    [failure] = entries(timedelta(), kind="failure")
+    assert with_old_failures([failure, issued, failure]) == [failure, issued, failure]
 
 
 GOOD: dict[str, Any] = {"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": []}

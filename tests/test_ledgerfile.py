@@ -24,7 +24,7 @@ from test_state import mode_of
 from certbotless.clock import SystemClock
 from certbotless.errors import StoreError
 from certbotless.leaf import LeafFacts
-from certbotless.ledger import UNREADABLE, Entry
+from certbotless.ledger import UNREADABLE, Entry, limit_on
 from certbotless.ledgerfile import LedgerFile
 from certbotless.store import Origin, Store
 
@@ -122,6 +122,25 @@ def test_lines_that_are_no_rows_are_kept_aside_and_told_of_once(
     assert lines(aside) == [b"cut \xff off", b"[1]", b"more"]
 
 
+def test_orders_that_an_older_version_saw_fail_hold_nothing_back_after_an_upgrade(tmp_path: Path) -> None:
+    """Three failed validations, each its order and its failure, as versions before 2026-11-28 wrote them."""
+    ledger = LedgerFile(tmp_path)
+    for minutes in (230, 220, 110):
+        at = NOW - timedelta(minutes=minutes)
+        ledger.append(order(NOW - at))
+        ledger.append(Entry(at, "failure", DIRECTORY, (DOMAIN,)))
+    planned = order()
+    assert limit_on(ledger.entries(), planned) is None
+    assert limit_on(ledger.settle(NOW), planned) is None
+    assert [row.outcome for row in map(Entry.from_line, lines_of(tmp_path)) if row.kind == "order"] == [
+        "failed"
+    ] * 3
+
+
+def lines_of(state_dir: Path) -> list[bytes]:
+    return (state_dir / "ledger.jsonl").read_bytes().splitlines()
+
+
 def test_rows_from_the_future_are_settled_in_the_file(tmp_path: Path) -> None:
     ledger = LedgerFile(tmp_path)
     ledger.append(order(-400 * DAY))
@@ -141,7 +160,7 @@ def test_a_ledger_where_all_is_settled_is_not_written(tmp_path: Path) -> None:
 
 def test_of_rows_that_say_the_same_the_newest_is_taken_out(tmp_path: Path) -> None:
     ledger = LedgerFile(tmp_path)
-    other = replace(order(), kind="failure")
+    other = replace(order(), kind="failure", names=("other.test",))
     for row in (order(DAY), order(HOUR), other):
         ledger.append(row)
     ledger.remove(order())
