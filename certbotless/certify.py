@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -59,16 +61,17 @@ class Certifying:
         ca, order = self._ca(), _Rehearsed(self._bench.config.acme.key_type)
         staging = staging_of(ca.directory)
         if not staging:
-            authorize(
-                ca,
-                Accounts(self._bench.config.state_dir, ca.directory),
-                self._bench.site.all_names,
-                dns=self._dns,
-                journal=self._bench.file,
-                pending=order,
-                books=self._books(ca, seen),
-                clock=self._bench.clock,
-            )
+            with self._validation(order):
+                authorize(
+                    ca,
+                    Accounts(self._bench.config.state_dir, ca.directory),
+                    self._bench.site.all_names,
+                    dns=self._dns,
+                    journal=self._bench.file,
+                    pending=order,
+                    books=self._books(ca, seen),
+                    clock=self._bench.clock,
+                )
             self._bench.tell("rehearsal.passed", f"directory={ca.directory} certificate=none")
             return
         ca = replace(ca, directory=staging)
@@ -107,8 +110,8 @@ class Certifying:
     def _issue(
         self, ca: Ca, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
     ) -> Issued:
-        try:
-            issued = issue(
+        with self._validation(pending):
+            return issue(
                 ca,
                 Accounts(self._bench.config.state_dir, ca.directory),
                 self._bench.site.all_names,
@@ -119,6 +122,12 @@ class Certifying:
                 clock=self._bench.clock,
                 predecessor=predecessor,
             )
+
+    @contextmanager
+    def _validation(self, pending: PendingOrder) -> Iterator[None]:
+        """Learn from how the validation inside goes."""
+        try:
+            yield
         except AuthorizationFailed:
             self._dns.note_validation(is_valid=False)
             pending.drop()
@@ -130,7 +139,6 @@ class Certifying:
                 raise explained from exc
             raise
         self._dns.note_validation(is_valid=True)
-        return issued
 
     def ask_when_to_renew(self, seen: Observation) -> None:
         """Look up the CA's window, and draw a moment in it if it is a new one; a failure is no matter."""

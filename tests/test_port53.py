@@ -8,7 +8,9 @@ import dns.rcode
 import pytest
 from fakes import EPOCH
 from scenes import ADDRESS, DAY, DOMAIN, HOUR, MINUTE, ZONE, Scene, failed_with
+from scripted_ca import ScriptedCa
 
+from certbotless.act import run
 from certbotless.daemon import _Tries
 from certbotless.decide import Intent
 from certbotless.errors import DnsUnavailable
@@ -182,3 +184,24 @@ def test_a_look_tells_the_age_of_the_list(scene: Scene) -> None:
     listed_at = scene.state.listed[DOMAIN].at
     scene.clock.advance(300)
     assert seen(scene).seen.listed_at == {DOMAIN: listed_at}
+
+
+@pytest.mark.row(41)
+def test_a_validation_that_fails_in_a_dry_run_makes_the_next_wait_longer_too(scene: Scene) -> None:
+    """At a CA without a staging directory, as with an order in earnest; one that goes well makes it 45 s."""
+    with ScriptedCa(scene.zone) as ca:
+        acme = scene.config.acme.model_copy(update={"directory": ca.directory})
+        config = scene.config.model_copy(update={"acme": acme})
+        ca.refused.add(DOMAIN)
+        failures, waits = [], []
+        for _ in range(3):
+            began = scene.clock.now()
+            [outcome] = run(config, config.sites, scene.edges(), Intent(only_rehearse=True))
+            waits.append((scene.clock.now() - began).total_seconds())
+            failures.append(scene.state.unseen_failures)
+            if outcome.state == "failing":
+                assert f"could not validate {DOMAIN}" in outcome.reason
+            if len(failures) == 2:
+                ca.refused.clear()
+    assert failures == [1, 2, 0]
+    assert waits == pytest.approx([45, 90, 180], abs=8)
