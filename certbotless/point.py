@@ -52,9 +52,9 @@ class Pointing:
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
         is_4, file = wanted.type == "A", self._bench.file
         file.change(**{"our_values" if is_4 else "our_values6": our_values | {fqdn: ours}})
-        if is_contested:
-            contest.note()
         apply_changes(zone, changes)
+        if is_contested:
+            contest.note()  # what the API did not take was not set back
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
         records = file.load().records if is_4 else file.load().records6
         file.change(**{"records" if is_4 else "records6": records | {fqdn: written}})

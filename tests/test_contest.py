@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
-from scenes import DAY, DOMAIN, ZONE, Scene
+from scenes import DAY, DOMAIN, HOUR, ZONE, Scene, failed_with
 
 from certbotless.act import Outcome
 from certbotless.contest import MOST_REWRITTEN
 from certbotless.decide import Intent
+from certbotless.errors import DnsUnavailable
 from certbotless.records import Record
 
 HERE, THERE, MOVED = "10.79.40.5", "10.79.40.6", "10.79.40.7"
@@ -154,3 +155,17 @@ def test_what_this_machine_changes_itself_is_no_fight(hosts: tuple[Scene, Scene]
         assert scene.run().state == "ok"
         scene.clock.advance(MINUTE)
     assert scene.state.rewritten == {}
+
+
+def test_what_the_api_did_not_take_was_not_set_back(hosts: tuple[Scene, Scene], zone: FakeZone) -> None:
+    """A record that was changed by hand, once, and an API that is busy: no fight."""
+    scene, _ = hosts
+    scene.run()
+    by_hand(scene, THERE)
+    for _ in range(MOST_REWRITTEN + 1):
+        zone.fail("update", DnsUnavailable("busy"))
+        scene.clock.advance(HOUR.total_seconds())
+        assert failed_with(scene.run()) == "busy"
+    scene.wait_for_retry("record")
+    assert scene.run().state == "ok"
+    assert scene.zone.held("A")[0].value == HERE
