@@ -24,6 +24,7 @@ from certbotless.renewal import Start, renewal_moment
 from certbotless.state import (
     Acted,
     Failure,
+    Foreign,
     OrderInFlight,
     RenewalInfo,
     SiteState,
@@ -1182,3 +1183,43 @@ def test_a_window_that_opens_at_the_canarys_retry_is_no_choice(machine_in: Calla
     seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
     mirror = decided(seen, remembered, config=config).steps[-1]
     assert (mirror.key, mirror.wait_until, mirror.is_by_choice) == ("deploy:mirror", opens, False)
+
+
+# --- what is kept of what was seen ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("noted", "is_asked"), [({}, True), ({"one": "12" * 32}, False), ({"an older one": "12" * 32}, True)]
+)
+def test_which_pairs_are_ours_is_noted_where_it_is_not_yet(noted: dict[str, str], is_asked: bool) -> None:
+    seen = replace(WELL, published=Published(FACTS, ORIGIN, generation="one", digest="12" * 32))
+    decision = decided(seen, state(generations=noted))
+    assert [step.key for step in decision.upkeep] == ["note"] * is_asked
+    assert decision.steps == ()
+
+
+@pytest.mark.parametrize(
+    ("age", "steps", "upkeep"),
+    [
+        (timedelta(minutes=9, seconds=59), [], []),
+        (timedelta(minutes=10), [], ["list"]),
+        (timedelta(minutes=29, seconds=59), [], ["list"]),
+        (timedelta(minutes=30), ["list"], []),
+    ],
+)
+def test_what_the_api_listed_is_good_for_half_an_hour_and_listed_again_each_ten_minutes(
+    age: timedelta, steps: list[str], upkeep: list[str]
+) -> None:
+    decision = decided(replace(WELL, listed_at={DOMAIN: NOW - age}))
+    assert [step.key for step in decision.steps] == steps
+    assert [step.key for step in decision.upkeep] == upkeep
+
+
+def test_a_foreign_pair_that_is_none_for_us_is_looked_into_again_with_the_next_order() -> None:
+    seen = replace(WELL, published=Published(None, None, plain="1:2:3"), has_copy=False)
+    foreign = Foreign(files="1:2:3", why="it is for another name")
+    waiting = state(foreign=foreign, failures={"order": failure()})
+    assert {step.key: step.wait_until for step in decided(seen, waiting).steps} == {
+        "adopt": NOW + HOUR,
+        "order": NOW + HOUR,
+    }

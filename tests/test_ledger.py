@@ -28,6 +28,7 @@ from certbotless.ledger import (
     orders_left_for_each,
     planned_order,
     settled,
+    with_certificate,
     with_failure,
     with_old_failures,
 )
@@ -684,3 +685,20 @@ def test_a_renewal_is_counted_with_the_orders_for_its_own_names() -> None:
     planned = (planned_order(NOW, CA, NAMES, leaf(90 * DAY)), leaf(90 * DAY))
     rows = entries(3 * DAY, 2 * DAY, purpose="renewal")
     assert [*orders_left_for_each(rows, [planned])] == [orders_left(rows, *planned)] == [1]
+
+
+def test_a_certificate_marks_its_order_at_the_moment_when_it_came() -> None:
+    [order], others = entries(2 * DAY), entries(DAY, directory=OTHER_CA)
+    [came] = entries(timedelta())
+    assert with_certificate([order, *others], came) == [replace(came, outcome="issued"), *others]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "issued"])
+def test_an_order_whose_end_is_known_is_not_marked_again(outcome: Outcome) -> None:
+    rows, [came] = entries(DAY, outcome=outcome), entries(timedelta())
+    assert with_certificate(rows, came) == rows
+    assert with_certificate([], came) == []
+
+
+def test_dry_runs_hold_no_order_in_earnest_however_many_they_were() -> None:
+    assert limit(entries(*[DAY] * 40, is_rehearsal=True)) is None

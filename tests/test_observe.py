@@ -249,3 +249,23 @@ def test_a_refused_generation_that_cannot_be_read_is_none(tmp_path: Path) -> Non
     store.select(first.generation)
     (tmp_path / "certs" / ".certbotless" / DOMAIN / second.generation / "meta.json").unlink()
     assert seen(config_of(tmp_path, address="none"), SiteState(trial=trial)).refused is None
+
+
+def test_the_pairs_that_may_be_published_are_this_one_the_one_before_and_a_refused_one() -> None:
+    assert answered({LAN}).generations == frozenset()
+    two = Published(FACTS, ORIGIN, generation="two", previous="one")
+    found = replace(answered({LAN}), published=two)
+    assert found.generations == {"one", "two"}
+    assert replace(found, refused=Published(FACTS, ORIGIN, generation="three")).generations == {
+        "one",
+        "two",
+        "three",
+    }
+
+
+def test_a_container_that_two_targets_are_about_has_two_places(tmp_path: Path) -> None:
+    config = config_of(tmp_path, deploy=[{"container": "web"}, {"label": "tls=x"}])
+    state = SiteState(matched={"tls=x": ("web",)}, ports={"web": 5000})
+    site = config.sites[0]
+    keys = [place.key for target in site.deploy for place in places_of(site, target, state, LAN)]
+    assert keys == ["web", "label:tls=x web"]

@@ -30,6 +30,7 @@ from certbotless.errors import StoreError
 from certbotless.leaf import rfc3339
 from certbotless.state import (
     Accounts,
+    Acted,
     Failure,
     OrderInFlight,
     Restarting,
@@ -426,3 +427,35 @@ def test_a_failure_blocks_until_its_retry_time_unless_it_lies_in_the_future() ->
     assert [failure.blocks_at(moment) for moment in moments] == [True, True, False, False]
     # Noted by a clock that was ahead by two hours.
     assert not failure.blocks_at(NOW - 2 * hour)
+
+
+def test_a_copy_is_told_without_being_touched(tmp_path: Path) -> None:
+    site = SiteFile(tmp_path, DOMAIN)
+    assert site.copy() is None
+    site.save_pair(PAIR)
+    assert site.copy() == PAIR
+    path = tmp_path / "sites" / f"{DOMAIN}.pair"
+    path.write_bytes(b"{")
+    assert site.copy() is None
+    assert path.read_bytes() == b"{"
+
+
+def test_another_secret_lets_go_what_a_secret_can_cure_and_nothing_else() -> None:
+    of_secret = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, is_of_secret=True)
+    other = of_secret.model_copy(update={"is_of_secret": False})
+    state = SiteState(
+        digest="a",
+        file_digest="f",
+        failures={"record": of_secret, "deploy:web": other},
+        acted={"web": Acted(sha256="ab", count=2)},
+        restored=(NOW,),
+    )
+    assert state.under("a", "f") == state
+    rotated = state.under("b", "f")
+    assert (rotated.failures, rotated.acted, rotated.restored) == (
+        {"deploy:web": other},
+        state.acted,
+        (NOW,),
+    )
+    edited = state.under("b", "g")
+    assert (edited.failures, edited.restored, edited.acted["web"].count) == ({}, (), 0)

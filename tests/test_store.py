@@ -1041,3 +1041,25 @@ def test_a_generation_that_is_a_day_old_to_the_second_stays(tmp_path: Path) -> N
     assert len(list(home(tmp_path).glob("2*"))) == 3
     publish(tmp_path, "3", NOW + timedelta(seconds=1))
     assert len(list(home(tmp_path).glob("2*"))) == 3
+
+
+def test_a_pair_that_was_edited_is_not_handed_out(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    assert Store(tmp_path, DOMAIN).pair() == pair("A")
+    (home(tmp_path) / "current" / "privkey.pem").write_bytes(b"edited")
+    with pytest.raises(StoreError, match="not as it was published"):
+        Store(tmp_path, DOMAIN).pair()
+
+
+def test_a_new_pair_is_noted_before_anything_leads_to_it(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    noted: list[tuple[str, str]] = []
+
+    def note(generation: str, digest: str) -> None:
+        assert read_pair(tmp_path) == pair("A")
+        noted.append((generation, digest))
+
+    Store(tmp_path, DOMAIN).publish(*pair("B"), FACTS, ORIGIN, NOW, note)
+    found = look(tmp_path)
+    assert noted == [(found.generation, found.digest)]
+    assert read_pair(tmp_path) == pair("B")
