@@ -287,3 +287,10 @@ def test_the_45_s_begin_when_the_api_lists_the_value(dns: AlidnsEmulator, patien
         else dns.add("_acme-challenge.devbox", "TXT", VALUE)
     )
     assert blind_wait(patient, clock) == pytest.approx(100 + 45, abs=22)
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_what_the_servers_have_shown_makes_no_later_wait_longer(bench: Workbench, is_valid: bool) -> None:
+    """Only a wait that nobody could see the end of may have been too short."""
+    Placement(bench).note_validation(is_valid=is_valid)
+    assert bench.file.load().unseen_failures == 0
