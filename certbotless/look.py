@@ -24,7 +24,7 @@ from .ledger import Ledger
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .observe import Observation, observe, unseen
-from .shown import ShownSource, ask_servers
+from .shown import ShownSource, ask_servers, questions_of
 from .state import Failure, SiteFile, SiteState
 from .store import Published
 from .together import together
@@ -35,6 +35,10 @@ NOTHING_ASKED = Intent()
 
 # Each look waits for the network most of its time.
 _LOOKERS = 128
+# All of them together: the units and compose.yaml allow 1024, with a daemon and its children beside us.
+_MOST_THREADS = 600
+# Each question has as many: two name servers, as zones at Aliyun have, at three addresses each.
+_THREADS_A_QUESTION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +197,7 @@ def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
     ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
     told = heard(config.state_dir)
     intent = Intent(start=told.start if told else None)
-    return together(lambda site: look(site, config, servers, ledger, clock.now(), intent), sites, _LOOKERS)
+    # One for the look, one that waits for DNS.
+    threads = 2 + _THREADS_A_QUESTION * max((len(questions_of(site)) for site in sites), default=0)
+    most = max(min(_LOOKERS, _MOST_THREADS // threads), 1)
+    return together(lambda site: look(site, config, servers, ledger, clock.now(), intent), sites, most)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from certbotless.decide import Intent
 from certbotless.lan import AddressSource
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry, Ledger, Unread
-from certbotless.look import NOTHING_ASKED, Crashes, View, look
+from certbotless.look import NOTHING_ASKED, Crashes, View, look, look_at
 from certbotless.nameservers import NameServers
 from certbotless.state import Failure, SavedPair, SiteFile
 from certbotless.store import Origin, Store
@@ -329,6 +332,40 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_told(
         state == "failing"
     )
     assert said(scene.look()) == ("ok", "")
+
+
+def test_looks_at_many_sites_stay_below_the_bound_of_the_units(tmp_path: Path) -> None:
+    """TasksMax is 1024, also where sites have many records and six addresses of name servers are silent."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(6)]
+        for each in silent:
+            each.bind(("127.0.0.1", 0))
+        fields = {
+            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+            "dns": {"nameservers": [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]},
+            "certs_dir": str(tmp_path / "certs"),
+            "state_dir": str(tmp_path / "state"),
+            "sites": [
+                {
+                    "domain": f"box{number}.sweetlove.test",
+                    "names": [f"{name}.box{number}.sweetlove.test" for name in ("a", "b")],
+                    "records": "all",
+                    "zone": "sweetlove.test",
+                    "address": "10.79.40.213",
+                    "address6": "fd00::5",
+                    "deploy": [],
+                }
+                for number in range(30)
+            ],
+        }
+        config = configfile.parse(json.dumps(fields).encode(), "test.json")
+        before, most = threading.active_count(), 0
+        looks = threading.Thread(target=look_at, args=(config, config.sites))
+        looks.start()
+        while looks.is_alive():
+            most = max(most, threading.active_count() - before)
+            looks.join(0.02)
+    assert 100 < most <= 700
 
 
 def test_a_look_writes_nothing(scene: Scene) -> None:
