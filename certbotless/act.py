@@ -310,9 +310,10 @@ class _SiteRun:
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
         failures = self._file.load().failures
         key = "redeploy" if isinstance(exc, CertificateRefused) else step.key
+        address = {"record": seen.address, "record6": seen.address6}.get(step.action, "")
         before = failures.get(key)
-        count = before.count + 1 if before else 1
-        failure = _failure(exc, self._clock.now(), self._backoff(step, exc, count, seen), count)
+        count = before.count + 1 if before and before.address in ("", address) else 1
+        failure = _failure(exc, self._clock.now(), self._backoff(step, exc, count, seen), count, address)
         level = logging.WARNING if failure.is_waiting or exc.retryable else logging.ERROR
         text = "%s.failed domain=%s error=%s retry_at=%s"
         # The link that lifts a pause is told once; then `status` has it.
@@ -400,7 +401,7 @@ def _names_of(config: Config, site: Site, target: Target) -> frozenset[str]:
     return frozenset(names)
 
 
-def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) -> Failure:
+def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int, address: str = "") -> Failure:
     asked = exc.retry_after or timedelta()
     jitter = random.random() * _ASKED_JITTER if isinstance(exc, IssueError) else 0  # noqa: S311
     # A pause ends when a person has acted, not at a moment.
@@ -414,4 +415,5 @@ def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int) 
         is_waiting=isinstance(exc, DeployWaits),
         limited_until=now + asked if is_limit else None,
         is_of_secret=isinstance(exc, DnsRefused | ZoneNotFound | AccountRefused | SecretUnreadable),
+        address=address,
     )

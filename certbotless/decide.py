@@ -483,7 +483,7 @@ def _held_back(
     """Return the step with the moment before which it must not be taken, if there is one."""
     waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
     failure = state.failures.get(step.key)
-    if failure is not None and failure.blocks_at(seen.at) and not _is_over(step, site, seen, state):
+    if failure is not None and failure.blocks_at(seen.at) and not _is_over(step, failure, seen):
         if not intent.ignore_backoff:
             waits.append((failure.retry_at, failure.what))
         elif not intent.ignore_ledger and failure.limited_until is not None:
@@ -507,13 +507,10 @@ def _held_back(
     return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)
 
 
-def _is_over(step: Step, site: Site, seen: Observation, state: SiteState) -> bool:
-    """Whether the record was contested, but another address is wanted now."""
-    if step.action not in ("record", "record6"):
-        return False
-    address = seen.address if step.action == "record" else seen.address6
-    rewritten = state.rewritten.get(f"{address_type(address)} {step.target or site.domain}")
-    return rewritten is not None and bool(rewritten.at) and rewritten.value != address
+def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
+    """Whether an address could not be written, but another one is wanted now."""
+    wanted = {"record": seen.address, "record6": seen.address6}.get(step.action, "")
+    return failure.address not in ("", wanted)
 
 
 def _start_wait(

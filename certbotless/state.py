@@ -58,7 +58,8 @@ class Failure(_Saved):
 
     `is_waiting`: no error, something else must come first. `limited_until`: the moment that a CA named which
     counts our requests; None where none did. Until then it is of no use to ask, whoever wants it.
-    `is_of_secret`: another secret may cure it.
+    `is_of_secret`: another secret may cure it. `address`: the one that could not be written, which keeps no
+    other one from being written; empty for another failure.
     """
 
     at: Moment
@@ -69,6 +70,7 @@ class Failure(_Saved):
     is_waiting: bool = False
     limited_until: Moment | None = None
     is_of_secret: bool = False
+    address: str = ""
 
     @property
     def advice(self) -> str:

@@ -89,6 +89,26 @@ def test_a_new_lan_address_is_published_at_the_look_that_sees_it(scene: Scene) -
     assert lists(scene) == before + 1
 
 
+@pytest.mark.row(81)
+def test_a_new_lan_address_does_not_wait_for_the_retry_time_of_the_one_before(scene: Scene) -> None:
+    """As after a night without a network, behind another router."""
+    for _ in range(6):
+        scene.zone.fail("records", DnsUnavailable("no connection"))
+    live(scene, 30)
+    failure = scene.state.failures["record"]
+    assert (failure.count, failure.address) == (6, ADDRESS)
+    scene.remember()
+    scene.keys |= {"address": OTHER_ADDRESS, "deploy": []}
+    config = scene.config
+    [digest] = map(config.digest, config.sites)
+    scene.file.change(digest=digest)  # as if nobody had edited the file
+    assert [step.key for step in seen(scene).decision.due(scene.clock.now())] == ["record"]
+    scene.zone.fail("records", DnsUnavailable("no connection"))
+    scene.run()
+    assert scene.state.failures["record"].count == 1
+    assert seen(scene).decision.due(scene.clock.now()) == ()
+
+
 @pytest.mark.row(80)
 def test_a_record_changed_by_hand_is_put_right_after_the_next_list(scene: Scene) -> None:
     scene.run()
