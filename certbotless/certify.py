@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from . import pki
+from . import pki, verify
 from .books import SiteBooks
 from .ca import Binding, Ca
 from .config import Acme
@@ -243,6 +243,13 @@ class Certifying:
         self._bench.tell(
             "certificate.published", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}"
         )
+        if why := verify.doubt(
+            pair.directory, pair.chain.encode(), pair.key.encode(), self._bench.site.domain
+        ):
+            # Clients may know the CA all the same: a trust store here may be old, or absent.
+            text = "certificate.not_trusted_here domain=%s issuer=%r reason=%s hint=%s"
+            hint = "bring ca-certificates up to date; if it is, look who answers at acme.directory"
+            logger.warning(text, self._bench.site.domain, facts.issuer, why, hint)
 
     def _put_in_store(self, pair: SavedPair, facts: LeafFacts, now: datetime) -> None:
         origin = Origin(pair.directory, pair.account, pair.key_type, pair.issued_at)

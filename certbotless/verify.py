@@ -10,6 +10,9 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from .limits import STAGING
+from .values import DIRECTORIES
+
 # The client speaks, the server answers, and the client verifies.
 _TURNS = 3
 
@@ -33,6 +36,17 @@ def why_untrusted(chain_pem: bytes, key_pem: bytes, name: str) -> str:
     except (OSError, ValueError) as exc:
         return f"no TLS is possible with it ({type(exc).__name__})"
     return "" if ends[0].version() else "no TLS is possible with it"
+
+
+def doubt(directory: str, chain_pem: bytes, key_pem: bytes, name: str) -> str:
+    """Return why a client of this machine would not trust what a public CA has issued; empty where it would.
+
+    Args:
+        directory: of the CA; a staging directory or a private CA raises no doubt.
+    """
+    if directory in STAGING or directory not in DIRECTORIES.values():
+        return ""
+    return why_untrusted(chain_pem, key_pem, name)
 
 
 @contextmanager

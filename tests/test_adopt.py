@@ -345,3 +345,15 @@ def test_a_rescue_pair_does_not_wait_for_the_orders_retry_time(scene: Scene, roo
     put(scene, *pair_of(root))
     assert due(scene) == ["adopt"]
     assert scene.run().state == "ok"
+
+
+def test_a_chain_of_a_public_ca_that_this_machine_does_not_trust_is_doubted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Something may answer in the CA's place. A staging directory or a private CA need not be known here."""
+    chain, key = pair_of(trustme.CA())
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    public, staging = DIRECTORIES["letsencrypt"], DIRECTORIES["letsencrypt-staging"]
+    assert verify.doubt(public, chain, key, DOMAIN) != ""
+    assert verify.doubt(staging, chain, key, DOMAIN) == ""
+    assert verify.doubt("https://ca.test/directory", chain, key, DOMAIN) == ""
