@@ -76,13 +76,15 @@ class Server:
 class Answer:
     """The values of an answer, and whether it has authority; or None, and the `fault`.
 
-    `exists` is whether there is such a name at all, whatever it has.
+    `exists` is whether there is such a name at all, whatever it has; `may_be_old` is whether it comes from a
+    resolver, which remembers what it was told, also that there was nothing.
     """
 
     values: frozenset[str] | None = None
     has_authority: bool = False
     fault: str = ""
     exists: bool = True
+    may_be_old: bool = False
 
 
 def speaks(server: Server, answer: Answer) -> bool:
@@ -224,7 +226,8 @@ def wait_until_shown(
             asked.update(late)
             for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
                 there = {i for i in wanted if i.fqdn == fqdn and i.value in (answer.values or ())}
-                if speaks(server, answer):
+                # A txt value is new: a resolver that was given may say for minutes that it is not there.
+                if speaks(server, answer) and not (rdtype == "TXT" and answer.may_be_old):
                     answered.add(server)
                 else:
                     faults[server] = answer.fault or "no_authority"
@@ -289,7 +292,8 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
         for rdata in rrset
     )
     exists = reply.rcode() != dns.rcode.NXDOMAIN
-    return Answer(values, _has_authority(reply, server, fqdn), exists=exists)
+    may_be_old = bool(reply.flags & dns.flags.RA) and not reply.flags & dns.flags.AA
+    return Answer(values, _has_authority(reply, server, fqdn), exists=exists, may_be_old=may_be_old)
 
 
 def _exchange(query: dns.message.Message, server: Server) -> dns.message.Message:

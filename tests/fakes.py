@@ -364,12 +364,14 @@ class ZoneServer:
         shows: gives the records that it shows now; one that lags behind the service shows others.
         on_query: called before each answer.
         rcode: every question gets this code and nothing else; None for the true answer.
+        offers_recursion: it answers as a resolver does.
     """
 
     def __init__(self, zone: FakeZone) -> None:
         self.shows: Callable[[], Iterable[Record]] = zone.held
         self.on_query: Callable[[], object] = lambda: None
         self.rcode: dns.rcode.Rcode | None = None
+        self.offers_recursion = False
         handler = type("Answerer", (_Answerer,), {"answer": staticmethod(self._answer)})
         self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -391,7 +393,7 @@ class ZoneServer:
     def _answer(self, wire: bytes) -> bytes:
         self.on_query()
         query = dns.message.from_wire(wire)
-        reply = dns.message.make_response(query)
+        reply = dns.message.make_response(query, recursion_available=self.offers_recursion)
         if self.rcode is not None:
             reply.set_rcode(self.rcode)
             return reply.to_wire()

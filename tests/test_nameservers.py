@@ -415,6 +415,25 @@ def test_an_answer_without_authority_is_none_unless_the_server_was_given(
     assert "dns.all_silent servers=ns1(no_authority)" in caplog.text
 
 
+@pytest.mark.parametrize("is_resolver", [True, False], ids=["a resolver", "no resolver"])
+@pytest.mark.row(88)
+def test_what_a_given_resolver_remembers_is_not_waited_for(is_resolver: bool) -> None:
+    """It was asked before the value was there, and may say for ten minutes that there is none."""
+    with ZoneServer(FakeZone(ZONE)) as server:
+        server.offers_recursion = is_resolver
+        host, port = server.place.split(":")
+        given, clock = Server("ns1", host, int(port), is_given=True), FakeClock(least_sleep_s=20)
+        if is_resolver:
+            assert not wait_until_shown([given], [WANTED], clock, 600)
+            assert SILENCE_S <= clock.monotonic() <= SILENCE_S + 20
+        else:
+            with pytest.raises(PropagationTimeout):
+                wait_until_shown([given], [WANTED], clock, 600)
+        # Of a record it is believed: it shows what clients see.
+        with pytest.raises(PropagationTimeout):
+            wait_until_shown([given], [Wanted(NAME, "A", "10.79.40.213")], clock, 600)
+
+
 def siblings(emulator: AlidnsEmulator) -> tuple[Server, ...]:
     """The two servers of the stand-in, as two addresses of one."""
     found = servers_of(emulator)
