@@ -38,6 +38,7 @@ _FACTS = {
     "adopt": "certificate",
     "clean-up": "certificate",
     "restore": "files",
+    "rebuild": "files",
     "deploy": "served",
     "redeploy": "served",
 }

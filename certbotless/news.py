@@ -15,7 +15,7 @@ from typing import Literal
 
 from .client import ClientFacts, facts_of
 from .clock import is_believable
-from .decide import NO_ANSWER, Step
+from .decide import NO_ANSWER, NOBODY_SPEAKS, Step
 from .leaf import LeafFacts
 from .look import View
 from .state import Failure
@@ -233,10 +233,15 @@ def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozen
     """
     if "sight" in found:
         return _ALL_FACTS
-    undone = {_FACTS.get(step.action, _FILES) for step in view.decision.steps}
+    undone = {_fact_of(step) for step in view.decision.steps}
     if not view.seen.published.is_intact:
         undone |= {"deploy", "rollback", "expiry"}
     return frozenset(undone | ({"client"} if met is None else set()))
+
+
+def _fact_of(step: Step) -> str:
+    # Where no name server speaks for the zone, and the API could not be asked, the record may be right.
+    return "sight" if step.reason == NOBODY_SPEAKS else _FACTS.get(step.action, _FILES)
 
 
 def known_fact(text: object) -> str:
@@ -267,7 +272,7 @@ def troubles_of(view: View, met: ClientFacts | None) -> dict[str, Trouble]:
         if failure is not None and (not failure.is_waiting or _is_late(step, view)):
             # That the new certificate was refused is what has been told by then.
             is_rollback = view.seen.refused and step.action == "redeploy"
-            fact = "rollback" if is_rollback else _FACTS.get(step.action, _FILES)
+            fact = "rollback" if is_rollback else _fact_of(step)
             found.setdefault(fact, _of_failure(failure))
         elif failure is None and step.action == "order" and facts is None and step.wait_until is not None:
             found.setdefault("order", Trouble(step.wait_reason, retry_at=step.wait_until))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
 from certbotless import client, news, wording
 from certbotless.client import ClientFacts
-from certbotless.decide import Step
+from certbotless.decide import NOBODY_SPEAKS, Step
 from certbotless.look import View
 from certbotless.news import Book, Facts, Message
 from certbotless.state import SiteState
@@ -101,6 +102,16 @@ def test_a_trouble_that_stands_when_it_is_switched_on_is_told(people: People) ->
         "\n"
         "box, 2026-11-24 05:32 UTC; all of it: certbotless status"
     )
+
+
+@pytest.mark.parametrize("action", ["record", "record6", "list"])
+def test_a_record_that_nobody_can_see_is_not_told_as_wrong(
+    action: Literal["record", "record6", "list"], people: People
+) -> None:
+    """As without a network: no name server speaks for the zone, and the API cannot be asked either."""
+    unseen = view(Step(action, NOBODY_SPEAKS), failures={action: failure("no connection")})
+    assert people.look(unseen, looks=3) == ["devbox.sweetlove.top: cannot be seen"]
+    assert people.look(view(), looks=3) == ["devbox.sweetlove.top: over: cannot be seen"]
 
 
 def test_a_trouble_is_told_once_and_its_end_once(people: People) -> None:
