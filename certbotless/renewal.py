@@ -24,6 +24,10 @@ _START_SPREAD = timedelta(minutes=8)
 _LOOK_EVERY = timedelta(hours=12)
 _SOONEST_LOOK, _LATEST_LOOK = timedelta(minutes=1), timedelta(days=1)
 
+# A CA says of a revoked certificate, however new, that its window was in the last hour (Boulder and Pebble:
+# `RenewalInfoImmediate`).
+_BEFORE_ITS_LIFE = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -33,12 +37,13 @@ class Window:
     end: datetime
 
     def is_sound(self, facts: LeafFacts) -> bool:
-        """Whether it can be meant for this leaf. One in the past is, if the leaf was there: it means now.
+        """Whether it can be meant for this certificate. One in the past is: it means now.
 
-        One that ended before would be as true of the next leaf, and each would be renewed at once.
+        One that ended long before the certificate began would be as true of the next one, and each would be
+        renewed at once.
         """
         length = self.end - self.start
-        is_of_its_life = self.start <= facts.not_after and self.end > facts.not_before
+        is_of_its_life = self.start <= facts.not_after and self.end > facts.not_before - _BEFORE_ITS_LIFE
         return timedelta() < length <= facts.lifetime and is_of_its_life
 
     def moment(self, share: float) -> datetime:

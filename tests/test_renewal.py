@@ -115,8 +115,10 @@ def window(start: timedelta, end: timedelta) -> Window:
         (60 * DAY, 62 * DAY, True),
         (0 * DAY, 90 * DAY, True),
         (90 * DAY, 91 * DAY, True),
-        (-DAY, timedelta(seconds=1), True),  # past, if the leaf was there: it means now
-        (-DAY, 0 * DAY, False),  # the next leaf would be told the same
+        (-DAY, timedelta(seconds=1), True),  # past: it means now
+        (-DAY / 24, -DAY / 48, True),  # of a revoked certificate that was issued a moment ago
+        (-2 * DAY, timedelta(seconds=1) - DAY, True),
+        (-2 * DAY, -DAY, False),  # the next one would be told the same
         (-20_000 * DAY, -19_999 * DAY, False),
         (60 * DAY, 60 * DAY, False),
         (62 * DAY, 60 * DAY, False),
