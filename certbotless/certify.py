@@ -125,7 +125,7 @@ class Certifying:
 
     @contextmanager
     def _validation(self, pending: PendingOrder) -> Iterator[None]:
-        """Learn from how the validation inside goes."""
+        """Note whether the validation inside succeeds."""
         try:
             yield
         except AuthorizationFailed:

@@ -187,13 +187,13 @@ def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
         return []
     if published.has_plain and not published.facts and seen.copy_ends is None:
         # An older version has not noted it, or the copy makes no sense.
-        return [Step("rebuild", "whether the copy of our pair has expired is not known")]
+        return [Step("rebuild", "it is not known when our copy of the certificate ends")]
     if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
         return []  # an expired certificate replaces no other one
     return [Step("restore", published.fault or "nothing is published")]
 
 
-_EXPIRED_COPY = "the certificate has expired of which there is a copy"
+_EXPIRED_COPY = "our certificate has expired; there is only a copy of it"
 
 
 def _adopt_steps(seen: Observation, state: SiteState) -> list[Step]:

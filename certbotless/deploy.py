@@ -102,7 +102,7 @@ class Settings:
 class Containers(Protocol):
     """What deploying needs of an engine. Every call may raise `DeployError`.
 
-    A container is spoken to by its name, so that a proxy before the engine can hold us to one: ids are no
+    Requests name a container by its name, so that a proxy before the engine can hold us to one: ids are no
     secret, every user of the machine reads them below /sys/fs/cgroup.
     """
 

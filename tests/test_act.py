@@ -310,7 +310,7 @@ def test_an_edit_of_key_mode_takes_effect_by_itself(scene: Scene) -> None:
     assert not scene.asked_the_ca
 
 
-def test_a_key_whose_mode_cannot_be_set_is_told_of_and_served_on(scene: Scene) -> None:
+def test_a_key_whose_mode_cannot_be_set_is_reported_and_still_served(scene: Scene) -> None:
     """One with a second name is not ours alone."""
     scene.make_well()
     scene.run()
@@ -459,7 +459,7 @@ class NobodyNames(NameServers):
         return super().of(zone)
 
 
-def test_a_zone_whose_servers_nobody_names_is_looked_for_again_where_it_is_gone(scene: Scene) -> None:
+def test_a_gone_zone_whose_servers_no_resolver_names_is_looked_for_again(scene: Scene) -> None:
     """Then nothing is shown of the record: the API is asked, and has not the zone."""
     scene.publish()
     scene.start()
@@ -619,7 +619,7 @@ def test_a_temporary_key_gives_a_refused_certificate_no_further_try(scene: Scene
     assert len(scene.engine.restarts) == 2 * scene.state.failures["redeploy"].count
 
 
-def test_a_temporary_key_makes_nobody_ask_a_ca_before_its_time(scene: Scene) -> None:
+def test_a_temporary_key_asks_no_ca_before_its_time(scene: Scene) -> None:
     """Nor does it forget how often another program has written our files, or what it has put there."""
     rotation = rotate(scene)
     next(rotation)

@@ -253,7 +253,7 @@ def test_a_valid_pair_that_is_not_taken_over_keeps_no_order_back(scene: Scene) -
     scene.run()
     assert due(scene) == []
     order = view_of(scene).decision.steps[-1]
-    assert (order.key, order.reason) == ("order", "the certificate has expired of which there is a copy")
+    assert (order.key, order.reason) == ("order", "our certificate has expired; there is only a copy of it")
     assert "3 orders" in order.wait_reason
     scene.clock.advance(8 * 24 * 3600)
     assert due(scene) == ["adopt", "order"]

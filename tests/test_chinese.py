@@ -234,7 +234,7 @@ def test_labels_that_are_mapped_are_the_same_name() -> None:
 
 
 @pytest.mark.parametrize("is_unicode", [True, False])
-def test_the_policy_names_such_a_zone_in_both_ways_since_nobody_knows_which(is_unicode: bool) -> None:
+def test_the_policy_names_such_a_zone_in_both_forms(is_unicode: bool) -> None:
     unsure = Unsure(arns_unicode=is_unicode)
     with AlidnsEmulator(
         [IN_CHINESE], access_key_id=KEY_ID, access_key_secret=SECRET, unsure=unsure

@@ -72,7 +72,7 @@ def fought(hosts: tuple[Scene, Scene]) -> Scene:
     return scene
 
 
-def test_two_machines_that_keep_one_record_end_their_fight_and_say_so(
+def test_two_machines_that_keep_one_record_stop_after_three_times_and_fail(
     hosts: tuple[Scene, Scene], zone: FakeZone
 ) -> None:
     """For two days, looked at every 10 minutes: each writes it as often as it may."""

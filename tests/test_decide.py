@@ -1102,7 +1102,7 @@ def test_the_pair_of_another_tool_is_not_looked_into_where_a_copy_of_ours_can_be
     assert [key for key, _ in steps_of(seen)] == ["rebuild"]
 
 
-def test_what_has_expired_is_put_back_where_nothing_better_is_and_ordered_anew() -> None:
+def test_an_expired_certificate_is_put_back_where_no_other_is_and_a_new_one_is_ordered() -> None:
     lost = replace(WELL, published=Published(None, None), has_copy=True, copy_ends=NOW)
     assert [key for key, _ in steps_of(lost)] == ["restore", "order"]
     # Where there is nothing else it does not matter.

@@ -249,7 +249,7 @@ def test_silent_servers_are_given_up_together(emulator: AlidnsEmulator) -> None:
 
 
 @pytest.mark.row(80)
-def test_who_takes_udp_over_is_passed_by_over_tcp() -> None:
+def test_a_proxy_that_takes_udp_over_is_bypassed_over_tcp() -> None:
     """Where none speaks for the zone over UDP all are asked once more: the true server may answer there."""
 
     def true_server(connection: socket.socket) -> None:
@@ -463,7 +463,7 @@ def test_an_address_that_is_late_is_waited_for(emulator: AlidnsEmulator) -> None
 
 
 @pytest.mark.row(41)
-def test_a_txt_value_counts_whoever_shows_it() -> None:
+def test_a_txt_value_counts_whichever_server_shows_it() -> None:
     shown = Record(FQDN, "TXT", WANTED.value, 600)
     with ZoneServer(FakeZone(ZONE, [shown])) as passing_on:
         host, port = passing_on.place.split(":")

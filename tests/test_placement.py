@@ -177,7 +177,7 @@ def found_bench(bench: Workbench) -> Workbench:
 
 
 @pytest.mark.row(80)
-def test_an_alias_of_somebody_else_is_not_followed(dns: AlidnsEmulator, found_bench: Workbench) -> None:
+def test_a_forged_alias_is_not_followed(dns: AlidnsEmulator, found_bench: Workbench) -> None:
     """Who takes port 53 over would choose where in the account's zones a record is made."""
     with ScriptedResolver(lies) as resolver:
         assert place(found_bench) == TxtValue(NAME, VALUE, ZONE)
@@ -196,7 +196,7 @@ def test_where_port_53_is_not_ours_the_alias_that_the_api_lists_is_followed(
 
 
 @pytest.mark.row(81)
-def test_where_nobody_tells_of_an_alias_the_conflict_says_that_it_may_be_there(
+def test_where_an_alias_cannot_be_seen_the_conflict_says_that_it_may_be_there(
     dns: AlidnsEmulator, found_bench: Workbench
 ) -> None:
     """A key for the zone of the alias alone may not list the site's."""
@@ -263,7 +263,7 @@ def patient(bench: Workbench) -> Workbench:
 
 
 @pytest.mark.row(41)
-def test_what_nobody_can_see_is_waited_for_45_s_which_each_failed_validation_doubles(
+def test_an_unseen_value_is_waited_for_45_s_and_each_failed_validation_doubles_it(
     dns: AlidnsEmulator, patient: Workbench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Up to propagation_timeout; one that succeeds makes it 45 s again. It is said each time."""

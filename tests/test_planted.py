@@ -89,7 +89,7 @@ def test_what_was_not_published_by_us_is_replaced_from_the_copy_without_an_order
     assert not well.asked_the_ca
 
 
-def test_who_plants_again_and_again_is_given_way_to_and_told_of(well: Scene) -> None:
+def test_after_three_plants_in_a_day_the_site_fails_and_says_so(well: Scene) -> None:
     for _ in range(3):
         plant(well, not_after="2126-11-24T05:30:00Z")
         assert well.run().state == "ok"

@@ -187,7 +187,7 @@ def test_the_plan_says_where_the_record_is_known_from(scene: Scene) -> None:
     ]
 
 
-def test_a_record_that_nobody_here_can_see_is_not_told_as_shown(
+def test_a_record_that_cannot_be_seen_from_here_is_not_logged_as_shown(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nor is it waited for longer than it takes to find that out."""

@@ -65,7 +65,7 @@ def test_a_server_without_authority_counts_for_nothing_beside_one_that_has_it(si
 
 
 @pytest.mark.row(80)
-def test_where_somebody_else_alone_answers_nobody_speaks_for_the_zone(site: Site) -> None:
+def test_where_only_answers_without_authority_come_no_server_speaks_for_the_zone(site: Site) -> None:
     found = shown(site, {"ns1.x": SOMEBODY}, [ADDRESS])
     assert found.answers == {(NAME, "A"): (None,)}
     assert found.blind == {NAME}
@@ -81,13 +81,13 @@ def test_a_proxy_that_makes_addresses_up_is_named(site: Site) -> None:
 
 
 @pytest.mark.row(81)
-def test_where_nobody_answers_that_is_said(site: Site) -> None:
+def test_where_no_server_answers_the_fault_says_so(site: Site) -> None:
     fault = shown(site, {"ns1.x": "127.0.0.77"}, []).fault
     assert "no authoritative name server answers (ConnectionRefusedError)" in str(fault)
 
 
 @pytest.mark.row(97)
-def test_a_zone_that_is_on_hold_is_told_as_such(site: Site) -> None:
+def test_a_zone_on_hold_is_reported_as_such(site: Site) -> None:
     found = shown(site, {}, None)
     assert isinstance(found.fault, ZoneOnHold)
     assert found.is_on_hold

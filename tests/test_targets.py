@@ -132,7 +132,7 @@ def test_a_service_that_came_up_without_its_files_is_restarted_when_they_are_bac
     assert len(scene.engine.restarts) == 1
 
 
-def test_so_is_one_that_was_restarted_for_this_certificate_when_it_was_new(scene: Scene) -> None:
+def test_a_service_that_was_restarted_for_this_certificate_before_is_restarted_too(scene: Scene) -> None:
     gone_while_it_started(scene)
     facts = scene.published.facts
     assert facts is not None
