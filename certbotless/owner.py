@@ -64,7 +64,12 @@ def _make(path: Path, mode: int) -> None:
         return
     with files.store_errors(path):
         for folder in reversed(above):
-            files.make_dir(folder, 0o755)
+            with suppress(FileExistsError):
+                folder.mkdir(0o755)
+                files.sync_dir(folder.parent)
+            # In a folder like /tmp another process may have put a link there meanwhile.
+            if not _is_roots_alone(folder):
+                return
         # A folder that another process has made meanwhile is not ours to give away.
         with suppress(FileExistsError):
             path.mkdir(mode)

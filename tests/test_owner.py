@@ -119,6 +119,29 @@ def test_what_takes_the_place_of_a_folder_that_root_has_just_made_stays_roots(
     raise AssertionError("the swap came too late for no step")
 
 
+def test_a_link_that_is_put_on_the_way_in_a_folder_like_tmp_is_not_gone_through(
+    ground: Path, user: int
+) -> None:
+    """As root makes the folders above. The link is root's here, for the kernel may follow no other one."""
+    shared, roots = ground / "shared", ground / "roots"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    roots.mkdir()
+    os.chown(roots, STRANGER, STRANGER)
+
+    def swap(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.mkdir" and str(arguments[0]) == str(shared / "a"):
+            (shared / "a").symlink_to(roots)
+
+    def act() -> None:
+        sys.addaudithook(swap)
+        become_owner(ground / "state", [shared / "a" / "certs"])
+
+    assert run_in_child(act) == DONE
+    assert (shared / "a").is_symlink()
+    assert not list(roots.iterdir())
+
+
 def test_a_link_of_roots_own_may_be_on_the_way(ground: Path, user: int) -> None:
     (ground / "disk").mkdir()
     (ground / "data").symlink_to("disk")
