@@ -22,7 +22,9 @@ def why_untrusted(chain_pem: bytes, key_pem: bytes, name: str) -> str:
     try:
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
         with ExitStack() as stack:
-            server.load_cert_chain(*(stack.enter_context(_file(data)) for data in (chain_pem, key_pem)))
+            chain, key = (stack.enter_context(_file(data)) for data in (chain_pem, key_pem))
+            # Without a password OpenSSL would ask a terminal for that of an encrypted block.
+            server.load_cert_chain(chain, key, password="")
         to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
         ends = (
             client.wrap_bio(to_client, to_server, server_hostname=name),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -214,6 +218,26 @@ def test_a_pair_that_no_handshake_is_possible_with_is_not_trusted(root: trustme.
     assert verify.why_untrusted(*pair_of(root, age=90 * DAY, left=-HOUR), DOMAIN) == "certificate has expired"
     assert verify.why_untrusted(chain, b"no key", DOMAIN) != ""
     assert verify.why_untrusted(b"", b"", DOMAIN) != ""
+
+
+def test_no_terminal_is_asked_for_the_password_of_a_certificate(root: trustme.CA) -> None:
+    """Whoever may write to certs_dir can put a block there that calls itself encrypted."""
+    chain, key = pair_of(root)
+    begin = b"-----BEGIN CERTIFICATE-----\n"
+    encrypted = begin + b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n"
+    chain += root.cert_pem.bytes().replace(begin, encrypted)
+    pid, terminal = pty.fork()
+    if not pid:
+        os.write(1, verify.why_untrusted(chain, key, DOMAIN).encode())
+        os._exit(0)
+    said = b""
+    with suppress(OSError):  # its end, on Linux
+        while b"phrase" not in said and (part := os.read(terminal, 1000)):
+            said += part
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert said.strip() == b"no TLS is possible with it (SSLError)"
 
 
 # --- an expired certificate replaces none -------------------------------------------------------------------
