@@ -26,6 +26,9 @@ MOST_ARCHIVE_BYTES = _MOST_NAMES_BYTES + (1 << 16)
 # Where an engine remaps ids, its data folder is called by what root is here: /var/lib/docker/100000.100000.
 _REMAPPED = re.compile(r"/([0-9]{1,9})\.([0-9]{1,9})/*\Z")
 
+# As Linux has them, and no digits of other scripts: an image may write anything.
+_ID = re.compile(r"[0-9]{1,10}")
+
 Namespace = Literal["", "rootless", "userns"]
 # From /etc/passwd or /etc/group to its archive as the engine gives it; empty where there is none.
 Archive = Callable[[str], bytes]
@@ -108,14 +111,14 @@ def identity(attrs: Any, archive: Archive) -> tuple[int | None, frozenset[int]]:
     name, _, group = user.partition(":")
     users: Mapping[str, list[int]] = {}
     groups: Mapping[str, list[int]] = {}
-    if not name.isdecimal() or (not group and int(name) != 0):
+    if not _is_id(name) or (not group and int(name) != 0):
         users = _ids_in(archive("/etc/passwd"))
-    if not all(each.isdecimal() for each in (group or "0", *further)):
+    if not all(map(_is_id, (group or "0", *further))):
         groups = _ids_in(archive("/etc/group"))
-    uid = int(name) if name.isdecimal() else users.get(name, [None])[0]
+    uid = int(name) if _is_id(name) else users.get(name, [None])[0]
     login = next((ids[1] for ids in users.values() if ids[0] == uid and len(ids) > 1), 0)
     named = [group or str(login), *further]
-    gids = [int(each) if each.isdecimal() else groups.get(each, [None])[0] for each in named]
+    gids = [int(each) if _is_id(each) else groups.get(each, [None])[0] for each in named]
     return uid, frozenset(gid for gid in gids if gid is not None)
 
 
@@ -132,10 +135,14 @@ def _ids_in(archive: bytes) -> Mapping[str, list[int]]:
         return {}  # an image of one program has no such file, and a proxy before the engine may give none
     rows: Sequence[list[str]] = [line.split(":") for line in text.splitlines()]
     return {
-        row[0]: [int(word) for word in row[2:4] if word.isdecimal()]
+        row[0]: [int(word) for word in row[2:4] if _is_id(word)]
         for row in rows
-        if len(row) > 2 and row[2].isdecimal()
+        if len(row) > 2 and _is_id(row[2])
     }
+
+
+def _is_id(word: str) -> bool:
+    return bool(_ID.fullmatch(word))
 
 
 def _here(root: RootHere, first: int | None, id_: int | None) -> int | None:

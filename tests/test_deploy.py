@@ -400,6 +400,7 @@ ARCHIVES = {
     "a link": (archive_of(("passwd", tarfile.SYMTYPE, b""), ("elsewhere", tarfile.REGTYPE, PASSWD)), None),
     "a pipe": (archive_of(("passwd", tarfile.FIFOTYPE, b"")), None),
     "cut off": (archive_of(("passwd", tarfile.REGTYPE, PADDED))[: -(1 << 19)], None),
+    "no id": (archive_of(("passwd", tarfile.REGTYPE, PASSWD.replace(b"4712", b"9" * 5000))), None),
     "nothing": (b"", None),
     "no archive": (b"root" * 1000, None),
 }

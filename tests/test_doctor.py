@@ -155,6 +155,10 @@ def test_a_drain_time_is_written_as_go_writes_it() -> None:
         "1.5h": 5400,
         "500ms": 0.5,
         "soon": 0,
+        # An image may say anything.
+        f"{'9' * 30}h": 0,
+        f"{'9' * 400}h": 0,
+        "1" * 200_000: 0,
     }.items():
         assert service._go_duration(text).total_seconds() == seconds
 
