@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .. import __version__, edges
-from ..alidns import AlidnsAccount, NoAnswer
+from ..alidns import Account, AlidnsAccount, NoAnswer
 from ..clock import Clock, SystemClock
 from ..config import Config
 from ..errors import CertbotlessError, DnsError, Interrupted, printable
@@ -73,7 +73,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
         for number, zone in enumerate(zones, 1):
             form = "ASCII" if u_labels(zone) == zone else "not ASCII"
             report(f"zone {number} of {len(zones)}: {form}, {zone.count('.') + 1} labels")
-            is_whole &= _ZoneProbe(config, zone, clock, report, tell).run()
+            is_whole &= _ZoneProbe(config, account, zone, clock, report, tell).run()
     except CertbotlessError as exc:
         report(f"ended: {kind_of(exc)}")
         tell(str(exc))
@@ -89,10 +89,14 @@ def _zone_of(config: Config, domain: str, account: AlidnsAccount) -> str:
 class _ZoneProbe:
     """The questions about one zone."""
 
-    def __init__(self, config: Config, zone: str, clock: Clock, say: Say, tell: Say) -> None:
+    def __init__(
+        self, config: Config, secrets: Account, zone: str, clock: Clock, say: Say, tell: Say
+    ) -> None:
         self._config, self._zone, self._clock, self._say, self._tell = config, zone, clock, say, tell
         self._name = f"{LABEL}.{zone}"
-        self._account = AlidnsAccount(edges.dns_account(config), clock, self._hear)
+        # Read before we became the owner of state_dir, who may not read them.
+        self._secrets = secrets
+        self._account = AlidnsAccount(secrets, clock, self._hear)
         # What is asked now, and what the replies have told so far: of each question its code; in what letters
         # names are written; the range of the TTL.
         self._asked = ""
@@ -191,7 +195,7 @@ class _ZoneProbe:
 
     def _clean_up(self, value: str) -> None:
         """Delete what has our value, by another account object: we may have been asked to stop."""
-        zone = AlidnsAccount(edges.dns_account(self._config), SystemClock(), self._hear).open(self._zone)
+        zone = AlidnsAccount(self._secrets, SystemClock(), self._hear).open(self._zone)
         try:
             with self._asking("to delete the TXT record"):
                 for record in zone.records(self._name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 
@@ -10,6 +11,7 @@ import pytest
 from certbotless.sandbox.host import LAN_ADDRESS
 
 from .bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from .test_owner import within_reach
 
 NAME = f"_certbotless-probe.{ZONE}"
 
@@ -36,6 +38,20 @@ def test_one_that_is_ended_takes_its_record_away(bare: Bed, number: signal.Signa
     bare.said += [out, err]
     assert process.returncode == 1, err
     assert out.splitlines()[-1] == "ended: Interrupted"
+    assert bare.dns.records() == []
+
+
+def test_root_may_read_secrets_that_the_owner_of_the_state_may_not(bare: Bed, user: int) -> None:
+    """As those of /etc/credstore are."""
+    secret = bare.home / "secret"
+    secret.write_text(KEY_SECRET)
+    secret.chmod(0o600)
+    bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
+    bare.state.mkdir(mode=0o700, exist_ok=True)
+    os.chown(bare.state, user, user)
+    with within_reach(bare):
+        done = bare.run("doctor", "--probe")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert bare.dns.records() == []
 
 
