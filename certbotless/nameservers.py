@@ -17,6 +17,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import dns.exception
@@ -30,7 +31,7 @@ from . import dnsquery, hijack
 from .clock import Clock, Pace
 from .errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
 from .hosts import addresses_of
-from .together import together
+from .together import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,10 @@ PUBLIC_RESOLVERS = ("223.5.5.5", "119.29.29.29")
 _MOST_NAMES = 13
 # Of each name: hichina's have 6 to 8, and one may be dead or late.
 _MOST_ADDRESSES = 3
-# A thread each.
-_MOST_AT_ONCE = 32
+# In all: each question goes to every one of them.
+_MOST_SERVERS = 13
+# A thread each; and in all for all who ask.
+_MOST_AT_ONCE, _THREADS = 96, Threads(256)
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
@@ -70,6 +73,10 @@ class Server:
     is_resolver: bool = False
     timeout_s: float = QUERY_TIMEOUT_S
     is_tcp: bool = False
+
+
+# A name, and the type of its records.
+Question = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +181,37 @@ def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str
 
 
 def ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[Answer]:
-    """Return the answer of each server, as `ask` does, with its authority or its fault.
+    """Return the answer of each server, as `ask` does, with its authority or its fault."""
+    return ask_each(servers, [(fqdn, rdtype)])[0]
+
+
+def ask_each(servers: Sequence[Server], questions: Sequence[Question]) -> list[list[Answer]]:
+    """Return for each question the answer of each server.
 
     Where none speaks for the zone all are asked once more, over TCP: what takes port 53 over often takes UDP
     alone.
     """
-    answers = together(lambda server: _ask_one(server, fqdn, rdtype), servers, _MOST_AT_ONCE)
-    heard = list(zip(servers, answers, strict=True))
-    if any(server.is_resolver or speaks(server, answer) for server, answer in heard):
-        return answers
-    over_tcp = [replace(server, is_tcp=True, timeout_s=server.timeout_s / 2) for server in servers]
-    again = together(lambda server: _ask_one(server, fqdn, rdtype), over_tcp, _MOST_AT_ONCE)
-    return [
-        second if speaks(server, second) or (first.values is None and second.values is not None) else first
-        for (server, first), second in zip(heard, again, strict=True)
+    answers = _answers(servers, questions)
+    heard = [
+        any(s.is_resolver or speaks(s, a) for s, a in zip(servers, told, strict=True)) for told in answers
     ]
+    unheard = [number for number, is_heard in enumerate(heard) if not is_heard]
+    over_tcp = [replace(server, is_tcp=True, timeout_s=server.timeout_s / 2) for server in servers]
+    again = _answers(over_tcp, [questions[number] for number in unheard])
+    for number, seconds in zip(unheard, again, strict=True):
+        answers[number] = [
+            second
+            if speaks(server, second) or (first.values is None and second.values is not None)
+            else first
+            for server, first, second in zip(servers, answers[number], seconds, strict=True)
+        ]
+    return answers
+
+
+def _answers(servers: Sequence[Server], questions: Sequence[Question]) -> list[list[Answer]]:
+    asked = [(server, *question) for question in questions for server in servers]
+    told = iter(_THREADS.together(lambda each: _ask_one(*each), asked, _MOST_AT_ONCE))
+    return [[next(told) for _ in servers] for _ in questions]
 
 
 def wait_until_shown(
@@ -358,12 +381,17 @@ def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
 
 
 def _with_addresses(resolver: Server, names: Iterable[str]) -> tuple[Server, ...]:
-    """Return the servers of these names, up to 3 addresses each: the least one, and others by turns."""
+    """Return the servers of these names, up to 3 addresses each: the least one, and others by turns.
+
+    Of many names fewer: all have one address before any has two, 13 in all.
+    """
     named = sorted(name.lower().removesuffix(".") for name in names)[:_MOST_NAMES]
-    found = together(lambda name: ask([resolver], name, "A")[0], named, _MOST_AT_ONCE)
-    return tuple(
-        Server(name, at) for name, all_ in zip(named, found, strict=True) for at in _some(all_ or ())
-    )
+    found = [told[0].values for told in ask_each([resolver], [(name, "A") for name in named])]
+    servers = [
+        [Server(name, at) for at in _some(all_ or ())] for name, all_ in zip(named, found, strict=True)
+    ]
+    kept = [server for turn in zip_longest(*servers) for server in turn if server][:_MOST_SERVERS]
+    return tuple(server for of_one in servers for server in of_one if server in kept)
 
 
 def _some(addresses: Collection[str]) -> list[str]:

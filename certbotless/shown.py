@@ -13,13 +13,11 @@ from datetime import datetime
 from . import fakeip
 from .config import Site
 from .errors import CertbotlessError, DnsError, ZoneOnHold
-from .nameservers import Answer, NameServers, Server, ask_all, speaks
+from .nameservers import Answer, NameServers, Question, Server, ask_each, speaks
 from .state import SiteState
-from .together import together
 
 # By server: the values, or None for one that does not speak for the zone.
 Answers = tuple[frozenset[str] | None, ...]
-Question = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def ask_servers(servers: NameServers) -> ShownSource:
         except CertbotlessError as exc:
             servers.note(zone, is_blind=True)
             return Shown(now, {each: () for each in questions}, frozenset(f for f, _ in questions), exc)
-        found = together(lambda question: ask_all(asked, *question), questions)
+        found = ask_each(asked, questions)
         answers = {each: _that_count(asked, told) for each, told in zip(questions, found, strict=True)}
         blind = frozenset(fqdn for (fqdn, _), values in answers.items() if set(values) <= {None})
         servers.note(zone, is_blind=bool(blind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -26,3 +27,28 @@ def together(function: Callable[[T], R], items: Sequence[T], most: int | None = 
         waited = [pool.submit(copy_context().run, function, item) for item in items[:-1]]
         last = function(items[-1])
         return [*(future.result() for future in waited), last]
+
+
+class Threads:
+    """So many threads, for all who share them; whoever needs some waits until they are free.
+
+    For what others have a say in, such as how many servers they name: a process may start only so many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._free = threading.BoundedSemaphore(most)
+        self._turn = threading.Lock()
+
+    def together(self, function: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:
+        """Do as the function of this name. What `function` calls must not share the same threads."""
+        wanted = min(len(items), most, self._most + 1) - 1
+        if wanted < 1:
+            return list(map(function, items))
+        with self._turn:
+            for _ in range(wanted):
+                self._free.acquire()
+        try:
+            return together(function, items, wanted + 1)
+        finally:
+            self._free.release(wanted)

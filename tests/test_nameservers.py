@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -635,6 +636,21 @@ def test_a_resolver_that_names_a_thousand_servers_is_believed_in_thirteen() -> N
         found = NameServers([], FakeClock(), is_brief=True).of(ZONE)
     assert len(found) == 13
     assert len(resolver.asked) <= 2 + 13
+
+
+def test_many_servers_of_many_addresses_are_thirteen_to_ask() -> None:
+    """Each question goes to all of them; and each has an address before any has three."""
+
+    def told(name: str, kind: str) -> list[str]:
+        if kind == "NS":
+            return [f"ns{number}.x." for number in range(6)]
+        return [f"192.0.2.{number}" for number in range(1, 6)]
+
+    with ScriptedResolver(told):
+        found = NameServers([], FakeClock(), is_brief=True).of(ZONE)
+    assert Counter(server.name for server in found) == {
+        "ns0.x": 3, "ns1.x": 2, "ns2.x": 2, "ns3.x": 2, "ns4.x": 2, "ns5.x": 2,
+    }  # fmt: skip
 
 
 def test_servers_are_remembered_for_an_hour() -> None:
