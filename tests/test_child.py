@@ -20,6 +20,7 @@ from fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
 
 from certbotless.child import Child
 from certbotless.leaf import LeafFacts
+from certbotless.state import SiteFile
 from certbotless.store import Origin, Store
 
 ZONE = "sweetlove.test"
@@ -49,7 +50,8 @@ class Scene:
         now = datetime.now(UTC)
         facts = LeafFacts((WELL,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
         origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now)
-        Store(home / "certs", WELL).publish(b"chain", b"key", facts, origin, now)
+        note = SiteFile(home / "state", WELL).note_generation
+        Store(home / "certs", WELL).publish(b"chain", b"key", facts, origin, now, note)
         (home / "certs" / f"{FAILING}.pem").mkdir()
 
     def start(self, *domains: str, timeout_s: float = PATIENCE_S) -> Child:

@@ -33,7 +33,7 @@ from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.httpapi import HttpsListener
-from certbotless.state import SiteState, WrittenRecord
+from certbotless.state import SiteFile, SiteState, WrittenRecord
 from certbotless.store import Origin, Published, Store
 from certbotless.workbench import Edges, Workbench, Zones
 
@@ -141,7 +141,8 @@ def publish(certs_dir: Path, domain: str = DOMAIN, now: datetime | None = None) 
     """Put a pair there that is good for months, as far as a look can tell."""
     now = now or datetime.now(UTC)
     facts = LeafFacts((domain,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
-    Store(certs_dir, domain).publish(b"chain", b"key", facts, Origin(DIRECTORY, "", "ec256", now), now)
+    note = SiteFile(certs_dir.parent / "state", domain).note_generation
+    Store(certs_dir, domain).publish(b"chain", b"key", facts, Origin(DIRECTORY, "", "ec256", now), now, note)
 
 
 def run(home: Path, tree: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
