@@ -105,7 +105,9 @@ class SiteBooks:
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         """Write down that the validation of these names of the newest order failed."""
-        failure = Entry(at, "failure", self._directory, tuple(names), is_rehearsal=self._is_rehearsal)
+        failure = Entry(
+            at, "failure", self._directory, tuple(names), outcome="failed", is_rehearsal=self._is_rehearsal
+        )
         with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
             self._rows.change(at, lambda rows: with_failure(rows, failure, self._site.all_names))
 

@@ -51,7 +51,8 @@ class Entry:
         names: those of the order, or those whose validation failed.
         purpose: of an order: a certificate for names that have none, another one for the same names, or one
             that the CA exempts: it names its predecessor in ``replaces``, in the window suggested for that.
-        outcome: of an order: ``failed`` if the CA could not validate it, so that no certificate came of it.
+        outcome: of an order: ``failed`` if the CA could not validate it, so that no certificate came of it;
+            of a failed validation: ``failed`` if its order was marked in the same write.
         is_rehearsal: whether it is of a dry run.
     """
 
@@ -206,9 +207,9 @@ def with_failure(entries: Iterable[Entry], failure: Entry, order_names: tuple[st
 
 
 def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the rows of a file, each order marked as failed that is followed by its failed validation.
+    """Return the rows of a file, with the orders marked as failed whose failed validation has no mark.
 
-    Older versions wrote that one down, but did not mark the order.
+    Versions before 2026-11-28 wrote that one down after its order, and marked neither.
     """
     rows = list(entries)
     newest: dict[tuple[str, bool, str], int] = {}
@@ -216,7 +217,7 @@ def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
         about = [(row.directory, row.is_rehearsal, base) for base in _bases(row)]
         if row.kind == "order":
             newest.update(dict.fromkeys(about, number))
-        elif row.kind == "failure":
+        elif row.kind == "failure" and row.outcome == "unknown":
             for found in {newest[each] for each in about if each in newest}:
                 order = rows[found]
                 if order.outcome == "unknown" and _bases(row) <= _bases(order):

@@ -620,6 +620,13 @@ def test_an_order_of_an_older_version_is_marked_by_the_failure_that_follows_it()
     assert with_old_failures(with_old_failures(rows)) == with_old_failures(rows)
 
 
+def test_a_failure_whose_order_was_marked_with_it_marks_no_other_one() -> None:
+    """Its order may be another one than the last before it: that may be in flight."""
+    [in_flight] = entries(5 * MINUTE)
+    [failure] = entries(4 * MINUTE, kind="failure", outcome="failed")
+    assert with_old_failures([in_flight, failure]) == [in_flight, failure]
+
+
 def test_a_failure_of_names_that_an_order_does_not_have_marks_none() -> None:
     """Another site with one of its names was at the CA at the same time."""
     [of_more], [of_less] = entries(3 * MINUTE, names=("a.test", "b.test")), entries(MINUTE, names=("b.test",))
