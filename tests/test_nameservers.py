@@ -270,6 +270,9 @@ def test_an_address_of_a_link_is_asked_at_its_interface() -> None:
     [lo] = [index for index, name in socket.if_nameindex() if name == "lo"]
     subprocess.run(["ip", "address", "add", "fe80::1/64", "dev", "lo", "nodad"], check=True)
     try:
+        # The kernel routes to the address a moment after it has it; until then it drops what is sent there.
+        while not subprocess.check_output(["ip", "-6", "route", "show", "table", "local", "fe80::1"]):
+            time.sleep(0.01)
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
             udp.bind(("fe80::1", 0, 0, lo))
 

@@ -71,6 +71,7 @@ def test_from_an_empty_machine_to_a_push_that_every_client_trusts(empty_machine:
             ("[auto]", ENTER),
             ("CA", bed.ca.directory_url),
             ("E-mail", ENTER),
+            ("looks for its certificate", ENTER),
             ("dry run now? [y/N]", ENTER),
         )
         assert terminal.wait() == 0
