@@ -1,85 +1,136 @@
-"""Which LAN address the A record must carry.
+"""Which LAN address the A record must carry, and which one the AAAA record, for a site that asks for one.
 
-`wanted_address` asks the kernel and sends nothing; `choose`, which is pure, finds the one that is meant. A
-public address is never chosen, and one of a container network or tunnel only where the user named the
-interface: who means such an address writes it literally.
+`address_now` asks the kernel and sends nothing; `choose`, which is pure, finds the one that is meant. Only
+what nobody routes is chosen: a private address of IPv4, a unique local address (ULA) of IPv6. One of a
+container network or tunnel is chosen only where the user named the interface. Any other address must be
+written literally.
 
-Sources: RFC 1918, RFC 5737; how docker, libvirt, CNI, WireGuard and Tailscale name interfaces.
+Sources: RFC 1918, RFC 5737 (IPv4); RFC 4193 (ULA); RFC 4862 section 5.4 (tentative) and 5.5.4 (deprecated);
+RFC 8981 (temporary); how docker, libvirt, CNI, WireGuard and Tailscale name interfaces.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
 from . import netlink
 from .errors import AddressError, printable
-from .values import AddressRule
+from .values import AddressRule, IPVersion
 
-# Any address beyond the default route will do: a connected UDP socket only looks the route up.
-_BEYOND = ("223.5.5.5", 53)
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+AddressSource = Callable[[AddressRule], str]
 
-# What nobody routes: RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private`
-# also holds 198.18.0.0/15, where proxies put their tunnels.
-_PRIVATE = tuple(
-    IPv4Network(text)
-    for text in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-        *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
-    )
-)
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What differs between the versions of IP.
+
+    Attributes:
+        family: as the kernel and the unit's RestrictAddressFamilies= name it.
+        beyond: any address beyond the default route: a connected UDP socket only looks the route up.
+        lan: the networks that nobody routes.
+        stranger: what an address outside of them is not.
+        noun: what people are told that an address is.
+        key: its place in the file, as people are told.
+        forms: what may be written there.
+    """
+
+    family: socket.AddressFamily
+    beyond: str
+    lan: tuple[Network, ...]
+    stranger: str
+    noun: str
+    key: str
+    forms: str
+
+
+_VERSIONS = {
+    4: _Version(
+        family=socket.AF_INET,
+        beyond="223.5.5.5",
+        # RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private` also holds
+        # 198.18.0.0/15, where proxies put their tunnels.
+        lan=tuple(
+            IPv4Network(text)
+            for text in (
+                *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+                *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
+            )
+        ),
+        stranger="is not a private address",
+        noun="address",
+        key="sites[].address",
+        forms="auto:INTERFACE, auto:NETWORK or the address itself",
+    ),
+    6: _Version(
+        family=socket.AF_INET6,
+        beyond="2400:3200::1",
+        lan=(IPv6Network("fc00::/7"),),
+        stranger="is not a unique local address",
+        noun="IPv6 address",
+        key="sites[].address6",
+        forms="auto:INTERFACE or the address itself",
+    ),
+}
 
 # By name and not by kind: a LAN may hang on a veth, and a bridge like br0 may carry it.
 _DOCKER = re.compile(r"docker\d*|docker_gwbridge|br-[0-9a-f]{12}")
 _NOT_LAN = re.compile(rf"{_DOCKER.pattern}|(virbr|veth|cni|tun|wg|tailscale).*")
 
-# linux/rtnetlink.h, linux/if_addr.h.
-_RT_SCOPE_UNIVERSE, _IFA_F_DEPRECATED = 0, 0x20
+# linux/rtnetlink.h, linux/if_addr.h. The first flag means "secondary" of IPv4.
+_RT_SCOPE_UNIVERSE = 0
+_TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE, _PERMANENT = 0x01, 0x08, 0x20, 0x40, 0x80
 
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 # What a host has and a container's own network does not: bridges.
 _HOST_BRIDGE = re.compile(r"docker|br|podman|cni|virbr|vmbr")
 
-_HINT = "write auto:INTERFACE, auto:NETWORK or the address itself in sites[].address"
-
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
-    """An IPv4 address of this machine.
+    """An address of this machine.
 
     Attributes:
         interface: the name of the interface that has it.
         ip: the address.
         network: the subnet that it gives its interface.
-        is_lasting: of global scope, and not deprecated (RFC 4862's word for "about to go").
+        fault: why it does not last; empty if it does.
+        is_fixed: it was set without an end, by an admin and not by the network.
     """
 
     interface: str
-    ip: IPv4Address
-    network: IPv4Network
-    is_lasting: bool = True
+    ip: Address
+    network: Network
+    fault: str = ""
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the kernel says of this machine's network.
+    """What the kernel says of this machine's network, of one version of IP.
 
     Attributes:
-        addresses: all IPv4 addresses, by the index of their interface, then as the kernel orders them.
-        source: the source address of the default route; None without such a route.
+        addresses: all its addresses, by the index of their interface, then as the kernel orders them.
+        source: of IPv4, the source address of the default route; None without such a route.
+        interface: of IPv6, the name of the interface that the default route leaves by, be it IPv4's where
+            IPv6 has none; empty without one. Its source address tells nothing: it is a global one, mostly.
         is_in_container: we run in a container that has a network of its own.
     """
 
     addresses: tuple[LocalAddress, ...]
-    source: IPv4Address | None
+    source: IPv4Address | None = None
+    interface: str = ""
     is_in_container: bool = False
 
 
-def wanted_address(rule: AddressRule) -> str:
-    """Return the address that the A record must carry; empty where `rule` wants no record.
+def address_now(rule: AddressRule) -> str:
+    """Return the address that the record must carry; empty where `rule` wants no record. An `AddressSource`.
 
     Raises:
         AddressError: there is none at the moment, or none that may be published.
@@ -87,11 +138,12 @@ def wanted_address(rule: AddressRule) -> str:
     if rule.kind in ("literal", "none"):
         return rule.value
     try:
-        host = Host(local_addresses(), default_source(), is_in_container())
+        host = _host(rule.version)
     except OSError as exc:
+        family, key = _VERSIONS[rule.version].family.name, _VERSIONS[rule.version].key
         raise AddressError(
             f"the kernel does not tell this machine's addresses: {exc.strerror}",
-            hint="allow AF_NETLINK and AF_INET in the unit, or write the address in sites[].address",
+            hint=f"allow AF_NETLINK and {family} in the unit, or write the address in {key}",
         ) from exc
     return choose(rule, host)
 
@@ -99,91 +151,72 @@ def wanted_address(rule: AddressRule) -> str:
 def choose(rule: AddressRule, host: Host) -> str:
     """Return the address of `host` that a rule of kind auto, interface or network means.
 
-    Of several the default route's source is taken, else the first.
+    Of several, IPv4 takes the default route's source, else the first. IPv6 takes those that an admin has set
+    before others, then the lowest, so that what comes and goes beside it moves no record.
 
     Raises:
         AddressError: there is none, or none that may be published.
     """
+    version = _VERSIONS[rule.version]
     if host.is_in_container:
         raise AddressError(
             "certbotless runs in a container network, where the LAN address of the machine cannot be seen",
-            hint="give the container the host's network, or write the address in sites[].address",
+            hint=f"give the container the host's network, or write the address in {version.key}",
         )
-    if rule.kind == "auto":
-        asked = [each for each in host.addresses if each.ip == host.source]
-        where = "of the default route"
-    elif rule.kind == "interface":
-        asked = [each for each in host.addresses if each.interface == rule.value]
-        where = f"on interface {rule.value!r}"
-    else:
-        network = IPv4Network(rule.value)
+    if rule.kind == "network":
+        network = ip_network(rule.value)
         asked = [each for each in host.addresses if each.ip in network]
         where = f"in network {rule.value}"
+    elif rule.kind == "auto" and rule.version == 4:
+        asked = [each for each in host.addresses if each.ip == host.source]
+        where = "of the default route"
+    else:
+        interface = rule.value or host.interface
+        asked = [each for each in host.addresses if each.interface == interface]
+        where = f"on interface {interface!r}"
     objections = {each: _objection(each, rule, host) for each in asked}
-    fit = [each.ip for each in asked if not objections[each]]
+    fit = [each for each in asked if not objections[each]]
     if fit:
-        return str(host.source if host.source in fit else fit[0])
+        if rule.version == 4:
+            return str(min(fit, key=lambda each: each.ip != host.source).ip)
+        return str(min(fit, key=lambda each: (not each.is_fixed, int(each.ip))).ip)
 
-    if rule.kind == "auto" and host.source is None:
+    if rule.kind == "auto" and host.source is None and not host.interface:
         text = "this machine has no default route, so no LAN address"
     elif not asked:
-        text = f"this machine has no address {where}"
+        text = f"this machine has no {version.noun} {where}"
     else:
         reasons = (f"{str(each.ip)!r} on {each.interface!r} {why}" for each, why in objections.items())
-        text = f"no address {where} may be published: {printable('; '.join(reasons))}"
+        text = f"no {version.noun} {where} may be published: {printable('; '.join(reasons))}"
     there = ", ".join(f"{each.interface} {each.ip}" for each in host.addresses) or "none"
-    raise AddressError(text, hint=f"{_HINT}; addresses here: {printable(there)}")
+    hint = f"write {version.forms} in {version.key}"
+    raise AddressError(text, hint=f"{hint}; {version.noun}es here: {printable(there)}")
 
 
 def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     """Say why an address must not be published; empty where it may."""
-    if not any(each.ip in network for network in _PRIVATE):
-        return "is not a private address"
-    if rule.kind != "auto" and not each.is_lasting:
-        return "is deprecated or of a narrow scope"
+    version = _VERSIONS[rule.version]
+    if not any(each.ip in network for network in version.lan):
+        return version.stranger
+    # The source of IPv4's default route does not have to last: the machine has no other way to be reached.
+    if each.fault and (rule.kind != "auto" or rule.version == 6):
+        return each.fault
     # An interface that the user named is the one that is meant, whatever its name.
     if rule.kind == "interface":
         return ""
-    if is_of_containers_or_tunnel(each.interface):
+    if _NOT_LAN.fullmatch(each.interface):
         return "belongs to a container network or tunnel"
     for other in host.addresses:
-        if is_of_containers(other.interface) and each.ip in other.network:
+        if _DOCKER.fullmatch(other.interface) and each.ip in other.network:
             return f"lies in the subnet of the container network {other.interface!r}"
     return ""
-
-
-def is_of_containers_or_tunnel(interface: str) -> bool:
-    """Whether an interface has the name of a container network's or a tunnel's."""
-    return _NOT_LAN.fullmatch(interface) is not None
-
-
-def is_of_containers(interface: str) -> bool:
-    """Whether an interface has the name of a Docker network's bridge."""
-    return _DOCKER.fullmatch(interface) is not None
 
 
 # --- what the kernel says -----------------------------------------------------------------------------------
 
 
-def default_source() -> IPv4Address | None:
-    """Return the address that the default route leaves by; None without such a route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(_BEYOND)
-        except OSError:
-            return None
-        return IPv4Address(probe.getsockname()[0])
-
-
-def is_in_container() -> bool:
-    """Tell whether we run in a container that has a network of its own."""
-    if not any(Path(mark).exists() for mark in _CONTAINER_MARKS):
-        return False
-    return not any(_HOST_BRIDGE.match(name) for _, name in socket.if_nameindex())
-
-
-def local_addresses() -> tuple[LocalAddress, ...]:
-    """Return all that the kernel has.
+def local_addresses(version: IPVersion) -> tuple[LocalAddress, ...]:
+    """Return all that the kernel has of one version of IP.
 
     Raises:
         OSError: there is no netlink, or no answer that is of one piece.
@@ -192,11 +225,67 @@ def local_addresses() -> tuple[LocalAddress, ...]:
     return tuple(
         LocalAddress(
             names[each.index],
-            IPv4Address(each.ip),
-            IPv4Interface((each.ip, each.prefix)).network,
-            each.scope == _RT_SCOPE_UNIVERSE and not each.flags & _IFA_F_DEPRECATED,
+            ip_address(each.ip),
+            ip_interface((each.ip, each.prefix)).network,
+            _fault(version, each),
+            bool(each.flags & _PERMANENT),
         )
-        for each in netlink.addresses(socket.AF_INET)
+        for each in netlink.addresses(_VERSIONS[version].family)
         # An interface that has gone, or come, since its name was asked for is none.
         if each.index in names
     )
+
+
+def _fault(version: IPVersion, each: netlink.KernelAddress) -> str:
+    if version == 4:
+        is_lasting = each.scope == _RT_SCOPE_UNIVERSE and not each.flags & _DEPRECATED
+        return "" if is_lasting else "is deprecated or of a narrow scope"
+    if each.flags & _TEMPORARY:
+        return "is temporary"
+    if each.flags & _DEPRECATED:
+        return "is deprecated"
+    if each.flags & (_TENTATIVE | _DAD_FAILED):
+        return "is not known to be the only one of its kind"
+    return ""
+
+
+def _host(version: IPVersion) -> Host:
+    addresses, is_inside = local_addresses(version), _is_in_container()
+    if version == 4:
+        return Host(addresses, source=_default_source(), is_in_container=is_inside)
+    return Host(addresses, interface=_default_interface(addresses), is_in_container=is_inside)
+
+
+def _default_source() -> IPv4Address | None:
+    """Return the address that IPv4's default route leaves by; None without such a route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_VERSIONS[4].beyond, 53))
+        except OSError:
+            return None
+        return IPv4Address(probe.getsockname()[0])
+
+
+def _default_interface(addresses: tuple[LocalAddress, ...]) -> str:
+    """Return the name of the interface that IPv6's default route leaves by, else IPv4's; empty without one.
+
+    Args:
+        addresses: this machine's of IPv6.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((_VERSIONS[6].beyond, 53))
+            ip, _, _, index = probe.getsockname()
+        if index:  # an address of the link says of which
+            return socket.if_indextoname(index)
+        source: Address | None = IPv6Address(ip)
+    except OSError:  # no IPv6, or no route
+        source, addresses = _default_source(), local_addresses(4)
+    return next((each.interface for each in addresses if each.ip == source), "")
+
+
+def _is_in_container() -> bool:
+    """Tell whether we run in a container that has a network of its own."""
+    if not any(Path(mark).exists() for mark in _CONTAINER_MARKS):
+        return False
+    return not any(_HOST_BRIDGE.match(name) for _, name in socket.if_nameindex())

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import owner
+from .address import AddressSource
 from .alidns import Account, AlidnsAccount
 from .clock import Clock
 from .config import Config
 from .deploy import DockerContainers
-from .lan import AddressSource
 from .nameservers import NameServers
 from .workbench import Edges
 

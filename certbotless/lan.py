@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from .address import wanted_address
-from .address6 import wanted_address6
+from .address import AddressSource, address_now
 from .errors import AddressError
 from .netlink import News
 from .values import AddressRule
@@ -26,17 +25,6 @@ logger = logging.getLogger(__name__)
 SETTLE_S = 2.0
 # One that has not settled for so long is none, so that the rest of a site waits for it no longer.
 RESTLESS_S = 60.0
-
-AddressSource = Callable[[AddressRule], str]
-
-
-def address_now(rule: AddressRule) -> str:
-    """Return the address that is there now, without a thought of what was; an `AddressSource`.
-
-    Raises:
-        AddressError: there is none, or none that may be published.
-    """
-    return wanted_address(rule) if rule.version == 4 else wanted_address6(rule)
 
 
 def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = address_now) -> AddressSource:

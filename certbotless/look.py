@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from .address import AddressSource, address_now
 from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
 from .decide import CONFIRM_OF, Decision, Intent, decide, state_of, without_abandoned
 from .errors import CertbotlessError, StoreError, internal_error
-from .lan import AddressSource, address_now
 from .leaf import rfc3339
 from .ledger import Ledger
 from .ledgerfile import LedgerFile

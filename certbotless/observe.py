@@ -8,10 +8,10 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .address import AddressSource
 from .clock import is_believable
 from .config import Config, Site, Target
 from .errors import AddressError, CertbotlessError, DeployError
-from .lan import AddressSource
 from .probe import served_leaf
 from .records import address_type
 from .shown import Answers, Shown, ShownSource, questions_of

@@ -41,6 +41,9 @@ _NOTIFY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://\S*")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+IPVersion = Literal[4, 6]
+
+
 @dataclass(frozen=True, slots=True)
 class AddressRule:
     """How the wanted LAN address is found.
@@ -53,7 +56,7 @@ class AddressRule:
 
     kind: Literal["auto", "interface", "network", "literal", "none"]
     value: str = ""
-    version: Literal[4, 6] = 4
+    version: IPVersion = 4
 
 
 @dataclass(frozen=True, slots=True)

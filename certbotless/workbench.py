@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .address import AddressSource, address_now
 from .clock import Clock
 from .config import Config, Site
 from .decide import Intent
 from .deploy import Containers
 from .events import Events
-from .lan import AddressSource, address_now
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .records import Zone

@@ -6,43 +6,57 @@ import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import address
-from certbotless.address import Host, LocalAddress, choose, wanted_address
+from certbotless.address import Address, Host, LocalAddress, address_now, choose, local_addresses
 from certbotless.errors import AddressError
-from certbotless.values import AddressRule
+from certbotless.values import AddressRule, IPVersion
 
-AUTO = AddressRule("auto")
+AUTO, AUTO6 = AddressRule("auto"), AddressRule("auto", version=6)
+BOTH = pytest.mark.parametrize("version", [4, 6])
 
 
-def on(interface: str) -> AddressRule:
-    return AddressRule("interface", interface)
+def on(interface: str, version: IPVersion = 4) -> AddressRule:
+    return AddressRule("interface", interface, version)
 
 
 def within(network: str) -> AddressRule:
     return AddressRule("network", network)
 
 
-def has(interface: str, text: str, *, is_lasting: bool = True) -> LocalAddress:
+def has(interface: str, text: str, *, fault: str = "", is_fixed: bool = False) -> LocalAddress:
     """Return the value of an address written with its prefix length."""
-    local = IPv4Interface(text)
-    return LocalAddress(interface, local.ip, local.network, is_lasting)
+    local = ip_interface(text)
+    return LocalAddress(interface, local.ip, local.network, fault, is_fixed)
 
 
-LO = has("lo", "127.0.0.1/8", is_lasting=False)
+LO = has("lo", "127.0.0.1/8", fault="is deprecated or of a narrow scope")
 ETH0 = has("eth0", "192.168.1.20/24")
 WLAN0 = has("wlan0", "10.79.40.213/24")
 DOCKER0 = has("docker0", "172.17.0.1/16")
 TUNNEL = has("wg0", "10.8.0.2/24")
 
+LINK6 = has("eth0", "fe80::1/64")
+ULA = has("eth0", "fd12:3456:789a:1::20/64")
+GLOBAL = has("eth0", "2409:8a00:1:2::20/64")
+OTHER6 = has("eth1", "fd12:3456:789a:2::20/64")
+TUNNEL6 = has("wg0", "fd12:3456:789a:3::20/64")
 
-def host(*addresses: LocalAddress, source: str | None = None) -> Host:
-    return Host((LO, *addresses), None if source is None else IPv4Address(source))
+# One on eth0, one elsewhere in the LAN, one of a tunnel.
+OF_EACH = {4: (ETH0, WLAN0, TUNNEL), 6: (ULA, OTHER6, TUNNEL6)}
+
+
+def host(*addresses: LocalAddress, by: LocalAddress | None = None) -> Host:
+    """Return a machine with these addresses whose default route leaves by one of them, or by none."""
+    if by is None:
+        return Host(addresses)
+    if isinstance(by.ip, IPv4Address):
+        return Host(addresses, source=by.ip)
+    return Host(addresses, interface=by.interface)
 
 
 def refusal(rule: AddressRule, where: Host) -> AddressError:
@@ -56,16 +70,22 @@ def refusal(rule: AddressRule, where: Host) -> AddressError:
 
 
 def test_auto_is_the_source_of_the_default_route() -> None:
-    assert choose(AUTO, host(ETH0, WLAN0, DOCKER0, source="10.79.40.213")) == "10.79.40.213"
+    assert choose(AUTO, host(LO, ETH0, WLAN0, DOCKER0, by=WLAN0)) == "10.79.40.213"
 
 
-def test_a_named_interface_needs_no_default_route() -> None:
-    assert choose(on("eth0"), host(WLAN0, ETH0)) == "192.168.1.20"
+def test_auto_of_ipv6_is_the_local_address_on_the_interface_of_the_default_route() -> None:
+    """Also where packets to the Internet leave by a global one."""
+    there = (LINK6, GLOBAL, ULA, OTHER6, TUNNEL6)
+    assert choose(AUTO6, host(*there, by=GLOBAL)) == str(ULA.ip)
+    assert choose(AUTO6, host(*there, by=OTHER6)) == str(OTHER6.ip)
 
 
-def test_an_interface_that_the_user_named_may_have_any_name() -> None:
+@BOTH
+def test_a_named_interface_needs_no_default_route_and_may_have_any_name(version: IPVersion) -> None:
     """Who publishes a service in a tunnel's network says so."""
-    for named in (DOCKER0, TUNNEL, has("tailscale0", "10.9.0.2/32"), has("veth0", "10.9.0.2/24")):
+    for named in OF_EACH[version]:
+        assert choose(on(named.interface, version), host(*OF_EACH[version])) == str(named.ip)
+    for named in (DOCKER0, has("tailscale0", "10.9.0.2/32"), has("veth0", "10.9.0.2/24")):
         assert choose(on(named.interface), host(ETH0, named)) == str(named.ip)
 
 
@@ -78,9 +98,17 @@ def test_of_several_the_default_routes_source_is_taken_and_else_the_first() -> N
     first, second = has("eth0", "10.0.0.5/24"), has("eth0", "10.0.1.5/24")
     for rule in (on("eth0"), within("10.0.0.0/8")):
         assert choose(rule, host(first, second)) == "10.0.0.5"
-        assert choose(rule, host(first, second, source="10.0.1.5")) == "10.0.1.5"
+        assert choose(rule, host(first, second, by=second)) == "10.0.1.5"
         elsewhere = has("wlan0", "192.168.1.20/24")
-        assert choose(rule, host(first, second, elsewhere, source="192.168.1.20")) == "10.0.0.5"
+        assert choose(rule, host(second, first, elsewhere, by=elsewhere)) == "10.0.1.5"
+
+
+def test_of_several_of_ipv6_what_an_admin_has_set_is_taken_and_else_the_lowest() -> None:
+    low, high = has("eth0", "fd00::1/64"), has("eth0", "fd00::2/64")
+    fixed = has("eth0", "fd00::3/64", is_fixed=True)
+    for there in ((low, high), (high, low)):
+        assert choose(AUTO6, host(*there, by=low)) == "fd00::1"
+        assert choose(AUTO6, host(*there, fixed, by=low)) == "fd00::3"
 
 
 def test_a_network_never_means_an_address_of_containers_or_a_tunnel() -> None:
@@ -90,13 +118,26 @@ def test_a_network_never_means_an_address_of_containers_or_a_tunnel() -> None:
     assert "'10.8.0.2' on 'wg0' belongs to a container network or tunnel" in error.message
 
 
-def test_an_address_that_is_about_to_go_is_not_chosen_where_there_is_a_choice() -> None:
-    going = has("eth0", "192.168.1.7/24", is_lasting=False)
-    for rule in (on("eth0"), within("192.168.0.0/16")):
-        assert choose(rule, host(going, ETH0)) == "192.168.1.20"
-        assert "deprecated" in refusal(rule, host(going)).message
-    # The kernel still leaves by it: there is no other way to be reached.
-    assert choose(AUTO, host(going, source="192.168.1.7")) == "192.168.1.7"
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        ((on("eth0"), within("192.168.0.0/16")), "is deprecated or of a narrow scope"),
+        ((AUTO6, on("eth0", 6)), "is temporary"),
+        ((AUTO6, on("eth0", 6)), "is deprecated"),
+    ],
+)
+def test_an_address_that_does_not_last_is_never_chosen(rules: tuple[AddressRule, ...], fault: str) -> None:
+    for rule in rules:
+        fit = OF_EACH[rule.version][0]
+        going = replace(fit, ip=fit.ip - 1, fault=fault)
+        assert choose(rule, host(going, fit, by=fit)) == str(fit.ip)
+        assert f"{str(going.ip)!r} on 'eth0' {fault}" in refusal(rule, host(going, by=going)).message
+
+
+def test_the_source_of_the_default_route_does_not_have_to_last() -> None:
+    """The kernel still leaves by it: there is no other way to be reached."""
+    going = replace(ETH0, fault="is deprecated or of a narrow scope")
+    assert choose(AUTO, host(going, by=going)) == "192.168.1.20"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +149,9 @@ def test_an_address_that_is_about_to_go_is_not_chosen_where_there_is_a_choice() 
 )
 def test_an_ordinary_name_is_a_lans(name: str) -> None:
     """Also a bridge's: hosts of virtual machines have their LAN there."""
-    assert choose(AUTO, host(has(name, "10.79.40.213/24"), source="10.79.40.213")) == "10.79.40.213"
+    lan, lan6 = replace(ETH0, interface=name), replace(ULA, interface=name)
+    assert choose(AUTO, host(lan, by=lan)) == "192.168.1.20"
+    assert choose(AUTO6, host(lan6, by=lan6)) == str(ULA.ip)
 
 
 @pytest.mark.parametrize(
@@ -118,99 +161,123 @@ def test_an_ordinary_name_is_a_lans(name: str) -> None:
         *("tun0", "wg0", "wg-office", "tailscale0"),
     ],
 )
-def test_a_name_of_containers_or_tunnels_is_refused(name: str) -> None:
-    error = refusal(AUTO, host(has(name, "10.79.40.213/24"), source="10.79.40.213"))
-    assert f"'10.79.40.213' on {name!r} belongs to a container network or tunnel" in error.message
+@BOTH
+def test_a_name_of_containers_or_tunnels_is_refused(version: IPVersion, name: str) -> None:
+    there = replace(OF_EACH[version][0], interface=name)
+    error = refusal(AddressRule("auto", version=version), host(there, WLAN0, OTHER6, by=there))
+    assert f"{str(there.ip)!r} on {name!r} belongs to a container network or tunnel" in error.message
 
 
 @pytest.mark.parametrize("docker", ["docker0", "docker_gwbridge", "br-0123456789ab"])
-def test_an_address_in_the_subnet_of_a_container_network_is_refused(docker: str) -> None:
+@pytest.mark.parametrize(
+    ("lan", "bridge", "rules"),
+    [
+        ("172.17.5.20/24", "172.17.0.1/16", (AUTO, within("172.16.0.0/12"))),
+        ("fd12:3456:789a:1::20/64", "fd12:3456:789a::1/48", (AUTO6,)),
+    ],
+    ids=["4", "6"],
+)
+def test_an_address_in_the_subnet_of_a_container_network_is_refused(
+    lan: str, bridge: str, rules: tuple[AddressRule, ...], docker: str
+) -> None:
     """The machine's own containers would answer in its place."""
-    lan, bridge = has("eth0", "172.17.5.20/24"), has(docker, "172.17.0.1/16")
-    for rule in (AUTO, within("172.16.0.0/12")):
-        error = refusal(rule, host(lan, bridge, source="172.17.5.20"))
-        assert (
-            f"'172.17.5.20' on 'eth0' lies in the subnet of the container network {docker!r}" in error.message
-        )
-    assert choose(on("eth0"), host(lan, bridge, source="172.17.5.20")) == "172.17.5.20"
+    ours = has("eth0", lan)
+    there = host(ours, has(docker, bridge), by=ours)
+    for rule in rules:
+        text = f"{str(ours.ip)!r} on 'eth0' lies in the subnet of the container network {docker!r}"
+        assert text in refusal(rule, there).message
+    assert choose(on("eth0", rules[0].version), there) == str(ours.ip)
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("47.96.12.34", "100.64.0.20", "169.254.10.20", "127.0.0.2", "192.0.3.20", "198.18.0.1"),
-        *(
-            "172.15.255.255",
-            "172.32.0.0",
-            "192.167.255.255",
-            "192.169.0.0",
-            "11.0.0.1",
-            "9.255.255.255",
-            "0.0.0.1",
-            "255.255.255.255",
-        ),
+        *("172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0", "11.0.0.1", "9.255.255.255"),
+        *("0.0.0.1", "255.255.255.255"),
     ],
 )
 def test_an_address_that_is_not_private_is_refused_by_every_rule(text: str) -> None:
     """Carrier-grade NAT, link-local and what proxies give their tunnels are not a LAN's either."""
+    there = has("eth0", f"{text}/24")
     for rule in (AUTO, on("eth0"), within("0.0.0.0/0")):
-        error = refusal(rule, host(has("eth0", f"{text}/24"), source=text))
+        error = refusal(rule, host(there, by=there))
         assert f"{text!r} on 'eth0' is not a private address" in error.message
+
+
+@pytest.mark.parametrize("text", ["2409:8a00:1:2::20", "fe80::1", "::1", "fbff::1", "fe00::1", "2001:db8::1"])
+def test_an_address_of_ipv6_that_is_not_unique_local_is_refused_by_every_rule(text: str) -> None:
+    there = has("eth0", f"{text}/64")
+    for rule in (AUTO6, on("eth0", 6)):
+        error = refusal(rule, host(there, by=there))
+        assert f"{text!r} on 'eth0' is not a unique local address" in error.message
 
 
 def test_a_private_address_beside_a_public_one_is_found() -> None:
     public = has("eth0", "47.96.12.34/24")
-    there = host(public, ETH0, source="47.96.12.34")
+    there = host(public, ETH0, by=public)
     assert choose(on("eth0"), there) == choose(within("0.0.0.0/0"), there) == "192.168.1.20"
     assert "47.96.12.34" in refusal(AUTO, there).message
 
 
-def test_in_a_container_network_nothing_is_chosen() -> None:
+@pytest.mark.parametrize("rule", [AUTO, on("eth0"), within("192.168.0.0/16"), AUTO6, on("eth0", 6)])
+def test_in_a_container_network_nothing_is_chosen(rule: AddressRule) -> None:
     """Its addresses look like a LAN's, and lead nowhere from outside."""
-    inside = replace(host(ETH0, source="192.168.1.20"), is_in_container=True)
-    for rule in (AUTO, on("eth0"), within("192.168.0.0/16")):
-        error = refusal(rule, inside)
-        assert "container network" in error.message
-        assert "the host's network" in error.hint
+    there = OF_EACH[rule.version][0]
+    error = refusal(rule, replace(host(there, by=there), is_in_container=True))
+    assert "container network" in error.message
+    assert "the host's network" in error.hint
 
 
 # --- what is said of it -------------------------------------------------------------------------------------
 
+FORMS4 = "write auto:INTERFACE, auto:NETWORK or the address itself in sites[].address; "
+HERE4 = "addresses here: lo 127.0.0.1, eth0 192.168.1.20, wlan0 10.79.40.213"
+FORMS6 = "write auto:INTERFACE or the address itself in sites[].address6; "
+HERE6 = f"IPv6 addresses here: eth0 {ULA.ip}"
+
 
 @pytest.mark.parametrize(
-    ("rule", "text"),
+    ("rule", "where", "text", "hint"),
     [
-        (AUTO, "this machine has no default route, so no LAN address"),
-        (on("eth7"), "this machine has no address on interface 'eth7'"),
-        (within("10.9.0.0/16"), "this machine has no address in network 10.9.0.0/16"),
-        (
-            on("lo"),
-            "no address on interface 'lo' may be published: '127.0.0.1' on 'lo' is not a private address",
-        ),
+        (rule, host(LO, ETH0, WLAN0), text, FORMS4 + HERE4)
+        for rule, text in (
+            (AUTO, "this machine has no default route, so no LAN address"),
+            (on("eth7"), "this machine has no address on interface 'eth7'"),
+            (within("10.9.0.0/16"), "this machine has no address in network 10.9.0.0/16"),
+            (
+                on("lo"),
+                "no address on interface 'lo' may be published: '127.0.0.1' on 'lo' is not a private address",
+            ),
+        )
+    ]
+    + [
+        (rule, where, text, FORMS6 + HERE6)
+        for rule, where, text in (
+            (AUTO6, host(ULA), "this machine has no default route, so no LAN address"),
+            (on("eth7", 6), host(ULA, by=ULA), "this machine has no IPv6 address on interface 'eth7'"),
+            (AUTO6, host(ULA, by=OTHER6), "this machine has no IPv6 address on interface 'eth1'"),
+        )
     ],
 )
-def test_an_error_says_what_was_asked_and_what_is_there(rule: AddressRule, text: str) -> None:
-    error = refusal(rule, host(ETH0, WLAN0))
-    assert error.message == text
-    assert error.hint == (
-        "write auto:INTERFACE, auto:NETWORK or the address itself in sites[].address; "
-        "addresses here: lo 127.0.0.1, eth0 192.168.1.20, wlan0 10.79.40.213"
-    )
-    assert error.retryable
+def test_an_error_says_what_was_asked_and_what_is_there(
+    rule: AddressRule, where: Host, text: str, hint: str
+) -> None:
+    error = refusal(rule, where)
+    assert (error.message, error.hint, error.retryable) == (text, hint, True)
 
 
 def test_a_source_that_no_interface_has_is_refused() -> None:
     """It went between two questions to the kernel."""
-    assert (
-        refusal(AUTO, host(ETH0, source="10.0.0.9")).message
-        == "this machine has no address of the default route"
-    )
+    error = refusal(AUTO, host(ETH0, by=WLAN0))
+    assert error.message == "this machine has no address of the default route"
 
 
-def test_an_error_stays_a_line_that_can_be_read() -> None:
+@pytest.mark.parametrize("first", ["47.0.0.1", "2409:8a00::1"], ids=["4", "6"])
+def test_an_error_stays_a_line_that_can_be_read(first: str) -> None:
     """A name may hold what a terminal acts upon, and a host has thousands of addresses."""
-    many = [has("eth\x1b[0", str(IPv4Address("47.0.0.1") + i)) for i in range(5000)]
-    error = refusal(on("eth\x1b[0"), host(*many))
+    many = [has("eth\x1b[0", str(ip_address(first) + i)) for i in range(5000)]
+    error = refusal(on("eth\x1b[0", ip_address(first).version), host(*many))
     assert str(error).isprintable()
     assert len(str(error)) < 2000
 
@@ -219,66 +286,82 @@ def test_an_error_stays_a_line_that_can_be_read() -> None:
 
 NOT_LAN = ["docker0", "br-0123456789ab", "virbr0", "veth0", "cni0", "tun0", "wg0", "tailscale0"]
 INTERFACES = ["lo", "eth0", "eth1", "br0", *NOT_LAN]
-NETWORKS = [
-    *("10.0.0.0/28", "10.0.0.0/8", "172.17.0.0/29", "172.16.0.0/12", "192.168.1.0/24"),
-    *("47.96.0.0/24", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
-]
+NETWORKS = {
+    4: [
+        *("10.0.0.0/28", "10.0.0.0/8", "172.17.0.0/29", "172.16.0.0/12", "192.168.1.0/24"),
+        *("47.96.0.0/24", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
+    ],
+    6: [
+        *("fd00::/126", "fd00::/64", "fc00::/8", "fe80::/126", "2409:8a00::/126", "2001:db8::/64", "::/126"),
+    ],
+}
+PREFIXES = {4: st.integers(8, 32), 6: st.sampled_from([48, 64, 128])}
 PRIVATE = [IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 
 
 @st.composite
-def local_addresses(draw: st.DrawFn) -> LocalAddress:
+def any_address(draw: st.DrawFn, version: IPVersion) -> LocalAddress:
     """Any address on any interface; small networks make it likely that they meet."""
-    network = IPv4Network(draw(st.sampled_from(NETWORKS)))
-    ip = draw(st.ip_addresses(v=4, network=network))
-    prefix = draw(st.integers(8, 32))
-    text = f"{ip}/{prefix}"
-    return has(draw(st.sampled_from(INTERFACES)), text, is_lasting=draw(st.booleans()))
+    network = draw(st.sampled_from(NETWORKS[version]).map(ip_network))
+    ip = draw(st.ip_addresses(network=network))
+    fault = draw(st.sampled_from(["", "", "is temporary", "is deprecated"]))
+    text = f"{ip}/{draw(PREFIXES[version])}"
+    return has(draw(st.sampled_from(INTERFACES)), text, is_fixed=draw(st.booleans()), fault=fault)
 
 
 @st.composite
-def hosts(draw: st.DrawFn) -> Host:
+def any_host(draw: st.DrawFn, version: IPVersion) -> Host:
     """Any machine; its default route mostly leaves by an address that it has."""
-    addresses = draw(st.lists(local_addresses(), max_size=8))
-    sources = st.sampled_from([None, IPv4Address("10.0.0.9"), *(each.ip for each in addresses)])
-    return Host(tuple(addresses), draw(sources), draw(st.sampled_from([False, False, False, True])))
+    addresses = draw(st.lists(any_address(version), max_size=8))
+    nowhere = has("eth0", "10.0.0.9/24" if version == 4 else "fd00::9/64")
+    by = draw(st.sampled_from([None, nowhere, *addresses]))
+    is_inside = draw(st.sampled_from([False, False, False, True]))
+    return replace(host(*addresses, by=by), is_in_container=is_inside)
 
 
-RULES = st.one_of(
-    st.just(AUTO),
-    st.sampled_from(INTERFACES).map(on),
-    st.sampled_from([*NETWORKS, "0.0.0.0/0"]).map(within),
-)
+def any_rule(version: IPVersion) -> st.SearchStrategy[AddressRule]:
+    auto = st.just(AddressRule("auto", version=version))
+    named = st.sampled_from([on(name, version) for name in INTERFACES])
+    networks = st.sampled_from([within(text) for text in (*NETWORKS[4], "0.0.0.0/0")])
+    return st.one_of(auto, named, networks) if version == 4 else st.one_of(auto, named)
 
 
-def chosen(rule: AddressRule, where: Host) -> IPv4Address | None:
+def chosen(rule: AddressRule, where: Host) -> Address | None:
     try:
-        return IPv4Address(choose(rule, where))
+        return ip_address(choose(rule, where))
     except AddressError:
         return None
 
 
-def is_in_docker(ip: IPv4Address, addresses: Sequence[LocalAddress]) -> bool:
+def is_private(ip: Address) -> bool:
+    return any(ip in network for network in PRIVATE) if ip.version == 4 else ip.packed[0] & 0xFE == 0xFC
+
+
+def is_in_docker(ip: Address, addresses: Sequence[LocalAddress]) -> bool:
     return any(ip in each.network for each in addresses if each.interface in ("docker0", "br-0123456789ab"))
 
 
 def is_fit(each: LocalAddress, rule: AddressRule, where: Host) -> bool:
     """Whether the page on the LAN address allows it, told in other words than the code's."""
-    if where.is_in_container or not any(each.ip in network for network in PRIVATE):
+    if where.is_in_container or not is_private(each.ip):
         return False
     if rule.kind == "interface":
-        return each.interface == rule.value and each.is_lasting
+        return each.interface == rule.value and not each.fault
     if each.interface in NOT_LAN or is_in_docker(each.ip, where.addresses):
         return False
-    if rule.kind == "auto":
+    if rule.kind == "network":
+        return each.ip in IPv4Network(rule.value) and not each.fault
+    if rule.version == 4:
         return each.ip == where.source
-    return each.ip in IPv4Network(rule.value) and each.is_lasting
+    return each.interface == where.interface and not each.fault
 
 
-@given(rule=RULES, where=hosts())
+@BOTH
+@given(data=st.data())
 def test_what_must_not_be_published_is_never_chosen_and_what_may_be_is_found(
-    rule: AddressRule, where: Host
+    version: IPVersion, data: st.DataObject
 ) -> None:
+    rule, where = data.draw(any_rule(version)), data.draw(any_host(version))
     fit = {each.ip for each in where.addresses if is_fit(each, rule, where)}
     found = chosen(rule, where)
     assert (found in fit) if fit else (found is None)
@@ -286,43 +369,65 @@ def test_what_must_not_be_published_is_never_chosen_and_what_may_be_is_found(
         assert found == where.source
 
 
-@given(rule=RULES, where=hosts(), others=st.lists(local_addresses(), max_size=4))
-def test_networks_of_containers_and_tunnels_that_come_and_go_move_no_record(
-    rule: AddressRule, where: Host, others: list[LocalAddress]
-) -> None:
+@BOTH
+@given(data=st.data())
+def test_what_comes_and_goes_beside_it_moves_no_record(version: IPVersion, data: st.DataObject) -> None:
+    """Networks of containers and tunnels; of IPv6 also what may not be published, and other interfaces."""
+    rule, where = data.draw(any_rule(version)), data.draw(any_host(version))
+    others = data.draw(st.lists(any_address(version), max_size=4))
     before = chosen(rule, where)
+    named = rule.value or where.interface
     coming = [
         each
         for each in others
-        if each.interface in NOT_LAN and each.interface != rule.value
+        if (each.interface in NOT_LAN if version == 4 else not is_in_docker(each.ip, [each]))
+        if each.interface != named or (version == 6 and (each.fault or not is_private(each.ip)))
         if before is None or not is_in_docker(before, [each])
     ]
     assert chosen(rule, replace(where, addresses=(*coming, *where.addresses))) == before
 
 
+@given(rule=any_rule(6), where=any_host(6), data=st.data())
+def test_the_order_in_which_the_kernel_tells_those_of_ipv6_moves_no_record(
+    rule: AddressRule, where: Host, data: st.DataObject
+) -> None:
+    shuffled = tuple(data.draw(st.permutations(where.addresses)))
+    assert chosen(rule, replace(where, addresses=shuffled)) == chosen(rule, where)
+
+
 # --- asking the kernel --------------------------------------------------------------------------------------
 
 
-def test_a_literal_address_wins_and_none_wants_no_record() -> None:
+@pytest.mark.parametrize(
+    "text", ["47.96.12.34", "127.0.0.1", "100.64.0.20", "172.17.0.1", "2409:8a00::1", "::1", "fd00::1"]
+)
+def test_a_literal_address_wins_and_none_wants_no_record(text: str) -> None:
     """Nobody is asked, so nothing can be held against it."""
-    for text in ("47.96.12.34", "127.0.0.1", "100.64.0.20", "172.17.0.1"):
-        assert wanted_address(AddressRule("literal", text)) == text
-    assert wanted_address(AddressRule("none")) == ""
+    version = ip_address(text).version
+    assert address_now(AddressRule("literal", text, version)) == text
+    assert address_now(AddressRule("none", version=version)) == ""
 
 
-def test_the_kernels_addresses_are_those_that_ip_shows() -> None:
-    """With the same interfaces and subnets, in the order of the interfaces."""
-    shown = json.loads(
-        subprocess.run(["ip", "-json", "-4", "address"], capture_output=True, check=True, text=True).stdout
-    )
+@BOTH
+def test_the_kernels_addresses_are_those_that_ip_shows(version: IPVersion) -> None:
+    """With the same interfaces, subnets and lives; those of IPv4 in the order of the interfaces."""
+    ended = subprocess.run(["ip", "-json", f"-{version}", "address"], capture_output=True, check=True)
+    links = sorted(json.loads(ended.stdout), key=lambda link: int(link["ifindex"]))
     expected = [
-        has(
-            link["ifname"],
-            f"{info['local']}/{info['prefixlen']}",
-            is_lasting=info["scope"] == "global" and not info.get("deprecated"),
-        )
-        for link in sorted(shown, key=lambda link: int(link["ifindex"]))
+        has(link["ifname"], f"{info['local']}/{info['prefixlen']}", fault=fault_of(info, version))
+        for link in links
         for info in link["addr_info"]
     ]
-    assert LO in expected
-    assert list(address.local_addresses()) == expected
+    found = [replace(each, is_fixed=False) for each in local_addresses(version)]
+    assert set(found) == set(expected)
+    if version == 4:
+        assert LO in found
+        assert found == expected
+
+
+def fault_of(info: dict[str, object], version: IPVersion) -> str:
+    """Return what a line of ip(8) says against an address."""
+    if version == 4:
+        is_lasting = info["scope"] == "global" and not info.get("deprecated")
+        return "" if is_lasting else "is deprecated or of a narrow scope"
+    return next((f"is {each}" for each in ("temporary", "deprecated") if info.get(each)), "")

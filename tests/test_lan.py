@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certbotless.address import AddressSource
 from certbotless.errors import AddressError
-from certbotless.lan import RESTLESS_S, SETTLE_S, AddressSource, Lan, settled_before
+from certbotless.lan import RESTLESS_S, SETTLE_S, Lan, settled_before
 from certbotless.values import AddressRule
 
 AUTO, ETH1 = AddressRule("auto"), AddressRule("interface", "eth1")

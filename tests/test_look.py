@@ -18,9 +18,9 @@ import pytest
 from fakes import EPOCH, FakeClock, TlsServer
 
 from certbotless import configfile
+from certbotless.address import AddressSource
 from certbotless.config import Config
 from certbotless.decide import Intent
-from certbotless.lan import AddressSource
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry, Ledger, Unread
 from certbotless.look import NOTHING_ASKED, Crashes, View, look, look_at

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from .. import configfile, courier, edges, locks, outbox
 from ..account import CaView
+from ..address import address_now
 from ..alidns import AlidnsAccount
 from ..bulletin import heard
 from ..clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
-from ..lan import address_now
 from ..leaf import rfc3339
 from ..ledger import Ledger, Unread
 from ..ledgerfile import LedgerFile

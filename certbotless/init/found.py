@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..address import address_now
 from ..config import Docker
 from ..deploy import Container, DockerContainers, Settings
 from ..errors import AddressError, DeployError, printable
-from ..lan import address_now
 from ..values import AddressRule, parse_absolute_path, parse_docker_host, parse_name
 from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
 

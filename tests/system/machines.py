@@ -9,7 +9,7 @@ ASK = """
 import sys
 from certbotless import configfile
 from certbotless.errors import AddressError
-from certbotless.lan import address_now
+from certbotless.address import address_now
 
 FILE = "{aliyun: {access_key_id: i, access_key_secret: s}, sites: [{domain: a.test, %s: '%s'}]}"
 key, *texts = sys.argv[1:]
@@ -49,8 +49,23 @@ def _with_addresses(lines: list[str], name: str, addresses: tuple[str, ...]) -> 
     return " && ".join([*lines, *added, f"ip link set {name} up"])
 
 
+def with_ipv6(made: str, name: str, *addresses: str) -> str:
+    """Return the commands that make an interface, and then give it these addresses of IPv6 too."""
+    added = [f"ip address add {each}/64 dev {name} nodad" for each in addresses]
+    return " && ".join([made, *added])
+
+
+def default_route6(name: str) -> str:
+    return f"ip -6 route add default dev {name}"
+
+
 def default_route(name: str, gateway: str, metric: int = 100) -> str:
     return f"ip route add default via {gateway} dev {name} metric {metric}"
+
+
+def ask6(rules: list[str], *commands: str) -> list[str]:
+    """As `ask`, of `sites[].address6`."""
+    return ask(rules, *commands, key="address6")
 
 
 def ask(rules: list[str], *commands: str, script: str = ASK, key: str = "address") -> list[str]:

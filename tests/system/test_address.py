@@ -15,7 +15,10 @@ import pytest
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE, require_private_host
 
 from .bed import Bed, wait_until
-from .machines import ASK, ask, bridge, default_route, interface
+from .machines import ASK, ask, ask6, bridge, default_route, default_route6, interface, with_ipv6
+
+LAN = "10.79.40.213"
+ULA, LOWER_ULA, GLOBAL = "fd12:3456:789a:1::20", "fd12:3456:789a:1::7", "2409:8a00:1:2::20"
 
 # --- auto: the default route --------------------------------------------------------------------------------
 
@@ -78,6 +81,18 @@ def test_a_default_route_through_containers_or_a_tunnel_is_refused(name: str) ->
     assert named == "10.79.40.213"
 
 
+@pytest.mark.row(65)
+@pytest.mark.parametrize("name", ["wg0", "docker0"])
+def test_ipv6_through_containers_or_a_tunnel_is_refused(name: str) -> None:
+    auto, named = ask6(
+        ["auto", f"auto:{name}"],
+        with_ipv6(bridge(name) if name == "docker0" else interface(name), name, ULA),
+        default_route6(name),
+    )
+    assert f"{ULA!r} on {name!r} belongs to a container network or tunnel" in auto
+    assert named == ULA
+
+
 @pytest.mark.row(66)
 @pytest.mark.parametrize("address", ["47.96.12.34", "100.64.0.20", "169.254.10.20"])
 def test_an_address_that_is_not_the_lans_is_refused_unless_it_is_written(address: str) -> None:
@@ -93,6 +108,21 @@ def test_an_address_that_is_not_the_lans_is_refused_unless_it_is_written(address
         assert f"{address!r} on 'eth0' is not a private address" in told
         assert "sites[].address" in told
     assert literal == address
+
+
+@pytest.mark.row(66)
+def test_a_global_address_of_ipv6_is_refused_unless_it_is_written() -> None:
+    auto, named, literal = ask6(
+        ["auto", "auto:eth0", GLOBAL],
+        with_ipv6(interface("eth0", LAN), "eth0", GLOBAL),
+        default_route6("eth0"),
+    )
+    for told in (auto, named):
+        assert told.startswith("refused:")
+        assert f"{GLOBAL!r} on 'eth0' is not a unique local address" in told
+        assert "'fe80::" in told
+        assert "sites[].address6" in told
+    assert literal == GLOBAL
 
 
 def test_without_a_default_route_auto_has_no_address_and_the_others_have() -> None:
@@ -123,6 +153,30 @@ def test_a_full_tunnel_hides_the_lan_from_auto_and_not_from_the_others() -> None
     )
     assert "'10.8.0.2' on 'tun0' belongs to a container network or tunnel" in auto
     assert (by_name, by_network) == ("192.168.1.20", "192.168.1.20")
+
+
+@pytest.mark.row(65)
+def test_the_local_address_is_found_beside_global_ones_and_those_of_links() -> None:
+    assert ask6(
+        ["auto", "auto:eth0", "none"],
+        with_ipv6(interface("eth0", LAN), "eth0", GLOBAL, ULA),
+        with_ipv6(interface("eth1"), "eth1", "fd99::1"),
+        default_route6("eth0"),
+    ) == [ULA, ULA, ""]
+
+
+def test_without_an_ipv6_route_the_interface_of_the_ipv4_route_counts() -> None:
+    """A LAN whose provider has no IPv6 yet."""
+    other = with_ipv6(interface("eth1", "192.168.1.20"), "eth1", "fd99::1")
+    here = with_ipv6(interface("eth0", LAN), "eth0", ULA)
+    assert ask6(["auto"], other, here, default_route("eth0", "10.79.40.1")) == [ULA]
+
+
+def test_a_kernel_without_ipv6_has_none() -> None:
+    off = "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1"
+    auto, literal = ask6(["auto", ULA], off, interface("eth0", LAN))
+    assert auto.startswith("refused: this machine has no default route")
+    assert literal == ULA
 
 
 # --- one machine with everything ----------------------------------------------------------------------------
@@ -202,6 +256,37 @@ def test_an_address_whose_time_is_over_gives_way_to_the_new_one() -> None:
     assert "'10.0.0.7' on 'eth1' is deprecated" in alone
 
 
+@pytest.mark.parametrize("state", ["deprecated", "tentative"])
+def test_an_address_of_ipv6_that_is_deprecated_or_not_proved_yet_gives_way(state: str) -> None:
+    """The lower one would be taken else."""
+    if state == "deprecated":
+        prepared, flags = "true", "preferred_lft 0 nodad"
+        why = "deprecated"
+    else:
+        # An interface without a carrier proves nothing, so an address stays tentative. The kernel notes a
+        # moment later that the carrier is gone.
+        is_down = "ip -o link show eth0 | grep -q 'state [A-Z]*DOWN'"
+        prepared, flags = f"ip link set peer-eth0 down && until {is_down}; do sleep 0.01; done", ""
+        why = "not known to be the only one of its kind"
+    lines = [interface("eth0"), prepared, f"ip address add {LOWER_ULA}/64 dev eth0 {flags}"]
+    assert ask6(["auto:eth0"], *lines, f"ip address add {ULA}/64 dev eth0 nodad") == [ULA]
+    (told,) = ask6(["auto:eth0"], *lines)
+    assert f"{LOWER_ULA!r} on 'eth0' is {why}" in told
+
+
+def test_a_temporary_address_of_ipv6_is_never_taken() -> None:
+    """The kernel makes them of the prefixes that it is told to; they change each day."""
+    lines = [
+        interface("eth0"),
+        "sysctl -q -w net.ipv6.conf.eth0.use_tempaddr=2",
+        f"ip address add {ULA}/64 dev eth0 mngtmpaddr nodad",
+    ]
+    shown = "ip -6 address show dev eth0 temporary | grep -q 'inet6 fd12:3456:789a:1:'"
+    assert ask6(["auto:eth0"], *lines, shown) == [ULA]
+    (told,) = ask6(["auto:eth0"], *lines, shown, f"ip address delete {ULA}/64 dev eth0")
+    assert told.startswith("refused:")
+
+
 def test_an_address_with_a_peer_is_our_end_of_it() -> None:
     """A point-to-point link: the kernel names both ends."""
     (found,) = ask(
@@ -212,12 +297,14 @@ def test_an_address_with_a_peer_is_our_end_of_it() -> None:
     assert found == "10.1.1.2"
 
 
-def test_a_service_that_may_not_ask_the_kernel_is_told_so() -> None:
+@pytest.mark.parametrize("key", ["address", "address6"])
+def test_a_service_that_may_not_ask_the_kernel_is_told_so(key: str) -> None:
     """A unit whose RestrictAddressFamilies= leaves netlink out: the call fails as here."""
     closed = "import socket\nsocket.AF_NETLINK = 45\n" + ASK
-    (told,) = ask(["auto"], interface("eth0", "10.79.40.213"), script=closed)
+    (told,) = ask(["auto"], interface("eth0", "10.79.40.213"), script=closed, key=key)
     assert told.startswith("refused: the kernel does not tell this machine's addresses: ")
     assert "allow AF_NETLINK" in told
+    assert told.endswith(f"sites[].{key}")
 
 
 def test_a_list_of_addresses_that_changes_while_it_is_read_is_read_anew() -> None:
@@ -240,7 +327,7 @@ assert ip([f"address add {each}/32 dev eth0" for each in lasting]).wait() == 0
 changes, reads = ip(commands * 300), 0
 while changes.poll() is None:
     try:
-        found = {str(each.ip) for each in local_addresses()}
+        found = {str(each.ip) for each in local_addresses(4)}
     except OSError:  # it changed each time that it was read
         continue
     assert found >= set(lasting), sorted(set(lasting) - found)
