@@ -1,20 +1,23 @@
 """The configuration in force, as its file and the files of its secrets are edited. Light.
 
-An edit is taken when it has come to rest and all of it is good; else it is refused, and the last good one
-stays. A file that is absent or broken for a moment, as while it is saved, is no matter.
+They are small, so each poll reads them and compares: whatever an editor does (writes in place, renames over,
+flips a link somewhere in the path, deletes and creates), the content counts and not how it came. An edit is
+taken when it has come to rest and all of it is good; else it is refused, and the last good one stays. A file
+that is absent or broken for a moment, as while it is saved, is no matter.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import configfile, edits
 from .config import Config
 from .errors import CertbotlessError, ConfigError, SecretUnreadable
-from .follow import Content, Followed, is_plain, stamp_of
 from .secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class Source:
 
     Attributes:
         name: of the file, for people.
+        path: the file; None where it is read once.
         raw, config: what is in force, as text and as meaning.
         refused: what is wrong with the file as it is now, a line each; empty for the one in force.
         refused_digest: SHA-256 of that file.
@@ -57,24 +61,17 @@ class Source:
         self.refused: tuple[str, ...] = ()
         self.refused_digest = ""
         # A pipe has been read, and is empty now.
-        self._path = path if path is not None and is_plain(path) else None
-        self._file = Followed(lambda: path, self._read, Content(self.raw))
+        self.path = path if path is not None and _is_plain(path) else None
+        self._file = _Followed(self._read, _Content(self.raw))
         self._secrets = self._follow_secrets()
         # Of a file that was refused for their sake: it is good as soon as they can be read.
         self._lacking: tuple[Secret, ...] = ()
 
     @property
-    def path(self) -> Path | None:
-        """The file; None where it is read once."""
-        return self._path
-
-    @property
     def poll_within_s(self) -> float:
         """How soon the next poll should come."""
-        followed = [secret.file for secret in self._secrets.values()]
-        if self._path is not None:
-            followed.append(self._file)
-        return _POLL_SOON_S if any(file.is_restless for file in followed) else _POLL_S
+        is_edited = self._file.is_new or any(secret.file.is_new for secret in self._secrets)
+        return _POLL_SOON_S if is_edited else _POLL_S
 
     def poll(self, now_s: float, *, is_asked: bool = False) -> Change | None:
         """Take an edit that is there by now, and return it; what is wrong with one is logged, once a fault.
@@ -83,8 +80,8 @@ class Source:
             now_s: monotonic time.
             is_asked: somebody says that all is saved: it is taken, or refused, as it is now.
         """
-        change = self._poll_file(now_s, is_asked) if self._path is not None else None
-        has_changed = [secret.poll(now_s) for secret in self._secrets.values()]
+        change = self._poll_file(now_s, is_asked) if self.path is not None else None
+        has_changed = [secret.poll(now_s) for secret in self._secrets]
         if change is None and any(has_changed):
             return Change(self.config, self.config)
         return change
@@ -100,7 +97,9 @@ class Source:
             return None
         return self._take(content, is_final=stood_s >= _SAVED_WITHIN_S)
 
-    def _take(self, content: Content, *, is_final: bool = True, is_told_again: bool = False) -> Change | None:
+    def _take(
+        self, content: _Content, *, is_final: bool = True, is_told_again: bool = False
+    ) -> Change | None:
         """Put this content into force, or refuse it if it is final."""
         try:
             if content.error is not None:
@@ -121,7 +120,7 @@ class Source:
             logger.info("config.changed %s", line)
         return Change(before, edited)
 
-    def _refuse(self, content: Content, error: CertbotlessError, *, is_told_again: bool) -> None:
+    def _refuse(self, content: _Content, error: CertbotlessError, *, is_told_again: bool) -> None:
         self._file.settle(content)
         lines = tuple(error.faults) if isinstance(error, ConfigError) else (str(error),)
         digest = hashlib.sha256(content.raw).hexdigest()
@@ -135,9 +134,9 @@ class Source:
         self._lacking = tuple(self._meaning(content.raw).needed_secrets().values()) if is_lack else ()
 
     def _read(self) -> bytes:
-        if self._path is not None and not is_plain(self._path):
+        if self.path is not None and not _is_plain(self.path):
             raise ConfigError([f"{self.name}:1:1: the file: is not a plain file"])
-        return configfile.read(self._path)
+        return configfile.read(self.path)
 
     def _meaning(self, raw: bytes) -> Config:
         return configfile.parse(raw, self.name)
@@ -148,17 +147,74 @@ class Source:
         config.prove_readable()
         return config
 
-    def _follow_secrets(self) -> dict[str, _FollowedSecret]:
-        return {key: _FollowedSecret(key, secret) for key, secret in self.config.secrets().items()}
+    def _follow_secrets(self) -> list[_FollowedSecret]:
+        """Return those that can change while we run."""
+        found = self.config.secrets().items()
+        return [_FollowedSecret(key, secret) for key, secret in found if secret.path is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a file held when it was read: its bytes, or why it could not be read."""
+
+    raw: bytes
+    error: CertbotlessError | None = None
+
+    @property
+    def digest(self) -> str:
+        """Tells one content from another."""
+        return f"error: {self.error.message}" if self.error else hashlib.sha256(self.raw).hexdigest()
+
+
+class _Followed:
+    """A file, and the content of it that was dealt with; that is kept as its digest, for it may be a secret.
+
+    Args:
+        read: reads it; a CertbotlessError is a content too.
+        known: what was dealt with already; else what is there now.
+
+    Attributes:
+        is_new: at the last poll there was a content that was not dealt with.
+    """
+
+    def __init__(self, read: Callable[[], bytes], known: _Content | None = None) -> None:
+        self._read = read
+        self._known = (known or self.now()).digest
+        self._new, self._new_since_s = "", 0.0
+
+    @property
+    def is_new(self) -> bool:
+        return bool(self._new)
+
+    def poll(self, now_s: float) -> tuple[_Content, float] | None:
+        """Return a content that was not dealt with and how many seconds it has stood, if there is one."""
+        content = self.now()
+        if content.digest == self._known:
+            self._new = ""
+            return None
+        if content.digest != self._new:
+            self._new, self._new_since_s = content.digest, now_s
+        return content, now_s - self._new_since_s
+
+    def now(self) -> _Content:
+        """Return what the file holds now."""
+        try:
+            return _Content(self._read())
+        except CertbotlessError as exc:
+            return _Content(b"", exc)
+
+    def settle(self, content: _Content) -> None:
+        """Take note that this content was dealt with."""
+        self._known, self._new = content.digest, ""
 
 
 class _FollowedSecret:
-    """One secret of the configuration in force; its value is known by its digest alone."""
+    """One secret of the configuration in force."""
 
     def __init__(self, key: str, secret: Secret) -> None:
         self._key = key
         self._secret = secret
-        self.file = Followed(lambda: secret.path, lambda: secret.read().encode())
+        self.file = _Followed(lambda: secret.read().encode())
         self._stamps = self._look_at_sources()
 
     def poll(self, now_s: float) -> bool:
@@ -187,19 +243,31 @@ class _FollowedSecret:
             logger.warning(text, self._key, where, hint)
 
     def _look_at_sources(self) -> dict[Path, tuple[int, ...]]:
-        """Return the stamp of each place; where we may not look into the folder, that of the folder."""
-        seen = [path if _may_look_at(path) else path.parent for path in self._secret.sources()]
-        return {path: stamp_of(path) for path in seen}
+        return dict(map(_stamp, self._secret.sources()))
 
 
-def _may_look_at(path: Path) -> bool:
+def _stamp(path: Path) -> tuple[Path, tuple[int, ...]]:
+    """Return what each edit of a file changes, though we may not read it; of its folder, if that is closed.
+
+    Empty for what is not there.
+    """
+    for place in (path, path.parent):
+        try:
+            found = place.stat()
+        except PermissionError:
+            continue
+        except OSError:
+            break
+        return place, (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+    return path, ()
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether nobody is waited for when it is read, as one would be with a pipe; also if it is absent."""
     try:
-        path.stat()
-    except PermissionError:
-        return False
+        return stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return True
-    return True
 
 
 def _is_readable(secret: Secret) -> bool:

@@ -22,7 +22,6 @@ LIGHT = {
     "client",
     "edits",
     "errands",
-    "follow",
     "source",
     "spread",
     "owner",

@@ -43,6 +43,29 @@ def test_an_edit_is_in_force_within_two_seconds_however_it_is_saved(
 
 
 @pytest.mark.row(23)
+def test_an_edit_that_its_stat_does_not_show_is_seen(author: Author) -> None:
+    """Of the same length, within a tick of the file system's clock (FAT: 2 s)."""
+    author.file.write_text(text_of(site="ttl: 601"))
+    author.wait(1)
+    before = author.file.stat()
+    author.file.write_text(text_of(site="ttl: 602"))
+    os.utime(author.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert author.file.stat().st_size == before.st_size
+    (change,) = author.wait(1)
+    assert change.after.sites[0].ttl == 602
+
+
+@pytest.mark.row(22)
+def test_a_file_that_keeps_changing_is_taken_when_it_has_come_to_rest(author: Author) -> None:
+    """As while it is written in pieces, each of which is good in itself."""
+    for ttl in range(60, 70):
+        author.file.write_text(text_of(site=f"ttl: {ttl}"))
+        assert author.wait(TICK_S) == []
+    (change,) = author.wait(1)
+    assert change.after.sites[0].ttl == 69
+
+
+@pytest.mark.row(23)
 def test_an_edit_that_just_missed_a_poll_is_taken_with_less_than_a_second_of_waiting(author: Author) -> None:
     """What is left of the two seconds is for a machine that is busy. Waits are counted, not measured."""
     source, now_s = author.source, 1000.0
