@@ -129,7 +129,7 @@ class Web:
         }
         self._seen = _Seen(config, shown, ledger, {domain: at for domain, at in well_at.items() if at})
 
-    # The server's thread.
+    # The server's threads; one at a time asks for an answer.
 
     def _names(self) -> set[str]:
         return {name for site in self._seen.config.sites for name in site.all_names}
@@ -142,7 +142,7 @@ class Web:
             "/healthz": self._healthz,
         }.get(path)
         if make is None:
-            return Reply(404, "there are /, /status.json, /metrics and /healthz\n")
+            return Reply(404, b"there are /, /status.json, /metrics and /healthz\n")
         began_s = time.monotonic()
         fresh_until_s, reply = self._answers.get(path, (0.0, None))
         if reply is None or began_s >= fresh_until_s:
@@ -152,15 +152,16 @@ class Web:
 
     def _page(self, seen: _Seen) -> Reply:
         text = page.page(self._status(seen), datetime.now(UTC), self._stale(seen))
-        return Reply(200, text, "text/html; charset=utf-8", page.STYLE_SOURCE)
+        return Reply(200, text.encode(), "text/html; charset=utf-8", page.STYLE_SOURCE)
 
     def _status_json(self, seen: _Seen) -> Reply:
-        return Reply(200, json.dumps(self._status(seen), indent=2) + "\n", "application/json")
+        text = json.dumps(self._status(seen), indent=2)
+        return Reply(200, f"{text}\n".encode(), "application/json")
 
     def _healthz(self, seen: _Seen) -> Reply:
         amiss = self._not_well(seen)
         text = amiss or report.headline([*seen.views.values()], 0)
-        return Reply(503 if amiss else 200, f"{printable(text)}\n")
+        return Reply(503 if amiss else 200, f"{printable(text)}\n".encode())
 
     def _metrics(self, seen: _Seen) -> Reply:
         text = metrics.text(
@@ -174,7 +175,7 @@ class Web:
             is_looking=self._is_looking(),
             is_refused=bool(self._refused()),
         )
-        return Reply(200, text, metrics.TYPE)
+        return Reply(200, text.encode(), metrics.TYPE)
 
     def _status(self, seen: _Seen) -> dict[str, Any]:
         found = report.status_json(

@@ -97,7 +97,11 @@ def _status(folder: Path) -> dict[str, str]:
 
 def has_children(pid: int) -> bool:
     """Whether a process has children, be they ended, that it has not taken leave of."""
-    return any((task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            if (task / "children").read_text():
+                return True
+    return False
 
 
 @contextmanager

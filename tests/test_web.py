@@ -83,7 +83,7 @@ def test_health_is_what_status_would_exit_with(
 
 
 def test_there_is_no_other_path(tmp_path: Path) -> None:
-    for path in ("/favicon.ico", "/metrics/", "//", "/index.html", "/../status.json"):
+    for path in ("/favicon.ico", "/metrics/", "/./", "/index.html", "/../status.json"):
         assert shown(tmp_path, path, WELL)[0] == 404
 
 
@@ -111,8 +111,8 @@ def status_of(web: Web) -> dict[str, Any]:
 
 def sample_of(web: Web, name: str, domain: str) -> float | None:
     """Return the value of a metric of a site, None where there is none."""
-    start, lines = f'certbotless_{name}{{domain="{domain}"}} ', web._answer("/metrics").body.splitlines()
-    values = [line.removeprefix(start) for line in lines if line.startswith(start)]
+    start, text = f'certbotless_{name}{{domain="{domain}"}} ', web._answer("/metrics").body.decode()
+    values = [line.removeprefix(start) for line in text.splitlines() if line.startswith(start)]
     return float(values[0]) if values else None
 
 
@@ -123,10 +123,10 @@ def web_of(home: Path, *views: View) -> Web:
 def test_before_the_first_look_nothing_is_said_to_be_well(tmp_path: Path) -> None:
     web = web_of(tmp_path, WELL)
     health = web._answer("/healthz")
-    assert (health.status, health.body) == (503, "nothing is known yet: the first look goes on\n")
+    assert (health.status, health.body) == (503, b"nothing is known yet: the first look goes on\n")
     (found,) = status_of(web)["sites"]
     assert (found["state"], found["certificate"]) == ("pending", None)
-    assert "it is not looked at yet" in web._answer("/").body
+    assert b"it is not looked at yet" in web._answer("/").body
 
 
 def test_a_site_that_is_at_work_is_shown_as_it_was_seen_last(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_site_that_was_at_work_from_the_start_is_not_passed_over(tmp_path: Pat
     web.show(config_of([WELL, OTHER_WELL], tmp_path), [WELL], ())
     assert [entry["state"] for entry in status_of(web)["sites"]] == ["ok", "pending"]
     health = web._answer("/healthz")
-    assert (health.status, health.body.split(":")[0]) == (503, f"{OTHER.domain} pending")
+    assert (health.status, health.body.split(b":")[0]) == (503, f"{OTHER.domain} pending".encode())
 
 
 @pytest.mark.parametrize(("age", "status"), [(timedelta(minutes=40), 200), (timedelta(minutes=42), 503)])
