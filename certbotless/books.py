@@ -11,7 +11,7 @@ from .clock import Clock
 from .config import Site
 from .errors import RateLimited
 from .leaf import LeafFacts, rfc3339
-from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure
+from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from .state import RenewalInfo
 
 _LOCK_TIMEOUT_S = 60
@@ -68,6 +68,7 @@ class SiteBooks:
         self._renewal = renewal
         self._is_rehearsal = is_rehearsal
         self._order: Entry | None = None
+        self._failed_ahead: Entry | None = None
 
     def reserve_order(self, at: datetime, *, replaces: bool) -> None:
         """Write down an order that is about to be placed.
@@ -103,19 +104,46 @@ class SiteBooks:
         """Write down an account that is about to be made. Raises as `reserve_order`."""
         self._reserve(Entry(at, "account", self._directory, ()), f"no new account at {self._directory}")
 
+    def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
+        """Write down, for a dry run, that the validation of these names failed, until it is known.
+
+        Nobody resumes a dry run that is killed. An order in earnest is resumed, and its failures are counted
+        then.
+        """
+        if self._is_rehearsal:
+            failure = self._failure(at, names)
+            self._change(at, lambda rows: with_failure(rows, failure, self._site.all_names))
+            self._failed_ahead = failure
+
+    def note_validation(self, at: datetime) -> None:
+        """Take back what `begin_validation` has written: no validation failed."""
+        if self._failed_ahead is not None:
+            self._change(at, self._without_failure_ahead)
+            self._failed_ahead = None
+
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
-        """Write down that the validation of these names of the newest order failed."""
-        failure = Entry(
-            at, "failure", self._directory, tuple(names), outcome="failed", is_rehearsal=self._is_rehearsal
-        )
-        with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-            self._rows.change(at, lambda rows: with_failure(rows, failure, self._site.all_names))
+        """Write down that the validation of these names of the newest order failed, and of no others."""
+        failure, order_names = self._failure(at, names), self._site.all_names
+        self._change(at, lambda rows: with_failure(self._without_failure_ahead(rows), failure, order_names))
+        self._failed_ahead = None
+
+    def _failure(self, at: datetime, names: Sequence[str]) -> Entry:
+        about = tuple(names)
+        return Entry(at, "failure", self._directory, about, outcome="failed", is_rehearsal=self._is_rehearsal)
+
+    def _without_failure_ahead(self, rows: Sequence[Entry]) -> list[Entry]:
+        if self._failed_ahead is None:
+            return list(rows)
+        return without_failure(rows, self._failed_ahead, self._site.all_names)
 
     def note_certificate(self, at: datetime) -> None:
         """Write down that the newest order has given a certificate."""
         order = Entry(at, "order", self._directory, self._site.all_names, is_rehearsal=self._is_rehearsal)
+        self._change(at, lambda rows: with_certificate(rows, order))
+
+    def _change(self, at: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
         with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-            self._rows.change(at, lambda rows: with_certificate(rows, order))
+            self._rows.change(at, how)
 
     def _reserve(self, planned: Entry, refusal: str) -> None:
         with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):

@@ -128,6 +128,12 @@ class Books(AccountBooks, Protocol):
     def withdraw_order(self) -> None:
         """Take back the order that was counted last: the CA did not take it."""
 
+    def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
+        """Note that the CA is about to validate these names, for the order placed last."""
+
+    def note_validation(self, at: datetime) -> None:
+        """Note that it has validated them all."""
+
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         """Count a failed validation of each of these names, for the order placed last; once for an order."""
 
@@ -408,6 +414,7 @@ class _Conversation:
         )
 
     def answer(self, todo: Sequence[_Challenge]) -> None:
+        self._books.begin_validation(self.account.now(), sorted({challenge.name for challenge in todo}))
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
@@ -431,6 +438,7 @@ class _Conversation:
                         failed[name] = authorization
         if failed:
             raise self._failed(failed)
+        self._books.note_validation(self.account.now())
 
     def _failed(self, failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
         """Count what the CA could not validate, by name, and return what it says of it."""

@@ -206,6 +206,19 @@ def with_failure(entries: Iterable[Entry], failure: Entry, order_names: tuple[st
     return [*rows, failure]
 
 
+def without_failure(entries: Iterable[Entry], failure: Entry, order_names: tuple[str, ...]) -> list[Entry]:
+    """Return the rows as they were before `with_failure` wrote this failure, whatever time it has by now."""
+    rows = list(entries)
+    written = [number for number, row in enumerate(rows) if replace(row, at=failure.at) == failure]
+    if not written:
+        return rows
+    del rows[written[-1]]
+    newest = _newest_order(rows, failure, order_names)
+    if newest is not None and rows[newest].outcome == "failed":
+        rows[newest] = replace(rows[newest], outcome="unknown")
+    return rows
+
+
 def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
     """Return the rows of a file, with the orders marked as failed whose failed validation has no mark.
 

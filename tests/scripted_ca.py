@@ -248,6 +248,7 @@ class Bench:
 
     Attributes:
         orders, failures, certificates, accounts_made: what was counted; `counted_at` is when, in order.
+        validations: when each began, of which names, and when it had succeeded, of no names.
         wait, reserve, introduce: called for the txt values, an order and a new account.
     """
 
@@ -261,6 +262,7 @@ class Bench:
         self.pending = Pending()
         self.orders: list[str] = []
         self.failures: list[str] = []
+        self.validations: list[tuple[datetime, tuple[str, ...]]] = []
         self.accounts_made = 0
         self.certificates = 0
         self.counted_at: list[datetime] = []
@@ -322,6 +324,12 @@ class Bench:
         self.introduce()
         self.counted_at.append(at)
         self.accounts_made += 1
+
+    def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
+        self.validations.append((at, tuple(names)))
+
+    def note_validation(self, at: datetime) -> None:
+        self.validations.append((at, ()))
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         self.counted_at.append(at)

@@ -172,6 +172,42 @@ def test_a_dry_run_is_counted_apart_and_its_refusal_orders_nothing_in_earnest(le
     assert [row.is_rehearsal for row in ledger.entries()] == [True] * 30 + [False]
 
 
+@pytest.mark.row(94)
+def test_a_dry_run_counts_a_failed_validation_until_the_validation_is_known(ledger: LedgerFile) -> None:
+    """Killed in between, it has cost one: nobody resumes it, and the CA may have counted it."""
+    other = "b.sweetlove.test"
+    mine = books(ledger, is_rehearsal=True)
+    mine.reserve_order(NOW, replaces=False)
+    [placed] = ledger.entries()
+    mine.begin_validation(NOW, [DOMAIN, other])
+    [_, ahead] = ledger.entries()
+    assert (ahead.kind, ahead.names, ahead.is_rehearsal) == ("failure", (DOMAIN, other), True)
+    mine.note_validation(NOW + HOUR / 60)
+    assert ledger.entries() == [placed]
+    mine.begin_validation(NOW, [DOMAIN, other])
+    mine.count_failure(NOW + HOUR / 60, [DOMAIN])
+    [order, failure] = ledger.entries()
+    assert (order.outcome, failure.names, failure.at) == ("failed", (DOMAIN,), NOW + HOUR / 60)
+    for _ in range(2):
+        killed = books(ledger, is_rehearsal=True)
+        killed.reserve_order(NOW + HOUR / 60, replaces=False)
+        killed.begin_validation(NOW + HOUR / 60, [DOMAIN])
+    for is_rehearsal in (True, False):
+        with pytest.raises(RateLimited, match=f"3 failed validations of {DOMAIN}"):
+            books(ledger, is_rehearsal=is_rehearsal).reserve_order(NOW + HOUR, replaces=False)
+
+
+def test_an_order_in_earnest_counts_no_failure_ahead(ledger: LedgerFile) -> None:
+    """It is resumed, so a failure is seen."""
+    mine = books(ledger)
+    mine.reserve_order(NOW, replaces=False)
+    before = ledger.entries()
+    mine.begin_validation(NOW, [DOMAIN])
+    assert ledger.entries() == before
+    mine.note_validation(NOW)
+    assert ledger.entries() == before
+
+
 def test_three_failures_of_a_name_hold_its_orders_for_an_hour(ledger: LedgerFile) -> None:
     for _ in range(3):
         books(ledger).reserve_order(NOW, replaces=False)

@@ -261,6 +261,23 @@ def test_a_name_that_cannot_be_validated_is_told_in_the_words_of_the_ca(bench: B
     bench.assert_dns_is_clean()
 
 
+def test_a_validation_is_noted_before_its_challenge_is_answered_and_again_when_it_has_succeeded(
+    bench: Bench,
+) -> None:
+    noted: list[int] = []
+    bench.ca.on["challenge"] = lambda: noted.append(len(bench.validations))
+    bench.issue()
+    assert noted == [1, 1]
+    assert [names for _, names in bench.validations] == [(DOMAIN,), ()]
+
+
+def test_a_validation_that_fails_is_never_noted_as_one_that_succeeded(bench: Bench) -> None:
+    bench.ca.refused = {DOMAIN}
+    with pytest.raises(AuthorizationFailed):
+        bench.issue((DOMAIN,))
+    assert [names for _, names in bench.validations] == [(DOMAIN,)]
+
+
 def test_a_value_that_never_spreads_is_no_failed_validation(bench: Bench) -> None:
     def give_up() -> None:
         raise PropagationTimeout("not shown")

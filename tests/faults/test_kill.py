@@ -171,8 +171,15 @@ def test_a_first_issuance_that_is_killed_at_any_system_call_is_ended_by_the_next
 # --- at moments that matter ---------------------------------------------------------------------------------
 
 
-def killed_at(bed: Bed, proxy: FaultProxy, path: str, *, nth: int = 1, after_change: bool = False) -> None:
-    """Run `--once`, and kill it when its nth request to `path` comes, or has been carried out."""
+def killed_at(
+    bed: Bed,
+    proxy: FaultProxy,
+    path: str,
+    *arguments: str,
+    nth: int = 1,
+    after_change: bool = False,
+) -> None:
+    """Run the program (`--once`), and kill it when its nth request to `path` comes, or is carried out."""
     pids: SimpleQueue[int] = SimpleQueue()
 
     def kill(exchange: Exchange) -> None:
@@ -183,7 +190,8 @@ def killed_at(bed: Bed, proxy: FaultProxy, path: str, *, nth: int = 1, after_cha
 
     proxy.at("POST", path, kill, nth=nth)
     bed.write()
-    with subprocess.Popen(bed.command("--once"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    command = bed.command(*(arguments or ["--once"]))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         pids.put(run.pid)
         assert run.wait(60) == -signal.SIGKILL
 
@@ -245,6 +253,19 @@ def test_a_record_that_was_about_to_be_added_is_found_by_its_name_and_value(
     bed.ok("--once")
     assert (state_of(bed)["txt"], bed.orders(), bed.served()) == ([], 1, bed.published())
     assert_invariants(bed)
+
+
+@pytest.mark.row(94)
+def test_a_dry_run_that_is_killed_while_the_ca_validates_counts_as_a_failed_validation(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    """At a CA without a staging directory: nobody resumes it, so what came of it is seen by nobody."""
+    for _ in range(3):
+        killed_at(bare, ca_proxy, "/chalZ/", "--renew-now", "--dry-run", after_change=True)
+    done = bare.run("--renew-now", "--dry-run")
+    assert done.returncode == 1
+    assert f"already 3 failed validations of {DOMAIN} in 1 h" in done.stdout
+    assert bare.ca.orders_made() == 3
 
 
 # --- asked to end -------------------------------------------------------------------------------------------
