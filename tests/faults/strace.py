@@ -66,7 +66,9 @@ class Call:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that it names, in quotes or behind a descriptor."""
+        """The paths that it names, in quotes or behind a descriptor; what is written is none."""
+        if self.name in ("write", "pwrite64", "sendto", "sendmsg"):
+            return re.findall(r"^\d+<(/[^>]*)>", self.arguments)
         found = re.findall(r'"(/[^"]*)"|\d<(/[^>]*)>', self.arguments)
         return [quoted or behind for quoted, behind in found]
 
