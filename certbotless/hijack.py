@@ -19,33 +19,27 @@ import dns.rdatatype
 
 from . import fakeip
 
-# From a question to the reply of the server that is in doubt; raises for no reply.
+# From a question to the reply of the server that is in doubt; DNSException, EOFError or OSError for none.
 Exchange = Callable[[dns.message.Message], dns.message.Message]
-
-_ROOT = (".", "NS")
 
 
 def is_by_a_proxy(reply: dns.message.Message, fqdn: str, exchange: Exchange) -> bool:
     """Return whether a proxy gave this reply, which claims authority, in the server's place.
 
-    Asks the server at most two more questions, and none where the reply offers no recursion.
+    Asks the server at most two more questions, and none where the reply offers no recursion. One that leaves
+    them without an answer counts as a proxy.
     """
     if _has_made_up_address(reply):
         return True
     if not reply.flags & dns.flags.RA:
         return False
-    root = _ask(*_ROOT, exchange)
-    if root is not None and root.flags & dns.flags.AA and root.answer:
-        return True
-    address = _ask(fqdn, "A", exchange)
-    return address is not None and _has_made_up_address(address)
-
-
-def _ask(name: str, rdtype: str, exchange: Exchange) -> dns.message.Message | None:
     try:
-        return exchange(dns.message.make_query(name, rdtype))
-    except (dns.exception.DNSException, OSError):
-        return None
+        root = exchange(dns.message.make_query(".", "NS"))
+        if root.flags & dns.flags.AA and root.answer:
+            return True
+        return _has_made_up_address(exchange(dns.message.make_query(fqdn, "A")))
+    except (dns.exception.DNSException, EOFError, OSError):
+        return True
 
 
 def _has_made_up_address(reply: dns.message.Message) -> bool:

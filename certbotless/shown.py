@@ -59,7 +59,10 @@ def questions_of(site: Site) -> list[Question]:
 
 
 def ask_servers(servers: NameServers) -> ShownSource:
-    """Return the source that asks the name servers each time. Takes at most about 5 s, 8 s at the first."""
+    """Return the source that asks the name servers each time.
+
+    Takes at most 3 s, and at first what `NameServers.of` takes as well.
+    """
 
     def shown(site: Site, state: SiteState, now: datetime) -> Shown:
         questions, zone = questions_of(site), site.zone or state.zone

@@ -30,7 +30,6 @@ LIGHT = {
     "configfile",
     "daemon",
     "decide",
-    "dnsquery",
     "events",
     "fakeip",
     "hijack",
@@ -63,7 +62,7 @@ HOMES = {
     "apscheduler": {"daemon"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
-    "dns": {"dnsquery", "hijack", "nameservers", "names"},  # names: only to turn a name into A-labels
+    "dns": {"hijack", "nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},

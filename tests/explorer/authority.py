@@ -16,6 +16,7 @@ import dns.rrset
 from fakes import FakeZone
 
 from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.nameservers import Server
 from certbotless.records import DEFAULT_LINE, Record
 
 from .checks import Violation
@@ -202,11 +203,9 @@ class Port53Answers:
         self.dead: set[str] = set()
         self.are_resolvers_dead = False
 
-    def exchange(
-        self, query: dns.message.Message, place: tuple[str, int], timeout_s: float
-    ) -> dns.message.Message:
+    def exchange(self, query: dns.message.Message, server: Server, end_s: float) -> dns.message.Message:
         """Answer, or raise `dns.exception.Timeout`."""
-        at, _ = place
+        at = server.address
         is_name_server = any(at in addresses for addresses in NAME_SERVERS.values())
         if at in self.dead or (not is_name_server and self.are_resolvers_dead):
             raise dns.exception.Timeout

@@ -19,7 +19,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, configfile, daemon, decide, dnsquery, observe, serve, together
+from certbotless import act, configfile, daemon, decide, nameservers, observe, serve, together
 from certbotless import look as looking
 from certbotless.config import Config, Site
 from certbotless.decide import Intent
@@ -238,8 +238,7 @@ class World:
         drawn = random.getstate()
         random.seed(self.random.random())
         with (
-            patch.object(dnsquery, "by_udp", self.dns.exchange),
-            patch.object(dnsquery, "by_tcp", self.dns.exchange),
+            patch.object(nameservers, "_exchange", self.dns.exchange),
             patch.object(observe, "served_leaf", served),
             patch.object(serve, "served_leaf", served),
             patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),
