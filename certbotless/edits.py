@@ -1,90 +1,71 @@
-"""Pure: what an edit of the configuration changes, a line a change, as its author would say it.
+"""Pure: what an edit of the configuration changes, a line a change. Light.
 
-Values stand as the file writes them. A secret is never shown, nor where it is: it has changed, or not.
+Two configurations are compared key by key, sites and targets by their names. Values stand as the file writes
+them. A secret is known by its type and never shown, nor where it is: it has changed, or not.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from .config import Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
+from pydantic import BaseModel
+
+from .config import Config
 from .errors import printable
 from .secret import Secret
 from .values import Action, AddressRule, Port, Window, short
 
-_Section = Acme | Aliyun | Dns | Docker | Eab | Http
 # Of a value; a line says what has changed, not all of it.
 _LONGEST = 120
 
 
 def changes(before: Config, after: Config) -> list[str]:
     """Return a line for each difference in meaning; none for comments, order of sites, or ways to write."""
-    old, new = ({site.domain: site for site in config.sites} for config in (before, after))
-    return [
-        *_differences("", _fields(before, "sites"), _fields(after, "sites")),
-        *(f"site {domain}: added" for domain in new if domain not in old),
-        *(
-            f"site {domain}: removed; its record, files and container are left as they are"
-            for domain in old
-            if domain not in new
-        ),
-        *(line for domain in new if domain in old for line in _of_site(old[domain], new[domain])),
-    ]
+    return [*_differences("", _keys(before), _keys(after))]
 
 
-def _of_site(before: Site, after: Site) -> Iterator[str]:
-    about = f"site {after.domain}: "
-    yield from _differences(about, _fields(before, "deploy"), _fields(after, "deploy"))
-    old, new = ({target.name: target for target in site.deploy} for site in (before, after))
-    for name, target in new.items():
-        if name not in old:
-            yield f"{about}target {printable(name, _LONGEST)} added"
+def _keys(part: BaseModel) -> dict[str, Any]:
+    """Return the values of a section by their keys, each site and target by a key of its own."""
+    found = {key: getattr(part, key) for key in type(part).model_fields}
+    found |= {f"site {site.domain}": site for site in found.pop("sites", ())}
+    if "deploy" in found:
+        found |= {f"target {target.name}": target for target in found["deploy"]}
+        found["deploy"] = tuple(target.name for target in found["deploy"])
+    if "when" in found:
+        found["when"] = found["when"] or "now"
+    return found
+
+
+def _differences(about: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for key in before | after:
+        old, new = before.get(key), after.get(key)
+        what = f"{about}{printable(key, _LONGEST)}"
+        if isinstance(old, BaseModel) and isinstance(new, BaseModel):
+            yield from _differences(f"{what}{': ' if ' ' in key else '.'}", _keys(old), _keys(new))
+        elif old == new or key.startswith("target "):
+            continue  # which targets there are is the value of `deploy`
+        elif key.startswith("site ") and new is None:
+            yield f"{what} removed; its record, files and container are left as they are"
+        elif any(map(_is_hidden, (old, new))):
+            yield f"{what} {_fate(old, new)}"
         else:
-            yield from _of_target(f"{about}target {printable(name, _LONGEST)}: ", old[name], target)
-    for name in old:
-        if name not in new:
-            yield f"{about}target {printable(name, _LONGEST)} removed; it is left as it is"
-    if old.keys() == new.keys() and next(iter(old), "") != next(iter(new), ""):
-        yield f"{about}the first target is {printable(next(iter(new)), _LONGEST)}"
+            yield f"{what} {_text(old)} -> {_text(new)}"
 
 
-def _of_target(about: str, before: Target, after: Target) -> Iterator[str]:
-    # What an absent key means depends on the key: `when` may be acted at once, a port is then found.
-    old, new = ({**_fields(target), "when": target.when or "now"} for target in (before, after))
-    return _differences(about, old, new)
-
-
-def _fields(part: Config | Site | Target | _Section, *without: str) -> dict[str, Any]:
-    return {name: getattr(part, name) for name in type(part).model_fields if name not in without}
-
-
-def _differences(about: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for key, new in after.items():
-        old = before.get(key)
-        if old == new:
-            continue
-        if isinstance(old, _Section) and isinstance(new, _Section):
-            yield from _differences(f"{about}{key}.", _fields(old), _fields(new))
-        elif any(_is_secret(value) or isinstance(value, Eab | Http) for value in (old, new)):
-            yield f"{about}{key} {_fate(old, new)}"
-        else:
-            yield f"{about}{key} {_text(old)} -> {_text(new)}"
-
-
-def _is_secret(value: object) -> bool:
+def _is_hidden(value: object) -> bool:
     if isinstance(value, tuple):
-        return any(map(_is_secret, value))
-    return isinstance(value, Secret | Eab)
+        return any(map(_is_hidden, value))
+    return isinstance(value, Secret | BaseModel)
 
 
 def _fate(old: object, new: object) -> str:
     """Say what became of a value that is not shown."""
-    if old in (None, ()):
+    if not old:
         return "added"
-    return "removed" if new in (None, ()) else "changed"
+    return "changed" if new else "removed"
 
 
 def _text(value: object) -> str:
@@ -94,18 +75,16 @@ def _text(value: object) -> str:
             text = "not set"
         case timedelta():
             text = short(value)
+        case AddressRule("interface" | "network"):
+            text = f"auto:{value.value}"
         case AddressRule():
-            sources = {"interface": f"auto:{value.value}", "network": f"auto:{value.value}"}
-            text = sources.get(value.kind, value.value or value.kind)
+            text = value.value or value.kind
         case Action():
-            text = {"signal": f"signal {value.signal}", "exec": f"exec {shlex.join(value.argv)}"}.get(
-                value.kind, value.kind
-            )
+            text = f"{value.kind} {value.signal or shlex.join(value.argv)}".rstrip()
+        case Port("elsewhere"):
+            text = f"[{value.host}]:{value.number}" if ":" in value.host else f"{value.host}:{value.number}"
         case Port():
-            host = f"[{value.host}]" if ":" in value.host else value.host
-            text = {"number": str(value.number), "elsewhere": f"{host}:{value.number}"}.get(
-                value.kind, "none"
-            )
+            text = str(value.number or "none")
         case Window():
             text = f"{value.start:%H:%M}-{value.end:%H:%M}"
         case tuple():

@@ -66,7 +66,7 @@ HOMES = {
     "docker": {"deploy"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},
-    "pydantic": {"config", "configfile", "schema", "state", "values"},
+    "pydantic": {"config", "configfile", "edits", "schema", "state", "values"},
     "pydantic_core": {"configfile"},
     "requests": {
         "alidns",
