@@ -64,6 +64,7 @@ HOMES = {
     "cryptography": {"pki"},
     "dns": {"hijack", "nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},
+    "jinja2": {"page"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},
     "pydantic": {"config", "configfile", "edits", "schema", "state", "values"},

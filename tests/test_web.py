@@ -261,7 +261,7 @@ def test_a_daemon_without_a_page_loads_nothing_for_it() -> None:
     script = "import sys, certbotless.daemon; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     names = {"certbotless.web", "certbotless.server", "certbotless.page", "certbotless.metrics"}
-    assert (names | {"prometheus_client", "http.server"}) & set(run.stdout.split()) == set()
+    assert (names | {"prometheus_client", "jinja2", "http.server"}) & set(run.stdout.split()) == set()
 
 
 # --- the real daemon ----------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: 
 
 def test_a_page_that_cannot_be_made_is_no_reason_not_to_run(machine: Machine, listen: str) -> None:
     """As where an upgrade has taken a package away under the daemon; told once, and made when it is back."""
-    broken = machine.home / "lib" / "prometheus_client.py"
+    broken = machine.home / "lib" / "jinja2.py"
     broken.parent.mkdir()
     broken.write_text("raise ImportError('this package has gone')")
     machine.write(http={"listen": listen})
