@@ -257,7 +257,9 @@ class Certifying:
         self._bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, now, note)
 
     def restore(self, seen: Observation) -> None:
-        """Put the names back, or the whole pair from the copy of the one last issued.
+        """Put the names and the key's mode back, or the whole pair from the copy of the one last issued.
+
+        Where the file system keeps no modes, that of the key is warned of once, and is no failure.
 
         Raises:
             StoreError: it could not be done; or another program has written over it too often to go on.
@@ -267,12 +269,25 @@ class Certifying:
             self._refuse_to_fight(seen.published.fault, now)
         if seen.published.facts is not None:
             self._bench.store.relink(now)
+            if seen.published.wrong_mode and not self._has_set_mode(seen.published.wrong_mode):
+                return
         else:
             pair, facts = self._copy()
             self._put_in_store(pair, facts, now)
         self._bench.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
         if seen.published.is_contested:
             self._bench.file.change(restored=(*self._restored_lately(now), now))
+
+    def _has_set_mode(self, wrong_mode: str) -> bool:
+        """Give the key its mode, or warn, and keep in mind, that this cannot be. Raises `StoreError`."""
+        if self._bench.store.keeps_key_mode:
+            self._bench.store.set_key_mode()
+            return True
+        domain, hint = self._bench.site.domain, "the options of the mount say who may read it"
+        text = "key.mode_not_kept domain=%s reason='%s, and the file system keeps no modes' hint=%r"
+        logger.warning(text, domain, wrong_mode, hint)
+        self._bench.file.change(unkept_mode=wrong_mode)
+        return False
 
     def _copy(self) -> tuple[SavedPair, LeafFacts]:
         """Return the copy of the pair last issued, and its facts; one that cannot be used is set aside.

@@ -182,7 +182,8 @@ def state_of(
 def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
     published, foreign = seen.published, _judged(seen, state)
     if published.is_intact:
-        return [Step("restore", published.wrong_mode)] if published.wrong_mode else []
+        is_to_be_set = published.wrong_mode not in ("", state.unkept_mode)
+        return [Step("restore", published.wrong_mode)] if is_to_be_set else []
     if not (published.facts or seen.has_copy):
         return []
     if published.has_plain and not published.facts and seen.copy_ends is None:

@@ -31,7 +31,7 @@ MAX_BYTES = 1 << 20
 _MOST_OF_OURS = 16 << 20
 # As much as a pair with its facts, and what the state of a site may grow by while it is issued.
 _TRIAL_BYTES = 64 * 1024
-_TRIAL = "trial"
+TRIAL = "trial"
 # What a writer that was killed leaves: see `_beside`.
 _LITTER = re.compile(r"\.(.+)\.[0-9a-f]{16}")
 
@@ -189,7 +189,7 @@ def probe(path: Path) -> None:
     Raises:
         OSError: there is no room, or no right, or the disk does not keep what it is given.
     """
-    trial, data = _beside(path.with_name(f"{path.name}.{_TRIAL}")), os.urandom(_TRIAL_BYTES)
+    trial, data = _beside(path.with_name(f"{path.name}.{TRIAL}")), os.urandom(_TRIAL_BYTES)
     with _errors_about(path.parent):
         try:
             write_new(trial, data, 0o600)
@@ -205,7 +205,7 @@ def sweep(folder: Path, names: Collection[str]) -> None:
 
     Nothing but what has exactly the form of a temporary name of ours is touched.
     """
-    names = {*names, *(f"{name}.{_TRIAL}" for name in names)}
+    names = {*names, *(f"{name}.{TRIAL}" for name in names)}
     with contextlib.suppress(OSError):  # what cannot be removed now is left to the next time
         for entry in list(os.scandir(folder)):
             match = _LITTER.fullmatch(entry.name)
@@ -227,6 +227,22 @@ def remove_dir(folder: Path, names: Collection[str]) -> None:
         folder.rmdir()
 
 
+def keeps_mode(folder: Path, mode: int) -> bool:
+    """Whether a file in this folder can be given this mode, as a trial file shows. Raises OSError.
+
+    On CIFS, NTFS and the drives of Windows below WSL the mount says the mode of each file.
+    """
+    trial = _beside(folder / TRIAL)
+    fd = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(PermissionError):  # vfat, for a mode that it cannot show
+            os.fchmod(fd, mode)
+        return stat.S_IMODE(os.fstat(fd).st_mode) == mode
+    finally:
+        os.close(fd)
+        trial.unlink()
+
+
 def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
     """Give a file of ours this mode, unless it has a second name; no link is followed below `top`.
 
@@ -234,7 +250,7 @@ def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
         way: the names of the folders that lead from `top` to the file, and its own.
 
     Raises:
-        OSError: it is not there, not ours, or the file system keeps no modes.
+        OSError: it is not there, or not ours.
     """
     *folders, name = way
     fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -247,8 +263,6 @@ def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
             raise OSError(errno.EPERM, "its mode is not ours to set", str(top.joinpath(*way)))
         os.fchmod(fd, mode)
-        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
-            raise OSError(errno.ENOTSUP, "this file system keeps no modes", str(top.joinpath(*way)))
     finally:
         os.close(fd)
 

@@ -215,6 +215,7 @@ class SiteState(_Saved):
         foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
         generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
+        unkept_mode: what was wrong with the mode of the key where the file system keeps none.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
 
@@ -243,6 +244,7 @@ class SiteState(_Saved):
     restored: tuple[Moment, ...] = ()
     foreign: Foreign | None = None
     generations: dict[str, str] = {}
+    unkept_mode: str = ""
     is_lost: bool = Field(default=False, exclude=True)
 
     def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
@@ -262,7 +264,13 @@ class SiteState(_Saved):
             return self.model_copy(update={"digest": digest, "failures": failures})
         # What actions could not cure under the old one may be cured under this one.
         acted = {name: done.model_copy(update={"count": 0}) for name, done in self.acted.items()}
-        nothing: dict[str, Any] = {"failures": {}, "restored": (), "rewritten": {}, "foreign": None}
+        nothing: dict[str, Any] = {
+            "failures": {},
+            "restored": (),
+            "rewritten": {},
+            "foreign": None,
+            "unkept_mode": "",
+        }
         known = {"digest": digest, "file_digest": file_digest, "acted": acted}
         return self.model_copy(update=known | nothing)
 

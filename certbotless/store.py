@@ -225,10 +225,10 @@ class Store:
                 self._prune({name, previous}, now)  # 4
 
     def relink(self, now: datetime) -> None:
-        """Put the two names and the key's mode back; the pair itself is intact.
+        """Put the two names back; the pair itself is intact.
 
         Raises:
-            StoreError: a name could not be replaced, or the mode not be set.
+            StoreError: a name could not be replaced.
         """
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
@@ -237,9 +237,19 @@ class Store:
             self._link_names()
             if self._current_name() != generation:
                 files.link(self._current, generation)
-            if self._wrong_mode(generation):
-                way = (".certbotless", self._domain, generation, PRIVKEY)
-                files.set_mode(self._certs_dir, way, self._key.mode)
+
+    @property
+    def keeps_key_mode(self) -> bool:
+        """Whether the file system lets a key have the mode of the configuration. Raises `StoreError`."""
+        with files.store_errors(self._certs_dir):
+            self._refuse_what_is_in_the_way()
+            return files.keeps_mode(self._home, self._key.mode)
+
+    def set_key_mode(self) -> None:
+        """Give the published key the mode of the configuration. Raises `StoreError`."""
+        with files.store_errors(self._certs_dir):
+            way = (".certbotless", self._domain, self._current_name(), PRIVKEY)
+            files.set_mode(self._certs_dir, way, self._key.mode)
 
     def linked_at(self) -> datetime | None:
         """Return when the names and `current` were last led to where they lead; None where one is gone."""
@@ -263,7 +273,7 @@ class Store:
     def tidy(self) -> None:
         """Remove what a run that was killed has left; hold the site's lock. What cannot be removed stays."""
         files.sweep(self._certs_dir, {place.path.name for place in self._places})
-        files.sweep(self._home, {self._current.name})
+        files.sweep(self._home, {self._current.name, files.TRIAL})
         with contextlib.suppress(OSError):
             aside.tidy(self._places, self._home)
             for path in list(self._home.iterdir()):

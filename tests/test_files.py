@@ -407,6 +407,16 @@ def test_a_folder_that_was_synced_is_closed_again(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_this_file_system_keeps_modes_and_nothing_is_left_of_the_trial(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        assert files.keeps_mode(tmp_path, 0o640)
+    finally:
+        os.umask(before)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("place", ["folder", "folder/inner", "folder/inner/file"])
 def test_no_mode_is_set_through_a_link(tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"

@@ -90,7 +90,10 @@ def certificate(case: Case, view: View, now: datetime) -> bool:
     mode = stat.S_IMODE(_key(case.config, view.site).stat().st_mode)
     if f"{mode:04o}" != case.config.key_mode:
         text = f"the key has mode {mode:04o}, and key_mode is {case.config.key_mode}"
-        case.warn("certificate", domain, text, f"certbotless --renew-now {domain}")
+        if published.wrong_mode and published.wrong_mode == view.remembered.unkept_mode:
+            text = f"{text}: the file system of certs_dir keeps no modes"
+            cure = "let the options of its mount say who may read there, or move certs_dir to another one"
+        case.warn("certificate", domain, text, cure)
     elif renewal is not None:
         text = f"{days:.0f} days left, and to be ordered anew: {renewal.reason}{said}"
         case.warn("certificate", domain, text, cure)

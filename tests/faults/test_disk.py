@@ -323,6 +323,44 @@ def test_a_key_is_never_open_to_more_than_its_mode_says(hasty: Bed, key_mode: st
     assert (f"{found.st_mode & 0o7777:04o}", found.st_gid) == (key_mode, 4242)
 
 
+@contextmanager
+def mounted_ntfs(folder: Path, image: Path) -> Iterator[None]:
+    """Mount a new file system of Windows over a folder: it shows every mode as 0777, and sets none."""
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    # The options are facts of a disk, which it cannot ask a file for.
+    disk = ("-F", "-Q", "-q", "-s", "512", "-p", "0", "-H", "16", "-S", "63")
+    subprocess.run(["mkntfs", *disk, image], check=True, capture_output=True)
+    subprocess.run(["ntfs-3g", image, folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.row(99)
+def test_a_key_whose_file_system_keeps_no_modes_is_warned_of_once_and_the_site_is_well(hasty: Bed) -> None:
+    with mounted_ntfs(hasty.certs, hasty.home / "ntfs"):
+        for key_mode in ("0600", "0640"):
+            hasty.config["key_mode"] = key_mode
+            before = len(hasty.said)
+            for _ in range(3):
+                hasty.ok("--once")
+            said = "".join(hasty.said[before:])
+            assert said.count("key.mode_not_kept") == 1, said
+            assert f"the key has mode 0777, not {key_mode}, and the file system keeps no modes" in said
+            assert "files.restored" not in said
+            assert hasty.status()["sites"][0]["state"] == "ok"
+            told = hasty.run("doctor").stdout
+            text = f"key_mode is {key_mode}: the file system of certs_dir keeps no modes"
+            assert text in re.sub(r"\s+", " ", told), told
+        assert (is_pair(hasty.certs), hasty.orders(), litter(hasty)) == (True, 1, [])
+        # A renewal there is warned of no more.
+        hasty.ok("--renew-now")
+        assert "key.mode_not_kept" not in "".join(hasty.said[-2:])
+        assert (hasty.status()["sites"][0]["state"], hasty.orders()) == ("ok", 2)
+
+
 @pytest.mark.row(70)
 def test_no_run_creates_or_changes_anything_outside_its_two_folders(hasty: Bed) -> None:
     hasty.write()
