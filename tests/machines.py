@@ -107,6 +107,11 @@ class Machine:
         """Wait until the daemon has logged this text so often."""
         self.wait_until(lambda: self.log.read_text().count(text) >= times)
 
+    def wait_for_errands(self) -> None:
+        """Wait until no process that the daemon has started is left."""
+        find = ["pgrep", "--parent", str(self.process.pid)]
+        self.wait_until(lambda: subprocess.run(find, stdout=subprocess.DEVNULL, check=False).returncode == 1)
+
     def status(self) -> dict[str, Any]:
         """Return the object of `status --json`, whatever the exit code."""
         command = [sys.executable, "-m", "certbotless", "--config", str(self.file), "status", "--json"]
