@@ -20,8 +20,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Any
 
 import requests
@@ -41,7 +40,7 @@ from .errors import (
     ZoneNotFound,
     printable,
 )
-from .exchange import BadAnswer, BoundedSession
+from .exchange import BadAnswer, BoundedSession, http_date, retry_after
 from .names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .records import DEFAULT_LINE, Record
 from .redact import Redactor
@@ -53,6 +52,8 @@ TOTAL_TIMEOUT_S = 60
 _TRY_TIMEOUT_S = 10
 # An answer may be lost once or twice; a network that is down stays so longer than anybody waits here.
 NO_ANSWER_TIMEOUT_S = 15
+# Throttling passes within seconds; no answer that asks for more than this keeps a record from being written.
+_MOST_RETRY_AFTER = timedelta(hours=1)
 # The reference in Chinese says 100 at most (since 2024-12), the one in English 500.
 _PAGE_SIZE = 100
 # 10,000 records at one name: a list that goes on after that has no end.
@@ -213,7 +214,8 @@ class AlidnsApi:
                 timeout=timeout_s,
                 verify=account.ca_bundle or True,
             )
-        self.clock_ahead = _clock_ahead(response, self._clock.now())
+        date = http_date(response.headers.get("Date", ""))
+        self.clock_ahead = None if date is None else self._clock.now() - date
         reply = _json_object(response.content)
         self._on_reply(action, response.status_code, reply)
         request_id = self._said(reply, "RequestId", 60)
@@ -240,7 +242,9 @@ class AlidnsApi:
         said = "" if code == "SignatureDoesNotMatch" else f" ({self._said(reply, 'Message', 200)})"
         text = f"{action} refused with {code}{said}, request id {request_id}"
         if code in _AGAIN or code.startswith("Throttling") or response.status_code >= 500:
-            return DnsUnavailable(text, hint="the API asks to come again", retry_after=_retry_after(response))
+            asked = response.headers.get("Retry-After", "")
+            wait = retry_after(asked, self._clock.now(), _MOST_RETRY_AFTER)
+            return DnsUnavailable(text, hint="the API asks to come again", retry_after=wait)
         if code in _NO_SUCH_ZONE:
             return ZoneNotFound(
                 f"{text}: the account has no such zone",
@@ -514,15 +518,3 @@ def _record_id(row: dict[str, Any]) -> str:
     if not record_id.isalnum() or len(record_id) > 64:
         raise ValueError("RecordId")
     return record_id
-
-
-def _retry_after(response: requests.Response) -> timedelta | None:
-    text = response.headers.get("Retry-After", "")
-    return timedelta(seconds=int(text)) if text.isdecimal() and len(text) < 6 else None
-
-
-def _clock_ahead(response: requests.Response, now: datetime) -> timedelta | None:
-    try:
-        return now - parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None

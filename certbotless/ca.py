@@ -4,7 +4,7 @@ The `acme` library signs requests and reads problem documents; it tries a badNon
 Retry-After, so both are ours. What acme, josepy and requests raise becomes one of our own errors here.
 Nothing is sent to a URL that the CA had no right to name.
 
-Source: RFC 8555 sections 6 and 7.3.4; RFC 9110 section 10.2.3.
+Source: RFC 8555 sections 6 and 7.3.4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import josepy as jose
@@ -37,7 +36,7 @@ from .errors import (
     RequestRefused,
     printable,
 )
-from .exchange import BadAnswer, BoundedSession
+from .exchange import BadAnswer, BoundedSession, http_date, retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -156,35 +155,12 @@ class Network(ClientNetwork):
             logger.debug("acme.request %s %s error=%s", method, printable(url, 200), type(exc).__name__)
             raise
         logger.debug("acme.request %s %s status=%d", method, printable(url, 200), response.status_code)
-        self.retry_after = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        asked = response.headers.get("Retry-After", "")
+        self.retry_after = retry_after(asked, datetime.now(UTC), _MOST_RETRY_AFTER)
         self.status_code = response.status_code
-        self.date = _http_date(response.headers.get("Date", ""))
+        self.date = http_date(response.headers.get("Date", ""))
         self.to_visit = "" if response.ok else _instance_of(response)
         return response
-
-
-def retry_after(text: str, now: datetime) -> timedelta | None:
-    """Return what a Retry-After header asks for, 0..34 h; None for none or nonsense.
-
-    Source: RFC 9110 section 10.2.3: seconds, or an HTTP date, which is always GMT.
-    """
-    if text.isdecimal():
-        wait = timedelta(seconds=int(text)) if len(text) < 10 else _MOST_RETRY_AFTER
-    else:
-        moment = _http_date(text)
-        if moment is None:
-            return None
-        wait = moment - now
-    return min(max(wait, timedelta()), _MOST_RETRY_AFTER)
-
-
-def _http_date(text: str) -> datetime | None:
-    """Return what an HTTP date says; it is always GMT. None for anything else."""
-    try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _instance_of(response: requests.Response) -> str:

@@ -2,19 +2,21 @@
 
 `requests` bounds the wait for each single read, so whoever sends a byte now and then holds it for ever; it
 takes a body of any size, unpacks it, and goes where a redirect leads. The CA and the DNS API are asked
-through here instead, for either may be hostile, or stand behind something that is. Owns the bounds, and knows
-nothing of what is asked.
+through here instead, for either may be hostile, or stand behind something that is. Owns the bounds, and what
+an answer says of time; knows nothing of what is asked.
 
 The look-up of the host's name is left to the system, which bounds it: to 30 s at most, by default
 (resolv.conf(5)).
 
-Source: RFC 9110 sections 8.4 (content codings) and 15.4 (redirects).
+Source: RFC 9110 sections 5.6.7 (dates), 8.4 (content codings), 10.2.3 (Retry-After) and 15.4 (redirects).
 """
 
 from __future__ import annotations
 
 import io
 import socket
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse
 from typing import Any
 
@@ -81,6 +83,31 @@ def _refuse_unread(response: requests.Response) -> None:
     coding = response.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() not in ("", "identity"):
         raise BadAnswer(f"its answer is packed ({printable(coding, 40)}), unasked")
+
+
+def http_date(text: str) -> datetime | None:
+    """Return what an HTTP date says, which is always GMT, as aware UTC; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def retry_after(text: str, now: datetime, most: timedelta) -> timedelta | None:
+    """Return how long a Retry-After header asks to wait, from 0 to `most`; None for none or nonsense.
+
+    It is a number of seconds, or an HTTP date. The reader of urllib3 (`Retry.parse_retry_after`) takes the
+    time from the machine's clock, has no limit, and raises errors that it does not document.
+    """
+    if text.isdecimal():
+        wait = timedelta(seconds=int(text)) if len(text) < 10 else most
+    else:
+        moment = http_date(text)
+        if moment is None:
+            return None
+        wait = moment - now
+    return min(max(wait, timedelta()), most)
 
 
 class _Bounds:

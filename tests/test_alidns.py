@@ -102,18 +102,10 @@ def test_a_clock_that_is_off_is_told_by_how_much(emulator: AlidnsEmulator) -> No
     assert int(told[1]) == pytest.approx(1200, abs=5)
 
 
-DATES = {
-    "Tue, 24 Nov 2026 05:10:00 GMT": "1200 s",
-    "Tue, 24 Nov 2026 05:50:00 GMT": "-1200 s",
-    "": "an unknown time",
-    "today": "an unknown time",
-    "Tue, 24 Nov 2026 05:10:00 -0000": "an unknown time",
-    "Tue, 24 Nov 99999999999999999999 05:10:00 GMT": "an unknown time",
-}
-
-
 @pytest.mark.row(33)
-@pytest.mark.parametrize(("date", "differs"), DATES.items())
+@pytest.mark.parametrize(
+    ("date", "differs"), [("Tue, 24 Nov 2026 05:50:00 GMT", "-1200 s"), ("today", "an unknown time")]
+)
 def test_the_apis_clock_is_read_from_its_reply_if_it_tells(date: str, differs: str) -> None:
     expired = Reply(400, b'{"Code": "InvalidTimeStamp.Expired", "RequestId": "A-1"}', {"Date": date})
     with HttpServer(lambda _: expired) as server:
@@ -237,9 +229,10 @@ def test_a_wait_that_the_api_asks_for_ends_at_the_deadline() -> None:
     clock = FakeClock()
     with HttpServer(lambda _: throttled) as server:
         zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock).open(ZONE)
-        with pytest.raises(DnsUnavailable):
+        with pytest.raises(DnsUnavailable) as throttled_for_long:
             zone.delete("1")
     assert clock.sleeps == [TOTAL_TIMEOUT_S]
+    assert throttled_for_long.value.retry_after == timedelta(hours=1)
 
 
 # --- answers that are lost after the change -------------------------------------------------------------

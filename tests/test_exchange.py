@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from certbotless.clock import SystemClock
 from certbotless.errors import Interrupted
-from certbotless.exchange import MAX_ANSWER_BYTES, BadAnswer, BoundedSession
+from certbotless.exchange import MAX_ANSWER_BYTES, BadAnswer, BoundedSession, retry_after
 
 TOTAL_S = 30
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -275,3 +277,58 @@ def test_any_bytes_are_an_answer_or_an_error_of_the_library(said: bytes) -> None
         suppress(requests.RequestException),
     ):
         session.get(server.url, timeout=TOTAL_S)
+
+
+# --- what an answer says of time ----------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+MOST = timedelta(hours=34)
+RETRY_AFTER = {
+    "": None,
+    "0": timedelta(),
+    "120": timedelta(minutes=2),
+    "  ": None,
+    "-5": None,
+    "1.5": None,
+    "soon": None,
+    "1e3": None,
+    "123456789": MOST,
+    "9" * 12: MOST,
+    "9" * 10_000: MOST,
+    "Tue, 24 Nov 2026 05:31:00 GMT": timedelta(minutes=1),
+    "Tue, 24 Nov 2026 05:31:00 -0000": timedelta(minutes=1),
+    "Tue, 24 Nov 2026 13:31:00 +0800": timedelta(minutes=1),
+    "Tuesday, 24-Nov-26 05:31:00 GMT": timedelta(minutes=1),
+    "Tue, 24 Nov 2026 05:29:00 GMT": timedelta(),
+    "Thu, 01 Jan 1970 00:00:00 GMT": timedelta(),
+    "Sat, 24 Nov 2096 05:30:00 GMT": MOST,
+    "Tue, 24 Nov 99999999999999999999 05:31:00 GMT": None,
+    "Tue, 24 Nov 2026 05:31:00 +99999999999999999999": None,
+    "Tue, 99 Nov 2026 05:31:00 GMT": None,
+}
+
+
+@pytest.fixture(params=[("UTC", 0), ("Asia/Shanghai", -8), ("America/New_York", 5)], ids=lambda zone: zone[0])
+def time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time zone of the machine, which must know it: hours west of Greenwich tell."""
+    zone, west_h = request.param
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    assert time.timezone == west_h * 3600
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.row(46)
+@pytest.mark.usefixtures("time_zone")
+@pytest.mark.parametrize(("text", "wait"), RETRY_AFTER.items(), ids=[text[:40] for text in RETRY_AFTER])
+def test_a_wait_is_read_alike_in_every_time_zone(text: str, wait: timedelta | None) -> None:
+    """Neither a busy loop east of Greenwich nor hours of waiting west of it."""
+    assert retry_after(text, NOW, MOST) == wait
+
+
+@given(st.text() | st.text("0123456789 :GMTueNov,+-", max_size=40))
+def test_no_text_asks_for_less_than_nothing_or_for_ever(text: str) -> None:
+    wait = retry_after(text, NOW, MOST)
+    assert wait is None or timedelta() <= wait <= MOST
