@@ -16,6 +16,7 @@ import pytest
 import requests
 import trustme
 from acme import messages
+from acme.client import ClientNetwork
 from fakes import FakeClock, HttpServer, Reply
 from scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_bench, problem
 
@@ -64,6 +65,32 @@ def test_nothing_but_a_nonce_is_tried_again(bench: Bench) -> None:
     with pytest.raises(IssueError, match="malformed"):
         bench.issue((DOMAIN,))
     assert bench.ca.asked.count("order") == 1
+
+
+def test_the_library_has_the_private_names_that_our_network_relies_on() -> None:
+    """All requests go through `_send_request`, and `_nonces` is the pool that `_post_once` draws from.
+
+    pyproject.toml keeps the next major version of acme out until this has been looked at.
+    """
+    sent: list[str] = []
+
+    class Watched(ClientNetwork):
+        def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+            sent.append(f"{method} {url}")
+            response = requests.Response()
+            response.status_code, response._content = 200, b"{}"
+            response.headers["Replay-Nonce"] = f"fresh{len(sent)}00"
+            return response
+
+    network = Watched(jose.JWK.load(pki.key_to_pem(pki.new_key("ec256"))), alg=jose.ES256)
+    network.get("directory")
+    network._post_once("order", messages.Registration(), new_nonce_url="nonce")
+    assert sent == ["GET directory", "HEAD nonce", "POST order"]
+    assert len(network._nonces) == 1
+    network._post_once("order", messages.Registration(), new_nonce_url="nonce")
+    network._nonces.clear()
+    network._post_once("order", messages.Registration(), new_nonce_url="nonce")
+    assert sent[3:] == ["POST order", "HEAD nonce", "POST order"]
 
 
 # --- Retry-After --------------------------------------------------------------------------------------------
