@@ -13,11 +13,9 @@ import hashlib
 import json
 import logging
 import re
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +24,7 @@ from typing import Any
 from . import fakeip, files
 from .config import Config
 from .errors import StoreError, printable
-from .hosts import addresses_of
+from .hosts import addresses_of, connect, left_s
 from .leaf import parse_rfc3339, rfc3339
 from .look import View, look_at
 from .observe import places_of
@@ -262,10 +260,9 @@ def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> 
     Takes at most `timeout_s`, and 2 s where `host` is a name.
     """
     try:
-        addresses = addresses_of(host)
         deadline_s = time.monotonic() + timeout_s
-        with _connected(addresses, port, deadline_s) as raw:
-            raw.settimeout(_left_s(deadline_s))
+        with connect(host, port, timeout_s) as raw:
+            raw.settimeout(left_s(deadline_s))
             with ssl.create_default_context().wrap_socket(raw, server_hostname=name) as tls:
                 return _ask(tls, f"{name}:{port}", deadline_s)
     except ssl.SSLCertVerificationError as exc:
@@ -274,22 +271,17 @@ def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> 
         return Met(False, None, f"no TLS answer ({_why(exc)})")
 
 
-def _connected(addresses: Sequence[str], port: int, deadline_s: float) -> socket.socket:
-    """Connect to the first address that takes it, each with its share of the time."""
-    *others, last = addresses
-    for left, address in zip(range(len(addresses), 1, -1), others, strict=True):
-        with suppress(OSError):
-            return socket.create_connection((address, port), timeout=_left_s(deadline_s) / left)
-    return socket.create_connection((last, port), timeout=_left_s(deadline_s))
-
-
 def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
-    """Ask for `/v2/` and read the status line alone: an HTTP library would read whatever it is sent."""
+    """Ask for `/v2/` and read the status line alone.
+
+    `http.client` bounds the wait for each byte, and reads a line of 64 KiB: a service that sends one now and
+    then would hold `doctor` for days, and keep the visits of all other sites from being written down.
+    """
     received = b""
     try:
         tls.sendall(f"GET /v2/ HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
         while b"\n" not in received and len(received) < _MOST_BYTES:
-            tls.settimeout(_left_s(deadline_s))
+            tls.settimeout(left_s(deadline_s))
             chunk = tls.recv(_MOST_BYTES)
             if not chunk:
                 break
@@ -303,11 +295,6 @@ def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
         return Met(True, 0, "it speaks no HTTP")
     status = int(found[1])
     return Met(True, status, f"HTTP {status} to GET /v2/")
-
-
-def _left_s(deadline_s: float) -> float:
-    """Return what is left of the time, never 0, which would mean for ever or at once."""
-    return max(deadline_s - time.monotonic(), 0.01)
 
 
 def _why(error: BaseException) -> str:

@@ -1,10 +1,15 @@
-"""The addresses of a host name, within a deadline: a resolver that is down keeps its callers for a minute."""
+"""The addresses of a host, and a connection to it, each within a time.
+
+A resolver that is down keeps its callers for a minute, and `socket.create_connection` gives each address of a
+host all of the time.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
 import threading
+import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -32,6 +37,27 @@ def addresses_of(host: str) -> list[str]:
     if isinstance(answer, OSError):
         raise answer
     return answer
+
+
+def connect(host: str, port: int, timeout_s: float) -> socket.socket:
+    """Connect to the first address of the host that takes it, each with its share of the time.
+
+    Takes at most `timeout_s`, and 2 s where `host` is a name.
+
+    Raises:
+        OSError: there is no such host, or none of its addresses takes it.
+    """
+    *others, last = addresses_of(host)
+    end_s = time.monotonic() + timeout_s
+    for left, address in zip(range(len(others) + 1, 1, -1), others, strict=True):
+        with suppress(OSError):
+            return socket.create_connection((address, port), timeout=left_s(end_s) / left)
+    return socket.create_connection((last, port), timeout=left_s(end_s))
+
+
+def left_s(end_s: float) -> float:
+    """Return what is left of the time, never 0, which would mean for ever or at once."""
+    return max(end_s - time.monotonic(), 0.01)
 
 
 def _ask(host: str) -> list[str] | OSError:

@@ -7,13 +7,11 @@ nothing. The certificate is compared, not trusted, so it is not verified here.
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
-import time
 from functools import cache
 
 from .errors import DeployError
-from .hosts import addresses_of
+from .hosts import connect
 
 # A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.
 _HANDSHAKE_TIMEOUT_S = 2
@@ -37,7 +35,7 @@ def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: fl
         DeployError: nothing answers there, or not in TLS.
     """
     try:
-        with _connect(host, port, connect_timeout_s) as raw:
+        with connect(host, port, connect_timeout_s) as raw:
             raw.settimeout(_HANDSHAKE_TIMEOUT_S)
             with _context().wrap_socket(raw, server_hostname=server_name) as tls:
                 leaf = tls.getpeercert(binary_form=True)
@@ -50,15 +48,3 @@ def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: fl
     if not leaf:
         raise DeployError(f"no certificate from {host}:{port}")
     return hashlib.sha256(leaf).hexdigest()
-
-
-def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
-    """Connect to the first address of the host that takes it, within the time for all of them together."""
-    deadline_s = time.monotonic() + timeout_s
-    *others, last = addresses_of(host)
-    for address in others:
-        try:
-            return socket.create_connection((address, port), timeout=timeout_s)
-        except OSError:
-            timeout_s = max(deadline_s - time.monotonic(), 0.1)
-    return socket.create_connection((last, port), timeout=timeout_s)

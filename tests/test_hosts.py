@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from certbotless.hosts import addresses_of
+from certbotless.hosts import addresses_of, connect
+from certbotless.sandbox.host import hosts_entry
 
 
 def test_an_address_is_its_own_and_a_name_is_what_the_system_says() -> None:
@@ -31,3 +32,19 @@ def test_a_resolver_that_does_not_answer_is_given_up_in_time(monkeypatch: pytest
         addresses_of("devbox.sweetlove.test")
     assert time.monotonic() - began_s < 30
     answer.set()
+
+
+def test_the_address_that_takes_a_connection_is_found() -> None:
+    """Whichever of a host's it is."""
+    name = "both.sweetlove.test"
+    with (
+        hosts_entry(name, "127.0.0.1"),
+        hosts_entry(name, "::1"),
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as server,
+    ):
+        port = server.getsockname()[1]
+        assert addresses_of(name) == ["127.0.0.1", "::1"]
+        with connect(name, port, 60) as connection:
+            assert connection.getpeername()[:2] == ("::1", port)
+    with pytest.raises(ConnectionRefusedError):
+        connect("127.0.0.1", port, 60)
