@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import ram
 from fakes import FakeClock, HttpServer, Reply
 
 from certbotless import policy
@@ -16,8 +17,7 @@ from certbotless.challenge import TxtValue, presented, sweep
 from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.names import a_labels, normalise, u_labels
 from certbotless.records import Record, plan_changes
-from certbotless.sandbox import ram
-from certbotless.sandbox.alidns import AlidnsEmulator, Fault, Unsure
+from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state import SiteFile
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
@@ -239,7 +239,8 @@ def test_the_policy_names_such_a_zone_in_both_forms(is_unicode: bool) -> None:
     with AlidnsEmulator(
         [IN_CHINESE], access_key_id=KEY_ID, access_key_secret=SECRET, unsure=unsure
     ) as emulator:
-        emulator.attach_policy(policy.document(IN_CHINESE).replace("ACCOUNT", ram.ACCOUNT_ID))
+        document = policy.document(IN_CHINESE).replace("ACCOUNT", ACCOUNT_ID)
+        emulator.attach_policy(ram.parse(document).permits)
         account = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), FakeClock())
         zone = account.open(account.find(NAME))
         zone.delete(zone.add(Record(NAME, "A", "10.0.0.1", 600)))

@@ -13,14 +13,14 @@ from typing import Any
 
 import dns.rcode
 import pytest
+import ram
 from fakes import FakeClock, HttpServer, Reply
 
 from certbotless import configfile
 from certbotless.doctor.probe import LABEL, VALUE, probe
 from certbotless.doctor.shape import code_of, shape_of
 from certbotless.leaf import rfc3339
-from certbotless.sandbox import ram
-from certbotless.sandbox.alidns import AlidnsEmulator, Fault, Unsure
+from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 
 ZONE, CHINESE = "sweetlove.test", "xn--fsqu00a.com"
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
@@ -217,7 +217,7 @@ READ_ONLY = {
         {
             "Effect": "Allow",
             "Action": ["alidns:Describe*"],
-            "Resource": [f"acs:alidns:*:{ram.ACCOUNT_ID}:domain/{ZONE}"],
+            "Resource": [f"acs:alidns:*:{ACCOUNT_ID}:domain/{ZONE}"],
         }
     ],
 }
@@ -230,12 +230,12 @@ def test_the_report_has_no_name_no_value_no_secret_and_no_id(bench: Bench, is_re
     bench.dns.add("vpn", "A", "203.0.113.77")
     bench.dns.add("@", "TXT", "verification=of-somebody")
     if is_read_only:
-        bench.dns.attach_policy(json.dumps(READ_ONLY))
+        bench.dns.attach_policy(ram.parse(json.dumps(READ_ONLY)).permits)
     assert bench.run() != is_read_only
     assert ("Forbidden.RAM" in "\n".join(bench.report)) == is_read_only
     text = "\n".join(bench.report)
     withheld = [
-        *(KEY_ID, SECRET, ram.ACCOUNT_ID, ZONE, "devbox", LABEL, "project-x", "customer", "vpn"),
+        *(KEY_ID, SECRET, ACCOUNT_ID, ZONE, "devbox", LABEL, "project-x", "customer", "vpn"),
         *("203.0.113.77", "verification", "127.0.0.1", "made and deleted", "SubUser", "Signature"),
     ]
     assert [word for word in withheld if word.lower() in text.lower()] == []

@@ -24,8 +24,7 @@ from typing import Any, Literal, Self
 
 import dns.rcode
 
-from . import ram
-from .alidnsservice import AlidnsService, Unsure
+from .alidnsservice import AlidnsService, Permits, Unsure
 from .dnsserver import NameServer, Query, rdata
 from .gateway import COMMON, Account, ApiError, Parameters
 from .httpapi import ApiListener, HttpsListener, Reply, TlsApiListener
@@ -33,8 +32,21 @@ from .idn import to_wire
 from .listener import TcpListener
 from .zonedata import Record, Status, ZoneData
 
-__all__ = ["AlidnsEmulator", "Call", "Fault", "HttpsListener", "Query", "Record", "Unsure", "main"]
+__all__ = [
+    "ACCOUNT_ID",
+    "AlidnsEmulator",
+    "Call",
+    "Fault",
+    "HttpsListener",
+    "Permits",
+    "Query",
+    "Record",
+    "Unsure",
+    "main",
+]
 
+# Whom the zones belong to; the service's ids have 16 digits.
+ACCOUNT_ID = "1234567890123456"
 _HOST = "alidns.aliyuncs.com"
 _NO_ANSWERS = {"empty": b"", "null": b"null", "list": b"[]", "foreign": b'{"status":"ok"}'}
 _PORTAL_PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in to this network.</body></html>"
@@ -229,16 +241,9 @@ class AlidnsEmulator:
         """Delete a record by hand, if it is there."""
         self._data.remove(record_id)
 
-    def attach_policy(self, document: str) -> None:
-        """Let the key do what this RAM policy allows, and nothing else; before, it may do everything.
-
-        Args:
-            document: JSON, as it is pasted into the RAM console; see `ram`.
-
-        Raises:
-            ValueError: it is no policy that the stand-in can enforce.
-        """
-        self._service.policy = ram.parse(document)
+    def attach_policy(self, permits: Permits) -> None:
+        """Let the key do what a RAM policy permits, and nothing else; before, it may do everything."""
+        self._service.permits = permits
 
     # What a test does to the service and its name servers, which count from 0.
 
@@ -318,7 +323,7 @@ def _error_reply(error: ApiError) -> Reply:
     if error.code == "Forbidden.RAM":
         # It says whose account this is (ddns-go issue 1155), which is no matter for a report.
         answer["AccessDeniedDetail"] = {
-            "AuthPrincipalOwnerId": ram.ACCOUNT_ID,
+            "AuthPrincipalOwnerId": ACCOUNT_ID,
             "EncodedDiagnosticMessage": "AQEAAAAA",
             "AuthPrincipalType": "SubUser",
             "AuthPrincipalDisplayName": "209876543210987654",

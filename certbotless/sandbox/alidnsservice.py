@@ -18,10 +18,11 @@ import dns.exception
 from .dnsserver import rdata
 from .gateway import Account, ApiError, Gateway, Parameters, mandatory, quota_of_ttl
 from .idn import is_taken, to_unicode, to_wire
-from .ram import Policy
 from .zonedata import Record, Status, ZoneData
 
 Answer = dict[str, Any]
+# Whether a key may do an action (``AddDomainRecord``) to a zone; `None` is the whole account.
+Permits = Callable[[str, str | None], bool]
 
 TYPES = frozenset({"A", "AAAA", "CAA", "CNAME", "TXT"})
 _MAX_TTL_S = 86400
@@ -49,7 +50,7 @@ class AlidnsService:
     """One account of the service. Safe to call from many threads; each action is atomic.
 
     Attributes:
-        policy: what the key may do, as a RAM user's; `None` is the key of the account itself.
+        permits: what the key may do, as a RAM user's; `None` is the key of the account itself.
     """
 
     def __init__(self, account: Account, data: ZoneData, unsure: Unsure | None = None) -> None:
@@ -57,7 +58,7 @@ class AlidnsService:
         self._min_ttl_s = account.min_ttl_s
         self._data = data
         self.gateway = Gateway(account)
-        self.policy: Policy | None = None
+        self.permits: Permits | None = None
         # Each action with the parameters it cannot do without.
         self._actions: dict[str, tuple[Callable[[Parameters], Answer], tuple[str, ...]]] = {
             "AddDomainRecord": (self._add_record, ("DomainName", "RR", "Type", "Value")),
@@ -92,10 +93,10 @@ class AlidnsService:
                 mandatory(parameters, name)
             # A parameter that is sent empty counts as not sent.
             sent = {name: value for name, value in parameters.items() if value}
-            if self.policy is not None:
+            if self.permits is not None:
                 zone = self._zone_meant(sent)
                 is_turned = zone is not None and self._unsure.arns_unicode
-                if not self.policy.permits(action, to_unicode(zone) if zone and is_turned else zone):
+                if not self.permits(action, to_unicode(zone) if zone and is_turned else zone):
                     raise ApiError("Forbidden.RAM")
             return carry_out(sent)
 

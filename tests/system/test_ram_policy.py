@@ -9,10 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
+import ram
 
 from certbotless import policy
+from certbotless.sandbox.alidns import ACCOUNT_ID, Permits
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.sandbox.ram import ACCOUNT_ID
 
 from .bed import DOMAIN, ZONE, Bed
 
@@ -20,15 +21,15 @@ PAGE = Path(__file__).resolve().parents[2] / policy.PAGE
 THROWAWAY = "throwaway.test"
 
 
-def pasted(*zones: str, without: str = "") -> str:
-    """Return the JSON of the page with its placeholders filled in, and one action taken away."""
+def pasted(*zones: str, without: str = "") -> Permits:
+    """Return what the JSON of the page permits, its placeholders filled in and one action taken away."""
     text = PAGE.read_text().split("```json\n")[1].split("```")[0]
     document = json.loads(text.replace("ACCOUNT", ACCOUNT_ID))
     [statement] = document["Statement"]
     [resource] = statement["Resource"]
     statement["Resource"] = [resource.replace("ZONE", zone) for zone in zones]
     statement["Action"] = [action for action in statement["Action"] if action != f"alidns:{without}"]
-    return json.dumps(document)
+    return ram.parse(json.dumps(document)).permits
 
 
 def calls(bed: Bed) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""RAM policies, as far as the Alidns API asks them: may this key do this to that zone?
+"""RAM policies, as far as the Alidns API asks them, for the stand-in: may this key do this to that zone?
 
 Owns the language of a policy document: statements that allow or deny actions on resources, with ``*`` for
 any text in both. Leaves out conditions: a document with anything that is not understood here is refused, for
@@ -15,8 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# The account that the zones belong to; the service's ids have 16 digits.
-ACCOUNT_ID = "1234567890123456"
+from certbotless.sandbox.alidns import ACCOUNT_ID
 
 
 @dataclass(frozen=True, slots=True)
