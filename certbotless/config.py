@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from . import files
 from .errors import CertbotlessError, SecretUnreadable
@@ -40,6 +40,7 @@ from .values import (
     Kid,
     Label,
     Listen,
+    Model,
     Name,
     NotifyUrl,
     Parallel,
@@ -64,13 +65,7 @@ NEEDS_APPRISE = "nobody can be told without the library apprise: pip install 'ce
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=True, defer_build=True
-    )
-
-
-class Eab(_Model):
+class Eab(Model):
     """External account binding (RFC 8555, 7.3.4): ties a new account to one that the CA knows."""
 
     kid: Kid = Field(description="The key id that the CA gave.", examples=["kid-1"])
@@ -80,7 +75,7 @@ class Eab(_Model):
     )
 
 
-class Acme(_Model):
+class Acme(Model):
     """The certificate authority and our account there."""
 
     model_config = ConfigDict(
@@ -129,7 +124,7 @@ class Acme(_Model):
         return DIRECTORIES.get(self.directory, self.directory)
 
 
-class Aliyun(_Model):
+class Aliyun(Model):
     """The account at Aliyun DNS."""
 
     access_key_id: SecretValue = Field(
@@ -157,7 +152,7 @@ class Aliyun(_Model):
     )
 
 
-class Dns(_Model):
+class Dns(Model):
     """How changes of the zone are watched."""
 
     nameservers: tuple[HostAndPort, ...] = Field(
@@ -173,7 +168,7 @@ class Dns(_Model):
     )
 
 
-class Docker(_Model):
+class Docker(Model):
     """The engine that runs the containers."""
 
     host: DockerHost = Field(
@@ -185,7 +180,7 @@ class Docker(_Model):
     )
 
 
-class Http(_Model):
+class Http(Model):
     """The status page and the metrics: what `status` tells, over HTTP. Absent: nothing is open."""
 
     listen: Listen = Field(
@@ -202,7 +197,7 @@ class Http(_Model):
         return host.strip("[]"), int(port)
 
 
-class Target(_Model):
+class Target(Model):
     """What serves the certificate of its site: a container, every container with a label, or a command."""
 
     model_config = ConfigDict(
@@ -279,7 +274,7 @@ def target_name(
     return f"label:{label}" if label is not None else shlex.join(command or ())
 
 
-class Site(_Model):
+class Site(Model):
     """One public name that points at this machine, its certificate, and who serves it."""
 
     domain: Name = Field(
@@ -353,7 +348,7 @@ class Site(_Model):
         return (self.domain, *(name for name in others if name != self.domain and name[0] != "*"))
 
 
-class Config(_Model):
+class Config(Model):
     """The whole file."""
 
     acme: Acme = Acme()
@@ -396,9 +391,7 @@ class Config(_Model):
         "(docs/notifications.md), each of them a secret.",
         examples=[["credential:certbotless.notify", "${NOTIFY_URL}"]],
     )
-    sites: tuple[Site, ...] = Field(
-        strict=False, description="The public names to keep.", json_schema_extra={"minItems": 1}
-    )
+    sites: tuple[Site, ...] = Field(strict=False, min_length=1, description="The public names to keep.")
 
     # Of each secret, as last read: who reads it first may be another user than who goes on (owner.py).
     _secrets_seen: dict[str, str] = PrivateAttr(default_factory=dict)

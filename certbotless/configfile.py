@@ -10,43 +10,18 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from . import document, files
-from .config import (
-    NEED_EAB,
-    SECRET_KEYS,
-    Acme,
-    Aliyun,
-    Config,
-    Dns,
-    Docker,
-    Eab,
-    Http,
-    Site,
-    Target,
-    target_name,
-)
+from .config import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .document import Document, Fault
-from .errors import ConfigError, printable
-from .names import is_in_zone
-from .values import (
-    parse_absolute_path,
-    parse_argv,
-    parse_certificate_name,
-    parse_container,
-    parse_docker_host,
-    parse_label,
-    parse_name,
-)
-
-T = TypeVar("T")
+from .errors import ConfigError, ValueFault
+from .names import is_in_zone, normalise
 
 
 def read(source: Path | None) -> bytes:
@@ -102,28 +77,37 @@ def parse(raw: bytes, name: str) -> Config:
     doc = Document(raw, name)
     if not isinstance(doc.data, dict):
         raise doc.error([*doc.faults, doc.fault((), "must be a mapping with the keys aliyun and sites")])
-    faults = [*doc.faults, *_check_together(doc)]
     try:
         config = Config.model_validate(doc.data)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False, include_context=False, include_input=False)
-        raise doc.error([*faults, *(_describe(doc, error) for error in errors)]) from None
-    faults += _check_default_engine(doc, config)
-    if faults:
+        raise doc.error(_all_faults(doc, exc)) from None
+    if faults := [*doc.faults, *_check_together(doc), *_check_default_engine(doc, config)]:
         raise doc.error(faults)
     return config
 
 
-def _check_default_engine(doc: Document, config: Config) -> list[Fault]:
-    """Return what is wrong with the engine of the environment, where a container needs it."""
+def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
+    """Return what is wrong with the values, each of which is a fault once, and all else that is wrong."""
+    from . import diagnostics  # noqa: PLC0415  (time and memory that only a mistake needs)
+
+    # To pydantic, a list of nothing but wrong entries is an empty one too.
+    errors = [e for e in exc.errors(include_url=False) if e["type"] != "too_short" or not e["input"]]
+    wrong = {diagnostics.place_of(error) for error in errors}
+    faults = {diagnostics.describe(doc, error) for error in errors}
+    return {*doc.faults, *faults, *_check_together(doc, wrong)}
+
+
+def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
+    """Yield what is wrong with the engine of the environment, where a container needs it."""
     is_needed = any(target.command is None for site in config.sites for target in site.deploy)
-    if not is_needed or "host" in config.docker.model_fields_set:
-        return []
+    if not is_needed or "host" in config.docker.model_fields_set or config.docker.host == DOCKER_SOCKET:
+        return
+    from .diagnostics import check  # noqa: PLC0415  (as above)
+
     try:
-        parse_docker_host(config.docker.host)
-    except ValueError as exc:
-        return [doc.fault(("docker",), f"without host, DOCKER_HOST of the environment counts: {exc}")]
-    return []
+        check(Docker, "host")(config.docker.host)
+    except ValueFault as exc:
+        yield doc.fault(("docker",), f"without host, DOCKER_HOST of the environment counts: {exc}")
 
 
 def load(source: Path | None) -> Config:
@@ -131,79 +115,32 @@ def load(source: Path | None) -> Config:
     return parse(read(source), str(source or "-"))
 
 
-_TEXTS = {
-    "missing": "is needed",
-    "model_type": "must be a mapping",
-    "tuple_type": "must be a list",
-}
+def _check_together(doc: Document, wrong: Collection[document.Path] = ()) -> Iterator[Fault]:
+    """Yield what values say against each other; what is `wrong` by itself is passed over here."""
 
+    def name(value: Any, *path: str | int) -> str | None:
+        return None if value is None or path in wrong else normalise(value, wildcard=True)
 
-def _describe(doc: Document, error: ErrorDetails) -> Fault:
-    path = tuple(error["loc"])
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        key = str(path[-1])
-        if hidden := next((n for n in SECRET_KEYS if key.startswith(n) and key != n), ""):
-            # `hmac_key:x`, with no space, is a key as a whole: what follows the name is not for the log.
-            text = "a longer key begins so; write a colon, a space and the secret after the name"
-            return (*doc.locate(path, at_key=True), f"{document.dotted((*path[:-1], hidden))}: {text}")
-        nearest = _nearest(key, _keys_at(path[:-1]))
-        text = f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}"
-        return doc.fault(path, text, at_key=True)
-    if kind == "value_error":
-        return doc.fault(path, error["msg"].removeprefix("Value error, "))
-    if kind == "literal_error":
-        return doc.fault(path, error["msg"].replace("Input should be", "must be"))
-    return doc.fault(path, _TEXTS.get(kind, error["msg"]))
-
-
-def _keys_at(path: document.Path) -> list[str]:
-    model: Any = Config
-    for step in path:
-        if isinstance(step, str):
-            model = _CHILDREN[model, step]
-    return list(model.model_fields)
-
-
-_CHILDREN: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
-    (Config, "acme"): Acme,
-    (Acme, "eab"): Eab,
-    (Config, "aliyun"): Aliyun,
-    (Config, "dns"): Dns,
-    (Config, "docker"): Docker,
-    (Config, "http"): Http,
-    (Config, "sites"): Site,
-    (Site, "deploy"): Target,
-}
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    import difflib  # noqa: PLC0415  (memory that only a mistake needs)
-
-    return difflib.get_close_matches(key.lower(), known, n=1, cutoff=0)[0]
-
-
-def _check_together(doc: Document) -> Iterator[Fault]:
-    """Yield what values say against each other; one that is a fault by itself is passed over here."""
     acme = doc.data.get("acme")
     directory = acme.get("directory") if isinstance(acme, dict) else None
-    if isinstance(acme, dict) and directory in NEED_EAB and acme.get("eab") is None:
+    if directory in NEED_EAB and acme.get("eab") is None:
         yield doc.fault(("acme", "directory"), f"{directory} needs eab: {{kid: ..., hmac_key: ...}}")
-    if doc.data.get("sites") == []:
-        # Not left to pydantic, for which a list of bad entries is an empty one.
-        yield doc.fault(("sites",), "needs at least one entry")
     sites = _mappings(doc.data.get("sites"))
-    domains = [_valid(parse_name, site.get("domain")) for site in sites]
+    domains = [name(site.get("domain"), "sites", i, "domain") for i, site in enumerate(sites)]
+    names = [
+        [name(each, "sites", i, "names", j) for j, each in enumerate(_entries(site.get("names")))]
+        for i, site in enumerate(sites)
+    ]
     for i, other in _repeats(domains):
         text = f"{domains[i]!r} is already the domain of sites[{other}]"
         yield doc.fault(("sites", i, "domain"), text)
-    yield from _check_records(doc, sites, domains, "address", "A")
-    yield from _check_records(doc, sites, domains, "address6", "AAAA")
+    yield from _check_records(doc, sites, domains, names, "address", "A")
+    yield from _check_records(doc, sites, domains, names, "address6", "AAAA")
     for i, site in enumerate(sites):
-        names = [_valid(parse_certificate_name, name) for name in _entries(site.get("names"))]
-        yield from _check_zone(doc, i, _valid(parse_name, site.get("zone")), domains[i], names)
-        yield from _check_wildcards(doc, i, domains[i], names)
-        yield from _check_targets(doc, i, _entries(site.get("deploy")))
+        zone = name(site.get("zone"), "sites", i, "zone")
+        yield from _check_zone(doc, i, zone, domains[i], names[i])
+        yield from _check_wildcards(doc, i, domains[i], names[i])
+        yield from _check_targets(doc, i, _entries(site.get("deploy")), wrong)
 
 
 def _check_zone(
@@ -219,7 +156,12 @@ def _check_zone(
 
 
 def _check_records(
-    doc: Document, sites: list[dict[str, Any]], domains: list[str | None], key: str, type_: str
+    doc: Document,
+    sites: list[dict[str, Any]],
+    domains: list[str | None],
+    names: list[list[str | None]],
+    key: str,
+    type_: str,
 ) -> Iterator[Fault]:
     """Two sites that want one name to show different addresses would write it in turns for ever."""
     rules = [site.get(key, Site.model_fields[key].default.kind) for site in sites]
@@ -227,11 +169,11 @@ def _check_records(
     for i, site in enumerate(sites):
         if site.get("records") != "all" or rules[i] == "none":
             continue
-        for j, value in enumerate(_entries(site.get("names"))):
-            name = _valid(parse_name, value)
-            if name is not None and rules[first.setdefault(name, i)] != rules[i]:
-                text = f"{name!r} has its {type_} record from sites[{first[name]}], with another address"
-                yield doc.fault(("sites", i, "names", j), text)
+        for j, name in enumerate(names[i]):
+            if name is None or name[0] == "*" or rules[first.setdefault(name, i)] == rules[i]:
+                continue
+            text = f"{name!r} has its {type_} record from sites[{first[name]}], with another address"
+            yield doc.fault(("sites", i, "names", j), text)
 
 
 def _check_wildcards(doc: Document, i: int, domain: str | None, names: list[str | None]) -> Iterator[Fault]:
@@ -245,27 +187,21 @@ def _check_wildcards(doc: Document, i: int, domain: str | None, names: list[str 
                 yield doc.fault(("sites", i, "names", j), text)
 
 
-_WAYS: dict[str, Callable[[object], Any]] = {
-    "container": parse_container,
-    "label": parse_label,
-    "command": parse_argv,
-}
-
-
-def _check_targets(doc: Document, i: int, targets: list[object]) -> Iterator[Fault]:
+def _check_targets(
+    doc: Document, i: int, targets: list[object], wrong: Collection[document.Path]
+) -> Iterator[Fault]:
     first: dict[str, int] = {}
     for j, target in enumerate(targets):
         if not isinstance(target, dict):
             continue
         path = ("sites", i, "deploy", j)
-        ways = [key for key in _WAYS if target.get(key) is not None]
+        ways = [key for key in ("container", "label", "command") if target.get(key) is not None]
         if len(ways) != 1:
             also = f", not {' and '.join(ways)}" if ways else ""
             yield doc.fault(path, f"needs one of container, label and command{also}")
             continue
         (way,) = ways
-        value = _valid(_WAYS[way], target[way])
-        name = None if value is None else target_name(**{way: value})
+        name = None if (*path, way) in wrong else target_name(**{way: target[way]})
         if name is not None and first.setdefault(name, j) != j:
             yield doc.fault((*path, way), f"{name!r} is already a target")
         if way == "command" and "action" in target:
@@ -283,13 +219,6 @@ def _mappings(value: object) -> list[dict[str, Any]]:
     return [entry if isinstance(entry, dict) else {} for entry in _entries(value)]
 
 
-def _valid(check: Callable[[object], T], value: object) -> T | None:
-    try:
-        return check(value)
-    except ValueError:
-        return None
-
-
 def _repeats(values: Iterable[str | None]) -> Iterator[tuple[int, int]]:
     """Yield the place of each value that was there before, and the place where it first was."""
     first: dict[str, int] = {}
@@ -304,12 +233,13 @@ def folders_of_broken(raw: bytes) -> tuple[Path, Path]:
 
 
 def _folder_of_broken(raw: bytes, key: str) -> Path:
+    from .diagnostics import check  # noqa: PLC0415  (as above)
+
     # A file that is not YAML as a whole may still have the line that we look for.
     line = re.search(rf"^{key}:.*".encode(), raw, re.MULTILINE)
     for text in (raw, line[0] if line else b""):
         try:
-            return parse_absolute_path(Document(text, "").data[key])
+            return Path(check(Config, key)(Document(text, "").data[key]))
         except (ConfigError, KeyError, TypeError, ValueError):
             continue
-    default: Path = Config.model_fields[key].default
-    return default
+    return Path(Config.model_fields[key].default)

@@ -63,6 +63,10 @@ class ConfigError(CertbotlessError):
         self.faults = faults
 
 
+class ValueFault(CertbotlessError, ValueError):
+    """A value has the right form and cannot be used all the same; to pydantic it is a fault of its place."""
+
+
 class ProgramUnreadable(CertbotlessError):
     """The user that a command of root has become cannot read the program."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import CertbotlessError, printable
+from .errors import ValueFault, printable
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 # What may be a label of a record, hosts or not.
@@ -18,7 +18,7 @@ _RECORD_LABEL = re.compile(r"[a-z0-9_-]{1,63}|[*@]")
 _ACE_PREFIX = "xn--"
 
 
-class NameFault(CertbotlessError):
+class NameFault(ValueFault):
     """The text is not a DNS name that can be used here."""
 
 

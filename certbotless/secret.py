@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .errors import SecretUnreadable
+from .errors import SecretUnreadable, ValueFault
 
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}")
@@ -44,26 +44,26 @@ class Secret:
         """Return the reference that `text` writes.
 
         Raises:
-            ValueError: the reference is not well formed; the text never repeats it.
+            ValueFault: the reference is not well formed; the text never repeats it.
         """
         text = text.strip()
         if not text:
-            raise ValueError("is empty")
+            raise ValueFault("is empty")
         if not text.isprintable():
-            raise ValueError("must be one line of text")
+            raise ValueFault("must be one line of text")
         if text.startswith("${"):
             match = _ENV.fullmatch(text)
             if match is None:
-                raise ValueError("an environment reference is written ${NAME}")
+                raise ValueFault("an environment reference is written ${NAME}")
             return cls("environment", match[1])
         if text.startswith("file:"):
             if not text.startswith("file:/"):
-                raise ValueError("a file reference is written file:/absolute/path")
+                raise ValueFault("a file reference is written file:/absolute/path")
             return cls("file", text.removeprefix("file:"))
         if text.startswith("credential:"):
             name = text.removeprefix("credential:")
             if not _CREDENTIAL.fullmatch(name):
-                raise ValueError("a credential reference is written credential:NAME")
+                raise ValueFault("a credential reference is written credential:NAME")
             return cls("credential", name)
         return cls("literal", text)
 

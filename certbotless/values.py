@@ -1,8 +1,9 @@
-"""What a value of the configuration file may be, and how each is read.
+"""What a value of the configuration file may be: its form, as pydantic checks it and the schema shows it.
 
-A function here takes what YAML made of the text and returns the value, or raises a `ValueError` that says
-what would be right. A kind of value is its type with that function, and with a pattern that tells an editor
-roughly the same. What values say against each other is the matter of `configfile`.
+A kind of value states its form once, as a constraint of pydantic. What no constraint can say is said by a
+function, which returns the value or raises a `ValueError`; a `ValueFault` says more than that the form is
+wrong. The words for people are in `diagnostics`. What values say against each other is the matter of
+`configfile`.
 
 Source: the key table of docs/configuration.md.
 """
@@ -10,18 +11,18 @@ Source: the key table of docs/configuration.md.
 from __future__ import annotations
 
 import ipaddress
-import re
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, ValidateAs
 
-from .errors import printable
-from .names import NameFault, normalise
+from .errors import ValueFault, printable
+from .names import normalise
 from .secret import Secret
 
 DIRECTORIES = {
@@ -32,16 +33,18 @@ DIRECTORIES = {
     # Of TrustAsia, in China.
     "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
-# Labels that are neither empty nor too long: the resolver raises errors of its own for them.
-_HOST_AND_PORT = re.compile(
-    r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9A-F:.]+\]):([1-9][0-9]{0,4})", re.ASCII | re.IGNORECASE
-)
-_WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
-_NOTIFY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://\S*")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 IPVersion = Literal[4, 6]
+
+
+class Model(BaseModel):
+    """A mapping of the file: its keys and no others, no value turned into another kind, and frozen."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=True, defer_build=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +88,21 @@ class Window:
     end: time
 
 
-# --- reading --------------------------------------------------------------------------------------------
+# --- what no constraint can say -----------------------------------------------------------------------------
 
 
-def _parse_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text" + ("" if value is None else ': put it in quotes, "..."'))
-    return value
+def _require(is_so: object) -> None:
+    if not is_so:
+        raise ValueError
 
 
-def _parse_duration(value: object) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("must be a duration with its unit, like 30s, 10m, 6h or 30d")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+def _printable(text: str) -> str:
+    _require(text.isprintable())
+    return text
 
 
-def _between(least: timedelta, most: timedelta) -> BeforeValidator:
-    def check(value: object) -> timedelta:
-        duration = _parse_duration(value)
-        if not least <= duration <= most:
-            raise ValueError(f"{value} is outside {short(least)}..{short(most)}")
-        return duration
-
-    return BeforeValidator(check)
+def _seconds(text: str) -> timedelta:
+    return timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
 
 
 def short(duration: timedelta) -> str:
@@ -118,72 +112,33 @@ def short(duration: timedelta) -> str:
     return f"{seconds // _UNITS[unit]}{unit}"
 
 
-def parse_name(value: object) -> str:
-    return _as_value_error(lambda: normalise(_parse_text(value)))
+def _certificate_name(text: str) -> str:
+    return normalise(text, wildcard=True)
 
 
-def parse_certificate_name(value: object) -> str:
-    return _as_value_error(lambda: normalise(_parse_text(value), wildcard=True))
-
-
-def _as_value_error(make: Any) -> str:
-    try:
-        return str(make())
-    except NameFault as exc:
-        raise ValueError(str(exc)) from exc
-
-
-def parse_absolute_path(value: object) -> Path:
-    path = Path(_parse_text(value))
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path")
-    if ".." in path.parts or not str(path).isprintable():
-        raise ValueError("must be a path of printable characters, without ..")
+def _path(text: str) -> Path:
+    path = Path(text)
+    if ".." in path.parts or not text.isprintable():
+        raise ValueFault("must be a path of printable characters, without ..")
     return path
 
 
-def _parse_secret(value: object) -> Secret:
-    return Secret.parse(_parse_text(value))
-
-
-def _parse_notify_url(value: object) -> Secret:
-    secret = _parse_secret(value)
-    # What is wrong with it is said without it.
-    if secret.kind == "literal" and not _NOTIFY_URL.fullmatch(secret.where):
-        raise ValueError("must be a URL of apprise, like mailtos://..., or where one is: credential:NAME")
-    return secret
-
-
-def parse_directory(value: object) -> str:
-    text = _parse_text(value)
-    if text in DIRECTORIES:
-        return text
-    url = _url(text)
-    if url.scheme != "https" or not url.hostname:
-        known = ", ".join(DIRECTORIES)
-        raise ValueError(f"{printable(text, 80)!r} is neither {known} nor an https:// URL")
+def _directory(text: str) -> str:
+    _require(text in DIRECTORIES or _url(text).hostname)
     return text
 
 
-def _parse_endpoint(value: object) -> str:
-    text = _parse_text(value)
+def _endpoint(text: str) -> str:
     url = _url(text)
-    extras = url.path.strip("/") or url.query or url.fragment or "@" in url.netloc
-    if url.scheme not in ("https", "http") or not url.hostname or extras:
-        raise ValueError(f"{printable(text, 80)!r} is not of the form https://host[:port]")
-    if url.scheme == "http" and not is_loopback(url.hostname):
-        raise ValueError("plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https")
+    _require(url.hostname and (url.scheme == "https" or is_loopback(url.hostname)))
     return f"{url.scheme}://{url.netloc}"
 
 
 def _url(text: str) -> SplitResult:
-    """Return the parts of a URL, all of them empty where it is none."""
-    try:
-        url = urlsplit(text)
-        is_sound = url.port != 0 and text.isprintable() and " " not in text
-    except ValueError:
-        is_sound = False
-    return url if is_sound else urlsplit("")
+    """Return the parts of a URL. Raises ValueError for what is none."""
+    url = urlsplit(text)
+    _require(url.port != 0 and text.isprintable() and " " not in text)
+    return url
 
 
 def is_loopback(host: str) -> bool:
@@ -193,307 +148,247 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _parse_host_and_port(value: object) -> str:
-    text = _parse_text(value)
-    match = _HOST_AND_PORT.fullmatch(text)
-    if match is None or int(match[1]) > 65535:
-        raise ValueError(f"{printable(text, 80)!r} is not of the form host:port")
+def _host_and_port(text: str) -> str:
+    _require(int(text.rpartition(":")[2]) <= 65535)
     return text
 
 
-def _parse_listen(value: object) -> str:
-    text = _parse_text(value)
-    match = _HOST_AND_PORT.fullmatch(text)
-    try:
-        ipaddress.ip_address(text.rpartition(":")[0].strip("[]"))
-    except ValueError:
-        match = None
+def _listen(text: str) -> str:
     # A name would be opened at whatever it leads to, and be a question to a resolver at each start.
-    if match is None or int(match[1]) > 65535:
-        raise ValueError(f"{printable(text, 80)!r} is not an IP address and a port, like 127.0.0.1:9109")
-    return text
+    ipaddress.ip_address(text.rpartition(":")[0].strip("[]"))
+    return _host_and_port(text)
 
 
-def parse_docker_host(value: object) -> str:
-    text = _parse_text(value)
-    shown = printable(text, 80)
-    if text.startswith("ssh://"):
-        # What the library needs for it is not installed, and root's key would be in the hands of a service.
-        host = re.fullmatch(r"ssh://((?:[\w.-]+@)?[\w.-]+)(?::[0-9]+)?/?", text, re.ASCII)
-        forward = f"ssh -nNT -L /run/remote-docker.sock:/var/run/docker.sock {host[1] if host else 'HOST'}"
-        raise ValueError(
-            f"{shown!r} cannot be used: forward the engine's socket ({forward}),"
-            " and write unix:///run/remote-docker.sock"
-        )
-    if not re.fullmatch(r"(unix:///|tcp://)\S+", text) or not text.isprintable():
-        raise ValueError(f"{shown!r} is not of the form unix:///path or tcp://host:port")
-    return text
+def _notify_url(text: str) -> Secret:
+    secret = Secret.parse(text)
+    _require(secret.kind != "literal" or len(secret.where.split()) == 1)
+    return secret
 
 
-def parse_address(value: object) -> AddressRule:
-    text = _parse_text(value)
+def _address(text: str) -> AddressRule:
     if text in ("auto", "none"):
         return AddressRule("auto" if text == "auto" else "none")
-    if text.startswith("auto:"):
-        return _parse_address_source(text.removeprefix("auto:"))
-    try:
+    source = text.removeprefix("auto:")
+    if source == text:
         return AddressRule("literal", str(ipaddress.IPv4Address(text)))
-    except ValueError:
-        forms = "auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none"
-        raise ValueError(f"{printable(text, 80)!r} is not {forms}") from None
-
-
-def _parse_address_source(text: str) -> AddressRule:
-    if "/" in text:
-        try:
-            return AddressRule("network", str(ipaddress.IPv4Network(text)))
-        except ValueError:
-            raise ValueError(f"{printable(text, 80)!r} is not an IPv4 network like 10.0.0.0/8") from None
+    if "/" in source:
+        return AddressRule("network", str(ipaddress.IPv4Network(source)))
     # Digits and dots alone are a network cut short.
-    if not _is_interface(text) or not text.strip("0123456789."):
-        form = "an interface like eth0 nor a network like 10.0.0.0/8"
-        raise ValueError(f"{printable(text, 80)!r} is neither {form}")
-    return AddressRule("interface", text)
+    _require(source.strip("0123456789."))
+    return AddressRule("interface", _interface(source))
 
 
-def _is_interface(text: str) -> bool:
-    """The kernel's own rule for the names of interfaces."""
-    return re.fullmatch(r"[^\s:/]{1,15}", text) is not None and text.isprintable()
-
-
-def _parse_address6(value: object) -> AddressRule:
-    text = _parse_text(value)
+def _address6(text: str) -> AddressRule:
     if text in ("auto", "none"):
         return AddressRule("auto" if text == "auto" else "none", version=6)
     if text.startswith("auto:"):
-        interface = text.removeprefix("auto:")
-        if not _is_interface(interface):
-            raise ValueError(f"{printable(interface, 80)!r} is not an interface like eth0")
-        return AddressRule("interface", interface, version=6)
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
-        forms = "auto, auto:INTERFACE, an IPv6 address or none"
-        raise ValueError(f"{printable(text, 80)!r} is not {forms}") from None
+        return AddressRule("interface", _interface(text.removeprefix("auto:")), version=6)
+    address = ipaddress.IPv6Address(text)
     is_of_a_link = address.is_link_local or address.scope_id is not None
     if is_of_a_link or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
-        raise ValueError(
+        raise ValueFault(
             f"{printable(text, 80)!r} leads to no machine by itself; write a ULA or global address"
         )
     return AddressRule("literal", str(address), version=6)
 
 
-def _parse_ttl(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("must be a whole number of seconds")
-    if not 1 <= value <= 86400:
-        raise ValueError(f"{value} is outside 1..86400 (Aliyun's free plan starts at 600)")
-    return value
+def _interface(text: str) -> str:
+    # The kernel's own rule for the names of interfaces.
+    _require(0 < len(text) <= 15 and not set("/:") & set(text) and not any(map(str.isspace, text)))
+    return _printable(text)
 
 
-def _parse_parallel(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    if not 1 <= value <= 64:
-        raise ValueError(f"{value} is outside 1..64")
-    return value
-
-
-def _parse_word(value: object, pattern: str, what: str) -> str:
-    text = _parse_text(value)
-    if not re.fullmatch(pattern, text) or not text.isprintable():
-        raise ValueError(f"{printable(text, 80)!r} is not {what}")
-    return text
-
-
-def parse_container(value: object) -> str:
-    # The engine's own rule for container names.
-    return _parse_word(value, r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}", "a container name")
-
-
-def parse_label(value: object) -> str:
-    return _parse_word(value, r"[^\s=,]{1,128}(=.{0,255})?", "a label: key or key=value")
-
-
-def parse_argv(value: object) -> tuple[str, ...]:
-    words = value if isinstance(value, list) else []
+def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
     # What is run stands in the log and in `status`, each of which is a line.
-    if not words or not all(isinstance(word, str) and word.isprintable() for word in words) or not words[0]:
-        raise ValueError(
-            'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
-        )
-    return tuple(words)
+    _require(words[0] and all(map(str.isprintable, words)))
+    return words
 
 
-def _parse_action(value: object) -> Action:
-    if value == "restart":
-        return Action("restart")
-    if isinstance(value, dict) and value.keys() == {"exec"}:
-        return Action("exec", argv=parse_argv(value["exec"]))
-    if isinstance(value, dict) and value.keys() == {"signal"}:
-        return Action("signal", signal=_parse_signal(value["signal"]))
-    raise ValueError('must be restart, {signal: HUP} or {exec: ["nginx", "-s", "reload"]}')
-
-
-def _parse_signal(value: object) -> str:
-    name = _parse_text(value).upper().removeprefix("SIG")
-    if f"SIG{name}" not in signal.Signals.__members__:
-        raise ValueError(f"{printable(name, 40)!r} is not the name of a signal, such as HUP")
+def _signal(text: str) -> str:
+    name = text.upper().removeprefix("SIG")
+    _require(f"SIG{name}" in signal.Signals.__members__)
     # signal(7): no program can catch these two, so none reads its files anew for them.
     if name in ("KILL", "STOP"):
-        raise ValueError(f"{name} makes no program read its files: write restart, or a signal such as HUP")
+        raise ValueFault(f"{name} makes no program read its files: write restart, or a signal such as HUP")
     return name
 
 
-def _parse_port(value: object) -> Port:
-    if value == "none":
+def _port(written: int | str) -> Port:
+    if isinstance(written, int):
+        return Port("number", written)
+    if written == "none":
         return Port("none")
-    if isinstance(value, str) and ":" in value:
-        host, _, number = _parse_host_and_port(value).rpartition(":")
-        return Port("elsewhere", int(number), host.strip("[]"))
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
-        raise ValueError("must be a port number, 1..65535, or host:port, or none")
-    return Port("number", value)
+    host, _, number = _host_and_port(written).rpartition(":")
+    return Port("elsewhere", int(number), host.strip("[]"))
 
 
-def _parse_window(value: object) -> Window | None:
-    if value is None or value == "now":
+def _window(written: str | None) -> Window | None:
+    if written in (None, "now"):
         return None
-    match = _WINDOW.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('must be now, or a daily window in local time, like "02:00-05:00"')
-    start, end = (time(int(match[i]), int(match[i + 1])) for i in (1, 3))
+    start, end = map(time.fromisoformat, str(written).split("-"))
     if start == end:
-        raise ValueError("the window is empty")
+        raise ValueFault("the window is empty")
     return Window(start, end)
 
 
-def _parse_kid(value: object) -> str:
-    text = _parse_text(value)
-    if not re.fullmatch(r"[!-~]{1,256}", text):
-        raise ValueError("must be the key id that the CA gave, printable ASCII")
-    return text
+# --- kinds of values, as the model's fields have them -------------------------------------------------------
 
 
-def _parse_profile(value: object) -> str:
-    return _parse_word(value, r"[A-Za-z0-9._-]{1,64}", "the name of a profile")
+def _text(title: str, pattern: str) -> Any:
+    """Return a form of text; `title` is what the table of keys calls it."""
+    return Annotated[str, Field(title=title, pattern=pattern)]
 
 
-def parse_email(value: object) -> str:
-    return _parse_word(value, r"[^\s@,?]+@[^\s@,?]+", "an e-mail address")
+def _written(form: Any, make: Callable[[Any], object]) -> ValidateAs:
+    """Say that a value is written in this form, from which `make` makes it."""
+    return ValidateAs(form, make)
 
 
-# --- kinds of values, as the model's fields have them ----------------------------------------------------
+def _duration(least: str, most: str) -> ValidateAs:
+    def check(text: str) -> timedelta:
+        duration = _seconds(text)
+        if not _seconds(least) <= duration <= _seconds(most):
+            raise ValueFault(f"{text} is outside {least}..{most}")
+        return duration
+
+    return _written(_text("duration", "^[0-9]{1,9}[smhd]$"), check)
 
 
-def _number(name: str, least: int, most: int) -> WithJsonSchema:
-    return WithJsonSchema({"title": name, "type": "integer", "minimum": least, "maximum": most})
+# The scheme of a URL may be in capitals (RFC 3986, section 3.1).
+_HTTP = "[Hh][Tt][Tt][Pp]"
+# Labels that are neither empty nor too long: the resolver raises errors of its own for them.
+_LABEL = "[A-Za-z0-9_-]{1,63}"
+_PORT_NUMBER = "[1-9][0-9]{0,4}"
+_HOST_AND_PORT = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}"
+_TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 
-
-def _one_key(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
-
-
-def _form(name: str, pattern: str) -> WithJsonSchema:
-    """Say how text is written: what the table of keys calls it, and roughly how an editor can tell it."""
-    return WithJsonSchema({"title": name, "type": "string", "pattern": pattern})
-
-
-_DURATION = _form("duration", "^[0-9]{1,9}[smhd]$")
-SecretValue = Annotated[Secret, BeforeValidator(_parse_secret), _form("secret", r"\S")]
+SecretValue = Annotated[Secret, _written(_text("secret", r"\S"), Secret.parse)]
 NotifyUrl = Annotated[
     Secret,
-    BeforeValidator(_parse_notify_url),
-    _form("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]*://)"),
+    _written(
+        _text("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)"), _notify_url
+    ),
 ]
-PathValue = Annotated[Path, BeforeValidator(parse_absolute_path), _form("absolute path", "^/")]
-Name = Annotated[str, BeforeValidator(parse_name), _form("host name", r"^[^\s*/:]+\.[^\s*/:]+$")]
+PathValue = Annotated[Path, _written(_text("absolute path", "^/"), _path)]
+# What a name is, no pattern tells; these let an editor mark what is none for sure. A name in a script of its
+# own may have the full stops of that script (UTS 46).
+_NAME = r"[^\s*/:]+[.\u3002\uff0e\uff61][^\s*/:]+"
+Name = Annotated[
+    str, AfterValidator(normalise), Field(title="host name", json_schema_extra={"pattern": f"^{_NAME}$"})
+]
 CertificateName = Annotated[
     str,
-    BeforeValidator(parse_certificate_name),
-    _form("host name or wildcard", r"^(\*\.)?[^\s*/:]+\.[^\s*/:]+$"),
+    AfterValidator(_certificate_name),
+    Field(title="host name or wildcard", json_schema_extra={"pattern": rf"^(\*\.)?{_NAME}$"}),
 ]
 Directory = Annotated[
     str,
-    BeforeValidator(parse_directory),
-    _form("name or https URL", rf"^({'|'.join(DIRECTORIES)}|https://\S+)$"),
+    Field(title="name or https URL", pattern=rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$"),
+    AfterValidator(_directory),
 ]
-Email = Annotated[str, BeforeValidator(parse_email), _form("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$")]
-Kid = Annotated[str, BeforeValidator(_parse_kid), _form("text", "^[!-~]{1,256}$")]
-Profile = Annotated[str, BeforeValidator(_parse_profile), _form("text", "^[A-Za-z0-9._-]{1,64}$")]
+Email = Annotated[
+    str, Field(title="e-mail address", pattern=r"^[^\s@,?]+@[^\s@,?]+$"), AfterValidator(_printable)
+]
+Kid = Annotated[str, Field(title="text", pattern="^[!-~]{1,256}$")]
+Profile = Annotated[str, Field(title="text", pattern="^[A-Za-z0-9._-]{1,64}$")]
 Endpoint = Annotated[
     str,
-    BeforeValidator(_parse_endpoint),
-    _form("URL", r"^(https://[^\s/?#@]+|http://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$"),
+    Field(
+        title="URL",
+        pattern=rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$",
+    ),
+    AfterValidator(_endpoint),
 ]
 HostAndPort = Annotated[
-    str, BeforeValidator(_parse_host_and_port), _form("host:port", r"^\S+:[1-9][0-9]{0,4}$")
+    str, Field(title="host:port", pattern=f"^{_HOST_AND_PORT}$"), AfterValidator(_host_and_port)
 ]
 Listen = Annotated[
     str,
-    BeforeValidator(_parse_listen),
-    _form("address:port", r"^([0-9]+(\.[0-9]+){3}|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$"),
+    Field(title="address:port", pattern=rf"^([0-9]+(\.[0-9]+){{3}}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$"),
+    AfterValidator(_listen),
 ]
 DockerHost = Annotated[
-    str, BeforeValidator(parse_docker_host), _form("URL of a socket", r"^(unix:///|tcp://)\S+$")
+    str, Field(title="URL of a socket", pattern=r"^(unix:///|tcp://)\S+$"), AfterValidator(_printable)
 ]
 Address = Annotated[
     AddressRule,
-    BeforeValidator(parse_address),
-    _form("address", r"^(auto|none|auto:[^\s:]+|[0-9]+(\.[0-9]+){3})$"),
+    _written(_text("address", r"^(auto|none|auto:[^\s:]+|[0-9]+(\.[0-9]+){3})$"), _address),
 ]
 Address6 = Annotated[
     AddressRule,
-    BeforeValidator(_parse_address6),
-    _form("IPv6 address", r"^(auto|none|auto:[^\s:/]+|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
+    _written(
+        _text("IPv6 address", r"^(auto|none|auto:[^\s:/]+|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
+        _address6,
+    ),
 ]
-PropagationTimeout = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(hours=6)), _DURATION]
-CheckEvery = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(days=1)), _DURATION]
-StopTimeout = Annotated[timedelta, _between(timedelta(seconds=1), timedelta(minutes=10)), _DURATION]
-Ttl = Annotated[int, BeforeValidator(_parse_ttl), _number("seconds", 1, 86400)]
-Parallel = Annotated[int, BeforeValidator(_parse_parallel), _number("number", 1, 64)]
-Container = Annotated[
-    str, BeforeValidator(parse_container), _form("text", "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")
+PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
+CheckEvery = Annotated[timedelta, _duration("1s", "1d")]
+StopTimeout = Annotated[timedelta, _duration("1s", "10m")]
+Ttl = Annotated[int, Field(title="seconds", ge=1, le=86400)]
+Parallel = Annotated[int, Field(title="number", ge=1, le=64)]
+# The engine's own rule for the names of containers.
+Container = Annotated[str, Field(title="text", pattern="^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
+Label = Annotated[
+    str, Field(title="text", pattern=r"^[^\s=,]{1,128}(=.{0,255})?$"), AfterValidator(_printable)
 ]
-Label = Annotated[str, BeforeValidator(parse_label), _form("text", r"^[^\s=,]{1,128}(=.{0,255})?$")]
-_ARGV = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 Argv = Annotated[
-    tuple[str, ...], BeforeValidator(parse_argv), WithJsonSchema({"title": "list of text", **_ARGV})
+    tuple[str, ...], Strict(False), Field(title="list of text", min_length=1), AfterValidator(_argv)
 ]
+
+
+class Signal(Model):
+    """A signal to the container's first process."""
+
+    signal: Annotated[str, Field(pattern="^[A-Za-z0-9]+$"), AfterValidator(_signal)]
+
+
+class Exec(Model):
+    """A program and its arguments, run in the container without a shell."""
+
+    exec: Argv
+
+
+def _way(written: object) -> str | None:
+    """Return which form of an action is written; None for none of them."""
+    if isinstance(written, dict):
+        return next(iter(written), None) if len(written) == 1 else None
+    return "restart" if written == "restart" else None
+
+
+def _action(written: Signal | Exec | str) -> Action:
+    match written:
+        case Signal():
+            return Action("signal", signal=written.signal)
+        case Exec():
+            return Action("exec", argv=written.exec)
+    return Action("restart")
+
+
 ActionValue = Annotated[
     Action,
-    BeforeValidator(_parse_action),
-    WithJsonSchema(
-        {
-            "title": "restart, {signal: NAME} or {exec: [...]}",
-            "oneOf": [
-                {"const": "restart"},
-                _one_key("signal", {"type": "string", "pattern": "^[A-Za-z0-9]+$"}),
-                _one_key("exec", _ARGV),
-            ],
-        }
+    _written(
+        Annotated[
+            Annotated[Literal["restart"], Tag("restart")]
+            | Annotated[Signal, Tag("signal")]
+            | Annotated[Exec, Tag("exec")],
+            Discriminator(_way),
+        ],
+        _action,
     ),
+    Field(title="restart, {signal: NAME} or {exec: [...]}"),
 ]
 PortValue = Annotated[
     Port,
-    BeforeValidator(_parse_port),
-    WithJsonSchema(
-        {
-            "title": "number, host:port or none",
-            "oneOf": [
-                {"type": "integer", "minimum": 1, "maximum": 65535},
-                {"type": "string", "pattern": r"^(none|\S+:[1-9][0-9]{0,4})$"},
-            ],
-        }
+    _written(
+        Annotated[int, Field(ge=1, le=65535)] | Annotated[str, Field(pattern=f"^(none|{_HOST_AND_PORT})$")],
+        _port,
     ),
+    Field(title="number, host:port or none"),
 ]
 When = Annotated[
     Window | None,
-    BeforeValidator(_parse_window),
-    WithJsonSchema(
-        {
-            "title": 'now or "HH:MM-HH:MM"',
-            "oneOf": [{"type": "null"}, {"type": "string", "pattern": f"^(now|{_WINDOW.pattern})$"}],
-        }
+    _written(
+        _text('now or "HH:MM-HH:MM"', f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$") | None,
+        _window,
     ),
 ]

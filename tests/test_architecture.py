@@ -30,6 +30,7 @@ LIGHT = {
     "configfile",
     "daemon",
     "decide",
+    "diagnostics",
     "events",
     "fakeip",
     "hijack",
@@ -67,8 +68,8 @@ HOMES = {
     "jinja2": {"page"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},
-    "pydantic": {"config", "configfile", "edits", "schema", "state", "values"},
-    "pydantic_core": {"configfile"},
+    "pydantic": {"config", "configfile", "diagnostics", "edits", "schema", "state", "values"},
+    "pydantic_core": {"diagnostics"},
     "requests": {
         "alidns",
         "ca",

@@ -18,14 +18,17 @@ from system.bed import assert_mode
 
 from certbotless import configfile
 from certbotless.cli import main
+from certbotless.config import Target
 from certbotless.deploy import Container, Settings
+from certbotless.diagnostics import check
 from certbotless.errors import StoreError, UsageError
 from certbotless.init.found import Running
 from certbotless.init.questions import Ask, Flags
 from certbotless.init.run import run
 from certbotless.init.text import Answers, config_text, policy_text, run_text, terms_text
+from certbotless.names import normalise
 from certbotless.secret import Secret
-from certbotless.values import Port, parse_container, parse_name
+from certbotless.values import Port
 
 DOMAIN = "devbox.sweetlove.top"
 ANSWERS = Answers(DOMAIN, "file:/etc/id", "credential:certbotless.secret")
@@ -88,10 +91,10 @@ def test_the_text_says_what_was_answered() -> None:
     assert (target.container, target.port, target.stop_timeout.seconds) == ("null", Port("number", 443), 35)
 
 
-def accepted(check: Callable[[str], object]) -> Callable[[str], bool]:
+def accepted(takes: Callable[[str], object]) -> Callable[[str], bool]:
     def is_accepted(text: str) -> bool:
         try:
-            check(text)
+            takes(text)
         except ValueError:
             return False
         return True
@@ -100,7 +103,7 @@ def accepted(check: Callable[[str], object]) -> Callable[[str], bool]:
 
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-DOMAINS = st.lists(LABEL, min_size=2, max_size=4).map(".".join).filter(accepted(parse_name))
+DOMAINS = st.lists(LABEL, min_size=2, max_size=4).map(".".join).filter(accepted(normalise))
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 REFERENCES = (
     st.one_of(
@@ -113,7 +116,9 @@ REFERENCES = (
 )
 CONTAINERS = st.one_of(
     st.sampled_from(["null", "true", "no", "0x1f", "1e3", "12"]),
-    st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,9}", fullmatch=True).filter(accepted(parse_container)),
+    st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,9}", fullmatch=True).filter(
+        accepted(check(Target, "container"))
+    ),
 )
 
 
@@ -129,7 +134,7 @@ def test_whatever_is_accepted_as_an_answer_the_text_holds_it(
 ) -> None:
     answers = Answers(domain, key_id, key_secret, container=container, certs_dir=Path("/", folder))
     config = configfile.parse(config_text(answers).encode(), "text")
-    assert (config.sites[0].domain, config.certs_dir) == (parse_name(domain), Path("/", folder))
+    assert (config.sites[0].domain, config.certs_dir) == (normalise(domain), Path("/", folder))
     assert config.aliyun.access_key_id == Secret.parse(key_id)
     assert config.aliyun.access_key_secret == Secret.parse(key_secret)
     assert config.sites[0].deploy[0].container == container

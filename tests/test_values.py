@@ -12,7 +12,8 @@ from configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from certbotless.values import Action, AddressRule, Port, Window, parse_name
+from certbotless.names import normalise
+from certbotless.values import Action, AddressRule, Port, Window
 
 # --- values of the wrong kind -------------------------------------------------------------------------------
 
@@ -396,7 +397,7 @@ def test_a_domain_is_a_host_name(domain: str) -> None:
 def test_whatever_is_a_name_is_one_part_of_a_path(text: str) -> None:
     """It names files and folders in certs_dir and state_dir."""
     try:
-        name = parse_name(text)
+        name = normalise(text)
     except ValueError:
         return
     for file in (name, f"{name}.pem", f"{name}.order.key"):

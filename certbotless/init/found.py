@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..address import address_now
-from ..config import Docker
+from ..config import Config, Docker
 from ..deploy import Container, DockerContainers, Settings
+from ..diagnostics import check
 from ..errors import AddressError, DeployError, printable
-from ..values import AddressRule, parse_absolute_path, parse_docker_host, parse_name
+from ..names import normalise
+from ..values import AddressRule
 from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
 
 Say = Callable[[str], None]
@@ -45,14 +47,14 @@ class Running:
                 break
         # The image names it: it may lead out of the mount, or hold what a terminal acts upon.
         with suppress(ValueError):
-            return parse_absolute_path(str(folder)) if folder is not None else None
+            return Path(check(Config, "certs_dir")(str(folder))) if folder is not None else None
         return None
 
     @property
     def domain(self) -> str:
         """The name that its certificate's file has, empty where that is none."""
         with suppress(ValueError):
-            return parse_name(self.certificate.stem)
+            return normalise(self.certificate.stem)
         return ""
 
     @property
@@ -92,7 +94,7 @@ def containers(say: Say) -> tuple[str, list[Running]]:
     """Return the engine's address, empty where none answers, and what runs there: registries first."""
     host = Docker().host
     try:
-        engine = DockerContainers(parse_docker_host(host))
+        engine = DockerContainers(check(Docker, "host")(host))
         running = [Running(each, engine.settings(each.name)) for each in engine.running()]
     except (DeployError, ValueError) as exc:
         say(f"found no container: {exc}")

@@ -10,18 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..config import NEED_EAB
+from ..config import NEED_EAB, Acme, Config, Site, Target
+from ..diagnostics import check
 from ..errors import UsageError, printable
-from ..names import is_in_zone
+from ..names import is_in_zone, normalise
 from ..secret import Secret
-from ..values import (
-    parse_absolute_path,
-    parse_address,
-    parse_container,
-    parse_directory,
-    parse_email,
-    parse_name,
-)
 from .found import Running, Say
 from .text import REGISTRY_PORT, STOP_TIMEOUT_S, Answers
 
@@ -116,7 +109,7 @@ def answer(
         "--domain",
         flags.domain,
         "Domain of the service, like registry.example.com",
-        parse_name,
+        normalise,
         (first.domain or None) if first else None,
     )
     zone = get(
@@ -142,7 +135,7 @@ def answer(
         "--container",
         flags.container,
         "Container that serves the certificate, or none",
-        _or_none(parse_container),
+        _or_none(check(Target, "container")),
         first.name if first else "registry",
     )
     chosen = next((each for each in running if each.name == name), None)
@@ -155,7 +148,7 @@ def answer(
             "--address",
             flags.address,
             "Address of its A record: auto, auto:INTERFACE, an IPv4 address, none",
-            _as_written(parse_address),
+            _as_written(check(Site, "address")),
             address,
         ),
         directory=get(
@@ -165,9 +158,7 @@ def answer(
             _directory,
             "letsencrypt",
         ),
-        email=get(
-            "--email", flags.email, "E-mail address for the CA", _or_none(_as_written(parse_email)), ""
-        ),
+        email=get("--email", flags.email, "E-mail address for the CA", _or_none(check(Acme, "email")), ""),
         container=name,
     )
     if not name:
@@ -187,7 +178,7 @@ def answer(
     certs_dir = chosen.certs_dir or answers.certs_dir
     if certs_dir != answers.certs_dir and not flags.yes:
         question = f"Folder on this machine where {name} looks for its certificate"
-        certs_dir = get("--yes", None, question, parse_absolute_path, str(certs_dir))
+        certs_dir = get("--yes", None, question, check(Config, "certs_dir"), str(certs_dir))
     return replace(
         answers,
         certs_dir=certs_dir,
@@ -215,7 +206,7 @@ def _or_none(check: Callable[[str], str]) -> Callable[[str], str]:
 
 def _zone_of(domain: str) -> Callable[[str], str]:
     def checked(text: str) -> str:
-        zone = parse_name(text)
+        zone = normalise(text)
         if not is_in_zone(domain, zone):
             raise ValueError(f"{domain!r} is not in the zone {zone!r}")
         return zone
@@ -226,7 +217,7 @@ def _zone_of(domain: str) -> Callable[[str], str]:
 def _directory(text: str) -> str:
     if text in NEED_EAB:
         raise ValueError(f"{text} needs acme.eab, which init does not ask for: write the file by hand")
-    return parse_directory(text)
+    return str(check(Acme, "directory")(text))
 
 
 def _port(text: str) -> int:

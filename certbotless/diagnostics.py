@@ -1,0 +1,178 @@
+"""What people are told of a value that the file may not hold: pydantic's errors in our words, one line each.
+
+The words are in the tables here, but for those that a `ValueFault` brings. They say what is wrong and what
+would be right. What people are known to write in place of the right thing is a row of `_SLIPS`.
+
+Source: pydantic's list of the kinds of errors, ``docs/errors/validation_errors.md``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from .config import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
+from .document import Document, Fault, Path, dotted
+from .errors import ValueFault, printable
+from .values import DIRECTORIES, Model
+
+_DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
+_PATH = "must be an absolute path"
+_ARGV = 'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
+_FORWARD = (
+    "{0!r} cannot be used: forward the engine's socket "
+    "(ssh -nNT -L /run/remote-docker.sock:/var/run/docker.sock %s), and write unix:///run/remote-docker.sock"
+)
+
+
+def _bounds(model: type[BaseModel], key: str) -> str:
+    """Return the least and the most that the model says of a number, as ``1..64``."""
+    limits = model.model_fields[key].metadata
+    return "..".join(
+        str(getattr(limit, name)) for name in ("ge", "le") for limit in limits if hasattr(limit, name)
+    )
+
+
+# By key: what its value must be. {0} is the value as it is written.
+_FORMS = {
+    "directory": f"{{0!r}} is neither {', '.join(DIRECTORIES)} nor an https:// URL",
+    "email": "{0!r} is not an e-mail address",
+    "kid": "must be the key id that the CA gave, printable ASCII",
+    "profile": "{0!r} is not the name of a profile",
+    "endpoint": "{0!r} is not of the form https://host[:port]",
+    "nameservers": "{0!r} is not of the form host:port",
+    "propagation_timeout": _DURATION,
+    "host": "{0!r} is not of the form unix:///path or tcp://host:port",
+    "listen": "{0!r} is not an IP address and a port, like 127.0.0.1:9109",
+    "certs_dir": _PATH,
+    "state_dir": _PATH,
+    "ca_bundle": _PATH,
+    "check_every": _DURATION,
+    "parallel": f"{{0}} is outside {_bounds(Config, 'parallel')}",
+    "notify": "must be a URL of apprise, like mailtos://..., or where one is: credential:NAME",
+    "address": "{0!r} is not auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none",
+    "address6": "{0!r} is not auto, auto:INTERFACE, an IPv6 address or none",
+    "ttl": f"{{0}} is outside {_bounds(Site, 'ttl')} (Aliyun's free plan starts at 600)",
+    "container": "{0!r} is not a container name",
+    "label": "{0!r} is not a label: key or key=value",
+    "command": _ARGV,
+    "action": 'must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}',
+    "signal": "{0!r} is not the name of a signal, such as HUP",
+    "exec": _ARGV,
+    "port": "must be a port number, 1..65535, or host:port, or none",
+    "when": 'must be now, or a daily window in local time, like "02:00-05:00"',
+    "stop_timeout": _DURATION,
+    **dict.fromkeys(("access_key_id", "access_key_secret", "security_token", "hmac_key"), "is empty"),
+}
+# By key and by what is written, as a pattern of all of it, the first that fits. {1} is the pattern's group.
+_SLIPS = (
+    (
+        "endpoint",
+        r"(?i:http)://[^\s/?#@]+/*",
+        "plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https",
+    ),
+    # What the library needs for SSH is not installed, and root's key would be in the hands of a service.
+    ("host", r"ssh://((?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9_.-]+)(?::[0-9]+)?/?", _FORWARD % "{1}"),
+    ("host", "ssh://.*", _FORWARD % "HOST"),
+    ("address", "auto:(.*/.*)", "{1!r} is not an IPv4 network like 10.0.0.0/8"),
+    ("address", "auto:(.*)", "{1!r} is neither an interface like eth0 nor a network like 10.0.0.0/8"),
+    ("address6", "auto:(.*)", "{1!r} is not an interface like eth0"),
+    ("address6", ".*:.*%.*", "{0!r} leads to no machine by itself; write a ULA or global address"),
+    ("ttl", ".*[^-0-9].*", "must be a whole number of seconds"),
+    ("port", ".*:.*", "{0!r} is not of the form host:port"),
+)
+# By pydantic's name of the kind of error, where the kind says it all.
+_KINDS = {
+    "missing": "is needed",
+    "model_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "too_short": "needs at least one entry",
+    "string_type": 'must be text: put it in quotes, "..."',
+    "int_type": "must be a whole number",
+}
+# Keys whose form says what is right whatever kind of value is written.
+_SELF_EVIDENT = {
+    "propagation_timeout",
+    "check_every",
+    "stop_timeout",
+    "command",
+    "action",
+    "exec",
+    "port",
+    "when",
+}
+# A fault of a part of these is a fault of the whole: their parts have no names of their own.
+_WHOLE = ("command", "action", "port")
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "acme": Acme,
+    "aliyun": Aliyun,
+    "dns": Dns,
+    "docker": Docker,
+    "eab": Eab,
+    "http": Http,
+    "sites": Site,
+    "deploy": Target,
+}
+
+
+def place_of(error: ErrorDetails) -> Path:
+    """Return the path of the value that is wrong."""
+    loc = error["loc"]
+    return loc[: next((i + 1 for i, step in enumerate(loc) if step in _WHOLE), len(loc))]
+
+
+def describe(doc: Document, error: ErrorDetails) -> Fault:
+    """Return the fault that an error of the model is, at its place in the file."""
+    path = place_of(error)
+    if error["type"] != "extra_forbidden":
+        return doc.fault(path, text_of(error))
+    key = str(path[-1])
+    if hidden := next((name for name in SECRET_KEYS if key.startswith(name) and key != name), ""):
+        # `hmac_key:x`, with no space, is a key as a whole: what follows the name is not for the log.
+        text = "a longer key begins so; write a colon, a space and the secret after the name"
+        return (*doc.locate(path, at_key=True), f"{dotted((*path[:-1], hidden))}: {text}")
+    nearest = difflib.get_close_matches(key.lower(), _model_of(path).model_fields, n=1, cutoff=0)[0]
+    text = f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}"
+    return doc.fault(path, text, at_key=True)
+
+
+def text_of(error: ErrorDetails) -> str:
+    """Return what is wrong with a value and what would be right, without its place."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if isinstance(context.get("error"), ValueFault):
+        return str(context["error"])
+    if kind == "literal_error":
+        return error["msg"].replace("Input should be", "must be")
+    key = next((str(step) for step in reversed(error["loc"]) if step in _FORMS), "")
+    for of_key, pattern, text in _SLIPS:
+        if of_key == key and isinstance(value, str) and (found := re.fullmatch(pattern, value, re.DOTALL)):
+            return text.format(printable(value, 80), *(printable(part, 80) for part in found.groups()))
+    if kind in _KINDS and key not in _SELF_EVIDENT:
+        return "must be text" if kind == "string_type" and value is None else _KINDS[kind]
+    return _FORMS[key].format(printable(value, 80)) if key else error["msg"]
+
+
+def _model_of(path: Path) -> type[BaseModel]:
+    """Return the model that has the last key of the path, or should have it."""
+    section = next((step for step in reversed(path[:-1]) if isinstance(step, str)), "")
+    return _SECTIONS.get(section, Config)
+
+
+def check(model: type[BaseModel], key: str) -> Callable[[object], Any]:
+    """Return a function that returns the value of this key as the file would, or raises a `ValueFault`."""
+    field = model.model_fields[key]
+    fields: Any = {key: (field.annotation, field)}
+    alone = create_model(key, __base__=Model, **fields)
+
+    def checked(value: object) -> Any:
+        try:
+            return getattr(alone.model_validate({key: value}), key)
+        except ValidationError as exc:
+            raise ValueFault(text_of(exc.errors(include_url=False)[0])) from None
+
+    return checked
