@@ -10,7 +10,8 @@ Source: YAML 1.2.2 section 10.3 (core schema).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -50,8 +51,11 @@ class Document:
         self._name = name
         self._marks: dict[Path, tuple[yaml.Mark, yaml.Mark]] = {}
         self.faults: list[Fault] = []
-        root = self._compose(self._decode(raw))
-        self.data: Any = None if root is None else self._plain(root, (), root.start_mark)
+        # What YAML knows and a configuration does not: then nothing else is told.
+        self._refused: list[Fault] = []
+        self.data: Any = self._read(self._decode(raw))
+        if self._refused:
+            raise self.error(self._refused)
 
     def fault(self, path: Path, text: str, *, at_key: bool = False) -> Fault:
         """Return a fault of the value at `path`, or of its key."""
@@ -81,67 +85,81 @@ class Document:
             raise self._refusal(_end_of(text[: bad.start()]), what)
         return text
 
-    def _compose(self, text: str) -> yaml.Node | None:
+    def _read(self, text: str) -> Any:
         try:
-            self._check_limits(text)
-            return yaml.compose(text, Loader=_LOADER)
+            events = yaml.parse(text, Loader=_LOADER)
+            next(events)  # the beginning of the stream
+            if isinstance(next(events), yaml.StreamEndEvent):
+                return None
+            data = self._plain(events, root := next(events), (), root.start_mark)
+            next(events)  # the end of the document
+            if not isinstance(rest := next(events), yaml.StreamEndEvent):
+                raise self._refusal(_position(rest.start_mark), "not YAML: a second document begins here")
         except yaml.MarkedYAMLError as exc:
             where = _position(exc.problem_mark or exc.context_mark)
             what = ": ".join(part for part in (exc.context, exc.problem) if part)
             raise self._refusal(where, f"not YAML: {printable(what)}") from exc
-
-    def _check_limits(self, text: str) -> None:
-        """Look at the flat stream of events, before anything recursive touches the text."""
-        depth = 0
-        faults = []
-        for event in yaml.parse(text, Loader=_LOADER):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            where = _position(event.start_mark)
-            if depth > MAX_DEPTH:
-                raise self._refusal(where, f"nested more than {MAX_DEPTH} levels deep")
-            # The text is not repeated: a secret that starts with & or ! looks like these, too.
-            if getattr(event, "anchor", None) is not None:
-                what = (
-                    "YAML anchors and aliases are not supported: put text that starts with & or * in quotes"
-                )
-                faults.append((*where, f"{dotted(())}: {what}"))
-            if getattr(event, "tag", None) is not None:
-                what = "YAML tags are not supported: put text that starts with ! in quotes"
-                faults.append((*where, f"{dotted(())}: {what}"))
-        if faults:
-            raise self.error(faults)
+        return data
 
     def _refusal(self, where: tuple[int, int], text: str) -> ConfigError:
         return self.error([(*where, f"{dotted(())}: {text}")])
 
-    def _plain(self, node: Any, path: Path, key: yaml.Mark) -> Any:
-        self._marks[path] = (key, node.start_mark)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._plain(child, (*path, i), child.start_mark) for i, child in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        is_quoted = node.style not in (None, "")
-        return node.value if is_quoted else _scalar(node.value)
+    def _plain(self, events: Iterator[Any], event: Any, path: Path, key: Any) -> Any:
+        """Return the value that begins with `event`, and read on to its end."""
+        self._marks[path] = (key, event.start_mark)
+        self._refuse_extras(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return event.value if event.style else _scalar(event.value)
+        if isinstance(event, yaml.AliasEvent):
+            return None
+        if len(path) == MAX_DEPTH:
+            raise self._refusal(_position(event.start_mark), f"nested more than {MAX_DEPTH} levels deep")
+        inner = takewhile(_is_no_end, events)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(events, inner, path)
+        return [self._plain(events, child, (*path, i), child.start_mark) for i, child in enumerate(inner)]
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, events: Iterator[Any], keys: Iterator[Any], path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            mark = key_node.start_mark
-            if not isinstance(key_node, yaml.ScalarNode):
+        for event in keys:
+            mark = event.start_mark
+            if not isinstance(event, yaml.ScalarEvent):
                 self.faults.append((*_position(mark), f"{dotted(path)}: a key must be plain text"))
+                self._skip(events, event, path)
+                self._skip(events, next(events), path)
                 continue
-            key = str(key_node.value)
+            self._refuse_extras(event)
+            key = event.value
             here = (*path, key)
             if key in result:
                 first, _ = self.locate(here, at_key=True)
                 text = f"duplicate key {printable(key, 60)!r}, first given in line {first}"
                 self.faults.append((*_position(mark), f"{dotted(here)}: {text}"))
+                self._skip(events, next(events), path)
             else:
-                result[key] = self._plain(value_node, here, mark)
+                result[key] = self._plain(events, next(events), here, mark)
         return result
+
+    def _skip(self, events: Iterator[Any], event: Any, path: Path) -> None:
+        """Read on to the end of the value that begins with `event`, which is none of `data`."""
+        faults = len(self.faults)
+        self._plain(events, event, (*path, -1), event.start_mark)
+        del self.faults[faults:]
+
+    def _refuse_extras(self, event: Any) -> None:
+        """Note an anchor, an alias and a tag."""
+        # The text is not repeated: a secret that starts with & or ! looks like these, too.
+        where = _position(event.start_mark)
+        if event.anchor is not None:
+            what = "YAML anchors and aliases are not supported: put text that starts with & or * in quotes"
+            self._refused.append((*where, f"{dotted(())}: {what}"))
+        if getattr(event, "tag", None) is not None:
+            what = "YAML tags are not supported: put text that starts with ! in quotes"
+            self._refused.append((*where, f"{dotted(())}: {what}"))
+
+
+def _is_no_end(event: Any) -> bool:
+    return not isinstance(event, yaml.CollectionEndEvent)
 
 
 def _position(mark: Any) -> tuple[int, int]:
