@@ -39,8 +39,8 @@ dist: setup  ## build the wheel and the sdist in dist/; from the same commit the
 	@rm -rf dist
 	@SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)}" $(BIN)/python -m build --no-isolation --outdir dist
 
-soak: root setup  ## run the tests that take minutes, and print their figures
-	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python -m pytest -m soak -s
+soak: root setup  ## run the tests that take minutes, properties with 2,000 examples, and print their figures
+	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
 
 lint: setup  ## check format, rules and types
 	$(BIN)/ruff format --check certbotless tests

@@ -146,9 +146,9 @@ def text_of(error: ErrorDetails) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if isinstance(context.get("error"), ValueFault):
         return str(context["error"])
-    if kind == "literal_error":
-        return error["msg"].replace("Input should be", "must be")
     key = next((str(step) for step in reversed(error["loc"]) if step in _FORMS), "")
+    if kind == "literal_error" and not key:
+        return error["msg"].replace("Input should be", "must be")
     for of_key, pattern, text in _SLIPS:
         if of_key == key and isinstance(value, str) and (found := re.fullmatch(pattern, value, re.DOTALL)):
             return text.format(printable(value, 80), *(printable(part, 80) for part in found.groups()))

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, ValidateAs
 
-from .errors import ValueFault, printable
+from .errors import ValueFault
 from .names import normalise
 from .secret import Secret
 
@@ -34,7 +34,6 @@ DIRECTORIES = {
     "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
 
 IPVersion = Literal[4, 6]
 
@@ -165,37 +164,29 @@ def _notify_url(text: str) -> Secret:
     return secret
 
 
-def _address(text: str) -> AddressRule:
-    if text in ("auto", "none"):
-        return AddressRule("auto" if text == "auto" else "none")
-    source = text.removeprefix("auto:")
-    if source == text:
-        return AddressRule("literal", str(ipaddress.IPv4Address(text)))
-    if "/" in source:
-        return AddressRule("network", str(ipaddress.IPv4Network(source)))
-    # Digits and dots alone are a network cut short.
-    _require(source.strip("0123456789."))
-    return AddressRule("interface", _interface(source))
+def _address(version: IPVersion) -> Callable[[str], AddressRule]:
+    def rule(text: str) -> AddressRule:
+        if text in ("auto", "none"):
+            return AddressRule("auto" if text == "auto" else "none", version=version)
+        source = text.removeprefix("auto:")
+        if source == text:
+            return AddressRule("literal", _ip(text, version), version)
+        if "/" in source:
+            return AddressRule("network", str(ipaddress.IPv4Network(source)))
+        # Digits and dots alone are a network cut short.
+        _require(source.strip("0123456789.") or version == 6)
+        return AddressRule("interface", _printable(source), version)
+
+    return rule
 
 
-def _address6(text: str) -> AddressRule:
-    if text in ("auto", "none"):
-        return AddressRule("auto" if text == "auto" else "none", version=6)
-    if text.startswith("auto:"):
-        return AddressRule("interface", _interface(text.removeprefix("auto:")), version=6)
+def _ip(text: str, version: IPVersion) -> str:
+    if version == 4:
+        return str(ipaddress.IPv4Address(text))
     address = ipaddress.IPv6Address(text)
-    is_of_a_link = address.is_link_local or address.scope_id is not None
-    if is_of_a_link or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
-        raise ValueFault(
-            f"{printable(text, 80)!r} leads to no machine by itself; write a ULA or global address"
-        )
-    return AddressRule("literal", str(address), version=6)
-
-
-def _interface(text: str) -> str:
-    # The kernel's own rule for the names of interfaces.
-    _require(0 < len(text) <= 15 and not set("/:") & set(text) and not any(map(str.isspace, text)))
-    return _printable(text)
+    if address.is_link_local or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
+        raise ValueFault(f"{text!r} leads to no machine by itself; write a ULA or global address")
+    return str(address)
 
 
 def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,11 +230,6 @@ def _text(title: str, pattern: str) -> Any:
     return Annotated[str, Field(title=title, pattern=pattern)]
 
 
-def _written(form: Any, make: Callable[[Any], object]) -> ValidateAs:
-    """Say that a value is written in this form, from which `make` makes it."""
-    return ValidateAs(form, make)
-
-
 def _duration(least: str, most: str) -> ValidateAs:
     def check(text: str) -> timedelta:
         duration = _seconds(text)
@@ -251,7 +237,7 @@ def _duration(least: str, most: str) -> ValidateAs:
             raise ValueFault(f"{text} is outside {least}..{most}")
         return duration
 
-    return _written(_text("duration", "^[0-9]{1,9}[smhd]$"), check)
+    return ValidateAs(_text("duration", "^[0-9]{1,9}[smhd]$"), check)
 
 
 # The scheme of a URL may be in capitals (RFC 3986, section 3.1).
@@ -260,16 +246,18 @@ _HTTP = "[Hh][Tt][Tt][Pp]"
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _PORT_NUMBER = "[1-9][0-9]{0,4}"
 _HOST_AND_PORT = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}"
+# The kernel's own rule for the names of interfaces.
+_INTERFACE = r"[^\s:/]{1,15}"
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 
-SecretValue = Annotated[Secret, _written(_text("secret", r"\S"), Secret.parse)]
+SecretValue = Annotated[Secret, ValidateAs(_text("secret", r"\S"), Secret.parse)]
 NotifyUrl = Annotated[
     Secret,
-    _written(
+    ValidateAs(
         _text("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)"), _notify_url
     ),
 ]
-PathValue = Annotated[Path, _written(_text("absolute path", "^/"), _path)]
+PathValue = Annotated[Path, ValidateAs(_text("absolute path", "^/"), _path)]
 # What a name is, no pattern tells; these let an editor mark what is none for sure. A name in a script of its
 # own may have the full stops of that script (UTS 46).
 _NAME = r"[^\s*/:]+[.\u3002\uff0e\uff61][^\s*/:]+"
@@ -312,13 +300,16 @@ DockerHost = Annotated[
 ]
 Address = Annotated[
     AddressRule,
-    _written(_text("address", r"^(auto|none|auto:[^\s:]+|[0-9]+(\.[0-9]+){3})$"), _address),
+    ValidateAs(
+        _text("address", rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|[0-9]+(\.[0-9]+){{3}})$"),
+        _address(4),
+    ),
 ]
 Address6 = Annotated[
     AddressRule,
-    _written(
-        _text("IPv6 address", r"^(auto|none|auto:[^\s:/]+|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
-        _address6,
+    ValidateAs(
+        _text("IPv6 address", rf"^(auto|none|auto:{_INTERFACE}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
+        _address(6),
     ),
 ]
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
@@ -366,7 +357,7 @@ def _action(written: Signal | Exec | str) -> Action:
 
 ActionValue = Annotated[
     Action,
-    _written(
+    ValidateAs(
         Annotated[
             Annotated[Literal["restart"], Tag("restart")]
             | Annotated[Signal, Tag("signal")]
@@ -379,7 +370,7 @@ ActionValue = Annotated[
 ]
 PortValue = Annotated[
     Port,
-    _written(
+    ValidateAs(
         Annotated[int, Field(ge=1, le=65535)] | Annotated[str, Field(pattern=f"^(none|{_HOST_AND_PORT})$")],
         _port,
     ),
@@ -387,7 +378,7 @@ PortValue = Annotated[
 ]
 When = Annotated[
     Window | None,
-    _written(
+    ValidateAs(
         _text('now or "HH:MM-HH:MM"', f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$") | None,
         _window,
     ),

@@ -17,6 +17,7 @@ from artefacts import assert_no_secret_is_told
 from boxes import Box
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from hooks import Hook
+from hypothesis import HealthCheck, settings
 from machines import Machine
 from papers import Reading
 from scenes import Scene
@@ -28,6 +29,14 @@ from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry, require_private_host
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
+
+# With how many examples `make quick`, `make test` and `make soak` try a property; --hypothesis-profile names
+# another one. No property depends on the machine's speed.
+for _profile, _examples in {"quick": 25, "test": 100, "soak": 2_000}.items():
+    settings.register_profile(
+        _profile, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("test")
 
 # A shell's background job, and nohup, ignore some of these, and every program of a test would inherit that.
 for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):

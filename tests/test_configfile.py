@@ -23,7 +23,7 @@ from configs import (
     places_of,
     text_of,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import configfile
@@ -365,7 +365,6 @@ def test_a_broken_file_still_tells_where_its_sites_are(text: str, folders: tuple
 
 # --- properties ---------------------------------------------------------------------------------------------
 
-MANY = settings(max_examples=200, deadline=None)
 FAULT = re.compile(r"c\.yaml:(\d+):(\d+): .+: .+")
 
 
@@ -384,20 +383,17 @@ def check_report(raw: bytes) -> None:
     assert CANARY not in shown
 
 
-@MANY
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_configuration_or_a_report(raw: bytes) -> None:
     check_report(raw)
     check_report(FULL.encode() + raw)
 
 
-@MANY
 @given(TREES)
 def test_any_tree_is_a_configuration_or_a_report(tree: object) -> None:
     check_report(json.dumps(tree).encode())
 
 
-@MANY
 @given(st.data())
 def test_a_good_file_with_some_values_replaced_is_a_configuration_or_a_report(data: st.DataObject) -> None:
     """The secrets are in it, and in nothing that is said of it."""

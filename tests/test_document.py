@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.document import MAX_BYTES, MAX_DEPTH, Document, dotted
 from certbotless.errors import ConfigError
-
-MANY = settings(max_examples=300, deadline=None)
 
 
 def read(text: str) -> Any:
@@ -281,7 +279,6 @@ def test_size_has_a_limit() -> None:
 # --- properties ---------------------------------------------------------------------------------------------
 
 
-@MANY
 @given(
     st.one_of(
         st.binary(max_size=200), st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace"))
@@ -301,7 +298,6 @@ SCALARS = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | TEXTS
 TREES = st.recursive(SCALARS, lambda t: st.lists(t, max_size=4) | st.dictionaries(TEXTS, t, max_size=4))
 
 
-@MANY
 @given(TREES)
 def test_a_tree_that_was_written_is_read_again_and_every_part_of_it_found(tree: object) -> None:
     """JSON is YAML, in which each value and key can be recognised at its place."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import errors
@@ -142,7 +142,6 @@ def test_foreign_text_cannot_act_upon_a_terminal(text: object, line: str) -> Non
     assert printable(text) == line
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.text(), st.integers(min_value=3, max_value=60))
 def test_foreign_text_is_one_line_within_its_limit(text: str, limit: int) -> None:
     line = printable(text, limit)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from fakes import FakeClock, HttpServer, Reply
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.clock import SystemClock
@@ -268,7 +268,6 @@ def test_half_an_answer_is_none(session: BoundedSession) -> None:
         session.get(server.url, timeout=TOTAL_S)
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_answer_or_an_error_of_the_library(said: bytes) -> None:
     with (

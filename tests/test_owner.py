@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from children import DONE, REFUSED, run_in_child
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import owner
@@ -168,7 +168,6 @@ def test_an_absent_state_dir_that_a_stranger_could_turn_elsewhere_is_refused(
     assert not list(home.iterdir())
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     modes=st.lists(st.sampled_from([0o755, 0o775, 0o777, 0o1777, 0o700]), min_size=3, max_size=3),
     owners=st.lists(st.sampled_from([0, 0, STRANGER]), min_size=3, max_size=3),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import configfile
@@ -124,7 +124,6 @@ def is_ours(record: Record) -> bool:
     return at_name and record.line == DEFAULT_LINE and record.is_enabled
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(a_record | something_else, max_size=8, unique_by=identity),
     st.sampled_from([LAN, OLD_LAN]),
@@ -148,7 +147,6 @@ def test_after_one_run_of_the_steps_nothing_is_to_do_and_nothing_foreign_was_tou
 
 
 @given(st.lists(st.sampled_from([LAN, OLD_LAN]), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
 def test_whatever_addresses_a_site_had_the_last_one_stands_alone(addresses: list[str]) -> None:
     with bench([]) as at_work:
         for address in addresses:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from certbotless.errors import SecretUnreadable
@@ -218,7 +218,6 @@ def test_a_reference_is_shown_by_its_name(secret_file: Path) -> None:
     assert CANARY not in shown
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.text(), st.text())
 def test_a_planted_secret_shows_in_no_text(before: str, after: str) -> None:
     """Neither in the value's own text nor in that of its refusal."""

@@ -17,7 +17,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -393,7 +393,6 @@ def name_server() -> Iterator[NameServer]:
 QUERY = dns.message.make_query("a.sweetlove.test", "TXT", use_edns=True).to_wire()
 
 
-@settings(max_examples=500)
 @given(wire=st.binary(max_size=80))
 def test_garbage_gets_an_error_or_nothing(name_server: NameServer, wire: bytes) -> None:
     response = name_server.respond(wire, tcp=False)
@@ -402,7 +401,6 @@ def test_garbage_gets_an_error_or_nothing(name_server: NameServer, wire: bytes) 
         assert dns.message.from_wire(response).flags & dns.flags.QR
 
 
-@settings(max_examples=500)
 @given(
     damage=st.lists(st.tuples(st.integers(0, len(QUERY) - 1), st.integers(0, 255)), max_size=4),
     cut=st.integers(0, len(QUERY)),
