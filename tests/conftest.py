@@ -44,6 +44,13 @@ for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_signum, signal.default_int_handler if _signum is signal.SIGINT else signal.SIG_DFL)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker, on its private host, have its files there, not where the controller of all has its own."""
+    if hasattr(config, "workerinput"):
+        config.option.basetemp = None
+
+
 @pytest.fixture
 def promised(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
     """Hold a time that was taken against a promise, in `make soak` alone: else much runs beside the test."""
