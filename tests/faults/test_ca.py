@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from system.bed import DOMAIN, ZONE, Bed
 
-from certbotless.sandbox.alidns import Fault
 from certbotless.state import Failure, RenewalInfo, SiteFile
 
 from . import proxy as faults
@@ -217,24 +216,6 @@ def test_a_ca_that_asks_for_a_day_between_two_polls_is_polled_all_the_same(
     assert ground.clock.sleeps.count(30) == 6
     assert ground.clock.monotonic() < 300
     ground.assert_zone_is_as_left()
-
-
-@pytest.mark.row(49)
-@pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["own"])
-def test_a_ca_that_has_forgotten_the_account_gets_it_once_more(bare: Bed) -> None:
-    """Pebble forgets everything when it ends; the order in flight is lost with it."""
-    bare.ok("--once")
-    old = bare.published()
-    bare.dns.fail("AddDomainRecord", Fault("error", code="Forbidden.RAM"))
-    refused(bare, "--renew-now")
-    bare.ca.stop()
-    bare.ca.start()
-    assert bare.published() == old
-    bare.ok("--renew-now")
-    assert bare.published() != old
-    rows = [json.loads(row) for row in (bare.state / "ledger.jsonl").read_text().splitlines()]
-    assert [row["kind"] for row in rows].count("account") == 2
-    assert_invariants(bare)
 
 
 # --- what it gives ------------------------------------------------------------------------------------------

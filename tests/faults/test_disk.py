@@ -167,7 +167,7 @@ def assert_fault_is_survived(bed: Bed, start: Start, call: strace.Call, error: s
 
 
 @pytest.mark.row(15, 17)
-@pytest.mark.parametrize("count", [10, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
+@pytest.mark.parametrize("count", [4, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
 @pytest.mark.parametrize("where", ["certs", "state"])
 def test_a_renewal_survives_any_call_on_a_file_that_fails(hasty: Bed, where: str, count: int | None) -> None:
     """Full, broken, read-only, over the quota: the old pair is untouched, or the new one is whole."""

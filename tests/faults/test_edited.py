@@ -112,7 +112,7 @@ def fuzzed(random: Random) -> bytes:
 
 
 @pytest.mark.row(23)
-@pytest.mark.parametrize("edits", [5, pytest.param(25, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("edits", [2, pytest.param(25, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("save", STYLES)
 def test_an_edit_is_in_force_within_two_seconds(
     save: Callable[[Path, str], None],

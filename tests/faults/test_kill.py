@@ -129,7 +129,7 @@ def make_due(bed: Bed) -> None:
 
 
 @pytest.mark.row(1)
-@pytest.mark.parametrize("count", [40, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
+@pytest.mark.parametrize("count", [12, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
 def test_a_renewal_that_is_killed_at_any_system_call_is_ended_by_the_next_run(
     bed: Bed, count: int | None
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_renewal_that_is_killed_at_any_system_call_is_ended_by_the_next_run(
 
 
 @pytest.mark.row(1)
-@pytest.mark.parametrize("count", [8, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
+@pytest.mark.parametrize("count", [4, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
 def test_a_first_issuance_that_is_killed_at_any_system_call_is_ended_by_the_next_run(
     bare: Bed, count: int | None
 ) -> None:

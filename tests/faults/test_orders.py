@@ -21,7 +21,7 @@ from certbotless.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.pebble import Pebble
 from certbotless.state import SiteFile
 
-from .invariants import FOREIGN, assert_invariants
+from .invariants import assert_invariants
 from .proxy import Answer, Fault, FaultProxy, answer, hung, problem, rewritten
 
 HOUR_S = 3600
@@ -176,34 +176,6 @@ def test_an_order_that_the_ca_has_lost_with_our_account_is_placed_anew(bare: Bed
     bare.ok("--renew-now")
     assert (len(rows(bare, "order")), len(rows(bare, "account"))) == (2, 2)
     assert_invariants(bare)
-
-
-@pytest.mark.row(45)
-@pytest.mark.parametrize("ca", [{"authz_reuse_percent": 100, "retry_after_s": 0}], indirect=True, ids=["all"])
-def test_an_authorization_that_is_valid_already_needs_no_record(bare: Bed) -> None:
-    bare.ok("--once")
-    before = len(bare.dns.calls)
-    bare.ok("--renew-now")
-    assert "AddDomainRecord" not in [call.action for call in bare.dns.calls[before:]]
-    assert len(rows(bare, "order")) == bare.orders() == 2
-    assert_invariants(bare)
-
-
-NOISE = {"nonce_reject_percent": 20, "authz_reuse_percent": 50}
-
-
-@pytest.mark.soak
-@pytest.mark.row(44, 45)
-@pytest.mark.parametrize("ca", [NOISE], indirect=True, ids=["noisy"])
-def test_two_hundred_issuances_at_a_noisy_ca_all_succeed(bare: Bed) -> None:
-    """A hundred sites, then each once more; every other authorization of those is valid already."""
-    domains = [f"box{number}.{ZONE}" for number in range(100)]
-    bare.config["sites"] = [bare.site(domain, deploy=[], address="none") for domain in domains]
-    first = bare.ok("--once").count(": ok")
-    again = bare.ok("--renew-now").count(": renewed and served")
-    print(f"\nissuances {first + again} of 200, orders at the CA {bare.orders()}")
-    assert (first, again, bare.orders()) == (100, 100, 200)
-    assert {(record.rr, record.type, record.value) for record in bare.dns.records()} == FOREIGN
 
 
 # --- a crash at each start --------------------------------------------------------------------------------

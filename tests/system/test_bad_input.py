@@ -152,29 +152,6 @@ def test_an_api_that_is_down_is_named_without_its_signed_url(bed: Bed) -> None:
     assert bed.a_values() == [LAN_ADDRESS]
 
 
-def test_a_fourth_order_is_refused_with_its_time_and_force_overrides(bed: Bed) -> None:
-    bed.ok("--once")
-    bed.ok("--renew-now")
-    bed.ok("--renew-now")
-    line = failure_line(bed, "--renew-now")
-    assert "order not before 20" in line
-    assert "3 orders for these names in 7 days" in line
-    assert "--force" in line
-    assert bed.orders() == 3
-    bed.ok("--renew-now", "--force")
-    assert bed.orders() == 4
-
-
-@pytest.mark.row(7)
-def test_five_hasty_renewals_at_once_are_one_order(bed: Bed) -> None:
-    bed.ok("--once")
-    bed.write()
-    runs = [subprocess.Popen(bed.command("--renew-now"), stderr=subprocess.PIPE, text=True) for _ in range(5)]
-    results = [(run.communicate(timeout=60)[1], run.returncode) for run in runs]
-    assert [code for _, code in results] == [0] * 5, results
-    assert bed.orders() == 2
-
-
 def test_status_of_a_broken_file_is_json_all_the_same(bed: Bed) -> None:
     bed.ok("--once")
     bed.config["sites"][0]["ttl"] = 0

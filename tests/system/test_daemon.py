@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 
 import pytest
 
-from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
+from certbotless.sandbox.host import LAN_ADDRESS
 
-from .bed import DOMAIN, ZONE, Bed, files_below, wait_until
+from .bed import DOMAIN, Bed, files_below, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -84,56 +83,12 @@ def test_a_stopped_container_is_left_to_its_admin(bed: Bed) -> None:
         wait_until(lambda: is_ok(bed), "it is ok once the admin has started it")
 
 
-@pytest.mark.row(64)
-def test_the_record_follows_the_lan_address(bed: Bed) -> None:
-    """The interface gets another address, as from DHCP."""
-
-    def ip(*args: str) -> None:
-        subprocess.run(["ip", *args], check=True)
-
-    def move(old: str, new: str) -> None:
-        ip("addr", "del", f"{old}/24", "dev", LAN_INTERFACE)
-        ip("addr", "add", f"{new}/24", "dev", LAN_INTERFACE)
-        ip("route", "replace", "default", "via", "10.79.40.1", "dev", LAN_INTERFACE)
-
-    bed.ok("--once")
-    with bed.daemon():
-        move(LAN_ADDRESS, "10.79.40.77")
-        try:
-            wait_until(lambda: bed.a_values() == ["10.79.40.77"], "the record has the new address")
-            wait_until(lambda: is_ok(bed), "all is well there")
-        finally:
-            move("10.79.40.77", LAN_ADDRESS)
-        wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the record is back")
-    assert bed.orders() == 1
-
-
 @pytest.mark.row(6)
 def test_a_second_daemon_exits_1_and_names_the_first(bed: Bed) -> None:
     with bed.daemon() as daemon:
         second = bed.run()
         assert second.returncode == 1
         assert f"another certbotless daemon is running with pid {daemon.process.pid}" in second.stderr
-
-
-def test_a_good_edit_is_taken_and_a_bad_one_refused_whole(bed: Bed) -> None:
-    bed.ok("--once")
-    with bed.daemon() as daemon:
-        bed.config["sites"].append(bed.site(f"second.{ZONE}", deploy=[]))
-        bed.write()
-        wait_until(lambda: bed.a_values("second") == [LAN_ADDRESS], "the new site has its record")
-        wait_until(lambda: is_ok(bed), "the new site is ok")
-        good = bed.file.read_text()
-        bed.file.write_text(good.replace("sites:", "sits:"))
-        wait_until(lambda: "config.refused" in daemon.log_text(), "the bad edit is refused")
-        assert f"{bed.file}:" in daemon.log_text()
-        assert "nearest known key is 'sites'" in daemon.log_text()
-        # The last good one stays in force.
-        bed.dns.update(bed.dns.records("second", "A")[0].record_id, value="10.0.0.1")
-        wait_until(lambda: bed.a_values("second") == [LAN_ADDRESS], "the record is put right all the same")
-        bed.file.write_text(good)
-        daemon.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: is_ok(bed), "status reads the good file again")
 
 
 def test_looks_at_healthy_sites_call_nobody_write_nothing_and_log_nothing(bed: Bed) -> None:
@@ -148,22 +103,6 @@ def test_looks_at_healthy_sites_call_nobody_write_nothing_and_log_nothing(bed: B
         wait_until(lambda: len(bed.dns.queries) >= asked + 6, "three more looks at two name servers")
         assert files_below(bed.certs, bed.state) == settled
         assert (len(bed.dns.calls), len(bed.ca.requests()), daemon.log_text()) == (calls, requests, log)
-
-
-@pytest.mark.row(5)
-def test_sigterm_in_the_middle_of_propagation_removes_the_txt_and_the_next_run_goes_on(bed: Bed) -> None:
-    """Stopped within 5 s; the order is not lost: the next run finishes the same one."""
-    bed.dns.set_delay(1, 3600)
-    bed.config["sites"] = [bed.site(address="none")]
-    with bed.daemon() as daemon:
-        wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
-        daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(60) == 0
-        bed.assert_no_txt()
-    bed.dns.set_delay(1, 0)
-    bed.ok("--once")
-    assert bed.orders() == 1
-    assert bed.served() == bed.published()
 
 
 def test_a_child_that_is_killed_is_followed_by_one_that_cleans_up_and_goes_on(bed: Bed) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
-import random
-import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import Registry, served_sha256
@@ -76,13 +72,6 @@ def once_at_work(bed: Bed, *args: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
-
-
-def assert_pair_matches(bed: Bed, domain: str) -> None:
-    """The published key is that of the published leaf."""
-    leaf = x509.load_pem_x509_certificate((bed.certs / f"{domain}.pem").read_bytes())
-    key = load_pem_private_key((bed.certs / f"{domain}.key").read_bytes(), password=None)
-    assert leaf.public_key() == key.public_key()
 
 
 # --- the daemon goes on with the rest -----------------------------------------------------------------------
@@ -323,54 +312,3 @@ def test_a_registry_that_cannot_read_its_new_key_has_the_old_pair_again_until_it
     bed.ok("--renew-now")
     assert bed.served() == bed.published() != before
     bed.assert_no_txt()
-
-
-@pytest.mark.row(5)
-def test_sigterm_during_propagation_ends_a_run_within_5_s_and_removes_the_txt(bed: Bed) -> None:
-    """It says why it ended; the next run finishes the same order."""
-    bed.dns.set_delay(1, HOUR_S)
-    with once_at_work(bed) as run:
-        wait_until(lambda: is_challenged(bed), "the challenge is presented", PATIENCE_S)
-        run.terminate()
-        assert run.wait(60) == 1
-        assert run.stdout is not None
-        assert f"{DOMAIN}: pending: asked to stop" in run.stdout.read()
-    bed.assert_no_txt()
-    bed.dns.set_delay(1, 0)
-    bed.config["sites"] = [bed.site(address="none")]
-    bed.ok("--once")
-    assert bed.orders() == 1
-
-
-def killed_once(bed: Bed, domain: str, count: int, after_s: float) -> int:
-    """Run `--once`, kill it `after_s` after its `count`-th call, and return how it ended."""
-    enough = calls(bed) + count
-    with once_at_work(bed, domain) as run:
-        wait_until(lambda: calls(bed) >= enough or run.poll() is not None, f"call {count}", PATIENCE_S)
-        with suppress(subprocess.TimeoutExpired):
-            run.wait(after_s)
-    return run.returncode
-
-
-def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next_one(bed: Bed) -> None:
-    """Ten sites, each in a run of its own: no second order, nothing left in DNS, key and leaf are a pair."""
-    names = [f"site{number}.{ZONE}" for number in range(11)]
-    bed.config["sites"] = [bed.site(name, deploy=[]) for name in names]
-    bed.ok("--once", names[0])
-    # Each is killed up to a tenth of a second after another one of the calls to CA and DNS service.
-    moments = random.Random(20261124)  # noqa: S311
-    counts = moments.sample(range(calls(bed)), 10)
-    codes = []
-    for name, count in zip(names[1:], counts, strict=True):
-        orders = bed.orders()
-        codes.append(killed_once(bed, name, count, moments.uniform(0, 0.1)))
-        placed = bed.orders() - orders
-        is_known = bool(state_of(bed, name).get("order")) or (bed.certs / f"{name}.pem").exists()
-        bed.ok("--once", name)
-        # Only an order whose URL had not reached us yet cannot be gone on with.
-        assert bed.orders() - orders <= (1 if is_known else placed + 1), f"{name}, killed at call {count}"
-        assert bed.a_values(name.removesuffix(f".{ZONE}")) == [LAN_ADDRESS]
-        assert_pair_matches(bed, name)
-        bed.assert_no_txt()
-    assert codes.count(-signal.SIGKILL) >= 5, codes
-    assert accounts_made(bed) == 1
