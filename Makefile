@@ -70,7 +70,7 @@ lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
 		--python-version 3.11 --all-extras --group dev pyproject.toml --output-file requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.11 --extra completion --extra notify --group build --constraint requirements.txt \
+		--python-version 3.11 --extra completion --extra metrics --extra notify --group build --constraint requirements.txt \
 		pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder

@@ -62,6 +62,7 @@ NEED_EAB = ("zerossl", "google", "litessl")
 # The keys whose values are secrets, wherever they stand.
 SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
 NEEDS_APPRISE = "nobody can be told without the library apprise: pip install 'certbotless[notify]'"
+NEEDS_PROMETHEUS = "/metrics needs the library prometheus-client: pip install 'certbotless[metrics]'"
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -467,6 +468,8 @@ class Config(Model):
                 f"docker.host: {host} has no TLS and no password: anybody who reaches it is root "
                 "there; forward its socket by SSH instead"
             )
+        if self.http is not None and importlib.util.find_spec("prometheus_client") is None:
+            found.append(f"http: {NEEDS_PROMETHEUS}")
         if self.http is not None and not is_loopback(self.http.where[0]):
             found.append(
                 "http.listen: whoever reaches this address may read all that status tells, without a login; "

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import client, metrics, outbox, page, report
-from .config import Config, Http
+from . import client, outbox, page, report
+from .config import NEEDS_PROMETHEUS, Config, Http
 from .errors import printable
 from .ledger import Ledger
 from .look import View
@@ -164,6 +164,10 @@ class Web:
         return Reply(503 if amiss else 200, f"{printable(text)}\n".encode())
 
     def _metrics(self, seen: _Seen) -> Reply:
+        try:
+            from . import metrics  # noqa: PLC0415  (of an extra, which may come while we run)
+        except ModuleNotFoundError:
+            return Reply(503, f"{NEEDS_PROMETHEUS}\n".encode())
         text = metrics.text(
             [*seen.views.values()],
             seen.unseen,

@@ -84,9 +84,9 @@ class Machine:
         return {"domain": DOMAIN, "zone": ZONE, "address": ADDRESS, **keys}
 
     @contextmanager
-    def daemon(self, **environment: str) -> Iterator[None]:
+    def daemon(self, python: str = sys.executable, **environment: str) -> Iterator[None]:
         """Run the daemon for as long as the block runs, which is after its first look; it must end well."""
-        command = ["env", *(f"{name}={value}" for name, value in environment.items()), sys.executable]
+        command = ["env", *(f"{name}={value}" for name, value in environment.items()), python]
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [*command, "-m", "certbotless", "--config", str(self.file)], stderr=stderr

@@ -88,10 +88,12 @@ def test_all_services_are_hardened_alike() -> None:
 
 
 def test_what_a_service_needs_is_pinned_as_for_the_tests() -> None:
-    """requirements-install.txt is a part of requirements.txt, and has all that pyproject.toml asks for."""
+    """requirements-install.txt is a part of requirements.txt, and has what a service asks for, extras too."""
     tested, installed = (pins(ROOT / name) for name in ("requirements.txt", "requirements-install.txt"))
     assert installed.items() <= tested.items()
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["completion"], *extras["metrics"], *extras["notify"]]
     assert {re.split(r"[^A-Za-z0-9-]", line)[0].lower() for line in asked} <= installed.keys()
 
 

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -387,6 +388,36 @@ def test_a_page_that_cannot_be_made_is_no_reason_not_to_run(machine: Machine, li
         assert machine.log.read_text().count("page.not_made") == 1
         broken.unlink()
         wait_for_page(machine, listen)
+
+
+def python_without(library: str, home: Path) -> Path:
+    """Return the Python of an environment that has all packages of ours but this one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    (packages,) = home.glob("lib/python3*/site-packages")
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith(library):
+            (packages / path.name).symlink_to(path)
+    return home / "bin" / "python"
+
+
+def test_without_the_library_of_the_metrics_the_page_works(machine: Machine, listen: str) -> None:
+    """As an installation without the extra: `check` and the log say what is missing, and so does /metrics."""
+    python = python_without("prometheus_client", machine.home / "venv")
+    cure = "/metrics needs the library prometheus-client: pip install 'certbotless[metrics]'"
+    command = [str(python), "-m", "certbotless", "--config", str(machine.file), "check"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+    machine.write(http={"listen": listen})
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == (
+        f"warning: http: {cure}\n"
+    )
+    with machine.daemon(str(python)):
+        wait_for_page(machine, listen)
+        assert get(listen, "/metrics") == (503, f"{cure}\n")
+        assert get(listen, "/")[0] == get(listen, "/status.json")[0] == 200
+    assert f"config.careless http: {cure}\n" in machine.log.read_text()
+    with machine.daemon():
+        wait_for_page(machine, listen)
+        assert get(listen, "/metrics")[0] == 200
 
 
 def test_an_edit_that_is_refused_is_no_health(machine: Machine, listen: str) -> None:

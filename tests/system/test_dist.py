@@ -88,10 +88,11 @@ def test_the_metadata_is_valid_and_names_extras_and_licence(
     metadata = Metadata.from_email(text, validate=True)
     assert metadata.license_expression == "Apache-2.0"
     assert metadata.license_files == ["LICENSE"]
-    assert set(metadata.provides_extra or ()) == {"sandbox", "completion", "notify"}
+    assert set(metadata.provides_extra or ()) == {"sandbox", "completion", "metrics", "notify"}
     optional = {need.name: str(need.marker) for need in metadata.requires_dist or () if need.marker}
     assert optional == {
         "apprise": 'extra == "notify"',
+        "prometheus-client": 'extra == "metrics"',
         "shtab": 'extra == "completion"',
         "trustme": 'extra == "sandbox"',
     }
