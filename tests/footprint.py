@@ -6,6 +6,8 @@ All four facts are true when the measuring begins: each certificate is from the 
 real name servers, each leaf served by a TLS server that picks it by SNI. What a daemon does while nothing
 changes is read from the kernel: memory, processor time, wake-ups. Requests are counted by who gets them.
 
+It fails where the memory is over the limit of its size.
+
 Args:
     sys.argv: how many seconds to watch each size, 180 if none, at least 60; a look comes every minute.
 """
@@ -36,6 +38,8 @@ from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 
 SIZES = (1, 100, 1000)
+# By the number of sites: MiB of resident memory, idle and with the page open.
+LIMITS = {1: (50, 58), 1000: (90, 90)}
 WATCHED_S = 180.0
 PAGE = "127.0.0.1:9109"
 SCRAPED_EVERY_S = 15.0
@@ -138,8 +142,12 @@ def read_page(listen: str) -> Iterator[None]:
         reader.join()
 
 
-def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: float, listen: str) -> None:
-    """Print what a daemon costs that has this many sites; `listen`: where it has a page, empty for none."""
+def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: float, listen: str) -> float:
+    """Print what a daemon costs that has this many sites, and return its memory in MiB.
+
+    Args:
+        listen: where it has a page, empty for none.
+    """
     certs, state, file = home / "certs", home / "state", home / "config.yaml"
     certs.mkdir(parents=True)
     with SniServer(certs) as server:
@@ -193,10 +201,12 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
         f" {calls / took_s * DAY_S:.0f} API calls, {asked / took_s * DAY_S:.0f} DNS queries",
         flush=True,
     )
+    return after.rss_kib / 1024
 
 
 def main() -> None:
     """Measure each size."""
+    over = []
     watched_s = float(sys.argv[1]) if sys.argv[1:] else WATCHED_S
     python, cores = sys.version.split()[0], os.cpu_count()
     print(f"{datetime.now(UTC):%Y-%m-%d} Python {python}, {cores} cores, watched for {watched_s:.0f} s each")
@@ -208,8 +218,12 @@ def main() -> None:
             Pebble(home / "pebble", dns.nameservers[0]) as ca,
         ):
             for count in SIZES:
-                for listen in ("", PAGE):
-                    measure(count, home / f"{count}{listen}", dns, ca, watched_s, listen)
+                for listen, limit in zip(("", PAGE), LIMITS.get(count, (None, None)), strict=True):
+                    used = measure(count, home / f"{count}{listen}", dns, ca, watched_s, listen)
+                    if limit is not None and used > limit:
+                        over.append(f"{used:.1f} of {limit} MiB with {count} sites")
+    if over:
+        sys.exit(f"over the limit: {', '.join(over)}")
 
 
 if __name__ == "__main__":
