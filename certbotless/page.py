@@ -102,7 +102,6 @@ def _load(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        auto_reload=False,  # it belongs to the program that runs, also while another one is installed
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,

@@ -134,7 +134,8 @@ class Server(socketserver.ThreadingTCPServer):
         match = _HOST.fullmatch(host.strip(" \t"))
         name = match[1].lower().removesuffix(".") if match else ""
         with suppress(ValueError):
-            return bool(ipaddress.ip_address(name.strip("[]")))
+            ipaddress.ip_address(name.strip("[]"))
+            return True
         return name in {"localhost", socket.gethostname().lower(), *self._names()}
 
     def answer(self, path: str) -> Reply:
