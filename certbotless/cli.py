@@ -131,7 +131,6 @@ def _plan(source: Path | None, exit_code: bool) -> int:
 
 def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bool) -> int:
     from . import status
-    from .terminal import Screen
 
     _set_up_logging(logging.ERROR)
 
@@ -141,9 +140,14 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
     if again:
         return _watch(source, choose, is_one=domain is not None, as_json=as_json)
     found = status.find(source, choose, is_one=domain is not None and not as_json)
-    text = found.to_json() if as_json else found.to_text(Screen.of(sys.stdout))
-    if text:
-        print(text)
+    if as_json:
+        print(found.to_json())
+    else:
+        from . import table
+        from .terminal import Terminal
+
+        screen = Terminal(sys.stdout)
+        screen.show(table.draw(found, screen))
     if found.error:
         print(found.error, file=sys.stderr)
     return found.code
@@ -152,27 +156,25 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
 def _watch(
     source: Path | None, choose: Callable[[Config], list[Site]], *, is_one: bool, as_json: bool
 ) -> NoReturn:
-    from . import status, watch
-    from .terminal import Screen
+    from . import status, table
+    from .terminal import Drawing, Terminal
 
     if as_json:
         raise UsageError("--watch does not go with --json; ask for --json as often as you like")
     if source is None:
         raise UsageError("--watch reads the file again and again, so it cannot be standard input")
-    if not Screen.of(sys.stdout).moves:
+    screen = Terminal(sys.stdout)
+    if not (screen.is_terminal and screen.is_interactive):
         raise UsageError("--watch draws on a terminal, and standard output is none; leave it out")
 
-    def picture(screen: Screen) -> tuple[str, int]:
-        def fitted(text: str) -> list[str]:
-            return [line for part in text.splitlines() for line in screen.wrap(part, screen.width)]
-
+    def look() -> tuple[Drawing, int]:
         try:
             found = status.find(source, choose, is_one=is_one)
         except CertbotlessError as exc:
-            return "\n".join(fitted(f"certbotless: {exc}")), 2 if isinstance(exc, UsageError) else 1
-        return "\n".join([*fitted(found.error), found.to_text(screen, must_fit=True)]), found.code
+            return f"certbotless: {exc}", 2 if isinstance(exc, UsageError) else 1
+        return table.draw(found, screen, is_watched=True), found.code
 
-    watch.watch(picture, sys.stdout)
+    screen.watch(look)
 
 
 def _doctor(source: Path | None, *, as_json: bool) -> int:

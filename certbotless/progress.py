@@ -3,28 +3,27 @@
 The last line says what is at work and what is waited for, and is drawn anew until it is done; warnings and
 errors stand above it as anywhere else. All of it is made from the lines of the log, so there is no second
 story; where nobody sits at a terminal the log itself is shown, and this module is not used.
-
-Source: ECMA-48 (erase to the end of the line).
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self, TextIO
 
-from .story import RUN_ENDED, site, turn_of
-from .terminal import Screen, cells
+from rich.live import Live
+from rich.table import Column, Table
+from rich.text import Text
 
-_ERASE = "\r\x1b[K"
+from .story import RUN_ENDED, site, turn_of
+from .terminal import Terminal
+
 # Often enough for a clock that shows seconds.
-_TICK_S = 0.5
-_MARK_WIDTH, _TIME_WIDTH = 10, 11
+_TICKS_PER_S = 2
 # Longer lines are hard to follow to their end, where the time is.
 _MOST_WIDTH = 100
 
@@ -96,38 +95,36 @@ class Board:
         elif work is not None and level == logging.INFO:  # what was waited for has happened
             work.waits_for = work.detail = ""
 
-    def doing(self, screen: Screen, now_s: float) -> str:
+    def doing(self, now_s: float) -> str:
         """Return in one line what is at work, and what is waited for; empty if nothing is."""
-        if not self._works:
+        # A copy: another thread may hear of more meanwhile.
+        works = dict(self._works)
+        if not works:
             return ""
-        text = self._of_one(now_s) if len(self._works) == 1 else self._of_several(now_s)
-        # A letter in the last column would let some terminals go to the next line.
-        return screen.cut(text, screen.width - 1)
-
-    def _of_one(self, now_s: float) -> str:
-        ((domain, work),) = self._works.items()
-        step = f" {work.step}" if work.step else ""
-        waits = f", waits for {work.waits_for}{work.detail}" if work.waits_for else ""
-        return f"{domain}{step} {duration(now_s - work.began_s, digits=0)}{waits}"
-
-    def _of_several(self, now_s: float) -> str:
-        oldest_s = now_s - min(work.began_s for work in self._works.values())
-        counts = Counter(work.waits_for for work in self._works.values())
+        took = duration(now_s - min(work.began_s for work in works.values()), digits=0)
+        if len(works) == 1:
+            ((domain, work),) = works.items()
+            step = f" {work.step}" if work.step else ""
+            waits = f", waits for {work.waits_for}{work.detail}" if work.waits_for else ""
+            return f"{domain}{step} {took}{waits}"
         texts = [
             f"{count} {'wait' if count > 1 else 'waits'} for {what}" if what else f"{count} at work"
-            for what, count in counts.most_common()
+            for what, count in Counter(work.waits_for for work in works.values()).most_common()
         ]
-        return f"{len(self._works)} sites, {duration(oldest_s, digits=0)}: {'; '.join(texts)}"
+        return f"{len(works)} sites, {took}: {'; '.join(texts)}"
 
 
-def line_of(ended: Ended, screen: Screen) -> str:
+def line_of(ended: Ended, screen: Terminal) -> Table:
     """Return the line that stays of a step."""
-    mark = "ok" if ended.is_done else "not done"
-    room = min(screen.width - 1, _MOST_WIDTH) - _MARK_WIDTH - _TIME_WIDTH
-    text = screen.cut(f"{ended.domain}  {ended.step}: {ended.reason}", room)
-    padding = " " * (room - cells(text))
-    painted = screen.paint(f"{mark:<{_MARK_WIDTH}}", "green" if ended.is_done else "yellow")
-    return f"{painted}{text}{padding}{duration(ended.took_s):>{_TIME_WIDTH}}"
+    mark, style = ("ok", "green") if ended.is_done else ("not done", "yellow")
+    line = Table.grid(
+        Column(width=10, style=style),
+        Column(ratio=1, no_wrap=True, overflow=screen.cut),
+        Column(width=11, justify="right"),
+    )
+    line.width = min(screen.width, _MOST_WIDTH)
+    line.add_row(mark, f"{ended.domain}  {ended.step}: {ended.reason}", duration(ended.took_s))
+    return line
 
 
 def duration(seconds: float, digits: int = 1) -> str:
@@ -148,57 +145,59 @@ class Progress(logging.Handler):
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(formatter)
-        self._stream = stream
+        self._screen = Terminal(stream)
         self._board = Board()
         self._drawn = ""
-        self._is_over = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        # Standard output may be a file: nothing is led from there to the screen.
+        self._live = Live(
+            console=self._screen,
+            get_renderable=self._doing,
+            refresh_per_second=_TICKS_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Self:
-        self._ticker.start()
+        with self._or_nobody():
+            self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._is_over.set()
-        self._ticker.join()
-        self._board = Board()
-        self._draw()
+        with self._or_nobody():
+            self._live.stop()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a line of the log changes; the handler's lock is held."""
-        above = [self.format(record)] if record.levelno >= logging.WARNING else []
-        domain = site()
-        if domain:
-            ended = self._board.hear(domain, record.levelno, record.getMessage(), time.monotonic())
-            above += [line_of(ended, Screen.of(self._stream))] if ended is not None else []
-        self._draw(above)
+        domain, now_s = site(), time.monotonic()
+        ended = self._board.hear(domain, record.levelno, record.getMessage(), now_s) if domain else None
+        with self._or_nobody():
+            if record.levelno >= logging.WARNING:
+                for line in self.format(record).splitlines():
+                    self._screen.print(line, soft_wrap=True)
+            if ended is not None:
+                self._screen.print(line_of(ended, self._screen))
+            if (doing := self._board.doing(now_s)) != self._drawn:
+                self._drawn = doing
+                self._live.refresh()
 
     def say(self, line: str) -> None:
         """Print a line on standard output, which may be the same terminal."""
         self.acquire()
         try:
-            self._draw([], is_blank=True)
+            self.__exit__()
             print(line, flush=True)  # noqa: T201  (it is what the command prints)
-            self._draw()
+            self.__enter__()
         finally:
             self.release()
 
-    def _tick(self) -> None:
-        while not self._is_over.wait(_TICK_S):
-            self.acquire()
-            try:
-                self._draw()
-            finally:
-                self.release()
+    def _doing(self) -> Text:
+        return self._screen.one_line(self._board.doing(time.monotonic()), style="dim", is_cut=True)
 
-    def _draw(self, above: Sequence[str] = (), *, is_blank: bool = False) -> None:
-        """Write lines that stay, and below them what is at work; in one go, so that nothing flickers."""
-        screen = Screen.of(self._stream)
-        doing = "" if is_blank or not screen.moves else self._board.doing(screen, time.monotonic())
-        if doing == self._drawn and not above:
-            return
-        erase = _ERASE if self._drawn else ""
-        self._drawn = doing
-        with suppress(OSError):  # the run goes on without its terminal
-            self._stream.write(erase + "".join(f"{line}\n" for line in above) + screen.paint(doing, "dim"))
-            self._stream.flush()
+    @contextmanager
+    def _or_nobody(self) -> Iterator[None]:
+        """Draw; a run goes on without its terminal."""
+        try:
+            yield
+        except OSError:
+            self._screen.quiet = True

@@ -1,4 +1,4 @@
-"""What `status` finds in one look, as text for a person or JSON for a program. Reads only, and is light."""
+"""What `status` finds in one look, and as JSON for a program. Reads only, and is light."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import client, configfile, locks, outbox, report, state, table
+from . import client, configfile, locks, outbox, report, state
 from .bulletin import heard
 from .client import ClientFacts
 from .config import Config, Site
@@ -20,8 +20,6 @@ from .look import View, look_at
 from .outbox import Outbox
 from .state import SiteFile
 from .store import Store
-from .story import RUN_ENDED
-from .terminal import Screen
 
 _BROKEN = "the configuration is broken"
 # As many as a person reads.
@@ -80,42 +78,6 @@ class Found:
         )
         found["sites"] += [report.unseen_site_json(domain, _BROKEN, facts) for domain, facts in self.known]
         return json.dumps(found, indent=2)
-
-    def to_text(self, screen: Screen, *, must_fit: bool = False) -> str:
-        """Return the table, or all of one site; empty where nothing is known.
-
-        The lines of an attempt stay whole, so that they can be copied; where all must fit onto the screen,
-        they are cut, and the last of them are shown.
-        """
-        pid = self.daemon_pid
-        daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
-        if self.error and not self.views:
-            return f"{table.known_text(self.known, self.at, screen)}\n{daemon}" if self.known else ""
-        if self.story is None:
-            return "\n".join(
-                [table.status_text(self.views, self.visits, screen), daemon, *self._untold(screen)]
-            )
-        (view,) = self.views
-        lines = [*table.site_text(view, self.visits, self.story.events, screen).split("\n"), daemon, ""]
-        attempt = [screen.legible(line) for line in _attempt_lines(self.story)]
-        if must_fit:
-            room = max(screen.height - len(lines) - 2, 0)
-            attempt = [screen.cut(line, screen.width) for line in attempt[len(attempt) - room :]]
-        return "\n".join([*lines, screen.paint("The last attempt", "bold"), *attempt])
-
-    def _untold(self, screen: Screen) -> list[str]:
-        """Return what could not be sent, nothing where all was."""
-        failure = self.outbox.last_failure if self.outbox else None
-        text = f"notify: {report.failure_text(failure)}" if failure else ""
-        return screen.wrap(text, screen.width) if text else []
-
-
-def _attempt_lines(story: Story) -> list[str]:
-    if not story.attempt:
-        return ["none is kept"]
-    if f" {RUN_ENDED} " in story.attempt[-1]:
-        return [*story.attempt]
-    return [*story.attempt, "(it goes on)" if story.is_running else "(it was killed)"]
 
 
 def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_one: bool) -> Found:

@@ -1,4 +1,4 @@
-"""The text of `status`: a table of all sites, or all that is known of one. Pure: facts -> text.
+"""What `status` shows a person: a table of all sites, or all that is known of one. Pure: facts -> drawing.
 
 A row for each site and its certificate as a bar; below it, where something is not well, what, what to do, and
 when it is tried again. A narrow terminal gets the same as a list. No state is told by colour alone.
@@ -6,20 +6,29 @@ when it is tried again. A narrow terminal gets the same as a list. No state is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from rich.cells import cell_len
+from rich.columns import Columns
+from rich.console import Group
+from rich.segment import SegmentLines
+from rich.styled import Styled
+from rich.table import Column, Table
+from rich.text import Text
+
 from .client import ClientFacts, facts_of
 from .decide import Step
-from .events import Event
 from .leaf import LeafFacts
 from .look import View
 from .names import u_labels
-from .report import Served, by_api, distance, served_of, span
+from .report import Served, by_api, distance, failure_text, served_of, span
 from .state import Failure
-from .terminal import Screen, Style, cells
+from .status import Found, Story
+from .story import RUN_ENDED
+from .terminal import Drawing, Terminal
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")
 # A domain that is longer stands on a line of its own; with less room for it the table becomes a list.
@@ -28,13 +37,16 @@ _GAP = "  "
 _BAR_WIDTH = 30
 _LABEL_WIDTH = 15
 
-_TONES: dict[str, Style] = {"ok": "green", "pending": "yellow", "failing": "red"}
+_TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
 _MARKS = {"failing": "! ", "pending": "- ", "ok": "- "}
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a person reads of one site; `notes` say what is not well, most important first."""
+    """What a person reads of one site; `notes` say what is not well, most important first.
+
+    `domain` may stand in a `Text`: it is legible.
+    """
 
     domain: str
     state: str
@@ -46,36 +58,37 @@ class _Entry:
     now: datetime
 
 
-def status_text(views: Sequence[View], visits: Mapping[str, ClientFacts], screen: Screen) -> str:
-    """Return the table of these sites, no line of it wider than the screen; `visits`: what clients met."""
-    return _text([_entry(view, visits) for view in views], screen)
+def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing:
+    """Return the table of the sites, or all of one; nothing where nothing is known.
 
-
-def known_text(known: Iterable[tuple[str, LeafFacts | None]], now: datetime, screen: Screen) -> str:
-    """Return the table of sites of which only the certificate is known, as the file is broken."""
-    note = ("the configuration is broken",)
-    return _text([_Entry(name, "pending", "-", facts, None, (), note, now) for name, facts in known], screen)
-
-
-def site_text(view: View, visits: Mapping[str, ClientFacts], events: Sequence[Event], screen: Screen) -> str:
-    """Return all that is known of one site but its last attempt; `events` are the newest, in order."""
-    entry, facts, met = _entry(view, visits), view.seen.published.facts, facts_of(view, visits)
-    lines = _card(entry, screen)
-    if (in_unicode := u_labels(entry.domain)) != entry.domain and screen.has(in_unicode):
-        lines += _labelled("in Unicode", [in_unicode], screen)
-    if facts is not None:
-        for label, text in (
-            ("names", ", ".join(facts.names)),
-            ("issuer", facts.issuer),
-            ("sha256", facts.sha256),
-        ):
-            lines += _labelled(label, [text], screen)
-    if met is not None and met.is_well:
-        lines += _labelled("client", [f"{met.text}, {distance(met.at - entry.now)}"], screen)
-    steps = [_step_text(step, entry.now) for step in view.decision.steps]
-    lines += _labelled("steps", [text for text in steps if text not in entry.notes], screen)
-    lines += _labelled("events", [f"{_stamp(e.at)}  {e.event} {e.text}" for e in events], screen)
-    return "\n".join(_with_legend(lines, [entry], screen))
+    Args:
+        is_watched: whether it is all that a person sees. Then it begins with what is wrong with the file, and
+            of an attempt it has the last lines for which there is room, each cut at the end of the screen.
+            Else they are whole, so that they can be copied.
+    """
+    pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
+    daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
+    if found.error and not found.views:
+        note = ("the configuration is broken",)
+        entries = [
+            _Entry(screen.legible(name), "pending", "-", facts, None, (), note, found.at)
+            for name, facts in found.known
+        ]
+        return Group(*error, *_sites(entries, screen), daemon) if entries else Group(*error)
+    if found.story is None:
+        failure = found.outbox.last_failure if found.outbox else None
+        unsent = [f"notify: {failure_text(failure)}"] if failure else []
+        entries = [_entry(view, found.visits) for view in found.views]
+        return Group(*error, *_sites(entries, screen), daemon, *unsent)
+    (view,) = found.views
+    above = Group(
+        *error, *_one_site(view, found, found.story, screen), daemon, "", Styled("The last attempt", "bold")
+    )
+    attempt = _attempt_lines(found.story)
+    if is_watched:
+        room = screen.height - len(screen.render_lines(above))
+        attempt = attempt[max(len(attempt) - room, 0) :] if room > 0 else []
+    return Group(above, *(screen.one_line(line, is_cut=is_watched) for line in attempt))
 
 
 # --- what is said -------------------------------------------------------------------------------------------
@@ -150,6 +163,14 @@ def _served_text(served: Served, view: View) -> str:
     return f"{text}: {what}"
 
 
+def _attempt_lines(story: Story) -> list[str]:
+    if not story.attempt:
+        return ["none is kept"]
+    if f" {RUN_ENDED} " in story.attempt[-1]:
+        return [*story.attempt]
+    return [*story.attempt, "(it goes on)" if story.is_running else "(it was killed)"]
+
+
 def _moment(at: datetime, now: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {distance(at - now)}"
 
@@ -174,129 +195,139 @@ def _renewal(entry: _Entry) -> str:
 # --- how it looks -------------------------------------------------------------------------------------------
 
 
-def _text(entries: Sequence[_Entry], screen: Screen) -> str:
+def _sites(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
+    """Yield the table, with what stands below each row; or a list, where there is no room for a table."""
     rows = [(e.domain, e.state, e.address, _end(e), _left(e), _renewal(e)) for e in entries]
-    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(_HEADS, *rows, strict=True)]
     room = screen.width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)
     if room < min(_LEAST_DOMAIN, widths[0]):
-        lines = [line for entry in entries for line in ("", *_card(entry, screen))][1:]
-        return "\n".join(_with_legend(lines, entries, screen))
-    widths[0] = min(widths[0], room)
-    lines = [screen.paint(_row(_HEADS, widths), "dim")] if rows else []
-    for entry, (domain, *rest) in zip(entries, rows, strict=True):
-        if len(domain) > room:
-            lines += [screen.paint(line, "bold") for line in screen.wrap(domain, screen.width)]
-            domain = ""  # noqa: PLW2901  (what is left of the row)
-        row = _row((domain, *rest), widths)
-        state_at = widths[0] + len(_GAP)
-        after = state_at + len(entry.state)
-        state = screen.paint(entry.state, _TONES[entry.state])
-        lines.append(screen.paint(row[:state_at], "bold") + state + row[after:])
-        lines += _below(entry, screen)
-    return "\n".join(_with_legend(lines, entries, screen))
-
-
-def _row(texts: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(f"{text:<{width}}" for text, width in zip(texts, widths, strict=True)).rstrip()
-
-
-def _below(entry: _Entry, screen: Screen) -> list[str]:
-    """Return what stands below a row: the bar with who serves it, then what is not well."""
-    if entry.facts is not None:
-        bar = _bar(entry.facts, entry.renewal, entry.now, _BAR_WIDTH, screen)
+        for i, entry in enumerate(entries):
+            if i:
+                yield ""
+            yield from _card(entry, screen)
     else:
-        bar = f"{'no certificate':<{_BAR_WIDTH}}"
+        widths[0] = min(widths[0], room)
+        columns = [
+            Column(head, width=width, no_wrap=True, overflow=screen.cut)
+            for head, width in zip(_HEADS, widths, strict=True)
+        ]
+        table = Table(*columns, box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="dim")
+        for domain, state, *rest in rows:
+            name = Styled(domain if cell_len(domain) <= room else "", "bold")
+            table.add_row(name, Styled(state, _TONES[state]), *rest)
+        # rich knows no cell of several columns, so what stands between the rows is put there.
+        head, *lines = screen.render_lines(table, pad=False)
+        yield SegmentLines([head], new_lines=True)
+        for entry, line in zip(entries, lines, strict=True):
+            if cell_len(entry.domain) > room:
+                yield Styled(entry.domain, "bold")
+            yield SegmentLines([line], new_lines=True)
+            yield from _below(entry, screen)
+    yield from _legend(entries, screen)
+
+
+def _one_site(view: View, found: Found, story: Story, screen: Terminal) -> Iterator[Drawing]:
+    entry, facts, met = _entry(view, found.visits), view.seen.published.facts, facts_of(view, found.visits)
+    yield from _card(entry, screen)
+    more = _grid(_LABEL_WIDTH)
+    in_unicode = u_labels(entry.domain)
+    if entry.domain != in_unicode == screen.legible(in_unicode):
+        _add(more, "in Unicode", [in_unicode])
+    if facts is not None:
+        _add(more, "names", [", ".join(facts.names)])
+        _add(more, "issuer", [facts.issuer])
+        _add(more, "sha256", [facts.sha256])
+    if met is not None and met.is_well:
+        _add(more, "client", [f"{met.text}, {distance(met.at - entry.now)}"])
+    steps = [_step_text(step, entry.now) for step in view.decision.steps]
+    _add(more, "steps", [text for text in steps if text not in entry.notes])
+    _add(more, "events", [f"{_stamp(e.at)} {e.event} {e.text}" for e in story.events])
+    yield more
+    yield from _legend([entry], screen)
+
+
+def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
+    """Yield what stands below a row: the bar with who serves it, then what is not well."""
+    bar = _bar(entry.facts, entry, _BAR_WIDTH, screen) if entry.facts else Text("no certificate")
     indent = len(_GAP) + _BAR_WIDTH + len(_GAP)
-    room = screen.width - indent
     together = ", ".join(entry.served)
-    texts = [together] if cells(together) <= room else entry.served
-    served = [line for text in texts for line in screen.wrap(text, room)]
-    lines = [f"{_GAP}{bar}{_GAP}{served[0]}".rstrip(), *(" " * indent + line for line in served[1:])]
-    return lines + _note_lines(entry, _GAP, screen)
+    below = _grid(indent)
+    for i, served in enumerate(entry.served if cell_len(together) > screen.width - indent else [together]):
+        below.add_row(Text.assemble(_GAP, bar) if i == 0 else "", served)
+    yield below
+    yield _notes_of(entry)
 
 
-def _note_lines(entry: _Entry, indent: str, screen: Screen) -> list[str]:
-    lines = []
+def _notes_of(entry: _Entry) -> Table:
+    notes = _grid(len(_GAP) + 2)
     for i, note in enumerate(entry.notes):
-        mark = _MARKS[entry.state] if i == 0 else "  "
-        first, *rest = screen.wrap(note, screen.width - len(indent) - len(mark))
-        lines.append(indent + screen.paint(mark + first, _TONES[entry.state] if i == 0 else ""))
-        lines += [indent + " " * len(mark) + line for line in rest]
-    return lines
+        mark, tone = (_MARKS[entry.state], _TONES[entry.state]) if i == 0 else ("", None)
+        notes.add_row(_GAP + mark, note, style=tone)
+    return notes
 
 
-def _card(entry: _Entry, screen: Screen) -> list[str]:
-    """Return a site as a list of lines, each fact with its label."""
-    *start, last = screen.wrap(f"{entry.domain} {entry.state}", screen.width)
-    domain, _, state = last.rpartition(" ")
-    lines = [screen.paint(line, "bold") for line in start]
-    gap = " " if domain else ""
-    lines.append(screen.paint(domain, "bold") + gap + screen.paint(state, _TONES[entry.state]))
-    lines += _labelled("address", [entry.address], screen)
+def _card(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
+    """Yield a site as a list of lines, each fact with its label."""
+    yield Text.assemble((entry.domain, "bold"), " ", (entry.state, _TONES[entry.state]))
+    card = _grid(_LABEL_WIDTH)
+    _add(card, "address", [entry.address])
     if entry.facts is not None:
-        dates = f"{entry.facts.not_before:%Y-%m-%d} to {_end(entry)}"
-        lines += _labelled("certificate", [f"{dates}, {_left(entry)}{_left_word(entry)}"], screen)
-        width = min(_BAR_WIDTH, screen.width - _LABEL_WIDTH)
-        bar = _bar(entry.facts, entry.renewal, entry.now, width, screen)
-        lines.append(" " * _LABEL_WIDTH + bar)
+        word = "" if _left(entry) == "expired" else " left"
+        dates = f"{entry.facts.not_before:%Y-%m-%d} to {_end(entry)}, {_left(entry)}{word}"
+        _add(card, "certificate", [dates])
+        width = max(min(_BAR_WIDTH, screen.width - _LABEL_WIDTH), 1)
+        card.add_row("", _bar(entry.facts, entry, width, screen))
     else:
-        lines += _labelled("certificate", ["none"], screen)
+        _add(card, "certificate", ["none"])
     if entry.renewal is not None:
-        due = entry.renewal <= entry.now
-        when = "due since " if due else ""
-        lines += _labelled("renewal", [when + _moment(entry.renewal, entry.now)], screen)
-    lines += _labelled("served by", entry.served, screen)
-    return lines + _note_lines(entry, _GAP, screen)
+        when = "due since " if entry.renewal <= entry.now else ""
+        _add(card, "renewal", [when + _moment(entry.renewal, entry.now)])
+    _add(card, "served by", entry.served)
+    yield card
+    yield _notes_of(entry)
 
 
-def _labelled(label: str, texts: Sequence[str], screen: Screen) -> list[str]:
-    """Return texts behind one label; none without a text."""
-    lines = [line for text in texts for line in screen.wrap(text, screen.width - _LABEL_WIDTH)]
-    heads = [f"{_GAP}{label}", *[""] * (len(lines) - 1)]
-    return [
-        screen.paint(f"{head:<{_LABEL_WIDTH}}", "dim") + line
-        for head, line in zip(heads[: len(lines)], lines, strict=True)
-    ]
+def _grid(width: int) -> Table:
+    """Return an empty grid of a column so wide, and one for text that is broken at its end."""
+    return Table.grid(Column(width=width, no_wrap=True), Column(overflow="fold"))
+
+
+def _add(grid: Table, label: str, texts: Sequence[str]) -> None:
+    """Add texts behind one label; nothing without a text."""
+    for i, text in enumerate(texts):
+        grid.add_row(Styled(f"{_GAP}{label}" if i == 0 else "", "dim"), text)
 
 
 def _end(entry: _Entry) -> str:
     return f"{entry.facts.not_after:%Y-%m-%d}" if entry.facts else "-"
 
 
-def _left_word(entry: _Entry) -> str:
-    return "" if _left(entry) == "expired" else " left"
+def _letters(screen: Terminal) -> str:
+    """Return the letters of a bar: the past, now, what comes, renewal, and what is after it."""
+    letters = "█◆░│▒"
+    return letters if screen.legible(letters) == letters else "#*-|."
 
 
-def _letters(screen: Screen) -> list[str]:
-    """Return the letters of a bar, one each: the past, now, what comes, renewal, and what is after it."""
-    return list("█◆░│▒" if screen.has("█◆░│▒") else "#*-|.")
-
-
-def _bar(facts: LeafFacts, renewal: datetime | None, now: datetime, width: int, screen: Screen) -> str:
+def _bar(facts: LeafFacts, entry: _Entry, width: int, screen: Terminal) -> Text:
     """Return the life of a certificate in `width` cells, from its issue to its end."""
-    past, here, ahead, due, late = _letters(screen)
+    renewal = entry.renewal
+    past, here, ahead, due, late = tuple(_letters(screen))
     lifetime = max(facts.lifetime, timedelta(seconds=1))
 
     def place(moment: datetime) -> int:
         return min(max(int((moment - facts.not_before) / lifetime * width), 0), width - 1)
 
-    now_at, renewal_at = place(now), width if renewal is None else place(renewal)
+    now_at, renewal_at = place(entry.now), width if renewal is None else place(renewal)
     bar = [past if i < now_at else ahead if i < renewal_at else late for i in range(width)]
     if renewal is not None:
         bar[renewal_at] = due
     bar[now_at] = here
-    styles: dict[str, Style] = {here: "bold", ahead: "dim", late: "yellow"}
-    return "".join(screen.paint("".join(run), styles.get(letter, "")) for letter, run in groupby(bar))
+    styles = {here: "bold", ahead: "dim", late: "yellow"}
+    return Text.assemble(*(("".join(run), styles.get(letter, "")) for letter, run in groupby(bar)))
 
 
-def _with_legend(lines: list[str], entries: Sequence[_Entry], screen: Screen) -> list[str]:
-    if all(entry.facts is None for entry in entries):
-        return lines
-    words = zip(_letters(screen), ("past", "now", "ahead", "renewal", "to the end"), strict=True)
-    rows: list[str] = []
-    for item in (f"{letter} {word}" for letter, word in words):
-        if rows and cells(rows[-1] + _GAP + item) <= screen.width:
-            rows[-1] += _GAP + item
-        else:
-            rows.append(item)
-    return [*lines, "", *(screen.paint(row, "dim") for row in rows)]
+def _legend(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
+    if any(entry.facts is not None for entry in entries):
+        words = zip(_letters(screen), ("past", "now", "ahead", "renewal", "to the end"), strict=True)
+        yield ""
+        yield Styled(Columns([f"{letter} {word}" for letter, word in words], (0, len(_GAP))), "dim")

@@ -1,118 +1,123 @@
-"""What the place that text goes to can take: how wide it is, which letters it has, and whether colours.
+"""What a person sees is drawn by rich: here is where it goes, and what keeps foreign text from acting there.
 
-Source: no-color.org (NO_COLOR); ECMA-48 (control sequences); Unicode annex 11 (wide letters).
+A stream that is no terminal gets the same text without colours, in 80 columns. NO_COLOR, TERM and COLUMNS are
+read by rich.
+
+Source: no-color.org (NO_COLOR); ECMA-48 (control sequences).
 """
 
 from __future__ import annotations
 
 import os
-import unicodedata
-from dataclasses import dataclass
-from typing import Literal, TextIO
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn, TextIO
+
+from rich.console import Console, Group, OverflowMethod, RenderableType
+from rich.live import Live
+from rich.segment import SegmentLines
+from rich.text import Text
 
 from .errors import printable
 
-# Of a file or a pipe, and of a terminal that does not say.
-WIDTH, HEIGHT = 80, 24
-# With less nothing can be laid out: such a terminal breaks the lines itself.
-_LEAST_WIDTH = 20
+# What rich draws.
+Drawing = RenderableType
 
-Style = Literal["", "bold", "dim", "red", "green", "yellow"]
-_CODES: dict[Style, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+# Of a file or a pipe.
+_WIDTH = 80
+# As a line of the log.
+_MOST_LETTERS = 4000
+_EVERY_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """Where text goes; sizes in cells and lines.
+class Terminal(Console):
+    """Where a drawing goes.
 
-    Attributes:
-        moves: whether it is a terminal that knows how to move its cursor.
+    A `str` in a drawing is text as it is: never markup, and one line of letters that the stream has, with
+    nothing that a terminal acts upon. So text from outside is given to rich as `str`, and never as `Text`.
     """
 
-    width: int = WIDTH
-    height: int = HEIGHT
-    encoding: str = "utf-8"
-    has_colours: bool = False
-    moves: bool = False
+    def __init__(self, stream: TextIO) -> None:
+        is_terminal = stream.isatty()
+        super().__init__(
+            file=stream,
+            force_terminal=is_terminal,  # else FORCE_COLOR would put colours into a pipe
+            width=None if is_terminal else _WIDTH,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
 
-    @classmethod
-    def of(cls, stream: TextIO) -> Screen:
-        """Return what `stream` can take now: a terminal may be resized at any time."""
-        width, height, encoding = WIDTH, HEIGHT, stream.encoding or "ascii"
-        if not stream.isatty():
-            return cls(width, height, encoding)
+    def legible(self, text: str) -> str:
+        """Return text as one line of letters that the stream has; others are written as their codes."""
+        return printable(text, _MOST_LETTERS).encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a `str` of a drawing as rich lays it out: each one passes here."""
+        return super().render_str(self.legible(text), **options)
+
+    def one_line(self, text: str, *, style: str = "", is_cut: bool) -> Text:
+        """Return text that is never broken, but cut at the width of the screen if `is_cut`."""
+        line = self.render_str(text, style=style, overflow=self.cut if is_cut else "ignore")
+        line.no_wrap = True
+        return line
+
+    @property
+    def cut(self) -> OverflowMethod:
+        """How to cut a line: with a mark at its end, if the stream has that."""
+        return "ellipsis" if self.legible("…") == "…" else "crop"
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Leave the cursor as it is: a run that is killed or suspended could not bring it back."""
+        return False
+
+    def show(self, drawing: Drawing) -> None:
+        """Write a drawing, without the spaces by which rich fills its lines.
+
+        Raises:
+            BrokenPipeError: nobody reads any more; rich itself would end the process.
+        """
+        with self.capture() as captured:
+            # Of a text that is printed by itself rich forgets that it is one line.
+            self.print(Group(drawing), crop=False)
+        self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+    def watch(self, look: Callable[[], tuple[Drawing, int]]) -> NoReturn:
+        """Show what `look` returns, every 2 s, and end at Ctrl-C with the code of the last one, which stays.
+
+        Args:
+            look: returns a drawing and an exit code.
+        """
+
+        def leave(*_: object) -> NoReturn:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            raise KeyboardInterrupt
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, leave)
+        drawing: Drawing = ""
+        code = 1
+        pool = ThreadPoolExecutor(1)
         try:
-            size = os.get_terminal_size(stream.fileno())
-        except OSError:
-            pass
-        else:
-            # A serial line says 0.
-            width, height = max(size.columns or WIDTH, _LEAST_WIDTH), size.lines or HEIGHT
-        moves = os.environ.get("TERM") != "dumb"
-        return cls(width, height, encoding, moves and not os.environ.get("NO_COLOR"), moves)
+            with Live(console=self, screen=True, auto_refresh=False) as live:
+                while True:
+                    drawing, code = pool.submit(look).result()
+                    live.update(self._fitted(drawing), refresh=True)
+                    time.sleep(_EVERY_S)
+        except KeyboardInterrupt:
+            self.show(drawing)
+            self.file.flush()
+        # At once: nobody waits for a look that hangs in a resolver.
+        os._exit(code)
 
-    def has(self, letters: str) -> bool:
-        """Whether it can show these letters."""
-        try:
-            letters.encode(self.encoding)
-        except (UnicodeEncodeError, LookupError):
-            return False
-        return True
-
-    def paint(self, text: str, style: Style) -> str:
-        """Return the text in a style, or as it is where there are no colours."""
-        code = _CODES.get(style) if self.has_colours else None
-        return f"\x1b[{code}m{text}\x1b[0m" if code and text else text
-
-    def legible(self, text: object, limit: int = 1000) -> str:
-        """Return any text as one line of letters that it has, free of anything that acts on a terminal."""
-        line = printable(text, limit)
-        return line if self.has(line) else line.encode("ascii", "backslashreplace").decode()
-
-    def wrap(self, text: str, width: int) -> list[str]:
-        """Return legible text in lines of at most `width` cells, but 2 at least, broken at spaces."""
-        width = max(width, 2)
-        lines, line = [], ""
-        for word in self.legible(text).split():
-            rest = word
-            if line and cells(line) + 1 + cells(rest) <= width:
-                line = f"{line} {rest}"
-                continue
-            if line:
-                lines.append(line)
-            while cells(rest) > width:
-                start = _start(rest, width)
-                lines.append(start)
-                rest = rest[len(start) :]
-            line = rest
-        return [*lines, line] if line or not lines else lines
-
-    def cut(self, text: str, width: int) -> str:
-        """Return legible text in one line of at most `width` cells, marked where something is left out."""
-        line = self.legible(text)
-        if cells(line) <= width:
-            return line
-        dots = "…" if self.has("…") else "..."
-        return (_start(line, max(width - cells(dots), 0)) + dots)[: max(width, 0)]
-
-
-def cells(text: str) -> int:
-    """Return how many cells of a terminal a line of text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(_cells_of(letter) for letter in text)
-
-
-def _cells_of(letter: str) -> int:
-    if unicodedata.combining(letter):
-        return 0
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-
-
-def _start(text: str, width: int) -> str:
-    """Return as much of the start as fits into `width` cells."""
-    end = taken = 0
-    while end < len(text) and taken + _cells_of(text[end]) <= width:
-        taken += _cells_of(text[end])
-        end += 1
-    return text[:end]
+    def _fitted(self, drawing: Drawing) -> SegmentLines:
+        """Return as many lines of a drawing as the screen has, and how many more there are."""
+        lines = self.render_lines(drawing, pad=False)
+        left_out = len(lines) - self.height
+        if left_out > 0:
+            more = f"({left_out + 1} more lines; a higher terminal shows them)"
+            lines[self.height - 1 :] = self.render_lines(more, pad=False)[:1]
+        return SegmentLines(lines, new_lines=True)

@@ -1,8 +1,9 @@
-"""A real pseudo-terminal with a program on it, and what a person would see there."""
+"""What a person sees: on a real pseudo-terminal with a program on it, and of what is written to a stream."""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -11,10 +12,13 @@ import struct
 import subprocess
 import termios
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-_PART = re.compile(r"\x1b\[(?P<number>\d*)(?P<control>[A-Za-z])|(?P<letter>[^\x1b])")
+from certbotless import terminal
+
+_PART = re.compile(r"\x1b\[(?P<number>\??[\d;]*)(?P<control>[A-Za-z])|(?P<letter>[^\x1b])")
 
 
 def resize(fd: int, width: int, height: int) -> None:
@@ -68,6 +72,11 @@ class Terminal:
         self.process.wait()
         os.close(self._leader)
 
+    def resize(self, width: int, height: int) -> None:
+        """Give it another size, as who pulls at the corner of its window."""
+        self.height = height
+        resize(self._leader, width, height)
+
     def type(self, keys: str) -> None:
         """Press keys; Ctrl-C is ``\\x03``."""
         os.write(self._leader, keys.encode())
@@ -111,26 +120,71 @@ def shown(raw: str, height: int) -> list[str]:
 
     Knows the few control sequences that the program uses; any other one fails the test.
     """
-    lines, row, column = [""], 0, 0
+    lines: list[list[str]] = [[]]
+    row = column = 0
+    main = None
     for part in _PART.finditer(raw.replace("\r\n", "\n\r")):
-        top = max(len(lines) - height, 0)
-        match part["control"], part["letter"]:
+        top = 0 if main else max(len(lines) - height, 0)  # nothing scrolls on the alternate screen
+        match part["control"], part["number"] or part["letter"]:
             case "H", _:
                 row, column = top, 0
-            case "K", _:
-                lines[row] = lines[row][:column]
-            case "J", _:
-                lines[row:] = [lines[row][:column]]
+            case "A", "1":
+                row = max(row - 1, top)
+            case "K", "2":
+                lines[row] = []
+            case "h", "?1049":
+                main, lines, row, column = (lines, row, column), [[]], 0, 0
+            case "l", "?1049" if main:
+                (lines, row, column), main = main, None
             case "m", _:
                 pass
             case None, "\n":
                 row += 1
-                lines += [""] * (row + 1 - len(lines))
+                lines += [[]] * (row + 1 - len(lines))
             case None, "\r":
                 column = 0
-            case None, letter:
-                lines[row] = f"{lines[row]:<{column}}"[:column] + letter + lines[row][column + 1 :]
-                column += 1
-            case control, _:
+            case None, str(letter):
+                width = cells(letter)
+                before = lines[row][:column] + [" "] * (column - len(lines[row]))
+                lines[row] = [*before, letter, *[""] * (width - 1), *lines[row][column + width :]]
+                column += width
+            case control:
                 raise AssertionError(f"an unknown control sequence: {control}")
-    return [line.rstrip() for line in lines]
+    texts = ["".join(line).rstrip() for line in (lines[:height] if main else lines)]
+    while len(texts) > row + 1 and not texts[-1]:  # where the cursor was before it went up
+        texts.pop()
+    return texts
+
+
+def cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes (Unicode annex 11), by Python's own table."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+class _Paper(io.TextIOWrapper):
+    """A stream in memory as the program's standard output is, which may say that it is a terminal."""
+
+    def __init__(self, encoding: str, is_terminal: bool) -> None:
+        super().__init__(io.BytesIO(), encoding, "backslashreplace", newline="")
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+def written(
+    draw: Callable[[terminal.Terminal], terminal.Drawing],
+    width: int | None = None,
+    *,
+    encoding: str = "utf-8",
+    is_terminal: bool = False,
+) -> str:
+    """Return what shows a drawing on a stream of this kind."""
+    with _Paper(encoding, is_terminal) as paper:
+        screen = terminal.Terminal(paper)
+        if width is not None:
+            screen.width = width
+        screen.show(draw(screen))
+        paper.flush()
+        paper.seek(0)
+        return paper.read()

@@ -8,19 +8,18 @@ import pty
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 import pytest
-from terminals import resize, shown
+from terminals import cells, resize, shown, written
 
 import certbotless
 from certbotless import story
 from certbotless.progress import WAITS, Board, Ended, Progress, duration, line_of
-from certbotless.terminal import Screen
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
-SCREEN = Screen(80, moves=True)
 _MARK = "\x1e"
 LOGGER = logging.getLogger("certbotless.test")
 
@@ -38,8 +37,8 @@ class Told:
     def begin(self, step: str, reason: str = "asked for", domain: str = DEVBOX) -> None:
         assert self(f"{step}.due domain={domain} reason={reason}", domain, logging.INFO) is None
 
-    def doing(self, width: int = 200) -> str:
-        return self.board.doing(Screen(width), self.now_s)
+    def doing(self) -> str:
+        return self.board.doing(self.now_s)
 
 
 @pytest.fixture
@@ -116,38 +115,35 @@ def test_several_sites_are_one_line_that_counts_what_is_waited_for(told: Told) -
     assert told.doing() == f"{DEVBOX} deploy:registry 0 s, waits for the name servers to show it (ns2)"
 
 
-def test_the_line_of_what_is_at_work_never_wraps(told: Told) -> None:
-    """The last column stays free: a letter there lets some terminals go on to the next line."""
-    told.begin("order", domain=GIT)
-    told("dns.waiting servers=ns1")
-    assert told.doing(40) == "2 sites, 0 s: 1 at work; 1 waits for th…"[:38] + "…"
-    assert len(told.doing(40)) == 39
-
-
 # --- the line that stays ------------------------------------------------------------------------------------
+
+
+def line(ended: Ended, width: int = 80, *, is_terminal: bool = False) -> str:
+    return written(lambda screen: line_of(ended, screen), width, is_terminal=is_terminal).rstrip("\n")
 
 
 def test_the_time_stands_at_the_end_of_the_line() -> None:
     done = Ended(DEVBOX, "order", "there is no certificate yet", True, 4.25)
     text = "devbox.sweetlove.top  order: there is no certificate yet"
-    assert line_of(done, SCREEN) == f"ok        {text:<58}      4.2 s"
-    late = Ended(DEVBOX, "order", "x" * 300, False, 75)
-    line = line_of(late, SCREEN)
-    assert line.startswith("not done  devbox.sweetlove.top  order: xxx")
-    assert line.endswith("xxx… 1 min 15 s")
-    assert len(line) == 79
+    assert line(done) == f"ok        {text:<59}      4.2 s"
+    late = line(Ended(DEVBOX, "order", "域" * 300, False, 75))
+    assert late.startswith("not done  devbox.sweetlove.top  order: 域域域")
+    assert late.endswith("域 … 1 min 15 s")
+    assert cells(late) == 80
 
 
 def test_a_wide_terminal_does_not_put_the_time_far_away() -> None:
-    assert len(line_of(Ended(DEVBOX, "order", "x", True, 1), Screen(300))) == 100
+    assert len(line(Ended(DEVBOX, "order", "x", True, 1), 300)) == 100
 
 
-def test_how_it_ended_is_a_word_and_a_colour() -> None:
-    coloured = Screen(80, has_colours=True)
+def test_how_it_ended_is_a_word_and_a_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     for is_done, code in ((True, 32), (False, 33)):
-        ended = Ended(DEVBOX, "order", "x", is_done, 1)
-        assert line_of(ended, coloured).startswith(f"\x1b[{code}m")
-        assert re.sub(r"\x1b\[\d+m", "", line_of(ended, coloured)) == line_of(ended, SCREEN)
+        ended = Ended(DEVBOX, "order", "[red]x[/]", is_done, 1)
+        coloured = line(ended, is_terminal=True)
+        assert coloured.startswith(f"\x1b[{code}m")
+        assert re.sub(r"\x1b\[\d+m", "", coloured) == line(ended)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +169,17 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, TextIO]]:
     os.close(leader)
 
 
-@pytest.fixture
-def progress(terminal: tuple[int, TextIO]) -> Iterator[Progress]:
-    handler = Progress(terminal[1], logging.Formatter("%(levelname)s %(message)s"))
+@contextmanager
+def progress_on(stream: TextIO) -> Iterator[Progress]:
+    """Show what is logged."""
+    handler = Progress(stream, logging.Formatter("%(levelname)s %(message)s"))
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.addHandler(handler)
-    yield handler
-    LOGGER.removeHandler(handler)
+    try:
+        with handler:
+            yield handler
+    finally:
+        LOGGER.removeHandler(handler)
 
 
 def seen(terminal: tuple[int, TextIO]) -> list[str]:
@@ -188,51 +188,59 @@ def seen(terminal: tuple[int, TextIO]) -> list[str]:
     stream.write(_MARK)  # all that was written before is here when this is
     stream.flush()
     raw = ""
-    while not raw.endswith(_MARK):
+    while _MARK not in raw:
         raw += os.read(leader, 65536).decode()
-    return shown(raw.removesuffix(_MARK), 24)
+    return shown(raw.partition(_MARK)[0], 24)
 
 
-def test_finished_steps_and_warnings_stand_above_what_is_at_work(
-    terminal: tuple[int, TextIO], progress: Progress
-) -> None:
-    with story.about(DEVBOX):
-        LOGGER.info("record.due domain=%s reason=%s", DEVBOX, "nothing -> 10.79.40.213")
+def test_finished_steps_and_warnings_stand_above_what_is_at_work(terminal: tuple[int, TextIO]) -> None:
+    """No text of theirs is taken for markup, and a warning is whole, however long it is."""
+    url = f"https://ca.example.org/{'x' * 100}"
+    with progress_on(terminal[1]), story.about(DEVBOX):
+        LOGGER.info("record.due domain=%s reason=%s", DEVBOX, "[red]x[/] -> 10.0.0.1")
         LOGGER.info("record.added domain=%s", DEVBOX)
         LOGGER.debug("record.done domain=%s", DEVBOX)
         LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "asked for")
-        LOGGER.warning("txt.left fqdn=%s", "a")
+        LOGGER.warning("txt.left fqdn=%s url=%s error=[red]x[/] \x1b]0;title", "a", url)
         LOGGER.debug("ca.validating names=%s", "a")
-    lines = seen(terminal)
+        step, warning, doing = seen(terminal)
     assert re.fullmatch(
-        r"ok        devbox\.sweetlove\.top  record: nothing -> 10\.79\.40\.213 +0\.\d s", lines[0]
+        r"ok        devbox\.sweetlove\.top  record: \[red\]x\[/\] -> 10\.0\.0\.1 +\d\.\d s", step
     )
-    assert lines[1:] == [
-        "WARNING txt.left fqdn=a",
-        f"{DEVBOX} order 0 s, waits for the CA to validate",
-    ]
+    assert warning == f"WARNING txt.left fqdn=a url={url} error=[red]x[/] \\x1b]0;title"
+    assert re.fullmatch(rf"{DEVBOX} order \d+ s, waits for the CA to validate", doing)
+
+
+def test_what_is_at_work_is_one_line(terminal: tuple[int, TextIO]) -> None:
+    with progress_on(terminal[1]), story.about("a" * 90):
+        LOGGER.info("order.due domain=%s reason=%s", "a" * 90, "x")
+        assert seen(terminal) == [f"{'a' * 79}…"]
 
 
 def test_a_line_of_the_command_stands_above_too(
-    terminal: tuple[int, TextIO], progress: Progress, monkeypatch: pytest.MonkeyPatch
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Standard output may be the same terminal."""
     monkeypatch.setattr("sys.stdout", terminal[1])
-    with story.about(DEVBOX):
-        LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
-    progress.say("git.sweetlove.top: ok")
-    assert seen(terminal) == ["git.sweetlove.top: ok", f"{DEVBOX} order 0 s"]
+    with progress_on(terminal[1]) as progress:
+        with story.about(DEVBOX):
+            LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
+        progress.say("git.sweetlove.top: ok")
+        LOGGER.warning("y")
+        line, warning, doing = seen(terminal)
+    assert (line, warning) == ("git.sweetlove.top: ok", "WARNING y")
+    assert re.fullmatch(rf"{DEVBOX} order \d+ s", doing)
 
 
-def test_it_leaves_a_clean_line(terminal: tuple[int, TextIO], progress: Progress) -> None:
-    with progress, story.about(DEVBOX):
+def test_it_leaves_a_clean_line(terminal: tuple[int, TextIO]) -> None:
+    with progress_on(terminal[1]), story.about(DEVBOX):
         LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
         LOGGER.error("order.failed error=%s", "y")
     assert seen(terminal) == ["ERROR order.failed error=y", ""]
 
 
-def test_the_time_goes_on_while_nothing_is_said(terminal: tuple[int, TextIO], progress: Progress) -> None:
-    with progress:
+def test_the_time_goes_on_while_nothing_is_said(terminal: tuple[int, TextIO]) -> None:
+    with progress_on(terminal[1]):
         with story.about(DEVBOX):
             LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
         text = ""
@@ -241,10 +249,10 @@ def test_the_time_goes_on_while_nothing_is_said(terminal: tuple[int, TextIO], pr
 
 
 def test_a_dumb_terminal_gets_the_lines_that_stay(
-    terminal: tuple[int, TextIO], progress: Progress, monkeypatch: pytest.MonkeyPatch
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    with story.about(DEVBOX):
+    with progress_on(terminal[1]), story.about(DEVBOX):
         LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
         LOGGER.debug("ca.validating names=a")
         LOGGER.debug("order.done domain=%s", DEVBOX)
@@ -253,7 +261,7 @@ def test_a_dumb_terminal_gets_the_lines_that_stay(
     assert (line.split()[0], rest) == ("ok", "")
 
 
-def test_many_sites_at_a_time_stay_readable(terminal: tuple[int, TextIO], progress: Progress) -> None:
+def test_many_sites_at_a_time_stay_readable(terminal: tuple[int, TextIO]) -> None:
     """Each line is whole, whatever thread it is from."""
 
     def work(domain: str) -> None:
@@ -264,21 +272,28 @@ def test_many_sites_at_a_time_stay_readable(terminal: tuple[int, TextIO], progre
             LOGGER.debug("run.ended %s: ok", domain)
 
     threads = [threading.Thread(target=work, args=(f"s{i}.sweetlove.top",)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with progress_on(terminal[1]):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     *lines, last = seen(terminal)
     assert (len(lines), last) == (12, "")
     assert all(re.fullmatch(r"ok        s\d\.sweetlove\.top  \S+: x +0\.\d s", line) for line in lines)
 
 
-def test_a_terminal_that_is_gone_breaks_no_run(progress: Progress) -> None:
-    progress._stream = open("/dev/full", "w")  # noqa: SIM115  (closed below)
-    with story.about(DEVBOX):
+def test_a_terminal_that_is_gone_breaks_no_run(
+    terminal: tuple[int, TextIO], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the command prints is printed, wherever that goes."""
+    full = open("/dev/full", "w")  # noqa: SIM115  (closed below)
+    with progress_on(full) as progress, story.about(DEVBOX):
         LOGGER.error("order.failed error=%s", "y")
+        LOGGER.error("order.failed error=%s", "z")
+        progress.say("git.sweetlove.top: ok")
+    assert capsys.readouterr().out == "git.sweetlove.top: ok\n"
     with pytest.raises(OSError, match="No space"):
-        progress._stream.close()
+        full.close()
 
 
 # --- its words ----------------------------------------------------------------------------------------------

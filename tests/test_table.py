@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from terminals import written
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import table
@@ -15,11 +18,11 @@ from certbotless.decide import Step
 from certbotless.events import Event
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
+from certbotless.status import Found, Story
 from certbotless.store import Origin, Published
-from certbotless.terminal import Screen, cells
 
-NARROW = Screen(40)
-WIDE = Screen(80)
+NARROW = 40
+LEGEND = "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"
 WELL = view()
 UNBORN = view(Step("order", "there is no certificate yet"), published=NOTHING, served={"registry": "ab" * 32})
 FAILING = view(Step("order", "due"), failures={"order": failure()})
@@ -34,10 +37,23 @@ IN_WINDOW = Step(
 WAITING = view(IN_WINDOW, served={"registry": "cd" * 32, "web": ""})
 
 
-def lines_of(*views: View, screen: Screen = WIDE) -> list[str]:
-    """Return the lines of the table, without the legend of the bar."""
-    text = table.status_text(views, {}, screen)
-    return text.rpartition("\n\n")[0].splitlines() if "\n\n" in text else text.splitlines()
+def text_of(*views: View, width: int = 80, encoding: str = "utf-8", **found: Any) -> str:
+    """Return what `status` prints."""
+    facts = Found(NOW, "c.yaml", **{"error": "", "daemon_pid": 4711, "views": views, **found})
+    return written(lambda screen: table.draw(facts, screen), width, encoding=encoding)
+
+
+def lines_of(*views: View, width: int = 80, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of the table, without the legend of the bar and what is said of the daemon."""
+    *lines, daemon = text_of(*views, width=width, encoding=encoding).splitlines()
+    assert daemon == "daemon: running, pid 4711"
+    has_legend = any(view.seen.published.facts for view in views)
+    return "\n".join(lines).rpartition("\n\n")[0].split("\n") if has_legend else lines
+
+
+def lines_of_one(shown: View, *events: Event) -> list[str]:
+    """Return the lines of `status DOMAIN`."""
+    return text_of(shown, story=Story(events, (), False)).splitlines()
 
 
 def pair(not_before: timedelta, not_after: timedelta) -> Published:
@@ -46,9 +62,9 @@ def pair(not_before: timedelta, not_after: timedelta) -> Published:
     return Published(facts, Origin("https://ca.example.org/dir", "", "ec256", facts.not_before))
 
 
-def bar_of(shown: View, screen: Screen = WIDE) -> str:
+def bar_of(shown: View, encoding: str = "utf-8") -> str:
     """Return the bar below the one row."""
-    return lines_of(shown, screen=screen)[2].strip().split("  ")[0]
+    return lines_of(shown, encoding=encoding)[2].strip().split("  ")[0]
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -63,14 +79,8 @@ def test_a_site_that_is_well_is_a_row_and_a_bar() -> None:
 
 
 def test_a_legend_says_what_the_bar_means_where_there_is_one() -> None:
-    assert table.status_text([WELL], {}, WIDE).splitlines()[-1] == (
-        "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"
-    )
-    assert "past" not in table.status_text([UNBORN], {}, WIDE)
-
-
-def test_no_sites_are_no_text() -> None:
-    assert table.status_text([], {}, WIDE) == ""
+    assert text_of(WELL).splitlines()[-3:-1] == ["", LEGEND]
+    assert "past" not in text_of(UNBORN)
 
 
 def test_a_site_without_a_certificate_says_why() -> None:
@@ -192,8 +202,8 @@ def test_a_long_domain_stands_whole_on_a_line_of_its_own() -> None:
 
 
 def test_many_sites_are_under_one_head_and_one_legend() -> None:
-    text = table.status_text([view(of=site(f"s{i}.sweetlove.top")) for i in range(50)], {}, WIDE)
-    assert len(text.splitlines()) == 1 + 2 * 50 + 2
+    text = text_of(*(view(of=site(f"s{i}.sweetlove.top")) for i in range(50)))
+    assert len(text.splitlines()) == 1 + 2 * 50 + 3
 
 
 # --- the bar ------------------------------------------------------------------------------------------------
@@ -223,10 +233,11 @@ def test_the_bar_of_a_certificate_that_is_expired_or_not_valid_yet_or_overdue(
 
 
 def test_an_encoding_without_blocks_has_a_bar_too() -> None:
-    assert bar_of(WELL, Screen(encoding="ascii")) == "###*----------------|........."
-    assert table.status_text([WELL], {}, Screen(encoding="ascii")).isascii()
+    assert bar_of(WELL, "ascii") == "###*----------------|........."
+    assert text_of(WELL, encoding="ascii").isascii()
 
 
+@settings(deadline=None)
 @given(
     st.integers(-(10**9), 10**9),
     st.integers(-(10**9), 10**9),
@@ -243,14 +254,19 @@ def test_a_bar_has_one_now_and_its_width(begin_s: int, end_s: int, renewal_s: in
 # --- colours ------------------------------------------------------------------------------------------------
 
 
-def test_colours_change_no_letter_and_no_width() -> None:
-    views = [WELL, UNBORN, FAILING, WAITING]
+def test_colours_change_no_letter_and_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    found = Found(NOW, "c.yaml", "", None, [WELL, UNBORN, FAILING, WAITING])
     for width in (40, 80):
-        plain = table.status_text(views, {}, Screen(width))
-        coloured = table.status_text(views, {}, Screen(width, has_colours=True))
-        assert "\x1b[31mfailing\x1b[0m" in coloured
-        assert "\x1b[32mok\x1b[0m" in coloured
-        assert re.sub(r"\x1b\[\d+m", "", coloured) == plain
+        plain, coloured = (
+            written(lambda screen: table.draw(found, screen), width, is_terminal=is_terminal)
+            for is_terminal in (False, True)
+        )
+        assert "\x1b[31mfailing" in coloured
+        assert "\x1b[32mok" in coloured
+        uncoloured = re.sub(r"\x1b\[[\d;]+m", "", coloured)
+        assert [line.rstrip() for line in uncoloured.splitlines()] == plain.splitlines()
 
 
 def test_each_state_is_a_word() -> None:
@@ -262,7 +278,7 @@ def test_each_state_is_a_word() -> None:
 
 
 def test_a_narrow_terminal_gets_a_list() -> None:
-    assert lines_of(WAITING, screen=NARROW) == [
+    assert lines_of(WAITING, width=NARROW) == [
         "devbox.sweetlove.top pending",
         "  address      10.79.40.213",
         "  certificate  2026-11-14 to 2027-02-12,",
@@ -282,7 +298,7 @@ def test_a_narrow_terminal_gets_a_list() -> None:
 
 
 def test_sites_of_a_list_are_apart_by_a_line() -> None:
-    assert lines_of(WELL, UNBORN, screen=NARROW)[6:10] == [
+    assert lines_of(WELL, UNBORN, width=NARROW)[6:10] == [
         "               50 days",
         "  served by    registry serving",
         "               web serving",
@@ -294,10 +310,10 @@ LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.builds(".".join, st.lists(LABEL, min_size=1, max_size=4)).map(lambda name: f"{name}.example.com")
 
 
-@given(DOMAINS, st.text(max_size=300), st.integers(20, 120), st.sampled_from(["utf-8", "ascii"]))
+@settings(deadline=None)
+@given(DOMAINS, st.text(max_size=300), st.integers(1, 120), st.sampled_from(["utf-8", "ascii", "gbk"]))
 def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, encoding: str) -> None:
-    """Whatever a CA says, and however long a name is."""
-    screen = Screen(width, encoding=encoding)
+    """Whatever a CA says, and however long a name is. With less than 20 columns nothing can be laid out."""
     shown = view(
         IN_WINDOW,
         Step("order", text),
@@ -306,24 +322,23 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
         failures={"order": failure(text, hint=text)},
         answers={domain: (frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"}),)},
     )
-    whole = [
-        table.status_text([shown, WELL, UNBORN], {}, screen),
-        table.site_text(shown, {}, [Event(NOW, "record.updated", text)], screen),
-        table.known_text([(domain, FACTS), (domain, None)], NOW, screen),
+    story = Story([Event(NOW, "record.updated", text)], (), False)
+    drawn = [
+        text_of(shown, WELL, UNBORN, width=width, encoding=encoding),
+        text_of(shown, width=width, encoding=encoding, story=story),
+        text_of(width=width, encoding=encoding, error=text, known=[(domain, FACTS), (text, None)]),
     ]
-    for line in "\n".join(whole).split("\n"):
-        assert cells(line) <= width, line
+    for line in "".join(drawn).split("\n"):
+        assert width < 20 or cell_len(line) <= width, line
         assert line.isprintable()
-        line.encode(encoding)
 
 
 # --- one site, and a broken file ----------------------------------------------------------------------------
 
 
 def test_one_site_is_shown_whole() -> None:
-    events = [Event(NOW, "record.added", "value=10.79.40.213 ttl_s=600")]
-    text = table.site_text(view(Step("record", "..."), IN_WINDOW), {}, events, WIDE)
-    assert text.splitlines() == [
+    event = Event(NOW, "record.added", "value=10.79.40.213 ttl_s=600")
+    assert lines_of_one(view(Step("record", "..."), IN_WINDOW), event) == [
         "devbox.sweetlove.top pending",
         "  address      10.79.40.213",
         "  certificate  2026-11-14 to 2027-02-12, 80 days left",
@@ -339,26 +354,28 @@ def test_one_site_is_shown_whole() -> None:
         f"  sha256       {'ab' * 32}",
         "  events       2026-11-24 05:30:00 record.added value=10.79.40.213 ttl_s=600",
         "",
-        "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end",
+        LEGEND,
+        "daemon: running, pid 4711",
+        "",
+        "The last attempt",
+        "none is kept",
     ]
 
 
 def test_steps_that_nothing_else_told_of_are_listed() -> None:
     shown = view(Step("record", "..."), Step("deploy", "another certificate", "registry"))
-    assert (
-        "  steps        deploy:registry: another certificate"
-        in table.site_text(shown, {}, [], WIDE).splitlines()
-    )
+    assert "  steps        deploy:registry: another certificate" in lines_of_one(shown)
 
 
 def test_an_overdue_renewal_says_since_when() -> None:
-    text = table.site_text(view(renewal=NOW - timedelta(days=3)), {}, [], WIDE)
-    assert "  renewal      due since 2026-11-21 05:30 UTC, 3 days ago" in text.splitlines()
+    assert "  renewal      due since 2026-11-21 05:30 UTC, 3 days ago" in lines_of_one(
+        view(renewal=NOW - timedelta(days=3))
+    )
 
 
 def test_of_a_broken_file_the_certificates_are_known() -> None:
-    lines = table.known_text([("a.example.com", FACTS), ("b.example.com", None)], NOW, WIDE).splitlines()
-    assert lines == [
+    known = [("a.example.com", FACTS), ("b.example.com", None)]
+    assert text_of(error="it is broken", known=known).splitlines() == [
         "SITE           STATE    ADDRESS  ENDS        LEFT     RENEWAL",
         "a.example.com  pending  -        2027-02-12  80 days  -",
         "  ███◆░░░░░░░░░░░░░░░░░░░░░░░░░░",
@@ -367,6 +384,7 @@ def test_of_a_broken_file_the_certificates_are_known() -> None:
         "  no certificate",
         "  - the configuration is broken",
         "",
-        "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end",
+        LEGEND,
+        "daemon: running, pid 4711",
     ]
-    assert SITE.domain not in lines
+    assert text_of(error="it is broken") == ""

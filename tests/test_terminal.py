@@ -1,119 +1,120 @@
-"""What a stream can take, and text that is made to fit."""
+"""What reaches a terminal, and what a file or a pipe gets in its place."""
 
 from __future__ import annotations
 
-import io
-import os
-import pty
-from collections.abc import Iterator
-from typing import TextIO
+import subprocess
+import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from terminals import resize
+from boxes import Box
+from rich.columns import Columns
+from rich.console import Group
+from rich.styled import Styled
+from rich.table import Column, Table
+from terminals import cells, written
 
-from certbotless.terminal import Screen, cells
+from certbotless.terminal import Drawing, Terminal
+
+HOSTILE = "[red]x[/] \x1b]0;title\a\r\n\x9b2J :bomb: \u202e[/nothing]"
+LEGIBLE = "[red]x[/] \\x1b]0;title\\x07\\r\\n\\x9b2J :bomb: \\u202e[/nothing]"
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
-    """A pseudo-terminal of 100 columns and 30 lines, in an environment that forbids nothing."""
-    monkeypatch.delenv("NO_COLOR", raising=False)
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that forbids nothing."""
     monkeypatch.setenv("TERM", "xterm-256color")
-    leader, follower = pty.openpty()
-    resize(follower, 100, 30)
-    with open(follower, "w", encoding="utf-8") as stream:
-        yield stream
-    os.close(leader)
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
 
 
-# --- Screen.of ----------------------------------------------------------------------------------------------
+def red(screen: Terminal) -> Drawing:
+    return Styled("failing", "red")
 
 
-def test_a_terminal_says_its_size_each_time(terminal: TextIO) -> None:
-    """It may be resized while it is looked at."""
-    assert Screen.of(terminal) == Screen(100, 30, "utf-8", has_colours=True, moves=True)
-    resize(terminal.fileno(), 40, 10)
-    assert Screen.of(terminal) == Screen(40, 10, "utf-8", has_colours=True, moves=True)
+def of(*texts: str) -> Group:
+    """Return texts in every kind of drawing that there is."""
+    grid = Table.grid(Column(width=200, no_wrap=True), Column(overflow="fold"))
+    for text in texts:
+        grid.add_row(Styled(text, "dim"), text, style="red")
+    return Group(*texts, grid, Columns(texts))
 
 
-def test_a_terminal_that_does_not_say_its_size_has_80_columns(terminal: TextIO) -> None:
-    """As over a serial line."""
-    resize(terminal.fileno(), 0, 0)
-    assert (Screen.of(terminal).width, Screen.of(terminal).height) == (80, 24)
-
-
-def test_a_terminal_too_narrow_for_anything_breaks_the_lines_itself(terminal: TextIO) -> None:
-    resize(terminal.fileno(), 3, 3)
-    assert Screen.of(terminal).width == 20
-
-
-def test_what_is_no_terminal_has_80_columns_and_no_colours() -> None:
-    with io.TextIOWrapper(io.BytesIO(), "latin-1") as stream:
-        assert Screen.of(stream) == Screen(80, 24, "latin-1", has_colours=False, moves=False)
+# --- where it goes ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("value", "has_colours"), [("", True), ("0", False), ("1", False)])
 def test_no_color_counts_unless_it_is_empty(
-    value: str, has_colours: bool, terminal: TextIO, monkeypatch: pytest.MonkeyPatch
+    value: str, has_colours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever its value; the cursor may be moved all the same."""
+    """Whatever its value."""
     monkeypatch.setenv("NO_COLOR", value)
-    screen = Screen.of(terminal)
-    assert (screen.has_colours, screen.moves) == (has_colours, True)
+    assert ("\x1b[31mfailing\x1b[0m" in written(red, is_terminal=True)) == has_colours
+    assert ("\x1b[" in written(red, is_terminal=True)) == has_colours
 
 
-def test_a_dumb_terminal_has_no_colours_and_does_not_move(
-    terminal: TextIO, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
+def test_what_is_no_terminal_has_80_columns_and_no_colours(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever the environment asks for: what reads it is a program, or a file."""
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert written(red) == "failing\n"
+    assert written(lambda screen: "word " * 20) == f"{'word ' * 16}".rstrip() + "\nword word word word\n"
+
+
+def test_a_dumb_terminal_gets_no_control_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    assert Screen.of(terminal) == Screen(100, 30, "utf-8", has_colours=False, moves=False)
+    assert written(red, is_terminal=True) == "failing\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "is_drawn"),
+    [("check", False), ("plan", False), ("status --json", False), ("status", True), ("--once", False)],
+)
+def test_what_draws_nothing_does_not_load_what_draws(command: str, is_drawn: bool, box: Box) -> None:
+    """A command that a program reads, and a run without a terminal, start as fast as they can."""
+    script = "import sys; from certbotless.cli import main; main(); print('rich' in sys.modules)"
+    box.publish()
+    arguments = [sys.executable, "-c", script, "--config", str(box.file), *command.split()]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == str(is_drawn)
 
 
 # --- text ---------------------------------------------------------------------------------------------------
 
 
-def test_paint_is_for_those_with_colours() -> None:
-    assert Screen().paint("failing", "red") == "failing"
-    coloured = Screen(has_colours=True)
-    assert coloured.paint("failing", "red") == "\x1b[31mfailing\x1b[0m"
-    assert (coloured.paint("", "red"), coloured.paint("ok", "")) == ("", "ok")
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_foreign_text_is_no_markup_and_acts_on_no_terminal(is_terminal: bool) -> None:
+    """A name, an error or a planted file may say anything."""
+    lines = written(lambda screen: of(HOSTILE), 300, is_terminal=is_terminal).splitlines()
+    text = "\n".join(lines).replace("\x1b[2;31m", "").replace("\x1b[31m", "").replace("\x1b[0m", "")
+    assert text.split("\n") == [LEGIBLE, f"{LEGIBLE:<200}{LEGIBLE}", LEGIBLE]
 
 
-def test_letters_that_it_lacks_are_written_as_their_codes() -> None:
-    """And nothing acts on a terminal."""
-    assert Screen().legible("域名 \x1b[2J") == "域名 \\x1b[2J"
-    assert Screen(encoding="ascii").legible("域") == "\\u57df"
-    assert Screen(encoding="gbk").legible("域") == "域"
-    assert not Screen(encoding="nonsense").has("a")
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_line_that_is_never_broken_is_as_plain(is_cut: bool) -> None:
+    text = written(lambda screen: screen.one_line(HOSTILE, is_cut=is_cut), 20)
+    assert text == (f"{LEGIBLE[:19]}…\n" if is_cut else f"{LEGIBLE}\n")
 
 
-def test_wide_letters_take_two_cells_and_marks_none() -> None:
-    assert (cells("abc"), cells("域名"), cells("e\u0301")) == (3, 4, 1)
+def test_letters_that_the_stream_lacks_are_written_as_their_codes() -> None:
+    for encoding, said in (("utf-8", "域ø"), ("gbk", "域\\xf8"), ("latin-1", "\\u57dfø")):
+        assert written(lambda screen: of("域ø"), encoding=encoding).splitlines()[0] == said
 
 
-def test_words_stay_whole_where_they_fit() -> None:
-    assert Screen().wrap("the CA is closed", 9) == ["the CA is", "closed"]
-    assert Screen().wrap("a certificate-of-a-kind b", 8) == ["a", "certific", "ate-of-a", "-kind b"]
-    assert Screen().wrap("域名域名 x", 4) == ["域名", "域名", "x"]
-    assert Screen().wrap("", 10) == [""]
+def test_a_cut_is_marked_where_the_stream_has_the_mark() -> None:
+    for encoding, said in (("utf-8", "devb…"), ("gbk", "devb…"), ("ascii", "devbo")):
+        assert written(lambda s: s.one_line("devbox", is_cut=True), 5, encoding=encoding) == f"{said}\n"
 
 
-def test_what_is_cut_is_marked() -> None:
-    assert Screen().cut("devbox", 6) == "devbox"
-    assert Screen().cut("devbox", 5) == "devb…"
-    assert Screen(encoding="ascii").cut("devbox", 5) == "de..."
-    assert Screen().cut("域名域名", 6) == "域名…"
-
-
-@given(st.text(), st.integers(2, 100), st.sampled_from(["utf-8", "ascii", "gbk"]))
-def test_no_line_is_wider_than_it_may_be_and_no_letter_is_lost(text: str, width: int, encoding: str) -> None:
-    screen = Screen(encoding=encoding)
-    lines = screen.wrap(text, width)
-    assert all(cells(line) <= width for line in lines)
-    assert "".join(lines).replace(" ", "") == screen.legible(text).replace(" ", "")
-    assert cells(screen.cut(text, width)) <= width
-    assert all(line.isprintable() for line in lines)
-    for line in lines:
-        line.encode(encoding)
+def test_wide_letters_take_two_cells() -> None:
+    """What stands behind them is in line with what stands behind others."""
+    table = Table.grid(Column(width=12, no_wrap=True), Column(overflow="fold"))
+    table.add_row("域名", "证书还没有签发正等待名称服务器显示它")
+    table.add_row("domain", "the certificate")
+    first, second, third = written(lambda screen: table, 30).splitlines()
+    assert (first, second) == ("域名        证书还没有签发正等", "            待名称服务器显示它")
+    assert third == "domain      the certificate"
+    assert (cells(first), cells(second)) == (30, 30)
+    assert written(lambda screen: screen.one_line("域名域名", is_cut=True), 6) == "域名 …\n"

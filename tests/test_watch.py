@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 from boxes import DOMAIN, Box
-from terminals import Terminal, shown
+from terminals import Terminal, cells
 
 from certbotless.cli import main
-from certbotless.terminal import Screen
-from certbotless.watch import drawn
-
-SMALL = Screen(20, 4, moves=True)
-
-
-def test_a_picture_is_drawn_over_the_last_one() -> None:
-    """Shorter lines and fewer of them leave nothing of the old ones; nothing is erased before it is drawn."""
-    first, second = drawn("one line\nanother line", SMALL), drawn("short", SMALL)
-    assert shown(first, 4) == ["one line", "another line", ""]
-    assert shown(first + second, 4) == ["short", ""]
-    assert first.startswith("\x1b[Hone line")
-
-
-def test_lines_that_do_not_fit_are_counted() -> None:
-    """The last line of the terminal is left for the cursor, so that nothing scrolls."""
-    assert shown(drawn("1\n2\n3", SMALL) * 2, 4) == ["1", "2", "3", ""]
-    assert shown(drawn("1\n2\n3\n4", SMALL) * 2, 4) == ["1", "2", "(2 more lines; a hi…", ""]
 
 
 def command(box: Box, *arguments: str) -> list[str]:
@@ -34,7 +20,7 @@ def command(box: Box, *arguments: str) -> list[str]:
 
 
 def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: Box) -> None:
-    """A broken file is shown, and watching goes on."""
+    """A broken file is shown, and watching goes on. A terminal that is made narrow gets a list."""
     with Terminal(command(box, "--watch")) as terminal:
         terminal.wait_until(lambda: f"{DOMAIN}  pending" in terminal.text(), "it is pending")
         good = box.file.read_text()
@@ -44,16 +30,48 @@ def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: 
         box.file.write_text(good)
         terminal.wait_until(lambda: f"{DOMAIN}  ok" in terminal.text(), "it is ok")
         assert "nonsense" not in terminal.text()
-        assert terminal.lines()[-2:] == ["daemon: not running", ""]
+        terminal.resize(40, 20)
+        terminal.wait_until(lambda: "\n  address  " in terminal.text(), "it is a list")
+        terminal.resize(100, 20)
+        terminal.wait_until(lambda: terminal.text().startswith("SITE  "), "it is a table")
         terminal.type("\x03")
         assert terminal.wait() == 0
         assert terminal.lines()[-2:] == ["daemon: not running", ""]
-    assert "\x1b[2J" not in terminal.raw
+    # Nothing is erased before it is drawn.
+    assert not re.search(r"\x1b\[\d?[JK]", terminal.raw)
 
 
-def test_a_site_that_is_not_well_makes_the_code(box: Box) -> None:
-    with Terminal(command(box, "--watch", DOMAIN)) as terminal:
-        terminal.wait_until(lambda: "pending" in terminal.text(), "it is pending")
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_was_there_before_is_there_again(is_killed: bool, box: Box) -> None:
+    """However it ends. While it draws, lines that do not fit are counted; the last picture is whole."""
+    names = [f"s{number}.sweetlove.top" for number in range(9)]
+    box.write(*(f"  - {{domain: {name}, address: none, zone: sweetlove.top}}" for name in names))
+    script = 'trap : INT; echo before; "$@"; echo "after $?"'
+    with Terminal(["sh", "-c", script, "sh", *command(box, "--watch")], height=10) as terminal:
+        last = "(23 more lines; a higher terminal shows them)"
+        terminal.wait_until(lambda: terminal.lines()[-1] == last, "it is full")
+        assert len(terminal.lines()) == 10
+        assert "before" not in terminal.text()
+        if is_killed:
+            children = Path(f"/proc/{terminal.process.pid}/task/{terminal.process.pid}/children")
+            os.kill(int(children.read_text()), signal.SIGTERM)
+        else:
+            terminal.type("\x03")
+        terminal.wait()
+        assert (terminal.lines()[0], terminal.lines()[-2:]) == ("before", ["after 1", ""])
+        assert all(f"{name}  " in terminal.text() for name in names)
+
+
+def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
+    """As many as there is room for, and each cut; who is not well makes the code."""
+    log = box.state_dir / "sites" / f"{DOMAIN}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {number} {'域名' * 50}\n" for number in range(100)))
+    with Terminal(command(box, "--watch", DOMAIN), height=30) as terminal:
+        terminal.wait_until(lambda: "(it was killed)" in terminal.text(), "the attempt is shown")
+        *_, line, last = terminal.lines()
+        assert (len(terminal.lines()), last) == (30, "(it was killed)")
+        assert (line, cells(line)) == (f"line 99 {'域名' * 17}域 …", 80)
         terminal.type("\x03")
         assert terminal.wait() == 1
 
