@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from . import __version__, files
 from .errors import printable
@@ -24,15 +23,13 @@ from .story import RUN_ENDED, site, turn_of
 
 logger = logging.getLogger(__name__)
 
-# What a mail or an issue takes. How it ended is written beyond it.
+# What a mail or an issue takes. The record that reaches it is written whole; how the run ended always is.
 MOST_BYTES = 64 * 1024
-# What hours of polling say stops here, so that what follows has room.
-_MOST_DETAIL_BYTES = 48 * 1024
-_MOST_LINE = 1000
+_MOST_LINE, _MOST_LINES_OF_TRACE = 1000, 60
 
 
 class Transcripts(logging.Handler):
-    """Writes the lines that are about a site to its file. For the length of one run.
+    """Writes what is logged about a site to its file. For the length of one run.
 
     Args:
         head: the lines above the log of a site: what was asked for, and its configuration.
@@ -46,93 +43,81 @@ class Transcripts(logging.Handler):
         self._state_dir = state_dir
         self._head = head
         self._redact = redact
-        self._sheets: dict[str, _Sheet] = {}
-        self._told: set[str] = set()
+        # By domain; None for one that is written no further.
+        self._streams: dict[str, TextIO | None] = {}
+        self.setFormatter(_Formatter(redact))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, if it is about a site for which a step has begun."""
         domain, message = site(), record.getMessage()
-        if not domain or domain in self._told:
+        if not domain or (domain not in self._streams and not _begins(record, message)):
             return
         try:
-            sheet = self._sheets.get(domain)
-            if sheet is None:
-                if not _begins(record, message):
-                    return
-                sheet = self._sheets[domain] = self._begin(domain)
-            if message.startswith(RUN_ENDED):
-                sheet.end(self._lines(record, message, sheet))
-                self._leave(domain)
-                return
-            most_bytes = _MOST_DETAIL_BYTES if record.levelno <= logging.DEBUG else MOST_BYTES
-            for line in self._lines(record, message, sheet):
-                sheet.write(line, most_bytes)
+            if domain not in self._streams:
+                self._streams[domain] = self._begin(domain, record)
+            if stream := self._streams[domain]:
+                self._write(stream, record, is_end=message.startswith(RUN_ENDED))
         except OSError as exc:
             self._leave(domain)
             logger.warning("transcript.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
+        if message.startswith(RUN_ENDED):
+            self._leave(domain)
 
     def close(self) -> None:
-        for domain in list(self._sheets):
+        for domain in self._streams:
             self._leave(domain)
         super().close()
 
     def _path_of(self, domain: str) -> Path:
         return SiteFile(self._state_dir, domain).attempt_path
 
-    def _begin(self, domain: str) -> _Sheet:
+    def _begin(self, domain: str, record: logging.LogRecord) -> TextIO:
+        """Make the file, for its owner alone, in place of whatever stands there, and write the head."""
         path = self._path_of(domain)
         files.make_dir(path.parent, 0o700)
         path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        sheet = _Sheet(os.open(path, flags, 0o600), time.monotonic())
+        # "x" is O_EXCL, which follows no link.
+        stream = open(path, "x", encoding="utf-8", errors="backslashreplace", opener=_for_its_owner)  # noqa: SIM115
         system, python = os.uname(), sys.version.partition(" ")[0]
-        sheet.write(f"certbotless {__version__}, Python {python}, {system.sysname} {system.release}")
-        for line in self._head(domain):
-            sheet.write(printable(self._redact(line), _MOST_LINE))
-        sheet.write(f"began at {rfc3339(datetime.now(UTC))}; seconds since then:")
-        return sheet
+        began_at = datetime.fromtimestamp(record.created - record.relativeCreated / 1000, UTC)
+        stream.write(f"certbotless {__version__}, Python {python}, {system.sysname} {system.release}\n")
+        stream.writelines(f"{printable(self._redact(line), _MOST_LINE)}\n" for line in self._head(domain))
+        stream.write(f"began at {rfc3339(began_at)}; seconds since then:\n")
+        return stream
 
-    def _lines(self, record: logging.LogRecord, message: str, sheet: _Sheet) -> Iterator[str]:
-        after_s = time.monotonic() - sheet.began_s
-        yield f"{after_s:8.3f} {record.levelname:<7} {printable(self._redact(message), _MOST_LINE)}"
-        if record.exc_info:
-            trace = logging.Formatter().formatException(record.exc_info)
-            for line in self._redact(trace).splitlines():
-                yield f"         {printable(line, _MOST_LINE)}"
+    def _write(self, stream: TextIO, record: logging.LogRecord, *, is_end: bool) -> None:
+        if stream.tell() < MOST_BYTES or is_end:
+            stream.write(f"{self.format(record)}\n")
+            if stream.tell() >= MOST_BYTES and not is_end:
+                stream.write("         (what follows is left out, but for the end)\n")
+            stream.flush()
 
     def _leave(self, domain: str) -> None:
-        self._told.add(domain)
-        sheet = self._sheets.pop(domain, None)
-        if sheet is not None:
+        stream, self._streams[domain] = self._streams.get(domain), None
+        if stream is not None:
             with suppress(OSError):
-                os.close(sheet.fd)
+                stream.close()
 
 
-@dataclass(slots=True)
-class _Sheet:
-    """An open file of bounded size; `left_out` counts the lines that found no room."""
+class _Formatter(logging.Formatter):
+    """A line for a message and one for each of its traceback, printable, and without secrets."""
 
-    fd: int
-    began_s: float
-    size: int = 0
-    left_out: int = 0
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._redact = redact
 
-    def write(self, line: str, most_bytes: int = MOST_BYTES) -> None:
-        data = f"{line}\n".encode("utf-8", "backslashreplace")
-        if self.size + len(data) > most_bytes:
-            self.left_out += 1
-            return
-        self.size += len(data)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self.fd, left) :]
+    def format(self, record: logging.LogRecord) -> str:
+        message = printable(self._redact(record.getMessage()), _MOST_LINE)
+        lines = [f"{record.relativeCreated / 1000:8.3f} {record.levelname:<7} {message}"]
+        if record.exc_info:
+            # Redacted as a whole: a key in PEM has several lines. What was raised stands at the end.
+            trace = self._redact(self.formatException(record.exc_info)).splitlines()
+            lines += [f"         {printable(line, _MOST_LINE)}" for line in trace[-_MOST_LINES_OF_TRACE:]]
+        return "\n".join(lines)
 
-    def end(self, lines: Iterable[str]) -> None:
-        """Write the last lines, for which there always is room."""
-        if self.left_out:
-            self.write(f"         ({self.left_out} lines left out)", 2 * MOST_BYTES)
-        for line in lines:
-            self.write(line, 2 * MOST_BYTES)
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _begins(record: logging.LogRecord, message: str) -> bool:
