@@ -65,6 +65,8 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
         assert f".{value}" not in text
 
     # A failure has a story too; what the run says elsewhere stays as it was.
+    # At all of them: one that a busy machine answers for too late is left out.
+    bed.dns.set_delay(0, 3600)
     bed.dns.set_delay(1, 3600)
     bed.config["dns"]["propagation_timeout"] = "1s"
     done = bed.run("--renew-now")
