@@ -252,7 +252,7 @@ def test_the_aaaa_record_is_kept_as_the_a_record_is(bare: Bed) -> None:
         wait_until(lambda: "look.blind" in daemon.log_text(), "the daemon has seen that it is gone")
         reason = bare.status()["sites"][0]["reason"]
         assert reason.startswith("the AAAA record stays as it is: no IPv6 address on interface")
-        assert f"{GLOBAL!r} is not a unique local address" in reason
+        assert f"{GLOBAL!r} on '{LAN_INTERFACE}' is not a unique local address" in reason
     values = [call.parameters["Value"] for call in bare.dns.calls if call.parameters.get("Type") == "AAAA"]
     assert [value for value in values if value] == [ULA, OTHER_ULA]
     assert is_told(bare, OTHER_ULA, "AAAA")
