@@ -1,7 +1,7 @@
-"""What a person sees is drawn by rich: here is where it goes, and what keeps foreign text from acting there.
+"""The console of rich on which drawings are shown: a terminal, a file or a pipe.
 
-A stream that is no terminal gets the same text without colours, in 80 columns. NO_COLOR, TERM and COLUMNS are
-read by rich.
+Text from outside is never taken for markup, and never acts on a terminal. A stream that is no terminal gets
+the same text without colours, in 80 columns. rich itself reads NO_COLOR, TERM and COLUMNS.
 
 Source: no-color.org (NO_COLOR); ECMA-48 (control sequences).
 """
@@ -33,10 +33,10 @@ _EVERY_S = 2.0
 
 
 class Terminal(Console):
-    """Where a drawing goes.
+    """A console for one stream.
 
-    A `str` in a drawing is text as it is: never markup, and one line of letters that the stream has, with
-    nothing that a terminal acts upon. So text from outside is given to rich as `str`, and never as `Text`.
+    A `str` in a drawing is shown as plain text: never markup, one line, no control characters, and only
+    letters that the stream has. So text from outside is given to rich as `str`, and never as `Text`.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -55,11 +55,11 @@ class Terminal(Console):
         return printable(text, _MOST_LETTERS).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a `str` of a drawing as rich lays it out: each one passes here."""
+        """Return the text that rich lays out for a `str`; rich calls this for every `str` of a drawing."""
         return super().render_str(self.legible(text), **options)
 
     def one_line(self, text: str, *, style: str = "", is_cut: bool) -> Text:
-        """Return text that is never broken, but cut at the width of the screen if `is_cut`."""
+        """Return text that is never broken into lines; with `is_cut` it ends at the width of the screen."""
         line = self.render_str(text, style=style, overflow=self.cut if is_cut else "ignore")
         line.no_wrap = True
         return line
@@ -74,18 +74,20 @@ class Terminal(Console):
         return False
 
     def show(self, drawing: Drawing) -> None:
-        """Write a drawing, without the spaces by which rich fills its lines.
+        """Write a drawing, without the spaces with which rich fills up its lines.
 
         Raises:
-            BrokenPipeError: nobody reads any more; rich itself would end the process.
+            BrokenPipeError: nobody reads the pipe. (rich's own `print` would end the process.)
         """
         with self.capture() as captured:
-            # Of a text that is printed by itself rich forgets that it is one line.
+            # A group, because rich forgets `no_wrap` of a text that is printed alone.
             self.print(Group(drawing), crop=False)
         self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
     def watch(self, look: Callable[[], tuple[Drawing, int]]) -> NoReturn:
-        """Show what `look` returns, every 2 s, and end at Ctrl-C with the code of the last one, which stays.
+        """Show what `look` returns, every 2 s, on the terminal's alternate screen.
+
+        SIGINT and SIGTERM end the process with the last exit code; the last drawing stays on the main screen.
 
         Args:
             look: returns a drawing and an exit code.
@@ -110,11 +112,11 @@ class Terminal(Console):
         except KeyboardInterrupt:
             self.show(drawing)
             self.file.flush()
-        # At once: nobody waits for a look that hangs in a resolver.
+        # Not `sys.exit`, which would wait for a look that hangs in a resolver.
         os._exit(code)
 
     def _fitted(self, drawing: Drawing) -> SegmentLines:
-        """Return as many lines of a drawing as the screen has, and how many more there are."""
+        """Return the lines of a drawing that fit on the screen; the last one says how many more there are."""
         lines = self.render_lines(drawing, pad=False)
         left_out = len(lines) - self.height
         if left_out > 0:

@@ -72,7 +72,7 @@ def test_a_dumb_terminal_gets_no_control_sequence(monkeypatch: pytest.MonkeyPatc
     ("command", "is_drawn"),
     [("check", False), ("plan", False), ("status --json", False), ("status", True), ("--once", False)],
 )
-def test_what_draws_nothing_does_not_load_what_draws(command: str, is_drawn: bool, box: Box) -> None:
+def test_a_command_that_draws_nothing_does_not_load_rich(command: str, is_drawn: bool, box: Box) -> None:
     """A command that a program reads, and a run without a terminal, start as fast as they can."""
     script = "import sys; from certbotless.cli import main; main(); print('rich' in sys.modules)"
     box.publish()

@@ -20,12 +20,19 @@ def command(box: Box, *arguments: str) -> list[str]:
 
 
 def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: Box) -> None:
-    """A broken file is shown, and watching goes on. A terminal that is made narrow gets a list."""
+    """A broken file is shown, and watching goes on. A terminal that is made narrow gets a list.
+
+    What anybody has planted among the files of the state is only text.
+    """
+    planted = box.state_dir / "sites" / "[red]x[bold] \x1b]0;title\a.json"
+    planted.parent.mkdir(parents=True)
+    planted.touch()
     with Terminal(command(box, "--watch")) as terminal:
         terminal.wait_until(lambda: f"{DOMAIN}  pending" in terminal.text(), "it is pending")
         good = box.file.read_text()
         box.file.write_text(f"{good}nonsense: 1\n")
         terminal.wait_until(lambda: "unknown key 'nonsense'" in terminal.text(), "the fault is shown")
+        assert "\n[red]x[bold] \\x1b]0;title\\x07  pending  " in terminal.text()
         box.publish()
         box.file.write_text(good)
         terminal.wait_until(lambda: f"{DOMAIN}  ok" in terminal.text(), "it is ok")
@@ -37,6 +44,7 @@ def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: 
         terminal.type("\x03")
         assert terminal.wait() == 0
         assert terminal.lines()[-2:] == ["daemon: not running", ""]
+    assert not re.search(r"\x1b\]|\a", terminal.raw)
     # Nothing is erased before it is drawn.
     assert not re.search(r"\x1b\[\d?[JK]", terminal.raw)
 
