@@ -10,7 +10,7 @@ BIN = .venv/bin
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help root setup install uninstall demo test dist soak lint mutate measure footprint docs screenshot lock clean
+.PHONY: help root setup install uninstall demo test quick dist soak lint mutate measure footprint docs screenshot lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -35,12 +35,15 @@ test: export FOR_TESTS = yes
 test: root lint  ## run all tests, on every supported Python that is installed
 	@tools/test $(PYTHONS)
 
+quick: setup  ## check what can be checked in a minute, while you write: format, types, tests that start no program
+	@tools/quick
+
 dist: setup  ## build the wheel and the sdist in dist/; from the same commit they are the same to the byte
 	@rm -rf dist
 	@SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)}" $(BIN)/python -m build --no-isolation --outdir dist
 
 soak: root setup  ## run the tests that take minutes, properties with 2,000 examples, and print their figures
-	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
+	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
 
 lint: setup  ## check format, rules and types
 	$(BIN)/ruff format --check certbotless tests

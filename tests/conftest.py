@@ -46,7 +46,7 @@ for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let a worker, on its private host, have its files there, not where the controller has its own."""
+    """Let a worker have its files on its private host, not where the process that gives out the tests has."""
     if hasattr(config, "workerinput"):
         config.option.basetemp = None
 
