@@ -352,7 +352,9 @@ def test_a_clock_without_a_battery_orders_nothing_and_is_named(bare: Bed) -> Non
 
 
 @pytest.mark.row(55)
-@pytest.mark.parametrize("wrong", ["+90d", "-20d", "+2h", "-2h"])
+@pytest.mark.parametrize(
+    "wrong", ["+90d", "-2h", *(pytest.param(by, marks=pytest.mark.soak) for by in ("-20d", "+2h"))]
+)
 def test_a_clock_that_has_jumped_orders_nothing_and_holds_nobody_back_when_it_is_right(
     bare: Bed, wrong: str
 ) -> None:
