@@ -9,7 +9,8 @@ import os
 import pwd
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,35 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let a worker have its files on its private host, not where the process that gives out the tests has."""
     if hasattr(config, "workerinput"):
         config.option.basetemp = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of system/ and faults/: they are the program as it is run."""
+    for item in items:
+        if {"system", "faults"} & set(item.path.parts):
+            item.add_marker("process")
+
+
+_may_start_programs = True
+
+
+def _refuse_programs(event: str, _arguments: object) -> None:
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn") and not _may_start_programs:
+        pytest.fail("a test that starts a program has the mark `process`")
+
+
+sys.addaudithook(_refuse_programs)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let only those that are marked start a program: the others are run without root and a private host."""
+    global _may_start_programs  # noqa: PLW0603  (an audit hook has no other way to learn of it)
+    _may_start_programs = item.get_closest_marker("process") is not None
+    try:
+        return (yield)
+    finally:
+        _may_start_programs = True
 
 
 @pytest.fixture

@@ -459,6 +459,7 @@ class NobodyNames(NameServers):
         return super().of(zone)
 
 
+@pytest.mark.process
 def test_a_gone_zone_whose_servers_no_resolver_names_is_looked_for_again(scene: Scene) -> None:
     """Then nothing is shown of the record: the API is asked, and has not the zone."""
     scene.publish()

@@ -408,6 +408,7 @@ def test_a_literal_address_wins_and_none_wants_no_record(text: str) -> None:
     assert address_now(AddressRule("none", version=version)) == ""
 
 
+@pytest.mark.process
 @BOTH
 def test_the_kernels_addresses_are_those_that_ip_shows(version: IPVersion) -> None:
     """With the same interfaces, subnets and lives; those of IPv4 in the order of the interfaces."""

@@ -220,6 +220,7 @@ def test_a_pair_that_no_handshake_is_possible_with_is_not_trusted(root: trustme.
     assert verify.why_untrusted(b"", b"", DOMAIN) != ""
 
 
+@pytest.mark.process
 def test_no_terminal_is_asked_for_the_password_of_a_certificate(root: trustme.CA) -> None:
     """Whoever may write to certs_dir can put a block there that calls itself encrypted."""
     chain, key = pair_of(root)

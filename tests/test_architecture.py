@@ -236,11 +236,13 @@ def loaded_by(*modules: str) -> dict[str, set[str]]:
     return {module: after - before for module, after, before in found if after != before}
 
 
+@pytest.mark.process
 def test_the_light_modules_load_nothing_heavy() -> None:
     """Seen in a process of their own, so through any number of others."""
     assert loaded_by(*sorted(LIGHT), "cli") == {}
 
 
+@pytest.mark.process
 def test_what_is_heavy_is_seen() -> None:
     """The proof above can fail: the code that acts loads all of it but what it imports when it needs it."""
     assert loaded_by("cli", "issue", "terminal") == {

@@ -251,6 +251,7 @@ def test_a_failure_is_no_reason_to_forget_what_the_generations_tell(tmp_path: Pa
     assert [row.kind for row in ledger.entries()] == ["unreadable", "failure"]
 
 
+@pytest.mark.process
 def test_of_many_processes_at_once_three_may_order(tmp_path: Path) -> None:
     def reserve() -> None:
         mine = SiteBooks(LedgerFile(tmp_path), SystemClock(), SITE, CA, None, is_forced=False)

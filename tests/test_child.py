@@ -23,6 +23,8 @@ from certbotless.leaf import LeafFacts
 from certbotless.state import SiteFile
 from certbotless.store import Origin, Store
 
+pytestmark = pytest.mark.process
+
 ZONE = "sweetlove.test"
 WELL, FAILING, AT_WORK = f"well.{ZONE}", f"failing.{ZONE}", f"at-work.{ZONE}"
 DIRECTORY = "https://127.0.0.1:1/dir"

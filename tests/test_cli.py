@@ -74,6 +74,7 @@ def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr().out == f"certbotless {__version__}\n"
 
 
+@pytest.mark.process
 def test_the_installed_command_is_the_module() -> None:
     """Both ways to start it print the same."""
     script = Path(sys.executable).with_name("certbotless")
@@ -236,6 +237,7 @@ def test_a_bad_file_is_2_everywhere_and_nothing_is_done(
     assert sorted(box.home.iterdir()) == before
 
 
+@pytest.mark.process
 def test_standard_input_is_named_by_a_dash(box: Box) -> None:
     good = box.write()
     run = box.run("check", "--config", "-", input=good)
@@ -245,6 +247,7 @@ def test_standard_input_is_named_by_a_dash(box: Box) -> None:
     assert run.stderr.startswith("-:12:1: nonsense: ")
 
 
+@pytest.mark.process
 def test_standard_input_that_is_closed_cannot_be_read(box: Box) -> None:
     shell = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "certbotless", "--config", "-", "check"]
     run = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
@@ -284,6 +287,7 @@ def test_a_secret_that_is_not_there_ends_what_acts(
     assert sorted(box.home.iterdir()) == before
 
 
+@pytest.mark.process
 def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
     """By `check`, and in the log of what acts."""
     box.publish()
@@ -296,6 +300,7 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.C
     assert re.fullmatch(rf"\S+Z WARNING config\.careless {re.escape(text)}.*\n", run.stderr)
 
 
+@pytest.mark.process
 def test_a_run_that_the_daemon_started_does_not_say_again_what_it_said(box: Box) -> None:
     """It has its configuration from standard input."""
     box.publish()
@@ -304,6 +309,7 @@ def test_a_run_that_the_daemon_started_does_not_say_again_what_it_said(box: Box)
     assert (run.returncode, run.stderr) == (0, "")
 
 
+@pytest.mark.process
 def test_no_command_shows_a_secret(box: Box) -> None:
     box.publish()
     for arguments in (["check"], ["plan"], ["status"], ["status", "--json"], ["--once"]):
@@ -365,6 +371,7 @@ def test_one_site_can_be_asked_for(box: Box, capfd: pytest.CaptureFixture[str]) 
     assert [site["state"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["pending", "ok"]
 
 
+@pytest.mark.process
 def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> None:
     """It has nothing to do here."""
     box.publish()
@@ -379,6 +386,7 @@ def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> No
     assert daemon.returncode == 0
 
 
+@pytest.mark.process
 def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
     """As where a name server is silent: the daemon says that once, and the scheduler nothing.
 
@@ -402,6 +410,7 @@ def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
     assert events == ["daemon.started", "look.blind", "daemon.stopped"]
 
 
+@pytest.mark.process
 def test_the_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
     """A second one ends with 1 and names the pid of the first."""
     box.publish()
@@ -416,6 +425,7 @@ def test_the_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[
     assert f"another certbotless daemon is running with pid {os.getpid()}" in line
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["plan"], ["--once"]])
 def test_a_state_that_cannot_be_read_is_told_as_any_problem(command: list[str], box: Box) -> None:
     """What, where, and what to do; no traceback, and what can be seen is shown all the same."""
@@ -471,6 +481,7 @@ def test_the_status_without_a_file_is_printed_all_the_same(
 # --- acting -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_run_with_nothing_due_does_nothing_and_says_so(box: Box) -> None:
     box.publish()
     run = box.run("--once")
@@ -486,6 +497,7 @@ def dns_lines(box: Box) -> Iterator[list[str]]:
         yield [f"dns: {{nameservers: {json.dumps(dns.nameservers)}}}"]
 
 
+@pytest.mark.process
 def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box, dns_lines: list[str]) -> None:
     """Here nobody answers for the first; the second is well, and told all the same."""
     box.write("  - {domain: b.example.com, address: none}", *dns_lines)
@@ -498,6 +510,7 @@ def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box, dns_lin
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.process
 def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: list[str]) -> None:
     """Though all four facts are true: the site serves no new leaf."""
     box.write(*dns_lines)
@@ -515,6 +528,7 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: lis
 # --- the last attempt ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_failed_attempt_is_told_with_every_request_and_call(box: Box, dns_lines: list[str]) -> None:
     """By `status DOMAIN`, ready for a bug report; what is seen on the run's own streams stays as it was."""
     box.write("    ttl: 700", *dns_lines)
@@ -550,6 +564,7 @@ def test_one_site_is_shown_with_its_last_events(box: Box, capfd: pytest.CaptureF
     assert "daemon: not running" in lines
 
 
+@pytest.mark.process
 def test_an_attempt_that_did_not_end_was_killed_or_goes_on(box: Box) -> None:
     box.publish()
     SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
@@ -623,6 +638,7 @@ def test_the_journal_gets_the_priority_of_each_line(level: int, priority: int) -
     assert format_of("look.crashed", for_journal=True, level=level) == f"<{priority}>look.crashed"
 
 
+@pytest.mark.process
 def test_the_journal_is_found_by_its_stream(box: Box) -> None:
     box.publish()
     box.secret.chmod(0o644)
@@ -637,6 +653,7 @@ def test_the_journal_is_found_by_its_stream(box: Box) -> None:
 # --- weight -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["check"], ["plan"], ["status"], ["status", "--json"]])
 def test_a_command_that_looks_loads_nothing_heavy(arguments: list[str], box: Box) -> None:
     """It answers at once."""

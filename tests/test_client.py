@@ -241,6 +241,7 @@ def test_what_was_met_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert files.read(tmp_path / "clients.json").endswith(b"}")
 
 
+@pytest.mark.process
 @pytest.mark.row(89)
 def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting() -> None:
     with hosts_entry(view().site.domain, "198.18.0.77"):

@@ -16,6 +16,8 @@ from terminals import Terminal
 from certbotless import arguments, completion
 from certbotless.sandbox.host import require_private_host
 
+pytestmark = pytest.mark.process
+
 # Each shell without anybody's settings, looking for scripts below $SHARE as it does below /usr/share.
 _START = {
     "bash": (["--noprofile", "--norc", "-i"], ". /usr/share/bash-completion/bash_completion"),

@@ -240,6 +240,7 @@ def test_folders_that_anybody_may_write_to_are_warned_of(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.process
 @pytest.mark.row(68)
 def test_a_secret_may_belong_to_root_to_us_or_to_the_owner_of_state_dir(tmp_path: Path) -> None:
     """Root checks what the service's user will use."""

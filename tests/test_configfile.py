@@ -474,6 +474,7 @@ def test_a_file_that_is_open_to_others_is_warned_of(
     assert [words in text for text in found] == ([True] if words else [])
 
 
+@pytest.mark.process
 def test_a_file_of_another_user_is_warned_of(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(

@@ -292,6 +292,7 @@ def test_requests_of_others_are_made_as_ever() -> None:
         assert requests.get(server.url, allow_redirects=False, timeout=5).status_code == 302
 
 
+@pytest.mark.process
 def test_what_is_loaded_needs_no_further_file() -> None:
     """The user that a command of root's becomes may not be able to read the installation."""
     script = (
@@ -317,6 +318,7 @@ def test_a_library_that_is_not_whole_is_told_in_a_line(monkeypatch: pytest.Monke
         courier.load()
 
 
+@pytest.mark.process
 def test_without_the_library_the_cure_is_told() -> None:
     """As an installation without the extra: a program of its own, in which it cannot be found."""
     script = (

@@ -340,6 +340,7 @@ def small_text(domain: str) -> str:
 # --- the process ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["a path", "an abstract name"])
 def test_systemd_is_told_when_it_is_ready_how_all_stands_and_when_it_stops(
     is_abstract: bool, machine: Machine
@@ -354,12 +355,14 @@ def test_systemd_is_told_when_it_is_ready_how_all_stands_and_when_it_stops(
         assert systemd.recv(100) == b"STOPPING=1"
 
 
+@pytest.mark.process
 def test_a_systemd_that_does_not_listen_is_no_reason_to_end(machine: Machine) -> None:
     with machine.daemon(NOTIFY_SOCKET="/nowhere/notify"):
         pass
     assert "systemd.not_told error=No such file or directory" in machine.log.read_text()
 
 
+@pytest.mark.process
 def test_an_edit_that_cannot_be_used_is_refused_whole_and_a_good_one_is_taken(machine: Machine) -> None:
     """Another state_dir, a secret that is not there, no file at all: the last good one stays in force."""
     aliyun = {"access_key_id": "id", "access_key_secret": "file:/nowhere/secret"}
@@ -384,6 +387,7 @@ def test_an_edit_that_cannot_be_used_is_refused_whole_and_a_good_one_is_taken(ma
         machine.wait_for_log("config.accepted sites=1")
 
 
+@pytest.mark.process
 def test_an_edit_of_how_often_it_looks_is_taken(machine: Machine) -> None:
     machine.write(check_every="1d")
     with machine.daemon():
@@ -394,6 +398,7 @@ def test_an_edit_of_how_often_it_looks_is_taken(machine: Machine) -> None:
         machine.wait_for_looks(3)
 
 
+@pytest.mark.process
 def test_what_cannot_be_seen_is_told_once_and_again_when_it_comes_back(machine: Machine) -> None:
     machine.dns.fail("DescribeSubDomainRecords", Fault("error", "Forbidden.RAM"), times=99)
     with machine.daemon():
@@ -410,6 +415,7 @@ def test_what_cannot_be_seen_is_told_once_and_again_when_it_comes_back(machine: 
     )
 
 
+@pytest.mark.process
 def test_a_ledger_that_cannot_be_read_stops_no_look(machine: Machine) -> None:
     ledger = machine.home / "state" / "ledger.jsonl"
     with machine.daemon():
@@ -419,6 +425,7 @@ def test_a_ledger_that_cannot_be_read_stops_no_look(machine: Machine) -> None:
     assert "look.crashed" not in machine.log.read_text()
 
 
+@pytest.mark.process
 def test_a_healthy_site_needs_no_child(machine: Machine) -> None:
     """A child would have made the lock of its site."""
     with machine.daemon():
@@ -427,6 +434,7 @@ def test_a_healthy_site_needs_no_child(machine: Machine) -> None:
     assert list((machine.home / "state" / "sites").glob("*.lock")) == []
 
 
+@pytest.mark.process
 @pytest.mark.row(81)
 def test_what_the_api_tells_is_no_problem_where_no_name_server_answers(machine: Machine) -> None:
     """A child asks once; then the site is ok, and says where that is known from."""

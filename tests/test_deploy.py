@@ -320,6 +320,7 @@ REMAPPED = {
 NOBODY = 65534
 
 
+@pytest.mark.process
 @pytest.mark.row(85)
 def test_the_root_of_a_rootless_engine_is_the_user_whose_socket_it_has(engine: Engine) -> None:
     engine.info = ROOTLESS
@@ -366,6 +367,7 @@ UNKNOWN: dict[str, tuple[dict[str, Any] | None, dict[str, str], bool, int | None
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("info", "host", "reads_all", "uid"), UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_what_an_engine_does_not_tell_is_not_made_up(
     engine: Engine, info: dict[str, Any] | None, host: dict[str, str], reads_all: bool, uid: int | None
@@ -501,6 +503,7 @@ def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
         DockerContainers(f"unix://{path}").find("registry")
 
 
+@pytest.mark.process
 def test_a_socket_that_is_not_ours_to_use_is_told(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "docker.sock").chmod(0o600)
     # While this user may still read the library.
@@ -562,16 +565,19 @@ def test_a_container_that_our_own_restart_left_stopped_is_started_again() -> Non
 ENVIRONMENT = {"PATH": os.defpath}
 
 
+@pytest.mark.process
 def test_a_command_that_ends_well_is_no_failure(tmp_path: Path) -> None:
     run_command(["touch", str(tmp_path / "done")], ENVIRONMENT)
     assert (tmp_path / "done").exists()
 
 
+@pytest.mark.process
 def test_a_command_goes_through_no_shell(tmp_path: Path) -> None:
     run_command(["touch", str(tmp_path / "a; touch b $(id)")], ENVIRONMENT)
     assert [path.name for path in tmp_path.iterdir()] == ["a; touch b $(id)"]
 
 
+@pytest.mark.process
 def test_a_command_gets_the_environment_it_is_given_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -582,6 +588,7 @@ def test_a_command_gets_the_environment_it_is_given_and_no_more(
     assert "PLANTED" not in seen
 
 
+@pytest.mark.process
 def test_a_command_that_ends_badly_is_told_with_its_words() -> None:
     with pytest.raises(DeployError, match="the command 'sh' ended with 3: no\\\\nservice") as failed:
         run_command(["sh", "-c", "printf 'no\\nservice\\n' >&2; exit 3"], ENVIRONMENT)
@@ -589,6 +596,7 @@ def test_a_command_that_ends_badly_is_told_with_its_words() -> None:
     assert failed.value.hint
 
 
+@pytest.mark.process
 def test_the_last_words_of_a_command_are_told_on_one_line() -> None:
     with pytest.raises(DeployError, match=r"^the command 'sh' ended with 1: ") as failed:
         run_command(["sh", "-c", "seq 1 10000; echo why >&2; exit 1"], ENVIRONMENT)
@@ -596,12 +604,14 @@ def test_the_last_words_of_a_command_are_told_on_one_line() -> None:
     assert len(failed.value.message) < 600
 
 
+@pytest.mark.process
 def test_a_command_without_words_is_told_by_its_code() -> None:
     with pytest.raises(DeployError) as failed:
         run_command(["false"], ENVIRONMENT)
     assert failed.value.message == "the command 'false' ended with 1"
 
 
+@pytest.mark.process
 def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     script = f"sleep 600 & echo $! >{tmp_path}/pid; wait"
     with pytest.raises(DeployError, match="the command 'sh' did not end in 1 s"):
@@ -614,11 +624,13 @@ def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(tmp_path:
             assert time.monotonic() < deadline
 
 
+@pytest.mark.process
 def test_a_service_that_a_command_starts_may_live_on() -> None:
     """Though it keeps the output open that it was given."""
     run_command(["sh", "-c", "sleep 3 &"], ENVIRONMENT, timeout_s=2)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("program", "reason"), [("/no/such/program", "No such file"), ("/etc", "Permission denied")]
 )

@@ -37,6 +37,7 @@ def test_without_a_default_route_there_is_no_gateway(routes: str) -> None:
     assert default_gateway(routes) == ""
 
 
+@pytest.mark.process
 @pytest.mark.row(98)
 @pytest.mark.parametrize(
     ("address", "gateway", "between"),

@@ -38,6 +38,7 @@ from certbotless.errors import (
     SecretUnreadable,
     StoreError,
     UsageError,
+    ValueFault,
     ZoneNotFound,
     ZoneOnHold,
     printable,
@@ -73,6 +74,7 @@ TREE = {
     CertificateRefused: DeployError,
     DeployWaits: DeployError,
     NotifyError: CertbotlessError,
+    ValueFault: CertbotlessError,
 }
 RETRYABLE = {
     AddressError,

@@ -41,6 +41,7 @@ def test_a_new_file_has_its_bytes_and_its_mode(tmp_path: Path) -> None:
     assert_mode(tmp_path / "file", 0o640)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("mode", [0o600, 0o640])
 @pytest.mark.parametrize("write", [files.write_new, files.replace])
 def test_a_file_has_its_final_mode_before_its_first_byte(
@@ -119,6 +120,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
         files.read(tmp_path / "file")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_plain_file_is_named_and_never_waited_for(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
@@ -132,6 +134,7 @@ def test_what_is_no_plain_file_is_named_and_never_waited_for(tmp_path: Path, kin
     assert in_time(read) == DONE
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_added_to_what_is_no_plain_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
@@ -156,6 +159,7 @@ def test_what_is_added_comes_last_and_a_new_file_has_its_mode(tmp_path: Path) ->
     assert_mode(tmp_path / "file", 0o600)
 
 
+@pytest.mark.process
 def test_a_disk_that_takes_half_of_what_is_added_is_left_with_none_of_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(OLD)
 
@@ -176,6 +180,7 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_trial_needs_the_room_of_a_pair(tmp_path: Path) -> None:
     def probe() -> None:
         limit_file_size(32 * 1024)
@@ -186,6 +191,7 @@ def test_a_trial_needs_the_room_of_a_pair(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [kill, io_error])
 def test_what_a_killed_writer_leaves_is_swept_and_nothing_else(
     tmp_path: Path, fault: Callable[[], None]
@@ -283,6 +289,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == OLD
 
 
+@pytest.mark.process
 def test_a_disk_that_takes_only_a_part_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(OLD)
 
@@ -296,6 +303,7 @@ def test_a_disk_that_takes_only_a_part_leaves_the_old_file_and_nothing_else(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.process
 def test_a_disk_that_takes_just_enough_in_two_writes_is_enough(tmp_path: Path) -> None:
     def write() -> None:
         limit_file_size(len(NEW))
@@ -305,6 +313,7 @@ def test_a_disk_that_takes_just_enough_in_two_writes_is_enough(tmp_path: Path) -
     assert (tmp_path / "file").read_bytes() == NEW
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [kill, io_error])
 def test_a_file_is_old_or_new_wherever_replacing_it_ends(tmp_path: Path, fault: Callable[[], None]) -> None:
     def prepare(step: int) -> Callable[[], None]:

@@ -34,6 +34,7 @@ def test_a_resolver_that_does_not_answer_is_given_up_in_time(monkeypatch: pytest
     answer.set()
 
 
+@pytest.mark.process
 def test_the_address_that_takes_a_connection_is_found() -> None:
     """Whichever of a host's it is."""
     name = "both.sweetlove.test"

@@ -226,12 +226,14 @@ def run_at(home: Path, https: tuple[Path, Path], **acme: str) -> tuple[dict[str,
     return ca.told, done.stderr
 
 
+@pytest.mark.process
 def test_the_ca_of_the_file_is_told_where_to_write(tmp_path: Path, https: tuple[Path, Path]) -> None:
     told, log = run_at(tmp_path, https, email="you@example.com")
     assert told["newAccount"]["contact"] == ["mailto:you@example.com"], log
     assert "profile" not in told["newOrder"]
 
 
+@pytest.mark.process
 def test_a_private_ca_is_trusted_by_the_bundle_of_the_file(tmp_path: Path, https: tuple[Path, Path]) -> None:
     told, log = run_at(tmp_path, https)
     assert "newAccount" in told, log
@@ -242,6 +244,7 @@ def test_a_private_ca_is_trusted_by_the_bundle_of_the_file(tmp_path: Path, https
     assert "acme.ca_bundle" in log
 
 
+@pytest.mark.process
 def test_the_profile_of_the_file_is_ordered_where_it_is_listed(
     tmp_path: Path, https: tuple[Path, Path]
 ) -> None:
@@ -256,6 +259,7 @@ def test_the_profile_of_the_file_is_ordered_where_it_is_listed(
 # --- aliyun, dns --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_the_api_of_the_file_is_called_with_what_it_asks_for(
     tmp_path: Path, https: tuple[Path, Path]
 ) -> None:

@@ -169,6 +169,7 @@ def test_of_rows_that_say_the_same_the_newest_is_taken_out(tmp_path: Path) -> No
     assert ledger.entries() == [order(DAY), other]
 
 
+@pytest.mark.process
 def test_a_row_that_does_not_fit_on_the_disk_is_told(tmp_path: Path) -> None:
     LedgerFile(tmp_path).append(order(timedelta(days=1)))
     size = (tmp_path / "ledger.jsonl").stat().st_size
@@ -188,6 +189,7 @@ def test_a_ledger_that_is_not_ours_to_read_is_told_and_not_taken_for_empty(tmp_p
         LedgerFile(tmp_path).entries()
 
 
+@pytest.mark.process
 def test_rows_of_many_processes_are_all_kept(tmp_path: Path) -> None:
     def append() -> None:
         for _ in range(20):

@@ -37,6 +37,7 @@ def test_the_page_is_that_of_the_code() -> None:
         assert allowance.theirs in page
 
 
+@pytest.mark.process
 def test_the_page_is_written_where_it_belongs(tmp_path: Path) -> None:
     (tmp_path / limits.PAGE).parent.mkdir()
     page = (ROOT / limits.PAGE).read_text()

@@ -115,6 +115,7 @@ def plant(place: Path, target: Path) -> None:
     place.symlink_to(target)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "prepare",
     [without_its_links, damaged, of_another_tool, key_of_another_mode, restored_over_another_tool],

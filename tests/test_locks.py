@@ -82,6 +82,7 @@ def test_a_lock_that_is_free_is_taken_at_once(tmp_path: Path, lock: Callable[...
     assert clock.sleeps == []
 
 
+@pytest.mark.process
 @locks
 def test_a_lock_that_another_process_holds_is_waited_for_and_then_given_up(
     tmp_path: Path, lock: Callable[..., Any]
@@ -97,6 +98,7 @@ def test_a_lock_that_another_process_holds_is_waited_for_and_then_given_up(
         assert "try again later" in given_up.value.hint
 
 
+@pytest.mark.process
 @locks
 def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path, lock: Callable[..., Any]) -> None:
     clock = FakeClock()
@@ -157,6 +159,7 @@ def test_who_takes_a_lock_removes_what_a_killed_writer_has_left(
     assert [each for each in kept if not each.exists()] == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["a named pipe", "a symbolic link", "a directory", "a socket"])
 def test_a_look_at_a_lock_never_waits(tmp_path: Path, site: SiteFile, kind: str) -> None:
     (tmp_path / "sites").mkdir()
@@ -170,6 +173,7 @@ def test_a_look_at_a_lock_never_waits(tmp_path: Path, site: SiteFile, kind: str)
     assert in_time(look) == DONE
 
 
+@pytest.mark.process
 def test_whether_a_run_is_at_work_is_seen_without_waiting(tmp_path: Path, site: SiteFile) -> None:
     seen = [site.is_locked]
     with held_by_another_process(lambda: SiteFile(tmp_path, DOMAIN).locked(SystemClock(), 1)):
@@ -185,6 +189,7 @@ def test_the_locks_of_two_sites_are_two_locks(tmp_path: Path, site: SiteFile) ->
     assert clock.sleeps == []
 
 
+@pytest.mark.process
 def test_a_program_that_we_start_does_not_keep_our_lock(tmp_path: Path, site: SiteFile) -> None:
     with site.locked(FakeClock(), 1):
         child = subprocess.Popen(["sleep", "60"], close_fds=False)
@@ -225,6 +230,7 @@ def test_of_threads_too_only_one_at_a_time_holds_a_lock(tmp_path: Path) -> None:
 # --- the daemon's lock ------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_second_daemon_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
     with held_by_another_process(lambda: daemon_lock(tmp_path, SystemClock())) as pid:
         with (
@@ -236,6 +242,7 @@ def test_a_second_daemon_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
         assert refused.value.hint
 
 
+@pytest.mark.process
 def test_a_running_daemon_is_known_by_its_pid_and_one_that_was_killed_is_not(tmp_path: Path) -> None:
     assert running_daemon(tmp_path) is None
     with held_by_another_process(lambda: daemon_lock(tmp_path, SystemClock())) as pid:
@@ -303,6 +310,7 @@ def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.process
 @pytest.mark.row(6)
 def test_of_many_daemons_that_start_at_once_one_runs(tmp_path: Path) -> None:
     reports, report = os.pipe()

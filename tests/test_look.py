@@ -305,6 +305,7 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
         assert said(looked(lambda _: "")) == ("ok", "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("age", "state"), [(69 * MINUTE, "ok"), (71 * MINUTE, "failing")])
 def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     scene: Scene, age: timedelta, state: str

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from certbotless import arguments, manual
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,7 @@ def test_each_usage_has_a_line_of_its_own() -> None:
     assert shown == [usage.strip() for usage in usages]
 
 
+@pytest.mark.process
 def test_no_command_needs_what_makes_it() -> None:
     script = "import sys, certbotless.cli, certbotless.daemon; print('argparse_manpage' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

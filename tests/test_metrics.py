@@ -66,6 +66,7 @@ def assert_promtool_takes(text: str) -> None:
 # --- their form ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_the_linter_of_prometheus_has_nothing_against_them(tmp_path: Path) -> None:
     """With every metric that there is; and without any site."""
     views = views_at(NOW)
@@ -79,6 +80,7 @@ def test_the_linter_of_prometheus_has_nothing_against_them(tmp_path: Path) -> No
     assert_promtool_takes(text_of())
 
 
+@pytest.mark.process
 def test_a_name_of_others_stays_in_its_label() -> None:
     """A command, or a container, may be called anything; and one that stands twice has one sample."""
     twice = site(deploy='[{command: [say, "a\\"b\\\\c} 1"], port: 443}, {container: web, port: 1}]')
@@ -210,6 +212,7 @@ def test_the_page_has_a_row_for_each_metric_with_its_labels(tmp_path: Path) -> N
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == found
 
 
+@pytest.mark.process
 @pytest.mark.page("docs/status-page.md", "scrape", "alerts")
 def test_prometheus_takes_the_rules_and_the_configuration_of_the_page(tmp_path: Path, paper: Reading) -> None:
     """Each metric that a rule asks for is one of ours."""

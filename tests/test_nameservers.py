@@ -343,6 +343,7 @@ def test_a_proxy_that_takes_udp_over_is_bypassed_over_tcp() -> None:
     assert (answer.values, answer.has_authority) == (frozenset({"10.79.40.213"}), True)
 
 
+@pytest.mark.process
 @pytest.mark.row(91)
 def test_an_address_of_a_link_is_asked_at_its_interface() -> None:
     """`nameserver fe80::1%eth0`, as routers announce it; without the interface the kernel refuses it."""
@@ -640,6 +641,7 @@ def find_servers(tmp_path: Path, resolv_conf: str, addresses: str, zone: str = Z
     return result
 
 
+@pytest.mark.process
 @pytest.mark.row(40)
 def test_the_system_resolver_names_the_servers_and_is_asked_for_nothing_else(tmp_path: Path) -> None:
     """What is no address there is passed over, as by libc."""
@@ -650,12 +652,14 @@ def test_the_system_resolver_names_the_servers_and_is_asked_for_nothing_else(tmp
     assert asked == [["ns1.alidns.test", "A"], ["ns2.alidns.test", "A"], ["sweetlove.test", "NS"]]
 
 
+@pytest.mark.process
 def test_public_resolvers_name_the_servers_where_the_system_has_none(tmp_path: Path) -> None:
     _, found, values, _ = find_servers(tmp_path, "", "223.5.5.5,119.29.29.29")
     assert found == [["ns1.alidns.test", "223.5.5.5", 53], ["ns2.alidns.test", "119.29.29.29", 53]]
     assert values == [["ns1.alidns.test.", "ns2.alidns.test."]] * 2
 
 
+@pytest.mark.process
 def test_a_zone_that_no_resolver_knows_is_told(tmp_path: Path) -> None:
     addresses = "223.5.5.5,119.29.29.29"
     _, told, _, _ = find_servers(tmp_path, "nameserver 223.5.5.5\n", addresses, "elsewhere.test")
@@ -663,6 +667,7 @@ def test_a_zone_that_no_resolver_knows_is_told(tmp_path: Path) -> None:
     assert "dns.nameservers" in str(told)
 
 
+@pytest.mark.process
 @pytest.mark.row(97)
 def test_a_zone_that_is_not_on_the_internet_is_told_with_the_usual_reason() -> None:
     """The resolver answers that there is no such name: no CA could validate it either."""
@@ -673,6 +678,7 @@ def test_a_zone_that_is_not_on_the_internet_is_told_with_the_usual_reason() -> N
     assert "real name is not verified" in on_hold.value.hint
 
 
+@pytest.mark.process
 @pytest.mark.row(97)
 def test_where_no_resolver_answers_the_hold_of_a_domain_is_named_beside_the_network() -> None:
     with ScriptedResolver(lambda name, kind: []), pytest.raises(DnsUnavailable) as unknown:
@@ -682,6 +688,7 @@ def test_where_no_resolver_answers_the_hold_of_a_domain_is_named_beside_the_netw
     assert "serverHold" in unknown.value.hint
 
 
+@pytest.mark.process
 def test_what_no_resolver_knows_is_asked_for_again_after_a_minute() -> None:
     """A run with several steps pays for it once."""
     clock = FakeClock()
@@ -694,6 +701,7 @@ def test_what_no_resolver_knows_is_asked_for_again_after_a_minute() -> None:
             assert len(resolver.asked) == asked
 
 
+@pytest.mark.process
 @pytest.mark.row(84)
 def test_three_addresses_of_each_server_are_asked_by_turns_and_the_least_always() -> None:
     addresses = [f"106.11.141.{last}" for last in range(111, 119)]
@@ -710,6 +718,7 @@ def test_three_addresses_of_each_server_are_asked_by_turns_and_the_least_always(
     assert seen == set(addresses)
 
 
+@pytest.mark.process
 def test_a_resolver_that_names_a_thousand_servers_is_believed_in_thirteen() -> None:
     """Each costs a thread: who stands in its place could stop the daemon."""
 
@@ -722,6 +731,7 @@ def test_a_resolver_that_names_a_thousand_servers_is_believed_in_thirteen() -> N
     assert len(resolver.asked) <= 2 + 13
 
 
+@pytest.mark.process
 def test_many_servers_of_many_addresses_are_thirteen_to_ask() -> None:
     """Each question goes to all of them; and each has an address before any has three."""
 

@@ -26,6 +26,8 @@ from certbotless.leaf import LeafFacts
 from certbotless.state import SiteFile
 from certbotless.store import Origin, Store
 
+pytestmark = pytest.mark.process
+
 NOBODY = 65534
 REFUSED = "an edit of the configuration is refused"
 

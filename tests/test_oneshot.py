@@ -24,6 +24,7 @@ def test_a_run_that_takes_too_long_is_asked_to_end(caplog: pytest.LogCaptureFixt
     assert [r.levelname for r in caplog.records if r.message.startswith("run.overdue")] == ["ERROR"]
 
 
+@pytest.mark.process
 def test_a_run_that_does_not_end_when_it_is_asked_to_is_ended() -> None:
     """As where a library hangs in a call that knows no end."""
     code = (

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from certbotless import owner
 from certbotless.errors import ProgramUnreadable
 
+pytestmark = pytest.mark.process
+
 # Whoever may write below certs_dir.
 STRANGER = 4712
 

@@ -131,6 +131,7 @@ def test_the_policy_is_json(block: Block) -> None:
     assert json.loads(block.text)["Statement"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("block", [b for b in of_language("ini") if not b.run], ids=str)
 def test_every_drop_in_is_understood_by_systemd(block: Block, tmp_path: Path) -> None:
     """Beside the unit that it is for; the unit that reports a failure is the reader's own."""

@@ -176,6 +176,7 @@ def found_bench(bench: Workbench) -> Workbench:
     return bench
 
 
+@pytest.mark.process
 @pytest.mark.row(80)
 def test_a_forged_alias_is_not_followed(dns: AlidnsEmulator, found_bench: Workbench) -> None:
     """Who takes port 53 over would choose where in the account's zones a record is made."""
@@ -186,6 +187,7 @@ def test_a_forged_alias_is_not_followed(dns: AlidnsEmulator, found_bench: Workbe
     assert found_bench.file.load().alias_zones == {}
 
 
+@pytest.mark.process
 @pytest.mark.row(81)
 def test_where_port_53_is_not_ours_the_alias_that_the_api_lists_is_followed(
     dns: AlidnsEmulator, found_bench: Workbench
@@ -195,6 +197,7 @@ def test_where_port_53_is_not_ours_the_alias_that_the_api_lists_is_followed(
         assert place(found_bench) == TxtValue(f"devbox.{OTHER}", VALUE, OTHER)
 
 
+@pytest.mark.process
 @pytest.mark.row(81)
 def test_where_an_alias_cannot_be_seen_the_conflict_says_that_it_may_be_there(
     dns: AlidnsEmulator, found_bench: Workbench
@@ -262,6 +265,7 @@ def patient(bench: Workbench) -> Workbench:
     return bench
 
 
+@pytest.mark.process
 @pytest.mark.row(41)
 def test_an_unseen_value_is_waited_for_45_s_and_each_failed_validation_doubles_it(
     dns: AlidnsEmulator, patient: Workbench, caplog: pytest.LogCaptureFixture
@@ -278,6 +282,7 @@ def test_an_unseen_value_is_waited_for_45_s_and_each_failed_validation_doubles_i
     assert blind_wait(patient, clock) == pytest.approx(45, abs=6)
 
 
+@pytest.mark.process
 @pytest.mark.row(41)
 def test_the_45_s_begin_when_the_api_lists_the_value(dns: AlidnsEmulator, patient: Workbench) -> None:
     clock = FakeClock()

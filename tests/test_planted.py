@@ -60,6 +60,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "plant_it",
     [
@@ -206,6 +207,7 @@ def test_a_copy_is_made_of_nothing_that_others_have_changed(well: Scene) -> None
     assert well.asked_the_ca  # nothing is left to restore from
 
 
+@pytest.mark.process
 def test_a_publication_that_is_killed_at_any_step_is_known_before_and_after(
     tmp_path: Path, scene: Scene
 ) -> None:

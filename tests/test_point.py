@@ -124,6 +124,7 @@ def is_ours(record: Record) -> bool:
     return at_name and record.line == DEFAULT_LINE and record.is_enabled
 
 
+@pytest.mark.process
 @given(
     st.lists(a_record | something_else, max_size=8, unique_by=identity),
     st.sampled_from([LAN, OLD_LAN]),

@@ -53,6 +53,7 @@ def test_the_page_is_that_of_the_code() -> None:
     assert policy.table() in page
 
 
+@pytest.mark.process
 def test_the_page_is_written_where_it_belongs(tmp_path: Path) -> None:
     (tmp_path / policy.PAGE).parent.mkdir()
     page = (ROOT / policy.PAGE).read_text()
@@ -61,6 +62,7 @@ def test_the_page_is_written_where_it_belongs(tmp_path: Path) -> None:
     assert (tmp_path / policy.PAGE).read_text() == page
 
 
+@pytest.mark.process
 def test_the_program_does_not_load_what_only_readers_need() -> None:
     script = "import sys, certbotless.cli, certbotless.daemon; print('certbotless.policy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

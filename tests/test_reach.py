@@ -45,6 +45,7 @@ def run(command: list[str], box: Box, *arguments: str) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--once"], ["--renew-now"], [], ["doctor"]], ids=" ".join)
 def test_a_program_that_the_owner_cannot_read_says_so_at_once(others_box: Box, arguments: list[str]) -> None:
     """As one that pipx has put below /root, or a clone there: nothing is begun, and the cure is named."""
@@ -65,6 +66,7 @@ def test_a_program_that_the_owner_cannot_read_says_so_at_once(others_box: Box, a
         assert word in line
 
 
+@pytest.mark.process
 def test_a_program_that_the_owner_can_read_runs(others_box: Box) -> None:
     with readable_program(others_box.file.parent) as command:
         done = run(command, others_box, "--once")

@@ -52,6 +52,7 @@ def test_the_table_of_the_page_is_that_of_the_model() -> None:
     assert all(f"\n| `{path}` | " in page for path, _, _ in schema.all_keys())
 
 
+@pytest.mark.process
 def test_both_are_written_where_they_belong(tmp_path: Path) -> None:
     for path in (schema.SCHEMA, schema.PAGE):
         (tmp_path / path).parent.mkdir()
@@ -70,6 +71,7 @@ def test_the_first_line_of_the_example_leads_an_editor_to_the_schema() -> None:
     assert (EXAMPLE.parent / first.removeprefix(prefix)).resolve() == ROOT / schema.SCHEMA
 
 
+@pytest.mark.process
 def test_the_program_does_not_load_what_only_readers_need() -> None:
     script = "import sys, certbotless.cli, certbotless.daemon; print('certbotless.schema' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -529,6 +529,7 @@ def test_a_label_that_nobody_has_is_told_and_remembered(shared: Bench) -> None:
 # --- commands ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_command_is_run_once_where_nothing_is_proved(bench: Bench, tmp_path: Path) -> None:
     command = ["mkdir", str(tmp_path / "made")]
     bench.deploy(command=command, port="none")
@@ -536,6 +537,7 @@ def test_a_command_is_run_once_where_nothing_is_proved(bench: Bench, tmp_path: P
     assert bench.state.acted == {f"mkdir {tmp_path}/made": Acted(sha256=NEW.sha256, count=1)}
 
 
+@pytest.mark.process
 def test_a_command_learns_nothing_of_our_secrets(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,12 +558,14 @@ def test_a_command_is_not_run_where_the_leaf_is_served_by_now(
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.process
 def test_a_command_is_proved(bench: Bench, service: Service) -> None:
     service.next, service.shows = [OLD, OLD], NEW
     bench.deploy(command=["true"], port=service.port)
     assert service.next == []
 
 
+@pytest.mark.process
 def test_a_command_that_changes_nothing_is_not_run_for_ever(
     bench: Bench, service: Service, tmp_path: Path
 ) -> None:
@@ -573,6 +577,7 @@ def test_a_command_that_changes_nothing_is_not_run_for_ever(
     assert log.read_text() == "run\n" * 2
 
 
+@pytest.mark.process
 def test_a_command_that_fails_may_be_run_again(bench: Bench, service: Service) -> None:
     for _ in range(3):
         with pytest.raises(DeployError, match="ended with 1"):

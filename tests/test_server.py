@@ -413,6 +413,7 @@ def test_what_cannot_be_shown_is_told_once_and_costs_nobody_else_an_answer(
     assert "FileNotFoundError" in caplog.text
 
 
+@pytest.mark.process
 def test_where_there_is_no_thread_left_nothing_stays_open() -> None:
     """As in a container that has reached its limit; the place is free for the next attempt."""
     script = f"""

@@ -61,6 +61,7 @@ def test_the_example_shows_every_key() -> None:
     assert {path for path, _, _ in schema.all_keys()} <= shown
 
 
+@pytest.mark.process
 def test_the_units_are_valid(tmp_path: Path) -> None:
     """With the program where it is here; all at once, since they name each other."""
     for unit in UNITS:
@@ -71,6 +72,7 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_a_service_is_hardened(unit: Path) -> None:
     """`systemd-analyze security` scores exposure from 0 to 10; a plain root service has 9.4."""
@@ -103,6 +105,7 @@ def pins(path: Path) -> dict[str, str]:
     return {line.partition("==")[0]: " ".join(line.split()) for line in lines}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("setting", "value"),
     [

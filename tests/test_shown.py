@@ -17,6 +17,8 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.shown import Shown, ask_servers
 from certbotless.state import SiteState
 
+pytestmark = pytest.mark.process
+
 ZONE = "sweetlove.test"
 NAME, ADDRESS = f"devbox.{ZONE}", "10.79.40.213"
 TRUE_SERVER, SOMEBODY = "127.0.0.2", "127.0.0.53"

@@ -248,6 +248,7 @@ def test_secrets_are_followed_where_the_file_was_standard_input_or_a_pipe(
     assert source.raw == text
 
 
+@pytest.mark.process
 @pytest.mark.row(27)
 def test_a_credential_of_systemd_that_changes_at_its_source_needs_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -279,6 +280,7 @@ def test_a_credential_of_systemd_that_changes_at_its_source_needs_a_restart(
             store.rmdir()
 
 
+@pytest.mark.process
 @pytest.mark.row(27)
 def test_the_folder_is_followed_where_its_credentials_are_not_ours_to_see(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

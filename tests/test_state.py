@@ -192,6 +192,7 @@ def test_a_date_beyond_the_calendar_costs_neither_the_state_nor_a_sum(
         assert rfc3339(moment + timedelta(days=3650)) > rfc3339(moment - timedelta(days=3650))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file_in_place_of_a_state_is_told(site: SiteFile, tmp_path: Path, kind: str) -> None:
     path_of(tmp_path).parent.mkdir()
@@ -205,6 +206,7 @@ def test_what_is_no_file_in_place_of_a_state_is_told(site: SiteFile, tmp_path: P
     assert in_time(load) == DONE
 
 
+@pytest.mark.process
 def test_an_order_needs_room_for_its_state(site: SiteFile, tmp_path: Path) -> None:
     def probe() -> None:
         limit_file_size(32 * 1024)
@@ -230,6 +232,7 @@ def test_a_state_that_cannot_be_written_is_told(site: SiteFile, tmp_path: Path) 
         site.change(zone="sweetlove.test")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [kill, io_error])
 def test_a_state_is_old_or_new_wherever_a_change_ends(tmp_path: Path, fault: Callable[[], None]) -> None:
     def prepare(step: int) -> Callable[[], object]:
@@ -331,6 +334,7 @@ KEPT: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("keep", KEPT.values(), ids=KEPT.keys())
 def test_a_key_is_nobody_elses_to_read_even_before_its_first_byte(
     tmp_path: Path, keep: Callable[[Path], object]

@@ -183,6 +183,7 @@ def test_nothing_that_we_did_not_write_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "other.pem").read_text() == "of another site"
 
 
+@pytest.mark.process
 def test_an_old_generation_that_cannot_be_removed_is_no_failure(tmp_path: Path) -> None:
     publish(tmp_path, "A")
     publish(tmp_path, "B", NOW + timedelta(days=30))
@@ -216,6 +217,7 @@ publish(Path(sys.argv[1]), "A")
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_every_mode_is_that_of_the_contract_whatever_the_callers_umask(tmp_path: Path, umask: int) -> None:
     certs_dir = tmp_path / "certs"
@@ -233,6 +235,7 @@ def test_every_mode_is_that_of_the_contract_whatever_the_callers_umask(tmp_path:
     assert mode_of(generation / "meta.json") == "0o644"
 
 
+@pytest.mark.process
 def test_the_key_is_nobody_elses_to_read_even_before_its_first_byte(tmp_path: Path) -> None:
     def publish_and_die() -> None:
         os.umask(0)
@@ -244,6 +247,7 @@ def test_the_key_is_nobody_elses_to_read_even_before_its_first_byte(tmp_path: Pa
     assert (key.name, mode_of(key), key.read_bytes()) == ("privkey.pem", "0o600", b"")
 
 
+@pytest.mark.process
 def test_a_key_that_a_group_may_read_has_the_group_of_the_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, -1, 4242)
     tmp_path.chmod(0o2755)
@@ -495,6 +499,7 @@ def test_a_pair_that_is_not_there_is_told(tmp_path: Path) -> None:
 NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
 
 
+@pytest.mark.process
 @pytest.mark.row(71)
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
 @pytest.mark.parametrize("suffix", [".pem", ".key"])
@@ -518,6 +523,7 @@ def test_what_is_no_file_is_moved_aside_and_never_opened(tmp_path: Path, suffix:
     assert kept == [kind, kind]
 
 
+@pytest.mark.process
 @pytest.mark.row(71)
 @pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device", "a directory", "a symbolic link"])
@@ -576,6 +582,7 @@ def test_a_file_that_is_too_large_to_copy_is_moved(tmp_path: Path, suffix: str) 
     assert read_pair(tmp_path) == pair("A")
 
 
+@pytest.mark.process
 def test_a_key_that_is_not_ours_to_read_is_moved() -> None:
     """As root's key is for the service's user, who may change the folder."""
     with tempfile.TemporaryDirectory() as folder:
@@ -640,6 +647,7 @@ def planted_folder(certs_dir: Path, what: str) -> Path:
     raise ValueError(what)
 
 
+@pytest.mark.process
 @pytest.mark.row(71)
 @pytest.mark.parametrize(
     "what",
@@ -663,6 +671,7 @@ def test_what_may_lead_our_files_elsewhere_is_refused_before_an_order(tmp_path: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.process
 def test_folders_of_whom_certs_dir_belongs_to_are_ours(tmp_path: Path) -> None:
     """As when root runs what is the service's user's."""
     (home(tmp_path)).mkdir(parents=True)
@@ -672,6 +681,7 @@ def test_folders_of_whom_certs_dir_belongs_to_are_ours(tmp_path: Path) -> None:
     assert read_pair(tmp_path) == pair("A")
 
 
+@pytest.mark.process
 @pytest.mark.row(71)
 @pytest.mark.parametrize("suffix", [".pem", ".key"])
 @pytest.mark.parametrize("what", ["another user", "second name", "named pipe", "symbolic link"])
@@ -703,6 +713,7 @@ def test_a_plain_pair_is_for_adoption(tmp_path: Path) -> None:
 # --- what a killed run has left ---------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("before", ["nothing", "our pair", "a pair of another tool over ours"])
 def test_what_publishing_leaves_where_it_is_killed_is_gone_at_the_next_run(
     tmp_path: Path, before: str
@@ -774,6 +785,7 @@ def test_a_writable_store_is_left_as_it_was(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.process
 def test_a_store_without_room_is_told_before_an_order(tmp_path: Path) -> None:
     def probe() -> None:
         limit_file_size(32 * 1024)
@@ -790,6 +802,7 @@ def test_a_store_that_is_no_folder_is_told(tmp_path: Path) -> None:
     assert "writable" in refused.value.hint
 
 
+@pytest.mark.process
 def test_a_disk_that_fills_up_leaves_the_old_pair_and_no_half_of_a_new_one(tmp_path: Path) -> None:
     publish(tmp_path, "A")
     before = sorted(tmp_path.rglob("*"))
@@ -841,6 +854,7 @@ BEFORE = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [kill, io_error])
 @pytest.mark.parametrize("before", BEFORE)
 def test_the_pair_is_the_old_or_the_new_one_wherever_publishing_ends(
@@ -870,6 +884,7 @@ def test_the_pair_is_the_old_or_the_new_one_wherever_publishing_ends(
         assert look(certs_dir).is_intact
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [kill, io_error])
 def test_the_pair_is_that_of_one_tool_wherever_putting_it_back_ends(
     tmp_path: Path, fault: Callable[[], None]

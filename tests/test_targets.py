@@ -176,6 +176,7 @@ def share(scene: Scene, *targets: dict[str, Any]) -> None:
     scene.clock.on_sleep = lambda: time.sleep(0.002)  # so that both sites get to it, in real time
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "target",
     [

@@ -68,6 +68,7 @@ def test_a_dumb_terminal_gets_no_control_sequence(monkeypatch: pytest.MonkeyPatc
     assert written(red, is_terminal=True) == "failing\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "is_drawn"),
     [("check", False), ("plan", False), ("status --json", False), ("status", True), ("--once", False)],

@@ -19,6 +19,7 @@ def command(box: Box, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "certbotless", "--config", str(box.file), "status", *arguments]
 
 
+@pytest.mark.process
 def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: Box) -> None:
     """A broken file is shown, and watching goes on. A terminal that is made narrow gets a list.
 
@@ -49,6 +50,7 @@ def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: 
     assert not re.search(r"\x1b\[\d?[JK]", terminal.raw)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_what_was_there_before_is_there_again(is_killed: bool, box: Box) -> None:
     """However it ends. While it draws, lines that do not fit are counted; the last picture is whole."""
@@ -70,6 +72,7 @@ def test_what_was_there_before_is_there_again(is_killed: bool, box: Box) -> None
         assert all(f"{name}  " in terminal.text() for name in names)
 
 
+@pytest.mark.process
 def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
     """As many as there is room for, and each cut; who is not well makes the code."""
     log = box.state_dir / "sites" / f"{DOMAIN}.log"
@@ -84,6 +87,7 @@ def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
         assert terminal.wait() == 1
 
 
+@pytest.mark.process
 def test_a_state_that_cannot_be_read_is_shown_and_watching_goes_on(box: Box) -> None:
     kept = box.state_dir.with_name("kept")
     box.publish()
@@ -118,6 +122,7 @@ def test_it_needs_a_terminal(
     assert err.startswith(said)
 
 
+@pytest.mark.process
 def test_a_dumb_terminal_is_none(box: Box) -> None:
     with Terminal(command(box, "--watch"), environment={"TERM": "dumb"}) as terminal:
         assert terminal.wait() == 2

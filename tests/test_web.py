@@ -224,6 +224,7 @@ def test_an_address_that_this_machine_does_not_have_is_told(
     assert "error=Cannot assign requested address hint=this machine has no such address: " in caplog.text
 
 
+@pytest.mark.process
 def test_a_port_that_only_root_may_open_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In the network of a private host, which has the kernel's own bound: it begins at 1024."""
     require_private_host()
@@ -258,6 +259,7 @@ def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
     web.close()
 
 
+@pytest.mark.process
 def test_a_daemon_without_a_page_loads_nothing_for_it() -> None:
     script = "import sys, certbotless.daemon; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -285,6 +287,7 @@ def wait_for_page(machine: Machine, listen: str) -> None:
     machine.wait_until(lambda: is_open(listen) and get(listen, "/healthz")[0] == 200)
 
 
+@pytest.mark.process
 def test_the_daemon_shows_what_status_says(machine: Machine, listen: str) -> None:
     """But for the moments of the look, which are the daemon's own."""
     machine.write(http={"listen": listen})
@@ -304,6 +307,7 @@ def test_the_daemon_shows_what_status_says(machine: Machine, listen: str) -> Non
         assert both()[0]["sites"][0]["domain"] == DOMAIN
 
 
+@pytest.mark.process
 def test_requests_cost_no_look_and_no_line_of_the_log(machine: Machine, listen: str) -> None:
     """Good or bad ones, however many: nobody is asked, nothing is written."""
     machine.write(http={"listen": listen}, check_every="1d")
@@ -326,6 +330,7 @@ def test_requests_cost_no_look_and_no_line_of_the_log(machine: Machine, listen: 
         assert files_below(machine.home / "certs", machine.home / "state") == files
 
 
+@pytest.mark.process
 def test_who_keeps_connections_open_keeps_the_daemon_from_nothing(machine: Machine, listen: str) -> None:
     """However many there are: the looks go on, and others are answered."""
     machine.write(http={"listen": listen})
@@ -341,6 +346,7 @@ def test_who_keeps_connections_open_keeps_the_daemon_from_nothing(machine: Machi
         assert descriptors < 100
 
 
+@pytest.mark.process
 def test_the_page_follows_the_file(machine: Machine, listen: str) -> None:
     """Opened, moved and closed by edits; who wants none has none."""
     other = f"127.0.0.1:{free_port()}"
@@ -364,6 +370,7 @@ def test_the_page_follows_the_file(machine: Machine, listen: str) -> None:
     ]
 
 
+@pytest.mark.process
 def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: str) -> None:
     """The looks go on; the page is there as soon as the port is free."""
     host, _, port = listen.rpartition(":")
@@ -376,6 +383,7 @@ def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: 
         wait_for_page(machine, listen)
 
 
+@pytest.mark.process
 def test_a_page_that_cannot_be_made_is_no_reason_not_to_run(machine: Machine, listen: str) -> None:
     """As where an upgrade has taken a package away under the daemon; told once, and made when it is back."""
     broken = machine.home / "lib" / "jinja2.py"
@@ -400,6 +408,7 @@ def python_without(library: str, home: Path) -> Path:
     return home / "bin" / "python"
 
 
+@pytest.mark.process
 def test_without_the_library_of_the_metrics_the_page_works(machine: Machine, listen: str) -> None:
     """As an installation without the extra: `check` and the log say what is missing, and so does /metrics."""
     python = python_without("prometheus_client", machine.home / "venv")
@@ -420,6 +429,7 @@ def test_without_the_library_of_the_metrics_the_page_works(machine: Machine, lis
         assert get(listen, "/metrics")[0] == 200
 
 
+@pytest.mark.process
 def test_an_edit_that_is_refused_is_no_health(machine: Machine, listen: str) -> None:
     """A look that crashes is none either (test_daemon, and `is_looking` above)."""
     machine.write(http={"listen": listen})
@@ -434,6 +444,7 @@ def test_an_edit_that_is_refused_is_no_health(machine: Machine, listen: str) -> 
         wait_for_page(machine, listen)
 
 
+@pytest.mark.process
 def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
     """Wherever the file is looked at; it is no fault."""
     machine.write(http={"listen": f"0.0.0.0:{free_port()}"})
@@ -449,6 +460,7 @@ def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
 # --- behind a web server ------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.page("docs/status-page.md", "web server")
 def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path, paper: Reading) -> None:
     """The page is answered to who has the password, and nginx needs no further line for its Host."""

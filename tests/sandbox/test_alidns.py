@@ -778,6 +778,7 @@ def alone(secret_file: Path, *arguments: str) -> list[str]:
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_it_runs_alone_until_a_signal(secret_file: Path, end: signal.Signals) -> None:
     """It says in one line when and where it is ready, serves, and ends with 0."""
@@ -796,6 +797,7 @@ def test_it_runs_alone_until_a_signal(secret_file: Path, end: signal.Signals) ->
     assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_alone_it_serves_https_too(secret_file: Path, tmp_path: Path) -> None:
     authority = trustme.CA()
     chain = tmp_path / "chain.pem"
@@ -816,6 +818,7 @@ def test_alone_it_serves_https_too(secret_file: Path, tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_alone_it_says_in_one_line_why_it_cannot_start(secret_file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

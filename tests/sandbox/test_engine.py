@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SCRIPT = str(Path(__file__).with_name("engine_facts.py"))
 UNKNOWN_AUTHORITY = "x509: certificate signed by unknown authority"
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ON_PRIVATE_HOST = [sys.executable, "-m", "certbotless.sandbox.host"]
 
 # Says where it is, leaves a child to itself, and waits to be told to end.

@@ -15,6 +15,8 @@ from cryptography import x509
 from certbotless.sandbox.host import SandboxError
 from certbotless.sandbox.pebble import Pebble
 
+pytestmark = pytest.mark.process
+
 NO_DNS = "127.0.0.1:9"
 
 
