@@ -358,7 +358,7 @@ def _over_udp(query: dns.message.Message, server: Server, end_s: float) -> dns.m
     with dns.query.make_socket(family, socket.SOCK_DGRAM) as udp:
         # Once it is connected the kernel passes on what comes from there alone, and tells of a closed port.
         udp.connect(dns.inet.low_level_address_tuple((server.address, server.port), family))
-        dns.query.send_udp(udp, query, None)
+        dns.query.send_udp(udp, query, None, time.time() + _left_s(end_s))
         reply: dns.message.Message
         while True:
             # `dns.query.udp` passes over what answers another question too, but as long as there is more of
