@@ -392,7 +392,7 @@ def a_name_that_was_deleted(bed: Bed) -> Iterator[None]:
     name.symlink_to(target)
 
 
-@breakage("certificate", "has mode 0644", f"certbotless --renew-now {DOMAIN}", "warn")
+@breakage("certificate", "has mode 0644", f"certbotless --once {DOMAIN}", "warn")
 def a_key_with_another_mode(bed: Bed) -> Iterator[None]:
     key = bed.certs / f"{DOMAIN}.key"
     key.chmod(0o644)
