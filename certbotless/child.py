@@ -68,6 +68,11 @@ class _Process:
         return True
 
     @property
+    def left_s(self) -> float:
+        """In how many seconds it is overdue."""
+        return max(self._deadline - time.monotonic(), 0)
+
+    @property
     def has_failed(self) -> bool:
         """Whether it has ended, and not well."""
         return self._process.returncode not in (None, 0)

@@ -403,7 +403,7 @@ def _log_through(handler: logging.Handler, level: int) -> None:
     levels = {
         "aliyunsdkcore": logging.CRITICAL,  # its lines hold signed URLs
         "urllib3": logging.CRITICAL,  # as above
-        "apscheduler": logging.ERROR,  # it warns of each look that takes longer than the interval, as it may
+        "apscheduler": logging.ERROR,  # it warns where a job is asked for a third time while it runs
         "docker": logging.WARNING,  # it says twice what ours say
     }
     for name, least in levels.items():

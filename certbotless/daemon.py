@@ -1,50 +1,51 @@
-"""The living part: looks on a schedule, and starts a child for whatever is due. Light.
+"""The living part: looks when it is time, and starts a child for whatever is due. Light.
 
 The parent observes, decides and schedules; a child with the code of `--once` acts, so a hang, a leak or a
-crash of a library ends with the child. The main thread ticks each second: configuration, clock, children.
-
-Source: APScheduler 3 sleeps on a monotonic wait, so a clock that jumps must re-arm it.
+crash of a library ends with the child. All that the parent does is a job of the timetable: the worker owns
+what is remembered, and two more threads wait for the network. The main thread does what a scheduler cannot:
+it sees signals, edits of the file and jumps of the clock, and feeds the watchdog.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
-
-from . import bulletin, owner, report
+from . import bulletin, client, news, outbox, owner, report
 from .bulletin import Bulletin
-from .child import Addresses, Child
+from .child import Addresses, Child, Errand
 from .clock import SystemClock, is_possible
 from .config import RUN_MARGIN, Config, Site
 from .configfile import careless
 from .decide import CONFIRM_OF, Intent
-from .errands import Errands
+from .errors import StoreError
 from .lan import Lan
 from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import Crashes, View, look
 from .nameservers import NameServers
-from .pulse import Pulse
 from .renewal import Start
 from .source import Source
 from .spread import Spread
 from .state import SiteFile
 from .systemd import Watchdog, notify
+from .timetable import Timetable
 from .together import together
 
 if TYPE_CHECKING:
@@ -54,7 +55,14 @@ logger = logging.getLogger(__name__)
 
 # What the wall clock may gain or lose against the monotonic one within a tick: more is a jump or a suspend.
 _JUMP_S = 5.0
+# The threads that wait for the network: for looks, and for what name servers show by now.
+_LOOKS, _SERVERS = "looks", "servers"
 _LOOKERS = 8
+# Name servers are asked no more often, however many sites take turns.
+_TURN_S = 1.0
+# The kernel tells of each address and each route; what it tells within so long is one piece of news.
+_BURST_S = 0.1
+_PAGE_EVERY_S = 1.0
 # Together with a child's own clean-up this stays within the 5 s that a stop may take.
 _STOP_TIMEOUT_S = 4.0
 # One site's look takes 6 s at most; an idle machine may have forgotten us for a while.
@@ -64,6 +72,30 @@ _LEAST_PATIENCE_S = 10.0
 _MOST_MISLED = 3
 # Between two children for the same thing that left no trace.
 _LEAST_PAUSE = timedelta(seconds=30)
+# An errand asks everybody at once, so it takes as long as the slowest. One that left no trace is not started
+# again at every look, but so long after its last start; one that failed later and later.
+_ERRAND_TIMEOUT_S = 600.0
+_PAUSES = {"visit": timedelta(minutes=1), "notify": timedelta(seconds=5)}
+
+
+@dataclass(slots=True)
+class _Look:
+    """A look at some sites, from its beginning to what follows from it.
+
+    Attributes:
+        raw, config: in force when it began.
+        is_outdated: the configuration was edited, or the clock has jumped, since it began.
+        locked: the domains that a command was at work on.
+        views: what was seen; None until all of it was.
+    """
+
+    raw: bytes
+    config: Config
+    sites: Sequence[Site]
+    is_outdated: bool = False
+    locked: frozenset[str] = frozenset()
+    ledger: Ledger = ()
+    views: Sequence[View] | None = None
 
 
 class Daemon:
@@ -78,39 +110,36 @@ class Daemon:
 
     def __init__(self, source: Path | None) -> None:
         self._source = Source(source)
-        # Text and meaning are swapped as one: a child gets the text of what was decided upon.
-        self._accepted = (self._source.raw, self._source.config)
+        self._raw, self._config = self._source.raw, self._source.config
         self._clock = SystemClock()
         self._start = Start.drawn(self._clock.now(), 0)
         # The wall clock against the monotonic one, from before the first look is planned by the former.
         self._drift_s = time.time() - time.monotonic()
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._must_reload = False
-        self._spread = Spread(self._clock, self._on_news)
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._edits: SimpleQueue[tuple[bytes, Config]] = SimpleQueue()
+        self._timetable = Timetable(_LOOKS, _SERVERS)
+        self._spread = Spread(self._clock, lambda: self._timetable.after("shown", 0, self._look_soon))
         self._follow_servers()
         self._lan = Lan()
         self._follow_addresses()
-        self._scheduler = BackgroundScheduler(timezone=UTC)
-        self._job: Any = None
-        self._must_look_again = False
+        self._current: _Look | None = None
+        self._must_look = False
+        self._crashes = Crashes()
         self._children: list[Child] = []
-        self._children_lock = threading.Lock()
-        self._errands = Errands(self._clock)
+        self._errands: dict[str, Errand] = {}
+        self._resting_until_s: dict[str, float] = {}
+        self._failures: Counter[str] = Counter()
         self._tries = _Tries()
         self._misled_at: dict[str, list[float]] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
         self._watchdog = Watchdog()
-        self._pulse = Pulse(max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S))
-        self._told = ""
+        self._patience_s = max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S)
+        self._next_sign_s = time.monotonic()
+        self._told = self._untold = ""
         self._web: Web | None = None
         self._web_fault = ""
-        self._has_crashed = False
-        self._crashes = Crashes()
-
-    @property
-    def _config(self) -> Config:
-        return self._accepted[1]
+        self._has_stopped = threading.Event()
 
     def become_owner(self) -> None:
         """Become the owner of the state directory, if root has started us.
@@ -132,79 +161,69 @@ class Daemon:
         # The watchdog ends a daemon that hangs by SIGABRT: then the journal has where each thread was.
         faulthandler.enable()
         with daemon_lock(self._config.state_dir, self._clock):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_stop)
-            signal.signal(signal.SIGHUP, self._on_reload)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
             self._begin()
-            signal.signal(signal.SIGCHLD, self._on_news)
-            self._lan.listen(self._on_news)
+            signal.signal(signal.SIGCHLD, self._on_signal)
+            self._timetable.start()
+            look_at_addresses = self._look_at_addresses
+            self._lan.listen(lambda: self._timetable.after("addresses", _BURST_S, look_at_addresses))
             self._follow_http()
             self._log_warnings()
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
-            self._job = self._scheduler.add_job(
-                self._look_guarded,
-                _Every.of(self._config.check_every),
-                next_run_time=datetime.now(UTC),
-                misfire_grace_time=None,
-                coalesce=True,
-            )
-            self._scheduler.start()
+            self._look_soon()
             notify("READY=1")
             try:
-                self._tick_until_stopped()
+                self._watch()
             finally:
                 notify("STOPPING=1")
-                self._scheduler.shutdown(wait=False)
+                self._timetable.after("stop", 0, self._stop)
+                self._has_stopped.wait(_STOP_TIMEOUT_S + 1)
+                self._timetable.stop()
                 if self._web is not None:
                     self._web.close()
-                self._stop_children()
             logger.info("daemon.stopped")
         return 0
 
     # The main thread.
 
-    def _on_stop(self, *_: object) -> None:
-        self._clock.stop()
-        self._wake.put(None)
+    def _on_signal(self, number: int, _: object) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._clock.stop()
+        self._signals.put(number)
 
-    def _on_reload(self, *_: object) -> None:
-        self._must_reload = True
-        self._wake.put(None)
-
-    def _on_news(self, *_: object) -> None:
-        self._wake.put(None)
-
-    def _tick_until_stopped(self) -> None:
+    def _watch(self) -> None:
+        """Hand over what happens as jobs, and feed the watchdog, until a signal stops us."""
         while not self._clock.is_stopped:
+            number = 0
             with suppress(Empty):
-                self._wake.get(timeout=min(self._source.poll_within_s, self._lan.wait_s()))
-            self._follow_edits()
-            self._follow_http()
+                number = self._signals.get(timeout=self._source.poll_within_s)
+            if number == signal.SIGCHLD:
+                self._timetable.after("children", 0, self._reap)
+            self._follow_source(is_asked=number == signal.SIGHUP)
             before_s, self._drift_s = self._drift_s, time.time() - time.monotonic()
             if abs(self._drift_s - before_s) > _JUMP_S:
                 logger.info("clock.jumped by_s=%.0f", self._drift_s - before_s)
-                if not is_possible(self._start.at):
-                    self._begin()  # only now it is known when
-                self._tries.forget()  # what they wait for may be years away now
-                self._spread.forget()
-                self._look_soon()
-            if self._lan.tick():
-                self._spread.forget()
-                self._look_soon()
-            if self._spread.tick():
-                self._look_soon()
-            self._reap()
-            if self._must_look_again:
-                # The scheduler starts no look while it counts one as running, and forgets that it was asked.
-                self._job.modify(next_run_time=datetime.now(UTC))
-            if self._pulse.is_felt:
+                self._timetable.after("jump", 0, self._on_jump)
+                self._timetable.all_now()
+            if self._is_looking():
                 self._watchdog.ping()
 
-    def _look_soon(self) -> None:
-        """Look now; if a look is running, once more after it."""
-        self._must_look_again = True
-        self._pulse.ask()
-        self._job.modify(next_run_time=datetime.now(UTC))
+    def _follow_source(self, *, is_asked: bool) -> None:
+        refused = self._source.refused, self._source.refused_digest
+        change = self._source.poll(time.monotonic(), is_asked=is_asked)
+        if (self._source.refused, self._source.refused_digest) != refused:
+            self._timetable.after("bulletin", 0, self._tell)
+        if change is not None:
+            self._edits.put((self._source.raw, change.after))
+            self._timetable.after("edited", 0, self._on_edit)
+
+    def _is_looking(self) -> bool:
+        """Whether no job has crashed, and no job, look or site of a look is overdue."""
+        late_s = max(time.monotonic() - self._next_sign_s, self._timetable.busy_s)
+        return late_s < self._patience_s and not self._timetable.has_crashed
+
+    # The worker: all that follows, but for what waits for the network.
 
     def _begin(self) -> None:
         """Draw, once, how long what is overdue by now waits."""
@@ -215,30 +234,31 @@ class Daemon:
         source = self._source
         bulletin.tell(self._config.state_dir, Bulletin(self._start, source.refused, source.refused_digest))
 
+    def _on_jump(self) -> None:
+        if not is_possible(self._start.at):
+            self._begin()  # only now it is known when
+        self._look_anew()
+
     # The configuration.
 
-    def _follow_edits(self) -> None:
-        """Act at once on an edit of the file or of a secret; what was refused is told."""
-        # Never set where it is not: a SIGHUP may have come since it was read.
-        if is_asked := self._must_reload:
-            self._must_reload = False
-        refused = self._source.refused, self._source.refused_digest
-        change = self._source.poll(time.monotonic(), is_asked=is_asked)
-        if (self._source.refused, self._source.refused_digest) != refused:
-            self._tell()
-        if change is None:
-            return
-        self._accepted = (self._source.raw, self._source.config)
-        if change.after is not change.before:
+    def _on_edit(self) -> None:
+        """Act at once on an edit of the file or of a secret."""
+        before = self._config
+        with suppress(Empty):
+            while True:
+                self._raw, self._config = self._edits.get_nowait()
+        if self._config is not before:
             self._follow_servers()
-            self._job.reschedule(_Every.of(change.after.check_every))
             self._follow_addresses()
             self._follow_http()
             self._log_warnings()
-            self._stop_outdated(change.before, change.after)
-        self._tries.forget()
-        self._spread.forget()
-        self._look_soon()
+            for site in before.sites:
+                self._timetable.plan(f"due:{site.domain}", None, self._look_soon)
+            # Children that are at work on what was edited are ended; what they began is resumed.
+            digests = {site.domain: self._config.digest(site) for site in self._config.sites}
+            stale = {site.domain for site in before.sites if digests.get(site.domain) != before.digest(site)}
+            self._ask_to_end(stale, "the configuration was edited")
+        self._look_anew()
 
     def _follow_servers(self) -> None:
         self._servers = NameServers(self._config.dns.nameservers, self._clock, is_brief=True)
@@ -249,6 +269,7 @@ class Daemon:
 
     def _follow_http(self) -> None:
         """Have the status page where the file wants it; a daemon without one loads nothing for it."""
+        is_as_wanted = False
         try:
             if self._web is None and self._config.http is not None:
                 from .web import Web  # noqa: PLC0415
@@ -260,85 +281,143 @@ class Daemon:
                     self._is_looking,
                     RUN_MARGIN,
                 )
-            if self._web is not None:
-                self._web.follow(self._config.http)
+            is_as_wanted = self._web is None or self._web.follow(self._config.http)
             self._web_fault = ""
         except Exception as exc:
             # No page is worth the end of the looks, as where an upgrade has just taken its files away.
             if (fault := repr(exc)) != self._web_fault:
                 self._web_fault = fault
                 logger.exception("page.not_made hint=tried again each second")
+        if not is_as_wanted:
+            self._timetable.after("http", _PAGE_EVERY_S, self._follow_http)
 
     def _log_warnings(self) -> None:
         for warning in [*careless(self._source.path, self._config), *self._config.warnings()]:
             logger.warning("config.careless %s", warning)
 
-    def _stop_outdated(self, before: Config, edited: Config) -> None:
-        """End children that are at work on what has been edited; what they began is resumed."""
-        digests = {site.domain: edited.digest(site) for site in edited.sites}
-        stale = {site.domain for site in before.sites if digests.get(site.domain) != before.digest(site)}
-        self._ask_to_end(stale, "the configuration was edited")
+    # What makes it look.
 
-    # The look, in the scheduler's thread.
+    def _look_soon(self) -> None:
+        """Look now; if a look goes on, once more after it."""
+        self._must_look = True
+        self._next_sign_s = min(self._next_sign_s, time.monotonic())
+        self._timetable.after("look", 0, self._look)
 
-    def _look_guarded(self) -> None:
-        self._must_look_again = False
-        self._pulse.beat()
+    def _look_anew(self) -> None:
+        """Look now, as if for the first time: configuration or clock is another one than before."""
+        if self._current is not None:
+            self._current.is_outdated = True
+        self._tries.forget()  # what they wait for may be years away now
+        self._spread.forget()
+        self._look_soon()
+
+    def _look_at_addresses(self) -> None:
+        if self._lan.look():
+            self._spread.forget()
+            self._look_soon()
+        self._plan_addresses()
+
+    def _plan_addresses(self) -> None:
+        self._timetable.after("addresses", self._lan.wait_s(), self._look_at_addresses)
+
+    def _ask_servers(self) -> None:
+        """Ask them about the sites whose turn has come; on a thread of its own."""
+        self._spread.ask_due()
+        self._plan_servers()
+
+    def _plan_servers(self) -> None:
+        self._timetable.after("servers", max(self._spread.wait_s(), _TURN_S), self._ask_servers, _SERVERS)
+
+    # The look.
+
+    def _look(self) -> None:
+        """Have all sites looked at that no child is at work on."""
+        # At a fixed rate, and planned before anything can fail.
+        self._timetable.after("look", self._config.check_every.total_seconds(), self._look)
+        if self._clock.is_stopped:
+            return
+        self._lan.look()
+        self._plan_addresses()
+        self._end_misled()
+        if self._current is not None:
+            return
+        self._must_look = False
+        self._next_sign_s = time.monotonic()
+        busy = {domain for child in self._children for domain in child.unfinished}
+        free = [site for site in self._config.sites if site.domain not in busy]
+        self._current = _Look(self._raw, self._config, free)
+        self._timetable.after("observe", 0, partial(self._observe, self._current), _LOOKS)
+
+    def _observe(self, current: _Look) -> None:
+        """Look at the sites, on a thread of its own."""
+        config, now = current.config, datetime.now(UTC)
         try:
-            self._look()
-            self._has_crashed = False
-        except Exception:
-            # The next look comes all the same.
-            logger.exception("look.crashed")
-            self._has_crashed = True
-        if self._must_look_again and not self._clock.is_stopped:
-            self._job.modify(next_run_time=datetime.now(UTC))
-        self._pulse.rest((self._job.next_run_time - datetime.now(UTC)).total_seconds())
+            files = {site.domain: SiteFile(config.state_dir, site.domain) for site in current.sites}
+            current.locked = frozenset(domain for domain, file in files.items() if file.is_locked)
+            current.ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
+            current.views = together(lambda site: self._look_at(site, current, now), current.sites, _LOOKERS)
+        finally:
+            self._timetable.after("seen", 0, self._seen)
 
-    def _is_looking(self) -> bool:
-        return self._pulse.is_felt and not self._has_crashed
-
-    def _look_at(self, site: Site, config: Config, ledger: Ledger, now: datetime) -> View:
+    def _look_at(self, site: Site, current: _Look, now: datetime) -> View:
         view = look(
             site,
-            config,
+            current.config,
             self._servers,
-            ledger,
+            current.ledger,
             now,
             Intent(start=self._start),
             address_of=self._lan.address,
             crashes=self._crashes,
             shown_by=self._spread.shown,
         )
-        self._spread.judge(view)
-        self._pulse.beat()
+        self._next_sign_s = time.monotonic()
         return view
 
-    def _look(self) -> None:
-        """Look at every site that no child is at work on, and start one child for all that is due.
+    def _seen(self) -> None:
+        """Tell what was seen, act on it, and plan what comes next."""
+        current, self._current = self._current, None
+        self._next_sign_s = time.monotonic() + self._config.check_every.total_seconds()
+        if self._must_look:
+            self._look_soon()
+        if current is None or current.views is None:
+            return
+        self._tell_problems(current.views)
+        self._tell_systemd(current.views, len(current.config.sites) - len(current.views))
+        # What an edit or a jump of the clock has overtaken starts nothing; the next look comes at once.
+        if not current.is_outdated:
+            self._act(current, current.views)
+        self._follow_http()
+        if self._web is not None:
+            self._web.show(current.config, current.views, current.ledger)
+
+    def _act(self, current: _Look, views: Sequence[View]) -> None:
+        """Start one child for all that is due, and have told and tried what else there is.
 
         Where a command is at work, nothing is started; but it may have been stopped, and is looked at.
         """
-        raw, config = self._accepted
-        self._lan.look()
-        with self._children_lock:
-            busy = {domain for child in self._children for domain in child.unfinished}
-        self._end_misled(config)
-        free = [site for site in config.sites if site.domain not in busy]
-        locked = {site.domain for site in free if SiteFile(config.state_dir, site.domain).is_locked}
-        ledger, now = LedgerFile(config.state_dir, config.certs_dirs).seen(), datetime.now(UTC)
-        views = together(lambda site: self._look_at(site, config, ledger, now), free, _LOOKERS)
-        self._tell_problems(views)
-        self._tell_systemd(views, len(config.sites) - len(free))
-        ripe = [v for v in views if v.site.domain not in locked and not self._must_settle(v)]
+        raw, config = current.raw, current.config
+        for view in views:
+            self._spread.judge(view)
+        self._plan_servers()
+        ripe = [v for v in views if v.site.domain not in current.locked and not self._must_settle(v)]
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
-        if due:
-            self._start_child(config, raw, due)
-        self._wake_for(views)
-        # What cannot be shown or told keeps none of the above from being done.
-        if self._web is not None:
-            self._web.show(config, views, ledger)
-        self._errands.start(config, raw, views, self._source.refused)
+        for view in views:
+            self._plan_due(view)
+        if due and not self._clock.is_stopped:
+            self._children.append(Child(raw, due, config.longest_run.total_seconds()))
+            self._plan_reap()
+        self._timetable.after("visit", 0, partial(self._visit, raw, config, views))
+        if config.notify:
+            self._timetable.after("notify", 0, partial(self._notify, raw, config, views))
+
+    def _plan_due(self, view: View) -> None:
+        """Look when something of the site comes due: its renewal, or what has to wait."""
+        moments = [view.decision.next_renewal, self._tries.moment(view.site.domain)]
+        moments += [step.wait_until for step in view.decision.steps]
+        # One that came while it was looked at counts: the next look may be a day away.
+        coming = [moment for moment in moments if moment is not None and moment > view.seen.at]
+        self._timetable.plan(f"due:{view.site.domain}", min(coming, default=None), self._look_soon)
 
     def _must_settle(self, view: View) -> bool:
         """Whether a record is due whose address is too new; all of its site waits, a minute at most."""
@@ -363,42 +442,21 @@ class Daemon:
             self._told = line
             notify(f"STATUS={line}")
 
-    def _wake_for(self, views: Sequence[View]) -> None:
-        """Look earlier than the interval says where something comes due before."""
-        now = datetime.now(UTC)
-        moments = [view.decision.next_renewal for view in views]
-        moments += [step.wait_until for view in views for step in view.decision.steps]
-        moments += self._tries.moments()
-        coming = [moment for moment in moments if moment is not None and moment > now]
-        regular = self._job.next_run_time
-        if coming and regular is not None and min(coming) < regular:
-            self._job.modify(next_run_time=min(coming))
+    # Processes.
 
-    # Children.
-
-    def _start_child(self, config: Config, raw: bytes, addresses: Mapping[str, Addresses]) -> None:
-        with self._children_lock:
-            # A look that began before an edit knows nothing of it; the next one comes at once.
-            if not self._clock.is_stopped and config is self._config:
-                self._children.append(Child(raw, addresses, config.longest_run.total_seconds()))
-
-    def _end_misled(self, config: Config) -> None:
+    def _end_misled(self) -> None:
         """End children that began with another LAN address: a new one does not wait for a certificate."""
-        with self._children_lock:
-            begun = {
-                d: child.addresses[d]
-                for child in self._children
-                for d in child.unfinished
-                if not child.is_ending
-            }
+        begun = {
+            d: child.addresses[d] for child in self._children for d in child.unfinished if not child.is_ending
+        }
         misled = {
             site.domain
-            for site in config.sites
+            for site in self._config.sites
             if site.domain in begun
             for rule, then in zip((site.address, site.address6), begun[site.domain], strict=True)
             if self._lan.settled(rule) not in ("", then)
         }
-        now_s, longest_s = self._clock.monotonic(), config.longest_run.total_seconds()
+        now_s, longest_s = self._clock.monotonic(), self._config.longest_run.total_seconds()
         for domain in sorted(misled):
             lately = [at for at in self._misled_at.get(domain, ()) if now_s - at < longest_s]
             if len(lately) >= _MOST_MISLED:
@@ -409,44 +467,69 @@ class Daemon:
         self._ask_to_end(misled, "the LAN address has changed")
 
     def _ask_to_end(self, domains: set[str], why: str) -> None:
-        with self._children_lock:
-            for child in self._children:
-                if stale := child.unfinished & domains:
-                    logger.info("child.ended_early domains=%s reason=%s", ",".join(sorted(stale)), why)
-                    child.ask_to_end()
+        for child in self._children:
+            if stale := child.unfinished & domains:
+                logger.info("child.ended_early domains=%s reason=%s", ",".join(sorted(stale)), why)
+                child.ask_to_end()
 
     def _reap(self) -> None:
-        """Take leave of children that ended, end those past their deadline, and look at what they left."""
-        with self._children_lock:
-            ended = [child for child in self._children if child.has_ended()]
-            self._children = [child for child in self._children if child not in ended]
+        """Take leave of processes that ended, end those past their deadline, and look at what they left."""
+        ended = [child for child in self._children if child.has_ended()]
+        self._children = [child for child in self._children if child not in ended]
         self._spread.forget([domain for child in ended for domain in child.addresses])
-        self._errands.running()
+        for name in [name for name, errand in self._errands.items() if errand.has_ended()]:
+            self._failures[name] = self._failures[name] + 1 if self._errands.pop(name).has_failed else 0
+        self._plan_reap()
         if ended and not self._clock.is_stopped:
             self._look_soon()
 
-    def _stop_children(self) -> None:
-        with self._children_lock:
-            running = [*self._children, *self._errands.running()]
-            for child in running:
-                child.ask_to_end()
-            deadline = time.monotonic() + _STOP_TIMEOUT_S
-            for child in running:
-                child.end(max(deadline - time.monotonic(), 0.1))
+    def _plan_reap(self) -> None:
+        """See to the processes when the next one of them is overdue."""
+        left_s = [process.left_s for process in [*self._children, *self._errands.values()]]
+        self._timetable.after("children", min(left_s, default=math.inf), self._reap)
 
+    def _visit(self, raw: bytes, config: Config, views: Sequence[View]) -> None:
+        """Have sites visited as a client does, when it is time."""
+        visits = client.remembered(config.state_dir)
+        if any(client.is_due(view, visits) for view in views):
+            self._start_errand("visit", raw)
 
-class _Every(IntervalTrigger):  # type: ignore[misc]  # the library has no types
-    """An interval without a backlog: after a jump of the clock the library would list all that was missed."""
+    def _notify(self, raw: bytes, config: Config, views: Sequence[View]) -> None:
+        """Write down what there is to tell, and have it sent."""
+        if "notify" in self._errands:
+            return  # it has the file; what stands at the next look is told then
+        domains, visits = frozenset(site.domain for site in config.sites), client.remembered(config.state_dir)
+        facts = news.Facts(datetime.now(UTC), domains, views, visits, self._source.refused)
+        try:
+            has_news, untold = outbox.look(config, facts, news.patience(config.check_every)), ""
+        except StoreError as exc:
+            has_news, untold = False, str(exc)
+        if untold and untold != self._untold:
+            logger.warning("notify.not_told error=%s", untold)
+        self._untold = untold
+        if has_news:
+            self._start_errand("notify", raw)
 
-    @classmethod
-    def of(cls, interval: timedelta) -> _Every:
-        """Return the trigger of an interval that begins now."""
-        return cls(seconds=interval.total_seconds(), timezone=UTC)
+    def _start_errand(self, name: str, raw: bytes) -> None:
+        """Start what changes none of the four facts, unless it runs, or rests since its last start."""
+        now_s = time.monotonic()
+        is_resting = now_s < self._resting_until_s.get(name, now_s)
+        if is_resting or name in self._errands or self._clock.is_stopped:
+            return
+        pause = local_backoff(self._failures[name] + 1, _PAUSES[name])
+        self._resting_until_s[name] = now_s + pause.total_seconds()
+        self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
+        self._plan_reap()
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Return the next moment, always one to come."""
-        coming: datetime = super().get_next_fire_time(previous_fire_time, now)
-        return coming if coming > now else now + timedelta(seconds=self.interval_length)
+    def _stop(self) -> None:
+        """End all processes; no job after this one starts any."""
+        running = [*self._children, *self._errands.values()]
+        for process in running:
+            process.ask_to_end()
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        for process in running:
+            process.end(max(deadline - time.monotonic(), 0.1))
+        self._has_stopped.set()
 
 
 class _Tries:
@@ -477,10 +560,11 @@ class _Tries:
         self._tries[domain] = (wanted, count, now + wait)
         return True
 
-    def moments(self) -> list[datetime]:
-        """Return from when on each of them may be tried again."""
-        return [not_before for _, _, not_before in self._tries.values()]
+    def moment(self, domain: str) -> datetime | None:
+        """Return from when on a child may be started again for the same; None if there was none."""
+        tried = self._tries.get(domain)
+        return None if tried is None else tried[2]
 
     def forget(self) -> None:
-        """Start anew, as after an edit."""
+        """Let everything be tried at once, as after an edit."""
         self._tries.clear()

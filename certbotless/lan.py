@@ -53,7 +53,9 @@ class _Held:
 
 
 class Lan:
-    """What each rule finds on this machine, and whether it has settled. Safe to use from many threads.
+    """What each rule finds on this machine, and whether it has settled.
+
+    `follow` and `look` are for one thread; whoever asks what was found may use any.
 
     Args:
         now: finds the address of a rule, or raises `AddressError`.
@@ -65,15 +67,12 @@ class Lan:
     ) -> None:
         self._now, self._monotonic = now, monotonic
         self._held: dict[AddressRule, _Held] = {}
-        self._lock = threading.Lock()
-        self._has_news = False
 
     def follow(self, rules: Iterable[AddressRule]) -> None:
         """Follow these rules from now on, and no others."""
         wanted = {rule for rule in rules if rule.kind not in ("literal", "none")}
-        with self._lock:
-            known = {rule: held for rule, held in self._held.items() if rule in wanted}
-            self._held = known | {rule: self._found(rule) for rule in wanted - known.keys()}
+        known = {rule: held for rule, held in self._held.items() if rule in wanted}
+        self._held = known | {rule: self._found(rule) for rule in wanted - known.keys()}
 
     def listen(self, on_news: Callable[[], None]) -> None:
         """Call back, from a thread of its own, whenever the kernel tells of a change."""
@@ -87,33 +86,23 @@ class Lan:
             try:
                 while True:
                     news.wait()
-                    if not self._has_news:
-                        self._has_news = True
-                        on_news()
+                    on_news()
             except OSError as exc:
                 logger.warning("lan.no_more_news error=%s", exc.strerror)
 
         threading.Thread(target=hear, name="lan-news", daemon=True).start()
 
-    def tick(self) -> bool:
-        """Look if there is news, or if something may have settled; return whether something has."""
-        if not self._has_news and self.wait_s() > 0:
-            return False
-        self._has_news = False
-        return self.look()
-
     def look(self) -> bool:
         """Look at every rule; return whether one has settled since the look before."""
-        with self._lock:
-            before = self._held
-            self._held = {rule: self._followed(held, self._found(rule)) for rule, held in before.items()}
-            return any(
-                held.restless_since_s is None and before[rule].restless_since_s is not None
-                for rule, held in self._held.items()
-            )
+        before = self._held
+        self._held = {rule: self._followed(held, self._found(rule)) for rule, held in before.items()}
+        return any(
+            held.restless_since_s is None and before[rule].restless_since_s is not None
+            for rule, held in self._held.items()
+        )
 
     def wait_s(self) -> float:
-        """Return how long it takes at least until something may settle; for ever, where all has."""
+        """Return in how many seconds something may settle at the earliest; infinite if all has."""
         waiting = [held.since_s for held in self._held.values() if held.restless_since_s is not None]
         return max(min(waiting) + SETTLE_S - self._monotonic(), 0) if waiting else math.inf
 

@@ -7,7 +7,7 @@ be done about one container is done once.
 
 from __future__ import annotations
 
-import threading
+import math
 import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -42,19 +42,17 @@ class _Kept:
 
 
 class Spread:
-    """What was shown last, of all sites. Looks take it from several threads; `tick` has a thread of its own.
+    """What was shown last, of all sites. Looks take it from several threads while `ask_due` asks again.
 
     Args:
-        wake: called when something else is shown than before.
+        on_news: called, from any thread, when something else is shown than before.
     """
 
-    def __init__(self, clock: Clock, wake: Callable[[], object]) -> None:
+    def __init__(self, clock: Clock, on_news: Callable[[], None]) -> None:
         self._clock = clock
-        self._wake = wake
+        self._on_news = on_news
         self._kept: dict[str, _Kept] = {}
         self._every_s = 60.0
-        self._thread: threading.Thread | None = None
-        self._has_news = False
 
     def follow(self, servers: NameServers, check_every: timedelta) -> None:
         """Ask these servers from now on, so often; what was shown is forgotten."""
@@ -94,25 +92,14 @@ class Spread:
         elif kept.right_since_s is None:
             kept.right_since_s = self._clock.monotonic()
 
-    def tick(self) -> bool:
-        """Have those asked about whose turn has come; return whether something else is shown than before."""
-        if self._thread is None or not self._thread.is_alive():
-            due = self._due()
-            if due:
-                self._thread = threading.Thread(target=self._ask_again, args=(due,), daemon=True)
-                self._thread.start()
-        return self._take_news()
+    def wait_s(self) -> float:
+        """Return in how many seconds the next turn of a site comes; infinite if no site has one."""
+        due_s = min((kept.due_s for kept in list(self._kept.values())), default=math.inf)
+        return max(due_s - self._clock.monotonic(), 0)
 
-    def ask_due(self) -> bool:
-        """Ask about those whose turn has come, and return as `tick`, when all have answered."""
-        self._ask_again(self._due())
-        return self._take_news()
-
-    def _take_news(self) -> bool:
-        if not self._has_news:
-            return False  # not set here: news may have come since it was read
-        self._has_news = False
-        return True
+    def ask_due(self) -> None:
+        """Ask about the sites whose turn has come; return when all have answered."""
+        together(self._ask_again, self._due(), _AT_ONCE)
 
     def _due(self) -> list[_Kept]:
         now_s = self._clock.monotonic()
@@ -130,15 +117,10 @@ class Spread:
         # All that began together are spread over the longer interval as well.
         return quiet_s if was_quiet else quiet_s * _share(kept.site)
 
-    def _ask_again(self, due: list[_Kept]) -> None:
-        def ask(kept: _Kept) -> None:
-            state = SiteState(zone=kept.zone)
-            before, kept.shown = kept.shown, self._ask(kept.site, state, self._clock.now())
-            if not kept.shown.is_as(before):
-                self._has_news = True
-                self._wake()
-
-        together(ask, due, _AT_ONCE)
+    def _ask_again(self, kept: _Kept) -> None:
+        before, kept.shown = kept.shown, self._ask(kept.site, SiteState(zone=kept.zone), self._clock.now())
+        if not kept.shown.is_as(before):
+            self._on_news()
 
 
 def _share(site: Site) -> float:

@@ -82,21 +82,21 @@ class Web:
         self._listen = self._complaint = ""
         self._answers: dict[str, tuple[float, Reply]] = {}
 
-    # The daemon's main thread.
+    # The daemon's worker.
 
-    def follow(self, http: Http | None) -> None:
-        """Be open where the file says, and nowhere else; what cannot be opened is told once.
+    def follow(self, http: Http | None) -> bool:
+        """Be open where the file says, and nowhere else; return whether that is so.
 
-        It is called again and again, and tries again each time.
+        What cannot be opened is told once.
         """
         wanted = http.listen if http is not None else ""
         if self._server is not None and not (self._listen == wanted and self._server.is_alive):
             self.close()
         if http is None:
             self._complaint = ""
-            return
+            return True
         if self._server is not None:
-            return
+            return True
         try:
             self._server = Server(http.where, self._answer, self._names)
         except OSError as exc:
@@ -109,6 +109,7 @@ class Web:
         else:
             self._listen, self._complaint = wanted, ""
             logger.info("page.opened listen=%s", wanted)
+        return self._server is not None
 
     def close(self) -> None:
         """Show nothing any more."""
@@ -116,8 +117,6 @@ class Web:
             self._server.close()
             self._server = None
             logger.info("page.closed listen=%s", self._listen)
-
-    # The look's thread.
 
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
         """Show these from now on; of a site that is not among them, as it is at work, what was seen last."""

@@ -21,7 +21,6 @@ LIGHT = {
     "child",
     "client",
     "edits",
-    "errands",
     "source",
     "spread",
     "owner",
@@ -49,6 +48,7 @@ LIGHT = {
     "state",
     "status",
     "store",
+    "timetable",
     "web",
 }
 HEAVY = {"acme", "aliyunsdkalidns", "apprise", "aliyunsdkcore", "cryptography", "docker", "josepy", "rich"}
@@ -57,7 +57,7 @@ HOMES = {
     "acme": {"account", "ca", "issue"},  # ca: its network and errors; the others: its messages
     "aliyunsdkalidns": {"alidns"},
     "apprise": {"courier"},
-    "apscheduler": {"daemon"},
+    "apscheduler": {"timetable"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
     "dns": {"hijack", "nameservers", "names"},  # names: only to turn a name into A-labels
@@ -79,10 +79,10 @@ HOMES = {
     "shtab": {"completion"},
     "yaml": {"document"},
 }
-# The guards around one site's steps, around the look at one site, around the daemon's look as a whole, around
-# its making of the page, which is no reason to end, and around an answer of the page, which must not cost
-# others theirs.
-GUARDS = {"act", "daemon", "look", "server"}
+# The guards around one site's steps, around the look at one site, around a job of the daemon, around its
+# making of the page, which is no reason to end, and around an answer of the page, which must not cost others
+# theirs.
+GUARDS = {"act", "daemon", "look", "server", "timetable"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 FORBIDDEN_CALLS |= {f"yaml.{kind}load{many}" for kind in ("", "full_", "unsafe_") for many in ("", "_all")}
 FORBIDDEN_MODULES = {"dill", "marshal", "pickle", "shelve"}

@@ -8,20 +8,22 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import dns.rcode
 import pytest
-from apscheduler.schedulers.background import BackgroundScheduler
 from fakes import EPOCH
 from machines import DOMAIN, PATIENCE_S, ZONE, Machine
+from system.bed import wait_until
 
 from certbotless import configfile
 from certbotless import daemon as daemon_module
 from certbotless.clock import SystemClock
-from certbotless.daemon import Daemon, _Every, _Tries
+from certbotless.daemon import Daemon, _Tries
 from certbotless.decide import Decision, Step
 from certbotless.lan import Lan
 from certbotless.look import View
@@ -125,20 +127,8 @@ def test_after_an_edit_everything_is_tried_at_once() -> None:
 # --- when it looks ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.row(55)
-def test_a_jump_of_the_clock_makes_no_backlog_of_looks() -> None:
-    """The scheduler lists all that was missed, before it makes one of it: 29 million from 1970 to now."""
-    every = _Every.of(MINUTE)
-    assert every.get_next_fire_time(EPOCH, EPOCH) == EPOCH + MINUTE
-    years_later = EPOCH + timedelta(days=50 * 365)
-    assert every.get_next_fire_time(EPOCH, years_later) == years_later + MINUTE
-    scheduler = BackgroundScheduler(timezone=UTC)
-    job = scheduler.add_job(print, _Every.of(MINUTE), next_run_time=EPOCH)
-    assert job._get_run_times(years_later) == [EPOCH]
-
-
 def daemon_of(home: Path, *sites: dict[str, object], **settings: object) -> Daemon:
-    """Return a daemon of these sites that nobody runs; its looks are asked for one by one."""
+    """Return a daemon of these sites that nobody runs; its jobs are run one by one."""
     fields = {
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
         "certs_dir": str(home / "certs"),
@@ -148,9 +138,19 @@ def daemon_of(home: Path, *sites: dict[str, object], **settings: object) -> Daem
     }
     file = home / "config.yaml"
     file.write_text(json.dumps(fields))
-    daemon = Daemon(file)
-    daemon._job = SimpleNamespace(next_run_time=datetime.now(UTC) + MINUTE, modify=lambda **_: None)
-    return daemon
+    return Daemon(file)
+
+
+def begin_look(daemon: Daemon) -> None:
+    daemon._look()
+    assert daemon._current is not None
+    daemon._observe(daemon._current)
+
+
+def look_once(daemon: Daemon) -> None:
+    """Run the jobs of one look, as the timetable does."""
+    begin_look(daemon)
+    daemon._seen()
 
 
 def test_a_look_at_one_site_that_crashes_stops_no_other(
@@ -162,7 +162,7 @@ def test_a_look_at_one_site_that_crashes_stops_no_other(
     STARTED.clear()
     daemon._lan = BrokenLan(daemon._lan)  # type: ignore[assignment]
     for _ in range(3):
-        daemon._look_guarded()
+        look_once(daemon)
     assert [[*child.addresses] for child in STARTED] == [[DOMAIN]]
     crashed = [r for r in caplog.records if r.message == f"look.crashed domain={OTHER_DOMAIN}"]
     assert [record.exc_info is not None for record in crashed] == [True]
@@ -174,16 +174,23 @@ def test_a_look_that_crashes_as_a_whole_is_followed_by_the_next_one(
 ) -> None:
     """With its traceback in the log; what was due has been started before it."""
     monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"})
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1s")
     STARTED.clear()
-    daemon._web = SimpleNamespace(show=None)  # type: ignore[assignment]
-    daemon._look_guarded()
-    assert [[*child.addresses] for child in STARTED] == [[DOMAIN]]
-    assert [r.exc_info is not None for r in caplog.records if r.message == "look.crashed"] == [True]
-    assert not daemon._is_looking()
-    daemon._web = None
-    daemon._look_guarded()
-    assert daemon._is_looking()
+    shown: list[object] = []
+    daemon._web = SimpleNamespace(show=None, follow=lambda _: True)  # type: ignore[assignment]
+    daemon._timetable.start()
+    try:
+        daemon._look_soon()
+        wait_until(lambda: not daemon._is_looking(), "a look has crashed")
+        assert [[*child.addresses] for child in STARTED] == [[DOMAIN]]
+        crashed = [record for record in caplog.records if record.message.startswith("job.crashed")]
+        assert [(record.message, record.exc_info is not None) for record in crashed] == [
+            ("job.crashed name=seen", True)
+        ]
+        daemon._web = SimpleNamespace(show=lambda *_: shown.append(_), follow=lambda _: True)  # type: ignore[assignment]
+        wait_until(lambda: shown != [] and daemon._is_looking(), "a look has come to its end")
+    finally:
+        daemon._timetable.stop()
 
 
 def test_a_site_that_a_command_has_locked_is_looked_at_and_no_child_started(
@@ -193,12 +200,14 @@ def test_a_site_that_a_command_has_locked_is_looked_at_and_no_child_started(
     daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"})
     STARTED.clear()
     shown: list[View] = []
-    daemon._web = SimpleNamespace(show=lambda _, views, __: shown.extend(views))  # type: ignore[assignment]
+    daemon._web = SimpleNamespace(  # type: ignore[assignment]
+        show=lambda _, views, __: shown.extend(views), follow=lambda _: True
+    )
     with SiteFile(tmp_path / "state", DOMAIN).locked(SystemClock(), 1):
-        daemon._look()
+        look_once(daemon)
     assert [view.reason for view in shown] == ["order: there is no certificate yet"]
     assert STARTED == []
-    daemon._look()
+    look_once(daemon)
     assert len(STARTED) == 1
 
 
@@ -209,18 +218,11 @@ def test_what_left_no_trace_is_tried_again_before_the_next_look_of_the_interval(
     monkeypatch.setattr(daemon_module, "Child", Started)
     daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1d")
     STARTED.clear()
-    asked: list[datetime] = []
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-
-    def modify(*, next_run_time: datetime) -> None:
-        asked.append(next_run_time)
-
-    daemon._job = SimpleNamespace(next_run_time=tomorrow, modify=modify)
-    daemon._look()
+    look_once(daemon)
     assert len(STARTED) == 1
-    assert len(asked) == 1
-    assert asked[0] - datetime.now(UTC) <= 30 * SECOND
-    daemon._look()
+    [due] = [job for job in daemon._timetable._scheduler.get_jobs() if job.id == f"due:{DOMAIN}"]
+    assert due.next_run_time - datetime.now(UTC) <= 30 * SECOND
+    look_once(daemon)
     assert len(STARTED) == 1
 
 
@@ -238,15 +240,15 @@ def test_addresses_that_come_and_go_let_a_child_come_to_its_end(
     daemon._lan = moved  # type: ignore[assignment]
     for number in range(8):
         moved.here = f"10.79.40.{number + 10}"
-        daemon._look()
-        daemon._look()
+        look_once(daemon)
+        look_once(daemon)
         daemon._children = [child for child in daemon._children if not child.is_ending]
         daemon._tries.forget()
     assert [child.asked for child in STARTED] == [1, 1, 1, 0]  # type: ignore[attr-defined]
     began_s = daemon._clock.monotonic()
     after_s = began_s + daemon._config.longest_run.total_seconds() + 1
     monkeypatch.setattr(daemon._clock, "monotonic", lambda: after_s)
-    daemon._look()
+    look_once(daemon)
     assert [child.asked for child in STARTED] == [1, 1, 1, 1]  # type: ignore[attr-defined]
 
 
@@ -269,6 +271,7 @@ class Started:
     """Children that only note what they were started with."""
 
     unfinished = frozenset[str]()
+    left_s = 60.0
 
     def __init__(self, raw: bytes, addresses: dict[str, tuple[str, str]], timeout_s: float) -> None:
         self.raw, self.addresses, self.timeout_s = raw, addresses, timeout_s
@@ -315,26 +318,75 @@ class MovedLan:
         return True
 
 
-def test_a_look_that_began_before_an_edit_starts_no_child(
+@pytest.mark.parametrize("is_edit", [True, False], ids=["an edit", "a jump of the clock"])
+def test_a_look_that_something_has_overtaken_starts_no_child(
+    is_edit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be at work on what is no more asked for, or not due. The next look comes at once."""
+    monkeypatch.setattr(daemon_module, "Child", Started)
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"})
+    STARTED.clear()
+    begin_look(daemon)
+    if is_edit:
+        daemon_of(tmp_path, {"domain": OTHER_DOMAIN, "address": "none"})
+        daemon._source.poll(0, is_asked=True)
+        daemon._edits.put((daemon._source.raw, daemon._source.config))
+        daemon._on_edit()
+    else:
+        daemon._on_jump()
+    daemon._seen()
+    assert STARTED == []
+    assert daemon._must_look
+    look_once(daemon)
+    assert [[*child.addresses] for child in STARTED] == [[OTHER_DOMAIN if is_edit else DOMAIN]]
+    assert (OTHER_DOMAIN.encode() in STARTED[0].raw) == is_edit
+
+
+def test_what_comes_due_while_it_looks_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be at work on what is no more asked for."""
+    """Where it looks once a day, a moment that passed during the look would else be a day late."""
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN}, check_every="1d")
+    came = datetime.now(UTC)
+    held = Step("order", "due", wait_until=came, wait_reason="it failed")
+    daemon._plan_due(replace(view(0 * SECOND, held), seen=replace(view(0 * SECOND).seen, at=came - SECOND)))
+    [due] = daemon._timetable._scheduler.get_jobs()
+    assert (due.id, due.next_run_time) == (f"due:{DOMAIN}", came)
+
+
+def is_looking_after(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, seconds: float) -> bool:
+    """Return whether it is said to look, so long after now."""
+    later_s = time.monotonic() + seconds
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: later_s)
+        return daemon._is_looking()
+
+
+def test_a_daemon_looks_while_each_site_and_each_look_comes_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site has 10 s; between two looks it rests for the interval, unless a look is asked for."""
     monkeypatch.setattr(daemon_module, "Child", Started)
-    STARTED.clear()
-    file = tmp_path / "config.yaml"
-    file.write_text(small_text("wrong.sweetlove.test"))
-    daemon = Daemon(file)
-    before = daemon._accepted
-    file.write_text(small_text("right.sweetlove.test"))
-    daemon._accepted = after = (file.read_bytes(), configfile.load(file))
-    daemon._start_child(before[1], before[0], {"wrong.sweetlove.test": ("10.0.0.5", "")})
-    assert STARTED == []
-    daemon._start_child(after[1], after[0], {"right.sweetlove.test": ("10.0.0.5", "")})
-    assert [child.raw for child in STARTED] == [after[0]]
-
-
-def small_text(domain: str) -> str:
-    return f"aliyun: {{access_key_id: a, access_key_secret: b}}\nsites: [{{domain: {domain}}}]\n"
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="6h")
+    daemon._look()
+    assert is_looking_after(daemon, monkeypatch, 9)
+    assert not is_looking_after(daemon, monkeypatch, 11)
+    assert daemon._current is not None
+    with monkeypatch.context() as patch:
+        later_s = time.monotonic() + 9
+        patch.setattr(time, "monotonic", lambda: later_s)
+        daemon._observe(daemon._current)
+    assert is_looking_after(daemon, monkeypatch, 18)
+    # Being asked for again gives a look that hangs no more time.
+    daemon._look_soon()
+    assert not is_looking_after(daemon, monkeypatch, 20)
+    daemon._must_look = False
+    daemon._seen()
+    assert is_looking_after(daemon, monkeypatch, 6 * 3600 + 9)
+    assert not is_looking_after(daemon, monkeypatch, 6 * 3600 + 11)
+    daemon._look_soon()
+    assert is_looking_after(daemon, monkeypatch, 9)
+    assert not is_looking_after(daemon, monkeypatch, 11)
 
 
 # --- the process ------------------------------------------------------------------------------------------

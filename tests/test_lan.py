@@ -66,7 +66,7 @@ def test_a_new_address_is_known_at_once_and_settles_when_it_has_lasted(machine: 
     assert machine.lan.wait_s() == SETTLE_S
     machine.now_s += SETTLE_S
     assert machine.lan.wait_s() == 0
-    assert machine.lan.tick()
+    assert machine.lan.look()
     assert machine.lan.settled(AUTO) == NEW
     assert machine.lan.wait_s() == math.inf
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections import Counter
@@ -23,7 +24,7 @@ OTHER_ADDRESS = "127.0.0.9"
 
 
 class Watcher:
-    """The daemon's eyes on all sites of a scene: a look each minute, and a tick each second."""
+    """The daemon's eyes on all sites of a scene: a look each minute, and servers asked when a turn comes."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -50,9 +51,16 @@ class Watcher:
     def pass_time(self, seconds: int) -> None:
         """Let time pass, with a look each minute and where something else is shown."""
         for second in range(seconds):
-            if self.spread.ask_due() or second % MINUTE_S == 0:
+            if self.ask_due() or second % MINUTE_S == 0:
                 self.look()
             self.scene.clock.advance(1)
+
+    def ask_due(self) -> bool:
+        """Ask about those whose turn has come, and return whether something else is shown."""
+        before = self.woken
+        if self.spread.wait_s() == 0:
+            self.spread.ask_due()
+        return self.woken > before
 
 
 @pytest.fixture
@@ -97,7 +105,7 @@ def test_a_record_changed_by_hand_is_seen_within_five_minutes(watcher: Watcher) 
     watcher.scene.zone.put(Record(domain, "A", OTHER_ADDRESS, 600))
     for _ in range(300):
         watcher.scene.clock.advance(1)
-        if watcher.spread.ask_due():
+        if watcher.ask_due():
             break
     assert watcher.woken == 1
     wrong = [view for view in watcher.look() if [s.key for s in view.decision.steps if s.action == "record"]]
@@ -145,24 +153,34 @@ def test_servers_that_fall_silent_bring_a_look(watcher: Watcher) -> None:
     watcher.look()
     watcher.scene.server.rcode = dns.rcode.REFUSED
     watcher.scene.clock.advance(60)
-    assert watcher.spread.ask_due()
+    assert watcher.ask_due()
     assert {view.state for view in watcher.look()} == {"failing"}
     watcher.scene.clock.advance(60)
-    assert not watcher.spread.ask_due()
+    assert not watcher.ask_due()
 
 
-def test_the_thread_of_its_own_asks_and_wakes(watcher: Watcher) -> None:
+def test_each_site_that_shows_something_else_brings_a_look_by_itself(watcher: Watcher) -> None:
+    """Not when the slowest of all has answered."""
     watcher.look()
     for record in watcher.scene.zone.held("A"):
         watcher.scene.zone.delete(record.record_id)
     watcher.scene.clock.advance(60)
-    assert not watcher.spread.tick()
-    thread = watcher.spread._thread
-    assert thread is not None
-    thread.join()
+    watcher.spread.ask_due()
     assert watcher.woken == 20
-    assert watcher.spread.tick()
-    assert not watcher.spread.tick()
+
+
+def test_the_next_turn_is_known(watcher: Watcher) -> None:
+    """A daemon that has not looked yet has none."""
+    assert watcher.spread.wait_s() == math.inf
+    watcher.look()
+    first_s = watcher.spread.wait_s()
+    assert 0 < first_s < 60
+    watcher.scene.clock.advance(first_s)
+    assert watcher.spread.wait_s() == 0
+    watcher.questions.clear()
+    watcher.spread.ask_due()
+    assert len(watcher.questions) == 1
+    assert watcher.spread.wait_s() > 0
 
 
 class EditedMeanwhile(NameServers):
@@ -187,7 +205,7 @@ def test_an_answer_of_name_servers_before_an_edit_is_not_kept(watcher: Watcher) 
 
 
 def test_looks_at_many_sites_do_not_disturb_that_some_are_forgotten(watcher: Watcher) -> None:
-    """The daemon's main thread forgets what children were about, while looks take in what is shown."""
+    """The daemon's worker forgets what children were about, while looks take in what is shown."""
     watcher.scene.keys = {"deploy": [], "address": "none"}  # nothing is asked for these
     watcher.scene.domains = [f"box{number}.{ZONE}" for number in range(3000)]
     sites, now = watcher.scene.config.sites, watcher.scene.clock.now()
