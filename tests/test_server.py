@@ -358,6 +358,29 @@ def test_one_connection_too_many_makes_the_oldest_go(where: tuple[str, int]) -> 
         assert handlers() - others <= server._MOST_CONNECTIONS + 1  # one may be about to end
 
 
+def test_an_answer_that_takes_long_makes_no_second_one_and_no_more_threads() -> None:
+    """However many ask for it meanwhile: it is made for one after the other, and the others wait outside."""
+    go_on, at_work, most, others = threading.Event(), [0], [0], handlers()
+
+    def slow(path: str) -> Reply:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        go_on.wait(PATIENCE_S)
+        at_work[0] -= 1
+        return answer(path)
+
+    where = "127.0.0.1", free_port()
+    with closing(Server(where, slow, lambda: NAMES)), ExitStack() as kept:
+        for _ in range(100):
+            kept.enter_context(connected(where)).sendall(get("localhost"))
+        wait_until(lambda: handlers() - others >= server._MOST_CONNECTIONS, "all threads are at work")
+        time.sleep(0.2)  # in which one more would begin
+        assert handlers() - others <= server._MOST_CONNECTIONS + 1
+        go_on.set()
+        assert status_of(said(where, get("localhost"))) == 200
+    assert most == [1]
+
+
 @pytest.mark.parametrize("request_", [b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\n\r\n"])
 def test_a_byte_at_a_time_does_not_put_the_end_off(
     where: tuple[str, int], monkeypatch: pytest.MonkeyPatch, request_: bytes
@@ -483,12 +506,14 @@ def test_where_no_file_can_be_opened_a_client_waits(
 
 def test_what_is_closed_leaves_its_place_at_once() -> None:
     """Also while somebody is connected; and a place that is taken is told."""
+    others = handlers()
     with serving() as where:
         lingering = connected(where)
         with pytest.raises(OSError, match="Address already in use"):
             Server(where, answer, lambda: NAMES)
         assert status_of(said(where, get("localhost"))) == 200
         # It is accepted by now, as whoever came after it was.
+    assert handlers() <= others
     assert rest_of(lingering) == b""
     lingering.close()
     with pytest.raises(ConnectionRefusedError):
