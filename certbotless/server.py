@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -77,7 +78,7 @@ class Server(socketserver.ThreadingTCPServer):
     Args:
         where: address and port.
         answer: from the path of a request, without its query, to what is answered. It must be quick, and is
-            called by one thread at a time.
+            called by one thread.
         names: the host names that are ours now, beside `localhost` and this machine's own.
 
     Raises:
@@ -94,7 +95,8 @@ class Server(socketserver.ThreadingTCPServer):
         self._answer = answer
         self._names = names
         self._fault = ""
-        self._answering = threading.Lock()
+        # Makes all answers, one at a time, so the allocator keeps the memory of a large one in one arena.
+        self._maker = ThreadPoolExecutor(1, "answer")
         self._open: dict[socket.socket, None] = {}  # the oldest first
         self._ended = threading.Condition()  # guards `_open`; some connection has ended
         self.address_family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
@@ -123,6 +125,7 @@ class Server(socketserver.ThreadingTCPServer):
             for connection in self._open:
                 _cut(connection)
             self._ended.wait_for(lambda: not self._open)
+        self._maker.shutdown()
         self.server_close()
 
     def is_ours(self, host: str) -> bool:
@@ -140,12 +143,14 @@ class Server(socketserver.ThreadingTCPServer):
 
     def answer(self, path: str) -> Reply:
         """Return the answer; a fault of ours costs nobody else theirs, and is logged once."""
-        with self._answering:
-            try:
-                return self._answer(path)
-            except Exception as exc:  # noqa: BLE001  (whoever else is connected is answered all the same)
-                self._log_fault(exc)
-        return _text(500, "this cannot be shown; the daemon's log says why")
+        return self._maker.submit(self._make, path).result()
+
+    def _make(self, path: str) -> Reply:
+        try:
+            return self._answer(path)
+        except Exception as exc:  # noqa: BLE001  (whoever else is connected is answered all the same)
+            self._log_fault(exc)
+            return _text(500, "this cannot be shown; the daemon's log says why")
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
