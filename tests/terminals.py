@@ -46,7 +46,9 @@ class Terminal:
     ) -> None:
         self._command = command
         self.width, self.height = width, height
-        wanted = {**os.environ, "TERM": "xterm", "NO_COLOR": None, "PYTHONUTF8": "1", **(environment or {})}
+        # A test run by workers has COLUMNS and LINES, which count more than the terminal's own size.
+        wanted: dict[str, str | None] = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"}
+        wanted |= dict.fromkeys(("NO_COLOR", "COLUMNS", "LINES")) | dict(environment or {})
         self._environment = {name: value for name, value in wanted.items() if value is not None}
         self.raw = ""
 
