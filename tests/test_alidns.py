@@ -60,6 +60,11 @@ def a_record(value: str = "10.79.40.213", record_id: str = "") -> Record:
     return Record(NAME, "A", value, 600, record_id)
 
 
+def zone_at(server: HttpServer, clock: FakeClock | None = None) -> AlidnsZone:
+    """Return the zone at an API of the test's own."""
+    return AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock or FakeClock()).open(ZONE)
+
+
 def actions(emulator: AlidnsEmulator) -> list[str]:
     return [call.action for call in emulator.calls]
 
@@ -108,10 +113,11 @@ def test_a_clock_that_is_off_is_told_by_how_much(emulator: AlidnsEmulator) -> No
 )
 def test_the_apis_clock_is_read_from_its_reply_if_it_tells(date: str, differs: str) -> None:
     expired = Reply(400, b'{"Code": "InvalidTimeStamp.Expired", "RequestId": "A-1"}', {"Date": date})
-    with HttpServer(lambda _: expired) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
-        with pytest.raises(DnsRefused, match=f"this clock differs by {differs} from the API's"):
-            zone.delete("1")
+    with (
+        HttpServer(lambda _: expired) as server,
+        pytest.raises(DnsRefused, match=f"this clock differs by {differs} from the API's"),
+    ):
+        zone_at(server).delete("1")
 
 
 def test_a_secret_is_in_no_repr() -> None:
@@ -138,10 +144,11 @@ def test_a_token_of_sts_goes_with_every_call_and_its_loss_is_told() -> None:
 @pytest.mark.row(31)
 def test_the_text_of_the_api_is_escaped_and_cut() -> None:
     hostile = {"Code": "Odd\x1b[31m", "Message": "line\r\nforged " + "x" * 10_000, "RequestId": "A-1\n"}
-    with HttpServer(lambda _: Reply(400, json.dumps(hostile).encode())) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
-        with pytest.raises(DnsRefused) as refused:
-            zone.delete("1")
+    with (
+        HttpServer(lambda _: Reply(400, json.dumps(hostile).encode())) as server,
+        pytest.raises(DnsRefused) as refused,
+    ):
+        zone_at(server).delete("1")
     assert refused.value.message.isprintable()
     assert len(refused.value.message) < 500
     assert r"Odd\x1b[31m" in refused.value.message
@@ -220,17 +227,15 @@ def test_a_wait_that_the_api_asks_for_is_kept() -> None:
     )
     clock = FakeClock()
     with HttpServer(lambda _: next(replies)) as server:
-        AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock).open(ZONE).delete("1")
+        zone_at(server, clock).delete("1")
     assert clock.sleeps == [20]
 
 
 def test_a_wait_that_the_api_asks_for_ends_at_the_deadline() -> None:
     throttled = Reply(429, b'{"Code": "Throttling", "RequestId": "A-1"}', {"Retry-After": "86400"})
     clock = FakeClock()
-    with HttpServer(lambda _: throttled) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock).open(ZONE)
-        with pytest.raises(DnsUnavailable) as throttled_for_long:
-            zone.delete("1")
+    with HttpServer(lambda _: throttled) as server, pytest.raises(DnsUnavailable) as throttled_for_long:
+        zone_at(server, clock).delete("1")
     assert clock.sleeps == [TOTAL_TIMEOUT_S]
     assert throttled_for_long.value.retry_after == timedelta(hours=1)
 
@@ -295,8 +300,8 @@ def test_every_try_is_signed_anew(emulator: AlidnsEmulator, zone: AlidnsZone) ->
 
 @pytest.mark.row(96)
 @pytest.mark.parametrize(("least_s", "wanted_s"), [(60, 10), (600, 60), (3600, 600)])
-def test_a_ttl_below_the_plan_becomes_the_least_one_that_the_service_names(
-    clock: FakeClock, least_s: int, wanted_s: int
+def test_a_ttl_below_the_plan_becomes_the_least_one_that_the_service_names_and_it_is_said(
+    clock: FakeClock, least_s: int, wanted_s: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of an addition and of an update."""
     with AlidnsEmulator(
@@ -305,7 +310,9 @@ def test_a_ttl_below_the_plan_becomes_the_least_one_that_the_service_names(
         zone = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), clock).open(ZONE)
         record_id = zone.add(replace(a_record(), ttl_s=wanted_s))
         zone.update(replace(a_record("10.79.40.7", record_id), ttl_s=wanted_s))
+        assert [call.code for call in emulator.calls] == ["QuotaExceeded.TTL", "OK"] * 2
         assert [(record.value, record.ttl_s) for record in emulator.records()] == [("10.79.40.7", least_s)]
+    assert caplog.text.count("record.ttl_raised") == 2
 
 
 TTL_TEXTS = [
@@ -324,7 +331,7 @@ def test_where_the_service_names_no_range_the_least_ttl_is_that_of_the_free_plan
         [Reply(400, json.dumps(refusal).encode()), Reply(200, b'{"RequestId": "A", "RecordId": "7"}')]
     )
     with HttpServer(lambda _: next(replies)) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        zone = zone_at(server)
         zone.add(replace(a_record(), ttl_s=60))
         assert [re.search(r"TTL=(\d+)", request.path)[1] for request in server.requests] == ["60", "600"]  # type: ignore[index]
 
@@ -372,35 +379,35 @@ HOSTILE_LISTS = {
 @pytest.mark.row(31)
 @pytest.mark.parametrize("body", HOSTILE_LISTS.values(), ids=HOSTILE_LISTS.keys())
 def test_a_list_that_is_none_is_no_answer(body: bytes) -> None:
-    with HttpServer(lambda _: Reply(200, body)) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
-        with pytest.raises(DnsUnavailable):
-            zone.records(NAME)
-        assert len(server.requests) <= 100
+    with HttpServer(lambda _: Reply(200, body)) as server, pytest.raises(DnsUnavailable):
+        zone_at(server).records(NAME)
+    assert len(server.requests) <= 100
 
 
 @pytest.mark.row(34)
 def test_rows_of_other_names_in_the_answer_are_left_out() -> None:
     body = listing(row(RR="a.devbox"), row(RR="DevBox", RecordId="2"), row(RR="devboxes"), total=3)
     with HttpServer(lambda _: Reply(200, body)) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
+        zone = zone_at(server)
         assert zone.records(NAME) == [Record(NAME, "A", "10.0.0.1", 600, "2")]
 
 
 @pytest.mark.row(31, 74)
 def test_an_answer_larger_than_any_of_the_api_is_none() -> None:
     padded = b'{"RequestId": "A-1", "Padding": "' + b"x" * (1 << 21) + b'"}'
-    with HttpServer(lambda _: Reply(200, padded)) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock(least_sleep_s=100)).open(ZONE)
-        with pytest.raises(DnsUnavailable, match="its answer is longer than 1048576 bytes"):
-            zone.delete("1")
+    with (
+        HttpServer(lambda _: Reply(200, padded)) as server,
+        pytest.raises(DnsUnavailable, match="its answer is longer than 1048576 bytes"),
+    ):
+        zone_at(server, FakeClock(least_sleep_s=100)).delete("1")
 
 
 def test_a_new_record_without_its_id_is_no_answer() -> None:
-    with HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as server:
-        zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
-        with pytest.raises(DnsUnavailable, match="AddDomainRecord: the reply lacks"):
-            zone.add(a_record())
+    with (
+        HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as server,
+        pytest.raises(DnsUnavailable, match="AddDomainRecord: the reply lacks"),
+    ):
+        zone_at(server).add(a_record())
 
 
 # --- finding the zone -----------------------------------------------------------------------------------
@@ -415,13 +422,6 @@ def test_the_zone_of_a_name_is_the_longest_that_the_account_has() -> None:
         assert account.find(ZONE) == ZONE
 
 
-def test_a_zone_that_the_account_may_not_read_is_not_the_one(
-    emulator: AlidnsEmulator, account: AlidnsAccount
-) -> None:
-    emulator.fail("DescribeDomainRecords", Fault("error", "Forbidden.RAM"))
-    assert account.find(NAME) == ZONE
-
-
 def test_a_name_in_no_zone_of_the_account_is_told(emulator: AlidnsEmulator, account: AlidnsAccount) -> None:
     with pytest.raises(ZoneNotFound) as missing:
         account.find("devbox.example.com")
@@ -431,26 +431,22 @@ def test_a_name_in_no_zone_of_the_account_is_told(emulator: AlidnsEmulator, acco
     assert [call.parameters["DomainName"] for call in emulator.calls] == ["devbox.example.com", "example.com"]
 
 
+@pytest.mark.parametrize(
+    "code", ["InvalidAccessKeyId.Inactive", "Forbidden.DomainExpired", "Forbidden.AuthType"]
+)
 def test_a_refusal_that_is_not_about_the_zone_ends_the_search(
-    emulator: AlidnsEmulator, account: AlidnsAccount
-) -> None:
-    emulator.fail("DescribeDomainRecords", Fault("error", "InvalidAccessKeyId.Inactive"))
-    with pytest.raises(DnsRefused, match="Inactive"):
-        account.find(NAME)
-    assert len(emulator.calls) == 1
-
-
-@pytest.mark.parametrize("code", ["Forbidden.DomainExpired", "Forbidden.AuthType"])
-def test_what_is_forbidden_for_another_reason_than_the_policy_ends_the_search_too(
     emulator: AlidnsEmulator, account: AlidnsAccount, code: str
 ) -> None:
     emulator.fail("DescribeDomainRecords", Fault("error", code))
     with pytest.raises(DnsRefused, match=code):
         account.find(NAME)
+    assert len(emulator.calls) == 1
 
 
-@pytest.mark.parametrize("code", ["IncorrectDomainUser", "InvalidDomainName.Suffix", "NoPermission"])
-def test_a_zone_of_somebody_else_is_not_the_one(
+@pytest.mark.parametrize(
+    "code", ["Forbidden.RAM", "IncorrectDomainUser", "InvalidDomainName.Suffix", "NoPermission"]
+)
+def test_a_zone_of_somebody_else_or_that_the_account_may_not_read_is_not_the_one(
     emulator: AlidnsEmulator, account: AlidnsAccount, code: str
 ) -> None:
     emulator.fail("DescribeDomainRecords", Fault("error", code))
@@ -542,10 +538,11 @@ def test_a_proxy_that_gives_no_connection_is_told_without_its_password(
 def test_a_redirect_is_not_followed() -> None:
     with HttpServer(lambda _: Reply(200, b'{"RequestId": "A-1"}')) as elsewhere:
         portal = Reply(302, b"", {"Location": elsewhere.url})
-        with HttpServer(lambda _: portal) as server:
-            zone = AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock()).open(ZONE)
-            with pytest.raises(DnsUnavailable, match="it redirects to 'http://127"):
-                zone.delete("1")
+        with (
+            HttpServer(lambda _: portal) as server,
+            pytest.raises(DnsUnavailable, match="it redirects to 'http://127"),
+        ):
+            zone_at(server).delete("1")
         assert elsewhere.requests == []
 
 

@@ -6,7 +6,6 @@ the stand-in has a rule that leads to a code, the call breaks that rule; else th
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -190,15 +189,6 @@ def test_a_deletion_of_what_is_gone_is_one(world: World) -> None:
     """DomainRecordNotBelongToUser."""
     world.open().delete("1")
     assert [call.code for call in world.dns.calls] == ["DomainRecordNotBelongToUser"]
-
-
-def test_a_ttl_below_the_plan_is_raised_once_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """QuotaExceeded.TTL."""
-    with caplog.at_level(logging.WARNING, "certbotless"):
-        world.add(ttl_s=60)
-    assert [call.code for call in world.dns.calls] == ["QuotaExceeded.TTL", "OK"]
-    assert [record.ttl_s for record in world.dns.records()] == [600]
-    assert "record.ttl_raised" in caplog.text
 
 
 # --- the tables -------------------------------------------------------------------------------------------

@@ -243,9 +243,14 @@ def alidns() -> Iterator[AlidnsEmulator]:
         yield running
 
 
-def udp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
+def place_of(alidns: AlidnsEmulator, server: int = 0) -> tuple[str, int]:
     host, _, port = alidns.nameservers[server].rpartition(":")
-    return dns.query.udp(query, host, timeout=30, port=int(port))
+    return host, int(port)
+
+
+def udp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
+    host, port = place_of(alidns, server)
+    return dns.query.udp(query, host, timeout=30, port=port)
 
 
 def tcp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
@@ -270,9 +275,9 @@ def test_a_resolver_finds_its_way(alidns: AlidnsEmulator) -> None:
     """dnspython's stub resolver, which others wrote, understands what it gets, also that there is nothing."""
     alidns.add("alias", "CNAME", "box.sweetlove.test")
     alidns.add("box", "A", "10.0.0.1")
-    host, _, port = alidns.nameservers[0].rpartition(":")
+    host, port = place_of(alidns)
     resolver = dns.resolver.Resolver(configure=False)
-    resolver.nameservers, resolver.port, resolver.lifetime = [host], int(port), 2
+    resolver.nameservers, resolver.port, resolver.lifetime = [host], port, 2
     assert [str(address) for address in resolver.resolve("alias.sweetlove.test", "A")] == ["10.0.0.1"]
     with pytest.raises(dns.resolver.NXDOMAIN):
         resolver.resolve("none.sweetlove.test", "A")
@@ -290,10 +295,9 @@ def test_a_datagram_holds_what_the_client_can_take(
     query = dns.message.make_query(
         "many.sweetlove.test", "TXT", use_edns=payload is not None, payload=payload
     )
-    host, _, port = alidns.nameservers[0].rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(30)
-        client.sendto(query.to_wire(), (host, int(port)))
+        client.sendto(query.to_wire(), place_of(alidns))
         wire = client.recv(65535)
     response = dns.message.from_wire(wire)
     assert len(wire) <= limit
@@ -312,8 +316,7 @@ def test_a_small_answer_is_not_cut(alidns: AlidnsEmulator) -> None:
 
 def test_several_questions_share_a_connection(alidns: AlidnsEmulator) -> None:
     alidns.add("box", "A", "10.0.0.1")
-    host, _, port = alidns.nameservers[0].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection(place_of(alidns), timeout=30) as connection:
         for _ in range(3):
             query = dns.message.make_query("box.sweetlove.test", "A")
             dns.query.send_tcp(connection, query)
@@ -337,10 +340,10 @@ def test_a_silent_server_answers_nothing_and_then_again(alidns: AlidnsEmulator, 
     """The other one goes on; the questions are noted all the same."""
     query = dns.message.make_query(ZONE, "SOA")
     alidns.set_silent(1, True)
-    host, _, port = alidns.nameservers[1].rpartition(":")
+    host, port = place_of(alidns, 1)
     ask_it = dns.query.tcp if transport is tcp else dns.query.udp
     with pytest.raises(dns.exception.Timeout):
-        ask_it(query, host, timeout=0.2, port=int(port))
+        ask_it(query, host, timeout=0.2, port=port)
     assert transport(alidns, 0, query).rcode() == dns.rcode.NOERROR
     alidns.set_silent(1, False)
     assert transport(alidns, 1, query).rcode() == dns.rcode.NOERROR
@@ -429,11 +432,10 @@ def test_a_broken_query_gets_a_format_error_and_a_response_nothing(name_server: 
 
 
 def test_a_server_outlives_garbage_on_the_network(alidns: AlidnsEmulator) -> None:
-    host, _, port = alidns.nameservers[0].rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for wire in (b"", b"\x00", b"\xff" * 600, QUERY[:20]):
-            client.sendto(wire, (host, int(port)))
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+            client.sendto(wire, place_of(alidns))
+    with socket.create_connection(place_of(alidns), timeout=30) as connection:
         connection.sendall(b"\x00\x05abc")
     assert udp(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
     assert tcp(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
