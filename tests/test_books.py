@@ -208,15 +208,6 @@ def test_an_order_in_earnest_counts_no_failure_ahead(ledger: LedgerFile) -> None
     assert ledger.entries() == before
 
 
-def test_three_failures_of_a_name_hold_its_orders_for_an_hour(ledger: LedgerFile) -> None:
-    for _ in range(3):
-        books(ledger).reserve_order(NOW, replaces=False)
-        books(ledger).count_failure(NOW, [DOMAIN])
-    with pytest.raises(RateLimited, match=f"3 failed validations of {DOMAIN}"):
-        books(ledger).reserve_order(NOW + HOUR / 2, replaces=False)
-    books(ledger).reserve_order(NOW + HOUR, replaces=False)
-
-
 def test_nothing_is_reserved_once_we_are_asked_to_stop(ledger: LedgerFile) -> None:
     clock = FakeClock()
     clock.stop()

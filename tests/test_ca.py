@@ -60,13 +60,6 @@ def test_a_ca_that_likes_no_nonce_at_all_is_unavailable(bench: Bench) -> None:
     assert bench.ca.asked.count("account") == 10
 
 
-def test_nothing_but_a_nonce_is_tried_again(bench: Bench) -> None:
-    bench.ca.instead["order"].append(problem("malformed"))
-    with pytest.raises(IssueError, match="malformed"):
-        bench.issue((DOMAIN,))
-    assert bench.ca.asked.count("order") == 1
-
-
 def test_the_library_has_the_private_names_that_our_network_relies_on() -> None:
     """All requests go through `_send_request`, and `_nonces` is the pool that `_post_once` draws from.
 
@@ -219,11 +212,6 @@ def test_every_problem_that_a_ca_may_name_is_mapped_with_its_name_and_words(code
     assert f"refused with {code}: because\\nof this" in error.message
 
 
-def test_a_problem_without_words_is_told_all_the_same() -> None:
-    assert "refused with malformed: no reason given" in mapped(messages.Error.with_code("malformed")).message
-    assert "about:blank" in mapped(messages.Error()).message
-
-
 @pytest.mark.row(72)
 def test_the_words_of_a_ca_are_escaped_and_cut() -> None:
     hostile = "\x1b[2J\r\n" + "\u202e" + "x" * 1_000_000
@@ -232,18 +220,19 @@ def test_the_words_of_a_ca_are_escaped_and_cut() -> None:
     assert r"\x1b[2J\r\n\u202e" in error.message
 
 
-def test_an_answer_that_is_no_problem_document_is_told_by_its_http_status() -> None:
-    assert "HTTP 503" in mapped(acme.errors.ClientError(RESPONSE)).message
+def test_a_problem_without_words_and_an_answer_that_is_none_are_told_all_the_same() -> None:
+    for error, words in (
+        (messages.Error.with_code("malformed"), "refused with malformed: no reason given"),
+        (messages.Error(), "about:blank"),
+        (acme.errors.ClientError(RESPONSE), "HTTP 503"),
+    ):
+        assert words in mapped(error).message
 
 
-def test_an_error_that_is_none_of_these_goes_through() -> None:
-    with pytest.raises(ZeroDivisionError), ca_errors(DIRECTORY):
-        raise ZeroDivisionError
-
-
-def test_our_own_errors_go_through_as_they_are() -> None:
-    with pytest.raises(DnsRefused, match=r"^no$"), ca_errors(DIRECTORY):
-        raise DnsRefused("no")
+@pytest.mark.parametrize("error", [ZeroDivisionError("no"), DnsRefused("no")])
+def test_an_error_that_is_none_of_these_or_our_own_goes_through_as_it_is(error: Exception) -> None:
+    with pytest.raises(type(error), match=r"^no$"), ca_errors(DIRECTORY):
+        raise error
 
 
 # --- what a person must do ----------------------------------------------------------------------------------

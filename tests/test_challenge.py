@@ -48,23 +48,21 @@ def test_values_are_there_while_the_block_runs_and_gone_after_it(zone: FakeZone,
     assert journal.entries() == []
 
 
-def test_the_journal_holds_each_record_by_its_id_while_it_is_there(zone: FakeZone, journal: SiteFile) -> None:
+def test_the_journal_holds_each_record_by_its_id_and_clean_up_looks_for_nothing(
+    zone: FakeZone, journal: SiteFile
+) -> None:
     with presented(opened(zone), journal, [TXT]):
         [(txt, record_id)] = journal.entries()
         assert txt == TXT
         assert [r.value for r in zone.held() if r.record_id == record_id] == [TXT.value]
+    assert [call.method for call in zone.calls] == ["add", "delete"]
 
 
-def test_without_values_no_call_is_made(zone: FakeZone, journal: SiteFile) -> None:
+def test_without_values_and_with_an_empty_journal_no_call_is_made(zone: FakeZone, journal: SiteFile) -> None:
     with presented(opened(zone), journal, []):
         pass
+    sweep(opened(zone), journal)
     assert zone.calls == []
-
-
-def test_clean_up_deletes_by_id_and_looks_for_nothing(zone: FakeZone, journal: SiteFile) -> None:
-    with presented(opened(zone), journal, [TXT]):
-        pass
-    assert [call.method for call in zone.calls] == ["add", "delete"]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), Interrupted("asked to stop"), KeyboardInterrupt()])
@@ -220,8 +218,3 @@ def test_each_value_goes_to_its_own_zone(zone: FakeZone, journal: SiteFile) -> N
     journal.note(elsewhere, other_zone.put(Record(elsewhere.fqdn, "TXT", OTHER.value, 600)))
     sweep(opened(zone, other_zone), journal)
     assert other_zone.held() == []
-
-
-def test_a_sweep_with_an_empty_journal_makes_no_call(zone: FakeZone, journal: SiteFile) -> None:
-    sweep(opened(zone), journal)
-    assert zone.calls == []

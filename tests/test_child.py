@@ -190,11 +190,12 @@ def test_the_secrets_are_neither_on_its_command_line_nor_in_its_environment(scen
 # --- how it ends ------------------------------------------------------------------------------------------
 
 
-def test_one_that_is_asked_to_end_does_and_that_is_no_error(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("ask", [Child.ask_to_end, lambda child: child.end(PATIENCE_S)], ids=["ask", "end"])
+def test_one_that_is_asked_to_end_does_in_time_and_that_is_no_error(
+    ask: Callable[[Child], object], scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     child = scene.start_at_work()
-    child.ask_to_end()
+    ask(child)
     wait_until(child.has_ended)
     assert errors_in(caplog) == []
 
@@ -218,13 +219,6 @@ def test_one_that_does_not_end_in_time_is_killed(scene: Scene, caplog: pytest.Lo
     child.end(0.1)
     assert child.has_ended()
     assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
-
-
-def test_one_that_ends_in_time_is_not_killed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    child = scene.start_at_work()
-    child.end(PATIENCE_S)
-    assert child.has_ended()
-    assert errors_in(caplog) == []
 
 
 @pytest.mark.row(13)

@@ -58,17 +58,15 @@ def test_a_file_has_its_final_mode_before_its_first_byte(
     assert_mode(left, mode)
 
 
-def test_a_new_file_never_replaces_one_that_is_there(tmp_path: Path) -> None:
+def test_a_new_file_never_replaces_one_that_is_there_nor_is_written_through_a_planted_link(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "file").write_bytes(OLD)
-    with pytest.raises(FileExistsError):
-        files.write_new(tmp_path / "file", NEW, 0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError):
+            files.write_new(tmp_path / name, NEW, 0o600)
     assert (tmp_path / "file").read_bytes() == OLD
-
-
-def test_a_new_file_is_never_written_through_a_link_that_somebody_planted(tmp_path: Path) -> None:
-    (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(FileExistsError):
-        files.write_new(tmp_path / "file", NEW, 0o600)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -122,29 +120,17 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_plain_file_is_named_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+def test_what_is_no_plain_file_is_named_and_never_waited_for_or_added_to(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
     plant(kind, path)
 
-    def read() -> None:
-        with pytest.raises(files.NotPlainError) as refused:
-            files.read(path)
-        assert refused.value.strerror == f"it is {kind}"
+    def read_and_append() -> None:
+        for action in (partial(files.read, path), partial(files.append, path, NEW, 0o600)):
+            with pytest.raises(files.NotPlainError) as refused:
+                action()
+            assert refused.value.strerror == f"it is {kind}"
 
-    assert in_time(read) == DONE
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_added_to_what_is_no_plain_file(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "file"
-    plant(kind, path)
-
-    def append() -> None:
-        with pytest.raises(files.NotPlainError):
-            files.append(path, NEW, 0o600)
-
-    assert in_time(append) == DONE
+    assert in_time(read_and_append) == DONE
     if kind == "a symbolic link":
         assert path.read_bytes() == b"secret"
 
@@ -175,14 +161,10 @@ def test_a_disk_that_takes_half_of_what_is_added_is_left_with_none_of_it(tmp_pat
 # --- before and after -------------------------------------------------------------------------------------
 
 
-def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
-    files.probe(tmp_path / "file")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.process
-def test_a_trial_needs_the_room_of_a_pair(tmp_path: Path) -> None:
+def test_a_trial_leaves_nothing_and_needs_the_room_of_a_pair(tmp_path: Path) -> None:
     def probe() -> None:
+        files.probe(tmp_path / "file")
         limit_file_size(32 * 1024)
         with files.store_errors(tmp_path):
             files.probe(tmp_path / "file")
@@ -266,19 +248,15 @@ def test_a_folder_that_anybody_may_change_is_named(
 
 
 def test_a_replaced_file_has_the_new_bytes_and_mode_and_nothing_stays_beside_it(tmp_path: Path) -> None:
+    """Whoever has the old one open reads it to its end."""
     (tmp_path / "file").write_bytes(OLD)
     (tmp_path / "file").chmod(0o644)
-    files.replace(tmp_path / "file", NEW, 0o600)
-    assert (tmp_path / "file").read_bytes() == NEW
-    assert_mode(tmp_path / "file", 0o600)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_who_has_the_old_file_open_reads_it_to_its_end(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(OLD)
     with (tmp_path / "file").open("rb") as reader:
         files.replace(tmp_path / "file", NEW, 0o600)
         assert reader.read() == OLD
+    assert (tmp_path / "file").read_bytes() == NEW
+    assert_mode(tmp_path / "file", 0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
@@ -361,16 +339,14 @@ def test_a_folder_is_not_replaced_by_a_link(tmp_path: Path) -> None:
 # --- folders and errors -----------------------------------------------------------------------------------
 
 
-def test_folders_are_made_down_to_the_last_with_the_mode(tmp_path: Path) -> None:
-    files.make_dir(tmp_path / "a" / "b", 0o700)
-    assert_mode(tmp_path / "a", 0o700)
-    assert_mode(tmp_path / "a" / "b", 0o700)
-
-
-def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir(0o755)
-    files.make_dir(tmp_path / "a", 0o700)
-    assert_mode(tmp_path / "a", 0o755)
+def test_folders_are_made_down_to_the_last_with_the_mode_and_those_that_are_there_keep_theirs(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old").mkdir(0o755)
+    for path in (tmp_path / "old", tmp_path / "a" / "b"):
+        files.make_dir(path, 0o700)
+    for path, mode in ((tmp_path / "old", 0o755), (tmp_path / "a", 0o700), (tmp_path / "a" / "b", 0o700)):
+        assert_mode(path, mode)
 
 
 def test_what_the_file_system_refuses_is_told_with_path_reason_and_cure(tmp_path: Path) -> None:
