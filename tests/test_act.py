@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from fakes import EPOCH, FakeClock, TlsServer
@@ -220,21 +220,16 @@ def test_a_second_writer_is_given_way_to_after_three_times_a_day(
     assert scene.state.failures == {}
 
 
-def test_an_edit_of_the_file_lets_a_second_writer_be_replaced_at_once(scene: Scene) -> None:
+@pytest.mark.parametrize("is_edited", [True, False], ids=["an edit of the file", "a command"])
+def test_a_person_lets_a_second_writer_be_replaced_at_once(scene: Scene, is_edited: bool) -> None:
     scene.make_well()
     scene.remember(restored=(EPOCH, EPOCH, EPOCH))
     overwrite(scene)
     assert scene.run().state == "failing"
-    scene.keys["ttl"] = 700
-    assert scene.run().state == "ok"
-
-
-def test_a_command_replaces_a_second_writer_at_once(scene: Scene) -> None:
-    scene.make_well()
-    scene.remember(restored=(EPOCH, EPOCH, EPOCH))
-    overwrite(scene)
-    scene.run(replace(RENEW_NOW, ignore_backoff=True))
+    scene.keys["ttl"] = 700 if is_edited else 600
+    outcome = scene.run(NOTHING_ASKED if is_edited else replace(RENEW_NOW, ignore_backoff=True))
     assert (scene.certs_dir / f"{DOMAIN}.key").is_symlink()
+    assert (outcome.state == "ok") == is_edited
 
 
 def test_what_is_merely_gone_is_put_back_each_time(scene: Scene) -> None:
@@ -336,19 +331,14 @@ def test_nothing_begins_once_the_clock_is_stopped(scene: Scene) -> None:
     assert LedgerFile(scene.state_dir).entries() == []
 
 
-def test_nothing_is_written_once_the_clock_is_stopped_during_a_look(scene: Scene) -> None:
+@pytest.mark.parametrize("is_pointed", [False, True], ids=["a record is due", "a restart is due"])
+def test_nothing_is_changed_once_the_clock_is_stopped_during_a_look(scene: Scene, is_pointed: bool) -> None:
     scene.publish()
+    if is_pointed:
+        scene.point()
     scene.server.on_query = scene.clock.stop
     assert scene.run().reason == "asked to stop"
     assert (scene.writes, scene.engine.restarts, scene.state.failures) == ([], [], {})
-
-
-def test_nothing_is_restarted_once_the_clock_is_stopped_during_a_look(scene: Scene) -> None:
-    scene.publish()
-    scene.point()
-    scene.server.on_query = scene.clock.stop
-    assert scene.run().reason == "asked to stop"
-    assert (scene.engine.restarts, scene.state.failures) == ([], {})
 
 
 @pytest.mark.row(5)
@@ -416,21 +406,19 @@ def test_a_command_may_ignore_the_back_off(scene: Scene) -> None:
     assert scene.run(Intent(ignore_backoff=True)).state == "ok"
 
 
-def test_where_the_record_is_refused_no_order_is_tried(scene: Scene) -> None:
-    """Who may not write the one may not write the other: it would be an order for nothing."""
-    scene.zone.fail("add", DnsRefused("forbidden", hint="ask"))
-    assert failed_with(scene.run()) == "forbidden"
-    assert set(scene.state.failures) == {"record"}
-    assert not scene.asked_the_ca
-
-
-def test_a_record_for_a_person_to_decide_keeps_no_order_back(scene: Scene) -> None:
-    """It says nothing of what the account may do."""
-    scene.zone.put(Record(DOMAIN, "A", "8.8.8.8", 600))
-    scene.zone.put(Record(DOMAIN, "A", "10.0.0.5", 600))
+@pytest.mark.parametrize(
+    ("fault", "is_ordered"), [(DnsRefused("forbidden", hint="ask"), False), (DnsUnavailable("busy"), True)]
+)
+def test_no_order_is_tried_where_the_record_is_refused(
+    scene: Scene, fault: DnsError, is_ordered: bool
+) -> None:
+    """Whoever may not write the one may not write the other; a record that may yet be written holds none."""
+    scene.zone.fail("add", fault)
     scene.run()
-    assert set(scene.state.failures) == {"record", "order"}
-    assert scene.asked_the_ca
+    failures = scene.state.failures
+    assert failures["record"].what == fault.message
+    assert set(failures) == ({"record", "order"} if is_ordered else {"record"})
+    assert scene.asked_the_ca == is_ordered
 
 
 def test_a_zone_that_was_found_and_is_gone_is_looked_for_again(scene: Scene) -> None:
@@ -475,13 +463,6 @@ def test_a_gone_zone_whose_servers_no_resolver_names_is_looked_for_again(scene: 
         scene.clock.advance(HOUR.total_seconds())
     assert outcomes == ["failing", "ok"]
     assert scene.state.zone == ZONE
-
-
-def test_an_order_does_not_wait_for_a_record_that_may_yet_be_written(scene: Scene) -> None:
-    scene.zone.fail("add", DnsUnavailable("busy"))
-    scene.run()
-    assert set(scene.state.failures) == {"record", "order"}
-    assert scene.asked_the_ca
 
 
 def test_the_wait_of_the_record_doubles_up_to_ten_minutes(scene: Scene) -> None:
@@ -665,6 +646,7 @@ def test_another_secret_gives_another_try_to_what_a_secret_can_cure(
     ("stray", "refusal"),
     [
         (("A 203.0.112.9", f"A {ADDRESS}"), None),
+        (("A 8.8.8.8", "A 10.0.0.5"), None),
         (("CNAME elsewhere.test",), None),
         (("A 10.0.0.5",), RecordRefusal("locked", code="DomainRecordLocked")),
     ],
@@ -680,7 +662,7 @@ def test_a_record_that_a_person_must_see_to_keeps_no_order_from_being_placed(
     scene.publish(left=20 * HOUR)
     scene.start()
     assert scene.run(intent).state == "failing"
-    assert "record" in scene.state.failures
+    assert set(scene.state.failures) == {"record", "order"}
     assert scene.asked_the_ca
 
 
@@ -833,31 +815,26 @@ def test_a_restart_that_the_engine_did_not_finish_is_finished_by_the_next_run(sc
     assert scene.state.restarting == {}
 
 
-@pytest.mark.parametrize("started_at", [LONG_AGO, EPOCH], ids=["before the files", "after the files"])
-def test_a_container_that_our_own_restart_left_stopped_is_started(scene: Scene, started_at: datetime) -> None:
-    """The run was killed between the stop and the start; when the container had started does not matter."""
+@pytest.mark.parametrize(
+    ("started_at", "note", "restarts"),
+    [
+        (LONG_AGO, Restarting(id=ID, started_at=LONG_AGO), 1),
+        (EPOCH, Restarting(id=ID, started_at=EPOCH), 1),
+        (LONG_AGO, Restarting(id=ID, started_at=LONG_AGO - DAY), 0),
+        (LONG_AGO, Restarting(id=MIRROR_ID, started_at=LONG_AGO), 0),
+    ],
+    ids=["before the files", "after the files", "it was started since", "it is another container"],
+)
+def test_a_stopped_container_is_started_where_our_own_restart_left_it_so(
+    scene: Scene, started_at: datetime, note: Restarting, restarts: int
+) -> None:
+    """The run was killed between the stop and the start. What its admin stopped stays as it is."""
     scene.publish()
     scene.point()
     scene.put_container(status="exited", started_at=started_at)
-    scene.remember(restarting={"registry": Restarting(id=ID, started_at=started_at)})
-    assert scene.run().state == "ok"
-    assert len(scene.engine.restarts) == 1
-
-
-@pytest.mark.parametrize(
-    "note",
-    [Restarting(id=ID, started_at=LONG_AGO - DAY), Restarting(id=MIRROR_ID, started_at=LONG_AGO)],
-    ids=["it was started since", "it is another container"],
-)
-def test_a_note_of_another_restart_does_not_start_what_its_admin_stopped(
-    scene: Scene, note: Restarting
-) -> None:
-    scene.publish()
-    scene.point()
-    scene.put_container(status="exited")
     scene.remember(restarting={"registry": note})
-    assert scene.run().state == "pending"
-    assert scene.engine.restarts == []
+    assert scene.run().state == ("ok" if restarts else "pending")
+    assert len(scene.engine.restarts) == restarts
 
 
 def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(scene: Scene) -> None:
@@ -888,19 +865,26 @@ def test_a_port_that_the_file_does_not_name_is_found_and_remembered(scene: Scene
 # --- whether it was renewed -------------------------------------------------------------------------------
 
 
-def test_a_certificate_issued_since_the_command_began_is_a_renewal(scene: Scene) -> None:
-    """As where another command, that this one waited for, has just made it: no second order."""
-    scene.make_well(age=SECOND)
-    outcome = scene.run(RENEW_NOW)
-    assert (outcome.state, outcome.is_renewed) == ("ok", True)
-    assert not scene.asked_the_ca
-
-
-def test_a_certificate_issued_before_the_command_began_is_none(scene: Scene) -> None:
-    scene.make_well(age=HOUR)
-    outcome = scene.run(RENEW_NOW)
-    assert not outcome.is_renewed
-    assert "no connection to the CA" in failed_with(outcome)
+@pytest.mark.parametrize(
+    ("age", "intent", "is_renewed", "is_ordered"),
+    [
+        (SECOND, RENEW_NOW, True, False),
+        (HOUR, RENEW_NOW, False, True),
+        (-HOUR, RENEW_NOW, False, True),
+        (SECOND, NOTHING_ASKED, False, False),
+    ],
+    ids=["by another command", "before it began", "by a clock that was ahead", "no moment is given"],
+)
+def test_a_certificate_issued_since_the_command_began_is_a_renewal(
+    scene: Scene, age: timedelta, intent: Intent, is_renewed: bool, is_ordered: bool
+) -> None:
+    """What another command has just made, for which this one waited, needs no second order."""
+    scene.make_well(age=age)
+    outcome = scene.run(intent)
+    assert (outcome.state, outcome.is_renewed) == ("failing" if is_ordered else "ok", is_renewed)
+    assert scene.asked_the_ca == is_ordered
+    if is_ordered:
+        assert "no connection to the CA" in failed_with(outcome)
 
 
 def test_a_fresh_certificate_that_is_not_served_is_no_renewal(scene: Scene) -> None:
@@ -917,49 +901,38 @@ def test_where_nobody_serves_a_fresh_certificate_on_disk_is_a_renewal(scene: Sce
     assert scene.run(RENEW_NOW).is_renewed
 
 
-def test_without_a_moment_given_it_counts_from_the_start_of_the_run(scene: Scene) -> None:
-    scene.make_well(age=SECOND)
-    assert not scene.run().is_renewed
-
-
-def test_a_certificate_of_a_clock_that_was_ahead_is_no_renewal(scene: Scene) -> None:
-    """It says that it was issued since the command began; it was not."""
-    scene.make_well(age=-HOUR)
-    outcome = scene.run(RENEW_NOW)
-    assert not outcome.is_renewed
-    assert scene.asked_the_ca
-
-
 # --- the ledger -------------------------------------------------------------------------------------------
 
 
-def test_an_order_beyond_our_own_limit_waits_and_says_until_when(scene: Scene) -> None:
-    """Who lifts the limit is not held by it."""
+@pytest.fixture
+def limited(scene: Scene) -> Scene:
+    """A site that needs a certificate, for which three orders were placed within the last hours."""
     scene.point()
     scene.keys["deploy"] = []
     for hours in (1, 2, 3):
         LedgerFile(scene.state_dir).append(Entry(EPOCH - hours * HOUR, "order", DIRECTORY, (DOMAIN,)))
-    outcome = scene.run()
+    return scene
+
+
+def test_an_order_beyond_our_own_limit_waits_and_says_until_when(limited: Scene) -> None:
+    """Who lifts the limit is not held by it."""
+    outcome = limited.run()
     assert (outcome.state, outcome.failure) == ("pending", None)
     assert outcome.reason.startswith("order not before 2026-12-01T02:30:00Z: 3 orders for these names")
-    assert not scene.asked_the_ca
-    assert "no connection to the CA" in failed_with(scene.run(Intent(ignore_ledger=True)))
+    assert not limited.asked_the_ca
+    assert "no connection to the CA" in failed_with(limited.run(Intent(ignore_ledger=True)))
 
 
-def test_a_command_that_is_held_by_our_own_limit_says_so_and_not_what_failed_before(scene: Scene) -> None:
+def test_a_command_that_is_held_by_our_own_limit_says_so_and_not_what_failed_before(limited: Scene) -> None:
     """And whoever asks how it stands is told of the limit's time, which is the later one."""
-    scene.point()
-    scene.keys["deploy"] = []
-    for hours in (1, 2, 3):
-        LedgerFile(scene.state_dir).append(Entry(EPOCH - hours * HOUR, "order", DIRECTORY, (DOMAIN,)))
-    scene.remember(failures={"order": FAILURE})
-    outcome = scene.run(Intent(EPOCH, ignore_backoff=True))
+    limited.remember(failures={"order": FAILURE})
+    outcome = limited.run(Intent(EPOCH, ignore_backoff=True))
     assert (outcome.state, outcome.failure) == ("failing", None)
     assert outcome.reason.startswith("order not before 2026-12-01T02:30:00Z: 3 orders for these names")
-    told = scene.run().failure
+    told = limited.run().failure
     assert told is not None
     assert (told.what, told.retry_at) == (FAILURE.what, EPOCH + 7 * DAY - 3 * HOUR)
-    assert scene.state.failures == {"order": FAILURE}
+    assert limited.state.failures == {"order": FAILURE}
 
 
 def test_no_container_is_waited_for_by_a_site_that_wants_to_talk(scene: Scene) -> None:

@@ -40,33 +40,43 @@ def ended(*arguments: str) -> int:
     return caught.value.code
 
 
+def assert_refused(
+    box: Box, arguments: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A command ends with this code and one line that begins so, and nothing is done."""
+    before = sorted(box.home.iterdir())
+    assert main(["--config", str(box.file), *arguments]) == code
+    out, line = capfd.readouterr()
+    assert (out, line.count("\n")) == ("", 1)
+    assert line.startswith(said)
+    assert sorted(box.home.iterdir()) == before
+
+
 # --- help and usage -----------------------------------------------------------------------------------------
 
 
-def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
-    assert ended("--help") == 0
-    text = capfd.readouterr().out
-    for word in (
-        "--config",
-        "--once",
-        "--renew-now",
-        "--force",
-        "check",
-        "plan",
-        "status",
-        "init",
-        "sandbox",
-    ):
-        assert word in text
-
-
 @pytest.mark.parametrize(
-    ("command", "option"),
-    [("check", "--config"), ("plan", "--exit-code"), ("status", "--json"), ("init", "--domain")],
+    ("command", "words"),
+    [
+        (
+            [],
+            [
+                *("--config", "--once", "--renew-now", "--force", "/etc/certbotless/config.yaml"),
+                *("check", "plan", "status", "init", "sandbox"),
+            ],
+        ),
+        (["check"], ["--config"]),
+        (["plan"], ["--exit-code"]),
+        (["status"], ["--json"]),
+        (["init"], ["--domain"]),
+    ],
 )
-def test_a_command_has_help_of_its_own(command: str, option: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert ended(command, "--help") == 0
-    assert option in capfd.readouterr().out
+def test_help_names_every_command_and_its_options(
+    command: list[str], words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(*command, "--help") == 0
+    text = capfd.readouterr().out
+    assert [word for word in words if word not in text] == []
 
 
 def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
@@ -142,13 +152,7 @@ def test_what_does_not_exist_is_bad_usage_and_nothing_is_done(
     arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A DOMAIN must equal the domain of a site."""
-    before = sorted(box.home.iterdir())
-    assert main(["--config", str(box.file), *arguments]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith("certbotless: no site has the domain ")
-    assert sorted(box.home.iterdir()) == before
+    assert_refused(box, arguments, 2, "certbotless: no site has the domain ", capfd)
 
 
 @pytest.mark.parametrize("flags", [["--once"], ["--renew-now", "--force"], ["--renew-now", "--dry-run"]])
@@ -192,9 +196,7 @@ def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.C
     assert capfd.readouterr().err.startswith(f"{other}:1:1: the file: cannot be read: No such file")
 
 
-def test_without_a_name_it_is_the_file_in_etc(capfd: pytest.CaptureFixture[str]) -> None:
-    assert ended("--help") == 0
-    assert "/etc/certbotless/config.yaml" in capfd.readouterr().out
+def test_without_a_name_it_is_the_file_in_etc() -> None:
     for arguments in (["check"], ["--once"], []):
         assert parse(arguments).config == "/etc/certbotless/config.yaml"
 
@@ -214,27 +216,14 @@ def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["--once"],
-        ["--renew-now"],
-        ["--renew-now", DOMAIN],
-        ["check"],
-        ["plan"],
-        ["status"],
-    ],
+    "arguments", [[], ["--once"], ["--renew-now"], ["--renew-now", DOMAIN], ["check"], ["plan"], ["status"]]
 )
 def test_a_bad_file_is_2_everywhere_and_nothing_is_done(
     arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
 ) -> None:
     box.write("nonsense: 1")
-    before = sorted(box.home.iterdir())
-    assert main(["--config", str(box.file), *arguments]) == 2
-    out, err = capfd.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1)
-    assert err.startswith(f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the nearest known key is ")
-    assert sorted(box.home.iterdir()) == before
+    said = f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the nearest known key is "
+    assert_refused(box, arguments, 2, said, capfd)
 
 
 @pytest.mark.process
@@ -278,13 +267,8 @@ def test_a_secret_that_is_not_there_ends_what_acts(
 ) -> None:
     """At the start, with one line and code 1, before anything is touched."""
     box.secret.unlink()
-    before = sorted(box.home.iterdir())
-    assert main(["--config", str(box.file), *arguments]) == 1
-    out, err = capfd.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith(f"certbotless: cannot read the secret {str(box.secret)!r}: No such file")
-    assert sorted(box.home.iterdir()) == before
+    said = f"certbotless: cannot read the secret {str(box.secret)!r}: No such file"
+    assert_refused(box, arguments, 1, said, capfd)
 
 
 @pytest.mark.process
@@ -301,9 +285,11 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.C
 
 
 @pytest.mark.process
-def test_a_run_that_the_daemon_started_does_not_say_again_what_it_said(box: Box) -> None:
-    """It has its configuration from standard input."""
+def test_a_run_with_nothing_due_says_so_and_not_again_what_the_daemon_said_that_started_it(box: Box) -> None:
+    """It has its configuration from standard input then."""
     box.publish()
+    run = box.run("--once")
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
     box.secret.chmod(0o644)
     run = box.run("--config", "-", "--once", input=box.file.read_text())
     assert (run.returncode, run.stderr) == (0, "")
@@ -481,13 +467,6 @@ def test_the_status_without_a_file_is_printed_all_the_same(
 # --- acting -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.process
-def test_a_run_with_nothing_due_does_nothing_and_says_so(box: Box) -> None:
-    box.publish()
-    run = box.run("--once")
-    assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
-
-
 @pytest.fixture
 def dns_lines(box: Box) -> Iterator[list[str]]:
     """What leads to a DNS account and its name servers that are well, so that only the CA does not answer."""
@@ -599,14 +578,11 @@ def test_a_record_is_a_line_with_its_moment_and_level() -> None:
     "hostile",
     ["a\n2026-11-24T05:30:00Z ERROR forged", "a\r\x1b[2J", "a\0\x07", "\u202egnp\u2028", "\x85\x9b31m"],
 )
-def test_foreign_text_cannot_forge_a_record_or_act_upon_a_terminal(hostile: str) -> None:
-    line = format_of("order.failed detail=%s", hostile)
+def test_foreign_text_cannot_forge_a_record_act_upon_a_terminal_or_fill_the_log(hostile: str) -> None:
+    line = format_of("order.failed detail=%s", hostile + "x" * 10**6)
     assert line.isprintable()
     assert line.split(" ", 2)[1] == "INFO"
-
-
-def test_foreign_text_cannot_fill_the_log() -> None:
-    assert len(format_of("order.failed detail=%s", "x" * 10**6)) < 5000
+    assert len(line) < 5000
 
 
 def test_the_text_of_an_exception_is_escaped_and_indented() -> None:

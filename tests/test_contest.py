@@ -112,16 +112,13 @@ def test_when_the_first_time_is_a_day_old_it_is_set_back_once_more(fought: Scene
     assert fought.zone.held("A")[0].value == HERE
 
 
-def test_an_edit_lifts_it(fought: Scene) -> None:
+@pytest.mark.parametrize(
+    ("ttl", "intent"), [(900, Intent()), (600, Intent(ignore_backoff=True))], ids=["edits", "asks for it"]
+)
+def test_a_person_lifts_it(fought: Scene, ttl: int, intent: Intent) -> None:
     assert set_back(fought).state == "failing"
-    fought.keys["ttl"] = 900
-    assert fought.run().state == "ok"
-    assert fought.zone.held("A")[0].value == HERE
-
-
-def test_a_person_who_asks_for_it_lifts_it(fought: Scene) -> None:
-    assert set_back(fought).state == "failing"
-    fought.run(Intent(ignore_backoff=True))
+    fought.keys["ttl"] = ttl
+    assert fought.run(intent).state == "ok"
     assert fought.zone.held("A")[0].value == HERE
 
 

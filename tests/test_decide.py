@@ -158,6 +158,11 @@ RECORDS = {
         WRITTEN.model_copy(update={"ttl_s": 1200}),
         ("record", "ttl 1200 -> 600"),
     ),
+    "right, with a smaller TTL since": (
+        WELL,
+        WRITTEN.model_copy(update={"ttl_s": 3600}),
+        ("record", "ttl 3600 -> 600"),
+    ),
     "another TTL wanted while the last one spreads": (
         shown(set()),
         SPREADING.model_copy(update={"ttl_s": 1200}),
@@ -220,6 +225,10 @@ ORDERS = {
         replace(WELL, published=Published(None, None), has_copy=False),
         "there is no certificate yet",
     ),
+    "a damaged one without a copy": (
+        replace(WELL, published=Published(None, None, "privkey.pem was edited by hand"), has_copy=False),
+        "there is no certificate yet",
+    ),
     "of fewer names": (published(replace(FACTS, names=(DOMAIN,))), f"the certificate is for {DOMAIN}"),
     "of more names": (
         published(replace(FACTS, names=(WILDCARD, DOMAIN, "x.test"))),
@@ -275,11 +284,6 @@ def test_what_can_be_restored_is_restored_without_an_order(seen: Observation, re
     assert [step for step in steps_of(seen) if not step[0].startswith("deploy")] == [("restore", reason)]
 
 
-def test_a_damaged_pair_without_a_copy_is_ordered_anew() -> None:
-    seen = replace(WELL, published=Published(None, None, "privkey.pem was edited by hand"), has_copy=False)
-    assert steps_of(seen) == [("order", "there is no certificate yet")]
-
-
 @pytest.mark.parametrize("fault", ["'/certs/devbox.key' is gone", "'/certs/devbox.key' leads elsewhere"])
 def test_nothing_is_restarted_on_files_that_are_not_as_they_were_published(fault: str) -> None:
     """It would come up with no pair, or with another one."""
@@ -288,14 +292,13 @@ def test_nothing_is_restarted_on_files_that_are_not_as_they_were_published(fault
     assert [key for key, _ in steps_of(seen)] == ["restore"]
 
 
-def test_a_copy_that_is_gone_is_saved_again_and_the_site_is_well_all_the_same() -> None:
-    decision = decided(replace(WELL, has_copy=False))
-    assert [step.key for step in decision.due(NOW)] == ["rebuild"]
-    assert state_of(decision, {}) == ("ok", "")
-
-
-def test_a_state_that_makes_no_sense_is_set_aside_and_the_site_is_well_all_the_same() -> None:
-    decision = decided(WELL, state(is_lost=True))
+@pytest.mark.parametrize(
+    ("seen", "remembered"), [(replace(WELL, has_copy=False), NOTHING), (WELL, state(is_lost=True))]
+)
+def test_a_lost_copy_or_state_is_made_good_and_the_site_is_well_all_the_same(
+    seen: Observation, remembered: SiteState
+) -> None:
+    decision = decided(seen, remembered)
     assert [step.key for step in decision.due(NOW)] == ["rebuild"]
     assert state_of(decision, {}) == ("ok", "")
 
@@ -315,12 +318,10 @@ def test_a_damaged_pair_that_is_due_is_restored_and_ordered_anew() -> None:
 ORDER = OrderInFlight(url="https://ca.test/order/1", directory=DIRECTORY, names=(WILDCARD, DOMAIN))
 
 
-def test_an_order_that_a_dead_run_left_is_collected_when_nothing_is_due() -> None:
-    assert steps_of(state=state(order=ORDER)) == [("collect", "an earlier run left an order")]
-
-
-def test_an_order_that_a_dead_run_left_is_gone_on_with_when_one_is_due() -> None:
-    assert [key for key, _ in steps_of(replace(WELL, at=DUE), state(order=ORDER))] == ["order"]
+def test_an_order_that_a_dead_run_left_is_collected_or_gone_on_with_when_one_is_due() -> None:
+    left = state(order=ORDER)
+    assert steps_of(state=left) == [("collect", "an earlier run left an order")]
+    assert [key for key, _ in steps_of(replace(WELL, at=DUE), left)] == ["order"]
 
 
 def test_txt_records_that_a_dead_run_left_are_cleaned_up_first() -> None:
@@ -436,8 +437,10 @@ BOTH_OLD = replace(
 CANARY_FAILED = state(failures={"deploy:registry": failure(what="it crashed")})
 
 
-def test_the_first_target_comes_first() -> None:
-    assert [step.target for step in decided(BOTH_OLD).due(NOW)] == ["registry", "mirror"]
+def test_the_first_target_comes_first_and_is_tried_again_before_the_others() -> None:
+    again = replace(BOTH_OLD, at=NOW + HOUR)
+    for due in (decided(BOTH_OLD).due(NOW), decided(again, CANARY_FAILED).due(NOW + HOUR)):
+        assert [step.target for step in due] == ["registry", "mirror"]
 
 
 def test_the_others_are_not_touched_as_long_as_the_first_one_fails() -> None:
@@ -445,11 +448,6 @@ def test_the_others_are_not_touched_as_long_as_the_first_one_fails() -> None:
     assert decision.due(NOW) == ()
     assert decision.steps[1].wait_until == NOW + HOUR
     assert decision.steps[1].wait_reason == "the first target failed: it crashed"
-
-
-def test_the_first_target_is_tried_again_before_the_others() -> None:
-    due = decided(replace(BOTH_OLD, at=NOW + HOUR), CANARY_FAILED).due(NOW + HOUR)
-    assert [step.target for step in due] == ["registry", "mirror"]
 
 
 def test_a_later_target_that_fails_holds_nobody_back() -> None:
@@ -797,11 +795,12 @@ def test_renew_now_orders_unless_the_certificate_was_issued_since_it_began(
     assert [reason for _, reason in steps_of(intent=Intent(renew_since=since))] == reasons
 
 
-def test_renew_now_ignores_the_back_off_but_not_the_ledger() -> None:
+def test_renew_now_ignores_the_back_off_and_force_the_ledger_too() -> None:
     failed = state(failures={"order": failure(NOW + DAY)})
-    asked = Intent(NOW, ignore_backoff=True)
+    asked, forced = Intent(NOW, ignore_backoff=True), Intent(NOW, ignore_backoff=True, ignore_ledger=True)
     assert [step.key for step in decided(WELL, failed, intent=asked).due(NOW)] == ["order"]
     assert decided(WELL, failed, ORDERED, asked).due(NOW) == ()
+    assert [step.key for step in decided(WELL, failed, ORDERED, forced).due(NOW)] == ["order"]
 
 
 @pytest.mark.row(46)
@@ -814,12 +813,6 @@ def test_renew_now_waits_for_the_moment_that_a_ca_has_named_and_force_does_not()
     assert "--force" in step.wait_text
     forced = Intent(NOW, ignore_backoff=True, ignore_ledger=True)
     assert [step.key for step in decided(WELL, remembered, intent=forced).due(NOW)] == ["order"]
-
-
-def test_force_ignores_the_ledger_too() -> None:
-    failed = state(failures={"order": failure(NOW + DAY)})
-    asked = Intent(NOW, ignore_backoff=True, ignore_ledger=True)
-    assert [step.key for step in decided(WELL, failed, ORDERED, asked).due(NOW)] == ["order"]
 
 
 # --- what was overdue when the daemon started ---------------------------------------------------------------
@@ -874,37 +867,35 @@ def test_what_else_is_ordered_does_not_wait_for_the_start(
 # --- how a site stands ------------------------------------------------------------------------------------
 
 
-def test_a_fact_that_is_not_true_yet_is_pending_with_its_reason() -> None:
-    assert state_of(decided(DRIFTED), {}) == ("pending", f"record: {OTHER_LAN} -> {LAN}")
+PAUSED, CRASHED = failure(is_waiting=True, what="it is paused"), failure(what="it crashed")
+NO_MIRROR = dict(WELL.served) | {"mirror": ""}
+STANDINGS = {
+    "a fact that is not true yet": (DRIFTED, {}, ("pending", f"record: {OTHER_LAN} -> {LAN}")),
+    "its last attempt failed": (DRIFTED, {"record": failure()}, ("failing", "it failed")),
+    "a failure before what merely waits": (
+        replace(DRIFTED, served=NO_MIRROR),
+        {"deploy:mirror": CRASHED},
+        ("failing", "it crashed"),
+    ),
+    "a failure before what waits for a person": (
+        replace(WELL, served={}),
+        {"deploy:registry": PAUSED, "deploy:mirror": CRASHED},
+        ("failing", "it crashed"),
+    ),
+    "a fact that waits for a person": (
+        replace(WELL, served=NO_MIRROR),
+        {"deploy:mirror": PAUSED},
+        ("pending", "it is paused"),
+    ),
+    "a failed renewal over four true facts": (WELL, {"order": failure()}, ("ok", "")),
+}
 
 
-def test_a_fact_whose_last_attempt_failed_is_failing() -> None:
-    failed = state(failures={"record": failure()})
-    assert state_of(decided(DRIFTED, failed), failed.failures) == ("failing", "it failed")
-
-
-def test_a_failure_is_told_before_what_merely_waits() -> None:
-    failed = state(failures={"deploy:mirror": failure(what="it crashed")})
-    seen = replace(DRIFTED, served=dict(WELL.served) | {"mirror": ""})
-    assert state_of(decided(seen, failed), failed.failures) == ("failing", "it crashed")
-
-
-def test_a_failure_is_told_before_what_waits_for_a_person() -> None:
-    paused, crashed = failure(is_waiting=True, what="it is paused"), failure(what="it crashed")
-    both = state(failures={"deploy:registry": paused, "deploy:mirror": crashed})
-    assert state_of(decided(replace(WELL, served={}), both), both.failures) == ("failing", "it crashed")
-
-
-def test_a_fact_that_waits_for_a_person_is_pending() -> None:
-    waiting = state(failures={"deploy:mirror": failure(is_waiting=True, what="it is paused")})
-    seen = replace(WELL, served=dict(WELL.served) | {"mirror": ""})
-    expected = ("pending", "it is paused")
-    assert state_of(decided(seen, waiting), waiting.failures) == expected
-
-
-def test_a_failed_renewal_over_four_true_facts_is_ok() -> None:
-    failed = state(failures={"order": failure()})
-    assert state_of(decided(WELL, failed), failed.failures) == ("ok", "")
+@pytest.mark.parametrize(("seen", "failures", "standing"), STANDINGS.values(), ids=STANDINGS.keys())
+def test_a_site_stands_as_its_worst_fact_does(
+    seen: Observation, failures: dict[str, Failure], standing: tuple[str, str]
+) -> None:
+    assert state_of(decided(seen, state(failures=failures)), failures) == standing
 
 
 def test_what_could_not_be_seen_is_failing() -> None:
@@ -1058,41 +1049,31 @@ def test_a_moment_drawn_for_another_leaf_counts_for_nothing() -> None:
     assert decided(WITH_ARI, told(NOW - MINUTE, OLD_LEAF)).next_renewal == renewal_moment(KNOWN)
 
 
-@pytest.mark.parametrize(
-    "remembered",
-    [NOTHING, told(None, OLD_LEAF), told(NOW + DAY, next_look=NOW), told(None, next_look=NOW - DAY)],
-    ids=["never asked", "asked for another leaf", "due", "overdue"],
-)
-def test_the_ca_is_asked_and_the_site_is_well_all_the_same(remembered: SiteState) -> None:
-    decision = decided(WITH_ARI, remembered)
-    assert [step.key for step in decision.due(NOW)] == ["renewal-info"]
-    assert decision.steps == ()
-    assert state_of(decision, {"renewal-info": failure()}) == ("ok", "")
-
-
 EXPIRED = replace(KNOWN, not_after=NOW)
 ELSEWHERE = replace(ORIGIN, directory="https://other.test/directory")
+ASKED = {
+    "never asked": (WITH_ARI, NOTHING, True),
+    "asked for another leaf": (WITH_ARI, told(None, OLD_LEAF), True),
+    "due": (WITH_ARI, told(NOW + DAY, next_look=NOW), True),
+    "overdue": (WITH_ARI, told(None, next_look=NOW - DAY), True),
+    "asked a while ago": (WITH_ARI, told(None), False),
+    "no identifier": (WELL, NOTHING, False),
+    "no certificate": (replace(WELL, published=Published(None, None), has_copy=False), NOTHING, False),
+    "expired": (replace(WELL, published=Published(EXPIRED, ORIGIN)), NOTHING, False),
+    "of another CA": (replace(WELL, published=Published(KNOWN, ELSEWHERE)), NOTHING, False),
+}
 
 
-@pytest.mark.parametrize(
-    ("seen", "remembered"),
-    [
-        (WITH_ARI, told(None)),
-        (WELL, NOTHING),
-        (replace(WELL, published=Published(None, None), has_copy=False), NOTHING),
-        (replace(WELL, published=Published(EXPIRED, ORIGIN)), NOTHING),
-        (replace(WELL, published=Published(KNOWN, ELSEWHERE)), NOTHING),
-    ],
-    ids=["asked a while ago", "no identifier", "no certificate", "expired", "of another CA"],
-)
-def test_the_ca_is_not_asked_without_need(seen: Observation, remembered: SiteState) -> None:
-    assert decided(seen, remembered).upkeep == ()
-
-
-def test_a_ttl_that_was_made_smaller_is_written_too() -> None:
-    config = config_of(ttl=600)
-    written = WRITTEN.model_copy(update={"ttl_s": 3600})
-    assert steps_of(state=state(records={DOMAIN: written}), config=config) == [("record", "ttl 3600 -> 600")]
+@pytest.mark.parametrize(("seen", "remembered", "is_asked"), ASKED.values(), ids=ASKED.keys())
+def test_the_ca_is_asked_where_it_is_needed_and_the_site_is_well_all_the_same(
+    seen: Observation, remembered: SiteState, is_asked: bool
+) -> None:
+    decision = decided(seen, remembered)
+    assert [step.key for step in decision.upkeep] == ["renewal-info"] * is_asked
+    if is_asked:
+        assert [step.key for step in decision.due(NOW)] == ["renewal-info"]
+        assert decision.steps == ()
+        assert state_of(decision, {"renewal-info": failure()}) == ("ok", "")
 
 
 def test_the_pair_of_another_tool_is_not_looked_into_where_a_copy_of_ours_can_be_restored() -> None:
@@ -1133,10 +1114,12 @@ OVERDUE = replace(
 )
 
 
-def test_a_refused_certificate_that_is_fresh_is_tried_again_and_no_other_one_ordered() -> None:
+def test_a_refused_certificate_is_tried_again_while_it_is_fresh_and_no_other_one_ordered() -> None:
     """The published one before it is due; the one in hand says whether one must be ordered."""
-    seen = replace(WELL, published=Published(OVERDUE, ORIGIN), refused=REFUSED)
-    assert [key for key, _ in steps_of(seen)] == ["redeploy"]
+    fresh = replace(WELL, published=Published(OVERDUE, ORIGIN), refused=REFUSED)
+    overdue = replace(WELL, refused=Published(OVERDUE, ORIGIN, generation=REFUSED.generation))
+    assert [key for key, _ in steps_of(fresh)] == ["redeploy"]
+    assert [key for key, _ in steps_of(overdue)] == ["order"]
 
 
 @pytest.mark.parametrize(
@@ -1151,11 +1134,6 @@ def test_an_edit_that_is_taken_back_after_a_rollback_orders_nothing(origin: Orig
     """What is published is what is asked for; a refused one that is asked for is tried again as ever."""
     refused = Published(replace(FACTS, sha256=OLD_LEAF), origin)
     assert [key for key, _ in steps_of(replace(WELL, refused=refused))] == asked
-
-
-def test_a_refused_certificate_that_is_due_is_not_tried_again_beside_its_order() -> None:
-    seen = replace(WELL, refused=Published(OVERDUE, ORIGIN, generation="20261124T043000Z-0"))
-    assert [key for key, _ in steps_of(seen)] == ["order"]
 
 
 def test_a_redeploy_waits_for_the_window_of_its_target(machine_in: Callable[[str], None]) -> None:
