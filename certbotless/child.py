@@ -1,7 +1,8 @@
 """Runs of our own program in processes of their own. Light.
 
-Each gets the configuration as last accepted on its standard input. A `Child` does what is due for some sites,
-and says on its standard output which are done; an `Errand` changes none of the four facts.
+Each gets what it needs on its standard input. A `Child` gets the configuration as last accepted, does what
+is due for some sites, and says on its standard output which are done. An `Errand` changes none of the four
+facts.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Process:
     """One running process.
 
     Args:
-        raw: the configuration as last accepted.
+        raw: what it reads on its standard input; it may hold secrets.
         arguments: of the command line, after the configuration.
         what: what it is about, for the log.
         timeout_s: after this it is ended.

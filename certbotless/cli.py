@@ -218,9 +218,9 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 def _notify_test(source: Path | None) -> int:
     import socket
 
-    from . import configfile, courier, outbox, owner
+    from . import configfile, owner, receivers, sender
     from .clock import SystemClock
-    from .news import Message
+    from .message import Message
     from .together import together
 
     _set_up_logging(logging.CRITICAL)
@@ -229,23 +229,23 @@ def _notify_test(source: Path | None) -> int:
         raise CertbotlessError("notify names nobody to tell", hint="see docs/notifications.md")
     for secret in checked.receivers().values():
         secret.read()
-    whom = outbox.receivers(checked)
-    courier.load()
+    found = receivers.receivers(checked)
+    sender.load()
     if os.path.isdir(checked.state_dir):
         owner.become_owner(checked.state_dir, ())
     host = socket.gethostname()
     text = f"A test: who reads this will be told of the certificates of {host}."
-    message = Message(datetime.now(UTC), "success", f"certbotless on {host}: a test", text)
+    message = Message("success", f"certbotless on {host}: a test", text)
 
-    def fault_of(receiver: outbox.Receiver) -> str:
+    def fault_of(receiver: receivers.Receiver) -> str:
         try:
-            courier.send(receiver.url, message, SystemClock())
+            sender.send(receiver.url, message, SystemClock())
         except CertbotlessError as exc:
             return str(exc)
         return ""
 
-    faults = together(fault_of, whom)
-    for receiver, fault in zip(whom, faults, strict=True):
+    faults = together(fault_of, found)
+    for receiver, fault in zip(found, faults, strict=True):
         print(f"{receiver.label}: {f'failed: {fault}' if fault else 'ok'}")
     return 1 if any(faults) else 0
 
@@ -312,18 +312,18 @@ def _run(
 
 
 def _errand(source: Path | None, name: str) -> int:
-    """Do what the daemon started this process for; it has the configuration on its standard input."""
-    from . import client, configfile
-
-    checked = configfile.load(source)
+    """Do what the daemon started this process for; what it needs is on its standard input."""
     match name:
         case "visit":
-            client.visit_due(checked)
+            from . import client, configfile
+
+            client.visit_due(configfile.load(source))
         case "notify":
-            from . import courier, delivery, outbox
+            from . import receivers, sender
             from .clock import SystemClock
 
-            delivery.deliver(checked, outbox.receivers(checked), courier.send, SystemClock())
+            post = receivers.Post.model_validate_json(sys.stdin.buffer.read())
+            receivers.deliver(post, sender.send, SystemClock())
     return 0
 
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import bulletin, client, news, outbox, owner, report
+from . import alerts, bulletin, client, owner, receivers, report
+from .alerts import Steady
 from .bulletin import Bulletin
 from .child import Addresses, Child, Errand
 from .clock import SystemClock, is_possible
@@ -136,6 +137,7 @@ class Daemon:
         self._watchdog = Watchdog()
         self._patience_s = max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S)
         self._next_sign_s = time.monotonic()
+        self._steady = Steady()
         self._told = self._untold = ""
         self._web: Web | None = None
         self._web_fault = ""
@@ -409,7 +411,7 @@ class Daemon:
             self._plan_reap()
         self._timetable.after("visit", 0, partial(self._visit, raw, config, views))
         if config.notify:
-            self._timetable.after("notify", 0, partial(self._notify, raw, config, views))
+            self._timetable.after("notify", 0, partial(self._notify, config, views))
 
     def _plan_due(self, view: View) -> None:
         """Look when something of the site comes due: its renewal, or what has to wait."""
@@ -494,31 +496,36 @@ class Daemon:
         if any(client.is_due(view, visits) for view in views):
             self._start_errand("visit", raw)
 
-    def _notify(self, raw: bytes, config: Config, views: Sequence[View]) -> None:
-        """Write down what there is to tell, and have it sent."""
+    def _notify(self, config: Config, views: Sequence[View]) -> None:
+        """Have the messages sent that are due."""
         if "notify" in self._errands:
-            return  # it has the file; what stands at the next look is told then
-        domains, visits = frozenset(site.domain for site in config.sites), client.remembered(config.state_dir)
-        facts = news.Facts(datetime.now(UTC), domains, views, visits, self._source.refused)
+            return  # it will have written down what it sent by the next look
+        domains, visits = (site.domain for site in config.sites), client.remembered(config.state_dir)
+        found = alerts.conditions(datetime.now(UTC), domains, views, visits, self._source.refused)
         try:
-            has_news, untold = outbox.look(config, facts, news.patience(config.check_every)), ""
+            post = receivers.due(config, found, self._steady, alerts.patience(config.check_every))
         except StoreError as exc:
-            has_news, untold = False, str(exc)
-        if untold and untold != self._untold:
-            logger.warning("notify.not_told error=%s", untold)
-        self._untold = untold
-        if has_news:
-            self._start_errand("notify", raw)
+            if self._untold != str(exc):
+                logger.warning("notify.not_told error=%s", exc)
+            self._untold = str(exc)
+            return
+        self._untold = ""
+        if post.letters:
+            self._start_errand("notify", post.model_dump_json().encode())
 
-    def _start_errand(self, name: str, raw: bytes) -> None:
-        """Start what changes none of the four facts, unless it runs, or rests since its last start."""
+    def _start_errand(self, name: str, needs: bytes) -> None:
+        """Start what changes none of the four facts, unless it runs, or rests since its last start.
+
+        Args:
+            needs: what it reads on its standard input.
+        """
         now_s = time.monotonic()
         is_resting = now_s < self._resting_until_s.get(name, now_s)
         if is_resting or name in self._errands or self._clock.is_stopped:
             return
         pause = local_backoff(self._failures[name] + 1, _PAUSES[name])
         self._resting_until_s[name] = now_s + pause.total_seconds()
-        self._errands[name] = Errand(raw, name, _ERRAND_TIMEOUT_S)
+        self._errands[name] = Errand(needs, name, _ERRAND_TIMEOUT_S)
         self._plan_reap()
 
     def _stop(self) -> None:

@@ -1,6 +1,7 @@
 """One run of `--once` or `--renew-now`, from a configuration that is good to an exit code.
 
-Becomes the owner of the state, and says how each site ended; where no daemon runs, whom `notify` names too.
+Becomes the owner of the state, and says how each site ended; where no daemon runs, the receivers of `notify`
+are sent what is due too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from . import act, client, courier, delivery, edges, outbox, report
+from . import act, alerts, client, edges, receivers, report, sender
 from .act import Outcome
+from .alerts import Steady
 from .clock import Clock, SystemClock
 from .config import Config, Site
 from .decide import Intent
@@ -22,8 +24,7 @@ from .errors import NotifyError, StoreError
 from .lan import settled_before
 from .locks import running_daemon
 from .look import look_at
-from .news import Facts
-from .outbox import Receiver
+from .receivers import Receiver
 from .redact import Redactor
 from .story import RUN_ENDED
 from .transcript import Transcripts
@@ -49,7 +50,7 @@ def run(
         say: prints a line; called from several threads.
         settled: the LAN addresses that a site had when it was decided to start this run, if known: by domain,
             that of IPv4 and after a comma that of IPv6, each empty for none.
-        tells: whether whom `notify` names is told of news, unless a daemon runs that does it.
+        tells: whether the receivers of `notify` are sent what is due, unless a daemon runs that does it.
 
     Raises:
         CertbotlessError: nothing could be done.
@@ -71,15 +72,15 @@ def run(
         for rule, address in zip((site.address, site.address6), settled[site.domain].split(","), strict=False)
     }
     outside, redact = edges.build(config, clock, settled_before(known)), Redactor.of(config)
-    whom = _receivers(config) if tells else []
+    to = _receivers(config) if tells else []
     edges.become_owner(config, config.certs_dirs)
     with (
         _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
         ends_in_time(config.longest_run, clock),
     ):
         outcomes = act.run(config, sites, outside, intent, tell)
-    if whom and not clock.is_stopped and running_daemon(config.state_dir) is None:
-        _tell_news(config, whom, redact, clock)
+    if to and not clock.is_stopped and running_daemon(config.state_dir) is None:
+        _send_messages(config, to, redact, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -122,29 +123,29 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
     return f"{outcome.state}: {report.failure_text(outcome.failure)}"
 
 
-# --- the news -----------------------------------------------------------------------------------------------
+# --- the messages -------------------------------------------------------------------------------------------
 
 
 def _receivers(config: Config) -> list[Receiver]:
-    """Return whom `notify` names, with all loaded that telling them needs; the owner may not read it."""
-    whom = outbox.receivers(config)
+    """Return the receivers, and load what sending to them needs: the owner may not be able to read either."""
+    found = receivers.receivers(config)
     try:
-        if whom:
-            courier.load()
+        if found:
+            sender.load()
     except NotifyError as exc:
         logger.warning("notify.failed error=%s", exc)
         return []
-    return whom
+    return found
 
 
-def _tell_news(config: Config, whom: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
-    """Tell what is news, at once, for the next run may be hours away; nothing of this one depends on it."""
-    domains = frozenset(site.domain for site in config.sites)
+def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
+    """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
+    views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
+    found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)
     try:
-        views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
-        facts = Facts(clock.now(), domains, views, visits)
-        if outbox.look(config, facts, timedelta(), whom, redact):
-            delivery.deliver(config, whom, courier.send, clock)
+        post = receivers.due(config, found, Steady(), timedelta(), to, redact)
+        if post.letters:
+            receivers.deliver(post, sender.send, clock)
     except StoreError as exc:
         logger.warning("notify.not_told error=%s", exc)
 

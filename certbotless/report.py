@@ -15,7 +15,7 @@ from .errors import printable
 from .leaf import LeafFacts, rfc3339
 from .look import View
 from .observe import places_of
-from .outbox import Outbox
+from .receivers import History
 from .state import Failure
 
 # As a line of the log.
@@ -26,7 +26,7 @@ _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, 
 def status_json(
     views: Sequence[View],
     visits: Mapping[str, ClientFacts],
-    outbox: Outbox | None = None,
+    history: History | None = None,
     *,
     now: datetime,
     daemon_pid: int | None,
@@ -39,7 +39,7 @@ def status_json(
         "observed_at": rfc3339(now),
         "daemon": {"running": daemon_pid is not None, "pid": daemon_pid},
         "config": {"path": path, "error": error},
-        "notify": outbox.to_json() if outbox else None,
+        "notify": history.to_json() if history else None,
         "sites": [_site_json(view, facts_of(view, visits)) for view in views],
     }
 

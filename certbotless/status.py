@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import client, configfile, locks, outbox, report, state
+from . import client, configfile, locks, receivers, report, state
 from .bulletin import heard
 from .client import ClientFacts
 from .config import Config, Site
@@ -17,7 +17,7 @@ from .errors import ConfigError, StoreError
 from .events import Event, Events
 from .leaf import LeafFacts
 from .look import View, look_at
-from .outbox import Outbox
+from .receivers import History
 from .state import SiteFile
 from .store import Store
 
@@ -44,7 +44,7 @@ class Found:
         error: what is wrong with the file, or why the daemon refuses it, one fault a line.
         visits: what a client met last, by domain.
         known: domain and certificate of the sites that the state knows, where the file is broken.
-        outbox: what the receivers of `notify` lack; None where nobody is to be told.
+        history: what the receivers of `notify` were sent; None where there are none.
         story: only where one site was asked for, and the file is good.
     """
 
@@ -55,7 +55,7 @@ class Found:
     views: Sequence[View] = ()
     visits: Mapping[str, ClientFacts] = field(default_factory=dict)
     known: Sequence[tuple[str, LeafFacts | None]] = ()
-    outbox: Outbox | None = None
+    history: History | None = None
     story: Story | None = None
 
     @property
@@ -70,7 +70,7 @@ class Found:
         found = report.status_json(
             self.views,
             self.visits,
-            self.outbox,
+            self.history,
             now=self.at,
             daemon_pid=self.daemon_pid,
             path=self.path,
@@ -105,8 +105,8 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     error = "\n".join(told.refused) if told is not None and is_refused else ""
     story = _story(state_dir, sites[0].domain) if is_one else None
     visits = client.remembered(state_dir)
-    kept = outbox.kept(checked)
-    return Found(now, path, error, locks.running_daemon(state_dir), views, visits, outbox=kept, story=story)
+    pid, kept = locks.running_daemon(state_dir), receivers.history_of(checked)
+    return Found(now, path, error, pid, views, visits, history=kept, story=story)
 
 
 def _facts_of(domain: str, certs_dir: Path, state_dir: Path) -> LeafFacts | None:

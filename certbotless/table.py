@@ -76,7 +76,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
         ]
         return Group(*error, *_sites(entries, screen), daemon) if entries else Group(*error)
     if found.story is None:
-        failure = found.outbox.last_failure if found.outbox else None
+        failure = found.history.last_failure if found.history else None
         unsent = [f"notify: {failure_text(failure)}"] if failure else []
         entries = [_entry(view, found.visits) for view in found.views]
         return Group(*error, *_sites(entries, screen), daemon, *unsent)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import client, outbox, page, report
+from . import client, page, receivers, report
 from .config import NEEDS_PROMETHEUS, Config, Http
 from .errors import printable
 from .ledger import Ledger
@@ -184,7 +184,7 @@ class Web:
         found = report.status_json(
             [*seen.views.values()],
             self._visits(seen),
-            outbox.kept(seen.config),
+            receivers.history_of(seen.config),
             now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             daemon_pid=os.getpid(),
             path=self._path,

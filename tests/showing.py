@@ -12,14 +12,14 @@ from pathlib import Path
 
 from views import NOTHING, failure, site, view
 
-from certbotless import configfile, outbox
+from certbotless import configfile, receivers
+from certbotless.alerts import Sent
 from certbotless.client import ClientFacts, _about
 from certbotless.config import Config, Http
 from certbotless.decide import Step
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
-from certbotless.news import Book, Message
-from certbotless.outbox import Outbox, Unsent
+from certbotless.receivers import History
 from certbotless.secret import Secret
 from certbotless.store import Origin, Published
 from certbotless.web import Web
@@ -101,12 +101,9 @@ def remember_visit(state_dir: Path, view: View) -> ClientFacts:
 def remember_messages(state_dir: Path, now: datetime) -> None:
     """Let a message have been sent, and another one not, which a receiver refused."""
     refused = failure(f"notify[0] (json) was refused: {'x' * 200}", at=now - timedelta(minutes=1))
-    message = Message(now - timedelta(minutes=2), "failure", "wiki.example.com is not served", "It is late.")
-    box = Outbox(
-        Book(now - DAY), (Unsent(message, ("json-1",)),), {"json-1": refused}, now - timedelta(hours=3)
-    )
     state_dir.mkdir(exist_ok=True)
-    outbox.save(state_dir, box)
+    sent = Sent(last_at=now - timedelta(hours=3), failure=refused)
+    receivers._save(state_dir, History(receivers={"json-1": sent}))
 
 
 def free_port() -> int:

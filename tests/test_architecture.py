@@ -17,6 +17,7 @@ PACKAGE = Path(certbotless.__file__).parent
 DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 
 LIGHT = {
+    "alerts",
     "bulletin",
     "child",
     "client",
@@ -36,12 +37,12 @@ LIGHT = {
     "ledgerfile",
     "locks",
     "look",
+    "message",
     "metrics",
     "nameservers",
-    "news",
     "observe",
-    "outbox",
     "page",
+    "receivers",
     "report",
     "server",
     "shown",
@@ -56,7 +57,7 @@ HEAVY = {"acme", "aliyunsdkalidns", "apprise", "aliyunsdkcore", "cryptography", 
 HOMES = {
     "acme": {"account", "ca", "issue"},  # ca: its network and errors; the others: its messages
     "aliyunsdkalidns": {"alidns"},
-    "apprise": {"courier"},
+    "apprise": {"sender"},
     "apscheduler": {"timetable"},
     "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
@@ -65,15 +66,25 @@ HOMES = {
     "jinja2": {"page"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},
-    "pydantic": {"config", "configfile", "diagnostics", "edits", "schema", "state", "values"},
+    "pydantic": {
+        "alerts",
+        "config",
+        "configfile",
+        "diagnostics",
+        "edits",
+        "receivers",
+        "schema",
+        "state",
+        "values",
+    },
     "pydantic_core": {"diagnostics"},
     "requests": {
         "alidns",
         "ca",
-        "courier",
         "deploy",
         "exchange",
         "issue",
+        "sender",
     },  # what the libraries speak HTTP with
     "rich": {"progress", "table", "terminal"},  # terminal: where its drawings go; the others: what they draw
     "shtab": {"completion"},

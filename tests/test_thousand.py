@@ -18,13 +18,13 @@ import pytest
 from fakes import EPOCH
 from scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Scene
 
-from certbotless import client, outbox
+from certbotless import client, receivers
+from certbotless.alerts import Sent, SentProblem
 from certbotless.cli import main
 from certbotless.client import ClientFacts
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.news import Book, Known, Matter, Message
-from certbotless.outbox import Outbox, Unsent
+from certbotless.receivers import History
 from certbotless.state import Failure, RenewalInfo, SiteFile, Trial, WrittenRecord
 from certbotless.store import with_digest
 
@@ -141,14 +141,14 @@ def three(scene: Scene) -> Scene:
     ledger = LedgerFile(scene.state_dir)
     for kind in ("order", "failure", "account"):
         ledger.append(Entry(EPOCH - DAY, kind, DIRECTORY, (DOMAIN,)))
-    book = Book(
-        EPOCH - DAY,
-        {OTHER_DOMAIN: Known("ab" * 32, (EPOCH - HOUR,))},
-        {(OTHER_DOMAIN, "order"): Matter(True, EPOCH - HOUR, EPOCH - DAY, 2, True, (EPOCH - HOUR,))},
-        (EPOCH - HOUR,),
+    sent = Sent(
+        tries=(EPOCH - HOUR,),
+        last_at=EPOCH - HOUR,
+        problems={f"{OTHER_DOMAIN} order": SentProblem(began_at=EPOCH - DAY, is_on=True, at=(EPOCH - HOUR,))},
+        certificates={f"{OTHER_DOMAIN} {'ab' * 32}": EPOCH - HOUR},
+        failure=failure,
     )
-    unsent = Unsent(Message(EPOCH - HOUR, "failure", "subject", "body"), ("jsons-0123456789ab",))
-    outbox.save(scene.state_dir, Outbox(book, (unsent,), {"jsons-0123456789ab": failure}, EPOCH - HOUR))
+    receivers._save(scene.state_dir, History(receivers={"jsons-0123456789ab": sent}))
     visit = ClientFacts(EPOCH - HOUR, True, True, True, "200", "about")
     client._remember(scene.state_dir, {domain: visit for domain in scene.domains})
     return scene
@@ -185,7 +185,7 @@ def test_a_thousand_planted_or_damaged_files_stop_nothing(
         assert link.is_symlink(), number
         assert OTHER_DOMAIN in outcomes, number
         assert not three.asked_the_ca, number
-        assert outbox.kept(config) is None or outbox.load(three.state_dir, EPOCH)
+        receivers.history_of(config)
         client.remembered(three.state_dir)
         assert not [record for record in caplog.records if record.exc_info], number
         assert not [record for record in caplog.records if "crashed" in record.getMessage()], number

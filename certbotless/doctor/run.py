@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from .. import configfile, courier, edges, locks, outbox
+from .. import configfile, edges, locks, receivers, sender
 from ..account import CaView
 from ..address import address_now
 from ..alidns import AlidnsAccount
@@ -67,11 +67,11 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
 
 
 def _receivers(case: Case) -> None:
-    """Look whether who is to be told can be, and was; nothing is sent."""
-    found = outbox.kept(case.config)
-    for receiver in outbox.receivers(case.config) if found else []:
+    """Look whether the receivers can be sent messages, and had the last one; nothing is sent."""
+    found = receivers.history_of(case.config)
+    for receiver in receivers.receivers(case.config) if found else []:
         try:
-            courier.check(receiver.url)
+            sender.check(receiver.url)
         except NotifyError as exc:
             case.fail_by("notify", receiver.label, exc)
             continue

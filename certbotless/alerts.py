@@ -1,0 +1,336 @@
+"""Decide which messages are due: what is wrong now, and what one receiver was sent before. Pure and light.
+
+A problem is one fact of one site, or of the configuration file, that is wrong. A receiver is sent that it
+began, once a day that it lasts, and that it is over. What was not sent is decided again at the next look,
+from what is true then: a lost file or a killed process costs a message too many, and none that still matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .client import ClientFacts, facts_of
+from .clock import is_believable
+from .decide import NO_ANSWER, NOBODY_SPEAKS, Step
+from .leaf import LeafFacts
+from .look import View
+from .state import Failure, Moment
+
+# How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
+_LOOKS, _PATIENCE = 2, timedelta(minutes=2)
+_DAY = timedelta(days=1)
+# About one problem (or the certificates of one site), and in all, to one receiver.
+_MOST_A_DAY, _MOST_MESSAGES_A_DAY = 4, 24
+# When one problem has its reminder, all others have theirs with it whose last message is that old: many sites
+# that fail are few messages.
+_NEARLY_A_DAY = timedelta(hours=18)
+# A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
+_SHARE_AT_THE_END = 6
+# A client visits each hour; an older visit, from before the daemon was stopped, says nothing of now.
+_VISIT_COUNTS = timedelta(hours=2)
+# A certificate is not new any more after this: its site may have waited a day for a window.
+_NEW = timedelta(days=2)
+# The fact that a step of a decision is about; any other step is about the files.
+_FILES = "files"
+_FACTS = {
+    "record": "record",
+    "record6": "record",
+    "confirm": "record",
+    "confirm6": "record",
+    "order": "order",
+    "collect": "order",
+    "adopt": "order",
+    "deploy": "deploy",
+    "redeploy": "deploy",
+}
+# What may be wrong; `config` is the fact of the configuration file.
+_ALL_FACTS = frozenset(
+    ("config", "deploy", "rollback", "order", "record", _FILES, "sight", "expiry", "client")
+)
+
+# "DOMAIN FACT"; the domain is empty for the configuration file.
+Key = str
+Kind = Literal["begun", "lasting", "over", "issued", "renewed"]
+
+
+# --- what is wrong now --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, what to do, and when it is tried again, if it is."""
+
+    what: str
+    hint: str = ""
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How everything is at one moment. A fact that is neither a problem nor right could not be judged.
+
+    Attributes:
+        problems: what is wrong.
+        right: what is known to be right.
+        certificates: the new ones by domain, where the site is all right, each with whether it is a renewal.
+    """
+
+    at: datetime
+    domains: frozenset[str]
+    problems: Mapping[Key, Problem]
+    right: Collection[Key]
+    certificates: Mapping[str, tuple[LeafFacts, bool]]
+
+    def covers(self, key: Key) -> bool:
+        """Whether it is about a site of the configuration, or about the file."""
+        domain = key.partition(" ")[0]
+        return not domain or domain in self.domains
+
+
+def conditions(
+    now: datetime,
+    domains: Iterable[str],
+    views: Sequence[View],
+    visits: Mapping[str, ClientFacts],
+    refused: Sequence[str] = (),
+) -> Conditions:
+    """Return how everything is now.
+
+    Args:
+        domains: of all sites; a site without a view, as one that is worked on, cannot be judged.
+        visits: what clients met, by domain.
+        refused: what is wrong with an edit of the configuration file, a line each.
+    """
+    problems = {" config": Problem(refused[0])} if refused else {}
+    right = {" config"} - problems.keys()
+    certificates = {}
+    for view in views:
+        domain, met = view.site.domain, _met(view, visits, now)
+        found = problems_of(view, met)
+        problems |= {f"{domain} {fact}": problem for fact, problem in found.items()}
+        right |= {f"{domain} {fact}" for fact in _ALL_FACTS - found.keys() - _open(view, found, met)}
+        facts, origin = view.seen.published.facts, view.seen.published.origin
+        if view.state != "ok" or facts is None or origin is None:
+            continue
+        if now - origin.issued_at < _NEW and is_believable(origin.issued_at, now):
+            certificates[domain] = facts, bool(view.seen.published.previous)
+    return Conditions(now, frozenset(domains), problems, right, certificates)
+
+
+def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
+    """Return what is wrong with a site, by the fact that it is about; `met` is what a client met."""
+    now, facts = view.seen.at, view.seen.published.facts
+    found: dict[str, Problem] = {}
+    for failure in view.decision.problems:
+        found.setdefault("sight", _of_failure(failure))
+    for step in view.decision.steps:
+        # A failure of a step that is not asked for, as of a forced renewal, is no problem of the site.
+        standing = view.standing_failures.get(step.key)
+        if standing is not None and (not standing.is_waiting or _is_late(step, view)):
+            # That the service refused the new certificate is a problem of its own.
+            is_rollback = view.seen.refused and step.action == "redeploy"
+            fact = "rollback" if is_rollback else _fact_of(step)
+            found.setdefault(fact, _of_failure(standing))
+        elif standing is None and step.action == "order" and facts is None and step.wait_until is not None:
+            found.setdefault("order", Problem(step.wait_reason, retry_at=step.wait_until))
+    if view.seen.refused is not None:
+        found.setdefault("rollback", Problem("the service did not come up with the new certificate"))
+    if facts is not None and facts.not_after - now < facts.lifetime / _SHARE_AT_THE_END:
+        found["expiry"] = Problem(_end_of(facts, now), f"certbotless status {view.site.domain} says why")
+    if met is not None and not met.is_well:
+        found["client"] = Problem(met.text, "certbotless doctor names the cure")
+    return found
+
+
+def _met(view: View, visits: Mapping[str, ClientFacts], now: datetime) -> ClientFacts | None:
+    """Return what a client met; None where that says nothing, since it is long ago or was too early."""
+    met = facts_of(view, visits)
+    if met is None or met.resolved is None or abs(now - met.at) >= _VISIT_COUNTS:
+        return None
+    return met
+
+
+def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozenset[str]:
+    """Return the facts that nobody can call right, although no problem with them is known.
+
+    Where the site cannot be seen, that is all of them. A step that is still due may have failed before an
+    edit made us forget the failure. A certificate that is not there is neither served nor old.
+    """
+    if "sight" in found:
+        return _ALL_FACTS
+    undone = {_fact_of(step) for step in view.decision.steps}
+    if not view.seen.published.is_intact:
+        undone |= {"deploy", "rollback", "expiry"}
+    return frozenset(undone | ({"client"} if met is None else set()))
+
+
+def _fact_of(step: Step) -> str:
+    # Where no name server answers for the zone, and the API could not be asked, the record may be right.
+    return "sight" if step.reason == NOBODY_SPEAKS else _FACTS.get(step.action, _FILES)
+
+
+def _is_late(step: Step, view: View) -> bool:
+    """Whether the certificate that was replaced is near its end, and may still be served."""
+    deploy_by = view.remembered.deploy_by
+    return deploy_by is not None and deploy_by <= view.seen.at and NO_ANSWER not in step.reason
+
+
+def _of_failure(failure: Failure) -> Problem:
+    return Problem(failure.what, failure.hint, failure.retry_at)
+
+
+def _end_of(facts: LeafFacts, now: datetime) -> str:
+    left = facts.not_after - now
+    if left <= timedelta():
+        return f"the certificate has expired at {moment(facts.not_after)}"
+    span = f"{left.days} days" if left >= 2 * _DAY else f"{left / timedelta(hours=1):.0f} hours"
+    return f"the certificate will expire in {span}, at {moment(facts.not_after)}"
+
+
+def moment(at: datetime) -> str:
+    """Return a moment as people read it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def patience(check_every: timedelta) -> timedelta:
+    """Return for how long the daemon must have seen a problem, or its end, before a message is due."""
+    return min(_LOOKS * check_every, _PATIENCE)
+
+
+class Steady:
+    """Since when each problem has lasted, or been gone, as this process has seen it."""
+
+    def __init__(self) -> None:
+        self._since: dict[Key, tuple[bool, datetime]] = {}
+
+    def follow(self, found: Conditions, sent: Iterable[Key], patience: timedelta) -> dict[Key, datetime]:
+        """Take in one look, and return since when each problem has been as it is, if for long enough.
+
+        Args:
+            sent: the problems that any receiver was sent.
+            patience: for how long a problem must have lasted, or been gone.
+        """
+        before, self._since = self._since, {}
+        for key in before.keys() | found.problems.keys() | set(sent):
+            is_on = key in found.problems
+            if is_on or key in found.right:
+                was_on, since = before.get(key, (is_on, found.at))
+                # A moment that lies ahead was noted before the clock was put back.
+                self._since[key] = is_on, min(since, found.at) if is_on == was_on else found.at
+            elif key in before and found.covers(key):
+                self._since[key] = before[key]
+        return {key: since for key, (_, since) in self._since.items() if found.at - since >= patience}
+
+
+# --- what one receiver was sent, and what is due to it ------------------------------------------------------
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SentProblem(_Kept):
+    """The messages about one problem.
+
+    Attributes:
+        began_at: when the problem began; `is_on`: the last message did not say that it is over.
+        at: when messages were sent: those of the last day at least, and the last one.
+    """
+
+    began_at: Moment
+    is_on: bool
+    at: tuple[Moment, ...]
+
+
+class Sent(_Kept):
+    """What one receiver was sent.
+
+    Attributes:
+        tries: when messages were sent to it, whatever became of them, in the last day.
+        last_at: when it last took one.
+        certificates: when messages about new ones were sent, by ``DOMAIN SHA256``.
+        failure: why the last try to send failed; None where it did not, or nothing is due any more.
+    """
+
+    tries: tuple[Moment, ...] = ()
+    last_at: Moment | None = None
+    problems: dict[Key, SentProblem] = {}
+    certificates: dict[str, Moment] = {}
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing to tell: about a problem, or about a new certificate.
+
+    Attributes:
+        fact, began_at: of the problem; `problem` is None when it is over.
+        leaf: the certificate.
+    """
+
+    kind: Kind
+    domain: str
+    fact: str = ""
+    began_at: datetime | None = None
+    problem: Problem | None = None
+    leaf: LeafFacts | None = None
+
+
+def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Sent, list[Alert]]:
+    """Return what one receiver is to be sent, in one message, and its `Sent` for when it has that message.
+
+    Args:
+        ripe: what `Steady.follow` returned.
+    """
+    now, alerts = found.at, list[Alert]()
+    if len(tries := _lately(sent.tries, now)) >= _MOST_MESSAGES_A_DAY:
+        return sent, []
+    problems = {key: each for key, each in sent.problems.items() if found.covers(key)}
+    last = [each.at for key, each in problems.items() if each.is_on and key in found.problems]
+    pause = _DAY if all(_lately(at, now) for at in last) else _NEARLY_A_DAY
+    for key in sorted(problems.keys() | found.problems.keys()):
+        before = problems.get(key)
+        lately = _lately(before.at, now) if before else ()
+        kind = _kind(key, before, found, ripe, pause) if len(lately) < _MOST_A_DAY else None
+        if kind is not None:
+            domain, fact = key.split(" ")
+            began_at = before.began_at if before and before.is_on else ripe[key]
+            alerts.append(Alert(kind, domain, fact, began_at, found.problems.get(key)))
+            problems[key] = SentProblem(began_at=began_at, is_on=kind != "over", at=(*lately, now))
+        elif before and not before.is_on and not lately:
+            del problems[key]
+    certificates = {name: at for name, at in sent.certificates.items() if now - at < _NEW}
+    for domain, (leaf, is_renewal) in found.certificates.items():
+        lately = _lately((at for name, at in certificates.items() if name.startswith(f"{domain} ")), now)
+        name = f"{domain} {leaf.sha256}"
+        if name not in certificates and len(lately) < _MOST_A_DAY:
+            alerts.append(Alert("renewed" if is_renewal else "issued", domain, leaf=leaf))
+            certificates[name] = now
+    if not alerts:
+        return sent, []
+    tries = (*tries, now)
+    return Sent(tries=tries, last_at=now, problems=problems, certificates=certificates), alerts
+
+
+def _kind(
+    key: Key, before: SentProblem | None, found: Conditions, ripe: Mapping[Key, datetime], pause: timedelta
+) -> Kind | None:
+    """Return which message about the problem is due; None for none."""
+    is_on, was_on = key in found.problems, before is not None and before.is_on
+    if before is not None and is_on and was_on:
+        return None if _lately(before.at, found.at, pause) else "lasting"
+    if key not in ripe:
+        return None
+    if is_on:
+        return "begun"
+    return "over" if was_on and key in found.right else None
+
+
+def _lately(moments: Iterable[datetime], now: datetime, span: timedelta = _DAY) -> tuple[datetime, ...]:
+    """Return the moments of the last day; one that lies ahead was noted by a clock that was wrong."""
+    return tuple(at for at in moments if now - at < span and is_believable(at, now))

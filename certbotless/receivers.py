@@ -1,0 +1,240 @@
+"""The receivers of messages: which there are, what each was sent, and the sending. Light.
+
+    <state_dir>/notify.json     by receiver: what it was sent (alerts), and why the last try failed
+
+A message is written down when it was sent; until then it is decided again at each look. So a process that is
+killed in between sends one message twice, and none is lost. URLs are secrets: the file has a receiver by its
+scheme and a digest, and no text of a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from . import alerts, files
+from .alerts import Conditions, Sent, Steady
+from .clock import Clock
+from .config import Config
+from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
+from .leaf import rfc3339
+from .message import Message, message_of
+from .redact import Redactor
+from .state import Failure
+from .together import together
+
+logger = logging.getLogger(__name__)
+
+_NAME = "notify.json"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}(?=://)")
+# After the first failure of a receiver, the second, and each further one.
+_PAUSES = [timedelta(minutes=minutes) for minutes in (1, 10, 60)]
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """One URL of `notify`.
+
+    Attributes:
+        name: what the file has in place of the URL; `label` is how a person finds it in the configuration.
+    """
+
+    name: str
+    label: str
+    url: str = field(repr=False)
+
+
+def receivers(config: Config) -> list[Receiver]:
+    """Return the receivers of the configuration whose URL can be read now."""
+    found = []
+    for path, secret in config.receivers().items():
+        try:
+            url = secret.read()
+        except SecretUnreadable:
+            continue
+        scheme = _SCHEME.match(url)
+        kind = scheme[0].lower() if scheme else "no URL"
+        digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+        found.append(Receiver(f"{kind}-{digest}", f"{path} ({kind})", url))
+    return found
+
+
+# --- the file -----------------------------------------------------------------------------------------------
+
+
+class History(BaseModel):
+    """What each receiver was sent, by its name."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    receivers: dict[str, Sent] = {}
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """Why the last try failed, by receiver; without those that succeeded."""
+        return {name: sent.failure for name, sent in self.receivers.items() if sent.failure}
+
+    @property
+    def last_failure(self) -> Failure | None:
+        """The newest failure."""
+        return max(self.failures.values(), key=lambda failure: failure.at, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that stands under `notify` in `status --json`; `unsent` counts receivers."""
+        last = self.last_failure
+        sent_at = max((sent.last_at for sent in self.receivers.values() if sent.last_at), default=None)
+        return {
+            "unsent": len(self.failures),
+            "last_sent": rfc3339(sent_at) if sent_at else None,
+            "last_error": None
+            if last is None
+            else {
+                "at": rfc3339(last.at),
+                "what": last.what,
+                "hint": last.hint,
+                "retry_at": rfc3339(last.retry_at),
+            },
+        }
+
+
+def _load(state_dir: Path) -> History | None:
+    """Return what is kept; None for a file that makes no sense. Raises StoreError if it cannot be read."""
+    raw = files.read_if_there(state_dir / _NAME)
+    try:
+        return History() if raw is None else History.model_validate_json(raw)
+    except (ValidationError, OverflowError):
+        return None
+
+
+def _save(state_dir: Path, history: History) -> None:
+    path = state_dir / _NAME
+    with files.store_errors(path):
+        files.sweep(state_dir, [_NAME])
+        files.replace(path, history.model_dump_json(indent=1, exclude_defaults=True).encode(), 0o600)
+
+
+def history_of(config: Config) -> History | None:
+    """Return what is kept, to show it; None where there is no receiver, or nothing is known."""
+    try:
+        return _load(config.state_dir) if config.notify else None
+    except StoreError:
+        return None
+
+
+# --- what is due --------------------------------------------------------------------------------------------
+
+
+class Letter(BaseModel):
+    """One message to one receiver, and what that receiver was sent by then."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    receiver: Receiver
+    message: Message
+    sent: Sent
+
+
+class Post(BaseModel):
+    """The letters of one look. As JSON it is what another process needs to send them; it holds URLs."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    state_dir: Path
+    letters: tuple[Letter, ...]
+
+
+def due(
+    config: Config,
+    found: Conditions,
+    steady: Steady,
+    patience: timedelta,
+    to: Sequence[Receiver] | None = None,
+    redact: Redactor | None = None,
+) -> Post:
+    """Return the letters that are to be sent now.
+
+    Args:
+        steady: what this process knows from earlier looks; `patience` is as `Steady.follow` takes it.
+        to, redact: made by a caller while it could read the secrets; else they are made now.
+
+    Raises:
+        StoreError: the file cannot be read, or written.
+    """
+    to = receivers(config) if to is None else to
+    kept = _load(config.state_dir)
+    if kept is None:
+        logger.warning("notify.unreadable file=%s", config.state_dir / _NAME)
+    before = kept.receivers if kept else {}
+    # A receiver whose URL cannot be read now may be any of those that are known.
+    known = {each.name for each in to} if len(to) == len(config.notify) else before.keys()
+    after = {name: sent for name, sent in before.items() if name in known}
+    ripe = steady.follow(found, [key for sent in after.values() for key in sent.problems], patience)
+    letters = []
+    for receiver in to:
+        sent = after.get(receiver.name, Sent())
+        then, its_alerts = alerts.due(sent, found, ripe)
+        if not its_alerts and sent.failure:
+            after[receiver.name] = sent.model_copy(update={"failure": None})
+        elif its_alerts and not (sent.failure and sent.failure.blocks_at(found.at)):
+            redact = redact or Redactor.of(config)
+            message = message_of(its_alerts, socket.gethostname(), found.at)
+            message = Message(message.severity, redact(message.subject), redact(message.body))
+            letters.append(Letter(receiver=receiver, message=message, sent=then))
+    if kept is None or after != before:
+        _save(config.state_dir, History(receivers=after))
+    return Post(state_dir=config.state_dir, letters=tuple(letters))
+
+
+# --- the sending --------------------------------------------------------------------------------------------
+
+
+def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Clock) -> None:
+    """Send all letters at the same time, and write down what became of each.
+
+    Args:
+        send: sends one message to one URL within 30 s, or raises a CertbotlessError; used by several threads.
+
+    Raises:
+        StoreError: the file cannot be read or written. Nothing was sent, or it will be sent once more.
+    """
+    before = (_load(post.state_dir) or History()).receivers
+    # Each try counts, also one after which we are killed; and what cannot be written down would be sent again
+    # at each look.
+    tried = {
+        each.receiver.name: before.get(each.receiver.name, Sent()).model_copy(
+            update={"tries": each.sent.tries}
+        )
+        for each in post.letters
+    }
+    _save(post.state_dir, History(receivers=before | tried))
+
+    def outcome(letter: Letter) -> Sent:
+        label, sent = letter.receiver.label, tried[letter.receiver.name]
+        try:
+            send(letter.receiver.url, letter.message, clock)
+        except Interrupted:
+            return sent
+        except CertbotlessError as exc:
+            failure = _failure(f"{label}: {exc.message}", exc.hint, sent.failure, clock.now())
+            logger.warning("notify.failed error=%s retry_at=%s", failure.advice, rfc3339(failure.retry_at))
+            return sent.model_copy(update={"failure": failure})
+        logger.info("notify.sent to=%s subject=%s", label, letter.message.subject)
+        return letter.sent
+
+    after = dict(zip(tried, together(outcome, post.letters), strict=True))
+    _save(post.state_dir, History(receivers=before | after))
+
+
+def _failure(what: str, hint: str, before: Failure | None, now: datetime) -> Failure:
+    count = before.count + 1 if before else 1
+    retry_at = now + _PAUSES[min(count, len(_PAUSES)) - 1]
+    return Failure(at=now, what=printable(what), hint=hint, retry_at=retry_at, count=count)
