@@ -1,49 +1,33 @@
-"""What the daemon tells the commands beside it: when it started, and which edit it refuses. Light.
+"""What the daemon tells the commands beside it: which edit it refuses. Light.
 
 It is written at the start and when an edit is refused, and counts for as long as that daemon runs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import files
 from .errors import StoreError
-from .leaf import parse_rfc3339, rfc3339
 from .locks import running_daemon
-from .renewal import Start
 
 logger = logging.getLogger(__name__)
 
 _NAME = "daemon.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Bulletin:
-    """What is told.
+def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
+    """Write it; where that fails, the commands know less, and nothing else is lost.
 
-    Attributes:
+    Args:
         refused: what is wrong with the file, a line each; empty where it is in force.
-        refused_digest: SHA-256 of the file that was refused.
+        digest: SHA-256 of the file that is refused.
     """
-
-    start: Start
-    refused: tuple[str, ...] = ()
-    refused_digest: str = ""
-
-
-def tell(state_dir: Path, bulletin: Bulletin) -> None:
-    """Write it; where that fails, the commands know less, and nothing else is lost."""
-    fields = {
-        "started_at": rfc3339(bulletin.start.at),
-        "overdue_waits_until": rfc3339(bulletin.start.overdue_waits_until),
-        "refused": bulletin.refused,
-        "refused_digest": bulletin.refused_digest,
-    }
-    path = state_dir / _NAME
+    path, fields = state_dir / _NAME, {"refused": refused, "refused_digest": digest}
     try:
         with files.store_errors(path):
             files.sweep(state_dir, [_NAME])
@@ -52,13 +36,16 @@ def tell(state_dir: Path, bulletin: Bulletin) -> None:
         logger.warning("daemon.not_told error=%s", exc)
 
 
-def heard(state_dir: Path) -> Bulletin | None:
-    """Return what the daemon that runs now has told; None where none runs, or what it told makes no sense."""
+def refusal(state_dir: Path, raw: bytes) -> tuple[str, ...]:
+    """Return why the daemon that runs now refuses this text, a line each.
+
+    Nothing, if it does not, if none runs, or if what it told makes no sense.
+    """
     if running_daemon(state_dir) is None:
-        return None
+        return ()
     try:
         fields = json.loads(files.read(state_dir / _NAME))
-        start = Start(parse_rfc3339(fields["started_at"]), parse_rfc3339(fields["overdue_waits_until"]))
-        return Bulletin(start, tuple(map(str, fields["refused"])), str(fields["refused_digest"]))
+        is_of_this = fields["refused_digest"] == hashlib.sha256(raw).hexdigest()
+        return tuple(map(str, fields["refused"])) if is_of_this else ()
     except (OSError, ValueError, KeyError, TypeError, RecursionError, StoreError):
-        return None
+        return ()

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -294,17 +294,13 @@ def _run(
     settled: Mapping[str, str],
     say: Callable[[str], None],
 ) -> int:
-    from . import bulletin, configfile
+    from . import configfile
 
     checked = configfile.load(source)
     sites = _named(checked, domains)
     checked.prove_readable()
     if source is not None:
         _log_warnings(source, checked)
-    elif intent.renew_since is None:
-        # Whom the daemon started it has warned, and he waits as it does.
-        told = bulletin.heard(checked.state_dir)
-        intent = replace(intent, start=told.start if told else None)
     from . import oneshot
 
     tells = source is not None and not intent.only_rehearse

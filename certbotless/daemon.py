@@ -12,7 +12,6 @@ import faulthandler
 import logging
 import math
 import os
-import random
 import signal
 import threading
 import time
@@ -28,12 +27,11 @@ from typing import TYPE_CHECKING
 
 from . import alerts, bulletin, client, owner, receivers, report
 from .alerts import Steady
-from .bulletin import Bulletin
 from .child import Addresses, Child, Errand
-from .clock import SystemClock, is_possible
+from .clock import SystemClock
 from .config import RUN_MARGIN, Config, Site
 from .configfile import careless
-from .decide import CONFIRM_OF, Intent
+from .decide import CONFIRM_OF
 from .errors import StoreError
 from .lan import Lan
 from .ledger import Ledger, local_backoff
@@ -41,7 +39,6 @@ from .ledgerfile import LedgerFile
 from .locks import daemon_lock
 from .look import Crashes, View, look
 from .nameservers import NameServers
-from .renewal import Start
 from .source import Source
 from .spread import Spread
 from .state import SiteFile
@@ -113,7 +110,6 @@ class Daemon:
         self._source = Source(source)
         self._raw, self._config = self._source.raw, self._source.config
         self._clock = SystemClock()
-        self._start = Start.drawn(self._clock.now(), 0)
         # The wall clock against the monotonic one, from before the first look is planned by the former.
         self._drift_s = time.time() - time.monotonic()
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
@@ -165,7 +161,7 @@ class Daemon:
         with daemon_lock(self._config.state_dir, self._clock):
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
-            self._begin()
+            self._tell()
             signal.signal(signal.SIGCHLD, self._on_signal)
             self._timetable.start()
             look_at_addresses = self._look_at_addresses
@@ -206,7 +202,7 @@ class Daemon:
             before_s, self._drift_s = self._drift_s, time.time() - time.monotonic()
             if abs(self._drift_s - before_s) > _JUMP_S:
                 logger.info("clock.jumped by_s=%.0f", self._drift_s - before_s)
-                self._timetable.after("jump", 0, self._on_jump)
+                self._timetable.after("jump", 0, self._look_anew)
                 self._timetable.all_now()
             if self._is_looking():
                 self._watchdog.ping()
@@ -227,19 +223,8 @@ class Daemon:
 
     # The worker: all that follows, but for what waits for the network.
 
-    def _begin(self) -> None:
-        """Draw, once, how long what is overdue by now waits."""
-        self._start = Start.drawn(datetime.now(UTC), random.random())  # noqa: S311  (it spreads a fleet)
-        self._tell()
-
     def _tell(self) -> None:
-        source = self._source
-        bulletin.tell(self._config.state_dir, Bulletin(self._start, source.refused, source.refused_digest))
-
-    def _on_jump(self) -> None:
-        if not is_possible(self._start.at):
-            self._begin()  # only now it is known when
-        self._look_anew()
+        bulletin.tell(self._config.state_dir, self._source.refused, self._source.refused_digest)
 
     # The configuration.
 
@@ -368,7 +353,6 @@ class Daemon:
             self._servers,
             current.ledger,
             now,
-            Intent(start=self._start),
             address_of=self._lan.address,
             crashes=self._crashes,
             shown_by=self._spread.shown,

@@ -17,7 +17,7 @@ from .leaf import rfc3339
 from .ledger import Entry, Ledger, Limit, Unread, limit_on, planned_order
 from .observe import Observation, places_of
 from .records import address_type
-from .renewal import Start, first_look, held_until, is_due, is_look_due, renewal_moment
+from .renewal import first_look, is_due, is_look_due, renewal_moment
 from .state import Failure, Foreign, SiteState, WrittenRecord
 from .store import Published
 from .values import Window
@@ -93,14 +93,12 @@ class Intent:
         ignore_backoff: take steps whose last attempt failed a moment ago.
         ignore_ledger: order whatever was ordered before.
         only_rehearse: get a certificate and forget it; no fact is made true.
-        start: of the daemon that asks, or that `status` and `plan` tell of; None for a command.
     """
 
     renew_since: datetime | None = None
     ignore_backoff: bool = False
     ignore_ledger: bool = False
     only_rehearse: bool = False
-    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,8 +489,6 @@ def _held_back(
             waits.append((failure.limited_until, f"{failure.what}; --renew-now --force asks all the same"))
     if step.action == "order" and not is_possible(seen.at):
         waits.append((RELEASED, "this machine's clock is older than this program: set it"))
-    if step.action == "order" and (until := _start_wait(site, config, seen, state, intent)):
-        waits.append((until, "overdue when the daemon started, as it may be on other machines"))
     # An order in flight was counted when it was placed.
     if step.action == "order" and state.order is None:
         if isinstance(ledger, Unread):
@@ -512,18 +508,6 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
     """Whether an address could not be written, but another one is wanted now."""
     wanted = {"record": seen.address, "record6": seen.address6}.get(step.action, "")
     return failure.address not in ("", wanted)
-
-
-def _start_wait(
-    site: Site, config: Config, seen: Observation, state: SiteState, intent: Intent
-) -> datetime | None:
-    """Return until when a renewal waits so that machines that start together do not ask a CA together."""
-    facts, start = seen.in_hand.facts, intent.start
-    if facts is None or start is None or state.order is not None:
-        return None
-    if _mismatch(site, config, seen.in_hand) or not is_believable(start.at, seen.at):
-        return None
-    return held_until(facts, _drawn_moment(seen, state), start)
 
 
 def _limit_on_order(

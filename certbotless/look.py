@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Literal
 
 from .address import AddressSource, address_now
-from .bulletin import heard
 from .clock import SystemClock
 from .config import Config, Site
 from .decide import CONFIRM_OF, Decision, Intent, decide, state_of, without_abandoned
@@ -195,9 +194,7 @@ def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
     clock = SystemClock()
     servers = NameServers(config.dns.nameservers, clock, is_brief=True)
     ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
-    told = heard(config.state_dir)
-    intent = Intent(start=told.start if told else None)
     # One for the look, one that waits for DNS.
     threads = 2 + _THREADS_A_QUESTION * max((len(questions_of(site)) for site in sites), default=0)
     most = max(min(_LOOKERS, _MOST_THREADS // threads), 1)
-    return together(lambda site: look(site, config, servers, ledger, clock.now(), intent), sites, most)
+    return together(lambda site: look(site, config, servers, ledger, clock.now()), sites, most)

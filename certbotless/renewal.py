@@ -17,9 +17,6 @@ _JITTER_SHARE = 1 / 60
 # No CA may talk us into letting a certificate expire.
 _LAST_SHARE = 1 / 20
 
-# Machines that a power cut has ended together start together: what is overdue then is spread over so long.
-_START_SPREAD = timedelta(minutes=8)
-
 # Let's Encrypt's integration guide asks for twice a day; what a CA asks for is obeyed within these limits.
 _LOOK_EVERY = timedelta(hours=12)
 _SOONEST_LOOK, _LATEST_LOOK = timedelta(minutes=1), timedelta(days=1)
@@ -51,19 +48,6 @@ class Window:
         return self.start + (self.end - self.start) * share
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """When the daemon has started, and until when what was overdue by then waits, aware UTC."""
-
-    at: datetime
-    overdue_waits_until: datetime
-
-    @classmethod
-    def drawn(cls, now: datetime, share: float) -> Start:
-        """Return a start now; `share` (0..1) is drawn, once."""
-        return cls(now, now + _START_SPREAD * share)
-
-
 def renewal_moment(facts: LeafFacts, drawn: datetime | None = None) -> datetime:
     """Return the instant from which a renewal is due.
 
@@ -82,15 +66,6 @@ def renewal_moment(facts: LeafFacts, drawn: datetime | None = None) -> datetime:
 
 def _backstop(facts: LeafFacts) -> datetime:
     return facts.not_after - facts.lifetime * _LAST_SHARE
-
-
-def held_until(facts: LeafFacts, drawn: datetime | None, start: Start) -> datetime | None:
-    """Return until when a renewal waits because it was overdue at the start; None where it does not wait.
-
-    One with little life left never does, however often the daemon is started.
-    """
-    waits_until = start.overdue_waits_until
-    return waits_until if is_due(facts, start.at, drawn) and waits_until < _backstop(facts) else None
 
 
 def is_due(facts: LeafFacts, now: datetime, drawn: datetime | None = None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import client, configfile, locks, receivers, report, state
-from .bulletin import heard
+from .bulletin import refusal
 from .client import ClientFacts
 from .config import Config, Site
 from .errors import ConfigError, StoreError
@@ -99,10 +98,9 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
         known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in state.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     sites, state_dir = choose(checked), checked.state_dir
-    views, told = look_at(checked, sites), heard(checked.state_dir)
+    views = look_at(checked, sites)
     # What is good in itself may yet be refused: a secret that the daemon cannot read.
-    is_refused = told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest()
-    error = "\n".join(told.refused) if told is not None and is_refused else ""
+    error = "\n".join(refusal(state_dir, raw))
     story = _story(state_dir, sites[0].domain) if is_one else None
     visits = client.remembered(state_dir)
     pid, kept = locks.running_daemon(state_dir), receivers.history_of(checked)

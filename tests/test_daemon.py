@@ -333,7 +333,7 @@ def test_a_look_that_something_has_overtaken_starts_no_child(
         daemon._edits.put((daemon._source.raw, daemon._source.config))
         daemon._on_edit()
     else:
-        daemon._on_jump()
+        daemon._look_anew()
     daemon._seen()
     assert STARTED == []
     assert daemon._must_look

@@ -20,7 +20,7 @@ from certbotless.decide import Decision, Intent, Step, decide, state_of
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry
 from certbotless.observe import Observation
-from certbotless.renewal import Start, renewal_moment
+from certbotless.renewal import renewal_moment
 from certbotless.state import (
     Acted,
     Failure,
@@ -813,55 +813,6 @@ def test_renew_now_waits_for_the_moment_that_a_ca_has_named_and_force_does_not()
     assert "--force" in step.wait_text
     forced = Intent(NOW, ignore_backoff=True, ignore_ledger=True)
     assert [step.key for step in decided(WELL, remembered, intent=forced).due(NOW)] == ["order"]
-
-
-# --- what was overdue when the daemon started ---------------------------------------------------------------
-
-STARTED = Start(DUE, DUE + 5 * MINUTE)
-SINCE_START = Intent(start=STARTED)
-AFTER = DUE + 10 * timedelta(seconds=1)
-
-
-@pytest.mark.row(12)
-def test_a_renewal_that_was_overdue_at_the_start_waits_and_says_so() -> None:
-    decision = decided(replace(WELL, at=AFTER), intent=SINCE_START)
-    [step] = decision.steps
-    assert step.wait_until == STARTED.overdue_waits_until
-    assert step.wait_text.endswith("overdue when the daemon started, as it may be on other machines")
-    assert state_of(decision, {}) == ("pending", step.wait_text)
-    late = replace(WELL, at=STARTED.overdue_waits_until)
-    assert [step.key for step in decided(late, intent=SINCE_START).due(late.at)] == ["order"]
-
-
-AT_ONCE = {
-    "no certificate": (replace(WELL, published=Published(None, None), has_copy=False), NOTHING, SINCE_START),
-    "an edit of the names": (published(replace(FACTS, names=(DOMAIN,))), NOTHING, SINCE_START),
-    "an edit of the CA": (
-        published(origin=replace(ORIGIN, directory="https://x.test/")),
-        NOTHING,
-        SINCE_START,
-    ),
-    "an edit of the key": (published(origin=replace(ORIGIN, key_type="rsa2048")), NOTHING, SINCE_START),
-    "a command": (WELL, NOTHING, NOTHING_ASKED),
-    "an order in flight": (WELL, state(order=ORDER), SINCE_START),
-    "not overdue then": (WELL, NOTHING, Intent(start=Start(DUE - MINUTE, DUE + MINUTE))),
-    "a start in the future": (WELL, NOTHING, Intent(start=Start(DUE + DAY, DUE + DAY + MINUTE))),
-    "little life left": (
-        published(replace(FACTS, not_after=AFTER + 2 * DAY)),
-        NOTHING,
-        Intent(start=Start(AFTER, AFTER + 8 * MINUTE)),
-    ),
-    "expired": (published(replace(FACTS, not_after=AFTER - DAY)), NOTHING, SINCE_START),
-}
-
-
-@pytest.mark.row(12)
-@pytest.mark.parametrize(("seen", "remembered", "intent"), AT_ONCE.values(), ids=AT_ONCE.keys())
-def test_what_else_is_ordered_does_not_wait_for_the_start(
-    seen: Observation, remembered: SiteState, intent: Intent
-) -> None:
-    decision = decided(replace(seen, at=AFTER), remembered, intent=intent)
-    assert "order" in [step.key for step in decision.due(AFTER)]
 
 
 # --- how a site stands ------------------------------------------------------------------------------------

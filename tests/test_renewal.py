@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -14,10 +12,8 @@ from hypothesis import strategies as st
 
 from certbotless.leaf import LeafFacts
 from certbotless.renewal import (
-    Start,
     Window,
     first_look,
-    held_until,
     is_due,
     is_look_due,
     next_look,
@@ -89,6 +85,7 @@ def test_the_moment_is_the_same_at_every_look_and_another_for_another_leaf() -> 
     assert renewal_moment(one) != renewal_moment(replace(one, sha256="13" * 32))
 
 
+@pytest.mark.row(12)
 def test_a_fleet_that_was_issued_together_does_not_renew_together() -> None:
     fleet = [leaf(timedelta(days=90), f"{number * 0x01000000:08x}" + "0" * 56) for number in range(256)]
     moments = sorted(map(renewal_moment, fleet))
@@ -193,78 +190,6 @@ def test_the_ca_is_asked_twice_a_day_until_the_renewal(lifetime: timedelta, look
     while look_at < renewal_moment(facts):
         asked, look_at = asked + 1, next_look(look_at, None)
     assert asked == looks
-
-
-# --- what was overdue when the daemon started ---------------------------------------------------------------
-
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-# Every lifetime that somebody issues today, and the two minutes of a test.
-LIVES = {
-    "90 days": 90 * DAY,
-    "45 days": 45 * DAY,
-    "6 days": 160 * HOUR,
-    "24 hours": DAY,
-    "2 minutes": 2 * MINUTE,
-}
-
-
-def ids(values: dict[str, timedelta]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("lifetime", values.values(), ids=list(values))
-
-
-@ids(LIVES)
-@pytest.mark.parametrize("share", [0, 0.5, 1])
-def test_what_was_not_overdue_at_the_start_waits_for_nothing(lifetime: timedelta, share: float) -> None:
-    facts = leaf(lifetime)
-    just_before = renewal_moment(facts) - timedelta(microseconds=1)
-    assert held_until(facts, None, Start.drawn(just_before, share)) is None
-
-
-@ids({life: LIVES[life] for life in ("90 days", "45 days", "6 days", "24 hours")})
-def test_what_was_overdue_at_the_start_waits_for_the_moment_drawn_within_eight_minutes(
-    lifetime: timedelta,
-) -> None:
-    facts = leaf(lifetime)
-    now = renewal_moment(facts) + MINUTE
-    assert held_until(facts, None, Start.drawn(now, 0.5)) == now + 4 * MINUTE
-    assert held_until(facts, None, Start.drawn(now, 1)) == now + 8 * MINUTE
-    # The moment that was drawn in the CA's window counts, where there is one.
-    assert held_until(facts, now + MINUTE, Start.drawn(now, 1)) is None
-    assert held_until(facts, now - MINUTE, Start.drawn(now, 1)) == now + 8 * MINUTE
-
-
-@given(lifetimes, st.floats(0, 1), st.floats(0, 2))
-def test_no_renewal_waits_into_the_last_twentieth_of_life(
-    lifetime: timedelta, share: float, age: float
-) -> None:
-    facts = leaf(lifetime)
-    start = Start.drawn(START + lifetime * age, share)
-    until = held_until(facts, None, start)
-    assert until is None or until < facts.not_after - lifetime / 20
-
-
-@pytest.mark.row(12)
-def test_machines_that_start_together_do_not_renew_together() -> None:
-    """200 whose certificates are overdue: as many in a second as chance has it, and no more."""
-    facts, random = leaf(90 * DAY), Random(20261125)  # noqa: S311
-    now = renewal_moment(facts) + DAY
-    peaks = []
-    for _ in range(100):
-        moments = [held_until(facts, None, Start.drawn(now, random.random())) for _ in range(200)]
-        seconds = Counter(int((moment - now).total_seconds()) for moment in moments if moment is not None)
-        assert sum(seconds.values()) == 200
-        peaks.append(max(seconds.values()))
-    # 200 in 480 s: without the wait it would be 200 in one second.
-    assert max(peaks) <= 8
-
-
-def test_an_overdue_renewal_does_not_wait_up_to_the_last_twentieth_of_life_itself() -> None:
-    facts = leaf(timedelta(days=90))
-    backstop = facts.not_after - facts.lifetime / 20
-    start = Start(backstop - timedelta(minutes=5), backstop)
-    assert held_until(facts, None, start) is None
-    sooner = replace(start, overdue_waits_until=backstop - timedelta(seconds=1))
-    assert held_until(facts, None, sooner) == sooner.overdue_waits_until
 
 
 @pytest.mark.parametrize(

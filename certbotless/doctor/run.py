@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -12,7 +11,7 @@ from .. import configfile, edges, locks, receivers, sender
 from ..account import CaView
 from ..address import address_now
 from ..alidns import AlidnsAccount
-from ..bulletin import heard
+from ..bulletin import refusal
 from ..clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
@@ -107,12 +106,12 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
 
 
 def _daemon(case: Case, raw: bytes) -> None:
-    pid, told = locks.running_daemon(case.config.state_dir), heard(case.config.state_dir)
+    pid, refused = locks.running_daemon(case.config.state_dir), refusal(case.config.state_dir, raw)
     if pid is None:
         text = "not running: nobody keeps the sites as they should be"
         case.warn("daemon", "", text, "systemctl enable --now certbotless, or a timer with --once")
-    elif told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest():
-        case.fail("daemon", "", f"refuses the file: {' | '.join(told.refused)}", "correct the file")
+    elif refused:
+        case.fail("daemon", "", f"refuses the file: {' | '.join(refused)}", "correct the file")
     else:
         case.ok("daemon", "", f"runs, pid {pid}")
 
