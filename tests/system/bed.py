@@ -23,6 +23,8 @@ from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry, served_sha256
 from certbotless.status import find as look
 
+from . import forks
+
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
 # The shared CA asks here, whichever emulator it is just now.
@@ -99,14 +101,7 @@ class Bed:
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Save the configuration and run the program to its end."""
         self.write()
-        done = subprocess.run(
-            self.command(*args),
-            env=os.environ | self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = forks.run(["--config", str(self.file), *args], os.environ | self.environment, timeout_s=300)
         self.said += [done.stdout, done.stderr]
         return done
 
@@ -115,6 +110,30 @@ class Bed:
         done = self.run(*args)
         assert done.returncode == 0, f"{args} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def refused(self, *args: str) -> str:
+        """Run the program, which must exit 1 with one line and no trace, and return that line."""
+        done = self.run(*args)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        [line] = done.stdout.splitlines()
+        return line
+
+    def once_until_ok(self) -> None:
+        """Run `--once` until all is well, as the daemon's looks would."""
+        wait_until(lambda: self.run("--once").returncode == 0, "all facts are true")
+
+    def state_of(self, domain: str = DOMAIN) -> dict[str, Any]:
+        """Return what the program remembers of a site; nothing before its first run."""
+        path = self.state / "sites" / f"{domain}.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def rows(self, kind: str = "") -> list[dict[str, Any]]:
+        """Return the ledger's rows of this kind, or all."""
+        path = self.state / "ledger.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [row for row in map(json.loads, lines) if kind in ("", row["kind"])]
 
     def status(self) -> dict[str, Any]:
         """Return the object of `status --json`; the program is not started, since many wait for a change."""
