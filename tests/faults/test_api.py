@@ -25,15 +25,6 @@ def calls(bed: Bed, action: str) -> list[str]:
     return [call.code for call in bed.dns.calls if call.action == action]
 
 
-def refused(bed: Bed, *args: str) -> str:
-    """Run the program, which must exit 1 with one line and no trace, and return that line."""
-    done = bed.run(*args)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    [line] = done.stdout.splitlines()
-    return line
-
-
 @pytest.mark.row(28, 30, 90)
 @pytest.mark.parametrize(
     "codes",
@@ -94,14 +85,14 @@ def test_a_key_that_may_not_costs_no_order_and_a_corrected_one_is_tried_at_once(
     secret.chmod(0o600)
     bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
     bare.dns.fail("DescribeSubDomainRecords", Fault("error", code=code), times=100)
-    line = refused(bare, "--once")
+    line = bare.refused("--once")
     assert code in line
     assert cure in line
     # Without the record, the next run looks whether the order could do with the key.
-    assert code in refused(bare, "--once")
+    assert code in bare.refused("--once")
     asked = len(bare.dns.calls)
     # Then the schedule keeps both from being tried with the same one.
-    assert code in refused(bare, "--once")
+    assert code in bare.refused("--once")
     assert (len(bare.dns.calls), bare.ca.requests()) == (asked, [])
 
     secret.write_text(f"{KEY_SECRET}\n")

@@ -23,15 +23,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MOST_WAIT = timedelta(hours=34)
 
 
-def refused(bed: Bed, *args: str) -> str:
-    """Run the program, which must exit 1 with one line and no trace, and return that line."""
-    done = bed.run(*args)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    [line] = done.stdout.splitlines()
-    return line
-
-
 def remembered(home: Path) -> SiteFile:
     """Return what runs on the ground remember of the site."""
     return SiteFile(home / "state", DOMAIN)
@@ -91,8 +82,8 @@ def test_a_ca_that_goes_down_in_the_middle_is_gone_on_with_when_it_is_back(
     bare: Bed, ca_proxy: FaultProxy
 ) -> None:
     ca_proxy.at("POST", "/finalize-order/", faults.down())
-    assert "no connection to the CA" in refused(bare, "--once")
-    assert "no connection to the CA" in refused(bare, "--renew-now")
+    assert "no connection to the CA" in bare.refused("--once")
+    assert "no connection to the CA" in bare.refused("--renew-now")
     assert_invariants(bare)
     ca_proxy.come_back()
     bare.ok("--renew-now")
@@ -157,9 +148,9 @@ def test_a_command_is_refused_until_the_ca_takes_orders_again_unless_it_is_force
     bare: Bed, ca_proxy: FaultProxy
 ) -> None:
     ca_proxy.at("POST", "/order-plz", faults.problem("rateLimited", 429, {"Retry-After": "3600"}))
-    refused(bare, "--once")
+    bare.refused("--once")
     asked = len(ca_proxy.asked)
-    line = refused(bare, "--renew-now")
+    line = bare.refused("--renew-now")
     assert "rateLimited" in line
     assert "order not before 20" in line
     assert "--renew-now --force asks all the same" in line
@@ -229,7 +220,7 @@ def test_a_certificate_for_another_name_never_takes_the_place_of_the_old_one(
     bed.ok("--once")
     old = bed.published()
     ca_proxy.at("POST", "/certZ/", forged(names=(f"evil.{ZONE}",)))
-    assert "is for" in refused(bed, "--renew-now")
+    assert "is for" in bed.refused("--renew-now")
     assert bed.published() == bed.served() == old
     bed.ok("--once")  # four true facts, and a wish that failed
     assert "is for" in bed.status()["sites"][0]["last_error"]["what"]
@@ -253,6 +244,7 @@ SUGGESTIONS: dict[str, tuple[faults.Fault, timedelta]] = {
     "404": (faults.problem("malformed", 404), HOUR * 12),
     "503 for a minute": (faults.answer(503, b"", {"Retry-After": "1"}), timedelta(minutes=1)),
     "503 for ten years": (faults.answer(503, b"", {"Retry-After": "315360000"}), DAY),
+    "no answer": (faults.reset(), HOUR * 12),
     "no JSON": (faults.answer(200, b"soon"), HOUR * 12),
     "no window": (faults.answer(200, b"{}"), HOUR * 12),
     "no moments": (faults.answer(200, b'{"suggestedWindow": {"start": 1, "end": null}}'), HOUR * 12),

@@ -41,16 +41,7 @@ def without_servers(bed: Bed) -> None:
 
 def failures(bed: Bed) -> list[list[str]]:
     """Return the names of each failed validation that the ledger counts."""
-    rows = map(json.loads, (bed.state / "ledger.jsonl").read_text().splitlines())
-    return [row["names"] for row in rows if row["kind"] == "failure"]
-
-
-def refused(bed: Bed) -> str:
-    """Run the program, which must exit 1 with one line, and return that line."""
-    done = bed.run("--once")
-    assert done.returncode == 1, done.stdout + done.stderr
-    [line] = done.stdout.splitlines()
-    return line
+    return [row["names"] for row in bed.rows("failure")]
 
 
 @pytest.mark.row(39)
@@ -123,13 +114,13 @@ def test_a_value_that_shows_here_and_not_where_the_ca_looks_is_told_with_a_hint(
     """It counts as one failed validation, and the schedule keeps the next order back."""
     bare.dns.set_delay(0, HOUR_S)
     bare.config["dns"]["nameservers"] = [f"{SERVERS[1]}:53"]
-    line = refused(bare)
+    line = bare.refused("--once")
     assert f"the CA could not validate {DOMAIN}: " in line
     assert "the CA asks the zone's public name servers" in line
     assert failures(bare) == [[DOMAIN]]
     lines = {call.parameters.get("Line") for call in bare.dns.calls if call.action == "AddDomainRecord"}
     assert lines == {"default"}
-    assert "could not validate" in refused(bare)
+    assert "could not validate" in bare.refused("--once")
     assert bare.orders() == 1
     assert_invariants(bare)
 
@@ -177,7 +168,7 @@ def test_what_the_ca_saw_is_told_by_its_kind_with_a_hint(bare: Bed, ca_proxy: Fa
         exchange.send(Answer(true.status, json.dumps(told).encode(), true.headers))
 
     ca_proxy.at("POST", "/authZ/", refuse, nth=2)
-    line = refused(bare)
+    line = bare.refused("--once")
     assert f"could not validate {DOMAIN}: {kind}: {detail}; {hint}" in line
     assert failures(bare) == [[DOMAIN]]
     assert_invariants(bare)

@@ -93,6 +93,7 @@ def test_a_cure_in_good_time_saves_the_certificate(days: float, purpose: Purpose
     random = Random(20261128)  # noqa: S311
     lives = [lived(days, random, end, purpose) for _ in range(100)]
     in_time = 2 * HOUR if end == "failed" else min(2 * DAY, days * DAY / 10)
+    assert sum(life.left >= in_time for life in lives) > len(lives) / 5
     late = [life for life in lives if not life.is_saved]
     print(
         f"\n{days} days, {purpose}, {end}: {len(late)} of {len(lives)} expired, "

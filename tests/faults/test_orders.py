@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 
 import pytest
 from dns import rcode
@@ -27,19 +25,6 @@ from .proxy import Answer, Fault, FaultProxy, answer, hung, problem, rewritten
 HOUR_S = 3600
 PATIENCE_S = 60
 own_ca = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["own"])
-
-
-def rows(bed: Bed, kind: str) -> list[dict[str, Any]]:
-    """Return the ledger's rows of this kind."""
-    path = bed.state / "ledger.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [row for row in map(json.loads, lines) if row["kind"] == kind]
-
-
-def state_of(bed: Bed) -> dict[str, Any]:
-    """Return what is remembered of the site."""
-    found: dict[str, Any] = json.loads((bed.state / "sites" / f"{DOMAIN}.json").read_text())
-    return found
 
 
 @contextmanager
@@ -63,11 +48,11 @@ def test_a_failed_validation_counts_once_and_the_next_order_comes_by_the_schedul
         failed = bare.run("--once")
         assert failed.returncode == 1
         assert f"the CA could not validate {DOMAIN}" in failed.stdout
-        failure = state_of(bare)["failures"]["order"]
+        failure = bare.state_of()["failures"]["order"]
         wait = datetime.fromisoformat(failure["retry_at"]) - datetime.fromisoformat(failure["at"])
         assert timedelta(minutes=1) <= wait <= timedelta(minutes=1.05)
-        assert state_of(bare)["order"] is None
-        assert (bare.orders(), len(rows(bare, "order")), len(rows(bare, "failure"))) == (1, 1, 1)
+        assert bare.state_of()["order"] is None
+        assert (bare.orders(), len(bare.rows("order")), len(bare.rows("failure"))) == (1, 1, 1)
 
         # Not before its time; a command does not wait for it.
         assert f"next try {failure['retry_at'][:17]}" in bare.run("--once").stdout
@@ -75,23 +60,23 @@ def test_a_failed_validation_counts_once_and_the_next_order_comes_by_the_schedul
         for _ in range(2):
             failed = bare.run("--renew-now")
             assert f"the CA could not validate {DOMAIN}" in failed.stdout
-        assert (bare.orders(), len(rows(bare, "failure"))) == (3, 3)
+        assert (bare.orders(), len(bare.rows("failure"))) == (3, 3)
         # It comes by itself, less than two hours after the third.
-        failure = state_of(bare)["failures"]["order"]
+        failure = bare.state_of()["failures"]["order"]
         wait = datetime.fromisoformat(failure["retry_at"]) - datetime.fromisoformat(failure["at"])
         assert timedelta(minutes=100) <= wait <= timedelta(minutes=105)
         assert f"next try {failure['retry_at'][:17]}" in failed.stdout
         # A command is told what the CA counts: failed validations, of which it allows two more in an hour.
-        first = datetime.fromisoformat(rows(bare, "failure")[0]["at"])
+        first = datetime.fromisoformat(bare.rows("failure")[0]["at"])
         until = f"{first + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
         refused = bare.run("--renew-now")
         assert refused.returncode == 1
         assert f"order not before {until}: 3 failed validations of {DOMAIN} in 1 h" in refused.stdout
         assert "--renew-now --force orders all the same" in refused.stdout
         assert bare.orders() == 3
-        assert [row["outcome"] for row in rows(bare, "order")] == ["failed"] * 3
+        assert [row["outcome"] for row in bare.rows("order")] == ["failed"] * 3
     bare.ok("--renew-now", "--force")
-    assert len(rows(bare, "order")) == bare.orders() == 4
+    assert len(bare.rows("order")) == bare.orders() == 4
     assert_invariants(bare, forced_orders=1)
 
 
@@ -111,7 +96,7 @@ def test_after_three_failures_the_daemon_gets_the_certificate_of_a_mended_zone_b
         bare.run("--once")
         for _ in range(2):
             bare.run("--renew-now")
-    assert len(rows(bare, "failure")) == bare.orders() == 3
+    assert len(bare.rows("failure")) == bare.orders() == 3
     with bare.daemon():
         wait_until(lambda: bare.status()["daemon"]["running"], "the daemon looks", PATIENCE_S)
         assert bare.orders() == 3
@@ -136,10 +121,10 @@ def test_a_validation_that_fails_after_its_run_was_killed_is_counted_when_it_is_
         wait_until(lambda: ca_proxy.count("POST", "/authZ/") == 2, "it looks at the outcome", PATIENCE_S)
         run.kill()
         run.wait()
-    assert rows(bare, "failure") == []
+    assert bare.rows("failure") == []
     bare.ok("--once")
-    assert [row["names"] for row in rows(bare, "failure")] == [[DOMAIN]]
-    assert [row["outcome"] for row in rows(bare, "order")] == ["failed", "issued"]
+    assert [row["names"] for row in bare.rows("failure")] == [[DOMAIN]]
+    assert [row["outcome"] for row in bare.rows("order")] == ["failed", "issued"]
     assert bare.orders() == 2
     assert_invariants(bare)
 
@@ -152,8 +137,8 @@ def test_an_order_that_has_expired_meanwhile_is_placed_anew(
     leave_an_order_in_flight(bare)
     ca_proxy.at("POST", "/my-order/", problem("malformed", status))
     bare.ok("--renew-now")
-    assert len(rows(bare, "order")) == bare.orders() == 2
-    assert rows(bare, "failure") == []
+    assert len(bare.rows("order")) == bare.orders() == 2
+    assert bare.rows("failure") == []
     assert_invariants(bare)
 
 
@@ -163,7 +148,7 @@ def leave_an_order_in_flight(bed: Bed) -> None:
     bed.dns.set_delay(1, HOUR_S)
     bed.config["dns"]["propagation_timeout"] = "1s"
     assert bed.run("--once").returncode == 1
-    assert state_of(bed)["order"]
+    assert bed.state_of()["order"]
     bed.dns.set_delay(1, 0)
 
 
@@ -174,13 +159,14 @@ def test_an_order_that_the_ca_has_lost_with_our_account_is_placed_anew(bare: Bed
     ca.stop()
     ca.start()
     bare.ok("--renew-now")
-    assert (len(rows(bare, "order")), len(rows(bare, "account"))) == (2, 2)
+    assert (len(bare.rows("order")), len(bare.rows("account"))) == (2, 2)
     assert_invariants(bare)
 
 
 # --- a crash at each start --------------------------------------------------------------------------------
 
-STARTS = 20
+# Each of them is killed at another request.
+MOMENTS = 11
 
 
 class Crasher:
@@ -199,7 +185,7 @@ class Crasher:
         bed = self._bed
         bed.config["sites"] = [bed.site(deploy=[], names=[f"git.{ZONE}"], ttl=600 + start)]
         bed.write()
-        enough = len(self._ca_proxy.asked) + start % 11
+        enough = len(self._ca_proxy.asked) + start % MOMENTS
         with (bed.home / "daemon.log").open("ab") as log:
             daemon = Daemon(subprocess.Popen(bed.command(), stderr=log), bed.home / "daemon.log")
         try:
@@ -227,8 +213,9 @@ class Crasher:
 
 
 @pytest.mark.row(9)
+@pytest.mark.parametrize("starts", [MOMENTS, pytest.param(2 * MOMENTS, marks=pytest.mark.soak)])
 def test_a_daemon_that_is_killed_at_each_start_places_few_orders_in_all(
-    bare: Bed, ca_proxy: FaultProxy
+    bare: Bed, ca_proxy: FaultProxy, starts: int
 ) -> None:
     """Three that may have given a certificate, and three that could not be validated.
 
@@ -238,13 +225,13 @@ def test_a_daemon_that_is_killed_at_each_start_places_few_orders_in_all(
     old = bare.published()
     with blind_ca(bare):
         crasher = Crasher(bare, ca_proxy)
-        for start in range(STARTS):
+        for start in range(starts):
             crasher.crash(start)
-    placed, reserved = bare.orders() - 1, len(rows(bare, "order")) - 1
-    failed = sum(row.get("outcome") == "failed" for row in rows(bare, "order"))
-    print(f"\nstarts {STARTS}, orders at the CA {placed}")
+    placed, reserved = bare.orders() - 1, len(bare.rows("order")) - 1
+    failed = sum(row.get("outcome") == "failed" for row in bare.rows("order"))
+    print(f"\nstarts {starts}, orders at the CA {placed}")
     assert 0 < placed <= reserved <= SAME_NAMES.count + failed
-    assert failed == len(rows(bare, "failure")) <= FAILED_VALIDATIONS.count
+    assert failed == len(bare.rows("failure")) <= FAILED_VALIDATIONS.count
     assert bare.published() == old
     bare.ok("--renew-now", "--force")
     assert_invariants(bare, forced_orders=1)
@@ -259,10 +246,10 @@ def test_the_failure_of_an_order_is_over_when_a_later_run_has_collected_its_cert
     ca_proxy.at("POST", "/certZ/", answer(503), times=100)
     assert bare.run("--renew-now").returncode == 1
     ca_proxy.forget()
-    assert state_of(bare)["failures"]["order"]
+    assert bare.state_of()["failures"]["order"]
     bare.ok("--once")
     assert bare.published() != old
-    assert state_of(bare)["failures"] == {}
+    assert bare.state_of()["failures"] == {}
     assert bare.status()["sites"][0]["last_error"] is None
     assert bare.orders() == 2
     assert_invariants(bare)
@@ -277,7 +264,7 @@ def test_a_lost_state_directory_is_rebuilt_from_what_was_published(bare: Bed) ->
         bare.ok("--renew-now")
     bare.state.rename(bare.state.with_name("lost"))
     bare.ok("--renew-now")
-    assert len(rows(bare, "order")) == 3
+    assert len(bare.rows("order")) == 3
     refused = bare.run("--renew-now")
     assert "3 orders for these names in 7 days" in refused.stdout
     assert bare.orders() == 3

@@ -72,10 +72,10 @@ class Year(World):
     def orders(self) -> int:
         return self._ca.orders_made
 
-    def pass_by(self) -> None:
-        """Let the year pass, as the daemon lives it."""
+    def pass_by(self, time: timedelta = YEAR) -> None:
+        """Let the year pass, or another time, as the daemon lives it."""
         day = START
-        while self._ca.now < START + YEAR:
+        while self._ca.now < START + time:
             if self._ca.now >= day:
                 day += DAY
                 if self._random.random() < self._faults:

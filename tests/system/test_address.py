@@ -24,22 +24,12 @@ ULA, LOWER_ULA, GLOBAL = "fd12:3456:789a:1::20", "fd12:3456:789a:1::7", "2409:8a
 
 
 @pytest.mark.parametrize(
-    "lan",
-    [
-        *(interface(name, "10.79.40.213") for name in ("eth0", "enp3s0", "lan0")),
-        *(bridge(name, "10.79.40.213") for name in ("br0", "vmbr0", "br-lan")),
-    ],
-    ids=["eth0", "enp3s0", "lan0", "br0", "vmbr0", "br-lan"],
+    ("name", "lan"),
+    [("eth0", interface("eth0", "10.79.40.213")), ("br0", bridge("br0", "10.79.40.213"))],
+    ids=["eth0", "br0"],
 )
-def test_the_address_of_the_default_route_is_the_one(request: pytest.FixtureRequest, lan: str) -> None:
-    name = request.node.callspec.id
+def test_the_address_of_the_default_route_is_the_one(name: str, lan: str) -> None:
     assert ask(["auto"], lan, default_route(name, "10.79.40.1")) == ["10.79.40.213"]
-
-
-@pytest.mark.parametrize("address", ["192.168.1.20", "172.20.0.20", "10.0.0.20"])
-def test_every_private_network_is_a_lan(address: str) -> None:
-    gateway = address.rpartition(".")[0] + ".1"
-    assert ask(["auto"], interface("eth0", address), default_route("eth0", gateway)) == [address]
 
 
 def test_of_two_networks_the_one_with_the_better_default_route_counts() -> None:
@@ -63,51 +53,29 @@ def test_the_route_may_name_the_address_that_it_leaves_by() -> None:
 
 
 @pytest.mark.row(65)
-@pytest.mark.parametrize(
-    "name",
-    ["docker0", "br-0123456789ab", "virbr0", "veth12ab34c", "cni0", "tun0", "wg0", "tailscale0"],
-)
-def test_a_default_route_through_containers_or_a_tunnel_is_refused(name: str) -> None:
+def test_a_default_route_through_containers_or_a_tunnel_is_refused() -> None:
     """By every rule but the one that names the interface."""
     auto, by_network, named = ask(
-        ["auto", "auto:10.79.40.0/24", f"auto:{name}"],
-        interface(name, "10.79.40.213"),
-        default_route(name, "10.79.40.1"),
+        ["auto", "auto:10.79.40.0/24", "auto:wg0"],
+        interface("wg0", "10.79.40.213"),
+        default_route("wg0", "10.79.40.1"),
     )
     for told in (auto, by_network):
         assert told.startswith("refused:")
-        assert f"'10.79.40.213' on {name!r} belongs to a container network or tunnel" in told
+        assert "'10.79.40.213' on 'wg0' belongs to a container network or tunnel" in told
         assert "sites[].address" in told
     assert named == "10.79.40.213"
 
 
 @pytest.mark.row(65)
-@pytest.mark.parametrize("name", ["wg0", "docker0"])
-def test_ipv6_through_containers_or_a_tunnel_is_refused(name: str) -> None:
+def test_ipv6_through_containers_or_a_tunnel_is_refused() -> None:
     auto, named = ask6(
-        ["auto", f"auto:{name}"],
-        with_ipv6(bridge(name) if name == "docker0" else interface(name), name, ULA),
-        default_route6(name),
+        ["auto", "auto:docker0"],
+        with_ipv6(bridge("docker0"), "docker0", ULA),
+        default_route6("docker0"),
     )
-    assert f"{ULA!r} on {name!r} belongs to a container network or tunnel" in auto
+    assert f"{ULA!r} on 'docker0' belongs to a container network or tunnel" in auto
     assert named == ULA
-
-
-@pytest.mark.row(66)
-@pytest.mark.parametrize("address", ["47.96.12.34", "100.64.0.20", "169.254.10.20"])
-def test_an_address_that_is_not_the_lans_is_refused_unless_it_is_written(address: str) -> None:
-    gateway = address.rpartition(".")[0] + ".1"
-    *refused, literal = ask(
-        ["auto", "auto:eth0", f"auto:{gateway.removesuffix('1')}0/24", address],
-        interface("eth0", address),
-        default_route("eth0", gateway),
-    )
-    assert len(refused) == 3
-    for told in refused:
-        assert told.startswith("refused:")
-        assert f"{address!r} on 'eth0' is not a private address" in told
-        assert "sites[].address" in told
-    assert literal == address
 
 
 @pytest.mark.row(66)
@@ -182,7 +150,7 @@ def test_a_kernel_without_ipv6_has_none() -> None:
 # --- one machine with everything ----------------------------------------------------------------------------
 
 
-@pytest.mark.row(65)
+@pytest.mark.row(65, 66)
 def test_on_a_machine_with_everything_each_rule_finds_its_own() -> None:
     """Two engines' networks, virtual machines on a bridge that carries the LAN, VPNs, several NICs."""
     rules = {
@@ -228,6 +196,7 @@ def test_on_a_machine_with_everything_each_rule_finds_its_own() -> None:
     for (rule, text), told in zip(refused.items(), found[len(rules) :], strict=True):
         assert told.startswith("refused:"), rule
         assert text in told, rule
+        assert "sites[].address" in told, rule
         assert "br0 10.79.40.213" in told, rule
 
 

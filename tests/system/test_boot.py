@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
-from certbotless.sandbox.pebble import Pebble
-from certbotless.sandbox.registry import Registry
 
-from .bed import DOMAIN, Bed, wait_until
-from .machine import Machine
-from .services import DAEMON, Services, installed_beside
+from .bed import wait_until
+from .services import DAEMON, Services
 
 _GATEWAY = f"{LAN_ADDRESS.rpartition('.')[0]}.1"
 # What the daemon of the machine takes for the time; its processes alone.
 _TIME = "/etc/certbotless/faketime"
-
-
-@pytest.fixture(scope="module")
-def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certs")
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
-    with installed_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
-        yield machine
-
-
-@pytest.fixture
-def services(
-    tmp_path: Path, machine: Machine, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: Path
-) -> Iterator[Services]:
-    with Services.beside(
-        Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=certs)), machine
-    ) as it:
-        yield it
 
 
 class Boot:

@@ -76,8 +76,8 @@ def facts(found: dict[str, Any]) -> tuple[bool | None, ...]:
     return found["resolved"], found["trusted"], found["answered"]
 
 
-def test_a_site_that_is_well_is_resolved_trusted_and_answered(trusted: Bed) -> None:
-    """It stays in status when the daemon has ended."""
+def test_a_site_that_is_well_is_resolved_trusted_and_answered_once_for_each_certificate(trusted: Bed) -> None:
+    """It stays in status when the daemon has ended, and is of the site as any later look sees it."""
     assert client_of(trusted) is None
     found = visited(trusted)
     assert facts(found) == (True, True, True)
@@ -86,10 +86,6 @@ def test_a_site_that_is_well_is_resolved_trusted_and_answered(trusted: Bed) -> N
     assert "as a client" not in trusted.ok("status")
     assert "  client       HTTP 200 to GET /v2/, " in trusted.ok("status", DOMAIN)
 
-
-def test_it_is_visited_once_and_not_at_each_look(trusted: Bed) -> None:
-    """What was met is of the site as any later look sees it."""
-    visited(trusted)
     config = configfile.load(trusted.file)
     [seen] = look_at(config, config.sites)
     assert not client.is_due(seen, client.remembered(trusted.state))
@@ -97,6 +93,10 @@ def test_it_is_visited_once_and_not_at_each_look(trusted: Bed) -> None:
     trusted.registry.wait_serving()
     [seen] = look_at(config, config.sites)
     assert not client.is_due(seen, client.remembered(trusted.state))
+
+    # A renewal makes what was met before say nothing.
+    trusted.ok("--renew-now", "--force")
+    assert client_of(trusted) is None
 
 
 def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -> None:
@@ -128,12 +128,6 @@ def test_a_ca_that_this_machine_does_not_trust_is_told(trusted: Bed, monkeypatch
     found = visited(trusted)
     assert facts(found) == (True, False, None)
     assert found["text"].startswith(f"{DOMAIN}:5000: not trusted: ")
-
-
-def test_a_renewal_makes_what_was_met_before_say_nothing(trusted: Bed) -> None:
-    visited(trusted)
-    trusted.ok("--renew-now", "--force")
-    assert client_of(trusted) is None
 
 
 def test_who_has_answered_once_is_expected_to_answer(trusted: Bed) -> None:

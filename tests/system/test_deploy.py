@@ -104,9 +104,7 @@ def test_a_label_means_every_container_that_has_it(bed: Bed) -> None:
 
     for server in servers:
         server.container.remove(force=True)
-    done = bed.run("--once")
-    assert done.returncode == 1
-    assert "there is no container with the label 'certbotless.reload=devbox'" in done.stdout
+    assert "there is no container with the label 'certbotless.reload=devbox'" in bed.refused("--once")
     assert deploy_states(bed) == {"label:certbotless.reload=devbox": "failing"}
 
 
@@ -177,10 +175,9 @@ def test_several_published_ports_wait_for_the_one_in_the_file(bed: Bed) -> None:
     server = Nginx(bed.engine, bed.home, bed.certs, [DOMAIN], ports={443: 8443, 80: 8080})
     target: dict[str, Any] = {"container": "nginx", "action": {"signal": "HUP"}}
     bed.config["sites"] = [bed.site(deploy=[target])]
-    done = bed.run("--once")
-    assert done.returncode == 1
-    assert f"{DOMAIN}: pending: " in done.stdout
-    assert "publishes 2 TCP ports (8080, 8443): set port in its deploy entry" in done.stdout
+    line = bed.refused("--once")
+    assert f"{DOMAIN}: pending: " in line
+    assert "publishes 2 TCP ports (8080, 8443): set port in its deploy entry" in line
     status = bed.status()["sites"][0]
     assert (status["state"], status["last_error"]) == ("pending", None)
     assert "set port" in status["reason"]
@@ -197,7 +194,11 @@ def test_two_sites_on_one_container_need_one_restart(bed: Bed) -> None:
     assert act_and_count(bed, "--once", "container.restarted") == 1
     assert server.served(DOMAIN) == bed.published()
     assert server.served(OTHER) == bed.published(OTHER) != bed.published()
+    before = {bed.published(), bed.published(OTHER)}
     assert act_and_count(bed, "--renew-now", "container.restarted") == 1
+    assert (server.served(DOMAIN), server.served(OTHER)) == (bed.published(), bed.published(OTHER))
+    assert not before & {bed.published(), bed.published(OTHER)}
+    assert bed.orders() == 4
 
 
 def test_two_sites_that_cannot_be_proved_need_one_signal(bed: Bed) -> None:

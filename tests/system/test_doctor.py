@@ -11,7 +11,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -107,6 +107,50 @@ def well(bed: Bed) -> Iterator[Bed]:
         subprocess.run(["iptables", "-D", *rejected], check=True)
 
 
+# --- what the file says -------------------------------------------------------------------------------------
+
+SITE, TARGET = ("sites", 0), ("sites", 0, "deploy", 0)
+
+
+def edited(where: Sequence[str | int], key: str, value: str | int) -> Callable[[Bed], Iterator[None]]:
+    """Return a plant that writes this value into the configuration, which the test restores."""
+
+    def plant(bed: Bed) -> Iterator[None]:
+        found: Any = bed.config
+        for step in where:
+            found = found[step]
+        found[key] = value
+        yield
+
+    plant.__name__ = f"{key}: {value}"
+    return plant
+
+
+breakage("secret", "cannot read the secret '/nowhere/key'", "create it")(
+    edited(("aliyun",), "access_key_id", "file:/nowhere/key")
+)
+breakage("API", "SignatureDoesNotMatch", "correct aliyun.access_key_secret")(
+    edited(("aliyun",), "access_key_secret", "another")
+)
+breakage("API", "InvalidAccessKeyId", "correct aliyun.access_key_id")(
+    edited(("aliyun",), "access_key_id", "LTAIunknown")
+)
+breakage("API", "no connection", "check the network")(edited(("aliyun",), "endpoint", "http://127.0.0.1:1"))
+breakage("permission", "the key may do nothing there", "attach the policy")(edited(SITE, "zone", DOMAIN))
+breakage("address", "no-such0", "auto:INTERFACE")(edited(SITE, "address", "auto:no-such0"))
+breakage("CA", "no connection to the CA", "check the network and acme.directory")(
+    edited(("acme",), "directory", "https://127.0.0.1:1/dir")
+)
+breakage("container", "there is no container 'nobody'", "create it")(edited(TARGET, "container", "nobody"))
+breakage("engine", "no Docker engine at", "group docker")(
+    edited(("docker",), "host", "unix:///nowhere/docker.sock")
+)
+breakage("served", "no TLS answer", "is this its TLS port")(edited(TARGET, "port", 5001))
+breakage("drain", "before its drain time of 20 s", "set stop_timeout: 25s", "warn")(
+    edited(TARGET, "stop_timeout", "10s")
+)
+
+
 # --- the machine --------------------------------------------------------------------------------------------
 
 
@@ -125,36 +169,12 @@ def a_machine_inside_wsl2(bed: Bed) -> Iterator[None]:
 # --- the key and the API ------------------------------------------------------------------------------------
 
 
-@breakage("secret", "cannot read the secret '/nowhere/key'", "create it")
-def a_secret_that_is_not_there(bed: Bed) -> Iterator[None]:
-    bed.config["aliyun"]["access_key_id"] = "file:/nowhere/key"
-    yield
-
-
 @breakage("configuration", "open to others", "docs/configuration.md", "warn")
 def a_secret_that_others_may_read(bed: Bed) -> Iterator[None]:
     path = bed.home / "secret"
     path.write_text(bed.config["aliyun"]["access_key_secret"])
     path.chmod(0o644)
     bed.config["aliyun"]["access_key_secret"] = f"file:{path}"
-    yield
-
-
-@breakage("API", "SignatureDoesNotMatch", "correct aliyun.access_key_secret")
-def a_wrong_secret(bed: Bed) -> Iterator[None]:
-    bed.config["aliyun"]["access_key_secret"] = "another"
-    yield
-
-
-@breakage("API", "InvalidAccessKeyId", "correct aliyun.access_key_id")
-def a_key_that_nobody_knows(bed: Bed) -> Iterator[None]:
-    bed.config["aliyun"]["access_key_id"] = "LTAIunknown"
-    yield
-
-
-@breakage("API", "no connection", "check the network")
-def an_api_that_is_not_there(bed: Bed) -> Iterator[None]:
-    bed.config["aliyun"]["endpoint"] = "http://127.0.0.1:1"
     yield
 
 
@@ -182,12 +202,6 @@ def a_zone_that_is_not_in_the_account(bed: Bed) -> Iterator[None]:
     bed.config["sites"][0]["zone"] = DOMAIN
     yield
     bed.dns.attach_policy(pasted(ZONE))
-
-
-@breakage("permission", "the key may do nothing there", "attach the policy")
-def a_zone_of_somebody_else(bed: Bed) -> Iterator[None]:
-    bed.config["sites"][0]["zone"] = DOMAIN
-    yield
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -225,12 +239,6 @@ def an_alias_in_place_of_the_record(bed: Bed) -> Iterator[None]:
     yield
     bed.dns.delete(alias.record_id)
     bed.dns.add("devbox", "A", LAN_ADDRESS)
-
-
-@breakage("address", "no-such0", "auto:INTERFACE")
-def an_interface_that_is_not_there(bed: Bed) -> Iterator[None]:
-    bed.config["sites"][0]["address"] = "auto:no-such0"
-    yield
 
 
 @breakage("system resolver", "'/etc/hosts' says 10.79.40.7", "correct the line of devbox")
@@ -314,12 +322,6 @@ def a_public_resolver_that_is_led_elsewhere(bed: Bed) -> Iterator[None]:
 
 
 # --- the CA -------------------------------------------------------------------------------------------------
-
-
-@breakage("CA", "no connection to the CA", "check the network and acme.directory")
-def a_ca_that_is_not_there(bed: Bed) -> Iterator[None]:
-    bed.config["acme"]["directory"] = "https://127.0.0.1:1/dir"
-    yield
 
 
 @breakage("CA", "is not trusted", "set acme.ca_bundle")
@@ -413,12 +415,6 @@ def a_state_that_cannot_be_read(bed: Bed) -> Iterator[None]:
 # --- containers ---------------------------------------------------------------------------------------------
 
 
-@breakage("container", "there is no container 'nobody'", "create it")
-def a_container_that_is_not_there(bed: Bed) -> Iterator[None]:
-    bed.config["sites"][0]["deploy"][0]["container"] = "nobody"
-    yield
-
-
 @breakage("container", "no container has the label", "start one with --label")
 def a_label_that_nobody_has(bed: Bed) -> Iterator[None]:
     target = bed.config["sites"][0]["deploy"][0]
@@ -440,18 +436,6 @@ def a_container_that_was_paused(bed: Bed) -> Iterator[None]:
     bed.registry.container.pause()
     yield
     bed.registry.container.unpause()
-
-
-@breakage("engine", "no Docker engine at", "group docker")
-def an_engine_that_is_not_there(bed: Bed) -> Iterator[None]:
-    bed.config["docker"]["host"] = "unix:///nowhere/docker.sock"
-    yield
-
-
-@breakage("served", "no TLS answer", "is this its TLS port")
-def a_port_that_is_closed(bed: Bed) -> Iterator[None]:
-    bed.config["sites"][0]["deploy"][0]["port"] = 5001
-    yield
 
 
 @breakage("answer", "HTTP 502 to GET /v2/", "the service itself is at fault")
@@ -480,12 +464,6 @@ def a_service_behind_a_proxy_that_is_down(bed: Bed) -> Iterator[None]:
 @breakage("command", "cannot be run here", "give its full path")
 def a_command_that_is_not_there(bed: Bed) -> Iterator[None]:
     bed.config["sites"][0]["deploy"].append({"command": ["reload-it"], "port": "none"})
-    yield
-
-
-@breakage("drain", "before its drain time of 20 s", "set stop_timeout: 25s", "warn")
-def a_stop_that_is_shorter_than_the_drain(bed: Bed) -> Iterator[None]:
-    bed.config["sites"][0]["deploy"][0]["stop_timeout"] = "10s"
     yield
 
 

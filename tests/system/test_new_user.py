@@ -24,11 +24,6 @@ CONFIG = "/etc/certbotless/config.yaml"
 
 
 @pytest.fixture
-def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certs")
-
-
-@pytest.fixture
 def empty_machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
     with machine_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
         yield machine

@@ -126,9 +126,3 @@ def test_a_usable_pair_of_another_tool_is_adopted_without_an_order(
     assert bed.served() == bed.published() == leaf
     assert bed.registry.container.attrs["State"]["StartedAt"] == before
     assert bed.status()["sites"][0]["state"] == "ok"
-
-
-def test_a_self_signed_pair_is_set_aside_and_replaced(bed: Bed) -> None:
-    bed.ok("--once")
-    assert bed.orders() == 1
-    assert len(list((bed.certs / ".certbotless" / DOMAIN).glob("aside-*"))) == 1

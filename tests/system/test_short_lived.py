@@ -14,7 +14,7 @@ from certbotless.sandbox.host import LAN_ADDRESS
 
 from .bed import DOMAIN, Bed, wait_until
 
-_EVERY_S = 0.05
+_EVERY_S = 0.2
 
 
 class Client(threading.Thread):

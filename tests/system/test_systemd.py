@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,41 +16,15 @@ import yaml
 from papers import Reading, exchanged
 from showing import free_port
 
-from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.sandbox.pebble import Pebble
-from certbotless.sandbox.registry import Registry
 
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, wait_until
+from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, assert_mode, wait_until
 from .freeze import all_but_the_main_thread
 from .machine import Machine
-from .services import CHECK, DAEMON, ONCE, SOCKET, Services, installed_beside
+from .services import CHECK, DAEMON, ONCE, SOCKET, Services
 
 # With a watchdog of 4 s, a daemon that has not looked for so long has been ended.
 _LONGER_THAN_A_PULSE_S = 16
-
-
-@pytest.fixture(scope="module")
-def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the pairs, as the engine sees it."""
-    return tmp_path_factory.mktemp("certs")
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
-    with installed_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
-        yield machine
-
-
-@pytest.fixture
-def services(
-    tmp_path: Path, machine: Machine, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: Path
-) -> Iterator[Services]:
-    with Services.beside(
-        Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=certs)), machine
-    ) as it:
-        yield it
 
 
 def owners(machine: Machine, *folders: str) -> set[str]:
@@ -187,14 +161,14 @@ def test_a_stop_in_the_middle_of_an_order_leaves_no_txt(services: Services) -> N
     assert bed.orders() == 1
 
 
+@pytest.mark.soak
 @pytest.mark.row(5)
-@pytest.mark.parametrize("times", [2, pytest.param(40, marks=pytest.mark.soak)])
 def test_a_stop_at_any_moment_of_an_order_takes_5_s_at_most_and_leaves_no_txt(
-    services: Services, times: int, promised: Callable[[float, float], None]
+    services: Services, promised: Callable[[float, float], None]
 ) -> None:
     services.bed.dns.set_delay(1, 0.5)
     moment = random.Random(5)  # noqa: S311  # no secret
-    for n in range(times):
+    for n in range(40):
         services.config["sites"] = [services.bed.site(f"s{n}.{ZONE}", deploy=[])]
         services.write()
         services.systemctl("start", DAEMON)

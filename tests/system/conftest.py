@@ -1,0 +1,39 @@
+"""A machine with a real systemd, on which the program is installed; one for all tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.pebble import Pebble
+from certbotless.sandbox.registry import Registry
+
+from .bed import DOMAIN, Bed
+from .machine import Machine
+from .services import Services, installed_beside
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pairs, as the engine sees it."""
+    return tmp_path_factory.mktemp("certs")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
+    with installed_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
+        yield machine
+
+
+@pytest.fixture
+def services(
+    tmp_path: Path, machine: Machine, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: Path
+) -> Iterator[Services]:
+    with Services.beside(
+        Bed(tmp_path, dns, ca, engine, Registry(engine, DOMAIN, certs=certs)), machine
+    ) as it:
+        yield it
