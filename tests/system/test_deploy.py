@@ -168,6 +168,7 @@ def test_what_cannot_be_proved_is_acted_upon_once_for_each_certificate(bed: Bed)
     assert registry_started_at(bed) == once
     bed.ok("--renew-now")
     assert registry_started_at(bed) != once
+    bed.registry.wait_serving()  # nobody has waited for it
     assert bed.served() == bed.published()
 
 
