@@ -29,8 +29,8 @@ from certbotless.state import Failure, RenewalInfo, SiteFile, Trial, WrittenReco
 from certbotless.store import with_digest
 
 THIRD = f"third.{ZONE}"
-# Five files a round.
-ROUNDS = 200
+# Five files each.
+ROUNDS = [20, pytest.param(200, marks=pytest.mark.soak)]
 WILD: list[Any] = [
     None,
     True,
@@ -154,8 +154,13 @@ def three(scene: Scene) -> Scene:
     return scene
 
 
+@pytest.mark.parametrize("rounds", ROUNDS)
 def test_a_thousand_planted_or_damaged_files_stop_nothing(
-    three: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    three: Scene,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    rounds: int,
 ) -> None:
     kept, folders = tmp_path / "kept", (three.certs_dir, three.state_dir)
     for folder in folders:
@@ -168,7 +173,7 @@ def test_a_thousand_planted_or_damaged_files_stop_nothing(
     config_file = tmp_path / "config.json"
     config_file.write_text(json.dumps(three.fields))
     count = 0
-    for number in range(ROUNDS):
+    for number in range(rounds):
         draw = random.Random(number)  # noqa: S311  (the same files at each run of the test)
         for path, change in [(meta, planted), *((path, damaged) for path in (*of_all, of_second))]:
             before = path.read_bytes()
@@ -193,4 +198,4 @@ def test_a_thousand_planted_or_damaged_files_stop_nothing(
         for folder in folders:
             shutil.rmtree(folder)
             shutil.copytree(kept / folder.name, folder, symlinks=True)
-    assert count > ROUNDS * 5 * 0.95
+    assert count > rounds * 5 * 0.95
