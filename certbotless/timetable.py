@@ -43,6 +43,7 @@ class Timetable:
             # A late run is a run all the same. What is asked for while it runs is run once more after it.
             job_defaults={"misfire_grace_time": None, "max_instances": 2},
         )
+        # Of two threads that plan the same job, the one with the later moment must not win.
         self._planning = threading.Lock()
         self._crashed: set[str] = set()
         self._began_s: float | None = None
@@ -55,17 +56,15 @@ class Timetable:
         """Start nothing more; what runs is not waited for."""
         self._scheduler.shutdown(wait=False)
 
-    def at(self, name: str, moment: datetime, job: Job, thread: str = WORKER) -> None:
-        """Run a job at this moment (aware), unless it is planned for an earlier one."""
+    def after(self, name: str, wait_s: float, job: Job, thread: str = WORKER) -> None:
+        """Run a job in so many seconds, unless it is planned for before; never, if they are infinite."""
+        if wait_s == math.inf:
+            return
+        moment = datetime.now(UTC) + timedelta(seconds=wait_s)
         with self._planning:
             planned = self._scheduler.get_job(name)
             if planned is None or moment < planned.next_run_time:
                 self._add(name, moment, job, thread)
-
-    def after(self, name: str, wait_s: float, job: Job, thread: str = WORKER) -> None:
-        """Run a job in so many seconds, as `at`; never, if they are infinite."""
-        if wait_s < math.inf:
-            self.at(name, datetime.now(UTC) + timedelta(seconds=wait_s), job, thread)
 
     def plan(self, name: str, moment: datetime | None, job: Job) -> None:
         """Run a job at this moment (aware) and at no other; None: not at all."""

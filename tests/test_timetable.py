@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,31 +65,19 @@ def timetable() -> Iterator[Timetable]:
     made.stop()
 
 
-def test_a_job_runs_once_at_its_moment(timetable: Timetable, runs: Runs) -> None:
+def test_a_job_runs_once_at_the_earliest_moment_that_it_was_asked_for(
+    timetable: Timetable, runs: Runs
+) -> None:
+    """In whichever order; what is past is now, and a wait without end asks for nothing."""
     began = time.monotonic()
-    timetable.after("a", 0.2, runs.noting("a"))
+    for wait_s in (HOUR_S, 0.2, HOUR_S, math.inf):
+        timetable.after("a", wait_s, runs.noting("a"))
     runs.wait_for("a")
     assert time.monotonic() - began >= 0.2
-    time.sleep(QUIET_S)
-    assert runs.noted == ["a"]
-
-
-def test_the_earliest_moment_counts(timetable: Timetable, runs: Runs) -> None:
-    """Whichever was asked for first."""
-    timetable.after("a", HOUR_S, runs.noting("a"))
-    timetable.after("a", 0, runs.noting("a"))
-    runs.wait_for("a")
-    timetable.after("b", 0.2, runs.noting("b"))
-    timetable.after("b", HOUR_S, runs.noting("b"))
+    timetable.plan("b", now() - timedelta(days=365), runs.noting("b"))
     runs.wait_for("a", "b")
     time.sleep(QUIET_S)
     assert runs.noted == ["a", "b"]
-
-
-def test_a_wait_without_end_plans_nothing(timetable: Timetable, runs: Runs) -> None:
-    timetable.after("a", 0.2, runs.noting("a"))
-    timetable.after("a", float("inf"), runs.noting("never"))
-    runs.wait_for("a")
 
 
 def test_a_planned_moment_may_be_put_off_and_given_up(timetable: Timetable, runs: Runs) -> None:
@@ -104,24 +93,24 @@ def test_a_planned_moment_may_be_put_off_and_given_up(timetable: Timetable, runs
 
 
 def test_a_moment_that_is_long_past_means_now(timetable: Timetable, runs: Runs) -> None:
-    timetable.at("a", now() - timedelta(days=365), runs.noting("a"))
+    timetable.plan("a", now() - timedelta(days=365), runs.noting("a"))
     runs.wait_for("a")
 
 
-def test_jobs_run_one_after_the_other_on_one_thread(timetable: Timetable, runs: Runs) -> None:
-    for number in range(50):
-        timetable.after(str(number), 0, runs.noting(str(number)))
-    wait_until(lambda: len(runs.noted) == 50, "all have run")
-    assert len(runs.threads) == 1
-
-
-def test_a_thread_of_its_own_keeps_no_other_job_waiting(timetable: Timetable, runs: Runs) -> None:
+def test_jobs_run_on_one_thread_but_for_those_of_another(timetable: Timetable, runs: Runs) -> None:
+    """What takes long on a thread of its own keeps no job waiting; the worker is not busy with it."""
     timetable.after("long", 0, runs.long, "other")
     runs.wait_for("began")
-    timetable.after("a", 0, runs.noting("a"))
-    runs.wait_for("began", "a")
-    runs.let_go()
-    runs.wait_for("began", "a", "ended")
+    assert timetable.busy_s == 0
+    for number in range(20):
+        timetable.after(str(number), 0, runs.noting(str(number)))
+    wait_until(lambda: len(runs.noted) == 21, "all have run")
+    assert len(runs.threads) == 1
+    timetable.after("too long", 0, runs.long)
+    wait_until(lambda: timetable.busy_s >= 0.1, "the worker is busy")
+    for _ in range(2):
+        runs.let_go()
+    wait_until(lambda: timetable.busy_s == 0, "it has nothing to do")
 
 
 def test_what_is_asked_for_while_it_runs_is_run_once_more(timetable: Timetable, runs: Runs) -> None:
@@ -137,16 +126,6 @@ def test_what_is_asked_for_while_it_runs_is_run_once_more(timetable: Timetable, 
     runs.wait_for("began", "ended", "began", "ended")
     time.sleep(QUIET_S)
     assert runs.noted == ["began", "ended", "began", "ended"]
-
-
-def test_a_job_may_plan_itself(timetable: Timetable, runs: Runs) -> None:
-    def job() -> None:
-        runs.noted.append("a")
-        if len(runs.noted) < 3:
-            timetable.after("a", 0.01, job)
-
-    timetable.after("a", 0, job)
-    runs.wait_for("a", "a", "a")
 
 
 def test_a_job_that_crashes_is_told_and_stops_no_other(
@@ -167,24 +146,10 @@ def test_a_job_that_crashes_is_told_and_stops_no_other(
     wait_until(lambda: not timetable.has_crashed, "it has run well")
 
 
-def test_how_long_the_worker_has_been_at_its_job_is_known(timetable: Timetable, runs: Runs) -> None:
-    """Not what another thread does: that may take long."""
-    timetable.after("other", 0, runs.long, "other")
-    runs.wait_for("began")
-    assert timetable.busy_s == 0
-    timetable.after("long", 0, runs.long)
-    runs.wait_for("began", "began")
-    time.sleep(0.1)
-    assert timetable.busy_s >= 0.1
-    for _ in range(2):
-        runs.let_go()
-    wait_until(lambda: timetable.busy_s == 0, "it has none")
-
-
 @pytest.mark.row(55)
 def test_after_a_jump_of_the_clock_every_job_runs_once(timetable: Timetable, runs: Runs) -> None:
     """Also one that was planned by a clock that was 50 years ahead; the past leaves no backlog."""
-    timetable.at("a", now() + timedelta(days=50 * 365), runs.noting("a"))
+    timetable.plan("a", now() + timedelta(days=50 * 365), runs.noting("a"))
     timetable.after("b", HOUR_S, runs.noting("b"))
     timetable.all_now()
     wait_until(lambda: len(runs.noted) == 2, "both have run")
