@@ -254,7 +254,8 @@ class Sent(_Kept):
         tries: when messages were sent to it, whatever became of them, in the last day.
         last_at: when it last took one.
         certificates: when messages about new ones were sent, by ``DOMAIN SHA256``.
-        failure: why the last try to send failed; None where it did not, or nothing is due any more.
+        failure: why the last try failed; None where it did not, and a day later if nothing is due. A problem
+            that comes and goes must not begin the pauses anew.
     """
 
     tries: tuple[Moment, ...] = ()
@@ -288,8 +289,6 @@ def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Se
         ripe: what `Steady.follow` returned.
     """
     now, alerts = found.at, list[Alert]()
-    if len(tries := _lately(sent.tries, now)) >= _MOST_MESSAGES_A_DAY:
-        return sent, []
     problems = {key: each for key, each in sent.problems.items() if found.covers(key)}
     last = [each.at for key, each in problems.items() if each.is_on and key in found.problems]
     pause = _DAY if all(_lately(at, now) for at in last) else _NEARLY_A_DAY
@@ -312,9 +311,15 @@ def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Se
             alerts.append(Alert("renewed" if is_renewal else "issued", domain, leaf=leaf))
             certificates[name] = now
     if not alerts:
-        return sent, []
-    tries = (*tries, now)
+        is_past = sent.failure is not None and not _lately([sent.failure.at], now)
+        return (sent.model_copy(update={"failure": None}) if is_past else sent), []
+    tries = (*_lately(sent.tries, now), now)
     return Sent(tries=tries, last_at=now, problems=problems, certificates=certificates), alerts
+
+
+def has_enough(sent: Sent, now: datetime) -> bool:
+    """Whether the receiver was sent so much in the last day that all else must wait."""
+    return len(_lately(sent.tries, now)) >= _MOST_MESSAGES_A_DAY
 
 
 def _kind(

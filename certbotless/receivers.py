@@ -89,7 +89,7 @@ class History(BaseModel):
         return max(self.failures.values(), key=lambda failure: failure.at, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that stands under `notify` in `status --json`; `unsent` counts receivers."""
+        """Return the object that stands under `notify` in `status --json`."""
         last = self.last_failure
         sent_at = max((sent.last_at for sent in self.receivers.values() if sent.last_at), default=None)
         return {
@@ -182,9 +182,10 @@ def due(
     for receiver in to:
         sent = after.get(receiver.name, Sent())
         then, its_alerts = alerts.due(sent, found, ripe)
-        if not its_alerts and sent.failure:
-            after[receiver.name] = sent.model_copy(update={"failure": None})
-        elif its_alerts and not (sent.failure and sent.failure.blocks_at(found.at)):
+        if not its_alerts and then != sent:
+            after[receiver.name] = then
+        is_too_early = sent.failure is not None and sent.failure.blocks_at(found.at)
+        if its_alerts and not is_too_early and not alerts.has_enough(sent, found.at):
             redact = redact or Redactor.of(config)
             message = message_of(its_alerts, socket.gethostname(), found.at)
             message = Message(message.severity, redact(message.subject), redact(message.body))

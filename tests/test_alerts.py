@@ -78,9 +78,10 @@ class Reader:
             known = domains if domains is not None else {each.site.domain for each in views}
             found = alerts.conditions(self.now, known, shown, visits or {}, refused)
             ripe = self.steady.follow(found, self.sent.problems, wait)
-            self.sent, due = alerts.due(self.sent, found, ripe)
-            assert alerts.due(self.sent, found, ripe)[1] == []
-            if due:
+            then, due = alerts.due(self.sent, found, ripe)
+            if due and not alerts.has_enough(self.sent, self.now):
+                self.sent = then
+                assert alerts.due(self.sent, found, ripe)[1] == []
                 text = message.message_of(due, HOST, self.now)
                 self.at.append(self.now)
                 self.messages.append(text)

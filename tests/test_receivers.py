@@ -126,15 +126,29 @@ def test_a_receiver_that_is_down_holds_nobody_up_and_is_told_when_it_is_back(mai
 
 
 def test_what_is_over_before_a_receiver_is_back_is_no_message_to_it(mail: Mail) -> None:
-    """And no failure that status shows for ever."""
+    """And status has the failure for a day, not for ever."""
     mail.down = {FIRST}
     mail.look(broken())
-    assert mail.status["unsent"] == 1
     assert mail.look(view()) == [(SECOND, OVER)]
-    assert (mail.status["unsent"], mail.status["last_error"]) == (0, None)
+    assert mail.status["unsent"] == 1
     mail.down = set()
     mail.advance(days=1)
     assert mail.look(view()) == []
+    assert (mail.status["unsent"], mail.status["last_error"]) == (0, None)
+
+
+def test_a_problem_that_comes_and_goes_does_not_use_up_the_tries_of_a_receiver_that_is_down(
+    mail: Mail,
+) -> None:
+    mail.urls, mail.down = [FIRST], {FIRST}
+    for _ in range(12 * 60):
+        mail.look(broken())
+        mail.look(view())
+        mail.advance(minutes=1)
+    assert len(mail.tries) == 14
+    mail.down = set()
+    mail.advance(hours=1)
+    assert mail.look(broken()) == [(FIRST, BROKEN)]
 
 
 def test_a_receiver_that_is_down_is_tried_24_times_a_day(mail: Mail) -> None:
@@ -146,6 +160,7 @@ def test_a_receiver_that_is_down_is_tried_24_times_a_day(mail: Mail) -> None:
     waits = [b - a for a, b in zip(mail.tries, mail.tries[1:], strict=False)]
     assert waits[:6] == [timedelta(minutes=n) for n in (1, 10, 60, 60, 60, 60)]
     assert max(sum(timedelta() <= b - a < DAY for b in mail.tries) for a in mail.tries) == 24
+    assert mail.status["unsent"] == 1
     mail.down = set()
     mail.advance(hours=2)
     assert mail.look(broken()) == [(FIRST, BROKEN)]
@@ -333,7 +348,7 @@ def test_what_cannot_be_written_down_is_not_sent_but_when_there_is_room_again(ma
     assert mail.look(broken()) == []
 
 
-def test_status_has_how_many_receivers_lack_a_message_and_why(mail: Mail) -> None:
+def test_status_has_how_many_tries_failed_last_and_why(mail: Mail) -> None:
     assert mail.status == {"unsent": 0, "last_sent": None, "last_error": None}
     mail.down = {FIRST}
     mail.look(broken())

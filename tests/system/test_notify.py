@@ -10,6 +10,12 @@ FAILED, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
 ISSUED, RENEWED = f"{DOMAIN}: certificate issued", f"{DOMAIN}: certificate renewed"
 
 
+def kept_of(bed: Bed) -> dict[str, tuple[int, int, int]]:
+    """Return what changes with every write but that of a visit, which may come a minute after the renewal."""
+    files = files_below(bed.state)
+    return {path: facts for path, facts in files.items() if path != str(bed.state) and "clients" not in path}
+
+
 def test_people_hear_once_of_each_change_and_then_nothing(bed: Bed, hook: Hook) -> None:
     """The first certificate, the container gone and back, a renewal; and looks without news send nothing."""
     bed.config |= {"check_every": "1s", "notify": [hook.url]}
@@ -24,8 +30,8 @@ def test_people_hear_once_of_each_change_and_then_nothing(bed: Bed, hook: Hook) 
         wait_until(lambda: hook.times(RENEWED) == 1, "the renewal is told")
         asked, told = len(bed.dns.queries), len(hook.bodies)
         wait_until(lambda: len(bed.dns.queries) >= asked + 8, "more looks at two name servers")
-        kept = files_below(bed.state)
+        kept = kept_of(bed)
         wait_until(lambda: len(bed.dns.queries) >= asked + 14, "more looks")
-        assert files_below(bed.state) == kept
+        assert kept_of(bed) == kept
         assert len(hook.bodies) == told
     assert [hook.times(line) for line in (ISSUED, FAILED, OVER, RENEWED)] == [1, 1, 1, 1]
