@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -121,16 +120,6 @@ def test_a_problem_is_told_once_and_its_end_once(reader: Reader) -> None:
     assert reader.messages[-1].severity == "success"
     assert "it began at 2026-11-24 05:30 UTC\n" in reader.messages[-1].body
     assert reader.look(view(), looks=60) == []
-
-
-@pytest.mark.parametrize("action", ["record", "record6", "list"])
-def test_a_record_that_nobody_can_see_is_not_told_as_wrong(
-    action: Literal["record", "record6", "list"], reader: Reader
-) -> None:
-    """As without a network: no name server speaks for the zone, and the API cannot be asked either."""
-    unseen = view(Step(action, NOBODY_SPEAKS), failures={action: failure("no connection")})
-    assert reader.look(unseen, looks=3) == [f"{DOMAIN}: cannot be seen"]
-    assert reader.look(view(), looks=3) == [f"{DOMAIN}: over: cannot be seen"]
 
 
 def test_what_is_over_before_it_has_lasted_two_looks_is_not_told(reader: Reader) -> None:
@@ -331,93 +320,67 @@ def test_certificates_of_hours_are_told_of_four_times_a_day(reader: Reader) -> N
     assert len(reader.messages) == 12
 
 
-@pytest.mark.parametrize(
-    ("shown", "title"),
-    [
-        (view(Step("record", "x"), failures={"record": failure()}), "its DNS record is not right"),
-        (view(Step("order", "x"), failures={"order": failure()}), "no new certificate"),
-        (view(Step("restore", "x"), failures={"restore": failure()}), "its files are not right"),
-        (view(problems=(failure("no server answers"),)), "cannot be seen"),
-        (
-            view(
-                Step("redeploy", "x"),
-                failures={"redeploy": failure()},
-                refused=Published(replace(FACTS, sha256="cd" * 32), ORIGIN),
-            ),
-            "rolled back",
-        ),
-    ],
-)
-def test_each_problem_has_its_name(shown: View, title: str, reader: Reader) -> None:
-    assert reader.look(shown, looks=3) == [f"devbox.sweetlove.top: {title}"]
-
-
-def test_what_only_waits_or_was_not_needed_is_no_problem(reader: Reader) -> None:
-    """As a renewal that was forced, and failed."""
-    assert reader.look(view(failures={"order": failure()}), looks=10) == []
-    assert reader.look(waiting(DEPLOY, "set port in its deploy entry"), looks=10) == []
-
-
-def test_who_waits_with_the_old_certificate_until_its_end_is_told_of(reader: Reader) -> None:
-    """Nobody else would tell: the published one is new. A service that is down serves none."""
-    late = SiteState(deploy_by=NOW)
-    stopped = Step("deploy", "no TLS answer", "registry")
-    shown = replace(waiting(stopped, "its admin stopped it"), remembered=late)
-    assert reader.look(shown, looks=10) == []
-    shown = replace(waiting(DEPLOY, "set port in its deploy entry"), remembered=late)
-    assert reader.look(shown, looks=10) == [BROKEN]
-    assert "set port in its deploy entry" in reader.messages[-1].body
-
-
-def test_a_first_certificate_that_our_own_count_holds_back_is_told_of(reader: Reader) -> None:
-    held = Step("order", "there is none", wait_until=NOW + DAY, wait_reason="5 orders in 7 days")
-    shown = view(held, published=NOTHING, served={})
-    assert reader.look(shown, looks=10) == [f"{DOMAIN}: no new certificate"]
-    assert "5 orders in 7 days\n  next try: 2026-11-25" in reader.messages[-1].body
-    assert reader.look(view(held), looks=10) == []
-    assert reader.look(view(), looks=10) == [f"{DOMAIN}: over: no new certificate"]
-
-
-# --- what is over -------------------------------------------------------------------------------------------
-
-
-DAMAGED = Published(FACTS, ORIGIN, "its key is gone")
-NEAR_ITS_END = Published(replace(FACTS, not_after=NOW + DAY), ORIGIN)
 REDEPLOY, RESTORE, ORDER = Step("redeploy", "refused"), Step("restore", "damaged"), Step("order", "due")
+RECORD, DAMAGED = Step("record", "x"), Published(FACTS, ORIGIN, "its key is gone")
 OTHER_LEAF = Published(replace(FACTS, sha256="cd" * 32), ORIGIN)
+NO_RECORD = view(RECORD, failures={"record": failure()})
+NO_ORDER = view(ORDER, failures={"order": failure()})
+ROLLED_BACK = view(REDEPLOY, failures={"redeploy": failure()}, refused=OTHER_LEAF)
+NEAR_ITS_END = view(published=Published(replace(FACTS, not_after=NOW + DAY), ORIGIN))
+NO_FILES = view(RESTORE, failures={"restore": failure()})
+SILENT = view(problems=(failure("no server answers"),))
+HELD = Step("order", "there is none", wait_until=NOW + DAY, wait_reason="5 orders in 7 days")
+WAITS = waiting(DEPLOY, "set port in its deploy entry")
+# A service that is down serves no old certificate, and nobody but us knows that the published one is new.
+LATE = replace(WAITS, remembered=SiteState(deploy_by=NOW))
+STOPPED = replace(waiting(Step("deploy", "no TLS answer", "registry"), "stopped"), remembered=LATE.remembered)
 
 
 @pytest.mark.parametrize(
-    ("amiss", "then"),
+    ("title", "is_wrong", "is_undone"),
     [
-        pytest.param(broken(), view(DEPLOY), id="an edit forgets the failure"),
-        pytest.param(broken(), waiting(DEPLOY, "its admin stopped it"), id="it is stopped"),
-        pytest.param(broken(), view(RESTORE, published=DAMAGED), id="the pair is damaged"),
-        pytest.param(view(published=NEAR_ITS_END), view(published=NOTHING), id="the folder is not mounted"),
-        pytest.param(
-            view(ORDER, failures={"order": failure()}),
-            view(replace(ORDER, wait_until=NOW + DAY)),
-            id="the order waits",
+        ("its DNS record is not right", NO_RECORD, view(Step("confirm", "not every server shows it yet"))),
+        # As without a network: no name server speaks for the zone, and the API cannot be asked either.
+        *(
+            ("cannot be seen", view(Step(action, NOBODY_SPEAKS), failures={action: failure()}), None)
+            for action in ("record", "record6", "list")
         ),
-        pytest.param(
-            view(Step("record", "x"), failures={"record": failure()}),
-            view(Step("confirm", "it is not shown by every name server yet")),
-            id="the record spreads",
-        ),
-        pytest.param(
-            view(REDEPLOY, failures={"redeploy": failure()}, refused=OTHER_LEAF),
-            view(RESTORE, published=DAMAGED),
-            id="the pair is damaged after a rollback",
-        ),
-        pytest.param(view(RESTORE, failures={"restore": failure()}), view(RESTORE), id="the files wait"),
+        ("cannot be seen", SILENT, None),
+        ("no new certificate", NO_ORDER, view(replace(ORDER, wait_until=NOW + DAY))),
+        ("no new certificate", view(HELD, published=NOTHING, served={}), view(HELD)),
+        ("its files are not right", NO_FILES, view(RESTORE)),
+        ("rolled back", ROLLED_BACK, view(RESTORE, published=DAMAGED)),
+        ("deploy failed", broken(), view(DEPLOY)),
+        ("deploy failed", broken(), waiting(DEPLOY, "its admin stopped it")),
+        ("deploy failed", broken(), view(RESTORE, published=DAMAGED)),
+        ("deploy failed", LATE, WAITS),
+        ("its certificate is near its end", NEAR_ITS_END, view(published=NOTHING)),
     ],
 )
-def test_what_is_still_to_be_done_is_not_over(amiss: View, then: View, reader: Reader) -> None:
+def test_a_problem_has_a_name_and_is_not_over_while_something_is_to_be_done(
+    title: str, is_wrong: View, is_undone: View | None, reader: Reader
+) -> None:
     """Whatever became of its failure; and what begins anew is the same problem."""
-    (begun,) = reader.look(amiss, looks=3)
-    assert [line for line in reader.look(then, looks=30) if "over: " in line] == []
-    assert reader.look(amiss, looks=3) == []
-    assert reader.look(view(), looks=3) == [begun.replace(": ", ": over: ", 1)]
+    over = f"{DOMAIN}: over: {title}"
+    assert reader.look(is_wrong, looks=3) == [f"{DOMAIN}: {title}"]
+    if is_undone is not None:
+        assert over not in reader.look(is_undone, looks=30)
+        assert reader.look(is_wrong, looks=3) == []
+    assert reader.look(view(), looks=3) == [over]
+
+
+@pytest.mark.parametrize("shown", [view(failures={"order": failure()}), WAITS, STOPPED, view(HELD)])
+def test_what_only_waits_or_was_not_needed_is_no_problem(shown: View, reader: Reader) -> None:
+    """As a renewal that was forced, and failed."""
+    assert reader.look(shown, looks=10) == []
+
+
+def test_a_first_certificate_that_our_own_count_holds_back_has_its_reason(reader: Reader) -> None:
+    reader.look(view(HELD, published=NOTHING, served={}), looks=3)
+    assert "5 orders in 7 days\n  next try: 2026-11-25" in reader.messages[-1].body
+
+
+# --- what a look can tell -----------------------------------------------------------------------------------
 
 
 def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(reader: Reader) -> None:
@@ -458,11 +421,9 @@ def test_what_a_client_met_long_ago_is_neither_a_problem_nor_its_end(reader: Rea
 
 def test_behind_a_silence_nothing_is_over(reader: Reader) -> None:
     """A record that nobody can ask for is none that has been put right."""
-    wrong = view(Step("record", "x"), failures={"record": failure()})
-    reader.look(wrong, looks=3)
-    silent = view(problems=(failure("no server answers"),))
-    assert reader.look(silent, looks=60) == [f"{DOMAIN}: cannot be seen"]
-    reader.look(wrong, looks=3)
+    reader.look(NO_RECORD, looks=3)
+    assert reader.look(SILENT, looks=60) == [f"{DOMAIN}: cannot be seen"]
+    reader.look(NO_RECORD, looks=3)
     assert reader.look(view(), looks=3) == [f"{DOMAIN}: over: its DNS record is not right"]
 
 
