@@ -49,6 +49,23 @@ from certbotless.state import Foreign, Restarting, WrittenRecord
 from certbotless.values import AddressRule
 from certbotless.workbench import Zones
 
+
+@pytest.fixture
+def unserved(scene: Scene) -> Scene:
+    """A site whose certificate is published, and its record right; its container does not serve yet."""
+    scene.publish()
+    scene.point()
+    return scene
+
+
+@pytest.fixture
+def unpointed(scene: Scene) -> Scene:
+    """A site whose certificate is published and served; its record is missing."""
+    scene.publish()
+    scene.start()
+    return scene
+
+
 # --- a run as a whole -------------------------------------------------------------------------------------
 
 
@@ -342,15 +359,13 @@ def test_nothing_is_changed_once_the_clock_is_stopped_during_a_look(scene: Scene
 
 
 @pytest.mark.row(5)
-def test_a_stop_during_one_restart_keeps_the_next_one_from_beginning(scene: Scene) -> None:
-    scene.publish()
-    scene.point()
-    scene.engine.put(Container(MIRROR_ID, "mirror", "running", (scene.tls.port,), LONG_AGO))
-    scene.keys["deploy"].append({"container": "mirror", "port": scene.tls.port})
-    scene.engine.on_restart = lambda _: scene.clock.stop()
-    assert scene.run().reason == "asked to stop"
-    assert [container_id for container_id, _ in scene.engine.restarts] == [ID]
-    assert scene.state.failures == {}
+def test_a_stop_during_one_restart_keeps_the_next_one_from_beginning(unserved: Scene) -> None:
+    unserved.engine.put(Container(MIRROR_ID, "mirror", "running", (unserved.tls.port,), LONG_AGO))
+    unserved.keys["deploy"].append({"container": "mirror", "port": unserved.tls.port})
+    unserved.engine.on_restart = lambda _: unserved.clock.stop()
+    assert unserved.run().reason == "asked to stop"
+    assert [container_id for container_id, _ in unserved.engine.restarts] == [ID]
+    assert unserved.state.failures == {}
 
 
 # --- what failed ------------------------------------------------------------------------------------------
@@ -383,27 +398,23 @@ def test_a_step_that_crashes_is_a_failure_and_the_other_steps_go_on(
     assert crash[0] is ZeroDivisionError
 
 
-def test_a_step_that_failed_is_not_tried_again_before_its_time(scene: Scene) -> None:
-    scene.publish()
-    scene.start()
-    scene.zone.fail("records", DnsUnavailable("busy"))
-    scene.run()
-    calls = list(scene.zone.calls)
-    outcome = scene.run()
-    assert scene.zone.calls == calls
-    assert (outcome.state, outcome.failure) == ("failing", scene.state.failures["record"])
+def test_a_step_that_failed_is_not_tried_again_before_its_time(unpointed: Scene) -> None:
+    unpointed.zone.fail("records", DnsUnavailable("busy"))
+    unpointed.run()
+    calls = list(unpointed.zone.calls)
+    outcome = unpointed.run()
+    assert unpointed.zone.calls == calls
+    assert (outcome.state, outcome.failure) == ("failing", unpointed.state.failures["record"])
     assert outcome.reason == "record not before 2026-11-24T05:31:00Z: busy"
-    scene.wait_for_retry("record")
-    assert scene.run().state == "ok"
-    assert scene.state.failures == {}
+    unpointed.wait_for_retry("record")
+    assert unpointed.run().state == "ok"
+    assert unpointed.state.failures == {}
 
 
-def test_a_command_may_ignore_the_back_off(scene: Scene) -> None:
-    scene.publish()
-    scene.start()
-    scene.zone.fail("records", DnsUnavailable("busy"))
-    scene.run()
-    assert scene.run(Intent(ignore_backoff=True)).state == "ok"
+def test_a_command_may_ignore_the_back_off(unpointed: Scene) -> None:
+    unpointed.zone.fail("records", DnsUnavailable("busy"))
+    unpointed.run()
+    assert unpointed.run(Intent(ignore_backoff=True)).state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -421,17 +432,15 @@ def test_no_order_is_tried_where_the_record_is_refused(
     assert scene.asked_the_ca == is_ordered
 
 
-def test_a_zone_that_was_found_and_is_gone_is_looked_for_again(scene: Scene) -> None:
+def test_a_zone_that_was_found_and_is_gone_is_looked_for_again(unpointed: Scene) -> None:
     """A zone of its own has become a part of its parent. One that the file names is a person's to correct."""
-    scene.publish()
-    scene.start()
-    scene.keys["zone"] = None
-    scene.remember(zone=DOMAIN, alias_zones={f"x.{DOMAIN}": DOMAIN})
-    assert f"no zone {DOMAIN!r}" in failed_with(scene.run())
-    assert (scene.state.zone, scene.state.alias_zones) == ("", {})
-    scene.wait_for_retry("record")
-    assert scene.run().state == "ok"
-    assert scene.state.zone == ZONE
+    unpointed.keys["zone"] = None
+    unpointed.remember(zone=DOMAIN, alias_zones={f"x.{DOMAIN}": DOMAIN})
+    assert f"no zone {DOMAIN!r}" in failed_with(unpointed.run())
+    assert (unpointed.state.zone, unpointed.state.alias_zones) == ("", {})
+    unpointed.wait_for_retry("record")
+    assert unpointed.run().state == "ok"
+    assert unpointed.state.zone == ZONE
 
 
 class NobodyNames(NameServers):
@@ -448,41 +457,35 @@ class NobodyNames(NameServers):
 
 
 @pytest.mark.process
-def test_a_gone_zone_whose_servers_no_resolver_names_is_looked_for_again(scene: Scene) -> None:
+def test_a_gone_zone_whose_servers_no_resolver_names_is_looked_for_again(unpointed: Scene) -> None:
     """Then nothing is shown of the record: the API is asked, and has not the zone."""
-    scene.publish()
-    scene.start()
-    scene.keys["zone"] = None
-    scene.remember(zone=DOMAIN)
-    servers = NobodyNames([scene.server.place], scene.clock)
+    unpointed.keys["zone"] = None
+    unpointed.remember(zone=DOMAIN)
+    servers = NobodyNames([unpointed.server.place], unpointed.clock)
     outcomes: list[str] = []
     for _ in range(2):
-        config = scene.config
-        [outcome] = run(config, config.sites, replace(scene.edges(), servers=servers), NOTHING_ASKED)
+        config = unpointed.config
+        [outcome] = run(config, config.sites, replace(unpointed.edges(), servers=servers), NOTHING_ASKED)
         outcomes.append(outcome.state)
-        scene.clock.advance(HOUR.total_seconds())
+        unpointed.clock.advance(HOUR.total_seconds())
     assert outcomes == ["failing", "ok"]
-    assert scene.state.zone == ZONE
+    assert unpointed.state.zone == ZONE
 
 
-def test_the_wait_of_the_record_doubles_up_to_ten_minutes(scene: Scene) -> None:
-    scene.publish()
-    scene.start()
+def test_the_wait_of_the_record_doubles_up_to_ten_minutes(unpointed: Scene) -> None:
     found = []
     for _ in range(6):
-        scene.zone.fail("records", DnsUnavailable("busy"))
-        scene.run()
-        failure = scene.wait_for_retry("record")
+        unpointed.zone.fail("records", DnsUnavailable("busy"))
+        unpointed.run()
+        failure = unpointed.wait_for_retry("record")
         found.append((failure.count, (failure.retry_at - failure.at) // MINUTE))
     assert found == [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (6, 10)]
 
 
-def test_the_wait_that_the_service_asks_for_is_the_least(scene: Scene) -> None:
-    scene.publish()
-    scene.start()
-    scene.zone.fail("records", DnsUnavailable("busy", retry_after=HOUR))
-    scene.run()
-    failure = scene.state.failures["record"]
+def test_the_wait_that_the_service_asks_for_is_the_least(unpointed: Scene) -> None:
+    unpointed.zone.fail("records", DnsUnavailable("busy", retry_after=HOUR))
+    unpointed.run()
+    failure = unpointed.state.failures["record"]
     assert failure.retry_at - failure.at == HOUR
     assert failure.limited_until is None
 
@@ -543,17 +546,15 @@ def test_a_failed_order_is_remembered_until_one_succeeds(scene: Scene) -> None:
     assert outcome.failure == scene.state.failures["order"] == FAILURE
 
 
-def test_a_failure_counts_only_for_the_configuration_that_it_happened_with(scene: Scene) -> None:
+def test_a_failure_counts_only_for_the_configuration_that_it_happened_with(unserved: Scene) -> None:
     """After an edit everything is tried at once."""
-    scene.publish()
-    scene.point()
-    scene.remember(failures={"deploy:registry": FAILURE})
-    assert scene.run().state == "failing"
-    assert scene.engine.restarts == []
-    scene.keys["deploy"][0]["stop_timeout"] = "3s"
-    assert scene.run().state == "ok"
-    assert scene.engine.restarts == [(ID, 3)]
-    assert scene.state.failures == {}
+    unserved.remember(failures={"deploy:registry": FAILURE})
+    assert unserved.run().state == "failing"
+    assert unserved.engine.restarts == []
+    unserved.keys["deploy"][0]["stop_timeout"] = "3s"
+    assert unserved.run().state == "ok"
+    assert unserved.engine.restarts == [(ID, 3)]
+    assert unserved.state.failures == {}
 
 
 TOKENS = 8
@@ -666,20 +667,20 @@ def test_a_record_that_a_person_must_see_to_keeps_no_order_from_being_placed(
     assert scene.asked_the_ca
 
 
-def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(scene: Scene) -> None:
+def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(unpointed: Scene) -> None:
     """One write, however long the name server needs."""
-    scene.publish()
-    scene.start()
-    scene.server.shows = lambda: []
+    unpointed.server.shows = lambda: []
 
     def spread() -> None:
-        if scene.clock.now() >= EPOCH + 5 * MINUTE:
-            scene.server.shows = scene.zone.held
+        if unpointed.clock.now() >= EPOCH + 5 * MINUTE:
+            unpointed.server.shows = unpointed.zone.held
 
-    scene.clock.on_sleep = spread
-    assert scene.run().state == "ok"
-    assert scene.writes == ["add"]
-    assert scene.state.records == {DOMAIN: WrittenRecord(value=ADDRESS, ttl_s=600, at=EPOCH, is_seen=True)}
+    unpointed.clock.on_sleep = spread
+    assert unpointed.run().state == "ok"
+    assert unpointed.writes == ["add"]
+    assert unpointed.state.records == {
+        DOMAIN: WrittenRecord(value=ADDRESS, ttl_s=600, at=EPOCH, is_seen=True)
+    }
 
 
 def test_a_record_that_drifts_after_it_was_seen_is_put_right_at_once(scene: Scene) -> None:
@@ -692,28 +693,26 @@ def test_a_record_that_drifts_after_it_was_seen_is_put_right_at_once(scene: Scen
     assert scene.writes == ["add", "update"]
 
 
-def test_a_record_that_does_not_show_in_time_fails(scene: Scene) -> None:
+def test_a_record_that_does_not_show_in_time_fails(unpointed: Scene) -> None:
     """That it was waited for in vain is told, not only that it is wrong."""
-    scene.publish()
-    scene.start()
-    scene.server.shows = lambda: []
-    outcome = scene.run()
+    unpointed.server.shows = lambda: []
+    outcome = unpointed.run()
     assert outcome.state == "failing"
     assert "does not show" in failed_with(outcome)
-    assert scene.writes == ["add"]
-    assert not scene.state.records[DOMAIN].is_seen
+    assert unpointed.writes == ["add"]
+    assert not unpointed.state.records[DOMAIN].is_seen
 
 
 def test_a_record_of_another_line_is_named_and_not_touched(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    unpointed: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.publish()
-    scene.start()
     theirs = Record(DOMAIN, "A", "10.0.0.1", 600, record_id="theirs", line="telecom")
-    scene.zone.put(theirs)
-    scene.server.shows = lambda: [record for record in scene.zone.held() if record.line == DEFAULT_LINE]
-    assert scene.run().state == "ok"
-    assert theirs in scene.zone.held()
+    unpointed.zone.put(theirs)
+    unpointed.server.shows = lambda: [
+        record for record in unpointed.zone.held() if record.line == DEFAULT_LINE
+    ]
+    assert unpointed.run().state == "ok"
+    assert theirs in unpointed.zone.held()
     assert any(
         "record.not_ours" in record.message and "telecom" in record.message for record in caplog.records
     )
@@ -723,96 +722,84 @@ def test_a_record_of_another_line_is_named_and_not_touched(
 
 
 def test_a_container_that_its_admin_stopped_is_waited_for(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    unserved: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Pending, not failing, and nothing that a human must look at."""
-    scene.publish()
-    scene.point()
-    scene.put_container(status="exited")
-    outcome = scene.run()
+    unserved.put_container(status="exited")
+    outcome = unserved.run()
     assert (outcome.state, outcome.is_renewed, outcome.failure) == ("pending", False, None)
     assert "the container 'registry' is exited; it is not ours to start" in outcome.reason
-    assert scene.engine.restarts == []
-    assert scene.state.failures["deploy:registry"].is_waiting
+    assert unserved.engine.restarts == []
+    assert unserved.state.failures["deploy:registry"].is_waiting
     assert all(record.levelno < logging.ERROR for record in caplog.records)
 
 
-def test_a_container_started_after_the_files_that_does_not_answer_is_not_restarted(scene: Scene) -> None:
+def test_a_container_started_after_the_files_that_does_not_answer_is_not_restarted(unserved: Scene) -> None:
     """It is starting still, or broken; a restart cures neither."""
-    scene.publish()
-    scene.point()
-    scene.put_container(started_at=EPOCH)
-    outcome = scene.run()
+    unserved.put_container(started_at=EPOCH)
+    outcome = unserved.run()
     assert outcome.state == "failing"
-    assert f"no TLS answer at {ADDRESS}:{scene.tls.port}" in failed_with(outcome)
+    assert f"no TLS answer at {ADDRESS}:{unserved.tls.port}" in failed_with(outcome)
     assert "'registry' was started after the files" in failed_with(outcome)
-    assert scene.engine.restarts == []
+    assert unserved.engine.restarts == []
 
 
-def test_a_container_started_before_the_files_that_does_not_answer_is_restarted_once(scene: Scene) -> None:
-    scene.publish()
-    scene.point()
-    scene.engine.on_restart = lambda _: None
+def test_a_container_started_before_the_files_that_does_not_answer_is_restarted_once(unserved: Scene) -> None:
+    unserved.engine.on_restart = lambda _: None
     for _ in range(4):
-        assert "no TLS answer" in failed_with(scene.run())
-        scene.wait_for_retry("deploy:registry")
-    assert len(scene.engine.restarts) == 1
+        assert "no TLS answer" in failed_with(unserved.run())
+        unserved.wait_for_retry("deploy:registry")
+    assert len(unserved.engine.restarts) == 1
 
 
 @pytest.mark.parametrize("started_at", [LONG_AGO, EPOCH], ids=["before the files", "after the files"])
 def test_one_that_serves_another_leaf_is_restarted_once_more_at_most(
-    scene: Scene, started_at: datetime
+    unpointed: Scene, started_at: datetime
 ) -> None:
     """As where it does not mount the folder: after the second restart it is known that none helps."""
-    scene.publish()
-    scene.start()
-    scene.publish()
-    scene.point()
-    scene.put_container(started_at=started_at)
-    scene.engine.on_restart = lambda _: None
+    unpointed.publish()
+    unpointed.point()
+    unpointed.put_container(started_at=started_at)
+    unpointed.engine.on_restart = lambda _: None
     for _ in range(4):
-        assert "serves another certificate" in failed_with(scene.run())
-        assert "mount" in scene.wait_for_retry("deploy:registry").hint
-    assert len(scene.engine.restarts) == 2
+        assert "serves another certificate" in failed_with(unpointed.run())
+        assert "mount" in unpointed.wait_for_retry("deploy:registry").hint
+    assert len(unpointed.engine.restarts) == 2
 
 
-def test_one_that_read_its_files_a_moment_too_early_is_cured_by_one_more_restart(scene: Scene) -> None:
-    scene.publish()
-    scene.start()
-    scene.publish()
-    scene.point()
+def test_one_that_read_its_files_a_moment_too_early_is_cured_by_one_more_restart(unpointed: Scene) -> None:
+    unpointed.publish()
+    unpointed.point()
 
     def come_up(_: Container) -> None:
-        if len(scene.engine.restarts) == 2:
-            scene.start()
+        if len(unpointed.engine.restarts) == 2:
+            unpointed.start()
 
-    scene.engine.on_restart = come_up
-    assert scene.run().state == "failing"
-    scene.wait_for_retry("deploy:registry")
-    assert scene.run().state == "ok"
-    assert len(scene.engine.restarts) == 2
+    unpointed.engine.on_restart = come_up
+    assert unpointed.run().state == "failing"
+    unpointed.wait_for_retry("deploy:registry")
+    assert unpointed.run().state == "ok"
+    assert len(unpointed.engine.restarts) == 2
 
 
 # --- restarts that are cut short --------------------------------------------------------------------------
 
 
-def test_a_restart_that_the_engine_did_not_finish_is_finished_by_the_next_run(scene: Scene) -> None:
+def test_a_restart_that_the_engine_did_not_finish_is_finished_by_the_next_run(unserved: Scene) -> None:
     """Stopped by us, and not started: nobody else would."""
-    scene.publish()
-    scene.point()
 
     def die(_: Container) -> None:
-        scene.put_container(status="exited", started_at=LONG_AGO)
+        unserved.put_container(status="exited", started_at=LONG_AGO)
         raise DeployError("the engine is gone", container="registry")
 
-    scene.engine.on_restart = die
-    assert failed_with(scene.run()) == "the engine is gone"
-    assert scene.state.restarting == {"registry": Restarting(id=ID, started_at=LONG_AGO)}
-    scene.wait_for_retry("deploy:registry")
-    scene.engine.on_restart = lambda _: scene.start()
-    assert scene.run().state == "ok"
-    assert len(scene.engine.restarts) == 2
-    assert scene.state.restarting == {}
+    unserved.engine.on_restart = die
+    assert failed_with(unserved.run()) == "the engine is gone"
+    assert unserved.state.restarting == {"registry": Restarting(id=ID, started_at=LONG_AGO)}
+    unserved.wait_for_retry("deploy:registry")
+    unserved.engine.on_restart = lambda _: unserved.start()
+    assert unserved.run().state == "ok"
+    assert len(unserved.engine.restarts) == 2
+    assert unserved.state.restarting == {}
 
 
 @pytest.mark.parametrize(
@@ -826,40 +813,38 @@ def test_a_restart_that_the_engine_did_not_finish_is_finished_by_the_next_run(sc
     ids=["before the files", "after the files", "it was started since", "it is another container"],
 )
 def test_a_stopped_container_is_started_where_our_own_restart_left_it_so(
-    scene: Scene, started_at: datetime, note: Restarting, restarts: int
+    unserved: Scene, started_at: datetime, note: Restarting, restarts: int
 ) -> None:
     """The run was killed between the stop and the start. What its admin stopped stays as it is."""
-    scene.publish()
-    scene.point()
-    scene.put_container(status="exited", started_at=started_at)
-    scene.remember(restarting={"registry": note})
-    assert scene.run().state == ("ok" if restarts else "pending")
-    assert len(scene.engine.restarts) == restarts
+    unserved.put_container(status="exited", started_at=started_at)
+    unserved.remember(restarting={"registry": note})
+    assert unserved.run().state == ("ok" if restarts else "pending")
+    assert len(unserved.engine.restarts) == restarts
 
 
-def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(scene: Scene) -> None:
+def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(
+    unserved: Scene,
+) -> None:
     """Sites may share it; who waited for the other one looks again before it acts."""
-    scene.publish()
-    scene.point()
     other = ExitStack()
-    other.enter_context(ActionLock(scene.state_dir, hashlib.sha256(b"registry").hexdigest(), FakeClock(), 0))
+    other.enter_context(
+        ActionLock(unserved.state_dir, hashlib.sha256(b"registry").hexdigest(), FakeClock(), 0)
+    )
 
     def finish() -> None:
-        if scene.clock.sleeps[-1] > 0:
-            scene.start()
+        if unserved.clock.sleeps[-1] > 0:
+            unserved.start()
             other.close()
 
-    scene.clock.on_sleep = finish
-    assert scene.run().state == "ok"
-    assert scene.engine.restarts == []
+    unserved.clock.on_sleep = finish
+    assert unserved.run().state == "ok"
+    assert unserved.engine.restarts == []
 
 
-def test_a_port_that_the_file_does_not_name_is_found_and_remembered(scene: Scene) -> None:
-    scene.publish()
-    scene.point()
-    del scene.keys["deploy"][0]["port"]
-    assert scene.run().state == "ok"
-    assert scene.state.ports == {"registry": scene.tls.port}
+def test_a_port_that_the_file_does_not_name_is_found_and_remembered(unserved: Scene) -> None:
+    del unserved.keys["deploy"][0]["port"]
+    assert unserved.run().state == "ok"
+    assert unserved.state.ports == {"registry": unserved.tls.port}
 
 
 # --- whether it was renewed -------------------------------------------------------------------------------

@@ -146,6 +146,14 @@ def publish(scene: Scene, chain: bytes, key: bytes) -> None:
     scene.file.save_pair(scene.publish_pair(chain, key))
 
 
+def publish_expired(scene: Scene, *, is_folder_lost: bool = False) -> None:
+    """Let a pair be ours that has expired, and the copy too, which may be all that is left of it."""
+    publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))
+    if is_folder_lost:
+        shutil.rmtree(scene.certs_dir)
+        scene.certs_dir.mkdir()
+
+
 def verdict(scene: Scene) -> str:
     return judge(scene.config, scene.config.sites[0], view_of(scene).seen).why
 
@@ -251,10 +259,7 @@ def test_a_valid_pair_is_never_replaced_by_one_that_has_expired(
 ) -> None:
     """The CA cannot be asked, and the admin helps himself; nothing of his is moved or restarted for days."""
     at(scene, "letsencrypt")
-    publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))
-    if is_whole_folder:
-        shutil.rmtree(scene.certs_dir)
-        scene.certs_dir.mkdir()
+    publish_expired(scene, is_folder_lost=is_whole_folder)
     leaf = put(scene, *pair_of(root if is_trusted else trustme.CA()))
     scene.start()
     scene.put_container(started_at=NOW)
@@ -271,9 +276,7 @@ def test_a_valid_pair_is_never_replaced_by_one_that_has_expired(
 def test_a_valid_pair_that_is_not_taken_over_keeps_no_order_back(scene: Scene) -> None:
     """What lies there may be self-signed for ten years; ours has expired, and only its copy is left."""
     at(scene, "letsencrypt")
-    publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))
-    shutil.rmtree(scene.certs_dir)
-    scene.certs_dir.mkdir()
+    publish_expired(scene, is_folder_lost=True)
     put(scene, *pair_of(trustme.CA(), left=3650 * DAY))
     scene.run()
     assert due(scene) == []
@@ -307,7 +310,7 @@ def test_a_copy_of_an_older_version_is_looked_into_before_it_takes_the_place_of_
 
 def test_what_is_no_valid_pair_is_replaced_by_the_one_that_has_expired(scene: Scene) -> None:
     """With it the service comes up at least."""
-    publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))
+    publish_expired(scene)
     for suffix in (".pem", ".key"):
         (scene.certs_dir / f"{DOMAIN}{suffix}").unlink()
         (scene.certs_dir / f"{DOMAIN}{suffix}").write_text("nothing of use")
@@ -328,7 +331,7 @@ def test_another_certificate_is_no_reason_to_restart_a_service_onto_one_that_has
     scene: Scene,
 ) -> None:
     """A service that answers nothing is started all the same."""
-    publish(scene, *pair_of(trustme.CA(), age=90 * DAY, left=-HOUR))
+    publish_expired(scene)
     mine = scene.certs_dir.parent / "mine"
     mine.mkdir()
     chain, key = pair_of(trustme.CA())

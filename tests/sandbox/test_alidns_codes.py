@@ -15,41 +15,6 @@ from certbotless.sandbox.gateway import ERRORS
 
 from .test_alidns import ADD, KEY_SECRET, ZONE, Client, assert_is_error, common, emulator, timestamp
 
-# What the service's reference lists, and the HTTP status that it comes with there.
-STATUS = {
-    "DnsSystemBusyness": 400,
-    "DomainRecordConflict": 400,
-    "DomainRecordDuplicate": 400,
-    "DomainRecordLocked": 400,
-    "DomainRecordNotBelongToUser": 400,
-    "Forbidden.RAM": 400,
-    "IncompleteSignature": 400,
-    "IncorrectDomainUser": 400,
-    "InternalError": 500,
-    "InvalidAccessKeyId.Inactive": 400,
-    "InvalidAccessKeyId.NotFound": 404,
-    "InvalidAction.NotFound": 404,
-    "InvalidDomainName.Format": 400,
-    "InvalidDomainName.NoExist": 400,
-    "InvalidRR.Format": 400,
-    "InvalidSecurityToken.MismatchWithAccessKey": 400,
-    "InvalidTimeStamp.Expired": 400,
-    "InvalidTimeStamp.Format": 400,
-    "InvalidVersion": 400,
-    "LastOperationNotFinished": 400,
-    "QuotaExceeded.ARecord": 400,
-    "QuotaExceeded.TTL": 400,
-    "RecordForbidden.DNSChange": 400,
-    "Rejected.Throttling": 400,
-    "ServiceUnavailable": 503,
-    "SignatureDoesNotMatch": 400,
-    "SignatureNonceUsed": 400,
-    "SubDomainInvalid.RR": 400,
-    "SubDomainInvalid.Value": 400,
-    "Throttling": 400,
-    "Throttling.User": 400,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -168,12 +133,18 @@ ONLY_INJECTED = {
     "ServiceUnavailable",
     "Throttling",
 }
+# The HTTP status of each, as the service's reference has it.
+STATUS = dict.fromkeys([*PROVOKED, *ONLY_INJECTED], 400) | {
+    "InternalError": 500,
+    "InvalidAccessKeyId.NotFound": 404,
+    "InvalidAction.NotFound": 404,
+    "ServiceUnavailable": 503,
+}
 
 
 def test_every_code_that_the_stand_in_knows_is_in_the_tables_of_this_file() -> None:
     assert {code: status for code, (status, _) in ERRORS.items()} == STATUS
     assert not PROVOKED.keys() & ONLY_INJECTED
-    assert PROVOKED.keys() | ONLY_INJECTED == STATUS.keys()
 
 
 @pytest.mark.parametrize("code", PROVOKED)
@@ -188,7 +159,7 @@ def test_a_call_is_refused_with_the_code_that_it_deserves(world: World, code: st
 
 
 @pytest.mark.parametrize("is_made", [False, True], ids=["not made", "made"])
-@pytest.mark.parametrize("code", STATUS)
+@pytest.mark.parametrize("code", sorted(STATUS))
 def test_a_fault_gives_a_code_its_status_and_text_before_or_after_the_change(
     world: World, code: str, is_made: bool
 ) -> None:
