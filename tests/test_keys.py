@@ -48,14 +48,16 @@ PROOFS = {
     "acme.eab.hmac_key": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.profile": "test_keys.py::test_the_profile_of_the_file_is_ordered_where_it_is_listed",
     "acme.key_type": "system/test_acme.py::test_a_registry_serves_leafs_of_every_kind_of_key",
-    "aliyun.access_key_id": "system/test_bad_input.py::test_an_unknown_access_key_says_which_key_to_correct",
-    "aliyun.access_key_secret": "system/test_bad_input.py::test_a_wrong_secret_says_which_key_to_correct",
+    "aliyun.access_key_id": "system/test_bad_input.py::"
+    "test_a_wrong_secret_and_an_unknown_access_key_say_which_key_to_correct",
+    "aliyun.access_key_secret": "system/test_bad_input.py::"
+    "test_a_wrong_secret_and_an_unknown_access_key_say_which_key_to_correct",
     "aliyun.security_token": "test_keys.py::test_the_api_of_the_file_is_called_with_what_it_asks_for",
     "aliyun.endpoint": "test_keys.py::test_the_api_of_the_file_is_called_with_what_it_asks_for",
     "aliyun.ca_bundle": "test_keys.py::test_the_api_of_the_file_is_called_with_what_it_asks_for",
     "dns.nameservers": "test_keys.py::test_the_name_servers_of_the_file_say_what_is_published",
     "dns.propagation_timeout": "test_keys.py::test_a_record_that_does_not_show_in_time_is_written_again",
-    "docker.host": "system/test_bad_input.py::test_an_engine_that_is_not_there_is_named",
+    "docker.host": "faults/test_docker.py::test_an_engine_that_is_away_costs_no_order_and_is_waited_for",
     "http.listen": "test_web.py::test_the_page_follows_the_file",
     "certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",
     "state_dir": "test_cli.py::test_the_daemon_is_known_by_its_lock",
@@ -64,11 +66,12 @@ PROOFS = {
     "parallel": "test_keys.py::test_as_many_sites_talk_at_a_time_as_the_file_allows",
     "key_mode": "test_keys.py::test_a_key_is_published_with_the_mode_of_the_file",
     "notify": "test_notify.py::test_a_run_tells_what_is_amiss_at_once_and_only_once",
-    "sites[].domain": "system/test_chain.py::test_an_untrusted_registry_becomes_one_that_every_client_trusts",
+    "sites[].domain": "system/test_chain.py::"
+    "test_an_untrusted_registry_becomes_one_that_every_client_trusts_and_stays_so",
     "sites[].names": "system/test_chain.py::test_a_wildcard_and_its_base_are_proved_together",
-    "sites[].zone": "system/test_bad_input.py::test_an_unknown_zone_says_so_before_any_order",
-    "sites[].address": "system/test_chain.py::"
-    "test_the_record_moves_with_the_address_and_nothing_else_happens",
+    "sites[].zone": "system/test_bad_input.py::"
+    "test_an_unknown_zone_and_a_name_in_none_say_so_before_any_order",
+    "sites[].address": "system/test_recovery.py::test_an_edit_is_in_the_record_while_dns_is_still_waited_for",
     "sites[].address6": "faults/test_lan.py::test_the_aaaa_record_is_kept_as_the_a_record_is",
     "sites[].ttl": "test_keys.py::test_another_ttl_is_written_to_the_record",
     "sites[].records": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
