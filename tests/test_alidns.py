@@ -7,10 +7,11 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -35,9 +36,13 @@ KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 REQUEST_ID = r"request id [0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}"
 
 
+def emulating(zones: Sequence[str] = (ZONE,), **options: Any) -> AlidnsEmulator:
+    return AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=SECRET, **options)
+
+
 @pytest.fixture
 def emulator() -> Iterator[AlidnsEmulator]:
-    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET) as emulator:
+    with emulating() as emulator:
         yield emulator
 
 
@@ -126,9 +131,7 @@ def test_a_secret_is_in_no_repr() -> None:
 
 
 def test_a_token_of_sts_goes_with_every_call_and_its_loss_is_told() -> None:
-    with AlidnsEmulator(
-        [ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, security_token="a+token/of=sts"
-    ) as emulator:
+    with emulating(security_token="a+token/of=sts") as emulator:
         account = Account(emulator.endpoint, KEY_ID, SECRET, "a+token/of=sts")
         zone = AlidnsAccount(account, FakeClock()).open(ZONE)
         zone.add(a_record())
@@ -304,9 +307,7 @@ def test_a_ttl_below_the_plan_becomes_the_least_one_that_the_service_names_and_i
     clock: FakeClock, least_s: int, wanted_s: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of an addition and of an update."""
-    with AlidnsEmulator(
-        [ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, min_ttl_s=least_s
-    ) as emulator:
+    with emulating(min_ttl_s=least_s) as emulator:
         zone = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), clock).open(ZONE)
         record_id = zone.add(replace(a_record(), ttl_s=wanted_s))
         zone.update(replace(a_record("10.79.40.7", record_id), ttl_s=wanted_s))
@@ -414,8 +415,7 @@ def test_a_new_record_without_its_id_is_no_answer() -> None:
 
 
 def test_the_zone_of_a_name_is_the_longest_that_the_account_has() -> None:
-    zones = [ZONE, f"lan.{ZONE}"]
-    with AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=SECRET) as emulator:
+    with emulating([ZONE, f"lan.{ZONE}"]) as emulator:
         account = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), FakeClock())
         assert account.find(f"registry.lan.{ZONE}") == f"lan.{ZONE}"
         assert account.find(NAME) == ZONE
@@ -554,7 +554,7 @@ def https(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     ca.cert_pem.write_to_path(root)
     ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
     listener = HttpsListener(0, chain, chain)
-    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, https=listener) as emulator:
+    with emulating(https=listener) as emulator:
         yield emulator.https_endpoint, root
 
 

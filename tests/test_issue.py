@@ -344,7 +344,7 @@ def test_a_ca_that_takes_too_long_is_left_for_the_next_run_whatever_it_asks_for(
     bench.ca.retry_after = retry_after
     with pytest.raises(OrderTimeout, match=text):
         bench.issue((DOMAIN,))
-    assert bench.clock.monotonic() == pytest.approx(most_s, abs=10)
+    assert bench.clock.monotonic() == pytest.approx(most_s, abs=1)
     assert bench.pending.url
     assert bench.pending.key_pem
     bench.assert_dns_is_clean()
@@ -687,7 +687,7 @@ def test_a_run_goes_on_with_the_order_that_an_earlier_one_placed(bench: Bench, k
 
 
 def test_a_challenge_that_an_earlier_run_answered_is_not_answered_again(bench: Bench) -> None:
-    bench.ca.pending_looks = 10_000
+    bench.ca.pending_looks, bench.ca.retry_after = 10_000, "30"
     with pytest.raises(OrderTimeout):
         bench.issue((DOMAIN,))
     bench.ca.pending_looks = 3
@@ -720,7 +720,7 @@ def test_a_validation_that_failed_while_nobody_looked_is_counted(
     bench: Bench, action: Callable[[Bench], object]
 ) -> None:
     """The run was killed after its answer; the CA has looked, found nothing, and counted it."""
-    bench.ca.pending_looks = 10_000
+    bench.ca.pending_looks, bench.ca.retry_after = 10_000, "30"
     with pytest.raises(OrderTimeout):
         bench.issue()
     bench.ca.pending_looks = 0
@@ -773,7 +773,7 @@ def test_a_finalized_order_is_collected_though_nothing_is_due(bench: Bench) -> N
 
 
 def test_an_order_that_is_still_processed_is_waited_for_and_collected(bench: Bench) -> None:
-    bench.ca.processing_looks = 10_000
+    bench.ca.processing_looks, bench.ca.retry_after = 10_000, "30"
     with pytest.raises(OrderTimeout):
         bench.issue((DOMAIN,))
     bench.ca.processing_looks = 2
