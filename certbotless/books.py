@@ -43,7 +43,8 @@ class SiteBooks:
         directory: of the CA that counts too.
         in_hand: the certificate of this CA for these very names, if there is one.
         is_forced: write down whatever the limits say.
-        renewal: what the CA suggests for it.
+        adopted: the one for these names that was adopted instead: its lifetime and its end count as well.
+        renewal: what the CA suggests for the certificate in hand.
         is_rehearsal: whether this is a dry run.
     """
 
@@ -56,6 +57,7 @@ class SiteBooks:
         in_hand: LeafFacts | None,
         *,
         is_forced: bool,
+        adopted: LeafFacts | None = None,
         renewal: RenewalInfo | None = None,
         is_rehearsal: bool = False,
     ) -> None:
@@ -64,6 +66,7 @@ class SiteBooks:
         self._site = site
         self._directory = directory
         self._in_hand = in_hand
+        self._replaced = in_hand or adopted
         self._is_forced = is_forced
         self._renewal = renewal
         self._is_rehearsal = is_rehearsal
@@ -147,7 +150,7 @@ class SiteBooks:
 
     def _reserve(self, planned: Entry, refusal: str) -> None:
         with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-            limit = limit_on(self._rows.settle(planned.at), planned, self._in_hand)
+            limit = limit_on(self._rows.settle(planned.at), planned, self._replaced)
             if limit is not None and not self._is_forced:
                 now = "--dry-run --force rehearses now" if self._is_rehearsal else "--force orders now"
                 raise RateLimited(

@@ -197,6 +197,7 @@ class Certifying:
             ca.directory,
             seen.in_hand.facts_for(ca.directory, bench.site.all_names),
             is_forced=bench.intent.ignore_ledger,
+            adopted=seen.in_hand.facts_as_of(ca.directory, bench.site.all_names),
             renewal=bench.file.load().renewal,
             is_rehearsal=bench.intent.only_rehearse,
         )

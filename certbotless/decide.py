@@ -514,7 +514,8 @@ def _limit_on_order(
     site: Site, config: Config, seen: Observation, state: SiteState, ledger: Sequence[Entry]
 ) -> Limit | None:
     """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
-    in_hand = seen.in_hand.facts_for(config.acme.url, site.all_names)
+    directory, names = config.acme.url, site.all_names
+    in_hand = seen.in_hand.facts_for(directory, names)
     is_suggested = state.suggests_renewal(in_hand, seen.at)
-    planned = planned_order(seen.at, config.acme.url, site.all_names, in_hand, is_suggested=is_suggested)
-    return limit_on(ledger, planned, in_hand)
+    planned = planned_order(seen.at, directory, names, in_hand, is_suggested=is_suggested)
+    return limit_on(ledger, planned, seen.in_hand.facts_as_of(directory, names))

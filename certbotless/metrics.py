@@ -141,7 +141,8 @@ def _add_orders_left(
         names = view.site.all_names
         in_hand = view.seen.in_hand.facts_for(directory, names)
         is_suggested = view.remembered.suggests_renewal(in_hand, now)
-        planned.append((planned_order(now, directory, names, in_hand, is_suggested=is_suggested), in_hand))
+        order = planned_order(now, directory, names, in_hand, is_suggested=is_suggested)
+        planned.append((order, view.seen.in_hand.facts_as_of(directory, names)))
     for view, left in zip(views, orders_left_for_each(ledger, planned), strict=True):
         about = "Orders that our own limits allow for now."
         families.add("orders_left", about, left, domain=view.site.domain)

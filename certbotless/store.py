@@ -98,7 +98,14 @@ class Published:
 
         Not those of one that was adopted: which CA counts it is not known.
         """
-        if self.facts is None or self.origin is None or not self.origin.account:
+        return self.facts_as_of(directory, names) if self.origin and self.origin.account else None
+
+    def facts_as_of(self, directory: str, names: tuple[str, ...]) -> LeafFacts | None:
+        """Return the facts if the certificate is one of this CA, for exactly these names, or passes for one.
+
+        One that was adopted does: the next certificate will live about as long, and takes its place.
+        """
+        if self.facts is None or self.origin is None:
             return None
         return self.facts if (self.origin.directory, self.facts.names) == (directory, names) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,17 @@ def test_forced_renewals_outside_the_window_use_up_what_lets_encrypt_gives(tmp_p
     with pytest.raises(RateLimited, match="3 orders for these names that are not exempt in 7 days"):
         order(NOW, None)
     order(NOW, RenewalInfo(sha256=facts.sha256, next_look=NOW, start=NOW, end=NOW + HOUR))
+
+
+def test_an_adopted_certificate_is_no_renewal_and_its_lifetime_is_the_window(ledger: LedgerFile) -> None:
+    """A day's: the orders before it would hold the next one for a week, and it expires."""
+    adopted = replace(LEAF, not_before=NOW - 13 * HOUR, not_after=NOW + 11 * HOUR)
+    for number in range(3):
+        ledger.append(Entry(NOW - (14 + number) * HOUR, "order", CA, SITE.all_names))
+    with pytest.raises(RateLimited, match="3 orders for these names in 7 days"):
+        books(ledger).reserve_order(NOW, replaces=False)
+    books(ledger, adopted=adopted).reserve_order(NOW, replaces=False)
+    assert ledger.entries()[-1].purpose == "new"
 
 
 def test_the_fourth_order_is_refused_with_when_it_may_be_tried_again(ledger: LedgerFile) -> None:

@@ -677,6 +677,19 @@ def test_the_window_is_that_of_the_lifetime_in_hand() -> None:
     assert step.wait_until == NOW + HOUR
 
 
+def test_an_adopted_certificate_is_renewed_before_it_expires_whatever_its_ca_gave_before() -> None:
+    """Its lifetime says how often its CA is asked, and the last of its life has the reserve."""
+    short = replace(FACTS, not_before=NOW - 13 * HOUR, not_after=NOW + 11 * HOUR)
+    adopted = replace(ORIGIN, account="")
+    every_half_day = [replace(ORDERED[0], at=NOW - age * HOUR) for age in range(14, 168, 12)]
+    decision = decided(published(short, adopted), ledger=every_half_day)
+    assert [step.key for step in decision.due(NOW)] == ["order"]
+
+    long = replace(FACTS, not_before=NOW - 86 * DAY, not_after=NOW + 4 * DAY)
+    [step] = decided(published(long, adopted), ledger=[*ORDERED, *ORDERED][:4]).due(NOW)
+    assert step.key == "order"
+
+
 def test_orders_of_other_names_hold_nothing_back() -> None:
     other = [replace(entry, names=(DOMAIN,)) for entry in ORDERED_BEFORE_DUE]
     assert [step.key for step in decided(DUE_NOW, ledger=other).due(DUE)] == ["order"]

@@ -81,6 +81,10 @@ class Happenings:
                 service.is_absent = False
                 world.engine.boot(service)
         world.tries.forget()
+        if world.ca.lifetime < HOUR:
+            # Once a record was set back three times, nobody writes it for a day unless a command asks: more
+            # than a thousand renewals. That it is written then by itself is seen with longer lifetimes.
+            self.person_renews()
 
     @property
     def _state_file(self) -> Path:
