@@ -226,7 +226,7 @@ class _SiteRun:
     def _forget_failures_of_another_config(self) -> None:
         config, site = self._config, self._site
         state = self._file.load().under(config.digest(site), config.file_digest(site))
-        self._file.change(**dict(state))
+        self._file.change(**state.to_dict())
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.
@@ -236,7 +236,7 @@ class _SiteRun:
         for field in ("records", "records6"):
             records: dict[str, WrittenRecord] = getattr(view.remembered, field)
             seen = {
-                fqdn: record.model_copy(update={"is_seen": True})
+                fqdn: replace(record, is_seen=True)
                 for fqdn, record in records.items()
                 if not record.is_seen and view.seen.is_shown(fqdn, record.value)
             }

@@ -8,17 +8,16 @@ from what is true then: a lost file or a killed process costs a message too many
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from .client import ClientFacts, facts_of
 from .clock import is_believable
 from .decide import NO_ANSWER, NOBODY_SPEAKS, Step
 from .leaf import LeafFacts
 from .look import View
+from .model import Model
 from .state import Failure, Moment
 
 # How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
@@ -230,11 +229,8 @@ class Steady:
 # --- what one receiver was sent, and what is due to it ------------------------------------------------------
 
 
-class _Kept(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class SentProblem(_Kept):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentProblem(Model):
     """The messages about one problem.
 
     Attributes:
@@ -247,7 +243,8 @@ class SentProblem(_Kept):
     at: tuple[Moment, ...]
 
 
-class Sent(_Kept):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(Model):
     """What one receiver was sent.
 
     Attributes:
@@ -260,8 +257,8 @@ class Sent(_Kept):
 
     tries: tuple[Moment, ...] = ()
     last_at: Moment | None = None
-    problems: dict[Key, SentProblem] = {}
-    certificates: dict[str, Moment] = {}
+    problems: dict[Key, SentProblem] = field(default_factory=dict)
+    certificates: dict[str, Moment] = field(default_factory=dict)
     failure: Failure | None = None
 
 
@@ -312,7 +309,7 @@ def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Se
             certificates[name] = now
     if not alerts:
         is_past = sent.failure is not None and not _lately([sent.failure.at], now)
-        return (sent.model_copy(update={"failure": None}) if is_past else sent), []
+        return (replace(sent, failure=None) if is_past else sent), []
     tries = (*_lately(sent.tries, now), now)
     return Sent(tries=tries, last_at=now, problems=problems, certificates=certificates), alerts
 

@@ -152,9 +152,7 @@ class Certifying:
             told = suggested_renewal(self._ca(), facts.ari_id, self._bench.clock)
         except IssueError as exc:
             logger.debug("renewal.not_told domain=%s error=%s", self._bench.site.domain, exc)
-            self._bench.file.change(
-                renewal=known.model_copy(update={"next_look": next_look(now, exc.retry_after)})
-            )
+            self._bench.file.change(renewal=replace(known, next_look=next_look(now, exc.retry_after)))
             return
         window = told.window if told.window is not None and told.window.is_sound(facts) else None
         start, end = (window.start, window.end) if window else (None, None)
@@ -335,7 +333,7 @@ class Certifying:
             return
         if facts is None and file.has_pair:
             pair, copied = self._copy()
-            file.save_pair(pair.model_copy(update={"not_after": copied.not_after}))
+            file.save_pair(replace(pair, not_after=copied.not_after))
             return
         if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
             chain, key = store.pair(known)

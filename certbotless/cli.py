@@ -318,7 +318,7 @@ def _errand(source: Path | None, name: str) -> int:
             from . import receivers, sender
             from .clock import SystemClock
 
-            post = receivers.Post.model_validate_json(sys.stdin.buffer.read())
+            post = receivers.Post.validate_json(sys.stdin.buffer.read())
             receivers.deliver(post, sender.send, SystemClock())
     return 0
 

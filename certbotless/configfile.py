@@ -15,12 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
 from . import document, files
 from .config import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .document import Document, Fault
 from .errors import ConfigError, ValueFault
+from .model import default_of
 from .names import is_in_zone, normalise
 
 
@@ -78,7 +79,7 @@ def parse(raw: bytes, name: str) -> Config:
     if not isinstance(doc.data, dict):
         raise doc.error([*doc.faults, doc.fault((), "must be a mapping with the keys aliyun and sites")])
     try:
-        config = Config.model_validate(doc.data)
+        config = Config.validate(doc.data)
     except ValidationError as exc:
         raise doc.error(_all_faults(doc, exc)) from None
     if faults := [*doc.faults, *_check_together(doc), *_check_default_engine(doc, config)]:
@@ -100,7 +101,7 @@ def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
 def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
     """Yield what is wrong with the engine of the environment, where a container needs it."""
     is_needed = any(target.command is None for site in config.sites for target in site.deploy)
-    if not is_needed or "host" in config.docker.model_fields_set or config.docker.host == DOCKER_SOCKET:
+    if not is_needed or "host" in doc.data.get("docker", {}) or config.docker.host == DOCKER_SOCKET:
         return
     from .diagnostics import check  # noqa: PLC0415  (as above)
 
@@ -164,7 +165,7 @@ def _check_records(
     type_: str,
 ) -> Iterator[Fault]:
     """Two sites that want one name to show different addresses would write it in turns for ever."""
-    rules = [site.get(key, Site.model_fields[key].default.kind) for site in sites]
+    rules = [site.get(key, default_of(Site, key).kind) for site in sites]
     first = {domain: i for i, domain in enumerate(domains) if domain is not None and rules[i] != "none"}
     for i, site in enumerate(sites):
         if site.get("records") != "all" or rules[i] == "none":
@@ -242,4 +243,4 @@ def _folder_of_broken(raw: bytes, key: str) -> Path:
             return Path(check(Config, key)(Document(text, "").data[key]))
         except (ConfigError, KeyError, TypeError, ValueError):
             continue
-    return Path(Config.model_fields[key].default)
+    return Path(default_of(Config, key))

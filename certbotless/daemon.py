@@ -495,7 +495,7 @@ class Daemon:
             return
         self._untold = ""
         if post.letters:
-            self._start_errand("notify", post.model_dump_json().encode())
+            self._start_errand("notify", post.dump_json())
 
     def _start_errand(self, name: str, needs: bytes) -> None:
         """Start what changes none of the four facts, unless it runs, or rests since its last start.

@@ -13,13 +13,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ValidationError, create_model
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_schema
 
 from .config import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
 from .document import Document, Fault, Path, dotted
 from .errors import ValueFault, printable
-from .values import DIRECTORIES, Model
+from .model import Model, fields_of
+from .values import DIRECTORIES
 
 _DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
 _PATH = "must be an absolute path"
@@ -30,12 +30,10 @@ _FORWARD = (
 )
 
 
-def _bounds(model: type[BaseModel], key: str) -> str:
+def _bounds(model: type[Model], key: str) -> str:
     """Return the least and the most that the model says of a number, as ``1..64``."""
-    limits = model.model_fields[key].metadata
-    return "..".join(
-        str(getattr(limit, name)) for name in ("ge", "le") for limit in limits if hasattr(limit, name)
-    )
+    schema: Any = fields_of(model)[key]["schema"]
+    return f"{schema['ge']}..{schema['le']}"
 
 
 # By key: what its value must be. {0} is the value as it is written.
@@ -89,7 +87,7 @@ _SLIPS = (
 # By pydantic's name of the kind of error, where the kind says it all.
 _KINDS = {
     "missing": "is needed",
-    "model_type": "must be a mapping",
+    "dict_type": "must be a mapping",
     "tuple_type": "must be a list",
     "too_short": "needs at least one entry",
     "string_type": 'must be text: put it in quotes, "..."',
@@ -108,7 +106,7 @@ _SELF_EVIDENT = {
 }
 # A fault of a part of these is a fault of the whole: their parts have no names of their own.
 _WHOLE = ("command", "action", "port")
-_SECTIONS: dict[str, type[BaseModel]] = {
+_SECTIONS: dict[str, type[Model]] = {
     "acme": Acme,
     "aliyun": Aliyun,
     "dns": Dns,
@@ -136,7 +134,7 @@ def describe(doc: Document, error: ErrorDetails) -> Fault:
         # `hmac_key:x`, with no space, is a key as a whole: what follows the name is not for the log.
         text = "a longer key begins so; write a colon, a space and the secret after the name"
         return (*doc.locate(path, at_key=True), f"{dotted((*path[:-1], hidden))}: {text}")
-    nearest = difflib.get_close_matches(key.lower(), _model_of(path).model_fields, n=1, cutoff=0)[0]
+    nearest = difflib.get_close_matches(key.lower(), fields_of(_model_of(path)), n=1, cutoff=0)[0]
     text = f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}"
     return doc.fault(path, text, at_key=True)
 
@@ -157,21 +155,21 @@ def text_of(error: ErrorDetails) -> str:
     return _FORMS[key].format(printable(value, 80)) if key else error["msg"]
 
 
-def _model_of(path: Path) -> type[BaseModel]:
+def _model_of(path: Path) -> type[Model]:
     """Return the model that has the last key of the path, or should have it."""
     section = next((step for step in reversed(path[:-1]) if isinstance(step, str)), "")
     return _SECTIONS.get(section, Config)
 
 
-def check(model: type[BaseModel], key: str) -> Callable[[object], Any]:
+def check(model: type[Model], key: str) -> Callable[[object], Any]:
     """Return a function that returns the value of this key as the file would, or raises a `ValueFault`."""
-    field = model.model_fields[key]
-    fields: Any = {key: (field.annotation, field)}
-    alone = create_model(key, __base__=Model, **fields)
+    alone = SchemaValidator(
+        core_schema.typed_dict_schema({key: fields_of(model)[key]}, config={"strict": model.strict})
+    )
 
     def checked(value: object) -> Any:
         try:
-            return getattr(alone.model_validate({key: value}), key)
+            return alone.validate_python({key: value})[key]
         except ValidationError as exc:
             raise ValueFault(text_of(exc.errors(include_url=False)[0])) from None
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
-
 from .config import Config
 from .errors import printable
+from .model import Model
 from .secret import Secret
 from .values import Action, AddressRule, Port, Window, short
 
@@ -27,9 +26,9 @@ def changes(before: Config, after: Config) -> list[str]:
     return [*_differences("", _keys(before), _keys(after))]
 
 
-def _keys(part: BaseModel) -> dict[str, Any]:
+def _keys(part: Model) -> dict[str, Any]:
     """Return the values of a section by their keys, each site and target by a key of its own."""
-    found = {key: getattr(part, key) for key in type(part).model_fields}
+    found = part.to_dict()
     found |= {f"site {site.domain}": site for site in found.pop("sites", ())}
     if "deploy" in found:
         found |= {f"target {target.name}": target for target in found["deploy"]}
@@ -43,7 +42,7 @@ def _differences(about: str, before: dict[str, Any], after: dict[str, Any]) -> I
     for key in before | after:
         old, new = before.get(key), after.get(key)
         what = f"{about}{printable(key, _LONGEST)}"
-        if isinstance(old, BaseModel) and isinstance(new, BaseModel):
+        if isinstance(old, Model) and isinstance(new, Model):
             yield from _differences(f"{what}{': ' if ' ' in key else '.'}", _keys(old), _keys(new))
         elif old == new or key.startswith("target "):
             continue  # which targets there are is the value of `deploy`
@@ -58,7 +57,7 @@ def _differences(about: str, before: dict[str, Any], after: dict[str, Any]) -> I
 def _is_hidden(value: object) -> bool:
     if isinstance(value, tuple):
         return any(map(_is_hidden, value))
-    return isinstance(value, Secret | BaseModel)
+    return isinstance(value, Secret | Model)
 
 
 def _fate(old: object, new: object) -> str:

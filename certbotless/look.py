@@ -78,8 +78,9 @@ class View:
             found, key=lambda item: (not item[1].is_waiting, item[0] in asked, not item[0], item[1].at)
         )
         until = next((step.wait_until for step in self.decision.steps if step.key == key), None)
-        is_later = until is not None and until > failure.retry_at
-        return failure.model_copy(update={"retry_at": until}) if is_later else failure
+        if until is None or until <= failure.retry_at:
+            return failure
+        return replace(failure, retry_at=until)
 
 
 class Crashes:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from .alerts import Alert, moment
+from .model import Model
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
 _MOST_BODY_BYTES = 1900
@@ -42,7 +43,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(Model):
     """One message in plain text."""
 
     severity: Severity

@@ -14,12 +14,12 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ValidationError
 
 from . import alerts, files
 from .alerts import Conditions, Sent, Steady
@@ -28,6 +28,7 @@ from .config import Config
 from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
 from .leaf import rfc3339
 from .message import Message, message_of
+from .model import Model
 from .redact import Redactor
 from .state import Failure
 from .together import together
@@ -41,7 +42,7 @@ _PAUSES = [timedelta(minutes=minutes) for minutes in (1, 10, 60)]
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class Receiver(Model):
     """One URL of `notify`.
 
     Attributes:
@@ -71,12 +72,11 @@ def receivers(config: Config) -> list[Receiver]:
 # --- the file -----------------------------------------------------------------------------------------------
 
 
-class History(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History(Model):
     """What each receiver was sent, by its name."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    receivers: dict[str, Sent] = {}
+    receivers: dict[str, Sent] = field(default_factory=dict)
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -110,7 +110,7 @@ def _load(state_dir: Path) -> History | None:
     """Return what is kept; None for a file that makes no sense. Raises StoreError if it cannot be read."""
     raw = files.read_if_there(state_dir / _NAME)
     try:
-        return History() if raw is None else History.model_validate_json(raw)
+        return History() if raw is None else History.validate_json(raw)
     except (ValidationError, OverflowError):
         return None
 
@@ -119,7 +119,7 @@ def _save(state_dir: Path, history: History) -> None:
     path = state_dir / _NAME
     with files.store_errors(path):
         files.sweep(state_dir, [_NAME])
-        files.replace(path, history.model_dump_json(indent=1, exclude_defaults=True).encode(), 0o600)
+        files.replace(path, history.dump_json(indent=1), 0o600)
 
 
 def history_of(config: Config) -> History | None:
@@ -133,20 +133,18 @@ def history_of(config: Config) -> History | None:
 # --- what is due --------------------------------------------------------------------------------------------
 
 
-class Letter(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter(Model):
     """One message to one receiver, and what that receiver was sent by then."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     receiver: Receiver
     message: Message
     sent: Sent
 
 
-class Post(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post(Model):
     """The letters of one look. As JSON it is what another process needs to send them; it holds URLs."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     state_dir: Path
     letters: tuple[Letter, ...]
@@ -211,9 +209,7 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
     # Each try counts, also one after which we are killed; and what cannot be written down would be sent again
     # at each look.
     tried = {
-        each.receiver.name: before.get(each.receiver.name, Sent()).model_copy(
-            update={"tries": each.sent.tries}
-        )
+        each.receiver.name: replace(before.get(each.receiver.name, Sent()), tries=each.sent.tries)
         for each in post.letters
     }
     _save(post.state_dir, History(receivers=before | tried))
@@ -227,7 +223,7 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
         except CertbotlessError as exc:
             failure = _failure(f"{label}: {exc.message}", exc.hint, sent.failure, clock.now())
             logger.warning("notify.failed error=%s retry_at=%s", failure.advice, rfc3339(failure.retry_at))
-            return sent.model_copy(update={"failure": failure})
+            return replace(sent, failure=failure)
         logger.info("notify.sent to=%s subject=%s", label, letter.message.subject)
         return letter.sent
 

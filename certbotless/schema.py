@@ -8,17 +8,19 @@ Source: JSON Schema draft 2020-12; the `yaml-language-server` reads it.
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from .config import Config
+from .config import NEED_EAB, Acme, Config, Target
+from .model import Model, schema_of
 from .values import Action, AddressRule, short
 
 SCHEMA = Path("config", "schema.json")
@@ -26,25 +28,64 @@ PAGE = Path("docs", "configuration.md")
 BEGIN, END = "<!-- keys: begin (make docs) -->", "<!-- keys: end -->"
 
 
+# What keys say against each other, as far as JSON Schema can tell it.
+_RULES: dict[type[Model], dict[str, Any]] = {
+    Acme: {
+        "if": {"properties": {"directory": {"enum": list(NEED_EAB)}}, "required": ["directory"]},
+        "then": {"properties": {"eab": {"type": "object"}}, "required": ["eab"]},
+    },
+    Target: {
+        "oneOf": [
+            {"required": ["container"], "properties": {"container": {"type": "string"}}},
+            {"required": ["label"], "properties": {"label": {"type": "string"}}},
+            {
+                "required": ["command", "port"],
+                "properties": {
+                    "command": {"type": "array"},
+                    "port": {"type": ["integer", "string"]},
+                    "action": False,
+                },
+            },
+        ]
+    },
+}
+
+
 class _Generator(GenerateJsonSchema):
-    """Writes defaults as the file does, and gives keys no titles: those are the names of kinds of values."""
+    """Adds what a reader needs: of each form its name, of each key what it does, its default and examples."""
 
-    def encode_default(self, dft: Any) -> Any:
-        if isinstance(dft, timedelta):
-            return short(dft)
-        if isinstance(dft, Action | AddressRule):
-            return dft.kind
-        # A section's defaults stand at its keys.
-        return None if isinstance(dft, BaseModel) else super().encode_default(dft)
+    def generate_inner(self, schema: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().generate_inner(schema)
+        return {**found, **schema.get("metadata", {}).get("shown", {})}
 
-    def default_schema(self, schema: Any) -> dict[str, Any]:
-        found = super().default_schema(schema)
-        if found.get("default", ...) is None:
-            del found["default"]
-        return found
+    def typed_dict_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().typed_dict_schema(schema)
+        model = schema.get("metadata", {}).get("model")
+        if model is None:
+            return found
+        for each in fields(model):
+            if each.init:
+                found["properties"][each.name] |= _shown_of(each)
+        return {"description": inspect.getdoc(model), **found, **_RULES.get(model, {})}
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+
+def _shown_of(key: Field[Any]) -> dict[str, Any]:
+    """Return what is shown of a key beside its form; its default as the file has it."""
+    default = key.default if key.metadata.get("shown") is None else key.metadata["shown"]
+    match default:
+        case timedelta():
+            default = short(default)
+        case Action() | AddressRule():
+            default = default.kind
+        case Path():
+            default = str(default)
+        case Model() | None:  # a section's defaults stand at its keys
+            default = MISSING
+    shown = {name: key.metadata[name] for name in ("description", "examples") if key.metadata.get(name)}
+    return shown if default is MISSING else {**shown, "default": default}
 
 
 def json_schema() -> dict[str, Any]:
@@ -52,27 +93,22 @@ def json_schema() -> dict[str, Any]:
 
     It is somewhat more lenient than `configfile.parse`, which also knows what values say against each other.
     """
-    schema = Config.model_json_schema(schema_generator=_Generator)
+    schema = _Generator().generate(schema_of(Config))
     return {"$schema": _Generator.schema_dialect, **schema, "title": "certbotless: config.yaml"}
 
 
 def all_keys() -> Iterator[tuple[str, dict[str, Any], bool]]:
     """Yield the path, the schema and whether it is needed of every key, as in ``sites[].deploy[].when``."""
-    schema = json_schema()
-    yield from _keys_of(schema, schema["$defs"], "")
+    yield from _keys_of(json_schema(), "")
 
 
-def _keys_of(
-    model: dict[str, Any], models: dict[str, Any], prefix: str
-) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    for name, value in model["properties"].items():
+def _keys_of(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    for name, value in section["properties"].items():
         path = f"{prefix}{name}"
-        is_list = "$ref" in value.get("items", {})
-        reference = value["items"]["$ref"] if is_list else _not_null(value).get("$ref", "")
-        inner = models.get(reference.rpartition("/")[2], {})
-        yield path, {"description": inner.get("description"), **value}, name in model.get("required", ())
-        if inner:
-            yield from _keys_of(inner, models, f"{path}[]." if is_list else f"{path}.")
+        inner = _not_null(value.get("items", value))
+        yield path, value, name in section.get("required", ())
+        if "properties" in inner:
+            yield from _keys_of(inner, f"{path}[]." if "items" in value else f"{path}.")
 
 
 def _not_null(value: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +132,7 @@ def _type(value: dict[str, Any]) -> str:
     if "enum" in kind or "const" in kind:
         return ", ".join(f"`{word}`" for word in kind.get("enum", [kind.get("const")]))
     if kind.get("type") == "array" and "title" not in kind:
-        return f"list of {_type(kind['items'])}" if "$ref" not in kind["items"] else "list of mappings"
+        return f"list of {_type(kind['items'])}" if "title" in kind["items"] else "list of mappings"
     return str(kind.get("title", "mapping"))
 
 

@@ -16,21 +16,13 @@ import logging
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic_core import ValidationError
 
 from . import files
 from .challenge import TxtValue
@@ -38,6 +30,7 @@ from .clock import Clock, is_believable
 from .errors import StoreError
 from .leaf import LeafFacts, bounded
 from .locks import Holder, Lock, SiteLock, holder
+from .model import Model, after
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +39,11 @@ _LONGEST_WAIT = timedelta(days=8)
 
 
 # One date that makes no sense is no reason to forget all the rest.
-Moment = Annotated[AwareDatetime, AfterValidator(bounded)]
+Moment = Annotated[datetime, after(bounded)]
 
 
-class _Saved(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Failure(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(Model):
     """The last attempt at something did not succeed; times are aware UTC.
 
     `is_waiting`: no error, something else must come first. `limited_until`: the moment that a CA named which
@@ -77,21 +67,20 @@ class Failure(_Saved):
         """What happened, and what to do now."""
         return f"{self.what}; {self.hint}" if self.hint else self.what
 
-    @field_validator("retry_at", "limited_until")
-    @classmethod
-    def _not_for_ever(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
-        """A damaged file must not keep anything from being tried again."""
-        if value is None:
-            return None
-        at: datetime = info.data.get("at", value)
-        return at + _LONGEST_WAIT if value - at > _LONGEST_WAIT else value
+    def __post_init__(self) -> None:
+        # A damaged file must not keep anything from being tried again.
+        last = self.at + _LONGEST_WAIT
+        object.__setattr__(self, "retry_at", min(self.retry_at, last))
+        if self.limited_until is not None:
+            object.__setattr__(self, "limited_until", min(self.limited_until, last))
 
     def blocks_at(self, now: datetime) -> bool:
         """Whether it is too early to try again. What failed in the future blocks nothing."""
         return now < self.retry_at and is_believable(self.at, now)
 
 
-class WrittenRecord(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenRecord(Model):
     """The record that we last wrote at a name, and whether the authoritative servers have shown it."""
 
     value: str
@@ -100,21 +89,24 @@ class WrittenRecord(_Saved):
     is_seen: bool = False
 
 
-class Rewritten(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten(Model):
     """When a value that the name servers had shown was written again after a change that we did not make."""
 
     value: str
     at: tuple[Moment, ...] = ()
 
 
-class Listed(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed(Model):
     """What the API listed of one name, by type (A, AAAA): enabled, of the default line; and when."""
 
-    at: AwareDatetime
-    values: dict[str, tuple[str, ...]] = {}
+    at: datetime
+    values: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-class OrderInFlight(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderInFlight(Model):
     """An order that may yet give its certificate."""
 
     url: str
@@ -123,11 +115,12 @@ class OrderInFlight(_Saved):
     key_type: str = "ec256"
 
 
-class SavedPair(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPair(Model):
     """The pair last issued, PEM, where it came from (store.Origin), and when its certificate ends."""
 
     chain: str
-    key: str = Field(repr=False)
+    key: str = field(repr=False)
     directory: str
     account: str
     key_type: str
@@ -135,7 +128,8 @@ class SavedPair(_Saved):
     not_after: Moment | None = None
 
 
-class Foreign(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign(Model):
     """The pair of another tool at our names that was not taken over, and why.
 
     `files` tells it from any other (store.Published.plain); `valid_until` is None for what is no pair for our
@@ -147,7 +141,8 @@ class Foreign(_Saved):
     valid_until: Moment | None = None
 
 
-class RenewalInfo(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalInfo(Model):
     """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
 
     sha256: str
@@ -161,7 +156,8 @@ class RenewalInfo(_Saved):
         return self.sha256 == sha256 and bool(self.start and self.end and self.start <= now < self.end)
 
 
-class Txt(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Txt(Model):
     """A TXT record of ours; the id is empty until the service told it."""
 
     fqdn: str
@@ -170,15 +166,17 @@ class Txt(_Saved):
     record_id: str = ""
 
 
-class Restarting(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarting(Model):
     """A restart of ours that may be unfinished: of which container, and when it had started before."""
 
     id: str
     # Only compared; the engine's is in the year 1 for one that was never started.
-    started_at: AwareDatetime
+    started_at: datetime
 
 
-class Trial(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(Model):
     """A generation that no handshake has shown yet, the one before it, and since when it is on trial."""
 
     generation: str
@@ -186,7 +184,8 @@ class Trial(_Saved):
     at: Moment
 
 
-class Acted(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted(Model):
     """How often a container, or a command, was acted upon for the leaf with this SHA-256.
 
     `files_at` is when its files had been put where they were, None where an older version has not noted it.
@@ -197,7 +196,8 @@ class Acted(_Saved):
     files_at: Moment | None = None
 
 
-class SiteState(_Saved):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteState(Model):
     """All that is remembered of one site.
 
     Attributes:
@@ -220,32 +220,32 @@ class SiteState(_Saved):
     """
 
     zone: str = ""
-    alias_zones: dict[str, str] = {}
+    alias_zones: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     file_digest: str = ""
-    records: dict[str, WrittenRecord] = {}
-    our_values: dict[str, tuple[str, ...]] = {}
-    records6: dict[str, WrittenRecord] = {}
-    our_values6: dict[str, tuple[str, ...]] = {}
-    rewritten: dict[str, Rewritten] = {}
-    listed: dict[str, Listed] = {}
+    records: dict[str, WrittenRecord] = field(default_factory=dict)
+    our_values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    records6: dict[str, WrittenRecord] = field(default_factory=dict)
+    our_values6: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rewritten: dict[str, Rewritten] = field(default_factory=dict)
+    listed: dict[str, Listed] = field(default_factory=dict)
     unseen_failures: int = 0
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
     txt: tuple[Txt, ...] = ()
-    ports: dict[str, int] = {}
-    bound: dict[str, dict[int, tuple[str, ...]]] = {}
-    matched: dict[str, tuple[str, ...]] = {}
-    acted: dict[str, Acted] = {}
+    ports: dict[str, int] = field(default_factory=dict)
+    bound: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
+    matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    acted: dict[str, Acted] = field(default_factory=dict)
     deploy_by: Moment | None = None
     trial: Trial | None = None
-    restarting: dict[str, Restarting] = {}
-    failures: dict[str, Failure] = {}
+    restarting: dict[str, Restarting] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
     restored: tuple[Moment, ...] = ()
     foreign: Foreign | None = None
-    generations: dict[str, str] = {}
+    generations: dict[str, str] = field(default_factory=dict)
     unkept_mode: str = ""
-    is_lost: bool = Field(default=False, exclude=True)
+    is_lost: bool = False
 
     def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
         """Whether the CA suggests to renew this certificate just now."""
@@ -258,21 +258,23 @@ class SiteState(_Saved):
         changes each hour, and cures neither a container nor the limit of a CA.
         """
         if self.digest == digest:
-            return self.model_copy(update={"file_digest": file_digest})
+            return replace(self, file_digest=file_digest)
         if self.file_digest == file_digest:
             failures = {key: failure for key, failure in self.failures.items() if not failure.is_of_secret}
-            return self.model_copy(update={"digest": digest, "failures": failures})
+            return replace(self, digest=digest, failures=failures)
         # What actions could not cure under the old one may be cured under this one.
-        acted = {name: done.model_copy(update={"count": 0}) for name, done in self.acted.items()}
-        nothing: dict[str, Any] = {
-            "failures": {},
-            "restored": (),
-            "rewritten": {},
-            "foreign": None,
-            "unkept_mode": "",
-        }
-        known = {"digest": digest, "file_digest": file_digest, "acted": acted}
-        return self.model_copy(update=known | nothing)
+        acted = {name: replace(done, count=0) for name, done in self.acted.items()}
+        return replace(
+            self,
+            digest=digest,
+            file_digest=file_digest,
+            acted=acted,
+            failures={},
+            restored=(),
+            rewritten={},
+            foreign=None,
+            unkept_mode="",
+        )
 
 
 class SiteFile:
@@ -295,20 +297,20 @@ class SiteFile:
         """
         raw = files.read_if_there(self._path)
         try:
-            return SiteState() if raw is None else SiteState.model_validate_json(raw)
+            return SiteState() if raw is None else SiteState.validate_json(raw)
         except (ValidationError, OverflowError) as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
             return SiteState(is_lost=True)
 
-    def change(self, **fields: Any) -> SiteState:
+    def change(self, **changed: Any) -> SiteState:
         """Write these fields and return the new state; on disk when this returns."""
         before = self.load()
-        after = before.model_copy(update={**fields, "is_lost": False})
+        after = replace(before, **{**changed, "is_lost": False})
         if after != before:
             if before.is_lost:
                 with files.store_errors(self._path):
                     self._set_aside()
-            self._write(self._path, after.model_dump_json(indent=1).encode())
+            self._write(self._path, after.dump_json(indent=1, exclude={"is_lost"}))
         return after
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -326,7 +328,7 @@ class SiteFile:
             state, raw = self.load(), files.read_if_there(self._path)
             if state.is_lost:
                 self._set_aside()
-            elif raw is not None and json.loads(raw).keys() - SiteState.model_fields.keys():
+            elif raw is not None and json.loads(raw).keys() - state.to_dict().keys():
                 kept = self._path.with_suffix(".json.newer")
                 files.replace(kept, raw, 0o600)
                 logger.warning("state.newer file=%s kept=%s", self._path, kept)
@@ -402,7 +404,7 @@ class SiteFile:
 
     def save_pair(self, pair: SavedPair) -> None:
         """Keep a copy of what is about to be published, to restore it from; its digest is a second line."""
-        data = pair.model_dump_json().encode()
+        data = pair.dump_json()
         self._write(self._pair, data + b"\n" + _digest(data) + b"\n")
 
     def saved_pair(self) -> SavedPair:
@@ -416,7 +418,7 @@ class SiteFile:
             raise StoreError(f"the copy {str(self._pair)!r} is gone")
         data, _, told = raw.partition(b"\n")
         try:
-            pair = SavedPair.model_validate_json(data)
+            pair = SavedPair.validate_json(data)
         except (ValidationError, OverflowError):
             pair = None
         # A certificate with a flipped bit in its signature looks as good as ever.
@@ -439,7 +441,7 @@ class SiteFile:
         """Return the copy, None where there is none that makes sense; changes nothing."""
         with suppress(StoreError, ValidationError, OverflowError):
             data = (files.read_if_there(self._pair) or b"").partition(b"\n")[0]
-            return SavedPair.model_validate_json(data)
+            return SavedPair.validate_json(data)
         return None
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, ValidateAs
+from pydantic_core import CoreSchema, core_schema
 
 from .errors import ValueFault
+from .model import Mark, after
 from .names import normalise
 from .secret import Secret
 
@@ -36,14 +37,6 @@ DIRECTORIES = {
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 IPVersion = Literal[4, 6]
-
-
-class Model(BaseModel):
-    """A mapping of the file: its keys and no others, no value turned into another kind, and frozen."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=True, defer_build=True
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +218,37 @@ def _window(written: str | None) -> Window | None:
 # --- kinds of values, as the model's fields have them -------------------------------------------------------
 
 
-def _text(title: str, pattern: str) -> Any:
+def _text(title: str, pattern: str) -> CoreSchema:
     """Return a form of text; `title` is what the table of keys calls it."""
-    return Annotated[str, Field(title=title, pattern=pattern)]
+    return core_schema.str_schema(pattern=pattern, metadata=_shown(title))
 
 
-def _duration(least: str, most: str) -> ValidateAs:
+def _shown(title: str, **more: str) -> dict[str, Any]:
+    """Return what the JSON Schema shows of a form beside its constraints."""
+    return {"shown": {"title": title, **more}}
+
+
+def _written(form: CoreSchema, make: Callable[[Any], object] | None = None) -> Mark:
+    """Return the mark of a value that is written in this form, and made of it by `make`."""
+    return lambda _: form if make is None else after(make)(form)
+
+
+def _duration(least: str, most: str) -> Mark:
     def check(text: str) -> timedelta:
         duration = _seconds(text)
         if not _seconds(least) <= duration <= _seconds(most):
             raise ValueFault(f"{text} is outside {least}..{most}")
         return duration
 
-    return ValidateAs(_text("duration", "^[0-9]{1,9}[smhd]$"), check)
+    return _written(_text("duration", "^[0-9]{1,9}[smhd]$"), check)
+
+
+def _number(title: str, least: int, most: int) -> Mark:
+    return _written(core_schema.int_schema(ge=least, le=most, metadata=_shown(title)))
+
+
+def _one_key(key: str, value: CoreSchema) -> CoreSchema:
+    return core_schema.typed_dict_schema({key: core_schema.typed_dict_field(value)}, extra_behavior="forbid")
 
 
 # The scheme of a URL may be in capitals (RFC 3986, section 3.1).
@@ -249,65 +260,57 @@ _HOST_AND_PORT = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}
 # The kernel's own rule for the names of interfaces.
 _INTERFACE = r"[^\s:/]{1,15}"
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
+# What a name is, no pattern tells; this lets an editor mark what is none for sure. A name in a script of its
+# own may have the full stops of that script (UTS 46).
+_NAME = r"[^\s*/:]+[.\u3002\uff0e\uff61][^\s*/:]+"
 
-SecretValue = Annotated[Secret, ValidateAs(_text("secret", r"\S"), Secret.parse)]
+SecretValue = Annotated[Secret, _written(_text("secret", r"\S"), Secret.parse)]
 NotifyUrl = Annotated[
     Secret,
-    ValidateAs(
+    _written(
         _text("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)"), _notify_url
     ),
 ]
-PathValue = Annotated[Path, ValidateAs(_text("absolute path", "^/"), _path)]
-# What a name is, no pattern tells; these let an editor mark what is none for sure. A name in a script of its
-# own may have the full stops of that script (UTS 46).
-_NAME = r"[^\s*/:]+[.\u3002\uff0e\uff61][^\s*/:]+"
+PathValue = Annotated[Path, _written(_text("absolute path", "^/"), _path)]
 Name = Annotated[
-    str, AfterValidator(normalise), Field(title="host name", json_schema_extra={"pattern": f"^{_NAME}$"})
+    str, _written(core_schema.str_schema(metadata=_shown("host name", pattern=f"^{_NAME}$")), normalise)
 ]
 CertificateName = Annotated[
     str,
-    AfterValidator(_certificate_name),
-    Field(title="host name or wildcard", json_schema_extra={"pattern": rf"^(\*\.)?{_NAME}$"}),
+    _written(
+        core_schema.str_schema(metadata=_shown("host name or wildcard", pattern=rf"^(\*\.)?{_NAME}$")),
+        _certificate_name,
+    ),
 ]
 Directory = Annotated[
-    str,
-    Field(title="name or https URL", pattern=rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$"),
-    AfterValidator(_directory),
+    str, _written(_text("name or https URL", rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$"), _directory)
 ]
-Email = Annotated[
-    str, Field(title="e-mail address", pattern=r"^[^\s@,?]+@[^\s@,?]+$"), AfterValidator(_printable)
-]
-Kid = Annotated[str, Field(title="text", pattern="^[!-~]{1,256}$")]
-Profile = Annotated[str, Field(title="text", pattern="^[A-Za-z0-9._-]{1,64}$")]
+Email = Annotated[str, _written(_text("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$"), _printable)]
+Kid = Annotated[str, _written(_text("text", "^[!-~]{1,256}$"))]
+Profile = Annotated[str, _written(_text("text", "^[A-Za-z0-9._-]{1,64}$"))]
 Endpoint = Annotated[
     str,
-    Field(
-        title="URL",
-        pattern=rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$",
+    _written(
+        _text("URL", rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$"),
+        _endpoint,
     ),
-    AfterValidator(_endpoint),
 ]
-HostAndPort = Annotated[
-    str, Field(title="host:port", pattern=f"^{_HOST_AND_PORT}$"), AfterValidator(_host_and_port)
-]
+HostAndPort = Annotated[str, _written(_text("host:port", f"^{_HOST_AND_PORT}$"), _host_and_port)]
 Listen = Annotated[
     str,
-    Field(title="address:port", pattern=rf"^([0-9]+(\.[0-9]+){{3}}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$"),
-    AfterValidator(_listen),
+    _written(_text("address:port", rf"^([0-9]+(\.[0-9]+){{3}}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$"), _listen),
 ]
-DockerHost = Annotated[
-    str, Field(title="URL of a socket", pattern=r"^(unix:///|tcp://)\S+$"), AfterValidator(_printable)
-]
+DockerHost = Annotated[str, _written(_text("URL of a socket", r"^(unix:///|tcp://)\S+$"), _printable)]
 Address = Annotated[
     AddressRule,
-    ValidateAs(
+    _written(
         _text("address", rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|[0-9]+(\.[0-9]+){{3}})$"),
         _address(4),
     ),
 ]
 Address6 = Annotated[
     AddressRule,
-    ValidateAs(
+    _written(
         _text("IPv6 address", rf"^(auto|none|auto:{_INTERFACE}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
         _address(6),
     ),
@@ -315,28 +318,15 @@ Address6 = Annotated[
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
 CheckEvery = Annotated[timedelta, _duration("1s", "1d")]
 StopTimeout = Annotated[timedelta, _duration("1s", "10m")]
-Ttl = Annotated[int, Field(title="seconds", ge=1, le=86400)]
-Parallel = Annotated[int, Field(title="number", ge=1, le=64)]
+Ttl = Annotated[int, _number("seconds", 1, 86400)]
+Parallel = Annotated[int, _number("number", 1, 64)]
 # The engine's own rule for the names of containers.
-Container = Annotated[str, Field(title="text", pattern="^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
-Label = Annotated[
-    str, Field(title="text", pattern=r"^[^\s=,]{1,128}(=.{0,255})?$"), AfterValidator(_printable)
-]
-Argv = Annotated[
-    tuple[str, ...], Strict(False), Field(title="list of text", min_length=1), AfterValidator(_argv)
-]
-
-
-class Signal(Model):
-    """A signal to the container's first process."""
-
-    signal: Annotated[str, Field(pattern="^[A-Za-z0-9]+$"), AfterValidator(_signal)]
-
-
-class Exec(Model):
-    """A program and its arguments, run in the container without a shell."""
-
-    exec: Argv
+Container = Annotated[str, _written(_text("text", "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$"))]
+Label = Annotated[str, _written(_text("text", r"^[^\s=,]{1,128}(=.{0,255})?$"), _printable)]
+_WORDS = core_schema.tuple_variable_schema(
+    core_schema.str_schema(), strict=False, min_length=1, metadata=_shown("list of text")
+)
+Argv = Annotated[tuple[str, ...], _written(_WORDS, _argv)]
 
 
 def _way(written: object) -> str | None:
@@ -346,40 +336,48 @@ def _way(written: object) -> str | None:
     return "restart" if written == "restart" else None
 
 
-def _action(written: Signal | Exec | str) -> Action:
-    match written:
-        case Signal():
-            return Action("signal", signal=written.signal)
-        case Exec():
-            return Action("exec", argv=written.exec)
-    return Action("restart")
+def _action(written: str | dict[str, Any]) -> Action:
+    if isinstance(written, str):
+        return Action("restart")
+    return (
+        Action("signal", written["signal"]) if "signal" in written else Action("exec", argv=written["exec"])
+    )
 
 
 ActionValue = Annotated[
     Action,
-    ValidateAs(
-        Annotated[
-            Annotated[Literal["restart"], Tag("restart")]
-            | Annotated[Signal, Tag("signal")]
-            | Annotated[Exec, Tag("exec")],
-            Discriminator(_way),
-        ],
+    _written(
+        core_schema.tagged_union_schema(
+            {
+                "restart": core_schema.literal_schema(["restart"]),
+                "signal": _one_key(
+                    "signal", after(_signal)(core_schema.str_schema(pattern="^[A-Za-z0-9]+$"))
+                ),
+                "exec": _one_key("exec", after(_argv)(_WORDS)),
+            },
+            discriminator=_way,
+            metadata=_shown("restart, {signal: NAME} or {exec: [...]}"),
+        ),
         _action,
     ),
-    Field(title="restart, {signal: NAME} or {exec: [...]}"),
 ]
 PortValue = Annotated[
     Port,
-    ValidateAs(
-        Annotated[int, Field(ge=1, le=65535)] | Annotated[str, Field(pattern=f"^(none|{_HOST_AND_PORT})$")],
+    _written(
+        core_schema.union_schema(
+            [
+                core_schema.int_schema(ge=1, le=65535),
+                core_schema.str_schema(pattern=f"^(none|{_HOST_AND_PORT})$"),
+            ],
+            metadata=_shown("number, host:port or none"),
+        ),
         _port,
     ),
-    Field(title="number, host:port or none"),
 ]
 When = Annotated[
     Window | None,
-    ValidateAs(
-        _text('now or "HH:MM-HH:MM"', f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$") | None,
+    _written(
+        core_schema.nullable_schema(_text('now or "HH:MM-HH:MM"', f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$")),
         _window,
     ),
 ]

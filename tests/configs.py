@@ -13,6 +13,7 @@ from certbotless import configfile
 from certbotless.config import Acme, Aliyun, Config, Site, Target
 from certbotless.document import Document
 from certbotless.errors import ConfigError
+from certbotless.model import fields_of
 
 CANARY = "PlantedCanary"
 # The smallest file that means something; further keys are added where the marks are.
@@ -126,11 +127,11 @@ def fault_of(**parts: str) -> str:
 
 WORDS = st.sampled_from(
     [
-        *Config.model_fields,
-        *Acme.model_fields,
-        *Aliyun.model_fields,
-        *Site.model_fields,
-        *Target.model_fields,
+        *fields_of(Config),
+        *fields_of(Acme),
+        *fields_of(Aliyun),
+        *fields_of(Site),
+        *fields_of(Target),
         *(
             "nameservers",
             "host",

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def config_of(views: list[View], state_dir: Path) -> Config:
     """Return a configuration with the sites of these views."""
     text = "{aliyun: {access_key_id: a, access_key_secret: b}, sites: [{domain: a.example.com}]}"
     sites = tuple(view.site for view in views)
-    return configfile.parse(text.encode(), PATH).model_copy(update={"sites": sites, "state_dir": state_dir})
+    return replace(configfile.parse(text.encode(), PATH), sites=sites, state_dir=state_dir)
 
 
 def remember_visit(state_dir: Path, view: View) -> ClientFacts:
@@ -124,7 +125,7 @@ def showing(
     notify: tuple[Secret, ...] = (),
 ) -> Iterator[str]:
     """Show these views, however old, for as long as the block runs, and give the URL of the page."""
-    config = config_of(views, home / "state").model_copy(update={"notify": notify})
+    config = replace(config_of(views, home / "state"), notify=notify)
     web = Web(config, PATH, lambda: refused, lambda: is_looking, run_margin)
     http = Http(listen=f"127.0.0.1:{free_port()}")
     web.show(config, views, ())

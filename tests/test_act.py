@@ -107,7 +107,7 @@ def test_a_second_run_finds_nothing_to_do(scene: Scene) -> None:
 def test_where_the_copy_makes_no_sense_a_certificate_is_ordered_in_the_same_run(scene: Scene) -> None:
     scene.point()
     scene.remember()
-    scene.file.save_pair(scene.publish().model_copy(update={"key": "no key"}))
+    scene.file.save_pair(replace(scene.publish(), key="no key"))
     scene.damage()
     assert "no connection to the CA" in failed_with(scene.run())
     assert set(scene.state.failures) == {"order"}
@@ -608,7 +608,7 @@ def test_a_temporary_key_asks_no_ca_before_its_time(scene: Scene) -> None:
     next(rotation)
     scene.point()
     scene.keys["deploy"] = []
-    limited = FAILURE.model_copy(update={"retry_at": EPOCH + 34 * HOUR, "limited_until": EPOCH + 34 * HOUR})
+    limited = replace(FAILURE, retry_at=EPOCH + 34 * HOUR, limited_until=EPOCH + 34 * HOUR)
     foreign = Foreign(files="1:2:3", why="it is self-signed")
     kept = {"failures": {"order": limited}, "restored": (EPOCH,), "foreign": foreign}
     scene.remember(**kept)

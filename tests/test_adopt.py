@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -295,8 +296,8 @@ def test_a_copy_of_an_older_version_is_looked_into_before_it_takes_the_place_of_
     at(scene, "letsencrypt")
     chain, key = pair_of(trustme.CA(), age=90 * DAY, left=-HOUR)
     scene.remember()
-    copy = scene.publish_pair(chain, key).model_copy(update={"not_after": None})
-    scene.file.save_pair(copy.model_copy(update={"key": "no key"}) if is_damaged else copy)
+    copy = replace(scene.publish_pair(chain, key), not_after=None)
+    scene.file.save_pair(replace(copy, key="no key") if is_damaged else copy)
     shutil.rmtree(scene.certs_dir)
     scene.certs_dir.mkdir()
     leaf = put(scene, *pair_of(root))

@@ -58,7 +58,7 @@ def test_an_order_is_written_down_with_what_it_is_for(
         (SUGGESTED, NOW - DAY, "replacement"),
         (SUGGESTED, NOW - DAY - timedelta(seconds=1), "renewal"),
         (SUGGESTED, NOW + DAY, "renewal"),
-        (SUGGESTED.model_copy(update={"sha256": "cd" * 32}), NOW, "renewal"),
+        (replace(SUGGESTED, sha256="cd" * 32), NOW, "renewal"),
         (RenewalInfo(sha256=LEAF.sha256, next_look=NOW), NOW, "renewal"),
         (None, NOW, "renewal"),
     ],

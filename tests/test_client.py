@@ -185,7 +185,7 @@ def test_it_waits_for_what_is_due_and_needs_a_certificate() -> None:
 def unknown(**remembered: Any) -> View:
     """A site whose name nobody knows."""
     shown = view(of=site("nobody.invalid", deploy="[]"))
-    return replace(shown, remembered=shown.remembered.model_copy(update=remembered))
+    return replace(shown, remembered=replace(shown.remembered, **remembered))
 
 
 def written(ago: timedelta, ttl_s: int = 600) -> dict[str, WrittenRecord]:

@@ -97,7 +97,7 @@ def shown(*answers: set[str] | None) -> Observation:
 
 
 def state(**fields: Any) -> SiteState:
-    return SiteState().model_copy(update=fields)
+    return replace(SiteState(), **fields)
 
 
 def failure(retry_at: datetime = NOW + HOUR, *, is_waiting: bool = False, what: str = "it failed") -> Failure:
@@ -114,7 +114,7 @@ def test_a_site_whose_four_facts_are_true_needs_nothing() -> None:
 
 # --- the record -------------------------------------------------------------------------------------------
 
-SPREADING = WRITTEN.model_copy(update={"is_seen": False})
+SPREADING = replace(WRITTEN, is_seen=False)
 RECORDS = {
     "no record": (shown(set(), set()), None, ("record", f"nothing -> {LAN}")),
     "an old address": (shown({OTHER_LAN}, {OTHER_LAN}), None, ("record", f"{OTHER_LAN} -> {LAN}")),
@@ -138,7 +138,7 @@ RECORDS = {
     ),
     "written, not seen in time": (
         shown(set(), {LAN}),
-        SPREADING.model_copy(update={"at": NOW - 10 * MINUTE}),
+        replace(SPREADING, at=NOW - 10 * MINUTE),
         ("record", f"{LAN} -> {LAN}"),
     ),
     "drifted after it was seen": (
@@ -148,24 +148,24 @@ RECORDS = {
     ),
     "another address wanted while the last one spreads": (
         shown({OTHER_LAN}, {OTHER_LAN}),
-        SPREADING.model_copy(update={"value": OTHER_LAN}),
+        replace(SPREADING, value=OTHER_LAN),
         ("record", f"{OTHER_LAN} -> {LAN}"),
     ),
     "right, and written by us": (WELL, WRITTEN, None),
-    "right, though we wrote another": (WELL, WRITTEN.model_copy(update={"value": OTHER_LAN}), None),
+    "right, though we wrote another": (WELL, replace(WRITTEN, value=OTHER_LAN), None),
     "right, with another TTL since": (
         WELL,
-        WRITTEN.model_copy(update={"ttl_s": 1200}),
+        replace(WRITTEN, ttl_s=1200),
         ("record", "ttl 1200 -> 600"),
     ),
     "right, with a smaller TTL since": (
         WELL,
-        WRITTEN.model_copy(update={"ttl_s": 3600}),
+        replace(WRITTEN, ttl_s=3600),
         ("record", "ttl 3600 -> 600"),
     ),
     "another TTL wanted while the last one spreads": (
         shown(set()),
-        SPREADING.model_copy(update={"ttl_s": 1200}),
+        replace(SPREADING, ttl_s=1200),
         ("record", f"nothing -> {LAN}"),
     ),
 }
@@ -195,7 +195,7 @@ def test_the_aaaa_record_is_decided_upon_as_the_a_record_and_apart_from_it(
         for fqdn, each in seen.answers.items()
     }
     of_both = replace(WELL, address6=as_ipv6(seen.address), answers6=answers6)
-    known = {DOMAIN: record.model_copy(update={"value": as_ipv6(record.value)})} if record else {}
+    known = {DOMAIN: replace(record, value=as_ipv6(record.value))} if record else {}
     expected = [(f"{step[0]}6", as_ipv6(step[1]))] if step else []
     assert steps_of(of_both, state(records6=known), config=CONFIG6) == expected
 
@@ -203,7 +203,7 @@ def test_the_aaaa_record_is_decided_upon_as_the_a_record_and_apart_from_it(
 def test_a_site_that_asks_for_no_aaaa_record_gets_none() -> None:
     """Whatever stands there, and whatever was written when it was asked for."""
     there = replace(WELL, answers6={DOMAIN: (frozenset({OTHER_LAN6}),)})
-    assert steps_of(there, state(records6={DOMAIN: WRITTEN.model_copy(update={"value": LAN6})})) == []
+    assert steps_of(there, state(records6={DOMAIN: replace(WRITTEN, value=LAN6)})) == []
 
 
 def test_a_record_that_spreads_is_looked_for_last() -> None:
@@ -416,8 +416,8 @@ UNPROVED_LABEL = of_targets("{label: 'reload=devbox', port: none}")
         (UNPROVED, acted("mirror"), True),
         (UNPROVED, acted("registry"), False),
         (UNPROVED_LABEL, NOTHING, True),
-        (UNPROVED_LABEL, MATCHED.model_copy(update={"acted": acted("web1").acted}), True),
-        (UNPROVED_LABEL, MATCHED.model_copy(update={"acted": acted("web1", "web2").acted}), False),
+        (UNPROVED_LABEL, replace(MATCHED, acted=acted("web1").acted), True),
+        (UNPROVED_LABEL, replace(MATCHED, acted=acted("web1", "web2").acted), False),
     ],
 )
 def test_what_cannot_be_proved_is_due_once_for_each_certificate(
@@ -479,7 +479,7 @@ FREE = {
     ),
     "the replaced certificate expires": (
         BOTH_OLD,
-        CANARY_FAILED.model_copy(update={"deploy_by": NOW}),
+        replace(CANARY_FAILED, deploy_by=NOW),
     ),
 }
 
@@ -728,7 +728,7 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 def test_at_lets_encrypt_only_a_renewal_that_is_suggested_now_is_free_of_the_limit_of_the_week(
     ari_id: str, ends_in: timedelta, is_held: bool
 ) -> None:
-    config = CONFIG.model_copy(update={"acme": CONFIG.acme.model_copy(update={"directory": "letsencrypt"})})
+    config = replace(CONFIG, acme=replace(CONFIG.acme, directory="letsencrypt"))
     six_days = replace(FACTS, not_before=NOW - 4 * DAY, not_after=NOW + 2 * DAY, ari_id=ari_id)
     seen = replace(WELL, published=Published(six_days, replace(ORIGIN, directory=LETS_ENCRYPT)))
     ledger = [Entry(NOW - 3 * DAY, "order", LETS_ENCRYPT, FACTS.names, "renewal")] * 3
@@ -756,22 +756,22 @@ AHEAD = 3000 * DAY
 
 def test_what_failed_while_the_clock_was_ahead_is_tried_at_once() -> None:
     seen = shown({OTHER_LAN})
-    failed = failure(NOW + AHEAD + HOUR).model_copy(update={"at": NOW + AHEAD})
+    failed = replace(failure(NOW + AHEAD + HOUR), at=NOW + AHEAD)
     assert [step.key for step in decided(seen, state(failures={"record": failed})).due(NOW)] == ["record"]
     # A step of a second is none.
-    failed = failure().model_copy(update={"at": NOW + timedelta(seconds=1)})
+    failed = replace(failure(), at=NOW + timedelta(seconds=1))
     assert decided(seen, state(failures={"record": failed})).due(NOW) == ()
 
 
 def test_a_canary_that_failed_while_the_clock_was_ahead_holds_nobody_back() -> None:
     seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
-    failed = failure(NOW + AHEAD + HOUR).model_copy(update={"at": NOW + AHEAD})
+    failed = replace(failure(NOW + AHEAD + HOUR), at=NOW + AHEAD)
     due = decided(seen, state(failures={"deploy:registry": failed})).due(NOW)
     assert [step.key for step in due] == ["deploy:registry", "deploy:mirror"]
 
 
 def test_a_record_that_was_written_while_the_clock_was_ahead_is_not_waited_for() -> None:
-    written = SPREADING.model_copy(update={"at": NOW + AHEAD})
+    written = replace(SPREADING, at=NOW + AHEAD)
     assert steps_of(shown({OTHER_LAN}), state(records={DOMAIN: written}))[0][0] == "record"
 
 
@@ -819,7 +819,7 @@ def test_renew_now_ignores_the_back_off_and_force_the_ledger_too() -> None:
 @pytest.mark.row(46)
 def test_renew_now_waits_for_the_moment_that_a_ca_has_named_and_force_does_not() -> None:
     """Not for the whole back-off, which is longer."""
-    limited = failure(NOW + DAY).model_copy(update={"limited_until": NOW + HOUR, "at": NOW})
+    limited = replace(failure(NOW + DAY), limited_until=NOW + HOUR, at=NOW)
     remembered = state(failures={"order": limited})
     [step] = decided(WELL, remembered, intent=Intent(NOW, ignore_backoff=True)).steps
     assert step.wait_until == NOW + HOUR
@@ -958,9 +958,9 @@ def test_no_step_is_taken_twice_nor_before_its_time(
 def test_four_true_facts_ask_for_nothing_whatever_was_before(
     remembered: SiteState, ledger: list[Entry], days: int
 ) -> None:
-    remembered = remembered.model_copy(update={"txt": (), "order": None})
-    written = {fqdn: r.model_copy(update={"ttl_s": 600}) for fqdn, r in remembered.records.items()}
-    remembered = remembered.model_copy(update={"records": written})
+    remembered = replace(remembered, txt=(), order=None)
+    written = {fqdn: replace(r, ttl_s=600) for fqdn, r in remembered.records.items()}
+    remembered = replace(remembered, records=written)
     seen = replace(WELL, at=FACTS.not_before + days * DAY)
     assert decided(seen, remembered, ledger).steps == ()
     assert state_of(decided(seen, remembered, ledger), remembered.failures)[0] == "ok"

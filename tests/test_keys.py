@@ -327,7 +327,7 @@ WRITTEN = WrittenRecord(value=LAN, ttl_s=600, at=EPOCH - timedelta(minutes=5), i
 def steps(tree: dict[str, Any], seen: Observation, written: WrittenRecord) -> list[str]:
     """Return the keys of the steps that are due for the first site."""
     config = parsed(tree)
-    state = SiteState().model_copy(update={"records": {DOMAIN: written}})
+    state = replace(SiteState(), records={DOMAIN: written})
     decision = decide(config.sites[0], config, seen, state, [], Intent())
     return [step.key for step in decision.steps]
 
@@ -346,7 +346,7 @@ def test_a_record_that_does_not_show_in_time_is_written_again(
 
 @pytest.mark.parametrize(("ttl", "due"), [(600, []), (1200, ["record"])])
 def test_another_ttl_is_written_to_the_record(ttl: int, due: list[str], tmp_path: Path) -> None:
-    seen = WRITTEN.model_copy(update={"is_seen": True})
+    seen = replace(WRITTEN, is_seen=True)
     assert steps(tree(tmp_path, address=LAN, ttl=ttl), SEEN, seen) == due
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -260,8 +261,8 @@ def blind_wait(bench: Workbench, clock: FakeClock) -> float:
 
 @pytest.fixture
 def patient(bench: Workbench) -> Workbench:
-    dns_config = bench.config.dns.model_copy(update={"propagation_timeout": timedelta(minutes=10)})
-    bench.config = bench.config.model_copy(update={"dns": dns_config})
+    dns_config = replace(bench.config.dns, propagation_timeout=timedelta(minutes=10))
+    bench.config = replace(bench.config, dns=dns_config)
     return bench
 
 

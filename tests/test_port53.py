@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import dns.rcode
 import pytest
@@ -210,8 +211,8 @@ def test_a_look_tells_the_age_of_the_list(scene: Scene) -> None:
 def test_a_validation_that_fails_in_a_dry_run_makes_the_next_wait_longer_too(scene: Scene) -> None:
     """At a CA without a staging directory, as with an order in earnest; one that goes well makes it 45 s."""
     with ScriptedCa(scene.zone) as ca:
-        acme = scene.config.acme.model_copy(update={"directory": ca.directory})
-        config = scene.config.model_copy(update={"acme": acme})
+        acme = replace(scene.config.acme, directory=ca.directory)
+        config = replace(scene.config, acme=acme)
         ca.refused.add(DOMAIN)
         failures, waits = [], []
         for _ in range(3):

@@ -81,7 +81,7 @@ class Mail:
         self.got.clear()
         post = self.due(shown)
         if post.letters:
-            receivers.deliver(Post.model_validate_json(post.model_dump_json()), self.send, self.clock)
+            receivers.deliver(Post.validate_json(post.dump_json()), self.send, self.clock)
         return sorted(self.got)
 
     def send(self, url: str, message: Message, _: Clock) -> None:

@@ -6,6 +6,7 @@ import math
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import dns.rcode
@@ -144,7 +145,7 @@ def test_a_record_that_was_written_since_is_asked_for_at_once(watcher: Watcher) 
     SiteFile(watcher.scene.state_dir, domain).change(records={domain: written})
     assert asked_now(watcher) == 1
     assert asked_now(watcher) == 0
-    ahead = written.model_copy(update={"at": written.at + 9 * SECOND})
+    ahead = replace(written, at=written.at + 9 * SECOND)
     SiteFile(watcher.scene.state_dir, domain).change(records={domain: ahead})
     assert asked_now(watcher) == 0
 

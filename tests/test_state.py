@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_a_site_that_was_never_seen_has_an_empty_state(site: SiteFile, tmp_path:
 
 
 def test_every_field_goes_to_the_file_and_back(site: SiteFile, tmp_path: Path) -> None:
-    fields = {name: getattr(WHOLE, name) for name in SiteState.model_fields}
+    fields = WHOLE.to_dict()
     assert site.change(**fields) == WHOLE
     assert SiteFile(tmp_path, DOMAIN).load() == WHOLE
 
@@ -182,7 +183,7 @@ def test_a_time_of_another_century_keeps_nothing_from_being_tried(site: SiteFile
 def test_a_date_beyond_the_calendar_costs_neither_the_state_nor_a_sum(
     site: SiteFile, tmp_path: Path, date: str
 ) -> None:
-    site.change(**dict(WHOLE))
+    site.change(**WHOLE.to_dict())
     path = tmp_path / "sites" / f"{DOMAIN}.json"
     path.write_text(path.read_text().replace("2026-11-24T05:30:00Z", date))
     state = site.load()
@@ -219,7 +220,7 @@ def test_an_order_needs_room_for_its_state(site: SiteFile, tmp_path: Path) -> No
 
 
 def test_a_state_cut_off_anywhere_is_read_whole_or_not_at_all(site: SiteFile, tmp_path: Path) -> None:
-    site.change(**{name: getattr(WHOLE, name) for name in SiteState.model_fields})
+    site.change(**WHOLE.to_dict())
     whole = path_of(tmp_path).read_bytes()
     for length in range(len(whole)):
         path_of(tmp_path).write_bytes(whole[:length])
@@ -446,7 +447,7 @@ def test_a_copy_is_told_without_being_touched(tmp_path: Path) -> None:
 
 def test_another_secret_lets_go_what_a_secret_can_cure_and_nothing_else() -> None:
     of_secret = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, is_of_secret=True)
-    other = of_secret.model_copy(update={"is_of_secret": False})
+    other = replace(of_secret, is_of_secret=False)
     state = SiteState(
         digest="a",
         file_digest="f",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def with_a_long_name(view: View) -> View:
     """Return the view of a site whose name is as long as a name may be."""
     domain = ".".join(["a" * 63, "b" * 63, "c" * 63, "example"])
     return View(
-        view.site.model_copy(update={"domain": f"{view.state[:3]}.{domain}"}),
+        replace(view.site, domain=f"{view.state[:3]}.{domain}"),
         view.remembered,
         view.seen,
         view.decision,

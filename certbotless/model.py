@@ -1,0 +1,151 @@
+"""Frozen dataclasses that pydantic's core makes of data by their annotations: the configuration, the state.
+
+The models of pydantic itself do no more for us. They cost each command 40 ms of CPU and the idle daemon
+6 MiB, so only `schema` loads pydantic. An annotation is a type of `_PLAIN`, a model, a `Literal`,
+``X | None``, ``tuple[X, ...]`` or ``dict[X, Y]``, or one of these in `Annotated` with marks.
+
+Source: the documentation of ``pydantic_core.core_schema``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import MISSING, Field, field, fields
+from datetime import datetime
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from pydantic_core import CoreSchema, SchemaValidator, core_schema, to_json
+
+# What is said of a value within `Annotated`: the schema of its type -> the schema to check it by.
+Mark = Callable[[CoreSchema], CoreSchema]
+
+_PLAIN: dict[Any, CoreSchema] = {
+    str: core_schema.str_schema(),
+    Path: core_schema.no_info_after_validator_function(Path, core_schema.str_schema()),
+    int: core_schema.int_schema(),
+    bool: core_schema.bool_schema(),
+    # Without a time zone it would be no moment.
+    datetime: core_schema.datetime_schema(tz_constraint="aware"),
+}
+
+
+def setting(
+    *, description: str, examples: Sequence[object] = (), shown: object = None, **default: Any
+) -> Any:
+    """Return the field of a key of the file: `dataclasses.field` with what the JSON Schema shows of it.
+
+    Args:
+        description: for readers, in Markdown.
+        examples: values as the file has them.
+        shown: the default as the file has it, where the field's own does not say so.
+        default: `default` or `default_factory` of the field; none for a key that is needed.
+    """
+    return field(**default, metadata={"description": description, "examples": examples, "shown": shown})
+
+
+def after(make: Callable[[Any], object]) -> Mark:
+    """Return the mark of a value that `make` makes of what was checked. A ValueError of it is a fault."""
+    return lambda schema: core_schema.no_info_after_validator_function(make, schema)
+
+
+def at_least_one(schema: CoreSchema) -> CoreSchema:
+    """The mark of a tuple that is not empty."""
+    return core_schema.tuple_variable_schema(schema["items_schema"][0], strict=False, min_length=1)
+
+
+class Model:
+    """What a dataclass inherits that is made of data, of a mapping with its fields.
+
+    Attributes:
+        strict: whether no value is turned into one of another kind, and no other keys are allowed.
+    """
+
+    __slots__ = ()
+    strict: ClassVar[bool] = False
+
+    @classmethod
+    def validate(cls, data: object) -> Self:
+        """Return the value that plain data means. Raises ValidationError, with every fault."""
+        made: Self = _validators[cls].validate_python(data)
+        return made
+
+    @classmethod
+    def validate_json(cls, raw: bytes) -> Self:
+        """Return the value that JSON means. Raises ValidationError."""
+        made: Self = _validators[cls].validate_json(raw)
+        return made
+
+    def dump_json(self, *, indent: int | None = None, exclude: Set[str] = frozenset()) -> bytes:
+        """Return the JSON from which `validate_json` makes the same value, but for the excluded fields."""
+        return to_json(self, indent=indent, exclude=set(exclude))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the value of each field by its name."""
+        return {each.name: getattr(self, each.name) for each in _given(type(self))}
+
+
+class _Validators(dict[type[Model], SchemaValidator]):
+    """The validator of each model, made when it is first asked for. Its errors show no values."""
+
+    def __missing__(self, model: type[Model]) -> SchemaValidator:
+        self[model] = SchemaValidator(schema_of(model), {"hide_input_in_errors": True})
+        return self[model]
+
+
+_validators = _Validators()
+
+
+def schema_of(kind: Any) -> CoreSchema:
+    """Return the schema of pydantic's core for an annotation."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        schema = schema_of(arguments[0])
+        for mark in arguments[1:]:
+            schema = mark(schema)
+        return schema
+    if origin is Literal:
+        return core_schema.literal_schema(list(arguments))
+    if origin in (Union, UnionType):
+        (other,) = (argument for argument in arguments if argument is not NoneType)
+        return core_schema.nullable_schema(schema_of(other))
+    if origin is tuple:
+        return core_schema.tuple_variable_schema(schema_of(arguments[0]), strict=False)
+    if origin is dict:
+        return core_schema.dict_schema(*map(schema_of, arguments))
+    if isinstance(kind, type) and issubclass(kind, Model):
+        return _mapping(kind)
+    return _PLAIN.get(kind) or core_schema.is_instance_schema(kind)
+
+
+def _given(model: type[Model]) -> list[Field[Any]]:
+    """Return the fields that data may give."""
+    return [each for each in fields(model) if each.init]  # type: ignore[arg-type]
+
+
+def fields_of(model: type[Model]) -> dict[str, core_schema.TypedDictField]:
+    """Return the schemas of a model's fields by their names."""
+    hints = get_type_hints(model, include_extras=True)
+    return {
+        each.name: core_schema.typed_dict_field(
+            schema_of(hints[each.name]),
+            required=each.default is MISSING and each.default_factory is MISSING,
+        )
+        for each in _given(model)
+    }
+
+
+def default_of(model: type[Model], name: str) -> Any:
+    """Return the default of a field that has one."""
+    return next(each.default for each in _given(model) if each.name == name)
+
+
+def _mapping(model: type[Model]) -> CoreSchema:
+    shape = core_schema.typed_dict_schema(
+        fields_of(model),
+        extra_behavior="forbid" if model.strict else "ignore",
+        config={"strict": model.strict},
+        metadata={"model": model},
+    )
+    return core_schema.no_info_after_validator_function(lambda values: model(**values), shape)
