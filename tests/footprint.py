@@ -15,6 +15,7 @@ Args:
 from __future__ import annotations
 
 import os
+import re
 import socketserver
 import ssl
 import subprocess
@@ -44,10 +45,11 @@ WATCHED_S = 180.0
 PAGE = "127.0.0.1:9109"
 SCRAPED_EVERY_S = 15.0
 HOUR_S, DAY_S = 3600, 86400
-# An installed program has its bytecode; one that compiles itself at each start needs more memory. Without
-# docstrings, as the unit runs it.
+# An installed program has its bytecode; one that compiles itself at each start needs more memory. All else is
+# as the unit has it.
+UNIT = Path(__file__).parent.parent / "systemd" / "certbotless.service"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-ENVIRONMENT["PYTHONOPTIMIZE"] = "2"
+ENVIRONMENT |= dict(re.findall("^Environment=(.*)=(.*)$", UNIT.read_text(), re.MULTILINE))
 
 
 class SniServer(socketserver.ThreadingTCPServer):
