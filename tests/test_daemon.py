@@ -174,7 +174,7 @@ def test_a_look_that_crashes_as_a_whole_is_followed_by_the_next_one(
 ) -> None:
     """With its traceback in the log; what was due has been started before it."""
     monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1s")
+    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1h")
     STARTED.clear()
     shown: list[object] = []
     daemon._web = SimpleNamespace(show=None, follow=lambda _: True)  # type: ignore[assignment]
@@ -188,6 +188,7 @@ def test_a_look_that_crashes_as_a_whole_is_followed_by_the_next_one(
             ("job.crashed name=seen", True)
         ]
         daemon._web = SimpleNamespace(show=lambda *_: shown.append(_), follow=lambda _: True)  # type: ignore[assignment]
+        daemon._timetable.after("shown", 0, daemon._look_soon)
         wait_until(lambda: shown != [] and daemon._is_looking(), "a look has come to its end")
     finally:
         daemon._timetable.stop()
