@@ -124,8 +124,6 @@ def _service(url: str) -> Any:
         storage_mode="memory",
         pgp_autogen=False,
         pem_autogen=False,
-        http_redirects=False,
-        allow_templates=False,
     )
     try:
         found = apprise.Apprise.instantiate(url, asset=asset)

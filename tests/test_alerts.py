@@ -143,7 +143,8 @@ def test_a_run_without_a_daemon_tells_at_once_and_who_looks_once_a_day_at_the_se
 
 
 def test_a_site_that_is_worked_on_stays_as_it_was_and_one_that_is_gone_is_forgotten(reader: Reader) -> None:
-    reader.look(broken(), looks=3)
+    assert reader.look(broken()) == reader.look(domains=frozenset({DOMAIN})) == []
+    assert reader.look(broken()) == [BROKEN]
     assert reader.look(looks=60, domains=frozenset({DOMAIN})) == []
     assert reader.look(view(), looks=3) == [OVER]
     reader.look(broken(), looks=3)
@@ -153,10 +154,13 @@ def test_a_site_that_is_worked_on_stays_as_it_was_and_one_that_is_gone_is_forgot
 
 
 def test_a_clock_that_was_ahead_keeps_nothing_back(reader: Reader) -> None:
-    reader.now = NOW + 30 * DAY
+    """Neither what was told by then, nor what was only seen."""
+    reader.now, early = NOW + 30 * DAY, Reader(now=NOW + 30 * DAY)
     reader.look(broken(), looks=3)
-    reader.now = NOW
+    early.look(broken())
+    reader.now = early.now = NOW
     assert reader.look(broken(), looks=60) == [f"{DOMAIN}: still: deploy failed"]
+    assert early.look(broken(), looks=60) == [BROKEN]
 
 
 # --- no flood -----------------------------------------------------------------------------------------------
@@ -171,6 +175,8 @@ def test_a_service_that_comes_and_goes_is_told_of_four_times_a_day(reader: Reade
     assert len(reader.at) >= 2 * 3
     reader.look(view(), looks=2 * 24 * 6, every=10 * MINUTE)
     assert reader.messages[-1].subject.endswith("over: deploy failed")
+    assert reader.look(view(published=issued("cd" * 32, reader.now))) == [RENEWED]
+    assert reader.sent.problems == {}
 
 
 @given(st.lists(st.sampled_from(["well", "broken", "other"]), max_size=60), st.integers(1, 600))
@@ -289,14 +295,15 @@ def test_the_gravest_is_the_subject(reader: Reader) -> None:
 
 
 def test_a_new_certificate_is_told_when_it_is_served(reader: Reader) -> None:
-    """Not one that was there before, nor one that was gone back to, nor a week later."""
+    """Not one that was there before, or was gone back to, nor a week later, nor by a clock that is behind."""
     assert reader.look(view(), looks=3) == []
     other = issued("cd" * 32, reader.now)
     assert reader.look(view(DEPLOY, published=other), looks=3) == []
     assert reader.look(view(published=other), looks=3) == [RENEWED]
     assert "good until 2027-02-12 05:30 UTC" in reader.messages[-1].body
     assert reader.look(view(), looks=3) == []
-    assert Reader(now=NOW + 7 * DAY).look(view(published=other), looks=3) == []
+    for now in (NOW + 7 * DAY, NOW - DAY):
+        assert Reader(now=now).look(view(published=other), looks=3) == []
 
 
 def test_the_first_certificate_of_a_site_is_issued(reader: Reader) -> None:
