@@ -532,7 +532,7 @@ def test_a_failed_attempt_is_told_with_every_request_and_call(
     head, _, log = text.partition("seconds since then:\n")
     assert head.startswith(f"certbotless {__version__}, Python ")
     assert "asked for: --renew-now --force\n" in head
-    assert f"site: domain='{DOMAIN}'" in head
+    assert f"site: Site(domain='{DOMAIN}'" in head
     assert "ttl=700" in head
     lines = [re.sub(r"^ *\d+\.\d{3} (\w+) +", r"\1 ", line) for line in log.splitlines()]
     assert lines[0] == f"INFO order.due domain={DOMAIN} reason=there is no certificate yet"
