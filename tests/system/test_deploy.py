@@ -207,8 +207,11 @@ def test_two_sites_that_cannot_be_proved_need_one_signal(bed: Bed) -> None:
     server = shared_server(bed, target, target)
     assert act_and_count(bed, "--once", "container.signalled") == 1
     assert act_and_count(bed, "--renew-now", "container.signalled") == 1
-    wait_until(lambda: server.served(DOMAIN) == bed.published(), "the one signal was for this name")
-    assert server.served(OTHER) == bed.published(OTHER)
+    # A worker that nginx is about to end may take a connection yet.
+    names = (DOMAIN, OTHER)
+    wait_until(
+        lambda: all(server.served(name) == bed.published(name) for name in names), "one signal was for both"
+    )
 
 
 def test_a_site_that_names_a_container_and_one_that_finds_it_by_label_share_one_restart(bed: Bed) -> None:

@@ -594,6 +594,7 @@ def test_an_edit_that_the_daemon_refuses_is_named(well: Bed) -> None:
         well.config["aliyun"]["access_key_secret"] = f"file:{well.home}/later"
         well.write()
         wait_until(lambda: "config.refused" in daemon.log_text(), "it is refused")
+        wait_until(lambda: well.status()["config"]["error"], "the daemon has told other programs")
         (well.home / "later").touch()
         _, found = doctor(well)
     assert "daemon" in {finding["check"] for finding in of_level("fail", found)}

@@ -100,6 +100,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Readi
 def test_a_configuration_that_is_a_link_to_what_is_not_there_just_now_stays(machine: Machine) -> None:
     """As one in a folder that is mounted later."""
     path = machine.path(f"{_ETC}/config.yaml")
+    path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to("/srv/not-mounted/config.yaml")
     assert f"{_ETC}/config.yaml is yours" in make(machine, "install")
