@@ -111,7 +111,7 @@ def test_a_configuration_that_is_a_link_to_what_is_not_there_just_now_stays(mach
 @pytest.mark.page("docs/systemd.md", "scripts of a package")
 def test_a_staged_installation_is_whole_where_it_is_moved_to(machine: Machine, paper: Reading) -> None:
     """As a package collects it: by anybody, below DESTDIR alone. Two commands of systemd do the rest."""
-    machine.path(f"{_ETC}/config.yaml").unlink(missing_ok=True)
+    machine.ok("rm", "-rf", _ETC)
     machine.ok("install", "-d", "-o", "nobody", "/srv/build")
     before = listing(machine)
     stage = "DESTDIR=/srv/build/stage", "PREFIX=/usr"
