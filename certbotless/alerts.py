@@ -122,7 +122,7 @@ def conditions(
 
 
 def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
-    """Return what is wrong with a site, by the fact that it is about; `met` is what a client met."""
+    """Return what is wrong with a site, by kind of problem; `met` is the result of the last client visit."""
     now, facts = view.seen.at, view.seen.published.facts
     found: dict[str, Problem] = {}
     for failure in view.decision.problems:
@@ -252,7 +252,7 @@ class Sent(Model):
         last_at: when it last took one.
         certificates: when messages about new ones were sent, by ``DOMAIN SHA256``.
         failure: why the last try failed; None where it did not, and a day later if nothing is due. A problem
-            that comes and goes must not begin the pauses anew.
+            that comes and goes must not restart the pauses.
     """
 
     tries: tuple[Moment, ...] = ()

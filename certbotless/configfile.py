@@ -88,7 +88,7 @@ def parse(raw: bytes, name: str) -> Config:
 
 
 def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
-    """Return what is wrong with the values, each of which is a fault once, and all else that is wrong."""
+    """Return all faults: of the document, of each value (one each), of values that contradict each other."""
     from . import diagnostics  # noqa: PLC0415  (time and memory that only a mistake needs)
 
     # To pydantic, a list of nothing but wrong entries is an empty one too.
@@ -117,7 +117,7 @@ def load(source: Path | None) -> Config:
 
 
 def _check_together(doc: Document, wrong: Collection[document.Path] = ()) -> Iterator[Fault]:
-    """Yield what values say against each other; what is `wrong` by itself is passed over here."""
+    """Yield the faults of values that contradict each other; a value that is `wrong` by itself is skipped."""
 
     def name(value: Any, *path: str | int) -> str | None:
         return None if value is None or path in wrong else normalise(value, wildcard=True)

@@ -1,4 +1,4 @@
-"""What people are told of a value that the file may not hold: pydantic's errors in our words, one line each.
+"""The text for each value that the configuration may not have: one line for each error of pydantic.
 
 The words are in the tables here, but for those that a `ValueFault` brings. They say what is wrong and what
 would be right. What people are known to write in place of the right thing is a row of `_SLIPS`.
@@ -67,7 +67,7 @@ _FORMS = {
     "stop_timeout": _DURATION,
     **dict.fromkeys(("access_key_id", "access_key_secret", "security_token", "hmac_key"), "is empty"),
 }
-# By key and by what is written, as a pattern of all of it, the first that fits. {1} is the pattern's group.
+# Hints, by key and by a pattern of the whole value. The first match counts; {1} is the pattern's group.
 _SLIPS = (
     (
         "endpoint",
@@ -93,7 +93,7 @@ _KINDS = {
     "string_type": 'must be text: put it in quotes, "..."',
     "int_type": "must be a whole number",
 }
-# Keys whose form says what is right whatever kind of value is written.
+# Keys whose hint is the same for a value of any type.
 _SELF_EVIDENT = {
     "propagation_timeout",
     "check_every",

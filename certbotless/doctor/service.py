@@ -24,7 +24,7 @@ _REGISTRY_FILES = {"REGISTRY_HTTP_TLS_CERTIFICATE": "pem", "REGISTRY_HTTP_TLS_KE
 _DRAIN = "REGISTRY_HTTP_DRAINTIMEOUT"
 # A container needs so much longer than its drain time, and the engine kills it after stop_timeout.
 _DRAIN_SPARE = timedelta(seconds=5)
-# An image may say anything: what is longer is none.
+# An image may have any text there; a longer one counts as absent.
 _GO_DURATION = re.compile(r"(?<![0-9.])([0-9]{1,6}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 _GO_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.
