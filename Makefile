@@ -46,8 +46,8 @@ soak: root setup  ## run the tests that take minutes, properties with 2,000 exam
 	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
 
 lint: setup  ## check format, rules and types
-	$(BIN)/ruff format --check certbotless tests
-	$(BIN)/ruff check certbotless tests
+	$(BIN)/ruff format --check certbotless tests tools
+	$(BIN)/ruff check certbotless tests tools
 	$(BIN)/mypy
 
 mutate: root setup  ## change the core in 100 places and more, and print what no test of the module notices
@@ -60,10 +60,7 @@ footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/footprint.py
 
 docs: setup  ## write what is made from the code and the tests: config/schema.json, the man page, and parts of docs/
-	@$(BIN)/python -m certbotless.schema .
-	@$(BIN)/python -m certbotless.policy .
-	@$(BIN)/python -m certbotless.limits .
-	@$(BIN)/python -m certbotless.manual .
+	@$(BIN)/python -m tools.docs.made .
 	@$(BIN)/python tests/faults/matrix.py
 
 screenshot: setup  ## make the pictures of the status page in docs/ (needs pngquant and the font Inter)

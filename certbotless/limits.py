@@ -2,22 +2,17 @@
 
 Let's Encrypt counts by buckets that fill up again slowly; a sliding window of the same size and length never
 asks a bucket for more than it holds. What counts against what is in `ledger`.
-``python -m certbotless.limits ROOT`` writes the table into its page; no other command runs that part.
+`make docs` writes them into docs/limits.md.
 
 Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05); RFC 9773 section 5.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from .values import DIRECTORIES
-
-PAGE = Path("docs", "limits.md")
-BEGIN, END = "<!-- limits: begin (make docs) -->", "<!-- limits: end -->"
 
 LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
 # Directories of certificates that no client trusts; their CAs limit almost nothing.
@@ -153,29 +148,3 @@ def in_words(window: timedelta) -> str:
     """Return a window as ``7 days`` or ``3 h``."""
     hours = window.total_seconds() / 3600
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"
-
-
-def table() -> str:
-    """Return the table of all limits, in Markdown."""
-    rows = ["| What is counted | At | We | The CA | Source |", "|---|---|---|---|---|"]
-    for allowance in ALLOWANCES:
-        ours = f"{allowance.count} in {in_words(allowance.window)}{allowance.note}"
-        what = allowance.what.format("one domain")
-        rows.append(f"| {what} | {allowance.at} | {ours} | {allowance.theirs} | {allowance.source} |")
-    return "\n".join(rows) + "\n"
-
-
-def with_table(page: str) -> str:
-    """Return the page with the table of now between its two marks."""
-    before, rest = page.split(BEGIN + "\n")
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table()}{END}{after}"
-
-
-def main(root: Path) -> None:
-    """Write the table into its page."""
-    (root / PAGE).write_text(with_table((root / PAGE).read_text()))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

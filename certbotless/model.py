@@ -1,7 +1,7 @@
 """Frozen dataclasses that pydantic's core makes of data by their annotations: the configuration, the state.
 
 The models of pydantic itself do no more for us. They cost each command 40 ms of CPU and the idle daemon
-6 MiB, so only `schema` loads pydantic. An annotation is a type of `_PLAIN`, a model, a `Literal`,
+6 MiB, so no command loads pydantic itself. An annotation is a type of `_PLAIN`, a model, a `Literal`,
 ``X | None``, ``tuple[X, ...]`` or ``dict[X, Y]``, or one of these in `Annotated` with marks.
 
 Source: the documentation of ``pydantic_core.core_schema``.

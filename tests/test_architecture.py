@@ -26,6 +26,7 @@ HEAVY = {
     "josepy",
     "pydantic",
     "rich",
+    "shtab",
 }
 # Each outside library has one home; a second one needs a reason, and stands here.
 HOMES = {
@@ -33,14 +34,12 @@ HOMES = {
     "aliyunsdkalidns": {"alidns"},
     "apprise": {"sender"},
     "apscheduler": {"timetable"},
-    "argparse_manpage": {"manual"},
     "cryptography": {"pki"},
     "dns": {"hijack", "nameservers", "names"},  # names: only to turn a name into A-labels
     "docker": {"deploy"},
     "jinja2": {"page"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},
-    "pydantic": {"schema"},
     # model, values: what checks; the others: its errors
     "pydantic_core": {"configfile", "diagnostics", "model", "receivers", "state", "values"},
     "requests": {

@@ -150,9 +150,3 @@ def test_each_command_and_option_is_known(shell: str) -> None:
             continue
         for word in [*(option.lstrip("-") for option in action.option_strings), *(action.choices or ())]:
             assert word in script
-
-
-def test_no_command_needs_what_makes_them() -> None:
-    script = "import sys, certbotless.cli, certbotless.daemon; print('shtab' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

@@ -23,7 +23,7 @@ import pytest
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, HttpServer, Reply, Request
 
-from certbotless import act, configfile, schema
+from certbotless import act, configfile
 from certbotless.cli import main
 from certbotless.config import Config
 from certbotless.decide import Intent, decide
@@ -36,6 +36,7 @@ from certbotless.sandbox.httpapi import HttpsListener
 from certbotless.state import SiteFile, SiteState, WrittenRecord
 from certbotless.store import Origin, Published, Store
 from certbotless.workbench import Edges, Workbench, Zones
+from tools.docs import schema
 
 TESTS = Path(__file__).resolve().parent
 

@@ -1,10 +1,8 @@
-"""What is made from the model is equal to it: the JSON Schema, and the table of docs/configuration.md."""
+"""What the JSON Schema says of a file is what the program does, and what a reader needs."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from certbotless import configfile, schema
+from certbotless import configfile
 from certbotless.document import Document
 from certbotless.errors import ConfigError
+from tools.docs import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "config" / "certbotless.example.yaml"
@@ -37,48 +36,11 @@ def is_good(text: str) -> bool:
     return True
 
 
-# --- the files ----------------------------------------------------------------------------------------------
-
-
-def test_the_shipped_schema_is_that_of_the_model() -> None:
-    """`make docs` writes it anew."""
-    assert (ROOT / schema.SCHEMA).read_text() == schema.schema_text()
-
-
-def test_the_table_of_the_page_is_that_of_the_model() -> None:
-    """`make docs` writes it anew."""
-    page = (ROOT / schema.PAGE).read_text()
-    assert page == schema.with_table(page)
-    assert all(f"\n| `{path}` | " in page for path, _, _ in schema.all_keys())
-
-
-@pytest.mark.process
-def test_both_are_written_where_they_belong(tmp_path: Path) -> None:
-    for path in (schema.SCHEMA, schema.PAGE):
-        (tmp_path / path).parent.mkdir()
-    (tmp_path / schema.PAGE).write_text(f"before\n{schema.BEGIN}\nstale\n{schema.END}\nafter\n")
-    subprocess.run([sys.executable, "-m", "certbotless.schema", str(tmp_path)], check=True)
-    assert (tmp_path / schema.SCHEMA).read_text() == schema.schema_text()
-    assert (tmp_path / schema.PAGE).read_text() == (
-        f"before\n{schema.BEGIN}\n{schema.table()}{schema.END}\nafter\n"
-    )
-
-
 def test_the_first_line_of_the_example_leads_an_editor_to_the_schema() -> None:
     first = EXAMPLE.read_text().splitlines()[0]
     prefix = "# yaml-language-server: $schema="
     assert first.startswith(prefix)
-    assert (EXAMPLE.parent / first.removeprefix(prefix)).resolve() == ROOT / schema.SCHEMA
-
-
-@pytest.mark.process
-def test_the_program_does_not_load_what_only_readers_need() -> None:
-    script = "import sys, certbotless.cli, certbotless.daemon; print('certbotless.schema' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout == "False\n"
-
-
-# --- what the schema says -----------------------------------------------------------------------------------
+    assert (EXAMPLE.parent / first.removeprefix(prefix)).resolve() == ROOT / "config" / "schema.json"
 
 
 def test_the_schema_is_one() -> None:

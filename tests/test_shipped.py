@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from flit_core.sdist import SdistBuilder
 
-from certbotless import configfile, schema
+from certbotless import configfile
 from certbotless.document import Document
+from tools.docs import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = sorted((ROOT / "systemd").glob("certbotless*"))

@@ -17,7 +17,7 @@ from certbotless.sandbox.host import LAN_ADDRESS
 
 from .bed import DOMAIN, ZONE, Bed
 
-PAGE = Path(__file__).resolve().parents[2] / policy.PAGE
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "ram-policy.md"
 THROWAWAY = "throwaway.test"
 
 

@@ -1,7 +1,6 @@
 """What an editor and a reader need of the configuration: its JSON Schema, and the table of its keys.
 
-Both are made from the model in `config`, and only when they are asked for: no command loads this module.
-``python -m certbotless.schema ROOT`` writes them where they belong in the source tree.
+Both are made from the model in `config`. pydantic itself is needed here alone.
 
 Source: JSON Schema draft 2020-12; the `yaml-language-server` reads it.
 """
@@ -10,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from datetime import timedelta
@@ -19,14 +17,9 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from .config import NEED_EAB, Acme, Config, Target
-from .model import Model, schema_of
-from .values import Action, AddressRule, short
-
-SCHEMA = Path("config", "schema.json")
-PAGE = Path("docs", "configuration.md")
-BEGIN, END = "<!-- keys: begin (make docs) -->", "<!-- keys: end -->"
-
+from certbotless.config import NEED_EAB, Acme, Config, Target
+from certbotless.model import Model, schema_of
+from certbotless.values import Action, AddressRule, short
 
 # What keys say against each other, as far as JSON Schema can tell it.
 _RULES: dict[type[Model], dict[str, Any]] = {
@@ -143,23 +136,6 @@ def _default(value: dict[str, Any], is_needed: bool) -> str:
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
-def with_table(page: str) -> str:
-    """Return the page with the table of now between its two marks."""
-    before, rest = page.split(BEGIN + "\n")
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table()}{END}{after}"
-
-
 def schema_text() -> str:
     """Return the JSON Schema as its file holds it."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def main(root: Path) -> None:
-    """Write the schema, and the table into its page."""
-    (root / SCHEMA).write_text(schema_text())
-    (root / PAGE).write_text(with_table((root / PAGE).read_text()))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,21 +1,14 @@
-"""The parser of the command line -> the man page; loaded by no command.
-
-``python -m certbotless.manual ROOT`` writes it (argparse-manpage).
+"""The parser of the command line -> the man page (argparse-manpage).
 
 Source: man-pages(7).
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from argparse_manpage.manpage import Manpage
 
-from . import __version__, arguments
-from .clock import RELEASED
-
-PAGE = Path("docs", "certbotless.1")
+from certbotless import __version__, arguments
+from certbotless.clock import RELEASED
 
 
 def page() -> str:
@@ -34,12 +27,3 @@ def page() -> str:
     next_one = f"\n.br\n.B {parser.prog}\n"
     manpage.synopsis = [parser.prog, next_one.join(usage.split(maxsplit=1)[1] for usage in usages)]
     return str(manpage)
-
-
-def main(root: Path) -> None:
-    """Write the page."""
-    (root / PAGE).write_text(page())
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""What works on the source tree, and is in no installation."""

@@ -1,0 +1,1 @@
+"""What is made from the code: the JSON Schema, the man page, and parts of docs/."""

@@ -1,0 +1,41 @@
+"""``python -m tools.docs.made ROOT`` writes all that is made from the code where it belongs (`make docs`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from certbotless import policy
+
+from . import manual, schema, tables
+
+
+def replace_region(page: str, name: str, text: str) -> str:
+    """Return a page with `text` between its two marks of this name."""
+    begin, end = f"<!-- {name}: begin (make docs) -->\n", f"<!-- {name}: end -->"
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}{text}{end}{after}"
+
+
+# By path: what makes the text of a file of the one that is there.
+MADE: Mapping[Path, Callable[[str], str]] = {
+    Path("config", "schema.json"): lambda _: schema.schema_text(),
+    Path("docs", "certbotless.1"): lambda _: manual.page(),
+    Path("docs", "configuration.md"): lambda page: replace_region(page, "keys", schema.table()),
+    Path("docs", "limits.md"): lambda page: replace_region(page, "limits", tables.limits_table()),
+    Path("docs", "ram-policy.md"): lambda page: replace_region(
+        replace_region(page, "policy", f"```json\n{policy.document()}```\n"), "calls", tables.calls_table()
+    ),
+}
+
+
+def write(root: Path) -> None:
+    """Write all files below the root of a source tree."""
+    for path, make in MADE.items():
+        (root / path).write_text(make((root / path).read_text()))
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
