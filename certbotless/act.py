@@ -187,7 +187,8 @@ class _SiteRun:
                 if step.action == "deploy":
                     announce(step, view.seen, self._bench)
                     self._meeting.wait(self._site, step.target, self._clock)
-                taken |= {step.key} | self._take(step, view.seen)
+                later = [each for each in view.decision.steps if each.key not in taken and each is not step]
+                taken |= {step.key} | self._take(step, view.seen, later)
                 if step.action in ("order", "collect"):
                     # A certificate that has just come can wait: an issuance asks for no more than it must.
                     taken.add("renewal-info")
@@ -261,7 +262,7 @@ class _SiteRun:
         first = places_of(self._site, canary, view.remembered, seen.address)[0]
         return facts is not None and seen.served.get(first.key) == facts.sha256
 
-    def _take(self, step: Step, seen: Observation) -> set[str]:
+    def _take(self, step: Step, seen: Observation, later: Sequence[Step]) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""
         if step.action == "order" and (facts := seen.published.facts) is not None:
             # By then whoever waits for a window must serve the new one: the old one's last twentieth.
@@ -270,7 +271,7 @@ class _SiteRun:
         is_talk = step.action not in ("deploy", "redeploy")
         try:
             with nullcontext() if is_talk else self._clock.slot_for_others():
-                take(step, seen, self._bench)
+                take(step, seen, self._bench, later)
         except Interrupted:
             raise  # a killed attempt is no failure
         except CertbotlessError as exc:

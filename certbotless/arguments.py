@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from . import __version__
@@ -60,6 +59,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         return args
     word = _first_word(argv)
     if word is not None and word not in _COMMANDS:
+        from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
+
         (nearest,) = get_close_matches(word, _COMMANDS, 1, cutoff=0)
         hint = f"the nearest one is {nearest!r}"
         if "." in word:

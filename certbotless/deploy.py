@@ -122,6 +122,11 @@ class Containers(Protocol):
         """Run a program in it to its end; one that does not end in time, or not with 0, is a failure."""
 
 
+def load() -> None:
+    """Load what talks to the engine, which takes 0.1 s, before a container is needed."""
+    import docker  # noqa: F401, PLC0415
+
+
 class DockerContainers:
     """The containers of one Docker engine; a program that is run in one has `program_timeout_s`."""
 

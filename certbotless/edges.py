@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import owner
 from .address import AddressSource
-from .alidns import Account, AlidnsAccount
 from .clock import Clock
 from .config import Config
 from .deploy import DockerContainers
 from .nameservers import NameServers
-from .workbench import Edges
+from .workbench import Edges, Zones
+
+if TYPE_CHECKING:
+    from .alidns import Account
 
 
 def dns_account(config: Config) -> Account:
@@ -21,23 +24,36 @@ def dns_account(config: Config) -> Account:
     Raises:
         SecretUnreadable: one of them leads nowhere.
     """
+    from .alidns import Account  # noqa: PLC0415  (as in `build`)
+
+    return Account(**_read(config))
+
+
+def _read(config: Config) -> dict[str, Any]:
     aliyun = config.aliyun
-    return Account(
-        endpoint=aliyun.endpoint,
-        key_id=aliyun.access_key_id.read(),
-        key_secret=aliyun.access_key_secret.read(),
-        security_token=aliyun.security_token.read() if aliyun.security_token else None,
-        ca_bundle=str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
-    )
+    return {
+        "endpoint": aliyun.endpoint,
+        "key_id": aliyun.access_key_id.read(),
+        "key_secret": aliyun.access_key_secret.read(),
+        "security_token": aliyun.security_token.read() if aliyun.security_token else None,
+        "ca_bundle": str(aliyun.ca_bundle) if aliyun.ca_bundle else None,
+    }
 
 
 def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
     """Return the edges; nobody is asked yet. Raises as `dns_account`."""
-    account = dns_account(config)
+    # Now, also where the account is made by another user: the one that root becomes may not read them.
+    account = _read(config)
+
+    def zones(site_clock: Clock) -> Zones:
+        from .alidns import Account, AlidnsAccount  # noqa: PLC0415  (where nothing is due, none is needed)
+
+        return AlidnsAccount(Account(**account), site_clock)
+
     return Edges(
         clock=clock,
         servers=NameServers(config.dns.nameservers, clock),
-        zones=lambda site_clock: AlidnsAccount(account, site_clock),
+        zones=zones,
         containers=DockerContainers(config.docker.host),
         address_of=address_of,
     )

@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 import re
-import secrets
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -336,7 +335,7 @@ def _open_plain(path: Path, flags: int, mode: int = 0) -> int:
 
 def _beside(path: Path) -> Path:
     # The same directory is the same file system, so the rename cannot fail with EXDEV.
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}")
 
 
 def _room_at(path: Path) -> str:

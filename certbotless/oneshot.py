@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from . import act, alerts, client, edges, receivers, report, sender
+from . import act, client, edges, report
 from .act import Outcome
-from .alerts import Steady
 from .clock import Clock, SystemClock
 from .config import Config, Site
 from .decide import Intent
@@ -24,10 +24,12 @@ from .errors import NotifyError, StoreError
 from .lan import settled_before
 from .locks import running_daemon
 from .look import look_at
-from .receivers import Receiver
 from .redact import Redactor
 from .story import RUN_ENDED
 from .transcript import Transcripts
+
+if TYPE_CHECKING:
+    from .receivers import Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +130,10 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
 
 def _receivers(config: Config) -> list[Receiver]:
     """Return the receivers, and load what sending to them needs: the owner may not be able to read either."""
+    if not config.notify:
+        return []
+    from . import receivers, sender
+
     found = receivers.receivers(config)
     try:
         if found:
@@ -140,10 +146,12 @@ def _receivers(config: Config) -> list[Receiver]:
 
 def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
     """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
+    from . import alerts, receivers, sender
+
     views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
     found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)
     try:
-        post = receivers.due(config, found, Steady(), timedelta(), to, redact)
+        post = receivers.due(config, found, alerts.Steady(), timedelta(), to, redact)
         if post.letters:
             receivers.deliver(post, sender.send, clock)
     except StoreError as exc:

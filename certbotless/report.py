@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import __version__
 from .client import ClientFacts, facts_of
@@ -15,8 +15,10 @@ from .errors import printable
 from .leaf import LeafFacts, rfc3339
 from .look import View
 from .observe import places_of
-from .receivers import History
 from .state import Failure
+
+if TYPE_CHECKING:
+    from .receivers import History
 
 # As a line of the log.
 _MOST_OF_A_LINE = 4000

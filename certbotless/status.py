@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import client, configfile, locks, receivers, report, state
+from . import client, configfile, locks, report, state
 from .bulletin import refusal
 from .client import ClientFacts
 from .config import Config, Site
@@ -16,9 +17,11 @@ from .errors import ConfigError, StoreError
 from .events import Event, Events
 from .leaf import LeafFacts
 from .look import View, look_at
-from .receivers import History
 from .state import SiteFile
 from .store import Store
+
+if TYPE_CHECKING:
+    from .receivers import History
 
 _BROKEN = "the configuration is broken"
 # As many as a person reads.
@@ -103,8 +106,16 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     error = "\n".join(refusal(state_dir, raw))
     story = _story(state_dir, sites[0].domain) if is_one else None
     visits = client.remembered(state_dir)
-    pid, kept = locks.running_daemon(state_dir), receivers.history_of(checked)
+    pid, kept = locks.running_daemon(state_dir), _history(checked)
     return Found(now, path, error, pid, views, visits, history=kept, story=story)
+
+
+def _history(checked: Config) -> History | None:
+    if not checked.notify:
+        return None
+    from .receivers import history_of  # noqa: PLC0415  (only a file with receivers needs it)
+
+    return history_of(checked)
 
 
 def _facts_of(domain: str, certs_dir: Path, state_dir: Path) -> LeafFacts | None:

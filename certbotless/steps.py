@@ -1,18 +1,21 @@
-"""The steps of a decision, each carried out by the module that owns its fact."""
+"""The steps of a decision, each carried out by the module that owns its fact.
+
+A step loads what it needs when it is taken, so a run in which nothing is due loads none of it. What the
+next steps need is loaded in the background, while the first one waits for the network.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from .adopt import adopt
-from .certify import Certifying
 from .challenge import sweep
 from .config import Target
 from .decide import Step
 from .errors import ZoneNotFound
 from .observe import Observation
-from .point import Pointing
-from .serve import Serving
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -24,17 +27,26 @@ def announce(step: Step, seen: Observation, bench: Workbench) -> None:
     Raises:
         StoreError: it could not be noted.
     """
+    from .serve import Serving
+
     Serving(bench).announce(_target_of(step, bench), seen)
 
 
-def take(step: Step, seen: Observation, bench: Workbench) -> None:
+def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] = ()) -> None:
     """Carry out one step that was decided for what was just seen; the site's lock is held.
+
+    Args:
+        later: the other steps of the decision, which may come next.
 
     Raises:
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
     level = logging.DEBUG if step.action in ("list", "renewal-info", "note") else logging.INFO
     logger.log(level, "%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
+    actions = [each.action for each in later]
+    if step.action in ("order", "collect", "adopt", "restore") and bench.site.deploy:
+        actions.append("deploy")
+    _load_ahead(step.action, actions)
     try:
         _carry_out(step, seen, bench)
     except BaseException as exc:
@@ -52,27 +64,44 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
             sweep(bench.zones.open, bench.file)
         case "list" | "record" | "record6" | "confirm" | "confirm6":
             _point(step, seen, bench)
-        case "restore":
-            Certifying(bench).restore(seen)
         case "adopt":
+            from .adopt import adopt
+
             adopt(bench, seen)
+        case "redeploy" | "deploy":
+            from .serve import Serving
+
+            serving = Serving(bench)
+            if step.action == "redeploy":
+                serving.redeploy(seen)
+            else:
+                serving.deploy(_target_of(step, bench), seen)
+        case _:
+            _certify(step, seen, bench)
+
+
+def _certify(step: Step, seen: Observation, bench: Workbench) -> None:
+    from .certify import Certifying
+
+    certifying = Certifying(bench)
+    match step.action:
+        case "restore":
+            certifying.restore(seen)
         case "order":
-            Certifying(bench).order(seen)
+            certifying.order(seen)
         case "collect":
-            Certifying(bench).collect(seen)
+            certifying.collect(seen)
         case "renewal-info":
-            Certifying(bench).ask_when_to_renew(seen)
+            certifying.ask_when_to_renew(seen)
         case "rebuild" | "note":
-            Certifying(bench).rebuild(seen)
+            certifying.rebuild(seen)
         case "rehearse":
-            Certifying(bench).rehearse(seen)
-        case "redeploy":
-            Serving(bench).redeploy(seen)
-        case "deploy":
-            Serving(bench).deploy(_target_of(step, bench), seen)
+            certifying.rehearse(seen)
 
 
 def _point(step: Step, seen: Observation, bench: Workbench) -> None:
+    from .point import Pointing
+
     pointing, fqdn = Pointing(bench), step.target or bench.site.domain
     if step.action == "list":
         pointing.list(fqdn)
@@ -88,3 +117,47 @@ def _address_for(step: Step, seen: Observation) -> str:
 
 def _target_of(step: Step, bench: Workbench) -> Target:
     return next(target for target in bench.site.deploy if target.name == step.target)
+
+
+# --- what is loaded ahead -----------------------------------------------------------------------------------
+
+
+def _of_records() -> None:
+    from . import alidns, point  # noqa: F401
+
+
+def _of_certificates() -> None:
+    from . import alidns, certify  # noqa: F401
+
+
+def _of_containers() -> None:
+    from . import deploy, serve  # noqa: F401
+
+    deploy.load()
+
+
+_LOADS: dict[str, Callable[[], None]] = {
+    "record": _of_records,
+    "record6": _of_records,
+    "order": _of_certificates,
+    "deploy": _of_containers,
+    "redeploy": _of_containers,
+}
+_loaded: set[Callable[[], None]] = set()
+
+
+def _load_ahead(action: str, later: Sequence[str]) -> None:
+    """Begin to load what later actions need, if that was not begun; not what this one is about to load."""
+    known = _loaded | {_LOADS.get(action)}
+    ahead = [load for load in dict.fromkeys(map(_LOADS.get, later)) if load is not None and load not in known]
+    if not ahead:
+        return
+    _loaded.update(ahead)
+
+    def load_all() -> None:
+        for load in ahead:
+            # What cannot be loaded is told by the step that needs it.
+            with suppress(ImportError, OSError):
+                load()
+
+    threading.Thread(target=load_all, name="load").start()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
 import time
 from pathlib import Path
 
@@ -57,6 +56,8 @@ def notify(state: str) -> None:
     # An abstract address is written with an @.
     path = f"\0{address[1:]}" if address.startswith("@") else address
     try:
+        import socket  # noqa: PLC0415  (most commands tell systemd nothing)
+
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
             notifier.connect(path)
             notifier.sendall(state.encode())

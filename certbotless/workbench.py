@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from .address import AddressSource, address_now
@@ -54,11 +55,16 @@ class Workbench:
         self.servers = edges.servers
         self.containers = edges.containers
         self.address_of = edges.address_of
-        self.zones = edges.zones(edges.clock)
+        self._zones = edges.zones
         self.file = SiteFile(config.state_dir, site.domain)
         self.store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
         self.ledger = LedgerFile(config.state_dir, config.certs_dirs)
         self._events = Events(config.state_dir)
+
+    @cached_property
+    def zones(self) -> Zones:
+        """The DNS account, made when it is first needed: its library is a tenth of all that a run loads."""
+        return self._zones(self.clock)
 
     def zone(self) -> Zone:
         """Return the site's zone; where the file does not name it, it is looked up once, and remembered.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import threading
@@ -36,7 +35,6 @@ from scenes import (
 
 from certbotless.act import Outcome, run
 from certbotless.alidns import RecordRefusal
-from certbotless.clock import Clock
 from certbotless.decide import Intent
 from certbotless.deploy import Container, DockerContainers
 from certbotless.errors import DeployError, DnsError, DnsRefused, DnsUnavailable
@@ -47,7 +45,6 @@ from certbotless.nameservers import NameServers, Server
 from certbotless.records import DEFAULT_LINE, Record, Zone
 from certbotless.state import Foreign, Restarting, WrittenRecord
 from certbotless.values import AddressRule
-from certbotless.workbench import Zones
 
 
 @pytest.fixture
@@ -157,22 +154,23 @@ def test_a_fault_of_the_program_at_one_site_is_no_matter_to_the_others(
             raise ZeroDivisionError
         return ""
 
-    made = itertools.count(1)
-
-    def zones(clock: Clock) -> Zones:
-        if next(made) == 2:
+    class Unprintable(str):
+        def __repr__(self) -> str:
             raise ZeroDivisionError
-        return scene.zones(clock)
 
-    for broken, event in (
-        (replace(edges, address_of=crashing), f"look.crashed domain={OTHER_DOMAIN}"),
-        (replace(edges, zones=zones), "site.crashed domain="),
+    well, other = config.sites
+    # The digest of a site is the first thing that a run makes of it.
+    impossible = replace(config, sites=(well, replace(other, zone=Unprintable(other.zone))))
+    for given, broken, event in (
+        (config, replace(edges, address_of=crashing), "look.crashed"),
+        (impossible, edges, "site.crashed"),
     ):
         caplog.clear()
-        outcomes = run(config, config.sites, broken, NOTHING_ASKED)
+        outcomes = run(given, given.sites, broken, NOTHING_ASKED)
         (ill,) = [outcome for outcome in outcomes if outcome.state == "failing"]
         assert failed_with(ill) == "internal error: ZeroDivisionError"
-        crashed = [record for record in caplog.records if record.message.startswith(event)]
+        told = f"{event} domain={OTHER_DOMAIN}"
+        crashed = [record for record in caplog.records if record.message.startswith(told)]
         assert [record.exc_info is not None for record in crashed] == [True]
         assert len(outcomes) == 2
 

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 _LIBRARIES = (
     *("acme.challenges", "acme.client", "acme.messages", "cryptography.x509", "docker", "requests"),
     *("aliyunsdkcore.client", "aliyunsdkalidns.request.v20150109.AddDomainRecordRequest"),
-    *("dns.query", "dns.resolver", "dns.rdtypes.ANY.TXT", "pydantic", "rich.table", "yaml"),
+    *("dns.query", "dns.resolver", "dns.rdtypes.ANY.TXT", "pydantic_core", "rich.table", "yaml"),
 )
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(_LIBRARIES))
