@@ -9,6 +9,8 @@ import itertools
 import json
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +27,6 @@ from certbotless import daemon as daemon_module
 from certbotless.clock import SystemClock
 from certbotless.daemon import Daemon, _Tries
 from certbotless.decide import Decision, Step
-from certbotless.lan import Lan
 from certbotless.look import View
 from certbotless.observe import Observation
 from certbotless.sandbox.alidns import Fault
@@ -127,18 +128,84 @@ def test_after_an_edit_everything_is_tried_at_once() -> None:
 # --- when it looks ------------------------------------------------------------------------------------------
 
 
+class Started:
+    """A child that only notes what it was started with; one that `goes_on` comes to no end by itself."""
+
+    left_s = 60.0
+
+    def __init__(self, raw: bytes, addresses: dict[str, tuple[str, str]], *, goes_on: bool) -> None:
+        self.raw, self.addresses = raw, addresses
+        self.unfinished = frozenset(addresses if goes_on else ())
+        self.asked = 0
+
+    @property
+    def is_ending(self) -> bool:
+        return self.asked > 0
+
+    def ask_to_end(self) -> None:
+        self.asked += 1
+
+
+@pytest.fixture
+def started(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Started]:
+    """The children that are started from now on, none of which is a process; they go on if asked for so."""
+    found: list[Started] = []
+
+    def start(raw: bytes, addresses: dict[str, tuple[str, str]], _: float) -> Started:
+        found.append(Started(raw, addresses, goes_on=getattr(request, "param", False)))
+        return found[-1]
+
+    monkeypatch.setattr(daemon_module, "Child", start)
+    return found
+
+
+class MovedLan:
+    """A machine whose address of the default route is `here`, and has settled.
+
+    With None, nobody can ask for that without a fault of the program.
+    """
+
+    def __init__(self, daemon: Daemon, here: str | None) -> None:
+        self.here = here
+        self._lan, daemon._lan = daemon._lan, self  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._lan, name)
+
+    def address(self, rule: AddressRule) -> str:
+        if rule.kind == "auto" and self.here is None:
+            raise ZeroDivisionError
+        return self.here if rule.kind == "auto" and self.here else self._lan.address(rule)
+
+    settled = address
+
+    def is_settled(self, _: AddressRule) -> bool:
+        return True
+
+
 def daemon_of(home: Path, *sites: dict[str, object], **settings: object) -> Daemon:
-    """Return a daemon of these sites that nobody runs; its jobs are run one by one."""
+    """Return a daemon of these sites that nobody runs, of one without a record for none.
+
+    Its jobs are run one by one.
+    """
     fields = {
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
         "certs_dir": str(home / "certs"),
         "state_dir": str(home / "state"),
-        "sites": [{"zone": ZONE, "deploy": [], **site} for site in sites],
+        "sites": [{"zone": ZONE, "deploy": [], **site} for site in sites or [NO_RECORD]],
         **settings,
     }
     file = home / "config.yaml"
     file.write_text(json.dumps(fields))
     return Daemon(file)
+
+
+NO_RECORD: dict[str, object] = {"domain": DOMAIN, "address": "none"}
+
+
+def page_of(daemon: Daemon, show: Callable[..., None] | None) -> None:
+    """Give a daemon a page that shows what it is told by this; None: it crashes."""
+    daemon._web = SimpleNamespace(show=show, follow=lambda _: True)  # type: ignore[assignment]
 
 
 def begin_look(daemon: Daemon) -> None:
@@ -154,40 +221,36 @@ def look_once(daemon: Daemon) -> None:
 
 
 def test_a_look_at_one_site_that_crashes_stops_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, started: list[Started], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others get their child at this very look; the traceback is logged once."""
-    monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, {"domain": OTHER_DOMAIN})
-    STARTED.clear()
-    daemon._lan = BrokenLan(daemon._lan)  # type: ignore[assignment]
+    daemon = daemon_of(tmp_path, NO_RECORD, {"domain": OTHER_DOMAIN})
+    MovedLan(daemon, None)
     for _ in range(3):
         look_once(daemon)
-    assert [[*child.addresses] for child in STARTED] == [[DOMAIN]]
+    assert [[*child.addresses] for child in started] == [[DOMAIN]]
     crashed = [r for r in caplog.records if r.message == f"look.crashed domain={OTHER_DOMAIN}"]
     assert [record.exc_info is not None for record in crashed] == [True]
     assert daemon._is_looking()
 
 
 def test_a_look_that_crashes_as_a_whole_is_followed_by_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, started: list[Started], caplog: pytest.LogCaptureFixture
 ) -> None:
     """With its traceback in the log; what was due has been started before it."""
-    monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1h")
-    STARTED.clear()
+    daemon = daemon_of(tmp_path, check_every="1h")
     shown: list[object] = []
-    daemon._web = SimpleNamespace(show=None, follow=lambda _: True)  # type: ignore[assignment]
+    page_of(daemon, None)
     daemon._timetable.start()
     try:
         daemon._look_soon()
         wait_until(lambda: not daemon._is_looking(), "a look has crashed")
-        assert [[*child.addresses] for child in STARTED] == [[DOMAIN]]
+        assert [[*child.addresses] for child in started] == [[DOMAIN]]
         crashed = [record for record in caplog.records if record.message.startswith("job.crashed")]
         assert [(record.message, record.exc_info is not None) for record in crashed] == [
             ("job.crashed name=seen", True)
         ]
-        daemon._web = SimpleNamespace(show=lambda *_: shown.append(_), follow=lambda _: True)  # type: ignore[assignment]
+        page_of(daemon, lambda *told: shown.append(told))
         daemon._timetable.after("shown", 0, daemon._look_soon)
         wait_until(lambda: shown != [] and daemon._is_looking(), "a look has come to its end")
     finally:
@@ -195,138 +258,62 @@ def test_a_look_that_crashes_as_a_whole_is_followed_by_the_next_one(
 
 
 def test_a_site_that_a_command_has_locked_is_looked_at_and_no_child_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, started: list[Started]
 ) -> None:
-    monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"})
-    STARTED.clear()
+    daemon = daemon_of(tmp_path)
     shown: list[View] = []
-    daemon._web = SimpleNamespace(  # type: ignore[assignment]
-        show=lambda _, views, __: shown.extend(views), follow=lambda _: True
-    )
+    page_of(daemon, lambda _, views, __: shown.extend(views))
     with SiteFile(tmp_path / "state", DOMAIN).locked(SystemClock(), 1):
         look_once(daemon)
     assert [view.reason for view in shown] == ["order: there is no certificate yet"]
-    assert STARTED == []
+    assert started == []
     look_once(daemon)
-    assert len(STARTED) == 1
+    assert len(started) == 1
 
 
 def test_what_left_no_trace_is_tried_again_before_the_next_look_of_the_interval(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, started: list[Started]
 ) -> None:
     """As a child that was killed, where the daemon looks once a day."""
-    monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="1d")
-    STARTED.clear()
+    daemon = daemon_of(tmp_path, check_every="1d")
     look_once(daemon)
-    assert len(STARTED) == 1
+    assert len(started) == 1
     [due] = [job for job in daemon._timetable._scheduler.get_jobs() if job.id == f"due:{DOMAIN}"]
     assert due.next_run_time - datetime.now(UTC) <= 30 * SECOND
     look_once(daemon)
-    assert len(STARTED) == 1
+    assert len(started) == 1
 
 
+@pytest.mark.parametrize("started", [True], indirect=True, ids=["at work"])
 def test_addresses_that_come_and_go_let_a_child_come_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, started: list[Started], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where each address lasts for less than a run, three children are ended; the next one goes on.
 
     A child that is about to end is asked once, and the count begins anew after the longest run.
     """
-    monkeypatch.setattr(daemon_module, "Child", AtWork)
     daemon = daemon_of(tmp_path, {"domain": DOMAIN})
-    STARTED.clear()
-    moved = MovedLan(daemon._lan)
-    daemon._lan = moved  # type: ignore[assignment]
+    moved = MovedLan(daemon, "10.79.40.9")
     for number in range(8):
         moved.here = f"10.79.40.{number + 10}"
         look_once(daemon)
         look_once(daemon)
         daemon._children = [child for child in daemon._children if not child.is_ending]
         daemon._tries.forget()
-    assert [child.asked for child in STARTED] == [1, 1, 1, 0]  # type: ignore[attr-defined]
+    assert [child.asked for child in started] == [1, 1, 1, 0]
     began_s = daemon._clock.monotonic()
     after_s = began_s + daemon._config.longest_run.total_seconds() + 1
     monkeypatch.setattr(daemon._clock, "monotonic", lambda: after_s)
     look_once(daemon)
-    assert [child.asked for child in STARTED] == [1, 1, 1, 1]  # type: ignore[attr-defined]
-
-
-class BrokenLan:
-    """LAN addresses that nobody can ask for without a fault of the program."""
-
-    def __init__(self, lan: Lan) -> None:
-        self._lan = lan
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._lan, name)
-
-    def address(self, rule: AddressRule) -> str:
-        if rule.kind == "auto":
-            raise ZeroDivisionError
-        return self._lan.address(rule)
-
-
-class Started:
-    """Children that only note what they were started with."""
-
-    unfinished = frozenset[str]()
-    left_s = 60.0
-
-    def __init__(self, raw: bytes, addresses: dict[str, tuple[str, str]], timeout_s: float) -> None:
-        self.raw, self.addresses, self.timeout_s = raw, addresses, timeout_s
-        STARTED.append(self)
-
-
-STARTED: list[Started] = []
-
-
-class AtWork(Started):
-    """Children that do not come to their end by themselves."""
-
-    def __init__(self, raw: bytes, addresses: dict[str, tuple[str, str]], timeout_s: float) -> None:
-        super().__init__(raw, addresses, timeout_s)
-        self.unfinished = frozenset(addresses)
-        self.asked = 0
-
-    @property
-    def is_ending(self) -> bool:
-        return self.asked > 0
-
-    def ask_to_end(self) -> None:
-        self.asked += 1
-
-
-class MovedLan:
-    """A machine that is at one address after the other, each of which has settled."""
-
-    here = ""
-
-    def __init__(self, lan: Lan) -> None:
-        self._lan = lan
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._lan, name)
-
-    def address(self, rule: AddressRule) -> str:
-        return self.here if rule.kind == "auto" else self._lan.address(rule)
-
-    def settled(self, rule: AddressRule) -> str:
-        return self.here if rule.kind == "auto" else self._lan.settled(rule)
-
-    def is_settled(self, _: AddressRule) -> bool:
-        return True
+    assert [child.asked for child in started] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("is_edit", [True, False], ids=["an edit", "a jump of the clock"])
 def test_a_look_that_something_has_overtaken_starts_no_child(
-    is_edit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_edit: bool, tmp_path: Path, started: list[Started]
 ) -> None:
     """It would be at work on what is no more asked for, or not due. The next look comes at once."""
-    monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"})
-    STARTED.clear()
+    daemon = daemon_of(tmp_path)
     begin_look(daemon)
     if is_edit:
         daemon_of(tmp_path, {"domain": OTHER_DOMAIN, "address": "none"})
@@ -336,108 +323,73 @@ def test_a_look_that_something_has_overtaken_starts_no_child(
     else:
         daemon._look_anew()
     daemon._seen()
-    assert STARTED == []
+    assert started == []
     assert daemon._must_look
     look_once(daemon)
-    assert [[*child.addresses] for child in STARTED] == [[OTHER_DOMAIN if is_edit else DOMAIN]]
-    assert (OTHER_DOMAIN.encode() in STARTED[0].raw) == is_edit
+    assert [[*child.addresses] for child in started] == [[OTHER_DOMAIN if is_edit else DOMAIN]]
+    assert (OTHER_DOMAIN.encode() in started[0].raw) == is_edit
 
 
-def test_what_comes_due_while_it_looks_is_looked_at_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_comes_due_while_it_looks_is_looked_at_again(tmp_path: Path) -> None:
     """Where it looks once a day, a moment that passed during the look would else be a day late."""
     daemon = daemon_of(tmp_path, {"domain": DOMAIN}, check_every="1d")
     came = datetime.now(UTC)
-    held = Step("order", "due", wait_until=came, wait_reason="it failed")
-    daemon._plan_due(replace(view(0 * SECOND, held), seen=replace(view(0 * SECOND).seen, at=came - SECOND)))
+    held = view(0 * SECOND, Step("order", "due", wait_until=came, wait_reason="it failed"))
+    daemon._plan_due(replace(held, seen=replace(held.seen, at=came - SECOND)))
     [due] = daemon._timetable._scheduler.get_jobs()
     assert (due.id, due.next_run_time) == (f"due:{DOMAIN}", came)
 
 
-def is_looking_after(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, seconds: float) -> bool:
-    """Return whether it is said to look, so long after now."""
-    later_s = time.monotonic() + seconds
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: later_s)
-        return daemon._is_looking()
-
-
+@pytest.mark.usefixtures("started")
 def test_a_daemon_looks_while_each_site_and_each_look_comes_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A site has 10 s; between two looks it rests for the interval, unless a look is asked for."""
-    monkeypatch.setattr(daemon_module, "Child", Started)
-    daemon = daemon_of(tmp_path, {"domain": DOMAIN, "address": "none"}, check_every="6h")
+    daemon = daemon_of(tmp_path, check_every="6h")
+
+    @contextmanager
+    def later(seconds: float) -> Iterator[None]:
+        later_s = time.monotonic() + seconds
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: later_s)
+            yield
+
+    def assert_looks_for(seconds: float) -> None:
+        """It is said to look a second before, and not a second after."""
+        with later(seconds - 1):
+            assert daemon._is_looking()
+        with later(seconds + 1):
+            assert not daemon._is_looking()
+
     daemon._look()
-    assert is_looking_after(daemon, monkeypatch, 9)
-    assert not is_looking_after(daemon, monkeypatch, 11)
+    assert_looks_for(10)
     assert daemon._current is not None
-    with monkeypatch.context() as patch:
-        later_s = time.monotonic() + 9
-        patch.setattr(time, "monotonic", lambda: later_s)
+    with later(9):
         daemon._observe(daemon._current)
-    assert is_looking_after(daemon, monkeypatch, 18)
+    assert_looks_for(19)
     # Being asked for again gives a look that hangs no more time.
     daemon._look_soon()
-    assert not is_looking_after(daemon, monkeypatch, 20)
+    assert_looks_for(10)
     daemon._must_look = False
     daemon._seen()
-    assert is_looking_after(daemon, monkeypatch, 6 * 3600 + 9)
-    assert not is_looking_after(daemon, monkeypatch, 6 * 3600 + 11)
+    assert_looks_for(6 * 3600 + 10)
     daemon._look_soon()
-    assert is_looking_after(daemon, monkeypatch, 9)
-    assert not is_looking_after(daemon, monkeypatch, 11)
+    assert_looks_for(10)
 
 
 # --- the process ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("is_abstract", [False, True], ids=["a path", "an abstract name"])
-def test_systemd_is_told_when_it_is_ready_how_all_stands_and_when_it_stops(
-    is_abstract: bool, machine: Machine
-) -> None:
-    address = f"@{machine.home}" if is_abstract else str(machine.home / "notify")
+def test_systemd_is_told_when_it_is_ready_how_all_stands_and_when_it_stops(machine: Machine) -> None:
+    address = str(machine.home / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.settimeout(PATIENCE_S)
-        systemd.bind(f"\0{address[1:]}" if is_abstract else address)
+        systemd.bind(address)
         with machine.daemon(NOTIFY_SOCKET=address):
             assert systemd.recv(100) == b"READY=1"
             assert systemd.recv(100).startswith(b"STATUS=sites: 1 ok; next renewal 20")
         assert systemd.recv(100) == b"STOPPING=1"
-
-
-@pytest.mark.process
-def test_a_systemd_that_does_not_listen_is_no_reason_to_end(machine: Machine) -> None:
-    with machine.daemon(NOTIFY_SOCKET="/nowhere/notify"):
-        pass
-    assert "systemd.not_told error=No such file or directory" in machine.log.read_text()
-
-
-@pytest.mark.process
-def test_an_edit_that_cannot_be_used_is_refused_whole_and_a_good_one_is_taken(machine: Machine) -> None:
-    """Another state_dir, a secret that is not there, no file at all: the last good one stays in force."""
-    aliyun = {"access_key_id": "id", "access_key_secret": "file:/nowhere/secret"}
-    with machine.daemon():
-        machine.write(state_dir=str(machine.home / "elsewhere"))
-        machine.reload()
-        machine.wait_for_log("config.refused state_dir cannot change while the daemon runs")
-        machine.write(aliyun=aliyun)
-        machine.reload()
-        machine.wait_for_log("/nowhere/secret")
-        # The file is good in itself: only the daemon knows what it lacks.
-        found = machine.status()
-        assert "/nowhere/secret" in found["config"]["error"]
-        assert [site["domain"] for site in found["sites"]] == [DOMAIN]
-        machine.file.unlink()
-        machine.reload()
-        machine.wait_for_log("the file: cannot be read: No such file or directory")
-        assert "config.accepted" not in machine.log.read_text()
-        assert not (machine.home / "elsewhere").exists()
-        machine.wait_for_looks(1)
-        machine.write()
-        machine.wait_for_log("config.accepted sites=1")
 
 
 @pytest.mark.process

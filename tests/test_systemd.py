@@ -39,6 +39,14 @@ def test_systemd_says_where_it_wants_to_be_told(tmp_path: Path, monkeypatch: pyt
             assert systemd.recv(100) == b"STOPPING=1"
 
 
+def test_a_systemd_that_does_not_listen_is_no_reason_to_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/notify")
+    notify("READY=1")
+    assert caplog.messages == ["systemd.not_told error=No such file or directory"]
+
+
 @pytest.mark.parametrize(
     ("text", "unit"),
     [

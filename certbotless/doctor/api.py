@@ -7,7 +7,7 @@ away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..alidns import ApiRefusal
@@ -107,42 +107,38 @@ def _try_rights(case: Case, view: ApiView, zone: Zone, *, has_records: bool) -> 
     """Try every right that is needed on this zone."""
     probe = Record(f"{_LABEL}.{zone.name}", "TXT", _VALUE, _TTL_S)
     made: list[str] = []
-    tries: dict[str, Callable[[], object]] = {
+    rights: dict[str, Callable[[], object]] = {
         "DescribeSubDomainRecords": lambda: zone.records(probe.fqdn),
         "AddDomainRecord": lambda: made.append(zone.add(probe)),
-    }
-    after: Mapping[str, Callable[[], object]] = {
         # One that changed nothing would be refused, and looked for.
         "UpdateDomainRecord": lambda: zone.update(replace(probe, record_id=made[0], ttl_s=2 * _TTL_S)),
         "DeleteDomainRecord": lambda: zone.delete(made.pop()),
     }
+    if not has_records:
+        del rights["UpdateDomainRecord"]  # a TXT record is never changed
     refused: dict[str, DnsError] = {}
     allowed = []
     try:
-        for action, attempt in (*tries.items(), *after.items()):
-            if action in after and not made:
+        for action, attempt in rights.items():
+            if action in ("UpdateDomainRecord", "DeleteDomainRecord") and not made:
                 continue  # there is no record, since none could be added
-            if action == "UpdateDomainRecord" and not has_records:
-                continue  # a TXT record is never changed
             try:
                 attempt()
                 allowed.append(action)
             except DnsError as exc:
                 if isinstance(exc, ApiRefusal) and exc.is_forbidden:
                     refused[action] = exc
-                else:
-                    _tell(case, view, exc, "zone", zone.name)
-                    if isinstance(exc, ZoneNotFound):
-                        _forget(view, zone.name)
-                    return
+                    continue
+                _tell(case, view, exc, "zone", zone.name)
+                if isinstance(exc, ZoneNotFound):
+                    _forget(view, zone.name)
+                return
     finally:
         _take_away(case, zone, probe, made)
     if not allowed:
         text = f"the key may do nothing there: {next(iter(refused.values())).message}"
-        cure = (
-            "attach the policy of docs/ram-policy.md for this zone to the RAM user, or correct sites[].zone"
-        )
-        case.fail("permission", zone.name, text, cure)
+        cure = "attach the policy of docs/ram-policy.md for this zone to the RAM user"
+        case.fail("permission", zone.name, text, f"{cure}, or correct sites[].zone")
         _forget(view, zone.name)
         return
     for action, error in refused.items():

@@ -6,7 +6,7 @@ import json
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -18,12 +18,10 @@ from ..errors import CertbotlessError, printable
 from ..leaf import rfc3339
 from ..nameservers import NameServers
 
-Level = Literal["ok", "warn", "fail"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test.
+    """One test, in the order of its entry of `doctor --json`.
 
     Attributes:
         check: what was tested, the same words for the same test.
@@ -31,29 +29,17 @@ class Finding:
         cure: what to do, with the command where there is one; empty for what is well.
     """
 
-    level: Level
     check: str
     about: str
+    level: Literal["ok", "warn", "fail"]
     text: str
     cure: str = ""
 
     @property
     def line(self) -> str:
         """The finding as one line."""
-        subject = f"{self.check} {self.about}".rstrip()
-        return printable(
-            f"{self.level:<5} {subject}: {self.text}{f'; {self.cure}' if self.cure else ''}", 2000
-        )
-
-    def to_json(self) -> dict[str, str]:
-        """Return the entry of `doctor --json`."""
-        return {
-            "check": self.check,
-            "about": self.about,
-            "level": self.level,
-            "text": self.text,
-            "cure": self.cure,
-        }
+        told = "; ".join(filter(None, (self.text, self.cure)))
+        return printable(f"{self.level:<5} {f'{self.check} {self.about}'.rstrip()}: {told}", 2000)
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -69,7 +55,7 @@ def as_json(findings: Sequence[Finding]) -> str:
         "version": __version__,
         "observed_at": rfc3339(datetime.now(UTC)),
         "ok": all(found.level != "fail" for found in findings),
-        "checks": [found.to_json() for found in findings],
+        "checks": list(map(asdict, findings)),
     }
     return json.dumps(found, indent=2)
 
@@ -114,25 +100,24 @@ class Case:
 
     def ok(self, check: str, about: str, text: str) -> None:
         """It is as it should be."""
-        self._find(Finding("ok", check, about, text))
+        self._find(Finding(check, about, "ok", text))
 
     def warn(self, check: str, about: str, text: str, cure: str) -> None:
         """It works, or may work; a person should know."""
-        self._find(Finding("warn", check, about, text, cure))
+        self._find(Finding(check, about, "warn", text, cure))
 
     def fail(self, check: str, about: str, text: str, cure: str) -> None:
         """It is broken."""
-        self._find(Finding("fail", check, about, text, cure))
+        self._find(Finding(check, about, "fail", text, cure))
 
     def fail_by(self, check: str, about: str, error: CertbotlessError) -> None:
         """It is broken in a way that has its own words."""
         self.fail(check, about, error.message, error.hint)
 
-    def has_failed(self, check: str, about: str | None = None) -> bool:
-        """Whether that test failed; without `about`, whether it did anywhere."""
+    def has_failed(self, check: str, about: str) -> bool:
+        """Whether that test failed."""
         return any(
-            (found.level, found.check) == ("fail", check) and about in (None, found.about)
-            for found in self.findings
+            (found.check, found.about, found.level) == (check, about, "fail") for found in self.findings
         )
 
     def _find(self, finding: Finding) -> None:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from .. import __version__, edges
 from ..alidns import Account, AlidnsAccount, NoAnswer
 from ..clock import Clock, SystemClock
-from ..config import Config
+from ..config import Config, Site
 from ..errors import CertbotlessError, DnsError, Interrupted, printable
 from ..hosts import addresses_of
 from ..leaf import rfc3339
@@ -69,7 +70,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     is_whole = True
     try:
         finder = AlidnsAccount(account, clock)
-        zones = sorted({_zone_of(config, domain, finder) for domain in (s.domain for s in config.sites)})
+        zones = sorted({_zone_of(config, site, finder) for site in config.sites})
         for number, zone in enumerate(zones, 1):
             form = "ASCII" if u_labels(zone) == zone else "not ASCII"
             report(f"zone {number} of {len(zones)}: {form}, {zone.count('.') + 1} labels")
@@ -81,9 +82,8 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     return is_whole
 
 
-def _zone_of(config: Config, domain: str, account: AlidnsAccount) -> str:
-    site = next(site for site in config.sites if site.domain == domain)
-    return site.zone or SiteFile(config.state_dir, domain).load().zone or account.find(domain)
+def _zone_of(config: Config, site: Site, account: AlidnsAccount) -> str:
+    return site.zone or SiteFile(config.state_dir, site.domain).load().zone or account.find(site.domain)
 
 
 class _ZoneProbe:
@@ -120,9 +120,9 @@ class _ZoneProbe:
         except DnsError as exc:
             servers, self._is_whole = f"not asked: {kind_of(exc)}", False
             self._tell(str(exc))
+        largest = f"PageSize={_PAGE_SIZES[-1]}"
         self._say(f"1. names: {self._about_names()}")
         self._say(f"2. RAM policy of a zone that is not ASCII: {self._about_policy()}")
-        largest = f"PageSize={_PAGE_SIZES[-1]}"
         self._say(f"3. pages: {largest}: {self._code_of(f'DescribeDomainRecords {largest}')}")
         self._say(f"4. name servers: {servers}")
         self._say(f"5. TTL of {_TTL_S}: {self._about_ttl()}")
@@ -131,52 +131,43 @@ class _ZoneProbe:
     # The questions.
 
     def _read(self) -> None:
-        zone = u_labels(self._zone)
+        zone, rows_of_name = u_labels(self._zone), "DescribeSubDomainRecords"
         for size in _PAGE_SIZES:
             self._ask("DescribeDomainRecords", f"PageSize={size}", DomainName=zone, PageSize=str(size))
-        names = [site_name for site in self._config.sites for site_name in site.all_names]
-        for number, name in enumerate(sorted({n.removeprefix("*.") for n in names}), 1):
+        names = {name.removeprefix("*.") for site in self._config.sites for name in site.all_names}
+        for number, name in enumerate(sorted(names), 1):
             rr = name.removesuffix(self._zone)
             if is_in_zone(name, self._zone) and u_labels(rr) != rr:
-                of = f"of name {number},"
-                self._ask_name(f"{of} in Unicode", DomainName=zone, SubDomain=u_labels(name))
-                in_a_labels = f"{rr}{zone}"
-                self._ask_name(f"{of} its label in A-labels", DomainName=zone, SubDomain=in_a_labels)
+                of, ours, theirs = f"of name {number},", u_labels(name), f"{rr}{zone}"
+                self._ask(rows_of_name, f"{of} in Unicode", DomainName=zone, SubDomain=ours)
+                self._ask(rows_of_name, f"{of} its label in A-labels", DomainName=zone, SubDomain=theirs)
         if zone != self._zone:
-            self._ask("DescribeDomainRecords", "of the zone in A-labels", DomainName=self._zone, PageSize="1")
-            self._ask_name("of the zone in A-labels", DomainName=self._zone, SubDomain=self._name)
-
-    def _ask_name(self, words: str, **parameters: str) -> None:
-        self._ask("DescribeSubDomainRecords", words, **parameters)
+            words, name = "of the zone in A-labels", self._zone
+            self._ask("DescribeDomainRecords", words, DomainName=name, PageSize="1")
+            self._ask(rows_of_name, words, DomainName=name, SubDomain=self._name)
 
     def _ask(self, action: str, words: str, **parameters: str) -> None:
-        with self._asking(words):
-            try:
-                self._account.read(action, **parameters)
-            except NoAnswer:
-                raise
-            except DnsError:
-                pass  # a refusal is an answer
-
-    @contextmanager
-    def _asking(self, words: str) -> Iterator[None]:
-        """Name what is asked, for the replies that are heard meanwhile."""
         self._asked = words
-        yield
+        try:
+            self._account.read(action, **parameters)
+        except NoAnswer:
+            raise
+        except DnsError:
+            pass  # a refusal is an answer
 
     def _write(self) -> str:
         """Make the record, watch it come, and take it away; return what is to be said of the name servers."""
         zone = self._account.open(self._zone)
-        with self._asking("before the TXT record"):
-            self._refuse_others(zone.records(self._name))
+        self._asked = "before the TXT record"
+        self._refuse_others(zone.records(self._name))
         value = f"{VALUE}{rfc3339(self._clock.now())}"
         self._tell(f"the TXT record {self._name!r} is made, and deleted at the end")
         try:
-            with self._asking("of the TXT record"):
-                zone.add(Record(self._name, "TXT", value, _TTL_S))
+            self._asked = "of the TXT record"
+            zone.add(Record(self._name, "TXT", value, _TTL_S))
             servers = self._watch(value)
-            with self._asking("with the TXT record"):
-                listed = [record.value == value for record in zone.records(self._name)]
+            self._asked = "with the TXT record"
+            listed = [record.value == value for record in zone.records(self._name)]
             self._say(f"the TXT record is listed {sum(listed)} times as it was sent, of {len(listed)}")
         finally:
             self._clean_up(value)
@@ -196,11 +187,11 @@ class _ZoneProbe:
     def _clean_up(self, value: str) -> None:
         """Delete what has our value, by another account object: we may have been asked to stop."""
         zone = AlidnsAccount(self._secrets, SystemClock(), self._hear).open(self._zone)
+        self._asked = "to delete the TXT record"
         try:
-            with self._asking("to delete the TXT record"):
-                for record in zone.records(self._name):
-                    if (record.type, record.value) == ("TXT", value):
-                        zone.delete(record.record_id)
+            for record in zone.records(self._name):
+                if (record.type, record.value) == ("TXT", value):
+                    zone.delete(record.record_id)
         except CertbotlessError as exc:
             self._is_whole = False
             self._say("the TXT record could not be deleted")
@@ -212,7 +203,8 @@ class _ZoneProbe:
         """Say when each address of each name server shows the record; return what it comes to."""
         made_at = self._clock.monotonic()
         try:
-            servers = list(_every_address(NameServers(self._config.dns.nameservers, self._clock), self._zone))
+            found = NameServers(self._config.dns.nameservers, self._clock)
+            servers = list(islice(_every_address(found, self._zone), _MOST_ADDRESSES))
         except DnsError as exc:
             self._say(f"name servers: {kind_of(exc)}")
             return "no resolver names them"
@@ -295,20 +287,16 @@ def _is_left(record: Record, now: datetime) -> bool:
 
 def _every_address(found: NameServers, zone: str) -> Iterator[Server]:
     """Yield each address of IPv4 of each name server of the zone, also those that a look leaves out."""
-    names: set[str] = set()
-    count = 0
+    first: dict[str, Server] = {}
     for server in found.of(zone):
-        if server.name in names:
-            continue
-        names.add(server.name)
+        first.setdefault(server.name, server)
+    for server in first.values():
         others: list[str] = []
         if not server.is_given:
             with suppress(OSError):
                 others = [at for at in addresses_of(server.name) if ":" not in at]
         for address in dict.fromkeys([server.address, *sorted(others)]):
-            if count < _MOST_ADDRESSES:
-                count += 1
-                yield Server(server.name, address, server.port, is_given=server.is_given)
+            yield Server(server.name, address, server.port, is_given=server.is_given)
 
 
 def _label(server: Server, number: int) -> str:

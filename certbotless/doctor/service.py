@@ -76,16 +76,11 @@ def certificate(case: Case, view: View, now: datetime) -> bool:
     renewal = next((step for step in view.decision.steps if step.action == "order"), None)
     failed = view.standing_failures.get("order")
     said = f" (the last order: {failed.advice})" if failed is not None else ""
+    days = (facts.not_after - now) / timedelta(days=1) if facts else 0
     cure = f"certbotless --once {domain}"
-    if published.fault:
-        case.fail("certificate", domain, published.fault, cure)
-        return False
-    if facts is None:
-        case.fail("certificate", domain, f"none is published yet{said}", cure)
-        return False
-    days = (facts.not_after - now) / timedelta(days=1)
-    if days <= 0:
-        case.fail("certificate", domain, f"expired {-days:.0f} days ago{said}", cure)
+    if published.fault or facts is None or days <= 0:
+        text = f"expired {-days:.0f} days ago{said}" if facts else f"none is published yet{said}"
+        case.fail("certificate", domain, published.fault or text, cure)
         return False
     mode = stat.S_IMODE(_key(case.config, view.site).stat().st_mode)
     if f"{mode:04o}" != case.config.key_mode:
@@ -122,8 +117,7 @@ class Targets:
         self._case = case
         self._runs: dict[str, bool] = {}
         self._has_engine = True
-        needs_engine = any(target.command is None for site in case.config.sites for target in site.deploy)
-        if needs_engine:
+        if any(target.command is None for site in case.config.sites for target in site.deploy):
             try:
                 case.containers.ping()
                 case.ok("engine", case.config.docker.host, "answers")
@@ -154,11 +148,8 @@ class Targets:
             case.fail_by("container", wanted.name, exc)
             return []
         if not found:
-            text, cure = (
-                f"no container has the label {wanted.label!r}",
-                f"start one with --label {wanted.label}",
-            )
-            case.fail("container", wanted.name, text, f"{cure}, or correct the label")
+            cure = f"start one with --label {wanted.label}, or correct the label"
+            case.fail("container", wanted.name, f"no container has the label {wanted.label!r}", cure)
         return found
 
     def _container(self, view: View, wanted: Target, container: Container) -> None:
@@ -241,17 +232,14 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
     seen = list(_seen_in_container(settings, folder))
     if not seen:
         single = _single_files(settings, folder)
-        cure = f"create it with the folder mounted: -v {folder}:{folder}:ro"
-        if not single and is_served:
-            return True  # it comes to the pair in a way of its own
-        if not single:
-            case.fail("mount", name, f"sees nothing of {folder}", cure)
-            return False
         text = f"mounts {', '.join(single)} alone, and sees the old file when a new one takes its place"
-        if wanted.action.kind == "restart":
+        cure = f"create it with the folder mounted: -v {folder}:{folder}:ro"
+        if single and wanted.action.kind == "restart":
             case.warn("mount", name, f"{text}, until it is restarted", cure)
             return True
-        case.fail("mount", name, text, cure)
+        if not single and is_served:
+            return True  # it comes to the pair in a way of its own
+        case.fail("mount", name, text if single else f"sees nothing of {folder}", cure)
         return False
     for variable, ending in _REGISTRY_FILES.items():
         # One that several sites share may be told of the pair of another one.
@@ -309,11 +297,9 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
     if _may(real, settings, stat.S_IROTH):
         case.ok("key", container.name, f"{who} may read {key}")
         return True
-    group = min(settings.gids, default=settings.uid)
-    cure = (
-        f'set key_mode: "0640", then chgrp -R {group} {top} && find {top} -type d -exec chmod g+s {{}} + &&'
-        f" chmod 0640 {key}"
-    )
+    let_in = f"chgrp -R {min(settings.gids, default=settings.uid)} {top}"
+    inherit = f"find {top} -type d -exec chmod g+s {{}} +"
+    cure = f'set key_mode: "0640", then {let_in} && {inherit} && chmod 0640 {key}'
     case.fail("key", container.name, f"{who} may not read {key}: it is {_modes(key)}", cure)
     return False
 
@@ -329,11 +315,8 @@ _NAMESPACES = {"": "", "rootless": ", of a rootless engine,", "userns": ", in a 
 
 def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:
     found = path.stat()
-    if settings.uid == found.st_uid:
-        return bool(found.st_mode & bit_of_others << 6)
-    if found.st_gid in settings.gids:
-        return bool(found.st_mode & bit_of_others << 3)
-    return bool(found.st_mode & bit_of_others)
+    shift = 6 if settings.uid == found.st_uid else 3 if found.st_gid in settings.gids else 0
+    return bool(found.st_mode & bit_of_others << shift)
 
 
 def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:

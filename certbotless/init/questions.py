@@ -45,36 +45,41 @@ class Questions:
 
     Args:
         ask: None where there is nobody to ask.
-        yes: take what was found without asking.
     """
 
-    def __init__(self, ask: Ask | None, say: Say, *, yes: bool) -> None:
-        self._ask, self._say, self._yes = ask, say, yes
+    def __init__(self, flags: Flags, ask: Ask | None, say: Say) -> None:
+        self._flags, self._ask, self._say = flags, ask, say
 
     def get(
         self,
-        flag: str,
-        given: str | None,
+        name: str,
         question: str,
         check: Callable[[str], T],
         default: str | None = None,
         *,
         is_secret: bool = False,
     ) -> T:
-        """Return a checked answer; a person is asked again until it is good.
+        """Return a checked answer: of the flag `name`, else of a person, who is asked until it is good.
 
         Raises:
             UsageError: the flag's value is bad, or there is none and nobody to ask.
         """
-        if given is None and self._yes:
+        flag, given = f"--{name.replace('_', '-')}", getattr(self._flags, name)
+        if given is None and self._flags.yes:
             if default is None:
                 raise UsageError(f"{flag} is needed: nothing was found that could take its place")
             given = default
-        if given is not None:
-            try:
-                return check(given.strip())
-            except ValueError as exc:
-                raise UsageError(f"{flag}: {exc}") from exc
+        if given is None:
+            return self.ask(flag, question, check, default, is_secret=is_secret)
+        try:
+            return check(given.strip())
+        except ValueError as exc:
+            raise UsageError(f"{flag}: {exc}") from exc
+
+    def ask(
+        self, flag: str, question: str, check: Callable[[str], T], default: str | None, *, is_secret: bool
+    ) -> T:
+        """Return the checked answer of a person; `flag` would have spared the question. Raises as `get`."""
         if self._ask is None:
             raise UsageError(
                 f"standard input is no terminal to ask at: give {flag}, or --yes for the defaults"
@@ -91,7 +96,7 @@ class Questions:
 
     def agrees(self, question: str) -> bool:
         """Whether a person says yes; what is not asked is no."""
-        if self._ask is None or self._yes:
+        if self._ask is None or self._flags.yes:
             return False
         with suppress(EOFError):
             return self._ask(f"{question} [y/N]: ", False).strip().lower() in ("y", "yes")
@@ -103,64 +108,31 @@ def answer(
 ) -> tuple[Answers, dict[Path, str]]:
     """Return the answers, and the secrets that were typed by the files that shall hold them."""
     get, secrets = questions.get, dict[Path, str]()
-    registries = [each for each in running if each.settings.is_registry]
-    first = registries[0] if registries else None
-    domain = get(
-        "--domain",
-        flags.domain,
-        "Domain of the service, like registry.example.com",
-        normalise,
-        (first.domain or None) if first else None,
-    )
-    zone = get(
-        "--zone", flags.zone, "Its zone at Aliyun DNS; none: found through the API", _zone_of(domain), ""
-    )
+    first = next((each for each in running if each.settings.is_registry), None)
+    found = (first.domain or None) if first else None
+    domain = get("domain", "Domain of the service, like registry.example.com", normalise, found)
+    zone = get("zone", "Its zone at Aliyun DNS; none: found through the API", _zone_of(domain), "")
 
-    def key(flag: str, given: str | None, what: str, name: str) -> str:
+    def key(name: str, what: str) -> str:
         file = path.with_name(name)
-        found = _reference(name, file)
         question = f"{what}: credential:NAME, file:/path, ${{ENV}}, or itself (not shown)"
-        check = _secret(file, is_flag=given is not None)
-        text = get(flag, given, question, check, found, is_secret=True)
+        check = _secret(file, is_flag=getattr(flags, name) is not None)
+        text = get(name, question, check, _reference(name, file), is_secret=True)
         if Secret.parse(text).kind != "literal":
             return text
         secrets[file] = f"{text}\n"
         return f"file:{file}"
 
-    access_key_id = key("--access-key-id", flags.access_key_id, "AccessKey ID", "access_key_id")
-    access_key_secret = key(
-        "--access-key-secret", flags.access_key_secret, "AccessKey secret", "access_key_secret"
-    )
-    name = get(
-        "--container",
-        flags.container,
-        "Container that serves the certificate, or none",
-        _or_none(check(Target, "container")),
-        first.name if first else "registry",
-    )
+    key_id, key_secret = key("access_key_id", "AccessKey ID"), key("access_key_secret", "AccessKey secret")
+    question, found = "Container that serves the certificate, or none", first.name if first else "registry"
+    name = get("container", question, _or_none(check(Target, "container")), found)
     chosen = next((each for each in running if each.name == name), None)
-    answers = Answers(
-        domain,
-        access_key_id,
-        access_key_secret,
-        zone=zone,
-        address=get(
-            "--address",
-            flags.address,
-            "Address of its A record: auto, auto:INTERFACE, an IPv4 address, none",
-            _as_written(check(Site, "address")),
-            address,
-        ),
-        directory=get(
-            "--directory",
-            flags.directory,
-            "CA: letsencrypt, letsencrypt-staging, or an https:// URL",
-            _directory,
-            "letsencrypt",
-        ),
-        email=get("--email", flags.email, "E-mail address for the CA", _or_none(check(Acme, "email")), ""),
-        container=name,
-    )
+    question = "Address of its A record: auto, auto:INTERFACE, an IPv4 address, none"
+    address = get("address", question, _as_written(check(Site, "address")), address)
+    question = "CA: letsencrypt, letsencrypt-staging, or an https:// URL"
+    directory = get("directory", question, _directory, "letsencrypt")
+    email = get("email", "E-mail address for the CA", _or_none(check(Acme, "email")), "")
+    answers = Answers(domain, key_id, key_secret, zone, address, directory, email, container=name)
     if not name:
         if flags.port is not None:
             raise UsageError("--port goes with a container")
@@ -170,15 +142,18 @@ def answer(
     if flags.port is not None or len(ports) != 1:
         listed = f", of {', '.join(map(str, ports))}" if ports else ""
         own = None if ports else str(REGISTRY_PORT)
-        port = get("--port", flags.port, f"Port where {name} serves TLS{listed}", _port, own)
+        port = get("port", f"Port where {name} serves TLS{listed}", _port, own)
         answers = replace(answers, port=port)
     if chosen is None:
         # One that is made as we say.
         return replace(answers, stop_timeout_s=STOP_TIMEOUT_S), secrets
     certs_dir = chosen.certs_dir or answers.certs_dir
     if certs_dir != answers.certs_dir and not flags.yes:
-        question = f"Folder on this machine where {name} looks for its certificate"
-        certs_dir = get("--yes", None, question, check(Config, "certs_dir"), str(certs_dir))
+        question, checked = (
+            f"Folder on this machine where {name} looks for its certificate",
+            check(Config, "certs_dir"),
+        )
+        certs_dir = questions.ask("--yes", question, checked, str(certs_dir), is_secret=False)
     return replace(
         answers,
         certs_dir=certs_dir,

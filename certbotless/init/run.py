@@ -37,7 +37,7 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
     """
     path = path.absolute()
     _check_place(path)
-    questions = Questions(ask, say, yes=flags.yes)
+    questions = Questions(flags, ask, say)
 
     # 1.
     notes: list[str] = []
