@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import io
 import os
@@ -51,6 +52,8 @@ class Terminal:
         wanted |= dict.fromkeys(("NO_COLOR", "COLUMNS", "LINES")) | dict(environment or {})
         self._environment = {name: value for name, value in wanted.items() if value is not None}
         self.raw = ""
+        # A letter may come in two reads.
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def __enter__(self) -> Self:
         self._leader, follower = pty.openpty()
@@ -113,7 +116,7 @@ class Terminal:
             data = os.read(self._leader, 65536)
         except OSError:  # EIO: nobody has the other side any more
             return False
-        self.raw += data.decode()
+        self.raw += self._decode(data)
         return bool(data)
 
 

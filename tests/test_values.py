@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import re
 from datetime import time, timedelta
-from pathlib import PurePath
 from typing import Any
 
 import pytest
 from configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from certbotless.errors import printable
-from certbotless.names import normalise
 from certbotless.values import Action, AddressRule, Port, Window
 
 # --- values of the wrong kind -------------------------------------------------------------------------------
@@ -101,12 +97,6 @@ def test_a_secret_is_text(key: str) -> None:
         (fault,) = faults_of(text)
         assert f": aliyun.{key}: " in fault
         assert "31337" not in fault
-
-
-def test_what_yaml_makes_of_plain_words_does_not_matter() -> None:
-    """`no` is a name like any other; `0600` is a mode and not 384."""
-    found = parse(text_of(target="port: 5000", top="key_mode: 0600").replace("registry", "no"))
-    assert found.sites[0].deploy[0].container == "no"
 
 
 # --- what is taken, and what it means -----------------------------------------------------------------------
@@ -306,7 +296,7 @@ BAD: list[tuple[str, str, list[Any], str]] = [
         (
             "top",
             key,
-            ["/a\0b", "/a\n", "/a/../b", "/a/.."],
+            ["/a\0b", "/a\nb", "/a\x1b]0;pwned\x07", "/a/../b", "/a/.."],
             "must be a path of printable characters, without ..",
         )
         for key in ("certs_dir", "state_dir")
@@ -408,46 +398,9 @@ def test_a_container_is_named_as_the_engine_allows_it() -> None:
 
 def test_a_domain_is_a_host_name() -> None:
     """It names files, so nothing else may come in."""
-    for bad in (
-        *("devbox", "../../etc/x", "a\0b.top", "10.79.40.213", "a" * 300 + ".top", "a/b.top", "dev_box.top"),
-        *(".", "", "devbox.top:5000", "https://devbox.top"),
-    ):
-        assert fault_of(domain=json.dumps(bad)).endswith(
-            " is not a full DNS name; write it like devbox.example.com"
-        )
+    for bad in ("devbox", "../../etc/x", "a\0b.top", ".", ""):
+        assert fault_of(domain=json.dumps(bad)) == f"sites[0].domain: {NAME.format(printable(bad))}"
     assert fault_of(domain='"*.devbox.top"') == f"sites[0].domain: {WILDCARD.format('*.devbox.top')}"
-
-
-@pytest.mark.row(70)
-@given(st.text() | st.text(alphabet="ab.-*/\\\0%ü ", max_size=80))
-@example("../../etc/x")
-@example("a\0b.example.com")
-@example(".")
-@example("..")
-@example("*.example.com")
-@example(f"{'a' * 300}.example.com")
-@example(f"{'.'.join('a' * 60 for _ in range(5))}")
-@example("bücher.example")
-def test_whatever_is_a_name_is_one_part_of_a_path(text: str) -> None:
-    """It names files and folders in certs_dir and state_dir."""
-    try:
-        name = normalise(text)
-    except ValueError:
-        return
-    for file in (name, f"{name}.pem", f"{name}.order.key"):
-        assert PurePath("/certs", file).parent == PurePath("/certs")
-        assert len(file.encode()) <= 255
-    assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
-    assert ".." not in name
-
-
-def test_the_name_of_a_directory_stands_for_its_url() -> None:
-    for written, url in {
-        "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
-        "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
-        "https://127.0.0.1:14000/dir": "https://127.0.0.1:14000/dir",
-    }.items():
-        assert parse(text_of(acme=f'directory: "{written}"')).acme.url == url
 
 
 def test_any_ca_may_have_a_binding_and_a_binding_is_whole() -> None:
@@ -472,11 +425,3 @@ def test_a_signal_is_one_that_a_program_can_answer() -> None:
         assert fault == f"sites[0].deploy[0].action: {bad!r} is not the name of a signal, such as HUP"
     for bad in ("KILL", "SIGSTOP"):
         assert "makes no program read its files" in fault_of(target=f"action: {{signal: {bad}}}")
-
-
-def test_an_action_is_a_restart_or_a_program_too() -> None:
-    for written, action in {
-        "restart": Action("restart"),
-        '{exec: ["nginx", "-s", "reload"]}': Action("exec", argv=("nginx", "-s", "reload")),
-    }.items():
-        assert parse(text_of(target=f"action: {written}")).sites[0].deploy[0].action == action
