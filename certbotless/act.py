@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from .clock import Clock, Pace, SlotClock
 from .config import Config, Site, Target
-from .decide import Intent, Step, is_issued_since
+from .decide import Intent, Step, address_written, is_issued_since
 from .errors import (
     AccountPaused,
     AccountRefused,
@@ -42,7 +42,7 @@ from .ledger import local_backoff, order_backoff
 from .limits import staging_of
 from .look import View, look
 from .observe import Observation, places_of
-from .state import Failure, SiteFile, WrittenRecord
+from .state import RECORD_FIELDS, Failure, SiteFile
 from .steps import announce, take
 from .story import about
 from .together import together
@@ -234,15 +234,14 @@ class _SiteRun:
 
         And forget the failures at what has come true by itself.
         """
-        for field in ("records", "records6"):
-            records: dict[str, WrittenRecord] = getattr(view.remembered, field)
+        for type_, records in view.remembered.written.items():
             seen = {
                 fqdn: replace(record, is_seen=True)
                 for fqdn, record in records.items()
                 if not record.is_seen and view.seen.is_shown(fqdn, record.value)
             }
             if seen:
-                self._file.change(**{field: records | seen})
+                self._file.change(**{RECORD_FIELDS[type_][0]: records | seen})
         if self._is_over(view):
             self._file.change(trial=None)
         failures = view.standing_failures
@@ -311,7 +310,7 @@ class _SiteRun:
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
         failures = self._file.load().failures
         key = "redeploy" if isinstance(exc, CertificateRefused) else step.key
-        address = {"record": seen.address, "record6": seen.address6}.get(step.action, "")
+        address = address_written(step, seen)
         before = failures.get(key)
         count = before.count + 1 if before and before.address in ("", address) else 1
         failure = _failure(exc, self._clock.now(), self._backoff(step, exc, count, seen), count, address)

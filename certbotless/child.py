@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 _KILL_AFTER_S = 4.0
 
 
-# Of IPv4 and IPv6; empty for none.
-Addresses = tuple[str, str]
+# By the type of their records; empty for none.
+Addresses = Mapping[str, str]
 
 
 class _Process:
@@ -114,7 +114,7 @@ class Child(_Process):
     """
 
     def __init__(self, raw: bytes, addresses: Mapping[str, Addresses], timeout_s: float) -> None:
-        settled = [f"--settled={domain}={','.join(pair)}" for domain, pair in addresses.items()]
+        settled = [f"--settled={domain}={','.join(each.values())}" for domain, each in addresses.items()]
         what = f"domains={','.join(addresses)}"
         super().__init__(raw, ["--once", *settled, *addresses], what, timeout_s, subprocess.PIPE)
         self.addresses = addresses

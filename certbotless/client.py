@@ -132,7 +132,8 @@ def is_due(view: View, known: Mapping[str, ClientFacts]) -> bool:
 def _about(view: View) -> str:
     """Return a digest of what a client would meet if all were well."""
     published = view.seen.published.facts
-    parts = [view.site.record_names, view.seen.addresses, published.sha256 if published else "", _ports(view)]
+    addresses, sha256 = tuple(view.seen.addresses.values()), published.sha256 if published else ""
+    parts = [view.site.names_with("A"), addresses, sha256, _ports(view)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -188,8 +189,8 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
         return ClientFacts(view.seen.at, resolved, trusted, answered, printable(text, 300), _about(view))
 
     wanted: dict[str, list[str]] = {}
-    for names, address in zip((site.record_names, site.record6_names), view.seen.addresses, strict=True):
-        for name in names:
+    for type_, address in view.seen.addresses.items():
+        for name in site.names_with(type_):
             wanted.setdefault(name, []).extend([address] if address else [])
     for name, addresses in (wanted or {site.domain: []}).items():
         if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
@@ -229,7 +230,7 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
 
 def _may_remember_until(view: View) -> datetime | None:
     """Return until when a resolver may rightly give what was before our newest record; None if not now."""
-    written = [*view.remembered.records.values(), *view.remembered.records6.values()]
+    written = [record for records in view.remembered.written.values() for record in records.values()]
     ends = [record.at + timedelta(seconds=record.ttl_s) for record in written]
     return max((end for end in ends if end > view.seen.at), default=None)
 

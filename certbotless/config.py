@@ -319,17 +319,13 @@ class Site(_Section):
         return tuple(sorted({self.domain, *self.names}))
 
     @property
-    def record_names(self) -> tuple[str, ...]:
-        """Every name that has an A record of ours: the domain, then the others, sorted."""
-        return self._names_with(self.address)
+    def rules(self) -> dict[str, AddressRule]:
+        """What is asked for each type of record that carries an address."""
+        return {"A": self.address, "AAAA": self.address6}
 
-    @property
-    def record6_names(self) -> tuple[str, ...]:
-        """Every name that has an AAAA record of ours, in the same order."""
-        return self._names_with(self.address6)
-
-    def _names_with(self, rule: AddressRule) -> tuple[str, ...]:
-        if rule.kind == "none":
+    def names_with(self, type_: str) -> tuple[str, ...]:
+        """Every name that has a record of ours of this type: the domain, then the others, sorted."""
+        if self.rules[type_].kind == "none":
             return ()
         others = self.all_names if self.records == "all" else ()
         return (self.domain, *(name for name in others if name != self.domain and name[0] != "*"))

@@ -37,7 +37,7 @@ class Contest:
             RecordConflict: that was done often enough, and no command asks for it now.
         """
         state = self._bench.file.load()
-        written = (state.records if self._type == "A" else state.records6).get(self._fqdn)
+        written = state.written[self._type].get(self._fqdn)
         if written is None or not written.is_seen or written.value != self._address:
             return False
         # A change of the TTL alone is ours.

@@ -31,7 +31,7 @@ from .child import Addresses, Child, Errand
 from .clock import SystemClock
 from .config import RUN_MARGIN, Config, Site
 from .configfile import careless
-from .decide import CONFIRM_OF
+from .decide import CONFIRM_OF, WRITES
 from .errors import StoreError
 from .lan import Lan
 from .ledger import Ledger, local_backoff
@@ -252,7 +252,7 @@ class Daemon:
         self._spread.follow(self._servers, self._config.check_every)
 
     def _follow_addresses(self) -> None:
-        self._lan.follow(rule for site in self._config.sites for rule in (site.address, site.address6))
+        self._lan.follow(rule for site in self._config.sites for rule in site.rules.values())
 
     def _follow_http(self) -> None:
         """Have the status page where the file wants it; a daemon without one loads nothing for it."""
@@ -407,9 +407,8 @@ class Daemon:
 
     def _must_settle(self, view: View) -> bool:
         """Whether a record is due whose address is too new; all of its site waits, a minute at most."""
-        rules = {"record": view.site.address, "record6": view.site.address6}
-        due = {step.action for step in view.decision.due(view.seen.at)} & rules.keys()
-        return any(not self._lan.is_settled(rules[action]) for action in due)
+        due = {step.action for step in view.decision.due(view.seen.at)} & WRITES.keys()
+        return any(not self._lan.is_settled(view.site.rules[WRITES[action]]) for action in due)
 
     def _tell_problems(self, views: Sequence[View]) -> None:
         for view in views:
@@ -439,8 +438,8 @@ class Daemon:
             site.domain
             for site in self._config.sites
             if site.domain in begun
-            for rule, then in zip((site.address, site.address6), begun[site.domain], strict=True)
-            if self._lan.settled(rule) not in ("", then)
+            for type_, then in begun[site.domain].items()
+            if self._lan.settled(site.rules[type_]) not in ("", then)
         }
         now_s, longest_s = self._clock.monotonic(), self._config.longest_run.total_seconds()
         for domain in sorted(misled):
@@ -538,7 +537,7 @@ class _Tries:
         domain, now = view.site.domain, view.seen.at
         # A record that is spreading needs no help, only looks.
         due = frozenset(step.key for step in view.decision.due(now) if step.action not in CONFIRM_OF.values())
-        before, count, not_before = self._tries.get(domain, ((("", ""), frozenset()), 0, now))
+        before, count, not_before = self._tries.get(domain, (({}, frozenset()), 0, now))
         if not due:
             self._tries.pop(domain, None)
             return False

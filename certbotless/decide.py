@@ -45,7 +45,8 @@ Action = Literal[
 _CANARY_HOLDS = timedelta(days=1)
 # What waits for that which the other has written to show: of the A record and of the AAAA record.
 CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
-
+# The type of the records that a step writes.
+WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
 # The API lists one name of a site in this time, where no name server speaks for its zone.
 LIST_EVERY = timedelta(minutes=10)
@@ -132,8 +133,7 @@ def decide(
     order = _order_reason(site, config, seen, drawn, intent)
     steps = [
         *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
-        *_record_steps("record", site, config, seen, state),
-        *_record_steps("record6", site, config, seen, state),
+        *(step for action in WRITES for step in _record_steps(action, site, config, seen, state)),
         *_adopt_steps(seen, state),
         *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
@@ -299,16 +299,14 @@ def is_issued_since(issued_at: datetime, since: datetime, now: datetime) -> bool
 
 
 def _record_steps(
-    action: Literal["record", "record6"], site: Site, config: Config, seen: Observation, state: SiteState
+    action: Action, site: Site, config: Config, seen: Observation, state: SiteState
 ) -> list[Step]:
-    if action == "record":
-        names, address, records, answers = site.record_names, seen.address, state.records, seen.answers
-    else:
-        names, address, records, answers = site.record6_names, seen.address6, state.records6, seen.answers6
+    type_ = WRITES[action]
+    address, records = seen.addresses[type_], state.written[type_]
     if not address:
         return []
-    targets = {fqdn: "" if fqdn == site.domain else fqdn for fqdn in names}
-    if answers is None:
+    targets = {fqdn: "" if fqdn == site.domain else fqdn for fqdn in site.names_with(type_)}
+    if seen.answers is None:
         return [Step(action, "the zone is not known yet", target) for target in targets.values()]
     found = (
         _record_step(Step(action, "", target), fqdn, address, records.get(fqdn), site, config, seen)
@@ -323,7 +321,7 @@ def _list_steps(site: Site, seen: Observation, others: Sequence[Step]) -> tuple[
     A record that is written is listed with it.
     """
     listed = {fqdn: at for fqdn, at in seen.listed_at.items() if at is not None}
-    if not listed or not any(seen.addresses) or seen.at - max(listed.values()) < LIST_EVERY:
+    if not listed or not any(seen.addresses.values()) or seen.at - max(listed.values()) < LIST_EVERY:
         return [], []
     fqdn, at = min(listed.items(), key=lambda item: item[1])
     step = Step("list", NOBODY_SPEAKS, "" if fqdn == site.domain else fqdn)
@@ -504,10 +502,14 @@ def _held_back(
     return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)
 
 
+def address_written(step: Step, seen: Observation) -> str:
+    """Return the address that a step writes; empty for one that writes none."""
+    return seen.addresses[WRITES[step.action]] if step.action in WRITES else ""
+
+
 def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
     """Whether an address could not be written, but another one is wanted now."""
-    wanted = {"record": seen.address, "record6": seen.address6}.get(step.action, "")
-    return failure.address not in ("", wanted)
+    return failure.address not in ("", address_written(step, seen))
 
 
 def _limit_on_order(

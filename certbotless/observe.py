@@ -14,7 +14,7 @@ from .config import Config, Site, Target
 from .errors import AddressError, CertbotlessError, DeployError
 from .probe import served_leaf
 from .records import address_type
-from .shown import Answers, Shown, ShownSource, questions_of
+from .shown import Answers, Shown, ShownSource
 from .state import Failure, Listed, SiteFile, SiteState
 from .store import Published, Store
 from .together import together
@@ -27,8 +27,8 @@ class Observation:
 
     Attributes:
         at: when, aware UTC.
-        address: the wanted address; empty where the site wants none or it could not be found.
-        answers: for each name that wants a record, its A values by authoritative server, None for one that
+        address, address6: the wanted ones; empty where the site wants none or it could not be found.
+        answers: for each record that the site wants, its values by authoritative server, None for one that
             does not speak for the zone; what the API listed for a name in `listed_at`. None as a whole where
             the zone is not known yet.
         published: what the store holds.
@@ -38,7 +38,6 @@ class Observation:
         problems: what could not be seen; the next look tries again.
         refused: the newer generation that the service did not come up with; None where there is none.
         copy_ends: when the certificate of the copy ends; None where that is not known, or does not matter.
-        address6, answers6: as `address` and `answers`, of IPv6 and its AAAA values.
         listed_at: when the API listed what is known of a name that no name server speaks for, None for never.
         blind: why none does; None where every name has one that does.
         shown_at: when the name servers were asked; None for now.
@@ -46,23 +45,22 @@ class Observation:
 
     at: datetime
     address: str
-    answers: Mapping[str, Answers] | None
+    answers: Mapping[tuple[str, str], Answers] | None
     published: Published
     has_copy: bool
     served: Mapping[str, str]
     problems: tuple[Failure, ...] = field(default=())
     refused: Published | None = None
     address6: str = ""
-    answers6: Mapping[str, Answers] | None = field(default_factory=dict)
     copy_ends: datetime | None = None
     listed_at: Mapping[str, datetime | None] = field(default_factory=dict)
     blind: Failure | None = None
     shown_at: datetime | None = None
 
     @property
-    def addresses(self) -> tuple[str, str]:
-        """The wanted addresses of IPv4 and IPv6."""
-        return self.address, self.address6
+    def addresses(self) -> dict[str, str]:
+        """The wanted addresses, by the type of the records that carry them."""
+        return {"A": self.address, "AAAA": self.address6}
 
     @property
     def in_hand(self) -> Published:
@@ -82,8 +80,7 @@ class Observation:
 
     def shown(self, fqdn: str, type_: str = "A") -> list[frozenset[str]]:
         """The answers for a name by the servers that gave one."""
-        answers = self.answers if type_ == "A" else self.answers6
-        return [values for values in (answers or {}).get(fqdn, ()) if values is not None]
+        return [values for values in (self.answers or {}).get((fqdn, type_), ()) if values is not None]
 
 
 def observe(
@@ -96,7 +93,7 @@ def observe(
 ) -> Observation:
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[CertbotlessError] = []
-    address, address6 = (_wanted(rule, address_of, problems) for rule in (site.address, site.address6))
+    address, address6 = (_wanted(rule, address_of, problems) for rule in site.rules.values())
     store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
     places = [place for target in site.deploy for place in places_of(site, target, state, address)]
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -108,21 +105,19 @@ def observe(
         served = _leaves(places, site.domain)
         shown = asked.result()
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.blind)}
-    answers, answers6 = (_answers(type_, site, shown, listed) for type_ in ("A", "AAAA"))
     if shown.fault is not None and (shown.is_on_hold or not any(listed.values())):
         problems.append(shown.fault)
     refused = _refused(store, state, published)
     return Observation(
         at=now,
         address=address,
-        answers=answers,
+        answers=_answers(shown, listed),
         published=published,
         has_copy=has_copy,
         served=served,
         problems=tuple(unseen(problem, now, config) for problem in problems),
         refused=refused,
         address6=address6,
-        answers6=answers6,
         copy_ends=copy.not_after if copy else None,
         listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
         blind=unseen(shown.fault, now, config) if shown.fault else None,
@@ -208,15 +203,14 @@ def _listed(fqdn: str, state: SiteState, now: datetime) -> Listed | None:
     return listed if listed is not None and is_believable(listed.at, now) else None
 
 
-def _answers(
-    type_: str, site: Site, shown: Shown, listed: Mapping[str, Listed | None]
-) -> Mapping[str, Answers] | None:
-    """Return the answers of one type: the name servers', or for a name that none speaks for the API's."""
+def _answers(shown: Shown, listed: Mapping[str, Listed | None]) -> Mapping[tuple[str, str], Answers] | None:
+    """Return the answers of the name servers, or for a name that none speaks for the API's."""
     if shown.answers is None:
         return None
-    answers = {fqdn: shown.answers[fqdn, asked] for fqdn, asked in questions_of(site) if asked == type_}
-    by_api = {fqdn: each for fqdn, each in listed.items() if fqdn in answers and each is not None}
-    return answers | {fqdn: (frozenset(each.values.get(type_, ())),) for fqdn, each in by_api.items()}
+    return {
+        (fqdn, type_): (frozenset(by_api.values.get(type_, ())),) if (by_api := listed.get(fqdn)) else answers
+        for (fqdn, type_), answers in shown.answers.items()
+    }
 
 
 def _refused(store: Store, state: SiteState, published: Published) -> Published | None:

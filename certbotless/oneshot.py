@@ -71,7 +71,7 @@ def run(
         rule: address
         for site in sites
         if site.domain in settled
-        for rule, address in zip((site.address, site.address6), settled[site.domain].split(","), strict=False)
+        for rule, address in zip(site.rules.values(), settled[site.domain].split(","), strict=False)
     }
     outside, redact = edges.build(config, clock, settled_before(known)), Redactor.of(config)
     to = _receivers(config) if tells else []

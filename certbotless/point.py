@@ -9,7 +9,7 @@ from .contest import Contest
 from .errors import AddressError, DnsUnavailable
 from .nameservers import SILENCE_S, Wanted, wait_until_shown
 from .records import DEFAULT_LINE, Add, Delete, Record, Update, address_type, apply_changes, plan_changes
-from .state import Listed, WrittenRecord
+from .state import RECORD_FIELDS, Listed, WrittenRecord
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -33,9 +33,11 @@ class Pointing:
         """
         contest = Contest(self._bench, fqdn, address)
         zone, state = self._bench.zone(), self._bench.file.load()
-        wanted = Record(fqdn, address_type(address), address, self._bench.site.ttl)
-        our_values = state.our_values if wanted.type == "A" else state.our_values6
-        ours = our_values.get(fqdn, ())
+        type_ = address_type(address)
+        wanted = Record(fqdn, type_, address, self._bench.site.ttl)
+        last_written, our_values = RECORD_FIELDS[type_]
+        known: dict[str, tuple[str, ...]] = getattr(state, our_values)
+        ours = known.get(fqdn, ())
         existing = zone.records(fqdn)
         self._keep(fqdn, existing)
         for record in existing:
@@ -50,14 +52,13 @@ class Pointing:
         is_contested = contest.is_entered_by(changes)
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
-        is_4, file = wanted.type == "A", self._bench.file
-        file.change(**{"our_values" if is_4 else "our_values6": our_values | {fqdn: ours}})
+        file = self._bench.file
+        file.change(**{our_values: known | {fqdn: ours}})
         apply_changes(zone, changes)
         if is_contested:
             contest.note()  # what the API did not take was not set back
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
-        records = file.load().records if is_4 else file.load().records6
-        file.change(**{"records" if is_4 else "records6": records | {fqdn: written}})
+        file.change(**{last_written: file.load().written[type_] | {fqdn: written}})
         self._keep(fqdn, [*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:
@@ -84,15 +85,13 @@ class Pointing:
             for type_ in ("A", "AAAA")
         }
         file, site = self._bench.file, self._bench.site
-        names = {*site.record_names, *site.record6_names}
+        names = {name for type_ in site.rules for name in site.names_with(type_)}
         others = {name: each for name, each in file.load().listed.items() if name in names}
         file.change(listed=others | {fqdn: Listed(at=self._bench.clock.now(), values=values)})
 
     def _is_still(self, address: str) -> bool:
-        site = self._bench.site
-        rule = site.address if address_type(address) == "A" else site.address6
         try:
-            return self._bench.address_of(rule) == address
+            return self._bench.address_of(self._bench.site.rules[address_type(address)]) == address
         except AddressError:
             return False
 

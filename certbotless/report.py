@@ -178,8 +178,8 @@ def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
         "domain": view.site.domain,
         "state": view.state,
         "reason": view.reason,
-        "address": _address_json(view, "A", view.seen.address),
-        "address6": _address_json(view, "AAAA", view.seen.address6),
+        "address": _address_json(view, "A"),
+        "address6": _address_json(view, "AAAA"),
         "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,
         "deploy": [
@@ -203,14 +203,14 @@ def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
     }
 
 
-def _address_json(view: View, type_: Literal["A", "AAAA"], wanted: str) -> dict[str, Any]:
+def _address_json(view: View, type_: str) -> dict[str, Any]:
     """Return what is published for the site's domain, from where it is known, and since when."""
     seen, domain = view.seen, view.site.domain
     shown = seen.shown(domain, type_)
     listed_at = seen.listed_at.get(domain)
     at = listed_at or seen.shown_at or seen.at
     return {
-        "wanted": wanted or None,
+        "wanted": seen.addresses[type_] or None,
         "published": sorted(set().union(*shown)),
         "source": ("api" if listed_at else "dns") if shown else None,
         "observed_at": rfc3339(at) if shown else None,

@@ -54,8 +54,7 @@ ShownSource = Callable[[Site, SiteState, datetime], Shown]
 
 def questions_of(site: Site) -> list[Question]:
     """Return what must be asked: nothing but the records that the site wants."""
-    names = {"A": site.record_names, "AAAA": site.record6_names}
-    return [(fqdn, type_) for type_, fqdns in names.items() for fqdn in fqdns]
+    return [(fqdn, type_) for type_ in site.rules for fqdn in site.names_with(type_)]
 
 
 def ask_servers(servers: NameServers) -> ShownSource:

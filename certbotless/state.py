@@ -247,6 +247,11 @@ class SiteState(Model):
     unkept_mode: str = ""
     is_lost: bool = False
 
+    @property
+    def written(self) -> dict[str, dict[str, WrittenRecord]]:
+        """The records that we last wrote, by type and name."""
+        return {"A": self.records, "AAAA": self.records6}
+
     def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
         """Whether the CA suggests to renew this certificate just now."""
         return facts is not None and self.renewal is not None and self.renewal.suggests(facts.sha256, now)
@@ -275,6 +280,10 @@ class SiteState(Model):
             foreign=None,
             unkept_mode="",
         )
+
+
+# By type of record the fields of `SiteState` with what we last wrote, and with all that we wrote lately.
+RECORD_FIELDS = {"A": ("records", "our_values"), "AAAA": ("records6", "our_values6")}
 
 
 class SiteFile:

@@ -96,17 +96,15 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 
 def _entry(view: View, visits: Mapping[str, ClientFacts]) -> _Entry:
     site, seen = view.site, view.seen
-    rules = {site.address: seen.address, site.address6: seen.address6}
-    found = [address or "not found" for rule, address in rules.items() if rule.kind != "none"]
+    found = [
+        seen.addresses[type_] or "not found" for type_, rule in site.rules.items() if rule.kind != "none"
+    ]
     address = ", ".join(found) or "no record"
     notes = list(_notes(view))
-    for type_, wanted, names in (
-        ("A", seen.address, seen.answers),
-        ("AAAA", seen.address6, seen.answers6),
-    ):
-        for fqdn in names or {}:
+    for type_, wanted in seen.addresses.items():
+        for fqdn in site.names_with(type_) if wanted else ():
             shown = seen.shown(fqdn, type_)
-            if wanted and shown and not seen.is_shown(fqdn, wanted):
+            if shown and not seen.is_shown(fqdn, wanted):
                 published = ", ".join(sorted(set().union(*shown))) or "nothing"
                 notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
     if note := by_api(view):

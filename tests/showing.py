@@ -66,7 +66,7 @@ def views_at(now: datetime) -> list[View]:
             at=now,
             published=NOTHING,
             served={},
-            answers={young.domain: (frozenset({LAN}), frozenset({"10.79.40.7"}))},
+            answers={(young.domain, "A"): (frozenset({LAN}), frozenset({"10.79.40.7"}))},
         ),
         view(
             Step("deploy", "another certificate is served", "wiki"),
@@ -74,7 +74,7 @@ def views_at(now: datetime) -> list[View]:
             at=now,
             published=pair(stuck.domain, shas[1], now - DAY),
             served={"wiki": shas[2]},
-            answers={stuck.domain: answers},
+            answers={(stuck.domain, "A"): answers},
             failures={"deploy:wiki": refused},
             renewal=now + 59 * DAY,
         ),

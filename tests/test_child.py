@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
 
-from certbotless.child import Child
+from certbotless.child import Addresses, Child
 from certbotless.leaf import LeafFacts
 from certbotless.state import SiteFile
 from certbotless.store import Origin, Store
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.process
 ZONE = "sweetlove.test"
 WELL, FAILING, AT_WORK = f"well.{ZONE}", f"failing.{ZONE}", f"at-work.{ZONE}"
 DIRECTORY = "https://127.0.0.1:1/dir"
-ADDRESS = "10.79.40.213"
+ADDRESSES: Addresses = {"A": "10.79.40.213", "AAAA": ""}
 CANARY = "PlantedCanary"
 PATIENCE_S = 120
 
@@ -68,7 +68,7 @@ class Scene:
                 {"domain": domain, "zone": ZONE, "address": "none"} for domain in (WELL, FAILING, AT_WORK)
             ],
         }
-        child = Child(json.dumps(fields).encode(), dict.fromkeys(domains, (ADDRESS, "")), timeout_s)
+        child = Child(json.dumps(fields).encode(), dict.fromkeys(domains, ADDRESSES), timeout_s)
         self._children.append(child)
         return child
 
@@ -144,7 +144,7 @@ def test_nothing_in_the_working_directory_is_run_in_its_place(
 def test_a_site_that_is_done_is_reported_while_the_child_works_on_another(scene: Scene) -> None:
     """One that went well is done, and so is one that failed."""
     child = scene.start(WELL, FAILING, AT_WORK)
-    assert child.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), (ADDRESS, ""))
+    assert child.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESSES)
     assert child.unfinished == {WELL, FAILING, AT_WORK}
     wait_until(lambda: child.unfinished == {AT_WORK})
     assert not child.has_ended()

@@ -32,7 +32,7 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     (site,) = found.sites
     assert (site.domain, site.names, site.zone, site.ttl) == ("devbox.sweetlove.top", (), None, 600)
     assert (site.address, site.records) == (AddressRule("auto"), "domain")
-    assert (site.address6, site.record6_names) == (AddressRule("none", version=6), ())
+    assert (site.address6, site.names_with("AAAA")) == (AddressRule("none", version=6), ())
     (target,) = site.deploy
     assert (target.container, target.label, target.command) == ("registry", None, None)
     assert (target.port, target.action, target.when) == (None, Action("restart"), None)
@@ -60,7 +60,7 @@ def test_records_are_for_the_domain_and_where_asked_for_every_name_that_is_no_wi
         '    names: [www.sweetlove.top, "*.lan.sweetlove.top", git.sweetlove.top]\n'
         + "".join(f"    {key}\n" for key in keys.split(", "))
     )
-    assert list(found.sites[0].record_names) == names
+    assert list(found.sites[0].names_with("A")) == names
 
 
 def test_every_key_that_is_live_is_taken() -> None:

@@ -24,6 +24,7 @@ from system.bed import wait_until
 
 from certbotless import configfile
 from certbotless import daemon as daemon_module
+from certbotless.child import Addresses
 from certbotless.clock import SystemClock
 from certbotless.daemon import Daemon, _Tries
 from certbotless.decide import Decision, Step
@@ -133,7 +134,7 @@ class Started:
 
     left_s = 60.0
 
-    def __init__(self, raw: bytes, addresses: dict[str, tuple[str, str]], *, goes_on: bool) -> None:
+    def __init__(self, raw: bytes, addresses: dict[str, Addresses], *, goes_on: bool) -> None:
         self.raw, self.addresses = raw, addresses
         self.unfinished = frozenset(addresses if goes_on else ())
         self.asked = 0
@@ -151,7 +152,7 @@ def started(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """The children that are started from now on, none of which is a process; they go on if asked for so."""
     found: list[Started] = []
 
-    def start(raw: bytes, addresses: dict[str, tuple[str, str]], _: float) -> Started:
+    def start(raw: bytes, addresses: dict[str, Addresses], _: float) -> Started:
         found.append(Started(raw, addresses, goes_on=getattr(request, "param", False)))
         return found[-1]
 

@@ -67,7 +67,7 @@ ORIGIN = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - DAY)
 WELL = Observation(
     at=NOW,
     address=LAN,
-    answers={DOMAIN: (frozenset({LAN}), frozenset({LAN}))},
+    answers={(DOMAIN, "A"): (frozenset({LAN}), frozenset({LAN}))},
     published=Published(FACTS, ORIGIN),
     has_copy=True,
     served={"registry": LEAF, "mirror": LEAF},
@@ -93,7 +93,8 @@ def steps_of(*args: Any, **kwargs: Any) -> list[tuple[str, str]]:
 
 
 def shown(*answers: set[str] | None) -> Observation:
-    return replace(WELL, answers={DOMAIN: tuple(None if a is None else frozenset(a) for a in answers)})
+    found = tuple(None if a is None else frozenset(a) for a in answers)
+    return replace(WELL, answers={(DOMAIN, "A"): found})
 
 
 def state(**fields: Any) -> SiteState:
@@ -191,18 +192,20 @@ def test_the_aaaa_record_is_decided_upon_as_the_a_record_and_apart_from_it(
     seen: Observation, record: WrittenRecord | None, step: tuple[str, str] | None
 ) -> None:
     answers6 = seen.answers and {
-        fqdn: tuple(None if a is None else frozenset(map(as_ipv6, a)) for a in each)
-        for fqdn, each in seen.answers.items()
+        (fqdn, "AAAA"): tuple(None if a is None else frozenset(map(as_ipv6, a)) for a in each)
+        for (fqdn, _), each in seen.answers.items()
     }
-    of_both = replace(WELL, address6=as_ipv6(seen.address), answers6=answers6)
+    answers = None if answers6 is None else {**(WELL.answers or {}), **answers6}
+    of_both = replace(WELL, address6=as_ipv6(seen.address), answers=answers)
     known = {DOMAIN: replace(record, value=as_ipv6(record.value))} if record else {}
-    expected = [(f"{step[0]}6", as_ipv6(step[1]))] if step else []
+    expected = [("record", "the zone is not known yet")] if answers is None else []
+    expected += [(f"{step[0]}6", as_ipv6(step[1]))] if step else []
     assert steps_of(of_both, state(records6=known), config=CONFIG6) == expected
 
 
 def test_a_site_that_asks_for_no_aaaa_record_gets_none() -> None:
     """Whatever stands there, and whatever was written when it was asked for."""
-    there = replace(WELL, answers6={DOMAIN: (frozenset({OTHER_LAN6}),)})
+    there = replace(WELL, answers={**(WELL.answers or {}), (DOMAIN, "AAAA"): (frozenset({OTHER_LAN6}),)})
     assert steps_of(there, state(records6={DOMAIN: replace(WRITTEN, value=LAN6)})) == []
 
 
@@ -891,7 +894,7 @@ stores = st.builds(Published, leaves, origins, st.sampled_from(["", "it is gone"
     Published, st.none(), st.none(), st.sampled_from(["", "it was edited"])
 )
 answers = st.none() | st.dictionaries(
-    st.just(DOMAIN), st.lists(st.none() | st.frozensets(addresses), max_size=3).map(tuple)
+    st.just((DOMAIN, "A")), st.lists(st.none() | st.frozensets(addresses), max_size=3).map(tuple)
 )
 observations = st.builds(
     Observation,

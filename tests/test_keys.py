@@ -314,7 +314,7 @@ def test_the_name_servers_of_the_file_say_what_is_published(
 SEEN = Observation(
     at=EPOCH,
     address=LAN,
-    answers={DOMAIN: (frozenset({LAN}),)},
+    answers={(DOMAIN, "A"): (frozenset({LAN}),)},
     published=Published(
         LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", EPOCH, EPOCH + timedelta(days=90)),
         Origin(DIRECTORY, "", "ec256", EPOCH),
@@ -339,7 +339,7 @@ def test_a_record_that_does_not_show_in_time_is_written_again(
 ) -> None:
     wanted = tree(tmp_path, address=LAN)
     wanted["dns"]["propagation_timeout"] = timeout
-    assert steps(wanted, replace(SEEN, answers={DOMAIN: (frozenset(),)}), WRITTEN) == [step]
+    assert steps(wanted, replace(SEEN, answers={(DOMAIN, "A"): (frozenset(),)}), WRITTEN) == [step]
 
 
 # --- sites --------------------------------------------------------------------------------------------------

@@ -61,8 +61,8 @@ def seen(config: Config, state: SiteState | None = None, **fields: Any) -> Obser
 
 
 def answered(*answers: set[str] | None, **fields: Any) -> Observation:
-    found = {DOMAIN: tuple(None if a is None else frozenset(a) for a in answers)}
-    return Observation(EPOCH, LAN, found, NOTHING, has_copy=False, served={}, **fields)
+    found = tuple(None if a is None else frozenset(a) for a in answers)
+    return Observation(EPOCH, LAN, {(DOMAIN, "A"): found}, NOTHING, has_copy=False, served={}, **fields)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ def test_an_address_is_shown_where_all_that_answer_show_it_alone(
 
 
 def test_an_address_is_looked_for_among_those_of_its_own_kind() -> None:
-    found = replace(answered({LAN}), answers6={DOMAIN: (frozenset({LAN6}),)})
+    answers = {(DOMAIN, "A"): (frozenset({LAN}),), (DOMAIN, "AAAA"): (frozenset({LAN6}),)}
+    found = replace(answered(), answers=answers)
     assert found.is_shown(DOMAIN, LAN6)
     assert found.shown(DOMAIN) == [{LAN}]
     assert found.shown(DOMAIN, "AAAA") == [{LAN6}]
@@ -101,14 +102,14 @@ def test_a_look_sees_what_each_server_answers(tmp_path: Path) -> None:
     zone = FakeZone(ZONE, [Record(DOMAIN, "A", LAN, 600)])
     with ZoneServer(zone) as server:
         found = seen(config_of(tmp_path, [server.place]))
-    assert found.answers == {DOMAIN: (frozenset({LAN}),)}
+    assert found.answers == {(DOMAIN, "A"): (frozenset({LAN}),)}
     assert (found.address, found.address6, found.problems) == (LAN, "", ())
 
 
 def test_a_zone_that_shows_nothing_is_no_silent_server(tmp_path: Path) -> None:
     with ZoneServer(FakeZone(ZONE)) as server:
         found = seen(config_of(tmp_path, [server.place]))
-    assert found.answers == {DOMAIN: (frozenset(),)}
+    assert found.answers == {(DOMAIN, "A"): (frozenset(),)}
     assert found.problems == ()
 
 
@@ -135,7 +136,7 @@ def test_an_address_that_is_not_known_is_a_problem_of_its_own_record(
     [problem] = found.problems
     assert problem.what == f"the {version} record stays as it is: no interface has one"
     assert problem.hint == "plug it in"
-    assert found.addresses == ("", "")
+    assert found.addresses == {"A": "", "AAAA": ""}
 
 
 def test_what_could_not_be_seen_is_tried_again_at_the_next_look(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Bench:
             )
             for fqdn in (DOMAIN, FURTHER)
         }
-        answers = {fqdn: (values,) for fqdn, values in shown.items()}
+        answers = {(fqdn, "A"): (values,) for fqdn, values in shown.items()}
         return Observation(EPOCH, address, answers, Published(None, None), False, {})
 
     def steps(self, address: str) -> list[Step]:

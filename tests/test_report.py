@@ -48,8 +48,9 @@ def test_how_all_stands_in_a_line() -> None:
 
 
 def test_a_site_that_asks_for_an_aaaa_record_has_its_addresses_of_both_kinds() -> None:
-    shown = {"devbox.sweetlove.top": (frozenset({"fd00::7"}), None)}
-    found = site_of(view(address6="fd00::5", answers6=shown))
+    domain = "devbox.sweetlove.top"
+    shown = {(domain, "A"): (frozenset({"10.79.40.213"}),), (domain, "AAAA"): (frozenset({"fd00::7"}), None)}
+    found = site_of(view(address6="fd00::5", answers=shown))
     assert found["address"] == {
         "wanted": "10.79.40.213",
         "published": ["10.79.40.213"],
@@ -141,7 +142,7 @@ def test_the_published_addresses_are_all_that_any_server_shows() -> None:
     """Sorted, each once; a server that is silent shows none."""
     values = [f"10.0.0.{i}" for i in range(1, 10)]
     answers = (frozenset(values[4:]), None, frozenset(values[:6]))
-    assert site_of(view(answers={FACTS.names[1]: answers}))["address"]["published"] == values
+    assert site_of(view(answers={(FACTS.names[1], "A"): answers}))["address"]["published"] == values
     assert site_of(view(answers=None))["address"]["published"] == []
     nothing: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
     assert site_of(view(address="", answers={}))["address"] == nothing
@@ -204,7 +205,10 @@ def test_what_only_waits_is_no_error() -> None:
 
 def test_what_cannot_be_seen_is_not_well() -> None:
     found = site_of(
-        view(answers={FACTS.names[1]: (None,)}, problems=(failure("no authoritative name server answers"),))
+        view(
+            answers={(FACTS.names[1], "A"): (None,)},
+            problems=(failure("no authoritative name server answers"),),
+        )
     )
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
     assert found["last_error"] == {

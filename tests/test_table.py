@@ -138,7 +138,7 @@ def test_a_window_is_told_behind_what_is_worse() -> None:
     ],
 )
 def test_another_published_address_is_told(answers: tuple[frozenset[str] | None, ...], said: str) -> None:
-    shown = view(Step("record", "..."), answers={SITE.domain: answers})
+    shown = view(Step("record", "..."), answers={(SITE.domain, "A"): answers})
     told = f"published for {SITE.domain}: {said}; wanted: 10.79.40.213"
     assert told in " ".join(" ".join(lines_of(shown)).split())
 
@@ -147,12 +147,13 @@ def test_another_published_address_is_told(answers: tuple[frozenset[str] | None,
 def test_no_other_address_is_told_of_where_none_is_seen(
     answers: tuple[frozenset[str] | None, ...] | None,
 ) -> None:
-    assert "published" not in "".join(lines_of(view(answers=answers and {SITE.domain: answers})))
+    assert "published" not in "".join(lines_of(view(answers=answers and {(SITE.domain, "A"): answers})))
 
 
 def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:
     assert "no record" in lines_of(view(of=site(address="none"), address="", answers={}))[1]
-    both = view(of=site(address6="auto"), address6="fd00::5", answers6={SITE.domain: (frozenset(),)})
+    answers = {(SITE.domain, "AAAA"): (frozenset[str](),)}
+    both = view(of=site(address6="auto"), address6="fd00::5", answers=answers)
     assert "10.79.40.213, fd00::5" in "\n".join(lines_of(both))
     assert f"published for {SITE.domain}: nothing; wanted: fd00::5" in "\n".join(lines_of(both))
     assert (
@@ -320,7 +321,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
         of=site(domain),
         served={"registry": "cd" * 32},
         failures={"order": failure(text, hint=text)},
-        answers={domain: (frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"}),)},
+        answers={(domain, "A"): (frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"}),)},
     )
     story = Story([Event(NOW, "record.updated", text)], (), False)
     drawn = [

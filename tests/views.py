@@ -71,7 +71,7 @@ def view(
         **{
             "at": NOW,
             "address": "10.79.40.213",
-            "answers": {of.domain: answers},
+            "answers": {(of.domain, "A"): answers},
             "published": pair,
             "has_copy": True,
             "served": {"registry": FACTS.sha256, "web": FACTS.sha256} if served is None else served,

@@ -72,7 +72,7 @@ def _zones_of(case: Case, view: ApiView, zones: Zones, site: Site, state: SiteSt
         _tell(case, view, exc, "zone", site.domain)
         return {}
     view.zones[site.domain] = own
-    needed = {own: True} if site.record_names or site.record6_names else {}
+    needed = {own: True} if any(map(site.names_with, site.rules)) else {}
     aliases = Aliases(
         case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias), zones.open
     )

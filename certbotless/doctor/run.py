@@ -167,7 +167,8 @@ def _names(
     """Test the records of the site: at name servers, or in the API's list where none speaks for the zone."""
     site = view.site
     zone = seen.zones.get(site.domain, "")
-    for rule, names in ((site.address, site.record_names), (site.address6, site.record6_names)):
+    for type_, rule in site.rules.items():
+        names = site.names_with(type_)
         if not names:
             continue
         try:
