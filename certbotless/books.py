@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from .clock import Clock
@@ -139,9 +139,16 @@ class SiteBooks:
             return list(rows)
         return without_failure(rows, self._failed_ahead, self._site.all_names)
 
-    def note_certificate(self, at: datetime) -> None:
-        """Write down that the newest order has given a certificate."""
-        order = Entry(at, "order", self._directory, self._site.all_names, is_rehearsal=self._is_rehearsal)
+    def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
+        """Write down that the newest order has given a certificate that lives so long; 0 if not known."""
+        order = Entry(
+            at,
+            "order",
+            self._directory,
+            self._site.all_names,
+            is_rehearsal=self._is_rehearsal,
+            lifetime=lifetime,
+        )
         self._change(at, lambda rows: with_certificate(rows, order))
 
     def _change(self, at: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:

@@ -137,8 +137,8 @@ class Books(AccountBooks, Protocol):
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         """Count a failed validation of each of these names, for the order placed last; once for an order."""
 
-    def note_certificate(self, at: datetime) -> None:
-        """Count the order placed last as one that has given a certificate."""
+    def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
+        """Count the order placed last as one that has given a certificate; a lifetime of 0 is not known."""
 
 
 def issue(
@@ -485,7 +485,7 @@ class _Conversation:
             if self._network.status_code in (404, 410):
                 pending.drop()  # the CA has lost what it gave
             raise
-        self._books.note_certificate(self.account.now())
+        self._books.note_certificate(self.account.now(), pki.lifetime(chain))
         return chain
 
     def _check_clock(self) -> None:

@@ -17,6 +17,8 @@ from .clock import TRUSTED_SKEW
 from .leaf import LeafFacts, parse_rfc3339, rfc3339
 from .limits import Allowance
 
+# More than any CA signs for; a lifetime beyond it is damage, and not known.
+_LONGEST_LIFETIME = timedelta(days=36525)
 # Older rows bear on no limit.
 _KEEP = 2 * limits.LONGEST_WINDOW
 
@@ -54,6 +56,7 @@ class Entry:
         outcome: of an order: ``failed`` if the CA could not validate it, so that no certificate came of it;
             of a failed validation: ``failed`` if its order was marked in the same write.
         is_rehearsal: whether it is of a dry run.
+        lifetime: of the certificate that came of an order; 0 where it is not known.
     """
 
     at: datetime
@@ -63,6 +66,7 @@ class Entry:
     purpose: Purpose = "new"
     outcome: Outcome = "unknown"
     is_rehearsal: bool = False
+    lifetime: timedelta = timedelta()
 
     def to_line(self) -> bytes:
         """Return the line of ledger.jsonl that `from_line` reads.
@@ -81,6 +85,8 @@ class Entry:
             row["outcome"] = self.outcome
         if self.is_rehearsal:
             row["rehearsal"] = True
+        if self.lifetime:
+            row["lifetime_s"] = int(self.lifetime.total_seconds())
         return json.dumps(row).encode() + b"\n"
 
     @classmethod
@@ -97,9 +103,15 @@ class Entry:
                 # What a newer version may have written there counts as nothing that is known.
                 outcome=_OUTCOMES.get(str(row.get("outcome")), "unknown"),
                 is_rehearsal=row.get("rehearsal") is True,
+                lifetime=_lifetime(row.get("lifetime_s")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return UNREADABLE
+
+
+def _lifetime(seconds: object) -> timedelta:
+    is_sound = type(seconds) is int and 0 < seconds <= _LONGEST_LIFETIME.total_seconds()
+    return timedelta(seconds=seconds) if is_sound else timedelta()  # type: ignore[arg-type]
 
 
 # It happened at some time, like what has a time in the future.
@@ -241,12 +253,13 @@ def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
 def with_certificate(entries: Iterable[Entry], order: Entry) -> list[Entry]:
     """Return the rows with the order marked that a certificate came of, at the moment when it came.
 
-    The CA counts a certificate when it issues it, which may be days after its order was placed.
+    The CA counts a certificate when it issues it, which may be days after its order was placed. `order` has
+    that moment, and the lifetime of the certificate.
     """
     rows = list(entries)
     newest = _newest_order(rows, order, order.names)
     if newest is not None and rows[newest].outcome == "unknown":
-        rows[newest] = replace(rows[newest], outcome="issued", at=order.at)
+        rows[newest] = replace(rows[newest], outcome="issued", at=order.at, lifetime=order.lifetime)
     return rows
 
 
@@ -332,8 +345,8 @@ def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts
     certificates = [e for e in orders if e.outcome != "failed" and not e.is_rehearsal]
     same = [e for e in certificates if e.kind == "unreadable" or set(e.names) == set(planned.names)]
     count = _Count.of(limits.SAME_NAMES, same)
-    if in_hand is not None:
-        count = replace(count, window=limits.same_names_window(in_hand.lifetime))
+    if lifetime := in_hand.lifetime if in_hand else _newest_lifetime(same):
+        count = replace(count, window=limits.same_names_window(lifetime))
     yield from _with_reserve(count, in_hand)
     if planned.directory != limits.LETS_ENCRYPT or planned.purpose == "replacement":
         return
@@ -343,6 +356,12 @@ def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts
         new = [e for e in certificates if e.purpose == "new"]
         for domain in sorted(_domains(planned)):
             yield _Count.of(limits.NEW_CERTIFICATES, _about(domain, new, _domains), domain)
+
+
+def _newest_lifetime(orders: Iterable[Entry]) -> timedelta:
+    """Return the lifetime of the newest certificate that is known to have come of these, 0 for none."""
+    known = [order for order in orders if order.lifetime]
+    return max(known, key=lambda order: order.at).lifetime if known else timedelta()
 
 
 def _with_reserve(count: _Count, in_hand: LeafFacts | None) -> Iterator[_Count]:

@@ -114,7 +114,12 @@ def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
             found[generation.name] = replace(UNREADABLE, at=generation.made)
         else:
             found[facts.sha256] = Entry(
-                origin.issued_at, "order", origin.directory, facts.names, outcome="issued"
+                origin.issued_at,
+                "order",
+                origin.directory,
+                facts.names,
+                outcome="issued",
+                lifetime=facts.lifetime,
             )
     return sorted(found.values(), key=lambda entry: entry.at)
 

@@ -9,7 +9,7 @@ import base64
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -113,6 +113,16 @@ def as_parsed(chain_pem: bytes) -> bytes:
     """
     with _chain_errors():
         return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in _load_chain(chain_pem))
+
+
+def lifetime(chain_pem: bytes) -> timedelta:
+    """Return how long the first certificate of `chain_pem` lives, 0 if it is no chain of certificates."""
+    try:
+        with _chain_errors():
+            leaf = _load_chain(chain_pem)[0]
+            return bounded(leaf.not_valid_after_utc) - leaf.not_valid_before_utc
+    except IssueError:
+        return timedelta()
 
 
 def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:

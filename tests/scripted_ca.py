@@ -14,7 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -335,7 +335,7 @@ class Bench:
         self.counted_at.append(at)
         self.failures += names
 
-    def note_certificate(self, at: datetime) -> None:
+    def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
         self.counted_at.append(at)
         self.certificates += 1
 

@@ -159,10 +159,11 @@ def test_an_order_counts_from_when_it_gave_its_certificate(ledger: LedgerFile) -
     """The CA issues at finalize, which a run that was killed leaves to the next one, days later."""
     books(ledger).reserve_order(NOW, replaces=False)
     for hours in (60, 61):
-        books(ledger).note_certificate(NOW + hours * HOUR)
-    assert ledger.entries() == [Entry(NOW + 60 * HOUR, "order", CA, SITE.all_names, outcome="issued")]
-    books(ledger).note_certificate(NOW + 62 * HOUR)
-    books(ledger, is_rehearsal=True).note_certificate(NOW + 62 * HOUR)
+        books(ledger).note_certificate(NOW + hours * HOUR, 24 * HOUR)
+    came = Entry(NOW + 60 * HOUR, "order", CA, SITE.all_names, outcome="issued", lifetime=24 * HOUR)
+    assert ledger.entries() == [came]
+    books(ledger).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
+    books(ledger, is_rehearsal=True).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
     assert len(ledger.entries()) == 1
 
 

@@ -49,8 +49,11 @@ def entries(
     purpose: Purpose = "new",
     outcome: Outcome = "unknown",
     is_rehearsal: bool = False,
+    lifetime: timedelta = timedelta(),
 ) -> list[Entry]:
-    return [Entry(NOW - age, kind, directory, names, purpose, outcome, is_rehearsal) for age in ages]
+    return [
+        Entry(NOW - age, kind, directory, names, purpose, outcome, is_rehearsal, lifetime) for age in ages
+    ]
 
 
 def leaf(lifetime: timedelta, left: timedelta | None = None) -> LeafFacts:
@@ -115,6 +118,12 @@ def test_the_window_is_a_week_or_a_third_of_the_lifetime(
     inside, outside = window - timedelta(seconds=1), window
     assert limit(entries(inside, inside, inside), lifetime=lifetime) is not None
     assert limit(entries(outside, inside, inside), lifetime=lifetime) is None
+    # Without a certificate in hand, what is known of the last one counts: the pair and its copy may be lost.
+    known = entries(inside, inside, outcome="issued", lifetime=lifetime or timedelta())
+    older = entries(8 * DAY, outcome="issued", lifetime=DAY) if lifetime else []
+    for oldest, is_limited in ((inside, True), (outside, False)):
+        rows = [*older, *entries(oldest), *known]
+        assert (limit(rows) is not None) == is_limited
 
 
 @pytest.mark.parametrize(("lifetime", "span"), [(6 * DAY, "2 days"), (3 * HOUR, "1 h"), (4 * DAY, "32 h")])
@@ -641,6 +650,12 @@ def test_a_failure_of_names_that_an_order_does_not_have_marks_none() -> None:
 GOOD: dict[str, Any] = {"at": "2026-11-24T05:30:00Z", "kind": "order", "directory": CA, "names": []}
 
 
+@pytest.mark.parametrize("seconds", [0, -1, 1e300, 10**12, True, "86400", None, {}])
+def test_a_lifetime_that_cannot_be_is_not_known(seconds: object) -> None:
+    entry = Entry.from_line(json.dumps(GOOD | {"lifetime_s": seconds}).encode())
+    assert (entry.kind, entry.lifetime) == ("order", timedelta())
+
+
 WRONG: list[dict[str, Any]] = [
     {"kind": "party"},
     {"kind": []},
@@ -696,8 +711,10 @@ def test_a_renewal_is_counted_with_the_orders_for_its_own_names() -> None:
 
 def test_a_certificate_marks_its_order_at_the_moment_when_it_came() -> None:
     [order], others = entries(2 * DAY), entries(DAY, directory=OTHER_CA)
-    [came] = entries(timedelta())
-    assert with_certificate([order, *others], came) == [replace(came, outcome="issued"), *others]
+    [came] = entries(timedelta(), lifetime=6 * DAY)
+    [marked, *unmarked] = with_certificate([order, *others], came)
+    assert ([marked], unmarked) == (entries(timedelta(), outcome="issued", lifetime=6 * DAY), others)
+    assert Entry.from_line(marked.to_line()) == marked
 
 
 @pytest.mark.parametrize("outcome", ["failed", "issued"])

@@ -162,8 +162,9 @@ def test_a_good_chain_gives_the_facts_of_its_leaf() -> None:
     assert facts.not_before.tzinfo is UTC
 
 
-def test_the_digest_of_a_leaf_is_read_without_its_key() -> None:
+def test_the_digest_and_the_lifetime_of_a_leaf_are_read_without_its_key() -> None:
     assert pki.leaf_sha256(pem(LEAF, MIDDLE)) == LEAF.fingerprint(hashes.SHA256()).hex()
+    assert pki.lifetime(pem(LEAF, MIDDLE)) == LEAF.not_valid_after_utc - LEAF.not_valid_before_utc
     with pytest.raises(IssueError):
         pki.leaf_sha256(b"garbage")
 
@@ -399,6 +400,7 @@ def test_a_leaf_with_any_signed_byte_changed_is_refused_and_nothing_else_comes_o
 def test_nothing_but_an_issue_error_comes_of_any_bytes(chain: bytes) -> None:
     with pytest.raises(IssueError):
         check(chain)
+    assert pki.lifetime(chain) == timedelta()
 
 
 # --- the identifier for renewal information ---------------------------------------------------------------

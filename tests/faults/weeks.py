@@ -452,7 +452,7 @@ class World:
         if order.status != "valid":
             ca.issue(order)
         self._may_die()
-        books.note_certificate(ca.now)
+        books.note_certificate(ca.now, ca.lifetime)
         self._may_die()
         if not intent.only_rehearse:
             self._publish(client, order)
