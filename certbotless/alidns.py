@@ -47,6 +47,17 @@ from .redact import Redactor
 
 logger = logging.getLogger(__name__)
 
+# Every call that we make, by its name.
+REQUESTS = {
+    kind().get_action_name(): kind
+    for kind in (
+        AddDomainRecordRequest,
+        DeleteDomainRecordRequest,
+        DescribeDomainRecordsRequest,
+        DescribeSubDomainRecordsRequest,
+        UpdateDomainRecordRequest,
+    )
+}
 # One call with all its tries. Throttling and LastOperationNotFinished pass within seconds.
 TOTAL_TIMEOUT_S = 60
 _TRY_TIMEOUT_S = 10
@@ -154,21 +165,10 @@ class NoAnswer(DnsUnavailable):
 OnReply = Callable[[str, int, Mapping[str, Any]], None]
 
 
-def _not_heard(action: str, status: int, reply: Mapping[str, Any]) -> None:
-    pass
+class AlidnsAccount:
+    """The DNS account: finds zones and opens them, by one signed call at a time. For one thread."""
 
-
-# What may be asked by its name, without a change.
-_READS = {
-    "DescribeDomainRecords": DescribeDomainRecordsRequest,
-    "DescribeSubDomainRecords": DescribeSubDomainRecordsRequest,
-}
-
-
-class AlidnsApi:
-    """One signed call at a time, with every try under one total deadline."""
-
-    def __init__(self, account: Account, clock: Clock, on_reply: OnReply = _not_heard) -> None:
+    def __init__(self, account: Account, clock: Clock, on_reply: OnReply = lambda *_: None) -> None:
         self._account = account
         self._on_reply = on_reply
         self._clock = clock
@@ -179,8 +179,8 @@ class AlidnsApi:
         # How far our clock is ahead of the API's, as of its last reply; None where it has told no time.
         self.clock_ahead: timedelta | None = None
 
-    def call(self, request: Any) -> dict[str, Any]:
-        """Send an SDK request and return the reply's JSON object.
+    def call(self, action: str, **parameters: str | int) -> dict[str, Any]:
+        """Call an action with exactly these parameters, and return the JSON object of the reply.
 
         What the service itself asks to send again is tried for 60 s; where nobody answers, for 15 s.
 
@@ -189,21 +189,24 @@ class AlidnsApi:
             ZoneNotFound: the service knows no such zone in this account.
             DnsUnavailable: no usable answer within the deadline.
         """
+        request = REQUESTS[action]()
+        request.set_accept_format("JSON")
+        if self._account.security_token is not None:
+            parameters["SecurityToken"] = self._account.security_token
+        for name, value in parameters.items():
+            request.add_query_param(name, value)
         pace = Pace(self._clock, TOTAL_TIMEOUT_S, first_s=0.5, most_s=8, share=0.5)
         while True:
             try:
-                return self._try(request, min(max(pace.left_s, 1), _TRY_TIMEOUT_S))
+                return self._try(action, request, min(max(pace.left_s, 1), _TRY_TIMEOUT_S))
             except DnsUnavailable as exc:
                 if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
                     raise
-                logger.debug("alidns.again action=%s error=%s", request.get_action_name(), exc.message)
+                logger.debug("alidns.again action=%s error=%s", action, exc.message)
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
 
-    def _try(self, request: Any, timeout_s: float) -> dict[str, Any]:
-        action, account = request.get_action_name(), self._account
-        request.set_accept_format("JSON")
-        if account.security_token is not None:
-            request.add_query_param("SecurityToken", account.security_token)
+    def _try(self, action: str, request: Any, timeout_s: float) -> dict[str, Any]:
+        account = self._account
         # Signed anew for every try: nonce and time are part of it.
         path = request.get_url(_REGION, account.key_id, account.key_secret)
         with _transport_errors(action, account):
@@ -254,25 +257,12 @@ class AlidnsApi:
             hint = f"grant the RAM user alidns:{action} on the zone (docs/ram-policy.md)"
             return ApiRefusal(text, code=code, hint=hint)
         if code.startswith("InvalidTimeStamp"):
-            ahead = (
-                "an unknown time" if self.clock_ahead is None else f"{self.clock_ahead.total_seconds():.0f} s"
-            )
-            text += f"; this clock differs by {ahead} from the API's"
+            ahead = self.clock_ahead
+            differs = "an unknown time" if ahead is None else f"{ahead.total_seconds():.0f} s"
+            text += f"; this clock differs by {differs} from the API's"
         hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
         kind = RecordRefusal if code in _OF_ONE_RECORD else ApiRefusal
         return kind(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
-
-
-class AlidnsAccount:
-    """The DNS account: finds zones and opens them. For one thread."""
-
-    def __init__(self, account: Account, clock: Clock, on_reply: OnReply = _not_heard) -> None:
-        self._api = AlidnsApi(account, clock, on_reply)
-
-    @property
-    def clock_ahead(self) -> timedelta | None:
-        """How far our clock is ahead of the API's, as of its last reply; None where it has told no time."""
-        return self._api.clock_ahead
 
     def find(self, fqdn: str) -> str:
         """Return the zone of the account that holds `fqdn`: the longest suffix that the account may read.
@@ -286,12 +276,10 @@ class AlidnsAccount:
         """
         forbidden: list[str] = []
         for name in candidate_zones(fqdn):
-            request = DescribeDomainRecordsRequest()
-            request.set_DomainName(u_labels(name))
-            request.set_PageSize(1)
             try:
                 with _reply_shape("DescribeDomainRecords"):
-                    for row in self._api.call(request)["DomainRecords"]["Record"]:
+                    reply = self.call("DescribeDomainRecords", DomainName=u_labels(name), PageSize=1)
+                    for row in reply["DomainRecords"]["Record"]:
                         _refuse_another_zone(row, name)
             except ZoneNotFound:
                 continue
@@ -310,27 +298,16 @@ class AlidnsAccount:
             " or set sites[].zone",
         )
 
-    def read(self, action: str, **parameters: str) -> dict[str, Any]:
-        """Ask for a list with exactly these parameters, and return the reply as it is.
-
-        Raises:
-            DnsError: as `AlidnsApi.call`.
-        """
-        request = _READS[action]()
-        for name, value in parameters.items():
-            request.add_query_param(name, value)
-        return self._api.call(request)
-
     def open(self, name: str) -> AlidnsZone:
         """Return the zone; makes no call."""
-        return AlidnsZone(self._api, name)
+        return AlidnsZone(self, name)
 
 
 class AlidnsZone:
     """A zone of the account. See `records.Zone` for the contract of each method."""
 
-    def __init__(self, api: AlidnsApi, name: str) -> None:
-        self._api = api
+    def __init__(self, account: AlidnsAccount, name: str) -> None:
+        self._call = account.call
         self.name = name
 
     def records(self, fqdn: str) -> list[Record]:
@@ -338,13 +315,14 @@ class AlidnsZone:
         found: list[Record] = []
         seen = 0
         for page in range(1, _MOST_PAGES + 1):
-            request = DescribeSubDomainRecordsRequest()
-            request.set_DomainName(u_labels(self.name))
-            request.set_SubDomain(u_labels(fqdn))
-            request.set_PageNumber(page)
-            request.set_PageSize(_PAGE_SIZE)
             with _reply_shape("DescribeSubDomainRecords"):
-                reply = self._api.call(request)
+                reply = self._call(
+                    "DescribeSubDomainRecords",
+                    DomainName=u_labels(self.name),
+                    SubDomain=u_labels(fqdn),
+                    PageNumber=page,
+                    PageSize=_PAGE_SIZE,
+                )
                 rows = reply["DomainRecords"]["Record"]
                 found += [self._record(row) for row in rows if self._name_of(row) == fqdn]
                 total = int(reply["TotalCount"])
@@ -354,12 +332,9 @@ class AlidnsZone:
         raise DnsUnavailable(f"the API's list of the records of {fqdn!r} does not end")
 
     def add(self, record: Record) -> str:
-        request = AddDomainRecordRequest()
-        request.set_DomainName(u_labels(self.name))
-        self._fill(request, record)
         try:
             with _reply_shape("AddDomainRecord"):
-                return _record_id(self._call_with_ttl(request, record))
+                return _record_id(self._write("AddDomainRecord", record, DomainName=u_labels(self.name)))
         except ApiRefusal as exc:
             if exc.code != "DomainRecordDuplicate":
                 raise
@@ -367,29 +342,27 @@ class AlidnsZone:
             return self._twin(record).record_id
 
     def update(self, record: Record) -> None:
-        request = UpdateDomainRecordRequest()
-        request.set_RecordId(record.record_id)
-        self._fill(request, record)
         try:
-            self._call_with_ttl(request, record)
+            self._write("UpdateDomainRecord", record, RecordId=record.record_id)
         except ApiRefusal as exc:
             # An update that changes nothing is refused so, and one that makes two records the same.
             if exc.code != "DomainRecordDuplicate" or self._twin(record).record_id != record.record_id:
                 raise
 
     def delete(self, record_id: str) -> None:
-        request = DeleteDomainRecordRequest()
-        request.set_RecordId(record_id)
         try:
-            self._api.call(request)
+            self._call("DeleteDomainRecord", RecordId=record_id)
         except ApiRefusal as exc:
             # What is not there any more answers so.
             if exc.code != "DomainRecordNotBelongToUser":
                 raise
 
-    def _call_with_ttl(self, request: Any, record: Record) -> dict[str, Any]:
+    def _write(self, action: str, record: Record, **parameters: str | int) -> dict[str, Any]:
+        """Send the record, once more with the least TTL of the plan where its own is below that."""
+        parameters |= {"RR": u_labels(rr_of(record.fqdn, self.name)), "Type": record.type}
+        parameters |= {"Value": record.value, "TTL": record.ttl_s, "Line": record.line}
         try:
-            return self._api.call(request)
+            return self._call(action, **parameters)
         except ApiRefusal as exc:
             named = _TTL_RANGE.search(exc.said)
             least_s = int(named[1]) if named else LEAST_TTL_S
@@ -398,15 +371,7 @@ class AlidnsZone:
             logger.warning(
                 "record.ttl_raised fqdn=%s wanted_s=%d ttl_s=%d", record.fqdn, record.ttl_s, least_s
             )
-            request.set_TTL(least_s)
-            return self._api.call(request)
-
-    def _fill(self, request: Any, record: Record) -> None:
-        request.set_RR(u_labels(rr_of(record.fqdn, self.name)))
-        request.set_Type(record.type)
-        request.set_Value(record.value)
-        request.set_TTL(record.ttl_s)
-        request.set_Line(record.line)
+            return self._call(action, **parameters | {"TTL": least_s})
 
     def _twin(self, wanted: Record) -> Record:
         """Return the record that made the service speak of a duplicate."""
@@ -450,30 +415,25 @@ def _transport_errors(action: str, account: Account) -> Iterator[None]:
     """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
     try:
         yield
-    except BadAnswer as exc:
-        raise NoAnswer(
-            f"{action} at {account.endpoint}: {exc}", hint="look who answers in the API's place"
-        ) from None
-    except requests.exceptions.SSLError:
-        raise NoAnswer(
-            f"{action} at {account.endpoint}: the server's certificate is not trusted",
-            hint="set aliyun.ca_bundle, or look who answers in the API's place, or at this machine's clock",
-        ) from None
-    except requests.exceptions.ProxyError:
-        raise NoAnswer(
-            f"{action} at {account.endpoint}: the proxy gave no connection",
-            hint="correct HTTPS_PROXY, or name the API's host in NO_PROXY",
-        ) from None
-    except requests.RequestException as exc:
-        raise NoAnswer(
-            f"{action} at {account.endpoint}: no connection ({type(exc).__name__})",
-            hint="check the network, the resolver and aliyun.endpoint",
-        ) from None
-    except OSError:
-        raise NoAnswer(
-            f"{action} at {account.endpoint}: the trust bundle {account.ca_bundle!r} cannot be read",
-            hint="correct aliyun.ca_bundle",
-        ) from None
+    except OSError as exc:  # those of `requests` are such, too
+        match exc:
+            case BadAnswer():
+                what, hint = str(exc), "look who answers in the API's place"
+            case requests.exceptions.SSLError():
+                what = "the server's certificate is not trusted"
+                hint = (
+                    "set aliyun.ca_bundle, or look who answers in the API's place, or at this machine's clock"
+                )
+            case requests.exceptions.ProxyError():
+                what = "the proxy gave no connection"
+                hint = "correct HTTPS_PROXY, or name the API's host in NO_PROXY"
+            case requests.RequestException():
+                what = f"no connection ({type(exc).__name__})"
+                hint = "check the network, the resolver and aliyun.endpoint"
+            case _:
+                what = f"the trust bundle {account.ca_bundle!r} cannot be read"
+                hint = "correct aliyun.ca_bundle"
+        raise NoAnswer(f"{action} at {account.endpoint}: {what}", hint=hint) from None
 
 
 @contextmanager

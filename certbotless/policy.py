@@ -15,13 +15,8 @@ from .names import u_labels
 
 
 def actions() -> list[str]:
-    """Return the actions that the program can call: those of the SDK's requests that `alidns` knows."""
-    known = [
-        value
-        for value in vars(alidns).values()
-        if isinstance(value, type) and value.__module__.startswith("aliyunsdkalidns.")
-    ]
-    return sorted(request().get_action_name() for request in known)
+    """Return the actions that the program can call."""
+    return sorted(alidns.REQUESTS)
 
 
 def document(zone: str = "ZONE") -> str:

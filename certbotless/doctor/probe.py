@@ -149,7 +149,7 @@ class _ZoneProbe:
     def _ask(self, action: str, words: str, **parameters: str) -> None:
         self._asked = words
         try:
-            self._account.read(action, **parameters)
+            self._account.call(action, **parameters)
         except NoAnswer:
             raise
         except DnsError:
