@@ -21,6 +21,7 @@ from . import pki
 from .ca import PROBLEM, Ca, Network, ca_errors
 from .clock import TRUSTED_SKEW, Clock
 from .errors import AccountRefused, StoreError, printable
+from .state import Accounts
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +32,6 @@ Standing = Literal["none", "valid", "gone", "closed"]
 _GONE, _CLOSED = f"{PROBLEM}accountDoesNotExist", f"{PROBLEM}unauthorized"
 # Base64url, with or without padding, or base64: the library's decoder skips what is neither.
 _MAC_KEY = re.compile(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", re.ASCII)
-
-
-class AccountStore(Protocol):
-    """Where the account at this CA is kept (state.Accounts)."""
-
-    def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
-        """Keep others from making an account meanwhile."""
-
-    def load(self) -> tuple[bytes | None, str]:
-        """Return key (PEM) and URL; None and empty where there is none yet."""
-
-    def save_key(self, pem: bytes) -> None:
-        """Keep the key, and the one before beside it; on disk when this returns."""
-
-    def save_url(self, url: str) -> None:
-        """Keep the URL; empty forgets it."""
 
 
 class AccountBooks(Protocol):
@@ -71,7 +56,7 @@ class Account:
     network: Network
     directory: messages.Directory
 
-    def __init__(self, ca: Ca, store: AccountStore, books: AccountBooks, clock: Clock) -> None:
+    def __init__(self, ca: Ca, store: Accounts, books: AccountBooks, clock: Clock) -> None:
         self._ca = ca
         self._store = store
         self._books = books
@@ -264,7 +249,7 @@ class _NoBooks:
         raise AccountRefused("an account is made by an order alone")
 
 
-def look_at_ca(ca: Ca, store: AccountStore, clock: Clock) -> CaView:
+def look_at_ca(ca: Ca, store: Accounts, clock: Clock) -> CaView:
     """Ask a CA who it is, and how it has our account. Makes no account, and keeps nothing.
 
     Raises:

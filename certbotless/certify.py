@@ -14,7 +14,7 @@ from .books import SiteBooks
 from .ca import Binding, Ca
 from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
-from .issue import Issued, PendingOrder, Predecessor, authorize, collect, issue, suggested_renewal
+from .issue import Issuance, Issued, PendingOrder, Predecessor, suggested_renewal
 from .leaf import LeafFacts, rfc3339
 from .limits import staging_of
 from .names import challenge_name, rr_of
@@ -62,16 +62,7 @@ class Certifying:
         staging = staging_of(ca.directory)
         if not staging:
             with self._validation(order):
-                authorize(
-                    ca,
-                    Accounts(self._bench.config.state_dir, ca.directory),
-                    self._bench.site.all_names,
-                    dns=self._dns,
-                    journal=self._bench.file,
-                    pending=order,
-                    books=self._books(ca, seen),
-                    clock=self._bench.clock,
-                )
+                self._issuance(ca, seen, order).authorize()
             self._bench.tell("rehearsal.passed", f"directory={ca.directory} certificate=none")
             return
         ca = replace(ca, directory=staging)
@@ -98,7 +89,7 @@ class Certifying:
             if self._bench.site.domain not in self._bench.file.load().records:
                 # No step before this one has shown that the key may use the zones of the challenges.
                 for name, fqdn in places.items():
-                    self._dns.open(name).records(fqdn)
+                    self._bench.zones.open(name).records(fqdn)
 
     def _predecessor(self, seen: Observation) -> Predecessor | None:
         """Return what a new certificate of this CA replaces, None if the old one is another CA's."""
@@ -111,17 +102,7 @@ class Certifying:
         self, ca: Ca, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
     ) -> Issued:
         with self._validation(pending):
-            return issue(
-                ca,
-                Accounts(self._bench.config.state_dir, ca.directory),
-                self._bench.site.all_names,
-                dns=self._dns,
-                journal=self._bench.file,
-                pending=pending,
-                books=self._books(ca, seen),
-                clock=self._bench.clock,
-                predecessor=predecessor,
-            )
+            return self._issuance(ca, seen, pending).issue(predecessor)
 
     @contextmanager
     def _validation(self, pending: PendingOrder) -> Iterator[None]:
@@ -177,28 +158,28 @@ class Certifying:
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
-        ca, pending = self._ca(), self._pending()
-        accounts = Accounts(self._bench.config.state_dir, ca.directory)
-        books = self._books(ca, seen)
-        issued = collect(ca, accounts, pending=pending, books=books, clock=self._bench.clock)
+        pending = self._pending()
+        issued = self._issuance(self._ca(), seen, pending).collect()
         if issued is not None and self._is_published(issued, seen):
             pending.drop()
         elif issued is not None:
             self._publish(issued, pending)
 
-    def _books(self, ca: Ca, seen: Observation) -> SiteBooks:
-        bench = self._bench
-        return SiteBooks(
+    def _issuance(self, ca: Ca, seen: Observation, pending: PendingOrder) -> Issuance:
+        bench, names = self._bench, self._bench.site.all_names
+        books = SiteBooks(
             bench.ledger,
             bench.clock,
             bench.site,
             ca.directory,
-            seen.in_hand.facts_for(ca.directory, bench.site.all_names),
+            seen.in_hand.facts_for(ca.directory, names),
             is_forced=bench.intent.ignore_ledger,
-            adopted=seen.in_hand.facts_as_of(ca.directory, bench.site.all_names),
+            adopted=seen.in_hand.facts_as_of(ca.directory, names),
             renewal=bench.file.load().renewal,
             is_rehearsal=bench.intent.only_rehearse,
         )
+        accounts = Accounts(bench.config.state_dir, ca.directory)
+        return Issuance(ca, names, accounts, dns=self._dns, pending=pending, books=books, clock=bench.clock)
 
     def _ca(self) -> Ca:
         acme = self._bench.config.acme

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -22,15 +22,15 @@ from acme import challenges, messages
 from acme import errors as acme_errors
 
 from . import pki
-from .account import Account, AccountBooks, AccountStore
+from .account import Account, AccountBooks
 from .ca import PROBLEM, Ca, Network, ca_errors
-from .challenge import Journal, TxtValue, presented
+from .challenge import TxtValue
 from .clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .leaf import parse_rfc3339, rfc3339
 from .names import NameFault, challenge_name, normalise
-from .records import Zone
 from .renewal import Window
+from .state import Accounts
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ class TxtPlaces(Protocol):
     def locate(self, name: str, value: str) -> TxtValue:
         """Return the txt value of a challenge name with the zone that holds it."""
 
-    def open(self, zone: str) -> Zone:
-        """Return a zone; makes no call."""
+    def presented(self, values: Sequence[TxtValue]) -> AbstractContextManager[None]:
+        """Have the values in their zones for as long as the block runs (challenge.presented)."""
 
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         """Block until the authoritative servers show them all."""
@@ -139,100 +139,6 @@ class Books(AccountBooks, Protocol):
 
     def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
         """Count the order placed last as one that has given a certificate; a lifetime of 0 is not known."""
-
-
-def issue(
-    ca: Ca,
-    accounts: AccountStore,
-    names: Sequence[str],
-    *,
-    dns: TxtPlaces,
-    journal: Journal,
-    pending: PendingOrder,
-    books: Books,
-    clock: Clock,
-    predecessor: Predecessor | None = None,
-) -> Issued:
-    """Get one certificate for `names`; blocks for propagation and at most 40 minutes of the CA's own.
-
-    1. Find the directory; recover or make the account.
-    2. Go on with the order in flight, or reserve and place a new one.
-    3. Ask for the authorizations that are not valid yet.
-    4. Present their txt values; make the certificate key while DNS spreads.
-    5. Answer the challenges, and poll until each authorization is valid.
-    6. Finalize; key and order URL are on disk before.
-    7. Poll until the certificate is there, and fetch it.
-
-    Raises:
-        IssueError, DnsError, Interrupted: no certificate; whatever can still be used is kept in `pending`.
-    """
-    talk = _Conversation(ca, accounts, books, clock)
-    order = _authorize(talk, names, dns, journal, pending, predecessor)
-    key = pending.key()
-    with talk.account.errors():
-        if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
-            order = talk.finalize(order, key, names, pending)  # 6
-        return Issued(talk.fetch(order, pending), key, talk.account.url)  # 7
-
-
-def authorize(
-    ca: Ca,
-    accounts: AccountStore,
-    names: Sequence[str],
-    *,
-    dns: TxtPlaces,
-    journal: Journal,
-    pending: PendingOrder,
-    books: Books,
-    clock: Clock,
-) -> None:
-    """Place an order and have all its names validated, steps 1 to 5 of `issue`; it gives no certificate.
-
-    Raises:
-        IssueError, DnsError, Interrupted: they could not be validated.
-    """
-    _authorize(_Conversation(ca, accounts, books, clock), names, dns, journal, pending, None)
-
-
-def _authorize(
-    talk: _Conversation,
-    names: Sequence[str],
-    dns: TxtPlaces,
-    journal: Journal,
-    pending: PendingOrder,
-    predecessor: Predecessor | None,
-) -> messages.Order:
-    """Return an order whose authorizations are all valid."""
-    with talk.account.errors():
-        talk.account.open()  # 1
-        order = talk.resume(pending) or talk.place(names, pending, predecessor)  # 2
-        todo = talk.pending_challenges(order, names)  # 3
-    if todo:
-        values = [dns.locate(challenge_name(challenge.name), challenge.txt_value) for challenge in todo]
-        with presented(dns.open, journal, values):  # 4
-            pending.key()
-            dns.wait_until_shown(values)
-            with talk.account.errors():
-                talk.answer(todo)  # 5
-    return order
-
-
-def collect(
-    ca: Ca, accounts: AccountStore, *, pending: PendingOrder, books: Books, clock: Clock
-) -> Issued | None:
-    """Fetch the certificate of an order that a dead run had finalized; drop any other. Takes at most 10 min.
-
-    Raises:
-        IssueError, Interrupted: not now; `pending` is kept where it can still be used.
-    """
-    talk = _Conversation(ca, accounts, books, clock)
-    with talk.account.errors():
-        talk.account.open()
-        order = talk.resume(pending)
-        if order is None or order.status not in (messages.STATUS_VALID, messages.STATUS_PROCESSING):
-            pending.drop()
-            return None
-        return Issued(talk.fetch(order, pending), pending.key(), talk.account.url)
 
 
 def suggested_renewal(ca: Ca, ari_id: str, clock: Clock) -> Suggestion:
@@ -280,38 +186,112 @@ class _Challenge:
     is_answered: bool
 
 
-class _Conversation:
-    """One issuance at one CA."""
+class Issuance:
+    """One certificate for `names` at one CA; each of the first three methods is a conversation of its own.
 
-    def __init__(self, ca: Ca, accounts: AccountStore, books: Books, clock: Clock) -> None:
+    Args:
+        names: all that the certificate is for.
+        dns: where the txt values go.
+        pending: the order in flight; whatever can still be used is kept there.
+        books: our own count.
+    """
+
+    def __init__(
+        self,
+        ca: Ca,
+        names: Sequence[str],
+        accounts: Accounts,
+        *,
+        dns: TxtPlaces,
+        pending: PendingOrder,
+        books: Books,
+        clock: Clock,
+    ) -> None:
         self._ca = ca
+        self._names = names
+        self._dns = dns
+        self._pending = pending
         self._books = books
         self._clock = clock
         self._order_url = ""
-        self.account = Account(ca, accounts, books, clock)
+        self._account = Account(ca, accounts, books, clock)
+
+    def issue(self, predecessor: Predecessor | None = None) -> Issued:
+        """Get the certificate; blocks for propagation and at most 40 minutes of the CA's own.
+
+        1. Find the directory; recover or make the account.
+        2. Go on with the order in flight, or reserve and place a new one.
+        3. Ask for the authorizations that are not valid yet.
+        4. Present their txt values; make the certificate key while DNS spreads.
+        5. Answer the challenges, and poll until each authorization is valid.
+        6. Finalize; key and order URL are on disk before.
+        7. Poll until the certificate is there, and fetch it.
+
+        Raises:
+            IssueError, DnsError, Interrupted: no certificate.
+        """
+        order = self.authorize(predecessor)
+        key = self._pending.key()
+        with self._account.errors():
+            if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
+                order = self._finalize(order, key)  # 6
+            return Issued(self._fetch(order), key, self._account.url)  # 7
+
+    def authorize(self, predecessor: Predecessor | None = None) -> messages.Order:
+        """Return an order whose authorizations are all valid, steps 1 to 5 of `issue`.
+
+        Raises:
+            IssueError, DnsError, Interrupted: they could not be validated.
+        """
+        with self._account.errors():
+            self._account.open()  # 1
+            order = self._resume() or self._place(predecessor)  # 2
+            todo = self._pending_challenges(order)  # 3
+        if todo:
+            values = [self._dns.locate(challenge_name(each.name), each.txt_value) for each in todo]
+            with self._dns.presented(values):  # 4
+                self._pending.key()
+                self._dns.wait_until_shown(values)
+                with self._account.errors():
+                    self._answer(todo)  # 5
+        return order
+
+    def collect(self) -> Issued | None:
+        """Fetch the certificate of an order that a dead run had finalized; drop any other. At most 10 min.
+
+        Raises:
+            IssueError, Interrupted: not now.
+        """
+        with self._account.errors():
+            self._account.open()
+            order = self._resume()
+            if order is None or order.status not in (messages.STATUS_VALID, messages.STATUS_PROCESSING):
+                self._pending.drop()
+                return None
+            return Issued(self._fetch(order), self._pending.key(), self._account.url)
 
     @property
     def _network(self) -> Network:
-        return self.account.network
+        return self._account.network
 
-    def resume(self, pending: PendingOrder) -> messages.Order | None:
+    def _resume(self) -> messages.Order | None:
         """Return the order in flight if it can still give a certificate."""
-        if not pending.url:
+        if not self._pending.url:
             return None
-        self._order_url = pending.url
+        self._order_url = self._pending.url
         try:
-            order = self._read_order(self._network.send(pending.url))
+            order = self._read_order(self._network.send(self._order_url))
         except (messages.Error, jose.DeserializationError) as exc:
             if self._network.status_code == 429 or self._network.status_code >= 500:
                 raise  # a CA that cannot answer now has not lost it
-            logger.info("order.lost url=%s error=%s", printable(pending.url), printable(exc, 120))
+            logger.info("order.lost url=%s error=%s", printable(self._order_url), printable(exc, 120))
             order = None
         if order is not None and order.status != messages.STATUS_INVALID:
             logger.info("order.resumed status=%s", order.status.name)
             return order
         if order is not None:
             self._count_unseen_failures(order)
-        pending.drop()
+        self._pending.drop()
         return None
 
     def _count_unseen_failures(self, order: messages.Order) -> None:
@@ -326,16 +306,14 @@ class _Conversation:
                 with suppress(NameFault):  # what is no name was none that we ordered
                     failed.append(normalise(authorization.identifier.value))
         if failed:
-            self._books.count_failure(self.account.now(), failed)
+            self._books.count_failure(self._account.now(), failed)
 
-    def place(
-        self, names: Sequence[str], pending: PendingOrder, predecessor: Predecessor | None
-    ) -> messages.Order:
+    def _place(self, predecessor: Predecessor | None) -> messages.Order:
         self._check_profile()
         self._check_clock()
         replaces = self._replaces(predecessor)
         try:
-            response = self._new_order(names, replaces)
+            response = self._new_order(replaces)
         except (messages.Error, acme_errors.ConflictError) as exc:
             # The library does not read the problem that comes with a 409.
             kind = exc.typ if isinstance(exc, messages.Error) else f"{PROBLEM}alreadyReplaced"
@@ -345,20 +323,20 @@ class _Conversation:
                 if self._network.status_code >= 500:
                     # Whatever it has made: without its URL no certificate can come of it.
                     self._books.withdraw_order()
-            elif not self.account.is_replaced_after(kind):
+            elif not self._account.is_replaced_after(kind):
                 raise
-            response = self._new_order(names, None)
+            response = self._new_order(None)
         self._order_url = self._network.checked_url(response.headers["Location"])
-        pending.begin(self._order_url)
+        self._pending.begin(self._order_url)
         return self._read_order(response)
 
-    def _new_order(self, names: Sequence[str], replaces: str | None) -> requests.Response:
+    def _new_order(self, replaces: str | None) -> requests.Response:
         """Count an order and place it; one that the CA refuses was none."""
-        self._books.reserve_order(self.account.now(), replaces=replaces is not None)
-        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in names]
+        self._books.reserve_order(self._account.now(), replaces=replaces is not None)
+        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in self._names]
         request = _NewOrder(identifiers=identifiers, profile=self._ca.profile, replaces=replaces)
         try:
-            return self._network.send(self.account.directory["newOrder"], request)
+            return self._network.send(self._account.directory["newOrder"], request)
         except (messages.Error, acme_errors.ConflictError):
             if self._network.status_code < 500:  # else nobody knows what it has made
                 self._books.withdraw_order()
@@ -366,16 +344,16 @@ class _Conversation:
 
     def _replaces(self, predecessor: Predecessor | None) -> str | None:
         """Return the identifier of what this account got from this CA before (RFC 9773 section 5)."""
-        if predecessor is None or predecessor.account != self.account.url:
+        if predecessor is None or predecessor.account != self._account.url:
             return None
-        return (predecessor.ari_id or None) if _renewal_info_url(self.account.directory) else None
+        return (predecessor.ari_id or None) if _renewal_info_url(self._account.directory) else None
 
     def _check_profile(self) -> None:
         """Refuse a profile that the CA does not list, before an order is spent on it.
 
         Source: draft-ietf-acme-profiles, section 3: directory meta, "profiles".
         """
-        listed = self.account.directory.meta.profiles
+        listed = self._account.directory.meta.profiles
         if self._ca.profile is not None and listed is not None and self._ca.profile not in listed:
             names = printable(", ".join(sorted(listed)))
             raise IssueError(
@@ -383,15 +361,15 @@ class _Conversation:
                 hint=f"set acme.profile to one of: {names}",
             )
 
-    def pending_challenges(self, order: messages.Order, names: Sequence[str]) -> list[_Challenge]:
+    def _pending_challenges(self, order: messages.Order) -> list[_Challenge]:
         found: list[_Challenge] = []
         if order.status != messages.STATUS_PENDING:
             return found
-        if len(order.authorizations) > len(names):
+        if len(order.authorizations) > len(self._names):
             raise IssueError(f"the CA at {self._ca.directory} asks for more than was ordered")
         for url in order.authorizations:
             authorization = self._read_authorization(url)
-            if authorization.identifier.value not in {name.removeprefix("*.") for name in names}:
+            if authorization.identifier.value not in {name.removeprefix("*.") for name in self._names}:
                 # It would choose where in our zone we write.
                 raise IssueError(f"the CA at {self._ca.directory} asks for a name that was not ordered")
             if authorization.status == messages.STATUS_VALID:
@@ -405,7 +383,7 @@ class _Conversation:
         name = authorization.identifier.value
         for body in authorization.challenges:
             if isinstance(body.chall, challenges.DNS01):
-                response, txt_value = body.chall.response_and_validation(self.account.key)
+                response, txt_value = body.chall.response_and_validation(self._account.key)
                 is_answered = body.status != messages.STATUS_PENDING
                 return _Challenge(name, url, body.uri, txt_value, response, is_answered)
         raise IssueError(
@@ -413,8 +391,8 @@ class _Conversation:
             hint="choose a CA that validates by DNS",
         )
 
-    def answer(self, todo: Sequence[_Challenge]) -> None:
-        self._books.begin_validation(self.account.now(), sorted({challenge.name for challenge in todo}))
+    def _answer(self, todo: Sequence[_Challenge]) -> None:
+        self._books.begin_validation(self._account.now(), sorted({challenge.name for challenge in todo}))
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
@@ -438,11 +416,11 @@ class _Conversation:
                         failed[name] = authorization
         if failed:
             raise self._failed(failed)
-        self._books.note_validation(self.account.now())
+        self._books.note_validation(self._account.now())
 
     def _failed(self, failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
         """Count what the CA could not validate, by name, and return what it says of it."""
-        self._books.count_failure(self.account.now(), tuple(failed))
+        self._books.count_failure(self._account.now(), tuple(failed))
         problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
         kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
         said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
@@ -454,24 +432,22 @@ class _Conversation:
             hint=next(hints, _OTHER_VALUE_HINT),
         )
 
-    def finalize(
-        self, order: messages.Order, key: pki.CertificateKey, names: Sequence[str], pending: PendingOrder
-    ) -> messages.Order:
-        request = messages.CertificateRequest(csr=pki.new_csr(key, names))
+    def _finalize(self, order: messages.Order, key: pki.CertificateKey) -> messages.Order:
+        request = messages.CertificateRequest(csr=pki.new_csr(key, self._names))
         try:
             return self._read_order(self._network.send(order.finalize, request))
         except messages.Error as exc:
             if exc.typ in _KEY_PROBLEMS:
-                pending.drop()  # with its key: the CA would refuse that until the order expires
+                self._pending.drop()  # with its key: the CA would refuse that until the order expires
             raise
 
-    def fetch(self, order: messages.Order, pending: PendingOrder) -> bytes:
+    def _fetch(self, order: messages.Order) -> bytes:
         logger.debug("ca.issuing order=%s", printable(self._order_url, 200))
         pace = self._polling(_ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         wait_s = 0.0
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:
-                pending.drop()
+                self._pending.drop()
                 detail = printable(order.error.detail if order.error else "no reason given")
                 raise IssueError(f"the CA at {self._ca.directory} refused the order: {detail}")
             if pace.expired:
@@ -483,9 +459,9 @@ class _Conversation:
             chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
         except messages.Error:
             if self._network.status_code in (404, 410):
-                pending.drop()  # the CA has lost what it gave
+                self._pending.drop()  # the CA has lost what it gave
             raise
-        self._books.note_certificate(self.account.now(), pki.lifetime(chain))
+        self._books.note_certificate(self._account.now(), pki.lifetime(chain))
         return chain
 
     def _check_clock(self) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
-from .challenge import TxtValue
+from .challenge import TxtValue, presented
 from .clock import Pace
 from .errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
 from .nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
@@ -128,7 +129,7 @@ class Placement:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._ends: dict[str, tuple[str, str]] = {}
-        self._aliases = Aliases(bench.servers, self._zone_of, self.open)
+        self._aliases = Aliases(bench.servers, self._zone_of, bench.zones.open)
         self._has_waited_unseen = False
 
     def locate(self, name: str, value: str) -> TxtValue:
@@ -142,8 +143,8 @@ class Placement:
         fqdn, zone = self._ends[name]
         return TxtValue(fqdn, value, zone)
 
-    def open(self, zone: str) -> Zone:
-        return self._bench.zones.open(zone)
+    def presented(self, values: Sequence[TxtValue]) -> AbstractContextManager[None]:
+        return presented(self._bench.zones.open, self._bench.file, values)
 
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         """Wait for the servers of each zone, all of them within propagation_timeout.
@@ -183,7 +184,7 @@ class Placement:
         while True:
             for fqdn, wanted in list(unlisted.items()):
                 try:
-                    listed = {record.value for record in self.open(zone).records(fqdn)}
+                    listed = {record.value for record in self._bench.zones.open(zone).records(fqdn)}
                 except DnsError as exc:
                     logger.debug("txt.not_listed fqdn=%s error=%s", fqdn, exc.message)
                     listed = wanted

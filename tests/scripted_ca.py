@@ -12,7 +12,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +23,8 @@ from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
 from certbotless import pki
 from certbotless.ca import Ca
-from certbotless.challenge import TxtValue
-from certbotless.issue import Issued, Predecessor, collect, issue
+from certbotless.challenge import TxtValue, presented
+from certbotless.issue import Issuance, Issued, Predecessor
 from certbotless.state import Accounts, SiteFile
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
@@ -276,35 +276,25 @@ class Bench:
         """How many orders are counted."""
         return len(self.orders)
 
-    def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:
-        return issue(
-            replace(self.introduction, directory=self.ca.directory),
-            self.accounts,
-            names,
-            dns=self,
-            journal=self.journal,
-            pending=self.pending,
-            books=self,
-            clock=self.clock,
-            predecessor=predecessor,
+    def issuance(self, names: Sequence[str] = NAMES) -> Issuance:
+        ca = replace(self.introduction, directory=self.ca.directory)
+        return Issuance(
+            ca, names, self.accounts, dns=self, pending=self.pending, books=self, clock=self.clock
         )
 
+    def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:
+        return self.issuance(names).issue(predecessor)
+
     def collect(self) -> Issued | None:
-        return collect(
-            replace(self.introduction, directory=self.ca.directory),
-            self.accounts,
-            pending=self.pending,
-            books=self,
-            clock=self.clock,
-        )
+        return self.issuance().collect()
 
     # issue.TxtPlaces
 
     def locate(self, name: str, value: str) -> TxtValue:
         return TxtValue(name, value, self.zone.name)
 
-    def open(self, zone: str) -> FakeZone:
-        return {self.zone.name: self.zone}[zone]
+    def presented(self, values: Sequence[TxtValue]) -> AbstractContextManager[None]:
+        return presented({self.zone.name: self.zone}.__getitem__, self.journal, values)
 
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         self.waited_for += values
