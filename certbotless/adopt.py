@@ -63,11 +63,8 @@ def adopt(bench: Workbench, seen: Observation) -> None:
             foreign=Foreign(files=seen.published.plain, why=verdict.why, valid_until=valid_until)
         )
         return
-    origin = Origin(pair.directory, pair.account, pair.key_type, pair.issued_at)
     bench.file.save_pair(pair)
-    bench.store.publish(
-        pair.chain.encode(), pair.key.encode(), facts, origin, bench.clock.now(), bench.file.note_generation
-    )
+    bench.publish(pair, facts)
     bench.file.change(foreign=None)
     bench.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
 
@@ -90,16 +87,8 @@ def judge(config: Config, site: Site, seen: Observation) -> Verdict:
         _refuse_unless_of_this_ca(config, site, seen, chain, key_pem, facts)
     except (IssueError, StoreError) as exc:
         return Verdict(None, facts, str(exc))
-    pair = SavedPair(
-        chain=chain.decode(),
-        key=key_pem.decode(),
-        directory=config.acme.url,
-        account="",
-        key_type=pki.key_type_of(key),
-        issued_at=facts.not_before,
-        not_after=facts.not_after,
-    )
-    return Verdict(pair, facts)
+    origin = Origin(config.acme.url, "", pki.key_type_of(key), facts.not_before)
+    return Verdict(SavedPair.of(chain, key_pem, origin, facts.not_after), facts)
 
 
 def _refuse_unless_of_this_ca(

@@ -208,33 +208,24 @@ class Certifying:
         except IssueError:
             pending.drop()
             raise
-        pair = SavedPair(
-            chain=pki.as_parsed(issued.chain_pem).decode(),
-            key=pki.key_to_pem(issued.key).decode(),
-            directory=self._bench.config.acme.url,
-            account=issued.account,
-            key_type=self._bench.config.acme.key_type,
-            issued_at=now,
-            not_after=facts.not_after,
+        acme, chain, key = (
+            self._bench.config.acme,
+            pki.as_parsed(issued.chain_pem),
+            pki.key_to_pem(issued.key),
         )
+        origin = Origin(acme.url, issued.account, acme.key_type, now)
+        pair = SavedPair.of(chain, key, origin, facts.not_after)
         self._bench.file.save_pair(pair)
-        self._put_in_store(pair, facts, now)
+        self._bench.publish(pair, facts)
         pending.drop()
         self._bench.tell(
             "certificate.published", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}"
         )
-        if why := verify.doubt(
-            pair.directory, pair.chain.encode(), pair.key.encode(), self._bench.site.domain
-        ):
+        if why := verify.doubt(acme.url, chain, key, self._bench.site.domain):
             # Clients may know the CA all the same: a trust store here may be old, or absent.
             text = "certificate.not_trusted_here domain=%s issuer=%r reason=%s hint=%s"
             hint = "bring ca-certificates up to date; if it is, look who answers at acme.directory"
             logger.warning(text, self._bench.site.domain, facts.issuer, why, hint)
-
-    def _put_in_store(self, pair: SavedPair, facts: LeafFacts, now: datetime) -> None:
-        origin = Origin(pair.directory, pair.account, pair.key_type, pair.issued_at)
-        note = self._bench.file.note_generation
-        self._bench.store.publish(pair.chain.encode(), pair.key.encode(), facts, origin, now, note)
 
     def restore(self, seen: Observation) -> None:
         """Put the names and the key's mode back, or the whole pair from the copy of the one last issued.
@@ -252,8 +243,7 @@ class Certifying:
             if seen.published.wrong_mode and not self._has_set_mode(seen.published.wrong_mode):
                 return
         else:
-            pair, facts = self._copy()
-            self._put_in_store(pair, facts, now)
+            self._bench.publish(*self._copy())
         self._bench.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
         if seen.published.is_contested:
             self._bench.file.change(restored=(*self._restored_lately(now), now))
@@ -317,17 +307,7 @@ class Certifying:
             file.save_pair(replace(pair, not_after=copied.not_after))
             return
         if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
-            chain, key = store.pair(known)
-            pair = SavedPair(
-                chain=chain.decode(),
-                key=key.decode(),
-                directory=origin.directory,
-                account=origin.account,
-                key_type=origin.key_type,
-                issued_at=origin.issued_at,
-                not_after=facts.not_after,
-            )
-            file.save_pair(pair)
+            file.save_pair(SavedPair.of(*store.pair(known), origin, facts.not_after))
             self._bench.tell("copy.saved", f"sha256={facts.sha256}")
         found = {name: store.look_at(name, known).digest for name in seen.generations}
         file.change(generations={name: digest for name, digest in found.items() if digest})

@@ -16,7 +16,7 @@ import logging
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,7 @@ from .errors import StoreError
 from .leaf import LeafFacts, bounded
 from .locks import Holder, Lock, SiteLock, holder
 from .model import Model, after
+from .store import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,16 @@ class SavedPair(Model):
     key_type: str
     issued_at: Moment
     not_after: Moment | None = None
+
+    @classmethod
+    def of(cls, chain: bytes, key: bytes, origin: Origin, not_after: datetime | None = None) -> SavedPair:
+        """Return the copy of this pair, PEM."""
+        return cls(chain=chain.decode(), key=key.decode(), not_after=not_after, **asdict(origin))
+
+    @property
+    def origin(self) -> Origin:
+        """Where it came from."""
+        return Origin(self.directory, self.account, self.key_type, self.issued_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

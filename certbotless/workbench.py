@@ -14,10 +14,11 @@ from .config import Config, Site
 from .decide import Intent
 from .deploy import Containers
 from .events import Events
+from .leaf import LeafFacts
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
 from .records import Zone
-from .state import SiteFile
+from .state import SavedPair, SiteFile
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,11 @@ class Workbench:
         """Make good what a run that was killed has left in our files; the site's lock is held."""
         self.file.tidy()
         self.store.tidy()
+
+    def publish(self, pair: SavedPair, facts: LeafFacts) -> None:
+        """Publish a pair of which there is a copy. Raises `StoreError`."""
+        chain, key = pair.chain.encode(), pair.key.encode()
+        self.store.publish(chain, key, facts, pair.origin, self.clock.now(), self.file.note_generation)
 
     def tell(self, event: str, text: str) -> None:
         """Log a change of the world, and keep it for `status`."""

@@ -65,11 +65,7 @@ class Box:
         origin = Origin(DIRECTORY, "", "ec256", now)
         note = SiteFile(self.state_dir, domain).note_generation
         Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, now, note)
-        SiteFile(self.state_dir, domain).save_pair(
-            SavedPair(
-                chain="chain", key="key", directory=DIRECTORY, account="", key_type="ec256", issued_at=now
-            )
-        )
+        SiteFile(self.state_dir, domain).save_pair(SavedPair.of(b"chain", b"key", origin))
         return facts
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -32,15 +32,7 @@ def publish(certs: Path, state: Path, domain: str, not_before: datetime, directo
     origin = Origin(directory, f"{directory}/account/1", "ec256", not_before)
     file = SiteFile(state, domain)
     Store(certs, domain).publish(b"chain", b"key", facts, origin, datetime.now(UTC), file.note_generation)
-    pair = SavedPair(
-        chain="chain",
-        key="key",
-        directory=origin.directory,
-        account=origin.account,
-        key_type=origin.key_type,
-        issued_at=origin.issued_at,
-    )
-    file.save_pair(pair)
+    file.save_pair(SavedPair.of(b"chain", b"key", origin))
 
 
 class Machine:

@@ -136,15 +136,7 @@ class Scene:
         note = SiteFile(self.state_dir, domain).note_generation
         self._store_of(domain).publish(chain, key, facts, origin, now, note)
         self.date_links(now - age, domain)
-        return SavedPair(
-            chain=chain.decode(),
-            key=key.decode(),
-            directory=origin.directory,
-            account=origin.account,
-            key_type=origin.key_type,
-            issued_at=origin.issued_at,
-            not_after=facts.not_after,
-        )
+        return SavedPair.of(chain, key, origin, facts.not_after)
 
     def date_links(self, moment: datetime, domain: str = DOMAIN) -> None:
         """Let the links of the pair have been made at this moment of the scene's clock."""

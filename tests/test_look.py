@@ -65,16 +65,7 @@ class Scene:
         origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", EPOCH - DAY)
         note = SiteFile(self.state_dir, domain).note_generation
         Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, EPOCH - DAY, note)
-        SiteFile(self.state_dir, domain).save_pair(
-            SavedPair(
-                chain="chain",
-                key="key",
-                directory=DIRECTORY,
-                account="",
-                key_type="ec256",
-                issued_at=EPOCH - DAY,
-            )
-        )
+        SiteFile(self.state_dir, domain).save_pair(SavedPair.of(b"chain", b"key", origin))
 
     def remember(self, failures: dict[str, Failure]) -> None:
         """Let a run for `devbox` with this configuration have left these failures."""
