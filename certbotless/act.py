@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from .clock import Clock, Pace, SlotClock
 from .config import Config, Site, Target
@@ -60,15 +60,9 @@ _ASKED_JITTER = 1 / 20
 _MEETING_TIMEOUT_S = 120
 
 
-class _Rehearsal(NamedTuple):
-    """The texts of a dry run: before it begins, and after it succeeded."""
-
-    before: str
-    after: str
-
-
-_REHEARSED = _Rehearsal("asked for", "the CA gave a certificate; nothing was published")
-_REHEARSED_WITHOUT_STAGING = _Rehearsal(
+# The texts of a dry run: before it begins, and after it succeeded.
+_REHEARSED = "asked for", "the CA gave a certificate; nothing was published"
+_REHEARSED_WITHOUT_STAGING = (
     "the CA has no staging directory: the dry run ends when all names are validated, and no certificate is "
     "issued; a failed validation counts",
     "the CA has validated all names; it has no staging directory, so no certificate was issued",
@@ -195,14 +189,14 @@ class _SiteRun:
 
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. What failed is told, and not kept: it was only a rehearsal."""
-        with_staging = bool(staging_of(self._config.acme.url))
-        how = _REHEARSED if with_staging else _REHEARSED_WITHOUT_STAGING
+        has_staging = bool(staging_of(self._config.acme.url))
+        before, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
             view = self._look()
             try:
                 if view.remembered.txt:
                     take(Step("clean-up", "a TXT record of an earlier run is left"), view.seen, self._bench)
-                take(Step("rehearse", how.before), view.seen, self._bench)
+                take(Step("rehearse", before), view.seen, self._bench)
             except Interrupted:
                 raise
             except CertbotlessError as exc:
@@ -211,7 +205,7 @@ class _SiteRun:
                 logger.exception("rehearsal.crashed domain=%s", self._site.domain)
                 failed = str(internal_error(exc))
             else:
-                return Outcome(self._site.domain, "ok", how.after, True, None)
+                return Outcome(self._site.domain, "ok", after, True, None)
         self._bench.keep("rehearsal.failed", failed)
         return Outcome(self._site.domain, "failing", failed, False, None)
 
@@ -283,8 +277,7 @@ class _SiteRun:
             failures = self._file.load().failures
             # A certificate that was collected is what the order had failed to get.
             over = {step.key, "order"} if step.action == "collect" and self._has_new() else {step.key}
-            if over & failures.keys():
-                self._file.change(failures={key: f for key, f in failures.items() if key not in over})
+            self._file.change(failures={key: f for key, f in failures.items() if key not in over})
         return set()
 
     def _has_new(self) -> bool:

@@ -62,8 +62,7 @@ class Contest:
         return tuple(at for at in kept.at if now - REWRITTEN_WITHIN < at <= now) if kept else ()
 
     def _keep(self, times: tuple[datetime, ...]) -> None:
-        others = self._bench.file.load().rewritten
-        self._bench.file.change(rewritten=others | {self._key: Rewritten(value=self._address, at=times)})
+        self._bench.file.put("rewritten", self._key, Rewritten(value=self._address, at=times))
 
 
 def _found(changes: Sequence[Change]) -> str:

@@ -235,7 +235,6 @@ class Placement:
                     hint="let the CNAME lead to a zone that the key may change (docs/delegation.md),"
                     " or delete it in the Alidns console",
                 ) from exc
-            known = known | {alias: found}
-            self._bench.file.change(alias_zones=known)
+            known = self._bench.file.put("alias_zones", alias, found).alias_zones
             self._bench.tell("challenge.delegated", f"name={name} to={printable(alias)} zone={found}")
         return known[alias]

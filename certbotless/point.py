@@ -32,12 +32,11 @@ class Pointing:
             DnsError: any other.
         """
         contest = Contest(self._bench, fqdn, address)
-        zone, state = self._bench.zone(), self._bench.file.load()
+        zone, file = self._bench.zone(), self._bench.file
         type_ = address_type(address)
         wanted = Record(fqdn, type_, address, self._bench.site.ttl)
         last_written, our_values = RECORD_FIELDS[type_]
-        known: dict[str, tuple[str, ...]] = getattr(state, our_values)
-        ours = known.get(fqdn, ())
+        ours = getattr(file.load(), our_values).get(fqdn, ())
         existing = zone.records(fqdn)
         self._keep(fqdn, existing)
         for record in existing:
@@ -52,13 +51,12 @@ class Pointing:
         is_contested = contest.is_entered_by(changes)
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
-        file = self._bench.file
-        file.change(**{our_values: known | {fqdn: ours}})
+        file.put(our_values, fqdn, ours)
         apply_changes(zone, changes)
         if is_contested:
             contest.note()  # what the API did not take was not set back
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
-        file.change(**{last_written: file.load().written[type_] | {fqdn: written}})
+        file.put(last_written, fqdn, written)
         self._keep(fqdn, [*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from . import trial
 from .clock import Pace, is_believable
@@ -15,7 +16,6 @@ from .config import Target
 from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .errors import CertificateRefused, DeployError, DeployWaits, StoreError
-from .identity import Namespace
 from .leaf import rfc3339
 from .locks import ActionLock
 from .observe import Observation, Place, places_of
@@ -37,6 +37,7 @@ _CONTAINER_MARGIN_S = 60
 _DOWN_STOP_TIMEOUT_S = 1
 # A second action settles what was read a moment before the files were there; a third one cures nothing.
 _MOST_ACTIONS = 2
+_SILENCE_HINT = "look into its log: does it run, and is this its TLS port?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class _Service:
         is_coming_up: whether it was started so short a time ago that it need not answer yet.
         is_dead: whether it has ended since the action, so that nothing is to be waited for.
         overlap_s: how long its old workers may answer beside the new ones.
-        reads_all, namespace: see `Container`.
+        hint: what to look into where it does not answer.
         is_held: whether its window is closed, or what is published has expired, so that it is left alone as
             long as it answers.
     """
@@ -69,8 +70,7 @@ class _Service:
     is_coming_up: bool = False
     is_dead: Callable[[], bool] = lambda: False
     overlap_s: float = 0
-    reads_all: bool = True
-    namespace: Namespace = ""
+    hint: str = _SILENCE_HINT
     is_held: bool = False
 
 
@@ -148,8 +148,7 @@ class Serving:
             return [self._bench.containers.find(target.name)]
         found = self._bench.containers.matching(target.label)
         names = tuple(container.name for container in found)
-        matched = {**self._bench.file.load().matched, target.label: names}
-        self._bench.file.change(matched=matched)
+        self._bench.file.put("matched", target.label, names)
         if not found:
             raise DeployError(
                 f"there is no container with the label {target.label!r}",
@@ -164,9 +163,7 @@ class Serving:
         """
         sha256, issued_at = _published(seen)
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
-        # By the name: a container that is made again has the same lock, and no file is left of the old one.
-        lock_id = _lock_id(found.name)
-        with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
+        with self._alone_on(found.name, timeout_s) as lock:
             container = self._bench.containers.find(found.name)
             is_ours = self._is_left_by_us(container, seen, is_canary=is_canary)
             check_may_act(container, is_ours)
@@ -197,11 +194,15 @@ class Serving:
                 abs(self._bench.clock.now() - container.started_at) < timedelta(seconds=PROOF_TIMEOUT_S),
                 is_dead,
                 0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
-                container.reads_all,
-                container.namespace,
+                _hint_at(container),
                 self._is_held(target, seen),
             )
             self._settle(service, seen, lock, is_canary=is_canary)
+
+    def _alone_on(self, name: str, timeout_s: float) -> ActionLock:
+        # By the name: a container that is made again has the same lock, and no file is left of the old one.
+        lock_id = hashlib.sha256(name.encode()).hexdigest()
+        return ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s)
 
     def _is_left_by_us(self, container: Container, seen: Observation, *, is_canary: bool) -> bool:
         """Whether it is a restart of ours, cut short, or a certificate of ours, that ended the container."""
@@ -234,9 +235,7 @@ class Serving:
             overlap_s=_RELOAD_OVERLAP_S,
             is_held=self._is_held(target, seen),
         )
-        lock_id = _lock_id(target.name)
-        timeout_s = PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S
-        with ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s) as lock:
+        with self._alone_on(target.name, PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S) as lock:
             self._settle(service, seen, lock, is_canary=is_canary)
 
     def _settle(self, service: _Service, seen: Observation, lock: ActionLock, *, is_canary: bool) -> None:
@@ -284,8 +283,7 @@ class Serving:
         before = trial.fallback(self._bench, seen)
         trial.go_back(self._bench, seen, failed.message)
         # What was done with the refused one shall not keep it from another try.
-        acted = self._bench.file.load().acted
-        self._bench.file.change(acted={name: done for name, done in acted.items() if name != service.name})
+        self._bench.file.put("acted", service.name, None)
         outcome = "the certificate before serves again"
         try:
             began = self._bench.clock.now()
@@ -302,15 +300,10 @@ class Serving:
         """Return where the container serves; None where the file says that it cannot be proved."""
         if target.port is not None and target.port.kind == "none":
             return None
-        state = self._bench.file.load()
-        if target.port is None and state.ports.get(container.name) not in container.ports:
-            ports = {**state.ports, container.name: published_port(container)}
-            state = self._bench.file.change(ports=ports)
-        bound = {name: at for name, at in state.bound.items() if name != container.name}
-        if container.bound:
-            bound[container.name] = dict(container.bound)
-        if bound != state.bound:
-            state = self._bench.file.change(bound=bound)
+        file = self._bench.file
+        if target.port is None and file.load().ports.get(container.name) not in container.ports:
+            file.put("ports", container.name, published_port(container))
+        state = file.put("bound", container.name, dict(container.bound) or None)
         places = places_of(self._bench.site, target, state, address)
         where = next((place.where for place in places if place.name == container.name), None)
         if where is None:
@@ -333,13 +326,8 @@ class Serving:
         """
         if leaf:
             return self._acted_for(container.name, sha256) < _MOST_ACTIONS
-        acted, files_at = self._bench.file.load().acted.get(container.name), self._bench.store.linked_at()
-        if (
-            acted is not None
-            and acted.sha256 == sha256
-            and acted.count
-            and acted.files_at in (None, files_at)
-        ):
+        acted, files_at = self._acted(container.name, sha256), self._bench.store.linked_at()
+        if acted is not None and acted.count and acted.files_at in (None, files_at):
             return False
         # A start in the future was noted by a clock that was ahead: the true time is not known.
         is_known = is_believable(container.started_at, self._bench.clock.now())
@@ -361,7 +349,8 @@ class Serving:
 
     def _restart(self, container: Container, stop_timeout_s: int) -> None:
         """Restart it, with the intent on disk for as long as the restart may be half done."""
-        self._note_restarting(container.name, _restarting(container))
+        note = partial(self._bench.file.put, "restarting", container.name)
+        note(_restarting(container))
         logger.debug("container.restarting container=%s", container.name)
         try:
             self._bench.containers.restart(container.name, stop_timeout_s)
@@ -369,14 +358,18 @@ class Serving:
             # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
             with suppress(DeployError):
                 if container.is_up and self._bench.containers.find(container.name) == container:
-                    self._note_restarting(container.name, None)
+                    note(None)
             raise
-        self._note_restarting(container.name, None)
+        note(None)
 
     def _acted_for(self, name: str, sha256: str) -> int:
         """Return how often it was acted upon for this leaf."""
+        acted = self._acted(name, sha256)
+        return acted.count if acted else 0
+
+    def _acted(self, name: str, sha256: str) -> Acted | None:
         acted = self._bench.file.load().acted.get(name)
-        return acted.count if acted and acted.sha256 == sha256 else 0
+        return acted if acted and acted.sha256 == sha256 else None
 
     def _was_acted_upon(self, service: _Service, sha256: str, seen: Observation, lock: ActionLock) -> bool:
         """Whether what cannot be proved was acted upon for this leaf, be it for another site."""
@@ -391,11 +384,7 @@ class Serving:
     def _note_acted(self, name: str, sha256: str) -> None:
         count = self._acted_for(name, sha256) + 1
         acted = Acted(sha256=sha256, count=count, files_at=self._bench.store.linked_at())
-        self._bench.file.change(acted={**self._bench.file.load().acted, name: acted})
-
-    def _note_restarting(self, name: str, restarting: Restarting | None) -> None:
-        others = {k: v for k, v in self._bench.file.load().restarting.items() if k != name}
-        self._bench.file.change(restarting=others | ({name: restarting} if restarting else {}))
+        self._bench.file.put("acted", name, acted)
 
     def _served(self, host: str, port: int) -> str:
         """Return the leaf that is served now, empty for no TLS answer."""
@@ -429,10 +418,6 @@ class Serving:
         return sha256
 
 
-def _lock_id(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
 def _published(seen: Observation) -> tuple[str, datetime]:
     """Return the SHA-256 of the published leaf, and when it was issued."""
     facts, origin = seen.published.facts, seen.published.origin
@@ -444,21 +429,24 @@ def _published(seen: Observation) -> tuple[str, datetime]:
 def _not_served(service: _Service, leaf: str, when: str) -> DeployError:
     at = f"{service.where[0]}:{service.where[1]}" if service.where else repr(service.name)
     if not leaf:
-        hint = "look into its log: does it run, and is this its TLS port?"
-        if not service.reads_all:
-            why = {
-                "": "It is no full root",
-                "rootless": "Its engine is rootless",
-                "userns": "It has a user namespace of its own",
-            }[service.namespace]
-            hint = (
-                f'can it read the key? {why}: set key_mode "0640", and let the group of certs_dir'
-                " be one of its own (docs/configuration.md); else look into its log"
-            )
-        return DeployError(f"no TLS answer at {at}; {when}", hint=hint)
+        return DeployError(f"no TLS answer at {at}; {when}", hint=service.hint)
     return DeployError(
         f"{at} serves another certificate ({leaf[:16]}...); {when}",
         hint="does the container mount certs_dir as a folder, and read these two files?",
+    )
+
+
+def _hint_at(container: Container) -> str:
+    if container.reads_all:
+        return _SILENCE_HINT
+    why = {
+        "": "It is no full root",
+        "rootless": "Its engine is rootless",
+        "userns": "It has a user namespace of its own",
+    }[container.namespace]
+    return (
+        f'can it read the key? {why}: set key_mode "0640", and let the group of certs_dir'
+        " be one of its own (docs/configuration.md); else look into its log"
     )
 
 

@@ -333,6 +333,11 @@ class SiteFile:
             self._write(self._path, after.dump_json(indent=1, exclude={"is_lost"}))
         return after
 
+    def put(self, field: str, name: str, value: object) -> SiteState:
+        """Write one entry of a field that has them by name, None for none, and return the new state."""
+        others = {each: kept for each, kept in getattr(self.load(), field).items() if each != name}
+        return self.change(**{field: others if value is None else others | {name: value}})
+
     def _write(self, path: Path, data: bytes) -> None:
         with files.store_errors(path):
             files.make_dir(self._home, 0o700)
@@ -391,7 +396,7 @@ class SiteFile:
 
     def note_generation(self, name: str, digest: str) -> None:
         """Keep the digest of what is about to be published, beside those that are known."""
-        self.change(generations=self.load().generations | {name: digest})
+        self.put("generations", name, digest)
 
     # The journal of TXT records (challenge.Journal).
 
