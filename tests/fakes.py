@@ -421,7 +421,7 @@ class TlsServer:
 
     def __init__(self) -> None:
         self._context: ssl.SSLContext | None = None
-        handler = type("Handshake", (_Handshake,), {"context": property(lambda _: self._context)})
+        handler = type("Handshake", (_Handshake,), {"context": property(lambda _: self.context())})
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
@@ -430,6 +430,10 @@ class TlsServer:
         """The TCP port, on 127.0.0.1."""
         port: int = self._server.server_address[1]
         return port
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return what the next client is served with, None to hang up."""
+        return self._context
 
     def load(self, chain: Path, key: Path) -> None:
         """Serve these files as they are now."""
@@ -455,6 +459,7 @@ class _Handshake(socketserver.BaseRequestHandler):
     context: ssl.SSLContext | None
 
     def handle(self) -> None:
-        if self.context is not None:
-            with suppress(OSError), self.context.wrap_socket(self.request, server_side=True) as tls:
+        context = self.context
+        if context is not None:
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as tls:
                 tls.recv(1)  # until the client has seen enough

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from fakes import EPOCH, FakeClock, TlsServer
+from fakes import EPOCH, TlsServer
 from scenes import (
     ADDRESS,
     DAY,
@@ -37,13 +35,12 @@ from certbotless.act import Outcome, run
 from certbotless.alidns import RecordRefusal
 from certbotless.decide import Intent
 from certbotless.deploy import Container, DockerContainers
-from certbotless.errors import DeployError, DnsError, DnsRefused, DnsUnavailable
+from certbotless.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.locks import ActionLock
 from certbotless.nameservers import NameServers, Server
 from certbotless.records import DEFAULT_LINE, Record, Zone
-from certbotless.state import Foreign, Restarting, WrittenRecord
+from certbotless.state import Foreign, WrittenRecord
 from certbotless.values import AddressRule
 
 
@@ -730,119 +727,6 @@ def test_a_container_that_its_admin_stopped_is_waited_for(
     assert unserved.engine.restarts == []
     assert unserved.state.failures["deploy:registry"].is_waiting
     assert all(record.levelno < logging.ERROR for record in caplog.records)
-
-
-def test_a_container_started_after_the_files_that_does_not_answer_is_not_restarted(unserved: Scene) -> None:
-    """It is starting still, or broken; a restart cures neither."""
-    unserved.put_container(started_at=EPOCH)
-    outcome = unserved.run()
-    assert outcome.state == "failing"
-    assert f"no TLS answer at {ADDRESS}:{unserved.tls.port}" in failed_with(outcome)
-    assert "'registry' was started after the files" in failed_with(outcome)
-    assert unserved.engine.restarts == []
-
-
-def test_a_container_started_before_the_files_that_does_not_answer_is_restarted_once(unserved: Scene) -> None:
-    unserved.engine.on_restart = lambda _: None
-    for _ in range(4):
-        assert "no TLS answer" in failed_with(unserved.run())
-        unserved.wait_for_retry("deploy:registry")
-    assert len(unserved.engine.restarts) == 1
-
-
-@pytest.mark.parametrize("started_at", [LONG_AGO, EPOCH], ids=["before the files", "after the files"])
-def test_one_that_serves_another_leaf_is_restarted_once_more_at_most(
-    unpointed: Scene, started_at: datetime
-) -> None:
-    """As where it does not mount the folder: after the second restart it is known that none helps."""
-    unpointed.publish()
-    unpointed.point()
-    unpointed.put_container(started_at=started_at)
-    unpointed.engine.on_restart = lambda _: None
-    for _ in range(4):
-        assert "serves another certificate" in failed_with(unpointed.run())
-        assert "mount" in unpointed.wait_for_retry("deploy:registry").hint
-    assert len(unpointed.engine.restarts) == 2
-
-
-def test_one_that_read_its_files_a_moment_too_early_is_cured_by_one_more_restart(unpointed: Scene) -> None:
-    unpointed.publish()
-    unpointed.point()
-
-    def come_up(_: Container) -> None:
-        if len(unpointed.engine.restarts) == 2:
-            unpointed.start()
-
-    unpointed.engine.on_restart = come_up
-    assert unpointed.run().state == "failing"
-    unpointed.wait_for_retry("deploy:registry")
-    assert unpointed.run().state == "ok"
-    assert len(unpointed.engine.restarts) == 2
-
-
-# --- restarts that are cut short --------------------------------------------------------------------------
-
-
-def test_a_restart_that_the_engine_did_not_finish_is_finished_by_the_next_run(unserved: Scene) -> None:
-    """Stopped by us, and not started: nobody else would."""
-
-    def die(_: Container) -> None:
-        unserved.put_container(status="exited", started_at=LONG_AGO)
-        raise DeployError("the engine is gone", container="registry")
-
-    unserved.engine.on_restart = die
-    assert failed_with(unserved.run()) == "the engine is gone"
-    assert unserved.state.restarting == {"registry": Restarting(id=ID, started_at=LONG_AGO)}
-    unserved.wait_for_retry("deploy:registry")
-    unserved.engine.on_restart = lambda _: unserved.start()
-    assert unserved.run().state == "ok"
-    assert len(unserved.engine.restarts) == 2
-    assert unserved.state.restarting == {}
-
-
-@pytest.mark.parametrize(
-    ("started_at", "note", "restarts"),
-    [
-        (LONG_AGO, Restarting(id=ID, started_at=LONG_AGO), 1),
-        (EPOCH, Restarting(id=ID, started_at=EPOCH), 1),
-        (LONG_AGO, Restarting(id=ID, started_at=LONG_AGO - DAY), 0),
-        (LONG_AGO, Restarting(id=MIRROR_ID, started_at=LONG_AGO), 0),
-    ],
-    ids=["before the files", "after the files", "it was started since", "it is another container"],
-)
-def test_a_stopped_container_is_started_where_our_own_restart_left_it_so(
-    unserved: Scene, started_at: datetime, note: Restarting, restarts: int
-) -> None:
-    """The run was killed between the stop and the start. What its admin stopped stays as it is."""
-    unserved.put_container(status="exited", started_at=started_at)
-    unserved.remember(restarting={"registry": note})
-    assert unserved.run().state == ("ok" if restarts else "pending")
-    assert len(unserved.engine.restarts) == restarts
-
-
-def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(
-    unserved: Scene,
-) -> None:
-    """Sites may share it; who waited for the other one looks again before it acts."""
-    other = ExitStack()
-    other.enter_context(
-        ActionLock(unserved.state_dir, hashlib.sha256(b"registry").hexdigest(), FakeClock(), 0)
-    )
-
-    def finish() -> None:
-        if unserved.clock.sleeps[-1] > 0:
-            unserved.start()
-            other.close()
-
-    unserved.clock.on_sleep = finish
-    assert unserved.run().state == "ok"
-    assert unserved.engine.restarts == []
-
-
-def test_a_port_that_the_file_does_not_name_is_found_and_remembered(unserved: Scene) -> None:
-    del unserved.keys["deploy"][0]["port"]
-    assert unserved.run().state == "ok"
-    assert unserved.state.ports == {"registry": unserved.tls.port}
 
 
 # --- whether it was renewed -------------------------------------------------------------------------------

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import pytest
 import trustme
-from fakes import EPOCH, FakeClock, FakeContainers
+from fakes import EPOCH, FakeClock, FakeContainers, TlsServer
 
 from certbotless import configfile
 from certbotless.decide import Intent
@@ -56,7 +54,7 @@ class Leaf:
 OLD, NEW = Leaf(), Leaf()
 
 
-class Service:
+class Service(TlsServer):
     """A port of loopback that serves the leaf `shows` in TLS, or gives no TLS answer for None.
 
     Attributes:
@@ -64,34 +62,17 @@ class Service:
     """
 
     def __init__(self, shows: Leaf | None = OLD) -> None:
+        super().__init__()
         self.shows = shows
         self.next: list[Leaf] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._server.accept()
-            except OSError:
-                return  # closed: the test is over
-            leaf = self.next.pop(0) if self.next else self.shows
-            with connection, suppress(OSError):
-                if leaf is not None:
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                    leaf.certificate.configure_cert(context)
-                    with context.wrap_socket(connection, server_side=True) as tls:
-                        tls.recv(1)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._server.close()
+    def context(self) -> ssl.SSLContext | None:
+        leaf = self.next.pop(0) if self.next else self.shows
+        if leaf is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        leaf.certificate.configure_cert(context)
+        return context
 
 
 @pytest.fixture
@@ -300,12 +281,13 @@ def test_a_container_that_was_started_a_moment_ago_is_given_time_to_answer(
     assert sum(bench.clock.sleeps) <= PROOF_TIMEOUT_S + 1
 
 
-def test_a_container_that_was_started_since_and_serves_another_leaf_is_acted_upon_twice(
-    bench: Bench, service: Service
+@pytest.mark.parametrize("age", [MINUTE, -MINUTE], ids=["before the files", "after the files"])
+def test_a_container_that_serves_another_leaf_is_acted_upon_twice(
+    bench: Bench, service: Service, age: timedelta
 ) -> None:
     """It may have read the files a moment before they were there; a third action cures nothing."""
     bench.clock.least_sleep_s = 5
-    bench.containers.put(container(age=-MINUTE))
+    bench.containers.put(container(age=age))
     late, done = "30 s after the action", "'registry' was acted upon for it"
     for restarts, text in ((1, late), (2, late), (2, done)):
         with pytest.raises(DeployError, match=f"serves another certificate .*; {text}"):
@@ -335,10 +317,28 @@ def test_a_container_that_its_admin_stopped_is_left_alone(
     assert (bench.containers.restarts, bench.containers.signals) == ([], [])
 
 
-def test_a_restart_of_a_killed_run_is_finished(bench: Bench, service: Service) -> None:
-    stopped = container(status="exited")
-    bench.containers.put(stopped)
-    bench.remember(restarting={"registry": Restarting(id=stopped.id, started_at=stopped.started_at)})
+@pytest.mark.parametrize("age", [MINUTE, -MINUTE], ids=["before the files", "after the files"])
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "the engine is gone"])
+def test_a_restart_that_was_cut_short_is_finished(
+    bench: Bench, service: Service, age: timedelta, is_killed: bool
+) -> None:
+    """Stopped by us, and not started: nobody else would."""
+    stopped = container(status="exited", age=age)
+    noted = {"registry": Restarting(id=stopped.id, started_at=stopped.started_at)}
+
+    def die(_: Container) -> None:
+        bench.containers.put(stopped)
+        raise DeployError("the engine is gone")
+
+    if is_killed:
+        bench.containers.put(stopped)
+        bench.remember(restarting=noted)
+    else:
+        bench.containers.put(replace(stopped, status="running"))
+        bench.containers.on_restart = die
+        with pytest.raises(DeployError, match="the engine is gone"):
+            bench.deploy(port=service.port)
+        assert bench.state.restarting == noted
     service.shows = None
     bench.containers.on_restart = shows(service)
     bench.deploy(port=service.port)
@@ -372,15 +372,34 @@ def test_a_container_that_was_paused_while_we_restarted_it_is_its_admins(
     assert bench.containers.restarts == []
 
 
-def test_a_container_that_ran_since_our_restart_was_stopped_by_its_admin(
-    bench: Bench, service: Service
+@pytest.mark.parametrize(
+    "other", [{"started_at": EPOCH - 2 * MINUTE}, {"id": "another"}], ids=["ran since", "was made anew"]
+)
+def test_a_container_that_our_restart_did_not_stop_was_stopped_by_its_admin(
+    bench: Bench, service: Service, other: dict[str, Any]
 ) -> None:
     stopped = container(status="exited")
     bench.containers.put(stopped)
-    before = Restarting(id=stopped.id, started_at=stopped.started_at - MINUTE)
-    bench.remember(restarting={"registry": before})
+    ours: dict[str, Any] = {"id": stopped.id, "started_at": stopped.started_at} | other
+    bench.remember(restarting={"registry": Restarting(**ours)})
     with pytest.raises(DeployWaits):
         bench.deploy(port=service.port)
+
+
+def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(
+    bench: Bench, service: Service
+) -> None:
+    """Sites may share it; the one that waited for the other looks again before it acts."""
+    other = ExitStack()
+    other.enter_context(ActionLock(bench.state_dir, container().id, FakeClock(), 0))
+
+    def finish() -> None:
+        service.shows = NEW
+        other.close()
+
+    bench.clock.on_sleep = finish
+    bench.deploy(port=service.port)
+    assert bench.containers.restarts == []
 
 
 def test_a_container_that_is_gone_is_told(bench: Bench, service: Service) -> None:
