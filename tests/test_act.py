@@ -39,7 +39,7 @@ from certbotless.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
 from certbotless.nameservers import NameServers, Server
-from certbotless.records import DEFAULT_LINE, Record, Zone
+from certbotless.records import Record, Zone
 from certbotless.state import Foreign, WrittenRecord
 from certbotless.values import AddressRule
 
@@ -254,19 +254,6 @@ def test_what_is_merely_gone_is_put_back_each_time(scene: Scene) -> None:
     assert scene.state.restored == ()
 
 
-def test_a_lost_state_dir_is_made_good_without_an_order(scene: Scene) -> None:
-    """The copy of the pair comes from its generation, and serves where that is lost next."""
-    pair = scene.publish()
-    scene.point()
-    scene.start()
-    assert scene.run().state == "ok"
-    assert scene.file.saved_pair() == pair
-    scene.damage()
-    assert scene.run().state == "ok"
-    assert (scene.certs_dir / f"{DOMAIN}.key").read_text() == pair.key
-    assert not scene.asked_the_ca
-
-
 def test_a_run_begins_with_what_a_killed_one_has_left(scene: Scene) -> None:
     scene.make_well()
     scene.remember()
@@ -284,16 +271,6 @@ def test_a_run_begins_with_what_a_killed_one_has_left(scene: Scene) -> None:
     assert scene.run().state == "ok"
     assert [path for path in (*left, half) if path.exists()] == []
     assert scene.file.order_key() is None
-
-
-def test_a_state_that_makes_no_sense_is_kept_and_the_site_stays_well(scene: Scene) -> None:
-    scene.make_well()
-    path = scene.state_dir / "sites" / f"{DOMAIN}.json"
-    path.write_text('{"zone"')
-    assert scene.run().state == "ok"
-    assert path.with_suffix(".json.unreadable").read_text() == '{"zone"'
-    assert not scene.state.is_lost
-    assert (scene.zone.calls, scene.engine.restarts, scene.asked_the_ca) == ([], [], False)
 
 
 # --- the mode of the key ----------------------------------------------------------------------------------
@@ -678,16 +655,6 @@ def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(unpointe
     }
 
 
-def test_a_record_that_drifts_after_it_was_seen_is_put_right_at_once(scene: Scene) -> None:
-    scene.publish()
-    assert scene.run().state == "ok"
-    (ours,) = scene.zone.held("A")
-    scene.zone.put(replace(ours, value="10.0.0.1"))
-    assert scene.run().state == "ok"
-    assert [record.value for record in scene.zone.held("A")] == [ADDRESS]
-    assert scene.writes == ["add", "update"]
-
-
 def test_a_record_that_does_not_show_in_time_fails(unpointed: Scene) -> None:
     """That it was waited for in vain is told, not only that it is wrong."""
     unpointed.server.shows = lambda: []
@@ -696,21 +663,6 @@ def test_a_record_that_does_not_show_in_time_fails(unpointed: Scene) -> None:
     assert "does not show" in failed_with(outcome)
     assert unpointed.writes == ["add"]
     assert not unpointed.state.records[DOMAIN].is_seen
-
-
-def test_a_record_of_another_line_is_named_and_not_touched(
-    unpointed: Scene, caplog: pytest.LogCaptureFixture
-) -> None:
-    theirs = Record(DOMAIN, "A", "10.0.0.1", 600, record_id="theirs", line="telecom")
-    unpointed.zone.put(theirs)
-    unpointed.server.shows = lambda: [
-        record for record in unpointed.zone.held() if record.line == DEFAULT_LINE
-    ]
-    assert unpointed.run().state == "ok"
-    assert theirs in unpointed.zone.held()
-    assert any(
-        "record.not_ours" in record.message and "telecom" in record.message for record in caplog.records
-    )
 
 
 # --- the container ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The table of limits: each number below the CA's, with its source."""
+"""The table of limits: each number below the CA's, with its source; and where a rehearsal goes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 import pytest
 
 from certbotless import limits
-from certbotless.limits import Allowance
+from certbotless.limits import STAGING, Allowance, staging_of
+from certbotless.values import DIRECTORIES
 
 
 @pytest.mark.parametrize("allowance", limits.ALLOWANCES, ids=lambda allowance: allowance.what)
@@ -22,3 +23,17 @@ def test_each_limit_leaves_the_ca_some_and_says_who_set_it(allowance: Allowance)
 def test_the_reserve_for_the_end_of_a_life_is_all_that_the_ca_gives() -> None:
     for allowance in (limits.SAME_NAMES, limits.NOT_REPLACING):
         assert allowance.count < limits.MOST_AT_THE_END <= 5
+
+
+def test_a_rehearsal_goes_to_the_staging_directory_where_there_is_one() -> None:
+    assert staging_of(DIRECTORIES["letsencrypt"]) == DIRECTORIES["letsencrypt-staging"]
+    assert {staging_of(directory) for directory in STAGING} == STAGING
+
+
+@pytest.mark.row(94)
+@pytest.mark.parametrize(
+    "directory", [*map(DIRECTORIES.__getitem__, ("zerossl", "google", "litessl")), "https://ca.test/dir"]
+)
+def test_other_cas_have_no_staging_directory(directory: str) -> None:
+    """Google's needs an external account binding of its own, which the configuration does not have."""
+    assert staging_of(directory) == ""

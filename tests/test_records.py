@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from certbotless.alidns import Account, AlidnsAccount
 from certbotless.errors import DnsRefused, RecordConflict
 from certbotless.names import rr_of
-from certbotless.records import Add, Delete, Record, Update, Zone, apply_changes, plan_changes
+from certbotless.records import Add, Change, Delete, Record, Update, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 ZONE = "sweetlove.test"
@@ -30,83 +30,67 @@ def a_record(value: str = LAN, **fields: Any) -> Record:
 # --- plans ----------------------------------------------------------------------------------------------
 
 
-def test_a_name_without_an_address_gets_one() -> None:
-    assert plan_changes([], a_record()) == [Add(a_record())]
+def alias(**fields: Any) -> Record:
+    return Record(NAME, "CNAME", "elsewhere.test", 600, "0", **fields)
 
 
-def test_a_record_that_is_right_is_left_alone() -> None:
-    assert plan_changes([a_record(record_id="1")], a_record()) == []
-
-
-@pytest.mark.parametrize("value", [OLD_LAN, PUBLIC])
-def test_one_record_is_updated_whatever_it_held(value: str) -> None:
-    old = a_record(value, record_id="1")
-    assert plan_changes([old], a_record()) == [Update(a_record(record_id="1"), old)]
-
-
-def test_a_ttl_that_differs_is_written() -> None:
-    old = a_record(ttl_s=3600, record_id="1")
-    assert plan_changes([old], a_record()) == [Update(a_record(record_id="1"), old)]
-
-
-@pytest.mark.row(35)
-def test_of_several_the_wanted_one_stays_and_private_ones_go() -> None:
-    newest, wanted = a_record(OLD_LAN, record_id="2"), a_record(record_id="1")
-    assert plan_changes([newest, wanted], a_record()) == [Delete(newest)]
-
-
-def test_of_several_without_the_wanted_one_the_newest_is_updated() -> None:
-    newest, oldest = a_record(OLD_LAN, record_id="2"), a_record(OTHER_LAN, record_id="1")
-    assert plan_changes([newest, oldest], a_record()) == [
-        Update(a_record(record_id="2"), newest),
-        Delete(oldest),
-    ]
+WANTED, OLD, OTHER = (
+    a_record(record_id="1"),
+    a_record(OLD_LAN, record_id="2"),
+    a_record(OTHER_LAN, record_id="3"),
+)
+THEIRS, LONG = a_record(PUBLIC, record_id="4"), a_record(ttl_s=3600, record_id="1")
+PLANS: dict[str, tuple[list[Record], list[str], list[Change]]] = {
+    "a name without an address gets one": ([], [], [Add(a_record())]),
+    "a record that is right is left alone": ([WANTED], [], []),
+    "one record is updated": ([OLD], [], [Update(a_record(record_id="2"), OLD)]),
+    "one record is updated whatever it held": ([THEIRS], [], [Update(a_record(record_id="4"), THEIRS)]),
+    "a TTL that differs is written": ([LONG], [], [Update(WANTED, LONG)]),
+    "of several the wanted one stays and private ones go": ([OLD, WANTED], [], [Delete(OLD)]),
+    "without the wanted one the newest is updated": (
+        [OLD, OTHER],
+        [],
+        [Update(a_record(record_id="2"), OLD), Delete(OTHER)],
+    ),
+    "a public address that we once wrote goes": ([WANTED, THEIRS], [PUBLIC], [Delete(THEIRS)]),
+    "a disabled CNAME is no CNAME": ([alias(is_enabled=False)], [], [Add(a_record())]),
+}
 
 
 @pytest.mark.row(35)
-def test_another_public_address_is_for_a_person_to_decide() -> None:
-    beside = [a_record(record_id="2"), a_record(PUBLIC, record_id="1")]
-    with pytest.raises(DnsRefused) as refused:
-        plan_changes(beside, a_record())
-    assert repr(NAME) in refused.value.message
-    assert repr(PUBLIC) in refused.value.message
-    assert "delete" in refused.value.hint
-
-
-def test_an_address_behind_a_providers_nat_is_not_taken_for_a_private_one() -> None:
-    """100.64.0.0/10 (RFC 6598) is neither private nor global: it may be somebody else's."""
-    with pytest.raises(RecordConflict):
-        plan_changes([a_record(record_id="2"), a_record("100.64.0.7", record_id="1")], a_record())
-
-
-@pytest.mark.row(35)
-@pytest.mark.parametrize("is_newest", [True, False])
-@pytest.mark.parametrize("ours", [[OLD_LAN], []], ids=["recorded as ours", "private"])
-def test_another_public_address_is_never_overwritten_beside_one_that_may_be(
-    is_newest: bool, ours: list[str]
+@pytest.mark.parametrize(("existing", "ours", "changes"), PLANS.values(), ids=PLANS.keys())
+def test_a_plan_is_what_is_wanted_and_no_more(
+    existing: list[Record], ours: list[str], changes: list[Change]
 ) -> None:
-    """Our address has changed: whichever of the two is the newer one, a person must decide."""
-    theirs, old = a_record(PUBLIC, record_id="2"), a_record(OLD_LAN, record_id="1")
-    with pytest.raises(RecordConflict, match=repr(PUBLIC)):
-        plan_changes([theirs, old] if is_newest else [old, theirs], a_record(), ours=ours)
+    """`existing` is newest first."""
+    assert plan_changes(existing, a_record(), ours=ours) == changes
 
 
-def test_another_public_address_that_we_once_wrote_goes() -> None:
-    stale = a_record(PUBLIC, record_id="1")
-    assert plan_changes([a_record(record_id="2"), stale], a_record(), ours=[PUBLIC]) == [Delete(stale)]
+CGNAT = "100.64.0.7"
+CONFLICTS: dict[str, tuple[list[Record], list[str], str, str]] = {
+    "another public address": ([WANTED, THEIRS], [], repr(PUBLIC), "delete that record"),
+    # 100.64.0.0/10 (RFC 6598) is neither private nor global: it may be somebody else's.
+    "one behind a provider's NAT": ([WANTED, a_record(CGNAT)], [], repr(CGNAT), "delete that record"),
+    # Our address has changed: whichever of the two is the newer one, a person must decide.
+    "a public one, newer than ours": ([THEIRS, OLD], [OLD_LAN], repr(PUBLIC), "delete that record"),
+    "a public one, older than ours": ([OLD, THEIRS], [OLD_LAN], repr(PUBLIC), "delete that record"),
+    "a public one, newer than a private one": ([THEIRS, OLD], [], repr(PUBLIC), "delete that record"),
+    "a public one, older than a private one": ([OLD, THEIRS], [], repr(PUBLIC), "delete that record"),
+    "a CNAME": ([alias()], [], "CNAME to 'elsewhere.test'", "delete the CNAME"),
+}
 
 
 @pytest.mark.row(35)
-def test_a_cname_at_the_name_is_for_a_person_to_decide() -> None:
-    alias = Record(NAME, "CNAME", "elsewhere.test", 600, "1")
-    with pytest.raises(DnsRefused, match=r"CNAME to 'elsewhere\.test'") as refused:
-        plan_changes([alias], a_record())
-    assert "delete the CNAME" in refused.value.hint
-
-
-def test_a_disabled_cname_is_no_cname() -> None:
-    alias = Record(NAME, "CNAME", "elsewhere.test", 600, "1", is_enabled=False)
-    assert plan_changes([alias], a_record()) == [Add(a_record())]
+@pytest.mark.parametrize(("existing", "ours", "text", "hint"), CONFLICTS.values(), ids=CONFLICTS.keys())
+def test_a_conflict_is_for_a_person_to_decide(
+    existing: list[Record], ours: list[str], text: str, hint: str
+) -> None:
+    with pytest.raises(RecordConflict) as refused:
+        plan_changes(existing, a_record(), ours=ours)
+    assert isinstance(refused.value, DnsRefused)
+    assert repr(NAME) in refused.value.message
+    assert text in refused.value.message
+    assert hint in refused.value.hint
 
 
 VALUES = [LAN, OLD_LAN, OTHER_LAN, PUBLIC, OTHER_PUBLIC]

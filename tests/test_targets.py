@@ -126,18 +126,16 @@ def gone_while_it_started(scene: Scene) -> None:
     scene.put_container(started_at=EPOCH - 10 * MINUTE)
 
 
-def test_a_service_that_came_up_without_its_files_is_restarted_when_they_are_back(scene: Scene) -> None:
-    gone_while_it_started(scene)
-    assert scene.run().state == "ok"
-    assert len(scene.engine.restarts) == 1
-
-
-def test_a_service_that_was_restarted_for_this_certificate_before_is_restarted_too(scene: Scene) -> None:
+@pytest.mark.parametrize("was_acted_upon", [False, True], ids=["never", "restarted for it before"])
+def test_a_service_that_came_up_without_its_files_is_restarted_when_they_are_back(
+    scene: Scene, was_acted_upon: bool
+) -> None:
     gone_while_it_started(scene)
     facts = scene.published.facts
     assert facts is not None
-    acted = Acted(sha256=facts.sha256, count=1, files_at=EPOCH - 20 * DAY)
-    scene.remember(acted={"registry": acted})
+    if was_acted_upon:
+        acted = Acted(sha256=facts.sha256, count=1, files_at=EPOCH - 20 * DAY)
+        scene.remember(acted={"registry": acted})
     assert scene.run().state == "ok"
     assert len(scene.engine.restarts) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from fakes import EPOCH, TlsServer
@@ -82,41 +83,31 @@ def test_a_refused_pair_that_is_taken_at_last_ends_the_trial(refusing: Scene) ->
     assert not refusing.asked_the_ca
 
 
-def test_a_run_that_was_killed_while_the_service_was_down_is_followed_by_one_that_goes_back(
-    refusing: Scene,
+@pytest.mark.parametrize(
+    ("is_started_since", "later", "is_ours"),
+    [(True, SECOND, True), (False, SECOND, False), (True, DAY, False)],
+    ids=["killed while it was down", "stopped by its admin", "stopped by its admin, days later"],
+)
+def test_a_container_that_ended_during_a_trial_is_ours_only_where_the_trial_can_have_ended_it(
+    refusing: Scene, is_started_since: bool, later: timedelta, is_ours: bool
 ) -> None:
-    """The container has ended and nobody answers: only the trial on disk tells that it did before."""
-    refused = refusing.published
-    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
-    refusing.remember(trial=trial)
+    """The run was killed: nobody answers, and only the trial on disk tells that somebody did before.
+
+    A container that was started before the trial was not ended by the certificate; and a run that was killed
+    before it could note the proof leaves a trial that means nothing after a while.
+    """
+    refused, now = refusing.published, refusing.clock.now()
+    refusing.remember(trial=Trial(generation=refused.generation, previous=refused.previous, at=now))
     refusing.tls.unload()
-    refusing.put_container(status="exited", started_at=refusing.clock.now())
-    assert "serves again" in failed_with(refusing.run())
-    assert refusing.published.generation == refused.previous
-
-
-def test_a_container_that_its_admin_stopped_during_a_trial_of_long_ago_is_left_alone(refusing: Scene) -> None:
-    """It was started before the trial, so it is no certificate that ended it."""
-    refused = refusing.published
-    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
-    refusing.remember(trial=trial)
-    refusing.tls.unload()
-    refusing.put_container(status="exited")
-    assert refusing.run().state == "pending"
-    assert refusing.engine.restarts == []
-
-
-def test_a_trial_that_nobody_ended_is_none_any_more_after_a_while(refusing: Scene) -> None:
-    """The run was killed before it could note the proof: what its admin stops days later stays stopped."""
-    refused = refusing.published
-    trial = Trial(generation=refused.generation, previous=refused.previous, at=refusing.clock.now())
-    refusing.remember(trial=trial)
-    refusing.tls.unload()
-    refusing.put_container(status="exited", started_at=refusing.clock.now())
-    refusing.clock.advance(DAY.total_seconds())
-    assert refusing.run().state == "pending"
-    assert refusing.engine.restarts == []
-    assert refusing.published.generation == refused.generation
+    refusing.put_container(status="exited", started_at=now if is_started_since else LONG_AGO)
+    refusing.clock.advance(later.total_seconds())
+    outcome = refusing.run()
+    if is_ours:
+        assert "serves again" in failed_with(outcome)
+        assert refusing.published.generation == refused.previous
+    else:
+        assert (outcome.state, refusing.engine.restarts) == ("pending", [])
+        assert refusing.published.generation == refused.generation
 
 
 def test_a_pair_that_is_refused_though_others_took_the_action_is_on_trial_as_well(refusing: Scene) -> None:
@@ -130,27 +121,20 @@ def test_a_pair_that_is_refused_though_others_took_the_action_is_on_trial_as_wel
     assert not refusing.asked_the_ca
 
 
-def test_nobody_goes_back_to_a_pair_that_has_expired(scene: Scene) -> None:
-    scene.publish(left=SECOND)
+@pytest.mark.parametrize("is_expired", [True, False], ids=["to an expired one", "where nobody answered"])
+def test_nobody_goes_back(scene: Scene, is_expired: bool) -> None:
+    scene.publish(left=SECOND if is_expired else 89 * DAY)
     scene.point()
     scene.start()
     scene.publish()
     scene.clock.advance(2)
+    if not is_expired:
+        scene.tls.unload()
     scene.refuse(scene.published)
     refused = scene.published
     assert "'registry' has ended" in failed_with(scene.run())
     assert scene.published.generation == refused.generation
     assert len(scene.engine.restarts) == 1
-
-
-def test_nobody_goes_back_where_the_service_gave_no_answer_before(scene: Scene) -> None:
-    scene.make_well()
-    scene.publish()
-    scene.tls.unload()
-    scene.refuse(scene.published)
-    refused = scene.published
-    assert "'registry' has ended" in failed_with(scene.run())
-    assert scene.published.generation == refused.generation
 
 
 def test_only_the_first_target_is_a_reason_to_go_back(scene: Scene) -> None:
