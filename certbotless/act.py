@@ -37,7 +37,6 @@ from .errors import (
     ZoneNotFound,
     internal_error,
 )
-from .leaf import rfc3339
 from .ledger import local_backoff, order_backoff
 from .limits import staging_of
 from .look import View, look
@@ -45,6 +44,7 @@ from .observe import Observation, places_of
 from .state import RECORD_FIELDS, Failure, SiteFile
 from .steps import announce, take
 from .story import about
+from .times import rfc3339
 from .together import together
 from .workbench import Edges, Workbench
 

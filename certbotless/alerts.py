@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from .client import ClientFacts, facts_of
@@ -18,7 +18,8 @@ from .decide import NO_ANSWER, NOBODY_SPEAKS, Step
 from .leaf import LeafFacts
 from .look import View
 from .model import Model
-from .state import Failure, Moment
+from .state import Failure
+from .times import BoundedMoment, moment
 
 # How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
 _LOOKS, _PATIENCE = 2, timedelta(minutes=2)
@@ -191,11 +192,6 @@ def _end_of(facts: LeafFacts, now: datetime) -> str:
     return f"the certificate will expire in {span}, at {moment(facts.not_after)}"
 
 
-def moment(at: datetime) -> str:
-    """Return a moment as people read it."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
 def patience(check_every: timedelta) -> timedelta:
     """Return for how long the daemon must have seen a problem, or its end, before a message is due."""
     return min(_LOOKS * check_every, _PATIENCE)
@@ -238,9 +234,9 @@ class SentProblem(Model):
         at: when messages were sent: those of the last day at least, and the last one.
     """
 
-    began_at: Moment
+    began_at: BoundedMoment
     is_on: bool
-    at: tuple[Moment, ...]
+    at: tuple[BoundedMoment, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,10 +251,10 @@ class Sent(Model):
             that comes and goes must not restart the pauses.
     """
 
-    tries: tuple[Moment, ...] = ()
-    last_at: Moment | None = None
+    tries: tuple[BoundedMoment, ...] = ()
+    last_at: BoundedMoment | None = None
     problems: dict[Key, SentProblem] = field(default_factory=dict)
-    certificates: dict[str, Moment] = field(default_factory=dict)
+    certificates: dict[str, BoundedMoment] = field(default_factory=dict)
     failure: Failure | None = None
 
 

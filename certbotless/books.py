@@ -10,9 +10,10 @@ from typing import Protocol
 from .clock import Clock
 from .config import Site
 from .errors import RateLimited
-from .leaf import LeafFacts, rfc3339
+from .leaf import LeafFacts
 from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from .state import RenewalInfo
+from .times import rfc3339
 
 _LOCK_TIMEOUT_S = 60
 
@@ -83,7 +84,7 @@ class SiteBooks:
         self._clock.sleep(0)  # nothing new begins once we are asked to stop
         purpose = purpose_of(self._in_hand, is_exempt=replaces and self._is_suggested(at))
         names = self._site.all_names
-        order = Entry(at, "order", self._directory, names, purpose, is_rehearsal=self._is_rehearsal)
+        order = Entry(at, "order", self._directory, names, purpose, rehearsal=self._is_rehearsal)
         self._reserve(order, f"no order for {self._site.domain}")
         self._order = order
 
@@ -132,7 +133,7 @@ class SiteBooks:
 
     def _failure(self, at: datetime, names: Sequence[str]) -> Entry:
         about = tuple(names)
-        return Entry(at, "failure", self._directory, about, outcome="failed", is_rehearsal=self._is_rehearsal)
+        return Entry(at, "failure", self._directory, about, outcome="failed", rehearsal=self._is_rehearsal)
 
     def _without_failure_ahead(self, rows: Sequence[Entry]) -> list[Entry]:
         if self._failed_ahead is None:
@@ -146,8 +147,8 @@ class SiteBooks:
             "order",
             self._directory,
             self._site.all_names,
-            is_rehearsal=self._is_rehearsal,
-            lifetime=lifetime,
+            rehearsal=self._is_rehearsal,
+            lifetime_s=int(lifetime.total_seconds()),
         )
         self._change(at, lambda rows: with_certificate(rows, order))
 

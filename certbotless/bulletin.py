@@ -6,18 +6,27 @@ It is written at the start and when an edit is refused, and counts for as long a
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import files
+from . import saved
 from .errors import StoreError
 from .locks import running_daemon
+from .model import Model
 
 logger = logging.getLogger(__name__)
 
 _NAME = "daemon.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told(Model):
+    """What the file says: the faults of the text that is refused, a line each, and its SHA-256."""
+
+    refused: tuple[str, ...]
+    refused_digest: str
 
 
 def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
@@ -27,11 +36,8 @@ def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
         refused: what is wrong with the file, a line each; empty where it is in force.
         digest: SHA-256 of the file that is refused.
     """
-    path, fields = state_dir / _NAME, {"refused": refused, "refused_digest": digest}
     try:
-        with files.store_errors(path):
-            files.sweep(state_dir, [_NAME])
-            files.replace(path, json.dumps(fields, indent=1).encode(), 0o600)
+        saved.save(state_dir / _NAME, _Told(tuple(refused), digest))
     except StoreError as exc:
         logger.warning("daemon.not_told error=%s", exc)
 
@@ -44,8 +50,8 @@ def refusal(state_dir: Path, raw: bytes) -> tuple[str, ...]:
     if running_daemon(state_dir) is None:
         return ()
     try:
-        fields = json.loads(files.read(state_dir / _NAME))
-        is_of_this = fields["refused_digest"] == hashlib.sha256(raw).hexdigest()
-        return tuple(map(str, fields["refused"])) if is_of_this else ()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, StoreError):
+        told = saved.load(state_dir / _NAME, _Told)
+    except (ValueError, StoreError):
         return ()
+    is_of_this = told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest()
+    return told.refused if told and is_of_this else ()

@@ -15,7 +15,7 @@ from .ca import Binding, Ca
 from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .issue import Issuance, Issued, PendingOrder, Predecessor, suggested_renewal
-from .leaf import LeafFacts, rfc3339
+from .leaf import LeafFacts
 from .limits import staging_of
 from .names import challenge_name, rr_of
 from .observe import Observation
@@ -23,6 +23,7 @@ from .placement import Placement
 from .renewal import next_look
 from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair, SiteFile
 from .store import Origin
+from .times import rfc3339
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

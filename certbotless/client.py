@@ -10,7 +10,6 @@ Support".
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 import ssl
@@ -21,14 +20,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import fakeip, files
+from . import fakeip, saved
 from .config import Config
 from .errors import StoreError, printable
 from .hosts import addresses_of, connect, left_s
-from .leaf import parse_rfc3339, rfc3339
 from .look import View, look_at
+from .model import Model
 from .observe import places_of
 from .records import address_type
+from .times import Moment, rfc3339
 from .together import together
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
 
 
 @dataclass(frozen=True, slots=True)
-class ClientFacts:
+class ClientFacts(Model):
     """What a client met.
 
     Attributes:
@@ -61,7 +61,7 @@ class ClientFacts:
         about: a digest of what was tried; where the site has changed since, it says nothing any more.
     """
 
-    at: datetime
+    at: Moment
     resolved: bool | None
     trusted: bool | None
     answered: bool | None
@@ -90,26 +90,9 @@ class ClientFacts:
 def remembered(state_dir: Path) -> dict[str, ClientFacts]:
     """Return by domain what was met last; of what cannot be read, nothing: it is tried again."""
     try:
-        entries = json.loads(files.read(state_dir / _NAME))
-        return {domain: _from_json(entry) for domain, entry in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
+        return saved.load(state_dir / _NAME, dict[str, ClientFacts]) or {}
+    except (ValueError, StoreError):
         return {}
-
-
-def _from_json(entry: Mapping[str, Any]) -> ClientFacts:
-    found = {key: entry[key] for key in ("resolved", "trusted", "answered")}
-    if any(value not in (True, False, None) for value in found.values()):
-        raise ValueError("not yes, no, or not tried")
-    text, about = str(entry["text"]), str(entry["about"])
-    return ClientFacts(at=parse_rfc3339(entry["at"]), text=text, about=about, **found)
-
-
-def _remember(state_dir: Path, known: Mapping[str, ClientFacts]) -> None:
-    entries = {domain: facts.to_json() | {"about": facts.about} for domain, facts in known.items()}
-    path = state_dir / _NAME
-    with files.store_errors(path):
-        files.sweep(state_dir, [_NAME])
-        files.replace(path, json.dumps(entries, indent=1).encode(), 0o600)
 
 
 def facts_of(view: View, known: Mapping[str, ClientFacts]) -> ClientFacts | None:
@@ -162,12 +145,13 @@ def visit_due(config: Config) -> None:
     """
     known = remembered(config.state_dir)
     # Where it cannot be written, nobody is visited, again and again.
-    _remember(config.state_dir, known)
+    saved.save(config.state_dir / _NAME, known)
     due = [view for view in look_at(config, config.sites) if is_due(view, known)]
     facts = together(lambda view: visit(view, known.get(view.site.domain)), due, _VISITORS)
     met = dict(zip([view.site.domain for view in due], facts, strict=True))
     domains = {site.domain for site in config.sites}
-    _remember(config.state_dir, {domain: each for domain, each in (known | met).items() if domain in domains})
+    after = {domain: each for domain, each in (known | met).items() if domain in domains}
+    saved.save(config.state_dir / _NAME, after)
     for domain, each in met.items():
         before = known.get(domain)
         if before is None or before.is_well != each.is_well:

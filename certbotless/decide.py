@@ -13,13 +13,13 @@ from typing import Literal
 
 from .clock import RELEASED, is_believable, is_possible
 from .config import Config, Site, Target
-from .leaf import rfc3339
 from .ledger import Entry, Ledger, Limit, Unread, limit_on, planned_order
 from .observe import Observation, places_of
 from .records import address_type
 from .renewal import first_look, is_due, is_look_due, renewal_moment
 from .state import Failure, Foreign, SiteState, WrittenRecord
 from .store import Published
+from .times import rfc3339
 from .values import Window
 
 Action = Literal[

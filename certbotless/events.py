@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from . import files
-from .leaf import parse_rfc3339, rfc3339
+from .model import Model
+from .times import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +19,11 @@ _EVENTS_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that changed; `at` is aware UTC."""
+class Event(Model):
+    """Something that changed at a site."""
 
-    at: datetime
+    at: Moment
+    site: str
     event: str
     text: str
 
@@ -37,22 +39,17 @@ class Events:
         """Return the newest events of a site, oldest first. Raises StoreError where they cannot be read."""
         found: list[Event] = []
         for path in (self._old, self._path):
-            for line in (files.read_if_there(path) or b"").decode("utf-8", "replace").splitlines():
-                try:
-                    row = json.loads(line)
-                    if row["site"] == site:
-                        found.append(Event(parse_rfc3339(row["at"]), str(row["event"]), str(row["text"])))
-                except (ValueError, KeyError, TypeError, RecursionError):
-                    continue  # cut off by a full disk: the story goes on
-        return found[-count:]
+            for line in (files.read_if_there(path) or b"").splitlines():
+                with suppress(ValueError):  # cut off by a full disk: the story goes on
+                    found.append(Event.validate_json(line))
+        return [event for event in found if event.site == site][-count:]
 
     def append(self, at: datetime, site: str, event: str, text: str) -> None:
         """Write one event. The story is no fact: what keeps it from being told is only logged."""
-        row = {"at": rfc3339(at), "site": site, "event": event, "text": text}
         try:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
                 self._path.replace(self._old)
-            files.append(self._path, json.dumps(row).encode() + b"\n", 0o600)
+            files.append(self._path, Event(at, site, event, text).dump_json() + b"\n", 0o600)
         except OSError as exc:
             logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)

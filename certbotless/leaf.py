@@ -6,16 +6,13 @@ Source: RFC 5280 (validity, names), RFC 4514 (issuer text), RFC 9773 section 4.1
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from .model import Model
 from .names import NameFault, normalise
+from .times import Moment
 
-# A clock without a battery starts at the first; nothing that we note, and no certificate, is beyond the last.
-# So no sum of a moment and a wait leaves the calendar.
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _FIRST_CERTIFICATE = datetime(2000, 1, 1, tzinfo=UTC)
 # What a CA names itself takes about 100 characters.
 MOST_ISSUER = 500
@@ -27,7 +24,7 @@ _ARI_ID = re.compile(r"[A-Za-z0-9_-]{1,200}\.[A-Za-z0-9_-]{1,200}|")
 
 
 @dataclass(frozen=True, slots=True)
-class LeafFacts:
+class LeafFacts(Model):
     """What a leaf says.
 
     `names` are sorted A-labels; `sha256` is that of the DER leaf, lower-case hex; times are aware UTC;
@@ -37,8 +34,8 @@ class LeafFacts:
     names: tuple[str, ...]
     sha256: str
     issuer: str
-    not_before: datetime
-    not_after: datetime
+    not_before: Moment
+    not_after: Moment
     ari_id: str = ""
 
     @property
@@ -46,35 +43,11 @@ class LeafFacts:
         """From not_before to not_after."""
         return self.not_after - self.not_before
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the plain form that `from_json` reads."""
-        return {
-            "names": list(self.names),
-            "sha256": self.sha256,
-            "issuer": self.issuer,
-            "not_before": rfc3339(self.not_before),
-            "not_after": rfc3339(self.not_after),
-            "ari_id": self.ari_id,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LeafFacts:
-        """Return the facts, each of them such as a certificate may have it.
-
-        Raises:
-            KeyError, TypeError, ValueError: `data` is not what `to_json` made.
-        """
-        facts = cls(
-            names=tuple(str(name) for name in data["names"]),
-            sha256=str(data["sha256"]),
-            issuer=str(data["issuer"]),
-            not_before=parse_rfc3339(data["not_before"]),
-            not_after=parse_rfc3339(data["not_after"]),
-            ari_id=str(data["ari_id"]),
-        )
-        if fault := _fault_of(facts):
+    def checked(self) -> LeafFacts:
+        """Return these facts. Raises ValueError where a certificate cannot have them."""
+        if fault := _fault_of(self):
             raise ValueError(fault)
-        return facts
+        return self
 
 
 def _fault_of(facts: LeafFacts) -> str:
@@ -95,27 +68,3 @@ def _is_name(name: str) -> bool:
         return normalise(name, wildcard=True) == name
     except NameFault:
         return False
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return an aware moment as RFC 3339 in UTC, whole seconds, with a ``Z``. Never raises."""
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        moment = bounded(moment)  # its offset leads beyond the calendar
-    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
-
-
-def parse_rfc3339(text: str) -> datetime:
-    """Return the aware UTC moment. Raises ValueError for one without an offset, or out of bounds."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without its offset")
-    if not EARLIEST <= moment <= LATEST:
-        raise ValueError("a time out of bounds")
-    return moment.astimezone(UTC)
-
-
-def bounded(moment: datetime) -> datetime:
-    """Return the nearest moment within `EARLIEST` and `LATEST`."""
-    return min(max(moment, EARLIEST), LATEST)

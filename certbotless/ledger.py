@@ -6,16 +6,17 @@ a clock that jumps neither forgets what was ordered nor holds it against us for 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from . import limits
 from .clock import TRUSTED_SKEW
-from .leaf import LeafFacts, parse_rfc3339, rfc3339
+from .leaf import LeafFacts
 from .limits import Allowance
+from .model import Model, after, exactly, or_else
+from .times import in_words, within_bounds
 
 # More than any CA signs for; a lifetime beyond it is damage, and not known.
 _LONGEST_LIFETIME = timedelta(days=36525)
@@ -23,17 +24,9 @@ _LONGEST_LIFETIME = timedelta(days=36525)
 _KEEP = 2 * limits.LONGEST_WINDOW
 
 Kind = Literal["order", "failure", "account", "unreadable"]
-_KINDS: dict[str, Kind] = {
-    "order": "order",
-    "failure": "failure",
-    "account": "account",
-    "unreadable": "unreadable",
-}
 # Whether a certificate came of an order; unknown where the run was killed, or the answer lost.
 Outcome = Literal["unknown", "issued", "failed"]
-_OUTCOMES: dict[str, Outcome] = {"issued": "issued", "failed": "failed"}
 Purpose = Literal["new", "renewal", "replacement"]
-_PURPOSES: dict[str, Purpose] = {"new": "new", "renewal": "renewal", "replacement": "replacement"}
 
 # The schedule that Let's Encrypt asks of clients: 1, 10, 100 minutes, then once a day.
 _ORDER_BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
@@ -44,9 +37,17 @@ _LAST_BACKOFF = _ORDER_BACKOFF[2]
 _LOCAL_BACKOFF_MOST = timedelta(minutes=10)
 
 
+def _sound_lifetime(seconds: int) -> int:
+    if not 0 <= seconds <= _LONGEST_LIFETIME.total_seconds():
+        raise ValueError("no certificate lives so long")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One attempt at a CA.
+class Entry(Model):
+    """One attempt at a CA, a line of ledger.jsonl.
+
+    What a newer version may have written as `outcome` and after it counts as nothing that is known.
 
     Attributes:
         kind: an order, a failed validation, or a new account; a row that cannot be read may have been any.
@@ -55,63 +56,35 @@ class Entry:
             that the CA exempts: it names its predecessor in ``replaces``, in the window suggested for that.
         outcome: of an order: ``failed`` if the CA could not validate it, so that no certificate came of it;
             of a failed validation: ``failed`` if its order was marked in the same write.
-        is_rehearsal: whether it is of a dry run.
-        lifetime: of the certificate that came of an order; 0 where it is not known.
+        rehearsal: whether it is of a dry run.
+        lifetime_s: of the certificate that came of an order, in seconds; 0 where it is not known.
     """
 
-    at: datetime
+    at: Annotated[datetime, exactly, after(within_bounds)]
     kind: Kind
     directory: str
     names: tuple[str, ...]
     purpose: Purpose = "new"
-    outcome: Outcome = "unknown"
-    is_rehearsal: bool = False
-    lifetime: timedelta = timedelta()
+    outcome: Annotated[Outcome, or_else("unknown")] = "unknown"
+    rehearsal: Annotated[bool, exactly, or_else(False)] = False
+    lifetime_s: Annotated[int, exactly, after(_sound_lifetime), or_else(0)] = 0
+
+    @property
+    def lifetime(self) -> timedelta:
+        """Return the lifetime, 0 where it is not known."""
+        return timedelta(seconds=self.lifetime_s)
 
     def to_line(self) -> bytes:
-        """Return the line of ledger.jsonl that `from_line` reads.
-
-        Older versions skip the keys that they do not know, and count such a row as an order in earnest.
-        """
-        row: dict[str, object] = {
-            "at": rfc3339(self.at),
-            "kind": self.kind,
-            "directory": self.directory,
-            "names": list(self.names),
-        }
-        if self.kind == "order":
-            row["purpose"] = self.purpose
-        if self.outcome != "unknown":
-            row["outcome"] = self.outcome
-        if self.is_rehearsal:
-            row["rehearsal"] = True
-        if self.lifetime:
-            row["lifetime_s"] = int(self.lifetime.total_seconds())
-        return json.dumps(row).encode() + b"\n"
+        """Return the line that `from_line` reads; older versions skip the keys that they do not know."""
+        return self.dump_json() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
-        """Return the entry of a line of ledger.jsonl, `UNREADABLE` for anything else."""
+        """Return the entry of a line, `UNREADABLE` for anything else."""
         try:
-            row = json.loads(line)
-            return cls(
-                at=parse_rfc3339(row["at"]),
-                kind=_KINDS[row["kind"]],
-                directory=str(row["directory"]),
-                names=tuple(str(name) for name in row["names"]),
-                purpose=_PURPOSES[row.get("purpose", "new")],
-                # What a newer version may have written there counts as nothing that is known.
-                outcome=_OUTCOMES.get(str(row.get("outcome")), "unknown"),
-                is_rehearsal=row.get("rehearsal") is True,
-                lifetime=_lifetime(row.get("lifetime_s")),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return cls.validate_json(line)
+        except ValueError:
             return UNREADABLE
-
-
-def _lifetime(seconds: object) -> timedelta:
-    is_sound = type(seconds) is int and 0 < seconds <= _LONGEST_LIFETIME.total_seconds()
-    return timedelta(seconds=seconds) if is_sound else timedelta()  # type: ignore[arg-type]
 
 
 # It happened at some time, like what has a time in the future.
@@ -239,7 +212,7 @@ def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
     rows = list(entries)
     newest: dict[tuple[str, bool, str], int] = {}
     for number, row in enumerate(rows):
-        about = [(row.directory, row.is_rehearsal, base) for base in _bases(row)]
+        about = [(row.directory, row.rehearsal, base) for base in _bases(row)]
         if row.kind == "order":
             newest.update(dict.fromkeys(about, number))
         elif row.kind == "failure" and row.outcome == "unknown":
@@ -259,7 +232,7 @@ def with_certificate(entries: Iterable[Entry], order: Entry) -> list[Entry]:
     rows = list(entries)
     newest = _newest_order(rows, order, order.names)
     if newest is not None and rows[newest].outcome == "unknown":
-        rows[newest] = replace(rows[newest], outcome="issued", at=order.at, lifetime=order.lifetime)
+        rows[newest] = replace(rows[newest], outcome="issued", at=order.at, lifetime_s=order.lifetime_s)
     return rows
 
 
@@ -269,7 +242,7 @@ def _newest_order(rows: Sequence[Entry], like: Entry, names: tuple[str, ...]) ->
         number
         for number, row in enumerate(rows)
         if row.kind == "order"
-        and (row.directory, row.is_rehearsal) == (like.directory, like.is_rehearsal)
+        and (row.directory, row.rehearsal) == (like.directory, like.rehearsal)
         and set(row.names) == set(names)
     ]
     return max(found, key=lambda number: (rows[number].at, number), default=None)
@@ -307,7 +280,7 @@ class _Count:
         if len(recent) < self.most or (self.ends_at is not None and now >= self.ends_at):
             return None
         until = recent[-self.most] + self.window
-        reason = f"{len(recent)} {self.what} in {limits.in_words(self.window)}"
+        reason = f"{len(recent)} {self.what} in {in_words(self.window)}"
         return Limit(reason, until if self.ends_at is None else min(until, self.ends_at))
 
     def _recent(self, now: datetime) -> list[datetime]:
@@ -322,8 +295,8 @@ def _counts(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) ->
     orders = _of_kind(mine, "order")
     same = [e for e in orders if e.kind == "unreadable" or set(e.names) == set(planned.names)]
     is_staging = planned.directory in limits.STAGING
-    if is_staging or planned.is_rehearsal:
-        rehearsals = [e for e in same if is_staging or e.is_rehearsal]
+    if is_staging or planned.rehearsal:
+        rehearsals = [e for e in same if is_staging or e.rehearsal]
         yield _Count.of(limits.REHEARSALS, rehearsals)
     if not is_staging:
         yield from _counts_in_earnest(mine, planned, in_hand)
@@ -340,9 +313,9 @@ def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts
     if is_new_there:
         # The CA counts each that is placed, whatever comes of it.
         yield _Count.of(limits.NEW_ORDERS, [e for e in orders if e.purpose == "new"])
-    if planned.is_rehearsal:
+    if planned.rehearsal:
         return
-    certificates = [e for e in orders if e.outcome != "failed" and not e.is_rehearsal]
+    certificates = [e for e in orders if e.outcome != "failed" and not e.rehearsal]
     same = [e for e in certificates if e.kind == "unreadable" or set(e.names) == set(planned.names)]
     count = _Count.of(limits.SAME_NAMES, same)
     if lifetime := in_hand.lifetime if in_hand else _newest_lifetime(same):

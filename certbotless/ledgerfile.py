@@ -119,7 +119,7 @@ def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
                 origin.directory,
                 facts.names,
                 outcome="issued",
-                lifetime=facts.lifetime,
+                lifetime_s=int(facts.lifetime.total_seconds()),
             )
     return sorted(found.values(), key=lambda entry: entry.at)
 

@@ -142,9 +142,3 @@ def staging_of(directory: str) -> str:
 def same_names_window(lifetime: timedelta) -> timedelta:
     """Return the window of `SAME_NAMES` for certificates that live this long."""
     return min(SAME_NAMES.window, lifetime / SAME_NAMES_SHARE)
-
-
-def in_words(window: timedelta) -> str:
-    """Return a window as ``7 days`` or ``3 h``."""
-    hours = window.total_seconds() / 3600
-    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"

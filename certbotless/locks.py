@@ -22,7 +22,7 @@ from typing import Self
 from . import files
 from .clock import Clock, Pace
 from .errors import AlreadyRunning, StoreError
-from .leaf import parse_rfc3339
+from .times import parse_rfc3339
 
 logger = logging.getLogger(__name__)
 

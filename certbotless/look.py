@@ -18,7 +18,6 @@ from .clock import SystemClock
 from .config import Config, Site
 from .decide import CONFIRM_OF, Decision, Intent, decide, state_of, without_abandoned
 from .errors import CertbotlessError, StoreError, internal_error
-from .leaf import rfc3339
 from .ledger import Ledger
 from .ledgerfile import LedgerFile
 from .nameservers import NameServers
@@ -26,6 +25,7 @@ from .observe import Observation, observe, unseen
 from .shown import ShownSource, ask_servers, questions_of
 from .state import Failure, SiteFile, SiteState
 from .store import Published
+from .times import rfc3339
 from .together import together
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .alerts import Alert, moment
+from .alerts import Alert
 from .model import Model
+from .times import moment
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
 _MOST_BODY_BYTES = 1900

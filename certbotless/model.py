@@ -14,10 +14,22 @@ from dataclasses import MISSING, Field, field, fields
 from datetime import datetime
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from pydantic_core import CoreSchema, SchemaValidator, core_schema, to_json
+from pydantic_core import CoreSchema, SchemaValidator, core_schema, to_json, to_jsonable_python
 
+T = TypeVar("T")
 # What is said of a value within `Annotated`: the schema of its type -> the schema to check it by.
 Mark = Callable[[CoreSchema], CoreSchema]
 
@@ -50,6 +62,16 @@ def after(make: Callable[[Any], object]) -> Mark:
     return lambda schema: core_schema.no_info_after_validator_function(make, schema)
 
 
+def or_else(default: object) -> Mark:
+    """Return the mark of a value that is the default where it is none of its type."""
+    return lambda schema: core_schema.with_default_schema(schema, default=default, on_error="default")
+
+
+def exactly(schema: CoreSchema) -> CoreSchema:
+    """The mark of a value that nothing of another type is turned into."""
+    return {**schema, "strict": True}
+
+
 def at_least_one(schema: CoreSchema) -> CoreSchema:
     """The mark of a tuple that is not empty."""
     return core_schema.tuple_variable_schema(schema["items_schema"][0], strict=False, min_length=1)
@@ -74,27 +96,37 @@ class Model:
     @classmethod
     def validate_json(cls, raw: bytes) -> Self:
         """Return the value that JSON means. Raises ValidationError."""
-        made: Self = _validators[cls].validate_json(raw)
-        return made
+        return of_json(cls, raw)
 
     def dump_json(self, *, indent: int | None = None, exclude: Set[str] = frozenset()) -> bytes:
         """Return the JSON from which `validate_json` makes the same value, but for the excluded fields."""
         return to_json(self, indent=indent, exclude=set(exclude))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the plain data, as JSON has it, from which `validate` makes the same value."""
+        plain: dict[str, Any] = to_jsonable_python(self)
+        return plain
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value of each field by its name."""
         return {each.name: getattr(self, each.name) for each in _given(type(self))}
 
 
-class _Validators(dict[type[Model], SchemaValidator]):
-    """The validator of each model, made when it is first asked for. Its errors show no values."""
+class _Validators(dict[Any, SchemaValidator]):
+    """The validator of each annotation, made when it is first asked for. Its errors show no values."""
 
-    def __missing__(self, model: type[Model]) -> SchemaValidator:
-        self[model] = SchemaValidator(schema_of(model), {"hide_input_in_errors": True})
-        return self[model]
+    def __missing__(self, kind: Any) -> SchemaValidator:
+        self[kind] = SchemaValidator(schema_of(kind), {"hide_input_in_errors": True})
+        return self[kind]
 
 
 _validators = _Validators()
+
+
+def of_json(kind: type[T], raw: bytes) -> T:
+    """Return the value of an annotation, as of a model, that JSON means. Raises ValidationError."""
+    made: T = _validators[kind].validate_json(raw)
+    return made
 
 
 def schema_of(kind: Any) -> CoreSchema:

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 
 from .clock import START_SLACK
 from .errors import IssueError, StoreError, printable
-from .leaf import MOST_ISSUER, LeafFacts, bounded
+from .leaf import MOST_ISSUER, LeafFacts
+from .times import bounded
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
 
@@ -226,7 +227,7 @@ def _facts(cert: x509.Certificate) -> LeafFacts:
     )
     try:
         # What could not be read again would be damage once it is published.
-        return LeafFacts.from_json(facts.to_json())
+        return facts.checked()
     except ValueError as exc:
         raise IssueError(f"the CA's certificate cannot be used: {exc}") from exc
 

@@ -19,18 +19,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import ValidationError
-
-from . import alerts, files
+from . import alerts, saved
 from .alerts import Conditions, Sent, Steady
 from .clock import Clock
 from .config import Config
 from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
-from .leaf import rfc3339
 from .message import Message, message_of
 from .model import Model
 from .redact import Redactor
 from .state import Failure
+from .times import rfc3339
 from .together import together
 
 logger = logging.getLogger(__name__)
@@ -95,31 +93,16 @@ class History(Model):
         return {
             "unsent": len(self.failures),
             "last_sent": rfc3339(sent_at) if sent_at else None,
-            "last_error": None
-            if last is None
-            else {
-                "at": rfc3339(last.at),
-                "what": last.what,
-                "hint": last.hint,
-                "retry_at": rfc3339(last.retry_at),
-            },
+            "last_error": last.to_json() if last else None,
         }
 
 
 def _load(state_dir: Path) -> History | None:
     """Return what is kept; None for a file that makes no sense. Raises StoreError if it cannot be read."""
-    raw = files.read_if_there(state_dir / _NAME)
     try:
-        return History() if raw is None else History.validate_json(raw)
-    except (ValidationError, OverflowError):
+        return saved.load(state_dir / _NAME, History) or History()
+    except ValueError:
         return None
-
-
-def _save(state_dir: Path, history: History) -> None:
-    path = state_dir / _NAME
-    with files.store_errors(path):
-        files.sweep(state_dir, [_NAME])
-        files.replace(path, history.dump_json(indent=1), 0o600)
 
 
 def history_of(config: Config) -> History | None:
@@ -189,7 +172,7 @@ def due(
             message = Message(message.severity, redact(message.subject), redact(message.body))
             letters.append(Letter(receiver=receiver, message=message, sent=then))
     if kept is None or after != before:
-        _save(config.state_dir, History(receivers=after))
+        saved.save(config.state_dir / _NAME, History(receivers=after))
     return Post(state_dir=config.state_dir, letters=tuple(letters))
 
 
@@ -212,7 +195,7 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
         each.receiver.name: replace(before.get(each.receiver.name, Sent()), tries=each.sent.tries)
         for each in post.letters
     }
-    _save(post.state_dir, History(receivers=before | tried))
+    saved.save(post.state_dir / _NAME, History(receivers=before | tried))
 
     def outcome(letter: Letter) -> Sent:
         label, sent = letter.receiver.label, tried[letter.receiver.name]
@@ -228,7 +211,7 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
         return letter.sent
 
     after = dict(zip(tried, together(outcome, post.letters), strict=True))
-    _save(post.state_dir, History(receivers=before | after))
+    saved.save(post.state_dir / _NAME, History(receivers=before | after))
 
 
 def _failure(what: str, hint: str, before: Failure | None, now: datetime) -> Failure:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import __version__
 from .client import ClientFacts, facts_of
 from .config import Target
 from .errors import printable
-from .leaf import LeafFacts, rfc3339
+from .leaf import LeafFacts
 from .look import View
 from .observe import places_of
 from .state import Failure
+from .times import distance, rfc3339
 
 if TYPE_CHECKING:
     from .receivers import History
@@ -113,20 +114,6 @@ def failure_text(failure: Failure) -> str:
     return f"{failure.advice}; next try {rfc3339(failure.retry_at)}"
 
 
-def distance(duration: timedelta) -> str:
-    """Return how far away something is, as a person says it: ``in 50 days``, ``3 min ago``."""
-    return f"in {span(duration)}" if duration > timedelta() else f"{span(-duration)} ago"
-
-
-def span(duration: timedelta) -> str:
-    """Return a duration in its largest unit that says enough."""
-    seconds = duration.total_seconds()
-    for unit, size_s, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
-        if seconds >= least * size_s:
-            return f"{seconds // size_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 @dataclass(frozen=True, slots=True)
 class Served:
     """What is served at one place of a site, by the name of its container or target.
@@ -192,14 +179,7 @@ def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
             for served in served_of(view)
         ],
         "client": met.to_json() if met else None,
-        "last_error": None
-        if failure is None or failure.is_waiting
-        else {
-            "at": rfc3339(failure.at),
-            "what": failure.what,
-            "hint": failure.hint,
-            "retry_at": rfc3339(failure.retry_at),
-        },
+        "last_error": failure.to_json() if failure and not failure.is_waiting else None,
     }
 
 

@@ -16,11 +16,11 @@ from .config import Target
 from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .errors import CertificateRefused, DeployError, DeployWaits, StoreError
-from .leaf import rfc3339
 from .locks import ActionLock
 from .observe import Observation, Place, places_of
 from .probe import served_leaf
 from .state import Acted, Restarting
+from .times import rfc3339
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

@@ -19,28 +19,23 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic_core import ValidationError
-
-from . import files
+from . import files, saved
 from .challenge import TxtValue
 from .clock import Clock, is_believable
 from .errors import StoreError
-from .leaf import LeafFacts, bounded
+from .leaf import LeafFacts
 from .locks import Holder, Lock, SiteLock, holder
-from .model import Model, after
+from .model import Model
 from .store import Origin
+from .times import BoundedMoment, rfc3339
 
 logger = logging.getLogger(__name__)
 
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)
-
-
-# One date that makes no sense is no reason to forget all the rest.
-Moment = Annotated[datetime, after(bounded)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +48,20 @@ class Failure(Model):
     other one from being written; empty for another failure.
     """
 
-    at: Moment
+    at: BoundedMoment
     what: str
     hint: str
-    retry_at: Moment
+    retry_at: BoundedMoment
     count: int
     is_waiting: bool = False
-    limited_until: Moment | None = None
+    limited_until: BoundedMoment | None = None
     is_of_secret: bool = False
     address: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `status --json` has of it."""
+        at, retry_at = rfc3339(self.at), rfc3339(self.retry_at)
+        return {"at": at, "what": self.what, "hint": self.hint, "retry_at": retry_at}
 
     @property
     def advice(self) -> str:
@@ -86,7 +86,7 @@ class WrittenRecord(Model):
 
     value: str
     ttl_s: int
-    at: Moment
+    at: BoundedMoment
     is_seen: bool = False
 
 
@@ -95,7 +95,7 @@ class Rewritten(Model):
     """When a value that the name servers had shown was written again after a change that we did not make."""
 
     value: str
-    at: tuple[Moment, ...] = ()
+    at: tuple[BoundedMoment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,8 @@ class SavedPair(Model):
     directory: str
     account: str
     key_type: str
-    issued_at: Moment
-    not_after: Moment | None = None
+    issued_at: BoundedMoment
+    not_after: BoundedMoment | None = None
 
     @classmethod
     def of(cls, chain: bytes, key: bytes, origin: Origin, not_after: datetime | None = None) -> SavedPair:
@@ -149,7 +149,7 @@ class Foreign(Model):
 
     files: str
     why: str
-    valid_until: Moment | None = None
+    valid_until: BoundedMoment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +157,10 @@ class RenewalInfo(Model):
     """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
 
     sha256: str
-    next_look: Moment
-    start: Moment | None = None
-    end: Moment | None = None
-    moment: Moment | None = None
+    next_look: BoundedMoment
+    start: BoundedMoment | None = None
+    end: BoundedMoment | None = None
+    moment: BoundedMoment | None = None
 
     def suggests(self, sha256: str, now: datetime) -> bool:
         """Whether the CA suggests to renew the leaf with this SHA-256 just now."""
@@ -192,7 +192,7 @@ class Trial(Model):
 
     generation: str
     previous: str
-    at: Moment
+    at: BoundedMoment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ class Acted(Model):
 
     sha256: str
     count: int
-    files_at: Moment | None = None
+    files_at: BoundedMoment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,11 +248,11 @@ class SiteState(Model):
     bound: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
     matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     acted: dict[str, Acted] = field(default_factory=dict)
-    deploy_by: Moment | None = None
+    deploy_by: BoundedMoment | None = None
     trial: Trial | None = None
     restarting: dict[str, Restarting] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
-    restored: tuple[Moment, ...] = ()
+    restored: tuple[BoundedMoment, ...] = ()
     foreign: Foreign | None = None
     generations: dict[str, str] = field(default_factory=dict)
     unkept_mode: str = ""
@@ -315,10 +315,9 @@ class SiteFile:
         Raises:
             StoreError: it is there, but cannot be read.
         """
-        raw = files.read_if_there(self._path)
         try:
-            return SiteState() if raw is None else SiteState.validate_json(raw)
-        except (ValidationError, OverflowError) as exc:
+            return saved.load(self._path, SiteState) or SiteState()
+        except ValueError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
             return SiteState(is_lost=True)
 
@@ -444,7 +443,7 @@ class SiteFile:
         data, _, told = raw.partition(b"\n")
         try:
             pair = SavedPair.validate_json(data)
-        except (ValidationError, OverflowError):
+        except ValueError:
             pair = None
         # A certificate with a flipped bit in its signature looks as good as ever.
         if pair is None or told.strip() not in (b"", _digest(data)):
@@ -464,10 +463,17 @@ class SiteFile:
 
     def copy(self) -> SavedPair | None:
         """Return the copy, None where there is none that makes sense; changes nothing."""
-        with suppress(StoreError, ValidationError, OverflowError):
+        with suppress(StoreError, ValueError):
             data = (files.read_if_there(self._pair) or b"").partition(b"\n")[0]
             return SavedPair.validate_json(data)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Account(Model):
+    """The URL of an account, empty where the CA has none of ours."""
+
+    url: str
 
 
 class Accounts:
@@ -489,11 +495,10 @@ class Accounts:
     def load(self) -> tuple[bytes | None, str]:
         """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
         key = files.read_if_there(self._key)
-        try:
-            url = json.loads(files.read(self._url))["url"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return key, ""
-        return key, url if isinstance(url, str) else ""
+        with suppress(ValueError, StoreError):
+            if (account := saved.load(self._url, _Account)) is not None:
+                return key, account.url
+        return key, ""
 
     def save_key(self, pem: bytes) -> None:
         """Keep the account key, before the CA learns of it, and the one before beside it."""
@@ -504,8 +509,7 @@ class Accounts:
 
     def save_url(self, url: str) -> None:
         """Keep the account URL, or forget it when empty."""
-        with files.store_errors(self._url):
-            files.replace(self._url, json.dumps({"url": url}).encode(), 0o600)
+        saved.save(self._url, _Account(url))
 
 
 def known_sites(state_dir: Path) -> list[str]:

@@ -24,11 +24,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from . import aside, files
 from .errors import StoreError
-from .leaf import LeafFacts, parse_rfc3339
+from .leaf import LeafFacts
+from .model import Model, after
+from .times import Moment
 
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
 _FILES = {FULLCHAIN, PRIVKEY, META}
@@ -40,14 +42,24 @@ _MOST_TEXT = 2000
 _KEEP = timedelta(days=1)
 
 
+def _line(text: str) -> str:
+    """Return one line of text. Raises ValueError for what is none."""
+    if not text.isprintable() or len(text) > _MOST_TEXT:
+        raise ValueError("it is no line of text")
+    return text
+
+
+Line = Annotated[str, after(_line)]
+
+
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Model):
     """Where a certificate came from: directory URL, our account's URL there, kind of its key, and when."""
 
-    directory: str
-    account: str
-    key_type: str
-    issued_at: datetime
+    directory: Line
+    account: Line
+    key_type: Line
+    issued_at: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +326,8 @@ class Store:
     def _read(self, generation: Path, known: Mapping[str, str] | None) -> Published:
         loaded = _load(generation, known)
         return Published(
-            LeafFacts.from_json(loaded.meta),
-            _origin(loaded.meta),
+            LeafFacts.validate(loaded.meta).checked(),
+            Origin.validate(loaded.meta),
             generation=generation.name,
             previous=_safe_name(loaded.meta.get("previous", "")),
             digest=loaded.digest,
@@ -416,16 +428,10 @@ def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
                 continue
             try:
                 meta = json.loads(files.read(path / META))
-                yield Generation(path.name, made, LeafFacts.from_json(meta), _origin(meta))
+                facts = LeafFacts.validate(meta).checked()
+                yield Generation(path.name, made, facts, Origin.validate(meta))
             except (OSError, *_NONSENSE):
                 yield Generation(path.name, made)
-
-
-def _origin(meta: dict[str, str]) -> Origin:
-    directory, account, key_type = texts = [str(meta[key]) for key in ("directory", "account", "key_type")]
-    if not all(text.isprintable() and len(text) <= _MOST_TEXT for text in texts):
-        raise ValueError("where it came from is no line of text")
-    return Origin(directory, account, key_type, parse_rfc3339(meta["issued_at"]))
 
 
 def _is_generation(path: Path) -> bool:
@@ -443,12 +449,9 @@ def _is_half_written(generation: Path) -> bool:
 
 def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: str) -> bytes:
     meta = {
-        **facts.to_json(),
-        "directory": origin.directory,
-        "account": origin.account,
-        "key_type": origin.key_type,
+        **facts.to_plain(),
         # To the microsecond: a waiting --renew-now asks whether it was issued since it began.
-        "issued_at": origin.issued_at.isoformat(),
+        **origin.to_plain(),
         "files": digests,
         # What another tool left has no meta.json, so nothing says whether it may be gone back to.
         "previous": previous if _stamp_of(previous) else "",

@@ -24,11 +24,12 @@ from .decide import Step
 from .leaf import LeafFacts
 from .look import View
 from .names import u_labels
-from .report import Served, by_api, distance, failure_text, served_of, span
+from .report import Served, by_api, failure_text, served_of
 from .state import Failure
 from .status import Found, Story
 from .story import RUN_ENDED
 from .terminal import Drawing, Terminal
+from .times import distance, moment, span
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")
 # A domain that is longer stands on a line of its own; with less room for it the table becomes a list.
@@ -170,7 +171,7 @@ def _attempt_lines(story: Story) -> list[str]:
 
 
 def _moment(at: datetime, now: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {distance(at - now)}"
+    return f"{moment(at)}, {distance(at - now)}"
 
 
 def _stamp(at: datetime) -> str:

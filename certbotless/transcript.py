@@ -17,9 +17,9 @@ from typing import TextIO
 
 from . import __version__, files
 from .errors import printable
-from .leaf import rfc3339
 from .state import SiteFile
 from .story import RUN_ENDED, site, turn_of
+from .times import rfc3339
 
 logger = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from .errors import printable
 from .ledger import Ledger
 from .look import View
 from .server import Reply, Server
+from .times import distance
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ class Web:
         now, dns = datetime.now(UTC), seen.config.dns
         longest = dns.propagation_timeout + self._run_margin + seen.config.check_every
         return [
-            f"the last look at {domain} was {report.distance(view.seen.at - now)}: a run on it does not end"
+            f"the last look at {domain} was {distance(view.seen.at - now)}: a run on it does not end"
             for domain, view in seen.views.items()
             if now - view.seen.at > longest
         ]

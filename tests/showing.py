@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from views import NOTHING, failure, site, view
 
-from certbotless import configfile, receivers
+from certbotless import configfile, saved
 from certbotless.alerts import Sent
 from certbotless.client import ClientFacts, _about
 from certbotless.config import Config, Http
@@ -93,9 +92,7 @@ def remember_visit(state_dir: Path, view: View) -> ClientFacts:
     at = view.seen.at - timedelta(minutes=12)
     met = ClientFacts(at, True, True, True, "HTTP 200 to GET /v2/", _about(view))
     state_dir.mkdir(exist_ok=True)
-    (state_dir / "clients.json").write_text(
-        json.dumps({view.site.domain: met.to_json() | {"about": met.about}})
-    )
+    saved.save(state_dir / "clients.json", {view.site.domain: met})
     return met
 
 
@@ -104,7 +101,7 @@ def remember_messages(state_dir: Path, now: datetime) -> None:
     refused = failure(f"notify[0] (json) was refused: {'x' * 200}", at=now - timedelta(minutes=1))
     state_dir.mkdir(exist_ok=True)
     sent = Sent(last_at=now - timedelta(hours=3), failure=refused)
-    receivers._save(state_dir, History(receivers={"json-1": sent}))
+    saved.save(state_dir / "notify.json", History(receivers={"json-1": sent}))
 
 
 def free_port() -> int:

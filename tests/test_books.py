@@ -160,7 +160,7 @@ def test_an_order_counts_from_when_it_gave_its_certificate(ledger: LedgerFile) -
     books(ledger).reserve_order(NOW, replaces=False)
     for hours in (60, 61):
         books(ledger).note_certificate(NOW + hours * HOUR, 24 * HOUR)
-    came = Entry(NOW + 60 * HOUR, "order", CA, SITE.all_names, outcome="issued", lifetime=24 * HOUR)
+    came = Entry(NOW + 60 * HOUR, "order", CA, SITE.all_names, outcome="issued", lifetime_s=86400)
     assert ledger.entries() == [came]
     books(ledger).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
     books(ledger, is_rehearsal=True).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
@@ -182,7 +182,7 @@ def test_a_dry_run_is_counted_apart_and_its_refusal_orders_nothing_in_earnest(le
         books(ledger, is_rehearsal=True).reserve_order(NOW + HOUR, replaces=False)
     assert limited.value.hint.endswith("; --renew-now --dry-run --force rehearses now")
     books(ledger).reserve_order(NOW + HOUR, replaces=False)
-    assert [row.is_rehearsal for row in ledger.entries()] == [True] * 30 + [False]
+    assert [row.rehearsal for row in ledger.entries()] == [True] * 30 + [False]
 
 
 @pytest.mark.row(94)
@@ -194,7 +194,7 @@ def test_a_dry_run_counts_a_failed_validation_until_the_validation_is_known(ledg
     [placed] = ledger.entries()
     mine.begin_validation(NOW, [DOMAIN, other])
     [_, ahead] = ledger.entries()
-    assert (ahead.kind, ahead.names, ahead.is_rehearsal) == ("failure", (DOMAIN, other), True)
+    assert (ahead.kind, ahead.names, ahead.rehearsal) == ("failure", (DOMAIN, other), True)
     mine.note_validation(NOW + HOUR / 60)
     assert ledger.entries() == [placed]
     mine.begin_validation(NOW, [DOMAIN, other])

@@ -24,10 +24,10 @@ from certbotless.arguments import parse
 from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.events import Events
-from certbotless.leaf import rfc3339
 from certbotless.locks import daemon_lock
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state import SiteFile
+from certbotless.times import rfc3339
 
 HEAVY = {"acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"}
 

@@ -16,7 +16,7 @@ import trustme
 from listeners import context_of, listening
 from views import FACTS, NOTHING, NOW, site, view
 
-from certbotless import client, configfile, files
+from certbotless import client, configfile, files, saved
 from certbotless.client import ClientFacts, Met, facts_of, is_due, knock, visit
 from certbotless.decide import Step
 from certbotless.errors import StoreError
@@ -236,7 +236,7 @@ def test_a_file_that_makes_no_sense_is_nothing(tmp_path: Path, text: str) -> Non
 
 def test_what_was_met_is_read_as_it_was_written(tmp_path: Path) -> None:
     known = met(view())
-    client._remember(tmp_path, known)
+    saved.save(tmp_path / "clients.json", known)
     assert client.remembered(tmp_path) == known
     assert files.read(tmp_path / "clients.json").endswith(b"}")
 

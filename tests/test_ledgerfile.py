@@ -43,7 +43,7 @@ def order(age: timedelta = timedelta()) -> Entry:
 
 def issued(age: timedelta) -> Entry:
     """An order that is known by its certificate alone."""
-    return replace(order(age), outcome="issued", lifetime=90 * DAY)
+    return replace(order(age), outcome="issued", lifetime_s=90 * 86400)
 
 
 def test_rows_are_read_back_in_their_order(tmp_path: Path) -> None:

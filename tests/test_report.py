@@ -250,11 +250,3 @@ def test_the_plan_says_what_it_could_not_see() -> None:
     assert report.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"
     blind = report.plan_text([view(problems=(failure("no name server answers"),))])
     assert blind == "devbox.sweetlove.top: cannot be seen: no name server answers; try later"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "119 min"), (7200, "2 h"), (2 * 86400, "2 days")],
-)
-def test_a_duration_is_told_in_its_largest_unit_that_says_enough(seconds: int, told: str) -> None:
-    assert report.span(timedelta(seconds=seconds)) == told

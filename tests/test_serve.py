@@ -23,13 +23,14 @@ from certbotless import configfile
 from certbotless.decide import Intent
 from certbotless.deploy import Container
 from certbotless.errors import DeployError, DeployWaits, StoreError
-from certbotless.leaf import LeafFacts, rfc3339
+from certbotless.leaf import LeafFacts
 from certbotless.locks import ActionLock
 from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
 from certbotless.serve import PROOF_TIMEOUT_S, Serving
 from certbotless.state import Acted, Restarting, SiteFile, SiteState
 from certbotless.store import Origin, Published
+from certbotless.times import rfc3339
 from certbotless.values import Action
 from certbotless.workbench import Edges, Workbench, Zones
 

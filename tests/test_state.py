@@ -28,7 +28,6 @@ from hypothesis import strategies as st
 from test_files import KINDS, in_time, plant
 
 from certbotless.errors import StoreError
-from certbotless.leaf import rfc3339
 from certbotless.state import (
     Accounts,
     Acted,
@@ -42,6 +41,7 @@ from certbotless.state import (
     WrittenRecord,
     known_sites,
 )
+from certbotless.times import rfc3339
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -323,7 +323,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
         failures={"order": failure(text, hint=text)},
         answers={(domain, "A"): (frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"}),)},
     )
-    story = Story([Event(NOW, "record.updated", text)], (), False)
+    story = Story([Event(NOW, "", "record.updated", text)], (), False)
     drawn = [
         text_of(shown, WELL, UNBORN, width=width, encoding=encoding),
         text_of(shown, width=width, encoding=encoding, story=story),
@@ -338,7 +338,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
 
 
 def test_one_site_is_shown_whole() -> None:
-    event = Event(NOW, "record.added", "value=10.79.40.213 ttl_s=600")
+    event = Event(NOW, "", "record.added", "value=10.79.40.213 ttl_s=600")
     assert lines_of_one(view(Step("record", "..."), IN_WINDOW), event) == [
         "devbox.sweetlove.top pending",
         "  address      10.79.40.213",

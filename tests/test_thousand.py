@@ -18,7 +18,7 @@ import pytest
 from fakes import EPOCH
 from scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Scene
 
-from certbotless import client, receivers
+from certbotless import client, receivers, saved
 from certbotless.alerts import Sent, SentProblem
 from certbotless.cli import main
 from certbotless.client import ClientFacts
@@ -148,9 +148,9 @@ def three(scene: Scene) -> Scene:
         certificates={f"{OTHER_DOMAIN} {'ab' * 32}": EPOCH - HOUR},
         failure=failure,
     )
-    receivers._save(scene.state_dir, History(receivers={"jsons-0123456789ab": sent}))
+    saved.save(scene.state_dir / "notify.json", History(receivers={"jsons-0123456789ab": sent}))
     visit = ClientFacts(EPOCH - HOUR, True, True, True, "200", "about")
-    client._remember(scene.state_dir, {domain: visit for domain in scene.domains})
+    saved.save(scene.state_dir / "clients.json", {domain: visit for domain in scene.domains})
     return scene
 
 

@@ -12,10 +12,11 @@ from ..account import CaView, look_at_ca
 from ..ca import Ca
 from ..config import Site
 from ..errors import CertbotlessError, StoreError, printable
-from ..leaf import LeafFacts, rfc3339
+from ..leaf import LeafFacts
 from ..ledger import Entry, limit_on, orders_left, planned_order
 from ..nameservers import Server, ask, system_resolvers
 from ..state import Accounts, SiteState
+from ..times import rfc3339
 from .finding import Case, wrong_time
 
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)

@@ -15,8 +15,8 @@ from ..clock import Clock
 from ..config import Config
 from ..deploy import DockerContainers
 from ..errors import CertbotlessError, printable
-from ..leaf import rfc3339
 from ..nameservers import NameServers
+from ..times import rfc3339
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from ..bulletin import refusal
 from ..clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
-from ..leaf import rfc3339
 from ..ledger import Ledger, Unread
 from ..ledgerfile import LedgerFile
 from ..look import View, look_at
 from ..nameservers import Server
 from ..state import SiteFile, SiteState
+from ..times import rfc3339
 from ..values import AddressRule
 from . import api, authority, machine, naming, service
 from .api import ApiView

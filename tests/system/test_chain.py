@@ -9,9 +9,9 @@ import sys
 import pytest
 from cryptography import x509
 
-from certbotless.leaf import parse_rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import RefusedByEngine
+from certbotless.times import parse_rfc3339
 
 from .bed import DOMAIN, ZONE, Bed, assert_mode, files_below
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from certbotless.limits import ALLOWANCES, in_words
+from certbotless.limits import ALLOWANCES
 from certbotless.policy import actions
+from certbotless.times import in_words
 
 PURPOSES = {
     "AddDomainRecord": "Adds the A or AAAA record of a site, and the TXT record of a challenge.",

@@ -1,0 +1,38 @@
+"""The small files of `state_dir`: one JSON value each, written as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic_core import to_json
+
+from . import files
+from .model import of_json
+
+T = TypeVar("T")
+
+
+def load(path: Path, kind: type[T]) -> T | None:
+    """Return the value that a file holds, None where there is no file.
+
+    Args:
+        kind: a `Model`, or another annotation that `model` knows.
+
+    Raises:
+        ValueError: it makes no sense.
+        StoreError: it cannot be read.
+    """
+    raw = files.read_if_there(path)
+    return None if raw is None else of_json(kind, raw)
+
+
+def save(path: Path, value: object) -> None:
+    """Give the file this value; on disk when this returns. One process at a time may do so.
+
+    Raises:
+        StoreError: there is no room, or no right.
+    """
+    with files.store_errors(path):
+        files.sweep(path.parent, [path.name])
+        files.replace(path, to_json(value, indent=1), 0o600)

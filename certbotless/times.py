@@ -1,0 +1,75 @@
+"""Moments and spans as text: for files and the log, and as a person reads them.
+
+Source: RFC 3339.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from .model import after
+
+# A clock without a battery starts at the first; nothing that we note, and no certificate, is beyond the last.
+# So no sum of a moment and a wait leaves the calendar.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def bounded(moment: datetime) -> datetime:
+    """Return the nearest moment within `EARLIEST` and `LATEST`."""
+    return min(max(moment, EARLIEST), LATEST)
+
+
+def within_bounds(moment: datetime) -> datetime:
+    """Return an aware moment in UTC. Raises ValueError for one beyond `EARLIEST` or `LATEST`."""
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("a time out of bounds")
+    return moment.astimezone(UTC)
+
+
+# In a file: what is out of bounds is a fault, or the nearest moment where one date that makes no sense is no
+# reason to forget all the rest.
+Moment = Annotated[datetime, after(within_bounds)]
+BoundedMoment = Annotated[datetime, after(bounded)]
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an aware moment as RFC 3339 in UTC, whole seconds, with a ``Z``. Never raises."""
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        moment = bounded(moment)  # its offset leads beyond the calendar
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Return the aware UTC moment. Raises ValueError for one without an offset, or out of bounds."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its offset")
+    return within_bounds(moment)
+
+
+def moment(at: datetime) -> str:
+    """Return a moment as people read it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def distance(duration: timedelta) -> str:
+    """Return how far away something is, as a person says it: ``in 50 days``, ``3 min ago``."""
+    return f"in {span(duration)}" if duration > timedelta() else f"{span(-duration)} ago"
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration in its largest unit that says enough."""
+    seconds = duration.total_seconds()
+    for unit, size_s, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
+        if seconds >= least * size_s:
+            return f"{seconds // size_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def in_words(window: timedelta) -> str:
+    """Return the window of a limit as ``7 days`` or ``2.5 h``."""
+    hours = window.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"
