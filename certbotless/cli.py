@@ -36,8 +36,6 @@ _BEGAN = datetime.now(UTC)
 _OBJECTS_OF_A_START = 200_000
 _OBJECTS_OF_A_DAEMON = gc.get_threshold()[0]
 
-logger = logging.getLogger(__name__)
-
 
 def start() -> int:
     """Run the command of this process and return its exit code.
@@ -118,10 +116,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _check(source: Path | None) -> int:
-    from . import configfile
+    from . import careless, configfile
 
     checked = configfile.load(source)
-    for warning in [*configfile.careless(source, checked), *checked.warnings()]:
+    for warning in careless.warnings(checked, source):
         print(f"warning: {warning}", file=sys.stderr)
     count = len(checked.sites)
     print(f"{source or '-'}: ok ({count} sites)")
@@ -311,13 +309,13 @@ def _run(
     settled: Mapping[str, str],
     say: Callable[[str], None],
 ) -> int:
-    from . import configfile
+    from . import careless, configfile
 
     checked = configfile.load(source)
     sites = _named(checked, domains)
     checked.prove_readable()
     if source is not None:
-        _log_warnings(source, checked)
+        careless.log(checked, source)
     from . import oneshot
 
     tells = source is not None and not intent.only_rehearse
@@ -350,13 +348,6 @@ def _daemon(source: Path | None) -> int:
     logging.shutdown()
     # A look that hangs in a resolver would hold the exit up: its thread is not waited for.
     os._exit(code)
-
-
-def _log_warnings(source: Path, config: Config) -> None:
-    from . import configfile
-
-    for warning in [*configfile.careless(source, config), *config.warnings()]:
-        logger.warning("config.careless %s", warning)
 
 
 def _named(config: Config, domains: Sequence[str]) -> list[Site]:

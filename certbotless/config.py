@@ -1,4 +1,4 @@
-"""The model of the configuration: one frozen `Config`, what it says of itself, and what is careless in it.
+"""The model of the configuration: one frozen `Config`, and what it says of itself.
 
 It is made from a file by `configfile` alone. The environment counts in one place: DOCKER_HOST is a default.
 
@@ -7,17 +7,14 @@ Source: the key table of docs/configuration.md.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from . import files
-from .errors import CertbotlessError, SecretUnreadable
+from .errors import CertbotlessError
 from .model import Model, at_least_one, setting
 from .secret import Secret, environment_without
 from .values import (
@@ -50,7 +47,6 @@ from .values import (
     StopTimeout,
     Ttl,
     When,
-    is_loopback,
 )
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
@@ -421,52 +417,6 @@ class Config(_Section):
     def certs_dirs(self) -> frozenset[Path]:
         """Every folder that holds the pair of some site."""
         return frozenset(map(self.certs_dir_of, self.sites))
-
-    def warnings(self) -> list[str]:
-        """Return what is careless, or not there yet, as ``path: text``; none of it is a fault."""
-        found = []
-        # Root checks what the service's user, who owns state_dir, will use.
-        trusted = {0, os.geteuid()}
-        with suppress(OSError):
-            trusted.add(self.state_dir.stat().st_uid)
-        for path, secret in self.secrets().items():
-            try:
-                secret.read()
-                text = secret.warning(trusted)
-            except SecretUnreadable as exc:
-                text = str(exc)
-            if text is not None:
-                found.append(f"{path}: {text}")
-        if self.notify and importlib.util.find_spec("apprise") is None:
-            found.append(f"notify: {NEEDS_APPRISE}")
-        for i, site in enumerate(self.sites):
-            for key, rule in {"address": site.address, "address6": site.address6}.items():
-                if rule.kind == "literal" and is_loopback(rule.value):
-                    text = f"{rule.value} leads every other machine to itself; write the LAN address"
-                    found.append(f"sites[{i}].{key}: {text}")
-        host = self.docker.host
-        if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
-            found.append(
-                f"docker.host: {host} has no TLS and no password: anybody who reaches it is root "
-                "there; forward its socket by SSH instead"
-            )
-        if self.http is not None and importlib.util.find_spec("prometheus_client") is None:
-            found.append(f"http: {NEEDS_PROMETHEUS}")
-        if self.http is not None and not is_loopback(self.http.where[0]):
-            found.append(
-                "http.listen: whoever reaches this address may read all that status tells, without a login; "
-                "write 127.0.0.1 and put a proxy that asks for one in front"
-            )
-        for path, folder in self._folders().items():
-            if careless := files.open_to_all(folder):
-                found.append(f"{path}: {careless}: anybody may put files in our place; chmod o-w")
-        return found
-
-    def _folders(self) -> dict[str, Path]:
-        """Return every folder that we write to, by the path of its key."""
-        own = {f"sites[{i}].certs_dir": site.certs_dir for i, site in enumerate(self.sites)}
-        shared = {"certs_dir": self.certs_dir, "state_dir": self.state_dir}
-        return shared | {path: folder for path, folder in own.items() if folder is not None}
 
     def environment_of_commands(self) -> dict[str, str]:
         """Return what a deploy command gets of our environment: all but what is about our secrets."""

@@ -7,17 +7,14 @@ Source: the key table of docs/configuration.md.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import ValidationError
 
-from . import document, files
+from . import document
 from .config import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .document import Document, Fault
 from .errors import ConfigError, ValueFault
@@ -39,34 +36,6 @@ def read(source: Path | None) -> bytes:
         hint = "; name the file with --config FILE" if isinstance(exc, FileNotFoundError) else ""
         name = source or "-"
         raise ConfigError([f"{name}:1:1: the file: cannot be read: {exc.strerror}{hint}"]) from exc
-
-
-def careless(source: Path | None, config: Config) -> list[str]:
-    """Return what is careless about the file itself: other users may write it, or read a secret in it.
-
-    A user who may write it can run programs as its user, and send the AccessKey anywhere.
-    """
-    if source is None:
-        return []
-    found = []
-    trusted = {0, os.geteuid()}
-    with suppress(OSError):
-        trusted.add(config.state_dir.stat().st_uid)
-    with suppress(OSError):
-        seen = source.stat()
-        if opened := files.open_to_all(source.absolute()) or files.open_to_all(source.resolve()):
-            found.append(
-                f"{opened}: anybody may write the configuration, and so run programs as its user; chmod o-w"
-            )
-        if seen.st_uid not in trusted:
-            found.append(
-                f"{str(source)!r} belongs to another user (uid {seen.st_uid}), who may write it: chown it"
-            )
-        literal = next((path for path, secret in config.secrets().items() if secret.kind == "literal"), None)
-        if literal is not None and seen.st_mode & stat.S_IROTH:
-            mode = stat.S_IMODE(seen.st_mode)
-            found.append(f"{str(source)!r} has mode {mode:04o}, and {literal} is written in it: chmod o-r")
-    return found
 
 
 def parse(raw: bytes, name: str) -> Config:
@@ -132,9 +101,11 @@ def _check_together(doc: Document, wrong: Collection[document.Path] = ()) -> Ite
         [name(each, "sites", i, "names", j) for j, each in enumerate(_entries(site.get("names")))]
         for i, site in enumerate(sites)
     ]
-    for i, other in _repeats(domains):
-        text = f"{domains[i]!r} is already the domain of sites[{other}]"
-        yield doc.fault(("sites", i, "domain"), text)
+    first: dict[str, int] = {}
+    for i, domain in enumerate(domains):
+        if domain is not None and first.setdefault(domain, i) != i:
+            text = f"{domain!r} is already the domain of sites[{first[domain]}]"
+            yield doc.fault(("sites", i, "domain"), text)
     yield from _check_records(doc, sites, domains, names, "address", "A")
     yield from _check_records(doc, sites, domains, names, "address6", "AAAA")
     for i, site in enumerate(sites):
@@ -218,14 +189,6 @@ def _entries(value: object) -> list[object]:
 def _mappings(value: object) -> list[dict[str, Any]]:
     """Return the entries of a list; anything else than a mapping as an empty one, so that places hold."""
     return [entry if isinstance(entry, dict) else {} for entry in _entries(value)]
-
-
-def _repeats(values: Iterable[str | None]) -> Iterator[tuple[int, int]]:
-    """Yield the place of each value that was there before, and the place where it first was."""
-    first: dict[str, int] = {}
-    for i, value in enumerate(values):
-        if value is not None and first.setdefault(value, i) != i:
-            yield i, first[value]
 
 
 def folders_of_broken(raw: bytes) -> tuple[Path, Path]:

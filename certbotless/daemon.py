@@ -25,12 +25,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, bulletin, client, owner, receivers, report
+from . import alerts, bulletin, careless, client, owner, receivers, report
 from .alerts import Steady
 from .child import Addresses, Child, Errand
 from .clock import SystemClock
 from .config import RUN_MARGIN, Config, Site
-from .configfile import careless
 from .decide import CONFIRM_OF, WRITES
 from .errors import StoreError
 from .lan import Lan
@@ -167,7 +166,7 @@ class Daemon:
             look_at_addresses = self._look_at_addresses
             self._lan.listen(lambda: self._timetable.after("addresses", _BURST_S, look_at_addresses))
             self._follow_http()
-            self._log_warnings()
+            careless.log(self._config, self._source.path)
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._look_soon()
             notify("READY=1")
@@ -238,7 +237,7 @@ class Daemon:
             self._follow_servers()
             self._follow_addresses()
             self._follow_http()
-            self._log_warnings()
+            careless.log(self._config, self._source.path)
             for site in before.sites:
                 self._timetable.plan(f"due:{site.domain}", None, self._look_soon)
             # Children that are at work on what was edited are ended; what they began is resumed.
@@ -277,10 +276,6 @@ class Daemon:
                 logger.exception("page.not_made hint=tried again each second")
         if not is_as_wanted:
             self._timetable.after("http", _PAGE_EVERY_S, self._follow_http)
-
-    def _log_warnings(self) -> None:
-        for warning in [*careless(self._source.path, self._config), *self._config.warnings()]:
-            logger.warning("config.careless %s", warning)
 
     # What makes it look.
 

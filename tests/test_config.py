@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import time, timedelta
 from pathlib import Path
 
@@ -139,14 +138,6 @@ def test_an_engine_of_the_environment_that_cannot_be_used_is_a_fault_where_a_con
     assert parse(text_of(docker="host: unix:///run/a.sock", target="port: 5000"))
 
 
-def test_an_engine_that_anybody_on_the_way_may_use_is_warned_of() -> None:
-    found = parse(text_of(docker="host: tcp://10.0.0.5:2375")).warnings()
-    (warning,) = [each for each in found if each.startswith("docker.host")]
-    assert "no TLS and no password" in warning
-    found = parse(text_of(docker="host: tcp://127.0.0.1:2375")).warnings()
-    assert [each for each in found if each.startswith("docker.host")] == []
-
-
 def test_a_thousand_sites_fit() -> None:
     sites = "".join(
         f"  - domain: box{i}.sweetlove.top\n    names: ['*.box{i}.sweetlove.top']\n    zone: sweetlove.top\n"
@@ -177,77 +168,6 @@ def test_secrets_show_nowhere() -> None:
     ):
         assert CANARY not in shown
     assert not any(CANARY in found.digest(site) for site in found.sites)
-
-
-def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret that is not there, or open to others; an address that leads nowhere else."""
-    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    secret = tmp_path / "secret"
-    secret.write_text(CANARY)
-    secret.chmod(0o644)
-    found = parse(
-        f"aliyun: {{access_key_id: '${{NO_SUCH_KEY}}', access_key_secret: 'file:{secret}'}}\n"
-        "sites: [{domain: a.example.com, address: 10.0.0.1, address6: '::1'},"
-        " {domain: b.example.com, address: 127.0.0.2}]\n"
-    )
-    first, second, *others = found.warnings()
-    assert first.startswith("aliyun.access_key_id: the environment variable 'NO_SUCH_KEY' is not set")
-    assert second.startswith(f"aliyun.access_key_secret: {str(secret)!r} has mode 0644")
-    assert others[0].startswith("sites[0].address6: ::1 leads every other machine to itself")
-    assert others[1].startswith("sites[1].address: 127.0.0.2 leads every other machine to itself")
-    secret.chmod(0o600)
-    monkeypatch.setenv("NO_SUCH_KEY", CANARY)
-    assert found.warnings() == others
-    optional = parse(
-        text_of(
-            aliyun=f"security_token: file:{tmp_path}/none",
-            acme="eab: {kid: k, hmac_key: '${NO_SUCH_MAC}'}",
-        )
-    )
-    first, second = optional.warnings()
-    assert first.startswith("aliyun.security_token: cannot read the secret")
-    assert second.startswith("acme.eab.hmac_key: the environment variable 'NO_SUCH_MAC' is not set")
-    assert parse(FULL).warnings() == []
-    for listen, count in (("127.0.0.9:9109", 0), ("[::1]:9109", 0), ("0.0.0.0:9109", 1), ("10.0.0.5:80", 1)):
-        warnings = parse(text_of(top=f'http: {{listen: "{listen}"}}')).warnings()
-        assert [text.partition(":")[0] for text in warnings] == ["http.listen"] * count
-
-
-def test_folders_that_anybody_may_write_to_are_warned_of(tmp_path: Path) -> None:
-    """And used: a certificate that expires would do more harm."""
-    folders = {name: tmp_path / name for name in ("certs", "state", "own")}
-    for folder in folders.values():
-        folder.mkdir()
-    found = parse(
-        f"aliyun: {{access_key_id: a, access_key_secret: b}}\n"
-        f"certs_dir: {folders['certs']}\nstate_dir: {folders['state']}\n"
-        f"sites: [{{domain: a.example.com}}, {{domain: b.example.com, certs_dir: {folders['own']}}}]\n"
-    )
-    assert found.warnings() == []
-    for folder in folders.values():
-        folder.chmod(0o777)
-    keys = ["certs_dir", "state_dir", "sites[1].certs_dir"]
-    told = "has mode 0777: anybody may put files in our place; chmod o-w"
-    assert found.warnings() == [
-        f"{key}: {str(folder)!r} {told}" for key, folder in zip(keys, folders.values(), strict=True)
-    ]
-
-
-@pytest.mark.process
-@pytest.mark.row(68)
-def test_a_secret_may_belong_to_root_to_us_or_to_the_owner_of_state_dir(tmp_path: Path) -> None:
-    """Root checks what the service's user will use."""
-    state_dir, secret = tmp_path / "state", tmp_path / "secret"
-    state_dir.mkdir()
-    secret.touch(0o600)
-    secret.write_text(CANARY)
-    os.chown(secret, 4242, -1)
-    text = f"aliyun: {{access_key_id: a, access_key_secret: 'file:{secret}'}}\n"
-    found = parse(f"{text}state_dir: {state_dir}\nsites: [{{domain: a.example.com}}]\n")
-    [warning] = found.warnings()
-    assert warning.startswith(f"aliyun.access_key_secret: {str(secret)!r} belongs to another user (uid 4242)")
-    os.chown(state_dir, 4242, -1)
-    assert found.warnings() == []
 
 
 # --- the digest of a site -----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -437,49 +436,3 @@ def test_every_beginning_of_a_good_file_is_a_configuration_or_a_report() -> None
 def test_no_slip_around_a_secret_shows_it(mutate: Callable[[str], str]) -> None:
     report = "\n".join(faults_of(mutate(FULL)))
     assert CANARY not in report
-
-
-# --- which other users may read or write it -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("mode", "folder_mode", "is_literal", "words"),
-    [
-        (0o640, 0o755, True, ""),
-        (0o644, 0o755, False, ""),
-        (0o644, 0o755, True, "has mode 0644, and aliyun.access_key_id is written in it"),
-        (0o666, 0o755, False, "anybody may write the configuration"),
-        (0o640, 0o777, False, "anybody may write the configuration"),
-    ],
-)
-def test_a_file_that_is_open_to_others_is_warned_of(
-    tmp_path: Path, mode: int, folder_mode: int, is_literal: bool, words: str
-) -> None:
-    """A user who may write it can run programs as its user."""
-    (tmp_path / "etc").mkdir()
-    file = tmp_path / "etc" / "config.yaml"
-    key = "LTAI" if is_literal else "file:/nowhere"
-    file.write_text(
-        json.dumps(
-            {
-                "aliyun": {"access_key_id": key, "access_key_secret": "file:/nowhere"},
-                "state_dir": str(tmp_path / "state"),
-                "sites": [{"domain": "a.example.com"}],
-            }
-        )
-    )
-    file.chmod(mode)
-    file.parent.chmod(folder_mode)
-    found = configfile.careless(file, configfile.load(file))
-    assert [words in text for text in found] == ([True] if words else [])
-
-
-@pytest.mark.process
-def test_a_file_of_another_user_is_warned_of(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(
-        "aliyun: {access_key_id: 'file:/a', access_key_secret: 'file:/b'}\nsites: [{domain: a.example.com}]"
-    )
-    os.chown(file, 4712, 4712)
-    (text,) = configfile.careless(file, configfile.load(file))
-    assert "belongs to another user (uid 4712)" in text

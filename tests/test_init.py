@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from system.bed import assert_mode
 
-from certbotless import configfile
+from certbotless import careless, configfile
 from certbotless.cli import main
 from certbotless.config import Target
 from certbotless.deploy import Container, Settings
@@ -254,7 +254,7 @@ def test_secrets_that_are_typed_get_files_of_their_own(file: Path) -> None:
         CANARY,
         f"{CANARY}2",
     )
-    assert config.warnings() == []
+    assert careless.warnings(config) == []
     assert CANARY not in file.read_text()
     for name in ("access_key_id", "access_key_secret", "config.yaml"):
         assert_mode(folder / name, 0o600)

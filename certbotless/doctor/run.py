@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from .. import configfile, edges, locks, receivers, sender
+from .. import careless, edges, locks, receivers, sender
 from ..account import CaView
 from ..address import address_now
 from ..alidns import AlidnsAccount
@@ -92,12 +92,11 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
             case.fail_by("secret", key, exc)
             lost = True
     _receivers(case)
-    source = Path(path) if path != "-" else None
-    careless = [] if lost else [*configfile.careless(source, case.config), *case.config.warnings()]
-    for text in careless:
+    warnings = [] if lost else careless.warnings(case.config, Path(path) if path != "-" else None)
+    for text in warnings:
         key, _, words = text.partition(": ")
         case.warn("configuration", key, words, "see docs/configuration.md")
-    if not lost and not careless:
+    if not lost and not warnings:
         case.ok("configuration", path, f"{len(case.config.sites)} sites, and every secret can be read")
     try:
         return AlidnsAccount(edges.dns_account(case.config), case.clock)

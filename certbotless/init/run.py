@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .. import configfile, files, systemd
+from .. import careless, configfile, files, systemd
 from ..config import DOCKER_SOCKET
 from ..errors import StoreError
 from . import found
@@ -60,7 +60,7 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
         say("\n".join(notes))
     for written in _write({**secrets, path: text}):
         say(f"written: {written}")
-    for warning in config.warnings():
+    for warning in careless.warnings(config):
         say(f"warning: {warning}")
 
     # 4.

@@ -1,0 +1,95 @@
+"""What is careless about a configuration, or not there yet. None of it is a fault: it is used all the same.
+
+Asks this machine: for its files and their modes, and for optional libraries.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from . import files
+from .config import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
+from .errors import SecretUnreadable
+from .values import is_loopback
+
+logger = logging.getLogger(__name__)
+
+
+def log(config: Config, file: Path | None) -> None:
+    """Log each warning."""
+    for warning in warnings(config, file):
+        logger.warning("config.careless %s", warning)
+
+
+def warnings(config: Config, file: Path | None = None) -> list[str]:
+    """Return what is careless, each as ``path: text``; of the file itself too, where it is one."""
+    # Root checks what the service's user, who owns state_dir, will use.
+    trusted = {0, os.geteuid()}
+    with suppress(OSError):
+        trusted.add(config.state_dir.stat().st_uid)
+    of_file = [] if file is None else _of_file(file, config, trusted)
+    return [*of_file, *_of_secrets(config, trusted), *_of_values(config), *_of_folders(config)]
+
+
+def _of_file(file: Path, config: Config, trusted: Collection[int]) -> Iterator[str]:
+    """Yield whether other users may write it, or read a secret in it.
+
+    A user who may write it can run programs as its user, and send the AccessKey anywhere.
+    """
+    with suppress(OSError):
+        seen = file.stat()
+        if opened := files.open_to_all(file.absolute()) or files.open_to_all(file.resolve()):
+            yield f"{opened}: anybody may write the configuration, and so run programs as its user; chmod o-w"
+        if seen.st_uid not in trusted:
+            yield f"{str(file)!r} belongs to another user (uid {seen.st_uid}), who may write it: chown it"
+        literal = next((path for path, secret in config.secrets().items() if secret.kind == "literal"), None)
+        if literal is not None and seen.st_mode & stat.S_IROTH:
+            mode = stat.S_IMODE(seen.st_mode)
+            yield f"{str(file)!r} has mode {mode:04o}, and {literal} is written in it: chmod o-r"
+
+
+def _of_secrets(config: Config, trusted: Collection[int]) -> Iterator[str]:
+    for path, secret in config.secrets().items():
+        try:
+            secret.read()
+            text = secret.warning(trusted)
+        except SecretUnreadable as exc:
+            text = str(exc)
+        if text is not None:
+            yield f"{path}: {text}"
+
+
+def _of_values(config: Config) -> Iterator[str]:
+    if config.notify and importlib.util.find_spec("apprise") is None:
+        yield f"notify: {NEEDS_APPRISE}"
+    for i, site in enumerate(config.sites):
+        for key, rule in {"address": site.address, "address6": site.address6}.items():
+            if rule.kind == "literal" and is_loopback(rule.value):
+                text = f"{rule.value} leads every other machine to itself; write the LAN address"
+                yield f"sites[{i}].{key}: {text}"
+    host = config.docker.host
+    if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
+        yield (
+            f"docker.host: {host} has no TLS and no password: anybody who reaches it is root there; "
+            "forward its socket by SSH instead"
+        )
+    if config.http is not None and importlib.util.find_spec("prometheus_client") is None:
+        yield f"http: {NEEDS_PROMETHEUS}"
+    if config.http is not None and not is_loopback(config.http.where[0]):
+        yield (
+            "http.listen: whoever reaches this address may read all that status tells, without a login; "
+            "write 127.0.0.1 and put a proxy that asks for one in front"
+        )
+
+
+def _of_folders(config: Config) -> Iterator[str]:
+    own = {f"sites[{i}].certs_dir": site.certs_dir for i, site in enumerate(config.sites)}
+    for path, folder in {"certs_dir": config.certs_dir, "state_dir": config.state_dir, **own}.items():
+        if folder is not None and (opened := files.open_to_all(folder)):
+            yield f"{path}: {opened}: anybody may put files in our place; chmod o-w"
