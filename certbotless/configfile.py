@@ -191,12 +191,8 @@ def _mappings(value: object) -> list[dict[str, Any]]:
     return [entry if isinstance(entry, dict) else {} for entry in _entries(value)]
 
 
-def folders_of_broken(raw: bytes) -> tuple[Path, Path]:
-    """Return certs_dir and state_dir as far as a broken file tells, else their defaults."""
-    return _folder_of_broken(raw, "certs_dir"), _folder_of_broken(raw, "state_dir")
-
-
-def _folder_of_broken(raw: bytes, key: str) -> Path:
+def folder_of_broken(raw: bytes, key: str) -> Path:
+    """Return certs_dir or state_dir as far as a broken file tells, else its default."""
     from .diagnostics import check  # noqa: PLC0415  (as above)
 
     # A file that is not YAML as a whole may still have the line that we look for.

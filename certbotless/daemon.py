@@ -208,11 +208,11 @@ class Daemon:
 
     def _follow_source(self, *, is_asked: bool) -> None:
         refused = self._source.refused, self._source.refused_digest
-        change = self._source.poll(time.monotonic(), is_asked=is_asked)
+        config = self._source.poll(time.monotonic(), is_asked=is_asked)
         if (self._source.refused, self._source.refused_digest) != refused:
             self._timetable.after("bulletin", 0, self._tell)
-        if change is not None:
-            self._edits.put((self._source.raw, change.after))
+        if config is not None:
+            self._edits.put((self._source.raw, config))
             self._timetable.after("edited", 0, self._on_edit)
 
     def _is_looking(self) -> bool:

@@ -16,6 +16,8 @@ _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 # What may be a label of a record, hosts or not.
 _RECORD_LABEL = re.compile(r"[a-z0-9_-]{1,63}|[*@]")
 _ACE_PREFIX = "xn--"
+# What ends a label in another script (UTS 46).
+_FULL_STOPS = re.compile("[\u3002\uff0e\uff61]")
 
 
 class NameFault(ValueFault):
@@ -35,9 +37,7 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     is_wildcard = text.startswith("*.")
     if is_wildcard and not wildcard:
         raise NameFault(f"{printable(text)!r} is a wildcard", hint="a wildcard may stand in names only")
-    host = text.removeprefix("*.").removesuffix(".").lower()
-    if not host.isascii():
-        host = _whole_name_in_a_labels(host)
+    host = _in_a_labels(text.removeprefix("*.").lower(), "not a DNS name").removesuffix(".")
     labels = host.split(".")
     # No top-level domain is all digits (RFC 3696 section 2); an address is.
     is_number = labels[-1].isdigit()
@@ -49,16 +49,23 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     return name
 
 
-def _whole_name_in_a_labels(text: str) -> str:
+def _in_a_labels(text: str, fault: str) -> str:
+    """Return a name or a label in A-labels, IDNA 2008 after the mapping of UTS 46; one in ASCII as it is.
+
+    Args:
+        fault: what the text is if it cannot be.
+    """
+    if text.isascii():
+        return text
     # Only names outside ASCII need this import.
     import dns.exception  # noqa: PLC0415
     import dns.name  # noqa: PLC0415
 
+    codec, labels = dns.name.IDNA_2008_UTS_46, _FULL_STOPS.sub(".", text).split(".")
     try:
-        name = dns.name.from_text(text, idna_codec=dns.name.IDNA_2008_UTS_46)
+        return b".".join(map(codec.encode, labels)).decode("ascii").lower()
     except (dns.exception.DNSException, UnicodeError) as exc:
-        raise NameFault(f"{printable(text, 80)!r} is not a DNS name: {printable(exc, 80)}") from exc
-    return name.to_text(omit_final_dot=True).lower()
+        raise NameFault(f"{printable(text, 80)!r} is {fault}: {printable(exc, 80)}") from exc
 
 
 def u_labels(name: str) -> str:
@@ -94,17 +101,7 @@ def a_labels(text: str) -> str:
 
 
 def _a_label(text: str) -> str:
-    label = text
-    if not text.isascii():
-        # Only names outside ASCII need this import.
-        import dns.exception  # noqa: PLC0415
-        import dns.name  # noqa: PLC0415
-
-        try:
-            # IDNA 2008 after the mapping of UTS 46, as what people write in the configuration.
-            label = dns.name.IDNA_2008_UTS_46.encode(text).decode("ascii").lower()
-        except (dns.exception.DNSException, UnicodeError) as exc:
-            raise NameFault(f"{printable(text, 80)!r} is no DNS label: {printable(exc, 80)}") from exc
+    label = _in_a_labels(text, "no DNS label")
     if not _RECORD_LABEL.fullmatch(label):
         raise NameFault(f"{printable(text, 80)!r} is no DNS label")
     return label

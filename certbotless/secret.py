@@ -75,15 +75,12 @@ class Secret:
         """
         if self.kind == "literal":
             return self.where
-        if self.kind == "environment":
-            value = os.environ.get(self.where, "").strip()
+        if (path := self.path) is None:
+            value, what = os.environ.get(self.where, "").strip(), f"the environment variable {self.where!r}"
             if not value:
-                raise SecretUnreadable(
-                    f"the environment variable {self.where!r} is not set",
-                    hint="set it where certbotless is started, or write file:/path instead",
-                )
-            return _one_line(value, f"the environment variable {self.where!r}")
-        path = self._found_at()
+                hint = "set it where certbotless is started, or write file:/path instead"
+                raise SecretUnreadable(f"{what} is not set", hint=hint)
+            return _one_line(value, what)
         try:
             value = _read_plain(path).decode().strip()
         except (OSError, UnicodeDecodeError) as exc:
@@ -102,9 +99,8 @@ class Secret:
         Args:
             trusted: uids that it may belong to.
         """
-        if self.kind not in ("file", "credential"):
+        if (path := self.path) is None:
             return None
-        path = self._found_at()
         try:
             found = path.stat()
         except OSError:
@@ -119,25 +115,24 @@ class Secret:
     @property
     def path(self) -> Path | None:
         """The file that it is read from, None for one that cannot change while we run."""
-        return self._found_at() if self.kind in ("file", "credential") else None
+        if self.kind == "file":
+            return Path(self.where)
+        if self.kind != "credential":
+            return None
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        # Path.exists would raise where we may not look into the directory.
+        if directory and os.path.exists(path := Path(directory, self.where)):
+            return path
+        return Path("/etc/credstore", self.where)
 
     def sources(self) -> list[Path]:
         """Return where systemd may have taken a credential from; what changes there needs a restart.
 
         A unit may name other places, and ours may not be ours to see.
         """
-        if self.kind != "credential" or self._found_at() == Path("/etc/credstore", self.where):
+        if self.kind != "credential" or self.path == Path("/etc/credstore", self.where):
             return []
         return [Path(store, self.where) for store in _CREDSTORES]
-
-    def _found_at(self) -> Path:
-        if self.kind == "file":
-            return Path(self.where)
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        # Path.exists would raise where we may not look into the directory.
-        if directory and os.path.exists(path := Path(directory, self.where)):
-            return path
-        return Path("/etc/credstore", self.where)
 
 
 def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:

@@ -29,14 +29,6 @@ _POLL_S, _POLL_SOON_S = 0.5, 0.25
 _AT_REST_S, _SAVED_WITHIN_S = 0.2, 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something else is in force now: before and after are the same where only a secret has changed."""
-
-    before: Config
-    after: Config
-
-
 class Source:
     """The configuration file and its secrets.
 
@@ -73,33 +65,29 @@ class Source:
         is_edited = self._file.is_new or any(secret.file.is_new for secret in self._secrets)
         return _POLL_SOON_S if is_edited else _POLL_S
 
-    def poll(self, now_s: float, *, is_asked: bool = False) -> Change | None:
-        """Take an edit that is there by now, and return it; what is wrong with one is logged, once a fault.
+    def poll(self, now_s: float, *, is_asked: bool = False) -> Config | None:
+        """Take an edit that is there by now; return what is in force if that, or a secret, has changed.
+
+        What is wrong with an edit is logged, once a fault.
 
         Args:
             now_s: monotonic time.
             is_asked: somebody says that all is saved: it is taken, or refused, as it is now.
         """
-        change = self._poll_file(now_s, is_asked) if self.path is not None else None
+        is_edited = self.path is not None and self._poll_file(now_s, is_asked)
         has_changed = [secret.poll(now_s) for secret in self._secrets]
-        if change is None and any(has_changed):
-            return Change(self.config, self.config)
-        return change
+        return self.config if is_edited or any(has_changed) else None
 
-    def _poll_file(self, now_s: float, is_asked: bool) -> Change | None:
+    def _poll_file(self, now_s: float, is_asked: bool) -> bool:
         found = self._file.poll(now_s)
         if is_asked or (self._lacking and all(map(_is_readable, self._lacking))):
             return self._take(self._file.now(), is_told_again=is_asked)
-        if found is None:
-            return None
+        if found is None or found[1] < _AT_REST_S:
+            return False
         content, stood_s = found
-        if stood_s < _AT_REST_S:
-            return None
         return self._take(content, is_final=stood_s >= _SAVED_WITHIN_S)
 
-    def _take(
-        self, content: _Content, *, is_final: bool = True, is_told_again: bool = False
-    ) -> Change | None:
+    def _take(self, content: _Content, *, is_final: bool = True, is_told_again: bool = False) -> bool:
         """Put this content into force, or refuse it if it is final."""
         try:
             if content.error is not None:
@@ -110,7 +98,7 @@ class Source:
         except CertbotlessError as exc:
             if is_final:
                 self._refuse(content, exc, is_told_again=is_told_again)
-            return None
+            return False
         before, self.raw, self.config = self.config, content.raw, edited
         self._file.settle(content)
         self._secrets = self._follow_secrets()
@@ -118,7 +106,7 @@ class Source:
         logger.info("config.accepted sites=%d", len(edited.sites))
         for line in edits.changes(before, edited):
             logger.info("config.changed %s", line)
-        return Change(before, edited)
+        return True
 
     def _refuse(self, content: _Content, error: CertbotlessError, *, is_told_again: bool) -> None:
         self._file.settle(content)

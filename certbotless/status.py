@@ -97,7 +97,7 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
         raw = configfile.read(source)
         checked = configfile.parse(raw, path)
     except ConfigError as exc:
-        certs_dir, state_dir = configfile.folders_of_broken(raw)
+        certs_dir, state_dir = (configfile.folder_of_broken(raw, key) for key in ("certs_dir", "state_dir"))
         known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in state.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     sites, state_dir = choose(checked), checked.state_dir

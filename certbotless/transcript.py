@@ -76,8 +76,9 @@ class Transcripts(logging.Handler):
         path = self._path_of(domain)
         files.make_dir(path.parent, 0o700)
         path.unlink(missing_ok=True)
-        # "x" is O_EXCL, which follows no link.
-        stream = open(path, "x", encoding="utf-8", errors="backslashreplace", opener=_for_its_owner)  # noqa: SIM115
+        # O_EXCL follows no link.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        stream = open(fd, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         system, python = os.uname(), sys.version.partition(" ")[0]
         began_at = datetime.fromtimestamp(record.created - record.relativeCreated / 1000, UTC)
         stream.write(f"certbotless {__version__}, Python {python}, {system.sysname} {system.release}\n")
@@ -114,10 +115,6 @@ class _Formatter(logging.Formatter):
             trace = self._redact(self.formatException(record.exc_info)).splitlines()
             lines += [f"         {printable(line, _MOST_LINE)}" for line in trace[-_MOST_LINES_OF_TRACE:]]
         return "\n".join(lines)
-
-
-def _for_its_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _begins(record: logging.LogRecord, message: str) -> bool:

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -102,10 +103,6 @@ def short(duration: timedelta) -> str:
     seconds = int(duration.total_seconds())
     unit = next(u for u in "dhms" if seconds % _UNITS[u] == 0)
     return f"{seconds // _UNITS[unit]}{unit}"
-
-
-def _certificate_name(text: str) -> str:
-    return normalise(text, wildcard=True)
 
 
 def _path(text: str) -> Path:
@@ -286,7 +283,7 @@ CertificateName = Annotated[
     str,
     _written(
         core_schema.str_schema(metadata=_shown("host name or wildcard", pattern=rf"^(\*\.)?{_NAME}$")),
-        _certificate_name,
+        partial(normalise, wildcard=True),
     ),
 ]
 Directory = Annotated[

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from certbotless.source import Change, Source
+from certbotless.config import Config
+from certbotless.source import Source
 
 TICK_S = 0.25
 
@@ -25,16 +26,16 @@ class Author:
         self.now_s = 0.0
         self.wait(5)
 
-    def wait(self, seconds: float) -> list[Change]:
-        """Let time pass with its polls, and return what they brought."""
+    def wait(self, seconds: float) -> list[Config]:
+        """Let time pass with its polls, and return what came into force, or has another secret now."""
         end_s, found = self.now_s + seconds, []
         while self.now_s < end_s:
-            change = self.source.poll(self.now_s)
-            found += [change] if change else []
+            config = self.source.poll(self.now_s)
+            found += [config] if config else []
             self.now_s += TICK_S
         return found
 
-    def ask(self) -> Change | None:
+    def ask(self) -> Config | None:
         """Poll as at SIGHUP."""
         return self.source.poll(self.now_s, is_asked=True)
 

@@ -76,7 +76,7 @@ def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaVi
         base, is_wildcard = name.removeprefix("*."), name.startswith("*.")
         owner, records = _caa_of(base, zone, servers)
         tag = _tag(records, is_wildcard=is_wildcard)
-        if tag is None or _permits(records, tag, seen):
+        if tag is None or any(_names_us(value, seen) for of, value in _parsed(records) if of == tag):
             continue
         said = printable(" | ".join(records), 300)
         text = f"the CAA records of {owner} do not let this CA or account give {name}: {said}"
@@ -118,10 +118,6 @@ def _tag(records: Iterable[str], *, is_wildcard: bool) -> str | None:
 
 def _parsed(records: Iterable[str]) -> list[tuple[str, str]]:
     return [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
-
-
-def _permits(records: Iterable[str], tag: str, seen: CaView) -> bool:
-    return any(_names_us(value, seen) for name, value in _parsed(records) if name == tag)
 
 
 def _names_us(value: str, seen: CaView) -> bool:

@@ -355,17 +355,13 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
         case.fail("trusted", about, met.text, "try again")
     elif met.verify_code in (_WRONG_NAME, _EXPIRED):
         case.fail("trusted", about, met.text, f"certbotless --once {site.domain}")
-    elif _is_public(case.config):
+    elif case.config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}:
         cure = "let it serve the whole DOMAIN.pem, or update this machine's ca-certificates"
         case.fail("trusted", about, met.text, cure)
     else:
         text = f"{met.text}, by this machine's trust store: the CA is no public one"
         cure = "give each client the root of this CA, or use a CA that is trusted everywhere"
         case.warn("trusted", about, text, cure)
-
-
-def _is_public(config: Config) -> bool:
-    return config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}
 
 
 def _modes(path: Path) -> str:

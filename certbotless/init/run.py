@@ -16,13 +16,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .. import careless, configfile, files, systemd
+from .. import careless, configfile, files, policy, systemd
 from ..config import DOCKER_SOCKET
 from ..errors import StoreError
 from . import found
 from .found import Running, Say
 from .questions import Ask, Flags, Questions, answer
-from .text import CERTS_DIR, Answers, config_text, policy_text, run_text, sees_text, terms_text
+from .text import CERTS_DIR, Answers, config_text, run_text, sees_text, terms_text
 
 # As `make install` names it, beside the configuration.
 _EXAMPLE = "config.example.yaml"
@@ -142,7 +142,7 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
 def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> None:
     put = "ACCOUNT" if answers.zone else "ACCOUNT and ZONE"
     say(f"\nThe RAM policy of the AccessKey, for exactly the calls that are made; put yours for {put}:\n")
-    say(policy_text(answers.zone))
+    say(policy.document(answers.zone or "ZONE"))
     say(terms_text(answers.directory))
     certs_dir = answers.certs_dir
     if chosen is None and answers.container:

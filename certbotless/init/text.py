@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import policy
-
 CERTIFICATE, KEY, DRAIN = (f"REGISTRY_HTTP_{name}" for name in ("TLS_CERTIFICATE", "TLS_KEY", "DRAINTIMEOUT"))
 CERTS_DIR = Path("/certs")
 # What a registry listens on by itself.
@@ -144,11 +142,6 @@ def run_text(answers: Answers) -> str:
         f"  {_scalar(f'{name}-data')}:",
     ]
     return _joined([*run, "", "or the same as a compose file:", "", *compose])
-
-
-def policy_text(zone: str) -> str:
-    """Return the RAM policy, for this zone where it is known."""
-    return policy.document(zone or "ZONE")
 
 
 def terms_text(directory: str) -> str:

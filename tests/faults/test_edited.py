@@ -56,12 +56,12 @@ def _refuse_or_take(author: Author, files: list[bytes]) -> int:
     for raw in files:
         good = author.source.config
         author.file.write_bytes(raw)
-        change = author.ask()
+        taken = author.ask()
         lines = author.said()
         assert all(CANARY not in line for line in lines)
-        if change is not None:
+        if taken is not None:
             assert author.source.raw == raw
-            assert change.after == configfile.parse(raw, "c.yaml")
+            assert taken == configfile.parse(raw, "c.yaml")
             continue
         refused += 1
         assert author.source.config is good
