@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-from boxes import Box
 from rich.columns import Columns
 from rich.console import Group
 from rich.styled import Styled
@@ -66,20 +62,6 @@ def test_what_is_no_terminal_has_80_columns_and_no_colours(
 def test_a_dumb_terminal_gets_no_control_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     assert written(red, is_terminal=True) == "failing\n"
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("command", "is_drawn"),
-    [("check", False), ("plan", False), ("status --json", False), ("status", True), ("--once", False)],
-)
-def test_a_command_that_draws_nothing_does_not_load_rich(command: str, is_drawn: bool, box: Box) -> None:
-    """A command that a program reads, and a run without a terminal, start as fast as they can."""
-    script = "import sys; from certbotless.cli import main; main(); print('rich' in sys.modules)"
-    box.publish()
-    arguments = [sys.executable, "-c", script, "--config", str(box.file), *command.split()]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == str(is_drawn)
 
 
 # --- text ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -10,19 +9,7 @@ import pytest
 
 from certbotless.sandbox.host import LAN_ADDRESS
 
-from .bed import DOMAIN, ZONE, Bed
-
-
-@pytest.mark.row(24)
-def test_a_broken_configuration_is_refused_with_every_fault(bare: Bed) -> None:
-    bare.config["sites"][0]["tll"] = 600
-    bare.config["check_every"] = "soon"
-    done = bare.run("--once")
-    assert done.returncode == 2
-    lines = done.stderr.splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith(f"{bare.file}:") for line in lines)
-    assert not bare.state.exists()
+from .bed import DOMAIN, Bed
 
 
 @pytest.mark.row(32)
@@ -80,31 +67,6 @@ def test_an_api_that_is_down_is_named_without_its_signed_url(bare: Bed) -> None:
     assert process.returncode == 1
     assert "Signature" not in stderr
     assert bare.a_values() == [LAN_ADDRESS]
-
-
-def test_status_of_a_broken_file_is_json_all_the_same(bare: Bed) -> None:
-    bare.ok("--once")
-    bare.config["sites"][0]["ttl"] = 0
-    done = bare.run("status", "--json")
-    assert done.returncode == 2
-    status = json.loads(done.stdout)
-    assert "sites[0].ttl: 0 is outside 1..86400" in status["config"]["error"]
-    assert [site["domain"] for site in status["sites"]] == [DOMAIN]
-    assert status["sites"][0]["certificate"]["sha256"] == bare.published()
-
-
-def test_a_domain_that_is_no_site_is_a_usage_error(bare: Bed) -> None:
-    bare.ok("--once")
-    no_site, no_place = "no site has the domain", "check does not go with --once"
-    for args, said in (
-        (["--renew-now", f"other.{ZONE}"], no_site),
-        (["--renew-now", "--force", f"*.{DOMAIN}"], no_site),
-        (["--once", "check"], no_place),
-    ):
-        done = bare.run(*args)
-        assert done.returncode == 2, args
-        assert said in done.stderr
-    assert bare.orders() == 1
 
 
 def test_plain_files_of_another_tool_are_set_aside_with_the_same_bytes(bed: Bed) -> None:

@@ -53,9 +53,3 @@ def test_root_may_read_secrets_that_the_owner_of_the_state_may_not(bare: Bed, us
         done = bare.run("doctor", "--probe")
     assert done.returncode == 0, done.stdout + done.stderr
     assert bare.dns.records() == []
-
-
-def test_it_prints_one_text(bare: Bed) -> None:
-    done = bare.run("doctor", "--probe", "--json")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "leave --json out" in done.stderr

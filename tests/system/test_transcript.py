@@ -80,6 +80,7 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
     assert "DEBUG" not in done.stderr
     text = transcript(bed)
     assert "asked for: --renew-now\n" in text
+    assert f"site: Site(domain='{DOMAIN}'" in text
     assert "WARNING order.failed" in text
     assert text.splitlines()[-1].endswith(f"run.ended {done.stdout.rstrip()}")
     shown = bed.run("status", DOMAIN).stdout
