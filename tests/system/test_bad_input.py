@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from certbotless.sandbox.host import LAN_ADDRESS
 
-from .bed import DOMAIN, Bed
+from .bed import Bed
 
 
 @pytest.mark.row(32)
@@ -32,23 +31,6 @@ def test_an_unknown_zone_and_a_name_in_none_say_so_before_any_order(bare: Bed) -
     assert bare.orders() == 0
 
 
-def test_an_absent_container_is_named_before_the_first_order(bare: Bed) -> None:
-    bare.config["sites"] = [bare.site(deploy=[{"container": "registri", "port": 5000}])]
-    assert "there is no container 'registri'; create it" in bare.refused("--once")
-    assert bare.orders() == 0
-    site = bare.status()["sites"][0]
-    assert site["state"] == "failing"
-    assert site["last_error"]["what"] == "there is no container 'registri'"
-    assert set(site["last_error"]) == {"at", "what", "hint", "retry_at"}
-
-
-def test_a_ca_whose_tls_is_not_trusted_is_named(bare: Bed) -> None:
-    del bare.config["acme"]["ca_bundle"]
-    line = bare.refused("--once")
-    assert "the TLS certificate of the CA" in line
-    assert "acme.ca_bundle" in line
-
-
 def test_an_api_that_is_down_is_named_without_its_signed_url(bare: Bed) -> None:
     """The record cannot be written; what stands stays."""
     bare.ok("--once")
@@ -67,13 +49,3 @@ def test_an_api_that_is_down_is_named_without_its_signed_url(bare: Bed) -> None:
     assert process.returncode == 1
     assert "Signature" not in stderr
     assert bare.a_values() == [LAN_ADDRESS]
-
-
-def test_plain_files_of_another_tool_are_set_aside_with_the_same_bytes(bed: Bed) -> None:
-    """And the swap is one rename from the first publication on."""
-    chain, key = ((bed.certs / f"{DOMAIN}{suffix}").read_bytes() for suffix in (".pem", ".key"))
-    bed.ok("--once")
-    aside: list[Path] = list((bed.certs / ".certbotless" / DOMAIN).glob("aside-*"))
-    assert len(aside) == 1
-    assert (aside[0] / "fullchain.pem").read_bytes() == chain
-    assert (aside[0] / "privkey.pem").read_bytes() == key
