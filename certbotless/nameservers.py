@@ -176,21 +176,13 @@ class NameServers:
         return None if since is None else self._clock.monotonic() - since
 
 
-def ask(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[frozenset[str] | None]:
-    """Return the values that each server has for exactly this name; None for one that gave no answer.
-
-    All servers are asked at once; takes at most 3 s (1.5 times the longest `timeout_s`), as `ask_each`.
-    """
-    return [answer.values for answer in ask_all(servers, fqdn, rdtype)]
-
-
 def ask_all(servers: Sequence[Server], fqdn: str, rdtype: str) -> list[Answer]:
-    """Return the answer of each server, as `ask` does, with its authority or its fault."""
+    """Return what each server answers to one question, as `ask_each`."""
     return ask_each(servers, [(fqdn, rdtype)])[0]
 
 
 def ask_each(servers: Sequence[Server], questions: Sequence[Question]) -> list[list[Answer]]:
-    """Return for each question the answer of each server.
+    """Return for each question what each server answers for exactly this name.
 
     Where none speaks for the zone all are asked once more, over TCP: what takes port 53 over often takes UDP
     alone. An answer has the `timeout_s` of its server for all exchanges that it takes (over UDP, over TCP

@@ -14,17 +14,27 @@ import dns.rrset
 
 
 class ScriptedResolver:
-    """The machine's resolver, on 127.0.0.53, for as long as a ``with`` block runs.
+    """The machine's resolver for as long as a ``with`` block runs.
 
     Args:
         told: from a name and a type to the values; None for no such name.
+        at: its address.
+        resolv_conf: the file that names it.
 
     Attributes:
         asked: each question so far, as ``NAME TYPE``.
     """
 
-    def __init__(self, told: Callable[[str, str], list[str] | None]) -> None:
+    def __init__(
+        self,
+        told: Callable[[str, str], list[str] | None],
+        *,
+        at: str = "127.0.0.53",
+        resolv_conf: str = "nameserver 127.0.0.53\n",
+    ) -> None:
         self._told = told
+        self._at = (at, 53)
+        self._text = resolv_conf
         self.asked: list[str] = []
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._thread = threading.Thread(target=self._serve)
@@ -32,15 +42,15 @@ class ScriptedResolver:
         self._before = self._resolv_conf.read_text()
 
     def __enter__(self) -> ScriptedResolver:
-        self._udp.bind(("127.0.0.53", 53))
-        self._resolv_conf.write_text("nameserver 127.0.0.53\n")
+        self._udp.bind(self._at)
+        self._resolv_conf.write_text(self._text)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resolv_conf.write_text(self._before)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", ("127.0.0.53", 53))
+            last.sendto(b"", self._at)
         self._thread.join()
         self._udp.close()
 

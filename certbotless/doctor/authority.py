@@ -14,7 +14,7 @@ from ..config import Site
 from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts
 from ..ledger import Entry, limit_on, orders_left, planned_order
-from ..nameservers import Server, ask, system_resolvers
+from ..nameservers import Server, ask_all, system_resolvers
 from ..state import Accounts, SiteState
 from ..times import rfc3339
 from .finding import Case, wrong_time
@@ -101,9 +101,9 @@ def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[
     resolvers = [Server(at, at, is_resolver=True, timeout_s=1) for at in system_resolvers()[:1]]
     while "." in name:
         asked = servers if name == zone or name.endswith(f".{zone}") else resolvers
-        for values in ask(asked, name, "CAA"):
-            if values:
-                return name, sorted(values)
+        for answer in ask_all(asked, name, "CAA"):
+            if answer.values:
+                return name, sorted(answer.values)
         name = name.partition(".")[2]
     return name, []
 

@@ -14,7 +14,7 @@ from .. import fakeip
 from ..config import Site
 from ..errors import DnsError, printable
 from ..hosts import addresses_of
-from ..nameservers import PUBLIC_RESOLVERS, Answer, Server, ask, ask_all, system_resolvers
+from ..nameservers import PUBLIC_RESOLVERS, Answer, Server, ask_all, system_resolvers
 from ..records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from .finding import Case
 
@@ -59,7 +59,7 @@ def record(
     """Whether every server that answers shows the address, and that alone."""
     type_ = address_type(wanted)
     check = f"{type_} record"
-    shown = [values for values in ask(servers, fqdn, type_) if values is not None]
+    shown = [a.values for a in ask_all(servers, fqdn, type_) if a.values is not None]
     if not shown:
         return False  # no server answers, which is told of by itself
     if all(values == {wanted} for values in shown):
