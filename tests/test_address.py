@@ -69,29 +69,11 @@ def refusal(rule: AddressRule, where: Host) -> AddressError:
 # --- which address is meant ---------------------------------------------------------------------------------
 
 
-def test_auto_is_the_source_of_the_default_route() -> None:
-    assert choose(AUTO, host(LO, ETH0, WLAN0, DOCKER0, by=WLAN0)) == "10.79.40.213"
-
-
 def test_auto_of_ipv6_is_the_local_address_on_the_interface_of_the_default_route() -> None:
     """Also where packets to the Internet leave by a global one."""
     there = (LINK6, GLOBAL, ULA, OTHER6, TUNNEL6)
     assert choose(AUTO6, host(*there, by=GLOBAL)) == str(ULA.ip)
     assert choose(AUTO6, host(*there, by=OTHER6)) == str(OTHER6.ip)
-
-
-@BOTH
-def test_a_named_interface_needs_no_default_route_and_may_have_any_name(version: IPVersion) -> None:
-    """Who publishes a service in a tunnel's network says so."""
-    for named in OF_EACH[version]:
-        assert choose(on(named.interface, version), host(*OF_EACH[version])) == str(named.ip)
-    for named in (DOCKER0, has("tailscale0", "10.9.0.2/32"), has("veth0", "10.9.0.2/24")):
-        assert choose(on(named.interface), host(ETH0, named)) == str(named.ip)
-
-
-def test_a_network_is_searched_on_all_interfaces() -> None:
-    assert choose(within("10.0.0.0/8"), host(ETH0, WLAN0)) == "10.79.40.213"
-    assert choose(within("192.168.1.20/32"), host(ETH0, WLAN0)) == "192.168.1.20"
 
 
 def test_of_several_the_default_routes_source_is_taken_and_else_the_first() -> None:
@@ -109,13 +91,6 @@ def test_of_several_of_ipv6_what_an_admin_has_set_is_taken_and_else_the_lowest()
     for there in ((low, high), (high, low)):
         assert choose(AUTO6, host(*there, by=low)) == "fd00::1"
         assert choose(AUTO6, host(*there, fixed, by=low)) == "fd00::3"
-
-
-def test_a_network_never_means_an_address_of_containers_or_a_tunnel() -> None:
-    """Not even where nothing else is in it: `auto:INTERFACE` is there for that."""
-    assert choose(within("10.0.0.0/8"), host(TUNNEL, WLAN0)) == "10.79.40.213"
-    error = refusal(within("10.0.0.0/8"), host(TUNNEL, ETH0))
-    assert "'10.8.0.2' on 'wg0' belongs to a container network or tunnel" in error.message
 
 
 @pytest.mark.parametrize(
@@ -211,22 +186,6 @@ def test_an_address_of_ipv6_that_is_not_unique_local_is_refused_by_every_rule(te
     for rule in (AUTO6, on("eth0", 6)):
         error = refusal(rule, host(there, by=there))
         assert f"{text!r} on 'eth0' is not a unique local address" in error.message
-
-
-def test_a_private_address_beside_a_public_one_is_found() -> None:
-    public = has("eth0", "47.96.12.34/24")
-    there = host(public, ETH0, by=public)
-    assert choose(on("eth0"), there) == choose(within("0.0.0.0/0"), there) == "192.168.1.20"
-    assert "47.96.12.34" in refusal(AUTO, there).message
-
-
-@pytest.mark.parametrize("rule", [AUTO, on("eth0"), within("192.168.0.0/16"), AUTO6, on("eth0", 6)])
-def test_in_a_container_network_nothing_is_chosen(rule: AddressRule) -> None:
-    """Its addresses look like a LAN's, and lead nowhere from outside."""
-    there = OF_EACH[rule.version][0]
-    error = refusal(rule, replace(host(there, by=there), is_in_container=True))
-    assert "container network" in error.message
-    assert "the host's network" in error.hint
 
 
 # --- what is said of it -------------------------------------------------------------------------------------

@@ -288,26 +288,6 @@ def wait_for_page(machine: Machine, listen: str) -> None:
 
 
 @pytest.mark.process
-def test_the_daemon_shows_what_status_says(machine: Machine, listen: str) -> None:
-    """But for the moments of the look, which are the daemon's own."""
-    machine.write(http={"listen": listen})
-
-    def both() -> list[dict[str, Any]]:
-        found = [json.loads(get(listen, "/status.json")[1]), machine.status()]
-        shown = [each for told in found for each in told["sites"]]
-        for dated in (*found, *(each[key] for each in shown for key in ("address", "address6"))):
-            del dated["observed_at"]
-        return found
-
-    with machine.daemon():
-        wait_for_page(machine, listen)
-        # The client is sent after the first look, in a process of its own.
-        machine.wait_until(lambda: machine.status()["sites"][0]["client"] is not None)
-        machine.wait_until(lambda: both()[0] == both()[1])
-        assert both()[0]["sites"][0]["domain"] == DOMAIN
-
-
-@pytest.mark.process
 def test_requests_cost_no_look_and_no_line_of_the_log(machine: Machine, listen: str) -> None:
     """Good or bad ones, however many: nobody is asked, nothing is written."""
     machine.write(http={"listen": listen}, check_every="1d")
