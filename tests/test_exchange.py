@@ -16,6 +16,7 @@ import requests
 from fakes import FakeClock, HttpServer, Reply
 from hypothesis import given
 from hypothesis import strategies as st
+from listeners import listening
 
 from certbotless.clock import SystemClock
 from certbotless.errors import Interrupted
@@ -25,37 +26,16 @@ TOTAL_S = 30
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-class RawServer:
+@contextmanager
+def sending(serve: Callable[[socket.socket], object]) -> Iterator[str]:
     """A server that sends what a test wants, past all rules of HTTP, to one request after the other."""
 
-    def __init__(self, serve: Callable[[socket.socket], object]) -> None:
-        self.connections = 0
-        self._serve = serve
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._run)
+    def talk(connection: socket.socket) -> None:
+        if connection.recv(65536):
+            serve(connection)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
-
-    def _run(self) -> None:
-        while True:
-            connection, _ = self._socket.accept()
-            with connection, suppress(OSError):
-                if not connection.recv(65536):
-                    return
-                self.connections += 1
-                self._serve(connection)
-
-    def __enter__(self) -> RawServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with socket.create_connection(self._socket.getsockname()[:2]):
-            pass  # a connection that asks nothing ends it
-        self._thread.join()
-        self._socket.close()
+    with listening(talk) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture
@@ -90,20 +70,23 @@ def test_an_answer_is_taken_whole(session: BoundedSession, size: int) -> None:
 
 def test_an_answer_in_chunks_is_taken_whole(session: BoundedSession) -> None:
     parts = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"3\r\nabc\r\n" * 2 + b"0\r\n\r\n"
-    with RawServer(lambda connection: connection.sendall(parts)) as server:
-        assert session.get(server.url, timeout=TOTAL_S).content == b"abcabc"
+    with sending(lambda connection: connection.sendall(parts)) as url:
+        assert session.get(url, timeout=TOTAL_S).content == b"abcabc"
 
 
 def test_a_connection_serves_for_one_request_after_the_other(session: BoundedSession) -> None:
+    served: list[socket.socket] = []
+
     def serve(connection: socket.socket) -> None:
+        served.append(connection)
         for _ in range(3):
             connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
             connection.recv(65536)
 
-    with RawServer(serve) as server:
-        assert [session.get(server.url, timeout=TOTAL_S).content for _ in range(3)] == [b"ok"] * 3
+    with sending(serve) as url:
+        assert [session.get(url, timeout=TOTAL_S).content for _ in range(3)] == [b"ok"] * 3
         session.close()
-        assert server.connections == 1
+    assert len(served) == 1
 
 
 def test_nothing_packed_is_asked_for_and_no_secret_of_other_programs_told(
@@ -117,8 +100,8 @@ def test_nothing_packed_is_asked_for_and_no_secret_of_other_programs_told(
     def serve(connection: socket.socket) -> None:
         connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
-    with RawServer(serve) as server:
-        asked = session.get(server.url, timeout=TOTAL_S).request
+    with sending(serve) as url:
+        asked = session.get(url, timeout=TOTAL_S).request
     heard += [f"{name}: {value}".encode() for name, value in asked.headers.items()]
     assert b"Accept-Encoding: identity" in heard
     assert not [line for line in heard if line.startswith(b"Authorization")]
@@ -157,9 +140,9 @@ def test_an_answer_that_drips_in_is_given_up_at_the_deadline(
     session: BoundedSession, clock: FakeClock, head: bytes, drip: bytes
 ) -> None:
     """A hundred headers are the library's own limit, which comes first or later."""
-    with RawServer(dripping(head, drip, clock)) as server:
+    with sending(dripping(head, drip, clock)) as url:
         with pytest.raises(requests.RequestException) as late:
-            session.get(server.url, timeout=TOTAL_S)
+            session.get(url, timeout=TOTAL_S)
         session.close()
     if head != OK:
         assert str(late.value) == f"no whole answer in {TOTAL_S} s"
@@ -167,19 +150,19 @@ def test_an_answer_that_drips_in_is_given_up_at_the_deadline(
 
 def test_a_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
     ended = threading.Event()
-    with RawServer(lambda _: ended.wait()) as server:
+    with sending(lambda _: ended.wait()) as url:
         with BoundedSession(SystemClock()) as session, refused("no whole answer in 0 s"):
-            session.get(server.url, timeout=0.1)
+            session.get(url, timeout=0.1)
         ended.set()
 
 
 @pytest.mark.row(5)
 def test_a_stop_does_not_wait_for_a_server_that_says_nothing() -> None:
     ended, clock = threading.Event(), SystemClock()
-    with RawServer(lambda _: ended.wait()) as server:
+    with sending(lambda _: ended.wait()) as url:
         clock.stop()
         with BoundedSession(clock) as session, pytest.raises(Interrupted):
-            session.get(server.url, timeout=3600)
+            session.get(url, timeout=3600)
         ended.set()
 
 
@@ -213,9 +196,9 @@ ENDLESS = {
 @pytest.mark.row(74)
 @pytest.mark.parametrize(("head", "part"), ENDLESS.values(), ids=ENDLESS.keys())
 def test_no_more_than_the_limit_is_read(session: BoundedSession, head: bytes, part: bytes) -> None:
-    with RawServer(endless(head, part)) as server:
+    with sending(endless(head, part)) as url:
         with refused(f"its answer is longer than {MAX_ANSWER_BYTES} bytes"):
-            session.get(server.url, timeout=TOTAL_S)
+            session.get(url, timeout=TOTAL_S)
         session.close()
 
 
@@ -253,29 +236,29 @@ def test_no_redirect_is_followed(session: BoundedSession, method: str, status: i
 def test_the_body_of_a_redirect_is_not_read(session: BoundedSession) -> None:
     """The library would, to have the connection free, without any limit."""
     head = b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"
-    with RawServer(endless(head, b"x" * 65536)) as server:
+    with sending(endless(head, b"x" * 65536)) as url:
         with refused("it redirects to '/'"):
-            session.get(server.url, timeout=TOTAL_S)
+            session.get(url, timeout=TOTAL_S)
         session.close()
 
 
 def test_half_an_answer_is_none(session: BoundedSession) -> None:
     half = OK + b"Content-Length: 10\r\n\r\n12345"
     with (
-        RawServer(lambda connection: connection.sendall(half)) as server,
+        sending(lambda connection: connection.sendall(half)) as url,
         pytest.raises(requests.RequestException),
     ):
-        session.get(server.url, timeout=TOTAL_S)
+        session.get(url, timeout=TOTAL_S)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_answer_or_an_error_of_the_library(said: bytes) -> None:
     with (
-        RawServer(lambda connection: connection.sendall(said)) as server,
+        sending(lambda connection: connection.sendall(said)) as url,
         BoundedSession(FakeClock()) as session,
         suppress(requests.RequestException),
     ):
-        session.get(server.url, timeout=TOTAL_S)
+        session.get(url, timeout=TOTAL_S)
 
 
 # --- what an answer says of time ----------------------------------------------------------------------------

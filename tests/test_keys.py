@@ -28,7 +28,7 @@ TESTS = Path(__file__).resolve().parent
 PROOFS = {
     "acme.directory": "faults/test_accounts.py::test_each_ca_has_an_account_of_its_own_and_is_known_again",
     "acme.email": "test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
-    "acme.ca_bundle": "system/test_bad_input.py::test_a_ca_whose_tls_is_not_trusted_is_named",
+    "acme.ca_bundle": "system/test_acme.py::test_a_registry_serves_leafs_of_every_kind_of_key",
     "acme.eab.kid": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.eab.hmac_key": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.profile": "test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
@@ -50,7 +50,7 @@ PROOFS = {
     "docker.host": "faults/test_docker.py::test_an_engine_that_is_away_costs_no_order_and_is_waited_for",
     "http.listen": "test_web.py::test_the_page_follows_the_file",
     "certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",
-    "state_dir": "test_cli.py::test_the_daemon_is_known_by_its_lock",
+    "state_dir": "test_cli.py::test_a_running_daemon_is_known_by_its_lock",
     "check_every": "system/test_daemon.py::"
     "test_what_others_break_is_put_right_by_the_next_look_without_an_order",
     "parallel": "test_keys.py::test_as_many_sites_talk_at_a_time_as_the_file_allows",
@@ -66,8 +66,8 @@ PROOFS = {
     "sites[].ttl": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
     "sites[].records": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
     "sites[].certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",
-    "sites[].deploy[].container": "system/test_bad_input.py::"
-    "test_an_absent_container_is_named_before_the_first_order",
+    "sites[].deploy[].container": "test_act.py::"
+    "test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own",
     "sites[].deploy[].label": "system/test_deploy.py::test_a_label_means_every_container_that_has_it",
     "sites[].deploy[].command": "system/test_deploy.py::test_a_command_reloads_a_service_of_the_machine",
     "sites[].deploy[].action": "test_serve.py::test_a_signal_is_no_restart",

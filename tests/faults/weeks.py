@@ -293,7 +293,7 @@ class World:
         self._ca = CountingCa(lifetime, random, has_buckets=is_lets_encrypt)
         self._staging = CountingCa(lifetime, random, has_buckets=False, is_staging=True)
         directory = "letsencrypt" if is_lets_encrypt else "https://ca.test/directory"
-        self._config = _config(directory, sites)
+        self._config = config_of(directory, sites)
         self._clients = [Client(site) for site in self._config.sites]
 
     def live(self, weeks: int) -> None:
@@ -562,12 +562,13 @@ def _most(counts: Iterable[Sliding]) -> list[int]:
     return [0, *(sliding.most for sliding in counts)]
 
 
-def _config(directory: str, sites: int) -> Config:
+def config_of(directory: str, sites: int, **keys: object) -> Config:
+    """Return the configuration of so many sites at this CA, with these keys each."""
     fields = {
         "acme": {"directory": directory},
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
         "sites": [
-            {"domain": f"box{number}.{ZONE}", "names": [f"*.box{number}.{ZONE}"], "address": "none"}
+            {"domain": f"box{number}.{ZONE}", "names": [f"*.box{number}.{ZONE}"], "address": "none", **keys}
             for number in range(sites)
         ],
     }

@@ -7,20 +7,18 @@ is decided is the program's own decision, for what is served too.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from certbotless import configfile, ledger
-from certbotless.config import Config
+from certbotless import ledger
 from certbotless.decide import Decision, Intent, decide
 from certbotless.leaf import LeafFacts
 from certbotless.observe import Observation
 from certbotless.renewal import Window, next_look
-from certbotless.state import Failure, OrderInFlight, RenewalInfo, SiteState
+from certbotless.state import Failure, RenewalInfo, SiteState
 
-from .weeks import DAY, HOUR, MINUTE, SECOND, START, ZONE, Client, CountingCa, Figures, World
+from .weeks import DAY, HOUR, MINUTE, SECOND, START, Client, CountingCa, Figures, World, config_of
 
 LIFETIME = 160 * HOUR
 YEAR = 365 * DAY
@@ -34,7 +32,6 @@ class Kept(Client):
     """What stands on disk for one site, and what its container serves."""
 
     served: LeafFacts | None = None
-    renewal: RenewalInfo | None = None
     failed: dict[str, Failure] = field(default_factory=dict)
 
 
@@ -61,7 +58,7 @@ class Year(World):
         self._faults, self._kills = faults, faults / 4
         self._ca = CountingCa(LIFETIME, random, has_buckets=True)
         self._ca.moods = faults
-        self._config = _config()
+        self._config = config_of("letsencrypt", 1, deploy=[{"container": "registry", "port": 5000}])
         self._client = Kept(self._config.sites[0])
         self._has_windows = has_windows
         self._window = window
@@ -149,27 +146,5 @@ class Year(World):
         return Observation(self._local_now(), "", {}, client.published, has_copy=has_copy, served=served)
 
     def _state(self, client: Client) -> SiteState:
-        order = client.in_flight
-        directory = self._config.acme.url
-        return SiteState(
-            order=OrderInFlight(url=str(order.number), directory=directory, names=order.names)
-            if order
-            else None,
-            failures=self._client.failed | ({"order": client.failure} if client.failure else {}),
-            renewal=self._client.renewal,
-            ports={"registry": 5000},
-        )
-
-
-def _config() -> Config:
-    fields = {
-        "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
-        "sites": [
-            {
-                "domain": f"box.{ZONE}",
-                "address": "none",
-                "deploy": [{"container": "registry", "port": 5000}],
-            }
-        ],
-    }
-    return configfile.parse(json.dumps(fields).encode(), "test.json")
+        state = super()._state(client)
+        return replace(state, failures=self._client.failed | state.failures, ports={"registry": 5000})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import socket
-import time
 from collections.abc import Callable, Iterator
 
 import dns.flags
@@ -248,17 +247,21 @@ def place_of(alidns: AlidnsEmulator, server: int = 0) -> tuple[str, int]:
     return host, int(port)
 
 
-def udp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
+def udp(
+    alidns: AlidnsEmulator, server: int, query: dns.message.Message, timeout_s: float = 30
+) -> dns.message.Message:
     host, port = place_of(alidns, server)
-    return dns.query.udp(query, host, timeout=30, port=port)
+    return dns.query.udp(query, host, timeout=timeout_s, port=port)
 
 
-def tcp(alidns: AlidnsEmulator, server: int, query: dns.message.Message) -> dns.message.Message:
-    host, _, port = alidns.nameservers[server].rpartition(":")
-    return dns.query.tcp(query, host, timeout=30, port=int(port))
+def tcp(
+    alidns: AlidnsEmulator, server: int, query: dns.message.Message, timeout_s: float = 30
+) -> dns.message.Message:
+    host, port = place_of(alidns, server)
+    return dns.query.tcp(query, host, timeout=timeout_s, port=port)
 
 
-Transport = Callable[[AlidnsEmulator, int, dns.message.Message], dns.message.Message]
+Transport = Callable[..., dns.message.Message]
 
 
 @pytest.mark.parametrize("transport", [udp, tcp])
@@ -324,40 +327,17 @@ def test_several_questions_share_a_connection(alidns: AlidnsEmulator) -> None:
             assert query.is_response(response)
 
 
-def test_a_late_server_shows_a_change_when_its_delay_has_passed(alidns: AlidnsEmulator) -> None:
-    alidns.set_delay(1, 0.3)
-    query = dns.message.make_query("box.sweetlove.test", "A")
-    made = time.monotonic()
-    alidns.add("box", "A", "10.0.0.1")
-    assert udp(alidns, 0, query).rcode() == dns.rcode.NOERROR
-    while udp(alidns, 1, query).rcode() == dns.rcode.NXDOMAIN:
-        assert time.monotonic() - made < 60
-    assert time.monotonic() - made >= 0.3
-
-
 @pytest.mark.parametrize("transport", [udp, tcp])
 def test_a_silent_server_answers_nothing_and_then_again(alidns: AlidnsEmulator, transport: Transport) -> None:
     """The other one goes on; the questions are noted all the same."""
     query = dns.message.make_query(ZONE, "SOA")
     alidns.set_silent(1, True)
-    host, port = place_of(alidns, 1)
-    ask_it = dns.query.tcp if transport is tcp else dns.query.udp
     with pytest.raises(dns.exception.Timeout):
-        ask_it(query, host, timeout=0.2, port=port)
+        transport(alidns, 1, query, 0.2)
     assert transport(alidns, 0, query).rcode() == dns.rcode.NOERROR
     alidns.set_silent(1, False)
     assert transport(alidns, 1, query).rcode() == dns.rcode.NOERROR
     assert [seen.server for seen in alidns.queries] == [1, 0, 1]
-
-
-def test_a_server_may_fail_with_a_code(alidns: AlidnsEmulator) -> None:
-    alidns.add("box", "A", "10.0.0.1")
-    query = dns.message.make_query("box.sweetlove.test", "A")
-    alidns.set_rcode(0, dns.rcode.SERVFAIL)
-    assert (udp(alidns, 0, query).rcode(), udp(alidns, 0, query).answer) == (dns.rcode.SERVFAIL, [])
-    assert udp(alidns, 1, query).rcode() == dns.rcode.NOERROR
-    alidns.set_rcode(0, None)
-    assert len(udp(alidns, 0, query).answer) == 1
 
 
 def test_a_changed_and_a_deleted_record_are_answered_so(alidns: AlidnsEmulator) -> None:
@@ -368,16 +348,6 @@ def test_a_changed_and_a_deleted_record_are_answered_so(alidns: AlidnsEmulator) 
     assert (answers(response), response.answer[0].ttl) == (["box.sweetlove.test. A 10.0.0.2"], 60)
     alidns.delete(made.record_id)
     assert udp(alidns, 0, query).rcode() == dns.rcode.NXDOMAIN
-
-
-def test_name_servers_may_have_addresses_of_their_own() -> None:
-    """So that both can stand on port 53, and a resolver can go by the zone's NS and A records."""
-    with AlidnsEmulator(
-        [ZONE], access_key_id="id", access_key_secret="secret", dns_addresses=["127.0.0.1", "127.0.0.2"]
-    ) as alidns:
-        assert [place.rpartition(":")[0] for place in alidns.nameservers] == ["127.0.0.1", "127.0.0.2"]
-        response = udp(alidns, 1, dns.message.make_query("ns2.alidns.test", "A"))
-        assert answers(response) == ["ns2.alidns.test. A 127.0.0.2"]
 
 
 # Packets that are no questions.
