@@ -22,7 +22,7 @@ from typing import Any
 
 from . import fakeip, saved
 from .config import Config
-from .errors import StoreError, printable
+from .errors import StoreError, printable, reason_of
 from .hosts import addresses_of, connect, left_s
 from .look import View, look_at
 from .model import Model
@@ -201,7 +201,7 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
     try:
         found = addresses_of(name)
     except OSError as exc:
-        return f"{name}: this machine's resolver gives no address ({_why(exc)})"
+        return f"{name}: this machine's resolver gives no address ({reason_of(exc)})"
     for address in wanted:
         # A record of the other kind may be somebody else's.
         gives = [each for each in found if address_type(each) == address_type(address)]
@@ -253,7 +253,7 @@ def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> 
     except ssl.SSLCertVerificationError as exc:
         return Met(False, None, f"not trusted: {exc.verify_message}", exc.verify_code)
     except (OSError, ValueError) as exc:
-        return Met(False, None, f"no TLS answer ({_why(exc)})")
+        return Met(False, None, f"no TLS answer ({reason_of(exc)})")
 
 
 def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
@@ -274,13 +274,9 @@ def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
     except TimeoutError:
         return Met(True, None, "no answer to GET /v2/ in time")
     except OSError as exc:
-        return Met(True, None, f"no answer to GET /v2/ ({_why(exc)})")
+        return Met(True, None, f"no answer to GET /v2/ ({reason_of(exc)})")
     found = _STATUS_LINE.match(received)
     if found is None:
         return Met(True, 0, "it speaks no HTTP")
     status = int(found[1])
     return Met(True, status, f"HTTP {status} to GET /v2/")
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -35,7 +35,7 @@ from .errors import StoreError
 from .lan import Lan
 from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
-from .locks import daemon_lock
+from .locks import DaemonLock
 from .look import Crashes, View, look
 from .nameservers import NameServers
 from .source import Source
@@ -157,7 +157,7 @@ class Daemon:
         """
         # The watchdog ends a daemon that hangs by SIGABRT: then the journal has where each thread was.
         faulthandler.enable()
-        with daemon_lock(self._config.state_dir, self._clock):
+        with DaemonLock(self._config.state_dir, self._clock):
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
             self._tell()

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import DeployError, DeployWaits, printable
+from .errors import DeployError, DeployWaits, printable, reason_of
 from .identity import (
     MOST_ARCHIVE_BYTES,
     Namespace,
@@ -290,7 +290,7 @@ class DockerContainers:
             ) from exc
         except (errors.DockerException, requests.RequestException) as exc:
             raise DeployError(
-                f"no Docker engine at {self._host!r}: {_cause(exc)}",
+                f"no Docker engine at {self._host!r}: {printable(reason_of(exc), 200)}",
                 hint="is it running, and may this user use its socket (group docker)? See docker.host",
             ) from exc
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
@@ -397,13 +397,3 @@ def _absent(name: str) -> DeployError:
         hint="create it, or correct sites[].deploy[].container",
         container=name,
     )
-
-
-def _cause(exc: BaseException) -> str:
-    """Return the system's own words from below the layers of HTTP that wrap them."""
-    seen: BaseException | None = exc
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.strerror:
-            return seen.strerror
-        seen = seen.__cause__ or seen.__context__
-    return printable(exc, 200)

@@ -5,6 +5,7 @@ Owns no policy: who retries, and when, is decided elsewhere from `retryable` and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 # Text of a CA or an API may be hostile or huge; a log line stays one readable line.
@@ -19,6 +20,19 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
     start = str(text)[: limit + 1]
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why something failed: the system's own words, also where libraries have wrapped them, if any."""
+    found = (each.strerror for each in causes(error) if isinstance(each, OSError) and each.strerror)
+    return next(found, "") or str(error) or type(error).__name__
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it came of, the first of all last."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class CertbotlessError(Exception):

@@ -12,8 +12,8 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Self
 
 from . import files
 from .clock import Clock, Pace
-from .errors import AlreadyRunning, StoreError
+from .errors import AlreadyRunning, CertbotlessError, StoreError
 from .times import parse_rfc3339
 
 logger = logging.getLogger(__name__)
@@ -59,10 +59,7 @@ class Lock:
                     logger.debug("lock.waiting file=%s", self._path)
                 self.was_waited_for = True
                 if pace.expired:
-                    raise StoreError(
-                        f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
-                        hint="another certbotless is at work on it; try again later",
-                    )
+                    raise self._held()
                 pace.wait()
         except BaseException:
             os.close(self._fd)
@@ -72,6 +69,18 @@ class Lock:
 
     def __exit__(self, *exc: object) -> None:
         os.close(self._fd)
+
+    def _held(self) -> CertbotlessError:
+        """Return the error of who has waited in vain."""
+        return StoreError(
+            f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
+            hint="another certbotless is at work on it; try again later",
+        )
+
+    def _note(self, text: str) -> None:
+        """Give the file this text. Hold the lock."""
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, text.encode(), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +97,7 @@ class SiteLock(Lock):
     def __enter__(self) -> Self:
         super().__enter__()
         with suppress(OSError):  # nothing depends on it
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()} {self._clock.now().isoformat()}".encode(), 0)
+            self._note(f"{os.getpid()} {self._clock.now().isoformat()}")
         return self
 
 
@@ -121,37 +129,30 @@ class ActionLock(Lock):
     def note_action(self, began: datetime, what: str) -> None:
         """Write down an action that has succeeded: when it began, and what it was. Hold the lock."""
         with files.store_errors(self._path):
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{began.isoformat(timespec='microseconds')} {_noted(what)}".encode(), 0)
+            self._note(f"{began.isoformat(timespec='microseconds')} {_noted(what)}")
 
 
-@contextmanager
-def daemon_lock(state_dir: Path, clock: Clock) -> Iterator[None]:
-    """Hold `daemon.lock`, with our pid in it, for the daemon's life.
+class DaemonLock(Lock):
+    """`daemon.lock`, with our pid in it, for the daemon's life.
 
-    Raises:
-        AlreadyRunning: another daemon has it; its pid is named.
+    Entering it raises AlreadyRunning where another daemon has it; its pid is named.
     """
-    path = state_dir / "daemon.lock"
-    with files.store_errors(path):
-        files.make_dir(state_dir, 0o700)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
+
+    def __init__(self, state_dir: Path, clock: Clock) -> None:
         # `running_daemon` holds the lock for an instant, so one refusal proves nothing.
-        pace = Pace(clock, 1, first_s=0.05, most_s=0.2)
-        while not _try_flock(fd, fcntl.LOCK_EX):
-            if pace.expired:
-                pid = _pid_in(fd)
-                raise AlreadyRunning(
-                    f"another certbotless daemon is running with pid {pid} on {str(state_dir)!r}",
-                    hint="stop it first, or give this one a state_dir of its own",
-                )
-            pace.wait()
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
+        super().__init__(state_dir / "daemon.lock", clock, timeout_s=1)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._note(f"{os.getpid()}\n")
+        return self
+
+    def _held(self) -> CertbotlessError:
+        pid, state_dir = _pid_in(self._fd), str(self._path.parent)
+        return AlreadyRunning(
+            f"another certbotless daemon is running with pid {pid} on {state_dir!r}",
+            hint="stop it first, or give this one a state_dir of its own",
+        )
 
 
 def running_daemon(state_dir: Path) -> int | None:

@@ -10,7 +10,7 @@ import hashlib
 import ssl
 from functools import cache
 
-from .errors import DeployError
+from .errors import DeployError, reason_of
 from .hosts import connect
 
 # A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.
@@ -40,9 +40,8 @@ def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: fl
             with _context().wrap_socket(raw, server_hostname=server_name) as tls:
                 leaf = tls.getpeercert(binary_form=True)
     except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         raise DeployError(
-            f"no TLS answer at {host}:{port}: {reason}",
+            f"no TLS answer at {host}:{port}: {reason_of(exc)}",
             hint="is the service running, and is this its TLS port?",
         ) from exc
     if not leaf:

@@ -25,7 +25,7 @@ import requests
 
 from .clock import Clock, Pace, SystemClock
 from .config import NEEDS_APPRISE
-from .errors import NotifyError, printable
+from .errors import NotifyError, causes, printable
 from .exchange import BadAnswer, BoundedSession
 from .message import Message
 from .redact import Redactor
@@ -186,6 +186,5 @@ def _refusal(response: requests.Response) -> str:
 
 def _root(error: BaseException) -> str:
     """Return the reason of the first of a chain of exceptions; those after it hold the URL."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return getattr(error, "strerror", None) or type(error).__name__
+    *_, first = causes(error)
+    return getattr(first, "strerror", None) or type(first).__name__

@@ -9,14 +9,14 @@ import pytest
 from fakes import FakeClock
 
 from certbotless import bulletin
-from certbotless.locks import daemon_lock
+from certbotless.locks import DaemonLock
 
 REFUSED, RAW = ("c.yaml:1:1: sites: is needed", "c.yaml:2:1: acme: is no list"), b"sits: []\n"
 DIGEST = hashlib.sha256(RAW).hexdigest()
 
 
 def test_a_refusal_is_told_of_that_text_alone_and_while_the_daemon_runs(tmp_path: Path) -> None:
-    with daemon_lock(tmp_path, FakeClock()):
+    with DaemonLock(tmp_path, FakeClock()):
         assert bulletin.refusal(tmp_path, RAW) == ()
         bulletin.tell(tmp_path, REFUSED, DIGEST)
         assert bulletin.refusal(tmp_path, RAW) == REFUSED
@@ -41,7 +41,7 @@ def test_a_refusal_is_told_of_that_text_alone_and_while_the_daemon_runs(tmp_path
     ],
 )
 def test_what_makes_no_sense_is_not_heard(text: str, tmp_path: Path) -> None:
-    with daemon_lock(tmp_path, FakeClock()):
+    with DaemonLock(tmp_path, FakeClock()):
         (tmp_path / "daemon.json").write_text(text)
         assert bulletin.refusal(tmp_path, RAW) == ()
 

@@ -24,7 +24,7 @@ from certbotless.arguments import parse
 from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.events import Events
-from certbotless.locks import daemon_lock
+from certbotless.locks import DaemonLock
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state import SiteFile
 from certbotless.times import rfc3339
@@ -407,7 +407,7 @@ def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
 
 def test_a_running_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
     box.publish()
-    with daemon_lock(box.state_dir, SystemClock()):
+    with DaemonLock(box.state_dir, SystemClock()):
         _, out, _ = said_by(box, capfd, "status", "--json")
         assert json.loads(out)["daemon"] == {"running": True, "pid": os.getpid()}
 

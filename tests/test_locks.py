@@ -25,7 +25,7 @@ from test_files import in_time, plant
 from certbotless.clock import Clock, SystemClock
 from certbotless.errors import AlreadyRunning, Interrupted, StoreError
 from certbotless.ledgerfile import LedgerFile
-from certbotless.locks import ActionLock, daemon_lock, running_daemon
+from certbotless.locks import ActionLock, DaemonLock, running_daemon
 from certbotless.state import (
     Accounts,
     SiteFile,
@@ -232,10 +232,10 @@ def test_of_threads_too_only_one_at_a_time_holds_a_lock(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_second_daemon_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
-    with held_by_another_process(lambda: daemon_lock(tmp_path, SystemClock())) as pid:
+    with held_by_another_process(lambda: DaemonLock(tmp_path, SystemClock())) as pid:
         with (
             pytest.raises(AlreadyRunning, match=f"pid {pid} ") as refused,
-            daemon_lock(tmp_path, FakeClock()),
+            DaemonLock(tmp_path, FakeClock()),
         ):
             pytest.fail("the lock is held")
         assert str(tmp_path) in refused.value.message
@@ -245,12 +245,12 @@ def test_a_second_daemon_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_running_daemon_is_known_by_its_pid_and_one_that_was_killed_is_not(tmp_path: Path) -> None:
     assert running_daemon(tmp_path) is None
-    with held_by_another_process(lambda: daemon_lock(tmp_path, SystemClock())) as pid:
+    with held_by_another_process(lambda: DaemonLock(tmp_path, SystemClock())) as pid:
         assert running_daemon(tmp_path) == pid
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert running_daemon(tmp_path) is None
-    with daemon_lock(tmp_path, FakeClock()):
+    with DaemonLock(tmp_path, FakeClock()):
         assert (tmp_path / "daemon.lock").read_text() == f"{os.getpid()}\n"
         assert running_daemon(tmp_path) == os.getpid()
     assert running_daemon(tmp_path) is None
@@ -258,7 +258,7 @@ def test_a_running_daemon_is_known_by_its_pid_and_one_that_was_killed_is_not(tmp
 
 def test_a_shorter_pid_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     (tmp_path / "daemon.lock").write_text("99999999999\n")
-    with daemon_lock(tmp_path, FakeClock()):
+    with DaemonLock(tmp_path, FakeClock()):
         assert running_daemon(tmp_path) == os.getpid()
 
 
@@ -268,7 +268,7 @@ def test_a_look_at_the_lock_does_not_keep_a_daemon_from_starting(tmp_path: Path)
     fcntl.flock(looker, fcntl.LOCK_SH)
     clock = FakeClock()
     clock.on_sleep = lambda: fcntl.flock(looker, fcntl.LOCK_UN)
-    with daemon_lock(tmp_path, clock):
+    with DaemonLock(tmp_path, clock):
         assert len(clock.sleeps) == 1
     os.close(looker)
 
@@ -306,7 +306,7 @@ def test_an_action_that_an_older_version_noted_may_have_been_any(tmp_path: Path)
 
 def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:
     clock = FakeClock()
-    with daemon_lock(tmp_path / "one", clock), daemon_lock(tmp_path / "two", clock):
+    with DaemonLock(tmp_path / "one", clock), DaemonLock(tmp_path / "two", clock):
         pass
 
 
@@ -319,7 +319,7 @@ def test_of_many_daemons_that_start_at_once_one_runs(tmp_path: Path) -> None:
     def daemon() -> None:
         os.close(keep_running)
         try:
-            with daemon_lock(tmp_path, SystemClock()):
+            with DaemonLock(tmp_path, SystemClock()):
                 os.write(report, b"+")
                 os.read(end, 1)
         except AlreadyRunning:
