@@ -989,11 +989,6 @@ def test_every_decision_has_a_state_with_a_reason(
     assert bool(reason) == (name != "ok")
 
 
-def test_a_step_names_its_fact_and_its_target() -> None:
-    assert Step("deploy", "why", "registry").key == "deploy:registry"
-    assert Step("record", "why").key == "record"
-
-
 # --- when the CA wants it renewed -------------------------------------------------------------------------
 
 KNOWN = replace(FACTS, ari_id="aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,6 @@ from hypothesis import strategies as st
 from certbotless import errors
 from certbotless.errors import (
     MAX_FOREIGN_TEXT,
-    AuthorizationFailed,
-    ConfigError,
-    RateLimited,
     StoreError,
     printable,
 )
@@ -74,22 +70,6 @@ def test_the_text_is_what_happened_and_then_what_to_do() -> None:
     error = StoreError("no room", hint="make some")
     assert str(error) == "no room; make some"
     assert (error.message, error.hint, error.retry_after) == ("no room", "make some", None)
-
-
-def test_the_wait_that_the_other_side_asked_for_is_kept() -> None:
-    assert RateLimited("slow down", retry_after=timedelta(minutes=5)).retry_after == timedelta(minutes=5)
-
-
-def test_a_failed_authorization_knows_its_names() -> None:
-    error = AuthorizationFailed("not proved", names=("a.example.com",), hint="look at the zone")
-    assert error.names == ("a.example.com",)
-    assert str(error) == "not proved; look at the zone"
-
-
-def test_the_faults_of_a_configuration_are_one_text_with_a_line_each() -> None:
-    error = ConfigError(["c.yaml:1:1: a: b", "c.yaml:2:1: c: d"])
-    assert str(error) == "c.yaml:1:1: a: b\nc.yaml:2:1: c: d"
-    assert error.faults == ["c.yaml:1:1: a: b", "c.yaml:2:1: c: d"]
 
 
 @pytest.mark.parametrize(

@@ -114,45 +114,32 @@ def test_a_site_whose_facts_are_true_is_ok_without_a_reason(scene: Scene) -> Non
     assert (view.standing_failures, view.last_failure) == ({}, None)
 
 
-def test_a_site_that_was_not_tried_yet_is_pending(scene: Scene) -> None:
-    assert said(scene.look()) == ("pending", "order: there is no certificate yet")
+PAUSED, BROKEN = a_failure("paused", is_waiting=True), a_failure("broken", age=HOUR)
+NEWEST = a_failure("newest")
 
 
-def test_a_fact_that_is_not_true_and_was_not_tried_yet_is_pending(scene: Scene, silent: int) -> None:
-    scene.containers = {"registry": silent}
-    scene.publish()
-    assert said(scene.look()) == ("pending", "deploy:registry: no TLS answer")
-
-
-def test_a_fact_whose_last_attempt_failed_is_failing(scene: Scene, silent: int) -> None:
-    scene.containers = {"registry": silent}
-    scene.publish()
-    failure = a_failure("there is no container 'registry'")
-    scene.remember({"deploy:registry": failure})
-    view = scene.look()
-    assert said(view) == ("failing", "there is no container 'registry'")
-    assert view.standing_failures == {"deploy:registry": failure}
-    assert view.last_failure == failure
-
-
-def test_what_only_waits_is_pending_and_says_for_what(scene: Scene, silent: int) -> None:
-    scene.containers = {"registry": silent}
-    scene.publish()
-    waiting = a_failure("the container is paused", is_waiting=True)
-    scene.remember({"deploy:registry": waiting})
-    view = scene.look()
-    assert said(view) == ("pending", "the container is paused")
-    assert view.last_failure == waiting
-
-
-def test_what_fails_weighs_more_than_what_waits(scene: Scene, silent: int) -> None:
+@pytest.mark.parametrize(
+    ("failures", "state", "last"),
+    [
+        ({}, ("pending", "deploy:mirror: no TLS answer"), None),
+        ({"deploy:registry": NEWEST}, ("failing", "newest"), NEWEST),
+        ({"deploy:registry": PAUSED}, ("pending", "paused"), PAUSED),
+        ({"deploy:mirror": PAUSED, "deploy:registry": BROKEN}, ("failing", "broken"), BROKEN),
+        ({"deploy:registry": BROKEN, "order": NEWEST}, ("failing", "broken"), BROKEN),
+        ({"deploy:mirror": BROKEN, "deploy:registry": NEWEST}, ("failing", "broken"), NEWEST),
+    ],
+    ids=["not tried yet", "failed", "it waits", "one waits", "one is true by now", "the newest is the last"],
+)
+def test_the_failure_behind_the_state_is_told(
+    scene: Scene, silent: int, failures: dict[str, Failure], state: tuple[str, str], last: Failure | None
+) -> None:
+    """What fails weighs more than what waits, and what is not true more than what is by now."""
     scene.containers = {"mirror": silent, "registry": silent}
     scene.publish()
-    failure = a_failure("broken", age=HOUR)
-    scene.remember({"deploy:mirror": a_failure("paused", is_waiting=True), "deploy:registry": failure})
+    scene.remember(failures)
     view = scene.look()
-    assert said(view) == ("failing", "broken")
-    assert view.last_failure == failure
+    assert (said(view), view.last_failure) == (state, last)
+    assert view.standing_failures == failures
 
 
 # --- what of the past still stands ------------------------------------------------------------------------
@@ -184,22 +171,6 @@ def test_a_container_that_keeps_an_order_from_being_placed_stands_with_it(scene:
     view = scene.look()
     assert said(view) == ("failing", "there is no container 'registry'")
     assert set(view.standing_failures) == {"order", "deploy:registry"}
-
-
-def test_the_failure_behind_the_state_goes_before_a_newer_one(scene: Scene, silent: int) -> None:
-    scene.containers = {"registry": silent}
-    scene.publish()
-    behind = a_failure("no TLS answer", age=HOUR)
-    scene.remember({"deploy:registry": behind, "order": a_failure("the CA is closed")})
-    assert scene.look().last_failure == behind
-
-
-def test_of_several_failures_behind_the_state_the_newest_is_the_last(scene: Scene, silent: int) -> None:
-    scene.containers = {"mirror": silent, "registry": silent}
-    scene.publish()
-    newest = a_failure("newest")
-    scene.remember({"deploy:mirror": a_failure("oldest", age=HOUR), "deploy:registry": newest})
-    assert scene.look().last_failure == newest
 
 
 def test_what_failed_under_another_configuration_says_nothing_about_this_one(

@@ -59,17 +59,6 @@ def test_the_moment_lies_within_the_life_with_a_quarter_to_spare(lifetime: timed
     assert moment <= START + lifetime * 0.75
 
 
-@given(
-    lifetimes,
-    digests,
-    st.timedeltas(timedelta(days=-400), timedelta(days=800)),
-    st.timedeltas(timedelta(), timedelta(days=10_000)),
-)
-def test_once_due_it_stays_due(lifetime: timedelta, sha256: str, offset: timedelta, later: timedelta) -> None:
-    facts, now = leaf(lifetime, sha256), START + offset
-    assert is_due(facts, now + later) or not is_due(facts, now)
-
-
 @given(lifetimes, digests)
 def test_due_from_the_moment_on_and_not_before(lifetime: timedelta, sha256: str) -> None:
     facts = leaf(lifetime, sha256)
@@ -130,15 +119,6 @@ def test_a_window_counts_if_it_can_be_meant_for_the_leaf(
     assert window(start, end).is_sound(leaf(90 * DAY)) is is_sound
 
 
-@given(moments, moments, st.floats(0, 1), lifetimes)
-def test_a_moment_is_drawn_within_the_window(
-    start: datetime, end: datetime, share: float, lifetime: timedelta
-) -> None:
-    found = Window(start, end)
-    if found.is_sound(leaf(lifetime)):
-        assert start <= found.moment(share) <= end
-
-
 def test_a_moment_is_drawn_uniformly() -> None:
     found = window(60 * DAY, 62 * DAY)
     shares = [0, 0.25, 0.5, 1]
@@ -154,14 +134,6 @@ def test_what_was_drawn_counts_but_for_the_last_twentieth_of_life(
     assert moment <= facts.not_after - lifetime / 20 + timedelta(microseconds=1)
     assert moment in (drawn, facts.not_after - lifetime * (1 / 20))
     assert moment <= drawn
-
-
-@pytest.mark.row(51)
-def test_a_window_in_the_past_means_now() -> None:
-    facts = leaf(90 * DAY)
-    past = window(-20_000 * DAY, -19_999 * DAY)
-    assert is_due(facts, START, past.moment(0.5))
-    assert not is_due(facts, START)
 
 
 @pytest.mark.row(51)

@@ -16,6 +16,13 @@ from certbotless.decide import Step
 from certbotless.look import View
 from certbotless.state import Failure
 
+CLOSED = {
+    "at": "2026-11-24T05:30:00Z",
+    "what": "the CA is closed",
+    "hint": "try later",
+    "retry_at": "2026-11-24T05:40:00Z",
+}
+
 
 def json_of(*views: View, visits: Mapping[str, ClientFacts] | None = None, **fields: Any) -> dict[str, Any]:
     """Return the object of `status --json` as a reader gets it."""
@@ -172,35 +179,24 @@ def test_serving_is_said_only_of_what_was_seen(
     assert entry == told | {"at": "10.79.40.213:5000"}
 
 
-def test_the_last_error_is_told_with_its_moment_and_the_next_try() -> None:
-    found = site_of(view(Step("order", "due"), failures={"order": failure()}))
-    assert (found["state"], found["reason"]) == ("failing", "the CA is closed")
-    assert found["last_error"] == {
-        "at": "2026-11-24T05:30:00Z",
-        "what": "the CA is closed",
-        "hint": "try later",
-        "retry_at": "2026-11-24T05:40:00Z",
-    }
-
-
-def test_a_failed_forced_renewal_over_four_true_facts_is_well_with_its_error() -> None:
-    found = site_of(view(failures={"order": failure()}))
-    assert (found["state"], found["reason"]) == ("ok", "")
-    assert found["last_error"]["what"] == "the CA is closed"
-
-
-def test_of_several_errors_the_newest_is_told() -> None:
-    older, newer = failure("older"), failure("newer", at=NOW + timedelta(seconds=1))
-    found = site_of(view(failures={"order": newer, "record": older}))
-    assert found["last_error"]["what"] == "newer"
-
-
-def test_what_only_waits_is_no_error() -> None:
-    """A container that the administrator stopped, for one."""
-    waiting = failure("'registry' is stopped", is_waiting=True)
-    found = site_of(view(Step("deploy", "no TLS answer", "registry"), failures={"deploy:registry": waiting}))
-    assert (found["state"], found["reason"]) == ("pending", "'registry' is stopped")
-    assert found["last_error"] is None
+@pytest.mark.parametrize(
+    ("shown", "state", "what"),
+    [
+        (view(Step("order", "due"), failures={"order": failure()}), ("failing", "the CA is closed"), CLOSED),
+        (view(failures={"order": failure()}), ("ok", ""), CLOSED),
+        (
+            view(Step("deploy", "x", "registry"), failures={"deploy:registry": failure(is_waiting=True)}),
+            ("pending", "the CA is closed"),
+            None,
+        ),
+    ],
+    ids=["a failed order", "a failed renewal that was asked for", "what only waits is no error"],
+)
+def test_the_last_error_is_told_with_its_moment_and_the_next_try(
+    shown: View, state: tuple[str, str], what: dict[str, str] | None
+) -> None:
+    found = site_of(shown)
+    assert ((found["state"], found["reason"]), found["last_error"]) == (state, what)
 
 
 def test_what_cannot_be_seen_is_not_well() -> None:
@@ -211,12 +207,7 @@ def test_what_cannot_be_seen_is_not_well() -> None:
         )
     )
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
-    assert found["last_error"] == {
-        "at": "2026-11-24T05:30:00Z",
-        "what": "no authoritative name server answers",
-        "hint": "try later",
-        "retry_at": "2026-11-24T05:40:00Z",
-    }
+    assert found["last_error"] == CLOSED | {"what": "no authoritative name server answers"}
 
 
 # --- plan ---------------------------------------------------------------------------------------------------

@@ -134,36 +134,24 @@ BROKEN = [
 def test_a_state_that_cannot_be_read_is_set_aside_and_starts_anew(
     site: SiteFile, tmp_path: Path, broken: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """By a run before all else, or by a change."""
     path_of(tmp_path).parent.mkdir()
-    path_of(tmp_path).write_bytes(broken)
-    assert site.load() == SiteState(is_lost=True)
-    assert "state.unreadable" in caplog.text
-    site.change(zone="sweetlove.test")
-    assert site.load() == SiteState(zone="sweetlove.test")
-    assert path_of(tmp_path).with_suffix(".json.unreadable").read_bytes() == broken
-
-
-def test_a_state_of_a_newer_version_is_read_as_far_as_we_know_it(site: SiteFile, tmp_path: Path) -> None:
-    path_of(tmp_path).parent.mkdir()
-    path_of(tmp_path).write_text(json.dumps({"zone": "sweetlove.test", "of_tomorrow": [1, 2]}))
-    assert site.load() == SiteState(zone="sweetlove.test")
-
-
-@pytest.mark.parametrize("broken", BROKEN)
-def test_a_run_sets_a_state_that_makes_no_sense_aside_before_all_else(
-    site: SiteFile, tmp_path: Path, broken: bytes
-) -> None:
-    path_of(tmp_path).parent.mkdir()
-    path_of(tmp_path).write_bytes(broken)
-    site.tidy()
-    assert site.load() == SiteState()
-    assert path_of(tmp_path).with_suffix(".json.unreadable").read_bytes() == broken
+    kept = path_of(tmp_path).with_suffix(".json.unreadable")
+    for act, zone in ((site.tidy, ""), (lambda: site.change(zone="sweetlove.test"), "sweetlove.test")):
+        path_of(tmp_path).write_bytes(broken)
+        assert site.load() == SiteState(is_lost=True)
+        assert "state.unreadable" in caplog.text
+        act()
+        assert site.load() == SiteState(zone=zone)
+        assert kept.read_bytes() == broken
+        kept.unlink()
 
 
 def test_what_a_newer_version_wrote_is_kept_before_we_write_over_it(site: SiteFile, tmp_path: Path) -> None:
     newer = json.dumps({"zone": "sweetlove.test", "of_tomorrow": [1, 2]})
     path_of(tmp_path).parent.mkdir()
     path_of(tmp_path).write_text(newer)
+    assert site.load() == SiteState(zone="sweetlove.test")
     site.tidy()
     site.change(digest="ab")
     site.tidy()
