@@ -12,11 +12,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import replace
 
 from .errors import CertbotlessError, DnsRefused, ZoneNotFound
 from .records import Record, Zone
+from .state import SiteFile, TxtValue
 
 logger = logging.getLogger(__name__)
 
@@ -24,33 +24,11 @@ logger = logging.getLogger(__name__)
 TXT_TTL_S = 600
 
 
-@dataclass(frozen=True, slots=True)
-class TxtValue:
-    """A txt value (43 characters), the challenge name where the CA looks for it, and the zone of that."""
-
-    fqdn: str
-    value: str
-    zone: str
-
-
 OpenZone = Callable[[str], Zone]
 
 
-class Journal(Protocol):
-    """What survives us: the records that we are about to make, or have made."""
-
-    def entries(self) -> list[tuple[TxtValue, str]]:
-        """Return every entry with its record id, empty where the answer never came."""
-
-    def note(self, txt: TxtValue, record_id: str) -> None:
-        """Write an entry, or the id of one that is there; on disk when this returns."""
-
-    def forget(self, txt: TxtValue) -> None:
-        """Remove an entry."""
-
-
 @contextmanager
-def presented(open_zone: OpenZone, journal: Journal, values: Sequence[TxtValue]) -> Iterator[None]:
+def presented(open_zone: OpenZone, journal: SiteFile, values: Sequence[TxtValue]) -> Iterator[None]:
     """Have the values in their zones for as long as the block runs.
 
     Clean-up that fails is logged and left to `sweep`; it never hides how the block ended.
@@ -58,28 +36,28 @@ def presented(open_zone: OpenZone, journal: Journal, values: Sequence[TxtValue])
     Raises:
         DnsError: a record could not be made; the others are gone again.
     """
-    made: list[tuple[TxtValue, str]] = []
+    made: list[TxtValue] = []
     try:
         for txt in values:
-            journal.note(txt, "")
+            journal.note(txt)
             try:
                 record_id = open_zone(txt.zone).add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
             except DnsRefused:
                 journal.forget(txt)  # a clear no; after any other failure it may be there
                 raise
-            made.append((txt, record_id))
-            journal.note(txt, record_id)
+            made.append(replace(txt, record_id=record_id))
+            journal.note(made[-1])
         yield
     finally:
-        for txt, record_id in made:
+        for txt in made:
             try:
-                open_zone(txt.zone).delete(record_id)
+                open_zone(txt.zone).delete(txt.record_id)
                 journal.forget(txt)
             except CertbotlessError as exc:
                 logger.warning("txt.left fqdn=%s error=%s retry=next_run", txt.fqdn, exc)
 
 
-def sweep(open_zone: OpenZone, journal: Journal) -> None:
+def sweep(open_zone: OpenZone, journal: SiteFile) -> None:
     """Delete what a dead run left: records that hold exactly a journalled value.
 
     What is in a zone that the account does not have any more is forgotten, with a warning.
@@ -88,7 +66,7 @@ def sweep(open_zone: OpenZone, journal: Journal) -> None:
         CertbotlessError: the first failure; every entry was tried, and those that failed stay in the journal.
     """
     failed: list[CertbotlessError] = []
-    for txt, _ in journal.entries():
+    for txt in journal.load().txt:
         try:
             zone = open_zone(txt.zone)
             for record in zone.records(txt.fqdn):

@@ -24,12 +24,11 @@ from acme import errors as acme_errors
 from . import pki
 from .account import Account, AccountBooks
 from .ca import PROBLEM, Ca, Network, ca_errors
-from .challenge import TxtValue
 from .clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .names import NameFault, challenge_name, normalise
 from .renewal import Window
-from .state import Accounts
+from .state import Accounts, TxtValue
 from .times import parse_rfc3339, rfc3339
 
 logger = logging.getLogger(__name__)

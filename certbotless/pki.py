@@ -153,7 +153,8 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
                 f"the CA's certificate is for {printable(facts.names)}, the order was for {tuple(names)!r}"
             )
         for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
-            _check_issued_by(cert, issuer, f"certificate {i + 1} of the CA's chain")
+            if not _signs(issuer, cert):
+                raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one")
         if _is_ca(chain[0]):
             raise IssueError("the CA's leaf certificate is itself a CA")
     if not facts.not_before - START_SLACK <= now < facts.not_after:
@@ -195,11 +196,6 @@ def _matching_facts(chain: Sequence[x509.Certificate], key: CertificateKey) -> L
     if chain[0].public_key() != key.public_key():
         raise IssueError("the certificate is for another key")
     return _facts(chain[0])
-
-
-def _check_issued_by(cert: x509.Certificate, issuer: x509.Certificate, what: str) -> None:
-    if not _signs(issuer, cert):
-        raise IssueError(f"{what} is not signed by the next one")
 
 
 def _signs(issuer: x509.Certificate, cert: x509.Certificate) -> bool:

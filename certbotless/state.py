@@ -23,7 +23,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import files, saved
-from .challenge import TxtValue
 from .clock import Clock, is_believable
 from .errors import StoreError
 from .leaf import LeafFacts
@@ -167,9 +166,12 @@ class RenewalInfo(Model):
         return self.sha256 == sha256 and bool(self.start and self.end and self.start <= now < self.end)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Txt(Model):
-    """A TXT record of ours; the id is empty until the service told it."""
+@dataclass(frozen=True, slots=True)
+class TxtValue(Model):
+    """A txt value (43 characters), the challenge name where the CA looks for it, and the zone of that.
+
+    `record_id` is the DNS service's id of its record, empty until the service told it.
+    """
 
     fqdn: str
     value: str
@@ -243,7 +245,7 @@ class SiteState(Model):
     unseen_failures: int = 0
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
-    txt: tuple[Txt, ...] = ()
+    txt: tuple[TxtValue, ...] = ()
     ports: dict[str, int] = field(default_factory=dict)
     bound: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
     matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -397,18 +399,18 @@ class SiteFile:
         """Keep the digest of what is about to be published, beside those that are known."""
         self.put("generations", name, digest)
 
-    # The journal of TXT records (challenge.Journal).
+    # The journal of TXT records: what survives us of those that we are about to make, or have made.
 
-    def entries(self) -> list[tuple[TxtValue, str]]:
-        return [(TxtValue(t.fqdn, t.value, t.zone), t.record_id) for t in self.load().txt]
-
-    def note(self, txt: TxtValue, record_id: str) -> None:
-        others = _without(self.load().txt, txt)
-        entry = Txt(fqdn=txt.fqdn, value=txt.value, zone=txt.zone, record_id=record_id)
-        self.change(txt=(*others, entry))
+    def note(self, txt: TxtValue) -> None:
+        """Write an entry, or the id of one that is there; on disk when this returns."""
+        self.change(txt=(*self._others(txt), txt))
 
     def forget(self, txt: TxtValue) -> None:
-        self.change(txt=_without(self.load().txt, txt))
+        """Remove an entry."""
+        self.change(txt=self._others(txt))
+
+    def _others(self, txt: TxtValue) -> tuple[TxtValue, ...]:
+        return tuple(e for e in self.load().txt if (e.fqdn, e.value) != (txt.fqdn, txt.value))
 
     # The order in flight and the pair last issued.
 
@@ -519,7 +521,3 @@ def known_sites(state_dir: Path) -> list[str]:
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).hexdigest().encode()
-
-
-def _without(entries: tuple[Txt, ...], txt: TxtValue) -> tuple[Txt, ...]:
-    return tuple(e for e in entries if (e.fqdn, e.value) != (txt.fqdn, txt.value))

@@ -23,9 +23,9 @@ from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
 from certbotless import pki
 from certbotless.ca import Ca
-from certbotless.challenge import TxtValue, presented
+from certbotless.challenge import presented
 from certbotless.issue import Issuance, Issued, Predecessor
-from certbotless.state import Accounts, SiteFile
+from certbotless.state import Accounts, SiteFile, TxtValue
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 NAMES = (WILDCARD, DOMAIN)
@@ -331,7 +331,7 @@ class Bench:
 
     def assert_dns_is_clean(self) -> None:
         assert self.zone.held() == []
-        assert self.journal.entries() == []
+        assert self.journal.load().txt == ()
 
 
 @contextmanager

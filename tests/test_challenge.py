@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import FakeZone, FakeZones
 
-from certbotless.challenge import TXT_TTL_S, OpenZone, TxtValue, presented, sweep
+from certbotless.challenge import TXT_TTL_S, OpenZone, presented, sweep
 from certbotless.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
 from certbotless.records import Record
-from certbotless.state import SiteFile
+from certbotless.state import SiteFile, TxtValue
 
 ZONE = "sweetlove.test"
 FQDN = f"_acme-challenge.devbox.{ZONE}"
@@ -45,16 +46,16 @@ def test_values_are_there_while_the_block_runs_and_gone_after_it(zone: FakeZone,
         assert values(zone) == {TXT.value, OTHER.value}
         assert {record.ttl_s for record in zone.held("TXT")} == {TXT_TTL_S}
     assert values(zone) == set()
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 def test_the_journal_holds_each_record_by_its_id_and_clean_up_looks_for_nothing(
     zone: FakeZone, journal: SiteFile
 ) -> None:
     with presented(opened(zone), journal, [TXT]):
-        [(txt, record_id)] = journal.entries()
-        assert txt == TXT
-        assert [r.value for r in zone.held() if r.record_id == record_id] == [TXT.value]
+        [noted] = journal.load().txt
+        assert replace(noted, record_id="") == TXT
+        assert [r.value for r in zone.held() if r.record_id == noted.record_id] == [TXT.value]
     assert [call.method for call in zone.calls] == ["add", "delete"]
 
 
@@ -72,7 +73,7 @@ def test_values_are_gone_however_the_block_ends(
     with pytest.raises(type(error)), presented(opened(zone), journal, [TXT, OTHER]):
         raise error
     assert values(zone) == set()
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 def test_when_one_cannot_be_made_the_others_go_again(zone: FakeZone, journal: SiteFile) -> None:
@@ -82,7 +83,7 @@ def test_when_one_cannot_be_made_the_others_go_again(zone: FakeZone, journal: Si
         pytest.fail("the block must not run")
     assert values(zone) == {OTHER.value}
     # A clear no: what stands there is not ours to sweep.
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 @pytest.mark.row(38)
@@ -95,10 +96,10 @@ def test_the_error_of_the_block_is_not_hidden_by_one_of_the_clean_up(
     assert "txt.left" in caplog.text
     # The second one was cleaned up all the same.
     assert values(zone) == {TXT.value}
-    assert [txt for txt, _ in journal.entries()] == [TXT]
+    assert [txt.value for txt in journal.load().txt] == [TXT.value]
     sweep(opened(zone), journal)
     assert values(zone) == set()
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 @pytest.mark.parametrize("is_made", [True, False])
@@ -109,19 +110,19 @@ def test_what_an_answer_that_never_came_left_is_found_by_its_value(
     with pytest.raises(DnsUnavailable), presented(opened(zone), journal, [TXT]):
         pytest.fail("the block must not run")
     assert values(zone) == ({TXT.value} if is_made else set())
-    assert journal.entries() == [(TXT, "")]
+    assert journal.load().txt == (TXT,)
     sweep(opened(zone), journal)
     assert values(zone) == set()
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 class NoRoomForIds(SiteFile):
     """A journal that takes the intent, but cannot keep the id."""
 
-    def note(self, txt: TxtValue, record_id: str) -> None:
-        if record_id:
+    def note(self, txt: TxtValue) -> None:
+        if txt.record_id:
             raise StoreError("no space left on device")
-        super().note(txt, record_id)
+        super().note(txt)
 
 
 class NoRoomToForget(SiteFile):
@@ -145,7 +146,7 @@ def test_a_record_whose_id_cannot_be_journalled_goes_again(zone: FakeZone, tmp_p
     with pytest.raises(StoreError), presented(opened(zone), journal, [TXT]):
         pytest.fail("the block must not run")
     assert values(zone) == set()
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 def test_nothing_is_added_before_its_intent_is_on_disk(zone: FakeZone, tmp_path: Path) -> None:
@@ -165,28 +166,28 @@ def test_a_sweep_deletes_exactly_what_the_journal_says(zone: FakeZone, journal: 
     ]
     for record in beside:
         zone.put(record)
-    journal.note(TXT, ours)
+    journal.note(replace(TXT, record_id=ours))
     sweep(opened(zone), journal)
     assert [(r.fqdn, r.type, r.value) for r in zone.held()] == [
         *((r.fqdn, r.type, r.value) for r in reversed(beside)),
         (FQDN, "TXT", "of another host"),
     ]
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 @pytest.mark.row(37)
 def test_an_id_that_now_holds_something_else_is_left_alone(zone: FakeZone, journal: SiteFile) -> None:
-    journal.note(TXT, zone.put(Record(FQDN, "TXT", "written by somebody else", 600)))
+    journal.note(replace(TXT, record_id=zone.put(Record(FQDN, "TXT", "written by somebody else", 600))))
     sweep(opened(zone), journal)
     assert "written by somebody else" in values(zone)
-    assert journal.entries() == []
+    assert journal.load().txt == ()
 
 
 def test_a_sweep_that_fails_has_tried_all_and_is_left_to_the_next_one(
     zone: FakeZone, journal: SiteFile
 ) -> None:
-    journal.note(TXT, zone.put(Record(FQDN, "TXT", TXT.value, 600)))
-    journal.note(OTHER, zone.put(Record(FQDN, "TXT", OTHER.value, 600)))
+    journal.note(replace(TXT, record_id=zone.put(Record(FQDN, "TXT", TXT.value, 600))))
+    journal.note(replace(OTHER, record_id=zone.put(Record(FQDN, "TXT", OTHER.value, 600))))
     zone.fail("records", DnsUnavailable("no connection"))
     with pytest.raises(DnsUnavailable, match="no connection"):
         sweep(opened(zone), journal)
@@ -199,11 +200,11 @@ def test_what_is_left_in_a_zone_that_is_gone_is_forgotten_with_a_warning(
     zone: FakeZone, journal: SiteFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = TxtValue("_acme-challenge.devbox.gone.test", OTHER.value, "gone.test")
-    journal.note(gone, "1")
-    journal.note(TXT, zone.put(Record(FQDN, "TXT", TXT.value, 600)))
+    journal.note(replace(gone, record_id="1"))
+    journal.note(replace(TXT, record_id=zone.put(Record(FQDN, "TXT", TXT.value, 600))))
 
     sweep(FakeZones(zone).open, journal)
-    assert (values(zone), journal.entries()) == (set(), [])
+    assert (values(zone), journal.load().txt) == (set(), ())
     [warning] = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warning.startswith(f"txt.forgotten fqdn={gone.fqdn} zone=gone.test value={OTHER.value}")
 
@@ -215,6 +216,8 @@ def test_each_value_goes_to_its_own_zone(zone: FakeZone, journal: SiteFile) -> N
         assert values(zone) == {TXT.value}
         assert [record.value for record in other_zone.held()] == [OTHER.value]
     assert other_zone.held() == []
-    journal.note(elsewhere, other_zone.put(Record(elsewhere.fqdn, "TXT", OTHER.value, 600)))
+    journal.note(
+        replace(elsewhere, record_id=other_zone.put(Record(elsewhere.fqdn, "TXT", OTHER.value, 600)))
+    )
     sweep(opened(zone, other_zone), journal)
     assert other_zone.held() == []

@@ -13,12 +13,12 @@ from fakes import FakeClock, HttpServer, Reply
 
 from certbotless import policy
 from certbotless.alidns import Account, AlidnsAccount
-from certbotless.challenge import TxtValue, presented, sweep
+from certbotless.challenge import presented, sweep
 from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.names import a_labels, normalise, u_labels
 from certbotless.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
-from certbotless.state import SiteFile
+from certbotless.state import SiteFile, TxtValue
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.
@@ -100,7 +100,7 @@ def test_a_challenge_of_a_dead_run_is_swept(
         pass
     assert values(emulator) == ["x" * 43]
     sweep(account.open, journal)
-    assert (values(emulator), journal.entries()) == ([], [])
+    assert (values(emulator), journal.load().txt) == ([], ())
 
 
 def test_a_cname_is_compared_and_shown_in_a_labels(emulator: AlidnsEmulator, account: AlidnsAccount) -> None:

@@ -28,7 +28,7 @@ from certbotless.state import (
     OrderInFlight,
     RenewalInfo,
     SiteState,
-    Txt,
+    TxtValue,
     WrittenRecord,
 )
 from certbotless.store import Origin, Published
@@ -328,7 +328,7 @@ def test_an_order_that_a_dead_run_left_is_collected_or_gone_on_with_when_one_is_
 
 
 def test_txt_records_that_a_dead_run_left_are_cleaned_up_first() -> None:
-    left = state(txt=(Txt(zone="sweetlove.test", fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq"),))
+    left = state(txt=(TxtValue(f"_acme-challenge.{DOMAIN}", "gfj9Xq", "sweetlove.test"),))
     seen = replace(shown(set()), published=Published(None, None), has_copy=False)
     assert [key for key, _ in steps_of(seen, left)] == ["clean-up", "record", "order"]
 
@@ -916,7 +916,7 @@ states = st.builds(
         st.builds(WrittenRecord, value=addresses, ttl_s=st.sampled_from([600, 60]), at=moments),
     ),
     st.none() | st.just(ORDER),
-    st.just(()) | st.just((Txt(zone="sweetlove.test", fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq"),)),
+    st.just(()) | st.just((TxtValue(f"_acme-challenge.{DOMAIN}", "gfj9Xq", "sweetlove.test"),)),
     st.dictionaries(keys, st.builds(failure, moments, is_waiting=st.booleans()), max_size=4),
 )
 ledgers = st.lists(

@@ -33,7 +33,6 @@ from scripted_ca import (
 
 from certbotless import pki
 from certbotless.ca import Binding, Ca
-from certbotless.challenge import TxtValue
 from certbotless.errors import (
     AccountRefused,
     AuthorizationFailed,
@@ -49,6 +48,7 @@ from certbotless.errors import (
 from certbotless.issue import Predecessor, Suggestion, suggested_renewal
 from certbotless.records import Record
 from certbotless.renewal import Window
+from certbotless.state import TxtValue
 
 
 @pytest.fixture

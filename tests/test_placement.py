@@ -17,13 +17,13 @@ from resolvers import ScriptedResolver
 
 from certbotless import configfile
 from certbotless.alidns import Account, AlidnsAccount, ApiRefusal
-from certbotless.challenge import TxtValue
 from certbotless.clock import SystemClock
 from certbotless.decide import Intent
 from certbotless.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.nameservers import NameServers
 from certbotless.placement import Placement
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
+from certbotless.state import TxtValue
 from certbotless.workbench import Edges, Workbench
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"

@@ -37,7 +37,7 @@ from certbotless.state import (
     SavedPair,
     SiteFile,
     SiteState,
-    Txt,
+    TxtValue,
     WrittenRecord,
     known_sites,
 )
@@ -53,7 +53,7 @@ WHOLE = SiteState(
     records=RECORDS,
     our_values={"devbox.sweetlove.test": ("10.79.40.7", "10.79.40.213")},
     order=OrderInFlight(url="https://ca.test/order/1", directory=DIRECTORY, names=(DOMAIN,)),
-    txt=(Txt(fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq", zone="sweetlove.test", record_id="1"),),
+    txt=(TxtValue(fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq", zone="sweetlove.test", record_id="1"),),
     ports={"registry": 5000},
     restarting={"registry": Restarting(id="0123456789ab", started_at=NOW)},
     failures={"order": Failure(at=NOW, what="refused", hint="wait", retry_at=NOW, count=2)},
