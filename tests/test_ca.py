@@ -336,17 +336,16 @@ def test_a_port_where_nobody_listens_is_told() -> None:
     assert url in unavailable.value.message
 
 
-def test_a_portal_in_the_cas_place_is_told(bench: Bench) -> None:
-    bench.ca.instead["directory"].append(Reply(200, b"<html>Please sign in</html>"))
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(200, b"<html>Please sign in</html>"), json_reply({"newNonce": "http://127.0.0.1:1/nonce"})],
+    ids=["a portal", "a directory that lacks what we need"],
+)
+def test_what_is_no_ca_is_told(bench: Bench, reply: Reply) -> None:
+    bench.ca.instead["directory"].append(reply)
     with pytest.raises(CaUnavailable, match="does not answer as an ACME server"):
         bench.issue()
     assert bench.reserved == 0
-
-
-def test_a_directory_that_lacks_what_we_need_is_told(bench: Bench) -> None:
-    bench.ca.instead["directory"].append(json_reply({"newNonce": bench.ca.url("nonce")}))
-    with pytest.raises(CaUnavailable, match="does not answer as an ACME server"):
-        bench.issue()
 
 
 @pytest.fixture

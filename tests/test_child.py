@@ -17,11 +17,9 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
+from machines import publish
 
 from certbotless.child import Addresses, Child
-from certbotless.leaf import LeafFacts
-from certbotless.state import SiteFile
-from certbotless.store import Origin, Store
 
 pytestmark = pytest.mark.process
 
@@ -49,11 +47,7 @@ class Scene:
         self._is_over = threading.Event()
         self._home = home
         self._children: list[Child] = []
-        now = datetime.now(UTC)
-        facts = LeafFacts((WELL,), "ab" * 32, "CN=CA", now - timedelta(days=1), now + timedelta(days=89))
-        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", now)
-        note = SiteFile(home / "state", WELL).note_generation
-        Store(home / "certs", WELL).publish(b"chain", b"key", facts, origin, now, note)
+        publish(home / "certs", home / "state", WELL, datetime.now(UTC) - timedelta(days=1), DIRECTORY)
         (home / "certs" / f"{FAILING}.pem").mkdir()
 
     def start(self, *domains: str, timeout_s: float = PATIENCE_S) -> Child:

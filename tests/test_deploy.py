@@ -221,17 +221,14 @@ def test_a_program_that_ends_well_is_no_failure(engine: Engine) -> None:
     assert json.loads(sent)["Cmd"] == ["nginx", "-s", "reload"]
 
 
-def test_a_program_that_ends_badly_is_told(engine: Engine) -> None:
-    engine.exit_code = 126
-    with pytest.raises(DeployError, match="'nginx' in the container ended with 126") as failed:
+@pytest.mark.parametrize(("code", "told"), [(126, "ended with 126"), (None, "did not end in 60 s")])
+def test_a_program_that_fails_or_goes_on_when_its_output_ends_is_told(
+    engine: Engine, code: int | None, told: str
+) -> None:
+    engine.exit_code = code
+    with pytest.raises(DeployError, match=f"'nginx' in the container {told}") as failed:
         DockerContainers(engine.host).exec("registry", ["nginx", "-s", "reload"])
     assert "docker exec" in failed.value.hint
-
-
-def test_a_program_that_goes_on_when_its_output_ends_is_told(engine: Engine) -> None:
-    engine.exit_code = None
-    with pytest.raises(DeployError, match="'nginx' in the container did not end in 60 s"):
-        DockerContainers(engine.host).exec("registry", ["nginx"])
 
 
 def test_containers_of_a_label_are_listed_by_name_also_stopped_ones(engine: Engine) -> None:

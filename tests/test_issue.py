@@ -705,13 +705,16 @@ NOT_NOW = {
 
 
 @pytest.mark.row(47)
+@pytest.mark.parametrize("action", [Bench.issue, Bench.collect])
 @pytest.mark.parametrize("reply", NOT_NOW.values(), ids=NOT_NOW.keys())
-def test_an_order_that_the_ca_cannot_tell_of_now_is_kept(bench: Bench, reply: Reply) -> None:
+def test_an_order_that_the_ca_cannot_tell_of_now_is_kept(
+    bench: Bench, reply: Reply, action: Callable[[Bench], object]
+) -> None:
     interrupted_at(bench, "finalize")
     url = bench.pending.url
     bench.ca.instead["look"].append(reply)
     with pytest.raises(IssueError):
-        bench.issue((DOMAIN,))
+        action(bench)
     assert bench.pending.url == url
     assert "order" not in bench.ca.asked
 
@@ -743,28 +746,20 @@ def test_an_order_that_was_not_finalized_is_dropped(bench: Bench, kind: str) -> 
 
 
 @pytest.mark.row(54)
-@pytest.mark.parametrize("status", [404, 410])
-def test_an_order_whose_certificate_the_ca_does_not_have_any_more_is_given_up(
-    bench: Bench, status: int
+@pytest.mark.parametrize(
+    ("kind", "status", "is_kept"),
+    [("malformed", 404, False), ("malformed", 410, False), ("serverInternal", 500, True)],
+)
+def test_an_order_is_given_up_where_the_ca_does_not_have_its_certificate_any_more(
+    bench: Bench, kind: str, status: int, is_kept: bool
 ) -> None:
-    """`valid`, says the order, for ever; the next run places another one."""
-    bench.ca.instead["certificate"].append(problem("malformed", status, "no such certificate"))
+    """`valid`, says the order, for ever. Where the CA cannot give it now, the next run asks again."""
+    bench.ca.instead["certificate"].append(problem(kind, status, "no such certificate"))
     with pytest.raises(IssueError, match="no such certificate"):
         bench.issue((DOMAIN,))
-    assert not bench.pending.url
-    assert bench.certificates == 0
+    assert (bool(bench.pending.url), bench.certificates) == (is_kept, 0)
     bench.issue((DOMAIN,))
-    assert bench.reserved == 2
-
-
-@pytest.mark.row(54)
-@pytest.mark.parametrize("status", [500, 503])
-def test_an_order_whose_certificate_the_ca_cannot_give_now_is_kept(bench: Bench, status: int) -> None:
-    bench.ca.instead["certificate"].append(problem("serverInternal", status))
-    with pytest.raises(CaUnavailable):
-        bench.issue((DOMAIN,))
-    bench.issue((DOMAIN,))
-    assert bench.reserved == 1
+    assert bench.reserved == (1 if is_kept else 2)
 
 
 @pytest.mark.row(54)
@@ -776,14 +771,6 @@ def test_a_key_that_the_ca_refuses_is_given_up_with_its_order(bench: Bench, kind
     assert (bench.pending.url, bench.pending.key_pem) == ("", None)
     bench.issue((DOMAIN,))
     assert bench.reserved == 2
-
-
-def test_an_order_to_collect_that_the_ca_cannot_tell_of_now_is_kept(bench: Bench) -> None:
-    interrupted_at(bench, "certificate")
-    bench.ca.instead["look"].append(problem("serverInternal", 500))
-    with pytest.raises(CaUnavailable):
-        bench.collect()
-    assert bench.pending.url
 
 
 # --- whose clock is right -----------------------------------------------------------------------------------

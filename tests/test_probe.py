@@ -21,6 +21,7 @@ from certbotless.errors import DeployError
 from certbotless.probe import served_leaf
 
 NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"
+CA = trustme.CA()
 
 
 def leaf_of(certificate: trustme.LeafCert) -> str:
@@ -36,21 +37,19 @@ def speak_tls(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
     return talk
 
 
-def test_the_leaf_that_is_served_is_told_by_its_digest() -> None:
-    certificate = trustme.CA().issue_cert(NAME)
+@pytest.mark.parametrize(
+    "certificate",
+    [CA.issue_cert(NAME), CA.issue_cert("elsewhere.test", not_after=datetime(2020, 1, 1, tzinfo=UTC))],
+    ids=["good", "of another name, expired"],
+)
+def test_the_leaf_that_is_served_is_told_by_its_digest(certificate: trustme.LeafCert) -> None:
+    """Whoever made it, for whom and when."""
     with listening(speak_tls(context_of(certificate))) as port:
         assert served_leaf("127.0.0.1", port, NAME) == leaf_of(certificate)
 
 
-def test_a_leaf_is_read_whoever_made_it_for_whom_and_when() -> None:
-    past = trustme.CA().issue_cert("elsewhere.test", not_after=datetime(2020, 1, 1, tzinfo=UTC))
-    with listening(speak_tls(context_of(past))) as port:
-        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(past)
-
-
 def test_each_name_is_asked_for_by_sni() -> None:
-    ca = trustme.CA()
-    default, named = ca.issue_cert(OTHER_NAME), ca.issue_cert(NAME)
+    default, named = CA.issue_cert(OTHER_NAME), CA.issue_cert(NAME)
     context = context_of(default)
 
     def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
@@ -64,8 +63,7 @@ def test_each_name_is_asked_for_by_sni() -> None:
 
 
 def test_a_new_leaf_is_seen_at_once() -> None:
-    ca = trustme.CA()
-    old, new = ca.issue_cert(NAME), ca.issue_cert(NAME)
+    old, new = CA.issue_cert(NAME), CA.issue_cert(NAME)
     context = context_of(old)
     with listening(speak_tls(context)) as port:
         before = served_leaf("127.0.0.1", port, NAME)
@@ -129,7 +127,7 @@ def test_a_server_that_never_ends_its_handshake_is_given_up_in_time() -> None:
 
 
 def test_a_handshake_is_whole_so_that_no_server_logs_an_error() -> None:
-    certificate = trustme.CA().issue_cert(NAME)
+    certificate = CA.issue_cert(NAME)
     finished: list[str | None] = []
     context = context_of(certificate)
 
