@@ -125,7 +125,8 @@ def _guarded(
     """The guard around one site: whatever happens, the others go on."""
     try:
         with SlotClock(edges.clock, slots) as clock:
-            site_run = _SiteRun(config, site, edges, clock, intent, meeting)
+            bench = Workbench(config, site, replace(edges, clock=clock), intent)
+            site_run = _SiteRun(bench, clock, meeting)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(site.domain, "pending", exc.message, False, None)
@@ -146,23 +147,11 @@ def _failing(site: Site, exc: CertbotlessError, now: datetime, config: Config) -
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(
-        self,
-        config: Config,
-        site: Site,
-        edges: Edges,
-        clock: SlotClock,
-        intent: Intent,
-        meeting: _Meeting,
-    ) -> None:
-        self._config = config
-        self._site = site
-        self._clock = clock
-        self._intent = intent
-        self._meeting = meeting
+    def __init__(self, bench: Workbench, clock: SlotClock, meeting: _Meeting) -> None:
+        self._bench, self._clock, self._meeting = bench, clock, meeting
+        self._config, self._site, self._intent = bench.config, bench.site, bench.intent
+        self._file = bench.file
         self._began = clock.now()
-        self._bench = Workbench(config, site, replace(edges, clock=clock), intent)
-        self._file = self._bench.file
 
     def run(self) -> Outcome:
         with self._locked():

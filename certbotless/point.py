@@ -1,99 +1,103 @@
-"""Make the A and AAAA records lead here, and see that the authoritative servers show it."""
+"""Make the A and AAAA records lead here, and see that the authoritative servers show it.
+
+Another machine, or a DDNS client, may keep the same record: if the name servers had shown our value and show
+another one now, something has changed it. It is written again three times a day at most: two programs that
+keep one record would change it without end.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from .contest import Contest
-from .errors import AddressError, DnsUnavailable
+from .errors import AddressError, DnsUnavailable, RecordConflict
 from .nameservers import SILENCE_S, Wanted, wait_until_shown
-from .records import DEFAULT_LINE, Add, Delete, Record, Update, address_type, apply_changes, plan_changes
-from .state import RECORD_FIELDS, Listed, WrittenRecord
+from .records import (
+    DEFAULT_LINE,
+    Add,
+    Change,
+    Delete,
+    Record,
+    Update,
+    address_type,
+    apply_changes,
+    plan_changes,
+)
+from .state import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
 # Values that we once wrote, to know our own records again.
 _MOST_OUR_VALUES = 20
+# As often as a file that another program writes over.
+MOST_REWRITTEN = 3
+_REWRITTEN_WITHIN = timedelta(days=1)
 
 
 class Pointing:
-    """The steps `list`, `record` and `confirm` of one site, and `record6` and `confirm6`."""
+    """The steps `list`, `record` and `confirm` of one name, and `record6` and `confirm6`, by the address."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, fqdn: str, address: str) -> None:
         self._bench = bench
+        self._fqdn = fqdn
+        self._address = address
+        self._type = address_type(address)
 
-    def write(self, fqdn: str, address: str) -> None:
-        """Write what `plan_changes` asks for at this name, if it still leads here then.
+    def write(self) -> None:
+        """Write what `plan_changes` asks for, if the name still leads here then.
 
         Raises:
             RecordConflict: a person must act: another record is in the way, or another program keeps this.
             DnsError: any other.
         """
-        contest = Contest(self._bench, fqdn, address)
-        zone, file = self._bench.zone(), self._bench.file
-        type_ = address_type(address)
-        wanted = Record(fqdn, type_, address, self._bench.site.ttl)
-        last_written, our_values = RECORD_FIELDS[type_]
+        bench, file, fqdn, address = self._bench, self._bench.file, self._fqdn, self._address
+        self._forget_changes_of_another_address()
+        zone, wanted = bench.zone(), Record(fqdn, self._type, address, bench.site.ttl)
+        last_written, our_values = RECORD_FIELDS[self._type]
         ours = getattr(file.load(), our_values).get(fqdn, ())
         existing = zone.records(fqdn)
-        self._keep(fqdn, existing)
+        self._keep(existing)
         for record in existing:
             if record.type == wanted.type and not (record.is_enabled and record.line == DEFAULT_LINE):
                 text = "record.not_ours fqdn=%s value=%s line=%s enabled=%s"
                 logger.warning(text, record.fqdn, record.value, record.line, record.is_enabled)
         changes = plan_changes(existing, wanted, ours=ours)
-        self._bench.clock.sleep(0)  # nothing new begins once we are asked to stop
-        if not self._is_still(address):
+        bench.clock.sleep(0)  # nothing new begins once we are asked to stop
+        if not self._is_still_ours():
             logger.info("record.not_written fqdn=%s reason=%s is no more the LAN address", fqdn, address)
             return
-        is_contested = contest.is_entered_by(changes)
+        is_contested = self._is_contested_by(changes)
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
         file.put(our_values, fqdn, ours)
         apply_changes(zone, changes)
         if is_contested:
-            contest.note()  # what the API did not take was not set back
-        written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=self._bench.clock.now())
+            # What the API did not take was not set back.
+            self._keep_rewritten((*self._rewritten_lately(), bench.clock.now()))
+        written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=bench.clock.now())
         file.put(last_written, fqdn, written)
-        self._keep(fqdn, [*(record for record in existing if record.type != wanted.type), wanted])
+        self._keep([*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:
                 case Add(record):
-                    self._bench.tell("record.added", f"fqdn={fqdn} value={record.value} ttl_s={record.ttl_s}")
+                    bench.tell("record.added", f"fqdn={fqdn} value={record.value} ttl_s={record.ttl_s}")
                 case Update(record, old):
                     values = f"old={old.value} new={record.value}"
-                    self._bench.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
+                    bench.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
                 case Delete(record):
-                    self._bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
+                    bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
 
-    def list(self, fqdn: str) -> None:
+    def list(self) -> None:
         """Keep what the API lists of this name: what counts where no name server speaks for the zone.
 
         Raises:
             DnsError: the API did not list it.
         """
-        self._keep(fqdn, self._bench.zone().records(fqdn))
+        self._keep(self._bench.zone().records(self._fqdn))
 
-    def _keep(self, fqdn: str, records: Sequence[Record]) -> None:
-        ours = [record for record in records if record.is_enabled and record.line == DEFAULT_LINE]
-        values = {
-            type_: tuple(sorted({record.value for record in ours if record.type == type_}))
-            for type_ in ("A", "AAAA")
-        }
-        file, site = self._bench.file, self._bench.site
-        names = {name for type_ in site.rules for name in site.names_with(type_)}
-        others = {name: each for name, each in file.load().listed.items() if name in names}
-        file.change(listed=others | {fqdn: Listed(at=self._bench.clock.now(), values=values)})
-
-    def _is_still(self, address: str) -> bool:
-        try:
-            return self._bench.address_of(self._bench.site.rules[address_type(address)]) == address
-        except AddressError:
-            return False
-
-    def confirm(self, fqdn: str, address: str) -> None:
+    def confirm(self) -> None:
         """Wait for every server that answers, at most propagation_timeout; where none does, 30 s.
 
         Raises:
@@ -106,10 +110,75 @@ class Pointing:
             servers = ()
         is_shown = wait_until_shown(
             servers,
-            [Wanted(fqdn, address_type(address), address)],
+            [Wanted(self._fqdn, self._type, self._address)],
             bench.clock,
             bench.config.dns.propagation_timeout.total_seconds(),
             blind_s=max(SILENCE_S - (bench.servers.blind_s(zone) or 0), 0),
         )
         if is_shown:
-            logger.info("record.shown fqdn=%s value=%s", fqdn, address)
+            logger.info("record.shown fqdn=%s value=%s", self._fqdn, self._address)
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        ours = [record for record in records if record.is_enabled and record.line == DEFAULT_LINE]
+        values = {
+            type_: tuple(sorted({record.value for record in ours if record.type == type_}))
+            for type_ in ("A", "AAAA")
+        }
+        file, site = self._bench.file, self._bench.site
+        names = {name for type_ in site.rules for name in site.names_with(type_)}
+        others = {name: each for name, each in file.load().listed.items() if name in names}
+        file.change(listed=others | {self._fqdn: Listed(at=self._bench.clock.now(), values=values)})
+
+    def _is_still_ours(self) -> bool:
+        try:
+            return self._bench.address_of(self._bench.site.rules[self._type]) == self._address
+        except AddressError:
+            return False
+
+    # Does another program keep this record?
+
+    @property
+    def _rewritten(self) -> Rewritten | None:
+        return self._bench.file.load().rewritten.get(f"{self._type} {self._fqdn}")
+
+    def _keep_rewritten(self, times: tuple[datetime, ...]) -> None:
+        rewritten = Rewritten(value=self._address, at=times)
+        self._bench.file.put("rewritten", f"{self._type} {self._fqdn}", rewritten)
+
+    def _forget_changes_of_another_address(self) -> None:
+        kept = self._rewritten
+        if kept is not None and kept.value != self._address:
+            self._keep_rewritten(())
+
+    def _rewritten_lately(self) -> tuple[datetime, ...]:
+        now, kept = self._bench.clock.now(), self._rewritten
+        return tuple(at for at in kept.at if now - _REWRITTEN_WITHIN < at <= now) if kept else ()
+
+    def _is_contested_by(self, changes: Sequence[Change]) -> bool:
+        """Whether these changes undo a change that we did not make.
+
+        Raises:
+            RecordConflict: that was done often enough, and no command asks for it now.
+        """
+        written = self._bench.file.load().written[self._type].get(self._fqdn)
+        if written is None or not written.is_seen or written.value != self._address:
+            return False
+        # A change of the TTL alone is ours.
+        if all(isinstance(change, Update) and change.old.value == self._address for change in changes):
+            return False
+        times = self._rewritten_lately()
+        if len(times) >= MOST_REWRITTEN and not self._bench.intent.ignore_backoff:
+            raise RecordConflict(
+                f"the {self._type} record of {self._fqdn!r} {_found(changes)} again: it was set back to"
+                f" {self._address!r} {len(times)} times within a day",
+                hint="find what else keeps this record, another machine or a DDNS client, and stop it",
+                retry_after=times[-MOST_REWRITTEN] + _REWRITTEN_WITHIN - self._bench.clock.now(),
+            )
+        return True
+
+
+def _found(changes: Sequence[Change]) -> str:
+    if isinstance(changes[0], Add):
+        return "is gone"
+    values = [repr(c.old.value if isinstance(c, Update) else c.record.value) for c in changes]
+    return f"is {', '.join(values)}"

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .challenge import sweep
 from .config import Target
@@ -17,6 +18,10 @@ from .decide import Step
 from .errors import ZoneNotFound
 from .observe import Observation
 from .workbench import Workbench
+
+if TYPE_CHECKING:
+    from .certify import Certifying
+    from .serve import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +32,7 @@ def announce(step: Step, seen: Observation, bench: Workbench) -> None:
     Raises:
         StoreError: it could not be noted.
     """
-    from .serve import Serving
-
-    Serving(bench).announce(_target_of(step, bench), seen)
+    _serving(bench).announce(_target_of(step, bench), seen)
 
 
 def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] = ()) -> None:
@@ -68,51 +71,47 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
             from .adopt import adopt
 
             adopt(bench, seen)
-        case "redeploy" | "deploy":
-            from .serve import Serving
-
-            serving = Serving(bench)
-            if step.action == "redeploy":
-                serving.redeploy(seen)
-            else:
-                serving.deploy(_target_of(step, bench), seen)
-        case _:
-            _certify(step, seen, bench)
-
-
-def _certify(step: Step, seen: Observation, bench: Workbench) -> None:
-    from .certify import Certifying
-
-    certifying = Certifying(bench)
-    match step.action:
         case "restore":
-            certifying.restore(seen)
+            _certifying(bench).restore(seen)
         case "order":
-            certifying.order(seen)
+            _certifying(bench).order(seen)
         case "collect":
-            certifying.collect(seen)
+            _certifying(bench).collect(seen)
         case "renewal-info":
-            certifying.ask_when_to_renew(seen)
+            _certifying(bench).ask_when_to_renew(seen)
         case "rebuild" | "note":
-            certifying.rebuild(seen)
+            _certifying(bench).rebuild(seen)
         case "rehearse":
-            certifying.rehearse(seen)
+            _certifying(bench).rehearse(seen)
+        case "redeploy":
+            _serving(bench).redeploy(seen)
+        case "deploy":
+            _serving(bench).deploy(_target_of(step, bench), seen)
 
 
 def _point(step: Step, seen: Observation, bench: Workbench) -> None:
     from .point import Pointing
 
-    pointing, fqdn = Pointing(bench), step.target or bench.site.domain
+    address = seen.address6 if step.action in ("record6", "confirm6") else seen.address
+    pointing = Pointing(bench, step.target or bench.site.domain, address)
     if step.action == "list":
-        pointing.list(fqdn)
+        pointing.list()
     elif step.action in ("record", "record6"):
-        pointing.write(fqdn, _address_for(step, seen))
+        pointing.write()
     else:
-        pointing.confirm(fqdn, _address_for(step, seen))
+        pointing.confirm()
 
 
-def _address_for(step: Step, seen: Observation) -> str:
-    return seen.address6 if step.action in ("record6", "confirm6") else seen.address
+def _certifying(bench: Workbench) -> Certifying:
+    from .certify import Certifying
+
+    return Certifying(bench)
+
+
+def _serving(bench: Workbench) -> Serving:
+    from .serve import Serving
+
+    return Serving(bench)
 
 
 def _target_of(step: Step, bench: Workbench) -> Target:

@@ -12,9 +12,9 @@ from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from scenes import DAY, DOMAIN, HOUR, ZONE, Scene, failed_with
 
 from certbotless.act import Outcome
-from certbotless.contest import MOST_REWRITTEN
 from certbotless.decide import Intent
 from certbotless.errors import DnsUnavailable
+from certbotless.point import MOST_REWRITTEN
 from certbotless.records import Record
 
 HERE, THERE, MOVED = "10.79.40.5", "10.79.40.6", "10.79.40.7"

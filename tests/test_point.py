@@ -65,7 +65,7 @@ class Bench:
     def write(self, fqdn: str, address: str) -> None:
         """Write the record of a name, on a machine with this address."""
         self.machine[:] = [address]
-        Pointing(self.workbench).write(fqdn, address)
+        Pointing(self.workbench, fqdn, address).write()
 
     def take(self, address: str) -> set[str]:
         """Take each step once; return the names that a person must decide about."""
@@ -193,9 +193,9 @@ def test_an_aaaa_record_is_written_also_while_there_is_no_address_for_the_a_reco
             return "fd00::5"
 
         at_work.workbench.address_of = address_of
-        Pointing(at_work.workbench).write(DOMAIN, "fd00::5")
+        Pointing(at_work.workbench, DOMAIN, "fd00::5").write()
         assert [(record.type, record.value) for record in at_work.zone.held()] == [("AAAA", "fd00::5")]
-        Pointing(at_work.workbench).write(DOMAIN, LAN)
+        Pointing(at_work.workbench, DOMAIN, LAN).write()
         assert len(at_work.zone.held()) == 1
 
 
@@ -203,7 +203,7 @@ def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None
     """What is listed first takes its time; the step is seen again, for what is there then."""
     with bench([]) as at_work:
         at_work.machine[:] = [OLD_LAN]
-        Pointing(at_work.workbench).write(DOMAIN, LAN)
+        Pointing(at_work.workbench, DOMAIN, LAN).write()
         assert at_work.zone.held() == []
         assert at_work.workbench.file.load().our_values == {}
 

@@ -195,7 +195,7 @@ def test_a_record_that_cannot_be_seen_from_here_is_not_logged_as_shown(
     edges, config = scene.edges(), scene.config
     bench = Workbench(config, config.sites[0], edges, Intent())
     with caplog.at_level(logging.DEBUG):
-        Pointing(bench).confirm(DOMAIN, ADDRESS)
+        Pointing(bench, DOMAIN, ADDRESS).confirm()
     assert "record.shown" not in caplog.text
     assert 30 <= scene.clock.monotonic() <= 36
 
