@@ -32,7 +32,7 @@ def announce(step: Step, seen: Observation, bench: Workbench) -> None:
     Raises:
         StoreError: it could not be noted.
     """
-    _serving(bench).announce(_target_of(step, bench), seen)
+    _serving(bench, seen).announce(_target_of(step, bench))
 
 
 def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] = ()) -> None:
@@ -84,9 +84,9 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
         case "rehearse":
             _certifying(bench).rehearse(seen)
         case "redeploy":
-            _serving(bench).redeploy(seen)
+            _serving(bench, seen).redeploy()
         case "deploy":
-            _serving(bench).deploy(_target_of(step, bench), seen)
+            _serving(bench, seen).deploy(_target_of(step, bench))
 
 
 def _point(step: Step, seen: Observation, bench: Workbench) -> None:
@@ -108,10 +108,10 @@ def _certifying(bench: Workbench) -> Certifying:
     return Certifying(bench)
 
 
-def _serving(bench: Workbench) -> Serving:
+def _serving(bench: Workbench, seen: Observation) -> Serving:
     from .serve import Serving
 
-    return Serving(bench)
+    return Serving(bench, seen)
 
 
 def _target_of(step: Step, bench: Workbench) -> Target:

@@ -27,7 +27,8 @@ from certbotless.leaf import LeafFacts
 from certbotless.locks import ActionLock
 from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
-from certbotless.serve import PROOF_TIMEOUT_S, Serving
+from certbotless.proof import PROOF_TIMEOUT_S
+from certbotless.serve import Serving
 from certbotless.state import Acted, Restarting, SiteFile, SiteState
 from certbotless.store import Origin, Published
 from certbotless.times import rfc3339
@@ -136,7 +137,7 @@ sites: [{{domain: {DOMAIN}, zone: sweetlove.test, address: none, deploy: [{json.
         config = configfile.parse(text.encode(), "test.yaml")
         edges = Edges(self.clock, NameServers((), self.clock), lambda _: cast(Zones, None), self.containers)
         self.bench = Workbench(config, config.sites[0], edges, Intent())
-        Serving(self.bench).deploy(config.sites[0].deploy[0], seen)
+        Serving(self.bench, seen).deploy(config.sites[0].deploy[0])
 
     @property
     def state(self) -> SiteState:

@@ -1,0 +1,243 @@
+"""Make one service show what is published, prove it by a handshake, and go back where it does not come up.
+
+A certificate is on trial from before the service is acted upon until it was seen in service. The trial is on
+disk, so a run that is killed in between is followed by one that goes on with it. Which generation is
+published tells the rest: the one on trial, or, once it was refused, the one before. Only that one is ever
+gone back to, and only while it is valid.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .clock import Pace
+from .errors import CertificateRefused, DeployError, StoreError
+from .leaf import LeafFacts
+from .locks import ActionLock
+from .observe import Observation
+from .probe import served_leaf
+from .state import Acted, Trial
+from .store import Origin, Published
+from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
+
+# A registry restarts in half a second; one that drains its uploads takes its drain time more.
+PROOF_TIMEOUT_S = 30
+# A lost SYN is sent again only after a second, so give up on it sooner and try anew.
+_CONNECT_TIMEOUT_S = 0.5
+# What does not answer has nothing to finish, and nobody is served until it has ended.
+_DOWN_STOP_TIMEOUT_S = 1
+# An action and its proof are over by then; what is left of an older trial says nothing of today's service.
+_TRIAL_LASTS = timedelta(minutes=10)
+SILENCE_HINT = "look into its log: does it run, and is this its TLS port?"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a target is about, as it is now: one container, or what a command reloads.
+
+    Attributes:
+        key: of its place in `Observation.served`.
+        where: where it is proved, None where the file says that it cannot be.
+        what: what is done to it, in one line, so that another site knows whether it was done for it too.
+        act: makes it read its files anew; takes how long it may need to end by itself, None for the
+            target's own time.
+        may_help: whether that may be a cure, for the leaf that it serves now (empty for no TLS answer);
+            `hopeless` says why it is not.
+        is_canary: whether it may be a reason to go back.
+        is_held: whether its window is closed, or what is published has expired, so that it is left alone as
+            long as it answers.
+        is_coming_up: whether it was started so short a time ago that it need not answer yet.
+        is_dead: whether it has ended since the action, so that nothing is to be waited for.
+        overlap_s: how long its old workers may answer beside the new ones.
+        hint: what to look into where it does not answer.
+    """
+
+    name: str
+    key: str
+    where: tuple[str, int] | None
+    what: str
+    act: Callable[[int | None], None]
+    may_help: Callable[[str], bool]
+    hopeless: str
+    is_canary: bool
+    is_held: bool
+    is_coming_up: bool = False
+    is_dead: Callable[[], bool] = lambda: False
+    overlap_s: float = 0
+    hint: str = SILENCE_HINT
+
+
+class Proof:
+    """What one site has published, as it was seen a moment ago, and how its services take it."""
+
+    def __init__(self, bench: Workbench, seen: Observation) -> None:
+        self._bench = bench
+        self._seen = seen
+
+    @property
+    def sha256(self) -> str:
+        """Of the published certificate. Raises `StoreError` for none."""
+        return self._published()[0].sha256
+
+    @property
+    def issued_at(self) -> datetime:
+        """When it was issued. Raises `StoreError` for none."""
+        return self._published()[1].issued_at
+
+    def _published(self) -> tuple[LeafFacts, Origin]:
+        facts, origin = self._seen.published.facts, self._seen.published.origin
+        if facts is None or origin is None:
+            raise StoreError("nothing is published that could be served")
+        return facts, origin
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether what is published was on trial already when it was looked at."""
+        trial = self._bench.file.load().trial
+        if trial is None or trial.generation != self._seen.published.generation:
+            return False
+        return self._bench.clock.now() - trial.at < _TRIAL_LASTS
+
+    def fallback(self) -> Published | None:
+        """Return the generation before the published one, None where it cannot be gone back to."""
+        previous, known = self._seen.published.previous, self._bench.file.load().generations
+        found = self._bench.store.look_at(previous, known) if previous else None
+        if found is None or found.facts is None or found.facts.not_after <= self._bench.clock.now():
+            return None
+        return found
+
+    def begin_trial(self) -> None:
+        """Put what is published on trial; it may be so already."""
+        published, now = self._seen.published, self._bench.clock.now()
+        if not self.is_on_trial:
+            trial = Trial(generation=published.generation, previous=published.previous, at=now)
+            self._bench.file.change(trial=trial)
+
+    def acted(self, name: str) -> Acted | None:
+        """Return how often, if at all, the container or command was acted upon for this certificate."""
+        acted = self._bench.file.load().acted.get(name)
+        return acted if acted and acted.sha256 == self.sha256 and acted.count else None
+
+    def settle(self, service: Service, lock: ActionLock) -> None:
+        """Make a service show what is published, and prove it.
+
+        1. Look at what it shows: it may be right by now, its window closed, or an action no cure.
+        2. Put the certificate on trial, if the service answers now, and there is one to go back to.
+        3. Act.
+        4. Prove it by a handshake.
+        5. Go back, if it does not answer any more: it came down with the new certificate.
+
+        Raises:
+            DeployError: it does not show it.
+            CertificateRefused: it was gone back.
+        """
+        leaf = self._served(*service.where) if service.where else ""  # 1
+        if leaf == self.sha256 if service.where else self._was_acted_upon(service, lock):
+            return
+        if leaf and service.is_held:
+            return  # the step is for another container of the label, or for a silence that is over
+        answered = bool(leaf or self._seen.served.get(service.key)) or self.is_on_trial
+        before = self.fallback() if service.is_canary and answered else None
+        may_help = service.where is None or service.may_help(leaf)
+        if not may_help and (leaf or not (before or service.is_coming_up)):
+            raise _not_served(service, leaf, service.hopeless)
+        if before and service.where:
+            self.begin_trial()  # 2
+        if may_help:
+            began = self._bench.clock.now()
+            service.act(None)  # 3
+            # Only now: an action that failed was none for the sites that share the service either.
+            lock.note_action(began, service.what)
+            self._note_acted(service.name)
+        if service.where is None:
+            return
+        leaf = self._wait_for(service, self.sha256)  # 4
+        if leaf == self.sha256:
+            self._bench.file.change(trial=None)
+            return
+        late = f"{PROOF_TIMEOUT_S} s after the action" if may_help else service.hopeless
+        failed = _not_served(service, leaf, f"{service.name!r} has ended" if service.is_dead() else late)
+        if leaf or before is None:
+            raise failed
+        self._go_back(service, before, lock, failed)  # 5
+
+    def _go_back(self, service: Service, before: Published, lock: ActionLock, failed: DeployError) -> None:
+        """Let the service have the certificate before; always raises, for the new one is not served."""
+        bench = self._bench
+        bench.store.select(self._seen.published.previous)
+        text = f"refused={self.sha256} reason={failed.message!r}"
+        bench.tell("certificate.rolled_back", text)
+        # What was done with the refused one shall not keep it from another try.
+        bench.file.put("acted", service.name, None)
+        outcome = "the certificate before serves again"
+        try:
+            began = bench.clock.now()
+            service.act(_DOWN_STOP_TIMEOUT_S)
+            lock.note_action(began, service.what)
+            sha256 = before.facts.sha256 if before.facts else ""
+            if self._wait_for(service, sha256) != sha256:
+                outcome = "it does not come up with the certificate before either"
+        except DeployError as exc:
+            outcome = f"going back failed too: {exc.message}"
+        raise CertificateRefused(f"{failed.message}; {outcome}", hint=failed.hint) from failed
+
+    def _was_acted_upon(self, service: Service, lock: ActionLock) -> bool:
+        """Whether what cannot be proved was acted upon for this leaf, be it for another site."""
+        if self.acted(service.name):
+            return True
+        last = lock.last_action(service.what)
+        if last is None or last < self._seen.at:
+            return False
+        self._note_acted(service.name)  # it began after the files were seen in their place
+        return True
+
+    def _note_acted(self, name: str) -> None:
+        acted = self.acted(name)
+        count, files_at = (acted.count if acted else 0) + 1, self._bench.store.linked_at()
+        self._bench.file.put("acted", name, Acted(sha256=self.sha256, count=count, files_at=files_at))
+
+    def _served(self, host: str, port: int) -> str:
+        """Return the leaf that is served now, empty for no TLS answer."""
+        try:
+            return served_leaf(host, port, self._bench.site.domain, connect_timeout_s=_CONNECT_TIMEOUT_S)
+        except DeployError:
+            return ""
+
+    def _wait_for(self, service: Service, sha256: str) -> str:
+        """Wait until this leaf, and none but it, is served for as long as old workers may answer.
+
+        Returns:
+            The leaf that was seen last, empty for no TLS answer; after `PROOF_TIMEOUT_S`, or once the service
+            is dead, it is another one than was waited for.
+        """
+        if service.where is None:
+            return sha256
+        at = f"{service.where[0]}:{service.where[1]}"
+        logger.debug("certificate.proving at=%s", at)
+        pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
+        other_until_s = 0.0
+        while (leaf := self._served(*service.where)) != sha256 or (
+            pace.waited_s - other_until_s < service.overlap_s
+        ):
+            if pace.expired or (not leaf and service.is_dead()):
+                return leaf if leaf != sha256 else ""
+            if leaf != sha256:
+                other_until_s = pace.waited_s
+            pace.wait()
+        self._bench.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
+        return sha256
+
+
+def _not_served(service: Service, leaf: str, when: str) -> DeployError:
+    at = f"{service.where[0]}:{service.where[1]}" if service.where else repr(service.name)
+    if not leaf:
+        return DeployError(f"no TLS answer at {at}; {when}", hint=service.hint)
+    return DeployError(
+        f"{at} serves another certificate ({leaf[:16]}...); {when}",
+        hint="does the container mount certs_dir as a folder, and read these two files?",
+    )
