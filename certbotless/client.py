@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import fakeip, saved
+from . import hijack, saved
 from .config import Config
 from .errors import StoreError, printable, reason_of
 from .hosts import addresses_of, connect, left_s
@@ -207,8 +207,8 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
         gives = [each for each in found if address_type(each) == address_type(address)]
         if gives != [address]:
             text = f"{name}: this machine's resolver gives {', '.join(gives) or 'nothing'}, not {address}"
-            is_made_up = fakeip.is_made_up(gives, but=address)
-            return f"{text}: {fakeip.TEXT}; {fakeip.cure(zone)}" if is_made_up else text
+            is_made_up = hijack.is_made_up(gives, but=address)
+            return f"{text}: {hijack.MADE_UP}; {hijack.cure(zone)}" if is_made_up else text
     return ""
 
 

@@ -1,23 +1,29 @@
-"""Does a proxy answer in a name server's place, and claim the server's authority? Light.
+"""Does a proxy answer in a name server's place, or make addresses up? Light.
 
 The AA bit alone proves nothing where a proxy takes port 53 over: mihomo sets it on each answer that it
 passes on, and on the addresses that it makes up. Such an answer also offers recursion (RA), which Aliyun's
 name servers never do. A resolver that claims authority claims it for the root zone too, which no name
 server of a zone does.
 
-Source: mihomo dns/middleware.go, `withResolver` and `withFakeIP` (both set Authoritative); RFC 1035, 4.1.1.
+Clash, mihomo, sing-box and the like may answer with made-up addresses, which are in no record: programs of
+the machine then connect to the proxy, which knows the name behind each of them.
+
+Source: mihomo dns/middleware.go, `withResolver` and `withFakeIP` (both set Authoritative); RFC 1035, 4.1.1;
+RFC 2544 section 6 (198.18.0.0/15); wiki.metacubex.one/config/dns, `fake-ip-range`, `fake-ip-filter`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Iterable
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.rdatatype
 
-from . import fakeip
+_FAKE_IPS = ipaddress.IPv4Network("198.18.0.0/15")
+MADE_UP = f"a proxy (Clash, mihomo, sing-box) answers with made-up addresses ({_FAKE_IPS})"
 
 # From a question to the reply of the server that is in doubt; DNSException, EOFError or OSError for none.
 Exchange = Callable[[dns.message.Message], dns.message.Message]
@@ -44,4 +50,20 @@ def is_by_a_proxy(reply: dns.message.Message, fqdn: str, exchange: Exchange) -> 
 
 def _has_made_up_address(reply: dns.message.Message) -> bool:
     addresses = (str(rdata) for rrset in reply.answer if rrset.rdtype == dns.rdatatype.A for rdata in rrset)
-    return fakeip.is_made_up(addresses)
+    return is_made_up(addresses)
+
+
+def is_made_up(values: Iterable[str], *, but: str = "") -> bool:
+    """Whether one of these addresses, `but` aside, is a proxy's."""
+    for value in values:
+        try:
+            if value != but and ipaddress.ip_address(value) in _FAKE_IPS:
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def cure(zone: str) -> str:
+    """Say what lets a zone through such a proxy."""
+    return f"put +.{zone} into the fake-ip-filter of the proxy, or exclude port 53 from it"

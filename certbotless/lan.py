@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .address import AddressSource, address_now
 from .errors import AddressError
@@ -147,11 +147,9 @@ class Lan:
     @staticmethod
     def _followed(before: _Held, found: _Held) -> _Held:
         """Return what becomes of what was held, now that this was found."""
+        restless_since_s = before.restless_since_s
         if found.address != before.address:
-            restless_since_s = before.restless_since_s
-            since_s = found.since_s if restless_since_s is None else restless_since_s
-            return _Held(found.address, found.error, found.since_s, since_s)
-        has_lasted = before.restless_since_s is None or found.since_s - before.since_s >= SETTLE_S
-        return _Held(
-            found.address, found.error, before.since_s, None if has_lasted else before.restless_since_s
-        )
+            return found if restless_since_s is None else replace(found, restless_since_s=restless_since_s)
+        if restless_since_s is not None and found.since_s - before.since_s >= SETTLE_S:
+            restless_since_s = None
+        return replace(found, since_s=before.since_s, restless_since_s=restless_since_s)

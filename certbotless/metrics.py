@@ -27,22 +27,15 @@ from .report import served_of
 __all__ = ["TYPE", "text"]
 
 _STATES = ("ok", "pending", "failing")
-# Which of the four facts a step makes true; `look` is what could not be seen.
-_FACTS = {
-    "record": "record",
-    "confirm": "record",
-    "record6": "record",
-    "confirm6": "record",
-    "order": "certificate",
-    "collect": "certificate",
-    "adopt": "certificate",
-    "clean-up": "certificate",
-    "restore": "files",
-    "rebuild": "files",
-    "deploy": "served",
-    "redeploy": "served",
+# The steps that make each of the four facts true; `look` is what could not be seen.
+_STEPS = {
+    "record": ("record", "confirm", "record6", "confirm6"),
+    "certificate": ("order", "collect", "adopt", "clean-up"),
+    "files": ("restore", "rebuild"),
+    "served": ("deploy", "redeploy"),
 }
-_KINDS = (*dict.fromkeys(_FACTS.values()), "look")
+_FACTS = {step: fact for fact, steps in _STEPS.items() for step in steps}
+_KINDS = (*_STEPS, "look")
 
 _WELL = "1 where all facts are true, or only a target's window is waited for; 0 also before the first look."
 
@@ -88,9 +81,10 @@ class _Families(Collector):
         self._found: dict[str, GaugeMetricFamily] = {}
         self._samples: set[tuple[str, tuple[str, ...]]] = set()
 
-    def add(self, name: str, about: str, value: float | datetime, **labels: str) -> None:
+    def add(self, name: str, about: str, value: float | datetime | None, **labels: str) -> None:
+        """Add a sample, but where nothing is known."""
         key = (name, tuple(labels.values()))
-        if key in self._samples:
+        if value is None or key in self._samples:
             return
         self._samples.add(key)
         family = self._found.get(name)
@@ -102,26 +96,25 @@ class _Families(Collector):
         yield from self._found.values()
 
 
-def _add_site(families: _Families, view: View, well_at: datetime | None) -> None:
+def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
     domain, facts = view.site.domain, view.seen.published.facts
     for state in _STATES:
         about = "1 for the state that the site is in, 0 for the others."
         families.add("site_state", about, view.state == state, domain=domain, state=state)
     families.add("site_well", _WELL, view.is_well, domain=domain)
-    families.add(
-        "last_look_timestamp_seconds", "When the site was last looked at.", view.seen.at, domain=domain
-    )
-    if well_at is not None:
-        about = "When all facts of the site were last seen true, since the daemon started."
-        families.add("last_success_timestamp_seconds", about, well_at, domain=domain)
-    if facts is not None:
-        about = "When the certificate on disk begins to be valid."
-        families.add("certificate_not_before_timestamp_seconds", about, facts.not_before, domain=domain)
-        about = "When the certificate on disk expires."
-        families.add("certificate_not_after_timestamp_seconds", about, facts.not_after, domain=domain)
-    if view.decision.next_renewal is not None:
-        about = "From when on the certificate is due for renewal."
-        families.add("next_renewal_timestamp_seconds", about, view.decision.next_renewal, domain=domain)
+    begin, end = (facts.not_before, facts.not_after) if facts else (None, None)
+    for name, about, at in (
+        ("last_look", "When the site was last looked at.", view.seen.at),
+        (
+            "last_success",
+            "When all facts of the site were last seen true, since the daemon started.",
+            well_at,
+        ),
+        ("certificate_not_before", "When the certificate on disk begins to be valid.", begin),
+        ("certificate_not_after", "When the certificate on disk expires.", end),
+        ("next_renewal", "From when on the certificate is due for renewal.", view.decision.next_renewal),
+    ):
+        families.add(f"{name}_timestamp_seconds", about, at, domain=domain)
     failed = _failed(view)
     for kind in _KINDS:
         about = "Attempts in a row that failed to make a fact true, or to look at it; 0 once one succeeds."
@@ -162,8 +155,7 @@ def _add_client(families: _Families, view: View, visits: Mapping[str, ClientFact
     if met is None:
         return
     for check, passed in (("resolved", met.resolved), ("trusted", met.trusted), ("answered", met.answered)):
-        if passed is not None:
-            about = "1 where a client of this machine got this far at its last visit; absent where not tried."
-            families.add("client_passed", about, passed, domain=view.site.domain, check=check)
+        about = "1 where a client of this machine got this far at its last visit; absent where not tried."
+        families.add("client_passed", about, passed, domain=view.site.domain, check=check)
     about = "When a client was last sent."
     families.add("client_visit_timestamp_seconds", about, met.at, domain=view.site.domain)

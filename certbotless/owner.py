@@ -3,9 +3,11 @@
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 
 Until then root makes a folder only where no other user could put a link in its way, and gives away nothing
-but a folder that it has just made, by its descriptor.
+but a folder that it has just made, by its descriptor. What is imported later, and what children run, is read
+by the owner: where it cannot be, a run would fail in ways that say nothing of the cause. That is told first.
 
-Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2).
+Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2); access(2), which asks
+for the real user, as all of ours are after setuid(2).
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from . import files, reach, systemd
-from .errors import StoreError
+from . import files, systemd
+from .errors import ProgramUnreadable, StoreError
 
 
 def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
@@ -44,7 +47,7 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     found = state_dir.stat()
     if found.st_uid == 0:
         return
-    needed = reach.files_of_program()
+    needed = _files_of_program()
     # The Docker socket is the service's by a group of its user.
     try:
         name = pwd.getpwuid(found.st_uid).pw_name
@@ -54,7 +57,7 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
         os.setgroups([])
     os.setgid(found.st_gid)
     os.setuid(found.st_uid)
-    reach.refuse_unless_readable(needed, f"the owner of {str(state_dir)!r} ({name})")
+    _refuse_unless_readable(needed, f"the owner of {str(state_dir)!r} ({name})")
 
 
 def _make(path: Path, mode: int) -> None:
@@ -106,3 +109,41 @@ def _is_roots_alone(folder: Path) -> bool:
         return False
     is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
     return stat.S_ISDIR(found.st_mode) and not is_open
+
+
+def _files_of_program() -> list[Path]:
+    """Return what a run needs to read: our own files first, what is loaded by now, and the Python itself.
+
+    Call it before the user changes: the new user may not see them.
+    """
+    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    places = [*sorted(Path(__file__).parent.rglob("*.py")), *(Path(file) for file in loaded if file)]
+    return [path for path in [*places, Path(sys.executable)] if path.exists()]
+
+
+def _refuse_unless_readable(paths: Iterable[Path], user: str) -> None:
+    """See that all of these can be read now.
+
+    Raises:
+        ProgramUnreadable: the first one that cannot be, and the folder that keeps us from it.
+    """
+    for path in paths:
+        if not os.access(path, os.R_OK):
+            closed = _closed_on_the_way_to(path)
+            mode = ""
+            with suppress(OSError):
+                mode = f": {str(closed)!r} has mode {stat.S_IMODE(closed.stat().st_mode):04o}"
+            raise ProgramUnreadable(
+                f"{user} cannot read {str(path)!r}, a file of this program{mode}",
+                hint="install it where every user can read it: by `make install`, or by pipx with"
+                " PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin",
+            )
+
+
+def _closed_on_the_way_to(path: Path) -> Path:
+    """Return the first folder that we may not enter, also where a link leads; else the file itself."""
+    for way in (path, Path(os.path.realpath(path))):
+        for folder in reversed(way.parents):
+            if not os.access(folder, os.X_OK):
+                return folder
+    return path

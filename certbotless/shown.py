@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import fakeip
+from . import hijack
 from .config import Site
 from .errors import CertbotlessError, DnsError, ZoneOnHold
 from .nameservers import Answer, NameServers, Question, Server, ask_each, speaks
@@ -87,8 +87,8 @@ def ask_servers(servers: NameServers) -> ShownSource:
 def why_blind(servers: Sequence[Server], answers: Sequence[Answer], zone: str) -> DnsError:
     """Say why no server speaks for a zone."""
     values = [value for answer in answers for value in answer.values or ()]
-    if fakeip.is_made_up([*values, *(server.address for server in servers)]):
-        return DnsError(f"port 53 is taken over: {fakeip.TEXT}", hint=fakeip.cure(zone))
+    if hijack.is_made_up([*values, *(server.address for server in servers)]):
+        return DnsError(f"port 53 is taken over: {hijack.MADE_UP}", hint=hijack.cure(zone))
     if any(answer.values is not None for answer in answers):
         names = ", ".join(sorted({server.name for server in servers}))
         return DnsError(

@@ -171,7 +171,7 @@ class Web:
         text = metrics.text(
             [*seen.views.values()],
             seen.unseen,
-            self._visits(seen),
+            client.remembered(seen.config.state_dir),
             seen.ledger,
             seen.config,
             well_at=seen.well_at,
@@ -184,7 +184,7 @@ class Web:
     def _status(self, seen: _Seen) -> dict[str, Any]:
         found = report.status_json(
             [*seen.views.values()],
-            self._visits(seen),
+            client.remembered(seen.config.state_dir),
             receivers.history_of(seen.config),
             now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             daemon_pid=os.getpid(),
@@ -193,9 +193,6 @@ class Web:
         )
         found["sites"] += [report.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
         return found
-
-    def _visits(self, seen: _Seen) -> dict[str, client.ClientFacts]:
-        return client.remembered(seen.config.state_dir)
 
     def _not_well(self, seen: _Seen) -> str:
         """Return in a line why `status` would not exit 0, or that nobody looks; empty where all is well."""

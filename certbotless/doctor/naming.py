@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import fakeip
+from .. import hijack
 from ..config import Site
 from ..errors import DnsError, printable
 from ..hosts import addresses_of
@@ -40,8 +40,8 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
         names = dict.fromkeys(server.name for server in answering)
         text = f"another server answers in the place of {', '.join(names)}"
         cure = "let the router, provider or proxy pass port 53 on unchanged; until then the API's list counts"
-        if fakeip.is_made_up([*told, *(server.address for server in servers)]):
-            text, cure = f"{text}: {fakeip.TEXT}", fakeip.cure(zone)
+        if hijack.is_made_up([*told, *(server.address for server in servers)]):
+            text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
         case.fail("name servers", zone, text, cure)
     for server in true:
         case.ok("name server", f"{server.name} of {zone}", f"answers at {server.address}")
@@ -130,8 +130,8 @@ class Resolvers:
         else:
             text = f"gives {_listed(answer.values)}, not {wanted}"
             cure = "wait as long as the TTL; else look at the zone's name servers at its registrar"
-            if fakeip.is_made_up(answer.values, but=wanted):
-                text, cure = f"{text}: {fakeip.TEXT}", fakeip.cure(zone)
+            if hijack.is_made_up(answer.values, but=wanted):
+                text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
             self._case.fail("public resolver", f"{server.name} of {fqdn}", text, cure)
 
     def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
@@ -144,9 +144,9 @@ class Resolvers:
         elif said := _in_hosts_file(fqdn):
             text = f"{str(_HOSTS)!r} says {said}, not {wanted}"
             case.fail(check, fqdn, text, f"correct the line of {fqdn} in {_HOSTS}, or delete it")
-        elif fakeip.is_made_up(found, but=wanted):
-            text = f"{self._named} gives {_listed(found)}, not {wanted}: {fakeip.TEXT}"
-            case.fail(check, fqdn, text, fakeip.cure(zone))
+        elif hijack.is_made_up(found, but=wanted):
+            text = f"{self._named} gives {_listed(found)}, not {wanted}: {hijack.MADE_UP}"
+            case.fail(check, fqdn, text, hijack.cure(zone))
         elif found:
             text = f"{self._named} gives {_listed(found)}, not {wanted}: split horizon, or an old answer"
             case.fail(check, fqdn, text, _entry_of_its_own(fqdn))
