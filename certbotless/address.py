@@ -27,56 +27,29 @@ Network = IPv4Network | IPv6Network
 AddressSource = Callable[[AddressRule], str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """What differs between the versions of IP.
-
-    Attributes:
-        family: as the kernel and the unit's RestrictAddressFamilies= name it.
-        beyond: any address beyond the default route: a connected UDP socket only looks the route up.
-        lan: the networks that nobody routes.
-        stranger: what an address outside of them is not.
-        noun: what people are told that an address is.
-        key: its place in the file, as people are told.
-        forms: what may be written there.
-    """
-
-    family: socket.AddressFamily
-    beyond: str
-    lan: tuple[Network, ...]
-    stranger: str
-    noun: str
-    key: str
-    forms: str
-
-
-_VERSIONS = {
-    4: _Version(
-        family=socket.AF_INET,
-        beyond="223.5.5.5",
-        # RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private` also holds
-        # 198.18.0.0/15, where proxies put their tunnels.
-        lan=tuple(
-            IPv4Network(text)
-            for text in (
-                *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-                *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
-            )
-        ),
-        stranger="is not a private address",
-        noun="address",
-        key="sites[].address",
-        forms="auto:INTERFACE, auto:NETWORK or the address itself",
+# What differs between the versions of IP: how the kernel names them; any address beyond the default route (a
+# connected UDP socket only looks the route up); the networks that nobody routes, and what an address outside
+# of them is not; what people are told that an address is, its key in the file, and what may be written there.
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+_BEYOND = {4: "223.5.5.5", 6: "2400:3200::1"}
+_LAN: dict[int, tuple[Network, ...]] = {
+    # RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private` also holds
+    # 198.18.0.0/15, where proxies put their tunnels.
+    4: tuple(
+        IPv4Network(text)
+        for text in (
+            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
+        )
     ),
-    6: _Version(
-        family=socket.AF_INET6,
-        beyond="2400:3200::1",
-        lan=(IPv6Network("fc00::/7"),),
-        stranger="is not a unique local address",
-        noun="IPv6 address",
-        key="sites[].address6",
-        forms="auto:INTERFACE or the address itself",
-    ),
+    6: (IPv6Network("fc00::/7"),),
+}
+_STRANGER = {4: "is not a private address", 6: "is not a unique local address"}
+_NOUN = {4: "address", 6: "IPv6 address"}
+_KEY = {4: "sites[].address", 6: "sites[].address6"}
+_FORMS = {
+    4: "auto:INTERFACE, auto:NETWORK or the address itself",
+    6: "auto:INTERFACE or the address itself",
 }
 
 # By name and not by kind: a LAN may hang on a veth, and a bridge like br0 may carry it.
@@ -140,10 +113,10 @@ def address_now(rule: AddressRule) -> str:
     try:
         host = _host(rule.version)
     except OSError as exc:
-        family, key = _VERSIONS[rule.version].family.name, _VERSIONS[rule.version].key
+        family = _FAMILY[rule.version].name
         raise AddressError(
             f"the kernel does not tell this machine's addresses: {exc.strerror}",
-            hint=f"allow AF_NETLINK and {family} in the unit, or write the address in {key}",
+            hint=f"allow AF_NETLINK and {family} in the unit, or write the address in {_KEY[rule.version]}",
         ) from exc
     return choose(rule, host)
 
@@ -157,11 +130,11 @@ def choose(rule: AddressRule, host: Host) -> str:
     Raises:
         AddressError: there is none, or none that may be published.
     """
-    version = _VERSIONS[rule.version]
+    noun, key = _NOUN[rule.version], _KEY[rule.version]
     if host.is_in_container:
         raise AddressError(
             "certbotless runs in a container network, where the LAN address of the machine cannot be seen",
-            hint=f"give the container the host's network, or write the address in {version.key}",
+            hint=f"give the container the host's network, or write the address in {key}",
         )
     if rule.kind == "network":
         network = ip_network(rule.value)
@@ -184,20 +157,19 @@ def choose(rule: AddressRule, host: Host) -> str:
     if rule.kind == "auto" and host.source is None and not host.interface:
         text = "this machine has no default route, so no LAN address"
     elif not asked:
-        text = f"this machine has no {version.noun} {where}"
+        text = f"this machine has no {noun} {where}"
     else:
         reasons = (f"{str(each.ip)!r} on {each.interface!r} {why}" for each, why in objections.items())
-        text = f"no {version.noun} {where} may be published: {printable('; '.join(reasons))}"
+        text = f"no {noun} {where} may be published: {printable('; '.join(reasons))}"
     there = ", ".join(f"{each.interface} {each.ip}" for each in host.addresses) or "none"
-    hint = f"write {version.forms} in {version.key}"
-    raise AddressError(text, hint=f"{hint}; {version.noun}es here: {printable(there)}")
+    hint = f"write {_FORMS[rule.version]} in {key}"
+    raise AddressError(text, hint=f"{hint}; {noun}es here: {printable(there)}")
 
 
 def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     """Say why an address must not be published; empty where it may."""
-    version = _VERSIONS[rule.version]
-    if not any(each.ip in network for network in version.lan):
-        return version.stranger
+    if not any(each.ip in network for network in _LAN[rule.version]):
+        return _STRANGER[rule.version]
     # The source of IPv4's default route does not have to last: the machine has no other way to be reached.
     if each.fault and (rule.kind != "auto" or rule.version == 6):
         return each.fault
@@ -230,7 +202,7 @@ def local_addresses(version: IPVersion) -> tuple[LocalAddress, ...]:
             _fault(version, each),
             bool(each.flags & _PERMANENT),
         )
-        for each in netlink.addresses(_VERSIONS[version].family)
+        for each in netlink.addresses(_FAMILY[version])
         # An interface that has gone, or come, since its name was asked for is none.
         if each.index in names
     )
@@ -260,7 +232,7 @@ def _default_source() -> IPv4Address | None:
     """Return the address that IPv4's default route leaves by; None without such a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((_VERSIONS[4].beyond, 53))
+            probe.connect((_BEYOND[4], 53))
         except OSError:
             return None
         return IPv4Address(probe.getsockname()[0])
@@ -274,7 +246,7 @@ def _default_interface(addresses: tuple[LocalAddress, ...]) -> str:
     """
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect((_VERSIONS[6].beyond, 53))
+            probe.connect((_BEYOND[6], 53))
             ip, _, _, index = probe.getsockname()
         if index:  # an address of the link says of which
             return socket.if_indextoname(index)

@@ -105,11 +105,7 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
     begin, end = (facts.not_before, facts.not_after) if facts else (None, None)
     for name, about, at in (
         ("last_look", "When the site was last looked at.", view.seen.at),
-        (
-            "last_success",
-            "When all facts of the site were last seen true, since the daemon started.",
-            well_at,
-        ),
+        ("last_success", "When all facts of the site were last seen true, since the daemon started.", ok_at),
         ("certificate_not_before", "When the certificate on disk begins to be valid.", begin),
         ("certificate_not_after", "When the certificate on disk expires.", end),
         ("next_renewal", "From when on the certificate is due for renewal.", view.decision.next_renewal),
