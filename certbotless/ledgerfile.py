@@ -108,10 +108,10 @@ class LedgerFile:
 def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
     """Return what the generations tell of past orders: one a certificate, which may have been restored."""
     found = {}
-    for generation in generations(certs_dirs):
-        facts, origin = generation.facts, generation.origin
+    for made, name, told in generations(certs_dirs):
+        facts, origin = told.facts, told.origin
         if facts is None or origin is None:
-            found[generation.name] = replace(UNREADABLE, at=generation.made)
+            found[name] = replace(UNREADABLE, at=made)
         else:
             found[facts.sha256] = Entry(
                 origin.issued_at,

@@ -2,7 +2,6 @@
 
 Let's Encrypt counts by buckets that fill up again slowly; a sliding window of the same size and length never
 asks a bucket for more than it holds. What counts against what is in `ledger`.
-`make docs` writes them into docs/limits.md.
 
 Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05); RFC 9773 section 5.
 """
@@ -18,114 +17,38 @@ LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
 # Directories of certificates that no client trusts; their CAs limit almost nothing.
 STAGING = frozenset({DIRECTORIES["letsencrypt-staging"], "https://dv.acme-v02.test-api.pki.goog/directory"})
 
-_EVERY_CA, _THERE = "every CA", "Let's Encrypt"
-_PAGE_OF_CA = "Let's Encrypt, Rate Limits"
+_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """At most `count` of something in any `window`.
 
-    Attributes:
-        what: what is counted, as it stands after the number; ``{}`` is whom it is about.
-        at: where it holds.
-        theirs: what the CA allows.
-        source: who says so.
-        note: when it is another number, or another window.
+    `what` is counted, as it stands after the number; ``{}`` is whom it is about.
     """
 
     what: str
     count: int
     window: timedelta
-    at: str
-    theirs: str
-    source: str
-    note: str = ""
 
+
+# What each CA itself allows, and who says so: tools/docs/tables.py, from which docs/limits.md is made.
+SAME_NAMES = Allowance("orders for these names", 3, _WEEK)
+NOT_REPLACING = Allowance("orders for these names that are not exempt", 3, _WEEK)
+FAILED_VALIDATIONS = Allowance("failed validations of {}", 3, timedelta(hours=1))
+NEW_ACCOUNTS = Allowance("new accounts", 3, timedelta(hours=3))
+NEW_ORDERS = Allowance("orders for new sets of names", 250, timedelta(hours=3))
+# There is no list of public suffixes here. All names of a registered domain end in the same two labels, so
+# these are never counted too low; below a suffix like com.cn several owners count as one.
+NEW_CERTIFICATES = Allowance("orders for new sets of names below {}", 45, _WEEK)
+REHEARSALS = Allowance("dry runs or staging orders for these names", 30, _WEEK)
+LONGEST_WINDOW = _WEEK
 
 # What is renewed more often than every few weeks needs a shorter window than the CA's.
 SAME_NAMES_SHARE = 3
 # Two of the five are left for when the certificate would expire else: for the last 1/20 of its life.
 MOST_AT_THE_END = 5
 LAST_SHARE = 20
-_RESERVE = f"{MOST_AT_THE_END} in the last 1/{LAST_SHARE} of the lifetime"
-SAME_NAMES = Allowance(
-    what="orders for these names",
-    count=3,
-    window=timedelta(days=7),
-    at=_EVERY_CA,
-    theirs="5 certificates in 7 days (one comes back in 34 h), over all accounts, without exception",
-    source=f"{_PAGE_OF_CA}: New Certificates per Exact Set of Identifiers",
-    note=f"; in 1/{SAME_NAMES_SHARE} of the lifetime, if that is less; {_RESERVE}",
-)
-
-NOT_REPLACING = Allowance(
-    what="orders for these names that are not exempt",
-    count=3,
-    window=timedelta(days=7),
-    at=_THERE,
-    theirs="the same 5; an order that names what it replaces, in the window suggested for that, is exempt",
-    source=f"{_PAGE_OF_CA}: Renewals (ARI); RFC 9773 section 5",
-    note=f"; {_RESERVE}",
-)
-
-FAILED_VALIDATIONS = Allowance(
-    what="failed validations of {}",
-    count=3,
-    window=timedelta(hours=1),
-    at=_EVERY_CA,
-    theirs="5 per name, account and hour (one comes back in 12 min)",
-    source=f"{_PAGE_OF_CA}: Authorization Failures per Identifier per Account",
-)
-
-NEW_ACCOUNTS = Allowance(
-    what="new accounts",
-    count=3,
-    window=timedelta(hours=3),
-    at=_EVERY_CA,
-    theirs="10 per IP address in 3 h (one comes back in 18 min)",
-    source=f"{_PAGE_OF_CA}: New Registrations per IP Address",
-)
-
-NEW_ORDERS = Allowance(
-    what="orders for new sets of names",
-    count=250,
-    window=timedelta(hours=3),
-    at=_THERE,
-    theirs="300 per account in 3 h (one comes back in 36 s); a renewal is exempt",
-    source=f"{_PAGE_OF_CA}: New Orders per Account",
-)
-
-# There is no list of public suffixes here. All names of a registered domain end in the same two labels, so
-# these are never counted too low; below a suffix like com.cn several owners count as one.
-NEW_CERTIFICATES = Allowance(
-    what="orders for new sets of names below {}",
-    count=45,
-    window=timedelta(days=7),
-    at=_THERE,
-    theirs="50 certificates per registered domain in 7 days (one comes back in 202 min); a renewal is exempt",
-    source=f"{_PAGE_OF_CA}: New Certificates per Registered Domain",
-)
-
-REHEARSALS = Allowance(
-    what="dry runs or staging orders for these names",
-    count=30,
-    window=timedelta(days=7),
-    at="staging directories; dry runs",
-    theirs="30000 certificates in 7 days at Let's Encrypt's staging; a dry run elsewhere gives none",
-    source="Let's Encrypt, Staging Environment",
-)
-
-ALLOWANCES = (
-    SAME_NAMES,
-    NOT_REPLACING,
-    FAILED_VALIDATIONS,
-    NEW_ACCOUNTS,
-    NEW_ORDERS,
-    NEW_CERTIFICATES,
-    REHEARSALS,
-)
-LONGEST_WINDOW = max(allowance.window for allowance in ALLOWANCES)
 
 
 def staging_of(directory: str) -> str:

@@ -63,16 +63,6 @@ class Origin(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """A pair that was published: its folder's name, when, and what `meta.json` says; None for damage."""
-
-    name: str
-    made: datetime
-    facts: LeafFacts | None = None
-    origin: Origin | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Published:
     """What stands in the store.
 
@@ -149,7 +139,7 @@ class Store:
 
     def _look(self, known: Mapping[str, str] | None) -> Published:
         try:
-            published = self._read(self._generation(), known)
+            published, _ = _load(self._generation(), known)
             fault, is_contested = self._link_fault()
         except FileNotFoundError:
             fault = "its generation is gone" if self._current.is_symlink() else ""
@@ -185,7 +175,7 @@ class Store:
     def look_at(self, generation: str, known: Mapping[str, str] | None = None) -> Published:
         """Return what a generation holds, current or not; reads only, and never raises."""
         try:
-            return self._read(self._home / generation, known)
+            return _load(self._home / generation, known)[0]
         except (OSError, *_NOT_AS_PUBLISHED) as exc:
             return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
 
@@ -318,20 +308,10 @@ class Store:
         """
         with files.store_errors(self._certs_dir, "read"):
             try:
-                found = _load(self._generation(), known).files
+                _, found = _load(self._generation(), known)
             except _NOT_AS_PUBLISHED as exc:
                 raise StoreError("the published pair is not as it was published any more") from exc
             return found[FULLCHAIN], found[PRIVKEY]
-
-    def _read(self, generation: Path, known: Mapping[str, str] | None) -> Published:
-        loaded = _load(generation, known)
-        return Published(
-            LeafFacts.validate(loaded.meta).checked(),
-            Origin.validate(loaded.meta),
-            generation=generation.name,
-            previous=_safe_name(loaded.meta.get("previous", "")),
-            digest=loaded.digest,
-        )
 
     def _link_fault(self) -> tuple[str, bool]:
         """Return what is wrong with the two names, and whether it is because somebody else wrote them."""
@@ -395,16 +375,8 @@ _NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _NOT_AS_PUBLISHED = (_Edited, *_NONSENSE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """The files of a generation that are as they were published, `digest` is that of its `meta.json`."""
-
-    meta: dict[str, Any]
-    digest: str
-    files: dict[str, bytes]
-
-
-def _load(generation: Path, known: Mapping[str, str] | None) -> _Loaded:
+def _load(generation: Path, known: Mapping[str, str] | None) -> tuple[Published, dict[str, bytes]]:
+    """Return what a generation holds, and its two files, if all of it is as it was published."""
     raw = files.read(generation / META)
     digest = _digest(raw)
     if known and known.get(generation.name) != digest:
@@ -416,22 +388,29 @@ def _load(generation: Path, known: Mapping[str, str] | None) -> _Loaded:
     for name, data in found.items():
         if _digest(data) != meta["files"][name]:
             raise _Edited(f"{name} was edited by hand")
-    return _Loaded(meta, digest, found)
+    previous = _safe_name(meta.get("previous", ""))
+    published = Published(*_told(meta), generation=generation.name, previous=previous, digest=digest)
+    return published, found
 
 
-def generations(certs_dirs: Iterable[Path]) -> Iterator[Generation]:
-    """Yield every generation of every site below these folders that has not been pruned; reads only."""
+def _told(meta: dict[str, Any]) -> tuple[LeafFacts, Origin]:
+    return LeafFacts.validate(meta).checked(), Origin.validate(meta)
+
+
+def generations(certs_dirs: Iterable[Path]) -> Iterator[tuple[datetime, str, Published]]:
+    """Yield every generation of every site below these folders that has not been pruned; reads only.
+
+    Each is when it was published, its name, and what `meta.json` says; nothing where that is damaged.
+    """
     for certs_dir in certs_dirs:
         for path in certs_dir.glob(".certbotless/*/*"):
             made = _stamp_of(path.name)
             if made is None:
                 continue
             try:
-                meta = json.loads(files.read(path / META))
-                facts = LeafFacts.validate(meta).checked()
-                yield Generation(path.name, made, facts, Origin.validate(meta))
+                yield made, path.name, Published(*_told(json.loads(files.read(path / META))))
             except (OSError, *_NONSENSE):
-                yield Generation(path.name, made)
+                yield made, path.name, Published(None, None)
 
 
 def _is_generation(path: Path) -> bool:

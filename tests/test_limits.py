@@ -9,15 +9,22 @@ import pytest
 from certbotless import limits
 from certbotless.limits import STAGING, Allowance, staging_of
 from certbotless.values import DIRECTORIES
+from tools.docs.tables import LIMITS, Limit
 
 
-@pytest.mark.parametrize("allowance", limits.ALLOWANCES, ids=lambda allowance: allowance.what)
-def test_each_limit_leaves_the_ca_some_and_says_who_set_it(allowance: Allowance) -> None:
+def test_the_table_has_a_row_for_each_of_our_limits() -> None:
+    allowances = [each for each in vars(limits).values() if isinstance(each, Allowance)]
+    assert [limit.ours for limit in LIMITS] == allowances
+    assert max(each.window for each in allowances) == limits.LONGEST_WINDOW
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.ours.what)
+def test_each_limit_leaves_the_ca_some_and_says_who_set_it(limit: Limit) -> None:
     """The number of the CA stands first in its words; "the same" is that of the row before."""
-    theirs = re.search(r"\d+", allowance.theirs)
+    theirs = re.search(r"\d+", limit.theirs)
     assert theirs is not None
-    assert allowance.count < int(theirs[0])
-    assert allowance.source
+    assert limit.ours.count < int(theirs[0])
+    assert limit.source
 
 
 def test_the_reserve_for_the_end_of_a_life_is_all_that_the_ca_gives() -> None:

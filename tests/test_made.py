@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certbotless import arguments, limits, policy
+from certbotless import arguments, policy
 from tools.docs import manual, schema, tables
 from tools.docs.made import MADE, replace_region
 
@@ -43,7 +43,7 @@ def test_a_page_without_its_marks_is_refused() -> None:
 
 def test_the_tables_have_a_row_for_each_thing_that_they_are_about() -> None:
     assert all(f"\n| `{path}` | " in schema.table() for path, _, _ in schema.all_keys())
-    assert all(allowance.theirs in tables.limits_table() for allowance in limits.ALLOWANCES)
+    assert all(limit.theirs in tables.limits_table() for limit in tables.LIMITS)
 
 
 def test_every_call_says_what_it_is_for_and_nothing_else_does() -> None:

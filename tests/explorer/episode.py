@@ -167,7 +167,7 @@ class _Episode:
         placed = sum(frozenset(order.names) == names and order.state != "invalid" for order in orders)
         unheard = sum(at > week_ago for at in world.ca.unheard)
         # A ledger that was lost is made good from what was published.
-        told = sum(each.made > week_ago for each in generations([world.certs_dir]))
+        told = sum(made > week_ago for made, _, _ in generations([world.certs_dir]))
         return _RESTS_WITHIN_IF_LIMITED if max(placed + unheard, told) >= 2 else _RESTS_WITHIN
 
     def _must_issue_soon(self) -> bool:

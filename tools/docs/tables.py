@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from certbotless.limits import ALLOWANCES
+from dataclasses import dataclass
+
+from certbotless import limits
 from certbotless.policy import actions
 from certbotless.times import in_words
 
@@ -16,13 +18,84 @@ PURPOSES = {
 }
 
 
+_EVERY_CA, _THERE = "every CA", "Let's Encrypt"
+_PAGE_OF_CA = "Let's Encrypt, Rate Limits"
+_RESERVE = f"{limits.MOST_AT_THE_END} in the last 1/{limits.LAST_SHARE} of the lifetime"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of ours beside the CA's.
+
+    Attributes:
+        at: where it holds.
+        theirs: what the CA allows.
+        source: who says so.
+        note: when ours is another number, or another window.
+    """
+
+    ours: limits.Allowance
+    at: str
+    theirs: str
+    source: str
+    note: str = ""
+
+
+LIMITS = (
+    Limit(
+        limits.SAME_NAMES,
+        _EVERY_CA,
+        "5 certificates in 7 days (one comes back in 34 h), over all accounts, without exception",
+        f"{_PAGE_OF_CA}: New Certificates per Exact Set of Identifiers",
+        f"; in 1/{limits.SAME_NAMES_SHARE} of the lifetime, if that is less; {_RESERVE}",
+    ),
+    Limit(
+        limits.NOT_REPLACING,
+        _THERE,
+        "the same 5; an order that names what it replaces, in the window suggested for that, is exempt",
+        f"{_PAGE_OF_CA}: Renewals (ARI); RFC 9773 section 5",
+        f"; {_RESERVE}",
+    ),
+    Limit(
+        limits.FAILED_VALIDATIONS,
+        _EVERY_CA,
+        "5 per name, account and hour (one comes back in 12 min)",
+        f"{_PAGE_OF_CA}: Authorization Failures per Identifier per Account",
+    ),
+    Limit(
+        limits.NEW_ACCOUNTS,
+        _EVERY_CA,
+        "10 per IP address in 3 h (one comes back in 18 min)",
+        f"{_PAGE_OF_CA}: New Registrations per IP Address",
+    ),
+    Limit(
+        limits.NEW_ORDERS,
+        _THERE,
+        "300 per account in 3 h (one comes back in 36 s); a renewal is exempt",
+        f"{_PAGE_OF_CA}: New Orders per Account",
+    ),
+    Limit(
+        limits.NEW_CERTIFICATES,
+        _THERE,
+        "50 certificates per registered domain in 7 days (one comes back in 202 min); a renewal is exempt",
+        f"{_PAGE_OF_CA}: New Certificates per Registered Domain",
+    ),
+    Limit(
+        limits.REHEARSALS,
+        "staging directories; dry runs",
+        "30000 certificates in 7 days at Let's Encrypt's staging; a dry run elsewhere gives none",
+        "Let's Encrypt, Staging Environment",
+    ),
+)
+
+
 def limits_table() -> str:
     """Return the table of all limits."""
     rows = ["| What is counted | At | We | The CA | Source |", "|---|---|---|---|---|"]
-    for allowance in ALLOWANCES:
-        ours = f"{allowance.count} in {in_words(allowance.window)}{allowance.note}"
-        what = allowance.what.format("one domain")
-        rows.append(f"| {what} | {allowance.at} | {ours} | {allowance.theirs} | {allowance.source} |")
+    for limit in LIMITS:
+        ours = f"{limit.ours.count} in {in_words(limit.ours.window)}{limit.note}"
+        what = limit.ours.what.format("one domain")
+        rows.append(f"| {what} | {limit.at} | {ours} | {limit.theirs} | {limit.source} |")
     return "\n".join(rows) + "\n"
 
 
