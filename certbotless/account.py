@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -41,6 +41,7 @@ class AccountBooks(Protocol):
         """Count an account that is about to be made. Raises `RateLimited` where it must not be."""
 
 
+@dataclass
 class Account:
     """The account for one issuance, usable from `open` on.
 
@@ -51,20 +52,18 @@ class Account:
         directory: where the CA wants each request.
     """
 
-    url: str
-    key: jose.JWKEC
-    network: Network
-    directory: messages.Directory
-
-    def __init__(self, ca: Ca, store: Accounts, books: AccountBooks, clock: Clock) -> None:
-        self._ca = ca
-        self._store = store
-        self._books = books
-        self._clock = clock
+    ca: Ca
+    store: Accounts
+    books: AccountBooks
+    clock: Clock
+    url: str = field(init=False)
+    key: jose.JWKEC = field(init=False)
+    network: Network = field(init=False)
+    directory: messages.Directory = field(init=False)
 
     def errors(self) -> AbstractContextManager[None]:
         """Return the context in which what the CA and its libraries raise becomes one of our errors."""
-        return ca_errors(self._ca.directory, lambda: getattr(self, "network", None))
+        return ca_errors(self.ca.directory, lambda: getattr(self, "network", None))
 
     def now(self) -> datetime:
         """Return the CA's time as of its last reply; ours, where it tells none that could be right.
@@ -72,7 +71,7 @@ class Account:
         What is counted by it settles the rows of every CA, so a CA whose clock is far off must not. Twice the
         difference at which nothing is ordered, for one that was just below has passed that check.
         """
-        ours, theirs = self._clock.now(), self.network.date
+        ours, theirs = self.clock.now(), self.network.date
         return theirs if theirs is not None and abs(theirs - ours) < 2 * TRUSTED_SKEW else ours
 
     def open(self) -> None:
@@ -82,7 +81,7 @@ class Account:
             self._connect(key)
             self.network.use_account(self.url)
             return
-        with self._store.locked(self._clock, _LOCK_TIMEOUT_S):
+        with self.store.locked(self.clock, _LOCK_TIMEOUT_S):
             key, self.url = self._load()
             if key is None:
                 self._take_new_key()
@@ -98,7 +97,7 @@ class Account:
         """Connect, and ask how the CA has our account. Makes no account, and keeps nothing."""
         key, self.url = self._load()
         if key is None:
-            self.network = Network(None, self._ca, self._clock)
+            self.network = Network(None, self.ca, self.clock)
             self.directory = self.network.read_directory()
             return "none"
         self._connect(key)
@@ -114,7 +113,7 @@ class Account:
         if problem not in (_GONE, _CLOSED):
             return False
         refused = self.url
-        with self._store.locked(self._clock, _LOCK_TIMEOUT_S):
+        with self.store.locked(self.clock, _LOCK_TIMEOUT_S):
             key, url = self._load()
             if key is None:
                 self._take_new_key()
@@ -124,37 +123,37 @@ class Account:
                 self._use(url)  # another run was here first
                 return True
             if problem == _GONE:
-                self._store.save_url("")
+                self.store.save_url("")
             return self._find_or_make() != refused
 
     def _load(self) -> tuple[pki.CertificateKey | None, str]:
         """Return key and URL; the account of a key that is lost, or damaged, is lost with it."""
-        pem, url = self._store.load()
+        pem, url = self.store.load()
         if pem is None:
             return None, ""
         try:
             return pki.key_from_pem(pem), url
         except StoreError as exc:
-            logger.warning("account.key_lost directory=%s error=%s", self._ca.directory, exc)
+            logger.warning("account.key_lost directory=%s error=%s", self.ca.directory, exc)
             return None, ""
 
     def _connect(self, key: pki.CertificateKey) -> None:
         self.key = jose.JWKEC(key=key)
-        self.network = Network(self.key, self._ca, self._clock)
+        self.network = Network(self.key, self.ca, self.clock)
         self.directory = self.network.read_directory()
         self.network.new_nonce_url = self.directory["newNonce"]
 
     def _take_new_key(self) -> None:
-        self._store.save_url("")
+        self.store.save_url("")
         key = pki.new_key()
-        self._store.save_key(pki.key_to_pem(key))
+        self.store.save_key(pki.key_to_pem(key))
         self._connect(key)
 
     def _find_or_make(self) -> str:
         """Return the URL of the account that was found; empty for one that had to be made."""
         url = self._find()
         if url:
-            self._store.save_url(url)
+            self.store.save_url(url)
             self._use(url)
             logger.info("account.recovered url=%s", printable(url))
         else:
@@ -168,7 +167,7 @@ class Account:
         """
         standing, url = self._standing_and_url()
         if standing == "closed":
-            logger.warning("account.closed directory=%s", self._ca.directory)
+            logger.warning("account.closed directory=%s", self.ca.directory)
             self._take_new_key()
         return url
 
@@ -189,30 +188,30 @@ class Account:
 
     def _make(self) -> None:
         body = messages.NewRegistration.from_data(
-            email=self._ca.email,
+            email=self.ca.email,
             terms_of_service_agreed=True,
             external_account_binding=self._binding(),
         )
-        self._books.reserve_account(self.now())
+        self.books.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
         url = self.network.checked_url(response.headers["Location"])
-        self._store.save_url(url)
+        self.store.save_url(url)
         self._use(url)
         logger.info("account.made url=%s", printable(url))
 
     def _binding(self) -> dict[str, Any] | None:
-        if self._ca.eab is None:
+        if self.ca.eab is None:
             if self.directory.meta.external_account_required:
                 raise AccountRefused(
-                    f"the CA at {self._ca.directory} binds accounts to ones that it knows",
+                    f"the CA at {self.ca.directory} binds accounts to ones that it knows",
                     hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
                 )
             return None
         # The CA would only say that the MAC is wrong.
-        if not _MAC_KEY.fullmatch(self._ca.eab.hmac_key):
+        if not _MAC_KEY.fullmatch(self.ca.eab.hmac_key):
             raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA anew")
         binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
-            self.key.public_key(), self._ca.eab.kid, self._ca.eab.hmac_key, self.directory
+            self.key.public_key(), self.ca.eab.kid, self.ca.eab.hmac_key, self.directory
         )
         return binding
 

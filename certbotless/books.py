@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -37,10 +38,11 @@ class Rows(Protocol):
         """Take out the newest row that says this."""
 
 
+@dataclass
 class SiteBooks:
     """The books of one run for one site; every moment is the CA's time.
 
-    Args:
+    Attributes:
         directory: of the CA that counts too.
         in_hand: the certificate of this CA for these very names, if there is one.
         is_forced: write down whatever the limits say.
@@ -49,30 +51,18 @@ class SiteBooks:
         is_rehearsal: whether this is a dry run.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        clock: Clock,
-        site: Site,
-        directory: str,
-        in_hand: LeafFacts | None,
-        *,
-        is_forced: bool,
-        adopted: LeafFacts | None = None,
-        renewal: RenewalInfo | None = None,
-        is_rehearsal: bool = False,
-    ) -> None:
-        self._rows = rows
-        self._clock = clock
-        self._site = site
-        self._directory = directory
-        self._in_hand = in_hand
-        self._replaced = in_hand or adopted
-        self._is_forced = is_forced
-        self._renewal = renewal
-        self._is_rehearsal = is_rehearsal
-        self._order: Entry | None = None
-        self._failed_ahead: Entry | None = None
+    rows: Rows
+    clock: Clock
+    site: Site
+    directory: str
+    in_hand: LeafFacts | None
+    _: KW_ONLY
+    is_forced: bool
+    adopted: LeafFacts | None = None
+    renewal: RenewalInfo | None = None
+    is_rehearsal: bool = False
+    _order: Entry | None = field(default=None, init=False)
+    _failed_ahead: Entry | None = field(default=None, init=False)
 
     def reserve_order(self, at: datetime, *, replaces: bool) -> None:
         """Write down an order that is about to be placed.
@@ -81,11 +71,11 @@ class SiteBooks:
             RateLimited: it must not be placed now.
             Interrupted, StoreError: it was not written down.
         """
-        self._clock.sleep(0)  # nothing new begins once we are asked to stop
-        purpose = purpose_of(self._in_hand, is_exempt=replaces and self._is_suggested(at))
-        names = self._site.all_names
-        order = Entry(at, "order", self._directory, names, purpose, rehearsal=self._is_rehearsal)
-        self._reserve(order, f"no order for {self._site.domain}")
+        self.clock.sleep(0)  # nothing new begins once we are asked to stop
+        purpose = purpose_of(self.in_hand, is_exempt=replaces and self._is_suggested(at))
+        names = self.site.all_names
+        order = Entry(at, "order", self.directory, names, purpose, rehearsal=self.is_rehearsal)
+        self._reserve(order, f"no order for {self.site.domain}")
         self._order = order
 
     def _is_suggested(self, at: datetime) -> bool:
@@ -93,20 +83,20 @@ class SiteBooks:
 
         Source: Let's Encrypt's server Boulder, wfe2/wfe.go: the exemption is `SuggestedWindow.IsWithin`.
         """
-        if self._in_hand is None or self._renewal is None:
+        if self.in_hand is None or self.renewal is None:
             return False
-        return self._renewal.suggests(self._in_hand.sha256, at)
+        return self.renewal.suggests(self.in_hand.sha256, at)
 
     def withdraw_order(self) -> None:
         """Take back the order that was reserved last: the CA did not take it."""
         if self._order is not None:
-            with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-                self._rows.remove(self._order)
+            with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):
+                self.rows.remove(self._order)
             self._order = None
 
     def reserve_account(self, at: datetime) -> None:
         """Write down an account that is about to be made. Raises as `reserve_order`."""
-        self._reserve(Entry(at, "account", self._directory, ()), f"no new account at {self._directory}")
+        self._reserve(Entry(at, "account", self.directory, ()), f"no new account at {self.directory}")
 
     def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
         """Write down, for a dry run, that the validation of these names failed, until it is known.
@@ -114,9 +104,9 @@ class SiteBooks:
         Nobody resumes a dry run that is killed. An order in earnest is resumed, and its failures are counted
         then.
         """
-        if self._is_rehearsal:
+        if self.is_rehearsal:
             failure = self._failure(at, names)
-            self._change(at, lambda rows: with_failure(rows, failure, self._site.all_names))
+            self._change(at, lambda rows: with_failure(rows, failure, self.site.all_names))
             self._failed_ahead = failure
 
     def note_validation(self, at: datetime) -> None:
@@ -127,43 +117,43 @@ class SiteBooks:
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         """Write down that the validation of these names of the newest order failed, and of no others."""
-        failure, order_names = self._failure(at, names), self._site.all_names
+        failure, order_names = self._failure(at, names), self.site.all_names
         self._change(at, lambda rows: with_failure(self._without_failure_ahead(rows), failure, order_names))
         self._failed_ahead = None
 
     def _failure(self, at: datetime, names: Sequence[str]) -> Entry:
         about = tuple(names)
-        return Entry(at, "failure", self._directory, about, outcome="failed", rehearsal=self._is_rehearsal)
+        return Entry(at, "failure", self.directory, about, outcome="failed", rehearsal=self.is_rehearsal)
 
     def _without_failure_ahead(self, rows: Sequence[Entry]) -> list[Entry]:
         if self._failed_ahead is None:
             return list(rows)
-        return without_failure(rows, self._failed_ahead, self._site.all_names)
+        return without_failure(rows, self._failed_ahead, self.site.all_names)
 
     def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
         """Write down that the newest order has given a certificate that lives so long; 0 if not known."""
         order = Entry(
             at,
             "order",
-            self._directory,
-            self._site.all_names,
-            rehearsal=self._is_rehearsal,
+            self.directory,
+            self.site.all_names,
+            rehearsal=self.is_rehearsal,
             lifetime_s=int(lifetime.total_seconds()),
         )
         self._change(at, lambda rows: with_certificate(rows, order))
 
     def _change(self, at: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
-        with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-            self._rows.change(at, how)
+        with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):
+            self.rows.change(at, how)
 
     def _reserve(self, planned: Entry, refusal: str) -> None:
-        with self._rows.locked(self._clock, _LOCK_TIMEOUT_S):
-            limit = limit_on(self._rows.settle(planned.at), planned, self._replaced)
-            if limit is not None and not self._is_forced:
-                now = "--dry-run --force rehearses now" if self._is_rehearsal else "--force orders now"
+        with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):
+            limit = limit_on(self.rows.settle(planned.at), planned, self.in_hand or self.adopted)
+            if limit is not None and not self.is_forced:
+                now = "--dry-run --force rehearses now" if self.is_rehearsal else "--force orders now"
                 raise RateLimited(
                     f"{refusal}: already {limit.reason}",
                     hint=f"it may be tried again at {rfc3339(limit.until)}; --renew-now {now}",
                     retry_after=limit.until - planned.at,
                 )
-            self._rows.append(planned)
+            self.rows.append(planned)

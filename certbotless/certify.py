@@ -6,13 +6,12 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from . import pki, verify
 from .books import SiteBooks
 from .ca import Binding, Ca
-from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .issue import Issuance, Issued, PendingOrder, Predecessor, suggested_renewal
 from .leaf import LeafFacts
@@ -21,7 +20,7 @@ from .names import challenge_name, rr_of
 from .observe import Observation
 from .placement import Placement
 from .renewal import next_look
-from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair, SiteFile
+from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair
 from .store import Origin
 from .times import rfc3339
 from .workbench import Workbench
@@ -43,7 +42,7 @@ class Certifying:
     def order(self, seen: Observation) -> None:
         """Get a new certificate, check it and publish it; an order in flight is finished first."""
         self._check_before_order(seen)
-        pending = self._pending()
+        pending = _Pending(self._bench)
         predecessor = self._predecessor(seen)
         issued = self._issue(self._ca(), seen, pending, predecessor)
         if self._is_published(issued, seen):
@@ -159,7 +158,7 @@ class Certifying:
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
-        pending = self._pending()
+        pending = _Pending(self._bench)
         issued = self._issuance(self._ca(), seen, pending).collect()
         if issued is not None and self._is_published(issued, seen):
             pending.drop()
@@ -191,9 +190,6 @@ class Certifying:
             profile=acme.profile,
             eab=Binding(acme.eab.kid, acme.eab.hmac_key.read()) if acme.eab else None,
         )
-
-    def _pending(self) -> _Pending:
-        return _Pending(self._bench.file, self._bench.config.acme, self._bench.site.all_names)
 
     def _is_published(self, issued: Issued, seen: Observation) -> bool:
         published = seen.published.facts
@@ -325,11 +321,10 @@ class Certifying:
 class _Pending:
     """The order in flight of one site (issue.PendingOrder), kept in its state."""
 
-    def __init__(self, file: SiteFile, acme: Acme, names: tuple[str, ...]) -> None:
-        self._file = file
-        self._directory = acme.url
-        self._key_type = acme.key_type
-        self._names = names
+    def __init__(self, bench: Workbench) -> None:
+        self._file = bench.file
+        self._acme = bench.config.acme
+        self._names = bench.site.all_names
 
     @property
     def url(self) -> str:
@@ -342,7 +337,8 @@ class _Pending:
         self._file.change(order=self._as_placed(url))
 
     def _as_placed(self, url: str) -> OrderInFlight:
-        return OrderInFlight(url=url, directory=self._directory, names=self._names, key_type=self._key_type)
+        acme = self._acme
+        return OrderInFlight(url=url, directory=acme.url, names=self._names, key_type=acme.key_type)
 
     def key(self) -> pki.CertificateKey:
         pem = self._file.order_key()
@@ -351,7 +347,7 @@ class _Pending:
                 return pki.key_from_pem(pem)
             except StoreError as exc:
                 logger.warning("order.key_lost error=%s", exc)
-        key = pki.new_key(self._key_type)
+        key = pki.new_key(self._acme.key_type)
         self._file.save_order_key(pki.key_to_pem(key))
         return key
 
@@ -359,20 +355,20 @@ class _Pending:
         self._file.drop_order()
 
 
+@dataclass
 class _Rehearsed:
     """The order of a rehearsal (issue.PendingOrder): nobody resumes it."""
 
-    def __init__(self, key_type: str) -> None:
-        self._key_type = key_type
-        self._key: pki.CertificateKey | None = None
-        self.url = ""
+    key_type: str
+    url: str = ""
+    _key: pki.CertificateKey | None = None
 
     def begin(self, url: str) -> None:
         self.url = url
 
     def key(self) -> pki.CertificateKey:
         if self._key is None:
-            self._key = pki.new_key(self._key_type)
+            self._key = pki.new_key(self.key_type)
         return self._key
 
     def drop(self) -> None:

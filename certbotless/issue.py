@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -185,35 +185,29 @@ class _Challenge:
     is_answered: bool
 
 
+@dataclass
 class Issuance:
     """One certificate for `names` at one CA; each of the first three methods is a conversation of its own.
 
-    Args:
+    Attributes:
         names: all that the certificate is for.
         dns: where the txt values go.
         pending: the order in flight; whatever can still be used is kept there.
         books: our own count.
     """
 
-    def __init__(
-        self,
-        ca: Ca,
-        names: Sequence[str],
-        accounts: Accounts,
-        *,
-        dns: TxtPlaces,
-        pending: PendingOrder,
-        books: Books,
-        clock: Clock,
-    ) -> None:
-        self._ca = ca
-        self._names = names
-        self._dns = dns
-        self._pending = pending
-        self._books = books
-        self._clock = clock
+    ca: Ca
+    names: Sequence[str]
+    accounts: Accounts
+    _: KW_ONLY
+    dns: TxtPlaces
+    pending: PendingOrder
+    books: Books
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self._account = Account(self.ca, self.accounts, self.books, self.clock)
         self._order_url = ""
-        self._account = Account(ca, accounts, books, clock)
 
     def issue(self, predecessor: Predecessor | None = None) -> Issued:
         """Get the certificate; blocks for propagation and at most 40 minutes of the CA's own.
@@ -230,7 +224,7 @@ class Issuance:
             IssueError, DnsError, Interrupted: no certificate.
         """
         order = self.authorize(predecessor)
-        key = self._pending.key()
+        key = self.pending.key()
         with self._account.errors():
             if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
                 order = self._finalize(order, key)  # 6
@@ -247,10 +241,10 @@ class Issuance:
             order = self._resume() or self._place(predecessor)  # 2
             todo = self._pending_challenges(order)  # 3
         if todo:
-            values = [self._dns.locate(challenge_name(each.name), each.txt_value) for each in todo]
-            with self._dns.presented(values):  # 4
-                self._pending.key()
-                self._dns.wait_until_shown(values)
+            values = [self.dns.locate(challenge_name(each.name), each.txt_value) for each in todo]
+            with self.dns.presented(values):  # 4
+                self.pending.key()
+                self.dns.wait_until_shown(values)
                 with self._account.errors():
                     self._answer(todo)  # 5
         return order
@@ -265,9 +259,9 @@ class Issuance:
             self._account.open()
             order = self._resume()
             if order is None or order.status not in (messages.STATUS_VALID, messages.STATUS_PROCESSING):
-                self._pending.drop()
+                self.pending.drop()
                 return None
-            return Issued(self._fetch(order), self._pending.key(), self._account.url)
+            return Issued(self._fetch(order), self.pending.key(), self._account.url)
 
     @property
     def _network(self) -> Network:
@@ -275,9 +269,9 @@ class Issuance:
 
     def _resume(self) -> messages.Order | None:
         """Return the order in flight if it can still give a certificate."""
-        if not self._pending.url:
+        if not self.pending.url:
             return None
-        self._order_url = self._pending.url
+        self._order_url = self.pending.url
         try:
             order = self._read_order(self._network.send(self._order_url))
         except (messages.Error, jose.DeserializationError) as exc:
@@ -290,7 +284,7 @@ class Issuance:
             return order
         if order is not None:
             self._count_unseen_failures(order)
-        self._pending.drop()
+        self.pending.drop()
         return None
 
     def _count_unseen_failures(self, order: messages.Order) -> None:
@@ -305,7 +299,7 @@ class Issuance:
                 with suppress(NameFault):  # what is no name was none that we ordered
                     failed.append(normalise(authorization.identifier.value))
         if failed:
-            self._books.count_failure(self._account.now(), failed)
+            self.books.count_failure(self._account.now(), failed)
 
     def _place(self, predecessor: Predecessor | None) -> messages.Order:
         self._check_profile()
@@ -321,24 +315,24 @@ class Issuance:
                 logger.info("order.replaces_refused kind=%s", kind.removeprefix(PROBLEM))
                 if self._network.status_code >= 500:
                     # Whatever it has made: without its URL no certificate can come of it.
-                    self._books.withdraw_order()
+                    self.books.withdraw_order()
             elif not self._account.is_replaced_after(kind):
                 raise
             response = self._new_order(None)
         self._order_url = self._network.checked_url(response.headers["Location"])
-        self._pending.begin(self._order_url)
+        self.pending.begin(self._order_url)
         return self._read_order(response)
 
     def _new_order(self, replaces: str | None) -> requests.Response:
         """Count an order and place it; one that the CA refuses was none."""
-        self._books.reserve_order(self._account.now(), replaces=replaces is not None)
-        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in self._names]
-        request = _NewOrder(identifiers=identifiers, profile=self._ca.profile, replaces=replaces)
+        self.books.reserve_order(self._account.now(), replaces=replaces is not None)
+        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in self.names]
+        request = _NewOrder(identifiers=identifiers, profile=self.ca.profile, replaces=replaces)
         try:
             return self._network.send(self._account.directory["newOrder"], request)
         except (messages.Error, acme_errors.ConflictError):
             if self._network.status_code < 500:  # else nobody knows what it has made
-                self._books.withdraw_order()
+                self.books.withdraw_order()
             raise
 
     def _replaces(self, predecessor: Predecessor | None) -> str | None:
@@ -353,10 +347,10 @@ class Issuance:
         Source: draft-ietf-acme-profiles, section 3: directory meta, "profiles".
         """
         listed = self._account.directory.meta.profiles
-        if self._ca.profile is not None and listed is not None and self._ca.profile not in listed:
+        if self.ca.profile is not None and listed is not None and self.ca.profile not in listed:
             names = printable(", ".join(sorted(listed)))
             raise IssueError(
-                f"the CA at {self._ca.directory} lists no profile {self._ca.profile!r}",
+                f"the CA at {self.ca.directory} lists no profile {self.ca.profile!r}",
                 hint=f"set acme.profile to one of: {names}",
             )
 
@@ -364,13 +358,13 @@ class Issuance:
         found: list[_Challenge] = []
         if order.status != messages.STATUS_PENDING:
             return found
-        if len(order.authorizations) > len(self._names):
-            raise IssueError(f"the CA at {self._ca.directory} asks for more than was ordered")
+        if len(order.authorizations) > len(self.names):
+            raise IssueError(f"the CA at {self.ca.directory} asks for more than was ordered")
         for url in order.authorizations:
             authorization = self._read_authorization(url)
-            if authorization.identifier.value not in {name.removeprefix("*.") for name in self._names}:
+            if authorization.identifier.value not in {name.removeprefix("*.") for name in self.names}:
                 # It would choose where in our zone we write.
-                raise IssueError(f"the CA at {self._ca.directory} asks for a name that was not ordered")
+                raise IssueError(f"the CA at {self.ca.directory} asks for a name that was not ordered")
             if authorization.status == messages.STATUS_VALID:
                 continue  # reused by the CA from an earlier order
             if authorization.status != messages.STATUS_PENDING:
@@ -386,12 +380,12 @@ class Issuance:
                 is_answered = body.status != messages.STATUS_PENDING
                 return _Challenge(name, url, body.uri, txt_value, response, is_answered)
         raise IssueError(
-            f"the CA at {self._ca.directory} offers no dns-01 challenge for {printable(name, 80)!r}",
+            f"the CA at {self.ca.directory} offers no dns-01 challenge for {printable(name, 80)!r}",
             hint="choose a CA that validates by DNS",
         )
 
     def _answer(self, todo: Sequence[_Challenge]) -> None:
-        self._books.begin_validation(self._account.now(), sorted({challenge.name for challenge in todo}))
+        self.books.begin_validation(self._account.now(), sorted({challenge.name for challenge in todo}))
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
@@ -403,7 +397,7 @@ class Issuance:
         while waiting:
             if pace.expired:
                 raise OrderTimeout(
-                    f"the CA at {self._ca.directory} did not validate in {_VALIDATION_TIMEOUT_S} s"
+                    f"the CA at {self.ca.directory} did not validate in {_VALIDATION_TIMEOUT_S} s"
                 )
             pace.wait(wait_s)
             for url in sorted(waiting):
@@ -415,11 +409,11 @@ class Issuance:
                         failed[name] = authorization
         if failed:
             raise self._failed(failed)
-        self._books.note_validation(self._account.now())
+        self.books.note_validation(self._account.now())
 
     def _failed(self, failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
         """Count what the CA could not validate, by name, and return what it says of it."""
-        self._books.count_failure(self._account.now(), tuple(failed))
+        self.books.count_failure(self._account.now(), tuple(failed))
         problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
         kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
         said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
@@ -432,12 +426,12 @@ class Issuance:
         )
 
     def _finalize(self, order: messages.Order, key: pki.CertificateKey) -> messages.Order:
-        request = messages.CertificateRequest(csr=pki.new_csr(key, self._names))
+        request = messages.CertificateRequest(csr=pki.new_csr(key, self.names))
         try:
             return self._read_order(self._network.send(order.finalize, request))
         except messages.Error as exc:
             if exc.typ in _KEY_PROBLEMS:
-                self._pending.drop()  # with its key: the CA would refuse that until the order expires
+                self.pending.drop()  # with its key: the CA would refuse that until the order expires
             raise
 
     def _fetch(self, order: messages.Order) -> bytes:
@@ -446,11 +440,11 @@ class Issuance:
         wait_s = 0.0
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:
-                self._pending.drop()
+                self.pending.drop()
                 detail = printable(order.error.detail if order.error else "no reason given")
-                raise IssueError(f"the CA at {self._ca.directory} refused the order: {detail}")
+                raise IssueError(f"the CA at {self.ca.directory} refused the order: {detail}")
             if pace.expired:
-                raise OrderTimeout(f"the CA at {self._ca.directory} did not issue in {_ISSUANCE_TIMEOUT_S} s")
+                raise OrderTimeout(f"the CA at {self.ca.directory} did not issue in {_ISSUANCE_TIMEOUT_S} s")
             pace.wait(wait_s)
             order = self._read_order(self._network.send(self._order_url))
             wait_s = self._asked_wait_s()
@@ -458,26 +452,26 @@ class Issuance:
             chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
         except messages.Error:
             if self._network.status_code in (404, 410):
-                self._pending.drop()  # the CA has lost what it gave
+                self.pending.drop()  # the CA has lost what it gave
             raise
-        self._books.note_certificate(self._account.now(), pki.lifetime(chain))
+        self.books.note_certificate(self._account.now(), pki.lifetime(chain))
         return chain
 
     def _check_clock(self) -> None:
         """Refuse to order by a clock that is wrong: what it says is due may not be."""
-        ours, theirs = self._clock.now(), self._network.date or self._clock.now()
+        ours, theirs = self.clock.now(), self._network.date or self.clock.now()
         hint = "set it, best by NTP; no order is placed by a clock that is an hour ahead, or 5 minutes behind"
         if not is_possible(ours):
             raise ClockWrong(f"this machine's clock says {rfc3339(ours)}: this program is younger", hint=hint)
         if not -START_SLACK <= ours - theirs <= TRUSTED_SKEW:
             difference = f"{(ours - theirs).total_seconds():+.0f} s"
             raise ClockWrong(
-                f"this machine's clock differs by {difference} from the CA's at {self._ca.directory}",
+                f"this machine's clock differs by {difference} from the CA's at {self.ca.directory}",
                 hint=hint,
             )
 
     def _polling(self, timeout_s: int, most_s: float) -> Pace:
-        return Pace(self._clock, timeout_s, first_s=_FIRST_LOOK_S, most_s=most_s)
+        return Pace(self.clock, timeout_s, first_s=_FIRST_LOOK_S, most_s=most_s)
 
     def _asked_wait_s(self) -> float:
         asked = self._network.retry_after
@@ -490,7 +484,7 @@ class Issuance:
             if offered["type"] == "dns-01" and not _TOKEN.fullmatch(offered["token"]):
                 token = printable(offered["token"], 80)
                 raise IssueError(
-                    f"the CA at {self._ca.directory} offers a token that is none: {token!r}",
+                    f"the CA at {self.ca.directory} offers a token that is none: {token!r}",
                     hint="check acme.directory; if it is right, the CA is broken or not to be trusted",
                 )
         authorization: messages.Authorization = messages.Authorization.from_json(told)

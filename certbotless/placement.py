@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 
 from .challenge import presented
 from .clock import Pace
@@ -45,21 +46,19 @@ def servers_of(servers: NameServers, zone: str) -> tuple[Server, ...]:
         return ()
 
 
+@dataclass
 class Aliases:
     """Where names lead: by the authoritative servers, or by the API where none speaks for the zone.
 
-    Args:
+    Attributes:
         zone_of: the zone that holds an alias, which the name given last leads to.
         opened: gives a zone of the account by its name.
     """
 
-    def __init__(
-        self, servers: NameServers, zone_of: Callable[[str, str], str], opened: Callable[[str], Zone]
-    ) -> None:
-        self._servers = servers
-        self._zone_of = zone_of
-        self._opened = opened
-        self._silent: set[Server] = set()
+    servers: NameServers
+    zone_of: Callable[[str, str], str]
+    opened: Callable[[str], Zone]
+    _silent: set[Server] = field(default_factory=set, init=False)
 
     def follow(self, name: str, zone: str) -> tuple[str, str]:
         """Return the name at the end of a chain of aliases that begins in `zone`, and its zone.
@@ -75,7 +74,7 @@ class Aliases:
                     f"{name!r} is an alias {what}: {printable(' -> '.join([*chain, alias]))}",
                     hint="correct the CNAME records in the Alidns console",
                 )
-            zone = self._zone_of(alias, name)
+            zone = self.zone_of(alias, name)
             chain.append(alias)
         return chain[-1], zone
 
@@ -95,7 +94,7 @@ class Aliases:
         A forged alias would lead our value into any zone of the account.
         """
         # A server that was silent once is not asked again.
-        servers = [each for each in servers_of(self._servers, zone) if each not in self._silent]
+        servers = [each for each in servers_of(self.servers, zone) if each not in self._silent]
         answers = ask_all(servers, name, "CNAME") if servers else []
         heard = list(zip(servers, answers, strict=True))
         self._silent |= {server for server, answer in heard if answer.values is None}
@@ -104,7 +103,7 @@ class Aliases:
             for server, answer in heard
             if speaks(server, answer)
         }
-        self._servers.note(zone, is_blind=not told)
+        self.servers.note(zone, is_blind=not told)
         if len(told) > 1:
             said = " and ".join(repr(alias) if alias else "no alias" for alias in sorted(told))
             raise DnsUnavailable(
@@ -115,7 +114,7 @@ class Aliases:
 
     def _listed_cname(self, name: str, zone: str) -> str:
         try:
-            records = self._opened(zone).records(name)
+            records = self.opened(zone).records(name)
         except (DnsRefused, ZoneNotFound) as exc:
             # A key for the zone at the end of the alias alone may not list this one.
             logger.debug("alias.not_listed name=%s error=%s", name, exc.message)
