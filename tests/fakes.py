@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import dns.message
 import dns.rcode
@@ -265,7 +265,24 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class HttpServer:
+class _Served:
+    """A server on a thread of its own. Runs inside a ``with`` block."""
+
+    def __init__(self, server: socketserver.BaseServer) -> None:
+        self._server: Any = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class HttpServer(_Served):
     """A real HTTP server that answers whatever a test wants, for replies that no stand-in would give.
 
     Runs inside a ``with`` block, on a free port of loopback or on a unix socket.
@@ -283,30 +300,19 @@ class HttpServer:
         self.requests: list[Request] = []
         self._respond = respond
         handler = type("Handler", (_Handler,), {"answer": staticmethod(self.answer)})
-        self._server: socketserver.BaseServer
         if unix_socket is None:
-            self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+            super().__init__(socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler))
         else:
-            self._server = socketserver.ThreadingUnixStreamServer(str(unix_socket), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+            super().__init__(socketserver.ThreadingUnixStreamServer(str(unix_socket), handler))
 
     @property
     def url(self) -> str:
         """``http://127.0.0.1:PORT``."""
-        return f"http://127.0.0.1:{cast(Any, self._server).server_address[1]}"
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def answer(self, request: Request) -> Reply | None:
         self.requests.append(request)
         return self._respond(request)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -357,7 +363,7 @@ class _NoZone(FakeZone):
         raise ZoneNotFound(f"{method} refused: the account has no zone {self.name!r}", hint="add it")
 
 
-class ZoneServer:
+class ZoneServer(_Served):
     """A real name server on loopback that shows what a `FakeZone` holds. Runs inside a ``with`` block.
 
     Attributes:
@@ -373,22 +379,12 @@ class ZoneServer:
         self.rcode: dns.rcode.Rcode | None = None
         self.offers_recursion = False
         handler = type("Answerer", (_Answerer,), {"answer": staticmethod(self._answer)})
-        self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(socketserver.ThreadingUDPServer(("127.0.0.1", 0), handler))
 
     @property
     def place(self) -> str:
         """``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def _answer(self, wire: bytes) -> bytes:
         self.on_query()
@@ -412,7 +408,7 @@ class _Answerer(socketserver.BaseRequestHandler):
         socket.sendto(self.answer(wire), self.client_address)
 
 
-class TlsServer:
+class TlsServer(_Served):
     """A real TLS server on loopback, the inside of a container. Runs inside a ``with`` block.
 
     Serves the pair that it has loaded, as a program that reads its files when it starts; before the first
@@ -422,8 +418,7 @@ class TlsServer:
     def __init__(self) -> None:
         self._context: ssl.SSLContext | None = None
         handler = type("Handshake", (_Handshake,), {"context": property(lambda _: self.context())})
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler))
 
     @property
     def port(self) -> int:
@@ -444,15 +439,6 @@ class TlsServer:
     def unload(self) -> None:
         """Hang up on everybody, as a program that has ended."""
         self._context = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class _Handshake(socketserver.BaseRequestHandler):

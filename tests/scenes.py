@@ -19,6 +19,7 @@ from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServ
 
 from certbotless import configfile, pki
 from certbotless.act import Outcome, run
+from certbotless.address import AddressSource, address_now
 from certbotless.clock import Clock
 from certbotless.config import Config
 from certbotless.decide import Intent
@@ -27,7 +28,7 @@ from certbotless.nameservers import NameServers
 from certbotless.records import Record
 from certbotless.state import Failure, SavedPair, SiteFile, SiteState
 from certbotless.store import Origin, Published, Store
-from certbotless.workbench import Edges, Zones
+from certbotless.workbench import Edges, Workbench, Zones
 
 ZONE = "sweetlove.test"
 DOMAIN, OTHER_DOMAIN = f"devbox.{ZONE}", f"other.{ZONE}"
@@ -209,6 +210,30 @@ class Scene:
         failure = self.state.failures[key]
         self.clock.advance((failure.retry_at - self.clock.now()).total_seconds())
         return failure
+
+
+def workbench(
+    home: Path,
+    site: dict[str, Any],
+    zones: Callable[[Clock], Zones],
+    *,
+    clock: Clock,
+    containers: Containers | None = None,
+    address_of: AddressSource = address_now,
+    **settings: Any,
+) -> Workbench:
+    """Return what the steps of a site with these keys work with, on a machine with nothing else."""
+    fields = {
+        "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+        "certs_dir": f"{home}/certs",
+        "state_dir": f"{home}/state",
+        "sites": [{"domain": DOMAIN, "zone": ZONE, **site}],
+        **settings,
+    }
+    config = configfile.parse(json.dumps(fields).encode(), "test.json")
+    servers = NameServers(config.dns.nameservers, clock)
+    edges = Edges(clock, servers, zones, containers or FakeContainers(), address_of)
+    return Workbench(config, config.sites[0], edges, Intent())
 
 
 # Of a minute ago, to be tried again in an hour.

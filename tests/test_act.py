@@ -444,16 +444,6 @@ def test_a_gone_zone_whose_servers_no_resolver_names_is_looked_for_again(unpoint
     assert unpointed.state.zone == ZONE
 
 
-def test_the_wait_of_the_record_doubles_up_to_ten_minutes(unpointed: Scene) -> None:
-    found = []
-    for _ in range(6):
-        unpointed.zone.fail("records", DnsUnavailable("busy"))
-        unpointed.run()
-        failure = unpointed.wait_for_retry("record")
-        found.append((failure.count, (failure.retry_at - failure.at) // MINUTE))
-    assert found == [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (6, 10)]
-
-
 def test_the_wait_that_the_service_asks_for_is_the_least(unpointed: Scene) -> None:
     unpointed.zone.fail("records", DnsUnavailable("busy", retry_after=HOUR))
     unpointed.run()

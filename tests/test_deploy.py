@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from children import DONE, run_in_child
 from fakes import FakeContainers, HttpServer, Reply, Request
+from scripted_ca import json_reply
 
 from certbotless.deploy import (
     Container,
@@ -86,33 +87,29 @@ class Engine:
 
     def _respond(self, request: Request) -> Reply:
         if request.path == "/version":
-            return _json(VERSION)
+            return json_reply(VERSION)
         if self.instead is not None:
             return self.instead
         path = urlsplit(request.path.removeprefix("/v1.41")).path
         if path == "/info":
-            return _json(self.info) if self.info is not None else _json({"message": "denied"}, 403)
+            return json_reply(self.info) if self.info is not None else json_reply({"message": "denied"}, 403)
         if path == "/containers/json":
             # A list holds less of each than what is asked for one by one.
-            return _json([{"Id": ID, "Names": names} for names in self.listed])
+            return json_reply([{"Id": ID, "Names": names} for names in self.listed])
         if path.startswith("/containers/") and path.endswith("/json"):
             name = path.split("/")[2]
             if self.listed and name not in self.labelled:
-                return _json({"message": f"No such container: {name}"}, 404)
-            return _json(self.labelled.get(name, self.container))
+                return json_reply({"message": f"No such container: {name}"}, 404)
+            return json_reply(self.labelled.get(name, self.container))
         if path.endswith("/archive"):
             return Reply(200, self.archive, {"Content-Type": "application/x-tar"})
         if path.endswith("/exec"):
-            return _json({"Id": "exec1"}, 201)
+            return json_reply({"Id": "exec1"}, 201)
         if path == "/exec/exec1/start":
             return Reply(200, b"")
         if path == "/exec/exec1/json":
-            return _json({"ExitCode": self.exit_code})
+            return json_reply({"ExitCode": self.exit_code})
         return Reply(204, b"")
-
-
-def _json(body: object, status: int = 200) -> Reply:
-    return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
 
 @pytest.fixture
@@ -295,7 +292,7 @@ def test_a_proxy_of_the_environment_sees_no_request_to_an_engine(
     """Not the first one either, which the library makes before anybody can tell it so."""
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with HttpServer(lambda _: Reply(502)) as proxy, HttpServer(lambda _: _json(VERSION)) as engine:
+    with HttpServer(lambda _: Reply(502)) as proxy, HttpServer(lambda _: json_reply(VERSION)) as engine:
         monkeypatch.setenv(variable, proxy.url)
         DockerContainers(engine.url.replace("http://", "tcp://")).ping()
     assert [request.path for request in proxy.requests] == []
@@ -428,7 +425,7 @@ def restart(engine: Engine) -> DeployError:
 
 
 def test_an_absent_container_is_told_by_name(engine: Engine) -> None:
-    engine.instead = _json({"message": "No such container: registry"}, 404)
+    engine.instead = json_reply({"message": "No such container: registry"}, 404)
     assert find(engine).message == "there is no container 'registry'"
     assert find(engine).container == "registry"
     assert "sites[].deploy[].container" in find(engine).hint
@@ -437,7 +434,7 @@ def test_an_absent_container_is_told_by_name(engine: Engine) -> None:
 
 @pytest.mark.parametrize("status", [400, 409, 500, 503])
 def test_a_refusal_of_the_engine_is_told_in_its_words(engine: Engine, status: int) -> None:
-    engine.instead = _json({"message": "cannot\nrestart \x1b[31mnow"}, status)
+    engine.instead = json_reply({"message": "cannot\nrestart \x1b[31mnow"}, status)
     text = r"the Docker engine refused for 'registry': cannot\nrestart \x1b[31mnow"
     assert find(engine).message == text
     assert r"refused for 'registry'" in restart(engine).message
@@ -448,9 +445,9 @@ def test_a_refusal_of_the_engine_is_told_in_its_words(engine: Engine, status: in
     [
         Reply(500, b"<html>not JSON</html>"),
         Reply(200, b"<html>not JSON</html>", {"Content-Type": "text/html"}),
-        _json({"Id": ID, "Name": "/registry"}),
-        _json(inspected(ports={"5000/tcp": [{"HostPort": "many"}]})),
-        _json(inspected() | {"State": {"Status": "running", "StartedAt": "yesterday"}}),
+        json_reply({"Id": ID, "Name": "/registry"}),
+        json_reply(inspected(ports={"5000/tcp": [{"HostPort": "many"}]})),
+        json_reply(inspected() | {"State": {"Status": "running", "StartedAt": "yesterday"}}),
     ],
     ids=["500, no JSON", "200, no JSON", "no state", "no port", "no moment"],
 )

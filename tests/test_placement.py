@@ -12,31 +12,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock, FakeContainers
+from fakes import FakeClock
 from resolvers import ScriptedResolver
+from scenes import workbench
 
-from certbotless import configfile
 from certbotless.alidns import Account, AlidnsAccount, ApiRefusal
 from certbotless.clock import SystemClock
-from certbotless.decide import Intent
 from certbotless.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.nameservers import NameServers
 from certbotless.placement import Placement
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.state import TxtValue
-from certbotless.workbench import Edges, Workbench
+from certbotless.workbench import Workbench
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"
 NAME = f"_acme-challenge.devbox.{ZONE}"
 VALUE = "v" * 43
-
-FILE = """
-aliyun: {{access_key_id: id, access_key_secret: secret, endpoint: "{endpoint}"}}
-dns: {{propagation_timeout: 2s, nameservers: [{servers}]}}
-certs_dir: {home}/certs
-state_dir: {home}/state
-sites: [{{domain: devbox.sweetlove.test, zone: sweetlove.test}}]
-"""
 
 
 @pytest.fixture
@@ -47,18 +38,14 @@ def dns() -> Iterator[AlidnsEmulator]:
 
 @pytest.fixture
 def bench(dns: AlidnsEmulator, tmp_path: Path) -> Workbench:
-    servers = ", ".join(f'"{server}"' for server in dns.nameservers)
-    text = FILE.format(endpoint=dns.endpoint, servers=servers, home=tmp_path)
-    checked = configfile.parse(text.encode(), "config.yaml")
-    account = Account(dns.endpoint, "id", "secret")
-    clock = SystemClock()
-    edges = Edges(
-        clock=clock,
-        servers=NameServers(checked.dns.nameservers, clock),
-        zones=lambda site_clock: AlidnsAccount(account, site_clock),
-        containers=FakeContainers(),
+    account, settings = Account(dns.endpoint, "id", "secret"), {"nameservers": list(dns.nameservers)}
+    return workbench(
+        tmp_path,
+        {},
+        lambda site_clock: AlidnsAccount(account, site_clock),
+        clock=SystemClock(),
+        dns={"propagation_timeout": "2s", **settings},
     )
-    return Workbench(checked, checked.sites[0], edges, Intent())
 
 
 def alias(dns: AlidnsEmulator, name: str, target: str) -> None:

@@ -6,27 +6,26 @@ leaves nothing to do, and nothing of others touched.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones
+from fakes import EPOCH, FakeClock, FakeZone, FakeZones
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import workbench
 
-from certbotless import configfile
 from certbotless.decide import Intent, Step, decide
 from certbotless.errors import AddressError, DnsRefused
-from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
 from certbotless.point import Pointing
 from certbotless.records import DEFAULT_LINE, Record
 from certbotless.store import Published
 from certbotless.values import AddressRule
-from certbotless.workbench import Edges, Workbench
+from certbotless.workbench import Workbench
 
 ZONE = "sweetlove.test"
 DOMAIN, FURTHER, OF_OTHERS = f"devbox.{ZONE}", f"www.{ZONE}", f"other.{ZONE}"
@@ -83,17 +82,12 @@ class Bench:
 def bench(records: list[Record]) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory() as home:
         zone, clock = FakeZone(ZONE, records), FakeClock()
-        fields = {
-            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
-            "certs_dir": f"{home}/certs",
-            "state_dir": f"{home}/state",
-            "sites": [{"domain": DOMAIN, "names": [FURTHER], "zone": ZONE, "records": "all"}],
-        }
-        config = configfile.parse(json.dumps(fields).encode(), "test.json")
         machine: list[str] = []
-        servers, containers = NameServers((), clock), FakeContainers()
-        edges = Edges(clock, servers, lambda _: FakeZones(zone), containers, lambda _: machine[0])
-        yield Bench(zone, machine, Workbench(config, config.sites[0], edges, Intent()))
+        site = {"names": [FURTHER], "records": "all"}
+        made = workbench(
+            Path(home), site, lambda _: FakeZones(zone), clock=clock, address_of=lambda _: machine[0]
+        )
+        yield Bench(zone, machine, made)
 
 
 a_record = st.builds(

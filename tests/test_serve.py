@@ -6,7 +6,6 @@ The engine is in memory; what is served is served in real TLS on loopback.
 from __future__ import annotations
 
 import hashlib
-import json
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,14 +17,12 @@ from typing import Any, cast
 import pytest
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, TlsServer
+from scenes import workbench
 
-from certbotless import configfile
-from certbotless.decide import Intent
 from certbotless.deploy import Container
 from certbotless.errors import DeployError, DeployWaits, StoreError
 from certbotless.leaf import LeafFacts
 from certbotless.locks import ActionLock
-from certbotless.nameservers import NameServers
 from certbotless.observe import Observation
 from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
@@ -33,7 +30,7 @@ from certbotless.state import Acted, Restarting, SiteFile, SiteState
 from certbotless.store import Origin, Published
 from certbotless.times import rfc3339
 from certbotless.values import Action
-from certbotless.workbench import Edges, Workbench, Zones
+from certbotless.workbench import Zones
 
 DOMAIN = "devbox.sweetlove.test"
 MINUTE = timedelta(minutes=1)
@@ -128,16 +125,15 @@ class Bench:
         """Take the step for a target with these keys, by default the container `registry`."""
         if not {"container", "label", "command"} & target.keys():
             target["container"] = "registry"
-        text = f"""
-aliyun: {json.dumps(self.aliyun)}
-state_dir: {self._home}/state
-certs_dir: {self._home}/certs
-sites: [{{domain: {DOMAIN}, zone: sweetlove.test, address: none, deploy: [{json.dumps(target)}]}}]
-"""
-        config = configfile.parse(text.encode(), "test.yaml")
-        edges = Edges(self.clock, NameServers((), self.clock), lambda _: cast(Zones, None), self.containers)
-        self.bench = Workbench(config, config.sites[0], edges, Intent())
-        Serving(self.bench, seen).deploy(config.sites[0].deploy[0])
+        self.bench = workbench(
+            self._home,
+            {"address": "none", "deploy": [target]},
+            lambda _: cast(Zones, None),
+            clock=self.clock,
+            containers=self.containers,
+            aliyun=self.aliyun,
+        )
+        Serving(self.bench, seen).deploy(self.bench.site.deploy[0])
 
     @property
     def state(self) -> SiteState:
