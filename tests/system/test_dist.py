@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -59,8 +60,9 @@ def test_another_folder_time_and_umask_build_the_same_bytes(
     built: dict[str, bytes], source: Path, tmp_path: Path
 ) -> None:
     other = shutil.copytree(source, tmp_path / "other", copy_function=shutil.copyfile)
-    for script in (source / "tools").iterdir():
-        (other / "tools" / script.name).chmod(0o700)
+    for script in source.glob("tools/*"):
+        if script.is_file() and script.stat().st_mode & stat.S_IXUSR:
+            (other / "tools" / script.name).chmod(0o700)
     assert make_dist(other, umask=0o077) == built
 
 
