@@ -407,13 +407,6 @@ def test_a_good_file_with_some_values_replaced_is_a_configuration_or_a_report(da
     check_report(json.dumps(tree).encode())
 
 
-def test_every_beginning_of_a_good_file_is_a_configuration_or_a_report() -> None:
-    """An editor that saves in two writes shows one of them."""
-    raw = FULL.encode()
-    for length in range(len(raw)):
-        check_report(raw[:length])
-
-
 @pytest.mark.parametrize(
     "mutate",
     [

@@ -131,6 +131,9 @@ def test_a_file_that_gives_no_secret_is_named_with_the_reason(tmp_path: Path) ->
     path.mkdir()
     assert f"{str(path)!r}: it is no plain file" in unreadable(text)
     path.rmdir()
+    os.mkfifo(path)  # which nobody fills, and nobody waits for
+    assert f"{str(path)!r}: it is no plain file" in unreadable(text)
+    path.unlink()
     path.write_text(" \n")
     assert f"{str(path)!r} is empty" in unreadable(text)
     path.write_bytes(b"\xff\xfe" + CANARY.encode())

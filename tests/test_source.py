@@ -207,15 +207,6 @@ def test_a_secret_that_is_gone_is_told_once_and_its_return_is_a_change(keeper: A
     assert len(keeper.wait(1)) == 1
 
 
-def test_a_secret_that_is_a_pipe_is_refused_and_waited_for_by_nobody(keeper: Author) -> None:
-    pipe = keeper.home / "pipe"
-    os.mkfifo(pipe)
-    keeper.file.write_text(text_of().replace(f"{CANARY}Secret", f"file:{pipe}"))
-    assert keeper.wait(2) == []
-    (line,) = keeper.said()
-    assert f"cannot read the secret {str(pipe)!r}: it is no plain file" in line
-
-
 def test_an_edit_that_lacks_a_secret_is_taken_as_soon_as_that_can_be_read(keeper: Author) -> None:
     other = keeper.home / "other"
     keeper.file.write_text(text_of().replace(f"{CANARY}Secret", f"file:{other}"))

@@ -92,11 +92,6 @@ def test_a_planned_moment_may_be_put_off_and_given_up(timetable: Timetable, runs
     runs.wait_for("a")
 
 
-def test_a_moment_that_is_long_past_means_now(timetable: Timetable, runs: Runs) -> None:
-    timetable.plan("a", now() - timedelta(days=365), runs.noting("a"))
-    runs.wait_for("a")
-
-
 def test_jobs_run_on_one_thread_but_for_those_of_another(timetable: Timetable, runs: Runs) -> None:
     """What takes long on a thread of its own keeps no job waiting; the worker is not busy with it."""
     timetable.after("long", 0, runs.long, "other")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from cryptography import x509
@@ -129,26 +127,6 @@ def test_a_look_at_a_healthy_site_asks_nobody_and_writes_nothing(bed: Bed) -> No
     for args in (["--once"], ["plan"], ["status"], ["status", "--json"], ["check"]):
         bed.ok(*args)
     assert (len(bed.dns.calls), len(bed.ca.requests()), files_below(bed.certs, bed.state)) == before
-
-
-@pytest.mark.parametrize(
-    ("args", "unused"),
-    [
-        (["check"], {"ssl", "hashlib", "dns", "pydantic"}),
-        (["status", "--json"], {"acme", "cryptography", "pydantic", "requests", "rich"}),
-        (["--once"], {"acme", "aliyunsdkcore", "cryptography", "docker", "pydantic", "requests", "rich"}),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_is_not_used_is_not_loaded(bare: Bed, args: list[str], unused: set[str]) -> None:
-    """Where all is well. It is most of the CPU of a start."""
-    bare.ok("--once")
-    bare.ok("--once")
-    command = [sys.executable, "-X", "importtime", *bare.command(*args)[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    assert "yaml" in loaded
-    assert loaded & unused == set()
 
 
 def test_plan_says_what_and_why_and_changes_nothing(bed: Bed) -> None:

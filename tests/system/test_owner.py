@@ -1,4 +1,4 @@
-"""Root and the service's user by turns on one state directory; and pairs that another tool left."""
+"""Root and the service's user by turns on one state directory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import trustme
 
 from certbotless.systemd import USER
 
@@ -98,31 +96,3 @@ def test_root_and_the_service_by_turns_leave_nothing_that_the_other_cannot_read(
     assert_all_is_the_users()
     assert bed.orders() == 3
     assert bed.served() == bed.published()
-
-
-def test_a_usable_pair_of_another_tool_is_adopted_without_an_order(
-    bed: Bed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same bytes are published and served on; nothing is restarted."""
-    authority, now = trustme.CA(), datetime.now(UTC)
-    authority.cert_pem.write_to_path(bed.home / "roots.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(bed.home / "roots.pem"))
-    bed.config["acme"] = {"directory": "letsencrypt"}
-    issued = authority.issue_cert(
-        DOMAIN, not_before=now - timedelta(hours=1), not_after=now + timedelta(days=90)
-    )
-    chain = b"".join(pem.bytes() for pem in [*issued.cert_chain_pems, authority.cert_pem])
-    (bed.certs / f"{DOMAIN}.pem").write_bytes(chain)
-    (bed.certs / f"{DOMAIN}.key").write_bytes(issued.private_key_pem.bytes())
-    bed.registry.recreate()
-    before = bed.registry.container.attrs["State"]["StartedAt"]
-    leaf = bed.served()
-
-    bed.ok("--once")
-
-    assert bed.orders() == 0
-    assert (bed.certs / f"{DOMAIN}.pem").is_symlink()
-    assert (bed.certs / f"{DOMAIN}.pem").read_bytes() == chain
-    assert bed.served() == bed.published() == leaf
-    assert bed.registry.container.attrs["State"]["StartedAt"] == before
-    assert bed.status()["sites"][0]["state"] == "ok"
