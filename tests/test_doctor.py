@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 
-from certbotless import configfile
+from certbotless import configfile, registry
 from certbotless.account import CaView
 from certbotless.doctor import authority, finding, service
 from certbotless.doctor.finding import Case, Finding
@@ -160,7 +160,7 @@ def test_a_drain_time_is_written_as_go_writes_it() -> None:
         f"{'9' * 400}h": 0,
         "1" * 200_000: 0,
     }.items():
-        assert service._go_duration(text).total_seconds() == seconds
+        assert registry.drain_of({registry.DRAIN: text}).total_seconds() == seconds
 
 
 def test_the_page_has_each_check_and_no_other() -> None:

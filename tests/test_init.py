@@ -199,6 +199,8 @@ def test_a_container_serves_a_domain_when_it_reads_exactly_its_files() -> None:
     pair = {"TLS_CERTIFICATE": f"/certs/{DOMAIN}.pem", "TLS_KEY": f"/certs/{DOMAIN}.key"}
     found = running({"/certs": "/certs"}, **pair, DRAINTIMEOUT="20s")
     assert (found.domain, found.stop_timeout_s, found.serves(DOMAIN)) == (DOMAIN, 25, True)
+    written = ("", "0s", "1m30s", "2h")
+    assert [running({}, DRAINTIMEOUT=text).stop_timeout_s for text in written] == [0, 0, 95, 600]
     assert not found.serves("other.sweetlove.top")
     assert not running({"/data": "/data"}, **pair).serves(DOMAIN)
     assert running({"/certs": "/certs"}).serves(DOMAIN)

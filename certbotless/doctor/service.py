@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from .. import registry
 from ..client import knock
 from ..config import Config, Site, Target
 from ..deploy import Container, Settings, published_port
@@ -20,13 +20,6 @@ from ..probe import served_leaf
 from ..values import DIRECTORIES
 from .finding import Case
 
-_REGISTRY_FILES = {"REGISTRY_HTTP_TLS_CERTIFICATE": "pem", "REGISTRY_HTTP_TLS_KEY": "key"}
-_DRAIN = "REGISTRY_HTTP_DRAINTIMEOUT"
-# A container needs so much longer than its drain time, and the engine kills it after stop_timeout.
-_DRAIN_SPARE = timedelta(seconds=5)
-# An image may have any text there; a longer one counts as absent.
-_GO_DURATION = re.compile(r"(?<![0-9.])([0-9]{1,6}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
-_GO_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.
 _WRONG_NAME, _EXPIRED = 62, 10
 # A pair with its facts takes less.
@@ -241,7 +234,7 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
             return True  # it comes to the pair in a way of its own
         case.fail("mount", name, text if single else f"sees nothing of {folder}", cure)
         return False
-    for variable, ending in _REGISTRY_FILES.items():
+    for variable, ending in {registry.CERTIFICATE: "pem", registry.KEY: "key"}.items():
         # One that several sites share may be told of the pair of another one.
         domains = [site.domain, *(other.domain for other in case.config.sites)]
         right = [str(path) for domain in domains for path in _names_in_container(seen, domain, ending)]
@@ -320,21 +313,16 @@ def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:
 
 
 def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
-    drain = _go_duration(settings.environment.get(_DRAIN, ""))
+    drain, spare = registry.drain_of(settings.environment), registry.DRAIN_SPARE
     if not drain:
         text = "a restart breaks off the pushes that are under way, unless its config.yml has a draintimeout"
-        case.warn("drain", name, text, f"create it with -e {_DRAIN}=30s, and set stop_timeout: 35s")
-    elif wanted.stop_timeout < drain + _DRAIN_SPARE:
-        least = (drain + _DRAIN_SPARE).total_seconds()
+        case.warn("drain", name, text, f"create it with -e {registry.DRAIN}=30s, and set stop_timeout: 35s")
+    elif wanted.stop_timeout < drain + spare:
+        least = (drain + spare).total_seconds()
         text = f"the engine kills it before its drain time of {drain.total_seconds():g} s is over"
         case.warn("drain", name, text, f"set stop_timeout: {least:.0f}s in its deploy entry")
     else:
         case.ok("drain", name, f"finishes pushes for {drain.total_seconds():g} s")
-
-
-def _go_duration(text: str) -> timedelta:
-    """Return a duration as Go writes it; zero for none, or nonsense."""
-    return timedelta(seconds=sum(float(n) * _GO_UNITS[unit] for n, unit in _GO_DURATION.findall(text)))
 
 
 # --- who trusts it ------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
+from .. import registry
 from ..address import address_now
 from ..config import Config, Docker
 from ..deploy import Container, DockerContainers, Settings
@@ -15,7 +16,6 @@ from ..diagnostics import check
 from ..errors import AddressError, DeployError, printable
 from ..names import normalise
 from ..values import AddressRule
-from .text import CERTIFICATE, DRAIN, DRAIN_SPARE_S, KEY
 
 Say = Callable[[str], None]
 
@@ -34,7 +34,7 @@ class Running:
     @property
     def certificate(self) -> Path:
         """Where it looks for its certificate, as far as its environment tells."""
-        return Path(self.settings.environment.get(CERTIFICATE, "/certs/absent.pem"))
+        return Path(self.settings.environment.get(registry.CERTIFICATE, "/certs/absent.pem"))
 
     @property
     def certs_dir(self) -> Path | None:
@@ -59,9 +59,9 @@ class Running:
 
     @property
     def stop_timeout_s(self) -> int:
-        """How long it may take to end; 0 where it does not drain."""
-        drain = re.fullmatch(r"([0-9]{1,3})s", self.settings.environment.get(DRAIN, ""))
-        return int(drain[1]) + DRAIN_SPARE_S if drain and int(drain[1]) else 0
+        """How long it may take to end, as far as stop_timeout can say it; 0 where it does not drain."""
+        drain = registry.drain_of(self.settings.environment)
+        return min(ceil((drain + registry.DRAIN_SPARE).total_seconds()), 600) if drain else 0
 
     def serves(self, domain: str) -> bool:
         """Whether it may look for the files of `domain`, in a folder that it sees.
@@ -69,7 +69,10 @@ class Running:
         Where its environment does not tell, a file of its own may.
         """
         folder, environment = self.certificate.parent, self.settings.environment
-        wanted = {CERTIFICATE: str(folder / f"{domain}.pem"), KEY: str(folder / f"{domain}.key")}
+        wanted = {
+            registry.CERTIFICATE: str(folder / f"{domain}.pem"),
+            registry.KEY: str(folder / f"{domain}.key"),
+        }
         is_told = all(environment.get(name, path) == path for name, path in wanted.items())
         return is_told and self.certs_dir is not None and self.certificate not in self.settings.mounts
 

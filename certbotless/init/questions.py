@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from .. import registry
 from ..config import NEED_EAB, Acme, Config, Site, Target
 from ..diagnostics import check
 from ..errors import UsageError, printable
 from ..names import is_in_zone, normalise
 from ..secret import Secret
 from .found import Running, Say
-from .text import REGISTRY_PORT, STOP_TIMEOUT_S, Answers
+from .text import STOP_TIMEOUT_S, Answers
 
 T = TypeVar("T")
 
@@ -141,7 +142,7 @@ def answer(
     ports = chosen.container.ports if chosen else ()
     if flags.port is not None or len(ports) != 1:
         listed = f", of {', '.join(map(str, ports))}" if ports else ""
-        own = None if ports else str(REGISTRY_PORT)
+        own = None if ports else str(registry.PORT)
         port = get("port", f"Port where {name} serves TLS{listed}", _port, own)
         answers = replace(answers, port=port)
     if chosen is None:

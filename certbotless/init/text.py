@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CERTIFICATE, KEY, DRAIN = (f"REGISTRY_HTTP_{name}" for name in ("TLS_CERTIFICATE", "TLS_KEY", "DRAINTIMEOUT"))
+from .. import registry
+
 CERTS_DIR = Path("/certs")
-# What a registry listens on by itself.
-REGISTRY_PORT = 5000
-# What a registry that we tell of drains for, and how much longer it then needs to end.
-_DRAIN_S, DRAIN_SPARE_S = 30, 5
-STOP_TIMEOUT_S = _DRAIN_S + DRAIN_SPARE_S
+# What a registry that we tell of drains for.
+_DRAIN_S = 30
+STOP_TIMEOUT_S = _DRAIN_S + registry.DRAIN_SPARE.seconds
 # Text that YAML reads as text without quotes, unless it is one of its own words.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/.:@_-]*[A-Za-z0-9]")
 _YAML_WORDS = {"true", "false", "null", "yes", "no", "on", "off"}
@@ -112,19 +111,22 @@ def _certs_volume(answers: Answers) -> str:
 
 
 def _tls_variables(answers: Answers) -> dict[str, str]:
-    return {CERTIFICATE: f"/certs/{answers.domain}.pem", KEY: f"/certs/{answers.domain}.key"}
+    return {
+        registry.CERTIFICATE: f"/certs/{answers.domain}.pem",
+        registry.KEY: f"/certs/{answers.domain}.key",
+    }
 
 
 def run_text(answers: Answers) -> str:
     """Return the command that starts a registry which serves the files, and the same for compose."""
-    name, publish = answers.container, f"{answers.port or REGISTRY_PORT}:{REGISTRY_PORT}"
+    name, publish = answers.container, f"{answers.port or registry.PORT}:{registry.PORT}"
     data = f"{name}-data:/var/lib/registry"
-    variables = {**_tls_variables(answers), DRAIN: f"{_DRAIN_S}s"}
+    variables = {**_tls_variables(answers), registry.DRAIN: f"{_DRAIN_S}s"}
     run = [
         f"docker run -d --name {name} --restart=always --stop-timeout {STOP_TIMEOUT_S} -p {publish} \\",
         f"  -v {data} \\",
         *(f"  {option} \\" for option in sees_text(answers)),
-        f"  -e {DRAIN}={_DRAIN_S}s \\",
+        f"  -e {registry.DRAIN}={_DRAIN_S}s \\",
         "  registry:2",
     ]
     compose = [
