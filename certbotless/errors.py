@@ -32,7 +32,8 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and those that it came of, the first of all last."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        inner = (error.__cause__, error.__context__, *error.args, getattr(error, "reason", None))
+        error = next((each for each in inner if isinstance(each, BaseException)), None)
 
 
 class CertbotlessError(Exception):

@@ -237,6 +237,11 @@ def _written(form: CoreSchema, make: Callable[[Any], object] | None = None) -> M
     return lambda _: form if make is None else after(make)(form)
 
 
+def _kind(title: str, pattern: str, make: Callable[[str], object] | None = None) -> Mark:
+    """Return the mark of a value that is text of this form, and made of it by `make`; see `_text`."""
+    return _written(_text(title, pattern), make)
+
+
 def _duration(least: str, most: str) -> Mark:
     def check(text: str) -> timedelta:
         duration = _seconds(text)
@@ -244,7 +249,7 @@ def _duration(least: str, most: str) -> Mark:
             raise ValueFault(f"{text} is outside {least}..{most}")
         return duration
 
-    return _written(_text("duration", "^[0-9]{1,9}[smhd]$"), check)
+    return _kind("duration", "^[0-9]{1,9}[smhd]$", check)
 
 
 def _number(title: str, least: int, most: int) -> Mark:
@@ -261,6 +266,8 @@ _HTTP = "[Hh][Tt][Tt][Pp]"
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _PORT_NUMBER = "[1-9][0-9]{0,4}"
 _HOST_AND_PORT = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}"
+# What may be an address; the value is parsed.
+_IPV4, _IPV6 = r"[0-9]+(\.[0-9]+){3}", "[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 # The kernel's own rule for the names of interfaces.
 _INTERFACE = r"[^\s:/]{1,15}"
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -268,14 +275,12 @@ _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 # own may have the full stops of that script (UTS 46).
 _NAME = r"[^\s*/:]+[.\u3002\uff0e\uff61][^\s*/:]+"
 
-SecretValue = Annotated[Secret, _written(_text("secret", r"\S"), Secret.parse)]
+SecretValue = Annotated[Secret, _kind("secret", r"\S", Secret.parse)]
 NotifyUrl = Annotated[
     Secret,
-    _written(
-        _text("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)"), _notify_url
-    ),
+    _kind("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)", _notify_url),
 ]
-PathValue = Annotated[Path, _written(_text("absolute path", "^/"), _path)]
+PathValue = Annotated[Path, _kind("absolute path", "^/", _path)]
 Name = Annotated[
     str, _written(core_schema.str_schema(metadata=_shown("host name", pattern=f"^{_NAME}$")), normalise)
 ]
@@ -287,37 +292,28 @@ CertificateName = Annotated[
     ),
 ]
 Directory = Annotated[
-    str, _written(_text("name or https URL", rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$"), _directory)
+    str, _kind("name or https URL", rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)
 ]
-Email = Annotated[str, _written(_text("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$"), _printable)]
-Kid = Annotated[str, _written(_text("text", "^[!-~]{1,256}$"))]
-Profile = Annotated[str, _written(_text("text", "^[A-Za-z0-9._-]{1,64}$"))]
+Email = Annotated[str, _kind("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$", _printable)]
+Kid = Annotated[str, _kind("text", "^[!-~]{1,256}$")]
+Profile = Annotated[str, _kind("text", "^[A-Za-z0-9._-]{1,64}$")]
 Endpoint = Annotated[
     str,
-    _written(
-        _text("URL", rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$"),
-        _endpoint,
-    ),
+    _kind("URL", rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint),
 ]
-HostAndPort = Annotated[str, _written(_text("host:port", f"^{_HOST_AND_PORT}$"), _host_and_port)]
+HostAndPort = Annotated[str, _kind("host:port", f"^{_HOST_AND_PORT}$", _host_and_port)]
 Listen = Annotated[
     str,
-    _written(_text("address:port", rf"^([0-9]+(\.[0-9]+){{3}}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$"), _listen),
+    _kind("address:port", rf"^({_IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen),
 ]
-DockerHost = Annotated[str, _written(_text("URL of a socket", r"^(unix:///|tcp://)\S+$"), _printable)]
+DockerHost = Annotated[str, _kind("URL of a socket", r"^(unix:///|tcp://)\S+$", _printable)]
 Address = Annotated[
     AddressRule,
-    _written(
-        _text("address", rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|[0-9]+(\.[0-9]+){{3}})$"),
-        _address(4),
-    ),
+    _kind("address", rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{_IPV4})$", _address(4)),
 ]
 Address6 = Annotated[
     AddressRule,
-    _written(
-        _text("IPv6 address", rf"^(auto|none|auto:{_INTERFACE}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$"),
-        _address(6),
-    ),
+    _kind("IPv6 address", rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6)),
 ]
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
 CheckEvery = Annotated[timedelta, _duration("1s", "1d")]
@@ -325,8 +321,8 @@ StopTimeout = Annotated[timedelta, _duration("1s", "10m")]
 Ttl = Annotated[int, _number("seconds", 1, 86400)]
 Parallel = Annotated[int, _number("number", 1, 64)]
 # The engine's own rule for the names of containers.
-Container = Annotated[str, _written(_text("text", "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$"))]
-Label = Annotated[str, _written(_text("text", r"^[^\s=,]+(=.*)?$"), _label)]
+Container = Annotated[str, _kind("text", "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
+Label = Annotated[str, _kind("text", r"^[^\s=,]+(=.*)?$", _label)]
 _WORDS = core_schema.tuple_variable_schema(
     core_schema.str_schema(), strict=False, min_length=1, metadata=_shown("list of text")
 )

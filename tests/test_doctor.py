@@ -169,7 +169,7 @@ def test_the_page_has_each_check_and_no_other() -> None:
         r'\.(?:ok|warn|fail|fail_by)\(\s*(?:check|f?"([^"]+)")',
         "".join(path.read_text() for path in package.glob("*.py")),
     )
-    by_variable = {"A record", "AAAA record", "system resolver", "state_dir", "certs_dir", "delegation"}
+    by_variable = {"A record", "AAAA record", "public resolver", "state_dir", "certs_dir", "delegation"}
     named = {name for name in calls if name} | by_variable
     page = (package.parents[1] / "docs" / "doctor.md").read_text()
     rows = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)

@@ -6,7 +6,7 @@ Source: RFC 8555 sections 7.1.1 (directory meta) and 7.3.1; RFC 8659 (CAA), RFC 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..account import CaView, look_at_ca
 from ..ca import Ca
@@ -14,6 +14,7 @@ from ..config import Site
 from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts
 from ..ledger import Entry, limit_on, orders_left, planned_order
+from ..names import is_in_zone
 from ..nameservers import Server, ask_all, system_resolvers
 from ..state import Accounts, SiteState
 from ..times import rfc3339
@@ -46,11 +47,11 @@ def account(case: Case, seen: CaView) -> None:
     match seen.standing:
         case "valid":
             case.ok("account", acme.url, seen.account_url)
-        case "gone" | "closed":
-            what = (
-                "does not know our account any more" if seen.standing == "gone" else "has closed our account"
+        case "gone" | "closed" as standing:
+            what = {"gone": "does not know our account any more", "closed": "has closed our account"}
+            case.warn(
+                "account", acme.url, f"the CA {what[standing]}", "nothing: the next order makes a new one"
             )
-            case.warn("account", acme.url, f"the CA {what}", "nothing: the next order makes a new one")
         case "none" if seen.needs_binding and acme.eab is None:
             text = "the CA binds accounts to ones that it knows, and acme.eab is not set"
             case.fail("account", acme.url, text, "set acme.eab to the kid and hmac_key of your account there")
@@ -73,17 +74,18 @@ def profile(case: Case, seen: CaView) -> None:
 def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaView) -> None:
     """Say whether CAA lets this CA, and this account, give the certificate."""
     for name in site.all_names:
-        base, is_wildcard = name.removeprefix("*."), name.startswith("*.")
-        owner, records = _caa_of(base, zone, servers)
-        tag = _tag(records, is_wildcard=is_wildcard)
-        if tag is None or any(_names_us(value, seen) for of, value in _parsed(records) if of == tag):
+        owner, records = _caa_of(name.removeprefix("*."), zone, servers)
+        rows = [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
+        tags = {tag for tag, _ in rows}
+        # Where none of the records is about who may issue, anybody may.
+        tag = "issuewild" if name.startswith("*.") and "issuewild" in tags else "issue"
+        if tag not in tags or any(_names_us(value, seen) for of, value in rows if of == tag):
             continue
         said = printable(" | ".join(records), 300)
         text = f"the CAA records of {owner} do not let this CA or account give {name}: {said}"
         if not seen.caa_identities:
-            case.warn(
-                "CAA", site.domain, text, "look whether they name the CA: it does not say how it is named"
-            )
+            cure = "look whether they name the CA: it does not say how it is named"
+            case.warn("CAA", site.domain, text, cure)
         else:
             case.fail("CAA", site.domain, text, f"add in the Alidns console: {_pin(owner, tag, seen)}")
         return
@@ -100,24 +102,12 @@ def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[
     """Return the records that count for `name`, the first set on the way up, and whose they are."""
     resolvers = [Server(at, at, is_resolver=True, timeout_s=1) for at in system_resolvers()[:1]]
     while "." in name:
-        asked = servers if name == zone or name.endswith(f".{zone}") else resolvers
+        asked = servers if is_in_zone(name, zone) else resolvers
         for answer in ask_all(asked, name, "CAA"):
             if answer.values:
                 return name, sorted(answer.values)
         name = name.partition(".")[2]
     return name, []
-
-
-def _tag(records: Iterable[str], *, is_wildcard: bool) -> str | None:
-    """Return which tag counts; None where none of the records is about who may issue."""
-    tags = {tag for tag, _ in _parsed(records)}
-    if is_wildcard and "issuewild" in tags:
-        return "issuewild"
-    return "issue" if "issue" in tags else None
-
-
-def _parsed(records: Iterable[str]) -> list[tuple[str, str]]:
-    return [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
 
 
 def _names_us(value: str, seen: CaView) -> bool:

@@ -14,7 +14,7 @@ from .. import __version__
 from ..clock import Clock
 from ..config import Config
 from ..deploy import DockerContainers
-from ..errors import CertbotlessError, printable
+from ..errors import CertbotlessError, causes, printable
 from ..nameservers import NameServers
 from ..times import rfc3339
 
@@ -66,17 +66,8 @@ _WRONG_TIME = (9, 10)
 
 def wrong_time(error: BaseException) -> bool:
     """Whether it came of a certificate that is not valid at this time: by a clock that may be wrong."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return seen.verify_code in _WRONG_TIME
-        causes = [arg for arg in seen.args if isinstance(arg, BaseException)]
-        reason = getattr(seen, "reason", None)
-        seen = next(
-            (e for e in (*causes, reason, seen.__cause__, seen.__context__) if isinstance(e, BaseException)),
-            None,
-        )
-    return False
+    refused = next((each for each in causes(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
+    return refused is not None and refused.verify_code in _WRONG_TIME
 
 
 class Case:

@@ -14,7 +14,7 @@ from .. import hijack
 from ..config import Site
 from ..errors import DnsError, printable
 from ..hosts import addresses_of
-from ..nameservers import PUBLIC_RESOLVERS, Answer, Server, ask_all, system_resolvers
+from ..nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
 from ..records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from .finding import Case
 
@@ -116,72 +116,61 @@ class Resolvers:
     def ask(self, fqdn: str, wanted: str, zone: str) -> None:
         """Ask them for a name."""
         self._ask_system(fqdn, wanted, zone)
-        asked = tuple(self._public)
+        check, asked = "public resolver", tuple(self._public)
         for server, answer in zip(asked, ask_all(asked, fqdn, "A"), strict=True):
-            self._judge_public(server, answer, fqdn, wanted, zone)
-
-    def _judge_public(self, server: Server, answer: Answer, fqdn: str, wanted: str, zone: str) -> None:
-        if answer.values is None:
-            self._public.remove(server)
-            text = f"does not answer ({answer.fault})"
-            self._case.warn("public resolver", server.name, text, "nothing, if this LAN lets nobody ask it")
-        elif answer.values == {wanted}:
-            self._case.ok("public resolver", f"{server.name} of {fqdn}", f"gives {wanted}")
-        else:
-            text = f"gives {_listed(answer.values)}, not {wanted}"
-            cure = "wait as long as the TTL; else look at the zone's name servers at its registrar"
-            if hijack.is_made_up(answer.values, but=wanted):
-                text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
-            self._case.fail("public resolver", f"{server.name} of {fqdn}", text, cure)
+            about = f"{server.name} of {fqdn}"
+            if answer.values is None:
+                self._public.remove(server)
+                text = f"does not answer ({answer.fault})"
+                self._case.warn(check, server.name, text, "nothing, if this LAN lets nobody ask it")
+            elif answer.values == {wanted}:
+                self._case.ok(check, about, f"gives {wanted}")
+            else:
+                text = f"gives {_listed(answer.values)}, not {wanted}"
+                cure = "wait as long as the TTL; else look at the zone's name servers at its registrar"
+                if hijack.is_made_up(answer.values, but=wanted):
+                    text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
+                self._case.fail(check, about, text, cure)
 
     def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
-        case, check = self._case, "system resolver"
         if self._system_is_out:
             return
         found = _addresses(fqdn)
         if found == {wanted}:
-            case.ok(check, fqdn, f"gives {wanted}")
-        elif said := _in_hosts_file(fqdn):
-            text = f"{str(_HOSTS)!r} says {said}, not {wanted}"
-            case.fail(check, fqdn, text, f"correct the line of {fqdn} in {_HOSTS}, or delete it")
-        elif hijack.is_made_up(found, but=wanted):
-            text = f"{self._named} gives {_listed(found)}, not {wanted}: {hijack.MADE_UP}"
-            case.fail(check, fqdn, text, hijack.cure(zone))
-        elif found:
-            text = f"{self._named} gives {_listed(found)}, not {wanted}: split horizon, or an old answer"
-            case.fail(check, fqdn, text, _entry_of_its_own(fqdn))
+            self._case.ok("system resolver", fqdn, f"gives {wanted}")
         else:
-            self._judge_silence(fqdn, wanted, zone)
+            self._case.fail("system resolver", fqdn, *self._why_not(found, fqdn, wanted, zone))
 
-    def _judge_silence(self, fqdn: str, wanted: str, zone: str) -> None:
-        """Say why the system gives no address."""
-        case, check = self._case, "system resolver"
+    def _why_not(self, found: frozenset[str], fqdn: str, wanted: str, zone: str) -> tuple[str, str]:
+        """Return why the system gives other addresses, or none, and the cure."""
+        if said := _in_hosts_file(fqdn):
+            cure = f"correct the line of {fqdn} in {_HOSTS}, or delete it"
+            return f"{str(_HOSTS)!r} says {said}, not {wanted}", cure
+        if found:
+            text = f"{', '.join(server.name for server in self._system)} gives {_listed(found)}, not {wanted}"
+            if hijack.is_made_up(found, but=wanted):
+                return f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
+            return f"{text}: split horizon, or an old answer", _entry_of_its_own(fqdn)
         answers = dict(zip(self._system, ask_all(self._system, fqdn, "A"), strict=True))
         known = {server: answer for server, answer in answers.items() if answer.values is not None}
         if not known:
             self._system_is_out = True
             faults = ", ".join(f"{server.name}: {answer.fault}" for server, answer in answers.items())
             cure = "set a resolver that answers in /etc/resolv.conf, or mend the one there"
-            case.fail(check, fqdn, f"does not answer ({faults or 'none is named'})", cure)
-            return
+            return f"does not answer ({faults or 'none is named'})", cure
         server, answer = next(iter(known.items()))
         if not answer.exists:
             text = f"{server.name} says that there is no such name: split horizon, or an old answer"
-            case.fail(check, fqdn, text, _entry_of_its_own(fqdn))
-        elif not answer.values and _is_private(wanted) and _knows(server, zone):
+            return text, _entry_of_its_own(fqdn)
+        if not answer.values and _is_private(wanted) and _knows(server, zone):
             self._system_is_out = True
             text = (
                 f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
                 " rebinding, which leaves out addresses of the LAN"
             )
-            case.fail(check, fqdn, text, _exception_for(fqdn, zone))
-        else:
-            text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
-            case.fail(check, fqdn, text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver")
-
-    @property
-    def _named(self) -> str:
-        return ", ".join(server.name for server in self._system)
+            return text, _exception_for(fqdn, zone)
+        text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
+        return text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver"
 
 
 def _is_private(address: str) -> bool:

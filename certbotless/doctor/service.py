@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -126,7 +126,8 @@ class Targets:
                 self._case.fail("command", program, "cannot be run here", "give its full path")
                 return
             self._case.ok("command", program, "can be run")
-            self._serves(view, wanted, wanted.name, _where(view, wanted, None, {}))
+            where = where_of(view.site, wanted, view.remembered, view.seen.address, None, {})
+            self._serves(view, wanted, wanted.name, where, _leaf(where, view.site.domain))
         elif self._has_engine:
             for container in self._found(wanted):
                 self._container(view, wanted, container)
@@ -155,8 +156,8 @@ class Targets:
         except DeployError as exc:
             case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
             return
-        where, facts = _where(view, wanted, port, container.bound), view.seen.published.facts
-        leaf = _leaf(where, view.site.domain)
+        where = where_of(view.site, wanted, view.remembered, view.seen.address, port, container.bound)
+        leaf, facts = _leaf(where, view.site.domain), view.seen.published.facts
         # One that serves what is published can read it, however it comes to it. One that cannot does not run
         # either; then only the cause is told.
         is_served = facts is not None and leaf == facts.sha256
@@ -181,13 +182,12 @@ class Targets:
         return True
 
     def _serves(
-        self, view: View, wanted: Target, name: str, where: tuple[str, int] | None, leaf: str | None = None
+        self, view: View, wanted: Target, name: str, where: tuple[str, int] | None, leaf: str
     ) -> None:
         """Say what is served there; nothing of a target that is not to be proved."""
         case, facts = self._case, view.seen.published.facts
         if where is None or facts is None:
             return
-        leaf = _leaf(where, view.site.domain) if leaf is None else leaf
         about, at = f"{view.site.domain} by {name}", f"{where[0]}:{where[1]}"
         look = f"docker logs {name}; " if wanted.command is None else ""
         if not leaf:
@@ -199,12 +199,6 @@ class Targets:
         else:
             case.ok("served", about, f"the published certificate, at {at}")
             _as_client(case, view.site, where, about, look)
-
-
-def _where(
-    view: View, wanted: Target, port: int | None, bound: Mapping[int, Sequence[str]]
-) -> tuple[str, int] | None:
-    return where_of(view.site, wanted, view.remembered, view.seen.address, port, bound)
 
 
 def _leaf(where: tuple[str, int] | None, domain: str) -> str:

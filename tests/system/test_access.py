@@ -125,20 +125,13 @@ def test_the_api_and_the_ca_are_reached_through_the_proxy_of_the_environment(
 
 
 def test_what_no_proxy_names_is_reached_without_one(access: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", NO_PROXY_AT_ALL)
-    monkeypatch.setenv("no_proxy", "intranet.test,127.0.0.1")
-    access.ok("--once")
-    assert_is_well(access)
-
-
-def test_no_proxy_may_name_one_of_the_two_alone(access: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API stands in the LAN here, the CA outside."""
+    """One of the two alone, as where the API stands in the LAN and the CA outside; also in small letters."""
     ca = urlsplit(access.ca.directory_url)
     assert ca.port is not None
     access.config["acme"]["directory"] = f"https://{CA}{ca.path}"
     with Proxy({CA: ca.port}) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.place}")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("https_proxy", f"http://{proxy.place}")
+        monkeypatch.setenv("no_proxy", "intranet.test,127.0.0.1")
         access.ok("--once")
         assert {tunnel.to for tunnel in proxy.tunnels} == {CA}
     assert_is_well(access)
