@@ -2,7 +2,7 @@
 
 It is made from a file by `configfile` alone. The environment counts in one place: DOCKER_HOST is a default.
 
-Source: the key table of docs/configuration.md.
+Source: the key table of docs/configuration.md, whose words are in tools/docs/keys.yaml.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .errors import CertbotlessError
-from .model import Model, at_least_one, setting
+from .model import Model, at_least_one
 from .secret import Secret, environment_without
 from .values import (
     DIRECTORIES,
@@ -71,49 +71,20 @@ class _Section(Model):
 class Eab(_Section):
     """External account binding (RFC 8555, 7.3.4): ties a new account to one that the CA knows."""
 
-    kid: Kid = setting(description="The key id that the CA gave.", examples=["kid-1"])
-    hmac_key: SecretValue = setting(
-        description="The MAC key that the CA gave, base64url.",
-        examples=["file:/etc/certbotless/eab_hmac_key"],
-    )
+    kid: Kid
+    hmac_key: SecretValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acme(_Section):
     """The certificate authority and our account there."""
 
-    directory: Directory = setting(
-        default="letsencrypt",
-        description="The CA: letsencrypt, letsencrypt-staging, zerossl, google, litessl, or the URL of "
-        "another's ACME directory. Another directory orders a new certificate.",
-        examples=[*DIRECTORIES, "https://ca.example.com/acme/directory"],
-    )
-    email: Email | None = setting(
-        default=None,
-        description="Where the CA may write to, told when an account is made.",
-        examples=["a@b.com"],
-    )
-    ca_bundle: PathValue | None = setting(
-        default=None,
-        description="PEM file of the roots to trust for the connection to a private ACME server; "
-        "not for what it issues.",
-        examples=["/etc/certbotless/private-ca.pem"],
-    )
-    eab: Eab | None = setting(
-        default=None,
-        description="External account binding; zerossl, google and litessl need it for a new account.",
-    )
-    profile: Profile | None = setting(
-        default=None,
-        description="ACME profile to ask for; refused before an order if the CA lists profiles without "
-        "it. It counts from the next order on.",
-        examples=["shortlived"],
-    )
-    key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = setting(
-        default="ec256",
-        description="Kind of the certificate's key. Another kind orders a new certificate.",
-        examples=["ec256", "rsa2048"],
-    )
+    directory: Directory = "letsencrypt"
+    email: Email | None = None
+    ca_bundle: PathValue | None = None
+    eab: Eab | None = None
+    profile: Profile | None = None
+    key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = "ec256"
 
     @property
     def url(self) -> str:
@@ -125,70 +96,33 @@ class Acme(_Section):
 class Aliyun(_Section):
     """The account at Aliyun DNS."""
 
-    access_key_id: SecretValue = setting(
-        description="The AccessKey of a RAM user that may list, add, update and delete the zone's records.",
-        examples=["file:/etc/certbotless/access_key_id"],
-    )
-    access_key_secret: SecretValue = setting(
-        description="The secret of that AccessKey.",
-        examples=["file:/etc/certbotless/access_key_secret"],
-    )
-    security_token: SecretValue | None = setting(
-        default=None,
-        description="The token of a temporary AccessKey (STS), read anew in each run.",
-        examples=["file:/run/sts/token"],
-    )
-    endpoint: Endpoint = setting(
-        default="https://alidns.aliyuncs.com",
-        description="The API: https://host[:port]; plain http only to loopback.",
-        examples=["https://alidns.ap-southeast-1.aliyuncs.com"],
-    )
-    ca_bundle: PathValue | None = setting(
-        default=None,
-        description="PEM file of the roots to trust for the connection to the API.",
-        examples=["/etc/certbotless/proxy-ca.pem"],
-    )
+    access_key_id: SecretValue
+    access_key_secret: SecretValue
+    security_token: SecretValue | None = None
+    endpoint: Endpoint = "https://alidns.aliyuncs.com"
+    ca_bundle: PathValue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dns(_Section):
     """How changes of the zone are watched."""
 
-    nameservers: tuple[HostAndPort, ...] = setting(
-        default=(),
-        description="Servers or resolvers to ask, and to believe, instead of the zone's own name servers.",
-        examples=[["127.0.0.1:5353"]],
-    )
-    propagation_timeout: PropagationTimeout = setting(
-        default=timedelta(minutes=10),
-        description="How long to wait, 1s to 6h, until every name server shows a change.",
-        examples=["10m"],
-    )
+    nameservers: tuple[HostAndPort, ...] = ()
+    propagation_timeout: PropagationTimeout = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docker(_Section):
     """The engine that runs the containers."""
 
-    host: DockerHost = setting(
-        default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET,
-        description="The engine's socket; the environment's DOCKER_HOST takes the place of this default. "
-        "tcp:// has no TLS. For an engine behind SSH, forward its socket.",
-        examples=["unix:///run/user/1000/docker.sock", "tcp://127.0.0.1:2375"],
-        shown=DOCKER_SOCKET,
-    )
+    host: DockerHost = field(default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http(_Section):
     """The status page and the metrics: what `status` tells, over HTTP. Absent: nothing is open."""
 
-    listen: Listen = setting(
-        default="127.0.0.1:9109",
-        description="Where the daemon shows its status page and metrics: an IP address of this machine and a "
-        "port. Whoever reaches it may read it.",
-        examples=["127.0.0.1:9109", "[::1]:9109", "10.0.0.5:9109"],
-    )
+    listen: Listen = "127.0.0.1:9109"
 
     @property
     def where(self) -> tuple[str, int]:
@@ -201,48 +135,13 @@ class Http(_Section):
 class Target(_Section):
     """What serves the certificate of its site: a container, every container with a label, or a command."""
 
-    container: Container | None = setting(
-        default=None,
-        description="Name of the container that serves the certificate. A target has one of container, "
-        "label and command.",
-        examples=["registry"],
-    )
-    label: Label | None = setting(
-        default=None,
-        description="Label, key or key=value, of containers that serve the certificate: all that have "
-        "it, one after the other; if the first fails, the others stay as they are.",
-        examples=["certbotless.reload=devbox"],
-    )
-    command: Argv | None = setting(
-        default=None,
-        description="Program and arguments to run on this machine, without a shell, when the certificate is "
-        "new; it needs port.",
-        examples=[["systemctl", "reload", "nginx"]],
-    )
-    action: ActionValue = setting(
-        default=Action("restart"),
-        description="What makes the container read its files anew: a restart, a signal, or a program run "
-        "in it. Not with command.",
-        examples=["restart", {"signal": "HUP"}, {"exec": ["nginx", "-s", "reload"]}],
-    )
-    port: PortValue | None = setting(
-        default=None,
-        description="Where it serves TLS, so that it can be proved: a port of the site's address, "
-        "a host:port, or none for no proof. Absent: the container's one published port.",
-        examples=[5000, "10.0.0.5:443", "none"],
-    )
-    when: When = setting(
-        default=None,
-        description="When the action may be taken: at once, or in a daily window of local time; "
-        "a certificate that would expire does not wait for it.",
-        examples=["now", "02:00-05:00"],
-        shown="now",
-    )
-    stop_timeout: StopTimeout = setting(
-        default=timedelta(seconds=10),
-        description="How long a restart lets the container end by itself, 1s to 10m.",
-        examples=["10s"],
-    )
+    container: Container | None = None
+    label: Label | None = None
+    command: Argv | None = None
+    action: ActionValue = Action("restart")
+    port: PortValue | None = None
+    when: When = None
+    stop_timeout: StopTimeout = timedelta(seconds=10)
 
     @property
     def name(self) -> str:
@@ -262,52 +161,15 @@ def target_name(
 class Site(_Section):
     """One public name that points at this machine, its certificate, and who serves it."""
 
-    domain: Name = setting(
-        description="Names the files, the A record and the certificate; never a wildcard.",
-        examples=["registry.example.com"],
-    )
-    names: tuple[CertificateName, ...] = setting(
-        default=(),
-        description="Further names of the certificate, also wildcards. Another set orders a new one.",
-        examples=[["*.registry.example.com"]],
-    )
-    zone: Name | None = setting(
-        default=None,
-        description="The zone at Aliyun DNS that holds the names. Absent: found through the API, once.",
-        examples=["example.com"],
-    )
-    address: Address = setting(
-        default=AddressRule("auto"),
-        description="What the A record shows: auto, the address of the default route; auto:INTERFACE or "
-        "auto:NETWORK, the one there; an IPv4 address as written; none: there is no record.",
-        examples=["auto", "auto:eth0", "auto:10.0.0.0/8", "10.0.0.5", "none"],
-    )
-    address6: Address6 = setting(
-        default=AddressRule("none", version=6),
-        description="What the AAAA record shows: auto, the unique local address (ULA) on the interface of "
-        "the default route; auto:INTERFACE, the one there; an IPv6 address as written; none: no record.",
-        examples=["auto", "auto:eth0", "fd12:3456:789a::5", "none"],
-    )
-    ttl: Ttl = setting(
-        default=600,
-        description="TTL of the records in seconds, 1 to 86400; Aliyun's free plan starts at 600.",
-        examples=[600],
-    )
-    records: Literal["domain", "all"] = setting(
-        default="domain",
-        description="Which names get the A and AAAA records: the domain alone, or all that are no wildcard.",
-        examples=["domain", "all"],
-    )
-    certs_dir: PathValue | None = setting(
-        default=None,
-        description="A folder of its own for this site's files, so that its container sees no other key. "
-        "Absent: the certs_dir of the file.",
-        examples=["/certs/registry"],
-    )
-    deploy: tuple[Target, ...] = setting(
-        default=(),
-        description="Who serves the certificate. Empty: the site is well when it is published.",
-    )
+    domain: Name
+    names: tuple[CertificateName, ...] = ()
+    zone: Name | None = None
+    address: Address = AddressRule("auto")
+    address6: Address6 = AddressRule("none", version=6)
+    ttl: Ttl = 600
+    records: Literal["domain", "all"] = "domain"
+    certs_dir: PathValue | None = None
+    deploy: tuple[Target, ...] = ()
 
     @property
     def all_names(self) -> tuple[str, ...]:
@@ -335,42 +197,14 @@ class Config(_Section):
     aliyun: Aliyun
     dns: Dns = Dns()
     docker: Docker = field(default_factory=Docker)
-    http: Http | None = setting(
-        default=None, description="The status page and the metrics of the daemon, off where it is absent."
-    )
-    certs_dir: PathValue = setting(
-        default=Path("/certs"),
-        description="The folder of the published files: DOMAIN.pem and DOMAIN.key of each site.",
-        examples=["/certs"],
-    )
-    state_dir: PathValue = setting(
-        default=Path("/var/lib/certbotless"),
-        description="The folder of what runs remember: accounts, orders, limits, events.",
-        examples=["/var/lib/certbotless"],
-    )
-    check_every: CheckEvery = setting(
-        default=timedelta(minutes=1),
-        description="How often, 1s to 1d, the daemon looks whether all is as it should be.",
-        examples=["1m"],
-    )
-    parallel: Parallel = setting(
-        default=8,
-        description="How many sites, 1 to 64, talk to the CA or the API at a time; those that wait for DNS "
-        "or the CA do not count.",
-        examples=[8],
-    )
-    key_mode: Literal["0600", "0640"] = setting(
-        default="0600",
-        description="Mode of the key files; 0640 lets the group of certs_dir read them.",
-        examples=["0600", "0640"],
-    )
-    notify: tuple[NotifyUrl, ...] = setting(
-        default=(),
-        description="Who is told of news and troubles: URLs as the library apprise writes them "
-        "(docs/notifications.md), each of them a secret.",
-        examples=[["credential:certbotless.notify", "${NOTIFY_URL}"]],
-    )
-    sites: Annotated[tuple[Site, ...], at_least_one] = setting(description="The public names to keep.")
+    http: Http | None = None
+    certs_dir: PathValue = Path("/certs")
+    state_dir: PathValue = Path("/var/lib/certbotless")
+    check_every: CheckEvery = timedelta(minutes=1)
+    parallel: Parallel = 8
+    key_mode: Literal["0600", "0640"] = "0600"
+    notify: tuple[NotifyUrl, ...] = ()
+    sites: Annotated[tuple[Site, ...], at_least_one]
 
     # Of each secret, as last read: who reads it first may be another user than who goes on (owner.py).
     _secrets_seen: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)

@@ -9,8 +9,8 @@ Source: the documentation of ``pydantic_core.core_schema``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
-from dataclasses import MISSING, Field, field, fields
+from collections.abc import Callable, Set
+from dataclasses import MISSING, Field, fields
 from datetime import datetime
 from pathlib import Path
 from types import NoneType, UnionType
@@ -41,20 +41,6 @@ _PLAIN: dict[Any, CoreSchema] = {
     # Without a time zone it would be no moment.
     datetime: core_schema.datetime_schema(tz_constraint="aware"),
 }
-
-
-def setting(
-    *, description: str, examples: Sequence[object] = (), shown: object = None, **default: Any
-) -> Any:
-    """Return the field of a key of the file: `dataclasses.field` with what the JSON Schema shows of it.
-
-    Args:
-        description: for readers, in Markdown.
-        examples: values as the file has them.
-        shown: the default as the file has it, where the field's own does not say so.
-        default: `default` or `default_factory` of the field; none for a key that is needed.
-    """
-    return field(**default, metadata={"description": description, "examples": examples, "shown": shown})
 
 
 def after(make: Callable[[Any], object]) -> Mark:

@@ -1,6 +1,7 @@
 """What an editor and a reader need of the configuration: its JSON Schema, and the table of its keys.
 
-Both are made from the model in `config`. pydantic itself is needed here alone.
+Both are made from the model in `config`, and from what keys.yaml says of each key. pydantic itself is needed
+here alone.
 
 Source: JSON Schema draft 2020-12; the `yaml-language-server` reads it.
 """
@@ -15,12 +16,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from certbotless.config import NEED_EAB, Acme, Config, Target
+from certbotless.config import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
 from certbotless.model import Model, schema_of
 from certbotless.values import Action, AddressRule, short
 
+# By the path of a key: what it does, and examples. Of a section that is always there its model says it.
+KEYS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("keys.yaml").read_text())
+_SECTIONS: dict[type[Model], str] = {
+    Config: "",
+    Acme: "acme.",
+    Eab: "acme.eab.",
+    Aliyun: "aliyun.",
+    Dns: "dns.",
+    Docker: "docker.",
+    Http: "http.",
+    Site: "sites[].",
+    Target: "sites[].deploy[].",
+}
 # What keys say against each other, as far as JSON Schema can tell it.
 _RULES: dict[type[Model], dict[str, Any]] = {
     Acme: {
@@ -58,16 +73,18 @@ class _Generator(GenerateJsonSchema):
             return found
         for each in fields(model):
             if each.init:
-                found["properties"][each.name] |= _shown_of(each)
+                found["properties"][each.name] |= _shown_of(
+                    each, KEYS.get(f"{_SECTIONS[model]}{each.name}", {})
+                )
         return {"description": inspect.getdoc(model), **found, **_RULES.get(model, {})}
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
-def _shown_of(key: Field[Any]) -> dict[str, Any]:
+def _shown_of(key: Field[Any], words: dict[str, Any]) -> dict[str, Any]:
     """Return what is shown of a key beside its form; its default as the file has it."""
-    default = key.default if key.metadata.get("shown") is None else key.metadata["shown"]
+    default = words.get("default", key.default)
     match default:
         case timedelta():
             default = short(default)
@@ -77,8 +94,7 @@ def _shown_of(key: Field[Any]) -> dict[str, Any]:
             default = str(default)
         case Model() | None:  # a section's defaults stand at its keys
             default = MISSING
-    shown = {name: key.metadata[name] for name in ("description", "examples") if key.metadata.get(name)}
-    return shown if default is MISSING else {**shown, "default": default}
+    return words if default is MISSING else {**words, "default": default}
 
 
 def json_schema() -> dict[str, Any]:
