@@ -120,7 +120,7 @@ class ActionLock(Lock):
         None if there was none, another one since, or one at a time to come.
         """
         try:
-            moment, _, noted = os.pread(self._fd, _MOST_NOTED_BYTES, 0).decode().partition(" ")
+            moment, _, noted = _read(self._fd).partition(" ")
             last = parse_rfc3339(moment)
         except ValueError:
             return None
@@ -148,7 +148,7 @@ class DaemonLock(Lock):
         return self
 
     def _held(self) -> CertbotlessError:
-        pid, state_dir = _pid_in(self._fd), str(self._path.parent)
+        pid, state_dir = _pid_in(_read(self._fd)), str(self._path.parent)
         return AlreadyRunning(
             f"another certbotless daemon is running with pid {pid} on {state_dir!r}",
             hint="stop it first, or give this one a state_dir of its own",
@@ -157,29 +157,29 @@ class DaemonLock(Lock):
 
 def running_daemon(state_dir: Path) -> int | None:
     """Return the pid of the daemon that runs on this state directory, or None."""
-    try:
-        fd = os.open(state_dir / "daemon.lock", _LOOK)
-    except OSError:
-        return None
-    try:
-        return None if _try_flock(fd, fcntl.LOCK_SH) else _pid_in(fd)
-    finally:
-        os.close(fd)
+    noted = _noted_in(state_dir / "daemon.lock")
+    return None if noted is None else _pid_in(noted)
 
 
 def holder(path: Path) -> Holder | None:
     """Return the holder of the `SiteLock` of this file, None where there is none. Never waits."""
+    if (noted := _noted_in(path)) is None:
+        return None
+    try:
+        pid, _, since = noted.partition(" ")
+        return Holder(int(pid), parse_rfc3339(since))
+    except ValueError:
+        return Holder(0, datetime.now(UTC))  # it has just come, or is of an older version
+
+
+def _noted_in(path: Path) -> str | None:
+    """Return what the holder of a lock has noted in it, None where nobody holds it. Never waits."""
     try:
         fd = os.open(path, _LOOK)
     except OSError:
         return None
     try:
-        if _try_flock(fd, fcntl.LOCK_SH):
-            return None
-        pid, _, since = os.pread(fd, _MOST_NOTED_BYTES, 0).decode().partition(" ")
-        return Holder(int(pid), parse_rfc3339(since))
-    except (OSError, ValueError):
-        return Holder(0, datetime.now(UTC))  # it has just come, or is of an older version
+        return None if _try_flock(fd, fcntl.LOCK_SH) else _read(fd)
     finally:
         os.close(fd)
 
@@ -199,6 +199,9 @@ def _try_flock(fd: int, kind: int) -> bool:
     return True
 
 
-def _pid_in(fd: int) -> int:
-    text = os.pread(fd, 20, 0).strip()
-    return int(text) if text.isdigit() else 0
+def _read(fd: int) -> str:
+    return os.pread(fd, _MOST_NOTED_BYTES, 0).decode(errors="replace")
+
+
+def _pid_in(noted: str) -> int:
+    return int(noted) if noted.strip().isdigit() else 0

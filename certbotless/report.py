@@ -200,10 +200,4 @@ def _address_json(view: View, type_: str) -> dict[str, Any]:
 def _certificate_json(facts: LeafFacts | None) -> dict[str, Any] | None:
     if facts is None:
         return None
-    return {
-        "names": list(facts.names),
-        "sha256": facts.sha256,
-        "issuer": facts.issuer,
-        "not_before": rfc3339(facts.not_before),
-        "not_after": rfc3339(facts.not_after),
-    }
+    return {key: value for key, value in facts.to_plain().items() if key != "ari_id"}

@@ -7,7 +7,7 @@ what the API listed last counts (state.Listed, which a run writes).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from . import hijack
@@ -28,19 +28,21 @@ class Shown:
         at: when, aware UTC.
         answers: by name and type of record, for each record that the site wants; None where the zone is not
             known yet.
-        blind: the names that no server spoke for.
         fault: why none did; None where one spoke for every name.
     """
 
     at: datetime
     answers: Mapping[Question, Answers] | None
-    blind: frozenset[str] = frozenset()
     fault: CertbotlessError | None = None
+
+    @property
+    def blind(self) -> frozenset[str]:
+        """The names that no server spoke for."""
+        return frozenset(fqdn for (fqdn, _), values in (self.answers or {}).items() if set(values) <= {None})
 
     def is_as(self, other: Shown) -> bool:
         """Whether another time the same was shown."""
-        faults = [str(fault) for fault in (self.fault, other.fault)]
-        return (self.answers, self.blind, faults[0]) == (other.answers, other.blind, faults[1])
+        return (self.answers, str(self.fault)) == (other.answers, str(other.fault))
 
     @property
     def is_on_hold(self) -> bool:
@@ -73,13 +75,13 @@ def ask_servers(servers: NameServers) -> ShownSource:
             asked = servers.of(zone)
         except CertbotlessError as exc:
             servers.note(zone, is_blind=True)
-            return Shown(now, {each: () for each in questions}, frozenset(f for f, _ in questions), exc)
+            return Shown(now, {each: () for each in questions}, exc)
         found = ask_each(asked, questions)
         answers = {each: _that_count(asked, told) for each, told in zip(questions, found, strict=True)}
-        blind = frozenset(fqdn for (fqdn, _), values in answers.items() if set(values) <= {None})
-        servers.note(zone, is_blind=bool(blind))
+        seen = Shown(now, answers)
+        servers.note(zone, is_blind=bool(seen.blind))
         told = [answer for each in found for answer in each]
-        return Shown(now, answers, blind, why_blind(asked, told, zone) if blind else None)
+        return replace(seen, fault=why_blind(asked, told, zone)) if seen.blind else seen
 
     return shown
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +14,6 @@ import pytest
 from children import (
     DONE,
     REFUSED,
-    at_each_step,
-    die_at_first_byte,
-    io_error,
-    kill,
     limit_file_size,
     run_in_child,
 )
@@ -221,23 +216,6 @@ def test_a_state_that_cannot_be_written_is_told(site: SiteFile, tmp_path: Path) 
         site.change(zone="sweetlove.test")
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("fault", [kill, io_error])
-def test_a_state_is_old_or_new_wherever_a_change_ends(tmp_path: Path, fault: Callable[[], None]) -> None:
-    def prepare(step: int) -> Callable[[], object]:
-        site = SiteFile(tmp_path / str(step), DOMAIN)
-        site.change(zone="old", records=RECORDS)
-        return lambda: site.change(zone="new")
-
-    codes = list(at_each_step(prepare, fault))
-    assert len(codes) > 3
-    for step, code in enumerate(codes, start=1):
-        site = SiteFile(tmp_path / str(step), DOMAIN)
-        assert code == (-signal.SIGKILL if fault is kill else REFUSED)
-        assert site.load() in [SiteState(zone=zone, records=RECORDS) for zone in ("old", "new")]
-        assert site.change(zone="next") == SiteState(zone="next", records=RECORDS)
-
-
 def test_known_sites_are_those_that_have_a_state(tmp_path: Path) -> None:
     assert known_sites(tmp_path) == []
     for domain in ("b.test", "a.test"):
@@ -314,32 +292,6 @@ def test_a_copy_that_is_gone_is_told(site: SiteFile) -> None:
 
 def test_a_key_is_in_no_repr() -> None:
     assert "PRIVATE KEY" not in repr(PAIR)
-
-
-KEPT: dict[str, Callable[[Path], object]] = {
-    "order key": lambda state_dir: SiteFile(state_dir, DOMAIN).save_order_key(b"key"),
-    "pair": lambda state_dir: SiteFile(state_dir, DOMAIN).save_pair(PAIR),
-    "account key": lambda state_dir: Accounts(state_dir, DIRECTORY).save_key(b"key"),
-}
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("keep", KEPT.values(), ids=KEPT.keys())
-def test_a_key_is_nobody_elses_to_read_even_before_its_first_byte(
-    tmp_path: Path, keep: Callable[[Path], object]
-) -> None:
-    SiteFile(tmp_path, DOMAIN).change(zone="sweetlove.test")
-    with Accounts(tmp_path, DIRECTORY).locked(FakeClock(), 1):
-        before = set(tmp_path.rglob("*"))
-
-    def keep_and_die() -> None:
-        os.umask(0)
-        die_at_first_byte()
-        keep(tmp_path)
-
-    assert run_in_child(keep_and_die) == -signal.SIGXFSZ
-    [left] = set(tmp_path.rglob("*")) - before
-    assert (mode_of(left), left.read_bytes()) == ("0o600", b"")
 
 
 # --- accounts ---------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from children import (
     DONE,
     REFUSED,
     at_each_step,
-    die_at_first_byte,
     io_error,
     kill,
     limit_file_size,
@@ -209,27 +208,6 @@ def test_every_mode_is_that_of_the_contract_whatever_the_callers_umask(tmp_path:
     assert mode_of(generation / "fullchain.pem") == "0o644"
     assert mode_of(generation / "privkey.pem") == "0o600"
     assert mode_of(generation / "meta.json") == "0o644"
-
-
-@pytest.mark.process
-def test_the_key_is_nobody_elses_to_read_even_before_its_first_byte(tmp_path: Path) -> None:
-    def publish_and_die() -> None:
-        os.umask(0)
-        die_at_first_byte()
-        publish(tmp_path, "A")
-
-    assert run_in_child(publish_and_die) == -signal.SIGXFSZ
-    [key] = home(tmp_path).glob("*/*")
-    assert (key.name, mode_of(key), key.read_bytes()) == ("privkey.pem", "0o600", b"")
-
-
-@pytest.mark.process
-def test_a_key_that_a_group_may_read_has_the_group_of_the_folder(tmp_path: Path) -> None:
-    os.chown(tmp_path, -1, 4242)
-    tmp_path.chmod(0o2755)
-    Store(tmp_path, DOMAIN, key_mode=0o640).publish(*pair("A"), FACTS, ORIGIN, NOW)
-    key = home(tmp_path) / "current" / "privkey.pem"
-    assert (mode_of(key), key.stat().st_gid) == ("0o640", 4242)
 
 
 # --- files of another tool --------------------------------------------------------------------------------
@@ -667,34 +645,6 @@ def test_a_pair_that_others_may_change_is_not_for_adoption(tmp_path: Path, suffi
 # --- what a killed run has left ---------------------------------------------------------------------------
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("before", ["nothing", "our pair", "a pair of another tool over ours"])
-def test_what_publishing_leaves_where_it_is_killed_is_gone_at_the_next_run(
-    tmp_path: Path, before: str
-) -> None:
-    def prepare(step: int) -> Callable[[], None]:
-        certs_dir = tmp_path / str(step)
-        certs_dir.mkdir()
-        arrange(certs_dir, before)
-
-        def work() -> None:
-            Store(certs_dir, DOMAIN).probe_writable()
-            publish(certs_dir, "B", NOW + timedelta(days=60))
-
-        return work
-
-    codes = list(at_each_step(prepare, kill))
-    littered = 0
-    for step in range(1, len(codes) + 1):
-        certs_dir = tmp_path / str(step)
-        found, seen = read_pair(certs_dir), look(certs_dir)
-        littered += bool(litter(certs_dir))
-        Store(certs_dir, DOMAIN).tidy()
-        assert litter(certs_dir) == []
-        assert (read_pair(certs_dir), look(certs_dir)) == (found, seen)
-    assert littered > 3
-
-
 def litter(certs_dir: Path) -> list[str]:
     """What stands in certs_dir and is of no use: temporary names, and generations without their facts."""
     halves = [path for path in home(certs_dir).glob("2*") if not (path / "meta.json").exists()]
@@ -756,20 +706,6 @@ def test_a_store_that_is_no_folder_is_told(tmp_path: Path) -> None:
     assert "writable" in refused.value.hint
 
 
-@pytest.mark.process
-def test_a_disk_that_fills_up_leaves_the_old_pair_and_no_half_of_a_new_one(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    before = sorted(tmp_path.rglob("*"))
-
-    def publish_large() -> None:
-        limit_file_size(1000)
-        Store(tmp_path, DOMAIN).publish(b"x" * 5000, b"key", FACTS, ORIGIN, NOW)
-
-    assert run_in_child(publish_large) == REFUSED
-    assert read_pair(tmp_path) == pair("A")
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 # --- wherever a run ends ----------------------------------------------------------------------------------
 
 
@@ -814,28 +750,41 @@ BEFORE = [
 def test_the_pair_is_the_old_or_the_new_one_wherever_publishing_ends(
     tmp_path: Path, before: str, fault: Callable[[], None]
 ) -> None:
+    """What is of no use any more where it was killed goes when the next run begins."""
     allowed: list[Pair] = []
 
     def prepare(step: int) -> Callable[[], None]:
         certs_dir = tmp_path / str(step)
         certs_dir.mkdir()
         allowed[:] = arrange(certs_dir, before)
-        return lambda: publish(certs_dir, "B", NOW + timedelta(days=60))
+
+        def work() -> None:
+            if fault is kill:
+                Store(certs_dir, DOMAIN).probe_writable()
+            publish(certs_dir, "B", NOW + timedelta(days=60))
+
+        return work
 
     codes = list(at_each_step(prepare, fault))
     assert len(codes) > 10
     assert set(codes) <= ({-signal.SIGKILL} if fault is kill else {DONE, REFUSED})
+    littered = 0
     for step, code in enumerate(codes, start=1):
         certs_dir = tmp_path / str(step)
-        found = read_pair(certs_dir)
+        found, seen = read_pair(certs_dir), look(certs_dir)
         assert found in ([pair("B")] if code == DONE else [*allowed, pair("B")])
         if fault is io_error:
             assert_no_half_is_left(certs_dir)
         if "another tool" in before:
             assert_kept(certs_dir, pair("foreign")[0])
+        littered += bool(litter(certs_dir))
+        Store(certs_dir, DOMAIN).tidy()
+        assert litter(certs_dir) == []
+        assert (read_pair(certs_dir), look(certs_dir)) == (found, seen)
         publish(certs_dir, "C", NOW + timedelta(days=61))
         assert read_pair(certs_dir) == pair("C")
         assert look(certs_dir).is_intact
+    assert (littered > 3) == (fault is kill)
 
 
 @pytest.mark.process
@@ -981,25 +930,6 @@ def test_the_published_generation_is_never_tidied_away(tmp_path: Path, damage: s
     meta.unlink() if damage is None else meta.write_text(damage)
     Store(tmp_path, DOMAIN).tidy()
     assert read_pair(tmp_path) == pair("A")
-
-
-def test_the_new_generation_and_its_name_are_on_disk_before_the_swap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path, "A")
-    before = look(tmp_path).generation
-    sync, synced = os.fsync, set[Path]()
-
-    def fsync(fd: int) -> None:
-        if os.readlink(home(tmp_path) / "current") == before:
-            synced.add(Path(os.readlink(f"/proc/self/fd/{fd}")))
-        sync(fd)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    publish(tmp_path, "B")
-    generation = home(tmp_path) / look(tmp_path).generation
-    names = ("fullchain.pem", "privkey.pem", "meta.json")
-    assert synced >= {home(tmp_path), generation, *(generation / name for name in names)}
 
 
 def test_a_generation_that_is_a_day_old_to_the_second_stays(tmp_path: Path) -> None:
