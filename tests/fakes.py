@@ -18,6 +18,7 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from resolvers import DnsServer
 
 from certbotless.clock import Clock
 from certbotless.deploy import Container
@@ -363,7 +364,7 @@ class _NoZone(FakeZone):
         raise ZoneNotFound(f"{method} refused: the account has no zone {self.name!r}", hint="add it")
 
 
-class ZoneServer(_Served):
+class ZoneServer(DnsServer):
     """A real name server on loopback that shows what a `FakeZone` holds. Runs inside a ``with`` block.
 
     Attributes:
@@ -378,34 +379,19 @@ class ZoneServer(_Served):
         self.on_query: Callable[[], object] = lambda: None
         self.rcode: dns.rcode.Rcode | None = None
         self.offers_recursion = False
-        handler = type("Answerer", (_Answerer,), {"answer": staticmethod(self._answer)})
-        super().__init__(socketserver.ThreadingUDPServer(("127.0.0.1", 0), handler))
+        super().__init__(self._answer)
 
-    @property
-    def place(self) -> str:
-        """``127.0.0.1:PORT``."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def _answer(self, wire: bytes) -> bytes:
+    def _answer(self, query: dns.message.Message) -> dns.message.Message:
         self.on_query()
-        query = dns.message.from_wire(wire)
         reply = dns.message.make_response(query, recursion_available=self.offers_recursion)
         if self.rcode is not None:
             reply.set_rcode(self.rcode)
-            return reply.to_wire()
+            return reply
         name, type_ = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
         for record in self.shows():
             if (record.fqdn, record.type, record.is_enabled) == (name.to_text(True), type_, True):
                 reply.answer.append(dns.rrset.from_text(name, record.ttl_s, "IN", type_, record.value))
-        return reply.to_wire()
-
-
-class _Answerer(socketserver.BaseRequestHandler):
-    answer: Callable[[bytes], bytes]
-
-    def handle(self) -> None:
-        wire, socket = self.request
-        socket.sendto(self.answer(wire), self.client_address)
+        return reply
 
 
 class TlsServer(_Served):

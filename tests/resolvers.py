@@ -1,11 +1,12 @@
-"""A resolver on port 53 that answers whatever a test wants, without authority. Needs a private host."""
+"""Servers of DNS, over UDP, that answer whatever a test wants."""
 
 from __future__ import annotations
 
-import socket
+import socketserver
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 
 import dns.message
 import dns.rcode
@@ -13,8 +14,59 @@ import dns.rdatatype
 import dns.rrset
 
 
-class ScriptedResolver:
-    """The machine's resolver for as long as a ``with`` block runs.
+class DnsServer(socketserver.ThreadingUDPServer):
+    """A server that answers for as long as a ``with`` block runs.
+
+    Args:
+        answered: from a question to its answer.
+        place: its address and port; any free one of loopback if none is given.
+    """
+
+    def __init__(
+        self,
+        answered: Callable[[dns.message.Message], dns.message.Message],
+        place: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
+        self.answered = answered
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        super().__init__(place, socketserver.BaseRequestHandler)
+
+    @property
+    def place(self) -> str:
+        """``ADDRESS:PORT``."""
+        host, port = self.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        wire, udp = request
+        udp.sendto(self.answered(dns.message.from_wire(wire)).to_wire(), client_address)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+def asked_for(query: dns.message.Message) -> tuple[str, str]:
+    """Return the name of a question, without the last dot, and its type."""
+    question = query.question[0]
+    return question.name.to_text(True).lower(), dns.rdatatype.to_text(question.rdtype)
+
+
+def with_values(query: dns.message.Message, values: list[str]) -> dns.message.Message:
+    """Return an answer with these values of what is asked for, without authority."""
+    reply, (question,) = dns.message.make_response(query), query.question
+    if values:
+        reply.answer.append(dns.rrset.from_text(question.name, 600, "IN", question.rdtype, *values))
+    return reply
+
+
+class ScriptedResolver(DnsServer):
+    """The machine's resolver on port 53, without authority. Needs a private host.
 
     Args:
         told: from a name and a type to the values; None for no such name.
@@ -33,39 +85,24 @@ class ScriptedResolver:
         resolv_conf: str = "nameserver 127.0.0.53\n",
     ) -> None:
         self._told = told
-        self._at = (at, 53)
-        self._text = resolv_conf
         self.asked: list[str] = []
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._thread = threading.Thread(target=self._serve)
-        self._resolv_conf = Path("/etc/resolv.conf")
-        self._before = self._resolv_conf.read_text()
+        self._file, self._text = Path("/etc/resolv.conf"), resolv_conf
+        super().__init__(self._answer, (at, 53))
 
-    def __enter__(self) -> ScriptedResolver:
-        self._udp.bind(self._at)
-        self._resolv_conf.write_text(self._text)
-        self._thread.start()
-        return self
+    def __enter__(self) -> Self:
+        self._before = self._file.read_text()
+        self._file.write_text(self._text)
+        return super().__enter__()
 
-    def __exit__(self, *_: object) -> None:
-        self._resolv_conf.write_text(self._before)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", self._at)
-        self._thread.join()
-        self._udp.close()
+    def __exit__(self, *exc: object) -> None:
+        self._file.write_text(self._before)
+        super().__exit__(*exc)
 
-    def _serve(self) -> None:
-        while True:
-            wire, client = self._udp.recvfrom(65535)
-            if not wire:
-                return
-            query = dns.message.from_wire(wire)
-            name, kind = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
-            self.asked.append(f"{name.to_text(True)} {kind}")
-            reply = dns.message.make_response(query)
-            values = self._told(name.to_text(True), kind)
-            if values is None:
-                reply.set_rcode(dns.rcode.NXDOMAIN)
-            elif values:
-                reply.answer.append(dns.rrset.from_text(name, 600, "IN", kind, *values))
-            self._udp.sendto(reply.to_wire(), client)
+    def _answer(self, query: dns.message.Message) -> dns.message.Message:
+        name, kind = asked_for(query)
+        self.asked.append(f"{name} {kind}")
+        values = self._told(name, kind)
+        reply = with_values(query, values or [])
+        if values is None:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        return reply

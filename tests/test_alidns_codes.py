@@ -21,6 +21,8 @@ from certbotless.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
 
+WRONG_ID, WRONG_SECRET = "LTAI5tAnother", "another secret"
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -97,7 +99,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
         "enable the key in the RAM console",
     ),
     "InvalidAccessKeyId.NotFound": (
-        lambda world: world.open(key_id="LTAI5tAnother").add(a_record()),
+        lambda world: world.open(key_id=WRONG_ID).add(a_record()),
         "correct aliyun.access_key_id",
     ),
     "SubDomainInvalid.RR": (
@@ -124,7 +126,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
     "QuotaExceeded.ARecord": (injected("QuotaExceeded.ARecord"), "larger plan"),
     "QuotaExceeded.TTL": (lambda world: world.add(ttl_s=86401), "set sites[].ttl"),
     "SignatureDoesNotMatch": (
-        lambda world: world.open(secret="another").add(a_record()),
+        lambda world: world.open(secret=WRONG_SECRET).add(a_record()),
         "correct aliyun.access_key_secret",
     ),
     "SubDomainInvalid.Value": (lambda world: world.add(value="10.79.40.256"), "correct sites[].address"),
@@ -154,6 +156,7 @@ def test_a_refusal_is_told_at_once_with_its_code_request_id_and_cure(world: Worl
     assert not refused.value.retryable
     assert isinstance(refused.value, RecordConflict) == (code in OF_ONE_RECORD)
     assert_tells_no_secret(refused.value)
+    assert not any(wrong in str(refused.value) for wrong in (WRONG_ID, WRONG_SECRET))
     assert world.dns.calls[0].code == code
     assert [call.action for call in world.dns.calls].count(action) == 1
     assert world.clock.sleeps == []

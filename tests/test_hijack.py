@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dns.flags
 import dns.message
 import dns.rdatatype
-import dns.rrset
 import pytest
+from resolvers import DnsServer, with_values
 
 from certbotless.nameservers import Server, ask_all, speaks
 
@@ -26,30 +24,18 @@ Told = Callable[[str, str], tuple[list[str], int]]
 def answering(told: Told) -> Iterator[tuple[Server, list[str]]]:
     """Give a name server, found and not given, that answers so, and what it was asked."""
     asked: list[str] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        place = udp.getsockname()
 
-        def serve() -> None:
-            while wire := (received := udp.recvfrom(65535))[0]:
-                query = dns.message.from_wire(wire)
-                name, kind = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
-                asked.append(f"{name.to_text(name.to_text() != '.')} {kind}")
-                reply = dns.message.make_response(query)
-                values, flags = told(name.to_text(), kind)
-                reply.flags |= flags
-                if values:
-                    reply.answer.append(dns.rrset.from_text(name, 600, "IN", kind, *values))
-                udp.sendto(reply.to_wire(), received[1])
+    def answered(query: dns.message.Message) -> dns.message.Message:
+        name, kind = query.question[0].name.to_text(), dns.rdatatype.to_text(query.question[0].rdtype)
+        asked.append(f"{name.rstrip('.')} {kind}")
+        values, flags = told(name, kind)
+        reply = with_values(query, values)
+        reply.flags |= flags
+        return reply
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield Server("ns1", *place), asked
-        finally:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-                last.sendto(b"", place)
-            thread.join()
+    with DnsServer(answered) as server:
+        host, port = server.server_address[:2]
+        yield Server("ns1", str(host), port), asked
 
 
 def of_a_name_server(name: str, kind: str) -> tuple[list[str], int]:

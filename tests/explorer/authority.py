@@ -14,6 +14,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 from fakes import FakeZone
+from resolvers import asked_for, with_values
 
 from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.nameservers import Server
@@ -239,7 +240,7 @@ class Port53Answers:
         return [lag_s for addresses, lag_s in asked if not self.dead.issuperset(addresses)]
 
     def _by_authority(self, query: dns.message.Message, at: str) -> dns.message.Message:
-        fqdn, rdtype = _asked(query)
+        fqdn, rdtype = asked_for(query)
         try:
             lag_s = self.lag_s if at in NAME_SERVERS["ns2.dns.test"] else 0
             values = self.seen_by(fqdn, rdtype, lag_s)
@@ -248,7 +249,7 @@ class Port53Answers:
         return _reply(query, values, flags=dns.flags.AA)
 
     def _resolved(self, query: dns.message.Message) -> dns.message.Message:
-        fqdn, rdtype = _asked(query)
+        fqdn, rdtype = asked_for(query)
         if rdtype == "NS":
             is_zone = fqdn in self._account.zones
             return _reply(query, [f"{name}." for name in NAME_SERVERS] if is_zone else [])
@@ -273,11 +274,6 @@ def _values(records: Iterable[Record], fqdn: str, rdtype: str) -> frozenset[str]
     )
 
 
-def _asked(query: dns.message.Message) -> tuple[str, str]:
-    question = query.question[0]
-    return question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
-
-
 def _reply(
     query: dns.message.Message,
     values: Iterable[str],
@@ -285,11 +281,7 @@ def _reply(
     flags: dns.flags.Flag | int = 0,
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR,
 ) -> dns.message.Message:
-    reply = dns.message.make_response(query)
+    reply = with_values(query, sorted(values))
     reply.flags |= flags
     reply.set_rcode(rcode)
-    question = query.question[0]
-    if texts := sorted(values):
-        found = dns.rrset.from_text(question.name, 600, "IN", question.rdtype, *texts)
-        reply.answer.append(found)
     return reply

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import dns.flags
 import dns.message
@@ -22,6 +20,7 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from resolvers import DnsServer, asked_for
 
 # The name servers of the zone, where a host of our own alone can have them.
 SERVERS = ["127.0.0.2", "127.0.0.3"]
@@ -38,7 +37,7 @@ PROVIDER = "127.0.0.4"
 Way = Literal["honest", "stale", "rebind", "redir_host", "fake_ip", "refuse_without_rd", "silent"]
 
 
-class Resolver(socketserver.ThreadingUDPServer):
+class Resolver(DnsServer):
     """The resolver, on 127.0.0.1; asks the first name server.
 
     Attributes:
@@ -49,11 +48,11 @@ class Resolver(socketserver.ThreadingUDPServer):
         self.names: set[str] = set()
         self.way = way
         self.remembered: dict[tuple[str, str], dns.message.Message] = {}
-        super().__init__((place, 53), _Resolving)
+        super().__init__(self.answer, (place, 53))
 
     def answer(self, query: dns.message.Message) -> dns.message.Message:
         """Return what is answered to a question."""
-        name, kind = _question(query)
+        name, kind = asked_for(query)
         self.names.add(name)
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA
@@ -79,11 +78,6 @@ class Resolver(socketserver.ThreadingUDPServer):
         return self.remembered[name, kind]
 
 
-def _question(query: dns.message.Message) -> tuple[str, str]:
-    question = query.question[0]
-    return question.name.to_text(True).lower(), dns.rdatatype.to_text(question.rdtype)
-
-
 def _spoiled(rrset: dns.rrset.RRset, way: Way) -> dns.rrset.RRset:
     """Return the answer with the addresses of the name servers as this way leads to them."""
     led_to = {"honest": "", "silent": NOWHERE, "fake_ip": MADE_UP}.get(way, HERE)
@@ -104,13 +98,6 @@ def _is_private(rrset: dns.rrset.RRset) -> bool:
     return is_address and any(ipaddress.ip_address(str(rdata)).is_private for rdata in rrset)
 
 
-class _Resolving(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        wire, udp = self.request
-        reply = cast(Resolver, self.server).answer(dns.message.from_wire(wire))
-        udp.sendto(reply.to_wire(), self.client_address)
-
-
 @contextmanager
 def resolving(way: Way = "honest") -> Iterator[Resolver]:
     """Have the resolver for as long as the block runs, named in /etc/resolv.conf."""
@@ -118,19 +105,19 @@ def resolving(way: Way = "honest") -> Iterator[Resolver]:
         running.enter_context(named_in_resolv_conf(HERE))
         running.enter_context(nobody_answers())
         resolver = Resolver(way)
-        running.enter_context(_serving(resolver))
+        running.enter_context(resolver)
         if way == "fake_ip":
             running.enter_context(_address(MADE_UP))
             taken = Resolver(way, MADE_UP)
             taken.names = resolver.names
-            running.enter_context(_serving(taken))
+            running.enter_context(taken)
         yield resolver
 
 
 @contextmanager
 def of_the_provider() -> Iterator[None]:
     """Have a resolver for as long as the block runs that a router asks, on PROVIDER."""
-    with _serving(Resolver("refuse_without_rd", PROVIDER)):
+    with Resolver("refuse_without_rd", PROVIDER):
         yield
 
 
@@ -164,15 +151,3 @@ def _address(address: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["ip", "address", "delete", f"{address}/32", "dev", "lo"], check=True)
-
-
-@contextmanager
-def _serving(resolver: Resolver) -> Iterator[None]:
-    with resolver:
-        thread = threading.Thread(target=resolver.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield
-        finally:
-            resolver.shutdown()
-            thread.join()
