@@ -19,7 +19,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, configfile, daemon, decide, nameservers, observe, serve, together
+from certbotless import act, configfile, daemon, decide, nameservers, observe, proof, together
 from certbotless import look as looking
 from certbotless.config import Config, Site
 from certbotless.decide import Intent
@@ -240,7 +240,7 @@ class World:
         with (
             patch.object(nameservers, "_exchange", self.dns.exchange),
             patch.object(observe, "served_leaf", served),
-            patch.object(serve, "served_leaf", served),
+            patch.object(proof, "served_leaf", served),
             patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),
             patch.object(together, "ThreadPoolExecutor", _OneAfterTheOther),
             patch.object(requests.Session, "send", send),
