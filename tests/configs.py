@@ -151,12 +151,6 @@ TREES = st.recursive(
 )
 
 
-def good_tree() -> dict[str, Any]:
-    """Return the file that has all keys, as a tree."""
-    tree: dict[str, Any] = Document(FULL.encode(), "c.yaml").data
-    return tree
-
-
 def places_of(tree: object) -> list[list[str | int]]:
     """Return the path of every value in a tree."""
     items = (
@@ -167,3 +161,15 @@ def places_of(tree: object) -> list[list[str | int]]:
         else []
     )
     return [path for key, child in items for path in ([key], *([key, *inner] for inner in places_of(child)))]
+
+
+def edited(data: st.DataObject, most: int = 1) -> str:
+    """Return the file that has all keys, with some values replaced by any others, as JSON."""
+    tree: dict[str, Any] = Document(FULL.encode(), "c.yaml").data
+    for _ in range(data.draw(st.integers(1, most))):
+        *above, last = data.draw(st.sampled_from(places_of(tree)))
+        node: Any = tree
+        for step in above:
+            node = node[step]
+        node[last] = data.draw(TREES)
+    return json.dumps(tree)

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from configs import (
@@ -15,11 +14,10 @@ from configs import (
     FULL,
     PREFIX,
     TREES,
+    edited,
     fault_of,
     faults_of,
-    good_tree,
     parse,
-    places_of,
     text_of,
 )
 from hypothesis import given
@@ -397,14 +395,7 @@ def test_any_tree_is_a_configuration_or_a_report(tree: object) -> None:
 @given(st.data())
 def test_a_good_file_with_some_values_replaced_is_a_configuration_or_a_report(data: st.DataObject) -> None:
     """The secrets are in it, and in nothing that is said of it."""
-    tree = good_tree()
-    for _ in range(data.draw(st.integers(1, 3))):
-        *above, last = data.draw(st.sampled_from(places_of(tree)))
-        node: Any = tree
-        for step in above:
-            node = node[step]
-        node[last] = data.draw(TREES)
-    check_report(json.dumps(tree).encode())
+    check_report(edited(data, 3).encode())
 
 
 @pytest.mark.parametrize(

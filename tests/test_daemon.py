@@ -59,69 +59,53 @@ def view(age: timedelta, *steps: Step, domain: str = DOMAIN) -> View:
     return View(SITES[domain], SiteState(), seen, decision, "pending", "", {})
 
 
-def starts(tries: _Tries, *steps: Step, check_every: timedelta, looks: int) -> list[int]:
-    """Look this often, once a second, and return at which looks a child was started."""
-    return [n for n in range(looks) if tries.may(view(n * SECOND, *steps), check_every)]
+def starts(*looks: tuple[int, *tuple[Step, ...]], check_every: timedelta = MINUTE) -> list[int]:
+    """Return at which of these looks a child is started; each is a second, and what is due in it."""
+    tries = _Tries()
+    return [second for second, *steps in looks if tries.may(view(second * SECOND, *steps), check_every)]
 
 
 def test_what_changes_nothing_is_tried_with_growing_pauses() -> None:
-    assert starts(_Tries(), ORDER, check_every=SECOND, looks=64) == [0, 1, 3, 7, 15, 31, 63]
+    each_second = [(second, ORDER) for second in range(64)]
+    assert starts(*each_second, check_every=SECOND) == [0, 1, 3, 7, 15, 31, 63]
 
 
 def test_the_pauses_grow_to_ten_minutes_and_no_further() -> None:
-    started = starts(_Tries(), ORDER, check_every=MINUTE, looks=3700)
+    started = starts(*((second, ORDER) for second in range(3700)))
     pauses = [after - before for before, after in itertools.pairwise(started)]
     assert pauses == [30, 60, 120, 240, 480, 600, 600, 600, 600]
 
 
 def test_rare_looks_do_not_make_the_first_pause_longer() -> None:
     """A look that comes early, as after a child has ended, may start one again after 30 s."""
-    tries = _Tries()
-    assert tries.may(view(0 * SECOND, ORDER), timedelta(hours=6))
-    assert not tries.may(view(29 * SECOND, ORDER), timedelta(hours=6))
-    assert tries.may(view(30 * SECOND, ORDER), timedelta(hours=6))
+    assert starts((0, ORDER), (29, ORDER), (30, ORDER), check_every=timedelta(hours=6)) == [0, 30]
 
 
 def test_something_else_is_tried_at_once() -> None:
     """Also one thing more or less, and another container; and its pauses start anew."""
-    tries = _Tries()
-    for n, steps in enumerate([(ORDER,), (ORDER, RECORD), (RECORD,), (DEPLOY,), (DEPLOY_MIRROR,)]):
-        assert tries.may(view(n * SECOND, *steps), MINUTE)
-    assert not tries.may(view(33 * SECOND, DEPLOY_MIRROR), MINUTE)
-    assert tries.may(view(34 * SECOND, DEPLOY_MIRROR), MINUTE)
+    others = ((0, ORDER), (1, ORDER, RECORD), (2, RECORD), (3, DEPLOY), (4, DEPLOY_MIRROR))
+    assert starts(*others, (33, DEPLOY_MIRROR), (34, DEPLOY_MIRROR)) == [0, 1, 2, 3, 4, 34]
 
 
 def test_a_record_that_spreads_needs_no_child() -> None:
-    tries = _Tries()
-    assert not tries.may(view(0 * SECOND, CONFIRM), MINUTE)
-    assert tries.may(view(1 * SECOND, CONFIRM, ORDER), MINUTE)
-    # It makes no difference beside something else either.
-    assert not tries.may(view(2 * SECOND, ORDER), MINUTE)
+    """It makes no difference beside something else either."""
+    assert starts((0, CONFIRM), (1, CONFIRM, ORDER), (2, ORDER)) == [1]
 
 
 def test_what_must_wait_is_not_tried() -> None:
     held = Step("order", "due", wait_until=EPOCH + MINUTE, wait_reason="it failed")
-    tries = _Tries()
-    assert not tries.may(view(59 * SECOND, held), MINUTE)
-    assert tries.may(view(60 * SECOND, held), MINUTE)
+    assert starts((59, held), (60, held)) == [60]
 
 
 def test_what_came_true_in_between_is_tried_at_once_when_it_is_lost_again() -> None:
-    tries = _Tries()
-    assert tries.may(view(0 * SECOND, DEPLOY), MINUTE)
-    assert not tries.may(view(1 * SECOND), MINUTE)
-    assert tries.may(view(2 * SECOND, DEPLOY), MINUTE)
+    assert starts((0, DEPLOY), (1,), (2, DEPLOY)) == [0, 2]
 
 
-def test_sites_do_not_hold_each_other_up() -> None:
+def test_sites_do_not_hold_each_other_up_and_after_an_edit_everything_is_tried_at_once() -> None:
     tries = _Tries()
     assert tries.may(view(0 * SECOND, ORDER), MINUTE)
     assert tries.may(view(0 * SECOND, ORDER, domain=OTHER_DOMAIN), MINUTE)
-
-
-def test_after_an_edit_everything_is_tried_at_once() -> None:
-    tries = _Tries()
-    assert tries.may(view(0 * SECOND, ORDER), MINUTE)
+    assert not tries.may(view(1 * SECOND, ORDER), MINUTE)
     tries.forget()
     assert tries.may(view(1 * SECOND, ORDER), MINUTE)
 

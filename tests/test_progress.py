@@ -209,6 +209,7 @@ def test_finished_steps_and_warnings_stand_above_what_is_at_work(terminal: tuple
     )
     assert warning == f"WARNING txt.left fqdn=a url={url} error=[red]x[/] \\x1b]0;title"
     assert re.fullmatch(rf"{DEVBOX} order \d+ s, waits for the CA to validate", doing)
+    assert seen(terminal)[-1] == ""  # what was at work leaves a clean line
 
 
 def test_what_is_at_work_is_one_line(terminal: tuple[int, TextIO]) -> None:
@@ -230,13 +231,6 @@ def test_a_line_of_the_command_stands_above_too(
         line, warning, doing = seen(terminal)
     assert (line, warning) == ("git.sweetlove.top: ok", "WARNING y")
     assert re.fullmatch(rf"{DEVBOX} order \d+ s", doing)
-
-
-def test_it_leaves_a_clean_line(terminal: tuple[int, TextIO]) -> None:
-    with progress_on(terminal[1]), story.about(DEVBOX):
-        LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
-        LOGGER.error("order.failed error=%s", "y")
-    assert seen(terminal) == ["ERROR order.failed error=y", ""]
 
 
 def test_the_time_goes_on_while_nothing_is_said(terminal: tuple[int, TextIO]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs import FULL, TREES, good_tree, places_of, text_of
+from configs import FULL, edited, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -117,13 +117,7 @@ def test_what_is_needed_is_needed_by_both() -> None:
 @given(st.data())
 def test_the_schema_marks_nothing_that_the_program_takes(data: st.DataObject) -> None:
     """An editor must not cry over a good file; the program, which knows more, may refuse further ones."""
-    tree = good_tree()
-    *above, last = data.draw(st.sampled_from(places_of(tree)))
-    node: Any = tree
-    for step in above:
-        node = node[step]
-    node[last] = data.draw(TREES)
-    text = json.dumps(tree)
+    text = edited(data)
     if is_good(text):
         assert faults(text) == []
 

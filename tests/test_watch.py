@@ -87,21 +87,6 @@ def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
         assert terminal.wait() == 1
 
 
-@pytest.mark.process
-def test_a_state_that_cannot_be_read_is_shown_and_watching_goes_on(box: Box) -> None:
-    kept = box.state_dir.with_name("kept")
-    box.publish()
-    box.state_dir.rename(kept)
-    box.state_dir.write_text("a file")
-    with Terminal(command(box, "--watch")) as terminal:
-        terminal.wait_until(lambda: "! cannot read" in terminal.text(), "it is said, as the site's fault")
-        box.state_dir.unlink()
-        kept.rename(box.state_dir)
-        terminal.wait_until(lambda: f"{DOMAIN}  ok" in terminal.text(), "it is ok")
-        terminal.type("\x03")
-        assert terminal.wait() == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -129,16 +129,6 @@ def test_a_look_at_a_healthy_site_asks_nobody_and_writes_nothing(bed: Bed) -> No
     assert (len(bed.dns.calls), len(bed.ca.requests()), files_below(bed.certs, bed.state)) == before
 
 
-def test_plan_says_what_and_why_and_changes_nothing(bed: Bed) -> None:
-    planned = bed.run("plan", "--exit-code")
-    assert planned.returncode == 3
-    assert f"{DOMAIN}: record: nothing -> {LAN_ADDRESS}" in planned.stdout
-    assert f"{DOMAIN}: order: there is no certificate yet" in planned.stdout
-    assert (bed.dns.calls, bed.ca.requests(), bed.state.exists()) == ([], [], False)
-    bed.ok("--once")
-    assert bed.ok("plan", "--exit-code") == f"{DOMAIN}: nothing to do\n"
-
-
 def test_status_json_is_the_contract(bed: Bed) -> None:
     """Keys, types and formats of docs/architecture.md, before and after."""
     before = bed.status()["sites"][0]
