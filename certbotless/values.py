@@ -1,4 +1,4 @@
-"""What a value of the configuration file may be: its form, as pydantic checks it and the schema shows it.
+"""What a value of the configuration file may be: its form, as pydantic checks it.
 
 A kind of value states its form once, as a constraint of pydantic. What no constraint can say is said by a
 function, which returns the value or raises a `ValueError`; a `ValueFault` says more than that the form is
@@ -222,24 +222,14 @@ def _window(written: str | None) -> Window | None:
 # --- kinds of values, as the model's fields have them -------------------------------------------------------
 
 
-def _text(title: str, pattern: str) -> CoreSchema:
-    """Return a form of text; `title` is what the table of keys calls it."""
-    return core_schema.str_schema(pattern=pattern, metadata=_shown(title))
-
-
-def _shown(title: str, **more: str) -> dict[str, Any]:
-    """Return what the JSON Schema shows of a form beside its constraints."""
-    return {"shown": {"title": title, **more}}
-
-
 def _written(form: CoreSchema, make: Callable[[Any], object] | None = None) -> Mark:
     """Return the mark of a value that is written in this form, and made of it by `make`."""
     return lambda _: form if make is None else after(make)(form)
 
 
-def _kind(title: str, pattern: str, make: Callable[[str], object] | None = None) -> Mark:
-    """Return the mark of a value that is text of this form, and made of it by `make`; see `_text`."""
-    return _written(_text(title, pattern), make)
+def _kind(pattern: str, make: Callable[[str], object] | None = None) -> Mark:
+    """Return the mark of a value that is text of this form, and made of it by `make`."""
+    return _written(core_schema.str_schema(pattern=pattern), make)
 
 
 def _duration(least: str, most: str) -> Mark:
@@ -249,11 +239,11 @@ def _duration(least: str, most: str) -> Mark:
             raise ValueFault(f"{text} is outside {least}..{most}")
         return duration
 
-    return _kind("duration", "^[0-9]{1,9}[smhd]$", check)
+    return _kind("^[0-9]{1,9}[smhd]$", check)
 
 
-def _number(title: str, least: int, most: int) -> Mark:
-    return _written(core_schema.int_schema(ge=least, le=most, metadata=_shown(title)))
+def _number(least: int, most: int) -> Mark:
+    return _written(core_schema.int_schema(ge=least, le=most))
 
 
 def _one_key(key: str, value: CoreSchema) -> CoreSchema:
@@ -271,61 +261,46 @@ _IPV4, _IPV6 = r"[0-9]+(\.[0-9]+){3}", "[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]
 # The kernel's own rule for the names of interfaces.
 _INTERFACE = r"[^\s:/]{1,15}"
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
-# What a name is, no pattern tells; this lets an editor mark what is none for sure. A name in a script of its
-# own may have the full stops of that script (UTS 46).
-_NAME = r"[^\s*/:]+[.\u3002\uff0e\uff61][^\s*/:]+"
 
-SecretValue = Annotated[Secret, _kind("secret", r"\S", Secret.parse)]
+SecretValue = Annotated[Secret, _kind(r"\S", Secret.parse)]
 NotifyUrl = Annotated[
     Secret,
-    _kind("secret URL", r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)", _notify_url),
+    _kind(r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)", _notify_url),
 ]
-PathValue = Annotated[Path, _kind("absolute path", "^/", _path)]
-Name = Annotated[
-    str, _written(core_schema.str_schema(metadata=_shown("host name", pattern=f"^{_NAME}$")), normalise)
-]
-CertificateName = Annotated[
-    str,
-    _written(
-        core_schema.str_schema(metadata=_shown("host name or wildcard", pattern=rf"^(\*\.)?{_NAME}$")),
-        partial(normalise, wildcard=True),
-    ),
-]
-Directory = Annotated[
-    str, _kind("name or https URL", rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)
-]
-Email = Annotated[str, _kind("e-mail address", r"^[^\s@,?]+@[^\s@,?]+$", _printable)]
-Kid = Annotated[str, _kind("text", "^[!-~]{1,256}$")]
-Profile = Annotated[str, _kind("text", "^[A-Za-z0-9._-]{1,64}$")]
+PathValue = Annotated[Path, _kind("^/", _path)]
+Name = Annotated[str, after(normalise)]
+CertificateName = Annotated[str, after(partial(normalise, wildcard=True))]
+Directory = Annotated[str, _kind(rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)]
+Email = Annotated[str, _kind(r"^[^\s@,?]+@[^\s@,?]+$", _printable)]
+Kid = Annotated[str, _kind("^[!-~]{1,256}$")]
+Profile = Annotated[str, _kind("^[A-Za-z0-9._-]{1,64}$")]
 Endpoint = Annotated[
     str,
-    _kind("URL", rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint),
+    _kind(rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint),
 ]
-HostAndPort = Annotated[str, _kind("host:port", f"^{_HOST_AND_PORT}$", _host_and_port)]
+HostAndPort = Annotated[str, _kind(f"^{_HOST_AND_PORT}$", _host_and_port)]
 Listen = Annotated[
     str,
-    _kind("address:port", rf"^({_IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen),
+    _kind(rf"^({_IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen),
 ]
-DockerHost = Annotated[str, _kind("URL of a socket", r"^(unix:///|tcp://)\S+$", _printable)]
+DockerHost = Annotated[str, _kind(r"^(unix:///|tcp://)\S+$", _printable)]
 Address = Annotated[
     AddressRule,
-    _kind("address", rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{_IPV4})$", _address(4)),
+    _kind(rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{_IPV4})$", _address(4)),
 ]
 Address6 = Annotated[
     AddressRule,
-    _kind("IPv6 address", rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6)),
+    _kind(rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6)),
 ]
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
 CheckEvery = Annotated[timedelta, _duration("1s", "1d")]
 StopTimeout = Annotated[timedelta, _duration("1s", "10m")]
-Ttl = Annotated[int, _number("seconds", 1, 86400)]
-Parallel = Annotated[int, _number("number", 1, 64)]
+Ttl = Annotated[int, _number(1, 86400)]
+Parallel = Annotated[int, _number(1, 64)]
 # The engine's own rule for the names of containers.
-Container = Annotated[str, _kind("text", "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
-Label = Annotated[str, _kind("text", r"^[^\s=,]+(=.*)?$", _label)]
-_WORDS = core_schema.tuple_variable_schema(
-    core_schema.str_schema(), strict=False, min_length=1, metadata=_shown("list of text")
-)
+Container = Annotated[str, _kind("^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
+Label = Annotated[str, _kind(r"^[^\s=,]+(=.*)?$", _label)]
+_WORDS = core_schema.tuple_variable_schema(core_schema.str_schema(), strict=False, min_length=1)
 Argv = Annotated[tuple[str, ...], _written(_WORDS, _argv)]
 
 
@@ -356,7 +331,6 @@ ActionValue = Annotated[
                 "exec": _one_key("exec", after(_argv)(_WORDS)),
             },
             discriminator=_way,
-            metadata=_shown("restart, {signal: NAME} or {exec: [...]}"),
         ),
         _action,
     ),
@@ -369,7 +343,6 @@ PortValue = Annotated[
                 core_schema.int_schema(ge=1, le=65535),
                 core_schema.str_schema(pattern=f"^(none|{_HOST_AND_PORT})$"),
             ],
-            metadata=_shown("number, host:port or none"),
         ),
         _port,
     ),
@@ -377,7 +350,7 @@ PortValue = Annotated[
 When = Annotated[
     Window | None,
     _written(
-        core_schema.nullable_schema(_text('now or "HH:MM-HH:MM"', f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$")),
+        core_schema.nullable_schema(core_schema.str_schema(pattern=f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$")),
         _window,
     ),
 ]

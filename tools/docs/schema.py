@@ -62,10 +62,6 @@ _RULES: dict[type[Model], dict[str, Any]] = {
 class _Generator(GenerateJsonSchema):
     """Adds what a reader needs: of each form its name, of each key what it does, its default and examples."""
 
-    def generate_inner(self, schema: Any) -> dict[str, Any]:
-        found: dict[str, Any] = super().generate_inner(schema)
-        return {**found, **schema.get("metadata", {}).get("shown", {})}
-
     def typed_dict_schema(self, schema: Any) -> dict[str, Any]:
         found = super().typed_dict_schema(schema)
         model = schema.get("metadata", {}).get("model")
@@ -73,9 +69,15 @@ class _Generator(GenerateJsonSchema):
             return found
         for each in fields(model):
             if each.init:
-                found["properties"][each.name] |= _shown_of(
-                    each, KEYS.get(f"{_SECTIONS[model]}{each.name}", {})
+                value, words = (
+                    found["properties"][each.name],
+                    {**KEYS.get(f"{_SECTIONS[model]}{each.name}", {})},
                 )
+                form: dict[str, Any] = {
+                    name: words.pop(name) for name in ("title", "pattern") if name in words
+                }
+                _not_null(value.get("items", value)).update(form)
+                value |= _shown_of(each, words)
         return {"description": inspect.getdoc(model), **found, **_RULES.get(model, {})}
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -121,10 +123,9 @@ def _keys_of(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[s
 
 
 def _not_null(value: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = next(
-        (kind for kind in value.get("anyOf", ()) if kind.get("type") != "null"), value
-    )
-    return found
+    """Return the schema of a value beside null, where that is one."""
+    kinds: list[dict[str, Any]] = [kind for kind in value.get("anyOf", ()) if kind.get("type") != "null"]
+    return kinds[0] if len(kinds) == 1 else value
 
 
 def table() -> str:
