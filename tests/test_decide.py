@@ -356,11 +356,6 @@ def test_a_container_that_does_not_serve_what_is_published_is_acted_on_without_a
     assert steps_of(replace(WELL, served=served)) == steps
 
 
-def test_nothing_is_deployed_before_there_is_a_certificate() -> None:
-    seen = replace(WELL, published=Published(None, None), has_copy=False, served={})
-    assert [key for key, _ in steps_of(seen)] == ["order"]
-
-
 def test_a_container_that_left_the_configuration_is_left_alone() -> None:
     assert steps_of(replace(WELL, served=dict(WELL.served) | {"old": OLD_LEAF})) == []
 
@@ -1052,18 +1047,23 @@ def test_an_expired_certificate_is_put_back_where_no_other_is_and_a_new_one_is_o
     assert [key for key, _ in steps_of(replace(lost, copy_ends=None))] == ["restore"]
 
 
+@pytest.mark.parametrize(
+    ("retry_at", "is_by_choice"), [(NOW + HOUR, True), (NOW.replace(hour=22, minute=0), False)]
+)
 def test_a_target_whose_window_opens_after_the_canarys_retry_waits_for_its_window(
-    machine_in: Callable[[str], None],
+    machine_in: Callable[[str], None], retry_at: datetime, is_by_choice: bool
 ) -> None:
+    """One that opens with the retry is no choice."""
     machine_in("UTC")
-    opens = NOW.replace(hour=22, minute=0)
     config = of_targets(
         "{container: registry, port: 5000}", "{container: mirror, port: 5001, when: '22:00-23:00'}"
     )
-    remembered = state(failures={"deploy:registry": failure()}, deploy_by=NOW + 30 * DAY)
+    remembered = state(failures={"deploy:registry": failure(retry_at)}, deploy_by=NOW + 30 * DAY)
     seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
-    waits = {step.key: step.wait_until for step in decided(seen, remembered, config=config).steps}
-    assert waits == {"deploy:registry": NOW + HOUR, "deploy:mirror": opens}
+    first, mirror = decided(seen, remembered, config=config).steps
+    assert (first.key, first.wait_until) == ("deploy:registry", retry_at)
+    opens = NOW.replace(hour=22, minute=0)
+    assert (mirror.key, mirror.wait_until, mirror.is_by_choice) == ("deploy:mirror", opens, is_by_choice)
 
 
 # --- a certificate that the service refused ---------------------------------------------------------------
@@ -1111,18 +1111,6 @@ def test_the_ca_is_not_asked_for_its_window_while_an_order_is_due() -> None:
     decision = decided(published(OVERDUE))
     assert [step.key for step in decision.steps] == ["order"]
     assert decision.upkeep == ()
-
-
-def test_a_window_that_opens_at_the_canarys_retry_is_no_choice(machine_in: Callable[[str], None]) -> None:
-    machine_in("UTC")
-    opens = NOW.replace(hour=22, minute=0)
-    config = of_targets(
-        "{container: registry, port: 5000}", "{container: mirror, port: 5001, when: '22:00-23:00'}"
-    )
-    remembered = state(failures={"deploy:registry": failure(opens)}, deploy_by=NOW + 30 * DAY)
-    seen = replace(WELL, served={"registry": OLD_LEAF, "mirror": OLD_LEAF})
-    mirror = decided(seen, remembered, config=config).steps[-1]
-    assert (mirror.key, mirror.wait_until, mirror.is_by_choice) == ("deploy:mirror", opens, False)
 
 
 # --- what is kept of what was seen ------------------------------------------------------------------------

@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 from children import (
     DONE,
-    REFUSED,
-    limit_file_size,
-    run_in_child,
     start_child,
     wait_for,
 )
@@ -167,20 +164,6 @@ def test_of_rows_that_say_the_same_the_newest_is_taken_out(tmp_path: Path) -> No
     assert ledger.entries() == [order(DAY), other]
     ledger.remove(replace(order(), directory="https://other.test/"))
     assert ledger.entries() == [order(DAY), other]
-
-
-@pytest.mark.process
-def test_a_row_that_does_not_fit_on_the_disk_is_told(tmp_path: Path) -> None:
-    LedgerFile(tmp_path).append(order(timedelta(days=1)))
-    size = (tmp_path / "ledger.jsonl").stat().st_size
-
-    def append() -> None:
-        limit_file_size(size + 10)
-        LedgerFile(tmp_path).append(order())
-
-    assert run_in_child(append) == REFUSED
-    LedgerFile(tmp_path).append(order())
-    assert LedgerFile(tmp_path).entries() == [order(timedelta(days=1)), order()]
 
 
 def test_a_ledger_that_is_not_ours_to_read_is_told_and_not_taken_for_empty(tmp_path: Path) -> None:

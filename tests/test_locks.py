@@ -182,9 +182,11 @@ def test_whether_a_run_is_at_work_is_seen_without_waiting(tmp_path: Path, site: 
     assert seen == [False, True, False]
 
 
-def test_the_locks_of_two_sites_are_two_locks(tmp_path: Path, site: SiteFile) -> None:
+def test_the_locks_of_two_sites_and_of_two_daemons_are_two_locks(tmp_path: Path, site: SiteFile) -> None:
     clock = FakeClock()
     with site.locked(clock, 1), SiteFile(tmp_path, "other.test").locked(clock, 1):
+        pass
+    with DaemonLock(tmp_path / "one", clock), DaemonLock(tmp_path / "two", clock):
         pass
     assert clock.sleeps == []
 
@@ -302,12 +304,6 @@ def test_an_action_that_an_older_version_noted_may_have_been_any(tmp_path: Path)
     path.write_text(NOW.isoformat(timespec="microseconds"))
     with lock:
         assert lock.last_action("restart") is None
-
-
-def test_a_daemon_in_another_folder_is_another_daemon(tmp_path: Path) -> None:
-    clock = FakeClock()
-    with DaemonLock(tmp_path / "one", clock), DaemonLock(tmp_path / "two", clock):
-        pass
 
 
 @pytest.mark.process

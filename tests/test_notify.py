@@ -120,21 +120,6 @@ def test_a_message_that_cannot_be_sent_shows_and_makes_no_difference_to_the_exit
 
 
 @pytest.mark.process
-def test_a_run_that_is_killed_after_it_sent_tells_once_more_and_never_again(
-    box: Box, hook: Hook, api: str, run: Run
-) -> None:
-    prepare(box, api, hook.url)
-    command = [sys.executable, "-m", "certbotless", "--config", str(box.file), "--once"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    hook.on_message = process.kill
-    assert process.wait(60) == -signal.SIGKILL
-    hook.on_message = lambda: None
-    for _ in range(2):
-        run("--once")
-    assert hook.told == [NEAR_ITS_END] * 2
-
-
-@pytest.mark.process
 def test_root_tells_by_a_url_that_the_owner_of_the_state_cannot_read(hook: Hook, api: str) -> None:
     """As `sudo certbotless --once` does for the service's user."""
     with tempfile.TemporaryDirectory() as home:

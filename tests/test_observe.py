@@ -242,14 +242,9 @@ def test_after_a_rollback_the_generation_on_trial_is_the_refused_one(tmp_path: P
     assert found.refused is not None
     assert (found.published.facts, found.refused.facts) == (first.facts, second.facts)
     assert seen(config).refused is None
-
-
-def test_a_refused_generation_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    store, first, second = published(tmp_path)
-    trial = Trial(generation=second.generation, previous=first.generation, at=EPOCH)
-    store.select(first.generation)
+    # Nor one that cannot be read.
     (tmp_path / "certs" / ".certbotless" / DOMAIN / second.generation / "meta.json").unlink()
-    assert seen(config_of(tmp_path, address="none"), SiteState(trial=trial)).refused is None
+    assert seen(config, SiteState(trial=trial)).refused is None
 
 
 def test_the_pairs_that_may_be_published_are_this_one_the_one_before_and_a_refused_one() -> None:
