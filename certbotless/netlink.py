@@ -103,10 +103,6 @@ class News:
                 raise
             # There was so much that some is lost: that is news as well.
 
-    def close(self) -> None:
-        """Listen no more."""
-        self._kernel.close()
-
 
 def _dump(family: socket.AddressFamily) -> list[bytes]:
     """Return an `ifaddrmsg` with its attributes for each address."""

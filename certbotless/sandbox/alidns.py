@@ -11,7 +11,6 @@ import argparse
 import json
 import signal
 import sys
-import threading
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -56,20 +55,18 @@ _PORTAL_PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in t
 class Fault:
     """What goes wrong with a call.
 
-    `reply`: ``answer`` (the true one), ``truncated`` (half of the true one), ``error`` (`code`, with its own
+    `reply`: ``truncated`` (half of the true one), ``error`` (`code`, with its own
     HTTP status unless one is given), ``drop`` (the connection is closed without an answer); or, with status
     200, ``html`` (a captive portal's page), ``empty`` (no body), ``null`` (just that), ``list`` (JSON, but no
     object), ``foreign`` (an object of another service).
 
-    With `after_change` the call is carried out first, as it always is for ``answer`` and ``truncated``.
-    `wait_s` passes before the call is carried out, or with `after_change` between that and the reply.
+    With `after_change` the call is carried out first, as it always is for ``truncated``.
     """
 
-    reply: Literal["answer", "truncated", "error", "drop", "html", "empty", "null", "list", "foreign"]
+    reply: Literal["truncated", "error", "drop", "html", "empty", "null", "list", "foreign"]
     code: str = "InternalError"
     http_status: int | None = None
     after_change: bool = False
-    wait_s: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +136,6 @@ class AlidnsEmulator:
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._calls: list[Call] = []
         self._queries: list[Query] = []
-        self._stopping = threading.Event()
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -161,7 +157,6 @@ class AlidnsEmulator:
                 https = TlsApiListener(self._address, self._https, self._reply)
                 _run(https, started)
                 self._https_endpoint = f"https://{self._address}:{https.port}"
-            started.callback(self._stopping.set)
             self._running = started.pop_all()
         return self
 
@@ -275,15 +270,11 @@ class AlidnsEmulator:
         """Carry out a call as the faults allow, and note it; `None` closes the connection without a reply."""
         action = parameters.get("Action", "")
         with self._data.lock:
-            fault = self._faults[action].popleft() if self._faults[action] else Fault("answer")
-        if not fault.after_change:
-            self._stopping.wait(fault.wait_s)
+            fault = self._faults[action].popleft() if self._faults[action] else None
         reply: Reply | None = None
-        if fault.after_change or fault.reply in {"answer", "truncated"}:
+        if fault is None or fault.after_change or fault.reply == "truncated":
             reply = self._true_reply(method, parameters)
-        if fault.after_change:
-            self._stopping.wait(fault.wait_s)
-        if fault.reply != "answer":
+        if fault is not None:
             reply = _spoiled(fault, reply)
         own = {name: value for name, value in parameters.items() if name not in COMMON}
         self._calls.append(Call(action, own, "drop" if reply is None else reply.code, datetime.now(UTC)))

@@ -27,7 +27,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.alidnsservice import AlidnsService
 from certbotless.sandbox.gateway import ERRORS, Account, ApiError, sign, string_to_sign
 from certbotless.sandbox.zonedata import Record, ZoneData
@@ -604,63 +604,6 @@ def test_an_injected_error_comes_before_the_change(client: Client, alidns: Alidn
     assert len(alidns.records()) == 1
 
 
-@pytest.mark.parametrize("after_change", [False, True])
-def test_a_connection_may_be_dropped_before_or_after_the_change(
-    client: Client, alidns: AlidnsEmulator, after_change: bool
-) -> None:
-    alidns.fail("AddDomainRecord", Fault("drop", after_change=after_change))
-    with pytest.raises(http.client.RemoteDisconnected):
-        client.call("AddDomainRecord", **ADD)
-    assert len(alidns.records()) == int(after_change)
-    assert client.code("AddDomainRecord", **ADD) == ("DomainRecordDuplicate" if after_change else "OK")
-
-
-def test_an_answer_may_be_none(client: Client, alidns: AlidnsEmulator) -> None:
-    """A captive portal's page, no body, JSON of something else, half an answer: all with status 200."""
-    replies: tuple[Literal["html", "empty", "null", "list", "foreign", "truncated"], ...]
-    replies = ("html", "empty", "null", "list", "foreign", "truncated")
-    for reply in replies:
-        alidns.fail("DescribeDomains", Fault(reply))
-    bodies = {}
-    for reply in replies:
-        status, bodies[reply] = client.send(common("DescribeDomains"))
-        assert status == 200
-    assert bodies["html"].startswith(b"<html>")
-    assert (bodies["empty"], bodies["null"], json.loads(bodies["list"])) == (b"", b"null", [])
-    assert "RequestId" not in json.loads(bodies["foreign"])
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(bodies["truncated"])
-    assert bodies["truncated"].startswith(b'{"RequestId":')
-    assert [call.code for call in alidns.calls] == list(replies)
-
-
-@pytest.mark.parametrize("after_change", [False, True])
-def test_an_answer_may_come_late(client: Client, alidns: AlidnsEmulator, after_change: bool) -> None:
-    """`after_change` says on which side of the change the wait is."""
-    alidns.fail("AddDomainRecord", Fault("answer", wait_s=1, after_change=after_change))
-    begun = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
-        code = pool.submit(client.code, "AddDomainRecord", **ADD)
-        while after_change and not alidns.records():
-            assert not code.done()
-        assert len(alidns.records()) == int(after_change)
-        assert code.result() == "OK"
-    assert time.monotonic() - begun >= 1
-    assert len(alidns.records()) == 1
-
-
-def test_a_waiting_fault_does_not_hold_up_the_end() -> None:
-    with emulator() as alidns, Client(alidns.endpoint) as client:
-        alidns.fail("AddDomainRecord", Fault("answer", wait_s=60, after_change=True))
-        parameters = common("AddDomainRecord") | ADD
-        parameters["Signature"] = sign("GET", parameters, KEY_SECRET)
-        client.connection.request("GET", f"/?{urlencode(parameters)}")
-        begun = time.monotonic()
-        while not alidns.records():
-            assert time.monotonic() - begun < 30
-    assert time.monotonic() - begun < 60
-
-
 # What a test sees and does from outside.
 
 
@@ -705,22 +648,6 @@ def https(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     return chain, trusting
-
-
-def test_https_serves_the_same_api(https: tuple[Path, ssl.SSLContext]) -> None:
-    """With the given certificate, also over a kept connection, and past a client that does not trust it."""
-    chain, trusting = https
-    with emulator(https=HttpsListener(0, chain, chain)) as alidns:
-        distrusting = Client(alidns.https_endpoint, ssl.create_default_context())
-        with distrusting, pytest.raises(ssl.SSLCertVerificationError):
-            distrusting.call("DescribeDomains")
-        with Client(alidns.https_endpoint, trusting) as client:
-            assert client.code("AddDomainRecord", **ADD) == "OK"
-            assert client.code("AddDomainRecord", **ADD) == "DomainRecordDuplicate"
-            alidns.fail("AddDomainRecord", Fault("drop"))
-            with pytest.raises(http.client.RemoteDisconnected):
-                client.call("AddDomainRecord", **ADD)
-    assert len(alidns.calls) == 3
 
 
 def test_without_a_certificate_there_is_no_https_endpoint(alidns: AlidnsEmulator) -> None:
