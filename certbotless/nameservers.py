@@ -191,10 +191,11 @@ def ask_each(servers: Sequence[Server], questions: Sequence[Question]) -> list[l
     needs one.
     """
     answers = _answers(servers, questions)
-    heard = [
-        any(s.is_resolver or speaks(s, a) for s, a in zip(servers, told, strict=True)) for told in answers
+    unheard = [
+        number
+        for number, told in enumerate(answers)
+        if not any(s.is_resolver or speaks(s, a) for s, a in zip(servers, told, strict=True))
     ]
-    unheard = [number for number, is_heard in enumerate(heard) if not is_heard]
     over_tcp = [replace(server, is_tcp=True, timeout_s=server.timeout_s / 2) for server in servers]
     again = _answers(over_tcp, [questions[number] for number in unheard])
     for number, seconds in zip(unheard, again, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socketserver
 import ssl
-import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from listeners import Served
 from resolvers import DnsServer
 
 from certbotless.clock import Clock
@@ -266,24 +266,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Served:
-    """A server on a thread of its own. Runs inside a ``with`` block."""
-
-    def __init__(self, server: socketserver.BaseServer) -> None:
-        self._server: Any = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class HttpServer(_Served):
+class HttpServer(Served):
     """A real HTTP server that answers whatever a test wants, for replies that no stand-in would give.
 
     Runs inside a ``with`` block, on a free port of loopback or on a unix socket.
@@ -394,7 +377,7 @@ class ZoneServer(DnsServer):
         return reply
 
 
-class TlsServer(_Served):
+class TlsServer(Served):
     """A real TLS server on loopback, the inside of a container. Runs inside a ``with`` block.
 
     Serves the pair that it has loaded, as a program that reads its files when it starts; before the first

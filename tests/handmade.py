@@ -153,7 +153,7 @@ SURVIVORS: dict[str, str] = {
     "decide._renewal_info_steps: seen.at >= facts.not_after -> seen.at > facts.not_after": (
         "Equivalent: at its end a certificate is due, and then the CA is not asked."
     ),
-    "nameservers.ask_all: 2 -> 3": "Only how long a look waits for TCP: no test asks for speed.",
+    "nameservers.ask_each: 2 -> 3": "Only how long a look waits for TCP: no test asks for speed.",
     "nameservers.wait_until_shown: asked[s] > 1 -> asked[s] >= 1": (
         "Seen only where the first packet to an address is lost, and the address is behind the others."
     ),

@@ -1,14 +1,33 @@
-"""Services on loopback that a test speaks for, byte by byte."""
+"""Servers on threads of their own, and services on loopback that a test speaks for, byte by byte."""
 
 from __future__ import annotations
 
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, Self
 
 import trustme
+
+
+class Served:
+    """A server on a thread of its own. Runs inside a ``with`` block."""
+
+    def __init__(self, server: socketserver.BaseServer) -> None:
+        self._server: Any = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 @contextmanager

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import socketserver
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from listeners import Served
 
 
-class DnsServer(socketserver.ThreadingUDPServer):
+class DnsServer(Served):
     """A server that answers for as long as a ``with`` block runs.
 
     Args:
@@ -27,28 +27,18 @@ class DnsServer(socketserver.ThreadingUDPServer):
         answered: Callable[[dns.message.Message], dns.message.Message],
         place: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
-        self.answered = answered
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
-        super().__init__(place, socketserver.BaseRequestHandler)
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                wire, udp = self.request
+                udp.sendto(answered(dns.message.from_wire(wire)).to_wire(), self.client_address)
+
+        super().__init__(socketserver.ThreadingUDPServer(place, Handler))
 
     @property
     def place(self) -> str:
         """``ADDRESS:PORT``."""
-        host, port = self.server_address[:2]
-        return f"{host!s}:{port}"
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        wire, udp = request
-        udp.sendto(self.answered(dns.message.from_wire(wire)).to_wire(), client_address)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        host, port = self._server.server_address
+        return f"{host}:{port}"
 
 
 def asked_for(query: dns.message.Message) -> tuple[str, str]:

@@ -34,8 +34,8 @@ def answering(told: Told) -> Iterator[tuple[Server, list[str]]]:
         return reply
 
     with DnsServer(answered) as server:
-        host, port = server.server_address[:2]
-        yield Server("ns1", str(host), port), asked
+        host, port = server.place.split(":")
+        yield Server("ns1", host, int(port)), asked
 
 
 def of_a_name_server(name: str, kind: str) -> tuple[list[str], int]:

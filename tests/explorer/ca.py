@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from faults.weeks import DAY, HOUR, Bucket
+from scripted_ca import PROBLEM, base64url, plain
 
 from certbotless.names import challenge_name
 from certbotless.store import Store
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from .world import World
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-PROBLEM = "urn:ietf:params:acme:error:"
 # What it does beside what it should. "lost": it makes the order, and its answer never comes. "forgets": the
 # certificates of orders that are valid are gone. "later": it asks for a day before each next look.
 Mood = Literal["", "down", "503", "refuses", "limits", "invalid", "slow", "later", "lost", "forgets"]
@@ -166,7 +166,7 @@ class SimulatedCa:
         if kind == "renewal-info":
             return self._suggested()
         jws = json.loads(request.body or b"{}")
-        protected, payload = _plain(jws["protected"]), _plain(jws["payload"])
+        protected, payload = plain(jws["protected"]), plain(jws["payload"])
         match kind:
             case "account":
                 return self._account(host, directory, protected, payload)
@@ -183,7 +183,7 @@ class SimulatedCa:
 
     def _account(self, host: str, directory: str, protected: Any, payload: Any) -> requests.Response:
         jwk = json.dumps(protected["jwk"], sort_keys=True, separators=(",", ":"))
-        thumbprint = _base64url(hashlib.sha256(jwk.encode()).digest())
+        thumbprint = base64url(hashlib.sha256(jwk.encode()).digest())
         known = next((u for u, (d, t) in self._accounts.items() if (d, t) == (directory, thumbprint)), None)
         if known is None:
             if payload.get("onlyReturnExisting"):
@@ -208,7 +208,7 @@ class SimulatedCa:
             self._take(self._counts[directory].orders, directory, "new orders")
         number = len(self.orders)
         url = f"{host}/order/{number}"
-        tokens = {name: _base64url(self._world.random.randbytes(24)) for name in names}
+        tokens = {name: base64url(self._world.random.randbytes(24)) for name in names}
         status = dict.fromkeys(names, "pending")
         order = Order(url, directory, account, names, bool(replaces), now, tokens, status)
         self.orders[url] = order
@@ -247,7 +247,7 @@ class SimulatedCa:
         if order.status[name] != "processing" or (self.mood in ("slow", "later") and order.looks < 3):
             return
         thumbprint = self._accounts[order.account][1]
-        value = _base64url(hashlib.sha256(f"{order.tokens[name]}.{thumbprint}".encode()).digest())
+        value = base64url(hashlib.sha256(f"{order.tokens[name]}.{thumbprint}".encode()).digest())
         dns = self._world.dns
         fqdn = challenge_name(name)
         is_shown = all(value in dns.seen_by(fqdn, "TXT", lag_s) for lag_s in (0, dns.lag_s))
@@ -339,11 +339,3 @@ def _reply(
 def _problem(kind: str, status: int = 400, headers: dict[str, str] | None = None) -> requests.Response:
     body = {"type": f"{PROBLEM}{kind}", "detail": "no"}
     return _reply(body, status, {"Content-Type": "application/problem+json", **(headers or {})})
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _plain(text: str) -> Any:
-    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) or "null")
