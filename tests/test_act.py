@@ -370,7 +370,10 @@ def test_a_step_that_crashes_is_a_failure_and_the_other_steps_go_on(
     assert crash[0] is ZeroDivisionError
 
 
-def test_a_step_that_failed_is_not_tried_again_before_its_time(unpointed: Scene) -> None:
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_step_that_failed_is_not_tried_again_before_its_time_but_by_a_command(
+    unpointed: Scene, is_forced: bool
+) -> None:
     unpointed.zone.fail("records", DnsUnavailable("busy"))
     unpointed.run()
     calls = list(unpointed.zone.calls)
@@ -378,15 +381,10 @@ def test_a_step_that_failed_is_not_tried_again_before_its_time(unpointed: Scene)
     assert unpointed.zone.calls == calls
     assert (outcome.state, outcome.failure) == ("failing", unpointed.state.failures["record"])
     assert outcome.reason == "record not before 2026-11-24T05:31:00Z: busy"
-    unpointed.wait_for_retry("record")
-    assert unpointed.run().state == "ok"
+    if not is_forced:
+        unpointed.wait_for_retry("record")
+    assert unpointed.run(Intent(ignore_backoff=is_forced)).state == "ok"
     assert unpointed.state.failures == {}
-
-
-def test_a_command_may_ignore_the_back_off(unpointed: Scene) -> None:
-    unpointed.zone.fail("records", DnsUnavailable("busy"))
-    unpointed.run()
-    assert unpointed.run(Intent(ignore_backoff=True)).state == "ok"
 
 
 @pytest.mark.parametrize(

@@ -285,14 +285,6 @@ def with_instance(instance: object) -> Reply:
     return json_reply(body, 403)
 
 
-def test_what_the_ca_wants_agreed_to_is_told_with_where_to_do_it(bench: Bench) -> None:
-    """RFC 8555 section 7.3.3."""
-    error = refused_by(bench, "order", with_instance("https://ca.test/agree?token=1"))
-    assert isinstance(error, AccountRefused)
-    assert error.hint == "do what https://ca.test/agree?token=1 asks for, then run certbotless --renew-now"
-    assert not error.retryable
-
-
 @pytest.mark.parametrize(
     "instance", [None, 7, [], {}, "", "/agree", "http://ca.test/", "https://ca.test/ a", "https://\x1b[2J"]
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 from base64 import urlsafe_b64decode
@@ -27,7 +26,6 @@ from scripted_ca import (
     base64url,
     json_reply,
     opened_bench,
-    plain,
     problem,
 )
 
@@ -173,30 +171,6 @@ def test_a_profile_that_the_ca_does_not_list_costs_no_order(bench: Bench) -> Non
         bench.issue((DOMAIN,))
     assert "classic, tlsserver" in refused.value.hint
     assert (bench.reserved, bench.ca.asked.count("order")) == (0, 0)
-
-
-MAC_KEY = b"a key that the CA gave its customer"
-
-
-def test_an_account_is_bound_to_the_one_that_the_ca_knows(bench: Bench) -> None:
-    bench.ca.meta = {"externalAccountRequired": True}
-    bench.introduction = replace(bench.introduction, eab=Binding("kid-1", base64url(MAC_KEY)))
-    bench.issue((DOMAIN,))
-    binding = bench.ca.sent["account"]["externalAccountBinding"]
-    expected = {"alg": "HS256", "kid": "kid-1", "url": bench.ca.url("account")}
-    assert plain(binding["protected"]) == expected
-    assert plain(binding["payload"])["kty"] == "EC"
-    signed = f"{binding['protected']}.{binding['payload']}".encode()
-    assert binding["signature"] == base64url(hmac.digest(MAC_KEY, signed, "sha256"))
-
-
-@pytest.mark.row(50)
-def test_an_account_that_cannot_be_bound_is_not_asked_for(bench: Bench) -> None:
-    bench.ca.meta = {"externalAccountRequired": True}
-    with pytest.raises(AccountRefused, match="binds accounts") as refused:
-        bench.issue((DOMAIN,))
-    assert refused.value.hint
-    assert "account" not in bench.ca.asked
 
 
 @pytest.mark.parametrize("hmac_key", ["", "A", "ABCDE", "not base64url", "AAAA\u00e4AAA", "AAAA=AAA", "AA A"])
@@ -481,13 +455,6 @@ def replaced(bench: Bench) -> Predecessor:
     return Predecessor(ARI_ID, bench.ca.url("account/1"))
 
 
-def test_an_order_names_the_certificate_that_it_replaces(bench: Bench) -> None:
-    bench.ca.suggests = SUGGESTED
-    bench.issue((DOMAIN,), replaced(bench))
-    assert bench.ca.sent["order"]["replaces"] == ARI_ID
-    assert bench.orders == ["replacing"]
-
-
 @pytest.mark.row(52)
 @pytest.mark.parametrize(
     "reply", [problem("malformed"), problem("alreadyReplaced", 409), problem("serverInternal", 500)]
@@ -625,18 +592,6 @@ def interrupted_at(bench: Bench, kind: str) -> None:
     with pytest.raises(CaUnavailable):
         bench.issue((DOMAIN,))
     bench.ca.asked.clear()
-
-
-@pytest.mark.parametrize("kind", ["authz", "challenge", "finalize", "certificate"])
-def test_a_run_goes_on_with_the_order_that_an_earlier_one_placed(bench: Bench, kind: str) -> None:
-    interrupted_at(bench, kind)
-    key = bench.pending.key_pem
-    issued = bench.issue((DOMAIN,))
-    assert issued.chain_pem == CHAIN
-    assert "order" not in bench.ca.asked
-    assert bench.reserved == 1
-    assert key is None or pki.key_to_pem(issued.key) == key
-    bench.assert_dns_is_clean()
 
 
 def test_a_challenge_that_an_earlier_run_answered_is_not_answered_again(bench: Bench) -> None:

@@ -221,14 +221,6 @@ def test_two_ports_of_one_container_are_two_facts(scene: Scene) -> None:
     assert f"no TLS answer at {ADDRESS}:1" in failed_with(outcome)
 
 
-def test_a_label_that_no_container_has_any_more_is_told(renewed: Scene) -> None:
-    scene = renewed
-    scene.keys["deploy"] = [{"label": LABEL}]
-    put_labelled(scene, Container(ID, "web1", "running", (scene.tls.port,), LONG_AGO))
-    scene.engine.remove("web1")
-    assert f"there is no container with the label '{LABEL}'" in failed_with(scene.run())
-
-
 # --- the canary of a label --------------------------------------------------------------------------------
 
 
