@@ -18,8 +18,9 @@ import josepy as jose
 from acme import messages
 
 from . import pki
-from .ca import PROBLEM, Ca, Network, ca_errors
+from .ca import PROBLEM, Network, ca_errors
 from .clock import TRUSTED_SKEW, Clock
+from .config import Acme
 from .errors import AccountRefused, StoreError, printable
 from .state import Accounts
 
@@ -52,7 +53,7 @@ class Account:
         directory: where the CA wants each request.
     """
 
-    ca: Ca
+    acme: Acme
     store: Accounts
     books: AccountBooks
     clock: Clock
@@ -63,7 +64,7 @@ class Account:
 
     def errors(self) -> AbstractContextManager[None]:
         """Return the context in which what the CA and its libraries raise becomes one of our errors."""
-        return ca_errors(self.ca.directory, lambda: getattr(self, "network", None))
+        return ca_errors(self.acme.url, lambda: getattr(self, "network", None))
 
     def now(self) -> datetime:
         """Return the CA's time as of its last reply; ours, where it tells none that could be right.
@@ -97,7 +98,7 @@ class Account:
         """Connect, and ask how the CA has our account. Makes no account, and keeps nothing."""
         key, self.url = self._load()
         if key is None:
-            self.network = Network(None, self.ca, self.clock)
+            self.network = Network(None, self.acme, self.clock)
             self.directory = self.network.read_directory()
             return "none"
         self._connect(key)
@@ -134,12 +135,12 @@ class Account:
         try:
             return pki.key_from_pem(pem), url
         except StoreError as exc:
-            logger.warning("account.key_lost directory=%s error=%s", self.ca.directory, exc)
+            logger.warning("account.key_lost directory=%s error=%s", self.acme.url, exc)
             return None, ""
 
     def _connect(self, key: pki.CertificateKey) -> None:
         self.key = jose.JWKEC(key=key)
-        self.network = Network(self.key, self.ca, self.clock)
+        self.network = Network(self.key, self.acme, self.clock)
         self.directory = self.network.read_directory()
         self.network.new_nonce_url = self.directory["newNonce"]
 
@@ -167,7 +168,7 @@ class Account:
         """
         standing, url = self._standing_and_url()
         if standing == "closed":
-            logger.warning("account.closed directory=%s", self.ca.directory)
+            logger.warning("account.closed directory=%s", self.acme.url)
             self._take_new_key()
         return url
 
@@ -188,7 +189,7 @@ class Account:
 
     def _make(self) -> None:
         body = messages.NewRegistration.from_data(
-            email=self.ca.email,
+            email=self.acme.email,
             terms_of_service_agreed=True,
             external_account_binding=self._binding(),
         )
@@ -200,18 +201,20 @@ class Account:
         logger.info("account.made url=%s", printable(url))
 
     def _binding(self) -> dict[str, Any] | None:
-        if self.ca.eab is None:
+        eab = self.acme.eab
+        if eab is None:
             if self.directory.meta.external_account_required:
                 raise AccountRefused(
-                    f"the CA at {self.ca.directory} binds accounts to ones that it knows",
+                    f"the CA at {self.acme.url} binds accounts to ones that it knows",
                     hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
                 )
             return None
         # The CA would only say that the MAC is wrong.
-        if not _MAC_KEY.fullmatch(self.ca.eab.hmac_key):
+        hmac_key = eab.hmac_key.read()
+        if not _MAC_KEY.fullmatch(hmac_key):
             raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA anew")
         binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
-            self.key.public_key(), self.ca.eab.kid, self.ca.eab.hmac_key, self.directory
+            self.key.public_key(), eab.kid, hmac_key, self.directory
         )
         return binding
 
@@ -248,13 +251,13 @@ class _NoBooks:
         raise AccountRefused("an account is made by an order alone")
 
 
-def look_at_ca(ca: Ca, store: Accounts, clock: Clock) -> CaView:
+def look_at_ca(acme: Acme, store: Accounts, clock: Clock) -> CaView:
     """Ask a CA who it is, and how it has our account. Makes no account, and keeps nothing.
 
     Raises:
         IssueError: it could not be asked.
     """
-    account = Account(ca, store, _NoBooks(), clock)
+    account = Account(acme, store, _NoBooks(), clock)
     with account.errors():
         standing = account.standing()
         meta = account.directory.meta

@@ -13,7 +13,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from acme.client import ClientNetwork
 from . import __version__
 from .caurls import CaUrls
 from .clock import Clock
+from .config import Acme
 from .errors import (
     AccountPaused,
     AccountRefused,
@@ -68,43 +68,24 @@ _URL = re.compile(r"https://[!-~]{1,2000}")
 _PAUSED_RETRY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """External account binding: the key id and the base64url MAC key that the CA gave (section 7.3.4)."""
-
-    kid: str
-    hmac_key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Ca:
-    """A certificate authority and how we introduce ourselves."""
-
-    directory: str
-    email: str | None = None
-    ca_bundle: str | None = None
-    profile: str | None = None
-    eab: Binding | None = None
-
-
 class Network(ClientNetwork):
     """The library's network with more patience for nonces, and an eye on Retry-After.
 
     Nonces go stale while nobody talks, so make a new one for each issuance, in the thread that uses it.
     """
 
-    def __init__(self, key: jose.JWK | None, ca: Ca, clock: Clock) -> None:
+    def __init__(self, key: jose.JWK | None, acme: Acme, clock: Clock) -> None:
         super().__init__(
             key,
             alg=jose.ES256,
-            verify_ssl=ca.ca_bundle or True,  # type: ignore[arg-type]  # handed to requests, which takes a path
+            verify_ssl=str(acme.ca_bundle) if acme.ca_bundle else True,  # type: ignore[arg-type]  # handed to requests, which takes a path
             user_agent=f"certbotless/{__version__}",
             timeout=_TIMEOUT_S,
         )
         self.session = BoundedSession(clock)
         self._clock = clock
-        self._directory = ca.directory
-        self._urls = CaUrls(ca.directory)
+        self._directory = acme.url
+        self._urls = CaUrls(acme.url)
         self.new_nonce_url = ""
         # Of the last reply.
         self.retry_after: timedelta | None = None

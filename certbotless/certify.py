@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from . import pki, verify
 from .books import SiteBooks
-from .ca import Binding, Ca
+from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .issue import Issuance, Issued, PendingOrder, Predecessor, suggested_renewal
 from .leaf import LeafFacts
@@ -44,11 +44,11 @@ class Certifying:
         self._check_before_order(seen)
         pending = _Pending(self._bench)
         predecessor = self._predecessor(seen)
-        issued = self._issue(self._ca(), seen, pending, predecessor)
+        issued = self._issue(self._acme(), seen, pending, predecessor)
         if self._is_published(issued, seen):
             # Left by a run that was killed after it had published this very certificate.
             pending.drop()
-            issued = self._issue(self._ca(), seen, pending, predecessor)
+            issued = self._issue(self._acme(), seen, pending, predecessor)
         self._publish(issued, pending)
 
     def rehearse(self, seen: Observation) -> None:
@@ -58,19 +58,19 @@ class Certifying:
         certificate is issued. What the site has in flight stays as it is.
         """
         self._check_before_order(seen)
-        ca, order = self._ca(), _Rehearsed(self._bench.config.acme.key_type)
-        staging = staging_of(ca.directory)
+        acme, order = self._acme(), _Rehearsed(self._bench.config.acme.key_type)
+        staging = staging_of(acme.url)
         if not staging:
             with self._validation(order):
-                self._issuance(ca, seen, order).authorize()
-            self._bench.tell("rehearsal.passed", f"directory={ca.directory} certificate=none")
+                self._issuance(acme, seen, order).authorize()
+            self._bench.tell("rehearsal.passed", f"directory={acme.url} certificate=none")
             return
-        ca = replace(ca, directory=staging)
-        issued = self._issue(ca, seen, order)
+        acme = replace(acme, directory=staging)
+        issued = self._issue(acme, seen, order)
         facts = pki.checked_facts(
             issued.chain_pem, issued.key, self._bench.site.all_names, self._bench.clock.now()
         )
-        self._bench.tell("rehearsal.passed", f"directory={ca.directory} not_after={rfc3339(facts.not_after)}")
+        self._bench.tell("rehearsal.passed", f"directory={acme.url} not_after={rfc3339(facts.not_after)}")
 
     def _check_before_order(self, seen: Observation) -> None:
         """Free checks before an order is spent: the store takes it, the zones are ours, somebody serves."""
@@ -99,10 +99,10 @@ class Certifying:
         return Predecessor(facts.ari_id, origin.account)
 
     def _issue(
-        self, ca: Ca, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
+        self, acme: Acme, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
     ) -> Issued:
         with self._validation(pending):
-            return self._issuance(ca, seen, pending).issue(predecessor)
+            return self._issuance(acme, seen, pending).issue(predecessor)
 
     @contextmanager
     def _validation(self, pending: PendingOrder) -> Iterator[None]:
@@ -130,7 +130,7 @@ class Certifying:
         if known is None or known.sha256 != facts.sha256:
             known = RenewalInfo(sha256=facts.sha256, next_look=now)
         try:
-            told = suggested_renewal(self._ca(), facts.ari_id, self._bench.clock)
+            told = suggested_renewal(self._acme(), facts.ari_id, self._bench.clock)
         except IssueError as exc:
             logger.debug("renewal.not_told domain=%s error=%s", self._bench.site.domain, exc)
             self._bench.file.change(renewal=replace(known, next_look=next_look(now, exc.retry_after)))
@@ -159,37 +159,34 @@ class Certifying:
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
         pending = _Pending(self._bench)
-        issued = self._issuance(self._ca(), seen, pending).collect()
+        issued = self._issuance(self._acme(), seen, pending).collect()
         if issued is not None and self._is_published(issued, seen):
             pending.drop()
         elif issued is not None:
             self._publish(issued, pending)
 
-    def _issuance(self, ca: Ca, seen: Observation, pending: PendingOrder) -> Issuance:
+    def _issuance(self, acme: Acme, seen: Observation, pending: PendingOrder) -> Issuance:
         bench, names = self._bench, self._bench.site.all_names
         books = SiteBooks(
             bench.ledger,
             bench.clock,
             bench.site,
-            ca.directory,
-            seen.in_hand.facts_for(ca.directory, names),
+            acme.url,
+            seen.in_hand.facts_for(acme.url, names),
             is_forced=bench.intent.ignore_ledger,
-            adopted=seen.in_hand.facts_as_of(ca.directory, names),
+            adopted=seen.in_hand.facts_as_of(acme.url, names),
             renewal=bench.file.load().renewal,
             is_rehearsal=bench.intent.only_rehearse,
         )
-        accounts = Accounts(bench.config.state_dir, ca.directory)
-        return Issuance(ca, names, accounts, dns=self._dns, pending=pending, books=books, clock=bench.clock)
+        accounts = Accounts(bench.config.state_dir, acme.url)
+        return Issuance(acme, names, accounts, dns=self._dns, pending=pending, books=books, clock=bench.clock)
 
-    def _ca(self) -> Ca:
+    def _acme(self) -> Acme:
+        """Return the CA of the file; a secret of it that cannot be read is told before it is asked."""
         acme = self._bench.config.acme
-        return Ca(
-            directory=acme.url,
-            email=acme.email,
-            ca_bundle=str(acme.ca_bundle) if acme.ca_bundle else None,
-            profile=acme.profile,
-            eab=Binding(acme.eab.kid, acme.eab.hmac_key.read()) if acme.eab else None,
-        )
+        if acme.eab is not None:
+            acme.eab.hmac_key.read()
+        return acme
 
     def _is_published(self, issued: Issued, seen: Observation) -> bool:
         published = seen.published.facts

@@ -23,8 +23,9 @@ from acme import errors as acme_errors
 
 from . import pki
 from .account import Account, AccountBooks
-from .ca import PROBLEM, Ca, Network, ca_errors
+from .ca import PROBLEM, Network, ca_errors
 from .clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
+from .config import Acme
 from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .names import NameFault, challenge_name, normalise
 from .renewal import Window
@@ -140,7 +141,7 @@ class Books(AccountBooks, Protocol):
         """Count the order placed last as one that has given a certificate; a lifetime of 0 is not known."""
 
 
-def suggested_renewal(ca: Ca, ari_id: str, clock: Clock) -> Suggestion:
+def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
     """Ask when the CA wants the certificate with this ARI identifier renewed. Takes at most about a minute.
 
     Raises:
@@ -149,8 +150,8 @@ def suggested_renewal(ca: Ca, ari_id: str, clock: Clock) -> Suggestion:
     Source: RFC 9773 section 4.
     """
     # Nothing is signed: the answer is open to everybody.
-    network = Network(None, ca, clock)
-    with ca_errors(ca.directory, lambda: network):
+    network = Network(None, acme, clock)
+    with ca_errors(acme.url, lambda: network):
         url = _renewal_info_url(network.read_directory())
         if not url:
             return Suggestion()
@@ -196,7 +197,7 @@ class Issuance:
         books: our own count.
     """
 
-    ca: Ca
+    acme: Acme
     names: Sequence[str]
     accounts: Accounts
     _: KW_ONLY
@@ -206,7 +207,7 @@ class Issuance:
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._account = Account(self.ca, self.accounts, self.books, self.clock)
+        self._account = Account(self.acme, self.accounts, self.books, self.clock)
         self._order_url = ""
 
     def issue(self, predecessor: Predecessor | None = None) -> Issued:
@@ -327,7 +328,7 @@ class Issuance:
         """Count an order and place it; one that the CA refuses was none."""
         self.books.reserve_order(self._account.now(), replaces=replaces is not None)
         identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in self.names]
-        request = _NewOrder(identifiers=identifiers, profile=self.ca.profile, replaces=replaces)
+        request = _NewOrder(identifiers=identifiers, profile=self.acme.profile, replaces=replaces)
         try:
             return self._network.send(self._account.directory["newOrder"], request)
         except (messages.Error, acme_errors.ConflictError):
@@ -347,10 +348,10 @@ class Issuance:
         Source: draft-ietf-acme-profiles, section 3: directory meta, "profiles".
         """
         listed = self._account.directory.meta.profiles
-        if self.ca.profile is not None and listed is not None and self.ca.profile not in listed:
+        if self.acme.profile is not None and listed is not None and self.acme.profile not in listed:
             names = printable(", ".join(sorted(listed)))
             raise IssueError(
-                f"the CA at {self.ca.directory} lists no profile {self.ca.profile!r}",
+                f"the CA at {self.acme.url} lists no profile {self.acme.profile!r}",
                 hint=f"set acme.profile to one of: {names}",
             )
 
@@ -359,12 +360,12 @@ class Issuance:
         if order.status != messages.STATUS_PENDING:
             return found
         if len(order.authorizations) > len(self.names):
-            raise IssueError(f"the CA at {self.ca.directory} asks for more than was ordered")
+            raise IssueError(f"the CA at {self.acme.url} asks for more than was ordered")
         for url in order.authorizations:
             authorization = self._read_authorization(url)
             if authorization.identifier.value not in {name.removeprefix("*.") for name in self.names}:
                 # It would choose where in our zone we write.
-                raise IssueError(f"the CA at {self.ca.directory} asks for a name that was not ordered")
+                raise IssueError(f"the CA at {self.acme.url} asks for a name that was not ordered")
             if authorization.status == messages.STATUS_VALID:
                 continue  # reused by the CA from an earlier order
             if authorization.status != messages.STATUS_PENDING:
@@ -380,7 +381,7 @@ class Issuance:
                 is_answered = body.status != messages.STATUS_PENDING
                 return _Challenge(name, url, body.uri, txt_value, response, is_answered)
         raise IssueError(
-            f"the CA at {self.ca.directory} offers no dns-01 challenge for {printable(name, 80)!r}",
+            f"the CA at {self.acme.url} offers no dns-01 challenge for {printable(name, 80)!r}",
             hint="choose a CA that validates by DNS",
         )
 
@@ -396,9 +397,7 @@ class Issuance:
         wait_s = 0.0  # of the first look; what the CA asks counts from the second on
         while waiting:
             if pace.expired:
-                raise OrderTimeout(
-                    f"the CA at {self.ca.directory} did not validate in {_VALIDATION_TIMEOUT_S} s"
-                )
+                raise OrderTimeout(f"the CA at {self.acme.url} did not validate in {_VALIDATION_TIMEOUT_S} s")
             pace.wait(wait_s)
             for url in sorted(waiting):
                 authorization = self._read_authorization(url)
@@ -442,9 +441,9 @@ class Issuance:
             if order.status == messages.STATUS_INVALID:
                 self.pending.drop()
                 detail = printable(order.error.detail if order.error else "no reason given")
-                raise IssueError(f"the CA at {self.ca.directory} refused the order: {detail}")
+                raise IssueError(f"the CA at {self.acme.url} refused the order: {detail}")
             if pace.expired:
-                raise OrderTimeout(f"the CA at {self.ca.directory} did not issue in {_ISSUANCE_TIMEOUT_S} s")
+                raise OrderTimeout(f"the CA at {self.acme.url} did not issue in {_ISSUANCE_TIMEOUT_S} s")
             pace.wait(wait_s)
             order = self._read_order(self._network.send(self._order_url))
             wait_s = self._asked_wait_s()
@@ -466,7 +465,7 @@ class Issuance:
         if not -START_SLACK <= ours - theirs <= TRUSTED_SKEW:
             difference = f"{(ours - theirs).total_seconds():+.0f} s"
             raise ClockWrong(
-                f"this machine's clock differs by {difference} from the CA's at {self.ca.directory}",
+                f"this machine's clock differs by {difference} from the CA's at {self.acme.url}",
                 hint=hint,
             )
 
@@ -484,7 +483,7 @@ class Issuance:
             if offered["type"] == "dns-01" and not _TOKEN.fullmatch(offered["token"]):
                 token = printable(offered["token"], 80)
                 raise IssueError(
-                    f"the CA at {self.ca.directory} offers a token that is none: {token!r}",
+                    f"the CA at {self.acme.url} offers a token that is none: {token!r}",
                     hint="check acme.directory; if it is right, the CA is broken or not to be trusted",
                 )
         authorization: messages.Authorization = messages.Authorization.from_json(told)

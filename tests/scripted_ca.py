@@ -22,8 +22,8 @@ from typing import Any
 from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
 from certbotless import pki
-from certbotless.ca import Ca
 from certbotless.challenge import presented
+from certbotless.config import Acme
 from certbotless.issue import Issuance, Issued, Predecessor
 from certbotless.state import Accounts, SiteFile, TxtValue
 
@@ -256,7 +256,7 @@ class Bench:
         self.ca = ca
         self.zone = zone
         self.clock = FakeClock()
-        self.introduction = Ca("", "you@example.com")
+        self.introduction = Acme(email="you@example.com")
         self.journal = SiteFile(state_dir, DOMAIN)
         self.accounts = Accounts(state_dir, ca.directory)
         self.pending = Pending()
@@ -277,9 +277,9 @@ class Bench:
         return len(self.orders)
 
     def issuance(self, names: Sequence[str] = NAMES) -> Issuance:
-        ca = replace(self.introduction, directory=self.ca.directory)
+        acme = replace(self.introduction, directory=self.ca.directory)
         return Issuance(
-            ca, names, self.accounts, dns=self, pending=self.pending, books=self, clock=self.clock
+            acme, names, self.accounts, dns=self, pending=self.pending, books=self, clock=self.clock
         )
 
     def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:

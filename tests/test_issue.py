@@ -30,7 +30,7 @@ from scripted_ca import (
 )
 
 from certbotless import pki
-from certbotless.ca import Binding, Ca
+from certbotless.config import Acme, Eab
 from certbotless.errors import (
     AccountRefused,
     AuthorizationFailed,
@@ -46,6 +46,7 @@ from certbotless.errors import (
 from certbotless.issue import Predecessor, Suggestion, suggested_renewal
 from certbotless.records import Record
 from certbotless.renewal import Window
+from certbotless.secret import Secret
 from certbotless.state import TxtValue
 
 
@@ -178,7 +179,8 @@ def test_a_mac_key_that_is_not_base64url_is_told_before_anything_is_asked_for(
     bench: Bench, hmac_key: str
 ) -> None:
     """The library would skip what is none, and the CA only say that the MAC is wrong."""
-    bench.introduction = replace(bench.introduction, eab=Binding("kid-1", hmac_key))
+    eab = Eab(kid="kid-1", hmac_key=Secret("literal", hmac_key))
+    bench.introduction = replace(bench.introduction, eab=eab)
     with pytest.raises(AccountRefused, match=r"^acme\.eab\.hmac_key is not base64url"):
         bench.issue((DOMAIN,))
     assert bench.ca.asked == ["directory"]
@@ -186,7 +188,8 @@ def test_a_mac_key_that_is_not_base64url_is_told_before_anything_is_asked_for(
 
 @pytest.mark.parametrize("hmac_key", ["AAAAAA==", "AAAAAA", "AAAAAAA=", "_-AA", "/+AA"])
 def test_a_mac_key_may_be_padded_or_not_and_of_either_alphabet(bench: Bench, hmac_key: str) -> None:
-    bench.introduction = replace(bench.introduction, eab=Binding("kid-1", hmac_key))
+    eab = Eab(kid="kid-1", hmac_key=Secret("literal", hmac_key))
+    bench.introduction = replace(bench.introduction, eab=eab)
     assert bench.issue((DOMAIN,)).chain_pem == CHAIN
 
 
@@ -541,7 +544,7 @@ def test_a_ca_that_has_forgotten_the_account_is_told_of_no_predecessor(bench: Be
 def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED | {"explanationURL": "https://ca.test/why\x1b"}
     bench.ca.retry_after = "21600"
-    told = suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock)
+    told = suggested_renewal(Acme(directory=bench.ca.directory), ARI_ID, bench.clock)
     start, end = (
         datetime(2027, 1, 23, 5, 30, tzinfo=UTC),
         datetime(2027, 1, 25, 5, 30, 0, 500_000, tzinfo=UTC),
@@ -551,7 +554,7 @@ def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) ->
 
 
 def test_a_ca_without_renewal_information_suggests_nothing(bench: Bench) -> None:
-    assert suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock) == Suggestion()
+    assert suggested_renewal(Acme(directory=bench.ca.directory), ARI_ID, bench.clock) == Suggestion()
     assert bench.ca.asked == ["directory"]
 
 
@@ -572,14 +575,14 @@ def test_a_ca_without_renewal_information_suggests_nothing(bench: Bench) -> None
 def test_a_suggestion_without_sense_is_told_as_such(bench: Bench, suggests: Any) -> None:
     bench.ca.suggests = suggests
     with pytest.raises(CaUnavailable):
-        suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock)
+        suggested_renewal(Acme(directory=bench.ca.directory), ARI_ID, bench.clock)
 
 
 def test_a_ca_that_knows_no_such_certificate_says_when_to_look_again(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED
     bench.ca.instead["renewal"].append(replace(problem("malformed", 404), headers={"Retry-After": "120"}))
     with pytest.raises(IssueError) as unknown:
-        suggested_renewal(Ca(bench.ca.directory), ARI_ID, bench.clock)
+        suggested_renewal(Acme(directory=bench.ca.directory), ARI_ID, bench.clock)
     assert unknown.value.retry_after == timedelta(minutes=2)
 
 

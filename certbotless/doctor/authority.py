@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 
 from ..account import CaView, look_at_ca
-from ..ca import Ca
 from ..config import Site
 from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts
@@ -26,9 +25,8 @@ _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)
 def examine(case: Case) -> CaView | None:
     """Ask the CA who it is, and how it has our account; None where it cannot be asked."""
     acme = case.config.acme
-    ca = Ca(acme.url, acme.email, str(acme.ca_bundle) if acme.ca_bundle else None)
     try:
-        seen = look_at_ca(ca, Accounts(case.config.state_dir, acme.url), case.clock)
+        seen = look_at_ca(acme, Accounts(case.config.state_dir, acme.url), case.clock)
     except CertbotlessError as exc:
         if wrong_time(exc):
             case.clock_is_in_doubt = True
