@@ -13,7 +13,7 @@ from . import pki, verify
 from .books import SiteBooks
 from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
-from .issue import Issuance, Issued, PendingOrder, Predecessor, suggested_renewal
+from .issue import Issuance, Issued, PendingOrder, suggested_renewal
 from .leaf import LeafFacts
 from .limits import staging_of
 from .names import challenge_name, rr_of
@@ -21,7 +21,7 @@ from .observe import Observation
 from .placement import Placement
 from .renewal import next_look
 from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair
-from .store import Origin
+from .store import Origin, Published
 from .times import rfc3339
 from .workbench import Workbench
 
@@ -43,12 +43,11 @@ class Certifying:
         """Get a new certificate, check it and publish it; an order in flight is finished first."""
         self._check_before_order(seen)
         pending = _Pending(self._bench)
-        predecessor = self._predecessor(seen)
-        issued = self._issue(self._acme(), seen, pending, predecessor)
+        issued = self._issue(self._acme(), seen, pending, seen.in_hand)
         if self._is_published(issued, seen):
             # Left by a run that was killed after it had published this very certificate.
             pending.drop()
-            issued = self._issue(self._acme(), seen, pending, predecessor)
+            issued = self._issue(self._acme(), seen, pending, seen.in_hand)
         self._publish(issued, pending)
 
     def rehearse(self, seen: Observation) -> None:
@@ -91,15 +90,8 @@ class Certifying:
                 for name, fqdn in places.items():
                     self._bench.zones.open(name).records(fqdn)
 
-    def _predecessor(self, seen: Observation) -> Predecessor | None:
-        """Return what a new certificate of this CA replaces, None if the old one is another CA's."""
-        facts, origin = seen.in_hand.facts, seen.in_hand.origin
-        if facts is None or origin is None or origin.directory != self._bench.config.acme.url:
-            return None
-        return Predecessor(facts.ari_id, origin.account)
-
     def _issue(
-        self, acme: Acme, seen: Observation, pending: PendingOrder, predecessor: Predecessor | None = None
+        self, acme: Acme, seen: Observation, pending: PendingOrder, predecessor: Published | None = None
     ) -> Issued:
         with self._validation(pending):
             return self._issuance(acme, seen, pending).issue(predecessor)

@@ -30,6 +30,7 @@ from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, p
 from .names import NameFault, challenge_name, normalise
 from .renewal import Window
 from .state import Accounts, TxtValue
+from .store import Published
 from .times import parse_rfc3339, rfc3339
 
 logger = logging.getLogger(__name__)
@@ -61,14 +62,6 @@ _VALIDATION_HINTS = {
 _OTHER_VALUE_HINT = (
     "the CA asks the zone's public name servers: check that they are the ones that this zone uses"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Predecessor:
-    """A certificate of this CA that the new one replaces: its ARI identifier, and the account that got it."""
-
-    ari_id: str
-    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +203,7 @@ class Issuance:
         self._account = Account(self.acme, self.accounts, self.books, self.clock)
         self._order_url = ""
 
-    def issue(self, predecessor: Predecessor | None = None) -> Issued:
+    def issue(self, predecessor: Published | None = None) -> Issued:
         """Get the certificate; blocks for propagation and at most 40 minutes of the CA's own.
 
         1. Find the directory; recover or make the account.
@@ -220,6 +213,9 @@ class Issuance:
         5. Answer the challenges, and poll until each authorization is valid.
         6. Finalize; key and order URL are on disk before.
         7. Poll until the certificate is there, and fetch it.
+
+        Args:
+            predecessor: what the new certificate takes the place of.
 
         Raises:
             IssueError, DnsError, Interrupted: no certificate.
@@ -231,7 +227,7 @@ class Issuance:
                 order = self._finalize(order, key)  # 6
             return Issued(self._fetch(order), key, self._account.url)  # 7
 
-    def authorize(self, predecessor: Predecessor | None = None) -> messages.Order:
+    def authorize(self, predecessor: Published | None = None) -> messages.Order:
         """Return an order whose authorizations are all valid, steps 1 to 5 of `issue`.
 
         Raises:
@@ -302,7 +298,7 @@ class Issuance:
         if failed:
             self.books.count_failure(self._account.now(), failed)
 
-    def _place(self, predecessor: Predecessor | None) -> messages.Order:
+    def _place(self, predecessor: Published | None) -> messages.Order:
         self._check_profile()
         self._check_clock()
         replaces = self._replaces(predecessor)
@@ -336,11 +332,14 @@ class Issuance:
                 self.books.withdraw_order()
             raise
 
-    def _replaces(self, predecessor: Predecessor | None) -> str | None:
+    def _replaces(self, predecessor: Published | None) -> str | None:
         """Return the identifier of what this account got from this CA before (RFC 9773 section 5)."""
-        if predecessor is None or predecessor.account != self._account.url:
+        facts, origin = (predecessor.facts, predecessor.origin) if predecessor else (None, None)
+        if facts is None or origin is None or origin.directory != self.acme.url:
             return None
-        return (predecessor.ari_id or None) if _renewal_info_url(self._account.directory) else None
+        if origin.account != self._account.url or not _renewal_info_url(self._account.directory):
+            return None
+        return facts.ari_id or None
 
     def _check_profile(self) -> None:
         """Refuse a profile that the CA does not list, before an order is spent on it.

@@ -24,8 +24,9 @@ from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 from certbotless import pki
 from certbotless.challenge import presented
 from certbotless.config import Acme
-from certbotless.issue import Issuance, Issued, Predecessor
+from certbotless.issue import Issuance, Issued
 from certbotless.state import Accounts, SiteFile, TxtValue
+from certbotless.store import Published
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 NAMES = (WILDCARD, DOMAIN)
@@ -282,7 +283,7 @@ class Bench:
             acme, names, self.accounts, dns=self, pending=self.pending, books=self, clock=self.clock
         )
 
-    def issue(self, names: Sequence[str] = NAMES, predecessor: Predecessor | None = None) -> Issued:
+    def issue(self, names: Sequence[str] = NAMES, predecessor: Published | None = None) -> Issued:
         return self.issuance(names).issue(predecessor)
 
     def collect(self) -> Issued | None:

@@ -20,6 +20,7 @@ from scripted_ca import (
     CHAIN,
     CHALLENGE_NAME,
     DOMAIN,
+    NOW,
     PROBLEM,
     WILDCARD,
     Bench,
@@ -43,11 +44,13 @@ from certbotless.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.issue import Predecessor, Suggestion, suggested_renewal
+from certbotless.issue import Suggestion, suggested_renewal
+from certbotless.leaf import LeafFacts
 from certbotless.records import Record
 from certbotless.renewal import Window
 from certbotless.secret import Secret
 from certbotless.state import TxtValue
+from certbotless.store import Origin, Published
 
 
 @pytest.fixture
@@ -454,8 +457,10 @@ ARI_ID = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
 SUGGESTED = {"suggestedWindow": {"start": "2027-01-23T05:30:00Z", "end": "2027-01-25T13:30:00.5+08:00"}}
 
 
-def replaced(bench: Bench) -> Predecessor:
-    return Predecessor(ARI_ID, bench.ca.url("account/1"))
+def replaced(bench: Bench, ari_id: str = ARI_ID, account: str = "account/1") -> Published:
+    """What the account at the CA has got before."""
+    facts = LeafFacts((DOMAIN,), "ab" * 32, "CN=CA", NOW, NOW + timedelta(days=90), ari_id)
+    return Published(facts, Origin(bench.ca.directory, bench.ca.url(account), "ec256", NOW))
 
 
 @pytest.mark.row(52)
@@ -528,7 +533,7 @@ def test_what_is_no_predecessor_to_the_ca_is_not_named(
     bench: Bench, suggests: Any, ari_id: str, account: str
 ) -> None:
     bench.ca.suggests = suggests
-    bench.issue((DOMAIN,), Predecessor(ari_id, bench.ca.url(account)))
+    bench.issue((DOMAIN,), replaced(bench, ari_id, account))
     assert "replaces" not in bench.ca.sent["order"]
 
 
