@@ -174,7 +174,7 @@ class Certifying:
         return Issuance(acme, names, accounts, dns=self._dns, pending=pending, books=books, clock=bench.clock)
 
     def _acme(self) -> Acme:
-        """Return the CA of the file; a secret of it that cannot be read is told before it is asked."""
+        """Return the CA of the file. Raises `SecretUnreadable` before the CA is asked for anything."""
         acme = self._bench.config.acme
         if acme.eab is not None:
             acme.eab.hmac_key.read()
@@ -194,11 +194,8 @@ class Certifying:
         except IssueError:
             pending.drop()
             raise
-        acme, chain, key = (
-            self._bench.config.acme,
-            pki.as_parsed(issued.chain_pem),
-            pki.key_to_pem(issued.key),
-        )
+        acme = self._bench.config.acme
+        chain, key = pki.as_parsed(issued.chain_pem), pki.key_to_pem(issued.key)
         origin = Origin(acme.url, issued.account, acme.key_type, now)
         pair = SavedPair.of(chain, key, origin, facts.not_after)
         self._bench.file.save_pair(pair)

@@ -129,7 +129,7 @@ class Placement:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._ends: dict[str, tuple[str, str]] = {}
-        self._aliases = Aliases(bench.servers, self._zone_of, bench.zones.open)
+        self._aliases = Aliases(bench.servers, self._zone_of, self._open)
         self._has_waited_unseen = False
 
     def locate(self, name: str, value: str) -> TxtValue:
@@ -144,7 +144,10 @@ class Placement:
         return TxtValue(fqdn, value, zone)
 
     def presented(self, values: Sequence[TxtValue]) -> AbstractContextManager[None]:
-        return presented(self._bench.zones.open, self._bench.file, values)
+        return presented(self._open, self._bench.file, values)
+
+    def _open(self, zone: str) -> Zone:
+        return self._bench.zones.open(zone)
 
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         """Wait for the servers of each zone, all of them within propagation_timeout.
@@ -184,7 +187,7 @@ class Placement:
         while True:
             for fqdn, wanted in list(unlisted.items()):
                 try:
-                    listed = {record.value for record in self._bench.zones.open(zone).records(fqdn)}
+                    listed = {record.value for record in self._open(zone).records(fqdn)}
                 except DnsError as exc:
                     logger.debug("txt.not_listed fqdn=%s error=%s", fqdn, exc.message)
                     listed = wanted
