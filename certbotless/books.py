@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from .clock import Clock
 from .config import Site
 from .errors import RateLimited
 from .leaf import LeafFacts
 from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
+from .ledgerfile import LedgerFile
 from .state import RenewalInfo
 from .times import rfc3339
 
 _LOCK_TIMEOUT_S = 60
-
-
-class Rows(Protocol):
-    """The rows of all sites, shared by all processes (ledgerfile.LedgerFile)."""
-
-    def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
-        """Keep others from counting meanwhile."""
-
-    def settle(self, now: datetime) -> list[Entry]:
-        """Return the rows as they count from now on, and keep them so."""
-
-    def append(self, entry: Entry) -> None:
-        """Write a row; on disk when this returns."""
-
-    def change(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
-        """Write in place of the rows, as they count from now on, what `how` makes of them, as one step."""
-
-    def remove(self, entry: Entry) -> None:
-        """Take out the newest row that says this."""
 
 
 @dataclass
@@ -51,7 +31,7 @@ class SiteBooks:
         is_rehearsal: whether this is a dry run.
     """
 
-    rows: Rows
+    rows: LedgerFile
     clock: Clock
     site: Site
     directory: str

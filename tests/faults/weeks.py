@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
+from typing import Any
 
 from fakes import FakeClock
 
@@ -38,6 +39,7 @@ from certbotless.errors import (
 )
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
+from certbotless.ledgerfile import LedgerFile
 from certbotless.limits import staging_of
 from certbotless.observe import Observation
 from certbotless.renewal import Window
@@ -198,13 +200,13 @@ class CountingCa:
 # --- our side ---------------------------------------------------------------------------------------------
 
 
-class Rows:
-    """The ledger in memory (books.Rows); what a disk does to it is done by hand."""
+class Rows(LedgerFile):
+    """The ledger in memory; what a disk does to it is done by hand."""
 
     def __init__(self) -> None:
         self.rows: list[Entry] = []
 
-    def locked(self, clock: Clock, timeout_s: float) -> AbstractContextManager[object]:
+    def locked(self, clock: Clock, timeout_s: float) -> Any:
         return nullcontext()
 
     def settle(self, now: datetime) -> list[Entry]:
