@@ -694,18 +694,17 @@ def test_a_certificate_issued_since_the_command_began_is_a_renewal(
         assert "no connection to the CA" in failed_with(outcome)
 
 
-def test_a_fresh_certificate_that_is_not_served_is_no_renewal(scene: Scene) -> None:
+@pytest.mark.parametrize("is_deployed", [True, False])
+def test_a_fresh_certificate_on_disk_is_a_renewal_where_nobody_serves(
+    scene: Scene, is_deployed: bool
+) -> None:
     scene.publish(age=SECOND)
     scene.point()
-    scene.put_container(status="exited")
-    assert not scene.run(RENEW_NOW).is_renewed
-
-
-def test_where_nobody_serves_a_fresh_certificate_on_disk_is_a_renewal(scene: Scene) -> None:
-    scene.publish(age=SECOND)
-    scene.point()
-    scene.keys["deploy"] = []
-    assert scene.run(RENEW_NOW).is_renewed
+    if is_deployed:
+        scene.put_container(status="exited")
+    else:
+        scene.keys["deploy"] = []
+    assert scene.run(RENEW_NOW).is_renewed is not is_deployed
 
 
 # --- the ledger -------------------------------------------------------------------------------------------

@@ -29,8 +29,6 @@ from certbotless.deploy import (
     Container,
     Containers,
     DockerContainers,
-    check_may_act,
-    published_port,
     run_command,
 )
 from certbotless.errors import DeployError, DeployWaits
@@ -462,20 +460,20 @@ def test_what_is_no_answer_of_an_engine_is_told(engine: Engine, reply: Reply) ->
     )
 
 
-def test_a_missing_socket_is_told_with_its_path_and_the_systems_words(tmp_path: Path) -> None:
-    host = f"unix://{tmp_path}/none.sock"
-    with pytest.raises(DeployError) as failed:
-        DockerContainers(host).find("registry")
-    assert failed.value.message == f"no Docker engine at {host!r}: No such file or directory"
-    assert "group docker" in failed.value.hint
-
-
-def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "docker.sock"
+@pytest.mark.parametrize(
+    ("is_bound", "reason"), [(False, "No such file or directory"), (True, "Connection refused")]
+)
+def test_a_socket_where_nobody_listens_is_told_with_its_path_and_the_systems_words(
+    tmp_path: Path, is_bound: bool, reason: str
+) -> None:
+    host = f"unix://{tmp_path}/docker.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-    with pytest.raises(DeployError, match="Connection refused"):
-        DockerContainers(f"unix://{path}").find("registry")
+        if is_bound:
+            listener.bind(f"{tmp_path}/docker.sock")
+        with pytest.raises(DeployError) as failed:
+            DockerContainers(host).find("registry")
+    assert failed.value.message == f"no Docker engine at {host!r}: {reason}"
+    assert "group docker" in failed.value.hint
 
 
 @pytest.mark.process
@@ -509,30 +507,6 @@ def test_an_engine_that_comes_back_is_used_again(tmp_path: Path) -> None:
     engine = Engine(tmp_path / "docker.sock")
     with engine.server:
         assert containers.find("registry").name == "registry"
-
-
-# --- the admin wins -------------------------------------------------------------------------------------
-
-
-def container(status: str, *ports: int) -> Container:
-    return Container(ID, "registry", status, ports, STARTED)
-
-
-@pytest.mark.parametrize(
-    ("status", "ours"),
-    [("running", True), ("running", False), ("restarting", True), ("restarting", False), ("exited", True)],
-)
-def test_a_container_that_is_up_or_that_our_own_restart_left_stopped_may_be_acted_on(
-    status: str, ours: bool
-) -> None:
-    check_may_act(container(status), ours)
-
-
-@pytest.mark.parametrize("status", ["created", "paused", "exited", "dead", "removing"])
-def test_a_container_that_its_admin_stopped_is_never_started(status: str) -> None:
-    with pytest.raises(DeployWaits, match=f"'registry' is {status}") as waits:
-        check_may_act(container(status), is_our_unfinished_restart=False)
-    assert f"docker {'unpause' if status == 'paused' else 'start'} registry" in waits.value.hint
 
 
 # --- a command of this machine --------------------------------------------------------------------------
@@ -597,10 +571,6 @@ def test_a_command_that_cannot_be_run_is_told(program: str, reason: str) -> None
 # --- the port -------------------------------------------------------------------------------------------
 
 
-def test_the_single_published_port_is_the_one() -> None:
-    assert published_port(container("running", 5443)) == 5443
-
-
 def test_a_container_between_two_tries_to_start_has_the_ports_that_it_is_made_with(engine: Engine) -> None:
     """The engine publishes none then; one that it chooses itself is not known before."""
     bindings = {
@@ -609,12 +579,6 @@ def test_a_container_between_two_tries_to_start_has_the_ports_that_it_is_made_wi
     }
     engine.container = inspected(status="restarting", ports={}) | {"HostConfig": {"PortBindings": bindings}}
     assert DockerContainers(engine.host).find("registry").ports == (5443,)
-
-
-@pytest.mark.parametrize(("ports", "listed"), [((), "none"), ((443, 5000), "443, 5000")])
-def test_none_or_several_ports_wait_for_a_person(ports: tuple[int, ...], listed: str) -> None:
-    with pytest.raises(DeployWaits, match=f"{len(ports)} TCP ports .{listed}.: set port"):
-        published_port(container("running", *ports))
 
 
 # --- the contract, on both ------------------------------------------------------------------------------

@@ -305,13 +305,14 @@ def test_what_was_done_for_another_leaf_does_not_count(bench: Bench, service: Se
 
 
 @pytest.mark.parametrize("action", ["restart", {"signal": "HUP"}])
-@pytest.mark.parametrize("status", ["exited", "paused"])
+@pytest.mark.parametrize("status", ["exited", "paused", "created", "dead", "removing"])
 def test_a_container_that_its_admin_stopped_is_left_alone(
     bench: Bench, service: Service, status: str, action: object
 ) -> None:
     bench.containers.put(container(status=status))
-    with pytest.raises(DeployWaits, match=f"is {status}"):
+    with pytest.raises(DeployWaits, match=f"'registry' is {status}") as waits:
         bench.deploy(port=service.port, action=action)
+    assert f"docker {'unpause' if status == 'paused' else 'start'} registry" in waits.value.hint
     assert (bench.containers.restarts, bench.containers.signals) == ([], [])
 
 
@@ -426,9 +427,12 @@ def test_a_port_that_the_container_no_longer_publishes_is_looked_up_anew(
     assert bench.state.ports == {"registry": service.port, "mirror": 2}
 
 
-def test_several_published_ports_wait_for_the_file_before_anything_is_done(bench: Bench) -> None:
-    bench.containers.put(container("registry", 443, 5000))
-    with pytest.raises(DeployWaits, match="set port"):
+@pytest.mark.parametrize(("ports", "listed"), [((), "none"), ((443, 5000), "443, 5000")])
+def test_none_or_several_published_ports_wait_for_the_file_before_anything_is_done(
+    bench: Bench, ports: tuple[int, ...], listed: str
+) -> None:
+    bench.containers.put(container("registry", *ports))
+    with pytest.raises(DeployWaits, match=f"{len(ports)} TCP ports .{listed}.: set port"):
         bench.deploy()
     assert bench.containers.restarts == []
 
