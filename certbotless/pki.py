@@ -28,6 +28,22 @@ CertificateKey = CertificateIssuerPrivateKeyTypes
 _MAX_CHAIN = 10
 
 
+@contextmanager
+def _chain_errors() -> Iterator[None]:
+    """Map what cryptography raises for a chain that no CA should have made."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as exc:
+        raise IssueError(f"the CA's answer is not a chain of certificates ({type(exc).__name__})") from exc
+
+
 def new_key(key_type: str = "ec256") -> CertificateKey:
     """Return a fresh key: ec256, ec384, rsa2048 or rsa4096. A large RSA key takes seconds."""
     if key_type.startswith("rsa"):
@@ -42,17 +58,18 @@ def key_type_of(key: CertificateKey) -> str:
     return f"{kind}{size}"
 
 
+@_chain_errors()
 def is_self_signed(chain_pem: bytes) -> bool:
     """Tell whether the leaf of `chain_pem` names itself as its issuer.
 
     Raises:
         IssueError: it is no chain of certificates.
     """
-    with _chain_errors():
-        leaf = _load_chain(chain_pem)[0]
-        return leaf.issuer == leaf.subject and bool(leaf.subject.rdns)
+    leaf = _load_chain(chain_pem)[0]
+    return leaf.issuer == leaf.subject and bool(leaf.subject.rdns)
 
 
+@_chain_errors()
 def have_same_issuer(chain_pem: bytes, other_pem: bytes) -> bool:
     """Tell whether a certificate of these chains has signed the leaves of both; an empty one has none.
 
@@ -61,10 +78,9 @@ def have_same_issuer(chain_pem: bytes, other_pem: bytes) -> bool:
     """
     if not other_pem:
         return False
-    with _chain_errors():
-        leaf, *issuers = _load_chain(chain_pem)
-        other, *others = _load_chain(other_pem)
-        return any(_signs(issuer, leaf) and _signs(issuer, other) for issuer in (*issuers, *others))
+    leaf, *issuers = _load_chain(chain_pem)
+    other, *others = _load_chain(other_pem)
+    return any(_signs(issuer, leaf) and _signs(issuer, other) for issuer in (*issuers, *others))
 
 
 def key_to_pem(key: CertificateKey) -> bytes:
@@ -96,24 +112,24 @@ def new_csr(key: CertificateKey, names: Sequence[str]) -> x509.CertificateSignin
     return request.sign(key, hashes.SHA256())
 
 
+@_chain_errors()
 def leaf_sha256(chain_pem: bytes) -> str:
     """Return the SHA-256 of the DER leaf of `chain_pem`, lower-case hex.
 
     Raises:
         IssueError: it is no chain of certificates.
     """
-    with _chain_errors():
-        return _load_chain(chain_pem)[0].fingerprint(hashes.SHA256()).hex()
+    return _load_chain(chain_pem)[0].fingerprint(hashes.SHA256()).hex()
 
 
+@_chain_errors()
 def as_parsed(chain_pem: bytes) -> bytes:
     """Return the certificates of a chain and nothing else: a CA may write any text around them.
 
     Raises:
         IssueError: it is no chain of certificates.
     """
-    with _chain_errors():
-        return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in _load_chain(chain_pem))
+    return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in _load_chain(chain_pem))
 
 
 def lifetime(chain_pem: bytes) -> timedelta:
@@ -126,16 +142,20 @@ def lifetime(chain_pem: bytes) -> timedelta:
         return timedelta()
 
 
+@_chain_errors()
 def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:
     """Return the facts of the first certificate of `chain_pem`, whose key is `key`.
 
     Raises:
         IssueError: it is no chain of certificates, or the key is another one.
     """
-    with _chain_errors():
-        return _matching_facts(_load_chain(chain_pem), key)
+    leaf = _load_chain(chain_pem)[0]
+    if leaf.public_key() != key.public_key():
+        raise IssueError("the certificate is for another key")
+    return _facts(leaf)
 
 
+@_chain_errors()
 def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], now: datetime) -> LeafFacts:
     """Return the leaf's facts if the chain may be published with this key for these names.
 
@@ -145,40 +165,23 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
     Raises:
         IssueError: one of these does not hold.
     """
-    with _chain_errors():
-        chain = _load_chain(chain_pem)
-        facts = _matching_facts(chain, key)
-        if facts.names != tuple(sorted(names)):
-            raise IssueError(
-                f"the CA's certificate is for {printable(facts.names)}, the order was for {tuple(names)!r}"
-            )
-        for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
-            if not _signs(issuer, cert):
-                raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one")
-        if _is_ca(chain[0]):
-            raise IssueError("the CA's leaf certificate is itself a CA")
+    chain = _load_chain(chain_pem)
+    facts = matching_facts(chain_pem, key)
+    if facts.names != tuple(sorted(names)):
+        raise IssueError(
+            f"the CA's certificate is for {printable(facts.names)}, the order was for {tuple(names)!r}"
+        )
+    for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
+        if not _signs(issuer, cert):
+            raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one")
+    if _is_ca(chain[0]):
+        raise IssueError("the CA's leaf certificate is itself a CA")
     if not facts.not_before - START_SLACK <= now < facts.not_after:
         raise IssueError(
             f"the CA's certificate is valid from {facts.not_before} to {facts.not_after}, and now is {now}",
             hint="set this machine's clock",
         )
     return facts
-
-
-@contextmanager
-def _chain_errors() -> Iterator[None]:
-    """Map what cryptography raises for a chain that no CA should have made."""
-    try:
-        yield
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as exc:
-        raise IssueError(f"the CA's answer is not a chain of certificates ({type(exc).__name__})") from exc
 
 
 def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:
@@ -190,12 +193,6 @@ def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:
     if len(chain) > _MAX_CHAIN:
         raise IssueError(f"the CA's chain has {len(chain)} certificates")
     return chain
-
-
-def _matching_facts(chain: Sequence[x509.Certificate], key: CertificateKey) -> LeafFacts:
-    if chain[0].public_key() != key.public_key():
-        raise IssueError("the certificate is for another key")
-    return _facts(chain[0])
 
 
 def _signs(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
