@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
@@ -391,16 +391,12 @@ class Issuance:
                 self._network.send(challenge.url, challenge.response)
         logger.debug("ca.validating names=%s", ",".join(sorted({challenge.name for challenge in todo})))
         failed = {}
-        pace = self._polling(_VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
+        looks = self._looks("validate", _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}
-        wait_s = 0.0  # of the first look; what the CA asks counts from the second on
         while waiting:
-            if pace.expired:
-                raise OrderTimeout(f"the CA at {self.acme.url} did not validate in {_VALIDATION_TIMEOUT_S} s")
-            pace.wait(wait_s)
+            next(looks)
             for url in sorted(waiting):
                 authorization = self._read_authorization(url)
-                wait_s = self._asked_wait_s()
                 if authorization.status not in (messages.STATUS_PENDING, messages.STATUS_PROCESSING):
                     name = waiting.pop(url)
                     if authorization.status != messages.STATUS_VALID:
@@ -434,18 +430,14 @@ class Issuance:
 
     def _fetch(self, order: messages.Order) -> bytes:
         logger.debug("ca.issuing order=%s", printable(self._order_url, 200))
-        pace = self._polling(_ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
-        wait_s = 0.0
+        looks = self._looks("issue", _ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:
                 self.pending.drop()
                 detail = printable(order.error.detail if order.error else "no reason given")
                 raise IssueError(f"the CA at {self.acme.url} refused the order: {detail}")
-            if pace.expired:
-                raise OrderTimeout(f"the CA at {self.acme.url} did not issue in {_ISSUANCE_TIMEOUT_S} s")
-            pace.wait(wait_s)
+            next(looks)
             order = self._read_order(self._network.send(self._order_url))
-            wait_s = self._asked_wait_s()
         try:
             chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
         except messages.Error:
@@ -468,12 +460,19 @@ class Issuance:
                 hint=hint,
             )
 
-    def _polling(self, timeout_s: int, most_s: float) -> Pace:
-        return Pace(self.clock, timeout_s, first_s=_FIRST_LOOK_S, most_s=most_s)
+    def _looks(self, what: str, timeout_s: int, most_s: float) -> Iterator[None]:
+        """Yield when it is time for a look; what the CA asks to wait counts from the second on.
 
-    def _asked_wait_s(self) -> float:
-        asked = self._network.retry_after
-        return min(asked.total_seconds(), _MOST_ASKED_WAIT_S) if asked else 0.0
+        Raises:
+            OrderTimeout: it has not done `what` in time.
+        """
+        pace, wait_s = Pace(self.clock, timeout_s, first_s=_FIRST_LOOK_S, most_s=most_s), 0.0
+        while not pace.expired:
+            pace.wait(wait_s)
+            yield
+            asked = self._network.retry_after
+            wait_s = min(asked.total_seconds(), _MOST_ASKED_WAIT_S) if asked else 0.0
+        raise OrderTimeout(f"the CA at {self.acme.url} did not {what} in {timeout_s} s")
 
     def _read_authorization(self, url: str) -> messages.Authorization:
         told = self._network.send(url).json()
