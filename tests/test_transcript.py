@@ -34,11 +34,12 @@ def open_transcripts(state_dir: Path) -> Transcripts:
 
 @pytest.fixture
 def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
-    """What a run has while it lasts."""
+    """What a run has while it lasts; what is logged meanwhile is about the first site."""
     handler = open_transcripts(tmp_path)
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.addHandler(handler)
-    yield handler
+    with story.about(DOMAIN):
+        yield handler
     LOGGER.removeHandler(handler)
     handler.close()
 
@@ -75,14 +76,14 @@ def told(state_dir: Path, domain: str = DOMAIN) -> list[str]:
 def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(
     tmp_path: Path, transcripts: Transcripts
 ) -> None:
-    with story.about(DOMAIN):
-        LOGGER.warning("before the first step")
-        due("record")
-        LOGGER.debug("alidns.call action=%s", "AddDomainRecord")
-        end()
-        LOGGER.info("after the end")
-        due("order")
-    LOGGER.info("about no site")
+    LOGGER.warning("before the first step")
+    due("record")
+    LOGGER.debug("alidns.call action=%s", "AddDomainRecord")
+    end()
+    LOGGER.info("after the end")
+    due("order")
+    with story.about(""):
+        LOGGER.info("about no site")
     assert told(tmp_path) == [
         "INFO    record.due domain=devbox.sweetlove.top reason=asked for",
         "DEBUG   alidns.call action=AddDomainRecord",
@@ -93,8 +94,7 @@ def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(
 
 
 def test_the_head_says_what_ran_and_for_what(tmp_path: Path, transcripts: Transcripts) -> None:
-    with story.about(DOMAIN):
-        due()
+    due()
     head = read(tmp_path, DOMAIN)[:4]
     assert re.match(r"certbotless \S+, Python \d+\.\d+\.\d+, Linux \S+", head[0])
     assert head[1:3] == [f"site: {DOMAIN}", "key: ***\\nforged"]
@@ -113,7 +113,7 @@ def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, tran
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, [DOMAIN, OTHER]))
-    assert story.site() == ""
+    assert story.site() == DOMAIN
     for domain in (DOMAIN, OTHER):
         lines = sorted(told(tmp_path, domain))
         assert lines[:3] == [f"DEBUG   dns.no_answer server={domain}.{i}" for i in range(3)]
@@ -121,9 +121,8 @@ def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, tran
 
 
 def test_the_next_attempt_takes_its_place(tmp_path: Path, transcripts: Transcripts) -> None:
-    with story.about(DOMAIN):
-        due("record")
-        end()
+    due("record")
+    end()
     LOGGER.removeHandler(transcripts)
     with_next = open_transcripts(tmp_path)
     LOGGER.addHandler(with_next)
@@ -140,11 +139,10 @@ def test_the_next_attempt_takes_its_place(tmp_path: Path, transcripts: Transcrip
 
 def test_who_takes_no_step_writes_nothing(tmp_path: Path, transcripts: Transcripts) -> None:
     """Nor does upkeep, which is told as detail: the last attempt stays."""
-    with story.about(DOMAIN):
-        LOGGER.warning("ledger.row_unreadable")
-        LOGGER.debug("renewal-info.due domain=%s reason=%s", DOMAIN, "x")
-        LOGGER.debug("renewal-info.done domain=%s", DOMAIN)
-        end()
+    LOGGER.warning("ledger.row_unreadable")
+    LOGGER.debug("renewal-info.due domain=%s reason=%s", DOMAIN, "x")
+    LOGGER.debug("renewal-info.done domain=%s", DOMAIN)
+    end()
     assert list(tmp_path.iterdir()) == []
     assert read(tmp_path, DOMAIN) == []
 
@@ -153,16 +151,15 @@ def test_who_takes_no_step_writes_nothing(tmp_path: Path, transcripts: Transcrip
 
 
 def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, transcripts: Transcripts) -> None:
-    with story.about(DOMAIN):
-        due()
-        LOGGER.info("x key=%s", CANARY)
-        LOGGER.debug("x url=https://alidns.aliyuncs.com/?Signature=%s", "planted")
-        LOGGER.debug("x id=%s", "LTAI5tPlantedCanary1")
-        secret = f"{CANARY}\n-----BEGIN EC PRIVATE KEY-----\nplanted\n"
-        try:
-            raise RuntimeError(secret)
-        except RuntimeError:
-            LOGGER.exception("step.crashed")
+    due()
+    LOGGER.info("x key=%s", CANARY)
+    LOGGER.debug("x url=https://alidns.aliyuncs.com/?Signature=%s", "planted")
+    LOGGER.debug("x id=%s", "LTAI5tPlantedCanary1")
+    secret = f"{CANARY}\n-----BEGIN EC PRIVATE KEY-----\nplanted\n"
+    try:
+        raise RuntimeError(secret)
+    except RuntimeError:
+        LOGGER.exception("step.crashed")
     text = path_of(tmp_path, DOMAIN).read_text()
     assert "planted" not in text.lower().replace("ltai***", "")
     assert "id=LTAI***" in text
@@ -172,9 +169,8 @@ def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, transcripts: Tran
 def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(
     tmp_path: Path, transcripts: Transcripts
 ) -> None:
-    with story.about(DOMAIN):
-        due()
-        LOGGER.info("x detail=%s", "a\n   0.001 INFO forged\x1b[2J" + "x" * 10_000)
+    due()
+    LOGGER.info("x detail=%s", "a\n   0.001 INFO forged\x1b[2J" + "x" * 10_000)
     lines = read(tmp_path, DOMAIN)
     assert all(line.isprintable() and len(line) <= 1100 for line in lines)
     assert len(told(tmp_path)) == 2
@@ -202,11 +198,10 @@ def test_its_file_is_for_its_owner_alone_and_no_link_in_its_place_is_followed(
 
 
 def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, transcripts: Transcripts) -> None:
-    with story.about(DOMAIN):
-        due()
-        for i in range(5000):
-            LOGGER.debug("dns.no_answer server=%d", i)
-        end()
+    due()
+    for i in range(5000):
+        LOGGER.debug("dns.no_answer server=%d", i)
+    end()
     *_, last, mark, ended = told(tmp_path)
     assert last.startswith("DEBUG   dns.no_answer server=")
     assert mark == "(what follows is left out, but for the end)"
@@ -215,13 +210,12 @@ def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, transcripts:
 
 
 def test_one_huge_error_does_not_fill_it(tmp_path: Path, transcripts: Transcripts) -> None:
-    with story.about(DOMAIN):
-        due()
-        try:
-            raise RuntimeError("a line of a text\n" * 100_000)
-        except RuntimeError:
-            LOGGER.exception("step.crashed")
-        end()
+    due()
+    try:
+        raise RuntimeError("a line of a text\n" * 100_000)
+    except RuntimeError:
+        LOGGER.exception("step.crashed")
+    end()
     assert told(tmp_path)[-1] == "DEBUG   run.ended devbox.sweetlove.top: ok"
     assert path_of(tmp_path, DOMAIN).stat().st_size < MOST_BYTES / 2
 
@@ -231,10 +225,9 @@ def test_where_it_cannot_be_begun_the_run_goes_on(
 ) -> None:
     """It is said once."""
     (tmp_path / "sites").write_text("a file")
-    with story.about(DOMAIN):
-        due("record")
-        due("order")
-        end()
+    due("record")
+    due("order")
+    end()
     said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
     assert said == [f"transcript.not_written file={path_of(tmp_path, DOMAIN)} error=Not a directory"]
 
@@ -244,16 +237,15 @@ def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
 ) -> None:
     """As on a full disk; here no file may grow any more."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with story.about(DOMAIN):
-        due()
-        written = path_of(tmp_path, DOMAIN).stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (written, before[1]))
-        try:
-            LOGGER.info("container.restarted")
-            LOGGER.info("certificate.served")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        LOGGER.info("and so on")
+    due()
+    written = path_of(tmp_path, DOMAIN).stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, before[1]))
+    try:
+        LOGGER.info("container.restarted")
+        LOGGER.info("certificate.served")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    LOGGER.info("and so on")
     said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
     assert said == [f"transcript.not_written file={path_of(tmp_path, DOMAIN)} error=File too large"]
     assert len(told(tmp_path)) == 1
