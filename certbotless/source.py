@@ -12,7 +12,6 @@ import hashlib
 import logging
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import configfile, edits
@@ -27,6 +26,9 @@ logger = logging.getLogger(__name__)
 _POLL_S, _POLL_SOON_S = 0.5, 0.25
 # What is good and has stood so long is taken; what is bad and has stood so long is told.
 _AT_REST_S, _SAVED_WITHIN_S = 0.2, 1.0
+
+# What a file held when it was read: its bytes, or why it could not be read.
+_Content = bytes | CertbotlessError
 
 
 class Source:
@@ -54,7 +56,7 @@ class Source:
         self.refused_digest = ""
         # A pipe has been read, and is empty now.
         self.path = path if path is not None and _is_plain(path) else None
-        self._file = _Followed(self._read, _Content(self.raw))
+        self._file = _Followed(self._read, self.raw)
         self._secrets = self._follow_secrets()
         # Of a file that was refused for their sake: it is good as soon as they can be read.
         self._lacking: tuple[Secret, ...] = ()
@@ -90,16 +92,16 @@ class Source:
     def _take(self, content: _Content, *, is_final: bool = True, is_told_again: bool = False) -> bool:
         """Put this content into force, or refuse it if it is final."""
         try:
-            if content.error is not None:
-                raise content.error
-            edited = self._parsed(content.raw)
+            if isinstance(content, CertbotlessError):
+                raise content
+            edited = self._parsed(content)
             if edited.state_dir != self.config.state_dir:
                 raise CertbotlessError("state_dir cannot change while the daemon runs", hint="restart it")
         except CertbotlessError as exc:
             if is_final:
                 self._refuse(content, exc, is_told_again=is_told_again)
             return False
-        before, self.raw, self.config = self.config, content.raw, edited
+        before, self.raw, self.config = self.config, content, edited
         self._file.settle(content)
         self._secrets = self._follow_secrets()
         self._lacking, self.refused, self.refused_digest = (), (), ""
@@ -111,7 +113,8 @@ class Source:
     def _refuse(self, content: _Content, error: CertbotlessError, *, is_told_again: bool) -> None:
         self._file.settle(content)
         lines = tuple(error.faults) if isinstance(error, ConfigError) else (str(error),)
-        digest = hashlib.sha256(content.raw).hexdigest()
+        raw = content if isinstance(content, bytes) else b""
+        digest = _digest_of(raw)
         new = [line for line in lines if line not in self.refused]
         if is_told_again or (not new and digest != self.refused_digest):
             new = [*lines]  # another edit with the same faults is refused as well
@@ -119,7 +122,7 @@ class Source:
             logger.error("config.refused %s", line)
         self.refused, self.refused_digest = lines, digest
         is_lack = isinstance(error, SecretUnreadable)
-        self._lacking = tuple(self._meaning(content.raw).needed_secrets().values()) if is_lack else ()
+        self._lacking = tuple(self._meaning(raw).needed_secrets().values()) if is_lack else ()
 
     def _read(self) -> bytes:
         if self.path is not None and not _is_plain(self.path):
@@ -141,17 +144,9 @@ class Source:
         return [_FollowedSecret(key, secret) for key, secret in found if secret.path is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a file held when it was read: its bytes, or why it could not be read."""
-
-    raw: bytes
-    error: CertbotlessError | None = None
-
-    @property
-    def digest(self) -> str:
-        """Tells one content from another."""
-        return f"error: {self.error.message}" if self.error else hashlib.sha256(self.raw).hexdigest()
+def _digest_of(content: _Content) -> str:
+    """Tell one content from another."""
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else f"error: {content.message}"
 
 
 class _Followed:
@@ -167,7 +162,7 @@ class _Followed:
 
     def __init__(self, read: Callable[[], bytes], known: _Content | None = None) -> None:
         self._read = read
-        self._known = (known or self.now()).digest
+        self._known = _digest_of(self.now() if known is None else known)
         self._new, self._new_since_s = "", 0.0
 
     @property
@@ -177,23 +172,24 @@ class _Followed:
     def poll(self, now_s: float) -> tuple[_Content, float] | None:
         """Return a content that was not dealt with and how many seconds it has stood, if there is one."""
         content = self.now()
-        if content.digest == self._known:
+        digest = _digest_of(content)
+        if digest == self._known:
             self._new = ""
             return None
-        if content.digest != self._new:
-            self._new, self._new_since_s = content.digest, now_s
+        if digest != self._new:
+            self._new, self._new_since_s = digest, now_s
         return content, now_s - self._new_since_s
 
     def now(self) -> _Content:
         """Return what the file holds now."""
         try:
-            return _Content(self._read())
+            return self._read()
         except CertbotlessError as exc:
-            return _Content(b"", exc)
+            return exc
 
     def settle(self, content: _Content) -> None:
         """Take note that this content was dealt with."""
-        self._known, self._new = content.digest, ""
+        self._known, self._new = _digest_of(content), ""
 
 
 class _FollowedSecret:
@@ -212,11 +208,11 @@ class _FollowedSecret:
         if found is None:
             return False
         content, stood_s = found
-        if stood_s < (_SAVED_WITHIN_S if content.error else _AT_REST_S):
+        if stood_s < (_AT_REST_S if isinstance(content, bytes) else _SAVED_WITHIN_S):
             return False
         self.file.settle(content)
-        if content.error is not None:
-            logger.error("secret.lost key=%s error=%s", self._key, content.error)
+        if not isinstance(content, bytes):
+            logger.error("secret.lost key=%s error=%s", self._key, content)
             return False
         logger.info("secret.changed key=%s", self._key)
         return True
