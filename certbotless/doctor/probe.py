@@ -10,7 +10,7 @@ docs/doctor.md has the questions: the service documents none of the answers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
@@ -225,18 +225,17 @@ class _ZoneProbe:
             self._say(f"{label}: shown {when}{f' ({faults[server]})' if faults[server] else ''}")
         times = sorted(shown.values())
         span = f", after {times[0]:.1f} to {times[-1]:.1f} s" if times else ""
-        limit = self._questions_in_a_row(servers[:1])
+        limit = self._questions_in_a_row(servers[0])
         return f"{len(shown)} of {len(servers)} addresses showed the record{span}; {limit}"
 
-    def _questions_in_a_row(self, servers: Sequence[Server]) -> str:
+    def _questions_in_a_row(self, server: Server) -> str:
         asked = answered = silent = 0
-        for server in servers:
-            while asked < _QUESTIONS and silent < _MOST_SILENT:
-                [answer] = ask_all([server], self._zone, "SOA")
-                asked += 1
-                answered += answer.values is not None
-                silent = 0 if answer.values is not None else silent + 1
-                self._clock.sleep(0)
+        while asked < _QUESTIONS and silent < _MOST_SILENT:
+            [answer] = ask_all([server], self._zone, "SOA")
+            asked += 1
+            answered += answer.values is not None
+            silent = 0 if answer.values is not None else silent + 1
+            self._clock.sleep(0)
         return f"{answered} of {asked} questions in a row to one address were answered"
 
     # What the API said.
