@@ -75,13 +75,9 @@ class ClientFacts(Model):
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that stands under `client` in `status --json`."""
-        return {
-            "at": rfc3339(self.at),
-            "resolved": self.resolved,
-            "trusted": self.trusted,
-            "answered": self.answered,
-            "text": self.text,
-        }
+        told = self.to_plain() | {"at": rfc3339(self.at)}
+        del told["about"]
+        return told
 
 
 # --- what is remembered -------------------------------------------------------------------------------------

@@ -46,7 +46,6 @@ class Lock:
         self._clock = clock
         self._timeout_s = timeout_s
         self._fd = -1
-        self.was_waited_for = False
 
     def __enter__(self) -> Self:
         with files.store_errors(self._path):
@@ -54,13 +53,13 @@ class Lock:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
-            while not _try_flock(self._fd, fcntl.LOCK_EX):
-                if not self.was_waited_for:
-                    logger.debug("lock.waiting file=%s", self._path)
-                self.was_waited_for = True
+            if not (is_ours := _try_flock(self._fd, fcntl.LOCK_EX)):
+                logger.debug("lock.waiting file=%s", self._path)
+            while not is_ours:
                 if pace.expired:
                     raise self._held()
                 pace.wait()
+                is_ours = _try_flock(self._fd, fcntl.LOCK_EX)
         except BaseException:
             os.close(self._fd)
             raise

@@ -158,16 +158,11 @@ def _served_by(view: View, target: Target) -> Iterator[Served]:
 
 
 def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
-    facts = view.seen.published.facts
-    failure = view.last_failure
-    renewal = view.decision.next_renewal
-    return {
-        "domain": view.site.domain,
+    failure, renewal = view.last_failure, view.decision.next_renewal
+    return unseen_site_json(view.site.domain, view.reason, view.seen.published.facts) | {
         "state": view.state,
-        "reason": view.reason,
         "address": _address_json(view, "A"),
         "address6": _address_json(view, "AAAA"),
-        "certificate": _certificate_json(facts),
         "next_renewal": rfc3339(renewal) if renewal else None,
         "deploy": [
             {

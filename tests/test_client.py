@@ -58,18 +58,13 @@ def service(say: bytes | Callable[[ssl.SSLSocket], object], name: str = NAME) ->
 # --- what is met --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [200, 401, 404])
+@pytest.mark.parametrize("code", [200, 401, 404, 502])
 def test_an_answer_is_an_answer(code: int) -> None:
-    """A registry wants a login, or is no registry."""
+    """A registry wants a login, or is no registry; an error of the server is told as one."""
     with service(f"HTTP/1.1 {code} Fine\r\n\r\n".encode()) as port:
-        assert knock("127.0.0.1", port, NAME) == Met(True, code, f"HTTP {code} to GET /v2/")
-
-
-def test_an_error_of_the_server_is_told() -> None:
-    with service(b"HTTP/1.1 502 Bad Gateway\r\n\r\n") as port:
         met = knock("127.0.0.1", port, NAME)
-    assert met == Met(True, 502, "HTTP 502 to GET /v2/")
-    assert met.is_error
+    assert met == Met(True, code, f"HTTP {code} to GET /v2/")
+    assert met.is_error == (code == 502)
 
 
 @pytest.mark.parametrize(

@@ -310,11 +310,6 @@ def test_an_account_is_kept_by_key_and_url(accounts: Accounts, tmp_path: Path) -
     assert accounts.load() == (b"key", "")
     accounts.save_url("https://ca.test/account/1")
     assert Accounts(tmp_path, DIRECTORY).load() == (b"key", "https://ca.test/account/1")
-
-
-def test_an_account_whose_url_is_forgotten_keeps_its_key(accounts: Accounts) -> None:
-    accounts.save_key(b"key")
-    accounts.save_url("https://ca.test/account/1")
     accounts.save_url("")
     assert accounts.load() == (b"key", "")
 
