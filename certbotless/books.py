@@ -1,4 +1,4 @@
-"""The ledger for one site at one CA: count what was, and write down what comes, as one step (issue.Books)."""
+"""The ledger for one site at one CA: count what was, and write down what comes, as one step."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SiteBooks:
     _failed_ahead: Entry | None = field(default=None, init=False)
 
     def reserve_order(self, at: datetime, *, replaces: bool) -> None:
-        """Write down an order that is about to be placed.
+        """Write down an order that is about to be placed; `replaces` says whether it names a predecessor.
 
         Raises:
             RateLimited: it must not be placed now.

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import KW_ONLY, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import josepy as jose
@@ -22,7 +22,8 @@ from acme import challenges, messages
 from acme import errors as acme_errors
 
 from . import pki
-from .account import Account, AccountBooks
+from .account import Account
+from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
 from .clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from .config import Acme
@@ -112,28 +113,6 @@ class TxtPlaces(Protocol):
         """Block until the authoritative servers show them all."""
 
 
-class Books(AccountBooks, Protocol):
-    """Our own count of what the CA counts (books.SiteBooks); every moment is the CA's time."""
-
-    def reserve_order(self, at: datetime, *, replaces: bool) -> None:
-        """Count an order that is about to be placed. Raises `RateLimited` where it must not be."""
-
-    def withdraw_order(self) -> None:
-        """Take back the order that was counted last: the CA did not take it."""
-
-    def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
-        """Note that the CA is about to validate these names, for the order placed last."""
-
-    def note_validation(self, at: datetime) -> None:
-        """Note that it has validated them all."""
-
-    def count_failure(self, at: datetime, names: Sequence[str]) -> None:
-        """Count a failed validation of each of these names, for the order placed last; once for an order."""
-
-    def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
-        """Count the order placed last as one that has given a certificate; a lifetime of 0 is not known."""
-
-
 def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
     """Ask when the CA wants the certificate with this ARI identifier renewed. Takes at most about a minute.
 
@@ -196,7 +175,7 @@ class Issuance:
     _: KW_ONLY
     dns: TxtPlaces
     pending: PendingOrder
-    books: Books
+    books: SiteBooks
     clock: Clock
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,9 +22,12 @@ from typing import Any
 from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
 from certbotless import pki
+from certbotless.books import SiteBooks
 from certbotless.challenge import presented
-from certbotless.config import Acme
+from certbotless.config import Acme, Site
 from certbotless.issue import Issuance, Issued
+from certbotless.ledger import Entry, Kind
+from certbotless.ledgerfile import LedgerFile
 from certbotless.state import Accounts, SiteFile, TxtValue
 from certbotless.store import Published
 
@@ -248,9 +251,9 @@ class Bench:
     """Everything that an issuance touches.
 
     Attributes:
-        orders, failures, certificates, accounts_made: what was counted; `counted_at` is when, in order.
-        validations: when each began, of which names, and when it had succeeded, of no names.
-        wait, reserve, introduce: called for the txt values, an order and a new account.
+        ledger: what is counted; no limit holds an order unless `is_limited`.
+        is_rehearsal: whether it is a dry run.
+        wait: called for the txt values.
     """
 
     def __init__(self, ca: ScriptedCa, zone: FakeZone, state_dir: Path) -> None:
@@ -260,27 +263,49 @@ class Bench:
         self.introduction = Acme(email="you@example.com")
         self.journal = SiteFile(state_dir, DOMAIN)
         self.accounts = Accounts(state_dir, ca.directory)
+        self.ledger = LedgerFile(state_dir)
         self.pending = Pending()
-        self.orders: list[str] = []
-        self.failures: list[str] = []
-        self.validations: list[tuple[datetime, tuple[str, ...]]] = []
-        self.accounts_made = 0
-        self.certificates = 0
-        self.counted_at: list[datetime] = []
+        self.is_limited = self.is_rehearsal = False
         self.waited_for: list[TxtValue] = []
         self.wait: Callable[[], object] = lambda: None
-        self.reserve: Callable[[], object] = lambda: None
-        self.introduce: Callable[[], object] = lambda: None
+
+    def counted(self, kind: Kind) -> list[Entry]:
+        """Return the rows of this kind."""
+        return [row for row in self.ledger.entries() if row.kind == kind]
 
     @property
     def reserved(self) -> int:
         """How many orders are counted."""
-        return len(self.orders)
+        return len(self.counted("order"))
+
+    @property
+    def accounts_made(self) -> int:
+        """How many accounts are counted."""
+        return len(self.counted("account"))
+
+    @property
+    def failures(self) -> list[str]:
+        """The names whose validation is counted as failed."""
+        return [name for row in self.counted("failure") for name in row.names]
+
+    @property
+    def waits(self) -> list[float]:
+        """The seconds that were waited so far."""
+        return [slept for slept in self.clock.sleeps if slept]
 
     def issuance(self, names: Sequence[str] = NAMES) -> Issuance:
         acme = replace(self.introduction, directory=self.ca.directory)
+        books = SiteBooks(
+            self.ledger,
+            self.clock,
+            Site(domain=names[-1], names=tuple(names[:-1])),
+            acme.url,
+            None,
+            is_forced=not self.is_limited,
+            is_rehearsal=self.is_rehearsal,
+        )
         return Issuance(
-            acme, names, self.accounts, dns=self, pending=self.pending, books=self, clock=self.clock
+            acme, names, self.accounts, dns=self, pending=self.pending, books=books, clock=self.clock
         )
 
     def issue(self, names: Sequence[str] = NAMES, predecessor: Published | None = None) -> Issued:
@@ -300,35 +325,6 @@ class Bench:
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         self.waited_for += values
         self.wait()
-
-    # issue.Books
-
-    def reserve_order(self, at: datetime, *, replaces: bool) -> None:
-        self.reserve()
-        self.counted_at.append(at)
-        self.orders.append("replacing" if replaces else "plain")
-
-    def withdraw_order(self) -> None:
-        self.orders.pop()
-
-    def reserve_account(self, at: datetime) -> None:
-        self.introduce()
-        self.counted_at.append(at)
-        self.accounts_made += 1
-
-    def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
-        self.validations.append((at, tuple(names)))
-
-    def note_validation(self, at: datetime) -> None:
-        self.validations.append((at, ()))
-
-    def count_failure(self, at: datetime, names: Sequence[str]) -> None:
-        self.counted_at.append(at)
-        self.failures += names
-
-    def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
-        self.counted_at.append(at)
-        self.certificates += 1
 
     def assert_dns_is_clean(self) -> None:
         assert self.zone.held() == []

@@ -95,7 +95,7 @@ def test_a_date_to_wait_for_is_obeyed(bench: Bench) -> None:
     bench.ca.pending_looks = bench.ca.processing_looks = 2
     bench.ca.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=29), usegmt=True)
     bench.issue((DOMAIN,))
-    first, *obeyed, first_of_order, last = bench.clock.sleeps
+    first, *obeyed, first_of_order, last = bench.waits
     assert first == first_of_order == 0.2
     assert all(15 < sleep <= 29 for sleep in (*obeyed, last))  # what is asked for beyond 30 s is not
     assert len(obeyed) == 2

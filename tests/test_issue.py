@@ -46,6 +46,7 @@ from certbotless.errors import (
 )
 from certbotless.issue import Suggestion, suggested_renewal
 from certbotless.leaf import LeafFacts
+from certbotless.ledger import Entry, Kind
 from certbotless.records import Record
 from certbotless.renewal import Window
 from certbotless.secret import Secret
@@ -137,16 +138,16 @@ def test_the_first_look_comes_soon_and_the_ca_is_obeyed_from_the_second_on_up_to
 ) -> None:
     bench.ca.pending_looks, bench.ca.processing_looks, bench.ca.retry_after = 2, 3, asked
     bench.issue((DOMAIN,))
-    assert bench.clock.sleeps == [0.2, wait_s, wait_s, 0.2, wait_s, wait_s]
+    assert bench.waits == [0.2, wait_s, wait_s, 0.2, wait_s, wait_s]
 
 
 def test_without_a_retry_after_looks_become_seldom_by_and_by(bench: Bench) -> None:
     bench.ca.pending_looks = 60
     bench.issue((DOMAIN,))
-    assert bench.clock.sleeps[0] == 0.2
-    assert bench.clock.sleeps[-1] > 1
-    assert max(bench.clock.sleeps) <= 10
-    assert sorted(bench.clock.sleeps) == bench.clock.sleeps
+    assert bench.waits[0] == 0.2
+    assert bench.waits[-1] > 1
+    assert max(bench.waits) <= 10
+    assert sorted(bench.waits) == bench.waits
 
 
 def test_we_introduce_ourselves_as_configured(bench: Bench) -> None:
@@ -232,20 +233,18 @@ def test_a_name_that_cannot_be_validated_is_told_in_the_words_of_the_ca(bench: B
     assert failed.value.hint
     assert failed.value.retryable
     assert bench.failures == [DOMAIN]
-    # Noted as begun, and never as one that succeeded.
-    assert [names for _, names in bench.validations] == [(DOMAIN,)]
     assert "finalize" not in bench.ca.asked
     bench.assert_dns_is_clean()
 
 
-def test_a_validation_is_noted_before_its_challenge_is_answered_and_again_when_it_has_succeeded(
-    bench: Bench,
-) -> None:
-    noted: list[int] = []
-    bench.ca.on["challenge"] = lambda: noted.append(len(bench.validations))
+def test_a_validation_of_a_dry_run_is_counted_until_it_has_succeeded(bench: Bench) -> None:
+    """From before its challenge is answered: a dry run that is killed is resumed by nobody."""
+    noted: list[list[str]] = []
+    bench.ca.on["challenge"] = lambda: noted.append(bench.failures)
+    bench.is_rehearsal = True
     bench.issue()
-    assert noted == [1, 1]
-    assert [names for _, names in bench.validations] == [(DOMAIN,), ()]
+    assert noted == [[DOMAIN], [DOMAIN]]
+    assert bench.failures == []
 
 
 def test_a_value_that_never_spreads_is_no_failed_validation(bench: Bench) -> None:
@@ -269,13 +268,12 @@ def test_a_zone_that_takes_no_record_ends_the_issuance_and_keeps_the_order(bench
     assert bench.zone.held() == []
 
 
-@pytest.mark.parametrize(("limited", "hook"), [("order", "reserve"), ("account", "introduce")])
-def test_a_limit_of_our_own_comes_before_what_it_limits(bench: Bench, limited: str, hook: str) -> None:
-    def refuse() -> None:
-        raise RateLimited("already 3 of them")
-
-    setattr(bench, hook, refuse)
-    with pytest.raises(RateLimited):
+@pytest.mark.parametrize("limited", ["order", "account"])
+def test_a_limit_of_our_own_comes_before_what_it_limits(bench: Bench, limited: Kind) -> None:
+    bench.is_limited = True
+    for _ in range(3):
+        bench.ledger.append(Entry(NOW, limited, bench.ca.directory, (DOMAIN,)))
+    with pytest.raises(RateLimited, match="already 3"):
         bench.issue((DOMAIN,))
     assert limited not in bench.ca.asked
 
@@ -474,23 +472,21 @@ def test_a_ca_that_refuses_the_predecessor_gets_a_plain_order_once(bench: Bench,
     assert bench.issue((DOMAIN,), replaced(bench)).chain_pem == CHAIN
     assert "replaces" not in bench.ca.sent["order"]
     assert bench.ca.asked.count("order") == 2
-    assert bench.orders == ["plain"]
+    assert bench.reserved == 1
 
 
 def test_the_plain_order_after_a_refused_predecessor_needs_the_ledgers_consent(bench: Bench) -> None:
     bench.ca.suggests = SUGGESTED
     bench.ca.instead["order"].append(problem("alreadyReplaced", 409))
-    counts = iter([True, False])
-
-    def reserve() -> None:
-        if not next(counts):
-            raise RateLimited("already 3 orders")
-
-    bench.reserve = reserve
+    bench.is_limited = True
+    another = Entry(NOW, "order", bench.ca.directory, (DOMAIN,))
+    for _ in range(2):
+        bench.ledger.append(another)
+    # Another run places the third one meanwhile.
+    bench.ca.on["order"] = lambda: bench.ledger.append(another)
     with pytest.raises(RateLimited, match="already 3 orders"):
         bench.issue((DOMAIN,), replaced(bench))
-    assert bench.ca.asked.count("order") == 1
-    assert bench.orders == []
+    assert (bench.ca.asked.count("order"), bench.reserved) == (1, 3)
 
 
 @pytest.mark.parametrize("reply", [Reply(503, b""), Reply(500, b"<html>"), problem("serverInternal", 500)])
@@ -498,7 +494,7 @@ def test_an_order_that_the_ca_may_have_made_is_counted(bench: Bench, reply: Repl
     bench.ca.instead["order"].append(reply)
     with pytest.raises(CaUnavailable):
         bench.issue((DOMAIN,))
-    assert bench.orders == ["plain"]
+    assert bench.reserved == 1
 
 
 def test_an_order_that_is_refused_for_itself_is_not_placed_a_third_time(bench: Bench) -> None:
@@ -516,7 +512,7 @@ def test_a_refusal_for_another_reason_is_no_reason_to_ask_again(bench: Bench, ki
     with pytest.raises(IssueError, match=kind):
         bench.issue((DOMAIN,), replaced(bench))
     assert bench.ca.asked.count("order") == 1
-    assert bench.orders == []
+    assert bench.reserved == 0
 
 
 @pytest.mark.parametrize(
@@ -543,7 +539,7 @@ def test_a_ca_that_has_forgotten_the_account_is_told_of_no_predecessor(bench: Be
     lose_account(bench)
     bench.issue((DOMAIN,), replaced(bench))
     assert "replaces" not in bench.ca.sent["order"]
-    assert bench.orders == ["plain", "plain"]
+    assert bench.reserved == 2
 
 
 def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) -> None:
@@ -720,7 +716,8 @@ def test_an_order_is_given_up_where_the_ca_does_not_have_its_certificate_any_mor
     bench.ca.instead["certificate"].append(problem(kind, status, "no such certificate"))
     with pytest.raises(IssueError, match="no such certificate"):
         bench.issue((DOMAIN,))
-    assert (bool(bench.pending.url), bench.certificates) == (is_kept, 0)
+    assert bool(bench.pending.url) == is_kept
+    assert "issued" not in {row.outcome for row in bench.counted("order")}
     bench.issue((DOMAIN,))
     assert bench.reserved == (1 if is_kept else 2)
 
@@ -753,7 +750,7 @@ def test_what_is_counted_has_the_time_of_the_ca(bench: Bench, ahead_s: int) -> N
     with pytest.raises(AuthorizationFailed):
         bench.issue((DOMAIN,))
     # The account, the order, the failed validation.
-    assert bench.counted_at == [theirs] * 3
+    assert [row.at for row in bench.ledger.entries()] == [theirs] * 3
 
 
 @pytest.mark.parametrize(
@@ -786,7 +783,7 @@ def test_an_account_is_counted_by_our_time_where_the_clock_of_the_ca_is_far_off(
     theirs = date(bench, timedelta(seconds=ahead_s))
     with pytest.raises(ClockWrong):
         bench.issue((DOMAIN,))
-    assert bench.counted_at == [theirs if is_believed else ours]
+    assert [row.at for row in bench.ledger.entries()] == [theirs if is_believed else ours]
 
 
 def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program(bench: Bench) -> None:
@@ -801,10 +798,10 @@ def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program(bench: Ben
 @pytest.mark.parametrize("text", ["", "yesterday", "Tue, 99 Nov 2026 05:31:00 GMT"])
 def test_a_ca_that_tells_no_time_is_counted_by_ours(bench: Bench, text: str) -> None:
     bench.ca.date = text
+    began = bench.clock.now()
     bench.issue((DOMAIN,))
-    assert bench.counted_at == [bench.clock.now() - timedelta(seconds=bench.clock.monotonic())] * 2 + [
-        bench.clock.now()
-    ]
+    # The account, and the order since it has given its certificate.
+    assert [row.at for row in bench.ledger.entries()] == [began, bench.clock.now()]
 
 
 # --- vectors ------------------------------------------------------------------------------------------------
