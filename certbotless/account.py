@@ -12,12 +12,13 @@ import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import josepy as jose
 from acme import messages
 
 from . import pki
+from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
 from .clock import TRUSTED_SKEW, Clock
 from .config import Acme
@@ -35,18 +36,12 @@ _GONE, _CLOSED = f"{PROBLEM}accountDoesNotExist", f"{PROBLEM}unauthorized"
 _MAC_KEY = re.compile(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", re.ASCII)
 
 
-class AccountBooks(Protocol):
-    """Our own count of the accounts that the CA counts."""
-
-    def reserve_account(self, at: datetime) -> None:
-        """Count an account that is about to be made. Raises `RateLimited` where it must not be."""
-
-
 @dataclass
 class Account:
     """The account for one issuance, usable from `open` on.
 
     Attributes:
+        books: our own count of what is made; None to make nothing.
         url: of the account at the CA.
         key: what it signs with.
         network: the connection; it signs in the account's name.
@@ -55,7 +50,7 @@ class Account:
 
     acme: Acme
     store: Accounts
-    books: AccountBooks
+    books: SiteBooks | None
     clock: Clock
     url: str = field(init=False)
     key: jose.JWKEC = field(init=False)
@@ -193,6 +188,8 @@ class Account:
             terms_of_service_agreed=True,
             external_account_binding=self._binding(),
         )
+        if self.books is None:
+            raise AccountRefused("an account is made by an order alone")
         self.books.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
         url = self.network.checked_url(response.headers["Location"])
@@ -246,18 +243,13 @@ class CaView:
     time: datetime | None
 
 
-class _NoBooks:
-    def reserve_account(self, at: datetime) -> None:
-        raise AccountRefused("an account is made by an order alone")
-
-
 def look_at_ca(acme: Acme, store: Accounts, clock: Clock) -> CaView:
     """Ask a CA who it is, and how it has our account. Makes no account, and keeps nothing.
 
     Raises:
         IssueError: it could not be asked.
     """
-    account = Account(acme, store, _NoBooks(), clock)
+    account = Account(acme, store, None, clock)
     with account.errors():
         standing = account.standing()
         meta = account.directory.meta
