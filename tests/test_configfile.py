@@ -114,18 +114,12 @@ def test_a_fault_says_what_is_wrong_and_what_would_be_right() -> None:
     ("place", "typo", "nearest"),
     [
         ("top", "site", "sites"),
-        ("top", "cert_dir", "certs_dir"),
-        ("top", "checkevery", "check_every"),
         ("top", "Parallel", "parallel"),
         ("acme", "e-mail", "email"),
-        ("acme", "directory_url", "directory"),
-        ("aliyun", "accesskey_id", "access_key_id"),
         ("aliyun", "access-key-secret", "access_key_secret"),
         ("dns", "nameserver", "nameservers"),
         ("docker", "hosts", "host"),
-        ("site", "name", "names"),
         ("site", "TTL", "ttl"),
-        ("target", "timeout", "stop_timeout"),
         ("target", "containers", "container"),
     ],
 )

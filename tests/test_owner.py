@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from children import DONE, REFUSED, run_in_child
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from certbotless import owner
@@ -144,22 +144,6 @@ def test_a_link_that_is_put_on_the_way_in_a_folder_like_tmp_is_not_gone_through(
     assert not list(roots.iterdir())
 
 
-def test_a_link_of_roots_own_may_be_on_the_way(ground: Path, user: int) -> None:
-    (ground / "disk").mkdir()
-    (ground / "data").symlink_to("disk")
-    assert run_in_child(lambda: become_owner(ground / "data/state", [ground / "data/certs"])) == DONE
-    assert [owner_of(ground / "disk" / name) for name in ("state", "certs")] == [user, user]
-
-
-def test_an_absent_certs_dir_below_a_folder_of_the_service_is_left_to_it(ground: Path, user: int) -> None:
-    """The service makes it itself, when it publishes."""
-    certs = ground / "certs"
-    certs.mkdir()
-    os.chown(certs, user, user)
-    assert run_in_child(lambda: become_owner(ground / "state", [certs / "registry"])) == DONE
-    assert not list(certs.iterdir())
-
-
 def test_an_absent_state_dir_that_a_stranger_could_turn_elsewhere_is_refused(
     ground: Path, user: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,10 +159,15 @@ def test_an_absent_state_dir_that_a_stranger_could_turn_elsewhere_is_refused(
     owners=st.lists(st.sampled_from([0, 0, STRANGER]), min_size=3, max_size=3),
     links=st.lists(st.booleans(), min_size=3, max_size=3),
 )
+@example(modes=[0o755] * 3, owners=[0] * 3, links=[True, False, True])
+@example(modes=[0o755] * 3, owners=[0, 0, STRANGER], links=[False] * 3)
 def test_root_makes_nothing_where_another_user_may_write(
     tmp_path_factory: pytest.TempPathFactory, modes: list[int], owners: list[int], links: list[bool]
 ) -> None:
-    """Whatever stands on the way: folders of any owner and mode, and links of any owner to them."""
+    """Whatever stands on the way: folders of any owner and mode, and links of any owner to them.
+
+    A folder of the service is one of another user too: what is absent there it makes itself.
+    """
     ground = way = tmp_path_factory.mktemp("ground")
     folders = []
     for i, (mode, uid, is_link) in enumerate(zip(modes, owners, links, strict=True)):
