@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,10 +55,11 @@ class _Seen:
         return [site.domain for site in self.config.sites if site.domain not in self.views]
 
 
+@dataclass
 class Web:
     """The status page and the metrics of one daemon.
 
-    Args:
+    Attributes:
         config: in force at first.
         path: of its file.
         refused: what is wrong with the file as it is now, a line each.
@@ -66,18 +67,13 @@ class Web:
         run_margin: the longest that a run may take beyond the propagation of its records.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        path: str,
-        refused: Callable[[], Sequence[str]],
-        is_looking: Callable[[], bool],
-        run_margin: timedelta,
-    ) -> None:
-        self._path = path
-        self._refused = refused
-        self._is_looking = is_looking
-        self._run_margin = run_margin
+    config: InitVar[Config]
+    path: str
+    refused: Callable[[], Sequence[str]]
+    is_looking: Callable[[], bool]
+    run_margin: timedelta
+
+    def __post_init__(self, config: Config) -> None:
         self._seen = _Seen(config)
         self._server: Server | None = None
         self._listen = self._complaint = ""
@@ -176,8 +172,8 @@ class Web:
             seen.config,
             well_at=seen.well_at,
             now=datetime.now(UTC),
-            is_looking=self._is_looking(),
-            is_refused=bool(self._refused()),
+            is_looking=self.is_looking(),
+            is_refused=bool(self.refused()),
         )
         return Reply(200, text.encode(), metrics.TYPE)
 
@@ -188,17 +184,17 @@ class Web:
             receivers.history_of(seen.config),
             now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             daemon_pid=os.getpid(),
-            path=self._path,
-            error="\n".join(self._refused()) or None,
+            path=self.path,
+            error="\n".join(self.refused()) or None,
         )
         found["sites"] += [report.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
         return found
 
     def _not_well(self, seen: _Seen) -> str:
         """Return in a line why `status` would not exit 0, or that nobody looks; empty where all is well."""
-        if refused := self._refused():
+        if refused := self.refused():
             return f"an edit is refused: {refused[0]}"
-        if not seen.views and self._is_looking():
+        if not seen.views and self.is_looking():
             return "nothing is known yet: the first look goes on"
         amiss = self._stale(seen)
         amiss += [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
@@ -208,10 +204,10 @@ class Web:
 
     def _stale(self, seen: _Seen) -> list[str]:
         """Return in a line each why what is shown may not be so any more; none while the looks go on."""
-        if not self._is_looking():
+        if not self.is_looking():
             return ["the daemon has stopped looking"]
         now, dns = datetime.now(UTC), seen.config.dns
-        longest = dns.propagation_timeout + self._run_margin + seen.config.check_every
+        longest = dns.propagation_timeout + self.run_margin + seen.config.check_every
         return [
             f"the last look at {domain} was {distance(view.seen.at - now)}: a run on it does not end"
             for domain, view in seen.views.items()

@@ -217,13 +217,6 @@ def test_a_place_that_is_taken_is_told_once_and_tried_again(
     web.close()
 
 
-def test_an_address_that_this_machine_does_not_have_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    web_of(tmp_path, WELL).follow(Http(listen="192.0.2.1:9109"))
-    assert "error=Cannot assign requested address hint=this machine has no such address: " in caplog.text
-
-
 @pytest.mark.process
 def test_a_port_that_only_root_may_open_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In the network of a private host, which has the kernel's own bound: it begins at 1024."""
@@ -239,13 +232,14 @@ def test_a_port_that_only_root_may_open_is_told(tmp_path: Path, caplog: pytest.L
     assert "error=Permission denied hint=a port below 1024 needs CAP_NET_BIND_SERVICE: " in caplog.text
 
 
-def test_what_is_wanted_no_more_is_told_again_when_it_is(
+def test_an_address_that_this_machine_does_not_have_is_told_again_when_it_is_wanted_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     web = web_of(tmp_path, WELL)
     for wanted in (Http(listen="192.0.2.1:9109"), None, Http(listen="192.0.2.1:9109")):
         web.follow(wanted)
     assert caplog.text.count("page.not_opened") == 2
+    assert "error=Cannot assign requested address hint=this machine has no such address: " in caplog.text
 
 
 def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
