@@ -252,6 +252,7 @@ def test_a_dry_run_that_is_killed_while_the_ca_validates_counts_as_a_failed_vali
 ) -> None:
     """At a CA without a staging directory: nobody resumes it, so what came of it is seen by nobody."""
     for _ in range(3):
+        bare.forget_account()
         killed_at(bare, ca_proxy, "/chalZ/", "--renew-now", "--dry-run", after_change=True)
     assert f"already 3 failed validations of {DOMAIN} in 1 h" in bare.refused("--renew-now", "--dry-run")
     assert bare.ca.orders_made() == 3

@@ -141,6 +141,7 @@ def runs_that_fail(everywhere: Everywhere, ca_proxy: FaultProxy, api_proxy: Faul
         ca_proxy.forget()
     for fault in (echoed("SignatureDoesNotMatch"), echoed("InvalidParameter")):
         api_proxy.at("POST", "AddDomainRecord", fault, times=100)
+        bed.forget_account()
         fails()
         api_proxy.forget()
     everywhere.secret.write_text(WRONG)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,14 @@ class Bed:
 
         pem = (self.certs / f"{domain}.pem").read_bytes()
         return x509.load_pem_x509_certificates(pem)[0].fingerprint(hashes.SHA256()).hex()
+
+    def forget_account(self) -> None:
+        """Let the next run make another account, so that the CA validates all names of its order.
+
+        Pebble uses one valid authorization in a hundred again for the same account, even where it shall use
+        none (wfe.go: not if ``rand.Intn(100) > authzReusePercent``).
+        """
+        shutil.rmtree(self.state / "accounts", ignore_errors=True)
 
     def orders(self) -> int:
         """Return how many orders the CA has made; one that it refused is none.

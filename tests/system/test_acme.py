@@ -195,6 +195,7 @@ def test_a_rehearsal_that_fails_is_told_and_forgotten(bare: Bed) -> None:
     """No order is left to be resumed, and the site is as well as it was."""
     bare.ok("--once")
     remembered = bare.state_of()
+    bare.forget_account()
     bare.dns.fail("AddDomainRecord", Fault("error", code="Forbidden.RAM"))
     assert "Forbidden.RAM" in bare.refused("--renew-now", DOMAIN, "--dry-run")
     assert {**bare.state_of(), "digest": ""} == {**remembered, "digest": ""}

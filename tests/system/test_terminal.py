@@ -41,6 +41,7 @@ def test_a_run_shows_each_step_with_its_time_and_what_it_waits_for(bed: Bed) -> 
     assert "\x1b[32m" in terminal.raw
 
     bed.dns.set_delay(1, 3600)
+    bed.forget_account()
     bed.config["dns"]["propagation_timeout"] = "1s"
     bed.write()
     with Terminal(bed.command("--renew-now", DOMAIN), environment={"NO_COLOR": "1"}) as terminal:

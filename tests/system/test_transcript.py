@@ -74,6 +74,7 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
     # At all of them: one that a busy machine answers for too late is left out.
     bed.dns.set_delay(0, 3600)
     bed.dns.set_delay(1, 3600)
+    bed.forget_account()
     bed.config["dns"]["propagation_timeout"] = "1s"
     done = bed.run("--renew-now")
     assert done.returncode == 1
