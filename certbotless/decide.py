@@ -184,7 +184,7 @@ def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
         return [Step("restore", published.wrong_mode)] if is_to_be_set else []
     if not (published.facts or seen.has_copy):
         return []
-    if published.has_plain and not published.facts and seen.copy_ends is None:
+    if published.plain and not published.facts and seen.copy_ends is None:
         # An older version has not noted it, or the copy makes no sense.
         return [Step("rebuild", "it is not known when our copy of the certificate ends")]
     if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
@@ -197,7 +197,7 @@ _EXPIRED_COPY = "our certificate has expired; there is only a copy of it"
 
 def _adopt_steps(seen: Observation, state: SiteState) -> list[Step]:
     has_ours = seen.published.facts is not None or seen.has_copy
-    if not seen.published.has_plain or (has_ours and not _has_expired(seen)):
+    if not seen.published.plain or (has_ours and not _has_expired(seen)):
         return []
     if foreign := _judged(seen, state):
         return [Step("adopt", f"the certificate of another tool is not taken over: {foreign.why}")]

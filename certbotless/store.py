@@ -86,11 +86,6 @@ class Published:
     wrong_mode: str = ""
 
     @property
-    def has_plain(self) -> bool:
-        """Whether another tool has plain files at both names."""
-        return bool(self.plain)
-
-    @property
     def is_intact(self) -> bool:
         """Whether both names lead to a pair that is as it was published."""
         return self.facts is not None and not self.fault

@@ -448,7 +448,7 @@ def test_what_is_no_file_is_moved_aside_and_never_opened(tmp_path: Path, suffix:
             path.unlink(missing_ok=True)
             plant(kind, path)
             found = look(tmp_path)
-            assert (found.fault, found.has_plain) == (f"{str(path)!r} is {kind}" if number else "", False)
+            assert (found.fault, found.plain) == (f"{str(path)!r} is {kind}" if number else "", "")
             assert found.is_contested == bool(number)
             publish(tmp_path, str(number))
             assert read_pair(tmp_path) == pair(str(number))
@@ -623,7 +623,7 @@ def test_folders_of_whom_certs_dir_belongs_to_are_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["another user", "second name", "named pipe", "symbolic link"])
 def test_a_pair_that_others_may_change_is_not_for_adoption(tmp_path: Path, suffix: str, what: str) -> None:
     put_foreign(tmp_path)
-    assert look(tmp_path).has_plain
+    assert look(tmp_path).plain
     assert Store(tmp_path, DOMAIN).plain_pair() == pair("foreign")
     path = tmp_path / f"{DOMAIN}{suffix}"
     match what:
