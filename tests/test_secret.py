@@ -207,12 +207,9 @@ def test_the_environment_of_others_lacks_what_leads_to_a_secret(monkeypatch: pyt
 # --- what is printed ----------------------------------------------------------------------------------------
 
 
-def test_a_literal_is_shown_as_stars() -> None:
-    assert repr(Secret.parse(CANARY)) == str(Secret.parse(CANARY)) == "Secret(***)"
-
-
-def test_a_reference_is_shown_by_its_name(secret_file: Path) -> None:
+def test_a_reference_is_shown_by_its_name_and_a_literal_as_stars(secret_file: Path) -> None:
     """Which is what a person must know, and no secret."""
+    assert repr(Secret.parse(CANARY)) == str(Secret.parse(CANARY)) == "Secret(***)"
     shown = repr(Secret.parse(f"file:{secret_file}"))
     assert str(secret_file) in shown
     assert CANARY not in shown

@@ -12,8 +12,6 @@ import pytest
 from boxes import DOMAIN, Box
 from terminals import Terminal, cells
 
-from certbotless.cli import main
-
 
 def command(box: Box, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "certbotless", "--config", str(box.file), "status", *arguments]
@@ -85,26 +83,6 @@ def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
         assert (line, cells(line)) == (f"line 99 {'域名' * 17}域 …", 80)
         terminal.type("\x03")
         assert terminal.wait() == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--watch"], "certbotless: --watch draws on a terminal, and standard output is none; leave it out"),
-        (["--watch", "--json"], "certbotless: --watch does not go with --json; ask for --json as often"),
-        (["--watch", "--config", "-"], "certbotless: --watch reads the file again and again"),
-    ],
-)
-def test_it_needs_a_terminal(
-    arguments: list[str],
-    said: str,
-    box: Box,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["--config", str(box.file), "status", *arguments]) == 2
-    out, err = capfd.readouterr()
-    assert (out, len(err.splitlines())) == ("", 1)
-    assert err.startswith(said)
 
 
 @pytest.mark.process
