@@ -13,8 +13,9 @@ from typing import Literal
 
 from .clock import RELEASED, is_believable, is_possible
 from .config import Config, Site, Target
-from .ledger import Entry, Ledger, Limit, Unread, limit_on, planned_order
-from .observe import Observation, places_of
+from .errors import StoreError
+from .ledger import Entry, Ledger, Limit, limit_on, planned_order
+from .observe import Observation, places_of, unseen
 from .records import address_type
 from .renewal import first_look, is_due, is_look_due, renewal_moment
 from .state import Failure, Foreign, SiteState, WrittenRecord
@@ -155,9 +156,8 @@ def decide(
         *([] if order else _renewal_info_steps(config, seen, state)),
     ]
     problems = seen.problems
-    if order and isinstance(ledger, Unread):
-        until = seen.at + config.check_every
-        problems += (Failure(at=seen.at, what=ledger.what, hint=ledger.hint, retry_at=until, count=1),)
+    if order and isinstance(ledger, StoreError):
+        problems += (unseen(ledger, seen.at, config),)
     return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(upkeep))
 
 
@@ -489,8 +489,8 @@ def _held_back(
         waits.append((RELEASED, "this machine's clock is older than this program: set it"))
     # An order in flight was counted when it was placed.
     if step.action == "order" and state.order is None:
-        if isinstance(ledger, Unread):
-            waits.append((seen.at + config.check_every, ledger.what))
+        if isinstance(ledger, StoreError):
+            waits.append((seen.at + config.check_every, ledger.message))
         elif not intent.ignore_ledger and (limit := _limit_on_order(site, config, seen, state, ledger)):
             waits.append((limit.until, f"{limit.reason}; --renew-now --force orders all the same"))
     if not waits:

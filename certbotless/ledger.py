@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from . import limits
 from .clock import TRUSTED_SKEW
+from .errors import StoreError
 from .leaf import LeafFacts
 from .limits import Allowance
 from .model import Model, after, exactly, or_else
@@ -91,18 +92,8 @@ class Entry(Model):
 UNREADABLE = Entry(datetime.max.replace(tzinfo=UTC), "unreadable", "", ())
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A ledger that is there and cannot be read: what was ordered is not known, so nothing may be.
-
-    `what` went wrong, and `hint` is what to do.
-    """
-
-    what: str
-    hint: str
-
-
-Ledger = Sequence[Entry] | Unread
+# All rows; or why the file cannot be read: what was ordered is not known then, so nothing may be.
+Ledger = Sequence[Entry] | StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +153,7 @@ def orders_left(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | N
 
 def orders_left_for_each(entries: Ledger, planned: Iterable[tuple[Entry, LeafFacts | None]]) -> Iterator[int]:
     """Yield `orders_left` for each of many orders, without going through the whole ledger for each."""
-    if isinstance(entries, Unread):
+    if isinstance(entries, StoreError):
         yield from (0 for _ in planned)
         return
     rows_of: dict[str, set[int]] = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import files
 from .clock import Clock
 from .errors import StoreError
-from .ledger import UNREADABLE, Entry, Ledger, Unread, settled, with_old_failures
+from .ledger import UNREADABLE, Entry, Ledger, settled, with_old_failures
 from .locks import Lock
 from .store import generations
 
@@ -49,7 +49,7 @@ class LedgerFile:
         try:
             return self.entries()
         except StoreError as exc:
-            return Unread(exc.message, exc.hint)
+            return exc.with_traceback(None)
 
     def settle(self, now: datetime) -> list[Entry]:
         """Settle the rows (ledger.settled), in the file too, and return them. Hold the lock.

@@ -21,8 +21,9 @@ from certbotless import configfile
 from certbotless.address import AddressSource
 from certbotless.config import Config
 from certbotless.decide import Intent
+from certbotless.errors import StoreError
 from certbotless.leaf import LeafFacts
-from certbotless.ledger import Entry, Ledger, Unread
+from certbotless.ledger import Entry, Ledger
 from certbotless.look import NOTHING_ASKED, Crashes, View, look, look_at
 from certbotless.nameservers import NameServers
 from certbotless.state import Failure, SavedPair, SiteFile
@@ -230,10 +231,10 @@ def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest
 
 def test_a_ledger_that_cannot_be_read_is_told_where_an_order_is_due_and_nowhere_else(scene: Scene) -> None:
     scene.publish()
-    ledger = Unread("'ledger.jsonl' could not be read", "see who owns it")
+    ledger = StoreError("'ledger.jsonl' could not be read", hint="see who owns it")
     well, ill = scene.look_at_both(ledger=ledger)
     assert said(well) == ("ok", "")
-    assert said(ill) == ("failing", ledger.what)
+    assert said(ill) == ("failing", ledger.message)
     assert ill.last_failure is not None
     assert ill.last_failure.hint == ledger.hint
     assert ill.decision.due(EPOCH) == ()

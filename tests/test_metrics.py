@@ -17,7 +17,8 @@ from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import __version__, client, configfile, metrics
 from certbotless.decide import Step
-from certbotless.ledger import Entry, Unread
+from certbotless.errors import StoreError
+from certbotless.ledger import Entry
 from certbotless.look import View
 from certbotless.state import Failure
 
@@ -172,7 +173,7 @@ def test_the_orders_that_are_left_are_those_of_the_doctor() -> None:
     assert of(samples_of(view()), "orders_left") == 3
     assert of(samples_of(view(), ledger=ledger), "orders_left") == 1
     assert of(samples_of(view(), ledger=ledger * 2), "orders_left") == 0
-    assert of(samples_of(view(), ledger=Unread("it cannot be read", "")), "orders_left") == 0
+    assert of(samples_of(view(), ledger=StoreError("it cannot be read")), "orders_left") == 0
 
 
 def test_what_a_client_met_is_told_as_far_as_it_came(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ..bulletin import refusal
 from ..clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
-from ..ledger import Ledger, Unread
+from ..ledger import Ledger
 from ..ledgerfile import LedgerFile
 from ..look import View, look_at
 from ..nameservers import Server
@@ -51,8 +51,8 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     }
     views = look_at(config, [site for site, _ in sites])
     entries = LedgerFile(config.state_dir, config.certs_dirs).seen()
-    if isinstance(entries, Unread):
-        case.fail("state", "ledger", entries.what, entries.hint)
+    if isinstance(entries, StoreError):
+        case.fail("state", "ledger", entries.message, entries.hint)
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
         _names(case, view, seen, servers, resolvers)
@@ -207,5 +207,5 @@ def _certificate(
     if ca is not None and servers.get(zone):
         authority.caa(case, site, zone, servers[zone], ca)
     in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
-    if not isinstance(entries, Unread):
+    if not isinstance(entries, StoreError):
         authority.limits(case, site, entries, in_hand, view.remembered)
