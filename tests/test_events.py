@@ -22,11 +22,11 @@ NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 def test_an_event_is_a_line_of_json(tmp_path: Path) -> None:
     events = Events(tmp_path / "state")
     events.append(NOW, DOMAIN, "record.updated", 'old="1"\nnew="2"')
-    events.append(NOW + timedelta(seconds=1), DOMAIN, "certificate.served", "最終")
-    rows = [json.loads(line) for line in (tmp_path / "state" / "events.jsonl").read_text().splitlines()]
+    events.append(NOW + timedelta(seconds=1), DOMAIN, "certificate.served", "最終 \ud800")
+    rows = [json.loads(line) for line in (tmp_path / "state" / "events.jsonl").read_bytes().splitlines()]
     assert rows == [
         {"at": "2026-11-24T05:30:00Z", "site": DOMAIN, "event": "record.updated", "text": 'old="1"\nnew="2"'},
-        {"at": "2026-11-24T05:30:01Z", "site": DOMAIN, "event": "certificate.served", "text": "最終"},
+        {"at": "2026-11-24T05:30:01Z", "site": DOMAIN, "event": "certificate.served", "text": "最終 \\ud800"},
     ]
     assert mode_of(tmp_path / "state" / "events.jsonl") == "0o600"
 
