@@ -134,7 +134,7 @@ class Proof:
 
         Raises:
             DeployError: it does not show it.
-            CertificateRefused: it was gone back.
+            CertificateRefused: the one before is published again.
         """
         leaf = self._served(*service.where) if service.where else ""  # 1
         if leaf == self.sha256 if service.where else self._was_acted_upon(service, lock):
