@@ -26,7 +26,6 @@ HEAVY = {
     "josepy",
     "pydantic",
     "rich",
-    "shtab",
 }
 # Each outside library has one home; a second one needs a reason, and stands here.
 HOMES = {
@@ -51,7 +50,6 @@ HOMES = {
         "sender",
     },  # what the libraries speak HTTP with
     "rich": {"progress", "table", "terminal"},  # terminal: where its drawings go; the others: what they draw
-    "shtab": {"completion"},
     "yaml": {"document"},
 }
 # The guards around one site's steps, around the look at one site, around a job of the daemon, around its

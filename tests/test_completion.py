@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from papers import ROOT
 from terminals import Terminal
 
-from certbotless import arguments, completion
+from certbotless import arguments
 from certbotless.sandbox.host import require_private_host
+from tools import completion
 
 pytestmark = pytest.mark.process
 
@@ -41,7 +43,7 @@ SHELLS = [
 def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the scripts, and a stand-in of the program in `bin`."""
     share = tmp_path_factory.mktemp("share")
-    subprocess.run([sys.executable, "-m", "certbotless.completion", share], check=True)
+    subprocess.run([sys.executable, ROOT / "tools" / "completion.py", share], check=True)
     (share / "bin").mkdir()
     (share / "bin/certbotless").write_text(_STAND_IN)
     (share / "bin/certbotless").chmod(0o755)

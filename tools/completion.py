@@ -1,6 +1,6 @@
-"""The parser of the command line -> what completes it in bash, zsh and fish; loaded by no command.
+"""The parser of the command line -> what completes it in bash, zsh and fish (`make install`).
 
-``python -m certbotless.completion SHARE`` writes a script for each shell (shtab); SHARE is PREFIX/share of an
+``python tools/completion.py SHARE`` writes a script for each shell (shtab); SHARE is PREFIX/share of an
 installation. They hold code of shtab's authors, so they are made where they are installed.
 
 Source: bash-completion's README, zshcompsys(1) and fish-completions(1), for where each shell looks.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import shtab
 
-from . import arguments
+from certbotless import arguments
 
 SCRIPTS = {
     "bash": Path("bash-completion", "completions", "certbotless"),
