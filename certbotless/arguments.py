@@ -53,7 +53,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         UsageError: it makes no sense.
     """
     if not set(_ONE_SHOT).isdisjoint(argv):
-        args = _parser(has_domains=True).parse_intermixed_args(argv)
+        args = parser(has_domains=True).parse_intermixed_args(argv)
         for command in (word for word in args.domains if word in _COMMANDS):
             raise UsageError(f"{command} does not go with --once or --renew-now")
         return args
@@ -66,7 +66,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if "." in word:
             hint = "a DOMAIN goes with --once, --renew-now or status"
         raise UsageError(f"there is no command {printable(word, 80)!r}; {hint}")
-    return _parser(has_domains=False).parse_args(argv)
+    return parser().parse_args(argv)
 
 
 def _first_word(argv: Sequence[str]) -> str | None:
@@ -80,12 +80,7 @@ def _first_word(argv: Sequence[str]) -> str | None:
     return None
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser with all commands and options, for who describes them (manual, completion)."""
-    return _parser(has_domains=False)
-
-
-def _parser(*, has_domains: bool) -> _Parser:
+def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
     """Return the parser of a one-shot run, which takes domains, or of everything else."""
     parser = _Parser(
         prog="certbotless",
@@ -99,24 +94,11 @@ def _parser(*, has_domains: bool) -> _Parser:
     config_help = f"the configuration (default {_CONFIG}); - is standard input"
     parser.add_argument("--config", metavar="FILE", default=_CONFIG, help=config_help)
     once = parser.add_mutually_exclusive_group()
-    once.add_argument(
-        "--once",
-        action="store_true",
-        help="make all facts true where they are not, of these sites or all; exit",
-    )
-    once.add_argument(
-        "--renew-now",
-        action="store_true",
-        help="order now, publish, restart, prove, these sites or all; exit",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="with --renew-now: order even beyond our own limits on orders"
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="with --renew-now: try the whole chain at the CA's staging directory; publish nothing",
-    )
+    _flag(once, "--once", "make all facts true where they are not, of these sites or all; exit")
+    _flag(once, "--renew-now", "order now, publish, restart, prove, these sites or all; exit")
+    _flag(parser, "--force", "with --renew-now: order even beyond our own limits on orders")
+    dry_run_help = "with --renew-now: try the whole chain at the CA's staging directory; publish nothing"
+    _flag(parser, "--dry-run", dry_run_help)
     if has_domains:
         # What the daemon tells its children: DOMAIN=IPV4,IPV6, the LAN addresses that it has seen to last.
         parser.add_argument("--settled", action="append", default=[], help=argparse.SUPPRESS)
@@ -134,26 +116,26 @@ def _parser(*, has_domains: bool) -> _Parser:
 
     add("check")
     plan = add("plan")
-    plan.add_argument("--exit-code", action="store_true", help="exit 3 when something is to be done")
+    _flag(plan, "--exit-code", "exit 3 when something is to be done")
     status = add("status")
     status.add_argument(
         "domain", nargs="?", metavar="DOMAIN", help="only this site, and all that is known of it"
     )
-    status.add_argument("--json", action="store_true", help="as one JSON object")
-    status.add_argument("--watch", action="store_true", help="again every 2 s, in place, until Ctrl-C")
+    _flag(status, "--json", "as one JSON object")
+    _flag(status, "--watch", "again every 2 s, in place, until Ctrl-C")
     doctor = add("doctor")
-    doctor.add_argument("--json", action="store_true", help="as one JSON object")
-    doctor.add_argument(
-        "--probe",
-        action="store_true",
-        help="only ask the DNS API how it behaves, with a TXT record that is made and deleted; print a text"
-        " for a report, without names and secrets",
-    )
+    _flag(doctor, "--json", "as one JSON object")
+    probe_help = "only ask the DNS API how it behaves, with a TXT record that is made and deleted"
+    _flag(doctor, "--probe", f"{probe_help}; print a text for a report, without names and secrets")
     add("notify-test")
     init = add("init", f"the file to be made (default {_CONFIG})")
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=text)
-    init.add_argument("--yes", action="store_true", help="ask nothing: take what is found")
+    _flag(init, "--yes", "ask nothing: take what is found")
     sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
     sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
+
+
+def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:
+    of.add_argument(name, action="store_true", help=text)

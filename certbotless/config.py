@@ -14,40 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
+from . import values
 from .errors import CertbotlessError
 from .model import Model, at_least_one
 from .secret import Secret, environment_without
-from .values import (
-    DIRECTORIES,
-    Action,
-    ActionValue,
-    Address,
-    Address6,
-    AddressRule,
-    Argv,
-    CertificateName,
-    CheckEvery,
-    Container,
-    Directory,
-    DockerHost,
-    Email,
-    Endpoint,
-    HostAndPort,
-    Kid,
-    Label,
-    Listen,
-    Name,
-    NotifyUrl,
-    Parallel,
-    PathValue,
-    PortValue,
-    Profile,
-    PropagationTimeout,
-    SecretValue,
-    StopTimeout,
-    Ttl,
-    When,
-)
+from .values import DIRECTORIES, Action, AddressRule
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
 RUN_MARGIN = timedelta(hours=1)
@@ -71,19 +42,19 @@ class _Section(Model):
 class Eab(_Section):
     """External account binding (RFC 8555, 7.3.4): ties a new account to one that the CA knows."""
 
-    kid: Kid
-    hmac_key: SecretValue
+    kid: values.Kid
+    hmac_key: values.SecretValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acme(_Section):
     """The certificate authority and our account there."""
 
-    directory: Directory = "letsencrypt"
-    email: Email | None = None
-    ca_bundle: PathValue | None = None
+    directory: values.Directory = "letsencrypt"
+    email: values.Email | None = None
+    ca_bundle: values.PathValue | None = None
     eab: Eab | None = None
-    profile: Profile | None = None
+    profile: values.Profile | None = None
     key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = "ec256"
 
     @property
@@ -96,33 +67,33 @@ class Acme(_Section):
 class Aliyun(_Section):
     """The account at Aliyun DNS."""
 
-    access_key_id: SecretValue
-    access_key_secret: SecretValue
-    security_token: SecretValue | None = None
-    endpoint: Endpoint = "https://alidns.aliyuncs.com"
-    ca_bundle: PathValue | None = None
+    access_key_id: values.SecretValue
+    access_key_secret: values.SecretValue
+    security_token: values.SecretValue | None = None
+    endpoint: values.Endpoint = "https://alidns.aliyuncs.com"
+    ca_bundle: values.PathValue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dns(_Section):
     """How changes of the zone are watched."""
 
-    nameservers: tuple[HostAndPort, ...] = ()
-    propagation_timeout: PropagationTimeout = timedelta(minutes=10)
+    nameservers: tuple[values.HostAndPort, ...] = ()
+    propagation_timeout: values.PropagationTimeout = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docker(_Section):
     """The engine that runs the containers."""
 
-    host: DockerHost = field(default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
+    host: values.DockerHost = field(default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http(_Section):
     """The status page and the metrics: what `status` tells, over HTTP. Absent: nothing is open."""
 
-    listen: Listen = "127.0.0.1:9109"
+    listen: values.Listen = "127.0.0.1:9109"
 
     @property
     def where(self) -> tuple[str, int]:
@@ -135,13 +106,13 @@ class Http(_Section):
 class Target(_Section):
     """What serves the certificate of its site: a container, every container with a label, or a command."""
 
-    container: Container | None = None
-    label: Label | None = None
-    command: Argv | None = None
-    action: ActionValue = Action("restart")
-    port: PortValue | None = None
-    when: When = None
-    stop_timeout: StopTimeout = timedelta(seconds=10)
+    container: values.Container | None = None
+    label: values.Label | None = None
+    command: values.Argv | None = None
+    action: values.ActionValue = Action("restart")
+    port: values.PortValue | None = None
+    when: values.When = None
+    stop_timeout: values.StopTimeout = timedelta(seconds=10)
 
     @property
     def name(self) -> str:
@@ -161,14 +132,14 @@ def target_name(
 class Site(_Section):
     """One public name that points at this machine, its certificate, and who serves it."""
 
-    domain: Name
-    names: tuple[CertificateName, ...] = ()
-    zone: Name | None = None
-    address: Address = AddressRule("auto")
-    address6: Address6 = AddressRule("none", version=6)
-    ttl: Ttl = 600
+    domain: values.Name
+    names: tuple[values.CertificateName, ...] = ()
+    zone: values.Name | None = None
+    address: values.Address = AddressRule("auto")
+    address6: values.Address6 = AddressRule("none", version=6)
+    ttl: values.Ttl = 600
     records: Literal["domain", "all"] = "domain"
-    certs_dir: PathValue | None = None
+    certs_dir: values.PathValue | None = None
     deploy: tuple[Target, ...] = ()
 
     @property
@@ -198,12 +169,12 @@ class Config(_Section):
     dns: Dns = Dns()
     docker: Docker = field(default_factory=Docker)
     http: Http | None = None
-    certs_dir: PathValue = Path("/certs")
-    state_dir: PathValue = Path("/var/lib/certbotless")
-    check_every: CheckEvery = timedelta(minutes=1)
-    parallel: Parallel = 8
+    certs_dir: values.PathValue = Path("/certs")
+    state_dir: values.PathValue = Path("/var/lib/certbotless")
+    check_every: values.CheckEvery = timedelta(minutes=1)
+    parallel: values.Parallel = 8
     key_mode: Literal["0600", "0640"] = "0600"
-    notify: tuple[NotifyUrl, ...] = ()
+    notify: tuple[values.NotifyUrl, ...] = ()
     sites: Annotated[tuple[Site, ...], at_least_one]
 
     # Of each secret, as last read: who reads it first may be another user than who goes on (owner.py).

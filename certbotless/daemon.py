@@ -29,7 +29,7 @@ from . import alerts, bulletin, careless, client, owner, receivers, report
 from .alerts import Steady
 from .child import Addresses, Child, Errand
 from .clock import SystemClock
-from .config import RUN_MARGIN, Config, Site
+from .config import Config, Site
 from .decide import CONFIRM_OF, WRITES
 from .errors import StoreError
 from .lan import Lan
@@ -163,8 +163,7 @@ class Daemon:
             self._tell()
             signal.signal(signal.SIGCHLD, self._on_signal)
             self._timetable.start()
-            look_at_addresses = self._look_at_addresses
-            self._lan.listen(lambda: self._timetable.after("addresses", _BURST_S, look_at_addresses))
+            self._lan.listen(partial(self._timetable.after, "addresses", _BURST_S, self._look_at_addresses))
             self._follow_http()
             careless.log(self._config, self._source.path)
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
@@ -261,11 +260,7 @@ class Daemon:
                 from .web import Web  # noqa: PLC0415
 
                 self._web = Web(
-                    self._config,
-                    self._source.name,
-                    lambda: self._source.refused,
-                    self._is_looking,
-                    RUN_MARGIN,
+                    self._config, self._source.name, lambda: self._source.refused, self._is_looking
                 )
             is_as_wanted = self._web is None or self._web.follow(self._config.http)
             self._web_fault = ""

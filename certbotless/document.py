@@ -114,7 +114,7 @@ class Document:
             return None
         if len(path) == MAX_DEPTH:
             raise self._refusal(_position(event.start_mark), f"nested more than {MAX_DEPTH} levels deep")
-        inner = takewhile(_is_no_end, events)
+        inner = takewhile(lambda each: not isinstance(each, yaml.CollectionEndEvent), events)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(events, inner, path)
         return [self._plain(events, child, (*path, i), child.start_mark) for i, child in enumerate(inner)]
@@ -156,10 +156,6 @@ class Document:
         if getattr(event, "tag", None) is not None:
             what = "YAML tags are not supported: put text that starts with ! in quotes"
             self._refused.append((*where, f"{dotted(())}: {what}"))
-
-
-def _is_no_end(event: Any) -> bool:
-    return not isinstance(event, yaml.CollectionEndEvent)
 
 
 def _position(mark: Any) -> tuple[int, int]:

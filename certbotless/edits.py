@@ -49,7 +49,7 @@ def _differences(about: str, before: dict[str, Any], after: dict[str, Any]) -> I
         elif key.startswith("site ") and new is None:
             yield f"{what} removed; its record, files and container are left as they are"
         elif any(map(_is_hidden, (old, new))):
-            yield f"{what} {_fate(old, new)}"
+            yield f"{what} {'added' if not old else 'changed' if new else 'removed'}"
         else:
             yield f"{what} {_text(old)} -> {_text(new)}"
 
@@ -58,13 +58,6 @@ def _is_hidden(value: object) -> bool:
     if isinstance(value, tuple):
         return any(map(_is_hidden, value))
     return isinstance(value, Secret | Model)
-
-
-def _fate(old: object, new: object) -> str:
-    """Say what became of a value that is not shown."""
-    if not old:
-        return "added"
-    return "changed" if new else "removed"
 
 
 def _text(value: object) -> str:

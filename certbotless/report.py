@@ -55,7 +55,7 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
         "reason": reason,
         "address": dict(_NO_ADDRESS),
         "address6": dict(_NO_ADDRESS),
-        "certificate": _certificate_json(facts),
+        "certificate": {key: v for key, v in facts.to_plain().items() if key != "ari_id"} if facts else None,
         "next_renewal": None,
         "deploy": [],
         "client": None,
@@ -190,9 +190,3 @@ def _address_json(view: View, type_: str) -> dict[str, Any]:
         "source": ("api" if listed_at else "dns") if shown else None,
         "observed_at": rfc3339(at) if shown else None,
     }
-
-
-def _certificate_json(facts: LeafFacts | None) -> dict[str, Any] | None:
-    if facts is None:
-        return None
-    return {key: value for key, value in facts.to_plain().items() if key != "ari_id"}

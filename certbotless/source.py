@@ -121,20 +121,18 @@ class Source:
         for line in new:
             logger.error("config.refused %s", line)
         self.refused, self.refused_digest = lines, digest
-        is_lack = isinstance(error, SecretUnreadable)
-        self._lacking = tuple(self._meaning(raw).needed_secrets().values()) if is_lack else ()
+        self._lacking = ()
+        if isinstance(error, SecretUnreadable):
+            self._lacking = tuple(configfile.parse(raw, self.name).needed_secrets().values())
 
     def _read(self) -> bytes:
         if self.path is not None and not _is_plain(self.path):
             raise ConfigError([f"{self.name}:1:1: the file: is not a plain file"])
         return configfile.read(self.path)
 
-    def _meaning(self, raw: bytes) -> Config:
-        return configfile.parse(raw, self.name)
-
     def _parsed(self, raw: bytes) -> Config:
         """Return what the text means, if the secrets that certificates need can be read too."""
-        config = self._meaning(raw)
+        config = configfile.parse(raw, self.name)
         config.prove_readable()
         return config
 

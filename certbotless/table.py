@@ -25,7 +25,6 @@ from .leaf import LeafFacts
 from .look import View
 from .names import u_labels
 from .report import Served, by_api, failure_text, served_of
-from .state import Failure
 from .status import Found, Story
 from .story import RUN_ENDED
 from .terminal import Drawing, Terminal
@@ -133,17 +132,13 @@ def _notes(view: View) -> Iterable[str]:
         step = waiting.pop(view.reason, None)
         yield _step_text(step, now) if step else view.reason
     if failure is not None:
-        yield from _failure_notes(failure, now)
+        yield failure.what
+        if failure.hint:
+            yield f"to do: {failure.hint}"
+        yield f"next try {_moment(failure.retry_at, now)}" if failure.retry_at > now else "next try: due"
     for step in waiting.values():
         if step.is_by_choice:
             yield _step_text(step, now)
-
-
-def _failure_notes(failure: Failure, now: datetime) -> Iterable[str]:
-    yield failure.what
-    if failure.hint:
-        yield f"to do: {failure.hint}"
-    yield f"next try {_moment(failure.retry_at, now)}" if failure.retry_at > now else "next try: due"
 
 
 def _step_text(step: Step, now: datetime) -> str:
@@ -172,10 +167,6 @@ def _attempt_lines(story: Story) -> list[str]:
 
 def _moment(at: datetime, now: datetime) -> str:
     return f"{moment(at)}, {distance(at - now)}"
-
-
-def _stamp(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _left(entry: _Entry) -> str:
@@ -240,7 +231,9 @@ def _one_site(view: View, found: Found, story: Story, screen: Terminal) -> Itera
         _add(more, "client", [f"{met.text}, {distance(met.at - entry.now)}"])
     steps = [_step_text(step, entry.now) for step in view.decision.steps]
     _add(more, "steps", [text for text in steps if text not in entry.notes])
-    _add(more, "events", [f"{_stamp(e.at)} {e.event} {e.text}" for e in story.events])
+    _add(
+        more, "events", [f"{e.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {e.event} {e.text}" for e in story.events]
+    )
     yield more
     yield from _legend([entry], screen)
 

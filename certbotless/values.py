@@ -264,8 +264,7 @@ _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 
 SecretValue = Annotated[Secret, _kind(r"\S", Secret.parse)]
 NotifyUrl = Annotated[
-    Secret,
-    _kind(r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)", _notify_url),
+    Secret, _kind(r"^\s*(\$\{|file:|credential:|[A-Za-z][A-Za-z0-9+.-]{0,31}://)", _notify_url)
 ]
 PathValue = Annotated[Path, _kind("^/", _path)]
 Name = Annotated[str, after(normalise)]
@@ -275,23 +274,15 @@ Email = Annotated[str, _kind(r"^[^\s@,?]+@[^\s@,?]+$", _printable)]
 Kid = Annotated[str, _kind("^[!-~]{1,256}$")]
 Profile = Annotated[str, _kind("^[A-Za-z0-9._-]{1,64}$")]
 Endpoint = Annotated[
-    str,
-    _kind(rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint),
+    str, _kind(rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint)
 ]
 HostAndPort = Annotated[str, _kind(f"^{_HOST_AND_PORT}$", _host_and_port)]
-Listen = Annotated[
-    str,
-    _kind(rf"^({_IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen),
-]
+Listen = Annotated[str, _kind(rf"^({_IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen)]
 DockerHost = Annotated[str, _kind(r"^(unix:///|tcp://)\S+$", _printable)]
 Address = Annotated[
-    AddressRule,
-    _kind(rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{_IPV4})$", _address(4)),
+    AddressRule, _kind(rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{_IPV4})$", _address(4))
 ]
-Address6 = Annotated[
-    AddressRule,
-    _kind(rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6)),
-]
+Address6 = Annotated[AddressRule, _kind(rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6))]
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
 CheckEvery = Annotated[timedelta, _duration("1s", "1d")]
 StopTimeout = Annotated[timedelta, _duration("1s", "10m")]
@@ -319,38 +310,18 @@ def _action(written: str | dict[str, Any]) -> Action:
     )
 
 
-ActionValue = Annotated[
-    Action,
-    _written(
-        core_schema.tagged_union_schema(
-            {
-                "restart": core_schema.literal_schema(["restart"]),
-                "signal": _one_key(
-                    "signal", after(_signal)(core_schema.str_schema(pattern="^[A-Za-z0-9]+$"))
-                ),
-                "exec": _one_key("exec", after(_argv)(_WORDS)),
-            },
-            discriminator=_way,
-        ),
-        _action,
-    ),
-]
-PortValue = Annotated[
-    Port,
-    _written(
-        core_schema.union_schema(
-            [
-                core_schema.int_schema(ge=1, le=65535),
-                core_schema.str_schema(pattern=f"^(none|{_HOST_AND_PORT})$"),
-            ],
-        ),
-        _port,
-    ),
-]
-When = Annotated[
-    Window | None,
-    _written(
-        core_schema.nullable_schema(core_schema.str_schema(pattern=f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$")),
-        _window,
-    ),
-]
+_ACTION = core_schema.tagged_union_schema(
+    {
+        "restart": core_schema.literal_schema(["restart"]),
+        "signal": _one_key("signal", after(_signal)(core_schema.str_schema(pattern="^[A-Za-z0-9]+$"))),
+        "exec": _one_key("exec", after(_argv)(_WORDS)),
+    },
+    discriminator=_way,
+)
+ActionValue = Annotated[Action, _written(_ACTION, _action)]
+_PORT = core_schema.union_schema(
+    [core_schema.int_schema(ge=1, le=65535), core_schema.str_schema(pattern=f"^(none|{_HOST_AND_PORT})$")]
+)
+PortValue = Annotated[Port, _written(_PORT, _port)]
+_WHEN = core_schema.nullable_schema(core_schema.str_schema(pattern=f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$"))
+When = Annotated[Window | None, _written(_WHEN, _window)]

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from . import client, page, receivers, report
@@ -64,14 +64,12 @@ class Web:
         path: of its file.
         refused: what is wrong with the file as it is now, a line each.
         is_looking: whether the looks go on.
-        run_margin: the longest that a run may take beyond the propagation of its records.
     """
 
     config: InitVar[Config]
     path: str
     refused: Callable[[], Sequence[str]]
     is_looking: Callable[[], bool]
-    run_margin: timedelta
 
     def __post_init__(self, config: Config) -> None:
         self._seen = _Seen(config)
@@ -206,8 +204,7 @@ class Web:
         """Return in a line each why what is shown may not be so any more; none while the looks go on."""
         if not self.is_looking():
             return ["the daemon has stopped looking"]
-        now, dns = datetime.now(UTC), seen.config.dns
-        longest = dns.propagation_timeout + self.run_margin + seen.config.check_every
+        now, longest = datetime.now(UTC), seen.config.longest_run + seen.config.check_every
         return [
             f"the last look at {domain} was {distance(view.seen.at - now)}: a run on it does not end"
             for domain, view in seen.views.items()

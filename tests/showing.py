@@ -15,7 +15,7 @@ from views import NOTHING, failure, site, view
 from certbotless import configfile, saved
 from certbotless.alerts import Sent
 from certbotless.client import ClientFacts, _about
-from certbotless.config import Config, Http
+from certbotless.config import Config, Dns, Http
 from certbotless.decide import Step
 from certbotless.leaf import LeafFacts
 from certbotless.look import View
@@ -80,11 +80,12 @@ def views_at(now: datetime) -> list[View]:
     ]
 
 
-def config_of(views: list[View], state_dir: Path) -> Config:
-    """Return a configuration with the sites of these views."""
+def config_of(views: list[View], state_dir: Path, propagation_timeout: timedelta = AGES) -> Config:
+    """Return a configuration with the sites of these views, by which no view is too old."""
     text = "{aliyun: {access_key_id: a, access_key_secret: b}, sites: [{domain: a.example.com}]}"
     sites = tuple(view.site for view in views)
-    return replace(configfile.parse(text.encode(), PATH), sites=sites, state_dir=state_dir)
+    dns = Dns(propagation_timeout=propagation_timeout)
+    return replace(configfile.parse(text.encode(), PATH), sites=sites, state_dir=state_dir, dns=dns)
 
 
 def remember_visit(state_dir: Path, view: View) -> ClientFacts:
@@ -118,12 +119,12 @@ def showing(
     refused: tuple[str, ...] = (),
     *,
     is_looking: bool = True,
-    run_margin: timedelta = AGES,
+    propagation_timeout: timedelta = AGES,
     notify: tuple[Secret, ...] = (),
 ) -> Iterator[str]:
     """Show these views, however old, for as long as the block runs, and give the URL of the page."""
-    config = replace(config_of(views, home / "state"), notify=notify)
-    web = Web(config, PATH, lambda: refused, lambda: is_looking, run_margin)
+    config = replace(config_of(views, home / "state", propagation_timeout), notify=notify)
+    web = Web(config, PATH, lambda: refused, lambda: is_looking)
     http = Http(listen=f"127.0.0.1:{free_port()}")
     web.show(config, views, ())
     web.follow(http)

@@ -150,10 +150,8 @@ def answer(
         return replace(answers, stop_timeout_s=STOP_TIMEOUT_S), secrets
     certs_dir = chosen.certs_dir or answers.certs_dir
     if certs_dir != answers.certs_dir and not flags.yes:
-        question, checked = (
-            f"Folder on this machine where {name} looks for its certificate",
-            check(Config, "certs_dir"),
-        )
+        question = f"Folder on this machine where {name} looks for its certificate"
+        checked = check(Config, "certs_dir")
         certs_dir = questions.ask("--yes", question, checked, str(certs_dir), is_secret=False)
     return replace(
         answers,
