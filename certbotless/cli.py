@@ -121,8 +121,7 @@ def _check(source: Path | None) -> int:
     checked = configfile.load(source)
     for warning in careless.warnings(checked, source):
         print(f"warning: {warning}", file=sys.stderr)
-    count = len(checked.sites)
-    print(f"{source or '-'}: ok ({count} sites)")
+    print(f"{source or '-'}: ok ({len(checked.sites)} sites)")
     return 0
 
 

@@ -21,6 +21,9 @@ from .errors import ConfigError, ValueFault
 from .model import default_of
 from .names import is_in_zone, normalise
 
+# None stands for a name that is wrong by itself, or absent.
+_Names = list[str | None]
+
 
 def read(source: Path | None) -> bytes:
     """Return the bytes of the file, or of standard input for None; one more than the limit at most.
@@ -116,7 +119,7 @@ def _check_together(doc: Document, wrong: Collection[document.Path] = ()) -> Ite
 
 
 def _check_zone(
-    doc: Document, i: int, zone: str | None, domain: str | None, names: list[str | None]
+    doc: Document, i: int, zone: str | None, domain: str | None, names: _Names
 ) -> Iterator[Fault]:
     if zone is None:
         return
@@ -128,12 +131,7 @@ def _check_zone(
 
 
 def _check_records(
-    doc: Document,
-    sites: list[dict[str, Any]],
-    domains: list[str | None],
-    names: list[list[str | None]],
-    key: str,
-    type_: str,
+    doc: Document, sites: list[dict[str, Any]], domains: _Names, names: list[_Names], key: str, type_: str
 ) -> Iterator[Fault]:
     """Two sites that want one name to show different addresses would write it in turns for ever."""
     rules = [site.get(key, default_of(Site, key).kind) for site in sites]
@@ -148,7 +146,7 @@ def _check_records(
             yield doc.fault(("sites", i, "names", j), text)
 
 
-def _check_wildcards(doc: Document, i: int, domain: str | None, names: list[str | None]) -> Iterator[Fault]:
+def _check_wildcards(doc: Document, i: int, domain: str | None, names: _Names) -> Iterator[Fault]:
     """Let's Encrypt refuses an order for a wildcard and a name that it covers as malformed."""
     for j, wildcard in enumerate(names):
         if wildcard is None or not wildcard.startswith("*."):

@@ -122,9 +122,8 @@ def read_if_there(path: Path) -> bytes | None:
 def refuse_link(folder: Path) -> None:
     """Raise StoreError for a link in place of a folder of ours: it may lead to anything of anybody's."""
     if folder.is_symlink():
-        raise StoreError(
-            f"{str(folder)!r} is {_KINDS[1][1]}; it must be a folder of ours", hint="move it away"
-        )
+        what = f"{str(folder)!r} is a symbolic link; it must be a folder of ours"
+        raise StoreError(what, hint="move it away")
 
 
 def make_dir(path: Path, mode: int) -> None:

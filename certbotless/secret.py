@@ -77,21 +77,23 @@ class Secret:
             return self.where
         if (path := self.path) is None:
             value, what = os.environ.get(self.where, "").strip(), f"the environment variable {self.where!r}"
-            if not value:
-                hint = "set it where certbotless is started, or write file:/path instead"
-                raise SecretUnreadable(f"{what} is not set", hint=hint)
-            return _one_line(value, what)
-        try:
-            value = _read_plain(path).decode().strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "not text"
-            raise SecretUnreadable(
-                f"cannot read the secret {str(path)!r}: {reason}",
-                hint="create it, readable by the user that runs certbotless",
-            ) from exc
+            is_lacking, hint = (
+                "is not set",
+                "set it where certbotless is started, or write file:/path instead",
+            )
+        else:
+            what, is_lacking, hint = f"the secret {str(path)!r}", "is empty", "write the secret into it"
+            try:
+                value = _read_plain(path).decode().strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                reason = exc.strerror if isinstance(exc, OSError) else "not text"
+                cure = "create it, readable by the user that runs certbotless"
+                raise SecretUnreadable(f"cannot read {what}: {reason}", hint=cure) from exc
         if not value:
-            raise SecretUnreadable(f"the secret {str(path)!r} is empty", hint="write the secret into it")
-        return _one_line(value, f"the secret {str(path)!r}")
+            raise SecretUnreadable(f"{what} {is_lacking}", hint=hint)
+        if not value.isprintable():
+            raise SecretUnreadable(f"{what} is not one line of text", hint="write the secret into it, alone")
+        return value
 
     def warning(self, trusted: Collection[int]) -> str | None:
         """Return what is careless about the secret's file, if anything is.
@@ -150,9 +152,3 @@ def _read_plain(path: Path) -> bytes:
         return os.read(fd, _MAX_BYTES)
     finally:
         os.close(fd)
-
-
-def _one_line(value: str, what: str) -> str:
-    if not value.isprintable():
-        raise SecretUnreadable(f"{what} is not one line of text", hint="write the secret into it, alone")
-    return value

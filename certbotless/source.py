@@ -197,7 +197,7 @@ class _FollowedSecret:
         self._key = key
         self._secret = secret
         self.file = _Followed(lambda: secret.read().encode())
-        self._stamps = self._look_at_sources()
+        self._stamps = dict(map(_stamp, secret.sources()))
 
     def poll(self, now_s: float) -> bool:
         """Return whether it has another value, or can be read again; what is wrong with it is logged once."""
@@ -216,16 +216,13 @@ class _FollowedSecret:
         return True
 
     def _poll_sources(self) -> None:
-        stamps = self._look_at_sources()
+        stamps = dict(map(_stamp, self._secret.sources()))
         if stamps != self._stamps:
             where = ", ".join(str(path) for path in stamps if stamps[path] != self._stamps.get(path))
             self._stamps = stamps
             text = "secret.restart_needed key=%s changed=%s hint=%s"
             hint = "a service keeps the credentials that it was started with: restart needed"
             logger.warning(text, self._key, where, hint)
-
-    def _look_at_sources(self) -> dict[Path, tuple[int, ...]]:
-        return dict(map(_stamp, self._secret.sources()))
 
 
 def _stamp(path: Path) -> tuple[Path, tuple[int, ...]]:

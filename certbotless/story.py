@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
 
 _site: ContextVar[str] = ContextVar("site", default="")
 
 # The last line about a site in a run.
 RUN_ENDED = "run.ended"
 
-Turn = Literal["due", "done", "not_done"]
-_TURNS: dict[str, Turn] = {"due": "due", "done": "done", "not_done": "not_done"}
+_TURNS = ("due", "done", "not_done")
 
 
 @contextmanager
@@ -34,13 +32,12 @@ def site() -> str:
     return _site.get()
 
 
-def turn_of(message: str) -> tuple[str, Turn] | None:
-    """Return the key of the step that begins or ends with this line, and which of it; None for any other.
+def turn_of(message: str) -> tuple[str, str] | None:
+    """Return the key of the step that begins or ends with this line, and its turn; None for any other.
 
     The lines are those of `steps.take`.
     """
     # A key may hold spaces: the command that a deploy runs.
     event, rest, _ = message.partition(" domain=")
-    key, _, word = event.rpartition(".")
-    turn = _TURNS.get(word)
-    return (key, turn) if key and turn and rest else None
+    key, _, turn = event.rpartition(".")
+    return (key, turn) if key and turn in _TURNS and rest else None

@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..config import Config
 from ..deploy import DockerContainers
 from ..errors import CertbotlessError, causes, printable
-from ..nameservers import NameServers
+from ..nameservers import NameServers, Server
 from ..times import rfc3339
 
 
@@ -78,6 +78,7 @@ class Case:
 
     Attributes:
         clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
+        speaking: the authoritative servers of each zone that speak for it.
     """
 
     def __init__(self, config: Config, clock: Clock, say: Callable[[Finding], None]) -> None:
@@ -86,6 +87,7 @@ class Case:
         self.servers = NameServers(config.dns.nameservers, clock)
         self.containers = DockerContainers(config.docker.host)
         self.clock_is_in_doubt = False
+        self.speaking: dict[str, list[Server]] = {}
         self.findings: list[Finding] = []
         self._say = say
 

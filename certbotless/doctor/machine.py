@@ -27,15 +27,11 @@ _NATS = {
 def nat_around(address: str) -> tuple[str, str]:
     """Return what is between this machine's address and the LAN, and the cure; empty texts for nothing."""
     if is_wsl2(_read(_VERSION)) and not os.path.exists(_MIRRORED):
-        return (
-            "WSL2",
-            "set networkingMode=mirrored in .wslconfig of Windows, or write Windows' own LAN address",
-        )
+        cure = "set networkingMode=mirrored in .wslconfig of Windows, or write Windows' own LAN address"
+        return "WSL2", cure
     if name := _NATS.get((address, default_gateway(_read(_ROUTES)))):
-        return (
-            f"a virtual machine of {name}",
-            "give it a bridged network instead, or write the host's address",
-        )
+        cure = "give it a bridged network instead, or write the host's address"
+        return f"a virtual machine of {name}", cure
     return "", ""
 
 

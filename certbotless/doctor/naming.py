@@ -162,7 +162,7 @@ class Resolvers:
         if not answer.exists:
             text = f"{server.name} says that there is no such name: split horizon, or an old answer"
             return text, _entry_of_its_own(fqdn)
-        if not answer.values and _is_private(wanted) and _knows(server, zone):
+        if not answer.values and ipaddress.IPv4Address(wanted).is_private and _knows(server, zone):
             self._system_is_out = True
             text = (
                 f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
@@ -171,10 +171,6 @@ class Resolvers:
             return text, _exception_for(fqdn, zone)
         text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
         return text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver"
-
-
-def _is_private(address: str) -> bool:
-    return ipaddress.IPv4Address(address).is_private
 
 
 def _knows(server: Server, zone: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..ledger import Ledger
 from ..ledgerfile import LedgerFile
 from ..look import View, look_at
-from ..nameservers import Server
 from ..state import SiteFile, SiteState
 from ..times import rfc3339
 from ..values import AddressRule
@@ -45,18 +44,16 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     _daemon(case, raw)
     sites = _sites(case)
     ca, seen = _outside(case, account, sites)
-    servers = {
-        zone: naming.name_servers(case, zone, domain)
-        for zone, domain in {zone: domain for domain, zone in seen.zones.items()}.items()
-    }
+    for zone, domain in {zone: domain for domain, zone in seen.zones.items()}.items():
+        case.speaking[zone] = naming.name_servers(case, zone, domain)
     views = look_at(config, [site for site, _ in sites])
     entries = LedgerFile(config.state_dir, config.certs_dirs).seen()
     if isinstance(entries, StoreError):
         case.fail("state", "ledger", entries.message, entries.hint)
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
-        _names(case, view, seen, servers, resolvers)
-        _certificate(case, view, seen, servers, ca, entries)
+        _names(case, view, seen, resolvers)
+        _certificate(case, view, seen, ca, entries)
         if case.has_failed("certs_dir", str(config.certs_dir_of(view.site))):
             continue
         if service.certificate(case, view, case.clock.now()):
@@ -156,16 +153,11 @@ def _difference(ahead: timedelta) -> str:
     return f"{abs(ahead.total_seconds()):.0f} s {'behind' if ahead < timedelta() else 'ahead of'}"
 
 
-def _names(
-    case: Case,
-    view: View,
-    seen: ApiView,
-    servers: Mapping[str, Sequence[Server]],
-    resolvers: naming.Resolvers,
-) -> None:
+def _names(case: Case, view: View, seen: ApiView, resolvers: naming.Resolvers) -> None:
     """Test the records of the site: at name servers, or in the API's list where none speaks for the zone."""
     site = view.site
     zone = seen.zones.get(site.domain, "")
+    servers, listed = case.speaking.get(zone), seen.readable.get(zone)
     for type_, rule in site.rules.items():
         names = site.names_with(type_)
         if not names:
@@ -176,10 +168,9 @@ def _names(
             case.fail_by("address", site.domain, exc)
             continue
         _reach(case, site, rule, wanted)
-        listed = seen.readable.get(zone)
-        for fqdn in names if servers.get(zone) or listed else ():
-            if servers.get(zone):
-                is_shown = naming.record(case, site, fqdn, wanted, servers[zone], listed)
+        for fqdn in names:
+            if servers:
+                is_shown = naming.record(case, site, fqdn, wanted, servers, listed)
             else:
                 is_shown = listed is not None and naming.listed_record(case, site, fqdn, wanted, listed)
             if is_shown and rule.version == 4:
@@ -194,18 +185,11 @@ def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
         case.warn("address", site.domain, text, f"{cure} in sites[].address, with the port forwarded there")
 
 
-def _certificate(
-    case: Case,
-    view: View,
-    seen: ApiView,
-    servers: Mapping[str, Sequence[Server]],
-    ca: CaView | None,
-    entries: Ledger,
-) -> None:
+def _certificate(case: Case, view: View, seen: ApiView, ca: CaView | None, entries: Ledger) -> None:
     """Test whether another certificate could be had."""
     site, zone = view.site, seen.zones.get(view.site.domain, "")
-    if ca is not None and servers.get(zone):
-        authority.caa(case, site, zone, servers[zone], ca)
+    if ca is not None and (servers := case.speaking.get(zone)):
+        authority.caa(case, site, zone, servers, ca)
     in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
     if not isinstance(entries, StoreError):
         authority.limits(case, site, entries, in_hand, view.remembered)
