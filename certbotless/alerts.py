@@ -38,15 +38,9 @@ _NEW = timedelta(days=2)
 # The fact that a step of a decision is about; any other step is about the files.
 _FILES = "files"
 _FACTS = {
-    "record": "record",
-    "record6": "record",
-    "confirm": "record",
-    "confirm6": "record",
-    "order": "order",
-    "collect": "order",
-    "adopt": "order",
-    "deploy": "deploy",
-    "redeploy": "deploy",
+    **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
+    **dict.fromkeys(("order", "collect", "adopt"), "order"),
+    **dict.fromkeys(("deploy", "redeploy"), "deploy"),
 }
 # What may be wrong; `config` is the fact of the configuration file.
 _ALL_FACTS = frozenset(

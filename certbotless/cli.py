@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # first one is done, and what that one issued counts as done since they were given.
 _BEGAN = datetime.now(UTC)
 
+# Prints a line.
+Say = Callable[[str], None]
+
 # Twice as many as `--once` makes while it loads all that a run may need.
 _OBJECTS_OF_A_START = 200_000
 _OBJECTS_OF_A_DAEMON = gc.get_threshold()[0]
@@ -302,11 +305,7 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: M
 
 
 def _run(
-    source: Path | None,
-    domains: Sequence[str],
-    intent: Intent,
-    settled: Mapping[str, str],
-    say: Callable[[str], None],
+    source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str], say: Say
 ) -> int:
     from . import careless, configfile
 

@@ -9,8 +9,9 @@ Source: prometheus.io, "Metric and label naming" and "Exposition formats".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as TYPE
 from prometheus_client import generate_latest
@@ -19,10 +20,12 @@ from prometheus_client.registry import Collector
 
 from . import __version__
 from .client import ClientFacts, facts_of
-from .config import Config
-from .ledger import Ledger, orders_left_for_each, planned_order
+from .ledger import orders_left_for_each, planned_order
 from .look import View
 from .report import served_of
+
+if TYPE_CHECKING:
+    from .web import Seen
 
 __all__ = ["TYPE", "text"]
 
@@ -41,23 +44,12 @@ _WELL = "1 where all facts are true, or only a target's window is waited for; 0 
 
 
 def text(
-    views: Sequence[View],
-    unseen: Sequence[str],
-    visits: Mapping[str, ClientFacts],
-    ledger: Ledger,
-    config: Config,
-    *,
-    well_at: Mapping[str, datetime],
-    now: datetime,
-    is_looking: bool,
-    is_refused: bool,
+    seen: Seen, visits: Mapping[str, ClientFacts], now: datetime, *, is_looking: bool, is_refused: bool
 ) -> str:
     """Return the metrics in Prometheus' text format, of the type `TYPE`.
 
     Args:
-        unseen: domains of sites that were not looked at yet.
         visits: what clients met last, by domain.
-        well_at: when a site was last seen well; absent where it was not since the daemon started.
         is_looking: whether the looks go on.
         is_refused: whether the file, as it is now, is refused.
     """
@@ -65,12 +57,12 @@ def text(
     families.add("build_info", "The program that runs; always 1.", 1, version=__version__)
     families.add("looks_go_on", "1 while no look of the daemon is overdue.", is_looking)
     families.add("config_refused", "1 while an edit of the configuration file is refused.", is_refused)
-    for view in views:
-        _add_site(families, view, well_at.get(view.site.domain))
+    for domain, view in seen.views.items():
+        _add_site(families, view, seen.well_at.get(domain))
         _add_client(families, view, visits)
-    for domain in unseen:
+    for domain in seen.unseen:
         families.add("site_well", _WELL, False, domain=domain)
-    _add_orders_left(families, views, config, ledger, now)
+    _add_orders_left(families, seen, now)
     return generate_latest(families).decode()
 
 
@@ -122,19 +114,17 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
             families.add("served_matches_disk", about, is_same, domain=domain, target=served.name)
 
 
-def _add_orders_left(
-    families: _Families, views: Sequence[View], config: Config, ledger: Ledger, now: datetime
-) -> None:
-    directory, planned = config.acme.url, []
-    for view in views:
+def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
+    directory, planned = seen.config.acme.url, []
+    for view in seen.views.values():
         names = view.site.all_names
         in_hand = view.seen.in_hand.facts_for(directory, names)
         is_suggested = view.remembered.suggests_renewal(in_hand, now)
         order = planned_order(now, directory, names, in_hand, is_suggested=is_suggested)
         planned.append((order, view.seen.in_hand.facts_as_of(directory, names)))
-    for view, left in zip(views, orders_left_for_each(ledger, planned), strict=True):
+    for domain, left in zip(seen.views, orders_left_for_each(seen.ledger, planned), strict=True):
         about = "Orders that our own limits allow for now."
-        families.add("orders_left", about, left, domain=view.site.domain)
+        families.add("orders_left", about, left, domain=domain)
 
 
 def _failed(view: View) -> Counter[str]:

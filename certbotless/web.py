@@ -41,8 +41,12 @@ _CURES: dict[int | None, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the looks have found: of each site the last one, in the order of the file, and the ledger."""
+class Seen:
+    """What the looks have found: of each site the last one, in the order of the file, and the ledger.
+
+    Attributes:
+        well_at: when a site was last seen well; absent where it was not since the daemon started.
+    """
 
     config: Config
     views: Mapping[str, View] = field(default_factory=dict)
@@ -72,7 +76,7 @@ class Web:
     is_looking: Callable[[], bool]
 
     def __post_init__(self, config: Config) -> None:
-        self._seen = _Seen(config)
+        self._seen = Seen(config)
         self._server: Server | None = None
         self._listen = self._complaint = ""
         self._answers: dict[str, tuple[float, Reply]] = {}
@@ -121,7 +125,7 @@ class Web:
             domain: view.seen.at if view.is_well else self._seen.well_at.get(domain)
             for domain, view in shown.items()
         }
-        self._seen = _Seen(config, shown, ledger, {domain: at for domain, at in well_at.items() if at})
+        self._seen = Seen(config, shown, ledger, {domain: at for domain, at in well_at.items() if at})
 
     # The server's threads; one at a time asks for an answer.
 
@@ -144,38 +148,33 @@ class Web:
             self._answers[path] = began_s + max(_FRESH_S, took_s * _FRESH_SHARE), reply
         return reply
 
-    def _page(self, seen: _Seen) -> Reply:
+    def _page(self, seen: Seen) -> Reply:
         text = page.page(self._status(seen), datetime.now(UTC), self._stale(seen))
         return Reply(200, text.encode(), "text/html; charset=utf-8", page.STYLE_SOURCE)
 
-    def _status_json(self, seen: _Seen) -> Reply:
+    def _status_json(self, seen: Seen) -> Reply:
         text = json.dumps(self._status(seen), indent=2)
         return Reply(200, f"{text}\n".encode(), "application/json")
 
-    def _healthz(self, seen: _Seen) -> Reply:
+    def _healthz(self, seen: Seen) -> Reply:
         amiss = self._not_well(seen)
         text = amiss or report.headline([*seen.views.values()], 0)
         return Reply(503 if amiss else 200, f"{printable(text)}\n".encode())
 
-    def _metrics(self, seen: _Seen) -> Reply:
+    def _metrics(self, seen: Seen) -> Reply:
         try:
             from . import metrics  # noqa: PLC0415  (of an extra, which may come while we run)
         except ModuleNotFoundError:
             return Reply(503, f"{NEEDS_PROMETHEUS}\n".encode())
-        text = metrics.text(
-            [*seen.views.values()],
-            seen.unseen,
+        visits, is_looking, is_refused = (
             client.remembered(seen.config.state_dir),
-            seen.ledger,
-            seen.config,
-            well_at=seen.well_at,
-            now=datetime.now(UTC),
-            is_looking=self.is_looking(),
-            is_refused=bool(self.refused()),
+            self.is_looking(),
+            bool(self.refused()),
         )
+        text = metrics.text(seen, visits, datetime.now(UTC), is_looking=is_looking, is_refused=is_refused)
         return Reply(200, text.encode(), metrics.TYPE)
 
-    def _status(self, seen: _Seen) -> dict[str, Any]:
+    def _status(self, seen: Seen) -> dict[str, Any]:
         found = report.status_json(
             [*seen.views.values()],
             client.remembered(seen.config.state_dir),
@@ -188,7 +187,7 @@ class Web:
         found["sites"] += [report.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
         return found
 
-    def _not_well(self, seen: _Seen) -> str:
+    def _not_well(self, seen: Seen) -> str:
         """Return in a line why `status` would not exit 0, or that nobody looks; empty where all is well."""
         if refused := self.refused():
             return f"an edit is refused: {refused[0]}"
@@ -200,7 +199,7 @@ class Web:
         more = f" (and {len(amiss) - 1} more)" if len(amiss) > 1 else ""
         return f"{amiss[0]}{more}" if amiss else ""
 
-    def _stale(self, seen: _Seen) -> list[str]:
+    def _stale(self, seen: Seen) -> list[str]:
         """Return in a line each why what is shown may not be so any more; none while the looks go on."""
         if not self.is_looking():
             return ["the daemon has stopped looking"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from certbotless.errors import StoreError
 from certbotless.ledger import Entry
 from certbotless.look import View
 from certbotless.state import Failure
+from certbotless.web import Seen
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 DOMAIN = SITE.domain
@@ -29,17 +31,12 @@ SMALLEST = "aliyun: {access_key_id: a, access_key_secret: b}\nsites: [{domain: a
 
 def text_of(*views: View, **fields: Any) -> str:
     """Return the metrics of these views."""
-    given = {
-        "unseen": (),
-        "visits": {},
-        "ledger": (),
-        "well_at": {},
-        "is_looking": True,
-        "is_refused": False,
-        **fields,
-    }
-    unseen, visits, ledger = (given.pop(key) for key in ("unseen", "visits", "ledger"))
-    return metrics.text(views, unseen, visits, ledger, config_of([*views], Path("/state")), now=NOW, **given)
+    given = {"visits": {}, "is_looking": True, "is_refused": False, **fields}
+    unseen, ledger, well_at = given.pop("unseen", ()), given.pop("ledger", ()), given.pop("well_at", {})
+    config = config_of([*views], Path("/state"))
+    config = replace(config, sites=(*config.sites, *map(site, unseen)))
+    seen = Seen(config, {view.site.domain: view for view in views}, ledger, well_at)
+    return metrics.text(seen, now=NOW, **given)
 
 
 def samples_of(*views: View, **fields: Any) -> Samples:
@@ -85,8 +82,8 @@ def test_the_linter_of_prometheus_has_nothing_against_them(tmp_path: Path) -> No
 def test_a_name_of_others_stays_in_its_label() -> None:
     """A command, or a container, may be called anything; and one that stands twice has one sample."""
     twice = site(deploy='[{command: [say, "a\\"b\\\\c} 1"], port: 443}, {container: web, port: 1}]')
-    shown = view(of=twice, served={})
-    text = text_of(shown, shown)
+    shown = view(of=replace(twice, deploy=twice.deploy * 2), served={})
+    text = text_of(shown)
     assert_promtool_takes(text)
     assert of(samples_of(shown), "served_matches_disk", target=twice.deploy[0].name) == 0
 

@@ -47,9 +47,8 @@ def account(case: Case, seen: CaView) -> None:
             case.ok("account", acme.url, seen.account_url)
         case "gone" | "closed" as standing:
             what = {"gone": "does not know our account any more", "closed": "has closed our account"}
-            case.warn(
-                "account", acme.url, f"the CA {what[standing]}", "nothing: the next order makes a new one"
-            )
+            cure = "nothing: the next order makes a new one"
+            case.warn("account", acme.url, f"the CA {what[standing]}", cure)
         case "none" if seen.needs_binding and acme.eab is None:
             text = "the CA binds accounts to ones that it knows, and acme.eab is not set"
             case.fail("account", acme.url, text, "set acme.eab to the kid and hmac_key of your account there")

@@ -95,9 +95,8 @@ def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) ->
         text = f"the API lists {wanted}, which counts where no name server speaks for the zone"
         case.ok(check, fqdn, text)
         return True
-    case.fail(
-        check, fqdn, f"the API lists {_listed(values)}, not {wanted}", f"certbotless --once {site.domain}"
-    )
+    text = f"the API lists {_listed(values)}, not {wanted}"
+    case.fail(check, fqdn, text, f"certbotless --once {site.domain}")
     return False
 
 

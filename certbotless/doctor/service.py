@@ -86,9 +86,8 @@ def certificate(case: Case, view: View, now: datetime) -> bool:
         text = f"{days:.0f} days left, and to be ordered anew: {renewal.reason}{said}"
         case.warn("certificate", domain, text, cure)
     else:
-        case.ok(
-            "certificate", domain, f"{days:.0f} days left, for {', '.join(facts.names)}, by {facts.issuer}"
-        )
+        text = f"{days:.0f} days left, for {', '.join(facts.names)}, by {facts.issuer}"
+        case.ok("certificate", domain, text)
     return True
 
 

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 # Asks a person: the question, and whether the answer is a secret, which is not shown.
 Ask = Callable[[str, bool], str]
+# Returns what an answer means, or raises a `ValueError` that says what is wrong with it.
+Check = Callable[[str], T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,7 @@ class Questions:
         self._flags, self._ask, self._say = flags, ask, say
 
     def get(
-        self,
-        name: str,
-        question: str,
-        check: Callable[[str], T],
-        default: str | None = None,
-        *,
-        is_secret: bool = False,
+        self, name: str, question: str, check: Check[T], default: str | None, *, is_secret: bool = False
     ) -> T:
         """Return a checked answer: of the flag `name`, else of a person, who is asked until it is good.
 
@@ -77,9 +73,7 @@ class Questions:
         except ValueError as exc:
             raise UsageError(f"{flag}: {exc}") from exc
 
-    def ask(
-        self, flag: str, question: str, check: Callable[[str], T], default: str | None, *, is_secret: bool
-    ) -> T:
+    def ask(self, flag: str, question: str, check: Check[T], default: str | None, *, is_secret: bool) -> T:
         """Return the checked answer of a person; `flag` would have spared the question. Raises as `get`."""
         if self._ask is None:
             raise UsageError(
@@ -164,7 +158,7 @@ def answer(
 # --- what an answer may be ----------------------------------------------------------------------------------
 
 
-def _as_written(check: Callable[[object], object]) -> Callable[[str], str]:
+def _as_written(check: Callable[[object], object]) -> Check[str]:
     """Return a check that keeps the text as it is."""
 
     def checked(text: str) -> str:
@@ -174,11 +168,11 @@ def _as_written(check: Callable[[object], object]) -> Callable[[str], str]:
     return checked
 
 
-def _or_none(check: Callable[[str], str]) -> Callable[[str], str]:
+def _or_none(check: Check[str]) -> Check[str]:
     return lambda text: "" if text in ("", "none") else check(text)
 
 
-def _zone_of(domain: str) -> Callable[[str], str]:
+def _zone_of(domain: str) -> Check[str]:
     def checked(text: str) -> str:
         zone = normalise(text)
         if not is_in_zone(domain, zone):
@@ -200,7 +194,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _secret(file: Path, *, is_flag: bool) -> Callable[[str], str]:
+def _secret(file: Path, *, is_flag: bool) -> Check[str]:
     """Return a check of a reference, or of a secret that goes into `file`; no fault repeats it."""
 
     def checked(text: str) -> str:
