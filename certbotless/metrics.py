@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as TYPE
 from prometheus_client import generate_latest
@@ -22,10 +21,7 @@ from . import __version__
 from .client import ClientFacts, facts_of
 from .ledger import orders_left_for_each, planned_order
 from .look import View
-from .report import served_of
-
-if TYPE_CHECKING:
-    from .web import Seen
+from .report import Seen, served_of
 
 __all__ = ["TYPE", "text"]
 

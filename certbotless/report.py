@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import __version__
 from .client import ClientFacts, facts_of
-from .config import Target
+from .config import Config, Target
 from .errors import printable
 from .leaf import LeafFacts
+from .ledger import Ledger
 from .look import View
 from .observe import places_of
 from .state import Failure
@@ -112,6 +113,25 @@ def headline(views: Sequence[View], busy: int) -> str:
 def failure_text(failure: Failure) -> str:
     """Return a failure as one line: what, what to do, when it is tried again."""
     return f"{failure.advice}; next try {rfc3339(failure.retry_at)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the looks have found: of each site the last one, in the order of the file, and the ledger.
+
+    Attributes:
+        well_at: when a site was last seen well; absent where it was not since the daemon started.
+    """
+
+    config: Config
+    views: Mapping[str, View] = field(default_factory=dict)
+    ledger: Ledger = ()
+    well_at: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def unseen(self) -> list[str]:
+        """Sites that nobody has looked at yet, because a run is at work on them."""
+        return [site.domain for site in self.config.sites if site.domain not in self.views]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import InitVar, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from .config import NEEDS_PROMETHEUS, Config, Http
 from .errors import printable
 from .ledger import Ledger
 from .look import View
+from .report import Seen
 from .server import Reply, Server
 from .times import distance
 
@@ -38,25 +39,6 @@ _CURES: dict[int | None, str] = {
     errno.EADDRINUSE: "`ss -ltnp` says who listens there: end it, or take another port in http.listen",
     errno.EADDRNOTAVAIL: "this machine has no such address: `ip -brief address` shows those that it has",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the looks have found: of each site the last one, in the order of the file, and the ledger.
-
-    Attributes:
-        well_at: when a site was last seen well; absent where it was not since the daemon started.
-    """
-
-    config: Config
-    views: Mapping[str, View] = field(default_factory=dict)
-    ledger: Ledger = ()
-    well_at: Mapping[str, datetime] = field(default_factory=dict)
-
-    @property
-    def unseen(self) -> list[str]:
-        """Sites that nobody has looked at yet, because a run is at work on them."""
-        return [site.domain for site in self.config.sites if site.domain not in self.views]
 
 
 @dataclass

@@ -21,8 +21,8 @@ from certbotless.decide import Step
 from certbotless.errors import StoreError
 from certbotless.ledger import Entry
 from certbotless.look import View
+from certbotless.report import Seen
 from certbotless.state import Failure
-from certbotless.web import Seen
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 DOMAIN = SITE.domain
