@@ -22,6 +22,11 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+def encodable(text: str) -> str:
+    """Return the text with half characters as escapes: names of files and answers of others may hold some."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def reason_of(error: BaseException) -> str:
     """Return why something failed: the system's own words, also where libraries have wrapped them, if any."""
     found = (each.strerror for each in causes(error) if isinstance(each, OSError) and each.strerror)
@@ -49,8 +54,8 @@ class CertbotlessError(Exception):
 
     def __init__(self, message: str, *, hint: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = encodable(message)
+        self.hint = encodable(hint)
         self.retry_after = retry_after
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import files
+from .errors import encodable
 from .model import Model
 from .times import Moment
 
@@ -46,8 +47,7 @@ class Events:
 
     def append(self, at: datetime, site: str, event: str, text: str) -> None:
         """Write one event. The story is no fact: what keeps it from being told is only logged."""
-        # Half a character, as of an engine's answer, would be no JSON.
-        text = text.encode(errors="backslashreplace").decode()
+        text = encodable(text)
         try:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:

@@ -9,7 +9,7 @@ Source: the documentation of ``pydantic_core.core_schema``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Set
 from dataclasses import MISSING, Field, fields
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,16 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic_core import CoreSchema, SchemaValidator, core_schema, to_json, to_jsonable_python
+from pydantic_core import (
+    CoreSchema,
+    PydanticSerializationError,
+    SchemaValidator,
+    core_schema,
+    to_json,
+    to_jsonable_python,
+)
+
+from .errors import StoreError
 
 T = TypeVar("T")
 # What is said of a value within `Annotated`: the schema of its type -> the schema to check it by.
@@ -86,7 +95,7 @@ class Model:
 
     def dump_json(self, *, indent: int | None = None, exclude: Set[str] = frozenset()) -> bytes:
         """Return the JSON from which `validate_json` makes the same value, but for the excluded fields."""
-        return to_json(self, indent=indent, exclude=set(exclude))
+        return dump(self, indent=indent, exclude=exclude)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the plain data, as JSON has it, from which `validate` makes the same value."""
@@ -107,6 +116,18 @@ class _Validators(dict[Any, SchemaValidator]):
 
 
 _validators = _Validators()
+
+
+def dump(value: object, *, indent: int | None = None, exclude: Collection[str] = ()) -> bytes:
+    """Return the JSON of a value.
+
+    Raises:
+        StoreError: a text in it is half a character, of another's answer.
+    """
+    try:
+        return to_json(value, indent=indent, exclude=set(exclude))
+    except PydanticSerializationError as exc:
+        raise StoreError(f"a value cannot be written: {exc}", hint="please report it with the log") from exc
 
 
 def of_json(kind: type[T], raw: bytes) -> T:

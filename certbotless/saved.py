@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic_core import to_json
-
 from . import files
-from .model import of_json
+from .model import dump, of_json
 
 T = TypeVar("T")
 
@@ -31,8 +29,9 @@ def save(path: Path, value: object) -> None:
     """Give the file this value; on disk when this returns. One process at a time may do so.
 
     Raises:
-        StoreError: there is no room, or no right.
+        StoreError: there is no room, or no right; or the value holds half a character, of another's answer.
     """
+    text = dump(value, indent=1)
     with files.store_errors(path):
         files.sweep(path.parent, [path.name])
-        files.replace(path, to_json(value, indent=1), 0o600)
+        files.replace(path, text, 0o600)

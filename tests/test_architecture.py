@@ -39,8 +39,8 @@ HOMES = {
     "jinja2": {"page"},
     "josepy": {"account", "ca", "issue"},  # as acme, which is made of it
     "prometheus_client": {"metrics"},
-    # model, saved, values: what checks and writes; the others: its errors
-    "pydantic_core": {"configfile", "diagnostics", "model", "saved", "values"},
+    # model, values: what checks and writes; the others: its errors
+    "pydantic_core": {"configfile", "diagnostics", "model", "values"},
     "requests": {
         "alidns",
         "ca",

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_files import KINDS, in_time, plant
 
-from certbotless.errors import StoreError
+from certbotless.errors import CertbotlessError, StoreError
 from certbotless.state import (
     Accounts,
     Acted,
@@ -214,6 +214,15 @@ def test_a_state_that_cannot_be_written_is_told(site: SiteFile, tmp_path: Path) 
     (tmp_path / "sites").write_text("in the way")
     with pytest.raises(StoreError, match="Not a directory"):
         site.change(zone="sweetlove.test")
+
+
+def test_half_a_character_of_anybody_elses_is_told_and_crashes_nothing(site: SiteFile) -> None:
+    """A name of a file in an error has become an escape; an id of the API's cannot be kept as it is."""
+    error = CertbotlessError("/certs/caf\udce9", hint="\udce9")
+    site.put("failures", "order", Failure(at=NOW, what=error.message, hint=error.hint, retry_at=NOW, count=1))
+    assert site.load().failures["order"].what == r"/certs/caf\udce9"
+    with pytest.raises(StoreError, match="cannot be written"):
+        site.change(zone="\ud800")
 
 
 def test_known_sites_are_those_that_have_a_state(tmp_path: Path) -> None:
