@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .client import ClientFacts, facts_of
+from .client import ClientFacts, Visits, facts_of
 from .clock import is_believable
 from .decide import NO_ANSWER, NOBODY_SPEAKS, Step
 from .leaf import LeafFacts
@@ -87,17 +87,12 @@ class Conditions:
 
 
 def conditions(
-    now: datetime,
-    domains: Iterable[str],
-    views: Sequence[View],
-    visits: Mapping[str, ClientFacts],
-    refused: Sequence[str] = (),
+    now: datetime, domains: Iterable[str], views: Sequence[View], visits: Visits, refused: Sequence[str] = ()
 ) -> Conditions:
     """Return how everything is now.
 
     Args:
         domains: of all sites; a site without a view, as one that is worked on, cannot be judged.
-        visits: what clients met, by domain.
         refused: what is wrong with an edit of the configuration file, a line each.
     """
     problems = {" config": Problem(refused[0])} if refused else {}
@@ -141,7 +136,7 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
     return found
 
 
-def _met(view: View, visits: Mapping[str, ClientFacts], now: datetime) -> ClientFacts | None:
+def _met(view: View, visits: Visits, now: datetime) -> ClientFacts | None:
     """Return what a client met; None where that says nothing, since it is long ago or was too early."""
     met = facts_of(view, visits)
     if met is None or met.resolved is None or abs(now - met.at) >= _VISIT_COUNTS:

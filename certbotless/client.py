@@ -80,6 +80,10 @@ class ClientFacts(Model):
         return told
 
 
+# What a client met last, by domain.
+Visits = Mapping[str, ClientFacts]
+
+
 # --- what is remembered -------------------------------------------------------------------------------------
 
 
@@ -91,13 +95,13 @@ def remembered(state_dir: Path) -> dict[str, ClientFacts]:
         return {}
 
 
-def facts_of(view: View, known: Mapping[str, ClientFacts]) -> ClientFacts | None:
+def facts_of(view: View, known: Visits) -> ClientFacts | None:
     """Return what a client met, if it still says something about the site as it is now."""
     facts = known.get(view.site.domain)
     return facts if facts is not None and facts.about == _about(view) else None
 
 
-def is_due(view: View, known: Mapping[str, ClientFacts]) -> bool:
+def is_due(view: View, known: Visits) -> bool:
     """Whether it is time to try: once an hour, and when what is served has changed; not while that is due."""
     if view.seen.published.facts is None or view.decision.due(view.seen.at):
         return False

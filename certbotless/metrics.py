@@ -9,7 +9,7 @@ Source: prometheus.io, "Metric and label naming" and "Exposition formats".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as TYPE
@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import __version__
-from .client import ClientFacts, facts_of
+from .client import Visits, facts_of
 from .ledger import orders_left_for_each, planned_order
 from .look import View
 from .report import Seen, served_of
@@ -39,13 +39,10 @@ _KINDS = (*_STEPS, "look")
 _WELL = "1 where all facts are true, or only a target's window is waited for; 0 also before the first look."
 
 
-def text(
-    seen: Seen, visits: Mapping[str, ClientFacts], now: datetime, *, is_looking: bool, is_refused: bool
-) -> str:
+def text(seen: Seen, visits: Visits, now: datetime, *, is_looking: bool, is_refused: bool) -> str:
     """Return the metrics in Prometheus' text format, of the type `TYPE`.
 
     Args:
-        visits: what clients met last, by domain.
         is_looking: whether the looks go on.
         is_refused: whether the file, as it is now, is refused.
     """
@@ -132,7 +129,7 @@ def _failed(view: View) -> Counter[str]:
     return found
 
 
-def _add_client(families: _Families, view: View, visits: Mapping[str, ClientFacts]) -> None:
+def _add_client(families: _Families, view: View, visits: Visits) -> None:
     met = facts_of(view, visits)
     if met is None:
         return

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import __version__
-from .client import ClientFacts, facts_of
+from .client import ClientFacts, Visits, facts_of
 from .config import Config, Target
 from .errors import printable
 from .leaf import LeafFacts
@@ -29,7 +29,7 @@ _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, 
 
 def status_json(
     views: Sequence[View],
-    visits: Mapping[str, ClientFacts],
+    visits: Visits,
     history: History | None = None,
     *,
     now: datetime,

@@ -131,10 +131,8 @@ def _service(url: str) -> Any:
         what = f"the library apprise cannot be used here ({type(exc).__name__})"
         raise NotifyError(what, hint="install it anew, readable by the user that runs certbotless") from exc
     if found is None:
-        raise NotifyError(
-            "this is no URL of a service that apprise knows here",
-            hint="see docs/notifications.md for its form",
-        )
+        what = "this is no URL of a service that apprise knows here"
+        raise NotifyError(what, hint="see docs/notifications.md for its form")
     service = apprise.Apprise(asset=asset)
     service.add(found)
     return service

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import client, configfile, locks, report, state
 from .bulletin import refusal
-from .client import ClientFacts
+from .client import Visits
 from .config import Config, Site
 from .errors import ConfigError, StoreError
 from .events import Event, Events
@@ -44,7 +44,6 @@ class Found:
     Attributes:
         path: of the file; ``-`` for standard input.
         error: what is wrong with the file, or why the daemon refuses it, one fault a line.
-        visits: what a client met last, by domain.
         known: domain and certificate of the sites that the state knows, where the file is broken.
         history: what the receivers of `notify` were sent; None where there are none.
         story: only where one site was asked for, and the file is good.
@@ -55,7 +54,7 @@ class Found:
     error: str
     daemon_pid: int | None
     views: Sequence[View] = ()
-    visits: Mapping[str, ClientFacts] = field(default_factory=dict)
+    visits: Visits = field(default_factory=dict)
     known: Sequence[tuple[str, LeafFacts | None]] = ()
     history: History | None = None
     story: Story | None = None

@@ -6,7 +6,7 @@ when it is tried again. A narrow terminal gets the same as a list. No state is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -19,7 +19,7 @@ from rich.styled import Styled
 from rich.table import Column, Table
 from rich.text import Text
 
-from .client import ClientFacts, facts_of
+from .client import Visits, facts_of
 from .decide import Step
 from .leaf import LeafFacts
 from .look import View
@@ -94,7 +94,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 # --- what is said -------------------------------------------------------------------------------------------
 
 
-def _entry(view: View, visits: Mapping[str, ClientFacts]) -> _Entry:
+def _entry(view: View, visits: Visits) -> _Entry:
     site, seen = view.site, view.seen
     found = [
         seen.addresses[type_] or "not found" for type_, rule in site.rules.items() if rule.kind != "none"
