@@ -88,7 +88,7 @@ class Secret:
             except (OSError, UnicodeDecodeError) as exc:
                 reason = exc.strerror if isinstance(exc, OSError) else "not text"
                 cure = "create it, readable by the user that runs certbotless"
-                raise SecretUnreadable(f"cannot read {what}: {reason}", hint=cure) from exc
+                raise SecretUnreadable(f"cannot read the secret {str(path)!r}: {reason}", hint=cure) from exc
         if not value:
             raise SecretUnreadable(f"{what} {is_lacking}", hint=hint)
         if not value.isprintable():
