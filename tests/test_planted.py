@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from children import DONE, at_each_step, kill
 from fakes import EPOCH
-from scenes import DAY, DOMAIN, OTHER_DOMAIN, Scene
+from scenes import DAY, DOMAIN, Scene
 
 from certbotless.state import SiteFile
 from certbotless.store import Store, with_digest
@@ -239,13 +239,3 @@ def test_a_publication_that_is_killed_at_any_step_is_known_before_and_after(
         assert (code == DONE, published.is_intact, published.fault) == (False, True, "")
         seen.add(published.facts == facts)
     assert seen == {True, False}
-
-
-def test_another_site_is_not_held_up(well: Scene) -> None:
-    well.domains = [DOMAIN, OTHER_DOMAIN]
-    well.keys_of[OTHER_DOMAIN] = {"deploy": [], "certs_dir": str(well.certs_dir.with_name("other"))}
-    well.publish(domain=OTHER_DOMAIN)
-    well.point(OTHER_DOMAIN)
-    plant(well, not_after="2126-11-24T05:30:00Z")
-    (well.certs_dir.with_name("other") / f"{OTHER_DOMAIN}.pem").unlink()
-    assert [outcome.state for outcome in well.run_all()] == ["ok", "ok"]

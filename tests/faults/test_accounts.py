@@ -196,17 +196,6 @@ def test_new_terms_are_told_with_where_to_agree_and_nothing_else_is_tried(
     assert_invariants(bare)
 
 
-@pytest.mark.row(50)
-def test_a_ca_that_wants_no_account_of_ours_is_told_with_what_to_set(bare: Bed, ca_proxy: FaultProxy) -> None:
-    ca_proxy.at("POST", "/sign-me-up", problem("externalAccountRequired", 403))
-    failed = bare.run("--once")
-    assert failed.returncode == 1
-    assert "set acme.eab to the kid and hmac_key" in failed.stdout
-    assert bare.orders() == 0
-    bare.ok("--renew-now")
-    assert_invariants(bare)
-
-
 # --- the predecessor --------------------------------------------------------------------------------------
 
 

@@ -151,23 +151,6 @@ def test_a_renewal_that_comes_due_by_a_wrong_clock_is_refused_with_its_reason(
 
 
 @pytest.mark.row(55)
-def test_a_machine_that_starts_in_1970_waits_for_its_clock_and_then_orders_at_once(
-    bare: Bed, wall: WallClock
-) -> None:
-    """It asks nobody until then."""
-    wall.set("@1970-01-01 00:00:10")
-    with bare.daemon(**wall.environment) as daemon:
-        time.sleep(5)
-        assert bare.ca.requests() == []
-        assert bare.dns.calls == []
-        wall.move(timedelta())
-        took_s = seconds_until(lambda: "certificate.published" in daemon.log_text(), "it is ordered")
-        print(f"\nclock from 1970 to now: ordered after {took_s:.1f} s")
-    assert bare.orders() == 1
-    assert_invariants(bare)
-
-
-@pytest.mark.row(55)
 def test_a_clock_that_falls_back_to_1970_orders_nothing_and_stops_nothing(bare: Bed, wall: WallClock) -> None:
     bare.ok("--once")
     requests = len(bare.ca.requests())

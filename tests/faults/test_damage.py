@@ -271,22 +271,6 @@ def test_a_lost_state_dir_is_rebuilt_from_what_is_published(bed: Bed) -> None:
     assert bed.orders() == 1
 
 
-@pytest.mark.row(20)
-def test_every_file_of_the_state_may_be_damaged_at_once(bed: Bed) -> None:
-    """Zeros from beginning to end; the site stays well, and the next renewal succeeds."""
-    bed.ok("--once")
-    leaf = bed.published()
-    for path in bed.state.rglob("*"):
-        if path.is_file() and not path.name.endswith("lock"):
-            path.write_bytes(b"\0" * path.stat().st_size)
-    bed.ok("--once")
-    assert bed.served() == bed.published() == leaf
-    assert (bed.state / "sites" / f"{DOMAIN}.json.unreadable").exists()
-    bed.ok("--renew-now")
-    assert leaf != bed.published() == bed.served()
-    assert bed.orders() == 2
-
-
 # --- planted ------------------------------------------------------------------------------------------------
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import pytest
 from dns import rcode
-from system.bed import DOMAIN, ZONE, Bed, Daemon, wait_until
+from system.bed import DOMAIN, Bed, wait_until
 
-from certbotless.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.pebble import Pebble
-from certbotless.state import SiteFile
 
 from .invariants import assert_invariants
-from .proxy import Answer, Fault, FaultProxy, answer, hung, problem, rewritten
+from .proxy import FaultProxy, answer, hung, problem
 
 HOUR_S = 3600
 PATIENCE_S = 60
@@ -163,80 +159,6 @@ def test_an_order_that_the_ca_has_lost_with_our_account_is_placed_anew(bare: Bed
     assert_invariants(bare)
 
 
-# --- a crash at each start --------------------------------------------------------------------------------
-
-# Each of them is killed at another request.
-MOMENTS = 11
-
-
-class Crasher:
-    """A daemon that is started again and again, and killed each time with all that it has started."""
-
-    def __init__(self, bed: Bed, ca_proxy: FaultProxy) -> None:
-        self._bed = bed
-        self._ca_proxy = ca_proxy
-
-    def crash(self, start: int) -> None:
-        """Start it, and kill it at another request to the CA each time, or when it has nothing more to do.
-
-        Somebody has edited the file, so whatever failed is tried at once. The new TTL in the zone tells that
-        a child has come to the site.
-        """
-        bed = self._bed
-        bed.config["sites"] = [bed.site(deploy=[], names=[f"git.{ZONE}"], ttl=600 + start)]
-        bed.write()
-        enough = len(self._ca_proxy.asked) + start % MOMENTS
-        with (bed.home / "daemon.log").open("ab") as log:
-            daemon = Daemon(subprocess.Popen(bed.command(), stderr=log), bed.home / "daemon.log")
-        try:
-            wait_until(lambda: self._ttl() == 600 + start, "the record is written", PATIENCE_S)
-            wait_until(
-                lambda: len(self._ca_proxy.asked) >= enough or not daemon.children(),
-                "all is done",
-                PATIENCE_S,
-            )
-        finally:
-            self._kill(daemon)
-
-    def _ttl(self) -> int:
-        return max((record.ttl_s for record in self._bed.dns.records("devbox", "A")), default=0)
-
-    def _kill(self, daemon: Daemon) -> None:
-        children = daemon.children()
-        daemon.process.kill()
-        for pid in children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        daemon.process.wait()
-        file = SiteFile(self._bed.state, DOMAIN)
-        wait_until(lambda: not file.is_locked, "its children are gone")
-
-
-@pytest.mark.row(9)
-@pytest.mark.parametrize("starts", [MOMENTS, pytest.param(2 * MOMENTS, marks=pytest.mark.soak)])
-def test_a_daemon_that_is_killed_at_each_start_places_few_orders_in_all(
-    bare: Bed, ca_proxy: FaultProxy, starts: int
-) -> None:
-    """Three that may have given a certificate, and three that could not be validated.
-
-    The certificate that it has is for other names, and stays.
-    """
-    bare.ok("--once")
-    old = bare.published()
-    with blind_ca(bare):
-        crasher = Crasher(bare, ca_proxy)
-        for start in range(starts):
-            crasher.crash(start)
-    placed, reserved = bare.orders() - 1, len(bare.rows("order")) - 1
-    failed = sum(row.get("outcome") == "failed" for row in bare.rows("order"))
-    print(f"\nstarts {starts}, orders at the CA {placed}")
-    assert 0 < placed <= reserved <= SAME_NAMES.count + failed
-    assert failed == len(bare.rows("failure")) <= FAILED_VALIDATIONS.count
-    assert bare.published() == old
-    bare.ok("--renew-now", "--force")
-    assert_invariants(bare, forced_orders=1)
-
-
 @pytest.mark.row(47)
 def test_the_failure_of_an_order_is_over_when_a_later_run_has_collected_its_certificate(
     bare: Bed, ca_proxy: FaultProxy
@@ -259,19 +181,6 @@ def test_the_failure_of_an_order_is_over_when_a_later_run_has_collected_its_cert
 
 
 @pytest.mark.row(20)
-def test_a_lost_state_directory_is_rebuilt_from_what_was_published(bare: Bed) -> None:
-    for _ in range(2):
-        bare.ok("--renew-now")
-    bare.state.rename(bare.state.with_name("lost"))
-    bare.ok("--renew-now")
-    assert len(bare.rows("order")) == 3
-    refused = bare.run("--renew-now")
-    assert "3 orders for these names in 7 days" in refused.stdout
-    assert bare.orders() == 3
-    assert_invariants(bare)
-
-
-@pytest.mark.row(20)
 def test_rows_that_cannot_be_read_hold_an_order_and_are_kept(bare: Bed) -> None:
     """They are told of once."""
     bare.ok("--once")
@@ -290,52 +199,11 @@ def test_rows_that_cannot_be_read_hold_an_order_and_are_kept(bare: Bed) -> None:
 # --- whose clock is right ---------------------------------------------------------------------------------
 
 
-def dated(offset: timedelta) -> Fault:
-    """Answer truly, at another time."""
-
-    def change(true: Answer) -> Answer:
-        date = format_datetime(datetime.now(UTC) + offset, usegmt=True)
-        return Answer(true.status, true.body, {**true.headers, "Date": date})
-
-    return rewritten(change)
-
-
-@pytest.mark.row(55)
-@pytest.mark.parametrize("hours", [2, -2])
-def test_nothing_is_ordered_while_the_cas_clock_says_something_else(
-    bare: Bed, ca_proxy: FaultProxy, hours: int
-) -> None:
-    for method, path in (("GET", "/dir"), ("POST", "/sign-me-up")):
-        ca_proxy.at(method, path, dated(timedelta(hours=hours)))
-    refused = bare.run("--once")
-    assert refused.returncode == 1
-    told = re.search(r"this machine's clock differs by ([+-]\d+) s from the CA's", refused.stdout)
-    assert told is not None
-    assert abs(int(told[1]) + hours * 3600) < 60
-    assert bare.orders() == 0
-    bare.ok("--renew-now")
-    assert_invariants(bare)
-
-
 def at(moment: str, command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command on a machine whose clock says so; the monotonic one goes on as it should."""
     environment = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     command = ["faketime", moment, *command]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.mark.row(55)
-def test_a_clock_without_a_battery_orders_nothing_and_is_named(bare: Bed) -> None:
-    """Nor is the CA asked."""
-    bare.config["sites"] = [bare.site(deploy=[], address="none")]
-    bare.write()
-    for args in (["--once"], ["--renew-now", "--force"]):
-        done = at("1970-01-01 00:00:10", bare.command(*args))
-        assert done.returncode == 1
-        assert "this machine's clock is older than this program: set it" in done.stdout
-    assert bare.ca.requests() == []
-    bare.ok("--once")
-    assert_invariants(bare)
 
 
 @pytest.mark.row(55)

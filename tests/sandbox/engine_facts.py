@@ -12,11 +12,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import trustme
-
 from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry, require_private_host
-from certbotless.sandbox.registry import RefusedByEngine, Registry, served_sha256
+from certbotless.sandbox.host import require_private_host
+from certbotless.sandbox.registry import Registry
 
 PROGRAMS = ("dockerd", "containerd", "registry", "docker-proxy")
 DOMAIN = "devbox.sweetlove.test"
@@ -31,41 +29,14 @@ def programs() -> list[str]:
     return names
 
 
-def refusal(registry: Registry, image: str) -> str:
-    """Return the engine's words on a push."""
-    try:
-        return f"accepted: {registry.push(image)}"
-    except RefusedByEngine as error:
-        return str(error)
-
-
 def main() -> None:
     """Print the facts; with the argument `abrupt`, end without any clean-up while all is running."""
     workdir = Path(tempfile.mkdtemp())
-    authority = trustme.CA()
-    root_pem = authority.cert_pem.bytes().decode()
-    certificate = authority.issue_cert(DOMAIN)
     facts: dict[str, object] = {"name": require_private_host()}
-    with hosts_entry(DOMAIN, LAN_ADDRESS), Engine(workdir) as engine:
+    with Engine(workdir) as engine:
         registry = Registry(engine, DOMAIN)
         registry.write_self_signed()
         registry.create()
-        facts["self-signed"] = served_sha256(LAN_ADDRESS, registry.port, DOMAIN)
-        facts["push, self-signed"] = refusal(registry, "hello:1")
-        certificate.cert_chain_pems[0].write_to_path(f"/certs/{DOMAIN}.pem")
-        certificate.private_key_pem.write_to_path(f"/certs/{DOMAIN}.key")
-        registry.recreate()
-        facts["recreated"] = served_sha256(LAN_ADDRESS, registry.port, DOMAIN)
-        facts["push, no trust"] = refusal(registry, "hello:1")
-        engine.trust(registry.where, root_pem)
-        facts["push"] = registry.push("hello:1")
-        facts["pull"] = registry.pull("hello:1")
-        try:
-            registry.pull("never-pushed:1")
-        except RefusedByEngine as error:
-            facts["pull, unknown"] = str(error)
-        engine.distrust(registry.where)
-        facts["push, trust taken back"] = refusal(registry, "hello:2")
         if sys.argv[1:] == ["abrupt"]:
             sys.stdout.write(json.dumps(facts))
             sys.stdout.flush()

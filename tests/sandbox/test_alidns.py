@@ -344,11 +344,6 @@ def test_an_addition_follows_the_rules(
     assert (alidns.records() == [first]) == (code != "OK")
 
 
-def test_no_text_may_stand_beside_a_cname(client: Client, alidns: AlidnsEmulator) -> None:
-    alidns.add("box", "CNAME", "other.test")
-    assert client.code("AddDomainRecord", **(ADD | {"Type": "TXT"})) == "DomainRecordConflict"
-
-
 def test_the_least_ttl_is_that_of_the_edition() -> None:
     with emulator(min_ttl_s=1) as alidns, Client(alidns.endpoint) as client:
         assert client.code("AddDomainRecord", **ADD, TTL=1) == "OK"

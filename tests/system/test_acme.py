@@ -111,24 +111,6 @@ def test_a_ca_that_refuses_good_nonces_gives_every_certificate_in_every_time_zon
     bare.assert_no_txt()
 
 
-@pytest.mark.row(25)
-def test_an_order_in_flight_for_another_kind_of_key_is_not_finished(bare: Bed) -> None:
-    """Its key is made and kept; what is published is of the kind that the file asks for."""
-    bare.dns.set_delay(0, 4)
-    bare.config["dns"]["propagation_timeout"] = "1s"
-    bare.refused("--once")
-    [kept] = (bare.state / "sites").glob("*.order.key")
-    assert kept.exists()
-    bare.dns.set_delay(0, 0)
-    bare.config["dns"]["propagation_timeout"] = "10m"
-    bare.config["acme"]["key_type"] = "rsa2048"
-    bare.ok("--once")
-    assert isinstance(leaf(bare.certs).public_key(), rsa.RSAPublicKey)
-    assert bare.orders() == 2
-    bare.ok("--once")
-    assert bare.orders() == 2
-
-
 # --- delegation -------------------------------------------------------------------------------------------
 
 THROWAWAY = "throwaway.test"

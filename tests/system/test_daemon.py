@@ -22,15 +22,6 @@ def is_ok(bed: Bed) -> bool:
     return all(site["state"] == "ok" for site in bed.status()["sites"])
 
 
-def test_the_daemon_makes_all_facts_true_by_itself(bed: Bed) -> None:
-    with bed.daemon() as daemon:
-        wait_until(lambda: is_ok(bed), "all facts are true")
-        assert bed.served() == bed.published()
-        assert bed.status()["daemon"] == {"running": True, "pid": daemon.process.pid}
-    assert bed.status()["daemon"] == {"running": False, "pid": None}
-    bed.assert_no_txt()
-
-
 def test_what_others_break_is_put_right_by_the_next_look_without_an_order(bed: Bed) -> None:
     """A deleted file, a lost generation, a hand-edited file and record, a recreated container."""
     bed.ok("--once")
@@ -69,18 +60,6 @@ def test_a_registry_that_serves_something_else_is_restarted_once(bed: Bed) -> No
         assert daemon.log_text().count("container.restarted") == 1
     assert bed.registry.container.attrs["State"]["StartedAt"] != started
     assert bed.orders() == 2
-
-
-def test_a_stopped_container_is_left_to_its_admin(bed: Bed) -> None:
-    bed.ok("--once")
-    bed.registry.container.stop(timeout=1)
-    with bed.daemon() as daemon:
-        wait_until(lambda: "it is not ours to start" in daemon.log_text(), "the daemon says so")
-        site = bed.status()["sites"][0]
-        assert (site["state"], site["deploy"][0]["state"], site["last_error"]) == ("pending", "pending", None)
-        assert bed.registry.container.status == "exited"
-        bed.registry.container.start()
-        wait_until(lambda: is_ok(bed), "it is ok once the admin has started it")
 
 
 @pytest.mark.row(6)

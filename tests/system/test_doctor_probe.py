@@ -11,7 +11,7 @@ import pytest
 from certbotless.sandbox.host import LAN_ADDRESS
 
 from .bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
-from .test_owner import within_reach
+from .test_readers import within_reach
 
 NAME = f"_certbotless-probe.{ZONE}"
 
