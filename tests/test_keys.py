@@ -45,8 +45,8 @@ PROOFS = {
     "test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right",
     "dns.nameservers": "faults/test_dns.py::"
     "test_a_value_that_shows_here_and_not_where_the_ca_looks_is_told_with_a_hint",
-    "dns.propagation_timeout": "system/test_acme.py::"
-    "test_an_order_in_flight_for_another_kind_of_key_is_not_finished",
+    "dns.propagation_timeout": "faults/test_dns.py::"
+    "test_where_port_53_leads_to_somebody_else_the_challenge_is_answered_all_the_same",
     "docker.host": "faults/test_docker.py::test_an_engine_that_is_away_costs_no_order_and_is_waited_for",
     "http.listen": "test_web.py::test_the_page_follows_the_file",
     "certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",

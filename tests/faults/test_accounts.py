@@ -19,7 +19,7 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 
 from .invariants import assert_invariants
-from .proxy import FaultProxy, answer, problem
+from .proxy import FaultProxy, answer
 
 PROBLEM = "urn:ietf:params:acme:error:"
 # A CA that keeps nothing over a restart, and that nobody else uses meanwhile.
@@ -193,25 +193,4 @@ def test_new_terms_are_told_with_where_to_agree_and_nothing_else_is_tried(
     assert bare.run("--once").returncode == 1
     assert len(ca_proxy.asked) == asked
     bare.ok("--renew-now")
-    assert_invariants(bare)
-
-
-# --- the predecessor --------------------------------------------------------------------------------------
-
-
-@pytest.mark.row(52)
-def test_a_refused_predecessor_costs_one_row_and_that_one_replaces_nothing(
-    bare: Bed, ca_proxy: FaultProxy
-) -> None:
-    """Pebble says 500 of a predecessor whose serial number begins with a zero byte: one in 256.
-
-    A replacement is none in the ledger until the CA suggests a renewal, which it does not here.
-    """
-    bare.ok("--once")
-    ca_proxy.at("POST", NEW_ORDER, problem("serverInternal", 500))
-    bare.ok("--renew-now")
-    bare.ok("--renew-now")
-    purposes = [row["purpose"] for row in bare.rows("order")]
-    assert purposes == ["new", "renewal", "renewal"]
-    assert bare.orders() == 3
     assert_invariants(bare)

@@ -178,21 +178,6 @@ def test_churn_publishes_nothing_that_has_not_lasted(
     assert_invariants(bare)
 
 
-@pytest.mark.row(64)
-def test_an_interface_that_goes_down_and_up_each_second_moves_nothing(bare: Bed, nic: Nic) -> None:
-    before = len(bare.dns.calls)
-    with bare.daemon() as daemon:
-        for _ in range(5):
-            nic.pull()
-            time.sleep(0.5)
-            nic.move(LAN_ADDRESS)
-            time.sleep(0.5)
-        time.sleep(SETTLE_S)
-        assert daemon.children() == []
-    assert len(bare.dns.calls) == before
-    assert_invariants(bare)
-
-
 def addresses(told: dict[str, Any]) -> tuple[str | None, list[str]]:
     """Return the address that is wanted, and those that are published."""
     return told["wanted"], told["published"]

@@ -140,25 +140,6 @@ def test_an_order_in_flight_whose_certificate_is_published_already_is_no_renewal
     assert bed.served() == bed.published()
 
 
-def test_a_directory_where_a_name_should_be_costs_no_order_and_is_named(bed: Bed) -> None:
-    domain = f"fresh.{ZONE}"
-    bed.config["sites"] = [bed.site(domain, deploy=[])]
-    path = bed.certs / f"{domain}.pem"
-    path.mkdir()
-    assert f"'{path}' is a directory; move it away" in bed.refused("--once")
-    assert bed.orders() == 0
-    path.rmdir()
-    bed.ok("--renew-now")
-    assert bed.orders() == 1
-    # The same where the name was right before.
-    path.unlink()
-    path.mkdir()
-    assert f"'{path}' is a directory; move it away" in bed.refused("--once")
-    path.rmdir()
-    bed.ok("--renew-now", domain)
-    assert path.is_symlink()
-
-
 # --- the container ------------------------------------------------------------------------------------------
 
 
