@@ -333,7 +333,7 @@ def _with_reserve(count: _Count, in_hand: LeafFacts | None) -> Iterator[_Count]:
     if in_hand is None:
         yield count
         return
-    yield replace(count, ends_at=in_hand.not_after - in_hand.lifetime / limits.LAST_SHARE)
+    yield replace(count, ends_at=in_hand.not_after - limits.last_part(in_hand.lifetime))
     yield replace(count, most=limits.MOST_AT_THE_END)
 
 

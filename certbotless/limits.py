@@ -46,9 +46,11 @@ LONGEST_WINDOW = _WEEK
 
 # What is renewed more often than every few weeks needs a shorter window than the CA's.
 SAME_NAMES_SHARE = 3
-# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life.
+# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life, or for
+# the last quarter of a short one, because a CA may be away for a day.
 MOST_AT_THE_END = 5
-LAST_SHARE = 20
+LAST_SHARE, LAST_SHARE_OF_SHORT = 20, 4
+SHORT = timedelta(days=10)
 
 
 def staging_of(directory: str) -> str:
@@ -65,3 +67,8 @@ def staging_of(directory: str) -> str:
 def same_names_window(lifetime: timedelta) -> timedelta:
     """Return the window of `SAME_NAMES` for certificates that live this long."""
     return min(SAME_NAMES.window, lifetime / SAME_NAMES_SHARE)
+
+
+def last_part(lifetime: timedelta) -> timedelta:
+    """Return the last part of a life, in which `MOST_AT_THE_END` may be ordered."""
+    return lifetime / (LAST_SHARE if lifetime >= SHORT else LAST_SHARE_OF_SHORT)

@@ -734,7 +734,7 @@ def test_at_lets_encrypt_only_a_renewal_that_is_suggested_now_is_free_of_the_lim
         sha256=LEAF, next_look=NOW + HOUR, start=NOW - HOUR, end=NOW + ends_in, moment=NOW - HOUR
     )
     [step] = decided(seen, state(renewal=told), ledger, config=config).steps
-    assert step.wait_until == (NOW + 2 * DAY - 6 * DAY / 20 if is_held else None)
+    assert step.wait_until == (NOW + 2 * DAY - 6 * DAY / 4 if is_held else None)
 
 
 def test_nothing_is_ordered_by_a_clock_that_is_older_than_the_program() -> None:

@@ -105,15 +105,25 @@ class Year(World):
         if facts is None:
             return
         now, known = self._ca.now, client.renewal
-        is_known = known is not None and known.sha256 == facts.sha256
-        moment = known.moment if known is not None and is_known else None
-        if self._has_windows and moment is None and self._random.random() >= self._faults:
-            # Let's Encrypt asks for a renewal at half of a life so short.
+        if known is None or known.sha256 != facts.sha256:
+            known = RenewalInfo(sha256=facts.sha256, next_look=now)
+        window = self._ca.suggests.get(facts.ari_id)
+        if (
+            window
+            and known.moment is None
+            and self._random.random() >= self._faults
+            and window.is_sound(facts)
+        ):
+            moment = window.moment(self._random.random())
+            known = replace(known, start=window.start, end=window.end, moment=moment)
+        client.renewal = replace(known, next_look=next_look(now, None))
+
+    def _suggest(self, client: Client, facts: LeafFacts) -> None:
+        """Let the CA want it renewed at half of its life, as Let's Encrypt does where it is so short."""
+        client.renewal = None
+        if self._has_windows:
             start = facts.not_before + facts.lifetime / 2
-            window = self._window or Window(start, start + 4 * HOUR)
-            if window.is_sound(facts):
-                moment = window.moment(self._random.random())
-        client.renewal = RenewalInfo(sha256=facts.sha256, next_look=next_look(now, None), moment=moment)
+            self._ca.suggests[facts.ari_id] = self._window or Window(start, start + 4 * HOUR)
 
     def _deploy(self) -> None:
         client, now = self._client, self._ca.now
