@@ -33,7 +33,7 @@ names = st.builds(
 lines = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=100)
 some_facts = st.builds(
     lambda first, life, **fields: LeafFacts(not_before=first, not_after=first + life, **fields),
-    moments.map(lambda moment: max(moment, datetime(2000, 1, 3, tzinfo=UTC))).filter(
+    moments.map(lambda moment: max(moment.astimezone(UTC), datetime(2000, 1, 3, tzinfo=UTC))).filter(
         lambda moment: moment < datetime(2180, 1, 1, tzinfo=UTC)
     ),
     st.timedeltas(timedelta(seconds=1), timedelta(days=4000)),
