@@ -61,12 +61,6 @@ HANDMADE: tuple[Change, ...] = (
         '[Step("redeploy", "the new certificate was refused")]',
     ),
     Change(
-        "R6: the wait after a start ends at the last twentieth itself",
-        "renewal",
-        "waits_until < _backstop(facts)",
-        "waits_until <= _backstop(facts)",
-    ),
-    Change(
         "R7: the first look at the CA's window comes at a quarter of the life",
         "renewal",
         "lifetime / 8",

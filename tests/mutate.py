@@ -42,11 +42,11 @@ MODULES = (
     "observe",
     "placement",
     "point",
+    "proof",
     "records",
     "renewal",
     "state",
     "store",
-    "trial",
 )
 _COUNT, _SEED = 100, "certbotless"
 # A mutant that hangs is noticed all the same.
