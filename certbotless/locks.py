@@ -143,7 +143,8 @@ class DaemonLock(Lock):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._note(f"{os.getpid()}\n")
+        with suppress(OSError):  # nothing depends on it
+            self._note(f"{os.getpid()}\n")
         return self
 
     def _held(self) -> CertbotlessError:
@@ -179,6 +180,8 @@ def _noted_in(path: Path) -> str | None:
         return None
     try:
         return None if _try_flock(fd, fcntl.LOCK_SH) else _read(fd)
+    except OSError:
+        return ""  # of a file system without locks, or a broken disk: nobody is known
     finally:
         os.close(fd)
 
@@ -203,4 +206,4 @@ def _read(fd: int) -> str:
 
 
 def _pid_in(noted: str) -> int:
-    return int(noted) if noted.strip().isdigit() else 0
+    return int(noted) if noted.strip().isdecimal() else 0

@@ -22,7 +22,7 @@ from .config import Config, Site
 from .decide import Intent
 from .errors import NotifyError, StoreError
 from .lan import settled_before
-from .locks import running_daemon
+from .locks import Lock, running_daemon
 from .look import look_at
 from .redact import Redactor
 from .story import RUN_ENDED
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Sending takes at most 30 s.
+_SENDING_S = 60
 # What a run that is asked to stop has for its clean-up.
 _LEAVE_S = 10.0
 
@@ -151,9 +153,11 @@ def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clo
     views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
     found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)
     try:
-        post = receivers.due(config, found, alerts.Steady(), timedelta(), to, redact)
-        if post.letters:
-            receivers.deliver(post, sender.send, clock)
+        # Another command may end just now.
+        with Lock(config.state_dir / "notify.lock", clock, _SENDING_S):
+            post = receivers.due(config, found, alerts.Steady(), timedelta(), to, redact)
+            if post.letters:
+                receivers.deliver(post, sender.send, clock)
     except StoreError as exc:
         logger.warning("notify.not_told error=%s", exc)
 

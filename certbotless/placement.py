@@ -200,7 +200,7 @@ class Placement:
     def _wait_unseen(self, zone: str, values: Sequence[TxtValue], deadline: float) -> None:
         failures = self._bench.file.load().unseen_failures
         clock, began_s = self._bench.clock, self._bench.clock.monotonic()
-        wait_s = min(UNSEEN_WAIT_S * 2.0**failures, max(deadline - began_s, 0))
+        wait_s = min(UNSEEN_WAIT_S * 2.0 ** min(failures, _MOST_DOUBLINGS), max(deadline - began_s, 0))
         if not self._are_shown(zone, values, deadline, wait_s):
             self._has_waited_unseen = True
             names = ",".join(sorted({txt.fqdn for txt in values}))

@@ -160,7 +160,8 @@ def due(
     after = {name: sent for name, sent in before.items() if name in known}
     ripe = steady.follow(found, [key for sent in after.values() for key in sent.problems], patience)
     letters = []
-    for receiver in to:
+    # A URL that the configuration names twice is one receiver.
+    for receiver in {each.name: each for each in to}.values():
         sent = after.get(receiver.name, Sent())
         then, its_alerts = alerts.due(sent, found, ripe)
         if not its_alerts and then != sent:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from . import files, saved
@@ -27,12 +27,14 @@ from .clock import Clock, is_believable
 from .errors import StoreError
 from .leaf import LeafFacts
 from .locks import Holder, Lock, SiteLock, holder
-from .model import Model
+from .model import Model, after
 from .store import Origin
 from .times import BoundedMoment, rfc3339
 
 logger = logging.getLogger(__name__)
 
+# In a file: a damaged one must not lead a sum or a power out of what a machine can count.
+Count = Annotated[int, after(lambda count: min(max(count, 0), 1_000_000))]
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)
 
@@ -51,7 +53,7 @@ class Failure(Model):
     what: str
     hint: str
     retry_at: BoundedMoment
-    count: int
+    count: Count
     is_waiting: bool = False
     limited_until: BoundedMoment | None = None
     is_of_secret: bool = False
@@ -84,7 +86,7 @@ class WrittenRecord(Model):
     """The record that we last wrote at a name, and whether the authoritative servers have shown it."""
 
     value: str
-    ttl_s: int
+    ttl_s: Count
     at: BoundedMoment
     is_seen: bool = False
 
@@ -101,7 +103,7 @@ class Rewritten(Model):
 class Listed(Model):
     """What the API listed of one name, by type (A, AAAA): enabled, of the default line; and when."""
 
-    at: datetime
+    at: BoundedMoment
     values: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -205,7 +207,7 @@ class Acted(Model):
     """
 
     sha256: str
-    count: int
+    count: Count
     files_at: BoundedMoment | None = None
 
 
@@ -242,7 +244,7 @@ class SiteState(Model):
     our_values6: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rewritten: dict[str, Rewritten] = field(default_factory=dict)
     listed: dict[str, Listed] = field(default_factory=dict)
-    unseen_failures: int = 0
+    unseen_failures: Count = 0
     order: OrderInFlight | None = None
     renewal: RenewalInfo | None = None
     txt: tuple[TxtValue, ...] = ()

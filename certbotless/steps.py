@@ -159,4 +159,5 @@ def _load_ahead(action: str, later: Sequence[str]) -> None:
             with suppress(ImportError, OSError):
                 load()
 
-    threading.Thread(target=load_all, name="load").start()
+    with suppress(RuntimeError):  # no more threads: then each step loads what it needs
+        threading.Thread(target=load_all, name="load").start()

@@ -259,6 +259,13 @@ def test_a_running_daemon_is_known_by_its_pid_and_one_that_was_killed_is_not(tmp
     assert running_daemon(tmp_path) is None
 
 
+@pytest.mark.parametrize("noted", ["", "no pid", "\N{SUPERSCRIPT TWO}", "-5"])
+def test_a_daemon_that_has_noted_no_pid_runs_all_the_same(tmp_path: Path, noted: str) -> None:
+    with DaemonLock(tmp_path, FakeClock()):
+        (tmp_path / "daemon.lock").write_text(noted)
+        assert running_daemon(tmp_path) == 0
+
+
 def test_a_shorter_pid_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     (tmp_path / "daemon.lock").write_text("99999999999\n")
     with DaemonLock(tmp_path, FakeClock()):

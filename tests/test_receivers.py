@@ -114,6 +114,12 @@ def test_each_receiver_is_told_once_and_looks_at_the_same_write_nothing(mail: Ma
     assert mail.look(view()) == [(FIRST, OVER), (SECOND, OVER)]
 
 
+def test_a_url_that_is_named_twice_is_one_receiver(mail: Mail) -> None:
+    mail.urls = [FIRST, FIRST]
+    assert mail.look(broken()) == [(FIRST, BROKEN)]
+    assert mail.look(broken()) == []
+
+
 def test_a_receiver_that_is_down_holds_nobody_up_and_is_told_when_it_is_back(mail: Mail) -> None:
     mail.down = {FIRST}
     assert mail.look(broken()) == [(SECOND, BROKEN)]

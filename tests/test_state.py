@@ -176,6 +176,16 @@ def test_a_date_beyond_the_calendar_costs_neither_the_state_nor_a_sum(
         assert rfc3339(moment + timedelta(days=3650)) > rfc3339(moment - timedelta(days=3650))
 
 
+def test_a_number_that_nothing_counts_to_is_the_nearest_possible_one(site: SiteFile, tmp_path: Path) -> None:
+    site.change(**WHOLE.to_dict())
+    path = path_of(tmp_path)
+    text = path.read_text()
+    assert '"count": 2' in text
+    for number, found in ((-5, 0), (10**400, 1_000_000)):
+        path.write_text(text.replace('"count": 2', f'"count": {number}'))
+        assert site.load().failures["order"].count == found
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file_in_place_of_a_state_is_told(site: SiteFile, tmp_path: Path, kind: str) -> None:
