@@ -333,7 +333,9 @@ def _with_reserve(count: _Count, in_hand: LeafFacts | None) -> Iterator[_Count]:
     if in_hand is None:
         yield count
         return
-    yield replace(count, ends_at=in_hand.not_after - limits.last_part(in_hand.lifetime))
+    lifetime, end = in_hand.lifetime, in_hand.not_after
+    yield replace(count, ends_at=end - limits.last_part(lifetime))
+    yield replace(count, most=limits.MOST_AT_THE_END - 1, ends_at=end - lifetime / limits.LAST_SHARE)
     yield replace(count, most=limits.MOST_AT_THE_END)
 
 

@@ -46,8 +46,8 @@ LONGEST_WINDOW = _WEEK
 
 # What is renewed more often than every few weeks needs a shorter window than the CA's.
 SAME_NAMES_SHARE = 3
-# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life, or for
-# the last quarter of a short one, because a CA may be away for a day.
+# Two of the five are left for when the certificate would expire else: for the last 1/20 of its life. Of a
+# short life the last quarter may have one of them, because a CA may be away for a day.
 MOST_AT_THE_END = 5
 LAST_SHARE, LAST_SHARE_OF_SHORT = 20, 4
 SHORT = timedelta(days=10)
@@ -70,5 +70,5 @@ def same_names_window(lifetime: timedelta) -> timedelta:
 
 
 def last_part(lifetime: timedelta) -> timedelta:
-    """Return the last part of a life, in which `MOST_AT_THE_END` may be ordered."""
+    """Return the last part of a life, in which one order more may be made."""
     return lifetime / (LAST_SHARE if lifetime >= SHORT else LAST_SHARE_OF_SHORT)

@@ -1,6 +1,6 @@
 """What a run leaves for the next one, in `state_dir`: the state of each site, and the accounts.
 
-    daemon.lock, daemon.json, ledger.lock, ledger.jsonl, events.jsonl
+    daemon.lock, daemon.json, ledger.lock, ledger.jsonl, events.jsonl, notify.lock, notify.json
     accounts/<ca>/   key.pem, account.json, lock
     sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued);
                      .log (the last attempt)

@@ -151,5 +151,9 @@ SURVIVORS: dict[str, str] = {
     "nameservers.wait_until_shown: asked[s] > 1 -> asked[s] >= 1": (
         "Seen only where the first packet to an address is lost, and the address is behind the others."
     ),
+    "S13: the folder of a new generation is not synced": (
+        "Seen by faults/test_disk.py: test_everything_is_on_disk_before_the_rename_that_makes_it_count."
+    ),
+    "S18: the folder of the generations is not synced": "As S13.",
     "point.Pointing.confirm: 0 -> 1": "One second of the thirty that nobody is waited for.",
 }

@@ -53,8 +53,12 @@ _COUNT, _SEED = 100, "certbotless"
 _PATIENCE = 5
 
 
-def tests_of(module: str) -> str:
-    return f"tests/test_{module}.py"
+# Besides the one of its name: what two modules do together is tested with the other one.
+_FURTHER_TESTS = {"point": ["tests/test_contest.py"], "proof": ["tests/test_serve.py"]}
+
+
+def tests_of(module: str) -> list[str]:
+    return [f"tests/test_{module}.py", *_FURTHER_TESTS.get(module, [])]
 
 
 @contextmanager
@@ -71,7 +75,7 @@ def copies(count: int) -> Iterator[SimpleQueue[Path]]:
 
 def run_tests(copy: Path, module: str, timeout_s: float) -> bool:
     """Run the tests of a module in a copy, and return whether all passed."""
-    command = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", tests_of(module)]
+    command = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests_of(module)]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(
         [sys.executable, *command],

@@ -31,6 +31,7 @@ from certbotless.ledger import (
     with_certificate,
     with_failure,
     with_old_failures,
+    without_failure,
 )
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
@@ -253,17 +254,16 @@ def test_orders_that_replace_nothing_are_counted_over_a_week_whatever_the_lifeti
     assert limit(entries(*SPREAD, purpose="renewal"), lifetime=SIX_DAYS, left=2 * DAY) is None
 
 
-def test_the_last_two_are_for_the_last_quarter_of_a_short_life() -> None:
+def test_the_last_two_are_for_the_last_quarter_and_the_last_twentieth_of_a_short_life() -> None:
     """A CA that is away for a day is longer away than for a twentieth of six days."""
-    last = SIX_DAYS / 4
-    for count in (3, 4):
+    for count, last in ((3, SIX_DAYS / 4), (4, SIX_DAYS / 20)):
         rows = at_lets_encrypt(*[3 * DAY] * count)
         # It is lifted when that begins, if not before.
         assert until(limit_there(rows, left=last + HOUR)) == NOW + HOUR
         assert limit_there(rows, left=last) is None
         # After its end too.
         assert limit_there(rows, left=-DAY) is None
-    assert until(limit_there(at_lets_encrypt(*[3 * DAY] * 5), left=last)) == NOW + 4 * DAY
+    assert until(limit_there(at_lets_encrypt(*[3 * DAY] * 5), left=SIX_DAYS / 20)) == NOW + 4 * DAY
 
 
 @pytest.mark.parametrize("directory", [CA, LETS_ENCRYPT])
@@ -608,6 +608,16 @@ def test_an_order_of_an_older_version_is_marked_by_the_failure_that_follows_it()
     rows = [killed, failed, failure, *others]
     assert with_old_failures(rows) == [killed, replace(failed, outcome="failed"), failure, *others]
     assert with_old_failures(with_old_failures(rows)) == with_old_failures(rows)
+
+
+def test_a_failure_marks_its_order_whatever_failed_before_and_is_taken_back_without_a_trace() -> None:
+    [failure] = entries(timedelta(), kind="failure", outcome="failed")
+    for outcome in ("unknown", "issued"):
+        rows = [*entries(2 * MINUTE, outcome=outcome), *entries(MINUTE, kind="failure", outcome="failed")]
+        written = with_failure(rows, failure, NAMES)
+        assert written[0].outcome == ("failed" if outcome == "unknown" else "issued")
+        assert written[1:] == [rows[1], failure]
+        assert without_failure(written, failure, NAMES) == rows
 
 
 def test_a_failure_whose_order_was_marked_with_it_marks_no_other_one() -> None:

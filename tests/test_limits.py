@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -25,6 +26,12 @@ def test_each_limit_leaves_the_ca_some_and_says_who_set_it(limit: Limit) -> None
     assert theirs is not None
     assert limit.ours.count < int(theirs[0])
     assert limit.source
+
+
+def test_the_last_part_of_a_short_life_is_a_quarter() -> None:
+    ten_days, second = timedelta(days=10), timedelta(seconds=1)
+    assert limits.last_part(ten_days) == timedelta(hours=12)
+    assert limits.last_part(ten_days - second) == (ten_days - second) / 4
 
 
 def test_the_reserve_for_the_end_of_a_life_is_all_that_the_ca_gives() -> None:

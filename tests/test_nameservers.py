@@ -593,6 +593,19 @@ def of_two_servers(name: str, kind: str) -> list[str]:
 TWO_SERVERS = (Server("ns1.x", "192.0.2.1"), Server("ns2.x", "192.0.2.2"))
 
 
+def test_how_long_no_server_has_spoken_for_a_zone_is_known_until_one_does() -> None:
+    clock = FakeClock()
+    clock.advance(1000)
+    servers = NameServers(["127.0.0.1:5353"], clock)
+    assert servers.blind_s(ZONE) is None
+    for _ in range(2):
+        servers.note(ZONE, is_blind=True)
+        clock.advance(20)
+    assert servers.blind_s(ZONE) == 40
+    servers.note(ZONE, is_blind=False)
+    assert servers.blind_s(ZONE) is None
+
+
 @pytest.mark.process
 @pytest.mark.row(40)
 def test_the_system_resolver_names_the_servers_and_is_asked_for_nothing_else() -> None:

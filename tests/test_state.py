@@ -36,6 +36,7 @@ from certbotless.state import (
     WrittenRecord,
     known_sites,
 )
+from certbotless.store import Origin
 from certbotless.times import rfc3339
 
 DOMAIN = "devbox.sweetlove.test"
@@ -224,6 +225,18 @@ def test_a_state_that_cannot_be_written_is_told(site: SiteFile, tmp_path: Path) 
     (tmp_path / "sites").write_text("in the way")
     with pytest.raises(StoreError, match="Not a directory"):
         site.change(zone="sweetlove.test")
+
+
+def test_an_entry_is_put_in_place_of_its_own_and_taken_out(site: SiteFile) -> None:
+    for name, port in (("a", 1), ("b", 2), ("a", 3), ("b", None)):
+        site.put("ports", name, port)
+    assert site.load().ports == {"a": 3}
+
+
+def test_a_copy_knows_where_its_pair_came_from() -> None:
+    origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW)
+    pair = SavedPair.of(b"chain", b"key", origin, NOW)
+    assert (pair.chain, pair.key, pair.origin, pair.not_after) == ("chain", "key", origin, NOW)
 
 
 def test_half_a_character_of_anybody_elses_is_told_and_crashes_nothing(site: SiteFile) -> None:

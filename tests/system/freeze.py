@@ -7,6 +7,7 @@ waited for it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -26,12 +27,14 @@ def all_but_the_main_thread(pid: int) -> Iterator[Callable[[], None]]:
     Raises:
         OSError: they cannot be traced.
     """
-    threads = {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()} - {pid}
     libc = ctypes.CDLL(None, use_errno=True)
-    for thread in threads:
-        for request in (_SEIZE, _INTERRUPT):
-            if libc.ptrace(request, thread, 0, 0) != 0:
-                raise OSError(ctypes.get_errno(), "ptrace")
+    threads = set()
+    for thread in {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()} - {pid}:
+        if libc.ptrace(_SEIZE, thread, 0, 0) == 0:
+            threads.add(thread)
+            libc.ptrace(_INTERRUPT, thread, 0, 0)  # or it ends in this very moment
+        elif ctypes.get_errno() != errno.ESRCH:  # it has ended
+            raise OSError(ctypes.get_errno(), "ptrace")
 
     def let_go() -> None:
         for thread in threads:
@@ -43,4 +46,7 @@ def all_but_the_main_thread(pid: int) -> Iterator[Callable[[], None]]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        let_go()
+        for thread in threads:
+            with suppress(ChildProcessError):
+                while os.WIFSTOPPED(os.waitpid(thread, _ALL_KINDS)[1]):
+                    pass

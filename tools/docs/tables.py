@@ -21,8 +21,9 @@ PURPOSES = {
 _EVERY_CA, _THERE = "every CA", "Let's Encrypt"
 _PAGE_OF_CA = "Let's Encrypt, Rate Limits"
 _RESERVE = (
-    f"{limits.MOST_AT_THE_END} in the last 1/{limits.LAST_SHARE} of the lifetime, in the last"
-    f" 1/{limits.LAST_SHARE_OF_SHORT} of one under {in_words(limits.SHORT)}"
+    f"{limits.MOST_AT_THE_END} in the last 1/{limits.LAST_SHARE} of the lifetime,"
+    f" {limits.MOST_AT_THE_END - 1} in the last 1/{limits.LAST_SHARE_OF_SHORT} of one under"
+    f" {in_words(limits.SHORT)}"
 )
 
 
