@@ -28,7 +28,9 @@ def log(config: Config, file: Path | None) -> None:
 
 
 def warnings(config: Config, file: Path | None = None) -> list[str]:
-    """Return what is careless, each as ``path: text``; of the file itself too, where it is one."""
+    """Return each careless setting as ``path: text``; also the file itself, if others may change it,
+    or read a secret in it.
+    """
     # Root checks what the service's user, who owns state_dir, will use.
     trusted = {0, os.geteuid()}
     with suppress(OSError):

@@ -70,7 +70,7 @@ class Lock:
         os.close(self._fd)
 
     def _held(self) -> CertbotlessError:
-        """Return the error of who has waited in vain."""
+        """Return the error for a lock that was not free in time."""
         return StoreError(
             f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
             hint="another certbotless is at work on it; try again later",
