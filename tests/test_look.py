@@ -8,91 +8,56 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import EPOCH, FakeClock, TlsServer
+from fakes import EPOCH, FakeClock
+from scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
 from certbotless import configfile
 from certbotless.address import AddressSource
-from certbotless.config import Config
 from certbotless.decide import Intent
 from certbotless.errors import StoreError
-from certbotless.leaf import LeafFacts
 from certbotless.ledger import Entry, Ledger
 from certbotless.look import NOTHING_ASKED, Crashes, View, look, look_at
 from certbotless.nameservers import NameServers
-from certbotless.state import Failure, SavedPair, SiteFile
-from certbotless.store import Origin, Store
+from certbotless.state import Failure, SiteFile
 from certbotless.values import AddressRule
 
-DOMAIN, OTHER_DOMAIN = "devbox.sweetlove.test", "other.sweetlove.test"
-DIRECTORY = "https://ca.test/directory"
-MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("minutes", "hours", "days"))
-
-
-class Scene:
-    """Two sites that want no record; `devbox` has these containers, each with its port."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.certs_dir, self.state_dir = home / "certs", home / "state"
-        self.state_file = self.state_dir / "sites" / f"{DOMAIN}.json"
-        self.containers: dict[str, int] = {}
-
-    @property
-    def config(self) -> Config:
-        """The configuration as it is now."""
-        targets = [{"container": name, "port": port} for name, port in self.containers.items()]
-        fields = {
-            "acme": {"directory": DIRECTORY},
-            "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
-            "certs_dir": str(self.certs_dir),
-            "state_dir": str(self.state_dir),
-            "sites": [
-                {"domain": DOMAIN, "address": "none", "deploy": targets},
-                {"domain": OTHER_DOMAIN, "address": "none"},
-            ],
-        }
-        return configfile.parse(json.dumps(fields).encode(), "test.json")
-
-    def publish(self, domain: str = DOMAIN) -> None:
-        """Let a good pair be published."""
-        facts = LeafFacts((domain,), "ab" * 32, "CN=CA", EPOCH - DAY, EPOCH + 89 * DAY)
-        origin = Origin(DIRECTORY, f"{DIRECTORY}/account/1", "ec256", EPOCH - DAY)
-        note = SiteFile(self.state_dir, domain).note_generation
-        Store(self.certs_dir, domain).publish(b"chain", b"key", facts, origin, EPOCH - DAY, note)
-        SiteFile(self.state_dir, domain).save_pair(SavedPair.of(b"chain", b"key", origin))
-
-    def remember(self, failures: dict[str, Failure]) -> None:
-        """Let a run for `devbox` with this configuration have left these failures."""
-        config = self.config
-        SiteFile(self.state_dir, DOMAIN).change(digest=config.digest(config.sites[0]), failures=failures)
-
-    def look(self, intent: Intent = NOTHING_ASKED) -> View:
-        """Look at `devbox`."""
-        return self.look_at_both(intent)[0]
-
-    def look_at_both(self, intent: Intent = NOTHING_ASKED, ledger: Ledger = ()) -> list[View]:
-        """Look at both sites."""
-        config, servers = self.config, NameServers([], FakeClock())
-        return [look(site, config, servers, ledger, EPOCH, intent) for site in config.sites]
-
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def scene(scene: Scene) -> Scene:
+    """Two sites that want no record; nobody serves them."""
+    scene.domains, scene.keys = [DOMAIN, OTHER_DOMAIN], {"address": "none", "deploy": []}
+    return scene
 
 
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """A port where somebody listens who hangs up on everybody."""
-    with TlsServer() as server:
-        yield server.port
+def silent(scene: Scene, *containers: str) -> None:
+    """Let `devbox` have these containers, each of which hangs up on everybody."""
+    targets = [{"container": name, "port": scene.tls.port} for name in containers]
+    scene.keys_of = {DOMAIN: {"address": "none", "deploy": targets}}
+
+
+def publish(scene: Scene, domain: str = DOMAIN) -> None:
+    """Let a good pair be published, and a copy of it be there."""
+    SiteFile(scene.state_dir, domain).save_pair(scene.publish(domain=domain))
+
+
+def looked(scene: Scene, intent: Intent = NOTHING_ASKED) -> View:
+    """Look at `devbox`."""
+    return looked_at_both(scene, intent)[0]
+
+
+def looked_at_both(scene: Scene, intent: Intent = NOTHING_ASKED, ledger: Ledger = ()) -> list[View]:
+    config, servers = scene.config, NameServers([], FakeClock())
+    return [look(site, config, servers, ledger, EPOCH, intent) for site in config.sites]
+
+
+def state_file(scene: Scene) -> Path:
+    return scene.state_dir / "sites" / f"{DOMAIN}.json"
 
 
 def a_failure(what: str = "it failed", *, age: timedelta = MINUTE, is_waiting: bool = False) -> Failure:
@@ -109,8 +74,8 @@ def said(view: View) -> tuple[str, str]:
 
 
 def test_a_site_whose_facts_are_true_is_ok_without_a_reason(scene: Scene) -> None:
-    scene.publish()
-    view = scene.look()
+    publish(scene)
+    view = looked(scene)
     assert said(view) == ("ok", "")
     assert (view.standing_failures, view.last_failure) == ({}, None)
 
@@ -132,13 +97,13 @@ NEWEST = a_failure("newest")
     ids=["not tried yet", "failed", "it waits", "one waits", "one is true by now", "the newest is the last"],
 )
 def test_the_failure_behind_the_state_is_told(
-    scene: Scene, silent: int, failures: dict[str, Failure], state: tuple[str, str], last: Failure | None
+    scene: Scene, failures: dict[str, Failure], state: tuple[str, str], last: Failure | None
 ) -> None:
     """What fails weighs more than what waits, and what is not true more than what is by now."""
-    scene.containers = {"mirror": silent, "registry": silent}
-    scene.publish()
-    scene.remember(failures)
-    view = scene.look()
+    silent(scene, "mirror", "registry")
+    publish(scene)
+    scene.remember(failures=failures)
+    view = looked(scene)
     assert (said(view), view.last_failure) == (state, last)
     assert view.standing_failures == failures
 
@@ -147,43 +112,41 @@ def test_the_failure_behind_the_state_is_told(
 
 
 def test_a_failure_at_what_is_true_by_now_does_not_stand(scene: Scene) -> None:
-    scene.publish()
-    scene.remember({key: a_failure() for key in ("record", "restore", "deploy:registry")})
-    view = scene.look()
+    publish(scene)
+    scene.remember(failures={key: a_failure() for key in ("record", "restore", "deploy:registry")})
+    view = looked(scene)
     assert said(view) == ("ok", "")
     assert (view.standing_failures, view.last_failure) == ({}, None)
 
 
 def test_a_failed_order_stands_until_one_succeeds(scene: Scene) -> None:
     """True facts, and a renewal that was asked for in vain: ok, and told of."""
-    scene.publish()
+    publish(scene)
     failure = a_failure("the CA is closed")
-    scene.remember({"order": failure})
-    view = scene.look()
+    scene.remember(failures={"order": failure})
+    view = looked(scene)
     assert said(view) == ("ok", "")
     assert view.last_failure == failure
 
 
-def test_a_container_that_keeps_an_order_from_being_placed_stands_with_it(scene: Scene, silent: int) -> None:
+def test_a_container_that_keeps_an_order_from_being_placed_stands_with_it(scene: Scene) -> None:
     """Nothing can be deployed yet, but it is the container that is missing."""
-    scene.containers = {"registry": silent}
+    silent(scene, "registry")
     failure = a_failure("there is no container 'registry'")
-    scene.remember({"order": failure, "deploy:registry": failure})
-    view = scene.look()
+    scene.remember(failures={"order": failure, "deploy:registry": failure})
+    view = looked(scene)
     assert said(view) == ("failing", "there is no container 'registry'")
     assert set(view.standing_failures) == {"order", "deploy:registry"}
 
 
-def test_what_failed_under_another_configuration_says_nothing_about_this_one(
-    scene: Scene, silent: int
-) -> None:
+def test_what_failed_under_another_configuration_says_nothing_about_this_one(scene: Scene) -> None:
     """It is due at once, whatever its retry time was."""
-    scene.containers = {"registry": silent}
-    scene.publish()
-    scene.remember({"deploy:registry": a_failure()})
-    assert scene.look().decision.due(EPOCH) == ()
-    scene.containers["mirror"] = silent
-    view = scene.look()
+    silent(scene, "registry")
+    publish(scene)
+    scene.remember(failures={"deploy:registry": a_failure()})
+    assert looked(scene).decision.due(EPOCH) == ()
+    silent(scene, "registry", "mirror")
+    view = looked(scene)
     assert (view.state, view.standing_failures) == ("pending", {})
     assert [step.key for step in view.decision.due(EPOCH)] == ["deploy:registry", "deploy:mirror"]
 
@@ -192,26 +155,26 @@ def test_what_failed_under_another_configuration_says_nothing_about_this_one(
 
 
 def test_what_a_command_asks_for_is_decided_upon(scene: Scene) -> None:
-    scene.publish()
-    assert said(scene.look(Intent(renew_since=EPOCH))) == ("pending", "order: asked for")
+    publish(scene)
+    assert said(looked(scene, Intent(renew_since=EPOCH))) == ("pending", "order: asked for")
 
 
 def test_the_ledger_is_decided_upon(scene: Scene) -> None:
     ledger = [Entry(EPOCH - HOUR, "order", DIRECTORY, (DOMAIN,))] * 3
-    view, other = scene.look_at_both(ledger=ledger)
+    view, other = looked_at_both(scene, ledger=ledger)
     assert view.decision.due(EPOCH) == ()
     assert [step.key for step in other.decision.due(EPOCH)] == ["order"]
 
 
 def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene) -> None:
     """Nothing is decided without it; what can be seen is told all the same."""
-    scene.publish()
-    scene.publish(OTHER_DOMAIN)
-    scene.state_file.unlink()
-    scene.state_file.mkdir()
-    view, other = scene.look_at_both(Intent(renew_since=EPOCH))
+    publish(scene)
+    publish(scene, OTHER_DOMAIN)
+    state_file(scene).unlink()
+    state_file(scene).mkdir()
+    view, other = looked_at_both(scene, Intent(renew_since=EPOCH))
     assert view.state == "failing"
-    assert str(scene.state_file) in view.reason
+    assert str(state_file(scene)) in view.reason
     assert (told := view.last_failure) is not None
     assert (told.what, told.retry_at) == (view.reason, EPOCH + timedelta(minutes=1))
     assert view.decision.steps == ()
@@ -220,19 +183,19 @@ def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene
 
 
 def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    scene.publish()
-    scene.remember({"order": a_failure()})
-    scene.state_file.write_text("{")
-    view = scene.look()
+    publish(scene)
+    scene.remember(failures={"order": a_failure()})
+    state_file(scene).write_text("{")
+    view = looked(scene)
     assert (view.state, view.last_failure) == ("ok", None)
     warnings = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
-    assert [str(scene.state_file) in warning for warning in warnings] == [True]
+    assert [str(state_file(scene)) in warning for warning in warnings] == [True]
 
 
 def test_a_ledger_that_cannot_be_read_is_told_where_an_order_is_due_and_nowhere_else(scene: Scene) -> None:
-    scene.publish()
+    publish(scene)
     ledger = StoreError("'ledger.jsonl' could not be read", hint="see who owns it")
-    well, ill = scene.look_at_both(ledger=ledger)
+    well, ill = looked_at_both(scene, ledger=ledger)
     assert said(well) == ("ok", "")
     assert said(ill) == ("failing", ledger.message)
     assert ill.last_failure is not None
@@ -249,15 +212,15 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged once with its traceback, and once more where it came back."""
-    scene.publish()
+    publish(scene)
     config, servers, crashes = scene.config, NameServers([], FakeClock()), Crashes()
 
-    def looked(address_of: AddressSource) -> View:
+    def with_source(address_of: AddressSource) -> View:
         return look(config.sites[0], config, servers, (), EPOCH, address_of=address_of, crashes=crashes)
 
     for times in (1, 2):
         for _ in range(3):
-            view = looked(crashing)
+            view = with_source(crashing)
             assert said(view) == ("failing", "internal error: ZeroDivisionError")
             assert view.last_failure is not None
             assert view.last_failure.hint == "please report it with the log"
@@ -265,7 +228,7 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
             assert view.seen.at == EPOCH
         crashed = [r for r in caplog.records if r.message == f"look.crashed domain={DOMAIN}"]
         assert [r.exc_info is not None for r in crashed] == [True] * times
-        assert said(looked(lambda _: "")) == ("ok", "")
+        assert said(with_source(lambda _: "")) == ("ok", "")
 
 
 @pytest.mark.process
@@ -274,7 +237,7 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     scene: Scene, age: timedelta, state: str
 ) -> None:
     """As one that was stopped at a terminal (Ctrl-Z): no other run may work on the site."""
-    scene.publish()
+    publish(scene)
     began = EPOCH - age
     code = (
         "import sys; from fakes import FakeClock; from datetime import datetime; from pathlib import Path\n"
@@ -289,13 +252,13 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        view = scene.look()
+        view = looked(scene)
         other.communicate()
     assert view.state == state
     assert (f"process {other.pid} has held the lock of this site since" in view.reason) == (
         state == "failing"
     )
-    assert said(scene.look()) == ("ok", "")
+    assert said(looked(scene)) == ("ok", "")
 
 
 def test_looks_at_many_sites_stay_below_the_bound_of_the_units(tmp_path: Path) -> None:
@@ -332,17 +295,17 @@ def test_looks_at_many_sites_stay_below_the_bound_of_the_units(tmp_path: Path) -
     assert 100 < most <= 700
 
 
-def test_a_look_writes_nothing(scene: Scene) -> None:
+def test_a_look_writes_nothing(scene: Scene, tmp_path: Path) -> None:
     """Not where there is nothing yet, and not where failures are over."""
 
     def found() -> dict[Path, tuple[Any, ...]]:
-        seen = {path: path.lstat() for path in scene.home.rglob("*")}
+        seen = {path: path.lstat() for path in tmp_path.rglob("*")}
         return {path: (stat.st_ino, stat.st_size, stat.st_ctime_ns) for path, stat in seen.items()}
 
-    scene.look()
+    looked(scene)
     assert found() == {}
-    scene.publish()
-    scene.remember({"order": a_failure(), "record": a_failure()})
+    publish(scene)
+    scene.remember(failures={"order": a_failure(), "record": a_failure()})
     before = found()
-    scene.look()
+    looked(scene)
     assert found() == before
