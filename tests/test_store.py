@@ -48,6 +48,7 @@ ORIGIN = Origin("https://ca.test/directory", "https://ca.test/account/1", "ec256
 
 Pair = tuple[bytes | None, bytes | None]
 NOTHING: Pair = (None, None)
+NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
 
 
 def pair(name: str) -> tuple[bytes, bytes]:
@@ -82,6 +83,14 @@ def home(certs_dir: Path) -> Path:
 
 def look(certs_dir: Path) -> Published:
     return Store(certs_dir, DOMAIN).look()
+
+
+def plant_facts(certs_dir: Path, **facts: object) -> None:
+    """Edit meta.json of the published pair, and let its own digest fit again."""
+    path = home(certs_dir) / "current" / "meta.json"
+    meta = json.loads(path.read_text()) | facts
+    del meta["digest"]
+    path.write_bytes(with_digest(meta))
 
 
 def mode_of(path: Path) -> str:
@@ -227,12 +236,8 @@ def test_plain_files_are_set_aside_with_the_same_bytes(
     assert look(tmp_path).is_intact
     [aside] = asides(tmp_path)
     kept = {path.name: path.read_bytes() for path in aside.iterdir()}
-    names = {".pem": "fullchain.pem", ".key": "privkey.pem"}
-    assert kept == {
-        names[suffix]: data
-        for suffix, data in zip((".pem", ".key"), pair("foreign"), strict=True)
-        if suffix in suffixes
-    }
+    foreign = dict(zip(NAMES, pair("foreign"), strict=True))
+    assert kept == {NAMES[suffix]: foreign[suffix] for suffix in suffixes}
     assert "store.set_aside" in caplog.text
 
 
@@ -280,7 +285,7 @@ def test_a_folder_at_our_name_is_for_a_person_to_move(tmp_path: Path) -> None:
 # --- the generation before --------------------------------------------------------------------------------
 
 
-def test_a_generation_tells_which_one_it_took_the_place_of(tmp_path: Path) -> None:
+def test_a_generation_tells_which_one_it_took_the_place_of_and_either_can_be_selected(tmp_path: Path) -> None:
     store = Store(tmp_path, DOMAIN)
     publish(tmp_path, "A")
     first = store.look()
@@ -288,28 +293,18 @@ def test_a_generation_tells_which_one_it_took_the_place_of(tmp_path: Path) -> No
     second = store.look()
     assert (first.previous, second.previous) == ("", first.generation)
     assert store.look_at(second.previous) == first
-
-
-def test_a_generation_is_selected_by_one_rename(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    publish(tmp_path, "B")
-    store = Store(tmp_path, DOMAIN)
-    refused = store.look()
-    store.select(refused.previous)
+    store.select(second.previous)
     assert read_pair(tmp_path) == pair("A")
     assert store.look().is_intact
-    store.select(refused.generation)
-    assert store.look() == refused
+    store.select(second.generation)
+    assert store.look() == second
 
 
 @pytest.mark.parametrize("previous", ["../../etc", "aside-20261124T053000Z-3f9a01c2", ".", 5, None])
 def test_what_is_no_generation_is_never_gone_back_to(tmp_path: Path, previous: object) -> None:
     """It comes from a file that others may have written, and becomes part of a path."""
     publish(tmp_path, "A")
-    file = home(tmp_path) / "current" / "meta.json"
-    meta = json.loads(file.read_text())
-    del meta["digest"]
-    file.write_bytes(with_digest(meta | {"previous": previous}))
+    plant_facts(tmp_path, previous=previous)
     assert look(tmp_path).is_intact
     assert look(tmp_path).previous == ""
 
@@ -327,10 +322,14 @@ def test_a_generation_that_is_gone_or_damaged_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem"])
-def test_a_file_that_was_edited_in_the_generation_is_found(tmp_path: Path, name: str) -> None:
+def test_a_file_that_was_edited_in_the_generation_is_found_and_the_pair_not_handed_out(
+    tmp_path: Path, name: str
+) -> None:
     publish(tmp_path, "A")
     (home(tmp_path) / "current" / name).write_bytes(b"edited")
     assert look(tmp_path) == Published(None, None, f"{name} was edited by hand", is_contested=True)
+    with pytest.raises(StoreError, match="not as it was published"):
+        Store(tmp_path, DOMAIN).pair()
 
 
 @pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
@@ -431,8 +430,6 @@ def test_a_look_writes_nothing(tmp_path: Path) -> None:
 
 
 # --- what somebody planted --------------------------------------------------------------------------------
-
-NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
 
 
 @pytest.mark.process
@@ -553,51 +550,31 @@ def test_the_same_files_are_set_aside_once(tmp_path: Path) -> None:
     assert [path.name for path in home(tmp_path).glob(".*")] == []
 
 
-def planted_folder(certs_dir: Path, what: str) -> Path:
-    """Let something be in the way of our folder, and return what has to be named."""
-    top = certs_dir / ".certbotless"
-    match what:
-        case "a link in place of .certbotless":
-            (certs_dir / "elsewhere").mkdir()
-            top.symlink_to("elsewhere")
-            return top
-        case "a link in place of the site's folder":
-            top.mkdir()
-            (certs_dir / "elsewhere").mkdir()
-            (top / DOMAIN).symlink_to("../elsewhere")
-            return top / DOMAIN
-        case "a file in place of .certbotless":
-            top.write_bytes(b"")
-            return top
-        case "a folder in place of current":
-            (top / DOMAIN / "current").mkdir(parents=True)
-            return top / DOMAIN / "current"
-        case "somebody else's .certbotless":
-            top.mkdir()
-            os.chown(top, 4242, -1)
-            return top
-        case "somebody else's folder of the site":
-            (top / DOMAIN).mkdir(parents=True)
-            os.chown(top / DOMAIN, 4242, -1)
-            return top / DOMAIN
-    raise ValueError(what)
+def somebody_elses(folder: Path) -> None:
+    folder.mkdir()
+    os.chown(folder, 4242, -1)
+
+
+IN_THE_WAY: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a link in place of .certbotless": (".", lambda path: path.symlink_to("elsewhere")),
+    "a link in place of the site's folder": (DOMAIN, lambda path: path.symlink_to("../elsewhere")),
+    "a file in place of .certbotless": (".", lambda path: path.write_bytes(b"")),
+    "a folder in place of current": (f"{DOMAIN}/current", Path.mkdir),
+    "somebody else's .certbotless": (".", somebody_elses),
+    "somebody else's folder of the site": (DOMAIN, somebody_elses),
+}
 
 
 @pytest.mark.process
 @pytest.mark.row(71)
-@pytest.mark.parametrize(
-    "what",
-    [
-        "a link in place of .certbotless",
-        "a link in place of the site's folder",
-        "a file in place of .certbotless",
-        "a folder in place of current",
-        "somebody else's .certbotless",
-        "somebody else's folder of the site",
-    ],
-)
-def test_what_may_lead_our_files_elsewhere_is_refused_before_an_order(tmp_path: Path, what: str) -> None:
-    path = planted_folder(tmp_path, what)
+@pytest.mark.parametrize(("where", "put"), IN_THE_WAY.values(), ids=IN_THE_WAY.keys())
+def test_what_may_lead_our_files_elsewhere_is_refused_before_an_order(
+    tmp_path: Path, where: str, put: Callable[[Path], object]
+) -> None:
+    path = tmp_path / ".certbotless" / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "elsewhere").mkdir()
+    put(path)
     before = sorted(tmp_path.rglob("*"))
     for action in (Store(tmp_path, DOMAIN).probe_writable, lambda: publish(tmp_path, "A")):
         with pytest.raises(StoreError) as refused:
@@ -709,39 +686,28 @@ def test_a_store_that_is_no_folder_is_told(tmp_path: Path) -> None:
 # --- wherever a run ends ----------------------------------------------------------------------------------
 
 
+BOTH = (".pem", ".key")
+# Whether our pair is published, which names another tool writes then, which one goes then, and what a server
+# may read at our names until the new pair is in place.
+BEFORE: dict[str, tuple[bool, tuple[str, ...], str, list[Pair]]] = {
+    "nothing": (False, (), "", [NOTHING]),
+    "our pair": (True, (), "", [pair("A")]),
+    "our pair, one name deleted": (True, (), ".pem", [(None, pair("A")[1]), pair("A")]),
+    "a pair of another tool": (False, BOTH, "", [pair("foreign")]),
+    "a chain of another tool": (False, (".pem",), "", [(pair("foreign")[0], None)]),
+    "a pair of another tool over ours": (True, BOTH, "", [pair("foreign")]),
+}
+
+
 def arrange(certs_dir: Path, before: str) -> list[Pair]:
     """Have `before` at our names, and return what a server may read there until the new pair is in place."""
-    match before:
-        case "nothing":
-            return [NOTHING]
-        case "our pair":
-            publish(certs_dir, "A")
-            return [pair("A")]
-        case "our pair, one name deleted":
-            publish(certs_dir, "A")
-            (certs_dir / f"{DOMAIN}.pem").unlink()
-            return [(None, pair("A")[1]), pair("A")]
-        case "a pair of another tool":
-            put_foreign(certs_dir)
-            return [pair("foreign")]
-        case "a chain of another tool":
-            put_foreign(certs_dir, suffixes=(".pem",))
-            return [(pair("foreign")[0], None)]
-        case "a pair of another tool over ours":
-            publish(certs_dir, "A")
-            put_foreign(certs_dir)
-            return [pair("foreign")]
-    raise ValueError(before)
-
-
-BEFORE = [
-    "nothing",
-    "our pair",
-    "our pair, one name deleted",
-    "a pair of another tool",
-    "a chain of another tool",
-    "a pair of another tool over ours",
-]
+    is_ours, foreign, deleted, allowed = BEFORE[before]
+    if is_ours:
+        publish(certs_dir, "A")
+    put_foreign(certs_dir, suffixes=foreign)
+    if deleted:
+        (certs_dir / f"{DOMAIN}{deleted}").unlink()
+    return allowed
 
 
 @pytest.mark.process
@@ -866,10 +832,7 @@ def test_facts_that_no_certificate_has_are_not_believed_whatever_digest_they_hav
     tmp_path: Path, planted: dict[str, str]
 ) -> None:
     publish(tmp_path, "old")
-    path = home(tmp_path) / "current" / "meta.json"
-    meta = json.loads(path.read_text()) | planted
-    del meta["digest"]
-    path.write_bytes(with_digest(meta))
+    plant_facts(tmp_path, **planted)
     published = look(tmp_path)
     assert (published.facts, published.is_contested) == (None, True)
 
@@ -938,14 +901,6 @@ def test_a_generation_that_is_a_day_old_to_the_second_stays(tmp_path: Path) -> N
     assert len(list(home(tmp_path).glob("2*"))) == 3
     publish(tmp_path, "3", NOW + timedelta(seconds=1))
     assert len(list(home(tmp_path).glob("2*"))) == 3
-
-
-def test_a_pair_that_was_edited_is_not_handed_out(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    assert Store(tmp_path, DOMAIN).pair() == pair("A")
-    (home(tmp_path) / "current" / "privkey.pem").write_bytes(b"edited")
-    with pytest.raises(StoreError, match="not as it was published"):
-        Store(tmp_path, DOMAIN).pair()
 
 
 def test_a_new_pair_is_noted_before_anything_leads_to_it(tmp_path: Path) -> None:
