@@ -53,6 +53,16 @@ def listening(talk: Callable[[socket.socket], object], port: int = 0) -> Iterato
             thread.join()
 
 
+def speak_tls(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
+    """Return what makes the handshake of each connection, and then listens to a byte."""
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1)
+
+    return talk
+
+
 def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)

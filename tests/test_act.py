@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fakes import EPOCH, TlsServer
@@ -60,6 +61,14 @@ def unpointed(scene: Scene) -> Scene:
     return scene
 
 
+@pytest.fixture
+def two(scene: Scene) -> Scene:
+    """Two sites that nobody serves, and that want no record; the first one has its certificate."""
+    scene.domains, scene.keys = [DOMAIN, OTHER_DOMAIN], {"deploy": [], "address": "none"}
+    scene.publish()
+    return scene
+
+
 # --- a run as a whole -------------------------------------------------------------------------------------
 
 
@@ -108,13 +117,10 @@ def test_where_the_copy_makes_no_sense_a_certificate_is_ordered_in_the_same_run(
     assert not scene.file.has_pair
 
 
-def test_every_site_is_told_of_and_none_holds_up_another(scene: Scene) -> None:
-    scene.domains = [DOMAIN, OTHER_DOMAIN]
-    scene.keys = {"deploy": [], "address": "none"}
-    scene.publish()
+def test_every_site_is_told_of_and_none_holds_up_another(two: Scene) -> None:
     told: list[Outcome] = []
-    config = scene.config
-    outcomes = run(config, config.sites, scene.edges(), NOTHING_ASKED, told.append)
+    config = two.config
+    outcomes = run(config, config.sites, two.edges(), NOTHING_ASKED, told.append)
     assert [(outcome.domain, outcome.state) for outcome in outcomes] == [
         (DOMAIN, "ok"),
         (OTHER_DOMAIN, "failing"),
@@ -123,13 +129,10 @@ def test_every_site_is_told_of_and_none_holds_up_another(scene: Scene) -> None:
 
 
 def test_a_state_that_cannot_be_read_is_the_failure_of_its_site_alone(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    two: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.domains = [DOMAIN, OTHER_DOMAIN]
-    scene.keys = {"deploy": [], "address": "none"}
-    scene.publish()
-    (scene.state_dir / "sites" / f"{OTHER_DOMAIN}.json").mkdir(parents=True)
-    well, ill = scene.run_all()
+    (two.state_dir / "sites" / f"{OTHER_DOMAIN}.json").mkdir(parents=True)
+    well, ill = two.run_all()
     assert (well.domain, well.state) == (DOMAIN, "ok")
     assert (ill.domain, ill.state, ill.reason) == (OTHER_DOMAIN, "failing", failed_with(ill))
     assert f"{OTHER_DOMAIN}.json" in ill.reason
@@ -137,14 +140,11 @@ def test_a_state_that_cannot_be_read_is_the_failure_of_its_site_alone(
 
 
 def test_a_fault_of_the_program_at_one_site_is_no_matter_to_the_others(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    two: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In its look, and before anything of it has begun."""
-    scene.domains = [DOMAIN, OTHER_DOMAIN]
-    scene.keys = {"deploy": [], "address": "none"}
-    scene.keys_of = {OTHER_DOMAIN: {"deploy": [], "address": ADDRESS}}
-    scene.publish()
-    config, edges = scene.config, scene.edges()
+    two.keys_of = {OTHER_DOMAIN: {"deploy": [], "address": ADDRESS}}
+    config, edges = two.config, two.edges()
 
     def crashing(rule: AddressRule) -> str:
         if rule == config.sites[1].address:
@@ -473,9 +473,9 @@ def test_what_keeps_an_order_from_being_placed_here_is_tried_again_soon(scene: S
 
 
 def test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own(scene: Scene) -> None:
-    scene.point()
     scene.engine.remove("registry")
     assert failed_with(scene.run()) == "there is no container 'registry'"
+    assert [record.value for record in scene.zone.held("A")] == [ADDRESS]  # that does not wait for it
     failures = scene.state.failures
     assert set(failures) == {"order", "deploy:registry"}
     assert failures["order"] == failures["deploy:registry"]
@@ -520,12 +520,18 @@ def test_a_failure_counts_only_for_the_configuration_that_it_happened_with(unser
 TOKENS = 8
 
 
-def rotate(scene: Scene) -> Iterator[int]:
-    """Let the key be a temporary one, and yield once for each token, a quarter of an hour apart."""
+def token_of(scene: Scene) -> Path:
+    """Let the key be a temporary one, and return the file of its token."""
     token = scene.state_dir.parent / "token"
-    token.write_text("0")
+    token.write_text("the first one")
     keys = {"access_key_id": "id", "access_key_secret": "secret", "security_token": f"file:{token}"}
     scene.settings = {"aliyun": keys}
+    return token
+
+
+def rotate(scene: Scene) -> Iterator[int]:
+    """Let the key be a temporary one, and yield once for each token, a quarter of an hour apart."""
+    token = token_of(scene)
     for number in range(TOKENS):
         token.write_text(str(number))
         yield number
@@ -586,10 +592,7 @@ def test_another_secret_gives_another_try_to_what_a_secret_can_cure(
     scene: Scene, refusal: DnsError, is_cured: bool
 ) -> None:
     """At once; and to nothing else."""
-    token = scene.state_dir.parent / "token"
-    token.write_text("wrong")
-    keys = {"access_key_id": "id", "access_key_secret": "secret", "security_token": f"file:{token}"}
-    scene.settings = {"aliyun": keys}
+    token = token_of(scene)
     scene.publish()
     scene.start()
     scene.zone.fail("records", refusal)

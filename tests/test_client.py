@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
-from listeners import context_of, listening
+from listeners import context_of, listening, speak_tls
 from views import FACTS, NOTHING, NOW, site, view
 
 from certbotless import client, configfile, files, saved
@@ -96,12 +96,7 @@ def test_who_wants_a_certificate_of_the_client_is_trusted_all_the_same() -> None
     context = context_of(CA.issue_cert(NAME))
     CA.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
-
-    def talk(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as tls:
-            tls.recv(1)
-
-    with listening(talk) as port:
+    with listening(speak_tls(context)) as port:
         met = knock("127.0.0.1", port, NAME)
     assert (met.is_trusted, met.status, met.is_error) == (True, None, False)
 

@@ -116,19 +116,17 @@ def test_the_key_and_the_order_are_kept_before_the_order_is_finalized(bench: Ben
 
 
 @pytest.mark.row(45)
-def test_an_authorization_that_the_ca_reuses_needs_no_record(bench: Bench) -> None:
-    bench.ca.reused = {DOMAIN}
-    bench.issue((DOMAIN,))
-    assert bench.zone.calls == []
-    assert bench.waited_for == []
-    assert "challenge" not in bench.ca.asked
-
-
-def test_of_two_authorizations_only_the_pending_one_gets_a_record(bench: Bench) -> None:
-    bench.ca.reused = {WILDCARD}
-    bench.issue()
-    assert len(bench.waited_for) == 1
-    assert bench.ca.asked.count("challenge") == 1
+@pytest.mark.parametrize(
+    ("names", "reused", "pending"), [((DOMAIN,), DOMAIN, 0), ((WILDCARD, DOMAIN), WILDCARD, 1)]
+)
+def test_an_authorization_that_the_ca_reuses_needs_no_record(
+    bench: Bench, names: tuple[str, ...], reused: str, pending: int
+) -> None:
+    """Nor an answer to its challenge; of two, the other one does."""
+    bench.ca.reused = {reused}
+    bench.issue(names)
+    assert [call.method for call in bench.zone.calls] == ["add", "delete"][: 2 * pending]
+    assert (len(bench.waited_for), bench.ca.asked.count("challenge")) == (pending, pending)
 
 
 @pytest.mark.row(83)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_times import moments
 
 from certbotless.leaf import LeafFacts
 
@@ -21,11 +22,6 @@ FACTS = LeafFacts(
     ari_id="aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
 )
 
-moments = st.datetimes(
-    min_value=datetime(1970, 1, 2),  # noqa: DTZ001  (hypothesis adds the time zone)
-    max_value=datetime(2199, 12, 30),  # noqa: DTZ001
-    timezones=st.timezones() | st.just(UTC),
-)
 label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 names = st.builds(
     "{}{}.{}.test".format, st.sampled_from(["", "*."]), label.filter(lambda text: "--" not in text), label

@@ -127,19 +127,28 @@ def test_the_window_is_told_in_words(lifetime: timedelta, span: str) -> None:
     assert reason(limit(entries(MINUTE, MINUTE, MINUTE), lifetime=lifetime)).endswith(f"in {span}")
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        entries(HOUR, HOUR, HOUR, names=("devbox.sweetlove.test",)),
-        entries(HOUR, HOUR, HOUR, names=(*NAMES, "third.sweetlove.test")),
-        entries(HOUR, HOUR, HOUR, directory=OTHER_CA),
-        entries(HOUR, HOUR, HOUR, kind="account"),
-        entries(2 * HOUR, 2 * HOUR, 2 * HOUR, kind="failure"),
-    ],
-    ids=["fewer names", "more names", "another CA", "accounts", "old failures"],
-)
-def test_what_the_ca_counts_apart_is_counted_apart(rows: list[Entry]) -> None:
-    assert limit(rows) is None
+COUNTED = {
+    "fewer names": (entries(HOUR, HOUR, HOUR, names=("devbox.sweetlove.test",)), None),
+    "more names": (entries(HOUR, HOUR, HOUR, names=(*NAMES, "third.sweetlove.test")), None),
+    "another CA": (entries(HOUR, HOUR, HOUR, directory=OTHER_CA), None),
+    "accounts": (entries(HOUR, HOUR, HOUR, kind="account"), None),
+    "old failures": (entries(2 * HOUR, 2 * HOUR, 2 * HOUR, kind="failure"), None),
+    "the names in another order": (entries(HOUR, HOUR, HOUR, names=NAMES[::-1]), NOW + 7 * DAY - HOUR),
+    "of several limits the latest": (
+        [*entries(6 * DAY, HOUR, HOUR), *entries(*[MINUTE] * 3, kind="failure", names=NAMES)],
+        NOW + DAY,
+    ),
+    # As after `--force`: what counts is when only two are left in the window.
+    "more than are allowed": (entries(6 * DAY, 5 * DAY, 4 * DAY, 3 * DAY, 2 * DAY), NOW + 3 * DAY),
+}
+
+
+@pytest.mark.parametrize(("rows", "ends"), COUNTED.values(), ids=COUNTED.keys())
+def test_what_the_ca_counts_apart_is_counted_apart_and_the_rest_until_when(
+    rows: list[Entry], ends: datetime | None
+) -> None:
+    found = limit(rows)
+    assert (found and found.until) == ends
 
 
 def test_an_order_whose_validation_failed_costs_no_certificate() -> None:
@@ -183,10 +192,6 @@ def test_failed_validations_hold_a_dry_run_where_the_ca_counts_them_and_nowhere_
             assert (limit(rows, directory=directory, is_rehearsal=is_rehearsal) is not None) == is_held
 
 
-def test_the_order_of_names_makes_no_difference() -> None:
-    assert limit(entries(HOUR, HOUR, HOUR, names=tuple(reversed(NAMES)))) is not None
-
-
 def test_orders_of_every_purpose_count() -> None:
     purposes: list[Purpose] = ["new", "renewal", "replacement"]
     rows = [row for purpose in purposes for row in entries(HOUR, purpose=purpose)]
@@ -211,11 +216,6 @@ def test_failures_of_a_name_and_its_wildcard_add_up_and_those_of_two_names_do_no
     rows = entries(MINUTE, MINUTE, kind="failure", names=("devbox.sweetlove.test",))
     rows += entries(MINUTE, kind="failure", names=(third,))
     assert (limit(rows, names=(*NAMES, "git.sweetlove.test")) is not None) == is_held
-
-
-def test_of_several_limits_the_latest_counts() -> None:
-    rows = [*entries(6 * DAY, HOUR, HOUR), *entries(*[MINUTE] * 3, kind="failure", names=NAMES)]
-    assert until(limit(rows)) == NOW + DAY
 
 
 @pytest.mark.parametrize("directory", [CA, LETS_ENCRYPT])
@@ -679,12 +679,6 @@ def test_what_is_no_row_is_one_that_cannot_be_read(line: bytes) -> None:
 @given(st.binary())
 def test_no_bytes_are_more_than_a_row_that_cannot_be_read(line: bytes) -> None:
     assert Entry.from_line(line) is UNREADABLE
-
-
-def test_after_more_orders_than_the_limit_allows_the_third_newest_says_until_when() -> None:
-    """As after `--force`: what counts is when only two are left in the window."""
-    rows = entries(6 * DAY, 5 * DAY, 4 * DAY, 3 * DAY, 2 * DAY)
-    assert until(limit(rows)) == NOW + 3 * DAY
 
 
 def test_an_order_for_new_names_is_counted_with_all_new_names_of_the_account() -> None:

@@ -129,13 +129,9 @@ def test_orders_that_an_older_version_saw_fail_hold_nothing_back_after_an_upgrad
     planned = order()
     assert limit_on(ledger.entries(), planned) is None
     assert limit_on(ledger.settle(NOW), planned) is None
-    assert [row.outcome for row in map(Entry.from_line, lines_of(tmp_path)) if row.kind == "order"] == [
-        "failed"
-    ] * 3
-
-
-def lines_of(state_dir: Path) -> list[bytes]:
-    return (state_dir / "ledger.jsonl").read_bytes().splitlines()
+    assert [
+        row.outcome for row in map(Entry.from_line, lines(tmp_path / "ledger.jsonl")) if row.kind == "order"
+    ] == ["failed"] * 3
 
 
 def test_rows_from_the_future_are_settled_in_the_file(tmp_path: Path) -> None:
@@ -192,11 +188,18 @@ GENERATION = "20261124T053000Z-3f9a01c2"
 LEAF = LeafFacts((DOMAIN,), "ab" * 32, "CN=Example CA", NOW - DAY, NOW + 89 * DAY)
 
 
-def publish(certs_dir: Path, age: timedelta, sha256: str = "ab" * 32, domain: str = DOMAIN) -> None:
-    """Let a pair have been issued and published this long ago."""
+def publish(
+    certs_dir: Path,
+    age: timedelta,
+    sha256: str = "ab" * 32,
+    domain: str = DOMAIN,
+    *,
+    published_at: datetime | None = None,
+) -> None:
+    """Let a pair have been issued this long ago, and published then or at another moment."""
     facts = replace(LEAF, names=(domain,), sha256=sha256)
     origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - age)
-    Store(certs_dir, domain).publish(b"chain", b"key", facts, origin, NOW - age)
+    Store(certs_dir, domain).publish(b"chain", b"key", facts, origin, published_at or NOW - age)
 
 
 def test_a_lost_ledger_is_as_far_as_the_generations_of_all_sites_tell(
@@ -228,10 +231,8 @@ def test_a_ledger_that_is_there_counts_no_generation_twice(tmp_path: Path) -> No
 
 def test_a_certificate_that_was_published_twice_was_ordered_once(tmp_path: Path) -> None:
     """As after its files were restored."""
-    publish(tmp_path, HOUR)
-    facts = replace(LEAF, sha256="ab" * 32)
-    origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - HOUR)
-    Store(tmp_path, DOMAIN).publish(b"chain", b"key", facts, origin, NOW)
+    for published_at in (NOW - HOUR, NOW):
+        publish(tmp_path, HOUR, published_at=published_at)
     assert LedgerFile(tmp_path / "state", [tmp_path]).entries() == [issued(HOUR)]
 
 

@@ -17,7 +17,7 @@ from fakes import EPOCH
 from scenes import DAY, DOMAIN, Scene
 
 from certbotless.state import SiteFile
-from certbotless.store import Store, with_digest
+from certbotless.store import Published, Store, with_digest
 
 
 @pytest.fixture
@@ -166,13 +166,18 @@ def test_only_what_may_be_published_is_noted(well: Scene) -> None:
     assert well.published.is_contested
 
 
+def publish_refused(scene: Scene) -> tuple[Published, Published]:
+    """Let another pair be published, with which the service ends; return the one before, and that one."""
+    before = scene.published
+    scene.publish()
+    scene.put_container(started_at=EPOCH - DAY)
+    scene.refuse(scene.published)
+    return before, scene.published
+
+
 def test_a_refused_certificate_and_the_one_before_stay_known(well: Scene) -> None:
     """A rollback, and the other try after it, are no theft."""
-    before = well.published
-    well.publish()
-    well.put_container(started_at=EPOCH - DAY)
-    well.refuse(well.published)
-    refused = well.published
+    before, refused = publish_refused(well)
     assert well.run().state == "failing"
     assert well.published.generation == before.generation
     assert set(well.state.generations) == {before.generation, refused.generation}
@@ -185,17 +190,13 @@ def test_a_refused_certificate_and_the_one_before_stay_known(well: Scene) -> Non
 
 
 def test_the_one_before_is_not_gone_back_to_where_others_have_changed_it(well: Scene) -> None:
-    before = well.published
-    well.publish()
-    well.put_container(started_at=EPOCH - DAY)
-    well.refuse(well.published)
+    before, refused = publish_refused(well)
     home = well.certs_dir / ".certbotless" / DOMAIN / before.generation
     meta = json.loads((home / "meta.json").read_text()) | {"not_after": "2126-11-24T05:30:00Z"}
     del meta["digest"]
     (home / "meta.json").write_bytes(with_digest(meta))
-    refused = well.published.generation
     well.run()
-    assert well.published.generation == refused
+    assert well.published.generation == refused.generation
 
 
 def test_a_copy_is_made_of_nothing_that_others_have_changed(well: Scene) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from listeners import context_of, listening
+from listeners import context_of, listening, speak_tls
 
 from certbotless.errors import DeployError
 from certbotless.probe import served_leaf
@@ -27,14 +27,6 @@ CA = trustme.CA()
 def leaf_of(certificate: trustme.LeafCert) -> str:
     pem = certificate.cert_chain_pems[0].bytes()
     return hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).hexdigest()
-
-
-def speak_tls(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
-    def talk(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as tls:
-            tls.recv(1)
-
-    return talk
 
 
 @pytest.mark.parametrize(

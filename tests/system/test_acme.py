@@ -232,12 +232,6 @@ def test_a_dry_run_that_cannot_be_validated_costs_a_failed_validation(bare: Bed)
     bare.assert_no_txt()
 
 
-def test_a_rehearsal_of_a_site_that_is_not_there_is_bad_usage(bare: Bed) -> None:
-    for args in (["--renew-now", f"x.{DOMAIN}", "--dry-run"], ["--once", "--dry-run"], ["--dry-run"]):
-        assert bare.run(*args).returncode == 2
-    assert bare.ca.requests() == []
-
-
 # --- when the CA wants it renewed -------------------------------------------------------------------------
 
 

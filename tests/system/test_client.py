@@ -113,16 +113,6 @@ def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -
     assert (trusted.orders(), trusted.dns.records()) == (orders, records)
 
 
-def test_a_name_that_nobody_knows_is_told(trusted: Bed) -> None:
-    with hosts(f"{LAN_ADDRESS} {DOMAIN}\n", ""):
-        found = visited(trusted)
-        assert facts(found) == (None, None, None)
-        age_the_record(trusted)
-        found = visited(trusted)
-    assert facts(found) == (False, None, None)
-    assert f"{DOMAIN}: this machine's resolver gives no address" in found["text"]
-
-
 def test_a_ca_that_this_machine_does_not_trust_is_told(trusted: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     found = visited(trusted)

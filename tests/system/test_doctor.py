@@ -350,24 +350,24 @@ def a_limit_that_is_reached(bed: Bed) -> Iterator[None]:
 # --- files --------------------------------------------------------------------------------------------------
 
 
-@breakage("certs_dir", "may not write in", "ReadWritePaths=")
-def a_folder_that_is_read_only(bed: Bed) -> Iterator[None]:
-    subprocess.run(["mount", "--bind", bed.certs, bed.certs], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", bed.certs], check=True)
-        yield
-    finally:
-        subprocess.run(["umount", bed.certs], check=True)
+def read_only(folder: str) -> Callable[[Bed], Iterator[None]]:
+    """Return a plant that mounts this folder of the bed read-only."""
+
+    def plant(bed: Bed) -> Iterator[None]:
+        path = getattr(bed, folder)
+        subprocess.run(["mount", "--bind", path, path], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
+            yield
+        finally:
+            subprocess.run(["umount", path], check=True)
+
+    plant.__name__ = f"{folder} that is read-only"
+    return plant
 
 
-@breakage("state_dir", "may not write in", "chown")
-def a_state_that_is_read_only(bed: Bed) -> Iterator[None]:
-    subprocess.run(["mount", "--bind", bed.state, bed.state], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", bed.state], check=True)
-        yield
-    finally:
-        subprocess.run(["umount", bed.state], check=True)
+breakage("certs_dir", "may not write in", "ReadWritePaths=")(read_only("certs"))
+breakage("state_dir", "may not write in", "chown")(read_only("state"))
 
 
 @breakage("certs_dir", "is no folder", "mkdir")
