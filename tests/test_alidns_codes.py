@@ -162,36 +162,12 @@ def test_a_refusal_is_told_at_once_with_its_code_request_id_and_cure(world: Worl
     assert world.clock.sleeps == []
 
 
-# --- what is no failure -----------------------------------------------------------------------------------
-
-
-def test_an_addition_of_what_is_there_adopts_it(world: World) -> None:
-    """DomainRecordDuplicate."""
-    there = world.dns.add("devbox", "A", "10.79.40.213")
-    assert world.add() == there.record_id
-    assert world.dns.calls[0].code == "DomainRecordDuplicate"
-    assert world.dns.records() == [there]
-
-
-def test_an_update_that_changes_nothing_is_one(world: World) -> None:
-    """DomainRecordDuplicate."""
-    there = world.dns.add("devbox", "A", "10.79.40.213")
-    world.open().update(a_record(record_id=there.record_id))
-    assert world.dns.calls[0].code == "DomainRecordDuplicate"
-
-
 def test_an_addition_of_what_is_there_but_disabled_is_told(world: World) -> None:
     """DomainRecordDuplicate: such a record serves nobody, and it is not ours to enable."""
     world.dns.add("devbox", "A", "10.79.40.213", status="DISABLE")
     with pytest.raises(RecordConflict, match="but disabled") as refused:
         world.add()
     assert "Alidns console" in refused.value.hint
-
-
-def test_a_deletion_of_what_is_gone_is_one(world: World) -> None:
-    """DomainRecordNotBelongToUser."""
-    world.open().delete("1")
-    assert [call.code for call in world.dns.calls] == ["DomainRecordNotBelongToUser"]
 
 
 # --- the tables -------------------------------------------------------------------------------------------

@@ -7,13 +7,9 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import josepy as jose
 import pytest
-from acme import messages
-from acme.client import ClientNetwork, ClientV2
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from system.bed import DOMAIN, ZONE, Bed
+from system.test_acme import client_of_account
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
@@ -37,17 +33,11 @@ def home(bed: Bed) -> Path:
     return found
 
 
-def close_account(bed: Bed, ca: Pebble) -> None:
+def close_account(bed: Bed) -> None:
     """Have our account closed for good (RFC 8555 section 7.3.6), by somebody who has its key."""
-    key = serialization.load_pem_private_key((home(bed) / "key.pem").read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    network = ClientNetwork(jose.JWKEC(key=key), alg=jose.ES256, verify_ssl=str(ca.ca_bundle))  # type: ignore[arg-type]
-    client = ClientV2(ClientV2.get_directory(ca.directory_url, network), network)
-    asked = messages.NewRegistration(only_return_existing=True)
-    found = client._post(client.directory["newAccount"], asked)
-    account = messages.RegistrationResource(uri=found.headers["Location"], body=messages.Registration())
-    network.account = account
-    client.deactivate_registration(account)
+    client = client_of_account(bed)
+    assert client.net.account is not None
+    client.deactivate_registration(client.net.account)
 
 
 # --- an account that is gone ------------------------------------------------------------------------------
@@ -80,12 +70,10 @@ def test_an_account_that_the_ca_has_forgotten_is_made_anew_once_for_all_sites(ba
 
 @own_ca
 @pytest.mark.row(49)
-def test_an_account_that_is_closed_gives_way_to_a_new_one_with_a_key_of_its_own(
-    bare: Bed, ca: Pebble
-) -> None:
+def test_an_account_that_is_closed_gives_way_to_a_new_one_with_a_key_of_its_own(bare: Bed) -> None:
     bare.ok("--once")
     key = (home(bare) / "key.pem").read_bytes()
-    close_account(bare, ca)
+    close_account(bare)
     bare.config["sites"] = [bare.site(deploy=[]), *(bare.site(f"b{n}.{ZONE}", deploy=[]) for n in range(4))]
     bare.ok("--renew-now")
     assert (home(bare) / "key.pem").read_bytes() != key

@@ -176,6 +176,11 @@ def delete_all(bed: Bed) -> None:
     delete_name(bed)
 
 
+def delete_key(bed: Bed) -> None:
+    """Delete the key in the published generation, to which its name leads."""
+    (bed.certs / f"{DOMAIN}.key").resolve().unlink()
+
+
 def empty_file(bed: Bed) -> None:
     """Empty the key, as a disk that is full leaves what is edited in place."""
     (bed.certs / f"{DOMAIN}.key").write_bytes(b"")
@@ -203,7 +208,8 @@ def put_other_pair(bed: Bed) -> None:
 
 @pytest.mark.row(19)
 @pytest.mark.parametrize(
-    "edit", [delete_name, delete_all, empty_file, lead_elsewhere, swap_files, put_other_pair]
+    "edit",
+    [delete_name, delete_all, delete_key, empty_file, lead_elsewhere, swap_files, put_other_pair],
 )
 def test_files_that_somebody_changed_are_put_back_by_the_daemon_without_an_order(
     bed: Bed, edit: Callable[[Bed], object]

@@ -235,16 +235,21 @@ def test_a_dry_run_that_cannot_be_validated_costs_a_failed_validation(bare: Bed)
 # --- when the CA wants it renewed -------------------------------------------------------------------------
 
 
-def revoke(bed: Bed) -> None:
-    """Have the published certificate revoked; from then on the CA's window for it is in the past."""
+def client_of_account(bed: Bed) -> ClientV2:
+    """Return a client of the CA that has the key of our account, as anybody who has taken it."""
     [home] = (bed.state / "accounts").iterdir()
     key = serialization.load_pem_private_key((home / "key.pem").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    network = ClientNetwork(jose.JWKEC(key=key), alg=jose.ES256, verify_ssl=str(bed.ca.ca_bundle))  # type: ignore[arg-type]
+    acme = bed.config["acme"]
+    network = ClientNetwork(jose.JWKEC(key=key), alg=jose.ES256, verify_ssl=acme["ca_bundle"])
     url = json.loads((home / "account.json").read_bytes())["url"]
     network.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-    directory = ClientV2.get_directory(bed.ca.directory_url, network)
-    ClientV2(directory, network).revoke(leaf(bed.certs), 0)
+    return ClientV2(ClientV2.get_directory(acme["directory"], network), network)
+
+
+def revoke(bed: Bed) -> None:
+    """Have the published certificate revoked; from then on the CA's window for it is in the past."""
+    client_of_account(bed).revoke(leaf(bed.certs), 0)
 
 
 def let_a_day_pass(bed: Bed) -> None:

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
-
 from certbotless.sandbox.host import LAN_ADDRESS
 
 from .bed import Bed
-
-
-@pytest.mark.row(32)
-def test_a_wrong_secret_and_an_unknown_access_key_say_which_key_to_correct(bare: Bed) -> None:
-    bare.config["aliyun"]["access_key_secret"] = "wrong"
-    line = bare.refused("--once")
-    assert "SignatureDoesNotMatch" in line
-    assert "correct aliyun.access_key_secret" in line
-    assert "next try" in line
-    bare.config["aliyun"]["access_key_id"] = "LTAI5tUnknown"
-    assert "correct aliyun.access_key_id" in bare.refused("--once")
-    assert bare.orders() == 0
 
 
 def test_an_unknown_zone_and_a_name_in_none_say_so_before_any_order(bare: Bed) -> None:
