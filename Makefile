@@ -74,4 +74,4 @@ lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it
 		pyproject.toml --output-file requirements-install.txt
 
 clean:  ## remove all that these commands made in this folder
-	rm -rf .venv .venv-* dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist .coverage .coverage.* .dmypy.json .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -52,11 +52,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of system/ and faults/: they are the program as it is run."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark all of system/ and faults/, and let each worker begin with its share of the long ones.
+
+    A worker has so many tests in a row, and at the end takes some from another one: a long test that is left
+    then is waited for by all.
+    """
     for item in items:
         if {"system", "faults"} & set(item.path.parts):
             item.add_marker("process")
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in long]
+    each = -(-len(others) // workers)
+    items[:] = [
+        item
+        for worker in range(workers)
+        for item in [*long[worker::workers], *others[worker * each : (worker + 1) * each]]
+    ]
 
 
 _may_start_programs = True

@@ -96,6 +96,7 @@ def assert_waited(services: Services) -> None:
     ],
     ids=["clock last", "network last", "engine last"],
 )
+@pytest.mark.long
 def test_a_machine_that_starts_with_nothing_ready_is_ready_when_all_of_it_is_there(
     services: Services, boot: Boot, order: tuple[str, ...], last_words: str
 ) -> None:

@@ -555,6 +555,7 @@ def test_what_is_well_is_called_well_and_leaves_no_trace(well: Bed) -> None:
 
 
 @pytest.mark.row(67, 98)
+@pytest.mark.long
 def test_each_breakage_is_named_with_its_cure_and_nothing_else(well: Bed) -> None:
     assert len(BREAKAGES) >= 25
     well.dns.attach_policy(pasted(ZONE))
@@ -629,6 +630,7 @@ def test_a_delegated_challenge_needs_a_right_to_its_own_zone_alone(bare: Bed) ->
     assert (told["check"], told["about"]) == ("permission", f"DeleteDomainRecord {THROWAWAY}")
 
 
+@pytest.mark.long
 def test_what_was_tried_is_taken_away_also_where_a_try_fails(bare: Bed) -> None:
     bare.ok("--once")
     bare.dns.fail("UpdateDomainRecord", Fault("error", "Throttling.User"), times=100)

@@ -43,6 +43,7 @@ def listing(machine: Machine) -> str:
 
 @pytest.mark.page("README.md", "install", "init by options")
 @pytest.mark.page("docs/systemd.md", "install")
+@pytest.mark.long
 def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Reading) -> None:
     fetch, install = paper.commands("README.md", "install")
     assert paper.commands("docs/systemd.md", "install") == [fetch, install]

@@ -39,6 +39,7 @@ def connect(port: int, trusting: ssl.SSLContext) -> str:
     indirect=["ca"],
     ids=["two minutes", "a quarter of an hour"],
 )
+@pytest.mark.long
 def test_no_client_ever_sees_a_certificate_that_has_expired(
     bed: Bed, lifetime_s: int, watched_s: int
 ) -> None:
