@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
@@ -64,7 +65,7 @@ class ScriptedResolver(DnsServer):
         resolv_conf: the file that names it.
 
     Attributes:
-        asked: each question so far, as ``NAME TYPE``.
+        asked: each question so far, as ``NAME TYPE``, and whether it was without recursion.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ScriptedResolver(DnsServer):
 
     def _answer(self, query: dns.message.Message) -> dns.message.Message:
         name, kind = asked_for(query)
-        self.asked.append(f"{name} {kind}")
+        self.asked.append(f"{name} {kind}" + ("" if query.flags & dns.flags.RD else " without recursion"))
         values = self._told(name, kind)
         reply = with_values(query, values or [])
         if values is None:

@@ -330,18 +330,27 @@ def test_silent_servers_are_given_up_together(emulator: AlidnsEmulator) -> None:
 
 
 @pytest.mark.row(80)
-def test_a_proxy_that_takes_udp_over_is_bypassed_over_tcp() -> None:
-    """Where none speaks for the zone over UDP all are asked once more: the true server may answer there."""
+@pytest.mark.parametrize("is_refusal", [False, True], ids=["answers", "refuses"])
+@pytest.mark.parametrize("has_authority", [True, False])
+def test_a_proxy_that_takes_udp_over_is_bypassed_over_tcp(is_refusal: bool, has_authority: bool) -> None:
+    """Where none speaks for the zone over UDP all are asked once more: the true server may answer there.
 
-    def true_server(connection: socket.socket) -> None:
+    Any answer is more than none: it may show a TXT value of ours.
+    """
+
+    def over_tcp(connection: socket.socket) -> None:
         reply = dns.message.from_wire(answer_to(connection.recv(65535)[2:], "10.79.40.213"))
-        reply.flags |= dns.flags.AA
+        reply.flags |= dns.flags.AA if has_authority else 0
         wire = reply.to_wire()
         connection.sendall(len(wire).to_bytes(2) + wire)
 
-    with peer(lambda wire: [answer_to(wire, "198.18.0.7")], true_server) as server:
+    def over_udp(wire: bytes) -> list[bytes]:
+        return [wire[:2] + b"\x81\x05" + wire[4:] if is_refusal else answer_to(wire, "198.18.0.7")]
+
+    with peer(over_udp, over_tcp) as server:
         [answer] = ask_all([server], NAME, "A")
-    assert (answer.values, answer.has_authority) == (frozenset({"10.79.40.213"}), True)
+    told = "10.79.40.213" if has_authority or is_refusal else "198.18.0.7"
+    assert (answer.values, answer.has_authority) == (frozenset({told}), has_authority)
 
 
 @pytest.mark.process
