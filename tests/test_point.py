@@ -6,6 +6,7 @@ leaves nothing to do, and nothing of others touched.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,10 +153,11 @@ def test_whatever_addresses_a_site_had_the_last_one_stands_alone(addresses: list
         }
 
 
-def test_what_was_written_is_remembered_by_name() -> None:
-    with bench([]) as at_work:
+def test_what_was_written_is_remembered_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    with bench([]) as at_work, caplog.at_level(logging.INFO):
         at_work.write(FURTHER, OLD_LAN)
         at_work.write(FURTHER, LAN)
+        assert [message.split()[0] for message in caplog.messages] == ["record.added", "record.updated"]
         state = at_work.workbench.file.load()
         assert state.our_values == {FURTHER: (OLD_LAN, LAN)}
         assert {fqdn: record.value for fqdn, record in state.records.items()} == {FURTHER: LAN}
