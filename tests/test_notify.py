@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from machines import PATIENCE_S, Machine
 from papers import Reading, exchanged, yaml_after
 from programs import readable_program
 
-from certbotless import configfile, edits
+from certbotless import configfile, edits, oneshot, receivers
 from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
 from certbotless.leaf import LeafFacts
+from certbotless.redact import Redactor
 from certbotless.state import SiteFile
 from certbotless.store import Origin, Store
 
@@ -93,6 +95,30 @@ def test_a_run_tells_what_is_amiss_at_once_and_only_once(box: Box, hook: Hook, a
     assert run("--once")[0] == 1
     assert len(hook.told) == 1
     assert TOKEN not in said
+
+
+def test_two_commands_that_end_at_once_send_each_message_once(box: Box, hook: Hook, api: str) -> None:
+    """The second one ends while the first one's message is on its way; it waits for the lock."""
+    prepare(box, api, hook.url)
+    config, waits = configfile.load(box.file), threading.Event()
+
+    class Clock(SystemClock):
+        def sleep(self, seconds: float) -> None:
+            waits.set()
+            super().sleep(seconds)
+
+    def send(clock: SystemClock) -> None:
+        oneshot._send_messages(config, receivers.receivers(config), Redactor.of(config), clock)
+
+    def end_as_well() -> None:
+        if len(hook.told) == 1:
+            pool.submit(send, Clock())
+            waits.wait(PATIENCE_S)
+
+    hook.on_message = end_as_well
+    with ThreadPoolExecutor() as pool:
+        send(SystemClock())
+    assert hook.told == [f"{DOMAIN}: its certificate is near its end"]
 
 
 def test_a_message_that_cannot_be_sent_shows_and_makes_no_difference_to_the_exit_code(
