@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 import pytest
 from dns import rcode
-from system.bed import DOMAIN, Bed, wait_until
+from system.bed import DOMAIN, ZONE, Bed, wait_until
 
+from certbotless.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.pebble import Pebble
 
 from .invariants import assert_invariants
@@ -157,6 +158,35 @@ def test_an_order_that_the_ca_has_lost_with_our_account_is_placed_anew(bare: Bed
     bare.ok("--renew-now")
     assert (len(bare.rows("order")), len(bare.rows("account"))) == (2, 2)
     assert_invariants(bare)
+
+
+def kill_when_it_has_asked(bed: Bed, ca_proxy: FaultProxy, count: int) -> None:
+    """Kill a run at this request to the CA, or let it end before; an edit lets it try what has failed."""
+    bed.config["sites"] = [bed.site(deploy=[], names=[f"git.{ZONE}"], address="none", ttl=1 + count)]
+    bed.write()
+    ca_proxy.asked.clear()
+    none = subprocess.DEVNULL
+    with subprocess.Popen(bed.command("--once"), stdout=none, stderr=none) as run:
+        wait_until(lambda: len(ca_proxy.asked) >= count or run.poll() is not None, "it is so far")
+        run.kill()
+
+
+@pytest.mark.row(9)
+def test_a_program_that_is_killed_at_each_start_places_few_orders_in_all(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
+    """Each time at another request to the CA. The certificate that there is has other names, and stays."""
+    bare.ok("--once")
+    old = bare.published()
+    with blind_ca(bare):
+        for start in range(14):
+            kill_when_it_has_asked(bare, ca_proxy, start)
+    failed = sum(row.get("outcome") == "failed" for row in bare.rows("order"))
+    assert 0 < bare.orders() - 1 <= len(bare.rows("order")) - 1 <= SAME_NAMES.count + failed
+    assert failed == len(bare.rows("failure")) <= FAILED_VALIDATIONS.count
+    assert bare.published() == old
+    bare.ok("--renew-now", "--force")
+    assert_invariants(bare, forced_orders=1)
 
 
 @pytest.mark.row(47)
