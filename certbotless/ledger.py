@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from . import limits
 from .clock import TRUSTED_SKEW
 from .errors import StoreError
 from .leaf import LeafFacts
 from .limits import Allowance
-from .model import Model, after, exactly, or_else
+from .model import Model, after, exactly, or_else, or_made_by
 from .times import in_words, within_bounds
 
 # More than any CA signs for; a lifetime beyond it is damage, and not known.
@@ -44,11 +44,17 @@ def _sound_lifetime(seconds: int) -> int:
     return seconds
 
 
+def _of_a_newer_version(known: dict[str, Any]) -> Outcome:
+    # Only a failure of an older version marks an order that was placed before it.
+    return "failed" if known.get("kind") == "failure" else "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry(Model):
     """One attempt at a CA, a line of ledger.jsonl.
 
-    What a newer version may have written as `outcome` and after it counts as nothing that is known.
+    What a newer version may have written as `outcome` and after it counts as nothing that is known. A failed
+    validation with such an outcome counts as every other one, and marks no order.
 
     Attributes:
         kind: an order, a failed validation, or a new account; a row that cannot be read may have been any.
@@ -66,7 +72,7 @@ class Entry(Model):
     directory: str
     names: tuple[str, ...]
     purpose: Purpose = "new"
-    outcome: Annotated[Outcome, or_else("unknown")] = "unknown"
+    outcome: Annotated[Outcome, or_made_by(_of_a_newer_version), or_else("unknown")] = "unknown"
     rehearsal: Annotated[bool, exactly, or_else(False)] = False
     lifetime_s: Annotated[int, exactly, after(_sound_lifetime), or_else(0)] = 0
 

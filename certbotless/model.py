@@ -62,6 +62,13 @@ def or_else(default: object) -> Mark:
     return lambda schema: core_schema.with_default_schema(schema, default=default, on_error="default")
 
 
+def or_made_by(make: Callable[[dict[str, Any]], object]) -> Mark:
+    """Return the mark of a value that `make` makes of the fields before it where it is none of its type."""
+    return lambda schema: core_schema.with_default_schema(
+        schema, default_factory=make, default_factory_takes_data=True, on_error="default"
+    )
+
+
 def exactly(schema: CoreSchema) -> CoreSchema:
     """The mark of a value that nothing of another type is turned into."""
     return {**schema, "strict": True}

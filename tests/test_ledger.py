@@ -625,6 +625,8 @@ def test_a_failure_whose_order_was_marked_with_it_marks_no_other_one() -> None:
     [in_flight] = entries(5 * MINUTE)
     [failure] = entries(4 * MINUTE, kind="failure", outcome="failed")
     assert with_old_failures([in_flight, failure]) == [in_flight, failure]
+    newer = Entry.from_line(failure.to_line().replace(b'"failed"', b'"a newer word"'))
+    assert with_old_failures([in_flight, newer]) == [in_flight, failure]
 
 
 def test_a_failure_of_names_that_an_order_does_not_have_marks_none() -> None:
