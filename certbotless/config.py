@@ -132,7 +132,7 @@ def target_name(
 class Site(_Section):
     """One public name that points at this machine, its certificate, and who serves it."""
 
-    domain: values.Name
+    domain: values.Domain
     names: tuple[values.CertificateName, ...] = ()
     zone: values.Name | None = None
     address: values.Address = AddressRule("auto")

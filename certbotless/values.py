@@ -35,6 +35,8 @@ DIRECTORIES = {
     # Of TrustAsia, in China.
     "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
+# A file name has 255 bytes at most, and `.DOMAIN.json.trial.` with 16 digits is the longest that we write.
+_LONGEST_DOMAIN = 226
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 IPVersion = Literal[4, 6]
@@ -110,6 +112,16 @@ def _path(text: str) -> Path:
     if ".." in path.parts or not text.isprintable():
         raise ValueFault("must be a path of printable characters, without ..")
     return path
+
+
+def _domain(text: str) -> str:
+    domain = normalise(text)
+    if len(domain) > _LONGEST_DOMAIN:
+        raise ValueFault(
+            f"has {len(domain)} characters; it names files, so {_LONGEST_DOMAIN} are the most",
+            hint="put a long name into names",
+        )
+    return domain
 
 
 def _directory(text: str) -> str:
@@ -268,6 +280,7 @@ NotifyUrl = Annotated[
 ]
 PathValue = Annotated[Path, _kind("^/", _path)]
 Name = Annotated[str, after(normalise)]
+Domain = Annotated[str, after(_domain)]
 CertificateName = Annotated[str, after(partial(normalise, wildcard=True))]
 Directory = Annotated[str, _kind(rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)]
 Email = Annotated[str, _kind(r"^[^\s@,?]+@[^\s@,?]+$", _printable)]

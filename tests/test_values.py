@@ -401,6 +401,10 @@ def test_a_domain_is_a_host_name() -> None:
     for bad in ("devbox", "../../etc/x", "a\0b.top", ".", ""):
         assert fault_of(domain=json.dumps(bad)) == f"sites[0].domain: {NAME.format(printable(bad))}"
     assert fault_of(domain='"*.devbox.top"') == f"sites[0].domain: {WILDCARD.format('*.devbox.top')}"
+    assert len(parse(text_of(domain="a." * 111 + "test")).sites[0].domain) == 226
+    assert fault_of(domain="a." * 112 + "top") == (
+        "sites[0].domain: has 227 characters; it names files, so 226 are the most; put a long name into names"
+    )
 
 
 def test_any_ca_may_have_a_binding_and_a_binding_is_whole() -> None:
