@@ -33,10 +33,10 @@ PROOFS = {
     "acme.eab.hmac_key": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.profile": "test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
     "acme.key_type": "system/test_acme.py::test_a_registry_serves_leafs_of_every_kind_of_key",
-    "aliyun.access_key_id": "system/test_bad_input.py::"
-    "test_a_wrong_secret_and_an_unknown_access_key_say_which_key_to_correct",
-    "aliyun.access_key_secret": "system/test_bad_input.py::"
-    "test_a_wrong_secret_and_an_unknown_access_key_say_which_key_to_correct",
+    "aliyun.access_key_id": "system/test_doctor.py::"
+    "test_each_breakage_is_named_with_its_cure_and_nothing_else",
+    "aliyun.access_key_secret": "faults/test_api.py::"
+    "test_a_key_that_may_not_costs_no_order_and_a_corrected_one_is_tried_at_once",
     "aliyun.security_token": "system/test_access.py::"
     "test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right",
     "aliyun.endpoint": "system/test_access.py::"
