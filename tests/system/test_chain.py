@@ -138,3 +138,26 @@ def test_status_json_is_the_contract(bed: Bed) -> None:
     ]
     assert site["last_error"] is None
     assert site["certificate"]["not_before"] < site["next_renewal"] < site["certificate"]["not_after"]
+
+
+def test_a_site_that_wants_no_address_gets_no_record(bed: Bed) -> None:
+    bed.config["sites"] = [bed.site(address="none")]
+    bed.ok("--once")
+    assert bed.a_values() == []
+    assert bed.served() == bed.published()
+    address = bed.status()["sites"][0]["address"]
+    assert address == {"wanted": None, "published": [], "source": None, "observed_at": None}
+
+
+def test_one_failing_site_does_not_hold_up_the_others(bed: Bed) -> None:
+    """Exit 1 names the site that failed; the other one is whole."""
+    lost = bed.site(f"lost.{ZONE}", deploy=[{"container": "absent", "port": 1}])
+    plain = bed.site(f"plain.{ZONE}", deploy=[])
+    bed.config["sites"] = [lost, bed.site(), plain]
+    done = bed.run("--once")
+    assert done.returncode == 1
+    assert f"{DOMAIN}: ok" in done.stdout
+    assert f"plain.{ZONE}: ok" in done.stdout
+    assert f"lost.{ZONE}: failing: there is no container 'absent'" in done.stdout
+    assert bed.a_values("lost") == [LAN_ADDRESS]
+    bed.assert_no_txt()
