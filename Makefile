@@ -32,7 +32,7 @@ demo: root setup  ## show the whole chain on this machine, on local stand-ins of
 	@$(BIN)/certbotless sandbox
 
 test: export FOR_TESTS = yes
-test: root lint  ## run all tests, on every supported Python that is installed
+test: root setup  ## run all tests, on every supported Python that is installed
 	@tools/test $(PYTHONS)
 
 quick: setup  ## check what can be checked in a minute, while you write: format, types, tests that start no program
@@ -46,9 +46,7 @@ soak: root setup  ## run the tests that take minutes, properties with 2,000 exam
 	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
 
 lint: setup  ## check format, rules and types
-	$(BIN)/ruff format --check certbotless tests tools
-	$(BIN)/ruff check certbotless tests tools
-	$(BIN)/mypy
+	@tools/lint
 
 mutate: root setup  ## change the core in 100 places and more, and print what no test of the module notices
 	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/mutate.py

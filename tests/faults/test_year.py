@@ -25,7 +25,9 @@ def lived(
 
 @pytest.mark.row(48, 56)
 @pytest.mark.parametrize("years", [1, pytest.param(20, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("has_windows", [True, False], ids=["with windows", "without"])
+@pytest.mark.parametrize(
+    "has_windows", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["with windows", "without"]
+)
 def test_no_expired_certificate_is_served_in_a_year_of_faults(years: int, has_windows: bool) -> None:
     """Of anything that may fail, 5 % fails; on 5 % of the days nobody reaches the CA."""
     least = lived(SEED, faults=0, has_windows=has_windows)
