@@ -17,7 +17,8 @@ from typing import Literal
 
 from .clock import Clock, Pace, SlotClock
 from .config import Config, Site, Target
-from .decide import Intent, Step, address_written, is_issued_since
+from .decide import address_written, is_issued_since
+from .decision import Intent, Step
 from .errors import (
     AccountPaused,
     AccountRefused,
@@ -39,13 +40,15 @@ from .errors import (
 )
 from .ledger import local_backoff, order_backoff
 from .limits import staging_of
-from .look import View, look
-from .observe import Observation, places_of
-from .state import RECORD_FIELDS, Failure, SiteFile
+from .look import look
+from .memory import RECORD_FIELDS, Failure
+from .observation import Observation, places_of
+from .state import SiteFile
 from .steps import announce, take
 from .story import about
 from .times import rfc3339
 from .together import together
+from .view import View
 from .workbench import Edges, Workbench
 
 logger = logging.getLogger(__name__)

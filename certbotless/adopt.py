@@ -9,11 +9,12 @@ from datetime import timedelta
 from . import pki, verify
 from .config import Config, Site
 from .errors import IssueError, StoreError
-from .leaf import LeafFacts
-from .observe import Observation
+from .leaf import LeafFacts, Origin
+from .memory import Foreign, SavedPair
+from .observation import Observation
 from .renewal import is_due
-from .state import Foreign, SavedPair, SiteFile
-from .store import Origin, Store
+from .state import SiteFile
+from .store import Store
 from .times import rfc3339
 from .values import DIRECTORIES
 from .workbench import Workbench

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .client import ClientFacts, Visits, facts_of
 from .clock import is_believable
-from .decide import NO_ANSWER, NOBODY_SPEAKS, Step
+from .decision import NO_ANSWER, NOBODY_SPEAKS, Step
 from .leaf import LeafFacts
-from .look import View
+from .memory import Failure
 from .model import Model
-from .state import Failure
 from .times import BoundedMoment, moment
+from .view import ClientFacts, View, Visits, facts_of
 
 # How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
 _LOOKS, _PATIENCE = 2, timedelta(minutes=2)

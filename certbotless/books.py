@@ -12,7 +12,7 @@ from .errors import RateLimited
 from .leaf import LeafFacts
 from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from .ledgerfile import LedgerFile
-from .state import RenewalInfo
+from .memory import RenewalInfo
 from .times import rfc3339
 
 _LOCK_TIMEOUT_S = 60

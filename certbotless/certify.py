@@ -14,14 +14,14 @@ from .books import SiteBooks
 from .config import Acme
 from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .issue import Issuance, Issued, PendingOrder, suggested_renewal
-from .leaf import LeafFacts
+from .leaf import LeafFacts, Origin, Published
 from .limits import staging_of
+from .memory import OrderInFlight, RenewalInfo, SavedPair
 from .names import challenge_name, rr_of
-from .observe import Observation
+from .observation import Observation
 from .placement import Placement
 from .renewal import next_look
-from .state import Accounts, OrderInFlight, RenewalInfo, SavedPair
-from .store import Origin, Published
+from .state import Accounts
 from .times import rfc3339
 from .workbench import Workbench
 

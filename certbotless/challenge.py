@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from .errors import CertbotlessError, DnsRefused, ZoneNotFound
+from .memory import TxtValue
 from .records import Record, Zone
-from .state import SiteFile, TxtValue
+from .state import SiteFile
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from .errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
     from .config import Config, Site
-    from .decide import Intent
+    from .decision import Intent
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
@@ -103,7 +103,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "init":
             return _init(source, args)
     if args.once or args.renew_now:
-        from .decide import Intent
+        from .decision import Intent
 
         intent = Intent()
         if args.renew_now:
@@ -268,7 +268,7 @@ def _notify_test(source: Path | None) -> int:
 
 
 def _init(source: Path | None, args: argparse.Namespace) -> int:
-    from .decide import Intent
+    from .decision import Intent
     from .init import questions, run
 
     if source is None:

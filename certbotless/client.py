@@ -9,27 +9,24 @@ Support".
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from . import hijack, saved
 from .config import Config
 from .errors import StoreError, printable, reason_of
 from .hosts import addresses_of, connect, left_s
-from .look import View, look_at
-from .model import Model
-from .observe import places_of
+from .look import look_at
 from .records import address_type
-from .times import Moment, rfc3339
+from .times import rfc3339
 from .together import together
+from .view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,44 +43,6 @@ _MOST_BYTES = 4096
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFacts(Model):
-    """What a client met.
-
-    Attributes:
-        resolved: the system's resolver gives the wanted address of every name, and no other of its kind.
-            None while it may remember what was before our record, which is younger than its TTL.
-        trusted: a client that trusts what this machine trusts accepts what is served there.
-        answered: GET /v2/ had an answer, and no error of the server. A registry says 200, or 401 where a
-            login is needed. None for a service that has never answered in HTTP. The last two are None where
-            they were not tried: what comes before it did not pass, or nothing is known to serve.
-        text: what is not well, or what the answer was.
-        about: a digest of what was tried; where the site has changed since, it says nothing any more.
-    """
-
-    at: Moment
-    resolved: bool | None
-    trusted: bool | None
-    answered: bool | None
-    text: str
-    about: str
-
-    @property
-    def is_well(self) -> bool:
-        """Whether nothing failed."""
-        return False not in (self.resolved, self.trusted, self.answered)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object that stands under `client` in `status --json`."""
-        told = self.to_plain() | {"at": rfc3339(self.at)}
-        del told["about"]
-        return told
-
-
-# What a client met last, by domain.
-Visits = Mapping[str, ClientFacts]
-
-
 # --- what is remembered -------------------------------------------------------------------------------------
 
 
@@ -95,12 +54,6 @@ def remembered(state_dir: Path) -> dict[str, ClientFacts]:
         return {}
 
 
-def facts_of(view: View, known: Visits) -> ClientFacts | None:
-    """Return what a client met, if it still says something about the site as it is now."""
-    facts = known.get(view.site.domain)
-    return facts if facts is not None and facts.about == _about(view) else None
-
-
 def is_due(view: View, known: Visits) -> bool:
     """Whether it is time to try: once an hour, and when what is served has changed; not while that is due."""
     if view.seen.published.facts is None or view.decision.due(view.seen.at):
@@ -110,28 +63,6 @@ def is_due(view: View, known: Visits) -> bool:
         return True
     every = _EVERY if facts.is_well and facts.resolved else _EVERY_WHILE_NOT_WELL
     return not facts.at <= view.seen.at < facts.at + every
-
-
-def _about(view: View) -> str:
-    """Return a digest of what a client would meet if all were well."""
-    published = view.seen.published.facts
-    addresses, sha256 = tuple(view.seen.addresses.values()), published.sha256 if published else ""
-    parts = [view.site.names_with("A"), addresses, sha256, _ports(view)]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _ports(view: View) -> list[tuple[str, int]]:
-    """Return host and port of each place that serves the site; the host is empty for the site's own name."""
-    found = []
-    for target in view.site.deploy:
-        is_elsewhere = target.port is not None and target.port.kind == "elsewhere"
-        for place in places_of(view.site, target, view.remembered, view.seen.address):
-            if place.where is not None:
-                host, port = place.where
-                # One that is published at another address alone is not met at the site's name.
-                is_hidden = port in view.remembered.bound.get(place.name, {}) and host != view.seen.address
-                found.append((host if is_elsewhere or is_hidden else "", port))
-    return list(dict.fromkeys(found))
 
 
 # --- the visit ----------------------------------------------------------------------------------------------
@@ -170,7 +101,9 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     site = view.site
 
     def facts(resolved: bool | None, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
-        return ClientFacts(view.seen.at, resolved, trusted, answered, printable(text, 300), _about(view))
+        return ClientFacts(
+            view.seen.at, resolved, trusted, answered, printable(text, 300), digest_of_visit(view)
+        )
 
     wanted: dict[str, list[str]] = {}
     for type_, address in view.seen.addresses.items():
@@ -181,7 +114,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
             if until := _may_remember_until(view):
                 return facts(None, None, None, f"{text}; it may remember what was until {rfc3339(until)}")
             return facts(False, None, None, text)
-    ports = _ports(view)
+    ports = ports_of(view)
     if not ports:
         return facts(True, None, None, "nothing is known to serve it")
     has_spoken = before is not None and before.answered is not None

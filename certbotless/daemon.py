@@ -30,13 +30,13 @@ from .alerts import Steady
 from .child import Addresses, Child, Errand
 from .clock import SystemClock
 from .config import Config, Site
-from .decide import CONFIRM_OF, WRITES
+from .decision import CONFIRM_OF, WRITES
 from .errors import StoreError
 from .lan import Lan
 from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
 from .locks import DaemonLock
-from .look import Crashes, View, look
+from .look import Crashes, look
 from .nameservers import NameServers
 from .source import Source
 from .spread import Spread
@@ -44,6 +44,7 @@ from .state import SiteFile
 from .systemd import Watchdog, notify
 from .timetable import Timetable
 from .together import together
+from .view import View
 
 if TYPE_CHECKING:
     from .web import Web

@@ -7,121 +7,29 @@ hand-edited record and a recreated container need no special case.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from .clock import RELEASED, is_believable, is_possible
 from .config import Config, Site, Target
+from .decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
 from .errors import StoreError
+from .leaf import Published
 from .ledger import Entry, Ledger, Limit, limit_on, planned_order
-from .observe import Observation, places_of, unseen
+from .memory import Failure, Foreign, SiteState, WrittenRecord
+from .observation import Observation, places_of, unseen
 from .records import address_type
 from .renewal import first_look, is_due, is_look_due, renewal_moment
-from .state import Failure, Foreign, SiteState, WrittenRecord
-from .store import Published
 from .times import rfc3339
 from .values import Window
 
-Action = Literal[
-    "clean-up",
-    "list",
-    "record",
-    "record6",
-    "adopt",
-    "order",
-    "collect",
-    "restore",
-    "deploy",
-    "redeploy",
-    "confirm",
-    "confirm6",
-    "rehearse",
-    "renewal-info",
-    "rebuild",
-    "note",
-]
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.
 _CANARY_HOLDS = timedelta(days=1)
-# What waits for that which the other has written to show: of the A record and of the AAAA record.
-CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
-# The type of the records that a step writes.
-WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
 # The API lists one name of a site in this time, where no name server speaks for its zone.
 LIST_EVERY = timedelta(minutes=10)
-NOBODY_SPEAKS = "no name server speaks for the zone"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing to do.
-
-    `target` names what a deploy is about, or the further name that a record is of. A step with `wait_until`
-    is not due before; one that waits by choice keeps to the target's window, and nothing is wrong.
-    """
-
-    action: Action
-    reason: str
-    target: str = ""
-    wait_until: datetime | None = None
-    wait_reason: str = ""
-    is_by_choice: bool = False
-
-    @property
-    def key(self) -> str:
-        """Names the fact that the step makes true; failures are kept under it."""
-        return f"{self.action}:{self.target}" if self.target else self.action
-
-    @property
-    def wait_text(self) -> str:
-        """When and why the step waits, empty if it does not."""
-        if self.wait_until is None:
-            return ""
-        return f"{self.key} not before {rfc3339(self.wait_until)}: {self.wait_reason}"
-
-    def is_due(self, now: datetime) -> bool:
-        """Whether the step may be taken now."""
-        return self.wait_until is None or self.wait_until <= now
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What a command asks for beyond the facts.
-
-    Attributes:
-        renew_since: order unless the certificate was issued after this moment; None orders only what is due.
-        ignore_backoff: take steps whose last attempt failed a moment ago.
-        ignore_ledger: order whatever was ordered before.
-        only_rehearse: get a certificate and forget it; no fact is made true.
-    """
-
-    renew_since: datetime | None = None
-    ignore_backoff: bool = False
-    ignore_ledger: bool = False
-    only_rehearse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do about one site, in order; empty when all facts are true.
-
-    Attributes:
-        steps: every step that a fact asks for, also those that must wait.
-        problems: what could not be seen, so nothing can be decided about it.
-        next_renewal: the renewal moment of the certificate in hand, if there is one.
-        upkeep: what no fact depends on: the site is as well without it.
-    """
-
-    steps: tuple[Step, ...]
-    problems: tuple[Failure, ...]
-    next_renewal: datetime | None
-    upkeep: tuple[Step, ...] = ()
-
-    def due(self, now: datetime) -> tuple[Step, ...]:
-        """The steps that may be taken now, then the upkeep."""
-        return (*(step for step in self.steps if step.is_due(now)), *self.upkeep)
 
 
 def decide(
@@ -383,9 +291,6 @@ def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]
             step = Step("deploy", ", ".join(sorted(wrong)), target.name)
             steps.append(_in_window(step, target, seen, state) if NO_ANSWER not in wrong else step)
     return _behind_canary(steps, site, seen, state) if steps else []
-
-
-NO_ANSWER = "no TLS answer"
 
 
 def _what(leaf: str | None) -> str:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from . import files
 from .errors import encodable
-from .model import Model
-from .times import Moment
+from .memory import Event
 
 logger = logging.getLogger(__name__)
 
 # About 5,000 events; then the file starts anew, with the old one beside it.
 _EVENTS_MAX_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Event(Model):
-    """Something that changed at a site."""
-
-    at: Moment
-    site: str
-    event: str
-    text: str
 
 
 class Events:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
-from .model import Model
+from .model import Model, after
 from .names import NameFault, normalise
 from .times import Moment
 
@@ -68,3 +69,72 @@ def _is_name(name: str) -> bool:
         return normalise(name, wildcard=True) == name
     except NameFault:
         return False
+
+
+# A URL that is longer is none of a CA.
+_MOST_TEXT = 2000
+
+
+def _line(text: str) -> str:
+    """Return one line of text. Raises ValueError for what is none."""
+    if not text.isprintable() or len(text) > _MOST_TEXT:
+        raise ValueError("it is no line of text")
+    return text
+
+
+Line = Annotated[str, after(_line)]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin(Model):
+    """Where a certificate came from: directory URL, our account's URL there, kind of its key, and when."""
+
+    directory: Line
+    account: Line
+    key_type: Line
+    issued_at: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What stands in the store.
+
+    `facts` and `origin` are None where nothing was published, or the generation itself is damaged; `fault`
+    says in words what is not as it should be, empty if all is well. `is_contested`: it is not gone, but
+    somebody has written something else. `plain` tells the two files that another tool has at our names from
+    any others; empty where they are not both plain files. `generation` is the folder's name, and `previous`
+    that of the one which it took the place of; empty where there is none. `digest` is the SHA-256 of its
+    `meta.json`, which has those of the other files.
+    `wrong_mode` says which mode the key has, where it is not the one of the configuration.
+    """
+
+    facts: LeafFacts | None
+    origin: Origin | None
+    fault: str = ""
+    plain: str = ""
+    is_contested: bool = False
+    generation: str = ""
+    previous: str = ""
+    digest: str = ""
+    wrong_mode: str = ""
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether both names lead to a pair that is as it was published."""
+        return self.facts is not None and not self.fault
+
+    def facts_for(self, directory: str, names: tuple[str, ...]) -> LeafFacts | None:
+        """Return the facts if this CA gave us the certificate, for exactly these names.
+
+        Not those of one that was adopted: which CA counts it is not known.
+        """
+        return self.facts_as_of(directory, names) if self.origin and self.origin.account else None
+
+    def facts_as_of(self, directory: str, names: tuple[str, ...]) -> LeafFacts | None:
+        """Return the facts if the certificate is one of this CA, for exactly these names, or passes for one.
+
+        One that was adopted does: the next certificate will live about as long, and takes its place.
+        """
+        if self.facts is None or self.origin is None:
+            return None
+        return self.facts if (self.origin.directory, self.facts.names) == (directory, names) else None

@@ -8,25 +8,28 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
 from .address import AddressSource, address_now
 from .clock import SystemClock
 from .config import Config, Site
-from .decide import CONFIRM_OF, Decision, Intent, decide, state_of, without_abandoned
+from .decide import decide, state_of, without_abandoned
+from .decision import CONFIRM_OF, Decision, Intent
 from .errors import CertbotlessError, StoreError, internal_error
+from .leaf import Published
 from .ledger import Ledger
 from .ledgerfile import LedgerFile
+from .memory import SiteState
 from .nameservers import NameServers
-from .observe import Observation, observe, unseen
+from .observation import Observation, unseen
+from .observe import observe
 from .shown import ShownSource, ask_servers, questions_of
-from .state import Failure, SiteFile, SiteState
-from .store import Published
+from .state import SiteFile
 from .times import rfc3339
 from .together import together
+from .view import View
 
 logger = logging.getLogger(__name__)
 
@@ -38,49 +41,6 @@ _LOOKERS = 128
 _MOST_THREADS = 600
 # Each question has as many: two name servers, as zones at Aliyun have, at three addresses each.
 _THREADS_A_QUESTION = 6
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A site at one moment.
-
-    Attributes:
-        state, reason: as `status` says them; the reason is empty where all is well.
-        standing_failures: what has not come true since it failed; `order` stays until one succeeds.
-    """
-
-    site: Site
-    remembered: SiteState
-    seen: Observation
-    decision: Decision
-    state: Literal["ok", "pending", "failing"]
-    reason: str
-    standing_failures: Mapping[str, Failure]
-
-    @property
-    def is_well(self) -> bool:
-        """Whether all is true, or only a target's window is waited for."""
-        steps = self.decision.steps
-        return self.state == "ok" or (self.state == "pending" and all(step.is_by_choice for step in steps))
-
-    @property
-    def last_failure(self) -> Failure | None:
-        """The failure behind the state, or what could not be seen; else the newest, as of a forced renewal.
-
-        One that only waits is none, unless there is no other. Its retry time is when its step may be taken:
-        there may be other reasons to wait.
-        """
-        asked = {step.key for step in self.decision.steps}
-        found = [*self.standing_failures.items(), *(("", problem) for problem in self.decision.problems)]
-        if not found:
-            return None
-        key, failure = max(
-            found, key=lambda item: (not item[1].is_waiting, item[0] in asked, not item[0], item[1].at)
-        )
-        until = next((step.wait_until for step in self.decision.steps if step.key == key), None)
-        if until is None or until <= failure.retry_at:
-            return failure
-        return replace(failure, retry_at=until)
 
 
 class Crashes:

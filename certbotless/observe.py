@@ -5,82 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from .address import AddressSource
 from .clock import is_believable
-from .config import Config, Site, Target
+from .config import Config, Site
 from .errors import AddressError, CertbotlessError, DeployError
+from .leaf import Published
+from .memory import Listed, SiteState
+from .observation import Answers, Observation, Place, places_of, unseen
 from .probe import served_leaf
-from .records import address_type
-from .shown import Answers, Shown, ShownSource
-from .state import Failure, Listed, SiteFile, SiteState
-from .store import Published, Store
+from .shown import Shown, ShownSource
+from .state import SiteFile
+from .store import Store
 from .together import together
 from .values import AddressRule
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What was seen of one site.
-
-    Attributes:
-        at: when, aware UTC.
-        address, address6: the wanted ones; empty where the site wants none or it could not be found.
-        answers: for each record that the site wants, its values by authoritative server, None for one that
-            does not speak for the zone; what the API listed for a name in `listed_at`. None as a whole where
-            the zone is not known yet.
-        published: what the store holds.
-        has_copy: whether the pair last issued can be restored.
-        served: SHA-256 of the leaf that is served at each place, by its key, empty for no TLS answer; one
-            whose port is not known yet, or that cannot be proved, is absent.
-        problems: what could not be seen; the next look tries again.
-        refused: the newer generation that the service did not come up with; None where there is none.
-        copy_ends: when the certificate of the copy ends; None where that is not known, or does not matter.
-        listed_at: when the API listed what is known of a name that no name server speaks for, None for never.
-        blind: why none does; None where every name has one that does.
-        shown_at: when the name servers were asked; None for now.
-    """
-
-    at: datetime
-    address: str
-    answers: Mapping[tuple[str, str], Answers] | None
-    published: Published
-    has_copy: bool
-    served: Mapping[str, str]
-    problems: tuple[Failure, ...] = field(default=())
-    refused: Published | None = None
-    address6: str = ""
-    copy_ends: datetime | None = None
-    listed_at: Mapping[str, datetime | None] = field(default_factory=dict)
-    blind: Failure | None = None
-    shown_at: datetime | None = None
-
-    @property
-    def addresses(self) -> dict[str, str]:
-        """The wanted addresses, by the type of the records that carry them."""
-        return {"A": self.address, "AAAA": self.address6}
-
-    @property
-    def in_hand(self) -> Published:
-        """The newest certificate, be it published or refused: what says whether one must be ordered."""
-        return self.refused or self.published
-
-    @property
-    def generations(self) -> frozenset[str]:
-        """The names of the pairs that may be published: this one, the one before, and a refused one."""
-        refused = self.refused.generation if self.refused else ""
-        return frozenset({self.published.generation, self.published.previous, refused} - {""})
-
-    def is_shown(self, fqdn: str, value: str) -> bool:
-        """Whether every server that answers shows this address alone."""
-        shown = self.shown(fqdn, address_type(value))
-        return bool(shown) and all(values == {value} for values in shown)
-
-    def shown(self, fqdn: str, type_: str = "A") -> list[frozenset[str]]:
-        """The answers for a name by the servers that gave one."""
-        return [values for values in (self.answers or {}).get((fqdn, type_), ()) if values is not None]
 
 
 def observe(
@@ -123,69 +62,6 @@ def observe(
         blind=unseen(shown.fault, now, config) if shown.fault else None,
         shown_at=shown.at,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a target serves: one for a container or a command, one for each match of a label.
-
-    `name` is the container's, or what the target is called; `where` is None as long as its port is not known,
-    and for a target that cannot be proved.
-    """
-
-    name: str
-    where: tuple[str, int] | None
-    target: str
-
-    @property
-    def key(self) -> str:
-        """Tells it from the other places of the site: two targets may be one container at two ports."""
-        return self.name if self.name == self.target else f"{self.target} {self.name}"
-
-
-def unseen(error: CertbotlessError, now: datetime, config: Config) -> Failure:
-    """Return what could not be seen, as the failure that it is until the next look."""
-    return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + config.check_every, count=1)
-
-
-def places_of(site: Site, target: Target, state: SiteState, address: str) -> list[Place]:
-    """Return every place where `target` serves, as far as it is known.
-
-    Without a LAN address, as with the cable out, the one last written stands in.
-    """
-    names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
-    return [
-        Place(
-            name,
-            where_of(site, target, state, address, state.ports.get(name), state.bound.get(name, {})),
-            target.name,
-        )
-        for name in names
-    ]
-
-
-def where_of(
-    site: Site,
-    target: Target,
-    state: SiteState,
-    address: str,
-    found_port: int | None,
-    bound: Mapping[int, Sequence[str]],
-) -> tuple[str, int] | None:
-    """Return where one place of `target` serves, if the port that it publishes is known; see `Place`.
-
-    `bound` are the addresses at which a container publishes a port, of those that it does not publish at all.
-    """
-    last = state.records.get(site.domain)
-    host = "127.0.0.1" if site.address.kind == "none" else address or (last.value if last else "")
-    if target.port is not None and target.port.kind == "none":
-        return None
-    if target.port is not None and target.port.kind == "elsewhere":
-        return target.port.host, target.port.number
-    port = target.port.number if target.port else found_port
-    if port is not None and port in bound and host not in bound[port]:
-        host = bound[port][0]
-    return (host, port) if port and host else None
 
 
 def _wanted(rule: AddressRule, address_of: AddressSource, problems: list[CertbotlessError]) -> str:

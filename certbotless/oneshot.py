@@ -19,7 +19,7 @@ from . import act, client, edges, report
 from .act import Outcome
 from .clock import Clock, SystemClock
 from .config import Config, Site
-from .decide import Intent
+from .decision import Intent
 from .errors import NotifyError, StoreError
 from .lan import settled_before
 from .locks import Lock, running_daemon

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from .challenge import presented
 from .clock import Pace
 from .errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
+from .memory import TxtValue
 from .nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
 from .records import DEFAULT_LINE, Zone
-from .state import TxtValue
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

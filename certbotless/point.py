@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from .errors import AddressError, DnsUnavailable, RecordConflict
+from .memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
 from .nameservers import SILENCE_S, Wanted, wait_until_shown
 from .records import (
     DEFAULT_LINE,
@@ -24,7 +25,6 @@ from .records import (
     apply_changes,
     plan_changes,
 )
-from .state import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

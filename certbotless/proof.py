@@ -15,12 +15,11 @@ from datetime import datetime, timedelta
 
 from .clock import Pace
 from .errors import CertificateRefused, DeployError, StoreError
-from .leaf import LeafFacts
+from .leaf import LeafFacts, Origin, Published
 from .locks import ActionLock
-from .observe import Observation
+from .memory import Acted, Trial
+from .observation import Observation
 from .probe import served_leaf
-from .state import Acted, Trial
-from .store import Origin, Published
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from .alerts import Conditions, Sent, Steady
 from .clock import Clock
 from .config import Config
 from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
+from .memory import Failure
 from .message import Message, message_of
 from .model import Model
 from .redact import Redactor
-from .state import Failure
 from .times import rfc3339
 from .together import together
 

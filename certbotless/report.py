@@ -6,21 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from . import __version__
-from .client import ClientFacts, Visits, facts_of
 from .config import Config, Target
 from .errors import printable
 from .leaf import LeafFacts
 from .ledger import Ledger
-from .look import View
-from .observe import places_of
-from .state import Failure
+from .memory import Failure
+from .observation import places_of
 from .times import distance, rfc3339
-
-if TYPE_CHECKING:
-    from .receivers import History
+from .view import ClientFacts, View, Visits, facts_of
 
 # As a line of the log.
 _MOST_OF_A_LINE = 4000
@@ -30,7 +26,7 @@ _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, 
 def status_json(
     views: Sequence[View],
     visits: Visits,
-    history: History | None = None,
+    notify: Mapping[str, Any] | None = None,
     *,
     now: datetime,
     daemon_pid: int | None,
@@ -43,7 +39,7 @@ def status_json(
         "observed_at": rfc3339(now),
         "daemon": {"running": daemon_pid is not None, "pid": daemon_pid},
         "config": {"path": path, "error": error},
-        "notify": history.to_json() if history else None,
+        "notify": notify,
         "sites": [_site_json(view, facts_of(view, visits)) for view in views],
     }
 

@@ -19,9 +19,9 @@ from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .errors import DeployError, DeployWaits
 from .locks import ActionLock
-from .observe import Observation, Place, places_of
+from .memory import Restarting
+from .observation import Observation, Place, places_of
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
-from .state import Restarting
 from .times import rfc3339
 from .workbench import Workbench
 

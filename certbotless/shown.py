@@ -13,11 +13,9 @@ from datetime import datetime
 from . import hijack
 from .config import Site
 from .errors import CertbotlessError, DnsError, ZoneOnHold
+from .memory import SiteState
 from .nameservers import Answer, NameServers, Question, Server, ask_each, speaks
-from .state import SiteState
-
-# By server: the values, or None for one that does not speak for the zone.
-Answers = tuple[frozenset[str] | None, ...]
+from .observation import Answers
 
 
 @dataclass(frozen=True, slots=True)

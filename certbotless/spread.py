@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 
 from .clock import Clock
 from .config import Site
-from .decide import CONFIRM_OF
-from .look import View
+from .decision import CONFIRM_OF
+from .memory import SiteState
 from .nameservers import NameServers
 from .shown import Shown, ask_servers
-from .state import SiteState
 from .together import together
+from .view import View
 
 # After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.
 QUIET_EVERY = timedelta(minutes=5)

@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import client, configfile, locks, report, state
+from . import client, configfile, locks, state
 from .bulletin import refusal
-from .client import Visits
 from .config import Config, Site
 from .errors import ConfigError, StoreError
-from .events import Event, Events
+from .events import Events
+from .found import Found, Story
 from .leaf import LeafFacts
-from .look import View, look_at
+from .look import look_at
 from .state import SiteFile
 from .store import Store
 
 if TYPE_CHECKING:
     from .receivers import History
 
-_BROKEN = "the configuration is broken"
 # As many as a person reads.
 _EVENTS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What more is told of one site: its last events, its last attempt, and whether that goes on."""
-
-    events: Sequence[Event]
-    attempt: Sequence[str]
-    is_running: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """How the sites stand, or what is known of them while the file is broken.
-
-    Attributes:
-        path: of the file; ``-`` for standard input.
-        error: what is wrong with the file, or why the daemon refuses it, one fault a line.
-        known: domain and certificate of the sites that the state knows, where the file is broken.
-        history: what the receivers of `notify` were sent; None where there are none.
-        story: only where one site was asked for, and the file is good.
-    """
-
-    at: datetime
-    path: str
-    error: str
-    daemon_pid: int | None
-    views: Sequence[View] = ()
-    visits: Visits = field(default_factory=dict)
-    known: Sequence[tuple[str, LeafFacts | None]] = ()
-    history: History | None = None
-    story: Story | None = None
-
-    @property
-    def code(self) -> int:
-        """The exit code."""
-        if self.error:
-            return 2
-        return 0 if all(view.is_well for view in self.views) else 1
-
-    def to_json(self) -> str:
-        """Return the object of `status --json`."""
-        found = report.status_json(
-            self.views,
-            self.visits,
-            self.history,
-            now=self.at,
-            daemon_pid=self.daemon_pid,
-            path=self.path,
-            error=self.error or None,
-        )
-        found["sites"] += [report.unseen_site_json(domain, _BROKEN, facts) for domain, facts in self.known]
-        return json.dumps(found, indent=2)
 
 
 def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_one: bool) -> Found:
@@ -106,7 +50,17 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     story = _story(state_dir, sites[0].domain) if is_one else None
     visits = client.remembered(state_dir)
     pid, kept = locks.running_daemon(state_dir), _history(checked)
-    return Found(now, path, error, pid, views, visits, history=kept, story=story)
+    return Found(
+        now,
+        path,
+        error,
+        pid,
+        views,
+        visits,
+        notify=kept.to_json() if kept else None,
+        notify_failure=kept.last_failure if kept else None,
+        story=story,
+    )
 
 
 def _history(checked: Config) -> History | None:

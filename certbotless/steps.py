@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from .challenge import sweep
 from .config import Target
-from .decide import Step
+from .decision import Step
 from .errors import ZoneNotFound
-from .observe import Observation
+from .observation import Observation
 from .workbench import Workbench
 
 if TYPE_CHECKING:

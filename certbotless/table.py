@@ -19,16 +19,15 @@ from rich.styled import Styled
 from rich.table import Column, Table
 from rich.text import Text
 
-from .client import Visits, facts_of
-from .decide import Step
+from .decision import Step
+from .found import Found, Story
 from .leaf import LeafFacts
-from .look import View
 from .names import u_labels
 from .report import Served, by_api, failure_text, served_of
-from .status import Found, Story
 from .story import RUN_ENDED
 from .terminal import Drawing, Terminal
 from .times import distance, moment, span
+from .view import View, Visits, facts_of
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")
 # A domain that is longer stands on a line of its own; with less room for it the table becomes a list.
@@ -76,7 +75,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
         ]
         return Group(*error, *_sites(entries, screen), daemon) if entries else Group(*error)
     if found.story is None:
-        failure = found.history.last_failure if found.history else None
+        failure = found.notify_failure
         unsent = [f"notify: {failure_text(failure)}"] if failure else []
         entries = [_entry(view, found.visits) for view in found.views]
         return Group(*error, *_sites(entries, screen), daemon, *unsent)

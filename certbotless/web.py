@@ -23,10 +23,10 @@ from . import client, page, receivers, report
 from .config import NEEDS_PROMETHEUS, Config, Http
 from .errors import printable
 from .ledger import Ledger
-from .look import View
 from .report import Seen
 from .server import Reply, Server
 from .times import distance
+from .view import View
 
 logger = logging.getLogger(__name__)
 
@@ -157,10 +157,11 @@ class Web:
         return Reply(200, text.encode(), metrics.TYPE)
 
     def _status(self, seen: Seen) -> dict[str, Any]:
+        history = receivers.history_of(seen.config)
         found = report.status_json(
             [*seen.views.values()],
             client.remembered(seen.config.state_dir),
-            receivers.history_of(seen.config),
+            history.to_json() if history else None,
             now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             daemon_pid=os.getpid(),
             path=self.path,

@@ -11,14 +11,15 @@ from typing import Protocol
 from .address import AddressSource, address_now
 from .clock import Clock
 from .config import Config, Site
-from .decide import Intent
+from .decision import Intent
 from .deploy import Containers
 from .events import Events
 from .leaf import LeafFacts
 from .ledgerfile import LedgerFile
+from .memory import SavedPair
 from .nameservers import NameServers
 from .records import Zone
-from .state import SavedPair, SiteFile
+from .state import SiteFile
 from .store import Store
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certbotless.leaf import LeafFacts
-from certbotless.state import SavedPair, SiteFile
-from certbotless.store import Origin, Store
+from certbotless.leaf import LeafFacts, Origin
+from certbotless.memory import SavedPair
+from certbotless.state import SiteFile
+from certbotless.store import Store
 
 DOMAIN = "devbox.sweetlove.top"
 # Nobody listens there, so a run that should not talk to anybody cannot.

@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin
+from certbotless.memory import SavedPair
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.state import SavedPair, SiteFile
+from certbotless.state import SiteFile
 from certbotless.status import find as look
-from certbotless.store import Origin, Store
+from certbotless.store import Store
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

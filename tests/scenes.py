@@ -22,12 +22,14 @@ from certbotless.act import Outcome, run
 from certbotless.address import AddressSource, address_now
 from certbotless.clock import Clock
 from certbotless.config import Config
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.deploy import Container, Containers
+from certbotless.leaf import Origin, Published
+from certbotless.memory import Failure, SavedPair, SiteState
 from certbotless.nameservers import NameServers
 from certbotless.records import Record
-from certbotless.state import Failure, SavedPair, SiteFile, SiteState
-from certbotless.store import Origin, Published, Store
+from certbotless.state import SiteFile
+from certbotless.store import Store
 from certbotless.workbench import Edges, Workbench, Zones
 
 ZONE = "sweetlove.test"

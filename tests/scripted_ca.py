@@ -26,10 +26,11 @@ from certbotless.books import SiteBooks
 from certbotless.challenge import presented
 from certbotless.config import Acme, Site
 from certbotless.issue import Issuance, Issued
+from certbotless.leaf import Published
 from certbotless.ledger import Entry, Kind
 from certbotless.ledgerfile import LedgerFile
-from certbotless.state import Accounts, SiteFile, TxtValue
-from certbotless.store import Published
+from certbotless.memory import TxtValue
+from certbotless.state import Accounts, SiteFile
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 NAMES = (WILDCARD, DOMAIN)

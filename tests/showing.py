@@ -14,14 +14,12 @@ from views import NOTHING, failure, site, view
 
 from certbotless import configfile, saved
 from certbotless.alerts import Sent
-from certbotless.client import ClientFacts, _about
 from certbotless.config import Config, Dns, Http
-from certbotless.decide import Step
-from certbotless.leaf import LeafFacts
-from certbotless.look import View
+from certbotless.decision import Step
+from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.receivers import History
 from certbotless.secret import Secret
-from certbotless.store import Origin, Published
+from certbotless.view import ClientFacts, View, digest_of_visit
 from certbotless.web import Web
 
 PATH = "/etc/certbotless/config.yaml"
@@ -91,7 +89,7 @@ def config_of(views: list[View], state_dir: Path, propagation_timeout: timedelta
 def remember_visit(state_dir: Path, view: View) -> ClientFacts:
     """Let a client have been well received, and return what it met."""
     at = view.seen.at - timedelta(minutes=12)
-    met = ClientFacts(at, True, True, True, "HTTP 200 to GET /v2/", _about(view))
+    met = ClientFacts(at, True, True, True, "HTTP 200 to GET /v2/", digest_of_visit(view))
     state_dir.mkdir(exist_ok=True)
     saved.save(state_dir / "clients.json", {view.site.domain: met})
     return met

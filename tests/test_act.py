@@ -34,14 +34,14 @@ from scenes import (
 
 from certbotless.act import Outcome, run
 from certbotless.alidns import RecordRefusal
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.deploy import Container, DockerContainers
 from certbotless.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
+from certbotless.memory import Foreign, WrittenRecord
 from certbotless.nameservers import NameServers, Server
 from certbotless.records import Record, Zone
-from certbotless.state import Foreign, WrittenRecord
 from certbotless.values import AddressRule
 
 

@@ -21,9 +21,10 @@ from certbotless import cli, pki, verify
 from certbotless.adopt import judge
 from certbotless.ledger import Entry, limit_on, planned_order
 from certbotless.ledgerfile import LedgerFile
-from certbotless.look import View, look
+from certbotless.look import look
 from certbotless.probe import served_leaf
 from certbotless.values import DIRECTORIES
+from certbotless.view import View
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
-from certbotless import alerts, client, message
+from certbotless import alerts, message
 from certbotless.alerts import Sent, Steady
-from certbotless.client import ClientFacts
-from certbotless.decide import NOBODY_SPEAKS, Step
-from certbotless.look import View
+from certbotless.decision import NOBODY_SPEAKS, Step
+from certbotless.leaf import Published
+from certbotless.memory import SiteState
 from certbotless.message import Message
-from certbotless.state import SiteState
-from certbotless.store import Published
+from certbotless.view import ClientFacts, View, digest_of_visit
 
 HOST, DOMAIN = "box", "devbox.sweetlove.top"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -404,7 +403,7 @@ def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(rea
     assert "the certificate has expired at" in reader.messages[-1].body
 
 
-MET = ClientFacts(NOW, False, None, None, "the resolver gives no address", client._about(view()))
+MET = ClientFacts(NOW, False, None, None, "the resolver gives no address", digest_of_visit(view()))
 NOT_SERVED = f"{DOMAIN}: a client is not served well"
 
 

@@ -19,7 +19,7 @@ from certbotless.errors import Interrupted, RateLimited
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.state import RenewalInfo
+from certbotless.memory import RenewalInfo
 
 CA = "https://ca.test/directory"
 DOMAIN = "devbox.sweetlove.test"

@@ -10,8 +10,9 @@ from fakes import FakeZone, FakeZones
 
 from certbotless.challenge import TXT_TTL_S, OpenZone, presented, sweep
 from certbotless.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
+from certbotless.memory import TxtValue
 from certbotless.records import Record
-from certbotless.state import SiteFile, TxtValue
+from certbotless.state import SiteFile
 
 ZONE = "sweetlove.test"
 FQDN = f"_acme-challenge.devbox.{ZONE}"

@@ -15,10 +15,11 @@ from certbotless import policy
 from certbotless.alidns import Account, AlidnsAccount
 from certbotless.challenge import presented, sweep
 from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.memory import TxtValue
 from certbotless.names import a_labels, normalise, u_labels
 from certbotless.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
-from certbotless.state import SiteFile, TxtValue
+from certbotless.state import SiteFile
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.

@@ -17,12 +17,12 @@ from listeners import context_of, listening, speak_tls
 from views import FACTS, NOTHING, NOW, site, view
 
 from certbotless import client, configfile, files, saved
-from certbotless.client import ClientFacts, Met, facts_of, is_due, knock, visit
-from certbotless.decide import Step
+from certbotless.client import Met, is_due, knock, visit
+from certbotless.decision import Step
 from certbotless.errors import StoreError
-from certbotless.look import View
+from certbotless.memory import WrittenRecord
 from certbotless.sandbox.host import hosts_entry
-from certbotless.state import WrittenRecord
+from certbotless.view import ClientFacts, View, digest_of_visit, facts_of
 
 NAME = "devbox.sweetlove.test"
 ASKED = f"GET /v2/ HTTP/1.1\r\nHost: {NAME}:%d\r\nConnection: close\r\n\r\n"
@@ -129,7 +129,7 @@ def test_nobody_there_and_no_tls_are_told() -> None:
 
 def met(of: View, at: datetime = NOW, *, trusted: bool = True) -> dict[str, ClientFacts]:
     """Return what a visit has met at a site as it is now."""
-    facts = ClientFacts(at, True, trusted, True, "HTTP 200 to GET /v2/", client._about(of))
+    facts = ClientFacts(at, True, trusted, True, "HTTP 200 to GET /v2/", digest_of_visit(of))
     return {of.site.domain: facts}
 
 

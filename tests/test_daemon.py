@@ -27,13 +27,14 @@ from certbotless import daemon as daemon_module
 from certbotless.child import Addresses
 from certbotless.clock import SystemClock
 from certbotless.daemon import Daemon, _Tries
-from certbotless.decide import Decision, Step
-from certbotless.look import View
-from certbotless.observe import Observation
+from certbotless.decision import Decision, Step
+from certbotless.leaf import Published
+from certbotless.memory import SiteState
+from certbotless.observation import Observation
 from certbotless.sandbox.alidns import Fault
-from certbotless.state import SiteFile, SiteState
-from certbotless.store import Published
+from certbotless.state import SiteFile
 from certbotless.values import AddressRule
+from certbotless.view import View
 
 OTHER_DOMAIN = f"other.{ZONE}"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

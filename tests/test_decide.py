@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from certbotless import configfile
 from certbotless.clock import RELEASED
 from certbotless.config import Config
-from certbotless.decide import Decision, Intent, Step, decide, state_of
-from certbotless.leaf import LeafFacts
+from certbotless.decide import decide, state_of
+from certbotless.decision import Decision, Intent, Step
+from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import Entry
-from certbotless.observe import Observation
-from certbotless.renewal import renewal_moment
-from certbotless.state import (
+from certbotless.memory import (
     Acted,
     Failure,
     Foreign,
@@ -31,7 +30,8 @@ from certbotless.state import (
     TxtValue,
     WrittenRecord,
 )
-from certbotless.store import Origin, Published
+from certbotless.observation import Observation
+from certbotless.renewal import renewal_moment
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

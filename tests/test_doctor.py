@@ -14,9 +14,9 @@ from certbotless.account import CaView
 from certbotless.doctor import authority, finding, service
 from certbotless.doctor.finding import Case, Finding
 from certbotless.ledger import Entry
+from certbotless.memory import SiteState
 from certbotless.nameservers import NameServers, Server
 from certbotless.records import Record
-from certbotless.state import SiteState
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

@@ -45,13 +45,12 @@ from certbotless.errors import (
     RateLimited,
 )
 from certbotless.issue import Suggestion, suggested_renewal
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import Entry, Kind
+from certbotless.memory import TxtValue
 from certbotless.records import Record
 from certbotless.renewal import Window
 from certbotless.secret import Secret
-from certbotless.state import TxtValue
-from certbotless.store import Origin, Published
 
 
 @pytest.fixture

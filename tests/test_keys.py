@@ -17,7 +17,7 @@ from scenes import ZONE, Scene
 from scripted_ca import ScriptedCa
 
 from certbotless.act import run
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.errors import DnsRefused
 from certbotless.look import look
 from tools.docs import schema

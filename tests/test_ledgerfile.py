@@ -20,10 +20,10 @@ from test_state import mode_of
 
 from certbotless.clock import SystemClock
 from certbotless.errors import StoreError
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin
 from certbotless.ledger import UNREADABLE, Entry, limit_on
 from certbotless.ledgerfile import LedgerFile
-from certbotless.store import Origin, Store
+from certbotless.store import Store
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -19,13 +19,15 @@ from scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
 from certbotless import configfile
 from certbotless.address import AddressSource
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.errors import StoreError
 from certbotless.ledger import Entry, Ledger
-from certbotless.look import NOTHING_ASKED, Crashes, View, look, look_at
+from certbotless.look import NOTHING_ASKED, Crashes, look, look_at
+from certbotless.memory import Failure
 from certbotless.nameservers import NameServers
-from certbotless.state import Failure, SiteFile
+from certbotless.state import SiteFile
 from certbotless.values import AddressRule
+from certbotless.view import View
 
 
 @pytest.fixture

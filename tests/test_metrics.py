@@ -17,12 +17,12 @@ from showing import config_of, remember_visit, views_at
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import __version__, client, configfile, metrics
-from certbotless.decide import Step
+from certbotless.decision import Step
 from certbotless.errors import StoreError
 from certbotless.ledger import Entry
-from certbotless.look import View
+from certbotless.memory import Failure
 from certbotless.report import Seen
-from certbotless.state import Failure
+from certbotless.view import ClientFacts, View
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 DOMAIN = SITE.domain
@@ -185,7 +185,7 @@ def test_what_a_client_met_is_told_as_far_as_it_came(tmp_path: Path) -> None:
         "answered": 1,
     }
     assert of(found, "client_visit_timestamp_seconds") == met.at.timestamp()
-    refused = client.ClientFacts(met.at, True, False, None, "", met.about)
+    refused = ClientFacts(met.at, True, False, None, "", met.about)
     found = samples_of(shown, visits={DOMAIN: refused})
     assert of(found, "client_passed", check="trusted") == 0
     assert math.isnan(of(found, "client_passed", check="answered"))

@@ -30,10 +30,10 @@ from certbotless.cli import main
 from certbotless.clock import SystemClock
 from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin
 from certbotless.redact import Redactor
 from certbotless.state import SiteFile
-from certbotless.store import Origin, Store
+from certbotless.store import Store
 
 NOBODY = 65534
 Run = Callable[..., tuple[int, str]]

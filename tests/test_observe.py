@@ -15,13 +15,14 @@ from fakes import EPOCH, FakeClock, FakeZone, TlsServer, ZoneServer
 from certbotless import configfile
 from certbotless.config import Config
 from certbotless.errors import AddressError
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.memory import SiteState, Trial, WrittenRecord
 from certbotless.nameservers import NameServers
-from certbotless.observe import Observation, observe, places_of, unseen
+from certbotless.observation import Observation, places_of, unseen
+from certbotless.observe import observe
 from certbotless.records import Record
 from certbotless.shown import ask_servers
-from certbotless.state import SiteState, Trial, WrittenRecord
-from certbotless.store import Origin, Published, Store
+from certbotless.store import Store
 from certbotless.values import AddressRule
 
 ZONE, DOMAIN = "sweetlove.test", "devbox.sweetlove.test"

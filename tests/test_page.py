@@ -14,10 +14,9 @@ from showing import PATH, views_at
 from views import FACTS, NOTHING, NOW, failure, view
 
 from certbotless import page, report
-from certbotless.decide import Step
-from certbotless.leaf import LeafFacts
-from certbotless.look import View
-from certbotless.store import Origin, Published
+from certbotless.decision import Step
+from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.view import View
 
 VOID = {"meta"}
 # Where a browser begins a new line.

@@ -19,10 +19,10 @@ from scenes import workbench
 from certbotless.alidns import Account, AlidnsAccount, ApiRefusal
 from certbotless.clock import SystemClock
 from certbotless.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
+from certbotless.memory import TxtValue
 from certbotless.nameservers import NameServers
 from certbotless.placement import Placement
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
-from certbotless.state import TxtValue
 from certbotless.workbench import Workbench
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"

@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import workbench
 
-from certbotless.decide import Intent, Step, decide
+from certbotless.decide import decide
+from certbotless.decision import Intent, Step
 from certbotless.errors import AddressError, DnsRefused
-from certbotless.observe import Observation
+from certbotless.leaf import Published
+from certbotless.observation import Observation
 from certbotless.point import Pointing
 from certbotless.records import DEFAULT_LINE, Record
-from certbotless.store import Published
 from certbotless.values import AddressRule
 from certbotless.workbench import Workbench
 

@@ -13,14 +13,16 @@ from scripted_ca import ScriptedCa
 
 from certbotless.act import run
 from certbotless.daemon import _Tries
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.errors import DnsUnavailable
 from certbotless.ledgerfile import LedgerFile
-from certbotless.look import View, look
+from certbotless.look import look
+from certbotless.memory import Listed
 from certbotless.point import Pointing
 from certbotless.records import Record
 from certbotless.report import plan_text
-from certbotless.state import Listed, SiteFile
+from certbotless.state import SiteFile
+from certbotless.view import View
 from certbotless.workbench import Workbench
 
 OTHER_ADDRESS = "127.0.0.9"

@@ -24,7 +24,7 @@ from scenes import (
 )
 
 from certbotless.deploy import Container
-from certbotless.state import Trial
+from certbotless.memory import Trial
 
 
 @pytest.fixture

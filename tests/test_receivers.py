@@ -20,10 +20,10 @@ from certbotless.alerts import Steady
 from certbotless.clock import Clock
 from certbotless.config import Config
 from certbotless.errors import Interrupted, NotifyError, StoreError
-from certbotless.look import View
 from certbotless.message import Message
 from certbotless.receivers import Post, Receiver
 from certbotless.redact import Redactor
+from certbotless.view import View
 
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"
 DAY = timedelta(days=1)

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from views import FACTS, NOTHING, NOW, failure, view
 
-from certbotless import __version__, client, report
-from certbotless.client import ClientFacts
-from certbotless.decide import Step
-from certbotless.look import View
-from certbotless.state import Failure
+from certbotless import __version__, report
+from certbotless.decision import Step
+from certbotless.memory import Failure
+from certbotless.view import ClientFacts, View, digest_of_visit
 
 CLOSED = {
     "at": "2026-11-24T05:30:00Z",
@@ -112,7 +111,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
 
 def test_what_a_client_met_stands_in_the_object_as_long_as_it_says_something() -> None:
     """Of a site that has changed since, nobody knows."""
-    facts = ClientFacts(NOW, True, True, None, "it speaks no HTTP", client._about(view()))
+    facts = ClientFacts(NOW, True, True, None, "it speaks no HTTP", digest_of_visit(view()))
     known = {"devbox.sweetlove.top": facts}
     (site,) = json_of(view(), visits=known)["sites"]
     assert site["client"] == {

@@ -21,13 +21,13 @@ from scenes import workbench
 
 from certbotless.deploy import Container
 from certbotless.errors import DeployError, DeployWaits, StoreError
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.locks import ActionLock
-from certbotless.observe import Observation
+from certbotless.memory import Acted, Restarting, SiteState
+from certbotless.observation import Observation
 from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
-from certbotless.state import Acted, Restarting, SiteFile, SiteState
-from certbotless.store import Origin, Published
+from certbotless.state import SiteFile
 from certbotless.times import rfc3339
 from certbotless.values import Action
 from certbotless.workbench import Zones

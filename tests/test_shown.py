@@ -12,10 +12,10 @@ from resolvers import ScriptedResolver
 from certbotless import configfile
 from certbotless.config import Site
 from certbotless.errors import ZoneOnHold
+from certbotless.memory import SiteState
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.shown import Shown, ask_servers
-from certbotless.state import SiteState
 
 pytestmark = pytest.mark.process
 

@@ -14,11 +14,13 @@ import pytest
 from scenes import ADDRESS, SECOND, ZONE, Scene
 
 from certbotless.ledgerfile import LedgerFile
-from certbotless.look import View, look
+from certbotless.look import look
+from certbotless.memory import SiteState, WrittenRecord
 from certbotless.nameservers import NameServers, Server
 from certbotless.records import Record
 from certbotless.spread import Spread
-from certbotless.state import SiteFile, SiteState, WrittenRecord
+from certbotless.state import SiteFile
+from certbotless.view import View
 
 MINUTE_S, HOUR_S = 60, 3600
 OTHER_ADDRESS = "127.0.0.9"

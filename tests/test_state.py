@@ -23,20 +23,18 @@ from hypothesis import strategies as st
 from test_files import KINDS, in_time, plant
 
 from certbotless.errors import CertbotlessError, StoreError
-from certbotless.state import (
-    Accounts,
+from certbotless.leaf import Origin
+from certbotless.memory import (
     Acted,
     Failure,
     OrderInFlight,
     Restarting,
     SavedPair,
-    SiteFile,
     SiteState,
     TxtValue,
     WrittenRecord,
-    known_sites,
 )
-from certbotless.store import Origin
+from certbotless.state import Accounts, SiteFile, known_sites
 from certbotless.times import rfc3339
 
 DOMAIN = "devbox.sweetlove.test"

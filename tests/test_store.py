@@ -31,8 +31,8 @@ from test_files import in_time, plant
 
 from certbotless import files
 from certbotless.errors import StoreError
-from certbotless.leaf import LeafFacts
-from certbotless.store import Origin, Published, Store, with_digest
+from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.store import Store, with_digest
 
 DOMAIN = "devbox.sweetlove.test"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

@@ -14,12 +14,11 @@ from terminals import written
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import table
-from certbotless.decide import Step
-from certbotless.events import Event
-from certbotless.leaf import LeafFacts
-from certbotless.look import View
-from certbotless.status import Found, Story
-from certbotless.store import Origin, Published
+from certbotless.decision import Step
+from certbotless.found import Found, Story
+from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.memory import Event
+from certbotless.view import View
 
 NARROW = 40
 LEGEND = "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"

@@ -21,12 +21,13 @@ from scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Scene
 from certbotless import client, receivers, saved
 from certbotless.alerts import Sent, SentProblem
 from certbotless.cli import main
-from certbotless.client import ClientFacts
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
+from certbotless.memory import Failure, RenewalInfo, Trial, WrittenRecord
 from certbotless.receivers import History
-from certbotless.state import Failure, RenewalInfo, SiteFile, Trial, WrittenRecord
+from certbotless.state import SiteFile
 from certbotless.store import with_digest
+from certbotless.view import ClientFacts
 
 THIRD = f"third.{ZONE}"
 # Five files each.

@@ -7,12 +7,12 @@ from typing import Any
 
 from certbotless import configfile
 from certbotless.config import Site
-from certbotless.decide import Decision, Step, state_of
-from certbotless.leaf import LeafFacts
-from certbotless.look import View
-from certbotless.observe import Observation
-from certbotless.state import Failure, SiteState
-from certbotless.store import Origin, Published
+from certbotless.decide import state_of
+from certbotless.decision import Decision, Step
+from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.memory import Failure, SiteState
+from certbotless.observation import Observation
+from certbotless.view import View
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 FACTS = LeafFacts(

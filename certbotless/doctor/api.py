@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from ..alidns import ApiRefusal
 from ..config import Site
 from ..errors import DnsError, DnsUnavailable, ZoneNotFound
+from ..memory import SiteState
 from ..names import challenge_name
 from ..placement import Aliases
 from ..records import Record, Zone
-from ..state import SiteState
 from ..workbench import Zones
 from .finding import Case, wrong_time
 

@@ -13,9 +13,10 @@ from ..config import Site
 from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts
 from ..ledger import Entry, limit_on, orders_left, planned_order
+from ..memory import SiteState
 from ..names import is_in_zone
 from ..nameservers import Server, ask_all, system_resolvers
-from ..state import Accounts, SiteState
+from ..state import Accounts
 from ..times import rfc3339
 from .finding import Case, wrong_time
 

@@ -17,10 +17,12 @@ from ..config import Config, Site
 from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..ledger import Ledger
 from ..ledgerfile import LedgerFile
-from ..look import View, look_at
-from ..state import SiteFile, SiteState
+from ..look import look_at
+from ..memory import SiteState
+from ..state import SiteFile
 from ..times import rfc3339
 from ..values import AddressRule
+from ..view import View
 from . import api, authority, machine, naming, service
 from .api import ApiView
 from .finding import Case, Finding

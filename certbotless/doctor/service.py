@@ -14,10 +14,10 @@ from ..client import knock
 from ..config import Config, Site, Target
 from ..deploy import Container, Settings, published_port
 from ..errors import DeployError
-from ..look import View
-from ..observe import where_of
+from ..observation import where_of
 from ..probe import served_leaf
 from ..values import DIRECTORIES
+from ..view import View
 from .finding import Case
 
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.records import DEFAULT_LINE, Record
 from certbotless.store import META, with_digest
 

@@ -22,12 +22,12 @@ from fakes import EPOCH
 from certbotless import act, configfile, daemon, decide, nameservers, observe, proof, together
 from certbotless import look as looking
 from certbotless.config import Config, Site
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.errors import AddressError, StoreError
 from certbotless.ledgerfile import LedgerFile
-from certbotless.look import View
 from certbotless.nameservers import NameServers
 from certbotless.values import AddressRule, Window
+from certbotless.view import View
 from certbotless.workbench import Edges
 
 from .authority import GIVEN, Account, Port53Answers, WatchedZone

@@ -17,7 +17,7 @@ from certbotless import configfile
 from certbotless.act import Outcome, run
 from certbotless.alidns import Account, AlidnsAccount
 from certbotless.config import Config
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from system.bed import DOMAIN, ZONE, Bed
 
-from certbotless.state import Failure, RenewalInfo, SiteFile
+from certbotless.memory import Failure, RenewalInfo
+from certbotless.state import SiteFile
 
 from . import proxy as faults
 from .ground import Ground

@@ -23,7 +23,8 @@ from certbotless.errors import StoreError
 from certbotless.events import Events
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.state import Accounts, Acted, Restarting, WrittenRecord
+from certbotless.memory import Acted, Restarting, WrittenRecord
+from certbotless.state import Accounts
 from certbotless.store import Store
 
 from .invariants import assert_invariants

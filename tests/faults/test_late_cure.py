@@ -16,13 +16,12 @@ from fakes import EPOCH
 
 from certbotless import configfile, ledger
 from certbotless.decide import decide
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import Entry, Purpose
 from certbotless.look import NOTHING_ASKED
-from certbotless.observe import Observation
+from certbotless.memory import Failure, SiteState
+from certbotless.observation import Observation
 from certbotless.renewal import renewal_moment
-from certbotless.state import Failure, SiteState
-from certbotless.store import Origin, Published
 
 from .weeks import DAY, HOUR, MINUTE
 

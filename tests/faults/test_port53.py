@@ -23,7 +23,7 @@ from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 from certbotless import configfile, edges
 from certbotless.act import Outcome, run
 from certbotless.address import address_now
-from certbotless.decide import Intent
+from certbotless.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
 

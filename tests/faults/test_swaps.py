@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from children import DONE, start_child, wait_for
 
-from certbotless.leaf import LeafFacts
-from certbotless.store import Origin, Store
+from certbotless.leaf import LeafFacts, Origin
+from certbotless.store import Store
 
 DOMAIN = "devbox.sweetlove.test"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

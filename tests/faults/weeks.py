@@ -28,7 +28,8 @@ from certbotless import configfile, ledger
 from certbotless.books import SiteBooks
 from certbotless.clock import START_SLACK, TRUSTED_SKEW, Clock, is_possible
 from certbotless.config import Config, Site
-from certbotless.decide import Intent, decide
+from certbotless.decide import decide
+from certbotless.decision import Intent
 from certbotless.errors import (
     AuthorizationFailed,
     CertbotlessError,
@@ -37,14 +38,13 @@ from certbotless.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.leaf import LeafFacts
+from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile
 from certbotless.limits import staging_of
-from certbotless.observe import Observation
+from certbotless.memory import Failure, OrderInFlight, RenewalInfo, SiteState
+from certbotless.observation import Observation
 from certbotless.renewal import Window
-from certbotless.state import Failure, OrderInFlight, RenewalInfo, SiteState
-from certbotless.store import Origin, Published
 
 ZONE = "sweetlove.test"
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

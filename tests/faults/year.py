@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from random import Random
 
 from certbotless import ledger
-from certbotless.decide import Decision, Intent, decide
+from certbotless.decide import decide
+from certbotless.decision import Decision, Intent
 from certbotless.leaf import LeafFacts
-from certbotless.observe import Observation
+from certbotless.memory import Failure, RenewalInfo, SiteState
+from certbotless.observation import Observation
 from certbotless.renewal import Window, next_look
-from certbotless.state import Failure, RenewalInfo, SiteState
 
 from .weeks import DAY, HOUR, MINUTE, SECOND, START, Client, CountingCa, Figures, World, config_of
 

@@ -14,8 +14,8 @@ import requests
 from browser import Browser, Scheme, browser
 from showing import free_port, remember_messages, remember_visit, showing, views_at
 
-from certbotless.look import View
 from certbotless.secret import Secret
+from certbotless.view import View
 
 from .bed import ZONE, Bed, wait_until
 

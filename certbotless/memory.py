@@ -1,0 +1,290 @@
+"""What is remembered of one site from run to run: values alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from .clock import is_believable
+from .leaf import LeafFacts, Origin
+from .model import Model, after
+from .times import BoundedMoment, Moment, rfc3339
+
+# In a file: a damaged one must not lead a sum or a power out of what a machine can count.
+Count = Annotated[int, after(lambda count: min(max(count, 0), 1_000_000))]
+
+# The longest wait is for our own limit on orders, 7 days.
+_LONGEST_WAIT = timedelta(days=8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(Model):
+    """The last attempt at something did not succeed; times are aware UTC.
+
+    `is_waiting`: no error, something else must come first. `limited_until`: the moment that a CA named which
+    counts our requests; None where none did. Until then it is of no use to ask, whoever wants it.
+    `is_of_secret`: another secret may cure it. `address`: the one that could not be written, which keeps no
+    other one from being written; empty for another failure.
+    """
+
+    at: BoundedMoment
+    what: str
+    hint: str
+    retry_at: BoundedMoment
+    count: Count
+    is_waiting: bool = False
+    limited_until: BoundedMoment | None = None
+    is_of_secret: bool = False
+    address: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `status --json` has of it."""
+        at, retry_at = rfc3339(self.at), rfc3339(self.retry_at)
+        return {"at": at, "what": self.what, "hint": self.hint, "retry_at": retry_at}
+
+    @property
+    def advice(self) -> str:
+        """What happened, and what to do now."""
+        return f"{self.what}; {self.hint}" if self.hint else self.what
+
+    def __post_init__(self) -> None:
+        # A damaged file must not keep anything from being tried again.
+        last = self.at + _LONGEST_WAIT
+        object.__setattr__(self, "retry_at", min(self.retry_at, last))
+        if self.limited_until is not None:
+            object.__setattr__(self, "limited_until", min(self.limited_until, last))
+
+    def blocks_at(self, now: datetime) -> bool:
+        """Whether it is too early to try again. What failed in the future blocks nothing."""
+        return now < self.retry_at and is_believable(self.at, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenRecord(Model):
+    """The record that we last wrote at a name, and whether the authoritative servers have shown it."""
+
+    value: str
+    ttl_s: Count
+    at: BoundedMoment
+    is_seen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten(Model):
+    """When a value that the name servers had shown was written again after a change that we did not make."""
+
+    value: str
+    at: tuple[BoundedMoment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed(Model):
+    """What the API listed of one name, by type (A, AAAA): enabled, of the default line; and when."""
+
+    at: BoundedMoment
+    values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderInFlight(Model):
+    """An order that may yet give its certificate."""
+
+    url: str
+    directory: str
+    names: tuple[str, ...]
+    key_type: str = "ec256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPair(Model):
+    """The pair last issued, PEM, where it came from (store.Origin), and when its certificate ends."""
+
+    chain: str
+    key: str = field(repr=False)
+    directory: str
+    account: str
+    key_type: str
+    issued_at: BoundedMoment
+    not_after: BoundedMoment | None = None
+
+    @classmethod
+    def of(cls, chain: bytes, key: bytes, origin: Origin, not_after: datetime | None = None) -> SavedPair:
+        """Return the copy of this pair, PEM."""
+        return cls(chain=chain.decode(), key=key.decode(), not_after=not_after, **asdict(origin))
+
+    @property
+    def origin(self) -> Origin:
+        """Where it came from."""
+        return Origin(self.directory, self.account, self.key_type, self.issued_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign(Model):
+    """The pair of another tool at our names that was not taken over, and why.
+
+    `files` tells it from any other (store.Published.plain); `valid_until` is None for what is no pair for our
+    names that is valid.
+    """
+
+    files: str
+    why: str
+    valid_until: BoundedMoment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalInfo(Model):
+    """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
+
+    sha256: str
+    next_look: BoundedMoment
+    start: BoundedMoment | None = None
+    end: BoundedMoment | None = None
+    moment: BoundedMoment | None = None
+
+    def suggests(self, sha256: str, now: datetime) -> bool:
+        """Whether the CA suggests to renew the leaf with this SHA-256 just now."""
+        return self.sha256 == sha256 and bool(self.start and self.end and self.start <= now < self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class TxtValue(Model):
+    """A txt value (43 characters), the challenge name where the CA looks for it, and the zone of that.
+
+    `record_id` is the DNS service's id of its record, empty until the service told it.
+    """
+
+    fqdn: str
+    value: str
+    zone: str
+    record_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarting(Model):
+    """A restart of ours that may be unfinished: of which container, and when it had started before."""
+
+    id: str
+    # Only compared; the engine's is in the year 1 for one that was never started.
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(Model):
+    """A generation that no handshake has shown yet, the one before it, and since when it is on trial."""
+
+    generation: str
+    previous: str
+    at: BoundedMoment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted(Model):
+    """How often a container, or a command, was acted upon for the leaf with this SHA-256.
+
+    `files_at` is when its files had been put where they were, None where an older version has not noted it.
+    """
+
+    sha256: str
+    count: Count
+    files_at: BoundedMoment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteState(Model):
+    """All that is remembered of one site.
+
+    Attributes:
+        digest, file_digest: of the configuration that failures are of; the latter without its secrets.
+        records: the A record that we last wrote, by name; `our_values` is all that we wrote there lately.
+        records6, our_values6: the same of the AAAA record.
+        rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
+        listed: what the API last listed of a name, for as long as no name server speaks for the zone.
+        unseen_failures: how many validations have failed in a row whose value no name server had shown.
+        alias_zones: the zone of each name that a challenge name is an alias of.
+        ports: the port that each container publishes, where the file names none.
+        bound: of each container that publishes a port at some addresses alone, these by port.
+        matched: the names of the containers with each label.
+        deploy_by: when the certificate that was replaced last must be out of use.
+        foreign: what another tool has at our names, as it was judged when it was looked into last.
+        restored: when what another program had written in place of our files was replaced, in the last day.
+        generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
+        unkept_mode: what was wrong with the mode of the key where the file system keeps none.
+        is_lost: there is a file, but it makes no sense; all else is empty then.
+    """
+
+    zone: str = ""
+    alias_zones: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+    file_digest: str = ""
+    records: dict[str, WrittenRecord] = field(default_factory=dict)
+    our_values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    records6: dict[str, WrittenRecord] = field(default_factory=dict)
+    our_values6: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rewritten: dict[str, Rewritten] = field(default_factory=dict)
+    listed: dict[str, Listed] = field(default_factory=dict)
+    unseen_failures: Count = 0
+    order: OrderInFlight | None = None
+    renewal: RenewalInfo | None = None
+    txt: tuple[TxtValue, ...] = ()
+    ports: dict[str, int] = field(default_factory=dict)
+    bound: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
+    matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    acted: dict[str, Acted] = field(default_factory=dict)
+    deploy_by: BoundedMoment | None = None
+    trial: Trial | None = None
+    restarting: dict[str, Restarting] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    restored: tuple[BoundedMoment, ...] = ()
+    foreign: Foreign | None = None
+    generations: dict[str, str] = field(default_factory=dict)
+    unkept_mode: str = ""
+    is_lost: bool = False
+
+    @property
+    def written(self) -> dict[str, dict[str, WrittenRecord]]:
+        """The records that we last wrote, by type and name."""
+        return {"A": self.records, "AAAA": self.records6}
+
+    def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
+        """Whether the CA suggests to renew this certificate just now."""
+        return facts is not None and self.renewal is not None and self.renewal.suggests(facts.sha256, now)
+
+    def under(self, digest: str, file_digest: str) -> SiteState:
+        """Return what counts under a configuration with these digests; what failed under another does not.
+
+        Where only a secret is another one, only that is forgotten which a secret can cure: a temporary key
+        changes each hour, and cures neither a container nor the limit of a CA.
+        """
+        if self.digest == digest:
+            return replace(self, file_digest=file_digest)
+        if self.file_digest == file_digest:
+            failures = {key: failure for key, failure in self.failures.items() if not failure.is_of_secret}
+            return replace(self, digest=digest, failures=failures)
+        # What actions could not cure under the old one may be cured under this one.
+        acted = {name: replace(done, count=0) for name, done in self.acted.items()}
+        return replace(
+            self,
+            digest=digest,
+            file_digest=file_digest,
+            acted=acted,
+            failures={},
+            restored=(),
+            rewritten={},
+            foreign=None,
+            unkept_mode="",
+        )
+
+
+# By type of record the fields of `SiteState` with what we last wrote, and with all that we wrote lately.
+RECORD_FIELDS = {"A": ("records", "our_values"), "AAAA": ("records6", "our_values6")}
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Model):
+    """Something that changed at a site."""
+
+    at: Moment
+    site: str
+    event: str
+    text: str

@@ -1,0 +1,124 @@
+"""A site at one moment: what is remembered, seen and decided, and what a client met."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from .config import Site
+from .decision import Decision
+from .memory import Failure, SiteState
+from .model import Model
+from .observation import Observation, places_of
+from .times import Moment, rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A site at one moment.
+
+    Attributes:
+        state, reason: as `status` says them; the reason is empty where all is well.
+        standing_failures: what has not come true since it failed; `order` stays until one succeeds.
+    """
+
+    site: Site
+    remembered: SiteState
+    seen: Observation
+    decision: Decision
+    state: Literal["ok", "pending", "failing"]
+    reason: str
+    standing_failures: Mapping[str, Failure]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all is true, or only a target's window is waited for."""
+        steps = self.decision.steps
+        return self.state == "ok" or (self.state == "pending" and all(step.is_by_choice for step in steps))
+
+    @property
+    def last_failure(self) -> Failure | None:
+        """The failure behind the state, or what could not be seen; else the newest, as of a forced renewal.
+
+        One that only waits is none, unless there is no other. Its retry time is when its step may be taken:
+        there may be other reasons to wait.
+        """
+        asked = {step.key for step in self.decision.steps}
+        found = [*self.standing_failures.items(), *(("", problem) for problem in self.decision.problems)]
+        if not found:
+            return None
+        key, failure = max(
+            found, key=lambda item: (not item[1].is_waiting, item[0] in asked, not item[0], item[1].at)
+        )
+        until = next((step.wait_until for step in self.decision.steps if step.key == key), None)
+        if until is None or until <= failure.retry_at:
+            return failure
+        return replace(failure, retry_at=until)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts(Model):
+    """What a client met.
+
+    Attributes:
+        resolved: the system's resolver gives the wanted address of every name, and no other of its kind.
+            None while it may remember what was before our record, which is younger than its TTL.
+        trusted: a client that trusts what this machine trusts accepts what is served there.
+        answered: GET /v2/ had an answer, and no error of the server. A registry says 200, or 401 where a
+            login is needed. None for a service that has never answered in HTTP. The last two are None where
+            they were not tried: what comes before it did not pass, or nothing is known to serve.
+        text: what is not well, or what the answer was.
+        about: a digest of what was tried; where the site has changed since, it says nothing any more.
+    """
+
+    at: Moment
+    resolved: bool | None
+    trusted: bool | None
+    answered: bool | None
+    text: str
+    about: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing failed."""
+        return False not in (self.resolved, self.trusted, self.answered)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that stands under `client` in `status --json`."""
+        told = self.to_plain() | {"at": rfc3339(self.at)}
+        del told["about"]
+        return told
+
+
+# What a client met last, by domain.
+Visits = Mapping[str, ClientFacts]
+
+
+def facts_of(view: View, known: Visits) -> ClientFacts | None:
+    """Return what a client met, if it still says something about the site as it is now."""
+    facts = known.get(view.site.domain)
+    return facts if facts is not None and facts.about == digest_of_visit(view) else None
+
+
+def digest_of_visit(view: View) -> str:
+    """Return a digest of what a client would meet if all were well."""
+    published = view.seen.published.facts
+    addresses, sha256 = tuple(view.seen.addresses.values()), published.sha256 if published else ""
+    parts = [view.site.names_with("A"), addresses, sha256, ports_of(view)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def ports_of(view: View) -> list[tuple[str, int]]:
+    """Return host and port of each place that serves the site; the host is empty for the site's own name."""
+    found = []
+    for target in view.site.deploy:
+        is_elsewhere = target.port is not None and target.port.kind == "elsewhere"
+        for place in places_of(view.site, target, view.remembered, view.seen.address):
+            if place.where is not None:
+                host, port = place.where
+                # One that is published at another address alone is not met at the site's name.
+                is_hidden = port in view.remembered.bound.get(place.name, {}) and host != view.seen.address
+                found.append((host if is_elsewhere or is_hidden else "", port))
+    return list(dict.fromkeys(found))
