@@ -18,11 +18,11 @@ import josepy as jose
 from acme import messages
 
 from . import pki
+from .base.clock import TRUSTED_SKEW, Clock
+from .base.errors import AccountRefused, StoreError, printable
 from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
-from .clock import TRUSTED_SKEW, Clock
 from .config import Acme
-from .errors import AccountRefused, StoreError, printable
 from .state import Accounts
 
 logger = logging.getLogger(__name__)

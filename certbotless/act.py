@@ -15,11 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .clock import Clock, Pace, SlotClock
-from .config import Config, Site, Target
-from .decide import address_written, is_issued_since
-from .decision import Intent, Step
-from .errors import (
+from .base.clock import Clock, Pace, SlotClock
+from .base.concurrent import together
+from .base.errors import (
     AccountPaused,
     AccountRefused,
     CertbotlessError,
@@ -38,6 +36,11 @@ from .errors import (
     ZoneNotFound,
     internal_error,
 )
+from .base.log_context import about
+from .base.times import rfc3339
+from .config import Config, Site, Target
+from .decide import address_written, is_issued_since
+from .decision import Intent, Step
 from .ledger import local_backoff, order_backoff
 from .limits import staging_of
 from .look import look
@@ -45,9 +48,6 @@ from .memory import RECORD_FIELDS, Failure
 from .observation import Observation, places_of
 from .state import SiteFile
 from .steps import announce, take
-from .story import about
-from .times import rfc3339
-from .together import together
 from .view import View
 from .workbench import Edges, Workbench
 

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import Path
 
 from . import netlink
-from .errors import AddressError, printable
+from .base.errors import AddressError, printable
 from .values import AddressRule, IPVersion
 
 Address = IPv4Address | IPv6Address

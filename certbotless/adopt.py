@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from . import pki, verify
+from .base.errors import IssueError, StoreError
+from .base.times import rfc3339
 from .config import Config, Site
-from .errors import IssueError, StoreError
 from .leaf import LeafFacts, Origin
 from .memory import Foreign, SavedPair
 from .observation import Observation
 from .renewal import is_due
 from .state import SiteFile
 from .store import Store
-from .times import rfc3339
 from .values import DIRECTORIES
 from .workbench import Workbench
 

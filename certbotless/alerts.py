@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .clock import is_believable
+from .base.checked import Model
+from .base.clock import is_believable
+from .base.times import BoundedMoment, moment
 from .decision import NO_ANSWER, NOBODY_SPEAKS, Step
 from .leaf import LeafFacts
 from .memory import Failure
-from .model import Model
-from .times import BoundedMoment, moment
 from .view import ClientFacts, View, Visits, facts_of
 
 # How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.

@@ -30,8 +30,8 @@ from aliyunsdkalidns.request.v20150109.DescribeDomainRecordsRequest import Descr
 from aliyunsdkalidns.request.v20150109.DescribeSubDomainRecordsRequest import DescribeSubDomainRecordsRequest
 from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDomainRecordRequest
 
-from .clock import Clock, Pace
-from .errors import (
+from .base.clock import Clock, Pace
+from .base.errors import (
     CertbotlessError,
     DnsError,
     DnsRefused,
@@ -40,8 +40,8 @@ from .errors import (
     ZoneNotFound,
     printable,
 )
+from .base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .exchange import BadAnswer, BoundedSession, http_date, retry_after
-from .names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .records import DEFAULT_LINE, Record
 from .redact import Redactor
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from . import __version__
-from .errors import UsageError, printable
+from .base.errors import UsageError, printable
 
 _COMMANDS = {
     "check": "validate the configuration, offline",

@@ -15,8 +15,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files
-from .errors import StoreError
+from .base import files
+from .base.errors import StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 
-from .clock import Clock
+from .base.clock import Clock
+from .base.errors import RateLimited
+from .base.times import rfc3339
 from .config import Site
-from .errors import RateLimited
 from .leaf import LeafFacts
 from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from .ledgerfile import LedgerFile
 from .memory import RenewalInfo
-from .times import rfc3339
 
 _LOCK_TIMEOUT_S = 60
 

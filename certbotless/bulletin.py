@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import saved
-from .errors import StoreError
-from .locks import running_daemon
-from .model import Model
+from .base import saved
+from .base.checked import Model
+from .base.errors import StoreError
+from .base.locks import running_daemon
 
 logger = logging.getLogger(__name__)
 

@@ -23,10 +23,8 @@ from acme import messages
 from acme.client import ClientNetwork
 
 from . import __version__
-from .caurls import CaUrls
-from .clock import Clock
-from .config import Acme
-from .errors import (
+from .base.clock import Clock
+from .base.errors import (
     AccountPaused,
     AccountRefused,
     CaUnavailable,
@@ -36,6 +34,8 @@ from .errors import (
     RequestRefused,
     printable,
 )
+from .caurls import CaUrls
+from .config import Acme
 from .exchange import BadAnswer, BoundedSession, http_date, retry_after
 
 logger = logging.getLogger(__name__)

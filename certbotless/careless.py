@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from . import files
+from .base import files
+from .base.errors import SecretUnreadable
 from .config import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
-from .errors import SecretUnreadable
 from .values import is_loopback
 
 logger = logging.getLogger(__name__)

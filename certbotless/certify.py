@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from . import pki, verify
+from .base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
+from .base.names import challenge_name, rr_of
+from .base.times import rfc3339
 from .books import SiteBooks
 from .config import Acme
-from .errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .issue import Issuance, Issued, PendingOrder, suggested_renewal
 from .leaf import LeafFacts, Origin, Published
 from .limits import staging_of
 from .memory import OrderInFlight, RenewalInfo, SavedPair
-from .names import challenge_name, rr_of
 from .observation import Observation
 from .placement import Placement
 from .renewal import next_look
 from .state import Accounts
-from .times import rfc3339
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

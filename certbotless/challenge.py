@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .errors import CertbotlessError, DnsRefused, ZoneNotFound
+from .base.errors import CertbotlessError, DnsRefused, ZoneNotFound
 from .memory import TxtValue
 from .records import Record, Zone
 from .state import SiteFile

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from . import arguments
-from .errors import CertbotlessError, ConfigError, UsageError, printable
+from .base.errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
     from .config import Config, Site
@@ -213,7 +213,7 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
 
 def _probe(source: Path | None, *, as_json: bool) -> int:
     from . import configfile
-    from .clock import SystemClock
+    from .base.clock import SystemClock
     from .doctor import probe
 
     if as_json:
@@ -235,10 +235,11 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 def _notify_test(source: Path | None) -> int:
     import socket
 
-    from . import configfile, owner, receivers, sender
-    from .clock import SystemClock
+    from . import configfile, receivers, sender
+    from .base import privileges as owner
+    from .base.clock import SystemClock
+    from .base.concurrent import together
     from .message import Message
-    from .together import together
 
     _set_up_logging(logging.CRITICAL)
     checked = configfile.load(source)
@@ -329,7 +330,7 @@ def _errand(source: Path | None, name: str) -> int:
             client.visit_due(configfile.load(source))
         case "notify":
             from . import receivers, sender
-            from .clock import SystemClock
+            from .base.clock import SystemClock
 
             post = receivers.Post.validate_json(sys.stdin.buffer.read())
             receivers.deliver(post, sender.send, SystemClock())
@@ -354,7 +355,7 @@ def _named(config: Config, domains: Sequence[str]) -> list[Site]:
     Raises:
         UsageError: there is no such site.
     """
-    from .names import u_labels
+    from .base.names import u_labels
 
     # A name in Chinese may be given as it is written there too.
     by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
@@ -392,7 +393,7 @@ class _Formatter(logging.Formatter):
 
 
 def _set_up_logging(level: int = logging.INFO) -> None:
-    from .systemd import is_read_by_journal
+    from .base.systemd import is_read_by_journal
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))

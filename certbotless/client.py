@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from . import hijack, saved
+from . import hijack
+from .base import saved
+from .base.concurrent import together
+from .base.errors import StoreError, printable, reason_of
+from .base.times import rfc3339
 from .config import Config
-from .errors import StoreError, printable, reason_of
 from .hosts import addresses_of, connect, left_s
 from .look import look_at
 from .records import address_type
-from .times import rfc3339
-from .together import together
 from .view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
 
 logger = logging.getLogger(__name__)

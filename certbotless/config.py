@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from . import values
-from .errors import CertbotlessError
-from .model import Model, at_least_one
+from .base.checked import Model, at_least_one
+from .base.errors import CertbotlessError
 from .secret import Secret, environment_without
 from .values import DIRECTORIES, Action, AddressRule
 

@@ -25,25 +25,26 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, bulletin, careless, client, owner, receivers, report
+from . import alerts, bulletin, careless, client, receivers, report
 from .alerts import Steady
+from .base import privileges as owner
+from .base.clock import SystemClock
+from .base.concurrent import together
+from .base.errors import StoreError
+from .base.locks import DaemonLock
+from .base.systemd import Watchdog, notify
 from .child import Addresses, Child, Errand
-from .clock import SystemClock
 from .config import Config, Site
 from .decision import CONFIRM_OF, WRITES
-from .errors import StoreError
 from .lan import Lan
 from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
-from .locks import DaemonLock
 from .look import Crashes, look
 from .nameservers import NameServers
 from .source import Source
 from .spread import Spread
 from .state import SiteFile
-from .systemd import Watchdog, notify
 from .timetable import Timetable
-from .together import together
 from .view import View
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from .clock import RELEASED, is_believable, is_possible
+from .base.clock import RELEASED, is_believable, is_possible
+from .base.errors import StoreError
+from .base.times import rfc3339
 from .config import Config, Site, Target
 from .decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
-from .errors import StoreError
 from .leaf import Published
 from .ledger import Entry, Ledger, Limit, limit_on, planned_order
 from .memory import Failure, Foreign, SiteState, WrittenRecord
 from .observation import Observation, places_of, unseen
 from .records import address_type
 from .renewal import first_look, is_due, is_look_due, renewal_moment
-from .times import rfc3339
 from .values import Window
 
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as

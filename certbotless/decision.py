@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from .base.times import rfc3339
 from .memory import Failure
-from .times import rfc3339
 
 Action = Literal[
     "clean-up",

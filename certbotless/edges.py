@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import owner
 from .address import AddressSource
-from .clock import Clock
+from .base import privileges as owner
+from .base.clock import Clock
 from .config import Config
 from .deploy import DockerContainers
 from .nameservers import NameServers

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from .base.checked import Model
+from .base.errors import printable
 from .config import Config
-from .errors import printable
-from .model import Model
 from .secret import Secret
 from .values import Action, AddressRule, Port, Window, short
 

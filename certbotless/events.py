@@ -7,8 +7,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from . import files
-from .errors import encodable
+from .base import files
+from .base.errors import encodable
 from .memory import Event
 
 logger = logging.getLogger(__name__)

@@ -23,17 +23,17 @@ from acme import errors as acme_errors
 
 from . import pki
 from .account import Account
+from .base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
+from .base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
+from .base.names import NameFault, challenge_name, normalise
+from .base.times import parse_rfc3339, rfc3339
 from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
-from .clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from .config import Acme
-from .errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .leaf import Published
 from .memory import TxtValue
-from .names import NameFault, challenge_name, normalise
 from .renewal import Window
 from .state import Accounts
-from .times import parse_rfc3339, rfc3339
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .address import AddressSource, address_now
-from .errors import AddressError
+from .base.errors import AddressError
 from .netlink import News
 from .values import AddressRule
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from . import limits
-from .clock import TRUSTED_SKEW
-from .errors import StoreError
+from .base.checked import Model, after, exactly, or_else, or_made_by
+from .base.clock import TRUSTED_SKEW
+from .base.errors import StoreError
+from .base.times import in_words, within_bounds
 from .leaf import LeafFacts
 from .limits import Allowance
-from .model import Model, after, exactly, or_else, or_made_by
-from .times import in_words, within_bounds
 
 # More than any CA signs for; a lifetime beyond it is damage, and not known.
 _LONGEST_LIFETIME = timedelta(days=36525)

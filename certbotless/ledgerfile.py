@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from . import files
-from .clock import Clock
-from .errors import StoreError
+from .base import files
+from .base.clock import Clock
+from .base.errors import StoreError
+from .base.locks import Lock
 from .ledger import UNREADABLE, Entry, Ledger, settled, with_old_failures
-from .locks import Lock
 from .store import generations
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from .address import AddressSource, address_now
-from .clock import SystemClock
+from .base.clock import SystemClock
+from .base.concurrent import together
+from .base.errors import CertbotlessError, StoreError, internal_error
+from .base.times import rfc3339
 from .config import Config, Site
 from .decide import decide, state_of, without_abandoned
 from .decision import CONFIRM_OF, Decision, Intent
-from .errors import CertbotlessError, StoreError, internal_error
 from .leaf import Published
 from .ledger import Ledger
 from .ledgerfile import LedgerFile
@@ -27,8 +29,6 @@ from .observation import Observation, unseen
 from .observe import observe
 from .shown import ShownSource, ask_servers, questions_of
 from .state import SiteFile
-from .times import rfc3339
-from .together import together
 from .view import View
 
 logger = logging.getLogger(__name__)

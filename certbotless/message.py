@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Literal
 
 from .alerts import Alert
-from .model import Model
-from .times import moment
+from .base.checked import Model
+from .base.times import moment
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
 _MOST_BODY_BYTES = 1900

@@ -32,10 +32,10 @@ import dns.rdatatype
 from dns.rdtypes.IN.AAAA import AAAA
 
 from . import hijack
-from .clock import Clock, Pace
-from .errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
+from .base.clock import Clock, Pace
+from .base.concurrent import Threads
+from .base.errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
 from .hosts import addresses_of
-from .together import Threads
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .base.errors import CertbotlessError
 from .config import Config, Site, Target
-from .errors import CertbotlessError
 from .leaf import Published
 from .memory import Failure, SiteState
 from .records import address_type

@@ -8,9 +8,10 @@ from contextvars import copy_context
 from datetime import datetime
 
 from .address import AddressSource
-from .clock import is_believable
+from .base.clock import is_believable
+from .base.concurrent import together
+from .base.errors import AddressError, CertbotlessError, DeployError
 from .config import Config, Site
-from .errors import AddressError, CertbotlessError, DeployError
 from .leaf import Published
 from .memory import Listed, SiteState
 from .observation import Answers, Observation, Place, places_of, unseen
@@ -18,7 +19,6 @@ from .probe import served_leaf
 from .shown import Shown, ShownSource
 from .state import SiteFile
 from .store import Store
-from .together import together
 from .values import AddressRule
 
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 from . import act, client, edges, report
 from .act import Outcome
-from .clock import Clock, SystemClock
+from .base.clock import Clock, SystemClock
+from .base.errors import NotifyError, StoreError
+from .base.locks import Lock, running_daemon
+from .base.log_context import RUN_ENDED
 from .config import Config, Site
 from .decision import Intent
-from .errors import NotifyError, StoreError
 from .lan import settled_before
-from .locks import Lock, running_daemon
 from .look import look_at
 from .redact import Redactor
-from .story import RUN_ENDED
 from .transcript import Transcripts
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-from .clock import START_SLACK
-from .errors import IssueError, StoreError, printable
+from .base.clock import START_SLACK
+from .base.errors import IssueError, StoreError, printable
+from .base.times import bounded
 from .leaf import MOST_ISSUER, LeafFacts
-from .times import bounded
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
 

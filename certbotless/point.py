@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from .errors import AddressError, DnsUnavailable, RecordConflict
+from .base.errors import AddressError, DnsUnavailable, RecordConflict
 from .memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
 from .nameservers import SILENCE_S, Wanted, wait_until_shown
 from .records import (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from . import alidns
-from .names import u_labels
+from .base.names import u_labels
 
 
 def actions() -> list[str]:

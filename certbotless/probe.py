@@ -10,7 +10,7 @@ import hashlib
 import ssl
 from functools import cache
 
-from .errors import DeployError, reason_of
+from .base.errors import DeployError, reason_of
 from .hosts import connect
 
 # A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .clock import Pace
-from .errors import CertificateRefused, DeployError, StoreError
+from .base.clock import Pace
+from .base.errors import CertificateRefused, DeployError, StoreError
+from .base.locks import ActionLock
 from .leaf import LeafFacts, Origin, Published
-from .locks import ActionLock
 from .memory import Acted, Trial
 from .observation import Observation
 from .probe import served_leaf

@@ -19,17 +19,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import alerts, saved
+from . import alerts
 from .alerts import Conditions, Sent, Steady
-from .clock import Clock
+from .base import saved
+from .base.checked import Model
+from .base.clock import Clock
+from .base.concurrent import together
+from .base.errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
+from .base.times import rfc3339
 from .config import Config
-from .errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
 from .memory import Failure
 from .message import Message, message_of
-from .model import Model
 from .redact import Redactor
-from .times import rfc3339
-from .together import together
 
 logger = logging.getLogger(__name__)
 

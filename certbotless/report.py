@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from . import __version__
+from .base.errors import printable
+from .base.times import distance, rfc3339
 from .config import Config, Target
-from .errors import printable
 from .leaf import LeafFacts
 from .ledger import Ledger
 from .memory import Failure
 from .observation import places_of
-from .times import distance, rfc3339
 from .view import ClientFacts, View, Visits, facts_of
 
 # As a line of the log.

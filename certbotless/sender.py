@@ -23,9 +23,9 @@ from urllib.parse import unquote
 
 import requests
 
-from .clock import Clock, Pace, SystemClock
+from .base.clock import Clock, Pace, SystemClock
+from .base.errors import NotifyError, causes, printable
 from .config import NEEDS_APPRISE
-from .errors import NotifyError, causes, printable
 from .exchange import BadAnswer, BoundedSession
 from .message import Message
 from .redact import Redactor

@@ -13,16 +13,16 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from .clock import is_believable
+from .base.clock import is_believable
+from .base.errors import DeployError, DeployWaits
+from .base.locks import ActionLock
+from .base.times import rfc3339
 from .config import Target
 from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
-from .errors import DeployError, DeployWaits
-from .locks import ActionLock
 from .memory import Restarting
 from .observation import Observation, Place, places_of
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
-from .times import rfc3339
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

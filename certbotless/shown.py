@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from . import hijack
+from .base.errors import CertbotlessError, DnsError, ZoneOnHold
 from .config import Site
-from .errors import CertbotlessError, DnsError, ZoneOnHold
 from .memory import SiteState
 from .nameservers import Answer, NameServers, Question, Server, ask_each, speaks
 from .observation import Answers

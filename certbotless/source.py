@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import configfile, edits
+from .base.errors import CertbotlessError, ConfigError, SecretUnreadable
 from .config import Config
-from .errors import CertbotlessError, ConfigError, SecretUnreadable
 from .secret import Secret
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .clock import Clock
+from .base.clock import Clock
+from .base.concurrent import together
 from .config import Site
 from .decision import CONFIRM_OF
 from .memory import SiteState
 from .nameservers import NameServers
 from .shown import Shown, ask_servers
-from .together import together
 from .view import View
 
 # After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import files, saved
-from .clock import Clock
-from .errors import StoreError
-from .locks import Holder, Lock, SiteLock, holder
+from .base import files, saved
+from .base.checked import Model
+from .base.clock import Clock
+from .base.errors import StoreError
+from .base.locks import Holder, Lock, SiteLock, holder
 from .memory import SavedPair, SiteState, TxtValue
-from .model import Model
 
 logger = logging.getLogger(__name__)
 

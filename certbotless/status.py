@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import client, configfile, locks, state
+from . import client, configfile, state
+from .base import locks
+from .base.errors import ConfigError, StoreError
 from .bulletin import refusal
 from .config import Config, Site
-from .errors import ConfigError, StoreError
 from .events import Events
 from .found import Found, Story
 from .leaf import LeafFacts

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from .base.errors import ZoneNotFound
 from .challenge import sweep
 from .config import Target
 from .decision import Step
-from .errors import ZoneNotFound
 from .observation import Observation
 from .workbench import Workbench
 

@@ -26,8 +26,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import aside, files
-from .errors import StoreError
+from . import aside
+from .base import files
+from .base.errors import StoreError
 from .leaf import LeafFacts, Origin, Published
 
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"

@@ -19,14 +19,14 @@ from rich.styled import Styled
 from rich.table import Column, Table
 from rich.text import Text
 
+from .base.log_context import RUN_ENDED
+from .base.names import u_labels
+from .base.times import distance, moment, span
 from .decision import Step
 from .found import Found, Story
 from .leaf import LeafFacts
-from .names import u_labels
 from .report import Served, by_api, failure_text, served_of
-from .story import RUN_ENDED
 from .terminal import Drawing, Terminal
-from .times import distance, moment, span
 from .view import View, Visits, facts_of
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")

@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from . import __version__, files
-from .errors import printable
+from . import __version__
+from .base import files
+from .base.errors import printable
+from .base.log_context import RUN_ENDED, site, turn_of
+from .base.times import rfc3339
 from .state import SiteFile
-from .story import RUN_ENDED, site, turn_of
-from .times import rfc3339
 
 logger = logging.getLogger(__name__)
 

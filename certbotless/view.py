@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from .base.checked import Model
+from .base.times import Moment, rfc3339
 from .config import Site
 from .decision import Decision
 from .memory import Failure, SiteState
-from .model import Model
 from .observation import Observation, places_of
-from .times import Moment, rfc3339
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import client, page, receivers, report
+from .base.errors import printable
+from .base.times import distance
 from .config import NEEDS_PROMETHEUS, Config, Http
-from .errors import printable
 from .ledger import Ledger
 from .report import Seen
 from .server import Reply, Server
-from .times import distance
 from .view import View
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Protocol
 
 from .address import AddressSource, address_now
-from .clock import Clock
+from .base.clock import Clock
 from .config import Config, Site
 from .decision import Intent
 from .deploy import Containers

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 
-from certbotless.errors import StoreError
+from certbotless.base.errors import StoreError
 
 # Exit codes of a child: done, refused with a StoreError, and anything else.
 DONE, REFUSED, CRASHED = 0, 3, 70

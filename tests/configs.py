@@ -10,10 +10,10 @@ import pytest
 from hypothesis import strategies as st
 
 from certbotless import configfile
+from certbotless.base.checked import fields_of
+from certbotless.base.errors import ConfigError
 from certbotless.config import Acme, Aliyun, Config, Site, Target
 from certbotless.document import Document
-from certbotless.errors import ConfigError
-from certbotless.model import fields_of
 
 CANARY = "PlantedCanary"
 # The smallest file that means something; further keys are added where the marks are.

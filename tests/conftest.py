@@ -24,7 +24,7 @@ from papers import Reading
 from scenes import Scene
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
 
-from certbotless import systemd
+from certbotless.base import systemd
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry, require_private_host

@@ -20,9 +20,9 @@ import dns.rrset
 from listeners import Served
 from resolvers import DnsServer
 
-from certbotless.clock import Clock
+from certbotless.base.clock import Clock
+from certbotless.base.errors import CertbotlessError, DeployError, DnsRefused, Interrupted, ZoneNotFound
 from certbotless.deploy import Container
-from certbotless.errors import CertbotlessError, DeployError, DnsRefused, Interrupted, ZoneNotFound
 from certbotless.records import Record
 
 EPOCH = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

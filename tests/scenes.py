@@ -20,7 +20,7 @@ from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServ
 from certbotless import configfile, pki
 from certbotless.act import Outcome, run
 from certbotless.address import AddressSource, address_now
-from certbotless.clock import Clock
+from certbotless.base.clock import Clock
 from certbotless.config import Config
 from certbotless.decision import Intent
 from certbotless.deploy import Container, Containers

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from views import NOTHING, failure, site, view
 
-from certbotless import configfile, saved
+from certbotless import configfile
 from certbotless.alerts import Sent
+from certbotless.base import saved
 from certbotless.config import Config, Dns, Http
 from certbotless.decision import Step
 from certbotless.leaf import LeafFacts, Origin, Published

@@ -34,9 +34,9 @@ from scenes import (
 
 from certbotless.act import Outcome, run
 from certbotless.alidns import RecordRefusal
+from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.decision import Intent
 from certbotless.deploy import Container, DockerContainers
-from certbotless.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
 from certbotless.memory import Foreign, WrittenRecord

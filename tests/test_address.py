@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.address import Address, Host, LocalAddress, address_now, choose, local_addresses
-from certbotless.errors import AddressError
+from certbotless.base.errors import AddressError
 from certbotless.values import AddressRule, IPVersion
 
 AUTO, AUTO6 = AddressRule("auto"), AddressRule("auto", version=6)

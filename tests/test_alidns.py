@@ -26,7 +26,7 @@ from certbotless.alidns import (
     AlidnsZone,
     _transport_errors,
 )
-from certbotless.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
 

@@ -16,7 +16,7 @@ from fakes import FakeClock
 from test_alidns import KEY_ID, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
 
 from certbotless.alidns import Account, AlidnsAccount, AlidnsZone
-from certbotless.errors import DnsRefused, RecordConflict, ZoneNotFound
+from certbotless.base.errors import DnsRefused, RecordConflict, ZoneNotFound
 from certbotless.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS

@@ -12,10 +12,10 @@ from children import DONE, start_child, wait_for
 from fakes import FakeClock
 
 from certbotless import limits
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import Interrupted, RateLimited
 from certbotless.books import SiteBooks
-from certbotless.clock import SystemClock
 from certbotless.config import Site
-from certbotless.errors import Interrupted, RateLimited
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile

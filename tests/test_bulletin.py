@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeClock
 
 from certbotless import bulletin
-from certbotless.locks import DaemonLock
+from certbotless.base.locks import DaemonLock
 
 REFUSED, RAW = ("c.yaml:1:1: sites: is needed", "c.yaml:2:1: acme: is no list"), b"sits: []\n"
 DIGEST = hashlib.sha256(RAW).hexdigest()

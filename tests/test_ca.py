@@ -21,9 +21,7 @@ from fakes import FakeClock, HttpServer, Reply
 from scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_bench, problem
 
 from certbotless import pki
-from certbotless.ca import Network, ca_errors
-from certbotless.config import Acme
-from certbotless.errors import (
+from certbotless.base.errors import (
     AccountPaused,
     AccountRefused,
     CaUnavailable,
@@ -32,6 +30,8 @@ from certbotless.errors import (
     RateLimited,
     RequestRefused,
 )
+from certbotless.ca import Network, ca_errors
+from certbotless.config import Acme
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
+from certbotless.base.errors import CaUnavailable
 from certbotless.caurls import CaUrls
-from certbotless.errors import CaUnavailable
 
 DIRECTORY = "https://ca.test/directory"
 

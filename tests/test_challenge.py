@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fakes import FakeZone, FakeZones
 
+from certbotless.base.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
 from certbotless.challenge import TXT_TTL_S, OpenZone, presented, sweep
-from certbotless.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
 from certbotless.memory import TxtValue
 from certbotless.records import Record
 from certbotless.state import SiteFile

@@ -13,10 +13,10 @@ from fakes import FakeClock, HttpServer, Reply
 
 from certbotless import policy
 from certbotless.alidns import Account, AlidnsAccount
+from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.base.names import a_labels, normalise, u_labels
 from certbotless.challenge import presented, sweep
-from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.memory import TxtValue
-from certbotless.names import a_labels, normalise, u_labels
 from certbotless.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state import SiteFile

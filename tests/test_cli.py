@@ -21,13 +21,13 @@ from boxes import CANARY, DOMAIN, Box
 
 from certbotless import __version__, cli
 from certbotless.arguments import parse
+from certbotless.base.clock import SystemClock
+from certbotless.base.locks import DaemonLock
+from certbotless.base.times import rfc3339
 from certbotless.cli import main
-from certbotless.clock import SystemClock
 from certbotless.events import Events
-from certbotless.locks import DaemonLock
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state import SiteFile
-from certbotless.times import rfc3339
 
 HEAVY = {
     *("acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"),

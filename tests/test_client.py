@@ -16,10 +16,11 @@ import trustme
 from listeners import context_of, listening, speak_tls
 from views import FACTS, NOTHING, NOW, site, view
 
-from certbotless import client, configfile, files, saved
+from certbotless import client, configfile
+from certbotless.base import files, saved
+from certbotless.base.errors import StoreError
 from certbotless.client import Met, is_due, knock, visit
 from certbotless.decision import Step
-from certbotless.errors import StoreError
 from certbotless.memory import WrittenRecord
 from certbotless.sandbox.host import hosts_entry
 from certbotless.view import ClientFacts, View, digest_of_visit, facts_of

@@ -11,8 +11,8 @@ from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.clock import Pace, SlotClock, SystemClock
-from certbotless.errors import Interrupted
+from certbotless.base.clock import Pace, SlotClock, SystemClock
+from certbotless.base.errors import Interrupted
 
 
 def test_the_system_clock_is_aware_utc() -> None:

@@ -23,9 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import configfile
+from certbotless.base.errors import ConfigError
 from certbotless.config import SECRET_KEYS
 from certbotless.document import MAX_BYTES
-from certbotless.errors import ConfigError
 from certbotless.values import Port
 
 # --- all faults at once -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from scenes import DAY, DOMAIN, HOUR, ZONE, Scene, failed_with
 
 from certbotless.act import Outcome
+from certbotless.base.errors import DnsUnavailable
 from certbotless.decision import Intent
-from certbotless.errors import DnsUnavailable
 from certbotless.point import MOST_REWRITTEN
 from certbotless.records import Record
 

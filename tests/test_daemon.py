@@ -24,8 +24,8 @@ from system.bed import wait_until
 
 from certbotless import configfile
 from certbotless import daemon as daemon_module
+from certbotless.base.clock import SystemClock
 from certbotless.child import Addresses
-from certbotless.clock import SystemClock
 from certbotless.daemon import Daemon, _Tries
 from certbotless.decision import Decision, Step
 from certbotless.leaf import Published

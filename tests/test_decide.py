@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import configfile
-from certbotless.clock import RELEASED
+from certbotless.base.clock import RELEASED
 from certbotless.config import Config
 from certbotless.decide import decide, state_of
 from certbotless.decision import Decision, Intent, Step

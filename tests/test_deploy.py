@@ -25,13 +25,8 @@ from children import DONE, run_in_child
 from fakes import FakeContainers, HttpServer, Reply, Request
 from scripted_ca import json_reply
 
-from certbotless.deploy import (
-    Container,
-    Containers,
-    DockerContainers,
-    run_command,
-)
-from certbotless.errors import DeployError, DeployWaits
+from certbotless.base.errors import DeployError, DeployWaits
+from certbotless.deploy import Container, Containers, DockerContainers, run_command
 from certbotless.identity import RootHere, reads_all
 
 ID = "0123456789abcdef" * 4

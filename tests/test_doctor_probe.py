@@ -17,10 +17,10 @@ import ram
 from fakes import FakeClock, HttpServer, Reply
 
 from certbotless import configfile
+from certbotless.base.times import rfc3339
 from certbotless.doctor.probe import LABEL, VALUE, probe
 from certbotless.doctor.shape import code_of, shape_of
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
-from certbotless.times import rfc3339
 
 ZONE, CHINESE = "sweetlove.test", "xn--fsqu00a.com"
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"

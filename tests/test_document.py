@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certbotless.base.errors import ConfigError
 from certbotless.document import MAX_BYTES, MAX_DEPTH, Document, dotted
-from certbotless.errors import ConfigError
 
 
 def read(text: str) -> Any:

@@ -7,8 +7,8 @@ from configs import CANARY, FULL, edited, parse, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certbotless.base.errors import ConfigError
 from certbotless.edits import changes
-from certbotless.errors import ConfigError
 
 SITE = "site devbox.sweetlove.top: "
 

@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import errors
-from certbotless.errors import (
-    MAX_FOREIGN_TEXT,
-    StoreError,
-    printable,
-)
+from certbotless.base import errors
+from certbotless.base.errors import MAX_FOREIGN_TEXT, StoreError, printable
 
 # By its indent, what each error is a kind of; a star where trying again can help.
 TREE = """\

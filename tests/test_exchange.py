@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from listeners import listening
 
-from certbotless.clock import SystemClock
-from certbotless.errors import Interrupted
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import Interrupted
 from certbotless.exchange import MAX_ANSWER_BYTES, BadAnswer, BoundedSession, retry_after
 
 TOTAL_S = 30

@@ -22,8 +22,8 @@ from children import (
     run_in_child,
 )
 
-from certbotless import files
-from certbotless.errors import StoreError
+from certbotless.base import files
+from certbotless.base.errors import StoreError
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
 

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from system.bed import assert_mode
 
 from certbotless import careless, configfile
+from certbotless.base.errors import StoreError, UsageError
+from certbotless.base.names import normalise
 from certbotless.cli import main
 from certbotless.config import Target
 from certbotless.deploy import Container, Settings
 from certbotless.diagnostics import check
-from certbotless.errors import StoreError, UsageError
 from certbotless.init.found import Running
 from certbotless.init.questions import Ask, Flags
 from certbotless.init.run import run
 from certbotless.init.text import Answers, config_text, run_text, terms_text
-from certbotless.names import normalise
 from certbotless.secret import Secret
 from certbotless.values import Port
 

@@ -31,8 +31,7 @@ from scripted_ca import (
 )
 
 from certbotless import pki
-from certbotless.config import Acme, Eab
-from certbotless.errors import (
+from certbotless.base.errors import (
     AccountRefused,
     AuthorizationFailed,
     CaUnavailable,
@@ -44,6 +43,7 @@ from certbotless.errors import (
     PropagationTimeout,
     RateLimited,
 )
+from certbotless.config import Acme, Eab
 from certbotless.issue import Suggestion, suggested_renewal
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import Entry, Kind

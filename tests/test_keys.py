@@ -17,8 +17,8 @@ from scenes import ZONE, Scene
 from scripted_ca import ScriptedCa
 
 from certbotless.act import run
+from certbotless.base.errors import DnsRefused
 from certbotless.decision import Intent
-from certbotless.errors import DnsRefused
 from certbotless.look import look
 from tools.docs import schema
 

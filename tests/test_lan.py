@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.address import AddressSource
-from certbotless.errors import AddressError
+from certbotless.base.errors import AddressError
 from certbotless.lan import RESTLESS_S, SETTLE_S, Lan, settled_before
 from certbotless.values import AddressRule
 

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_state import mode_of
 
-from certbotless.clock import SystemClock
-from certbotless.errors import StoreError
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import StoreError
 from certbotless.leaf import LeafFacts, Origin
 from certbotless.ledger import UNREADABLE, Entry, limit_on
 from certbotless.ledgerfile import LedgerFile

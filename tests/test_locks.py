@@ -22,14 +22,11 @@ from children import (
 from fakes import FakeClock
 from test_files import in_time, plant
 
-from certbotless.clock import Clock, SystemClock
-from certbotless.errors import AlreadyRunning, Interrupted, StoreError
+from certbotless.base.clock import Clock, SystemClock
+from certbotless.base.errors import AlreadyRunning, Interrupted, StoreError
+from certbotless.base.locks import ActionLock, DaemonLock, running_daemon
 from certbotless.ledgerfile import LedgerFile
-from certbotless.locks import ActionLock, DaemonLock, running_daemon
-from certbotless.state import (
-    Accounts,
-    SiteFile,
-)
+from certbotless.state import Accounts, SiteFile
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

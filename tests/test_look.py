@@ -19,8 +19,8 @@ from scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
 from certbotless import configfile
 from certbotless.address import AddressSource
+from certbotless.base.errors import StoreError
 from certbotless.decision import Intent
-from certbotless.errors import StoreError
 from certbotless.ledger import Entry, Ledger
 from certbotless.look import NOTHING_ASKED, Crashes, look, look_at
 from certbotless.memory import Failure

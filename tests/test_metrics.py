@@ -17,8 +17,8 @@ from showing import config_of, remember_visit, views_at
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import __version__, client, configfile, metrics
+from certbotless.base.errors import StoreError
 from certbotless.decision import Step
-from certbotless.errors import StoreError
 from certbotless.ledger import Entry
 from certbotless.memory import Failure
 from certbotless.report import Seen

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic_core import ValidationError
 
-from certbotless.model import Model, after, at_least_one, default_of, fields_of
+from certbotless.base.checked import Model, after, at_least_one, default_of, fields_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from certbotless.names import (
+from certbotless.base.names import (
     NameFault,
     candidate_zones,
     challenge_name,

@@ -23,8 +23,8 @@ import pytest
 from fakes import FakeClock, FakeZone, ZoneServer
 from resolvers import ScriptedResolver
 
-from certbotless.clock import SystemClock
-from certbotless.errors import DnsUnavailable, Interrupted, PropagationTimeout, ZoneOnHold
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import DnsUnavailable, Interrupted, PropagationTimeout, ZoneOnHold
 from certbotless.nameservers import (
     PUBLIC_RESOLVERS,
     QUERY_TIMEOUT_S,

@@ -26,8 +26,8 @@ from papers import Reading, exchanged, yaml_after
 from programs import readable_program
 
 from certbotless import configfile, edits, oneshot, receivers
+from certbotless.base.clock import SystemClock
 from certbotless.cli import main
-from certbotless.clock import SystemClock
 from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
 from certbotless.leaf import LeafFacts, Origin

@@ -13,8 +13,8 @@ import pytest
 from fakes import EPOCH, FakeClock, FakeZone, TlsServer, ZoneServer
 
 from certbotless import configfile
+from certbotless.base.errors import AddressError
 from certbotless.config import Config
-from certbotless.errors import AddressError
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.memory import SiteState, Trial, WrittenRecord
 from certbotless.nameservers import NameServers

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from certbotless.clock import SystemClock
-from certbotless.errors import Interrupted
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import Interrupted
 from certbotless.oneshot import ends_in_time
 
 
@@ -29,7 +29,7 @@ def test_a_run_that_does_not_end_when_it_is_asked_to_is_ended() -> None:
     """As where a library hangs in a call that knows no end."""
     code = (
         "import threading; from datetime import timedelta\n"
-        "from certbotless import oneshot; from certbotless.clock import SystemClock\n"
+        "from certbotless import oneshot; from certbotless.base.clock import SystemClock\n"
         "oneshot._LEAVE_S = 0\n"
         "with oneshot.ends_in_time(timedelta(), SystemClock()):\n"
         "    threading.Event().wait()"

@@ -14,8 +14,8 @@ from children import DONE, REFUSED, run_in_child
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from certbotless import owner
-from certbotless.errors import ProgramUnreadable
+from certbotless.base import privileges as owner
+from certbotless.base.errors import ProgramUnreadable
 
 pytestmark = pytest.mark.process
 

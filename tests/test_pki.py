@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless import pki
-from certbotless.errors import IssueError, StoreError
+from certbotless.base.errors import IssueError, StoreError
 from certbotless.leaf import LeafFacts
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

@@ -17,8 +17,8 @@ from resolvers import ScriptedResolver
 from scenes import workbench
 
 from certbotless.alidns import Account, AlidnsAccount, ApiRefusal
-from certbotless.clock import SystemClock
-from certbotless.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.memory import TxtValue
 from certbotless.nameservers import NameServers
 from certbotless.placement import Placement

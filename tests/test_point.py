@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import workbench
 
+from certbotless.base.errors import AddressError, DnsRefused
 from certbotless.decide import decide
 from certbotless.decision import Intent, Step
-from certbotless.errors import AddressError, DnsRefused
 from certbotless.leaf import Published
 from certbotless.observation import Observation
 from certbotless.point import Pointing

@@ -12,9 +12,9 @@ from scenes import ADDRESS, DAY, DOMAIN, HOUR, MINUTE, ZONE, Scene, failed_with
 from scripted_ca import ScriptedCa
 
 from certbotless.act import run
+from certbotless.base.errors import DnsUnavailable
 from certbotless.daemon import _Tries
 from certbotless.decision import Intent
-from certbotless.errors import DnsUnavailable
 from certbotless.ledgerfile import LedgerFile
 from certbotless.look import look
 from certbotless.memory import Listed

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from listeners import context_of, listening, speak_tls
 
-from certbotless.errors import DeployError
+from certbotless.base.errors import DeployError
 from certbotless.probe import served_leaf
 
 NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"

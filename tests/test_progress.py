@@ -16,7 +16,7 @@ import pytest
 from terminals import cells, resize, shown, written
 
 import certbotless
-from certbotless import story
+from certbotless.base import log_context as story
 from certbotless.progress import WAITS, Board, Ended, Progress, duration, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"

@@ -17,9 +17,9 @@ from views import view
 
 from certbotless import alerts, configfile, receivers
 from certbotless.alerts import Steady
-from certbotless.clock import Clock
+from certbotless.base.clock import Clock
+from certbotless.base.errors import Interrupted, NotifyError, StoreError
 from certbotless.config import Config
-from certbotless.errors import Interrupted, NotifyError, StoreError
 from certbotless.message import Message
 from certbotless.receivers import Post, Receiver
 from certbotless.redact import Redactor

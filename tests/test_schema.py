@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from certbotless import configfile
+from certbotless.base.errors import ConfigError
 from certbotless.document import Document
-from certbotless.errors import ConfigError
 from tools.docs import schema
 
 ROOT = Path(__file__).resolve().parent.parent

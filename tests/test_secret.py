@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from certbotless.errors import SecretUnreadable
+from certbotless.base.errors import SecretUnreadable
 from certbotless.secret import Secret, environment_without
 
 CANARY = "LTAI5tPlantedCanary"

@@ -22,8 +22,8 @@ from fakes import HttpServer, Reply
 from listeners import listening
 
 from certbotless import sender
-from certbotless.clock import SystemClock
-from certbotless.errors import Interrupted, NotifyError
+from certbotless.base.clock import SystemClock
+from certbotless.base.errors import Interrupted, NotifyError
 from certbotless.message import Message
 
 MESSAGE = Message("failure", "certbotless on box: deploy failed", "registry: 证书\n  it is down\n")

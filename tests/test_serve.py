@@ -19,16 +19,16 @@ import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, TlsServer
 from scenes import workbench
 
+from certbotless.base.errors import DeployError, DeployWaits, StoreError
+from certbotless.base.locks import ActionLock
+from certbotless.base.times import rfc3339
 from certbotless.deploy import Container
-from certbotless.errors import DeployError, DeployWaits, StoreError
 from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.locks import ActionLock
 from certbotless.memory import Acted, Restarting, SiteState
 from certbotless.observation import Observation
 from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
 from certbotless.state import SiteFile
-from certbotless.times import rfc3339
 from certbotless.values import Action
 from certbotless.workbench import Zones
 

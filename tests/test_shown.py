@@ -10,8 +10,8 @@ from fakes import EPOCH, FakeClock
 from resolvers import ScriptedResolver
 
 from certbotless import configfile
+from certbotless.base.errors import ZoneOnHold
 from certbotless.config import Site
-from certbotless.errors import ZoneOnHold
 from certbotless.memory import SiteState
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator

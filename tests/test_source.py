@@ -12,7 +12,7 @@ from authors import STYLES, TICK_S, Author, renamed_over
 from configs import CANARY, text_of
 
 from certbotless import secret
-from certbotless.errors import ConfigError, SecretUnreadable
+from certbotless.base.errors import ConfigError, SecretUnreadable
 from certbotless.source import Source
 
 

@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_files import KINDS, in_time, plant
 
-from certbotless.errors import CertbotlessError, StoreError
+from certbotless.base.errors import CertbotlessError, StoreError
+from certbotless.base.times import rfc3339
 from certbotless.leaf import Origin
 from certbotless.memory import (
     Acted,
@@ -35,7 +36,6 @@ from certbotless.memory import (
     WrittenRecord,
 )
 from certbotless.state import Accounts, SiteFile, known_sites
-from certbotless.times import rfc3339
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -29,8 +29,8 @@ from children import (
 )
 from test_files import in_time, plant
 
-from certbotless import files
-from certbotless.errors import StoreError
+from certbotless.base import files
+from certbotless.base.errors import StoreError
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.store import Store, with_digest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certbotless.systemd import Watchdog, is_read_by_journal, notify, unit_of
+from certbotless.base.systemd import Watchdog, is_read_by_journal, notify, unit_of
 
 
 def test_the_journal_is_known_by_the_stream_that_systemd_names(

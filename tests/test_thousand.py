@@ -18,8 +18,9 @@ import pytest
 from fakes import EPOCH
 from scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Scene
 
-from certbotless import client, receivers, saved
+from certbotless import client, receivers
 from certbotless.alerts import Sent, SentProblem
+from certbotless.base import saved
 from certbotless.cli import main
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile

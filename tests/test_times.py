@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.times import parse_rfc3339, rfc3339, span
+from certbotless.base.times import parse_rfc3339, rfc3339, span
 
 moments = st.datetimes(
     min_value=datetime(1970, 1, 2),  # noqa: DTZ001  (hypothesis adds the time zone)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from certbotless.together import Threads, together
+from certbotless.base.concurrent import Threads, together
 
 
 def test_those_who_share_threads_never_have_more_than_there_are() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from certbotless import story
-from certbotless.errors import StoreError
+from certbotless.base import log_context as story
+from certbotless.base.errors import StoreError
 from certbotless.redact import Redactor
 from certbotless.state import SiteFile
 from certbotless.transcript import MOST_BYTES, Transcripts

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
 
-from certbotless.errors import printable
+from certbotless.base.errors import printable
 from certbotless.values import Action, AddressRule, Port, Window
 
 # --- values of the wrong kind -------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..alidns import ApiRefusal
+from ..base.errors import DnsError, DnsUnavailable, ZoneNotFound
+from ..base.names import challenge_name
 from ..config import Site
-from ..errors import DnsError, DnsUnavailable, ZoneNotFound
 from ..memory import SiteState
-from ..names import challenge_name
 from ..placement import Aliases
 from ..records import Record, Zone
 from ..workbench import Zones

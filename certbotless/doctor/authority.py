@@ -9,15 +9,15 @@ import re
 from collections.abc import Sequence
 
 from ..account import CaView, look_at_ca
+from ..base.errors import CertbotlessError, StoreError, printable
+from ..base.names import is_in_zone
+from ..base.times import rfc3339
 from ..config import Site
-from ..errors import CertbotlessError, StoreError, printable
 from ..leaf import LeafFacts
 from ..ledger import Entry, limit_on, orders_left, planned_order
 from ..memory import SiteState
-from ..names import is_in_zone
 from ..nameservers import Server, ask_all, system_resolvers
 from ..state import Accounts
-from ..times import rfc3339
 from .finding import Case, wrong_time
 
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from .. import __version__
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.errors import CertbotlessError, causes, printable
+from ..base.times import rfc3339
 from ..config import Config
 from ..deploy import DockerContainers
-from ..errors import CertbotlessError, causes, printable
 from ..nameservers import NameServers, Server
-from ..times import rfc3339
 
 
 @dataclass(frozen=True, slots=True)

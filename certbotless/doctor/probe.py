@@ -18,16 +18,16 @@ from typing import Any
 
 from .. import __version__, edges
 from ..alidns import Account, AlidnsAccount, NoAnswer
-from ..clock import Clock, SystemClock
+from ..base.clock import Clock, SystemClock
+from ..base.errors import CertbotlessError, DnsError, Interrupted, printable
+from ..base.names import is_in_zone, u_labels
+from ..base.times import rfc3339
 from ..config import Config, Site
-from ..errors import CertbotlessError, DnsError, Interrupted, printable
 from ..hosts import addresses_of
-from ..names import is_in_zone, u_labels
 from ..nameservers import NameServers, Server, ask_all
 from ..records import Record
 from ..redact import Redactor
 from ..state import SiteFile
-from ..times import rfc3339
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 
 LABEL = "_certbotless-probe"

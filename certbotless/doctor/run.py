@@ -7,20 +7,21 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from .. import careless, edges, locks, receivers, sender
+from .. import careless, edges, receivers, sender
 from ..account import CaView
 from ..address import address_now
 from ..alidns import AlidnsAccount
+from ..base import locks
+from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
+from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
+from ..base.times import rfc3339
 from ..bulletin import refusal
-from ..clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..config import Config, Site
-from ..errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..ledger import Ledger
 from ..ledgerfile import LedgerFile
 from ..look import look_at
 from ..memory import SiteState
 from ..state import SiteFile
-from ..times import rfc3339
 from ..values import AddressRule
 from ..view import View
 from . import api, authority, machine, naming, service

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from .. import registry
+from ..base.errors import DeployError
 from ..client import knock
 from ..config import Config, Site, Target
 from ..deploy import Container, Settings, published_port
-from ..errors import DeployError
 from ..observation import where_of
 from ..probe import served_leaf
 from ..values import DIRECTORIES

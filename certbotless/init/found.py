@@ -10,11 +10,11 @@ from pathlib import Path
 
 from .. import registry
 from ..address import address_now
+from ..base.errors import AddressError, DeployError, printable
+from ..base.names import normalise
 from ..config import Config, Docker
 from ..deploy import Container, DockerContainers, Settings
 from ..diagnostics import check
-from ..errors import AddressError, DeployError, printable
-from ..names import normalise
 from ..values import AddressRule
 
 Say = Callable[[str], None]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import registry
+from ..base.errors import UsageError, printable
+from ..base.names import is_in_zone, normalise
 from ..config import NEED_EAB, Acme, Config, Site, Target
 from ..diagnostics import check
-from ..errors import UsageError, printable
-from ..names import is_in_zone, normalise
 from ..secret import Secret
 from .found import Running, Say
 from .text import STOP_TIMEOUT_S, Answers

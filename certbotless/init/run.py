@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .. import careless, configfile, files, policy, systemd
+from .. import careless, configfile, policy
+from ..base import files, systemd
+from ..base.errors import StoreError
 from ..config import DOCKER_SOCKET
-from ..errors import StoreError
 from . import found
 from .found import Running, Say
 from .questions import Ask, Flags, Questions, answer

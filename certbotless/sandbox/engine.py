@@ -19,8 +19,8 @@ from types import TracebackType
 
 import docker
 
-from certbotless.sandbox.host import require_private_host
-from certbotless.sandbox.process import Background
+from .host import require_private_host
+from .process import Background
 
 
 class Engine:

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from certbotless.errors import CertbotlessError
+from ..base.errors import CertbotlessError
 
 HOST_NAME = "devbox"
 LAN_INTERFACE = "lan0"

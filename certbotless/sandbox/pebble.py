@@ -20,7 +20,7 @@ from types import TracebackType
 
 import trustme
 
-from certbotless.sandbox.process import Background, free_port
+from .process import Background, free_port
 
 
 class Pebble:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from certbotless.sandbox.host import SandboxError
+from .host import SandboxError
 
 
 def free_port() -> int:

@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from docker.models.containers import Container
 
-from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.host import SandboxError
-from certbotless.sandbox.process import wait_until
+from .engine import Engine
+from .host import SandboxError
+from .process import wait_until
 
 if TYPE_CHECKING:
     from docker.api.container import _RestartPolicy

@@ -10,8 +10,8 @@ import importlib.util
 import shutil
 import sys
 
-from certbotless.sandbox import host
-from certbotless.sandbox.host import SandboxError
+from . import host
+from .host import SandboxError
 
 # The programs that the stand-ins are, and Debian's package of each.
 PROGRAMS = {"dockerd": "docker.io", "pebble": "pebble", "docker-registry": "docker-registry"}

@@ -25,12 +25,12 @@ from pathlib import Path
 import dns.message
 import dns.query
 
-from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.sandbox.clients import Clients, gap_s
-from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.host import HOST_NAME, LAN_ADDRESS, LAN_INTERFACE, SandboxError, hosts_entry
-from certbotless.sandbox.pebble import Pebble
-from certbotless.sandbox.registry import RefusedByEngine, Registry, served_sha256
+from .alidns import AlidnsEmulator
+from .clients import Clients, gap_s
+from .engine import Engine
+from .host import HOST_NAME, LAN_ADDRESS, LAN_INTERFACE, SandboxError, hosts_entry
+from .pebble import Pebble
+from .registry import RefusedByEngine, Registry, served_sha256
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

@@ -16,7 +16,7 @@ import dns.rrset
 from fakes import FakeZone
 from resolvers import asked_for, with_values
 
-from certbotless.errors import DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.nameservers import Server
 from certbotless.records import DEFAULT_LINE, Record
 

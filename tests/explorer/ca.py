@@ -27,7 +27,7 @@ from cryptography.x509.oid import NameOID
 from faults.weeks import DAY, HOUR, Bucket
 from scripted_ca import PROBLEM, base64url, plain
 
-from certbotless.names import challenge_name
+from certbotless.base.names import challenge_name
 from certbotless.store import Store
 
 from .checks import Violation, check_order, check_signed

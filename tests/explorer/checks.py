@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from certbotless.clock import RELEASED
+from certbotless.base.clock import RELEASED
 from certbotless.state import SiteFile
 from certbotless.store import Store
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from certbotless.base.errors import DeployError
 from certbotless.deploy import Container
-from certbotless.errors import DeployError
 
 from .checks import Violation, check_window, leaf_on_disk, sha256_of
 

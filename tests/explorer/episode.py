@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from certbotless.errors import StoreError
+from certbotless.base.errors import StoreError
 from certbotless.state import SiteFile
 from certbotless.store import generations
 from certbotless.view import View

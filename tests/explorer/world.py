@@ -19,11 +19,12 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, configfile, daemon, decide, nameservers, observe, proof, together
+from certbotless import act, configfile, daemon, decide, nameservers, observe, proof
 from certbotless import look as looking
+from certbotless.base import concurrent as together
+from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import Config, Site
 from certbotless.decision import Intent
-from certbotless.errors import AddressError, StoreError
 from certbotless.ledgerfile import LedgerFile
 from certbotless.nameservers import NameServers
 from certbotless.values import AddressRule, Window

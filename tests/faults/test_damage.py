@@ -18,8 +18,9 @@ from scenes import DIRECTORY, ZONE, Scene
 from system.bed import DOMAIN, Bed, wait_until
 from test_files import plant
 
-from certbotless import files, pki
-from certbotless.errors import StoreError
+from certbotless import pki
+from certbotless.base import files
+from certbotless.base.errors import StoreError
 from certbotless.events import Events
 from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile

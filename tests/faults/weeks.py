@@ -25,12 +25,8 @@ from typing import Any
 from fakes import FakeClock
 
 from certbotless import configfile, ledger
-from certbotless.books import SiteBooks
-from certbotless.clock import START_SLACK, TRUSTED_SKEW, Clock, is_possible
-from certbotless.config import Config, Site
-from certbotless.decide import decide
-from certbotless.decision import Intent
-from certbotless.errors import (
+from certbotless.base.clock import START_SLACK, TRUSTED_SKEW, Clock, is_possible
+from certbotless.base.errors import (
     AuthorizationFailed,
     CertbotlessError,
     ClockWrong,
@@ -38,6 +34,10 @@ from certbotless.errors import (
     PropagationTimeout,
     RateLimited,
 )
+from certbotless.books import SiteBooks
+from certbotless.config import Config, Site
+from certbotless.decide import decide
+from certbotless.decision import Intent
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile

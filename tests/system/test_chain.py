@@ -7,9 +7,9 @@ import json
 import pytest
 from cryptography import x509
 
+from certbotless.base.times import parse_rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import RefusedByEngine
-from certbotless.times import parse_rfc3339
 
 from .bed import DOMAIN, ZONE, Bed, assert_mode, files_below
 

@@ -16,9 +16,9 @@ import pytest
 from listeners import listening
 
 from certbotless import client, configfile
+from certbotless.base.times import parse_rfc3339
 from certbotless.look import look_at
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.times import parse_rfc3339
 
 from .bed import DOMAIN, Bed, wait_until
 

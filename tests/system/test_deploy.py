@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from children import DONE, run_in_child
 
+from certbotless.base.errors import DeployError
 from certbotless.deploy import DockerContainers
-from certbotless.errors import DeployError
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import Registry, served_sha256

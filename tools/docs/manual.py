@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse_manpage.manpage import Manpage
 
 from certbotless import __version__, arguments
-from certbotless.clock import RELEASED
+from certbotless.base.clock import RELEASED
 
 
 def page() -> str:

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
+from certbotless.base.checked import Model, schema_of
 from certbotless.config import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
-from certbotless.model import Model, schema_of
 from certbotless.values import Action, AddressRule, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from certbotless import limits
+from certbotless.base.times import in_words
 from certbotless.policy import actions
-from certbotless.times import in_words
 
 PURPOSES = {
     "AddDomainRecord": "Adds the A or AAAA record of a site, and the TXT record of a challenge.",

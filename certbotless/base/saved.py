@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import files
-from .model import dump, of_json
+from .checked import dump, of_json
 
 T = TypeVar("T")
 

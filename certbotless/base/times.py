@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from .model import after
+from .checked import after
 
 # A clock without a battery starts at the first; nothing that we note, and no certificate, is beyond the last.
 # So no sum of a moment and a wait leaves the calendar.
