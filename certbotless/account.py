@@ -22,7 +22,7 @@ from .base.clock import TRUSTED_SKEW, Clock
 from .base.errors import AccountRefused, StoreError, printable
 from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
-from .config import Acme
+from .config.settings import Acme
 from .state import Accounts
 
 logger = logging.getLogger(__name__)

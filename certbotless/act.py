@@ -38,7 +38,7 @@ from .base.errors import (
 )
 from .base.log_context import about
 from .base.times import rfc3339
-from .config import Config, Site, Target
+from .config.settings import Config, Site, Target
 from .decide import address_written, is_issued_since
 from .decision import Intent, Step
 from .ledger import local_backoff, order_backoff

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from . import netlink
 from .base.errors import AddressError, printable
-from .values import AddressRule, IPVersion
+from .config.values import AddressRule, IPVersion
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -9,14 +9,14 @@ from datetime import timedelta
 from . import pki, verify
 from .base.errors import IssueError, StoreError
 from .base.times import rfc3339
-from .config import Config, Site
+from .config.settings import Config, Site
+from .config.values import DIRECTORIES
 from .leaf import LeafFacts, Origin
 from .memory import Foreign, SavedPair
 from .observation import Observation
 from .renewal import is_due
 from .state import SiteFile
 from .store import Store
-from .values import DIRECTORIES
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from .base.clock import Clock
 from .base.errors import RateLimited
 from .base.times import rfc3339
-from .config import Site
+from .config.settings import Site
 from .leaf import LeafFacts
 from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from .ledgerfile import LedgerFile

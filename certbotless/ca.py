@@ -35,7 +35,7 @@ from .base.errors import (
     printable,
 )
 from .caurls import CaUrls
-from .config import Acme
+from .config.settings import Acme
 from .exchange import BadAnswer, BoundedSession, http_date, retry_after
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from .base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError
 from .base.names import challenge_name, rr_of
 from .base.times import rfc3339
 from .books import SiteBooks
-from .config import Acme
+from .config.settings import Acme
 from .issue import Issuance, Issued, PendingOrder, suggested_renewal
 from .leaf import LeafFacts, Origin, Published
 from .limits import staging_of

@@ -25,7 +25,7 @@ from . import arguments
 from .base.errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
-    from .config import Config, Site
+    from .config.settings import Config, Site
     from .decision import Intent
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
@@ -119,7 +119,8 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _check(source: Path | None) -> int:
-    from . import careless, configfile
+    from .config import checks as careless
+    from .config import load as configfile
 
     checked = configfile.load(source)
     for warning in careless.warnings(checked, source):
@@ -129,7 +130,8 @@ def _check(source: Path | None) -> int:
 
 
 def _plan(source: Path | None, exit_code: bool) -> int:
-    from . import configfile, report
+    from . import report
+    from .config import load as configfile
     from .look import look_at
 
     _set_up_logging(logging.WARNING)
@@ -195,7 +197,7 @@ def _watch(
 
 
 def _doctor(source: Path | None, *, as_json: bool) -> int:
-    from . import configfile
+    from .config import load as configfile
     from .doctor import finding, run
 
     _set_up_logging(logging.CRITICAL)
@@ -212,8 +214,8 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
 
 
 def _probe(source: Path | None, *, as_json: bool) -> int:
-    from . import configfile
     from .base.clock import SystemClock
+    from .config import load as configfile
     from .doctor import probe
 
     if as_json:
@@ -235,10 +237,11 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 def _notify_test(source: Path | None) -> int:
     import socket
 
-    from . import configfile, receivers, sender
+    from . import receivers, sender
     from .base import privileges as owner
     from .base.clock import SystemClock
     from .base.concurrent import together
+    from .config import load as configfile
     from .message import Message
 
     _set_up_logging(logging.CRITICAL)
@@ -308,7 +311,8 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: M
 def _run(
     source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str], say: Say
 ) -> int:
-    from . import careless, configfile
+    from .config import checks as careless
+    from .config import load as configfile
 
     checked = configfile.load(source)
     sites = _named(checked, domains)
@@ -325,7 +329,8 @@ def _errand(source: Path | None, name: str) -> int:
     """Do what the daemon started this process for; what it needs is on its standard input."""
     match name:
         case "visit":
-            from . import client, configfile
+            from . import client
+            from .config import load as configfile
 
             client.visit_due(configfile.load(source))
         case "notify":

@@ -23,7 +23,7 @@ from .base import saved
 from .base.concurrent import together
 from .base.errors import StoreError, printable, reason_of
 from .base.times import rfc3339
-from .config import Config
+from .config.settings import Config
 from .hosts import addresses_of, connect, left_s
 from .look import look_at
 from .records import address_type

@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, bulletin, careless, client, receivers, report
+from . import alerts, bulletin, client, receivers, report
 from .alerts import Steady
 from .base import privileges as owner
 from .base.clock import SystemClock
@@ -34,14 +34,15 @@ from .base.errors import StoreError
 from .base.locks import DaemonLock
 from .base.systemd import Watchdog, notify
 from .child import Addresses, Child, Errand
-from .config import Config, Site
+from .config import checks as careless
+from .config.live import Source
+from .config.settings import Config, Site
 from .decision import CONFIRM_OF, WRITES
 from .lan import Lan
 from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
 from .look import Crashes, look
 from .nameservers import NameServers
-from .source import Source
 from .spread import Spread
 from .state import SiteFile
 from .timetable import Timetable

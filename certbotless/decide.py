@@ -14,7 +14,8 @@ from typing import Literal
 from .base.clock import RELEASED, is_believable, is_possible
 from .base.errors import StoreError
 from .base.times import rfc3339
-from .config import Config, Site, Target
+from .config.settings import Config, Site, Target
+from .config.values import Window
 from .decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
 from .leaf import Published
 from .ledger import Entry, Ledger, Limit, limit_on, planned_order
@@ -22,7 +23,6 @@ from .memory import Failure, Foreign, SiteState, WrittenRecord
 from .observation import Observation, places_of, unseen
 from .records import address_type
 from .renewal import first_look, is_due, is_look_due, renewal_moment
-from .values import Window
 
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .address import AddressSource
 from .base import privileges as owner
 from .base.clock import Clock
-from .config import Config
+from .config.settings import Config
 from .deploy import DockerContainers
 from .nameservers import NameServers
 from .workbench import Edges, Zones

@@ -29,7 +29,7 @@ from .base.names import NameFault, challenge_name, normalise
 from .base.times import parse_rfc3339, rfc3339
 from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
-from .config import Acme
+from .config.settings import Acme
 from .leaf import Published
 from .memory import TxtValue
 from .renewal import Window

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from .address import AddressSource, address_now
 from .base.errors import AddressError
+from .config.values import AddressRule
 from .netlink import News
-from .values import AddressRule
 
 logger = logging.getLogger(__name__)
 

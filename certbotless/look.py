@@ -17,7 +17,7 @@ from .base.clock import SystemClock
 from .base.concurrent import together
 from .base.errors import CertbotlessError, StoreError, internal_error
 from .base.times import rfc3339
-from .config import Config, Site
+from .config.settings import Config, Site
 from .decide import decide, state_of, without_abandoned
 from .decision import CONFIRM_OF, Decision, Intent
 from .leaf import Published

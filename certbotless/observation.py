@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .base.errors import CertbotlessError
-from .config import Config, Site, Target
+from .config.settings import Config, Site, Target
 from .leaf import Published
 from .memory import Failure, SiteState
 from .records import address_type

@@ -11,7 +11,8 @@ from .address import AddressSource
 from .base.clock import is_believable
 from .base.concurrent import together
 from .base.errors import AddressError, CertbotlessError, DeployError
-from .config import Config, Site
+from .config.settings import Config, Site
+from .config.values import AddressRule
 from .leaf import Published
 from .memory import Listed, SiteState
 from .observation import Answers, Observation, Place, places_of, unseen
@@ -19,7 +20,6 @@ from .probe import served_leaf
 from .shown import Shown, ShownSource
 from .state import SiteFile
 from .store import Store
-from .values import AddressRule
 
 
 def observe(

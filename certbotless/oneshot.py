@@ -21,11 +21,11 @@ from .base.clock import Clock, SystemClock
 from .base.errors import NotifyError, StoreError
 from .base.locks import Lock, running_daemon
 from .base.log_context import RUN_ENDED
-from .config import Config, Site
+from .config.redact import Redactor
+from .config.settings import Config, Site
 from .decision import Intent
 from .lan import settled_before
 from .look import look_at
-from .redact import Redactor
 from .transcript import Transcripts
 
 if TYPE_CHECKING:

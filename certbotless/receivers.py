@@ -27,10 +27,10 @@ from .base.clock import Clock
 from .base.concurrent import together
 from .base.errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
 from .base.times import rfc3339
-from .config import Config
+from .config.redact import Redactor
+from .config.settings import Config
 from .memory import Failure
 from .message import Message, message_of
-from .redact import Redactor
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from . import __version__
 from .base.errors import printable
 from .base.times import distance, rfc3339
-from .config import Config, Target
+from .config.settings import Config, Target
 from .leaf import LeafFacts
 from .ledger import Ledger
 from .memory import Failure

@@ -25,10 +25,10 @@ import requests
 
 from .base.clock import Clock, Pace, SystemClock
 from .base.errors import NotifyError, causes, printable
-from .config import NEEDS_APPRISE
+from .config.redact import Redactor
+from .config.settings import NEEDS_APPRISE
 from .exchange import BadAnswer, BoundedSession
 from .message import Message
-from .redact import Redactor
 
 TIMEOUT_S = 30.0
 _BETWEEN_PARTS = re.compile(r"[/:?#@&=,]+")

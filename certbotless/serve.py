@@ -17,7 +17,7 @@ from .base.clock import is_believable
 from .base.errors import DeployError, DeployWaits
 from .base.locks import ActionLock
 from .base.times import rfc3339
-from .config import Target
+from .config.settings import Target
 from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .memory import Restarting

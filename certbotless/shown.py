@@ -12,7 +12,7 @@ from datetime import datetime
 
 from . import hijack
 from .base.errors import CertbotlessError, DnsError, ZoneOnHold
-from .config import Site
+from .config.settings import Site
 from .memory import SiteState
 from .nameservers import Answer, NameServers, Question, Server, ask_each, speaks
 from .observation import Answers

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from .base.clock import Clock
 from .base.concurrent import together
-from .config import Site
+from .config.settings import Site
 from .decision import CONFIRM_OF
 from .memory import SiteState
 from .nameservers import NameServers

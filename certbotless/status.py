@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import client, configfile, state
+from . import client, state
 from .base import locks
 from .base.errors import ConfigError, StoreError
 from .bulletin import refusal
-from .config import Config, Site
+from .config import load as configfile
+from .config.settings import Config, Site
 from .events import Events
 from .found import Found, Story
 from .leaf import LeafFacts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .base.errors import ZoneNotFound
 from .challenge import sweep
-from .config import Target
+from .config.settings import Target
 from .decision import Step
 from .observation import Observation
 from .workbench import Workbench

@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from .config.values import DIRECTORIES
 from .limits import STAGING
-from .values import DIRECTORIES
 
 # The client speaks, the server answers, and the client verifies.
 _TURNS = 3

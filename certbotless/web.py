@@ -22,7 +22,7 @@ from typing import Any
 from . import client, page, receivers, report
 from .base.errors import printable
 from .base.times import distance
-from .config import NEEDS_PROMETHEUS, Config, Http
+from .config.settings import NEEDS_PROMETHEUS, Config, Http
 from .ledger import Ledger
 from .report import Seen
 from .server import Reply, Server

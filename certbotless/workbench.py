@@ -10,7 +10,7 @@ from typing import Protocol
 
 from .address import AddressSource, address_now
 from .base.clock import Clock
-from .config import Config, Site
+from .config.settings import Config, Site
 from .decision import Intent
 from .deploy import Containers
 from .events import Events

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from certbotless.config import Config
-from certbotless.source import Source
+from certbotless.config.live import Source
+from certbotless.config.settings import Config
 
 TICK_S = 0.25
 

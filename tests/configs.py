@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from certbotless import configfile
 from certbotless.base.checked import fields_of
 from certbotless.base.errors import ConfigError
-from certbotless.config import Acme, Aliyun, Config, Site, Target
-from certbotless.document import Document
+from certbotless.config import load as configfile
+from certbotless.config.settings import Acme, Aliyun, Config, Site, Target
+from certbotless.config.yaml_document import Document
 
 CANARY = "PlantedCanary"
 # The smallest file that means something; further keys are added where the marks are.

@@ -17,11 +17,12 @@ from typing import Any
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
 
-from certbotless import configfile, pki
+from certbotless import pki
 from certbotless.act import Outcome, run
 from certbotless.address import AddressSource, address_now
 from certbotless.base.clock import Clock
-from certbotless.config import Config
+from certbotless.config import load as configfile
+from certbotless.config.settings import Config
 from certbotless.decision import Intent
 from certbotless.deploy import Container, Containers
 from certbotless.leaf import Origin, Published

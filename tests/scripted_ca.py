@@ -24,7 +24,7 @@ from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 from certbotless import pki
 from certbotless.books import SiteBooks
 from certbotless.challenge import presented
-from certbotless.config import Acme, Site
+from certbotless.config.settings import Acme, Site
 from certbotless.issue import Issuance, Issued
 from certbotless.leaf import Published
 from certbotless.ledger import Entry, Kind

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from views import NOTHING, failure, site, view
 
-from certbotless import configfile
 from certbotless.alerts import Sent
 from certbotless.base import saved
-from certbotless.config import Config, Dns, Http
+from certbotless.config import load as configfile
+from certbotless.config.secret import Secret
+from certbotless.config.settings import Config, Dns, Http
 from certbotless.decision import Step
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.receivers import History
-from certbotless.secret import Secret
 from certbotless.view import ClientFacts, View, digest_of_visit
 from certbotless.web import Web
 

@@ -35,6 +35,7 @@ from scenes import (
 from certbotless.act import Outcome, run
 from certbotless.alidns import RecordRefusal
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
+from certbotless.config.values import AddressRule
 from certbotless.decision import Intent
 from certbotless.deploy import Container, DockerContainers
 from certbotless.ledger import Entry
@@ -42,7 +43,6 @@ from certbotless.ledgerfile import LedgerFile
 from certbotless.memory import Foreign, WrittenRecord
 from certbotless.nameservers import NameServers, Server
 from certbotless.records import Record, Zone
-from certbotless.values import AddressRule
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from certbotless import limits
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted, RateLimited
 from certbotless.books import SiteBooks
-from certbotless.config import Site
+from certbotless.config.settings import Site
 from certbotless.leaf import LeafFacts
 from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile

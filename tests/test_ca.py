@@ -31,7 +31,7 @@ from certbotless.base.errors import (
     RequestRefused,
 )
 from certbotless.ca import Network, ca_errors
-from certbotless.config import Acme
+from certbotless.config.settings import Acme
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 
 

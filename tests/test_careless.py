@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from configs import CANARY, FULL, parse, text_of
 
-from certbotless import configfile
-from certbotless.careless import warnings
+from certbotless.config import load as configfile
+from certbotless.config.checks import warnings
 
 # --- what the file says -------------------------------------------------------------------------------------
 

@@ -16,10 +16,11 @@ import trustme
 from listeners import context_of, listening, speak_tls
 from views import FACTS, NOTHING, NOW, site, view
 
-from certbotless import client, configfile
+from certbotless import client
 from certbotless.base import files, saved
 from certbotless.base.errors import StoreError
 from certbotless.client import Met, is_due, knock, visit
+from certbotless.config import load as configfile
 from certbotless.decision import Step
 from certbotless.memory import WrittenRecord
 from certbotless.sandbox.host import hosts_entry

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from configs import CANARY, EAB, FULL, fault_of, parse, text_of
 
-from certbotless.values import Action, AddressRule, Port, Window
+from certbotless.config.values import Action, AddressRule, Port, Window
 
 # --- what good files mean -----------------------------------------------------------------------------------
 

@@ -22,11 +22,11 @@ from configs import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import configfile
 from certbotless.base.errors import ConfigError
-from certbotless.config import SECRET_KEYS
-from certbotless.document import MAX_BYTES
-from certbotless.values import Port
+from certbotless.config import load as configfile
+from certbotless.config.settings import SECRET_KEYS
+from certbotless.config.values import Port
+from certbotless.config.yaml_document import MAX_BYTES
 
 # --- all faults at once -------------------------------------------------------------------------------------
 

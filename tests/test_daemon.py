@@ -22,10 +22,11 @@ from fakes import EPOCH
 from machines import DOMAIN, PATIENCE_S, ZONE, Machine
 from system.bed import wait_until
 
-from certbotless import configfile
 from certbotless import daemon as daemon_module
 from certbotless.base.clock import SystemClock
 from certbotless.child import Addresses
+from certbotless.config import load as configfile
+from certbotless.config.values import AddressRule
 from certbotless.daemon import Daemon, _Tries
 from certbotless.decision import Decision, Step
 from certbotless.leaf import Published
@@ -33,7 +34,6 @@ from certbotless.memory import SiteState
 from certbotless.observation import Observation
 from certbotless.sandbox.alidns import Fault
 from certbotless.state import SiteFile
-from certbotless.values import AddressRule
 from certbotless.view import View
 
 OTHER_DOMAIN = f"other.{ZONE}"

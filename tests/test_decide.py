@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import configfile
 from certbotless.base.clock import RELEASED
-from certbotless.config import Config
+from certbotless.config import load as configfile
+from certbotless.config.settings import Config
 from certbotless.decide import decide, state_of
 from certbotless.decision import Decision, Intent, Step
 from certbotless.leaf import LeafFacts, Origin, Published

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 
-from certbotless import configfile, registry
+from certbotless import registry
 from certbotless.account import CaView
+from certbotless.config import load as configfile
 from certbotless.doctor import authority, finding, service
 from certbotless.doctor.finding import Case, Finding
 from certbotless.ledger import Entry

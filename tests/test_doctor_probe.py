@@ -16,8 +16,8 @@ import pytest
 import ram
 from fakes import FakeClock, HttpServer, Reply
 
-from certbotless import configfile
 from certbotless.base.times import rfc3339
+from certbotless.config import load as configfile
 from certbotless.doctor.probe import LABEL, VALUE, probe
 from certbotless.doctor.shape import code_of, shape_of
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.base.errors import ConfigError
-from certbotless.document import MAX_BYTES, MAX_DEPTH, Document, dotted
+from certbotless.config.yaml_document import MAX_BYTES, MAX_DEPTH, Document, dotted
 
 
 def read(text: str) -> Any:

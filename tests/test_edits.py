@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.base.errors import ConfigError
-from certbotless.edits import changes
+from certbotless.config.diff import changes
 
 SITE = "site devbox.sweetlove.top: "
 

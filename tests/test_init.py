@@ -16,22 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from system.bed import assert_mode
 
-from certbotless import careless, configfile
 from certbotless.base.errors import StoreError, UsageError
 from certbotless.base.names import normalise
 from certbotless.cli import main
-from certbotless.config import Target
+from certbotless.config import checks as careless
+from certbotless.config import load as configfile
+from certbotless.config.diagnostics import check
+from certbotless.config.secret import Secret
+from certbotless.config.settings import Target
+from certbotless.config.values import Port
 from certbotless.deploy import Container, Settings
-from certbotless.diagnostics import check
 from certbotless.init.found import Running
 from certbotless.init.questions import Ask, Flags
 from certbotless.init.run import run
 from certbotless.init.text import Answers, config_text, run_text, terms_text
-from certbotless.secret import Secret
-from certbotless.values import Port
 
 DOMAIN = "devbox.sweetlove.top"
-ANSWERS = Answers(DOMAIN, "file:/etc/id", "credential:certbotless.secret")
+ANSWERS = Answers(DOMAIN, "file:/etc/id", "credential:certbotless.config.secret")
 # Enough for a whole file, with nothing asked.
 FLAGS = Flags(domain=DOMAIN, access_key_id="${ID}", access_key_secret="file:/a", address="10.0.0.5", yes=True)
 

@@ -43,14 +43,14 @@ from certbotless.base.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.config import Acme, Eab
+from certbotless.config.secret import Secret
+from certbotless.config.settings import Acme, Eab
 from certbotless.issue import Suggestion, suggested_renewal
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import Entry, Kind
 from certbotless.memory import TxtValue
 from certbotless.records import Record
 from certbotless.renewal import Window
-from certbotless.secret import Secret
 
 
 @pytest.fixture

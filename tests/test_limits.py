@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from certbotless import limits
+from certbotless.config.values import DIRECTORIES
 from certbotless.limits import STAGING, Allowance, staging_of
-from certbotless.values import DIRECTORIES
 from tools.docs.tables import LIMITS, Limit
 
 

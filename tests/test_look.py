@@ -17,16 +17,16 @@ import pytest
 from fakes import EPOCH, FakeClock
 from scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
-from certbotless import configfile
 from certbotless.address import AddressSource
 from certbotless.base.errors import StoreError
+from certbotless.config import load as configfile
+from certbotless.config.values import AddressRule
 from certbotless.decision import Intent
 from certbotless.ledger import Entry, Ledger
 from certbotless.look import NOTHING_ASKED, Crashes, look, look_at
 from certbotless.memory import Failure
 from certbotless.nameservers import NameServers
 from certbotless.state import SiteFile
-from certbotless.values import AddressRule
 from certbotless.view import View
 
 

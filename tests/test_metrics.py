@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from showing import config_of, remember_visit, views_at
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
-from certbotless import __version__, client, configfile, metrics
+from certbotless import __version__, client, metrics
 from certbotless.base.errors import StoreError
+from certbotless.config import load as configfile
 from certbotless.decision import Step
 from certbotless.ledger import Entry
 from certbotless.memory import Failure

@@ -25,13 +25,15 @@ from machines import PATIENCE_S, Machine
 from papers import Reading, exchanged, yaml_after
 from programs import readable_program
 
-from certbotless import configfile, edits, oneshot, receivers
+from certbotless import oneshot, receivers
 from certbotless.base.clock import SystemClock
 from certbotless.cli import main
+from certbotless.config import diff as edits
+from certbotless.config import load as configfile
+from certbotless.config.redact import Redactor
 from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
 from certbotless.leaf import LeafFacts, Origin
-from certbotless.redact import Redactor
 from certbotless.state import SiteFile
 from certbotless.store import Store
 

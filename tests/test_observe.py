@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from fakes import EPOCH, FakeClock, FakeZone, TlsServer, ZoneServer
 
-from certbotless import configfile
 from certbotless.base.errors import AddressError
-from certbotless.config import Config
+from certbotless.config import load as configfile
+from certbotless.config.settings import Config
+from certbotless.config.values import AddressRule
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.memory import SiteState, Trial, WrittenRecord
 from certbotless.nameservers import NameServers
@@ -23,7 +24,6 @@ from certbotless.observe import observe
 from certbotless.records import Record
 from certbotless.shown import ask_servers
 from certbotless.store import Store
-from certbotless.values import AddressRule
 
 ZONE, DOMAIN = "sweetlove.test", "devbox.sweetlove.test"
 LAN, LAN6 = "10.79.40.213", "fd00::213"

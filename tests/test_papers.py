@@ -26,7 +26,7 @@ from papers import (
     promised,
 )
 
-from certbotless import configfile
+from certbotless.config import load as configfile
 from certbotless.init import text as init_text
 
 NAMES = [name_of(path) for path in PAGES]

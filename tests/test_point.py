@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from scenes import workbench
 
 from certbotless.base.errors import AddressError, DnsRefused
+from certbotless.config.values import AddressRule
 from certbotless.decide import decide
 from certbotless.decision import Intent, Step
 from certbotless.leaf import Published
 from certbotless.observation import Observation
 from certbotless.point import Pointing
 from certbotless.records import DEFAULT_LINE, Record
-from certbotless.values import AddressRule
 from certbotless.workbench import Workbench
 
 ZONE = "sweetlove.test"

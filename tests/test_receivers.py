@@ -15,14 +15,15 @@ from fakes import FakeClock
 from test_alerts import BROKEN, DOMAIN, OVER, broken
 from views import view
 
-from certbotless import alerts, configfile, receivers
+from certbotless import alerts, receivers
 from certbotless.alerts import Steady
 from certbotless.base.clock import Clock
 from certbotless.base.errors import Interrupted, NotifyError, StoreError
-from certbotless.config import Config
+from certbotless.config import load as configfile
+from certbotless.config.redact import Redactor
+from certbotless.config.settings import Config
 from certbotless.message import Message
 from certbotless.receivers import Post, Receiver
-from certbotless.redact import Redactor
 from certbotless.view import View
 
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"

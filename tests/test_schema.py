@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from certbotless import configfile
 from certbotless.base.errors import ConfigError
-from certbotless.document import Document
+from certbotless.config import load as configfile
+from certbotless.config.yaml_document import Document
 from tools.docs import schema
 
 ROOT = Path(__file__).resolve().parent.parent

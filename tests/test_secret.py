@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from certbotless.base.errors import SecretUnreadable
-from certbotless.secret import Secret, environment_without
+from certbotless.config.secret import Secret, environment_without
 
 CANARY = "LTAI5tPlantedCanary"
 

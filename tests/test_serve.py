@@ -22,6 +22,7 @@ from scenes import workbench
 from certbotless.base.errors import DeployError, DeployWaits, StoreError
 from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
+from certbotless.config.values import Action
 from certbotless.deploy import Container
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.memory import Acted, Restarting, SiteState
@@ -29,7 +30,6 @@ from certbotless.observation import Observation
 from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
 from certbotless.state import SiteFile
-from certbotless.values import Action
 from certbotless.workbench import Zones
 
 DOMAIN = "devbox.sweetlove.test"

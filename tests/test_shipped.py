@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from flit_core.sdist import SdistBuilder
 
-from certbotless import configfile
-from certbotless.document import Document
+from certbotless.config import load as configfile
+from certbotless.config.yaml_document import Document
 from tools.docs import schema
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,9 +9,9 @@ import pytest
 from fakes import EPOCH, FakeClock
 from resolvers import ScriptedResolver
 
-from certbotless import configfile
 from certbotless.base.errors import ZoneOnHold
-from certbotless.config import Site
+from certbotless.config import load as configfile
+from certbotless.config.settings import Site
 from certbotless.memory import SiteState
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator

@@ -11,9 +11,9 @@ import pytest
 from authors import STYLES, TICK_S, Author, renamed_over
 from configs import CANARY, text_of
 
-from certbotless import secret
 from certbotless.base.errors import ConfigError, SecretUnreadable
-from certbotless.source import Source
+from certbotless.config import secret
+from certbotless.config.live import Source
 
 
 @pytest.fixture

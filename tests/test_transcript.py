@@ -15,7 +15,7 @@ import pytest
 
 from certbotless.base import log_context as story
 from certbotless.base.errors import StoreError
-from certbotless.redact import Redactor
+from certbotless.config.redact import Redactor
 from certbotless.state import SiteFile
 from certbotless.transcript import MOST_BYTES, Transcripts
 

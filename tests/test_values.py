@@ -11,7 +11,7 @@ import pytest
 from configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
 
 from certbotless.base.errors import printable
-from certbotless.values import Action, AddressRule, Port, Window
+from certbotless.config.values import Action, AddressRule, Port, Window
 
 # --- values of the wrong kind -------------------------------------------------------------------------------
 

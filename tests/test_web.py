@@ -25,7 +25,7 @@ from showing import PATH, config_of, free_port, showing
 from system.bed import files_below, wait_until
 from views import NOW, SITE, failure, site, view
 
-from certbotless.config import Http
+from certbotless.config.settings import Http
 from certbotless.decision import Step
 from certbotless.sandbox.host import require_private_host
 from certbotless.view import View

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from certbotless import configfile
-from certbotless.config import Site
+from certbotless.config import load as configfile
+from certbotless.config.settings import Site
 from certbotless.decide import state_of
 from certbotless.decision import Decision, Step
 from certbotless.leaf import LeafFacts, Origin, Published

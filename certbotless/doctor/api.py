@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..alidns import ApiRefusal
 from ..base.errors import DnsError, DnsUnavailable, ZoneNotFound
 from ..base.names import challenge_name
-from ..config import Site
+from ..config.settings import Site
 from ..memory import SiteState
 from ..placement import Aliases
 from ..records import Record, Zone

@@ -12,7 +12,7 @@ from ..account import CaView, look_at_ca
 from ..base.errors import CertbotlessError, StoreError, printable
 from ..base.names import is_in_zone
 from ..base.times import rfc3339
-from ..config import Site
+from ..config.settings import Site
 from ..leaf import LeafFacts
 from ..ledger import Entry, limit_on, orders_left, planned_order
 from ..memory import SiteState

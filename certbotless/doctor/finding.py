@@ -14,7 +14,7 @@ from .. import __version__
 from ..base.clock import Clock
 from ..base.errors import CertbotlessError, causes, printable
 from ..base.times import rfc3339
-from ..config import Config
+from ..config.settings import Config
 from ..deploy import DockerContainers
 from ..nameservers import NameServers, Server
 

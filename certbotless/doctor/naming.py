@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import hijack
 from ..base.errors import DnsError, printable
-from ..config import Site
+from ..config.settings import Site
 from ..hosts import addresses_of
 from ..nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
 from ..records import DEFAULT_LINE, Record, Zone, address_type, plan_changes

@@ -22,11 +22,11 @@ from ..base.clock import Clock, SystemClock
 from ..base.errors import CertbotlessError, DnsError, Interrupted, printable
 from ..base.names import is_in_zone, u_labels
 from ..base.times import rfc3339
-from ..config import Config, Site
+from ..config.redact import Redactor
+from ..config.settings import Config, Site
 from ..hosts import addresses_of
 from ..nameservers import NameServers, Server, ask_all
 from ..records import Record
-from ..redact import Redactor
 from ..state import SiteFile
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 

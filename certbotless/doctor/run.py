@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from .. import careless, edges, receivers, sender
+from .. import edges, receivers, sender
 from ..account import CaView
 from ..address import address_now
 from ..alidns import AlidnsAccount
@@ -16,13 +16,14 @@ from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..base.times import rfc3339
 from ..bulletin import refusal
-from ..config import Config, Site
+from ..config import checks as careless
+from ..config.settings import Config, Site
+from ..config.values import AddressRule
 from ..ledger import Ledger
 from ..ledgerfile import LedgerFile
 from ..look import look_at
 from ..memory import SiteState
 from ..state import SiteFile
-from ..values import AddressRule
 from ..view import View
 from . import api, authority, machine, naming, service
 from .api import ApiView

@@ -12,11 +12,11 @@ from pathlib import Path
 from .. import registry
 from ..base.errors import DeployError
 from ..client import knock
-from ..config import Config, Site, Target
+from ..config.settings import Config, Site, Target
+from ..config.values import DIRECTORIES
 from ..deploy import Container, Settings, published_port
 from ..observation import where_of
 from ..probe import served_leaf
-from ..values import DIRECTORIES
 from ..view import View
 from .finding import Case
 

@@ -12,10 +12,10 @@ from .. import registry
 from ..address import address_now
 from ..base.errors import AddressError, DeployError, printable
 from ..base.names import normalise
-from ..config import Config, Docker
+from ..config.diagnostics import check
+from ..config.settings import Config, Docker
+from ..config.values import AddressRule
 from ..deploy import Container, DockerContainers, Settings
-from ..diagnostics import check
-from ..values import AddressRule
 
 Say = Callable[[str], None]
 

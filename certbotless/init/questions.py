@@ -13,9 +13,9 @@ from typing import TypeVar
 from .. import registry
 from ..base.errors import UsageError, printable
 from ..base.names import is_in_zone, normalise
-from ..config import NEED_EAB, Acme, Config, Site, Target
-from ..diagnostics import check
-from ..secret import Secret
+from ..config.diagnostics import check
+from ..config.secret import Secret
+from ..config.settings import NEED_EAB, Acme, Config, Site, Target
 from .found import Running, Say
 from .text import STOP_TIMEOUT_S, Answers
 

@@ -19,15 +19,16 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, configfile, daemon, decide, nameservers, observe, proof
+from certbotless import act, daemon, decide, nameservers, observe, proof
 from certbotless import look as looking
 from certbotless.base import concurrent as together
 from certbotless.base.errors import AddressError, StoreError
-from certbotless.config import Config, Site
+from certbotless.config import load as configfile
+from certbotless.config.settings import Config, Site
+from certbotless.config.values import AddressRule, Window
 from certbotless.decision import Intent
 from certbotless.ledgerfile import LedgerFile
 from certbotless.nameservers import NameServers
-from certbotless.values import AddressRule, Window
 from certbotless.view import View
 from certbotless.workbench import Edges
 

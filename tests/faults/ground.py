@@ -13,10 +13,10 @@ from pathlib import Path
 from fakes import FakeClock, FakeContainers
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 
-from certbotless import configfile
 from certbotless.act import Outcome, run
 from certbotless.alidns import Account, AlidnsAccount
-from certbotless.config import Config
+from certbotless.config import load as configfile
+from certbotless.config.settings import Config
 from certbotless.decision import Intent
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator

@@ -19,7 +19,7 @@ from configs import CANARY, FULL
 from machines import Machine
 from system.bed import DOMAIN, KEY_SECRET, ZONE, Bed, wait_until
 
-from certbotless import configfile
+from certbotless.config import load as configfile
 from certbotless.sandbox.pebble import Pebble
 
 from .invariants import assert_invariants

@@ -14,7 +14,8 @@ from typing import Literal
 import pytest
 from fakes import EPOCH
 
-from certbotless import configfile, ledger
+from certbotless import ledger
+from certbotless.config import load as configfile
 from certbotless.decide import decide
 from certbotless.leaf import LeafFacts, Origin, Published
 from certbotless.ledger import Entry, Purpose

@@ -20,9 +20,10 @@ import pytest
 from fakes import FakeClock
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
-from certbotless import configfile, edges
+from certbotless import edges
 from certbotless.act import Outcome, run
 from certbotless.address import address_now
+from certbotless.config import load as configfile
 from certbotless.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS

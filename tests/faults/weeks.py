@@ -24,7 +24,7 @@ from typing import Any
 
 from fakes import FakeClock
 
-from certbotless import configfile, ledger
+from certbotless import ledger
 from certbotless.base.clock import START_SLACK, TRUSTED_SKEW, Clock, is_possible
 from certbotless.base.errors import (
     AuthorizationFailed,
@@ -35,7 +35,8 @@ from certbotless.base.errors import (
     RateLimited,
 )
 from certbotless.books import SiteBooks
-from certbotless.config import Config, Site
+from certbotless.config import load as configfile
+from certbotless.config.settings import Config, Site
 from certbotless.decide import decide
 from certbotless.decision import Intent
 from certbotless.leaf import LeafFacts, Origin, Published

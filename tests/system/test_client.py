@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from listeners import listening
 
-from certbotless import client, configfile
+from certbotless import client
 from certbotless.base.times import parse_rfc3339
+from certbotless.config import load as configfile
 from certbotless.look import look_at
 from certbotless.sandbox.host import LAN_ADDRESS
 

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from listeners import listening
 
-from certbotless import configfile
+from certbotless.config import load as configfile
 from certbotless.doctor.finding import as_json
 from certbotless.doctor.run import examine
 from certbotless.sandbox.alidns import Fault

@@ -20,8 +20,8 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from certbotless.base.checked import Model, schema_of
-from certbotless.config import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
-from certbotless.values import Action, AddressRule, short
+from certbotless.config.settings import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
+from certbotless.config.values import Action, AddressRule, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
 KEYS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("keys.yaml").read_text())

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from .base.errors import ConfigError, printable
+from ..base.errors import ConfigError, printable
 
 # 1,000 full sites are 207 KiB.
 MAX_BYTES = 1 << 20

@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic_core import ValidationError
 
-from . import document
-from .base.checked import default_of
-from .base.errors import ConfigError, ValueFault
-from .base.names import is_in_zone, normalise
-from .config import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
-from .document import Document, Fault
+from ..base.checked import default_of
+from ..base.errors import ConfigError, ValueFault
+from ..base.names import is_in_zone, normalise
+from . import yaml_document as document
+from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
+from .yaml_document import Document, Fault
 
 # None stands for a name that is wrong by itself, or absent.
 _Names = list[str | None]

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from .base.checked import Model
-from .base.errors import printable
-from .config import Config
+from ..base.checked import Model
+from ..base.errors import printable
 from .secret import Secret
+from .settings import Config
 from .values import Action, AddressRule, Port, Window, short
 
 # Of a value; a line says what has changed, not all of it.

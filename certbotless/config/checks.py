@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from .base import files
-from .base.errors import SecretUnreadable
-from .config import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
+from ..base import files
+from ..base.errors import SecretUnreadable
+from .settings import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
 from .values import is_loopback
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import quote
 
-from .base.errors import SecretUnreadable
-from .config import Config
+from ..base.errors import SecretUnreadable
+from .settings import Config
 
 _HIDDEN = "***"
 # Shorter values are no secrets, and stand in every second word.

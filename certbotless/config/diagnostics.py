@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_schema
 
-from .base.checked import Model, fields_of
-from .base.errors import ValueFault, printable
-from .config import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
-from .document import Document, Fault, Path, dotted
+from ..base.checked import Model, fields_of
+from ..base.errors import ValueFault, printable
+from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
 from .values import DIRECTORIES
+from .yaml_document import Document, Fault, Path, dotted
 
 _DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
 _PATH = "must be an absolute path"

@@ -22,9 +22,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic_core import CoreSchema, core_schema
 
-from .base.checked import Mark, after
-from .base.errors import ValueFault
-from .base.names import normalise
+from ..base.checked import Mark, after
+from ..base.errors import ValueFault
+from ..base.names import normalise
 from .secret import Secret
 
 DIRECTORIES = {

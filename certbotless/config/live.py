@@ -14,10 +14,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from . import configfile, edits
-from .base.errors import CertbotlessError, ConfigError, SecretUnreadable
-from .config import Config
+from ..base.errors import CertbotlessError, ConfigError, SecretUnreadable
+from . import diff as edits
+from . import load as configfile
 from .secret import Secret
+from .settings import Config
 
 logger = logging.getLogger(__name__)
 

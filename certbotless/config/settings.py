@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
+from ..base.checked import Model, at_least_one
+from ..base.errors import CertbotlessError
 from . import values
-from .base.checked import Model, at_least_one
-from .base.errors import CertbotlessError
 from .secret import Secret, environment_without
 from .values import DIRECTORIES, Action, AddressRule
 
