@@ -40,15 +40,15 @@ from .base.log_context import about
 from .base.times import rfc3339
 from .config.settings import Config, Site, Target
 from .decide import address_written, is_issued_since
-from .decision import Intent, Step
-from .ledger import local_backoff, order_backoff
-from .limits import staging_of
 from .look import look
-from .memory import RECORD_FIELDS, Failure
-from .observation import Observation, places_of
+from .model.decision import Intent, Step
+from .model.ledger import local_backoff, order_backoff
+from .model.limits import staging_of
+from .model.memory import RECORD_FIELDS, Failure
+from .model.observation import Observation, places_of
+from .model.view import View
 from .state import SiteFile
 from .steps import announce, take
-from .view import View
 from .workbench import Edges, Workbench
 
 logger = logging.getLogger(__name__)

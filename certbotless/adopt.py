@@ -11,10 +11,10 @@ from .base.errors import IssueError, StoreError
 from .base.times import rfc3339
 from .config.settings import Config, Site
 from .config.values import DIRECTORIES
-from .leaf import LeafFacts, Origin
-from .memory import Foreign, SavedPair
-from .observation import Observation
-from .renewal import is_due
+from .model.certificate import LeafFacts, Origin
+from .model.memory import Foreign, SavedPair
+from .model.observation import Observation
+from .model.renewal import is_due
 from .state import SiteFile
 from .store import Store
 from .workbench import Workbench

@@ -43,7 +43,7 @@ from .base.errors import (
 from .base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from .config.redact import Redactor
 from .exchange import BadAnswer, BoundedSession, http_date, retry_after
-from .records import DEFAULT_LINE, Record
+from .model.records import DEFAULT_LINE, Record
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from .base.clock import Clock
 from .base.errors import RateLimited
 from .base.times import rfc3339
 from .config.settings import Site
-from .leaf import LeafFacts
-from .ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from .ledgerfile import LedgerFile
-from .memory import RenewalInfo
+from .model.certificate import LeafFacts
+from .model.ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
+from .model.memory import RenewalInfo
 
 _LOCK_TIMEOUT_S = 60
 

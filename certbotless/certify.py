@@ -16,12 +16,12 @@ from .base.times import rfc3339
 from .books import SiteBooks
 from .config.settings import Acme
 from .issue import Issuance, Issued, PendingOrder, suggested_renewal
-from .leaf import LeafFacts, Origin, Published
-from .limits import staging_of
-from .memory import OrderInFlight, RenewalInfo, SavedPair
-from .observation import Observation
+from .model.certificate import LeafFacts, Origin, Published
+from .model.limits import staging_of
+from .model.memory import OrderInFlight, RenewalInfo, SavedPair
+from .model.observation import Observation
+from .model.renewal import next_look
 from .placement import Placement
-from .renewal import next_look
 from .state import Accounts
 from .workbench import Workbench
 

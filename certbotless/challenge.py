@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from .base.errors import CertbotlessError, DnsRefused, ZoneNotFound
-from .memory import TxtValue
-from .records import Record, Zone
+from .model.memory import TxtValue
+from .model.records import Record, Zone
 from .state import SiteFile
 
 logger = logging.getLogger(__name__)

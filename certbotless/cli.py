@@ -26,7 +26,7 @@ from .base.errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
     from .config.settings import Config, Site
-    from .decision import Intent
+    from .model.decision import Intent
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
@@ -103,7 +103,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "init":
             return _init(source, args)
     if args.once or args.renew_now:
-        from .decision import Intent
+        from .model.decision import Intent
 
         intent = Intent()
         if args.renew_now:
@@ -272,8 +272,8 @@ def _notify_test(source: Path | None) -> int:
 
 
 def _init(source: Path | None, args: argparse.Namespace) -> int:
-    from .decision import Intent
     from .init import questions, run
+    from .model.decision import Intent
 
     if source is None:
         raise UsageError("init makes a file: give its name with --config FILE")

@@ -26,8 +26,8 @@ from .base.times import rfc3339
 from .config.settings import Config
 from .hosts import addresses_of, connect, left_s
 from .look import look_at
-from .records import address_type
-from .view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
+from .model.records import address_type
+from .model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
 
 logger = logging.getLogger(__name__)
 

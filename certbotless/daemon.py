@@ -37,16 +37,16 @@ from .child import Addresses, Child, Errand
 from .config import checks as careless
 from .config.live import Source
 from .config.settings import Config, Site
-from .decision import CONFIRM_OF, WRITES
 from .lan import Lan
-from .ledger import Ledger, local_backoff
 from .ledgerfile import LedgerFile
 from .look import Crashes, look
+from .model.decision import CONFIRM_OF, WRITES
+from .model.ledger import Ledger, local_backoff
+from .model.view import View
 from .nameservers import NameServers
 from .spread import Spread
 from .state import SiteFile
 from .timetable import Timetable
-from .view import View
 
 if TYPE_CHECKING:
     from .web import Web

@@ -16,13 +16,13 @@ from .base.errors import StoreError
 from .base.times import rfc3339
 from .config.settings import Config, Site, Target
 from .config.values import Window
-from .decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
-from .leaf import Published
-from .ledger import Entry, Ledger, Limit, limit_on, planned_order
-from .memory import Failure, Foreign, SiteState, WrittenRecord
-from .observation import Observation, places_of, unseen
-from .records import address_type
-from .renewal import first_look, is_due, is_look_due, renewal_moment
+from .model.certificate import Published
+from .model.decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
+from .model.ledger import Entry, Ledger, Limit, limit_on, planned_order
+from .model.memory import Failure, Foreign, SiteState, WrittenRecord
+from .model.observation import Observation, places_of, unseen
+from .model.records import address_type
+from .model.renewal import first_look, is_due, is_look_due, renewal_moment
 
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .base import files
 from .base.errors import encodable
-from .memory import Event
+from .model.memory import Event
 
 logger = logging.getLogger(__name__)
 

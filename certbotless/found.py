@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from . import report
-from .leaf import LeafFacts
-from .memory import Event, Failure
-from .view import View, Visits
+from .model.certificate import LeafFacts
+from .model.memory import Event, Failure
+from .model.view import View, Visits
 
 _BROKEN = "the configuration is broken"
 

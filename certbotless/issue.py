@@ -30,9 +30,9 @@ from .base.times import parse_rfc3339, rfc3339
 from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
 from .config.settings import Acme
-from .leaf import Published
-from .memory import TxtValue
-from .renewal import Window
+from .model.certificate import Published
+from .model.memory import TxtValue
+from .model.renewal import Window
 from .state import Accounts
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from .base import files
 from .base.clock import Clock
 from .base.errors import StoreError
 from .base.locks import Lock
-from .ledger import UNREADABLE, Entry, Ledger, settled, with_old_failures
+from .model.ledger import UNREADABLE, Entry, Ledger, settled, with_old_failures
 from .store import generations
 
 logger = logging.getLogger(__name__)

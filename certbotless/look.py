@@ -19,17 +19,17 @@ from .base.errors import CertbotlessError, StoreError, internal_error
 from .base.times import rfc3339
 from .config.settings import Config, Site
 from .decide import decide, state_of, without_abandoned
-from .decision import CONFIRM_OF, Decision, Intent
-from .leaf import Published
-from .ledger import Ledger
 from .ledgerfile import LedgerFile
-from .memory import SiteState
+from .model.certificate import Published
+from .model.decision import CONFIRM_OF, Decision, Intent
+from .model.ledger import Ledger
+from .model.memory import SiteState
+from .model.observation import Observation, unseen
+from .model.view import View
 from .nameservers import NameServers
-from .observation import Observation, unseen
 from .observe import observe
 from .shown import ShownSource, ask_servers, questions_of
 from .state import SiteFile
-from .view import View
 
 logger = logging.getLogger(__name__)
 

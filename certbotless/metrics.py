@@ -18,9 +18,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import __version__
-from .ledger import orders_left_for_each, planned_order
+from .model.ledger import orders_left_for_each, planned_order
+from .model.view import View, Visits, facts_of
 from .report import Seen, served_of
-from .view import View, Visits, facts_of
 
 __all__ = ["TYPE", "text"]
 

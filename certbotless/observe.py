@@ -13,9 +13,9 @@ from .base.concurrent import together
 from .base.errors import AddressError, CertbotlessError, DeployError
 from .config.settings import Config, Site
 from .config.values import AddressRule
-from .leaf import Published
-from .memory import Listed, SiteState
-from .observation import Answers, Observation, Place, places_of, unseen
+from .model.certificate import Published
+from .model.memory import Listed, SiteState
+from .model.observation import Answers, Observation, Place, places_of, unseen
 from .probe import served_leaf
 from .shown import Shown, ShownSource
 from .state import SiteFile

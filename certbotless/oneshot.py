@@ -23,9 +23,9 @@ from .base.locks import Lock, running_daemon
 from .base.log_context import RUN_ENDED
 from .config.redact import Redactor
 from .config.settings import Config, Site
-from .decision import Intent
 from .lan import settled_before
 from .look import look_at
+from .model.decision import Intent
 from .transcript import Transcripts
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from .base.clock import START_SLACK
 from .base.errors import IssueError, StoreError, printable
 from .base.times import bounded
-from .leaf import MOST_ISSUER, LeafFacts
+from .model.certificate import MOST_ISSUER, LeafFacts
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
 

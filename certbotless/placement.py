@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from .base.clock import Pace
 from .base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
 from .challenge import presented
-from .memory import TxtValue
+from .model.memory import TxtValue
+from .model.records import DEFAULT_LINE, Zone
 from .nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
-from .records import DEFAULT_LINE, Zone
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from .base.errors import AddressError, DnsUnavailable, RecordConflict
-from .memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
-from .nameservers import SILENCE_S, Wanted, wait_until_shown
-from .records import (
+from .model.memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
+from .model.records import (
     DEFAULT_LINE,
     Add,
     Change,
@@ -25,6 +24,7 @@ from .records import (
     apply_changes,
     plan_changes,
 )
+from .nameservers import SILENCE_S, Wanted, wait_until_shown
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from .base.clock import Pace
 from .base.errors import CertificateRefused, DeployError, StoreError
 from .base.locks import ActionLock
-from .leaf import LeafFacts, Origin, Published
-from .memory import Acted, Trial
-from .observation import Observation
+from .model.certificate import LeafFacts, Origin, Published
+from .model.memory import Acted, Trial
+from .model.observation import Observation
 from .probe import served_leaf
 from .workbench import Workbench
 

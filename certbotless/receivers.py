@@ -29,8 +29,8 @@ from .base.errors import CertbotlessError, Interrupted, SecretUnreadable, StoreE
 from .base.times import rfc3339
 from .config.redact import Redactor
 from .config.settings import Config
-from .memory import Failure
 from .message import Message, message_of
+from .model.memory import Failure
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from . import __version__
 from .base.errors import printable
 from .base.times import distance, rfc3339
 from .config.settings import Config, Target
-from .leaf import LeafFacts
-from .ledger import Ledger
-from .memory import Failure
-from .observation import places_of
-from .view import ClientFacts, View, Visits, facts_of
+from .model.certificate import LeafFacts
+from .model.ledger import Ledger
+from .model.memory import Failure
+from .model.observation import places_of
+from .model.view import ClientFacts, View, Visits, facts_of
 
 # As a line of the log.
 _MOST_OF_A_LINE = 4000

@@ -20,8 +20,8 @@ from .base.times import rfc3339
 from .config.settings import Target
 from .decide import window_wait
 from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
-from .memory import Restarting
-from .observation import Observation, Place, places_of
+from .model.memory import Restarting
+from .model.observation import Observation, Place, places_of
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
 from .workbench import Workbench
 

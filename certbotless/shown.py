@@ -13,9 +13,9 @@ from datetime import datetime
 from . import hijack
 from .base.errors import CertbotlessError, DnsError, ZoneOnHold
 from .config.settings import Site
-from .memory import SiteState
+from .model.memory import SiteState
+from .model.observation import Answers
 from .nameservers import Answer, NameServers, Question, Server, ask_each, speaks
-from .observation import Answers
 
 
 @dataclass(frozen=True, slots=True)

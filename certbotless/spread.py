@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from .base.clock import Clock
 from .base.concurrent import together
 from .config.settings import Site
-from .decision import CONFIRM_OF
-from .memory import SiteState
+from .model.decision import CONFIRM_OF
+from .model.memory import SiteState
+from .model.view import View
 from .nameservers import NameServers
 from .shown import Shown, ask_servers
-from .view import View
 
 # After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.
 QUIET_EVERY = timedelta(minutes=5)

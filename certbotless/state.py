@@ -26,7 +26,7 @@ from .base.checked import Model
 from .base.clock import Clock
 from .base.errors import StoreError
 from .base.locks import Holder, Lock, SiteLock, holder
-from .memory import SavedPair, SiteState, TxtValue
+from .model.memory import SavedPair, SiteState, TxtValue
 
 logger = logging.getLogger(__name__)
 

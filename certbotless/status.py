@@ -15,8 +15,8 @@ from .config import load as configfile
 from .config.settings import Config, Site
 from .events import Events
 from .found import Found, Story
-from .leaf import LeafFacts
 from .look import look_at
+from .model.certificate import LeafFacts
 from .state import SiteFile
 from .store import Store
 

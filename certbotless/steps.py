@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from .base.errors import ZoneNotFound
 from .challenge import sweep
 from .config.settings import Target
-from .decision import Step
-from .observation import Observation
+from .model.decision import Step
+from .model.observation import Observation
 from .workbench import Workbench
 
 if TYPE_CHECKING:

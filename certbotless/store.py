@@ -29,7 +29,7 @@ from typing import Any
 from . import aside
 from .base import files
 from .base.errors import StoreError
-from .leaf import LeafFacts, Origin, Published
+from .model.certificate import LeafFacts, Origin, Published
 
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
 _FILES = {FULLCHAIN, PRIVKEY, META}

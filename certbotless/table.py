@@ -22,12 +22,12 @@ from rich.text import Text
 from .base.log_context import RUN_ENDED
 from .base.names import u_labels
 from .base.times import distance, moment, span
-from .decision import Step
 from .found import Found, Story
-from .leaf import LeafFacts
+from .model.certificate import LeafFacts
+from .model.decision import Step
+from .model.view import View, Visits, facts_of
 from .report import Served, by_api, failure_text, served_of
 from .terminal import Drawing, Terminal
-from .view import View, Visits, facts_of
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")
 # A domain that is longer stands on a line of its own; with less room for it the table becomes a list.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from .config.values import DIRECTORIES
-from .limits import STAGING
+from .model.limits import STAGING
 
 # The client speaks, the server answers, and the client verifies.
 _TURNS = 3

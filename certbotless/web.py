@@ -23,10 +23,10 @@ from . import client, page, receivers, report
 from .base.errors import printable
 from .base.times import distance
 from .config.settings import NEEDS_PROMETHEUS, Config, Http
-from .ledger import Ledger
+from .model.ledger import Ledger
+from .model.view import View
 from .report import Seen
 from .server import Reply, Server
-from .view import View
 
 logger = logging.getLogger(__name__)
 

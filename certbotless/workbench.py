@@ -11,14 +11,14 @@ from typing import Protocol
 from .address import AddressSource, address_now
 from .base.clock import Clock
 from .config.settings import Config, Site
-from .decision import Intent
 from .deploy import Containers
 from .events import Events
-from .leaf import LeafFacts
 from .ledgerfile import LedgerFile
-from .memory import SavedPair
+from .model.certificate import LeafFacts
+from .model.decision import Intent
+from .model.memory import SavedPair
+from .model.records import Zone
 from .nameservers import NameServers
-from .records import Zone
 from .state import SiteFile
 from .store import Store
 

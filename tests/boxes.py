@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certbotless.leaf import LeafFacts, Origin
-from certbotless.memory import SavedPair
+from certbotless.model.certificate import LeafFacts, Origin
+from certbotless.model.memory import SavedPair
 from certbotless.state import SiteFile
 from certbotless.store import Store
 

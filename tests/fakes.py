@@ -23,7 +23,7 @@ from resolvers import DnsServer
 from certbotless.base.clock import Clock
 from certbotless.base.errors import CertbotlessError, DeployError, DnsRefused, Interrupted, ZoneNotFound
 from certbotless.deploy import Container
-from certbotless.records import Record
+from certbotless.model.records import Record
 
 EPOCH = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 

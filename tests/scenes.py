@@ -23,12 +23,12 @@ from certbotless.address import AddressSource, address_now
 from certbotless.base.clock import Clock
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
-from certbotless.decision import Intent
 from certbotless.deploy import Container, Containers
-from certbotless.leaf import Origin, Published
-from certbotless.memory import Failure, SavedPair, SiteState
+from certbotless.model.certificate import Origin, Published
+from certbotless.model.decision import Intent
+from certbotless.model.memory import Failure, SavedPair, SiteState
+from certbotless.model.records import Record
 from certbotless.nameservers import NameServers
-from certbotless.records import Record
 from certbotless.state import SiteFile
 from certbotless.store import Store
 from certbotless.workbench import Edges, Workbench, Zones

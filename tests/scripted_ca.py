@@ -26,10 +26,10 @@ from certbotless.books import SiteBooks
 from certbotless.challenge import presented
 from certbotless.config.settings import Acme, Site
 from certbotless.issue import Issuance, Issued
-from certbotless.leaf import Published
-from certbotless.ledger import Entry, Kind
 from certbotless.ledgerfile import LedgerFile
-from certbotless.memory import TxtValue
+from certbotless.model.certificate import Published
+from certbotless.model.ledger import Entry, Kind
+from certbotless.model.memory import TxtValue
 from certbotless.state import Accounts, SiteFile
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"

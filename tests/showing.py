@@ -17,10 +17,10 @@ from certbotless.base import saved
 from certbotless.config import load as configfile
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Config, Dns, Http
-from certbotless.decision import Step
-from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.decision import Step
+from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.receivers import History
-from certbotless.view import ClientFacts, View, digest_of_visit
 from certbotless.web import Web
 
 PATH = "/etc/certbotless/config.yaml"

@@ -36,13 +36,13 @@ from certbotless.act import Outcome, run
 from certbotless.alidns import RecordRefusal
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.config.values import AddressRule
-from certbotless.decision import Intent
 from certbotless.deploy import Container, DockerContainers
-from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.memory import Foreign, WrittenRecord
+from certbotless.model.decision import Intent
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import Foreign, WrittenRecord
+from certbotless.model.records import Record, Zone
 from certbotless.nameservers import NameServers, Server
-from certbotless.records import Record, Zone
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
 from certbotless import alerts, message
 from certbotless.alerts import Sent, Steady
-from certbotless.decision import NOBODY_SPEAKS, Step
-from certbotless.leaf import Published
-from certbotless.memory import SiteState
 from certbotless.message import Message
-from certbotless.view import ClientFacts, View, digest_of_visit
+from certbotless.model.certificate import Published
+from certbotless.model.decision import NOBODY_SPEAKS, Step
+from certbotless.model.memory import SiteState
+from certbotless.model.view import ClientFacts, View, digest_of_visit
 
 HOST, DOMAIN = "box", "devbox.sweetlove.top"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -27,7 +27,7 @@ from certbotless.alidns import (
     _transport_errors,
 )
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
-from certbotless.records import Record
+from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
 
 ZONE = "sweetlove.test"

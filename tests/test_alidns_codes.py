@@ -17,7 +17,7 @@ from test_alidns import KEY_ID, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, a
 
 from certbotless.alidns import Account, AlidnsAccount, AlidnsZone
 from certbotless.base.errors import DnsRefused, RecordConflict, ZoneNotFound
-from certbotless.records import Record
+from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
 

@@ -11,15 +11,15 @@ import pytest
 from children import DONE, start_child, wait_for
 from fakes import FakeClock
 
-from certbotless import limits
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted, RateLimited
 from certbotless.books import SiteBooks
 from certbotless.config.settings import Site
-from certbotless.leaf import LeafFacts
-from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.memory import RenewalInfo
+from certbotless.model import limits
+from certbotless.model.certificate import LeafFacts
+from certbotless.model.ledger import UNREADABLE, Entry
+from certbotless.model.memory import RenewalInfo
 
 CA = "https://ca.test/directory"
 DOMAIN = "devbox.sweetlove.test"

@@ -10,8 +10,8 @@ from fakes import FakeZone, FakeZones
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
 from certbotless.challenge import TXT_TTL_S, OpenZone, presented, sweep
-from certbotless.memory import TxtValue
-from certbotless.records import Record
+from certbotless.model.memory import TxtValue
+from certbotless.model.records import Record
 from certbotless.state import SiteFile
 
 ZONE = "sweetlove.test"

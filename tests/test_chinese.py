@@ -16,8 +16,8 @@ from certbotless.alidns import Account, AlidnsAccount
 from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.base.names import a_labels, normalise, u_labels
 from certbotless.challenge import presented, sweep
-from certbotless.memory import TxtValue
-from certbotless.records import Record, plan_changes
+from certbotless.model.memory import TxtValue
+from certbotless.model.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state import SiteFile
 

@@ -21,10 +21,10 @@ from certbotless.base import files, saved
 from certbotless.base.errors import StoreError
 from certbotless.client import Met, is_due, knock, visit
 from certbotless.config import load as configfile
-from certbotless.decision import Step
-from certbotless.memory import WrittenRecord
+from certbotless.model.decision import Step
+from certbotless.model.memory import WrittenRecord
+from certbotless.model.view import ClientFacts, View, digest_of_visit, facts_of
 from certbotless.sandbox.host import hosts_entry
-from certbotless.view import ClientFacts, View, digest_of_visit, facts_of
 
 NAME = "devbox.sweetlove.test"
 ASKED = f"GET /v2/ HTTP/1.1\r\nHost: {NAME}:%d\r\nConnection: close\r\n\r\n"

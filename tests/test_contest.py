@@ -13,9 +13,9 @@ from scenes import DAY, DOMAIN, HOUR, ZONE, Scene, failed_with
 
 from certbotless.act import Outcome
 from certbotless.base.errors import DnsUnavailable
-from certbotless.decision import Intent
+from certbotless.model.decision import Intent
+from certbotless.model.records import Record
 from certbotless.point import MOST_REWRITTEN
-from certbotless.records import Record
 
 HERE, THERE, MOVED = "10.79.40.5", "10.79.40.6", "10.79.40.7"
 MINUTE = 60

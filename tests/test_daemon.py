@@ -28,13 +28,13 @@ from certbotless.child import Addresses
 from certbotless.config import load as configfile
 from certbotless.config.values import AddressRule
 from certbotless.daemon import Daemon, _Tries
-from certbotless.decision import Decision, Step
-from certbotless.leaf import Published
-from certbotless.memory import SiteState
-from certbotless.observation import Observation
+from certbotless.model.certificate import Published
+from certbotless.model.decision import Decision, Step
+from certbotless.model.memory import SiteState
+from certbotless.model.observation import Observation
+from certbotless.model.view import View
 from certbotless.sandbox.alidns import Fault
 from certbotless.state import SiteFile
-from certbotless.view import View
 
 OTHER_DOMAIN = f"other.{ZONE}"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

@@ -17,10 +17,10 @@ from certbotless.base.clock import RELEASED
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
 from certbotless.decide import decide, state_of
-from certbotless.decision import Decision, Intent, Step
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.ledger import Entry
-from certbotless.memory import (
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.decision import Decision, Intent, Step
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import (
     Acted,
     Failure,
     Foreign,
@@ -30,8 +30,8 @@ from certbotless.memory import (
     TxtValue,
     WrittenRecord,
 )
-from certbotless.observation import Observation
-from certbotless.renewal import renewal_moment
+from certbotless.model.observation import Observation
+from certbotless.model.renewal import renewal_moment
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -14,10 +14,10 @@ from certbotless.account import CaView
 from certbotless.config import load as configfile
 from certbotless.doctor import authority, finding, service
 from certbotless.doctor.finding import Case, Finding
-from certbotless.ledger import Entry
-from certbotless.memory import SiteState
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import SiteState
+from certbotless.model.records import Record
 from certbotless.nameservers import NameServers, Server
-from certbotless.records import Record
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

@@ -46,11 +46,11 @@ from certbotless.base.errors import (
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Acme, Eab
 from certbotless.issue import Suggestion, suggested_renewal
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.ledger import Entry, Kind
-from certbotless.memory import TxtValue
-from certbotless.records import Record
-from certbotless.renewal import Window
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.ledger import Entry, Kind
+from certbotless.model.memory import TxtValue
+from certbotless.model.records import Record
+from certbotless.model.renewal import Window
 
 
 @pytest.fixture

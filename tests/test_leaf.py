@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_times import moments
 
-from certbotless.leaf import LeafFacts
+from certbotless.model.certificate import LeafFacts
 
 FACTS = LeafFacts(
     names=("*.devbox.sweetlove.test", "devbox.sweetlove.test"),

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import limits
-from certbotless.leaf import LeafFacts
-from certbotless.ledger import (
+from certbotless.model import limits
+from certbotless.model.certificate import LeafFacts
+from certbotless.model.ledger import (
     UNREADABLE,
     Entry,
     Kind,

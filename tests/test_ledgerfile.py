@@ -20,9 +20,9 @@ from test_state import mode_of
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import StoreError
-from certbotless.leaf import LeafFacts, Origin
-from certbotless.ledger import UNREADABLE, Entry, limit_on
 from certbotless.ledgerfile import LedgerFile
+from certbotless.model.certificate import LeafFacts, Origin
+from certbotless.model.ledger import UNREADABLE, Entry, limit_on
 from certbotless.store import Store
 
 DOMAIN = "devbox.sweetlove.test"

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from certbotless import limits
 from certbotless.config.values import DIRECTORIES
-from certbotless.limits import STAGING, Allowance, staging_of
+from certbotless.model import limits
+from certbotless.model.limits import STAGING, Allowance, staging_of
 from tools.docs.tables import LIMITS, Limit
 
 

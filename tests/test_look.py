@@ -21,13 +21,13 @@ from certbotless.address import AddressSource
 from certbotless.base.errors import StoreError
 from certbotless.config import load as configfile
 from certbotless.config.values import AddressRule
-from certbotless.decision import Intent
-from certbotless.ledger import Entry, Ledger
 from certbotless.look import NOTHING_ASKED, Crashes, look, look_at
-from certbotless.memory import Failure
+from certbotless.model.decision import Intent
+from certbotless.model.ledger import Entry, Ledger
+from certbotless.model.memory import Failure
+from certbotless.model.view import View
 from certbotless.nameservers import NameServers
 from certbotless.state import SiteFile
-from certbotless.view import View
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 from certbotless import __version__, client, metrics
 from certbotless.base.errors import StoreError
 from certbotless.config import load as configfile
-from certbotless.decision import Step
-from certbotless.ledger import Entry
-from certbotless.memory import Failure
+from certbotless.model.decision import Step
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import Failure
+from certbotless.model.view import ClientFacts, View
 from certbotless.report import Seen
-from certbotless.view import ClientFacts, View
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 DOMAIN = SITE.domain

@@ -25,6 +25,7 @@ from resolvers import ScriptedResolver
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsUnavailable, Interrupted, PropagationTimeout, ZoneOnHold
+from certbotless.model.records import Record
 from certbotless.nameservers import (
     PUBLIC_RESOLVERS,
     QUERY_TIMEOUT_S,
@@ -36,7 +37,6 @@ from certbotless.nameservers import (
     speaks,
     wait_until_shown,
 )
-from certbotless.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 ZONE = "sweetlove.test"

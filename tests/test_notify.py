@@ -33,7 +33,7 @@ from certbotless.config import load as configfile
 from certbotless.config.redact import Redactor
 from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
-from certbotless.leaf import LeafFacts, Origin
+from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.state import SiteFile
 from certbotless.store import Store
 

@@ -16,12 +16,12 @@ from certbotless.base.errors import AddressError
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
 from certbotless.config.values import AddressRule
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.memory import SiteState, Trial, WrittenRecord
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.memory import SiteState, Trial, WrittenRecord
+from certbotless.model.observation import Observation, places_of, unseen
+from certbotless.model.records import Record
 from certbotless.nameservers import NameServers
-from certbotless.observation import Observation, places_of, unseen
 from certbotless.observe import observe
-from certbotless.records import Record
 from certbotless.shown import ask_servers
 from certbotless.store import Store
 

@@ -14,9 +14,9 @@ from showing import PATH, views_at
 from views import FACTS, NOTHING, NOW, failure, view
 
 from certbotless import page, report
-from certbotless.decision import Step
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.view import View
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.decision import Step
+from certbotless.model.view import View
 
 VOID = {"meta"}
 # Where a browser begins a new line.

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from certbotless import pki
 from certbotless.base.errors import IssueError, StoreError
-from certbotless.leaf import LeafFacts
+from certbotless.model.certificate import LeafFacts
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 NAMES = ("*.devbox.sweetlove.test", "devbox.sweetlove.test")

@@ -19,7 +19,7 @@ from scenes import workbench
 from certbotless.alidns import Account, AlidnsAccount, ApiRefusal
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
-from certbotless.memory import TxtValue
+from certbotless.model.memory import TxtValue
 from certbotless.nameservers import NameServers
 from certbotless.placement import Placement
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault

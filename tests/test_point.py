@@ -22,11 +22,11 @@ from scenes import workbench
 from certbotless.base.errors import AddressError, DnsRefused
 from certbotless.config.values import AddressRule
 from certbotless.decide import decide
-from certbotless.decision import Intent, Step
-from certbotless.leaf import Published
-from certbotless.observation import Observation
+from certbotless.model.certificate import Published
+from certbotless.model.decision import Intent, Step
+from certbotless.model.observation import Observation
+from certbotless.model.records import DEFAULT_LINE, Record
 from certbotless.point import Pointing
-from certbotless.records import DEFAULT_LINE, Record
 from certbotless.workbench import Workbench
 
 ZONE = "sweetlove.test"

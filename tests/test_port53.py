@@ -14,15 +14,15 @@ from scripted_ca import ScriptedCa
 from certbotless.act import run
 from certbotless.base.errors import DnsUnavailable
 from certbotless.daemon import _Tries
-from certbotless.decision import Intent
 from certbotless.ledgerfile import LedgerFile
 from certbotless.look import look
-from certbotless.memory import Listed
+from certbotless.model.decision import Intent
+from certbotless.model.memory import Listed
+from certbotless.model.records import Record
+from certbotless.model.view import View
 from certbotless.point import Pointing
-from certbotless.records import Record
 from certbotless.report import plan_text
 from certbotless.state import SiteFile
-from certbotless.view import View
 from certbotless.workbench import Workbench
 
 OTHER_ADDRESS = "127.0.0.9"

@@ -24,7 +24,7 @@ from scenes import (
 )
 
 from certbotless.deploy import Container
-from certbotless.memory import Trial
+from certbotless.model.memory import Trial
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from certbotless.config import load as configfile
 from certbotless.config.redact import Redactor
 from certbotless.config.settings import Config
 from certbotless.message import Message
+from certbotless.model.view import View
 from certbotless.receivers import Post, Receiver
-from certbotless.view import View
 
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"
 DAY = timedelta(days=1)

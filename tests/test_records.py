@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from certbotless.alidns import Account, AlidnsAccount
 from certbotless.base.errors import DnsRefused, RecordConflict
 from certbotless.base.names import rr_of
-from certbotless.records import Add, Change, Delete, Record, Update, Zone, apply_changes, plan_changes
+from certbotless.model.records import Add, Change, Delete, Record, Update, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 ZONE = "sweetlove.test"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.leaf import LeafFacts
-from certbotless.renewal import Window, first_look, is_due, is_look_due, next_look, renewal_moment
+from certbotless.model.certificate import LeafFacts
+from certbotless.model.renewal import Window, first_look, is_due, is_look_due, next_look, renewal_moment
 
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 

@@ -11,9 +11,9 @@ import pytest
 from views import FACTS, NOTHING, NOW, failure, view
 
 from certbotless import __version__, report
-from certbotless.decision import Step
-from certbotless.memory import Failure
-from certbotless.view import ClientFacts, View, digest_of_visit
+from certbotless.model.decision import Step
+from certbotless.model.memory import Failure
+from certbotless.model.view import ClientFacts, View, digest_of_visit
 
 CLOSED = {
     "at": "2026-11-24T05:30:00Z",

@@ -24,9 +24,9 @@ from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
 from certbotless.config.values import Action
 from certbotless.deploy import Container
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.memory import Acted, Restarting, SiteState
-from certbotless.observation import Observation
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.memory import Acted, Restarting, SiteState
+from certbotless.model.observation import Observation
 from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
 from certbotless.state import SiteFile

@@ -12,7 +12,7 @@ from resolvers import ScriptedResolver
 from certbotless.base.errors import ZoneOnHold
 from certbotless.config import load as configfile
 from certbotless.config.settings import Site
-from certbotless.memory import SiteState
+from certbotless.model.memory import SiteState
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.shown import Shown, ask_servers

@@ -15,12 +15,12 @@ from scenes import ADDRESS, SECOND, ZONE, Scene
 
 from certbotless.ledgerfile import LedgerFile
 from certbotless.look import look
-from certbotless.memory import SiteState, WrittenRecord
+from certbotless.model.memory import SiteState, WrittenRecord
+from certbotless.model.records import Record
+from certbotless.model.view import View
 from certbotless.nameservers import NameServers, Server
-from certbotless.records import Record
 from certbotless.spread import Spread
 from certbotless.state import SiteFile
-from certbotless.view import View
 
 MINUTE_S, HOUR_S = 60, 3600
 OTHER_ADDRESS = "127.0.0.9"

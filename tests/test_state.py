@@ -24,8 +24,8 @@ from test_files import KINDS, in_time, plant
 
 from certbotless.base.errors import CertbotlessError, StoreError
 from certbotless.base.times import rfc3339
-from certbotless.leaf import Origin
-from certbotless.memory import (
+from certbotless.model.certificate import Origin
+from certbotless.model.memory import (
     Acted,
     Failure,
     OrderInFlight,

@@ -31,7 +31,7 @@ from test_files import in_time, plant
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
-from certbotless.leaf import LeafFacts, Origin, Published
+from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.store import Store, with_digest
 
 DOMAIN = "devbox.sweetlove.test"

@@ -14,11 +14,11 @@ from terminals import written
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import table
-from certbotless.decision import Step
 from certbotless.found import Found, Story
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.memory import Event
-from certbotless.view import View
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.decision import Step
+from certbotless.model.memory import Event
+from certbotless.model.view import View
 
 NARROW = 40
 LEGEND = "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"

@@ -25,7 +25,7 @@ from scenes import (
 )
 
 from certbotless.deploy import Container
-from certbotless.memory import Acted
+from certbotless.model.memory import Acted
 
 LABEL = "tls=x"
 RESTART, RELOAD = "restart", {"signal": "HUP"}

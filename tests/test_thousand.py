@@ -22,13 +22,13 @@ from certbotless import client, receivers
 from certbotless.alerts import Sent, SentProblem
 from certbotless.base import saved
 from certbotless.cli import main
-from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.memory import Failure, RenewalInfo, Trial, WrittenRecord
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import Failure, RenewalInfo, Trial, WrittenRecord
+from certbotless.model.view import ClientFacts
 from certbotless.receivers import History
 from certbotless.state import SiteFile
 from certbotless.store import with_digest
-from certbotless.view import ClientFacts
 
 THIRD = f"third.{ZONE}"
 # Five files each.

@@ -26,9 +26,9 @@ from system.bed import files_below, wait_until
 from views import NOW, SITE, failure, site, view
 
 from certbotless.config.settings import Http
-from certbotless.decision import Step
+from certbotless.model.decision import Step
+from certbotless.model.view import View
 from certbotless.sandbox.host import require_private_host
-from certbotless.view import View
 from certbotless.web import Web
 
 OTHER = site("other.sweetlove.top")

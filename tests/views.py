@@ -8,11 +8,11 @@ from typing import Any
 from certbotless.config import load as configfile
 from certbotless.config.settings import Site
 from certbotless.decide import state_of
-from certbotless.decision import Decision, Step
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.memory import Failure, SiteState
-from certbotless.observation import Observation
-from certbotless.view import View
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.decision import Decision, Step
+from certbotless.model.memory import Failure, SiteState
+from certbotless.model.observation import Observation
+from certbotless.model.view import View
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 FACTS = LeafFacts(

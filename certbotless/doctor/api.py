@@ -14,9 +14,9 @@ from ..alidns import ApiRefusal
 from ..base.errors import DnsError, DnsUnavailable, ZoneNotFound
 from ..base.names import challenge_name
 from ..config.settings import Site
-from ..memory import SiteState
+from ..model.memory import SiteState
+from ..model.records import Record, Zone
 from ..placement import Aliases
-from ..records import Record, Zone
 from ..workbench import Zones
 from .finding import Case, wrong_time
 

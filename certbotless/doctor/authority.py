@@ -13,9 +13,9 @@ from ..base.errors import CertbotlessError, StoreError, printable
 from ..base.names import is_in_zone
 from ..base.times import rfc3339
 from ..config.settings import Site
-from ..leaf import LeafFacts
-from ..ledger import Entry, limit_on, orders_left, planned_order
-from ..memory import SiteState
+from ..model.certificate import LeafFacts
+from ..model.ledger import Entry, limit_on, orders_left, planned_order
+from ..model.memory import SiteState
 from ..nameservers import Server, ask_all, system_resolvers
 from ..state import Accounts
 from .finding import Case, wrong_time

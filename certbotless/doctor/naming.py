@@ -14,8 +14,8 @@ from .. import hijack
 from ..base.errors import DnsError, printable
 from ..config.settings import Site
 from ..hosts import addresses_of
+from ..model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from ..nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
-from ..records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from .finding import Case
 
 _HOSTS = Path("/etc/hosts")

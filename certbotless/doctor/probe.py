@@ -25,8 +25,8 @@ from ..base.times import rfc3339
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
 from ..hosts import addresses_of
+from ..model.records import Record
 from ..nameservers import NameServers, Server, ask_all
-from ..records import Record
 from ..state import SiteFile
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 

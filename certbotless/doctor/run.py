@@ -19,12 +19,12 @@ from ..bulletin import refusal
 from ..config import checks as careless
 from ..config.settings import Config, Site
 from ..config.values import AddressRule
-from ..ledger import Ledger
 from ..ledgerfile import LedgerFile
 from ..look import look_at
-from ..memory import SiteState
+from ..model.ledger import Ledger
+from ..model.memory import SiteState
+from ..model.view import View
 from ..state import SiteFile
-from ..view import View
 from . import api, authority, machine, naming, service
 from .api import ApiView
 from .finding import Case, Finding

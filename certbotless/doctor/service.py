@@ -15,9 +15,9 @@ from ..client import knock
 from ..config.settings import Config, Site, Target
 from ..config.values import DIRECTORIES
 from ..deploy import Container, Settings, published_port
-from ..observation import where_of
+from ..model.observation import where_of
+from ..model.view import View
 from ..probe import served_leaf
-from ..view import View
 from .finding import Case
 
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.

@@ -17,8 +17,8 @@ from fakes import FakeZone
 from resolvers import asked_for, with_values
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.model.records import DEFAULT_LINE, Record
 from certbotless.nameservers import Server
-from certbotless.records import DEFAULT_LINE, Record
 
 from .checks import Violation
 

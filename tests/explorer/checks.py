@@ -15,7 +15,7 @@ from certbotless.state import SiteFile
 from certbotless.store import Store
 
 if TYPE_CHECKING:
-    from certbotless.view import View
+    from certbotless.model.view import View
 
     from .ca import Order
     from .world import World

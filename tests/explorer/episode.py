@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from certbotless.base.errors import StoreError
+from certbotless.model.view import View
 from certbotless.state import SiteFile
 from certbotless.store import generations
-from certbotless.view import View
 
 from .checks import Killed, Violation
 from .happenings import Happenings

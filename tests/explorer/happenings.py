@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from certbotless.decision import Intent
-from certbotless.records import DEFAULT_LINE, Record
+from certbotless.model.decision import Intent
+from certbotless.model.records import DEFAULT_LINE, Record
 from certbotless.store import META, with_digest
 
 from .authority import FOREIGN_NET, NAME_SERVERS

@@ -26,10 +26,10 @@ from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, Window
-from certbotless.decision import Intent
 from certbotless.ledgerfile import LedgerFile
+from certbotless.model.decision import Intent
+from certbotless.model.view import View
 from certbotless.nameservers import NameServers
-from certbotless.view import View
 from certbotless.workbench import Edges
 
 from .authority import GIVEN, Account, Port53Answers, WatchedZone

@@ -17,7 +17,7 @@ from certbotless.act import Outcome, run
 from certbotless.alidns import Account, AlidnsAccount
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
-from certbotless.decision import Intent
+from certbotless.model.decision import Intent
 from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble

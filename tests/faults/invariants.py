@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from system.bed import DOMAIN, Bed
 
-from certbotless.limits import FAILED_VALIDATIONS, SAME_NAMES
+from certbotless.model.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 # Records of somebody else (rr, type, value); one of them stands where our own challenges do.

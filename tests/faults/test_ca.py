@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from system.bed import DOMAIN, ZONE, Bed
 
-from certbotless.memory import Failure, RenewalInfo
+from certbotless.model.memory import Failure, RenewalInfo
 from certbotless.state import SiteFile
 
 from . import proxy as faults

@@ -22,9 +22,9 @@ from certbotless import pki
 from certbotless.base import files
 from certbotless.base.errors import StoreError
 from certbotless.events import Events
-from certbotless.ledger import Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.memory import Acted, Restarting, WrittenRecord
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import Acted, Restarting, WrittenRecord
 from certbotless.state import Accounts
 from certbotless.store import Store
 

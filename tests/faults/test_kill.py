@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from system.bed import DOMAIN, Bed, wait_until
 
-from certbotless.ledger import Entry
+from certbotless.model.ledger import Entry
 
 from . import strace
 from .invariants import FOREIGN, assert_invariants

@@ -14,15 +14,15 @@ from typing import Literal
 import pytest
 from fakes import EPOCH
 
-from certbotless import ledger
 from certbotless.config import load as configfile
 from certbotless.decide import decide
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.ledger import Entry, Purpose
 from certbotless.look import NOTHING_ASKED
-from certbotless.memory import Failure, SiteState
-from certbotless.observation import Observation
-from certbotless.renewal import renewal_moment
+from certbotless.model import ledger
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.ledger import Entry, Purpose
+from certbotless.model.memory import Failure, SiteState
+from certbotless.model.observation import Observation
+from certbotless.model.renewal import renewal_moment
 
 from .weeks import DAY, HOUR, MINUTE
 

@@ -13,7 +13,7 @@ import pytest
 from dns import rcode
 from system.bed import DOMAIN, ZONE, Bed, wait_until
 
-from certbotless.limits import FAILED_VALIDATIONS, SAME_NAMES
+from certbotless.model.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.pebble import Pebble
 
 from .invariants import assert_invariants

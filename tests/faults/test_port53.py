@@ -24,7 +24,7 @@ from certbotless import edges
 from certbotless.act import Outcome, run
 from certbotless.address import address_now
 from certbotless.config import load as configfile
-from certbotless.decision import Intent
+from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
 

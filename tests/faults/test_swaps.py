@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from children import DONE, start_child, wait_for
 
-from certbotless.leaf import LeafFacts, Origin
+from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.store import Store
 
 DOMAIN = "devbox.sweetlove.test"

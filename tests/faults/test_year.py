@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from certbotless.renewal import Window
+from certbotless.model.renewal import Window
 
 from .year import LIFETIME, YEAR, Year
 

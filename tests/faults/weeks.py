@@ -24,7 +24,6 @@ from typing import Any
 
 from fakes import FakeClock
 
-from certbotless import ledger
 from certbotless.base.clock import START_SLACK, TRUSTED_SKEW, Clock, is_possible
 from certbotless.base.errors import (
     AuthorizationFailed,
@@ -38,14 +37,15 @@ from certbotless.books import SiteBooks
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
 from certbotless.decide import decide
-from certbotless.decision import Intent
-from certbotless.leaf import LeafFacts, Origin, Published
-from certbotless.ledger import UNREADABLE, Entry
 from certbotless.ledgerfile import LedgerFile
-from certbotless.limits import staging_of
-from certbotless.memory import Failure, OrderInFlight, RenewalInfo, SiteState
-from certbotless.observation import Observation
-from certbotless.renewal import Window
+from certbotless.model import ledger
+from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.decision import Intent
+from certbotless.model.ledger import UNREADABLE, Entry
+from certbotless.model.limits import staging_of
+from certbotless.model.memory import Failure, OrderInFlight, RenewalInfo, SiteState
+from certbotless.model.observation import Observation
+from certbotless.model.renewal import Window
 
 ZONE = "sweetlove.test"
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from certbotless import ledger
 from certbotless.decide import decide
-from certbotless.decision import Decision, Intent
-from certbotless.leaf import LeafFacts
-from certbotless.memory import Failure, RenewalInfo, SiteState
-from certbotless.observation import Observation
-from certbotless.renewal import Window, next_look
+from certbotless.model import ledger
+from certbotless.model.certificate import LeafFacts
+from certbotless.model.decision import Decision, Intent
+from certbotless.model.memory import Failure, RenewalInfo, SiteState
+from certbotless.model.observation import Observation
+from certbotless.model.renewal import Window, next_look
 
 from .weeks import DAY, HOUR, MINUTE, SECOND, START, Client, CountingCa, Figures, World, config_of
 

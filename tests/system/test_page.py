@@ -15,7 +15,7 @@ from browser import Browser, Scheme, browser
 from showing import free_port, remember_messages, remember_visit, showing, views_at
 
 from certbotless.config.secret import Secret
-from certbotless.view import View
+from certbotless.model.view import View
 
 from .bed import ZONE, Bed, wait_until
 

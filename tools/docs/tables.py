@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certbotless import limits
 from certbotless.base.times import in_words
+from certbotless.model import limits
 from certbotless.policy import actions
 
 PURPOSES = {

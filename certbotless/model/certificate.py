@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from .base.checked import Model, after
-from .base.names import NameFault, normalise
-from .base.times import Moment
+from ..base.checked import Model, after
+from ..base.names import NameFault, normalise
+from ..base.times import Moment
 
 _FIRST_CERTIFICATE = datetime(2000, 1, 1, tzinfo=UTC)
 # What a CA names itself takes about 100 characters.

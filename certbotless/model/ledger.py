@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+from ..base.checked import Model, after, exactly, or_else, or_made_by
+from ..base.clock import TRUSTED_SKEW
+from ..base.errors import StoreError
+from ..base.times import in_words, within_bounds
 from . import limits
-from .base.checked import Model, after, exactly, or_else, or_made_by
-from .base.clock import TRUSTED_SKEW
-from .base.errors import StoreError
-from .base.times import in_words, within_bounds
-from .leaf import LeafFacts
+from .certificate import LeafFacts
 from .limits import Allowance
 
 # More than any CA signs for; a lifetime beyond it is damage, and not known.

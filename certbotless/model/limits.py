@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from .config.values import DIRECTORIES
+from ..config.values import DIRECTORIES
 
 LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
 # Directories of certificates that no client trusts; their CAs limit almost nothing.

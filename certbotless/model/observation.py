@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .base.errors import CertbotlessError
-from .config.settings import Config, Site, Target
-from .leaf import Published
+from ..base.errors import CertbotlessError
+from ..config.settings import Config, Site, Target
+from .certificate import Published
 from .memory import Failure, SiteState
 from .records import address_type
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from .base.checked import Model, after
-from .base.clock import is_believable
-from .base.times import BoundedMoment, Moment, rfc3339
-from .leaf import LeafFacts, Origin
+from ..base.checked import Model, after
+from ..base.clock import is_believable
+from ..base.times import BoundedMoment, Moment, rfc3339
+from .certificate import LeafFacts, Origin
 
 # In a file: a damaged one must not lead a sum or a power out of what a machine can count.
 Count = Annotated[int, after(lambda count: min(max(count, 0), 1_000_000))]

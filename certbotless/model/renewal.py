@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .leaf import LeafFacts
+from .certificate import LeafFacts
 
 # Let's Encrypt's integration guide: a third left, or half left if the lifetime is under ten days.
 _SHORT = timedelta(days=10)

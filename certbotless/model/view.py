@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from .base.checked import Model
-from .base.times import Moment, rfc3339
-from .config.settings import Site
+from ..base.checked import Model
+from ..base.times import Moment, rfc3339
+from ..config.settings import Site
 from .decision import Decision
 from .memory import Failure, SiteState
 from .observation import Observation, places_of

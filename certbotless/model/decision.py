@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .base.times import rfc3339
+from ..base.times import rfc3339
 from .memory import Failure
 
 Action = Literal[

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .base.errors import RecordConflict
+from ..base.errors import RecordConflict
 
 DEFAULT_LINE = "default"
 
