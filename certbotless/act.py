@@ -39,7 +39,7 @@ from .base.errors import (
 from .base.log_context import about
 from .base.times import rfc3339
 from .config.settings import Config, Site, Target
-from .decide import address_written, is_issued_since
+from .decide.decide import address_written, is_issued_since
 from .look import look
 from .model.decision import Intent, Step
 from .model.ledger import local_backoff, order_backoff

@@ -18,7 +18,7 @@ from .base.concurrent import together
 from .base.errors import CertbotlessError, StoreError, internal_error
 from .base.times import rfc3339
 from .config.settings import Config, Site
-from .decide import decide, state_of, without_abandoned
+from .decide.decide import decide, state_of, without_abandoned
 from .ledgerfile import LedgerFile
 from .model.certificate import Published
 from .model.decision import CONFIRM_OF, Decision, Intent

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from certbotless.base.clock import RELEASED
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
-from certbotless.decide import decide, state_of
+from certbotless.decide.decide import decide, state_of
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Decision, Intent, Step
 from certbotless.model.ledger import Entry

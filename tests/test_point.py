@@ -21,7 +21,7 @@ from scenes import workbench
 
 from certbotless.base.errors import AddressError, DnsRefused
 from certbotless.config.values import AddressRule
-from certbotless.decide import decide
+from certbotless.decide.decide import decide
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Intent, Step
 from certbotless.model.observation import Observation

@@ -7,7 +7,7 @@ from typing import Any
 
 from certbotless.config import load as configfile
 from certbotless.config.settings import Site
-from certbotless.decide import state_of
+from certbotless.decide.decide import state_of
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Decision, Step
 from certbotless.model.memory import Failure, SiteState

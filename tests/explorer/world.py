@@ -19,13 +19,14 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, daemon, decide, nameservers, observe, proof
+from certbotless import act, daemon, nameservers, observe, proof
 from certbotless import look as looking
 from certbotless.base import concurrent as together
 from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, Window
+from certbotless.decide import decide
 from certbotless.ledgerfile import LedgerFile
 from certbotless.model.decision import Intent
 from certbotless.model.view import View

@@ -15,7 +15,7 @@ import pytest
 from fakes import EPOCH
 
 from certbotless.config import load as configfile
-from certbotless.decide import decide
+from certbotless.decide.decide import decide
 from certbotless.look import NOTHING_ASKED
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts, Origin, Published

@@ -36,7 +36,7 @@ from certbotless.base.errors import (
 from certbotless.books import SiteBooks
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
-from certbotless.decide import decide
+from certbotless.decide.decide import decide
 from certbotless.ledgerfile import LedgerFile
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts, Origin, Published

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from certbotless.decide import decide
+from certbotless.decide.decide import decide
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts
 from certbotless.model.decision import Decision, Intent

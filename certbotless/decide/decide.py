@@ -11,18 +11,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from .base.clock import RELEASED, is_believable, is_possible
-from .base.errors import StoreError
-from .base.times import rfc3339
-from .config.settings import Config, Site, Target
-from .config.values import Window
-from .model.certificate import Published
-from .model.decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
-from .model.ledger import Entry, Ledger, Limit, limit_on, planned_order
-from .model.memory import Failure, Foreign, SiteState, WrittenRecord
-from .model.observation import Observation, places_of, unseen
-from .model.records import address_type
-from .model.renewal import first_look, is_due, is_look_due, renewal_moment
+from ..base.clock import RELEASED, is_believable, is_possible
+from ..base.errors import StoreError
+from ..base.times import rfc3339
+from ..config.settings import Config, Site, Target
+from ..config.values import Window
+from ..model.certificate import Published
+from ..model.decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
+from ..model.ledger import Entry, Ledger, Limit, limit_on, planned_order
+from ..model.memory import Failure, Foreign, SiteState, WrittenRecord
+from ..model.observation import Observation, places_of, unseen
+from ..model.records import address_type
+from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
 
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.
