@@ -130,9 +130,9 @@ def _check(source: Path | None) -> int:
 
 
 def _plan(source: Path | None, exit_code: bool) -> int:
-    from . import report
     from .config import load as configfile
     from .look import look_at
+    from .report import status_json as report
 
     _set_up_logging(logging.WARNING)
     checked = configfile.load(source)
@@ -162,8 +162,8 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
     if as_json:
         print(found.to_json())
     else:
-        from . import table
-        from .terminal import Terminal
+        from .report import status_text as table
+        from .report.terminal import Terminal
 
         screen = Terminal(sys.stdout)
         screen.show(table.draw(found, screen))
@@ -175,8 +175,9 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
 def _watch(
     source: Path | None, choose: Callable[[Config], list[Site]], *, is_one: bool, as_json: bool
 ) -> NoReturn:
-    from . import status, table
-    from .terminal import Drawing, Terminal
+    from . import status
+    from .report import status_text as table
+    from .report.terminal import Drawing, Terminal
 
     if as_json:
         raise UsageError("--watch does not go with --json; ask for --json as often as you like")
@@ -298,7 +299,7 @@ def _ask(question: str, is_secret: bool) -> str:
 def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str]) -> int:
     # Whom the daemon started has his configuration on standard input, and is heard in the daemon's log.
     if source is not None and sys.stderr.isatty():
-        from .progress import Progress
+        from .report.progress import Progress
 
         progress = Progress(sys.stderr, _Formatter(for_journal=False))
         _log_through(progress, logging.INFO)

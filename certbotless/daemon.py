@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, bulletin, client, receivers, report
+from . import alerts, bulletin, client, receivers
 from .alerts import Steady
 from .base import privileges as owner
 from .base.clock import SystemClock
@@ -44,6 +44,7 @@ from .model.decision import CONFIRM_OF, WRITES
 from .model.ledger import Ledger, local_backoff
 from .model.view import View
 from .nameservers import NameServers
+from .report import status_json as report
 from .spread import Spread
 from .state import SiteFile
 from .timetable import Timetable

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import act, client, edges, report
+from . import act, client, edges
 from .act import Outcome
 from .base.clock import Clock, SystemClock
 from .base.errors import NotifyError, StoreError
@@ -26,6 +26,7 @@ from .config.settings import Config, Site
 from .lan import settled_before
 from .look import look_at
 from .model.decision import Intent
+from .report import status_json as report
 from .transcript import Transcripts
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from .bulletin import refusal
 from .config import load as configfile
 from .config.settings import Config, Site
 from .events import Events
-from .found import Found, Story
 from .look import look_at
 from .model.certificate import LeafFacts
+from .report.found import Found, Story
 from .state import SiteFile
 from .store import Store
 

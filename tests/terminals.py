@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from certbotless import terminal
+from certbotless.report import terminal
 
 _PART = re.compile(r"\x1b\[(?P<number>\??[\d;]*)(?P<control>[A-Za-z])|(?P<letter>[^\x1b])")
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from showing import PATH, views_at
 from views import FACTS, NOTHING, NOW, failure, view
 
-from certbotless import page, report
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.view import View
+from certbotless.report import status_json as report
+from certbotless.report import status_page as page
 
 VOID = {"meta"}
 # Where a browser begins a new line.

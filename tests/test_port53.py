@@ -21,7 +21,7 @@ from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.view import View
 from certbotless.point import Pointing
-from certbotless.report import plan_text
+from certbotless.report.status_json import plan_text
 from certbotless.state import SiteFile
 from certbotless.workbench import Workbench
 

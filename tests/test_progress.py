@@ -17,7 +17,7 @@ from terminals import cells, resize, shown, written
 
 import certbotless
 from certbotless.base import log_context as story
-from certbotless.progress import WAITS, Board, Ended, Progress, duration, line_of
+from certbotless.report.progress import WAITS, Board, Ended, Progress, duration, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
 _MARK = "\x1e"

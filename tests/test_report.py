@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from views import FACTS, NOTHING, NOW, failure, view
 
-from certbotless import __version__, report
+from certbotless import __version__
 from certbotless.model.decision import Step
 from certbotless.model.memory import Failure
 from certbotless.model.view import ClientFacts, View, digest_of_visit
+from certbotless.report import status_json as report
 
 CLOSED = {
     "at": "2026-11-24T05:30:00Z",

@@ -13,12 +13,12 @@ from rich.cells import cell_len
 from terminals import written
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
-from certbotless import table
-from certbotless.found import Found, Story
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.memory import Event
 from certbotless.model.view import View
+from certbotless.report import status_text as table
+from certbotless.report.found import Found, Story
 
 NARROW = 40
 LEGEND = "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"

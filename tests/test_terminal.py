@@ -9,7 +9,7 @@ from rich.styled import Styled
 from rich.table import Column, Table
 from terminals import cells, written
 
-from certbotless.terminal import Drawing, Terminal
+from certbotless.report.terminal import Drawing, Terminal
 
 HOSTILE = "[red]x[/] \x1b]0;title\a\r\n\x9b2J :bomb: \u202e[/nothing]"
 LEGIBLE = "[red]x[/] \\x1b]0;title\\x07\\r\\n\\x9b2J :bomb: \\u202e[/nothing]"

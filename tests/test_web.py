@@ -257,7 +257,12 @@ def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
 def test_a_daemon_without_a_page_loads_nothing_for_it() -> None:
     script = "import sys, certbotless.daemon; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    names = {"certbotless.web", "certbotless.server", "certbotless.page", "certbotless.metrics"}
+    names = {
+        "certbotless.web",
+        "certbotless.server",
+        "certbotless.report.status_page",
+        "certbotless.report.metrics",
+    }
     assert (names | {"prometheus_client", "jinja2", "http.server"}) & set(run.stdout.split()) == set()
 
 

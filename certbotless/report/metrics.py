@@ -17,10 +17,10 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from . import __version__
-from .model.ledger import orders_left_for_each, planned_order
-from .model.view import View, Visits, facts_of
-from .report import Seen, served_of
+from .. import __version__
+from ..model.ledger import orders_left_for_each, planned_order
+from ..model.view import View, Visits, facts_of
+from .status_json import Seen, served_of
 
 __all__ = ["TYPE", "text"]
 

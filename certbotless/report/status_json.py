@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from . import __version__
-from .base.errors import printable
-from .base.times import distance, rfc3339
-from .config.settings import Config, Target
-from .model.certificate import LeafFacts
-from .model.ledger import Ledger
-from .model.memory import Failure
-from .model.observation import places_of
-from .model.view import ClientFacts, View, Visits, facts_of
+from .. import __version__
+from ..base.errors import printable
+from ..base.times import distance, rfc3339
+from ..config.settings import Config, Target
+from ..model.certificate import LeafFacts
+from ..model.ledger import Ledger
+from ..model.memory import Failure
+from ..model.observation import places_of
+from ..model.view import ClientFacts, View, Visits, facts_of
 
 # As a line of the log.
 _MOST_OF_A_LINE = 4000

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from . import report
-from .model.certificate import LeafFacts
-from .model.memory import Event, Failure
-from .model.view import View, Visits
+from ..model.certificate import LeafFacts
+from ..model.memory import Event, Failure
+from ..model.view import View, Visits
+from . import status_json as report
 
 _BROKEN = "the configuration is broken"
 

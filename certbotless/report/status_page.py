@@ -19,8 +19,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from .base.errors import printable
-from .base.times import distance, parse_rfc3339, span
+from ..base.errors import printable
+from ..base.times import distance, parse_rfc3339, span
 
 _STYLE = Path(__file__).with_name("page.css").read_text()
 # The one thing that may style the page (CSP Level 3, section 2.3.1).

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from .base.log_context import RUN_ENDED, site, turn_of
+from ..base.log_context import RUN_ENDED, site, turn_of
 from .terminal import Terminal
 
 # Often enough for a clock that shows seconds.

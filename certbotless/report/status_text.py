@@ -19,14 +19,14 @@ from rich.styled import Styled
 from rich.table import Column, Table
 from rich.text import Text
 
-from .base.log_context import RUN_ENDED
-from .base.names import u_labels
-from .base.times import distance, moment, span
+from ..base.log_context import RUN_ENDED
+from ..base.names import u_labels
+from ..base.times import distance, moment, span
+from ..model.certificate import LeafFacts
+from ..model.decision import Step
+from ..model.view import View, Visits, facts_of
 from .found import Found, Story
-from .model.certificate import LeafFacts
-from .model.decision import Step
-from .model.view import View, Visits, facts_of
-from .report import Served, by_api, failure_text, served_of
+from .status_json import Served, by_api, failure_text, served_of
 from .terminal import Drawing, Terminal
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")

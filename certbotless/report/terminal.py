@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.segment import SegmentLines
 from rich.text import Text
 
-from .base.errors import printable
+from ..base.errors import printable
 
 # What rich draws.
 Drawing = RenderableType
