@@ -20,10 +20,10 @@ from acme import messages
 from . import pki
 from .base.clock import TRUSTED_SKEW, Clock
 from .base.errors import AccountRefused, StoreError, printable
-from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
 from .config.settings import Acme
-from .state import Accounts
+from .state.order_guard import SiteBooks
+from .state.site import Accounts
 
 logger = logging.getLogger(__name__)
 

@@ -47,7 +47,7 @@ from .model.limits import staging_of
 from .model.memory import RECORD_FIELDS, Failure
 from .model.observation import Observation, places_of
 from .model.view import View
-from .state import SiteFile
+from .state.site import SiteFile
 from .steps import announce, take
 from .workbench import Edges, Workbench
 

@@ -15,8 +15,8 @@ from .model.certificate import LeafFacts, Origin
 from .model.memory import Foreign, SavedPair
 from .model.observation import Observation
 from .model.renewal import is_due
-from .state import SiteFile
-from .store import Store
+from .state.pair import Store
+from .state.site import SiteFile
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

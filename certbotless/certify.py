@@ -13,7 +13,6 @@ from . import pki, verify
 from .base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .base.names import challenge_name, rr_of
 from .base.times import rfc3339
-from .books import SiteBooks
 from .config.settings import Acme
 from .issue import Issuance, Issued, PendingOrder, suggested_renewal
 from .model.certificate import LeafFacts, Origin, Published
@@ -22,7 +21,8 @@ from .model.memory import OrderInFlight, RenewalInfo, SavedPair
 from .model.observation import Observation
 from .model.renewal import next_look
 from .placement import Placement
-from .state import Accounts
+from .state.order_guard import SiteBooks
+from .state.site import Accounts
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from .base.errors import CertbotlessError, DnsRefused, ZoneNotFound
 from .model.memory import TxtValue
 from .model.records import Record, Zone
-from .state import SiteFile
+from .state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 

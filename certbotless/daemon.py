@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, bulletin, client, receivers
+from . import alerts, client, receivers
 from .alerts import Steady
 from .base import privileges as owner
 from .base.clock import SystemClock
@@ -38,7 +38,6 @@ from .config import checks as careless
 from .config.live import Source
 from .config.settings import Config, Site
 from .lan import Lan
-from .ledgerfile import LedgerFile
 from .look import Crashes, look
 from .model.decision import CONFIRM_OF, WRITES
 from .model.ledger import Ledger, local_backoff
@@ -46,7 +45,9 @@ from .model.view import View
 from .nameservers import NameServers
 from .report import status_json as report
 from .spread import Spread
-from .state import SiteFile
+from .state import daemon_file as bulletin
+from .state.ledger_file import LedgerFile
+from .state.site import SiteFile
 from .timetable import Timetable
 
 if TYPE_CHECKING:

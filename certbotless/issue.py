@@ -27,13 +27,13 @@ from .base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from .base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from .base.names import NameFault, challenge_name, normalise
 from .base.times import parse_rfc3339, rfc3339
-from .books import SiteBooks
 from .ca import PROBLEM, Network, ca_errors
 from .config.settings import Acme
 from .model.certificate import Published
 from .model.memory import TxtValue
 from .model.renewal import Window
-from .state import Accounts
+from .state.order_guard import SiteBooks
+from .state.site import Accounts
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from .base.errors import CertbotlessError, StoreError, internal_error
 from .base.times import rfc3339
 from .config.settings import Config, Site
 from .decide.decide import decide, state_of, without_abandoned
-from .ledgerfile import LedgerFile
 from .model.certificate import Published
 from .model.decision import CONFIRM_OF, Decision, Intent
 from .model.ledger import Ledger
@@ -29,7 +28,8 @@ from .model.view import View
 from .nameservers import NameServers
 from .observe import observe
 from .shown import ShownSource, ask_servers, questions_of
-from .state import SiteFile
+from .state.ledger_file import LedgerFile
+from .state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from .model.memory import Listed, SiteState
 from .model.observation import Answers, Observation, Place, places_of, unseen
 from .probe import served_leaf
 from .shown import Shown, ShownSource
-from .state import SiteFile
-from .store import Store
+from .state.pair import Store
+from .state.site import SiteFile
 
 
 def observe(

@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import client, state
+from . import client
 from .base import locks
 from .base.errors import ConfigError, StoreError
-from .bulletin import refusal
 from .config import load as configfile
 from .config.settings import Config, Site
-from .events import Events
 from .look import look_at
 from .model.certificate import LeafFacts
 from .report.found import Found, Story
-from .state import SiteFile
-from .store import Store
+from .state import site as state
+from .state.daemon_file import refusal
+from .state.history import Events
+from .state.pair import Store
+from .state.site import SiteFile
 
 if TYPE_CHECKING:
     from .receivers import History

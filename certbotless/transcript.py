@@ -20,7 +20,7 @@ from .base import files
 from .base.errors import printable
 from .base.log_context import RUN_ENDED, site, turn_of
 from .base.times import rfc3339
-from .state import SiteFile
+from .state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 

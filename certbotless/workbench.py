@@ -12,15 +12,15 @@ from .address import AddressSource, address_now
 from .base.clock import Clock
 from .config.settings import Config, Site
 from .deploy import Containers
-from .events import Events
-from .ledgerfile import LedgerFile
 from .model.certificate import LeafFacts
 from .model.decision import Intent
 from .model.memory import SavedPair
 from .model.records import Zone
 from .nameservers import NameServers
-from .state import SiteFile
-from .store import Store
+from .state.history import Events
+from .state.ledger_file import LedgerFile
+from .state.pair import Store
+from .state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 

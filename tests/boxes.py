@@ -10,8 +10,8 @@ from typing import Any
 
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.model.memory import SavedPair
-from certbotless.state import SiteFile
-from certbotless.store import Store
+from certbotless.state.pair import Store
+from certbotless.state.site import SiteFile
 
 DOMAIN = "devbox.sweetlove.top"
 # Nobody listens there, so a run that should not talk to anybody cannot.

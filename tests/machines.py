@@ -16,9 +16,9 @@ from typing import Any
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.model.memory import SavedPair
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.state import SiteFile
+from certbotless.state.pair import Store
+from certbotless.state.site import SiteFile
 from certbotless.status import find as look
-from certbotless.store import Store
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

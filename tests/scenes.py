@@ -29,8 +29,8 @@ from certbotless.model.decision import Intent
 from certbotless.model.memory import Failure, SavedPair, SiteState
 from certbotless.model.records import Record
 from certbotless.nameservers import NameServers
-from certbotless.state import SiteFile
-from certbotless.store import Store
+from certbotless.state.pair import Store
+from certbotless.state.site import SiteFile
 from certbotless.workbench import Edges, Workbench, Zones
 
 ZONE = "sweetlove.test"

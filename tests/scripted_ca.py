@@ -22,15 +22,15 @@ from typing import Any
 from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
 from certbotless import pki
-from certbotless.books import SiteBooks
 from certbotless.challenge import presented
 from certbotless.config.settings import Acme, Site
 from certbotless.issue import Issuance, Issued
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model.certificate import Published
 from certbotless.model.ledger import Entry, Kind
 from certbotless.model.memory import TxtValue
-from certbotless.state import Accounts, SiteFile
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.order_guard import SiteBooks
+from certbotless.state.site import Accounts, SiteFile
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 NAMES = (WILDCARD, DOMAIN)

@@ -37,12 +37,12 @@ from certbotless.alidns import RecordRefusal
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.config.values import AddressRule
 from certbotless.deploy import Container, DockerContainers
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Foreign, WrittenRecord
 from certbotless.model.records import Record, Zone
 from certbotless.nameservers import NameServers, Server
+from certbotless.state.ledger_file import LedgerFile
 
 
 @pytest.fixture

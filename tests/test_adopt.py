@@ -20,11 +20,11 @@ from scenes import ADDRESS, DAY, DIRECTORY, DOMAIN, HOUR, ZONE, Scene
 from certbotless import cli, pki, verify
 from certbotless.adopt import judge
 from certbotless.config.values import DIRECTORIES
-from certbotless.ledgerfile import LedgerFile
 from certbotless.look import look
 from certbotless.model.ledger import Entry, limit_on, planned_order
 from certbotless.model.view import View
 from certbotless.probe import served_leaf
+from certbotless.state.ledger_file import LedgerFile
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

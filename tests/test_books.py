@@ -13,13 +13,13 @@ from fakes import FakeClock
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted, RateLimited
-from certbotless.books import SiteBooks
 from certbotless.config.settings import Site
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model import limits
 from certbotless.model.certificate import LeafFacts
 from certbotless.model.ledger import UNREADABLE, Entry
 from certbotless.model.memory import RenewalInfo
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.order_guard import SiteBooks
 
 CA = "https://ca.test/directory"
 DOMAIN = "devbox.sweetlove.test"

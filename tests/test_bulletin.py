@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fakes import FakeClock
 
-from certbotless import bulletin
 from certbotless.base.locks import DaemonLock
+from certbotless.state import daemon_file as bulletin
 
 REFUSED, RAW = ("c.yaml:1:1: sites: is needed", "c.yaml:2:1: acme: is no list"), b"sits: []\n"
 DIGEST = hashlib.sha256(RAW).hexdigest()

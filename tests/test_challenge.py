@@ -12,7 +12,7 @@ from certbotless.base.errors import DnsRefused, DnsUnavailable, Interrupted, Sto
 from certbotless.challenge import TXT_TTL_S, OpenZone, presented, sweep
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 
 ZONE = "sweetlove.test"
 FQDN = f"_acme-challenge.devbox.{ZONE}"

@@ -19,7 +19,7 @@ from certbotless.challenge import presented, sweep
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.

@@ -25,9 +25,9 @@ from certbotless.base.clock import SystemClock
 from certbotless.base.locks import DaemonLock
 from certbotless.base.times import rfc3339
 from certbotless.cli import main
-from certbotless.events import Events
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.state import SiteFile
+from certbotless.state.history import Events
+from certbotless.state.site import SiteFile
 
 HEAVY = {
     *("acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"),

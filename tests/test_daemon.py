@@ -34,7 +34,7 @@ from certbotless.model.memory import SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.view import View
 from certbotless.sandbox.alidns import Fault
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 
 OTHER_DOMAIN = f"other.{ZONE}"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

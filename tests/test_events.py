@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_state import mode_of
 
-from certbotless.events import Events
+from certbotless.state.history import Events
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

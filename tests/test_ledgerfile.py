@@ -20,10 +20,10 @@ from test_state import mode_of
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import StoreError
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.model.ledger import UNREADABLE, Entry, limit_on
-from certbotless.store import Store
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.pair import Store
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -25,8 +25,8 @@ from test_files import in_time, plant
 from certbotless.base.clock import Clock, SystemClock
 from certbotless.base.errors import AlreadyRunning, Interrupted, StoreError
 from certbotless.base.locks import ActionLock, DaemonLock, running_daemon
-from certbotless.ledgerfile import LedgerFile
-from certbotless.state import Accounts, SiteFile
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.site import Accounts, SiteFile
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

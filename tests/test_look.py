@@ -27,7 +27,7 @@ from certbotless.model.ledger import Entry, Ledger
 from certbotless.model.memory import Failure
 from certbotless.model.view import View
 from certbotless.nameservers import NameServers
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     began = EPOCH - age
     code = (
         "import sys; from fakes import FakeClock; from datetime import datetime; from pathlib import Path\n"
-        "from certbotless.state import SiteFile\n"
+        "from certbotless.state.site import SiteFile\n"
         "clock = FakeClock(datetime.fromisoformat(sys.argv[3]))\n"
         "with SiteFile(Path(sys.argv[1]), sys.argv[2]).locked(clock, 1):\n"
         "    print('held', flush=True); sys.stdin.read()"

@@ -34,8 +34,8 @@ from certbotless.config.redact import Redactor
 from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
 from certbotless.model.certificate import LeafFacts, Origin
-from certbotless.state import SiteFile
-from certbotless.store import Store
+from certbotless.state.pair import Store
+from certbotless.state.site import SiteFile
 
 NOBODY = 65534
 Run = Callable[..., tuple[int, str]]

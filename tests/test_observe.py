@@ -23,7 +23,7 @@ from certbotless.model.records import Record
 from certbotless.nameservers import NameServers
 from certbotless.observe import observe
 from certbotless.shown import ask_servers
-from certbotless.store import Store
+from certbotless.state.pair import Store
 
 ZONE, DOMAIN = "sweetlove.test", "devbox.sweetlove.test"
 LAN, LAN6 = "10.79.40.213", "fd00::213"

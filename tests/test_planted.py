@@ -16,8 +16,8 @@ from children import DONE, at_each_step, kill
 from fakes import EPOCH
 from scenes import DAY, DOMAIN, Scene
 
-from certbotless.state import SiteFile
-from certbotless.store import Published, Store, with_digest
+from certbotless.state.pair import Published, Store, with_digest
+from certbotless.state.site import SiteFile
 
 
 @pytest.fixture

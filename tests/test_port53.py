@@ -14,7 +14,6 @@ from scripted_ca import ScriptedCa
 from certbotless.act import run
 from certbotless.base.errors import DnsUnavailable
 from certbotless.daemon import _Tries
-from certbotless.ledgerfile import LedgerFile
 from certbotless.look import look
 from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
@@ -22,7 +21,8 @@ from certbotless.model.records import Record
 from certbotless.model.view import View
 from certbotless.point import Pointing
 from certbotless.report.status_json import plan_text
-from certbotless.state import SiteFile
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.site import SiteFile
 from certbotless.workbench import Workbench
 
 OTHER_ADDRESS = "127.0.0.9"

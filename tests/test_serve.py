@@ -29,7 +29,7 @@ from certbotless.model.memory import Acted, Restarting, SiteState
 from certbotless.model.observation import Observation
 from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 from certbotless.workbench import Zones
 
 DOMAIN = "devbox.sweetlove.test"

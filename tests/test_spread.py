@@ -13,14 +13,14 @@ import dns.rcode
 import pytest
 from scenes import ADDRESS, SECOND, ZONE, Scene
 
-from certbotless.ledgerfile import LedgerFile
 from certbotless.look import look
 from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.records import Record
 from certbotless.model.view import View
 from certbotless.nameservers import NameServers, Server
 from certbotless.spread import Spread
-from certbotless.state import SiteFile
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.site import SiteFile
 
 MINUTE_S, HOUR_S = 60, 3600
 OTHER_ADDRESS = "127.0.0.9"

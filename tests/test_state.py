@@ -35,7 +35,7 @@ from certbotless.model.memory import (
     TxtValue,
     WrittenRecord,
 )
-from certbotless.state import Accounts, SiteFile, known_sites
+from certbotless.state.site import Accounts, SiteFile, known_sites
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -32,7 +32,7 @@ from test_files import in_time, plant
 from certbotless.base import files
 from certbotless.base.errors import StoreError
 from certbotless.model.certificate import LeafFacts, Origin, Published
-from certbotless.store import Store, with_digest
+from certbotless.state.pair import Store, with_digest
 
 DOMAIN = "devbox.sweetlove.test"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

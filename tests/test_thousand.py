@@ -22,13 +22,13 @@ from certbotless import client, receivers
 from certbotless.alerts import Sent, SentProblem
 from certbotless.base import saved
 from certbotless.cli import main
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure, RenewalInfo, Trial, WrittenRecord
 from certbotless.model.view import ClientFacts
 from certbotless.receivers import History
-from certbotless.state import SiteFile
-from certbotless.store import with_digest
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.pair import with_digest
+from certbotless.state.site import SiteFile
 
 THIRD = f"third.{ZONE}"
 # Five files each.

@@ -16,7 +16,7 @@ import pytest
 from certbotless.base import log_context as story
 from certbotless.base.errors import StoreError
 from certbotless.config.redact import Redactor
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 from certbotless.transcript import MOST_BYTES, Transcripts
 
 DOMAIN, OTHER = "devbox.sweetlove.top", "other.sweetlove.top"

@@ -17,7 +17,7 @@ from ..model.certificate import LeafFacts
 from ..model.ledger import Entry, limit_on, orders_left, planned_order
 from ..model.memory import SiteState
 from ..nameservers import Server, ask_all, system_resolvers
-from ..state import Accounts
+from ..state.site import Accounts
 from .finding import Case, wrong_time
 
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)

@@ -27,7 +27,7 @@ from ..config.settings import Config, Site
 from ..hosts import addresses_of
 from ..model.records import Record
 from ..nameservers import NameServers, Server, ask_all
-from ..state import SiteFile
+from ..state.site import SiteFile
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 
 LABEL = "_certbotless-probe"

@@ -15,16 +15,16 @@ from ..base import locks
 from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ..base.times import rfc3339
-from ..bulletin import refusal
 from ..config import checks as careless
 from ..config.settings import Config, Site
 from ..config.values import AddressRule
-from ..ledgerfile import LedgerFile
 from ..look import look_at
 from ..model.ledger import Ledger
 from ..model.memory import SiteState
 from ..model.view import View
-from ..state import SiteFile
+from ..state.daemon_file import refusal
+from ..state.ledger_file import LedgerFile
+from ..state.site import SiteFile
 from . import api, authority, machine, naming, service
 from .api import ApiView
 from .finding import Case, Finding

@@ -28,7 +28,7 @@ from faults.weeks import DAY, HOUR, Bucket
 from scripted_ca import PROBLEM, base64url, plain
 
 from certbotless.base.names import challenge_name
-from certbotless.store import Store
+from certbotless.state.pair import Store
 
 from .checks import Violation, check_order, check_signed
 

@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from certbotless.base.clock import RELEASED
-from certbotless.state import SiteFile
-from certbotless.store import Store
+from certbotless.state.pair import Store
+from certbotless.state.site import SiteFile
 
 if TYPE_CHECKING:
     from certbotless.model.view import View

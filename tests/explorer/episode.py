@@ -15,8 +15,8 @@ from pathlib import Path
 
 from certbotless.base.errors import StoreError
 from certbotless.model.view import View
-from certbotless.state import SiteFile
-from certbotless.store import generations
+from certbotless.state.pair import generations
+from certbotless.state.site import SiteFile
 
 from .checks import Killed, Violation
 from .happenings import Happenings

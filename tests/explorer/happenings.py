@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from certbotless.model.decision import Intent
 from certbotless.model.records import DEFAULT_LINE, Record
-from certbotless.store import META, with_digest
+from certbotless.state.pair import META, with_digest
 
 from .authority import FOREIGN_NET, NAME_SERVERS
 from .checks import leaf_on_disk, sha256_of

@@ -27,10 +27,10 @@ from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, Window
 from certbotless.decide import decide
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model.decision import Intent
 from certbotless.model.view import View
 from certbotless.nameservers import NameServers
+from certbotless.state.ledger_file import LedgerFile
 from certbotless.workbench import Edges
 
 from .authority import GIVEN, Account, Port53Answers, WatchedZone

@@ -12,7 +12,7 @@ import pytest
 from system.bed import DOMAIN, ZONE, Bed
 
 from certbotless.model.memory import Failure, RenewalInfo
-from certbotless.state import SiteFile
+from certbotless.state.site import SiteFile
 
 from . import proxy as faults
 from .ground import Ground

@@ -21,12 +21,12 @@ from test_files import plant
 from certbotless import pki
 from certbotless.base import files
 from certbotless.base.errors import StoreError
-from certbotless.events import Events
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Acted, Restarting, WrittenRecord
-from certbotless.state import Accounts
-from certbotless.store import Store
+from certbotless.state.history import Events
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.pair import Store
+from certbotless.state.site import Accounts
 
 from .invariants import assert_invariants
 from .test_swaps import publish

@@ -14,7 +14,7 @@ import pytest
 from children import DONE, start_child, wait_for
 
 from certbotless.model.certificate import LeafFacts, Origin
-from certbotless.store import Store
+from certbotless.state.pair import Store
 
 DOMAIN = "devbox.sweetlove.test"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

@@ -33,11 +33,9 @@ from certbotless.base.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.books import SiteBooks
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
 from certbotless.decide.decide import decide
-from certbotless.ledgerfile import LedgerFile
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Intent
@@ -46,6 +44,8 @@ from certbotless.model.limits import staging_of
 from certbotless.model.memory import Failure, OrderInFlight, RenewalInfo, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import Window
+from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.order_guard import SiteBooks
 
 ZONE = "sweetlove.test"
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)

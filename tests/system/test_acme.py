@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dns import rcode
 
 from certbotless.sandbox.alidns import Fault
-from certbotless.state import SiteFile
-from certbotless.store import with_digest
+from certbotless.state.pair import with_digest
+from certbotless.state.site import SiteFile
 
 from .bed import DOMAIN, ZONE, Bed
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from .base import files
-from .base.errors import encodable
-from .model.memory import Event
+from ..base import files
+from ..base.errors import encodable
+from ..model.memory import Event
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import files
-from .base.errors import StoreError
+from ..base import files
+from ..base.errors import StoreError
 
 logger = logging.getLogger(__name__)
 

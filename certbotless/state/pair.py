@@ -26,10 +26,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import aside
-from .base import files
-from .base.errors import StoreError
-from .model.certificate import LeafFacts, Origin, Published
+from ..base import files
+from ..base.errors import StoreError
+from ..model.certificate import LeafFacts, Origin, Published
+from . import foreign_files as aside
 
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
 _FILES = {FULLCHAIN, PRIVKEY, META}

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .base import files, saved
-from .base.checked import Model
-from .base.clock import Clock
-from .base.errors import StoreError
-from .base.locks import Holder, Lock, SiteLock, holder
-from .model.memory import SavedPair, SiteState, TxtValue
+from ..base import files, saved
+from ..base.checked import Model
+from ..base.clock import Clock
+from ..base.errors import StoreError
+from ..base.locks import Holder, Lock, SiteLock, holder
+from ..model.memory import SavedPair, SiteState, TxtValue
 
 logger = logging.getLogger(__name__)
 

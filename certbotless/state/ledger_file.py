@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from .base import files
-from .base.clock import Clock
-from .base.errors import StoreError
-from .base.locks import Lock
-from .model.ledger import UNREADABLE, Entry, Ledger, settled, with_old_failures
-from .store import generations
+from ..base import files
+from ..base.clock import Clock
+from ..base.errors import StoreError
+from ..base.locks import Lock
+from ..model.ledger import UNREADABLE, Entry, Ledger, settled, with_old_failures
+from .pair import generations
 
 logger = logging.getLogger(__name__)
 

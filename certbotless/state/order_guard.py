@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 
-from .base.clock import Clock
-from .base.errors import RateLimited
-from .base.times import rfc3339
-from .config.settings import Site
-from .ledgerfile import LedgerFile
-from .model.certificate import LeafFacts
-from .model.ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
-from .model.memory import RenewalInfo
+from ..base.clock import Clock
+from ..base.errors import RateLimited
+from ..base.times import rfc3339
+from ..config.settings import Site
+from ..model.certificate import LeafFacts
+from ..model.ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
+from ..model.memory import RenewalInfo
+from .ledger_file import LedgerFile
 
 _LOCK_TIMEOUT_S = 60
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import saved
-from .base.checked import Model
-from .base.errors import StoreError
-from .base.locks import running_daemon
+from ..base import saved
+from ..base.checked import Model
+from ..base.errors import StoreError
+from ..base.locks import running_daemon
 
 logger = logging.getLogger(__name__)
 
