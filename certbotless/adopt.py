@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from . import pki, verify
 from .base.errors import IssueError, StoreError
 from .base.times import rfc3339
 from .config.settings import Config, Site
@@ -18,6 +17,8 @@ from .model.renewal import is_due
 from .state.pair import Store
 from .state.site import SiteFile
 from .workbench import Workbench
+from .world import verify
+from .world.acme import keys as pki
 
 logger = logging.getLogger(__name__)
 

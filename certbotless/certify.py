@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from . import pki, verify
 from .base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from .base.names import challenge_name, rr_of
 from .base.times import rfc3339
 from .config.settings import Acme
-from .issue import Issuance, Issued, PendingOrder, suggested_renewal
 from .model.certificate import LeafFacts, Origin, Published
 from .model.limits import staging_of
 from .model.memory import OrderInFlight, RenewalInfo, SavedPair
@@ -24,6 +22,9 @@ from .placement import Placement
 from .state.order_guard import SiteBooks
 from .state.site import Accounts
 from .workbench import Workbench
+from .world import verify
+from .world.acme import keys as pki
+from .world.acme.issue import Issuance, Issued, PendingOrder, suggested_renewal
 
 logger = logging.getLogger(__name__)
 

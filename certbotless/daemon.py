@@ -37,18 +37,18 @@ from .child import Addresses, Child, Errand
 from .config import checks as careless
 from .config.live import Source
 from .config.settings import Config, Site
-from .lan import Lan
 from .look import Crashes, look
 from .model.decision import CONFIRM_OF, WRITES
 from .model.ledger import Ledger, local_backoff
 from .model.view import View
-from .nameservers import NameServers
 from .report import status_json as report
 from .spread import Spread
 from .state import daemon_file as bulletin
 from .state.ledger_file import LedgerFile
 from .state.site import SiteFile
 from .timetable import Timetable
+from .world.dns.nameservers import NameServers
+from .world.lan.watch import Lan
 
 if TYPE_CHECKING:
     from .web import Web

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from .address import AddressSource, address_now
 from .base.clock import SystemClock
 from .base.concurrent import together
 from .base.errors import CertbotlessError, StoreError, internal_error
@@ -25,11 +24,12 @@ from .model.ledger import Ledger
 from .model.memory import SiteState
 from .model.observation import Observation, unseen
 from .model.view import View
-from .nameservers import NameServers
 from .observe import observe
 from .shown import ShownSource, ask_servers, questions_of
 from .state.ledger_file import LedgerFile
 from .state.site import SiteFile
+from .world.dns.nameservers import NameServers
+from .world.lan.address import AddressSource, address_now
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
 
-from .address import AddressSource
 from .base.clock import is_believable
 from .base.concurrent import together
 from .base.errors import AddressError, CertbotlessError, DeployError
@@ -16,10 +15,11 @@ from .config.values import AddressRule
 from .model.certificate import Published
 from .model.memory import Listed, SiteState
 from .model.observation import Answers, Observation, Place, places_of, unseen
-from .probe import served_leaf
 from .shown import Shown, ShownSource
 from .state.pair import Store
 from .state.site import SiteFile
+from .world.lan.address import AddressSource
+from .world.tls import served_leaf
 
 
 def observe(

@@ -23,11 +23,11 @@ from .base.locks import Lock, running_daemon
 from .base.log_context import RUN_ENDED
 from .config.redact import Redactor
 from .config.settings import Config, Site
-from .lan import settled_before
 from .look import look_at
 from .model.decision import Intent
 from .report import status_json as report
 from .transcript import Transcripts
+from .world.lan.watch import settled_before
 
 if TYPE_CHECKING:
     from .receivers import Receiver

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from .base.clock import Pace
 from .base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
-from .challenge import presented
 from .model.memory import TxtValue
 from .model.records import DEFAULT_LINE, Zone
-from .nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
 from .workbench import Workbench
+from .world.acme.challenge import presented
+from .world.dns.nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from .model.records import (
     apply_changes,
     plan_changes,
 )
-from .nameservers import SILENCE_S, Wanted, wait_until_shown
 from .workbench import Workbench
+from .world.dns.nameservers import SILENCE_S, Wanted, wait_until_shown
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from .base.locks import ActionLock
 from .model.certificate import LeafFacts, Origin, Published
 from .model.memory import Acted, Trial
 from .model.observation import Observation
-from .probe import served_leaf
 from .workbench import Workbench
+from .world.tls import served_leaf
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from .base.clock import Clock, Pace, SystemClock
 from .base.errors import NotifyError, causes, printable
 from .config.redact import Redactor
 from .config.settings import NEEDS_APPRISE
-from .exchange import BadAnswer, BoundedSession
 from .message import Message
+from .world.http import BadAnswer, BoundedSession
 
 TIMEOUT_S = 30.0
 _BETWEEN_PARTS = re.compile(r"[/:?#@&=,]+")

@@ -19,11 +19,11 @@ from .base.locks import ActionLock
 from .base.times import rfc3339
 from .config.settings import Target
 from .decide.decide import window_wait
-from .deploy import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .model.memory import Restarting
 from .model.observation import Observation, Place, places_of
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
 from .workbench import Workbench
+from .world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from .config.settings import Site
 from .model.decision import CONFIRM_OF
 from .model.memory import SiteState
 from .model.view import View
-from .nameservers import NameServers
 from .shown import Shown, ask_servers
+from .world.dns.nameservers import NameServers
 
 # After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.
 QUIET_EVERY = timedelta(minutes=5)

@@ -13,11 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .base.errors import ZoneNotFound
-from .challenge import sweep
 from .config.settings import Target
 from .model.decision import Step
 from .model.observation import Observation
 from .workbench import Workbench
+from .world.acme.challenge import sweep
 
 if TYPE_CHECKING:
     from .certify import Certifying
@@ -122,15 +122,18 @@ def _target_of(step: Step, bench: Workbench) -> Target:
 
 
 def _of_records() -> None:
-    from . import alidns, point  # noqa: F401
+    from . import point  # noqa: F401
+    from .world.dns import alidns  # noqa: F401
 
 
 def _of_certificates() -> None:
-    from . import alidns, certify  # noqa: F401
+    from . import certify  # noqa: F401
+    from .world.dns import alidns  # noqa: F401
 
 
 def _of_containers() -> None:
-    from . import deploy, serve  # noqa: F401
+    from . import serve  # noqa: F401
+    from .world import containers as deploy
 
     deploy.load()
 

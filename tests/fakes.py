@@ -22,8 +22,8 @@ from resolvers import DnsServer
 
 from certbotless.base.clock import Clock
 from certbotless.base.errors import CertbotlessError, DeployError, DnsRefused, Interrupted, ZoneNotFound
-from certbotless.deploy import Container
 from certbotless.model.records import Record
+from certbotless.world.containers import Container
 
 EPOCH = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 

@@ -17,21 +17,21 @@ from typing import Any
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
 
-from certbotless import pki
 from certbotless.act import Outcome, run
-from certbotless.address import AddressSource, address_now
 from certbotless.base.clock import Clock
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
-from certbotless.deploy import Container, Containers
 from certbotless.model.certificate import Origin, Published
 from certbotless.model.decision import Intent
 from certbotless.model.memory import Failure, SavedPair, SiteState
 from certbotless.model.records import Record
-from certbotless.nameservers import NameServers
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
 from certbotless.workbench import Edges, Workbench, Zones
+from certbotless.world.acme import keys as pki
+from certbotless.world.containers import Container, Containers
+from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.lan.address import AddressSource, address_now
 
 ZONE = "sweetlove.test"
 DOMAIN, OTHER_DOMAIN = f"devbox.{ZONE}", f"other.{ZONE}"

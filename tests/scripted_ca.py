@@ -21,16 +21,16 @@ from typing import Any
 
 from fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
-from certbotless import pki
-from certbotless.challenge import presented
 from certbotless.config.settings import Acme, Site
-from certbotless.issue import Issuance, Issued
 from certbotless.model.certificate import Published
 from certbotless.model.ledger import Entry, Kind
 from certbotless.model.memory import TxtValue
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.order_guard import SiteBooks
 from certbotless.state.site import Accounts, SiteFile
+from certbotless.world.acme import keys as pki
+from certbotless.world.acme.challenge import presented
+from certbotless.world.acme.issue import Issuance, Issued
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 NAMES = (WILDCARD, DOMAIN)

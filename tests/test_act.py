@@ -33,16 +33,16 @@ from scenes import (
 )
 
 from certbotless.act import Outcome, run
-from certbotless.alidns import RecordRefusal
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.config.values import AddressRule
-from certbotless.deploy import Container, DockerContainers
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Foreign, WrittenRecord
 from certbotless.model.records import Record, Zone
-from certbotless.nameservers import NameServers, Server
 from certbotless.state.ledger_file import LedgerFile
+from certbotless.world.containers import Container, DockerContainers
+from certbotless.world.dns.alidns import RecordRefusal
+from certbotless.world.dns.nameservers import NameServers, Server
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.address import Address, Host, LocalAddress, address_now, choose, local_addresses
 from certbotless.base.errors import AddressError
 from certbotless.config.values import AddressRule, IPVersion
+from certbotless.world.lan.address import Address, Host, LocalAddress, address_now, choose, local_addresses
 
 AUTO, AUTO6 = AddressRule("auto"), AddressRule("auto", version=6)
 BOTH = pytest.mark.parametrize("version", [4, 6])

@@ -17,14 +17,16 @@ import trustme
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from scenes import ADDRESS, DAY, DIRECTORY, DOMAIN, HOUR, ZONE, Scene
 
-from certbotless import cli, pki, verify
+from certbotless import cli
 from certbotless.adopt import judge
 from certbotless.config.values import DIRECTORIES
 from certbotless.look import look
 from certbotless.model.ledger import Entry, limit_on, planned_order
 from certbotless.model.view import View
-from certbotless.probe import served_leaf
 from certbotless.state.ledger_file import LedgerFile
+from certbotless.world import verify
+from certbotless.world.acme import keys as pki
+from certbotless.world.tls import served_leaf
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

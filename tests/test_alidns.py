@@ -18,7 +18,10 @@ import requests
 import trustme
 from fakes import FakeClock, HttpServer, Reply
 
-from certbotless.alidns import (
+from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
+from certbotless.model.records import Record
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
+from certbotless.world.dns.alidns import (
     NO_ANSWER_TIMEOUT_S,
     TOTAL_TIMEOUT_S,
     Account,
@@ -26,9 +29,6 @@ from certbotless.alidns import (
     AlidnsZone,
     _transport_errors,
 )
-from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
-from certbotless.model.records import Record
-from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"

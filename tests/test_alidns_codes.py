@@ -15,11 +15,11 @@ import pytest
 from fakes import FakeClock
 from test_alidns import KEY_ID, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
 
-from certbotless.alidns import Account, AlidnsAccount, AlidnsZone
 from certbotless.base.errors import DnsRefused, RecordConflict, ZoneNotFound
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
+from certbotless.world.dns.alidns import Account, AlidnsAccount, AlidnsZone
 
 WRONG_ID, WRONG_SECRET = "LTAI5tAnother", "another secret"
 

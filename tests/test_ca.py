@@ -20,7 +20,6 @@ from acme.client import ClientNetwork
 from fakes import FakeClock, HttpServer, Reply
 from scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_bench, problem
 
-from certbotless import pki
 from certbotless.base.errors import (
     AccountPaused,
     AccountRefused,
@@ -30,9 +29,10 @@ from certbotless.base.errors import (
     RateLimited,
     RequestRefused,
 )
-from certbotless.ca import Network, ca_errors
 from certbotless.config.settings import Acme
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
+from certbotless.world.acme import keys as pki
+from certbotless.world.acme.connection import Network, ca_errors
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from certbotless.base.errors import CaUnavailable
-from certbotless.caurls import CaUrls
+from certbotless.world.acme.ca_urls import CaUrls
 
 DIRECTORY = "https://ca.test/directory"
 

@@ -9,10 +9,10 @@ import pytest
 from fakes import FakeZone, FakeZones
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
-from certbotless.challenge import TXT_TTL_S, OpenZone, presented, sweep
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record
 from certbotless.state.site import SiteFile
+from certbotless.world.acme.challenge import TXT_TTL_S, OpenZone, presented, sweep
 
 ZONE = "sweetlove.test"
 FQDN = f"_acme-challenge.devbox.{ZONE}"

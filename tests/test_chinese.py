@@ -11,15 +11,15 @@ import pytest
 import ram
 from fakes import FakeClock, HttpServer, Reply
 
-from certbotless import policy
-from certbotless.alidns import Account, AlidnsAccount
 from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.base.names import a_labels, normalise, u_labels
-from certbotless.challenge import presented, sweep
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state.site import SiteFile
+from certbotless.world.acme.challenge import presented, sweep
+from certbotless.world.dns import ram_policy as policy
+from certbotless.world.dns.alidns import Account, AlidnsAccount
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.

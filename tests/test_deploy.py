@@ -26,8 +26,8 @@ from fakes import FakeContainers, HttpServer, Reply, Request
 from scripted_ca import json_reply
 
 from certbotless.base.errors import DeployError, DeployWaits
-from certbotless.deploy import Container, Containers, DockerContainers, run_command
-from certbotless.identity import RootHere, reads_all
+from certbotless.world.containers import Container, Containers, DockerContainers, run_command
+from certbotless.world.identity import RootHere, reads_all
 
 ID = "0123456789abcdef" * 4
 STARTED = datetime(2026, 11, 24, 5, 30, 0, 123456, tzinfo=UTC)

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 
-from certbotless import registry
-from certbotless.account import CaView
 from certbotless.config import load as configfile
 from certbotless.doctor import authority, finding, service
 from certbotless.doctor.finding import Case, Finding
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import SiteState
 from certbotless.model.records import Record
-from certbotless.nameservers import NameServers, Server
+from certbotless.world import registry
+from certbotless.world.acme.account import CaView
+from certbotless.world.dns.nameservers import NameServers, Server
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

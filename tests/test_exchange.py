@@ -20,7 +20,7 @@ from listeners import listening
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted
-from certbotless.exchange import MAX_ANSWER_BYTES, BadAnswer, BoundedSession, retry_after
+from certbotless.world.http import MAX_ANSWER_BYTES, BadAnswer, BoundedSession, retry_after
 
 TOTAL_S = 30
 OK = b"HTTP/1.1 200 OK\r\n"

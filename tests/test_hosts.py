@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from certbotless.hosts import addresses_of, connect
 from certbotless.sandbox.host import hosts_entry
+from certbotless.world.resolve import addresses_of, connect
 
 
 def test_an_address_is_its_own_and_a_name_is_what_the_system_says() -> None:

@@ -25,11 +25,11 @@ from certbotless.config.diagnostics import check
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Target
 from certbotless.config.values import Port
-from certbotless.deploy import Container, Settings
 from certbotless.init.found import Running
 from certbotless.init.questions import Ask, Flags
 from certbotless.init.run import run
 from certbotless.init.text import Answers, config_text, run_text, terms_text
+from certbotless.world.containers import Container, Settings
 
 DOMAIN = "devbox.sweetlove.top"
 ANSWERS = Answers(DOMAIN, "file:/etc/id", "credential:certbotless.config.secret")

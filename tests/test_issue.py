@@ -30,7 +30,6 @@ from scripted_ca import (
     problem,
 )
 
-from certbotless import pki
 from certbotless.base.errors import (
     AccountRefused,
     AuthorizationFailed,
@@ -45,12 +44,13 @@ from certbotless.base.errors import (
 )
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Acme, Eab
-from certbotless.issue import Suggestion, suggested_renewal
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.ledger import Entry, Kind
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record
 from certbotless.model.renewal import Window
+from certbotless.world.acme import keys as pki
+from certbotless.world.acme.issue import Suggestion, suggested_renewal
 
 
 @pytest.fixture

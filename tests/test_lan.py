@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.address import AddressSource
 from certbotless.base.errors import AddressError
 from certbotless.config.values import AddressRule
-from certbotless.lan import RESTLESS_S, SETTLE_S, Lan, settled_before
+from certbotless.world.lan.address import AddressSource
+from certbotless.world.lan.watch import RESTLESS_S, SETTLE_S, Lan, settled_before
 
 AUTO, ETH1 = AddressRule("auto"), AddressRule("interface", "eth1")
 LITERAL, NONE = AddressRule("literal", "10.9.9.9"), AddressRule("none")

@@ -17,7 +17,6 @@ import pytest
 from fakes import EPOCH, FakeClock
 from scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
-from certbotless.address import AddressSource
 from certbotless.base.errors import StoreError
 from certbotless.config import load as configfile
 from certbotless.config.values import AddressRule
@@ -26,8 +25,9 @@ from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry, Ledger
 from certbotless.model.memory import Failure
 from certbotless.model.view import View
-from certbotless.nameservers import NameServers
 from certbotless.state.site import SiteFile
+from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.lan.address import AddressSource
 
 
 @pytest.fixture

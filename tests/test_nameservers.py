@@ -26,7 +26,8 @@ from resolvers import ScriptedResolver
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsUnavailable, Interrupted, PropagationTimeout, ZoneOnHold
 from certbotless.model.records import Record
-from certbotless.nameservers import (
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.world.dns.nameservers import (
     PUBLIC_RESOLVERS,
     QUERY_TIMEOUT_S,
     SILENCE_S,
@@ -37,7 +38,6 @@ from certbotless.nameservers import (
     speaks,
     wait_until_shown,
 )
-from certbotless.sandbox.alidns import AlidnsEmulator
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"

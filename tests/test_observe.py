@@ -20,10 +20,10 @@ from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import SiteState, Trial, WrittenRecord
 from certbotless.model.observation import Observation, places_of, unseen
 from certbotless.model.records import Record
-from certbotless.nameservers import NameServers
 from certbotless.observe import observe
 from certbotless.shown import ask_servers
 from certbotless.state.pair import Store
+from certbotless.world.dns.nameservers import NameServers
 
 ZONE, DOMAIN = "sweetlove.test", "devbox.sweetlove.test"
 LAN, LAN6 = "10.79.40.213", "fd00::213"

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import pki
 from certbotless.base.errors import IssueError, StoreError
 from certbotless.model.certificate import LeafFacts
+from certbotless.world.acme import keys as pki
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 NAMES = ("*.devbox.sweetlove.test", "devbox.sweetlove.test")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import ram
 
-from certbotless import alidns, policy
 from certbotless.sandbox.alidns import ACCOUNT_ID
+from certbotless.world.dns import alidns
+from certbotless.world.dns import ram_policy as policy
 
 ALIDNS = Path(alidns.__file__)
 ZONE = "sweetlove.test"

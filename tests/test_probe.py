@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from listeners import context_of, listening, speak_tls
 
 from certbotless.base.errors import DeployError
-from certbotless.probe import served_leaf
+from certbotless.world.tls import served_leaf
 
 NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"
 CA = trustme.CA()

@@ -23,8 +23,8 @@ from scenes import (
     failed_with,
 )
 
-from certbotless.deploy import Container
 from certbotless.model.memory import Trial
+from certbotless.world.containers import Container
 
 
 @pytest.fixture

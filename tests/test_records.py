@@ -11,11 +11,11 @@ from fakes import FakeClock, FakeZone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.alidns import Account, AlidnsAccount
 from certbotless.base.errors import DnsRefused, RecordConflict
 from certbotless.base.names import rr_of
 from certbotless.model.records import Add, Change, Delete, Record, Update, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.world.dns.alidns import Account, AlidnsAccount
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless import pki
 from certbotless.config import load as configfile
 from certbotless.config.redact import Redactor
+from certbotless.world.acme import keys as pki
 
 KEY_ID = "LTAI5tPlantedCanary1"
 SECRET = "planted/Secret+30 characters="

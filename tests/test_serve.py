@@ -23,7 +23,6 @@ from certbotless.base.errors import DeployError, DeployWaits, StoreError
 from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
 from certbotless.config.values import Action
-from certbotless.deploy import Container
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import Acted, Restarting, SiteState
 from certbotless.model.observation import Observation
@@ -31,6 +30,7 @@ from certbotless.proof import PROOF_TIMEOUT_S
 from certbotless.serve import Serving
 from certbotless.state.site import SiteFile
 from certbotless.workbench import Zones
+from certbotless.world.containers import Container
 
 DOMAIN = "devbox.sweetlove.test"
 MINUTE = timedelta(minutes=1)

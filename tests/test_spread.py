@@ -17,10 +17,10 @@ from certbotless.look import look
 from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.records import Record
 from certbotless.model.view import View
-from certbotless.nameservers import NameServers, Server
 from certbotless.spread import Spread
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
+from certbotless.world.dns.nameservers import NameServers, Server
 
 MINUTE_S, HOUR_S = 60, 3600
 OTHER_ADDRESS = "127.0.0.9"

@@ -24,8 +24,8 @@ from scenes import (
     failed_with,
 )
 
-from certbotless.deploy import Container
 from certbotless.model.memory import Acted
+from certbotless.world.containers import Container
 
 LABEL = "tls=x"
 RESTART, RELOAD = "restart", {"signal": "HUP"}

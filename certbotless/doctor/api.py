@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..alidns import ApiRefusal
 from ..base.errors import DnsError, DnsUnavailable, ZoneNotFound
 from ..base.names import challenge_name
 from ..config.settings import Site
@@ -18,6 +17,7 @@ from ..model.memory import SiteState
 from ..model.records import Record, Zone
 from ..placement import Aliases
 from ..workbench import Zones
+from ..world.dns.alidns import ApiRefusal
 from .finding import Case, wrong_time
 
 # A name that nobody asks for.

@@ -15,8 +15,8 @@ from ..base.clock import Clock
 from ..base.errors import CertbotlessError, causes, printable
 from ..base.times import rfc3339
 from ..config.settings import Config
-from ..deploy import DockerContainers
-from ..nameservers import NameServers, Server
+from ..world.containers import DockerContainers
+from ..world.dns.nameservers import NameServers, Server
 
 
 @dataclass(frozen=True, slots=True)

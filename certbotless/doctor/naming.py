@@ -10,12 +10,12 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import hijack
 from ..base.errors import DnsError, printable
 from ..config.settings import Site
-from ..hosts import addresses_of
 from ..model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
-from ..nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
+from ..world.dns import hijack
+from ..world.dns.nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
+from ..world.resolve import addresses_of
 from .finding import Case
 
 _HOSTS = Path("/etc/hosts")

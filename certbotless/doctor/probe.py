@@ -17,17 +17,17 @@ from itertools import islice
 from typing import Any
 
 from .. import __version__, edges
-from ..alidns import Account, AlidnsAccount, NoAnswer
 from ..base.clock import Clock, SystemClock
 from ..base.errors import CertbotlessError, DnsError, Interrupted, printable
 from ..base.names import is_in_zone, u_labels
 from ..base.times import rfc3339
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
-from ..hosts import addresses_of
 from ..model.records import Record
-from ..nameservers import NameServers, Server, ask_all
 from ..state.site import SiteFile
+from ..world.dns.alidns import Account, AlidnsAccount, NoAnswer
+from ..world.dns.nameservers import NameServers, Server, ask_all
+from ..world.resolve import addresses_of
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 
 LABEL = "_certbotless-probe"

@@ -8,9 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from .. import edges, receivers, sender
-from ..account import CaView
-from ..address import address_now
-from ..alidns import AlidnsAccount
 from ..base import locks
 from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
@@ -25,6 +22,9 @@ from ..model.view import View
 from ..state.daemon_file import refusal
 from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile
+from ..world.acme.account import CaView
+from ..world.dns.alidns import AlidnsAccount
+from ..world.lan.address import address_now
 from . import api, authority, machine, naming, service
 from .api import ApiView
 from .finding import Case, Finding

@@ -9,15 +9,15 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from .. import registry
 from ..base.errors import DeployError
 from ..client import knock
 from ..config.settings import Config, Site, Target
 from ..config.values import DIRECTORIES
-from ..deploy import Container, Settings, published_port
 from ..model.observation import where_of
 from ..model.view import View
-from ..probe import served_leaf
+from ..world import registry
+from ..world.containers import Container, Settings, published_port
+from ..world.tls import served_leaf
 from .finding import Case
 
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from certbotless.base.errors import DeployError
-from certbotless.deploy import Container
+from certbotless.world.containers import Container
 
 from .checks import Violation, check_window, leaf_on_disk, sha256_of
 

@@ -19,7 +19,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, daemon, nameservers, observe, proof
+from certbotless import act, daemon, observe, proof
 from certbotless import look as looking
 from certbotless.base import concurrent as together
 from certbotless.base.errors import AddressError, StoreError
@@ -29,9 +29,10 @@ from certbotless.config.values import AddressRule, Window
 from certbotless.decide import decide
 from certbotless.model.decision import Intent
 from certbotless.model.view import View
-from certbotless.nameservers import NameServers
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.workbench import Edges
+from certbotless.world.dns import nameservers
+from certbotless.world.dns.nameservers import NameServers
 
 from .authority import GIVEN, Account, Port53Answers, WatchedZone
 from .ca import LETS_ENCRYPT, Ari, SimulatedCa

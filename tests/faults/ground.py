@@ -14,14 +14,14 @@ from fakes import FakeClock, FakeContainers
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 
 from certbotless.act import Outcome, run
-from certbotless.alidns import Account, AlidnsAccount
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
 from certbotless.model.decision import Intent
-from certbotless.nameservers import NameServers
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 from certbotless.workbench import Edges
+from certbotless.world.dns.alidns import Account, AlidnsAccount
+from certbotless.world.dns.nameservers import NameServers
 
 from .invariants import FOREIGN
 from .proxy import FaultProxy

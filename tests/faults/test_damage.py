@@ -18,7 +18,6 @@ from scenes import DIRECTORY, ZONE, Scene
 from system.bed import DOMAIN, Bed, wait_until
 from test_files import plant
 
-from certbotless import pki
 from certbotless.base import files
 from certbotless.base.errors import StoreError
 from certbotless.model.ledger import Entry
@@ -27,6 +26,7 @@ from certbotless.state.history import Events
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store
 from certbotless.state.site import Accounts
+from certbotless.world.acme import keys as pki
 
 from .invariants import assert_invariants
 from .test_swaps import publish

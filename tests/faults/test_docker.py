@@ -21,10 +21,10 @@ import docker
 import pytest
 from system.bed import DOMAIN, Bed, wait_until
 
-from certbotless.deploy import DockerContainers
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, SandboxError
 from certbotless.sandbox.registry import Registry
+from certbotless.world.containers import DockerContainers
 
 from .invariants import assert_invariants
 

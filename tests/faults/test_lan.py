@@ -19,8 +19,8 @@ import dns.query
 import pytest
 from system.bed import DOMAIN, Bed, wait_until
 
-from certbotless.lan import SETTLE_S
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
+from certbotless.world.lan.watch import SETTLE_S
 
 from .invariants import assert_invariants
 

@@ -22,11 +22,11 @@ from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
 from certbotless import edges
 from certbotless.act import Outcome, run
-from certbotless.address import address_now
 from certbotless.config import load as configfile
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.world.lan.address import address_now
 
 from .invariants import assert_invariants, plant_foreign
 from .resolver import (

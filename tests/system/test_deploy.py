@@ -12,10 +12,10 @@ import pytest
 from children import DONE, run_in_child
 
 from certbotless.base.errors import DeployError
-from certbotless.deploy import DockerContainers
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import Registry, served_sha256
+from certbotless.world.containers import DockerContainers
 
 from .bed import DOMAIN, ZONE, Bed, wait_until
 from .nginx import PROGRAM, Nginx, configuration

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import ram
 
-from certbotless import policy
 from certbotless.sandbox.alidns import ACCOUNT_ID, Permits
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.world.dns import ram_policy as policy
 
 from .bed import DOMAIN, ZONE, Bed
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from certbotless import policy
+from certbotless.world.dns import ram_policy as policy
 
 from . import manual, schema, tables
 

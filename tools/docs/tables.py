@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from certbotless.base.times import in_words
 from certbotless.model import limits
-from certbotless.policy import actions
+from certbotless.world.dns.ram_policy import actions
 
 PURPOSES = {
     "AddDomainRecord": "Adds the A or AAAA record of a site, and the TXT record of a challenge.",

@@ -10,8 +10,8 @@ import hashlib
 import ssl
 from functools import cache
 
-from .base.errors import DeployError, reason_of
-from .hosts import connect
+from ..base.errors import DeployError, reason_of
+from .resolve import connect
 
 # A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.
 _HANDSHAKE_TIMEOUT_S = 2

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
+from ...base.errors import AddressError, printable
+from ...config.values import AddressRule, IPVersion
 from . import netlink
-from .base.errors import AddressError, printable
-from .config.values import AddressRule, IPVersion
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -22,9 +22,9 @@ from acme import errors as acme_errors
 from acme import messages
 from acme.client import ClientNetwork
 
-from . import __version__
-from .base.clock import Clock
-from .base.errors import (
+from ... import __version__
+from ...base.clock import Clock
+from ...base.errors import (
     AccountPaused,
     AccountRefused,
     CaUnavailable,
@@ -34,9 +34,9 @@ from .base.errors import (
     RequestRefused,
     printable,
 )
-from .caurls import CaUrls
-from .config.settings import Acme
-from .exchange import BadAnswer, BoundedSession, http_date, retry_after
+from ...config.settings import Acme
+from ..http import BadAnswer, BoundedSession, http_date, retry_after
+from .ca_urls import CaUrls
 
 logger = logging.getLogger(__name__)
 

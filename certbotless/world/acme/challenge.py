@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .base.errors import CertbotlessError, DnsRefused, ZoneNotFound
-from .model.memory import TxtValue
-from .model.records import Record, Zone
-from .state.site import SiteFile
+from ...base.errors import CertbotlessError, DnsRefused, ZoneNotFound
+from ...model.memory import TxtValue
+from ...model.records import Record, Zone
+from ...state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from .config.values import DIRECTORIES
-from .model.limits import STAGING
+from ..config.values import DIRECTORIES
+from ..model.limits import STAGING
 
 # The client speaks, the server answers, and the client verifies.
 _TURNS = 3

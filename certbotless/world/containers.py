@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from .base.errors import DeployError, DeployWaits, printable, reason_of
+from ..base.errors import DeployError, DeployWaits, printable, reason_of
 from .identity import (
     MOST_ARCHIVE_BYTES,
     Namespace,

@@ -30,8 +30,8 @@ from aliyunsdkalidns.request.v20150109.DescribeDomainRecordsRequest import Descr
 from aliyunsdkalidns.request.v20150109.DescribeSubDomainRecordsRequest import DescribeSubDomainRecordsRequest
 from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDomainRecordRequest
 
-from .base.clock import Clock, Pace
-from .base.errors import (
+from ...base.clock import Clock, Pace
+from ...base.errors import (
     CertbotlessError,
     DnsError,
     DnsRefused,
@@ -40,10 +40,10 @@ from .base.errors import (
     ZoneNotFound,
     printable,
 )
-from .base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
-from .config.redact import Redactor
-from .exchange import BadAnswer, BoundedSession, http_date, retry_after
-from .model.records import DEFAULT_LINE, Record
+from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
+from ...config.redact import Redactor
+from ...model.records import DEFAULT_LINE, Record
+from ..http import BadAnswer, BoundedSession, http_date, retry_after
 
 logger = logging.getLogger(__name__)
 

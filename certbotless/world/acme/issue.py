@@ -21,19 +21,19 @@ import requests
 from acme import challenges, messages
 from acme import errors as acme_errors
 
-from . import pki
+from ...base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
+from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
+from ...base.names import NameFault, challenge_name, normalise
+from ...base.times import parse_rfc3339, rfc3339
+from ...config.settings import Acme
+from ...model.certificate import Published
+from ...model.memory import TxtValue
+from ...model.renewal import Window
+from ...state.order_guard import SiteBooks
+from ...state.site import Accounts
+from . import keys as pki
 from .account import Account
-from .base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
-from .base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
-from .base.names import NameFault, challenge_name, normalise
-from .base.times import parse_rfc3339, rfc3339
-from .ca import PROBLEM, Network, ca_errors
-from .config.settings import Acme
-from .model.certificate import Published
-from .model.memory import TxtValue
-from .model.renewal import Window
-from .state.order_guard import SiteBooks
-from .state.site import Accounts
+from .connection import PROBLEM, Network, ca_errors
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-from .base.clock import START_SLACK
-from .base.errors import IssueError, StoreError, printable
-from .base.times import bounded
-from .model.certificate import MOST_ISSUER, LeafFacts
+from ...base.clock import START_SLACK
+from ...base.errors import IssueError, StoreError, printable
+from ...base.times import bounded
+from ...model.certificate import MOST_ISSUER, LeafFacts
 
 CertificateKey = CertificateIssuerPrivateKeyTypes
 

@@ -31,11 +31,11 @@ import dns.rcode
 import dns.rdatatype
 from dns.rdtypes.IN.AAAA import AAAA
 
+from ...base.clock import Clock, Pace
+from ...base.concurrent import Threads
+from ...base.errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
+from ..resolve import addresses_of
 from . import hijack
-from .base.clock import Clock, Pace
-from .base.concurrent import Threads
-from .base.errors import CertbotlessError, DnsUnavailable, PropagationTimeout, ZoneOnHold, printable
-from .hosts import addresses_of
 
 logger = logging.getLogger(__name__)
 

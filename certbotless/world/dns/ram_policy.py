@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 
+from ...base.names import u_labels
 from . import alidns
-from .base.names import u_labels
 
 
 def actions() -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from .base.errors import CaUnavailable, printable
+from ...base.errors import CaUnavailable, printable
 
 # No user, no fragment, and nothing that two readers of URLs could take for two different things.
 _URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(?:[/?][!-~]*)?", re.IGNORECASE)

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ...base.errors import AddressError
+from ...config.values import AddressRule
 from .address import AddressSource, address_now
-from .base.errors import AddressError
-from .config.values import AddressRule
 from .netlink import News
 
 logger = logging.getLogger(__name__)

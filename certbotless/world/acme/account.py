@@ -17,13 +17,13 @@ from typing import Any, Literal
 import josepy as jose
 from acme import messages
 
-from . import pki
-from .base.clock import TRUSTED_SKEW, Clock
-from .base.errors import AccountRefused, StoreError, printable
-from .ca import PROBLEM, Network, ca_errors
-from .config.settings import Acme
-from .state.order_guard import SiteBooks
-from .state.site import Accounts
+from ...base.clock import TRUSTED_SKEW, Clock
+from ...base.errors import AccountRefused, StoreError, printable
+from ...config.settings import Acme
+from ...state.order_guard import SiteBooks
+from ...state.site import Accounts
+from . import keys as pki
+from .connection import PROBLEM, Network, ca_errors
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from .base.clock import Clock
-from .base.errors import printable
+from ..base.clock import Clock
+from ..base.errors import printable
 
 # All that is read of one answer, its head too. The largest honest one, 500 records of a zone, is 200 KiB.
 MAX_ANSWER_BYTES = 1 << 20

@@ -1,0 +1,1 @@
+"""Aliyun DNS, name servers, and what stands between them and us."""

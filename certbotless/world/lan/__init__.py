@@ -1,0 +1,1 @@
+"""The addresses of this machine, and the kernel's news of them."""
