@@ -40,13 +40,13 @@ from .base.log_context import about
 from .base.times import rfc3339
 from .config.settings import Config, Site, Target
 from .decide.decide import address_written, is_issued_since
-from .look import look
 from .model.decision import Intent, Step
 from .model.ledger import local_backoff, order_backoff
 from .model.limits import staging_of
 from .model.memory import RECORD_FIELDS, Failure
 from .model.observation import Observation, places_of
 from .model.view import View
+from .observe.views import look
 from .state.site import SiteFile
 from .steps import announce, take
 from .workbench import Edges, Workbench

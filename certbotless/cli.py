@@ -131,7 +131,7 @@ def _check(source: Path | None) -> int:
 
 def _plan(source: Path | None, exit_code: bool) -> int:
     from .config import load as configfile
-    from .look import look_at
+    from .observe.views import look_at
     from .report import status_json as report
 
     _set_up_logging(logging.WARNING)
@@ -330,8 +330,8 @@ def _errand(source: Path | None, name: str) -> int:
     """Do what the daemon started this process for; what it needs is on its standard input."""
     match name:
         case "visit":
-            from . import client
             from .config import load as configfile
+            from .observe import client_visit as client
 
             client.visit_due(configfile.load(source))
         case "notify":

@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, client, receivers
+from . import alerts, receivers
 from .alerts import Steady
 from .base import privileges as owner
 from .base.clock import SystemClock
@@ -37,12 +37,13 @@ from .child import Addresses, Child, Errand
 from .config import checks as careless
 from .config.live import Source
 from .config.settings import Config, Site
-from .look import Crashes, look
 from .model.decision import CONFIRM_OF, WRITES
 from .model.ledger import Ledger, local_backoff
 from .model.view import View
+from .observe import client_visit as client
+from .observe.dns_schedule import Spread
+from .observe.views import Crashes, look
 from .report import status_json as report
-from .spread import Spread
 from .state import daemon_file as bulletin
 from .state.ledger_file import LedgerFile
 from .state.site import SiteFile

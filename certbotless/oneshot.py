@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import act, client, edges
+from . import act, edges
 from .act import Outcome
 from .base.clock import Clock, SystemClock
 from .base.errors import NotifyError, StoreError
@@ -23,8 +23,9 @@ from .base.locks import Lock, running_daemon
 from .base.log_context import RUN_ENDED
 from .config.redact import Redactor
 from .config.settings import Config, Site
-from .look import look_at
 from .model.decision import Intent
+from .observe import client_visit as client
+from .observe.views import look_at
 from .report import status_json as report
 from .transcript import Transcripts
 from .world.lan.watch import settled_before

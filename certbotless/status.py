@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import client
 from .base import locks
 from .base.errors import ConfigError, StoreError
 from .config import load as configfile
 from .config.settings import Config, Site
-from .look import look_at
 from .model.certificate import LeafFacts
+from .observe import client_visit as client
+from .observe.views import look_at
 from .report.found import Found, Story
 from .state import site as state
 from .state.daemon_file import refusal

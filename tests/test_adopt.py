@@ -20,9 +20,9 @@ from scenes import ADDRESS, DAY, DIRECTORY, DOMAIN, HOUR, ZONE, Scene
 from certbotless import cli
 from certbotless.adopt import judge
 from certbotless.config.values import DIRECTORIES
-from certbotless.look import look
 from certbotless.model.ledger import Entry, limit_on, planned_order
 from certbotless.model.view import View
+from certbotless.observe.views import look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world import verify
 from certbotless.world.acme import keys as pki

@@ -16,14 +16,14 @@ import trustme
 from listeners import context_of, listening, speak_tls
 from views import FACTS, NOTHING, NOW, site, view
 
-from certbotless import client
 from certbotless.base import files, saved
 from certbotless.base.errors import StoreError
-from certbotless.client import Met, is_due, knock, visit
 from certbotless.config import load as configfile
 from certbotless.model.decision import Step
 from certbotless.model.memory import WrittenRecord
 from certbotless.model.view import ClientFacts, View, digest_of_visit, facts_of
+from certbotless.observe import client_visit as client
+from certbotless.observe.client_visit import Met, is_due, knock, visit
 from certbotless.sandbox.host import hosts_entry
 
 NAME = "devbox.sweetlove.test"

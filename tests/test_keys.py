@@ -18,8 +18,8 @@ from scripted_ca import ScriptedCa
 
 from certbotless.act import run
 from certbotless.base.errors import DnsRefused
-from certbotless.look import look
 from certbotless.model.decision import Intent
+from certbotless.observe.views import look
 from tools.docs import schema
 
 TESTS = Path(__file__).resolve().parent

@@ -20,11 +20,11 @@ from scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 from certbotless.base.errors import StoreError
 from certbotless.config import load as configfile
 from certbotless.config.values import AddressRule
-from certbotless.look import NOTHING_ASKED, Crashes, look, look_at
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry, Ledger
 from certbotless.model.memory import Failure
 from certbotless.model.view import View
+from certbotless.observe.views import NOTHING_ASKED, Crashes, look, look_at
 from certbotless.state.site import SiteFile
 from certbotless.world.dns.nameservers import NameServers
 from certbotless.world.lan.address import AddressSource

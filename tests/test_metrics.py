@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from showing import config_of, remember_visit, views_at
 from views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
-from certbotless import __version__, client
+from certbotless import __version__
 from certbotless.base.errors import StoreError
 from certbotless.config import load as configfile
 from certbotless.model.decision import Step
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure
 from certbotless.model.view import ClientFacts, View
+from certbotless.observe import client_visit as client
 from certbotless.report import metrics
 from certbotless.report.status_json import Seen
 

@@ -20,8 +20,8 @@ from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import SiteState, Trial, WrittenRecord
 from certbotless.model.observation import Observation, places_of, unseen
 from certbotless.model.records import Record
-from certbotless.observe import observe
-from certbotless.shown import ask_servers
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.site import observe
 from certbotless.state.pair import Store
 from certbotless.world.dns.nameservers import NameServers
 

@@ -14,11 +14,11 @@ from scripted_ca import ScriptedCa
 from certbotless.act import run
 from certbotless.base.errors import DnsUnavailable
 from certbotless.daemon import _Tries
-from certbotless.look import look
 from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.view import View
+from certbotless.observe.views import look
 from certbotless.point import Pointing
 from certbotless.report.status_json import plan_text
 from certbotless.state.ledger_file import LedgerFile

@@ -13,8 +13,8 @@ from certbotless.base.errors import ZoneOnHold
 from certbotless.config import load as configfile
 from certbotless.config.settings import Site
 from certbotless.model.memory import SiteState
+from certbotless.observe.record_answers import Shown, ask_servers
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.shown import Shown, ask_servers
 from certbotless.world.dns.nameservers import NameServers
 
 pytestmark = pytest.mark.process

@@ -13,11 +13,11 @@ import dns.rcode
 import pytest
 from scenes import ADDRESS, SECOND, ZONE, Scene
 
-from certbotless.look import look
 from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.records import Record
 from certbotless.model.view import View
-from certbotless.spread import Spread
+from certbotless.observe.dns_schedule import Spread
+from certbotless.observe.views import look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
 from certbotless.world.dns.nameservers import NameServers, Server

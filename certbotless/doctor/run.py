@@ -15,10 +15,10 @@ from ..base.times import rfc3339
 from ..config import checks as careless
 from ..config.settings import Config, Site
 from ..config.values import AddressRule
-from ..look import look_at
 from ..model.ledger import Ledger
 from ..model.memory import SiteState
 from ..model.view import View
+from ..observe.views import look_at
 from ..state.daemon_file import refusal
 from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile

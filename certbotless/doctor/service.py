@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..base.errors import DeployError
-from ..client import knock
 from ..config.settings import Config, Site, Target
 from ..config.values import DIRECTORIES
 from ..model.observation import where_of
 from ..model.view import View
+from ..observe.client_visit import knock
 from ..world import registry
 from ..world.containers import Container, Settings, published_port
 from ..world.tls import served_leaf

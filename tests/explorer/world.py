@@ -19,8 +19,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, daemon, observe, proof
-from certbotless import look as looking
+from certbotless import act, daemon, proof
 from certbotless.base import concurrent as together
 from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load as configfile
@@ -29,6 +28,8 @@ from certbotless.config.values import AddressRule, Window
 from certbotless.decide import decide
 from certbotless.model.decision import Intent
 from certbotless.model.view import View
+from certbotless.observe import site as observe
+from certbotless.observe import views as looking
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.workbench import Edges
 from certbotless.world.dns import nameservers

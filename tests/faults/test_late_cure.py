@@ -16,13 +16,13 @@ from fakes import EPOCH
 
 from certbotless.config import load as configfile
 from certbotless.decide.decide import decide
-from certbotless.look import NOTHING_ASKED
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.ledger import Entry, Purpose
 from certbotless.model.memory import Failure, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import renewal_moment
+from certbotless.observe.views import NOTHING_ASKED
 
 from .weeks import DAY, HOUR, MINUTE
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .base.errors import CertbotlessError, DnsError, ZoneOnHold
-from .config.settings import Site
-from .model.memory import SiteState
-from .model.observation import Answers
-from .world.dns import hijack
-from .world.dns.nameservers import Answer, NameServers, Question, Server, ask_each, speaks
+from ..base.errors import CertbotlessError, DnsError, ZoneOnHold
+from ..config.settings import Site
+from ..model.memory import SiteState
+from ..model.observation import Answers
+from ..world.dns import hijack
+from ..world.dns.nameservers import Answer, NameServers, Question, Server, ask_each, speaks
 
 
 @dataclass(frozen=True, slots=True)

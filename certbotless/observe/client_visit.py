@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from .base import saved
-from .base.concurrent import together
-from .base.errors import StoreError, printable, reason_of
-from .base.times import rfc3339
-from .config.settings import Config
-from .look import look_at
-from .model.records import address_type
-from .model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
-from .world.dns import hijack
-from .world.resolve import addresses_of, connect, left_s
+from ..base import saved
+from ..base.concurrent import together
+from ..base.errors import StoreError, printable, reason_of
+from ..base.times import rfc3339
+from ..config.settings import Config
+from ..model.records import address_type
+from ..model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
+from ..world.dns import hijack
+from ..world.resolve import addresses_of, connect, left_s
+from .views import look_at
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .base.clock import Clock
-from .base.concurrent import together
-from .config.settings import Site
-from .model.decision import CONFIRM_OF
-from .model.memory import SiteState
-from .model.view import View
-from .shown import Shown, ask_servers
-from .world.dns.nameservers import NameServers
+from ..base.clock import Clock
+from ..base.concurrent import together
+from ..config.settings import Site
+from ..model.decision import CONFIRM_OF
+from ..model.memory import SiteState
+from ..model.view import View
+from ..world.dns.nameservers import NameServers
+from .record_answers import Shown, ask_servers
 
 # After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.
 QUIET_EVERY = timedelta(minutes=5)

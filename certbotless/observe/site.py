@@ -7,19 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
 
-from .base.clock import is_believable
-from .base.concurrent import together
-from .base.errors import AddressError, CertbotlessError, DeployError
-from .config.settings import Config, Site
-from .config.values import AddressRule
-from .model.certificate import Published
-from .model.memory import Listed, SiteState
-from .model.observation import Answers, Observation, Place, places_of, unseen
-from .shown import Shown, ShownSource
-from .state.pair import Store
-from .state.site import SiteFile
-from .world.lan.address import AddressSource
-from .world.tls import served_leaf
+from ..base.clock import is_believable
+from ..base.concurrent import together
+from ..base.errors import AddressError, CertbotlessError, DeployError
+from ..config.settings import Config, Site
+from ..config.values import AddressRule
+from ..model.certificate import Published
+from ..model.memory import Listed, SiteState
+from ..model.observation import Answers, Observation, Place, places_of, unseen
+from ..state.pair import Store
+from ..state.site import SiteFile
+from ..world.lan.address import AddressSource
+from ..world.tls import served_leaf
+from .record_answers import Shown, ShownSource
 
 
 def observe(

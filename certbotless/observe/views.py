@@ -12,24 +12,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from .base.clock import SystemClock
-from .base.concurrent import together
-from .base.errors import CertbotlessError, StoreError, internal_error
-from .base.times import rfc3339
-from .config.settings import Config, Site
-from .decide.decide import decide, state_of, without_abandoned
-from .model.certificate import Published
-from .model.decision import CONFIRM_OF, Decision, Intent
-from .model.ledger import Ledger
-from .model.memory import SiteState
-from .model.observation import Observation, unseen
-from .model.view import View
-from .observe import observe
-from .shown import ShownSource, ask_servers, questions_of
-from .state.ledger_file import LedgerFile
-from .state.site import SiteFile
-from .world.dns.nameservers import NameServers
-from .world.lan.address import AddressSource, address_now
+from ..base.clock import SystemClock
+from ..base.concurrent import together
+from ..base.errors import CertbotlessError, StoreError, internal_error
+from ..base.times import rfc3339
+from ..config.settings import Config, Site
+from ..decide.decide import decide, state_of, without_abandoned
+from ..model.certificate import Published
+from ..model.decision import CONFIRM_OF, Decision, Intent
+from ..model.ledger import Ledger
+from ..model.memory import SiteState
+from ..model.observation import Observation, unseen
+from ..model.view import View
+from ..state.ledger_file import LedgerFile
+from ..state.site import SiteFile
+from ..world.dns.nameservers import NameServers
+from ..world.lan.address import AddressSource, address_now
+from .record_answers import ShownSource, ask_servers, questions_of
+from .site import observe
 
 logger = logging.getLogger(__name__)
 
