@@ -238,12 +238,13 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 def _notify_test(source: Path | None) -> int:
     import socket
 
-    from . import receivers, sender
     from .base import privileges as owner
     from .base.clock import SystemClock
     from .base.concurrent import together
     from .config import load as configfile
-    from .message import Message
+    from .notify import apprise_sender as sender
+    from .notify import outbox as receivers
+    from .notify.message import Message
 
     _set_up_logging(logging.CRITICAL)
     checked = configfile.load(source)
@@ -335,8 +336,9 @@ def _errand(source: Path | None, name: str) -> int:
 
             client.visit_due(configfile.load(source))
         case "notify":
-            from . import receivers, sender
             from .base.clock import SystemClock
+            from .notify import apprise_sender as sender
+            from .notify import outbox as receivers
 
             post = receivers.Post.validate_json(sys.stdin.buffer.read())
             receivers.deliver(post, sender.send, SystemClock())

@@ -25,8 +25,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from . import alerts, receivers
-from .alerts import Steady
 from .base import privileges as owner
 from .base.clock import SystemClock
 from .base.concurrent import together
@@ -40,6 +38,9 @@ from .config.settings import Config, Site
 from .model.decision import CONFIRM_OF, WRITES
 from .model.ledger import Ledger, local_backoff
 from .model.view import View
+from .notify import alerts
+from .notify import outbox as receivers
+from .notify.alerts import Steady
 from .observe import client_visit as client
 from .observe.dns_schedule import Spread
 from .observe.views import Crashes, look

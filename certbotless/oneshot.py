@@ -31,7 +31,7 @@ from .transcript import Transcripts
 from .world.lan.watch import settled_before
 
 if TYPE_CHECKING:
-    from .receivers import Receiver
+    from .notify.outbox import Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,8 @@ def _receivers(config: Config) -> list[Receiver]:
     """Return the receivers, and load what sending to them needs: the owner may not be able to read either."""
     if not config.notify:
         return []
-    from . import receivers, sender
+    from .notify import apprise_sender as sender
+    from .notify import outbox as receivers
 
     found = receivers.receivers(config)
     try:
@@ -150,7 +151,9 @@ def _receivers(config: Config) -> list[Receiver]:
 
 def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
     """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
-    from . import alerts, receivers, sender
+    from .notify import alerts
+    from .notify import apprise_sender as sender
+    from .notify import outbox as receivers
 
     views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
     found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)

@@ -22,7 +22,7 @@ from .state.pair import Store
 from .state.site import SiteFile
 
 if TYPE_CHECKING:
-    from .receivers import History
+    from .notify.outbox import History
 
 # As many as a person reads.
 _EVENTS = 10
@@ -69,7 +69,7 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
 def _history(checked: Config) -> History | None:
     if not checked.notify:
         return None
-    from .receivers import history_of  # noqa: PLC0415  (only a file with receivers needs it)
+    from .notify.outbox import history_of  # noqa: PLC0415  (only a file with receivers needs it)
 
     return history_of(checked)
 

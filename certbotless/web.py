@@ -19,12 +19,12 @@ from dataclasses import InitVar, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from . import receivers
 from .base.errors import printable
 from .base.times import distance
 from .config.settings import NEEDS_PROMETHEUS, Config, Http
 from .model.ledger import Ledger
 from .model.view import View
+from .notify import outbox as receivers
 from .observe import client_visit as client
 from .report import status_json as report
 from .report import status_page as page

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from views import NOTHING, failure, site, view
 
-from certbotless.alerts import Sent
 from certbotless.base import saved
 from certbotless.config import load as configfile
 from certbotless.config.secret import Secret
@@ -20,7 +19,8 @@ from certbotless.config.settings import Config, Dns, Http
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.view import ClientFacts, View, digest_of_visit
-from certbotless.receivers import History
+from certbotless.notify.alerts import Sent
+from certbotless.notify.outbox import History
 from certbotless.web import Web
 
 PATH = "/etc/certbotless/config.yaml"

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
-from certbotless import alerts, message
-from certbotless.alerts import Sent, Steady
-from certbotless.message import Message
 from certbotless.model.certificate import Published
 from certbotless.model.decision import NOBODY_SPEAKS, Step
 from certbotless.model.memory import SiteState
 from certbotless.model.view import ClientFacts, View, digest_of_visit
+from certbotless.notify import alerts, message
+from certbotless.notify.alerts import Sent, Steady
+from certbotless.notify.message import Message
 
 HOST, DOMAIN = "box", "devbox.sweetlove.top"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

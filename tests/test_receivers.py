@@ -15,16 +15,17 @@ from fakes import FakeClock
 from test_alerts import BROKEN, DOMAIN, OVER, broken
 from views import view
 
-from certbotless import alerts, receivers
-from certbotless.alerts import Steady
 from certbotless.base.clock import Clock
 from certbotless.base.errors import Interrupted, NotifyError, StoreError
 from certbotless.config import load as configfile
 from certbotless.config.redact import Redactor
 from certbotless.config.settings import Config
-from certbotless.message import Message
 from certbotless.model.view import View
-from certbotless.receivers import Post, Receiver
+from certbotless.notify import alerts
+from certbotless.notify import outbox as receivers
+from certbotless.notify.alerts import Steady
+from certbotless.notify.message import Message
+from certbotless.notify.outbox import Post, Receiver
 
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"
 DAY = timedelta(days=1)

@@ -21,10 +21,10 @@ import trustme
 from fakes import HttpServer, Reply
 from listeners import listening
 
-from certbotless import sender
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted, NotifyError
-from certbotless.message import Message
+from certbotless.notify import apprise_sender as sender
+from certbotless.notify.message import Message
 
 MESSAGE = Message("failure", "certbotless on box: deploy failed", "registry: 证书\n  it is down\n")
 TOKEN = "PlantedCanaryToken1234567890"

@@ -18,15 +18,15 @@ import pytest
 from fakes import EPOCH
 from scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Scene
 
-from certbotless import receivers
-from certbotless.alerts import Sent, SentProblem
 from certbotless.base import saved
 from certbotless.cli import main
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure, RenewalInfo, Trial, WrittenRecord
 from certbotless.model.view import ClientFacts
+from certbotless.notify import outbox as receivers
+from certbotless.notify.alerts import Sent, SentProblem
+from certbotless.notify.outbox import History
 from certbotless.observe import client_visit as client
-from certbotless.receivers import History
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import with_digest
 from certbotless.state.site import SiteFile

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from .. import edges, receivers, sender
+from .. import edges
 from ..base import locks
 from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
@@ -18,6 +18,8 @@ from ..config.values import AddressRule
 from ..model.ledger import Ledger
 from ..model.memory import SiteState
 from ..model.view import View
+from ..notify import apprise_sender as sender
+from ..notify import outbox as receivers
 from ..observe.views import look_at
 from ..state.daemon_file import refusal
 from ..state.ledger_file import LedgerFile

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .base.checked import Model
-from .base.clock import is_believable
-from .base.times import BoundedMoment, moment
-from .model.certificate import LeafFacts
-from .model.decision import NO_ANSWER, NOBODY_SPEAKS, Step
-from .model.memory import Failure
-from .model.view import ClientFacts, View, Visits, facts_of
+from ..base.checked import Model
+from ..base.clock import is_believable
+from ..base.times import BoundedMoment, moment
+from ..model.certificate import LeafFacts
+from ..model.decision import NO_ANSWER, NOBODY_SPEAKS, Step
+from ..model.memory import Failure
+from ..model.view import ClientFacts, View, Visits, facts_of
 
 # How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
 _LOOKS, _PATIENCE = 2, timedelta(minutes=2)

@@ -19,18 +19,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ..base import saved
+from ..base.checked import Model
+from ..base.clock import Clock
+from ..base.concurrent import together
+from ..base.errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
+from ..base.times import rfc3339
+from ..config.redact import Redactor
+from ..config.settings import Config
+from ..model.memory import Failure
 from . import alerts
 from .alerts import Conditions, Sent, Steady
-from .base import saved
-from .base.checked import Model
-from .base.clock import Clock
-from .base.concurrent import together
-from .base.errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
-from .base.times import rfc3339
-from .config.redact import Redactor
-from .config.settings import Config
 from .message import Message, message_of
-from .model.memory import Failure
 
 logger = logging.getLogger(__name__)
 

@@ -23,12 +23,12 @@ from urllib.parse import unquote
 
 import requests
 
-from .base.clock import Clock, Pace, SystemClock
-from .base.errors import NotifyError, causes, printable
-from .config.redact import Redactor
-from .config.settings import NEEDS_APPRISE
+from ..base.clock import Clock, Pace, SystemClock
+from ..base.errors import NotifyError, causes, printable
+from ..config.redact import Redactor
+from ..config.settings import NEEDS_APPRISE
+from ..world.http import BadAnswer, BoundedSession
 from .message import Message
-from .world.http import BadAnswer, BoundedSession
 
 TIMEOUT_S = 30.0
 _BETWEEN_PARTS = re.compile(r"[/:?#@&=,]+")

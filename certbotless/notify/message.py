@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from ..base.checked import Model
+from ..base.times import moment
 from .alerts import Alert
-from .base.checked import Model
-from .base.times import moment
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
 _MOST_BODY_BYTES = 1900
