@@ -139,7 +139,7 @@ def _plan(source: Path | None, exit_code: bool) -> int:
     views = look_at(checked, checked.sites)
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
-        from .adopt import judge
+        from .act.adopt import judge
 
         verdicts = {view.site.domain: judge(checked, view.site, view.seen).text for view in asked}
     print(report.plan_text(views, verdicts))

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .act.context import Edges, Zones
 from .base import privileges as owner
 from .base.clock import Clock
 from .config.settings import Config
-from .workbench import Edges, Zones
 from .world.containers import DockerContainers
 from .world.dns.nameservers import NameServers
 from .world.lan.address import AddressSource

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import act, edges
-from .act import Outcome
+from . import edges
+from .act import run as act
+from .act.run import Outcome
 from .base.clock import Clock, SystemClock
 from .base.errors import NotifyError, StoreError
 from .base.locks import Lock, running_daemon

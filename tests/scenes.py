@@ -17,7 +17,8 @@ from typing import Any
 import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
 
-from certbotless.act import Outcome, run
+from certbotless.act.context import Edges, Workbench, Zones
+from certbotless.act.run import Outcome, run
 from certbotless.base.clock import Clock
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
@@ -27,7 +28,6 @@ from certbotless.model.memory import Failure, SavedPair, SiteState
 from certbotless.model.records import Record
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
-from certbotless.workbench import Edges, Workbench, Zones
 from certbotless.world.acme import keys as pki
 from certbotless.world.containers import Container, Containers
 from certbotless.world.dns.nameservers import NameServers

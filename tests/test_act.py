@@ -32,7 +32,7 @@ from scenes import (
     failed_with,
 )
 
-from certbotless.act import Outcome, run
+from certbotless.act.run import Outcome, run
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
 from certbotless.config.values import AddressRule
 from certbotless.model.decision import Intent

@@ -11,11 +11,11 @@ import pytest
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from scenes import DAY, DOMAIN, HOUR, ZONE, Scene, failed_with
 
-from certbotless.act import Outcome
+from certbotless.act.record import MOST_REWRITTEN
+from certbotless.act.run import Outcome
 from certbotless.base.errors import DnsUnavailable
 from certbotless.model.decision import Intent
 from certbotless.model.records import Record
-from certbotless.point import MOST_REWRITTEN
 
 HERE, THERE, MOVED = "10.79.40.5", "10.79.40.6", "10.79.40.7"
 MINUTE = 60

@@ -16,7 +16,7 @@ from fakes import FakeZone
 from scenes import ZONE, Scene
 from scripted_ca import ScriptedCa
 
-from certbotless.act import run
+from certbotless.act.run import run
 from certbotless.base.errors import DnsRefused
 from certbotless.model.decision import Intent
 from certbotless.observe.views import look

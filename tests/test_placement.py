@@ -16,12 +16,12 @@ from fakes import FakeClock
 from resolvers import ScriptedResolver
 from scenes import workbench
 
+from certbotless.act.challenge_zones import Placement
+from certbotless.act.context import Workbench
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.model.memory import TxtValue
-from certbotless.placement import Placement
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
-from certbotless.workbench import Workbench
 from certbotless.world.dns.alidns import Account, AlidnsAccount, ApiRefusal
 from certbotless.world.dns.nameservers import NameServers
 

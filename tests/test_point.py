@@ -19,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import workbench
 
+from certbotless.act.context import Workbench
+from certbotless.act.record import Pointing
 from certbotless.base.errors import AddressError, DnsRefused
 from certbotless.config.values import AddressRule
 from certbotless.decide.decide import decide
@@ -26,8 +28,6 @@ from certbotless.model.certificate import Published
 from certbotless.model.decision import Intent, Step
 from certbotless.model.observation import Observation
 from certbotless.model.records import DEFAULT_LINE, Record
-from certbotless.point import Pointing
-from certbotless.workbench import Workbench
 
 ZONE = "sweetlove.test"
 DOMAIN, FURTHER, OF_OTHERS = f"devbox.{ZONE}", f"www.{ZONE}", f"other.{ZONE}"

@@ -11,7 +11,9 @@ from fakes import EPOCH
 from scenes import ADDRESS, DAY, DOMAIN, HOUR, MINUTE, ZONE, Scene, failed_with
 from scripted_ca import ScriptedCa
 
-from certbotless.act import run
+from certbotless.act.context import Workbench
+from certbotless.act.record import Pointing
+from certbotless.act.run import run
 from certbotless.base.errors import DnsUnavailable
 from certbotless.daemon import _Tries
 from certbotless.model.decision import Intent
@@ -19,11 +21,9 @@ from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.view import View
 from certbotless.observe.views import look
-from certbotless.point import Pointing
 from certbotless.report.status_json import plan_text
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
-from certbotless.workbench import Workbench
 
 OTHER_ADDRESS = "127.0.0.9"
 

@@ -19,6 +19,9 @@ import trustme
 from fakes import EPOCH, FakeClock, FakeContainers, TlsServer
 from scenes import workbench
 
+from certbotless.act.context import Zones
+from certbotless.act.deploy import Serving
+from certbotless.act.proof import PROOF_TIMEOUT_S
 from certbotless.base.errors import DeployError, DeployWaits, StoreError
 from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
@@ -26,10 +29,7 @@ from certbotless.config.values import Action
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import Acted, Restarting, SiteState
 from certbotless.model.observation import Observation
-from certbotless.proof import PROOF_TIMEOUT_S
-from certbotless.serve import Serving
 from certbotless.state.site import SiteFile
-from certbotless.workbench import Zones
 from certbotless.world.containers import Container
 
 DOMAIN = "devbox.sweetlove.test"

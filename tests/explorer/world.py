@@ -19,7 +19,10 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import act, daemon, proof
+from certbotless import daemon
+from certbotless.act import proof
+from certbotless.act import run as act
+from certbotless.act.context import Edges
 from certbotless.base import concurrent as together
 from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load as configfile
@@ -31,7 +34,6 @@ from certbotless.model.view import View
 from certbotless.observe import site as observe
 from certbotless.observe import views as looking
 from certbotless.state.ledger_file import LedgerFile
-from certbotless.workbench import Edges
 from certbotless.world.dns import nameservers
 from certbotless.world.dns.nameservers import NameServers
 

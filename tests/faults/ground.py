@@ -13,13 +13,13 @@ from pathlib import Path
 from fakes import FakeClock, FakeContainers
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 
-from certbotless.act import Outcome, run
+from certbotless.act.context import Edges
+from certbotless.act.run import Outcome, run
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
-from certbotless.workbench import Edges
 from certbotless.world.dns.alidns import Account, AlidnsAccount
 from certbotless.world.dns.nameservers import NameServers
 

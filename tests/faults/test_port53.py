@@ -21,7 +21,7 @@ from fakes import FakeClock
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
 from certbotless import edges
-from certbotless.act import Outcome, run
+from certbotless.act.run import Outcome, run
 from certbotless.config import load as configfile
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator

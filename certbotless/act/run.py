@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .base.clock import Clock, Pace, SlotClock
-from .base.concurrent import together
-from .base.errors import (
+from ..base.clock import Clock, Pace, SlotClock
+from ..base.concurrent import together
+from ..base.errors import (
     AccountPaused,
     AccountRefused,
     CertbotlessError,
@@ -36,20 +36,20 @@ from .base.errors import (
     ZoneNotFound,
     internal_error,
 )
-from .base.log_context import about
-from .base.times import rfc3339
-from .config.settings import Config, Site, Target
-from .decide.decide import address_written, is_issued_since
-from .model.decision import Intent, Step
-from .model.ledger import local_backoff, order_backoff
-from .model.limits import staging_of
-from .model.memory import RECORD_FIELDS, Failure
-from .model.observation import Observation, places_of
-from .model.view import View
-from .observe.views import look
-from .state.site import SiteFile
-from .steps import announce, take
-from .workbench import Edges, Workbench
+from ..base.log_context import about
+from ..base.times import rfc3339
+from ..config.settings import Config, Site, Target
+from ..decide.decide import address_written, is_issued_since
+from ..model.decision import Intent, Step
+from ..model.ledger import local_backoff, order_backoff
+from ..model.limits import staging_of
+from ..model.memory import RECORD_FIELDS, Failure
+from ..model.observation import Observation, places_of
+from ..model.view import View
+from ..observe.views import look
+from ..state.site import SiteFile
+from .context import Edges, Workbench
+from .dispatch import announce, take
 
 logger = logging.getLogger(__name__)
 

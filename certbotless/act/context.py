@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from .base.clock import Clock
-from .config.settings import Config, Site
-from .model.certificate import LeafFacts
-from .model.decision import Intent
-from .model.memory import SavedPair
-from .model.records import Zone
-from .state.history import Events
-from .state.ledger_file import LedgerFile
-from .state.pair import Store
-from .state.site import SiteFile
-from .world.containers import Containers
-from .world.dns.nameservers import NameServers
-from .world.lan.address import AddressSource, address_now
+from ..base.clock import Clock
+from ..config.settings import Config, Site
+from ..model.certificate import LeafFacts
+from ..model.decision import Intent
+from ..model.memory import SavedPair
+from ..model.records import Zone
+from ..state.history import Events
+from ..state.ledger_file import LedgerFile
+from ..state.pair import Store
+from ..state.site import SiteFile
+from ..world.containers import Containers
+from ..world.dns.nameservers import NameServers
+from ..world.lan.address import AddressSource, address_now
 
 logger = logging.getLogger(__name__)
 

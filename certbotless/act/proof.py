@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .base.clock import Pace
-from .base.errors import CertificateRefused, DeployError, StoreError
-from .base.locks import ActionLock
-from .model.certificate import LeafFacts, Origin, Published
-from .model.memory import Acted, Trial
-from .model.observation import Observation
-from .workbench import Workbench
-from .world.tls import served_leaf
+from ..base.clock import Pace
+from ..base.errors import CertificateRefused, DeployError, StoreError
+from ..base.locks import ActionLock
+from ..model.certificate import LeafFacts, Origin, Published
+from ..model.memory import Acted, Trial
+from ..model.observation import Observation
+from ..world.tls import served_leaf
+from .context import Workbench
 
 logger = logging.getLogger(__name__)
 

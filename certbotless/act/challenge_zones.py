@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from .base.clock import Pace
-from .base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
-from .model.memory import TxtValue
-from .model.records import DEFAULT_LINE, Zone
-from .workbench import Workbench
-from .world.acme.challenge import presented
-from .world.dns.nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
+from ..base.clock import Pace
+from ..base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
+from ..model.memory import TxtValue
+from ..model.records import DEFAULT_LINE, Zone
+from ..world.acme.challenge import presented
+from ..world.dns.nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
+from .context import Workbench
 
 logger = logging.getLogger(__name__)
 

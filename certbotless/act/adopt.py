@@ -6,19 +6,19 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from .base.errors import IssueError, StoreError
-from .base.times import rfc3339
-from .config.settings import Config, Site
-from .config.values import DIRECTORIES
-from .model.certificate import LeafFacts, Origin
-from .model.memory import Foreign, SavedPair
-from .model.observation import Observation
-from .model.renewal import is_due
-from .state.pair import Store
-from .state.site import SiteFile
-from .workbench import Workbench
-from .world import verify
-from .world.acme import keys as pki
+from ..base.errors import IssueError, StoreError
+from ..base.times import rfc3339
+from ..config.settings import Config, Site
+from ..config.values import DIRECTORIES
+from ..model.certificate import LeafFacts, Origin
+from ..model.memory import Foreign, SavedPair
+from ..model.observation import Observation
+from ..model.renewal import is_due
+from ..state.pair import Store
+from ..state.site import SiteFile
+from ..world import verify
+from ..world.acme import keys as pki
+from .context import Workbench
 
 logger = logging.getLogger(__name__)
 

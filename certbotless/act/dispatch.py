@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .base.errors import ZoneNotFound
-from .config.settings import Target
-from .model.decision import Step
-from .model.observation import Observation
-from .workbench import Workbench
-from .world.acme.challenge import sweep
+from ..base.errors import ZoneNotFound
+from ..config.settings import Target
+from ..model.decision import Step
+from ..model.observation import Observation
+from ..world.acme.challenge import sweep
+from .context import Workbench
 
 if TYPE_CHECKING:
-    from .certify import Certifying
-    from .serve import Serving
+    from .certificate import Certifying
+    from .deploy import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
 
 
 def _point(step: Step, seen: Observation, bench: Workbench) -> None:
-    from .point import Pointing
+    from .record import Pointing
 
     address = seen.address6 if step.action in ("record6", "confirm6") else seen.address
     pointing = Pointing(bench, step.target or bench.site.domain, address)
@@ -103,13 +103,13 @@ def _point(step: Step, seen: Observation, bench: Workbench) -> None:
 
 
 def _certifying(bench: Workbench) -> Certifying:
-    from .certify import Certifying
+    from .certificate import Certifying
 
     return Certifying(bench)
 
 
 def _serving(bench: Workbench, seen: Observation) -> Serving:
-    from .serve import Serving
+    from .deploy import Serving
 
     return Serving(bench, seen)
 
@@ -122,18 +122,18 @@ def _target_of(step: Step, bench: Workbench) -> Target:
 
 
 def _of_records() -> None:
-    from . import point  # noqa: F401
-    from .world.dns import alidns  # noqa: F401
+    from ..world.dns import alidns  # noqa: F401
+    from . import record as point  # noqa: F401
 
 
 def _of_certificates() -> None:
-    from . import certify  # noqa: F401
-    from .world.dns import alidns  # noqa: F401
+    from ..world.dns import alidns  # noqa: F401
+    from . import certificate as certify  # noqa: F401
 
 
 def _of_containers() -> None:
-    from . import serve  # noqa: F401
-    from .world import containers as deploy
+    from ..world import containers as deploy
+    from . import deploy as serve  # noqa: F401
 
     deploy.load()
 

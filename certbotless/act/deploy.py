@@ -13,17 +13,17 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from .base.clock import is_believable
-from .base.errors import DeployError, DeployWaits
-from .base.locks import ActionLock
-from .base.times import rfc3339
-from .config.settings import Target
-from .decide.decide import window_wait
-from .model.memory import Restarting
-from .model.observation import Observation, Place, places_of
+from ..base.clock import is_believable
+from ..base.errors import DeployError, DeployWaits
+from ..base.locks import ActionLock
+from ..base.times import rfc3339
+from ..config.settings import Target
+from ..decide.decide import window_wait
+from ..model.memory import Restarting
+from ..model.observation import Observation, Place, places_of
+from ..world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
+from .context import Workbench
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
-from .workbench import Workbench
-from .world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from .base.errors import AddressError, DnsUnavailable, RecordConflict
-from .model.memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
-from .model.records import (
+from ..base.errors import AddressError, DnsUnavailable, RecordConflict
+from ..model.memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
+from ..model.records import (
     DEFAULT_LINE,
     Add,
     Change,
@@ -24,8 +24,8 @@ from .model.records import (
     apply_changes,
     plan_changes,
 )
-from .workbench import Workbench
-from .world.dns.nameservers import SILENCE_S, Wanted, wait_until_shown
+from ..world.dns.nameservers import SILENCE_S, Wanted, wait_until_shown
+from .context import Workbench
 
 logger = logging.getLogger(__name__)
 

@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from .base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
-from .base.names import challenge_name, rr_of
-from .base.times import rfc3339
-from .config.settings import Acme
-from .model.certificate import LeafFacts, Origin, Published
-from .model.limits import staging_of
-from .model.memory import OrderInFlight, RenewalInfo, SavedPair
-from .model.observation import Observation
-from .model.renewal import next_look
-from .placement import Placement
-from .state.order_guard import SiteBooks
-from .state.site import Accounts
-from .workbench import Workbench
-from .world import verify
-from .world.acme import keys as pki
-from .world.acme.issue import Issuance, Issued, PendingOrder, suggested_renewal
+from ..base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
+from ..base.names import challenge_name, rr_of
+from ..base.times import rfc3339
+from ..config.settings import Acme
+from ..model.certificate import LeafFacts, Origin, Published
+from ..model.limits import staging_of
+from ..model.memory import OrderInFlight, RenewalInfo, SavedPair
+from ..model.observation import Observation
+from ..model.renewal import next_look
+from ..state.order_guard import SiteBooks
+from ..state.site import Accounts
+from ..world import verify
+from ..world.acme import keys as pki
+from ..world.acme.issue import Issuance, Issued, PendingOrder, suggested_renewal
+from .challenge_zones import Placement
+from .context import Workbench
 
 logger = logging.getLogger(__name__)
 
