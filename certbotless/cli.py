@@ -321,7 +321,7 @@ def _run(
     checked.prove_readable()
     if source is not None:
         careless.log(checked, source)
-    from . import oneshot
+    from .service import oneshot
 
     tells = source is not None and not intent.only_rehearse
     return oneshot.run(checked, sites, intent, say, settled, tells=tells)
@@ -346,7 +346,7 @@ def _errand(source: Path | None, name: str) -> int:
 
 
 def _daemon(source: Path | None) -> int:
-    from . import daemon
+    from .service import daemon
 
     gc.set_threshold(_OBJECTS_OF_A_DAEMON)
     service = daemon.Daemon(source)

@@ -21,7 +21,7 @@ from certbotless.model.decision import Step
 from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.notify.alerts import Sent
 from certbotless.notify.outbox import History
-from certbotless.web import Web
+from certbotless.service.http_paths import Web
 
 PATH = "/etc/certbotless/config.yaml"
 LAN = "10.79.40.213"

@@ -19,7 +19,7 @@ import pytest
 from fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
 from machines import publish
 
-from certbotless.child import Addresses, Child
+from certbotless.service.worker import Addresses, Child
 
 pytestmark = pytest.mark.process
 

@@ -22,18 +22,18 @@ from fakes import EPOCH
 from machines import DOMAIN, PATIENCE_S, ZONE, Machine
 from system.bed import wait_until
 
-from certbotless import daemon as daemon_module
 from certbotless.base.clock import SystemClock
-from certbotless.child import Addresses
 from certbotless.config import load as configfile
 from certbotless.config.values import AddressRule
-from certbotless.daemon import Daemon, _Tries
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Decision, Step
 from certbotless.model.memory import SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.view import View
 from certbotless.sandbox.alidns import Fault
+from certbotless.service import daemon as daemon_module
+from certbotless.service.daemon import Daemon, _Tries
+from certbotless.service.worker import Addresses
 from certbotless.state.site import SiteFile
 
 OTHER_DOMAIN = f"other.{ZONE}"

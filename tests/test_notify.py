@@ -25,7 +25,6 @@ from machines import PATIENCE_S, Machine
 from papers import Reading, exchanged, yaml_after
 from programs import readable_program
 
-from certbotless import oneshot
 from certbotless.base.clock import SystemClock
 from certbotless.cli import main
 from certbotless.config import diff as edits
@@ -35,6 +34,7 @@ from certbotless.doctor import run as doctor
 from certbotless.doctor.finding import Case
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.notify import outbox as receivers
+from certbotless.service import oneshot
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
 

@@ -11,7 +11,7 @@ import pytest
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted
-from certbotless.oneshot import ends_in_time
+from certbotless.service.oneshot import ends_in_time
 
 
 def test_a_run_that_takes_too_long_is_asked_to_end(caplog: pytest.LogCaptureFixture) -> None:

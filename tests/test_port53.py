@@ -15,13 +15,13 @@ from certbotless.act.context import Workbench
 from certbotless.act.record import Pointing
 from certbotless.act.run import run
 from certbotless.base.errors import DnsUnavailable
-from certbotless.daemon import _Tries
 from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.view import View
 from certbotless.observe.views import look
 from certbotless.report.status_json import plan_text
+from certbotless.service.daemon import _Tries
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
 

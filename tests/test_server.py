@@ -19,8 +19,8 @@ import pytest
 from showing import free_port
 from system.bed import wait_until
 
-from certbotless import server
-from certbotless.server import Reply, Server
+from certbotless.service import http_server as server
+from certbotless.service.http_server import Reply, Server
 
 PATIENCE_S = 120
 NAMES = ("registry.example.com",)

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import pytest
 from system.bed import wait_until
 
-from certbotless.timetable import Timetable
+from certbotless.service.timetable import Timetable
 
 HOUR_S = 3600.0
 # Where a job must not come: so long is waited for it.

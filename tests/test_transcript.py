@@ -16,8 +16,8 @@ import pytest
 from certbotless.base import log_context as story
 from certbotless.base.errors import StoreError
 from certbotless.config.redact import Redactor
+from certbotless.service.attempt_log import MOST_BYTES, Transcripts
 from certbotless.state.site import SiteFile
-from certbotless.transcript import MOST_BYTES, Transcripts
 
 DOMAIN, OTHER = "devbox.sweetlove.top", "other.sweetlove.top"
 CANARY = "PlantedCanarySecret"

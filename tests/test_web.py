@@ -29,7 +29,7 @@ from certbotless.config.settings import Http
 from certbotless.model.decision import Step
 from certbotless.model.view import View
 from certbotless.sandbox.host import require_private_host
-from certbotless.web import Web
+from certbotless.service.http_paths import Web
 
 OTHER = site("other.sweetlove.top")
 WELL, OTHER_WELL = view(), view(of=OTHER)
@@ -255,11 +255,11 @@ def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_daemon_without_a_page_loads_nothing_for_it() -> None:
-    script = "import sys, certbotless.daemon; print(*sys.modules)"
+    script = "import sys, certbotless.service.daemon; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     names = {
-        "certbotless.web",
-        "certbotless.server",
+        "certbotless.service.http_paths",
+        "certbotless.service.http_server",
         "certbotless.report.status_page",
         "certbotless.report.metrics",
     }

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from .. import edges
 from ..base import locks
 from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
@@ -21,6 +20,7 @@ from ..model.view import View
 from ..notify import apprise_sender as sender
 from ..notify import outbox as receivers
 from ..observe.views import look_at
+from ..service import wiring as edges
 from ..state.daemon_file import refusal
 from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile

@@ -19,7 +19,6 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import EPOCH
 
-from certbotless import daemon
 from certbotless.act import proof
 from certbotless.act import run as act
 from certbotless.act.context import Edges
@@ -33,6 +32,7 @@ from certbotless.model.decision import Intent
 from certbotless.model.view import View
 from certbotless.observe import site as observe
 from certbotless.observe import views as looking
+from certbotless.service import daemon
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world.dns import nameservers
 from certbotless.world.dns.nameservers import NameServers

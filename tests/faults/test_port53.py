@@ -20,12 +20,12 @@ import pytest
 from fakes import FakeClock
 from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
-from certbotless import edges
 from certbotless.act.run import Outcome, run
 from certbotless.config import load as configfile
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.service import wiring as edges
 from certbotless.world.lan.address import address_now
 
 from .invariants import assert_invariants, plant_foreign

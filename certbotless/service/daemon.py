@@ -25,35 +25,35 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from .base import privileges as owner
-from .base.clock import SystemClock
-from .base.concurrent import together
-from .base.errors import StoreError
-from .base.locks import DaemonLock
-from .base.systemd import Watchdog, notify
-from .child import Addresses, Child, Errand
-from .config import checks as careless
-from .config.live import Source
-from .config.settings import Config, Site
-from .model.decision import CONFIRM_OF, WRITES
-from .model.ledger import Ledger, local_backoff
-from .model.view import View
-from .notify import alerts
-from .notify import outbox as receivers
-from .notify.alerts import Steady
-from .observe import client_visit as client
-from .observe.dns_schedule import Spread
-from .observe.views import Crashes, look
-from .report import status_json as report
-from .state import daemon_file as bulletin
-from .state.ledger_file import LedgerFile
-from .state.site import SiteFile
+from ..base import privileges as owner
+from ..base.clock import SystemClock
+from ..base.concurrent import together
+from ..base.errors import StoreError
+from ..base.locks import DaemonLock
+from ..base.systemd import Watchdog, notify
+from ..config import checks as careless
+from ..config.live import Source
+from ..config.settings import Config, Site
+from ..model.decision import CONFIRM_OF, WRITES
+from ..model.ledger import Ledger, local_backoff
+from ..model.view import View
+from ..notify import alerts
+from ..notify import outbox as receivers
+from ..notify.alerts import Steady
+from ..observe import client_visit as client
+from ..observe.dns_schedule import Spread
+from ..observe.views import Crashes, look
+from ..report import status_json as report
+from ..state import daemon_file as bulletin
+from ..state.ledger_file import LedgerFile
+from ..state.site import SiteFile
+from ..world.dns.nameservers import NameServers
+from ..world.lan.watch import Lan
 from .timetable import Timetable
-from .world.dns.nameservers import NameServers
-from .world.lan.watch import Lan
+from .worker import Addresses, Child, Errand
 
 if TYPE_CHECKING:
-    from .web import Web
+    from .http_paths import Web
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +264,7 @@ class Daemon:
         is_as_wanted = False
         try:
             if self._web is None and self._config.http is not None:
-                from .web import Web  # noqa: PLC0415
+                from .http_paths import Web  # noqa: PLC0415
 
                 self._web = Web(
                     self._config, self._source.name, lambda: self._source.refused, self._is_looking

@@ -15,24 +15,24 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import edges
-from .act import run as act
-from .act.run import Outcome
-from .base.clock import Clock, SystemClock
-from .base.errors import NotifyError, StoreError
-from .base.locks import Lock, running_daemon
-from .base.log_context import RUN_ENDED
-from .config.redact import Redactor
-from .config.settings import Config, Site
-from .model.decision import Intent
-from .observe import client_visit as client
-from .observe.views import look_at
-from .report import status_json as report
-from .transcript import Transcripts
-from .world.lan.watch import settled_before
+from ..act import run as act
+from ..act.run import Outcome
+from ..base.clock import Clock, SystemClock
+from ..base.errors import NotifyError, StoreError
+from ..base.locks import Lock, running_daemon
+from ..base.log_context import RUN_ENDED
+from ..config.redact import Redactor
+from ..config.settings import Config, Site
+from ..model.decision import Intent
+from ..observe import client_visit as client
+from ..observe.views import look_at
+from ..report import status_json as report
+from ..world.lan.watch import settled_before
+from . import wiring as edges
+from .attempt_log import Transcripts
 
 if TYPE_CHECKING:
-    from .notify.outbox import Receiver
+    from ..notify.outbox import Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +137,8 @@ def _receivers(config: Config) -> list[Receiver]:
     """Return the receivers, and load what sending to them needs: the owner may not be able to read either."""
     if not config.notify:
         return []
-    from .notify import apprise_sender as sender
-    from .notify import outbox as receivers
+    from ..notify import apprise_sender as sender
+    from ..notify import outbox as receivers
 
     found = receivers.receivers(config)
     try:
@@ -152,9 +152,9 @@ def _receivers(config: Config) -> list[Receiver]:
 
 def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
     """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
-    from .notify import alerts
-    from .notify import apprise_sender as sender
-    from .notify import outbox as receivers
+    from ..notify import alerts
+    from ..notify import apprise_sender as sender
+    from ..notify import outbox as receivers
 
     views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
     found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from . import __version__
-from .base import files
-from .base.errors import printable
-from .base.log_context import RUN_ENDED, site, turn_of
-from .base.times import rfc3339
-from .state.site import SiteFile
+from .. import __version__
+from ..base import files
+from ..base.errors import printable
+from ..base.log_context import RUN_ENDED, site, turn_of
+from ..base.times import rfc3339
+from ..state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 

@@ -19,17 +19,17 @@ from dataclasses import InitVar, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .base.errors import printable
-from .base.times import distance
-from .config.settings import NEEDS_PROMETHEUS, Config, Http
-from .model.ledger import Ledger
-from .model.view import View
-from .notify import outbox as receivers
-from .observe import client_visit as client
-from .report import status_json as report
-from .report import status_page as page
-from .report.status_json import Seen
-from .server import Reply, Server
+from ..base.errors import printable
+from ..base.times import distance
+from ..config.settings import NEEDS_PROMETHEUS, Config, Http
+from ..model.ledger import Ledger
+from ..model.view import View
+from ..notify import outbox as receivers
+from ..observe import client_visit as client
+from ..report import status_json as report
+from ..report import status_page as page
+from ..report.status_json import Seen
+from .http_server import Reply, Server
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Web:
 
     def _metrics(self, seen: Seen) -> Reply:
         try:
-            from .report import metrics  # noqa: PLC0415  (of an extra, which may come while we run)
+            from ..report import metrics  # noqa: PLC0415  (of an extra, which may come while we run)
         except ModuleNotFoundError:
             return Reply(503, f"{NEEDS_PROMETHEUS}\n".encode())
         visits, is_looking, is_refused = (

@@ -1,0 +1,5 @@
+"""What lives on: the daemon, the processes that it starts, one-shot runs, the status page.
+
+Entry: `daemon.Daemon` and `oneshot.run`.
+Never: loads the libraries of the CA, of the API or of the engine in the daemon.
+"""
