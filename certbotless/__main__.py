@@ -1,6 +1,6 @@
 """`python -m certbotless` is the command `certbotless`."""
 
-from .cli import start
+from .cli.main import start
 
 if __name__ == "__main__":
     raise SystemExit(start())

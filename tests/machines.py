@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from certbotless.cli.status import find as look
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.model.memory import SavedPair
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
-from certbotless.status import find as look
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

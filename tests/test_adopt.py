@@ -17,8 +17,8 @@ import trustme
 from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from scenes import ADDRESS, DAY, DIRECTORY, DOMAIN, HOUR, ZONE, Scene
 
-from certbotless import cli
 from certbotless.act.adopt import judge
+from certbotless.cli import main as cli
 from certbotless.config.values import DIRECTORIES
 from certbotless.model.ledger import Entry, limit_on, planned_order
 from certbotless.model.view import View

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 from boxes import CANARY, DOMAIN, Box
 
-from certbotless import __version__, cli
-from certbotless.arguments import parse
+from certbotless import __version__
 from certbotless.base.clock import SystemClock
 from certbotless.base.locks import DaemonLock
 from certbotless.base.times import rfc3339
-from certbotless.cli import main
+from certbotless.cli import main as cli
+from certbotless.cli.arguments import parse
+from certbotless.cli.main import main
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state.history import Events
 from certbotless.state.site import SiteFile

@@ -14,7 +14,7 @@ import pytest
 from papers import ROOT
 from terminals import Terminal
 
-from certbotless import arguments
+from certbotless.cli import arguments
 from certbotless.sandbox.host import require_private_host
 from tools import completion
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 
+from certbotless.cli.doctor import authority, finding, service
+from certbotless.cli.doctor.finding import Case, Finding
 from certbotless.config import load as configfile
-from certbotless.doctor import authority, finding, service
-from certbotless.doctor.finding import Case, Finding
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import SiteState
 from certbotless.model.records import Record

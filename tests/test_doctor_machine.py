@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from certbotless.doctor.machine import default_gateway, is_wsl2
+from certbotless.cli.doctor.machine import default_gateway, is_wsl2
 
 VERSIONS = {
     "Linux version 5.15.167.4-microsoft-standard-WSL2 (root@f9c826d3017f) (gcc (GCC) 11.2.0)": True,

@@ -17,9 +17,9 @@ import ram
 from fakes import FakeClock, HttpServer, Reply
 
 from certbotless.base.times import rfc3339
+from certbotless.cli.doctor.probe import LABEL, VALUE, probe
+from certbotless.cli.doctor.shape import code_of, shape_of
 from certbotless.config import load as configfile
-from certbotless.doctor.probe import LABEL, VALUE, probe
-from certbotless.doctor.shape import code_of, shape_of
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 
 ZONE, CHINESE = "sweetlove.test", "xn--fsqu00a.com"

@@ -18,17 +18,17 @@ from system.bed import assert_mode
 
 from certbotless.base.errors import StoreError, UsageError
 from certbotless.base.names import normalise
-from certbotless.cli import main
+from certbotless.cli.init.found import Running
+from certbotless.cli.init.questions import Ask, Flags
+from certbotless.cli.init.run import run
+from certbotless.cli.init.text import Answers, config_text, run_text, terms_text
+from certbotless.cli.main import main
 from certbotless.config import checks as careless
 from certbotless.config import load as configfile
 from certbotless.config.diagnostics import check
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Target
 from certbotless.config.values import Port
-from certbotless.init.found import Running
-from certbotless.init.questions import Ask, Flags
-from certbotless.init.run import run
-from certbotless.init.text import Answers, config_text, run_text, terms_text
 from certbotless.world.containers import Container, Settings
 
 DOMAIN = "devbox.sweetlove.top"

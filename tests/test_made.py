@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certbotless import arguments
+from certbotless.cli import arguments
 from certbotless.world.dns import ram_policy as policy
 from tools.docs import manual, schema, tables
 from tools.docs.made import MADE, replace_region

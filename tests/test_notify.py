@@ -26,12 +26,12 @@ from papers import Reading, exchanged, yaml_after
 from programs import readable_program
 
 from certbotless.base.clock import SystemClock
-from certbotless.cli import main
+from certbotless.cli.doctor import run as doctor
+from certbotless.cli.doctor.finding import Case
+from certbotless.cli.main import main
 from certbotless.config import diff as edits
 from certbotless.config import load as configfile
 from certbotless.config.redact import Redactor
-from certbotless.doctor import run as doctor
-from certbotless.doctor.finding import Case
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.notify import outbox as receivers
 from certbotless.service import oneshot

@@ -26,8 +26,8 @@ from papers import (
     promised,
 )
 
+from certbotless.cli.init import text as init_text
 from certbotless.config import load as configfile
-from certbotless.init import text as init_text
 
 NAMES = [name_of(path) for path in PAGES]
 BLOCKS = [each for name in NAMES for each in blocks(name)]

@@ -19,7 +19,7 @@ from fakes import EPOCH
 from scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Scene
 
 from certbotless.base import saved
-from certbotless.cli import main
+from certbotless.cli.main import main
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure, RenewalInfo, Trial, WrittenRecord
 from certbotless.model.view import ClientFacts

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import shtab
 
-from certbotless import arguments
+from certbotless.cli import arguments
 
 SCRIPTS = {
     "bash": Path("bash-completion", "completions", "certbotless"),

@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
+from certbotless.cli.status import find as look
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry, served_sha256
-from certbotless.status import find as look
 
 from . import forks
 

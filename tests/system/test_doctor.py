@@ -22,9 +22,9 @@ import pytest
 import yaml
 from listeners import listening
 
+from certbotless.cli.doctor.finding import as_json
+from certbotless.cli.doctor.run import examine
 from certbotless.config import load as configfile
-from certbotless.doctor.finding import as_json
-from certbotless.doctor.run import examine
 from certbotless.sandbox.alidns import Fault
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.sandbox.registry import Registry

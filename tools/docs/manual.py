@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from argparse_manpage.manpage import Manpage
 
-from certbotless import __version__, arguments
+from certbotless import __version__
 from certbotless.base.clock import RELEASED
+from certbotless.cli import arguments
 
 
 def page() -> str:

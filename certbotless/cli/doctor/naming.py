@@ -10,12 +10,12 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..base.errors import DnsError, printable
-from ..config.settings import Site
-from ..model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
-from ..world.dns import hijack
-from ..world.dns.nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
-from ..world.resolve import addresses_of
+from ...base.errors import DnsError, printable
+from ...config.settings import Site
+from ...model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
+from ...world.dns import hijack
+from ...world.dns.nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
+from ...world.resolve import addresses_of
 from .finding import Case
 
 _HOSTS = Path("/etc/hosts")

@@ -7,26 +7,26 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from ..base import locks
-from ..base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
-from ..base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
-from ..base.times import rfc3339
-from ..config import checks as careless
-from ..config.settings import Config, Site
-from ..config.values import AddressRule
-from ..model.ledger import Ledger
-from ..model.memory import SiteState
-from ..model.view import View
-from ..notify import apprise_sender as sender
-from ..notify import outbox as receivers
-from ..observe.views import look_at
-from ..service import wiring as edges
-from ..state.daemon_file import refusal
-from ..state.ledger_file import LedgerFile
-from ..state.site import SiteFile
-from ..world.acme.account import CaView
-from ..world.dns.alidns import AlidnsAccount
-from ..world.lan.address import address_now
+from ...base import locks
+from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
+from ...base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
+from ...base.times import rfc3339
+from ...config import checks as careless
+from ...config.settings import Config, Site
+from ...config.values import AddressRule
+from ...model.ledger import Ledger
+from ...model.memory import SiteState
+from ...model.view import View
+from ...notify import apprise_sender as sender
+from ...notify import outbox as receivers
+from ...observe.views import look_at
+from ...service import wiring as edges
+from ...state.daemon_file import refusal
+from ...state.ledger_file import LedgerFile
+from ...state.site import SiteFile
+from ...world.acme.account import CaView
+from ...world.dns.alidns import AlidnsAccount
+from ...world.lan.address import address_now
 from . import api, authority, machine, naming, service
 from .api import ApiView
 from .finding import Case, Finding

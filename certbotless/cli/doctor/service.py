@@ -9,15 +9,15 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ..base.errors import DeployError
-from ..config.settings import Config, Site, Target
-from ..config.values import DIRECTORIES
-from ..model.observation import where_of
-from ..model.view import View
-from ..observe.client_visit import knock
-from ..world import registry
-from ..world.containers import Container, Settings, published_port
-from ..world.tls import served_leaf
+from ...base.errors import DeployError
+from ...config.settings import Config, Site, Target
+from ...config.values import DIRECTORIES
+from ...model.observation import where_of
+from ...model.view import View
+from ...observe.client_visit import knock
+from ...world import registry
+from ...world.containers import Container, Settings, published_port
+from ...world.tls import served_leaf
 from .finding import Case
 
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.

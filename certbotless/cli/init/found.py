@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from ..base.errors import AddressError, DeployError, printable
-from ..base.names import normalise
-from ..config.diagnostics import check
-from ..config.settings import Config, Docker
-from ..config.values import AddressRule
-from ..world import registry
-from ..world.containers import Container, DockerContainers, Settings
-from ..world.lan.address import address_now
+from ...base.errors import AddressError, DeployError, printable
+from ...base.names import normalise
+from ...config.diagnostics import check
+from ...config.settings import Config, Docker
+from ...config.values import AddressRule
+from ...world import registry
+from ...world.containers import Container, DockerContainers, Settings
+from ...world.lan.address import address_now
 
 Say = Callable[[str], None]
 

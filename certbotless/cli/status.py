@@ -7,22 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .base import locks
-from .base.errors import ConfigError, StoreError
-from .config import load as configfile
-from .config.settings import Config, Site
-from .model.certificate import LeafFacts
-from .observe import client_visit as client
-from .observe.views import look_at
-from .report.found import Found, Story
-from .state import site as state
-from .state.daemon_file import refusal
-from .state.history import Events
-from .state.pair import Store
-from .state.site import SiteFile
+from ..base import locks
+from ..base.errors import ConfigError, StoreError
+from ..config import load as configfile
+from ..config.settings import Config, Site
+from ..model.certificate import LeafFacts
+from ..observe import client_visit as client
+from ..observe.views import look_at
+from ..report.found import Found, Story
+from ..state import site as state
+from ..state.daemon_file import refusal
+from ..state.history import Events
+from ..state.pair import Store
+from ..state.site import SiteFile
 
 if TYPE_CHECKING:
-    from .notify.outbox import History
+    from ..notify.outbox import History
 
 # As many as a person reads.
 _EVENTS = 10
@@ -69,7 +69,7 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
 def _history(checked: Config) -> History | None:
     if not checked.notify:
         return None
-    from .notify.outbox import history_of  # noqa: PLC0415  (only a file with receivers needs it)
+    from ..notify.outbox import history_of  # noqa: PLC0415  (only a file with receivers needs it)
 
     return history_of(checked)
 

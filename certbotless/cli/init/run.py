@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ..base import files, systemd
-from ..base.errors import StoreError
-from ..config import checks as careless
-from ..config import load as configfile
-from ..config.settings import DOCKER_SOCKET
-from ..world.dns import ram_policy as policy
+from ...base import files, systemd
+from ...base.errors import StoreError
+from ...config import checks as careless
+from ...config import load as configfile
+from ...config.settings import DOCKER_SOCKET
+from ...world.dns import ram_policy as policy
 from . import found
 from .found import Running, Say
 from .questions import Ask, Flags, Questions, answer

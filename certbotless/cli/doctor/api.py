@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..act.challenge_zones import Aliases
-from ..act.context import Zones
-from ..base.errors import DnsError, DnsUnavailable, ZoneNotFound
-from ..base.names import challenge_name
-from ..config.settings import Site
-from ..model.memory import SiteState
-from ..model.records import Record, Zone
-from ..world.dns.alidns import ApiRefusal
+from ...act.challenge_zones import Aliases
+from ...act.context import Zones
+from ...base.errors import DnsError, DnsUnavailable, ZoneNotFound
+from ...base.names import challenge_name
+from ...config.settings import Site
+from ...model.memory import SiteState
+from ...model.records import Record, Zone
+from ...world.dns.alidns import ApiRefusal
 from .finding import Case, wrong_time
 
 # A name that nobody asks for.

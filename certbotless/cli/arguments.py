@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import __version__
-from .base.errors import UsageError, printable
+from .. import __version__
+from ..base.errors import UsageError, printable
 
 _COMMANDS = {
     "check": "validate the configuration, offline",

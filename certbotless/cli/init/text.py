@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..world import registry
+from ...world import registry
 
 CERTS_DIR = Path("/certs")
 # What a registry that we tell of drains for.

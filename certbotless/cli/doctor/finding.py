@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from .. import __version__
-from ..base.clock import Clock
-from ..base.errors import CertbotlessError, causes, printable
-from ..base.times import rfc3339
-from ..config.settings import Config
-from ..world.containers import DockerContainers
-from ..world.dns.nameservers import NameServers, Server
+from ... import __version__
+from ...base.clock import Clock
+from ...base.errors import CertbotlessError, causes, printable
+from ...base.times import rfc3339
+from ...config.settings import Config
+from ...world.containers import DockerContainers
+from ...world.dns.nameservers import NameServers, Server
 
 
 @dataclass(frozen=True, slots=True)

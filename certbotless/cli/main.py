@@ -21,12 +21,12 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ..base.errors import CertbotlessError, ConfigError, UsageError, printable
 from . import arguments
-from .base.errors import CertbotlessError, ConfigError, UsageError, printable
 
 if TYPE_CHECKING:
-    from .config.settings import Config, Site
-    from .model.decision import Intent
+    from ..config.settings import Config, Site
+    from ..model.decision import Intent
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "sandbox":
-        from .sandbox import run
+        from ..sandbox import run
 
         return run.main(args.rest)
     if args.force and not args.renew_now:
@@ -103,7 +103,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "init":
             return _init(source, args)
     if args.once or args.renew_now:
-        from .model.decision import Intent
+        from ..model.decision import Intent
 
         intent = Intent()
         if args.renew_now:
@@ -119,8 +119,8 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _check(source: Path | None) -> int:
-    from .config import checks as careless
-    from .config import load as configfile
+    from ..config import checks as careless
+    from ..config import load as configfile
 
     checked = configfile.load(source)
     for warning in careless.warnings(checked, source):
@@ -130,16 +130,16 @@ def _check(source: Path | None) -> int:
 
 
 def _plan(source: Path | None, exit_code: bool) -> int:
-    from .config import load as configfile
-    from .observe.views import look_at
-    from .report import status_json as report
+    from ..config import load as configfile
+    from ..observe.views import look_at
+    from ..report import status_json as report
 
     _set_up_logging(logging.WARNING)
     checked = configfile.load(source)
     views = look_at(checked, checked.sites)
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
-        from .act.adopt import judge
+        from ..act.adopt import judge
 
         verdicts = {view.site.domain: judge(checked, view.site, view.seen).text for view in asked}
     print(report.plan_text(views, verdicts))
@@ -162,8 +162,8 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
     if as_json:
         print(found.to_json())
     else:
-        from .report import status_text as table
-        from .report.terminal import Terminal
+        from ..report import status_text as table
+        from ..report.terminal import Terminal
 
         screen = Terminal(sys.stdout)
         screen.show(table.draw(found, screen))
@@ -175,9 +175,9 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
 def _watch(
     source: Path | None, choose: Callable[[Config], list[Site]], *, is_one: bool, as_json: bool
 ) -> NoReturn:
+    from ..report import status_text as table
+    from ..report.terminal import Drawing, Terminal
     from . import status
-    from .report import status_text as table
-    from .report.terminal import Drawing, Terminal
 
     if as_json:
         raise UsageError("--watch does not go with --json; ask for --json as often as you like")
@@ -198,7 +198,7 @@ def _watch(
 
 
 def _doctor(source: Path | None, *, as_json: bool) -> int:
-    from .config import load as configfile
+    from ..config import load as configfile
     from .doctor import finding, run
 
     _set_up_logging(logging.CRITICAL)
@@ -215,8 +215,8 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
 
 
 def _probe(source: Path | None, *, as_json: bool) -> int:
-    from .base.clock import SystemClock
-    from .config import load as configfile
+    from ..base.clock import SystemClock
+    from ..config import load as configfile
     from .doctor import probe
 
     if as_json:
@@ -238,13 +238,13 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 def _notify_test(source: Path | None) -> int:
     import socket
 
-    from .base import privileges as owner
-    from .base.clock import SystemClock
-    from .base.concurrent import together
-    from .config import load as configfile
-    from .notify import apprise_sender as sender
-    from .notify import outbox as receivers
-    from .notify.message import Message
+    from ..base import privileges as owner
+    from ..base.clock import SystemClock
+    from ..base.concurrent import together
+    from ..config import load as configfile
+    from ..notify import apprise_sender as sender
+    from ..notify import outbox as receivers
+    from ..notify.message import Message
 
     _set_up_logging(logging.CRITICAL)
     checked = configfile.load(source)
@@ -274,8 +274,8 @@ def _notify_test(source: Path | None) -> int:
 
 
 def _init(source: Path | None, args: argparse.Namespace) -> int:
+    from ..model.decision import Intent
     from .init import questions, run
-    from .model.decision import Intent
 
     if source is None:
         raise UsageError("init makes a file: give its name with --config FILE")
@@ -300,7 +300,7 @@ def _ask(question: str, is_secret: bool) -> str:
 def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str]) -> int:
     # Whom the daemon started has his configuration on standard input, and is heard in the daemon's log.
     if source is not None and sys.stderr.isatty():
-        from .report.progress import Progress
+        from ..report.progress import Progress
 
         progress = Progress(sys.stderr, _Formatter(for_journal=False))
         _log_through(progress, logging.INFO)
@@ -313,15 +313,15 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: M
 def _run(
     source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str], say: Say
 ) -> int:
-    from .config import checks as careless
-    from .config import load as configfile
+    from ..config import checks as careless
+    from ..config import load as configfile
 
     checked = configfile.load(source)
     sites = _named(checked, domains)
     checked.prove_readable()
     if source is not None:
         careless.log(checked, source)
-    from .service import oneshot
+    from ..service import oneshot
 
     tells = source is not None and not intent.only_rehearse
     return oneshot.run(checked, sites, intent, say, settled, tells=tells)
@@ -331,14 +331,14 @@ def _errand(source: Path | None, name: str) -> int:
     """Do what the daemon started this process for; what it needs is on its standard input."""
     match name:
         case "visit":
-            from .config import load as configfile
-            from .observe import client_visit as client
+            from ..config import load as configfile
+            from ..observe import client_visit as client
 
             client.visit_due(configfile.load(source))
         case "notify":
-            from .base.clock import SystemClock
-            from .notify import apprise_sender as sender
-            from .notify import outbox as receivers
+            from ..base.clock import SystemClock
+            from ..notify import apprise_sender as sender
+            from ..notify import outbox as receivers
 
             post = receivers.Post.validate_json(sys.stdin.buffer.read())
             receivers.deliver(post, sender.send, SystemClock())
@@ -346,7 +346,7 @@ def _errand(source: Path | None, name: str) -> int:
 
 
 def _daemon(source: Path | None) -> int:
-    from .service import daemon
+    from ..service import daemon
 
     gc.set_threshold(_OBJECTS_OF_A_DAEMON)
     service = daemon.Daemon(source)
@@ -363,7 +363,7 @@ def _named(config: Config, domains: Sequence[str]) -> list[Site]:
     Raises:
         UsageError: there is no such site.
     """
-    from .base.names import u_labels
+    from ..base.names import u_labels
 
     # A name in Chinese may be given as it is written there too.
     by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
@@ -401,7 +401,7 @@ class _Formatter(logging.Formatter):
 
 
 def _set_up_logging(level: int = logging.INFO) -> None:
-    from .base.systemd import is_read_by_journal
+    from ..base.systemd import is_read_by_journal
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))

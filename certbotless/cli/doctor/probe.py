@@ -16,19 +16,19 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from .. import __version__
-from ..base.clock import Clock, SystemClock
-from ..base.errors import CertbotlessError, DnsError, Interrupted, printable
-from ..base.names import is_in_zone, u_labels
-from ..base.times import rfc3339
-from ..config.redact import Redactor
-from ..config.settings import Config, Site
-from ..model.records import Record
-from ..service import wiring as edges
-from ..state.site import SiteFile
-from ..world.dns.alidns import Account, AlidnsAccount, NoAnswer
-from ..world.dns.nameservers import NameServers, Server, ask_all
-from ..world.resolve import addresses_of
+from ... import __version__
+from ...base.clock import Clock, SystemClock
+from ...base.errors import CertbotlessError, DnsError, Interrupted, printable
+from ...base.names import is_in_zone, u_labels
+from ...base.times import rfc3339
+from ...config.redact import Redactor
+from ...config.settings import Config, Site
+from ...model.records import Record
+from ...service import wiring as edges
+from ...state.site import SiteFile
+from ...world.dns.alidns import Account, AlidnsAccount, NoAnswer
+from ...world.dns.nameservers import NameServers, Server, ask_all
+from ...world.resolve import addresses_of
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 
 LABEL = "_certbotless-probe"

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..base.errors import UsageError, printable
-from ..base.names import is_in_zone, normalise
-from ..config.diagnostics import check
-from ..config.secret import Secret
-from ..config.settings import NEED_EAB, Acme, Config, Site, Target
-from ..world import registry
+from ...base.errors import UsageError, printable
+from ...base.names import is_in_zone, normalise
+from ...config.diagnostics import check
+from ...config.secret import Secret
+from ...config.settings import NEED_EAB, Acme, Config, Site, Target
+from ...world import registry
 from .found import Running, Say
 from .text import STOP_TIMEOUT_S, Answers
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..base.errors import CertbotlessError, StoreError, printable
-from ..base.names import is_in_zone
-from ..base.times import rfc3339
-from ..config.settings import Site
-from ..model.certificate import LeafFacts
-from ..model.ledger import Entry, limit_on, orders_left, planned_order
-from ..model.memory import SiteState
-from ..state.site import Accounts
-from ..world.acme.account import CaView, look_at_ca
-from ..world.dns.nameservers import Server, ask_all, system_resolvers
+from ...base.errors import CertbotlessError, StoreError, printable
+from ...base.names import is_in_zone
+from ...base.times import rfc3339
+from ...config.settings import Site
+from ...model.certificate import LeafFacts
+from ...model.ledger import Entry, limit_on, orders_left, planned_order
+from ...model.memory import SiteState
+from ...state.site import Accounts
+from ...world.acme.account import CaView, look_at_ca
+from ...world.dns.nameservers import Server, ask_all, system_resolvers
 from .finding import Case, wrong_time
 
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)

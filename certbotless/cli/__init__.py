@@ -1,0 +1,5 @@
+"""The commands, and what they print.
+
+Entry: `main.main`.
+Never: does the work itself: each command calls one other room, or `doctor` and `init` in here.
+"""
