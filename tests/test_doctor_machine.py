@@ -19,7 +19,7 @@ VERSIONS = {
 HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
 IN_A_VM = """
 import sys
-from certbotless.doctor.machine import nat_around
+from certbotless.cli.doctor.machine import nat_around
 print(nat_around(sys.argv[1])[0])
 """
 

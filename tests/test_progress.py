@@ -296,5 +296,5 @@ def test_a_terminal_that_is_gone_breaks_no_run(
 def test_each_wait_is_one_that_the_program_tells_of() -> None:
     """A line that was renamed would be waited for in silence."""
     package = Path(certbotless.__file__).parent
-    logged = "".join(path.read_text() for path in package.glob("*.py") if path.name != "progress.py")
+    logged = "".join(path.read_text() for path in package.rglob("*.py") if path.name != "progress.py")
     assert [event for event in WAITS if f'"{event} ' not in logged] == []

@@ -305,7 +305,7 @@ def test_what_is_loaded_needs_no_further_file() -> None:
     """The user that a command of root's becomes may not be able to read the installation."""
     script = (
         "import sys\n"
-        "from certbotless import sender\n"
+        "from certbotless.notify import apprise_sender as sender\n"
         "sender.load()\n"
         "sys.meta_path.clear()\n"
         "for scheme in ('dingtalk', 'feishu', 'wecombot', 'jsons'):\n"

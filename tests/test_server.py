@@ -446,7 +446,7 @@ def test_where_there_is_no_thread_left_nothing_stays_open() -> None:
     script = f"""
 import resource, socket
 from pathlib import Path
-from certbotless.server import Reply, Server
+from certbotless.service.http_server import Reply, Server
 
 where, no_limit = ("127.0.0.1", {free_port()}), resource.RLIM_INFINITY
 

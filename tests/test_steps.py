@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import sys, threading
-from certbotless import steps
+from certbotless.act import dispatch as steps
 
 def loaded(action, *later):
     steps._load_ahead(action, later)

@@ -193,7 +193,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[2])
-from certbotless import cli
+from certbotless.cli import main as cli
 from test_store import publish
 
 cli.main(["--config", "/absent", "check"])

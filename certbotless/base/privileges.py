@@ -117,7 +117,7 @@ def _files_of_program() -> list[Path]:
     Call it before the user changes: the new user may not see them.
     """
     loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    places = [*sorted(Path(__file__).parent.rglob("*.py")), *(Path(file) for file in loaded if file)]
+    places = [*sorted(Path(__file__).parents[1].rglob("*.py")), *(Path(file) for file in loaded if file)]
     return [path for path in [*places, Path(sys.executable)] if path.exists()]
 
 

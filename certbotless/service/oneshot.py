@@ -174,7 +174,7 @@ def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clo
 @contextmanager
 def _kept(transcripts: Transcripts) -> Iterator[None]:
     """Let the transcripts hear all that we log, also what nobody else is told."""
-    ours = logging.getLogger(__package__)
+    ours = logging.getLogger("certbotless")
     level = ours.level
     ours.addHandler(transcripts)
     ours.setLevel(logging.DEBUG)

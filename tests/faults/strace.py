@@ -34,8 +34,9 @@ _DRAWN = re.compile(r"\.[0-9a-f]{16}(?=/|$)|\d{8}T\d{6}Z-[0-9a-f]{8}")
 # dnspython imports the type of a record when it reads the first one, in a thread of ours; what steps need is
 # imported in a thread while the first one waits (steps).
 _START = (
-    "import dns.rdtypes.ANY.TXT, runpy; from certbotless import alidns, certify, deploy, point, serve; "
-    "deploy.load(); runpy.run_module('certbotless', run_name='__main__', alter_sys=True)"
+    "import dns.rdtypes.ANY.TXT, runpy; from certbotless.world import containers; "
+    "from certbotless.world.dns import alidns; from certbotless.act import certificate, deploy, record; "
+    "containers.load(); runpy.run_module('certbotless', run_name='__main__', alter_sys=True)"
 )
 # What only asks: routes of the kernel, and the way to a resolver, which sends nothing.
 _QUESTIONS = ("<NETLINK:", "sa_family=AF_NETLINK", "sin_port=htons(53)")

@@ -170,15 +170,14 @@ def daemon_with_a_child_and_a_traceback(everywhere: Everywhere) -> list[str]:
             argvs.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
         wait_until(lambda: "certificate.served" in daemon.log_text(), "the new certificate is served")
         # As in the middle of an upgrade, which has taken the page away.
-        subprocess.run(
-            ["mount", "--bind", "/dev/null", Path(certbotless.__file__).parent / "web.py"], check=True
-        )
+        page = Path(certbotless.__file__).parent / "service" / "http_paths.py"
+        subprocess.run(["mount", "--bind", "/dev/null", page], check=True)
         try:
             bed.config["http"] = {"listen": f"127.0.0.1:{free_port()}"}
             bed.write()
             wait_until(lambda: "Traceback" in daemon.log_text(), "the page could not be made")
         finally:
-            subprocess.run(["umount", Path(certbotless.__file__).parent / "web.py"], check=True)
+            subprocess.run(["umount", page], check=True)
         del bed.config["http"]
     return argvs
 

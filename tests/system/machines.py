@@ -7,9 +7,9 @@ import sys
 
 ASK = """
 import sys
-from certbotless import configfile
-from certbotless.errors import AddressError
-from certbotless.address import address_now
+from certbotless.config import load as configfile
+from certbotless.base.errors import AddressError
+from certbotless.world.lan.address import address_now
 
 FILE = "{aliyun: {access_key_id: i, access_key_secret: s}, sites: [{domain: a.test, %s: '%s'}]}"
 key, *texts = sys.argv[1:]

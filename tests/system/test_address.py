@@ -248,7 +248,7 @@ def test_a_list_of_addresses_that_changes_while_it_is_read_is_read_anew() -> Non
     """The kernel hands it over in pieces, and counts on where it stopped: what moves up is left out."""
     script = """
 import subprocess
-from certbotless.address import local_addresses
+from certbotless.world.lan.address import local_addresses
 
 def ip(lines):
     batch = subprocess.Popen(["ip", "-batch", "-"], stdin=subprocess.PIPE, text=True)

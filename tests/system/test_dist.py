@@ -74,7 +74,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(
     files_of_package = (path for path in PROJECT.glob("certbotless/**/*") if path.is_file())
     package = {str(path.relative_to(PROJECT)) for path in files_of_package if path.suffix != ".pyc"}
     assert {name for name in names if ".dist-info/" not in name} == package
-    assert {"certbotless/py.typed", "certbotless/page.css", "certbotless/page.html"} < package
+    assert {"certbotless/py.typed", "certbotless/report/page.css", "certbotless/report/page.html"} < package
 
 
 def test_the_metadata_is_valid_and_names_extras_and_licence(

@@ -52,7 +52,11 @@ _FIFTY = """
 import os, sys, traceback
 import pytest
 
-from certbotless import act, alidns, cli, config, deploy
+from certbotless.act import run as _
+from certbotless.cli import main as cli
+from certbotless.config import settings
+from certbotless.world import containers
+from certbotless.world.dns import alidns
 def run():
     try:
         os._exit(cli.main(sys.argv[1:]))
