@@ -14,15 +14,15 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from artefacts import assert_no_secret_is_told
-from boxes import Box
-from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
-from hooks import Hook
 from hypothesis import HealthCheck, settings
-from machines import Machine
-from papers import Reading
-from scenes import Scene
-from system.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
+from support.artefacts import assert_no_secret_is_told
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
+from support.boxes import Box
+from support.daemons import Machine
+from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from support.hooks import Hook
+from support.pages import Reading
+from support.scenes import Scene
 
 from certbotless.base import systemd
 from certbotless.sandbox.alidns import AlidnsEmulator

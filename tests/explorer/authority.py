@@ -13,8 +13,8 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from fakes import FakeZone
-from resolvers import asked_for, with_values
+from support.fakes import FakeZone
+from support.resolvers import asked_for, with_values
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.model.records import DEFAULT_LINE, Record

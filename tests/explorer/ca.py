@@ -24,8 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from faults.weeks import DAY, HOUR, Bucket
-from scripted_ca import PROBLEM, base64url, plain
+from support.scripted_ca import PROBLEM, base64url, plain
+from support.weeks import DAY, HOUR, Bucket
 
 from certbotless.base.names import challenge_name
 from certbotless.state.pair import Store

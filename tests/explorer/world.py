@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
-from fakes import EPOCH
+from support.fakes import EPOCH
 
 from certbotless.act import proof
 from certbotless.act import run as act

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.bed import KEY_ID, KEY_SECRET, ZONE, Bed
+from support.bed import KEY_ID, KEY_SECRET, ZONE, Bed
+from support.fault_proxy import FaultProxy
+from support.ground import Ground
+from support.invariants import plant_foreign
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
-
-from .ground import Ground
-from .invariants import plant_foreign
-from .proxy import FaultProxy
 
 
 @pytest.fixture

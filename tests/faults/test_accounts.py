@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from system.bed import DOMAIN, ZONE, Bed
+from support.bed import DOMAIN, ZONE, Bed
+from support.fault_proxy import FaultProxy, answer
+from support.invariants import assert_invariants
 from system.test_acme import client_of_account
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
-
-from .invariants import assert_invariants
-from .proxy import FaultProxy, answer
 
 PROBLEM = "urn:ietf:params:acme:error:"
 # A CA that keeps nothing over a restart, and that nobody else uses meanwhile.

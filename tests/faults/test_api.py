@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from system.bed import DOMAIN, KEY_SECRET, Bed, wait_until
+from support import fault_proxy as faults
+from support.bed import DOMAIN, KEY_SECRET, Bed, wait_until
+from support.fault_proxy import FaultProxy
+from support.invariants import assert_invariants
 
 from certbotless.sandbox.alidns import Fault
-
-from . import proxy as faults
-from .invariants import assert_invariants
-from .proxy import FaultProxy
 
 OURS = "_acme-challenge.devbox"
 

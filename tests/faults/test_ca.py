@@ -9,16 +9,15 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from system.bed import DOMAIN, ZONE, Bed
+from support import fault_proxy as faults
+from support.bed import DOMAIN, ZONE, Bed
+from support.fault_proxy import FaultProxy
+from support.ground import Ground
+from support.hostile import forged
+from support.invariants import assert_invariants
 
 from certbotless.model.memory import Failure, RenewalInfo
 from certbotless.state.site import SiteFile
-
-from . import proxy as faults
-from .ground import Ground
-from .hostile import forged
-from .invariants import assert_invariants
-from .proxy import FaultProxy
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MOST_WAIT = timedelta(hours=34)

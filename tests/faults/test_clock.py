@@ -17,11 +17,10 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from machines import Machine, publish
-from system.bed import DOMAIN, ZONE, Bed, Daemon, wait_until
-
-from .invariants import assert_invariants
-from .proxy import Answer, FaultProxy, rewritten
+from support.bed import DOMAIN, ZONE, Bed, Daemon, wait_until
+from support.daemons import Machine, publish
+from support.fault_proxy import Answer, FaultProxy, rewritten
+from support.invariants import assert_invariants
 
 # The dynamic linker puts the right folder in the place of $LIB.
 FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"

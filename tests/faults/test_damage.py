@@ -12,11 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from children import start_child, wait_for
-from fakes import FakeClock, FakeZone, TlsServer, ZoneServer
-from scenes import DIRECTORY, ZONE, Scene
-from system.bed import DOMAIN, Bed, wait_until
-from test_files import plant
+from base.test_files import plant
+from support.bed import DOMAIN, Bed, wait_until
+from support.children import start_child, wait_for
+from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from support.invariants import assert_invariants
+from support.scenes import DIRECTORY, ZONE, Scene
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
@@ -28,7 +29,6 @@ from certbotless.state.pair import Store
 from certbotless.state.site import Accounts
 from certbotless.world.acme import keys as pki
 
-from .invariants import assert_invariants
 from .test_swaps import publish
 
 counts = pytest.mark.parametrize(

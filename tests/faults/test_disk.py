@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from system.bed import DOMAIN, Bed
+from support import strace
+from support.bed import DOMAIN, Bed
+from support.fault_proxy import Exchange, FaultProxy
+from support.invariants import assert_invariants
 
 from certbotless.sandbox.host import LAN_ADDRESS
 
-from . import strace
-from .invariants import assert_invariants
-from .proxy import Exchange, FaultProxy
 from .test_kill import evenly, is_pair, litter, make_due, txt_of_ours, watched
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT")

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import dns.message
 import dns.rcode
 import pytest
-from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+from support.fault_proxy import Answer, Exchange, FaultProxy
+from support.invariants import assert_invariants, plant_foreign
+from support.lan_resolver import SERVERS, resolving
 
 from certbotless.sandbox.alidns import AlidnsEmulator
-
-from .invariants import assert_invariants, plant_foreign
-from .proxy import Answer, Exchange, FaultProxy
-from .resolver import SERVERS, resolving
 
 HOUR_S = 3600
 

@@ -19,14 +19,13 @@ from pathlib import Path
 
 import docker
 import pytest
-from system.bed import DOMAIN, Bed, wait_until
+from support.bed import DOMAIN, Bed, wait_until
+from support.invariants import assert_invariants
 
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, SandboxError
 from certbotless.sandbox.registry import Registry
 from certbotless.world.containers import DockerContainers
-
-from .invariants import assert_invariants
 
 # A user and a group that nobody has.
 USER, GROUP = 4712, 4713

@@ -14,15 +14,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from authors import STYLES, Author
-from configs import CANARY, FULL
-from machines import Machine
-from system.bed import DOMAIN, KEY_SECRET, ZONE, Bed, wait_until
+from support.authors import STYLES, Author
+from support.bed import DOMAIN, KEY_SECRET, ZONE, Bed, wait_until
+from support.configs import CANARY, FULL
+from support.daemons import Machine
+from support.invariants import assert_invariants
 
 from certbotless.config import load as configfile
 from certbotless.sandbox.pebble import Pebble
-
-from .invariants import assert_invariants
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from machines import publish
-from system.bed import ZONE, Bed, wait_until
+from support.bed import ZONE, Bed, wait_until
+from support.daemons import publish
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock
-
-from .ground import Ground
-from .hostile import Case, api_cases, ca_cases
-from .proxy import FaultProxy
+from support.fakes import FakeClock
+from support.fault_proxy import FaultProxy
+from support.ground import Ground
+from support.hostile import Case, api_cases, ca_cases
 
 # What `issue` promises of the CA's own time, what the API has for each call, and some waiting in between.
 MOST_S = 45 * 60

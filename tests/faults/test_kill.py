@@ -18,13 +18,12 @@ from queue import SimpleQueue
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from system.bed import DOMAIN, Bed, wait_until
+from support import strace
+from support.bed import DOMAIN, Bed, wait_until
+from support.fault_proxy import Exchange, FaultProxy
+from support.invariants import FOREIGN, assert_invariants
 
 from certbotless.model.ledger import Entry
-
-from . import strace
-from .invariants import FOREIGN, assert_invariants
-from .proxy import Exchange, FaultProxy
 
 
 def txt_of_ours(bed: Bed) -> list[str]:

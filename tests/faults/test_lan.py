@@ -17,12 +17,11 @@ from typing import Any
 import dns.message
 import dns.query
 import pytest
-from system.bed import DOMAIN, Bed, wait_until
+from support.bed import DOMAIN, Bed, wait_until
+from support.invariants import assert_invariants
 
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.world.lan.watch import SETTLE_S
-
-from .invariants import assert_invariants
 
 SEED = 20261124
 GATEWAY = "10.79.40.1"

@@ -12,7 +12,8 @@ from random import Random
 from typing import Literal
 
 import pytest
-from fakes import EPOCH
+from support.fakes import EPOCH
+from support.weeks import DAY, HOUR, MINUTE
 
 from certbotless.config import load as configfile
 from certbotless.decide.decide import decide
@@ -23,8 +24,6 @@ from certbotless.model.memory import Failure, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import renewal_moment
 from certbotless.observe.views import NOTHING_ASKED
-
-from .weeks import DAY, HOUR, MINUTE
 
 CONFIG = configfile.parse(
     b"""

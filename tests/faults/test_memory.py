@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from system.bed import Bed
-
-from .invariants import assert_invariants
-from .proxy import Fault, FaultProxy, gzip_bomb, huge
+from support.bed import Bed
+from support.fault_proxy import Fault, FaultProxy, gzip_bomb, huge
+from support.invariants import assert_invariants
 
 # What a run may take more than one that succeeds.
 MOST_GROWTH_KIB = 32 * 1024

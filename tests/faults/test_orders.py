@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 
 import pytest
 from dns import rcode
-from system.bed import DOMAIN, ZONE, Bed, wait_until
+from support.bed import DOMAIN, ZONE, Bed, wait_until
+from support.fault_proxy import FaultProxy, answer, hung, problem
+from support.invariants import assert_invariants
 
 from certbotless.model.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.pebble import Pebble
-
-from .invariants import assert_invariants
-from .proxy import FaultProxy, answer, hung, problem
 
 HOUR_S = 3600
 PATIENCE_S = 60

@@ -17,19 +17,10 @@ import dns.exception
 import dns.message
 import dns.query
 import pytest
-from fakes import FakeClock
-from system.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
-
-from certbotless.act.run import Outcome, run
-from certbotless.config import load as configfile
-from certbotless.model.decision import Intent
-from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.service import wiring as edges
-from certbotless.world.lan.address import address_now
-
-from .invariants import assert_invariants, plant_foreign
-from .resolver import (
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from support.fakes import FakeClock
+from support.invariants import assert_invariants, plant_foreign
+from support.lan_resolver import (
     HERE,
     NOWHERE,
     PROVIDER,
@@ -40,6 +31,14 @@ from .resolver import (
     of_the_provider,
     resolving,
 )
+
+from certbotless.act.run import Outcome, run
+from certbotless.config import load as configfile
+from certbotless.model.decision import Intent
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.service import wiring as edges
+from certbotless.world.lan.address import address_now
 
 OTHER_ADDRESS = "10.79.40.77"
 MOST_FIRST_S, MOST_MOVE_S = 90, 60

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import HttpServer, Reply, Request
-
-from . import proxy as faults
-from .proxy import Fault, FaultProxy
+from support import fault_proxy as faults
+from support.fakes import HttpServer, Reply, Request
+from support.fault_proxy import Fault, FaultProxy
 
 
 def echo(request: Request) -> Reply:

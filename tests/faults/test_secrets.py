@@ -12,14 +12,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
-from system.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until
+from support.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until
+from support.fault_proxy import Answer, Exchange, Fault, FaultProxy, answer, down, dropped, problem
+from support.invariants import plant_foreign
 
 import certbotless
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.process import free_port
-
-from .invariants import plant_foreign
-from .proxy import Answer, Exchange, Fault, FaultProxy, answer, down, dropped, problem
 
 KEY_ID = "LTAI5tPlantedCanaryId"
 SECRETS = {

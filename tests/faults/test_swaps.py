@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from children import DONE, start_child, wait_for
+from support.children import DONE, start_child, wait_for
 
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.state.pair import Store

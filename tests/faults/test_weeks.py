@@ -6,8 +6,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-
-from .weeks import Figures, World
+from support.weeks import Figures, World
 
 SEED = 20261124
 WEEKS_OF_A_WORLD = 10

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from support.year import LIFETIME, YEAR, Year
 
 from certbotless.model.renewal import Window
-
-from .year import LIFETIME, YEAR, Year
 
 SEED = 20261125
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trustme
-from listeners import context_of, listening
+from support.listeners import context_of, listening
 
 from certbotless.sandbox.clients import Clients, Visit, gap_s
 

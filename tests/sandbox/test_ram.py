@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import ram
+from support import ram
 
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Permits
 

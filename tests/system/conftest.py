@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.bed import DOMAIN, Bed
+from support.machine import Machine
+from support.services import Services, installed_beside
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
-
-from .bed import DOMAIN, Bed
-from .machine import Machine
-from .services import Services, installed_beside
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from support.bed import KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
+from support.forward_proxy import Proxy
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.httpapi import HttpsListener
-
-from .bed import KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
-from .proxy import Proxy
 
 TOKEN = "token+of/a=temporary key"
 API = "alidns.aliyuncs.com:443"

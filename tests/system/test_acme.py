@@ -19,12 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dns import rcode
+from support.bed import DOMAIN, ZONE, Bed
 
 from certbotless.sandbox.alidns import Fault
 from certbotless.state.pair import with_digest
 from certbotless.state.site import SiteFile
-
-from .bed import DOMAIN, ZONE, Bed
 
 MAC_KEY = base64.urlsafe_b64encode(b"a key of 32 bytes for the tests.").rstrip(b"=").decode()
 OTHER_MAC_KEY = base64.urlsafe_b64encode(b"another key of those 32 bytes.--").rstrip(b"=").decode()

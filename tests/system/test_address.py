@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.bed import Bed, wait_until
+from support.networks import ASK, ask, ask6, bridge, default_route, default_route6, interface, with_ipv6
 
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE, require_private_host
-
-from .bed import Bed, wait_until
-from .machines import ASK, ask, ask6, bridge, default_route, default_route6, interface, with_ipv6
 
 LAN = "10.79.40.213"
 ULA, LOWER_ULA, GLOBAL = "fd12:3456:789a:1::20", "fd12:3456:789a:1::7", "2409:8a00:1:2::20"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-from certbotless.sandbox.host import LAN_ADDRESS
+from support.bed import Bed
 
-from .bed import Bed
+from certbotless.sandbox.host import LAN_ADDRESS
 
 
 def test_an_unknown_zone_and_a_name_in_none_say_so_before_any_order(bare: Bed) -> None:

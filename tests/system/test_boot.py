@@ -6,11 +6,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from support.bed import wait_until
+from support.services import DAEMON, Services
 
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
-
-from .bed import wait_until
-from .services import DAEMON, Services
 
 _GATEWAY = f"{LAN_ADDRESS.rpartition('.')[0]}.1"
 # What the daemon of the machine takes for the time; its processes alone.

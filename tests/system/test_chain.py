@@ -6,12 +6,11 @@ import json
 
 import pytest
 from cryptography import x509
+from support.bed import DOMAIN, ZONE, Bed, assert_mode, files_below
 
 from certbotless.base.times import parse_rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import RefusedByEngine
-
-from .bed import DOMAIN, ZONE, Bed, assert_mode, files_below
 
 
 def test_an_untrusted_registry_becomes_one_that_every_client_trusts_and_stays_so(bed: Bed) -> None:

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from support.bed import ZONE, Bed
 
 from certbotless.sandbox.alidns import Fault
-
-from .bed import ZONE, Bed
 
 CHINESE_ZONE = "例子.com"
 # What the configuration says, what the program calls it, and its place at the API.

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listeners import listening
+from support.bed import DOMAIN, Bed, wait_until
+from support.listeners import listening
 
 from certbotless.base.times import parse_rfc3339
 from certbotless.config import load as configfile
 from certbotless.observe import client_visit as client
 from certbotless.observe.views import look_at
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .bed import DOMAIN, Bed, wait_until
 
 HOSTS = Path("/etc/hosts")
 

@@ -6,10 +6,9 @@ import os
 import signal
 
 import pytest
+from support.bed import Bed, files_below, wait_until
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .bed import Bed, files_below, wait_until
 
 
 @pytest.fixture(autouse=True)

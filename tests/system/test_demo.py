@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from papers import ROOT, Reading, block
+from support.pages import ROOT, Reading, block
 
 SANDBOX = [sys.executable, "-m", "certbotless", "sandbox"]
 DEMO, TEST = block("README.md", "try").commands

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import DONE, run_in_child
+from support.bed import DOMAIN, ZONE, Bed, wait_until
+from support.children import DONE, run_in_child
+from support.nginx import PROGRAM, Nginx, configuration
 
 from certbotless.base.errors import DeployError
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import Registry, served_sha256
 from certbotless.world.containers import DockerContainers
-
-from .bed import DOMAIN, ZONE, Bed, wait_until
-from .nginx import PROGRAM, Nginx, configuration
 
 OTHER = f"git.{ZONE}"
 RELOAD = [PROGRAM, "-s", "reload"]

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 from packaging.metadata import Metadata
+from support.services import PROJECT
 
 import certbotless
-
-from .services import PROJECT
 
 _WHEELS = Path(sys.prefix, "wheels")
 _FOLDERS = ("certbotless", "config", "docker", "docs", "systemd", "tests", "tools")

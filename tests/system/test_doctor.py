@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 import yaml
-from listeners import listening
+from support.bed import DOMAIN, ZONE, Bed, wait_until
+from support.listeners import listening
 
 from certbotless.cli.doctor.finding import as_json
 from certbotless.cli.doctor.run import examine
@@ -29,7 +30,6 @@ from certbotless.sandbox.alidns import Fault
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.sandbox.registry import Registry
 
-from .bed import DOMAIN, ZONE, Bed, wait_until
 from .test_ram_policy import pasted
 
 Planted = Callable[[Bed], AbstractContextManager[None]]

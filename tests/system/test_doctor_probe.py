@@ -7,10 +7,10 @@ import signal
 import subprocess
 
 import pytest
+from support.bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
 from certbotless.sandbox.host import LAN_ADDRESS
 
-from .bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 from .test_readers import within_reach
 
 NAME = f"_certbotless-probe.{ZONE}"

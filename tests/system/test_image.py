@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 import yaml
 from docker.models.containers import Container
-from papers import Reading, block, yaml_after
+from support import images
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, assert_mode, wait_until
+from support.pages import Reading, block, yaml_after
+from support.services import PROJECT
 
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from . import images
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, assert_mode, wait_until
-from .services import PROJECT
 
 _PAGE = images.PAGE
 _ETC = Path("/etc/certbotless")

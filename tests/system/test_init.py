@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from papers import Reading
-from terminals import Terminal
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode
+from support.pages import Reading
+from support.terminals import Terminal
 
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import Registry
-
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode
 
 ENTER = "\n"
 

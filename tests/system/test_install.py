@@ -7,10 +7,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from papers import Reading
-
-from .machine import Machine
-from .services import DAEMON, FOLDERS, UNITS, WITHOUT_NETWORK, make
+from support.machine import Machine
+from support.pages import Reading
+from support.services import DAEMON, FOLDERS, UNITS, WITHOUT_NETWORK, make
 
 _STATE, _ETC = "/var/lib/certbotless", "/etc/certbotless"
 

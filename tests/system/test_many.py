@@ -7,8 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-
-from .bed import DOMAIN, ZONE, Bed, wait_until
+from support.bed import DOMAIN, ZONE, Bed, wait_until
 
 MANY = [f"box{number}.{ZONE}" for number in range(20)]
 

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from terminals import Terminal
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+from support.machine import Machine
+from support.services import SOCKET, Services, machine_beside, make
+from support.terminals import Terminal
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
@@ -15,9 +18,6 @@ from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import RefusedByEngine, Registry
 
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
-from .machine import Machine
-from .services import SOCKET, Services, machine_beside, make
 from .test_init import ENTER, answer, lead_to_stand_ins
 
 CONFIG = "/etc/certbotless/config.yaml"

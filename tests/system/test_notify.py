@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hooks import Hook
-
-from .bed import DOMAIN, Bed, files_below, wait_until
+from support.bed import DOMAIN, Bed, files_below, wait_until
+from support.hooks import Hook
 
 FAILED, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
 ISSUED, RENEWED = f"{DOMAIN}: certificate issued", f"{DOMAIN}: certificate renewed"

@@ -14,8 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-from .services import PROJECT
+from support.services import PROJECT
 
 _WHEELS = Path(sys.prefix, "wheels")
 _PARTS = ("certbotless", "config", "docs", "systemd", "tools")

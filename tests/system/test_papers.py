@@ -15,17 +15,16 @@ from typing import Any
 import docker
 import pytest
 import trustme
-from papers import Reading, exchanged, yaml_after
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
+from support.machine import Machine
+from support.nginx import PROGRAM as NGINX
+from support.nginx import configuration as nginx_configuration
+from support.nginx import image_of
+from support.pages import Reading, exchanged, yaml_after
 
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import RefusedByEngine, served_sha256
-
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
-from .machine import Machine
-from .nginx import PROGRAM as NGINX
-from .nginx import configuration as nginx_configuration
-from .nginx import image_of
 
 HAPROXY = "/usr/sbin/haproxy"
 IN_README, ELSEWHERE = "registry.example.com", "git.example.com"

@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 
 import pytest
-import ram
+from support import ram
+from support.bed import DOMAIN, ZONE, Bed
 
 from certbotless.sandbox.alidns import ACCOUNT_ID, Permits
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.world.dns import ram_policy as policy
-
-from .bed import DOMAIN, ZONE, Bed
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ram-policy.md"
 THROWAWAY = "throwaway.test"

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.bed import DOMAIN, Bed, assert_mode
 
 from certbotless.sandbox.registry import Registry
-
-from .bed import DOMAIN, Bed, assert_mode
 
 OWNER, READER, GROUP = 4711, 4712, 4713
 CHAIN, KEY = f"{DOMAIN}.pem", f"{DOMAIN}.key"

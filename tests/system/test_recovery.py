@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.bed import DOMAIN, ZONE, Bed, wait_until
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .bed import DOMAIN, ZONE, Bed, wait_until
 
 # The machine that runs this may be busy with other things.
 PATIENCE_S = 60

@@ -8,10 +8,9 @@ import time
 from collections import Counter
 
 import pytest
+from support.bed import DOMAIN, Bed, wait_until
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .bed import DOMAIN, Bed, wait_until
 
 _EVERY_S = 0.2
 

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from papers import Reading, exchanged
-from showing import free_port
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, assert_mode, wait_until
+from support.freeze import all_but_the_main_thread
+from support.machine import Machine
+from support.pages import Reading, exchanged
+from support.services import CHECK, DAEMON, ONCE, SOCKET, Services
+from support.showing import free_port
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, assert_mode, wait_until
-from .freeze import all_but_the_main_thread
-from .machine import Machine
-from .services import CHECK, DAEMON, ONCE, SOCKET, Services
 
 # With a watchdog of 4 s, a daemon that has not looked for so long has been ended.
 _LONGER_THAN_A_PULSE_S = 16

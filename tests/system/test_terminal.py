@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-from terminals import Terminal
+from support.bed import DOMAIN, Bed
+from support.terminals import Terminal
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .bed import DOMAIN, Bed
 
 STEP = re.compile(r"(ok|not done) +(\S+)  (\S+): .*? +\d+\.\d s")
 

@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, files_below
 
 from certbotless.sandbox.alidns import AlidnsEmulator
-
-from .bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, files_below
 
 TOKEN = "CAISplanted+of/a=temporary key"
 MAC_KEY = base64.urlsafe_b64encode(b"planted MAC key of the account..").decode().rstrip("=")

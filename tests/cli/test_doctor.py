@@ -1,0 +1,177 @@
+"""What the doctor makes of what a CA says, and the small things that no stand-in shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
+
+from certbotless.cli.doctor import authority, finding, service
+from certbotless.cli.doctor.finding import Case, Finding
+from certbotless.config import load as configfile
+from certbotless.model.ledger import Entry
+from certbotless.model.memory import SiteState
+from certbotless.model.records import Record
+from certbotless.world import registry
+from certbotless.world.acme.account import CaView
+from certbotless.world.dns.nameservers import NameServers, Server
+
+ZONE = "sweetlove.test"
+DOMAIN = f"devbox.{ZONE}"
+DIRECTORY, ACCOUNT = "https://ca.test/directory", "https://ca.test/account/1"
+SEEN = CaView("valid", ACCOUNT, ("classic", "shortlived"), ("ca.test",), False, None)
+
+
+def case(**acme: str) -> Case:
+    fields = {
+        "acme": {"directory": DIRECTORY, **acme},
+        "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+        "sites": [{"domain": DOMAIN, "names": [f"*.{DOMAIN}"], "zone": ZONE}],
+    }
+    config = configfile.parse(json.dumps(fields).encode(), "test.json")
+    return Case(config, FakeClock(), lambda _: None)
+
+
+def only(found: Case) -> Finding:
+    (one,) = found.findings
+    return one
+
+
+# --- the CA -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("standing", "needs_binding", "level"),
+    [
+        ("valid", True, "ok"),
+        ("none", False, "ok"),
+        ("none", True, "fail"),
+        ("gone", False, "warn"),
+        ("closed", False, "warn"),
+    ],
+)
+def test_an_account_is_as_the_ca_has_it(standing: str, needs_binding: bool, level: str) -> None:
+    found = case()
+    authority.account(found, CaView(standing, "", None, (), needs_binding, None))  # type: ignore[arg-type]
+    assert only(found).level == level
+
+
+def test_a_profile_is_one_that_the_ca_lists_if_it_lists_any() -> None:
+    for name, seen, level in (
+        ("shortlived", SEEN, "ok"),
+        ("fast", SEEN, "fail"),
+        ("fast", CaView("valid", ACCOUNT, (), (), False, None), "fail"),
+    ):
+        found = case(profile=name)
+        authority.profile(found, seen)
+        assert only(found).level == level
+    silent = case(profile="fast")
+    authority.profile(silent, CaView("valid", ACCOUNT, None, (), False, None))
+    assert silent.findings == []
+
+
+PERMITS = [
+    [],
+    ['0 issue "ca.test"'],
+    ['0 issue "CA.test"', '0 issue "other.test"'],
+    [f'0 issue "ca.test; validationmethods=dns-01; accounturi={ACCOUNT}"'],
+    ['0 issue "ca.test; validationmethods=http-01,dns-01"'],
+    ['0 issue "ca.test"', '0 issuewild "ca.test"'],
+    ['0 iodef "mailto:a@b.test"'],
+]
+STARS_FORBIDDEN = ['0 issue "ca.test"', '0 issuewild ";"']
+FORBIDS = [
+    ['0 issue ";"'],
+    ['0 issue "other.test"'],
+    ['0 issue "ca.test; validationmethods=http-01"'],
+    [f'0 issue "ca.test; accounturi={ACCOUNT}0"'],
+    STARS_FORBIDDEN,
+    ['0 issuewild "ca.test"', '0 issue "other.test"'],
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [(values, "ok") for values in PERMITS] + [(values, "fail") for values in FORBIDS],
+)
+@pytest.mark.parametrize("owner", [DOMAIN, ZONE], ids=["at the name", "above it"])
+def test_caa_permits_this_ca_and_this_account(values: list[str], level: str, owner: str) -> None:
+    """RFC 8659 and RFC 8657: the first set on the way up counts; a wildcard has a tag of its own."""
+    found = case()
+    (site,) = found.config.sites
+    zone = FakeZone(ZONE, [Record(owner, "CAA", value, 600) for value in values])
+    with ZoneServer(zone) as server:
+        servers = configured(server.place)
+        authority.caa(found, site, ZONE, servers, SEEN)
+    told = only(found)
+    assert told.level == level
+    tag = "issuewild" if values == STARS_FORBIDDEN else "issue"
+    pinned = owner if level == "fail" else DOMAIN
+    pin = f'{pinned} CAA 0 {tag} "ca.test; validationmethods=dns-01; accounturi={ACCOUNT}"'
+    assert pin in f"{told.text} {told.cure}"
+
+
+def configured(place: str) -> tuple[Server, ...]:
+    return NameServers([place], FakeClock()).of(ZONE)
+
+
+def test_the_orders_that_are_left_are_counted_for_these_names() -> None:
+    for orders, level, words in (
+        (0, "ok", "3 more orders"),
+        (2, "ok", "1 more order may"),
+        (3, "warn", "no order is made now"),
+    ):
+        found = case()
+        (site,) = found.config.sites
+        ledger = [Entry(EPOCH, "order", DIRECTORY, site.all_names)] * orders
+        authority.limits(found, site, ledger, None, SiteState())
+        assert only(found).level == level
+        assert words in only(found).text
+
+
+# --- lines --------------------------------------------------------------------------------------------------
+
+
+def test_a_finding_is_one_line_and_its_cure_the_end_of_it() -> None:
+    found = case()
+    found.fail("A record", DOMAIN, "shows\n10.0.0.4", "certbotless --once")
+    assert only(found).line == f"fail  A record {DOMAIN}: shows\\n10.0.0.4; certbotless --once"
+    found.ok("clock", "", "0 s ahead of the CA's")
+    found.warn("daemon", "", "not running", "start it")
+    assert found.findings[1].line == "ok    clock: 0 s ahead of the CA's"
+    assert finding.summary(found.findings) == "1 ok, 1 warning, 1 failed"
+    assert found.has_failed("A record", DOMAIN)
+    assert not found.has_failed("daemon", "")
+
+
+def test_a_drain_time_is_written_as_go_writes_it() -> None:
+    for text, seconds in {
+        "": 0,
+        "0s": 0,
+        "20s": 20,
+        "1m30s": 90,
+        "1.5h": 5400,
+        "500ms": 0.5,
+        "soon": 0,
+        # An image may say anything.
+        f"{'9' * 30}h": 0,
+        f"{'9' * 400}h": 0,
+        "1" * 200_000: 0,
+    }.items():
+        assert registry.drain_of({registry.DRAIN: text}).total_seconds() == seconds
+
+
+def test_the_page_has_each_check_and_no_other() -> None:
+    package = Path(service.__file__).parent
+    calls = re.findall(
+        r'\.(?:ok|warn|fail|fail_by)\(\s*(?:check|f?"([^"]+)")',
+        "".join(path.read_text() for path in package.glob("*.py")),
+    )
+    by_variable = {"A record", "AAAA record", "public resolver", "state_dir", "certs_dir", "delegation"}
+    named = {name for name in calls if name} | by_variable
+    page = (package.parents[2] / "docs" / "doctor.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == named

@@ -1,0 +1,624 @@
+"""The command line: what each command prints where, and with which code it ends."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support.boxes import CANARY, DOMAIN, Box
+
+from certbotless import __version__
+from certbotless.base.clock import SystemClock
+from certbotless.base.locks import DaemonLock
+from certbotless.base.times import rfc3339
+from certbotless.cli import main as cli
+from certbotless.cli.arguments import parse
+from certbotless.cli.main import main
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.state.history import Events
+from certbotless.state.site import SiteFile
+
+HEAVY = {
+    *("acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"),
+    *("pydantic", "requests"),
+}
+
+
+def ended(*arguments: str) -> int:
+    """Return the code with which a command ends that argparse itself answers."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def said_by(box: Box, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run a command that looks, in this process; return its code and what it printed to both streams."""
+    code = main(["--config", str(box.file), *arguments])
+    return (code, *capfd.readouterr())
+
+
+def assert_refused(
+    box: Box, arguments: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A command ends with this code and one line that begins so, and nothing is done."""
+    before = sorted(box.home.iterdir())
+    found, out, line = said_by(box, capfd, *arguments)
+    assert (found, out, line.count("\n")) == (code, "", 1)
+    assert line.startswith(said)
+    assert sorted(box.home.iterdir()) == before
+
+
+# --- help and usage -----------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
+    """What each has of its own is on the page of the manual, which is made from the parser."""
+    assert ended("--help") == 0
+    text = capfd.readouterr().out
+    options = ("--config", "--once", "--renew-now", "--force", "/etc/certbotless/config.yaml")
+    commands = ("check", "plan", "status", "doctor", "notify-test", "init", "sandbox")
+    assert [word for word in (*options, *commands) if word not in text] == []
+
+
+def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
+    assert ended("--version") == 0
+    assert capfd.readouterr().out == f"certbotless {__version__}\n"
+
+
+@pytest.mark.process
+def test_the_installed_command_is_the_module() -> None:
+    """Both ways to start it print the same."""
+    script = Path(sys.executable).with_name("certbotless")
+    for command in ([script], [sys.executable, "-m", "certbotless"]):
+        run = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert run.stdout == f"certbotless {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "there is no command 'nonsense'; the nearest one is "),
+        (["chek"], "there is no command 'chek'; the nearest one is 'check'"),
+        (["--force", "statsu", "--json"], "there is no command 'statsu'; the nearest one is 'status'"),
+        (["--config", "plan", "paln"], "there is no command 'paln'; the nearest one is 'plan'"),
+        ([DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with --once, --renew-now or status"),
+        (["--dry-run", DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with "),
+        (["x\x1b[2J"], "there is no command 'x\\\\x1b[2J'; the nearest one is "),
+        (["--nonsense"], "unrecognized arguments: --nonsense; see certbotless --help"),
+        (["--renew", DOMAIN], f"there is no command '{DOMAIN}'"),
+        (["--once", "--forc"], "unrecognized arguments: --forc; see certbotless --help"),
+        (["--config"], "argument --config: expected one argument"),
+        (["check", "extra"], "unrecognized arguments: extra"),
+        (["plan", DOMAIN], f"unrecognized arguments: {DOMAIN}"),
+        (["status", DOMAIN, "extra"], "unrecognized arguments: extra"),
+        (["status", "--jsn"], "unrecognized arguments: --jsn"),
+        (["--once", "--renew-now"], "argument --renew-now: not allowed with argument --once"),
+        (["--renew-now", "--once", DOMAIN], "argument --once: not allowed with argument --renew-now"),
+        (["--force"], "--force goes with --renew-now"),
+        (["--force", "check"], "--force goes with --renew-now"),
+        (["--dry-run", "plan"], "--dry-run goes with --renew-now"),
+        (["--once", "--force"], "--force goes with --renew-now"),
+        (["--once", "--dry-run"], "--dry-run goes with --renew-now"),
+        (["--dry-run"], "--dry-run goes with --renew-now"),
+        (["--once", "check"], "check does not go with --once or --renew-now"),
+        (["check", "--once"], "check does not go with --once or --renew-now"),
+        (["--config", "c", "--renew-now", DOMAIN, "status"], "status does not go with --once or --renew-now"),
+        (["plan", "--renew-now", "--force"], "plan does not go with --once or --renew-now"),
+        (["--once", "--config", "c", "sandbox"], "sandbox does not go with --once or --renew-now"),
+        (["doctor", "--probe", "--json"], "--probe prints one text; leave --json out"),
+        (["status", "--watch"], "--watch draws on a terminal, and standard output is none; leave it out"),
+        (["status", "--watch", "--json"], "--watch does not go with --json; ask for --json as often"),
+        (["status", "--watch", "--config", "-"], "--watch reads the file again and again"),
+    ],
+)
+def test_bad_usage_is_2_and_one_line(
+    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"certbotless: {said}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--renew-now", "nobody.example.com"],
+        ["--renew-now", DOMAIN, "nobody.example.com"],
+        ["--renew-now", "--force", "nobody.example.com"],
+        ["--renew-now", "--dry-run", "nobody.example.com"],
+        ["--renew-now", "--force", f"*.{DOMAIN}"],
+        ["--renew-now", DOMAIN.upper()],
+        ["--renew-now", f"{DOMAIN}."],
+        ["--renew-now", ""],
+        ["--once", "nobody.example.com"],
+        ["status", "nobody.example.com"],
+        ["status", "nobody.example.com", "--json"],
+    ],
+)
+def test_what_does_not_exist_is_bad_usage_and_nothing_is_done(
+    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A DOMAIN must equal the domain of a site."""
+    assert_refused(box, arguments, 2, "certbotless: no site has the domain ", capfd)
+
+
+@pytest.mark.parametrize("flags", [["--once"], ["--renew-now", "--force"], ["--renew-now", "--dry-run"]])
+def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
+    """In front, between and behind; what is not asked for is not set."""
+    parts = [*([flag] for flag in flags), ["a.example.com"], ["b.example.com"], ["--config", "c.yaml"]]
+    for order in itertools.permutations(parts):
+        args = parse([word for part in order for word in part])
+        assert sorted(args.domains) == ["a.example.com", "b.example.com"]
+        assert (args.config, args.command) == ("c.yaml", None)
+        asked = {name for name in ("once", "renew_now", "force", "dry_run") if getattr(args, name)}
+        assert asked == {flag.strip("-").replace("-", "_") for flag in flags}
+
+
+def test_without_a_domain_it_is_all_of_them() -> None:
+    for flags in (["--once"], ["--renew-now", "--force"], ["--config", "-", "--once"]):
+        assert parse(flags).domains == []
+
+
+# --- the configuration --------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_ok_and_its_sites_are_counted(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    box.write("  - domain: b.example.com")
+    assert main(["check", "--config", str(box.file)]) == 0
+    assert capfd.readouterr() == (f"{box.file}: ok (2 sites)\n", "")
+
+
+def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """The last one counts."""
+    good, other = str(box.file), str(box.home / "other.yaml")
+    for arguments in (
+        ["--config", good, "check"],
+        ["check", "--config", good],
+        [f"--config={good}", "check"],
+        ["--config", other, "check", "--config", good],
+        ["--config", other, "--config", good, "check"],
+    ):
+        assert main(arguments) == 0
+    assert main(["--config", good, "check", "--config", other]) == 2
+    assert capfd.readouterr().err.startswith(f"{other}:1:1: the file: cannot be read: No such file")
+
+
+def test_without_a_name_it_is_the_file_in_etc() -> None:
+    for arguments in (["check"], ["--once"], []):
+        assert parse(arguments).config == "/etc/certbotless/config.yaml"
+
+
+@pytest.mark.row(24)
+def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing else is said."""
+    box.write("    tll: 5", "    ttl: 010", "    ttl: 20", "check_every: 5")
+    assert main(["check", "--config", str(box.file)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert [line.removeprefix(f"{box.file}:").split(": ")[:2] for line in err.splitlines()] == [
+        ["12:5", "sites[0].tll"],
+        ["13:10", "sites[0].ttl"],
+        ["14:5", "sites[0].ttl"],
+        ["15:14", "check_every"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--once"], ["--renew-now"], ["--renew-now", DOMAIN], ["check"], ["plan"], ["status"]]
+)
+def test_a_bad_file_is_2_everywhere_and_nothing_is_done(
+    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box.write("nonsense: 1")
+    said = f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the nearest known key is "
+    assert_refused(box, arguments, 2, said, capfd)
+
+
+@pytest.mark.process
+def test_standard_input_is_named_by_a_dash(box: Box) -> None:
+    good = box.write()
+    run = box.run("check", "--config", "-", input=good)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "-: ok (1 sites)\n", "")
+    run = box.run("check", "--config", "-", input=f"{good}nonsense: 1\n")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("-:12:1: nonsense: ")
+
+
+@pytest.mark.process
+def test_standard_input_that_is_closed_cannot_be_read(box: Box) -> None:
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "certbotless", "--config", "-", "check"]
+    run = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "-:1:1: the file: cannot be read: Bad file descriptor\n"
+
+
+# --- secrets ------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_is_not_there_is_a_warning_of_check(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It may be there when systemd starts the daemon."""
+    box.secret.unlink()
+    assert main(["check", "--config", str(box.file)]) == 0
+    out, err = capfd.readouterr()
+    assert out == f"{box.file}: ok (1 sites)\n"
+    (line,) = err.splitlines()
+    assert line.startswith(
+        f"warning: aliyun.access_key_secret: cannot read the secret {str(box.secret)!r}: No such"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--once"], ["--renew-now"], ["--once", DOMAIN]])
+def test_a_secret_that_is_not_there_ends_what_acts(
+    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At the start, with one line and code 1, before anything is touched."""
+    box.secret.unlink()
+    said = f"certbotless: cannot read the secret {str(box.secret)!r}: No such file"
+    assert_refused(box, arguments, 1, said, capfd)
+
+
+@pytest.mark.process
+def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """By `check`, and in the log of what acts; not by a run of the daemon, which has said so itself.
+
+    That one has its configuration from standard input.
+    """
+    box.publish()
+    box.secret.chmod(0o644)
+    text = f"aliyun.access_key_secret: {str(box.secret)!r} has mode 0644"
+    assert main(["check", "--config", str(box.file)]) == 0
+    assert capfd.readouterr().err.startswith(f"warning: {text}")
+    run = box.run("--once")
+    assert (run.returncode, run.stdout) == (0, f"{DOMAIN}: ok\n")
+    assert re.fullmatch(rf"\S+Z WARNING config\.careless {re.escape(text)}.*\n", run.stderr)
+    run = box.run("--config", "-", "--once", input=box.file.read_text())
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
+
+
+# --- looking ------------------------------------------------------------------------------------------------
+
+
+def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    facts = box.publish()
+    before = sorted(box.home.rglob("*"))
+    assert main(["plan", "--exit-code", "--config", str(box.file)]) == 0
+    assert capfd.readouterr() == (f"{DOMAIN}: nothing to do\n", "")
+    assert main(["status", "--config", str(box.file)]) == 0
+    out, err = capfd.readouterr()
+    assert (out.splitlines()[-1], err) == ("daemon: not running", "")
+    assert out.splitlines()[1].startswith(f"{DOMAIN}  ok ")
+    assert main(["status", "--json", "--config", str(box.file)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["config"] == {"path": str(box.file), "error": None}
+    assert (found["daemon"], found["version"]) == ({"running": False, "pid": None}, __version__)
+    assert [site["state"] for site in found["sites"]] == ["ok"]
+    assert found["sites"][0]["certificate"]["not_after"] == rfc3339(facts.not_after)
+    assert sorted(box.home.rglob("*")) == before
+
+
+def test_what_is_due_is_planned_and_not_done(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """3 only where it was asked for."""
+    before = sorted(box.home.iterdir())
+    for arguments, code in ((["plan"], 0), (["plan", "--exit-code"], 3)):
+        assert main(["--config", str(box.file), *arguments]) == code
+        assert capfd.readouterr() == (f"{DOMAIN}: order: there is no certificate yet\n", "")
+    assert main(["--config", str(box.file), "status", "--json"]) == 1
+    (site,) = json.loads(capfd.readouterr().out)["sites"]
+    assert (site["state"], site["certificate"]) == ("pending", None)
+    assert sorted(box.home.iterdir()) == before
+
+
+def test_what_cannot_be_seen_is_1_also_where_3_was_asked_for(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box.file.write_text(box.file.read_text().replace("none", "10.79.40.213"))
+    with box.file.open("a") as file:
+        file.write('dns: {nameservers: ["127.0.0.1:1"]}\n')
+    assert main(["plan", "--exit-code", "--config", str(box.file)]) == 1
+    assert f"{DOMAIN}: cannot be seen: no authoritative name server answers" in capfd.readouterr().out
+
+
+def test_one_site_can_be_asked_for(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its state alone makes the code."""
+    box.write("  - {domain: b.example.com, address: none}")
+    box.publish("b.example.com")
+    assert main(["--config", str(box.file), "status", "b.example.com", "--json"]) == 0
+    assert [site["domain"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["b.example.com"]
+    assert main(["--config", str(box.file), "status", "--json"]) == 1
+    assert [site["state"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["pending", "ok"]
+
+
+@pytest.mark.process
+def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> None:
+    """It has nothing to do here."""
+    box.publish()
+    box.secret.chmod(0o644)
+    command = [sys.executable, "-m", "certbotless", "--config", str(box.file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        said = [daemon.stderr.readline(), daemon.stderr.readline()]
+        daemon.send_signal(signal.SIGTERM)
+        said += daemon.stderr.readlines()
+    assert [line.split()[2] for line in said] == ["config.careless", "daemon.started", "daemon.stopped"]
+    assert daemon.returncode == 0
+
+
+@pytest.mark.process
+def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
+    """As where a name server is silent: the daemon says that once, and the scheduler nothing.
+
+    A command has the site, so no child speaks in between that asks the API in the name server's place.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.settimeout(30)
+        box.file.write_text(box.file.read_text().replace("none", "10.79.40.213"))
+        with box.file.open("a") as file:
+            file.write(f'check_every: 1s\ndns: {{nameservers: ["127.0.0.1:{silent.getsockname()[1]}"]}}\n')
+        box.publish()
+        command = [sys.executable, "-m", "certbotless", "--config", str(box.file)]
+        lock = SiteFile(box.state_dir, DOMAIN).locked(SystemClock(), 1)
+        with lock, subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+            for _ in range(3):
+                silent.recv(512)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.stderr is not None
+            events = [line.split()[2] for line in daemon.stderr]
+    assert events == ["daemon.started", "look.blind", "daemon.stopped"]
+
+
+def test_a_running_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    box.publish()
+    with DaemonLock(box.state_dir, SystemClock()):
+        _, out, _ = said_by(box, capfd, "status", "--json")
+        assert json.loads(out)["daemon"] == {"running": True, "pid": os.getpid()}
+
+
+@pytest.mark.process
+def test_a_state_that_cannot_be_read_is_told_as_any_problem(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What, where, and what to do; no traceback, and what can be seen is shown all the same."""
+    box.publish()
+    shutil.rmtree(box.state_dir)
+    box.state_dir.write_text("a file")
+    run = box.run("--once")
+    told = [(run.returncode, run.stdout, run.stderr)]
+    told += [said_by(box, capfd, *looks) for looks in (["status"], ["status", "--json"], ["plan"])]
+    for code, out, err in told:
+        assert (code, "Traceback" in err) == (1, False)
+        assert str(box.state_dir) in "".join((out + err).split())
+
+
+# --- status of a broken file --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", ["nonsense: 1\n", "sites: [\n", "certs_dir: /other\n", "\t"])
+def test_the_status_of_a_broken_file_is_printed_all_the_same(
+    broken: str, box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the faults in it and on stderr, and the sites that the state knows; the code is 2."""
+    facts = box.publish()
+    SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
+    SiteFile(box.state_dir, "gone.example.com").change(zone="example.com")
+    with box.file.open("a") as file:
+        file.write(broken)
+    assert main(["status", "--json", "--config", str(box.file)]) == 2
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert found["config"]["path"] == str(box.file)
+    assert found["config"]["error"] == err.rstrip("\n")
+    assert all(re.match(rf"{re.escape(str(box.file))}:\d+:\d+: ", line) for line in err.splitlines())
+    sites = {site["domain"]: site for site in found["sites"]}
+    assert sorted(sites) == [DOMAIN, "gone.example.com"]
+    assert sites[DOMAIN]["certificate"]["sha256"] == facts.sha256
+    assert sites["gone.example.com"]["certificate"] is None
+    assert main(["status", "--config", str(box.file)]) == 2
+    out, faults = capfd.readouterr()
+    assert (out.splitlines()[-1], faults) == ("daemon: not running", err)
+    assert [line.split()[0] for line in out.splitlines() if "pending" in line] == [DOMAIN, "gone.example.com"]
+
+
+def test_the_status_without_a_file_is_printed_all_the_same(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(box.home / "none.yaml")
+    assert main(["status", "--json", "--config", absent]) == 2
+    found = json.loads(capfd.readouterr().out)
+    assert found["config"]["path"] == absent
+    assert found["config"]["error"].startswith(f"{absent}:1:1: the file: cannot be read: No such file")
+    assert found.keys() == {"version", "observed_at", "daemon", "config", "notify", "sites"}
+
+
+# --- acting -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dns_lines(box: Box) -> Iterator[list[str]]:
+    """What leads to a DNS account and its name servers that are well, so that only the CA does not answer."""
+    emulator = AlidnsEmulator(["sweetlove.top"], access_key_id=CANARY, access_key_secret=CANARY)
+    with emulator as dns:
+        box.endpoint = dns.endpoint
+        yield [f"dns: {{nameservers: {json.dumps(dns.nameservers)}}}"]
+
+
+@pytest.mark.process
+def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box, dns_lines: list[str]) -> None:
+    """Here nobody answers for the first; the second is well, and told all the same."""
+    box.write("  - {domain: b.example.com, address: none}", *dns_lines)
+    box.publish("b.example.com")
+    run = box.run("--once")
+    assert run.returncode == 1
+    well, failing = sorted(run.stdout.splitlines())
+    assert well == "b.example.com: ok"
+    assert re.fullmatch(rf"{DOMAIN}: failing: .*127\.0\.0\.1:1.*; next try \S+Z", failing)
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.process
+def test_a_renewal_that_was_asked_for_and_not_made_is_1(
+    box: Box, dns_lines: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Though all four facts are true: the site serves no new leaf."""
+    box.write(*dns_lines)
+    box.publish()
+    run = box.run("--renew-now", DOMAIN)
+    assert run.returncode == 1
+    (line,) = run.stdout.splitlines()
+    assert re.fullmatch(rf"{DOMAIN}: .*127\.0\.0\.1:1.*; next try \S+Z", line)
+    code, status, _ = said_by(box, capfd, "status", "--json")
+    (site,) = json.loads(status)["sites"]
+    assert (code, site["state"]) == (0, "ok")
+    assert "127.0.0.1:1" in site["last_error"]["what"]
+
+
+# --- the last attempt ---------------------------------------------------------------------------------------
+
+
+def test_one_site_is_shown_with_its_last_events(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """And without an attempt, where none is kept."""
+    box.publish()
+    for i in range(12):
+        Events(box.state_dir).append(datetime.now(UTC), DOMAIN, "record.updated", f"new=10.0.0.{i}")
+    assert main(["--config", str(box.file), "status", DOMAIN]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-2:] == ["The last attempt", "none is kept"]
+    told = [line.rpartition("new=")[2] for line in lines if "record.updated" in line]
+    assert told == [f"10.0.0.{i}" for i in range(2, 12)]
+    assert "daemon: not running" in lines
+
+
+def test_an_attempt_that_did_not_end_was_killed_or_goes_on(
+    box: Box, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box.publish()
+    SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
+    path = box.state_dir / "sites" / f"{DOMAIN}.log"
+    path.write_text("   0.000 INFO    order.due\x1b[2J\n")
+    _, out, _ = said_by(box, capfd, "status", DOMAIN)
+    assert out.splitlines()[-2:] == ["   0.000 INFO    order.due\\x1b[2J", "(it was killed)"]
+    with SiteFile(box.state_dir, DOMAIN).locked(SystemClock(), 1):
+        _, out, _ = said_by(box, capfd, "status", DOMAIN)
+    assert out.splitlines()[-1] == "(it goes on)"
+
+
+# --- logging ------------------------------------------------------------------------------------------------
+
+
+def format_of(text: str, *arguments: object, for_journal: bool = False, level: int = logging.INFO) -> str:
+    """Return how a record looks; of the exception that is being handled, too, if there is one."""
+    info = sys.exc_info() if sys.exc_info()[0] else None
+    record = logging.LogRecord("certbotless.x", level, "x.py", 1, text, arguments, info)
+    return cli._Formatter(for_journal=for_journal).format(record)
+
+
+def test_a_record_is_a_line_with_its_moment_and_level() -> None:
+    line = format_of("record.updated fqdn=%s ttl_s=%d", DOMAIN, 600)
+    assert re.fullmatch(
+        rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO record\.updated fqdn={DOMAIN} ttl_s=600", line
+    )
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["a\n2026-11-24T05:30:00Z ERROR forged", "a\r\x1b[2J", "a\0\x07", "\u202egnp\u2028", "\x85\x9b31m"],
+)
+def test_foreign_text_cannot_forge_a_record_act_upon_a_terminal_or_fill_the_log(hostile: str) -> None:
+    line = format_of("order.failed detail=%s", hostile + "x" * 10**6)
+    assert line.isprintable()
+    assert line.split(" ", 2)[1] == "INFO"
+    assert len(line) < 5000
+
+
+def test_the_text_of_an_exception_is_escaped_and_indented() -> None:
+    """Its lines cannot pass for records, in the journal neither."""
+    for for_journal in (False, True):
+        try:
+            raise RuntimeError("a\x1b[2J\n<3>2026-11-24T05:30:00Z ERROR forged")
+        except RuntimeError:
+            first, *rest = format_of("site.crashed", for_journal=for_journal, level=logging.ERROR).split("\n")
+        assert first.endswith("site.crashed")
+        assert all(line.isprintable() for line in rest)
+        prefix = "<3>  " if for_journal else "  "
+        assert all(line.startswith(prefix) for line in rest)
+        assert any("forged" in line for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [
+        (logging.DEBUG, 7),
+        (logging.INFO, 6),
+        (logging.WARNING, 4),
+        (logging.ERROR, 3),
+        (logging.CRITICAL, 3),
+    ],
+)
+def test_the_journal_gets_the_priority_of_each_line(level: int, priority: int) -> None:
+    """And no moment, which it has itself (sd-daemon(3))."""
+    assert format_of("look.crashed", for_journal=True, level=level) == f"<{priority}>look.crashed"
+
+
+@pytest.mark.process
+def test_the_journal_is_found_by_its_stream(box: Box) -> None:
+    box.publish()
+    box.secret.chmod(0o644)
+    with (box.home / "journal").open("w+") as stream:
+        found = os.fstat(stream.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        box.run("--once", capture_output=False, stdout=subprocess.PIPE, stderr=stream, env=environment)
+        stream.seek(0)
+        assert stream.read().startswith("<4>config.careless aliyun.access_key_secret: ")
+
+
+# --- weight -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("--help", {*HEAVY, "rich", "yaml"}),
+        ("check", {*HEAVY, "dns", "hashlib", "rich", "ssl"}),
+        ("plan", {*HEAVY, "rich"}),
+        ("status", HEAVY),
+        ("status --json", {*HEAVY, "rich"}),
+        ("--once", {*HEAVY, "rich"}),
+    ],
+)
+def test_what_is_not_used_is_not_loaded(command: str, unused: set[str], box: Box) -> None:
+    """Where all is well. It is most of the CPU of a start; what measures coverage loads more."""
+    box.publish()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    line = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "certbotless",
+        "--config",
+        str(box.file),
+        *command.split(),
+    ]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "argparse" in loaded
+    assert ("rich" in loaded) == (command == "status")
+    assert loaded & unused == set()

@@ -1,0 +1,240 @@
+"""A child of the daemon: the real program, at work on sites that are well, that fail, or that take long.
+
+The DNS API is a small server that refuses each connection, or lets it hang; nobody else can be reached.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.daemons import publish
+from support.fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
+
+from certbotless.service.worker import Addresses, Child
+
+pytestmark = pytest.mark.process
+
+ZONE = "sweetlove.test"
+WELL, FAILING, AT_WORK = f"well.{ZONE}", f"failing.{ZONE}", f"at-work.{ZONE}"
+DIRECTORY = "https://127.0.0.1:1/dir"
+ADDRESSES: Addresses = {"A": "10.79.40.213", "AAAA": ""}
+CANARY = "PlantedCanary"
+PATIENCE_S = 120
+
+
+class Scene:
+    """A machine with three sites: one is well, one cannot be published, and one needs the DNS API.
+
+    Attributes:
+        api: the DNS API; it closes each connection without an answer, so that it is asked again and again.
+        hangs: the API does not even do that.
+        name_server: knows of no record.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.hangs = False
+        self.api = HttpServer(self._respond)
+        self.name_server = ZoneServer(FakeZone(ZONE))
+        self._is_over = threading.Event()
+        self._home = home
+        self._children: list[Child] = []
+        publish(home / "certs", home / "state", WELL, datetime.now(UTC) - timedelta(days=1), DIRECTORY)
+        (home / "certs" / f"{FAILING}.pem").mkdir()
+
+    def start(self, *domains: str, timeout_s: float = PATIENCE_S) -> Child:
+        """Start a child for these sites; it is gone at the end of the test."""
+        fields = {
+            "acme": {"directory": DIRECTORY},
+            "aliyun": {"access_key_id": "id", "access_key_secret": CANARY, "endpoint": self.api.url},
+            "dns": {"nameservers": [self.name_server.place]},
+            "certs_dir": str(self._home / "certs"),
+            "state_dir": str(self._home / "state"),
+            "sites": [
+                {"domain": domain, "zone": ZONE, "address": "none"} for domain in (WELL, FAILING, AT_WORK)
+            ],
+        }
+        child = Child(json.dumps(fields).encode(), dict.fromkeys(domains, ADDRESSES), timeout_s)
+        self._children.append(child)
+        return child
+
+    def start_at_work(self, *, timeout_s: float = PATIENCE_S) -> Child:
+        """Start a child that asks the API, and return when it does."""
+        child = self.start(AT_WORK, timeout_s=timeout_s)
+        wait_until(lambda: bool(self.api.requests))
+        return child
+
+    def end(self) -> None:
+        """Let go of everything."""
+        self._is_over.set()
+        for child in self._children:
+            child.end(PATIENCE_S)
+            assert child.has_ended()
+
+    def _respond(self, _: Request) -> Reply | None:
+        if self.hangs:
+            self._is_over.wait(PATIENCE_S)
+        return None
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    with scene.api, scene.name_server:
+        try:
+            yield scene
+        finally:
+            scene.end()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Poll until `holds`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def the_pid() -> int:
+    """Return the pid of the one child that runs."""
+    ours = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    (pid,) = (int(pid) for pid in ours if b"--once" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return pid
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# --- what is run ------------------------------------------------------------------------------------------
+
+
+def test_nothing_in_the_working_directory_is_run_in_its_place(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even what is called as we are: it would have the configuration, and the secrets in it."""
+    stolen, theirs = tmp_path / "stolen", tmp_path / "cwd" / "certbotless"
+    theirs.mkdir(parents=True)
+    (theirs / "__init__.py").write_text(f"import sys; open({str(stolen)!r}, 'w').write(sys.stdin.read())")
+    (theirs / "__main__.py").touch()
+    (theirs.parent / "yaml.py").write_text(f"open({str(stolen)!r}, 'w')")
+    monkeypatch.chdir(theirs.parent)
+    child = scene.start(WELL)
+    wait_until(lambda: stolen.exists() or not child.unfinished)
+    assert not stolen.exists()
+
+
+# --- what it reports --------------------------------------------------------------------------------------
+
+
+def test_a_site_that_is_done_is_reported_while_the_child_works_on_another(scene: Scene) -> None:
+    """One that went well is done, and so is one that failed."""
+    child = scene.start(WELL, FAILING, AT_WORK)
+    assert child.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESSES)
+    assert child.unfinished == {WELL, FAILING, AT_WORK}
+    wait_until(lambda: child.unfinished == {AT_WORK})
+    assert not child.has_ended()
+
+
+@pytest.mark.parametrize("domain", [WELL, FAILING], ids=["well", "failing"])
+def test_it_works_on_the_given_sites_alone_and_ends_by_itself(
+    domain: str, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That a site failed is no error of the child."""
+    child = scene.start(domain)
+    wait_until(lambda: not child.unfinished)
+    wait_until(child.has_ended)
+    assert errors_in(caplog) == []
+    assert scene.api.requests == []
+
+
+def test_reports_that_come_in_pieces_are_put_together(scene: Scene) -> None:
+    """And what is no report changes nothing. The test writes into the pipe, in the child's place."""
+    child = scene.start_at_work()
+    with open(f"/proc/{the_pid()}/fd/1", "wb", buffering=0) as pipe:
+        for piece in (b"no report\n\xff\xfe: \n\n:\n", AT_WORK.encode()[:4], AT_WORK.encode()[4:], b": o"):
+            pipe.write(piece)
+            assert child.unfinished == {AT_WORK}
+        pipe.write(b"k\n")
+        assert child.unfinished == frozenset()
+
+
+def test_reports_longer_than_one_read_are_read_whole(scene: Scene) -> None:
+    """A read may end within a name."""
+    child = scene.start_at_work()
+    with open(f"/proc/{the_pid()}/fd/1", "wb", buffering=0) as pipe:
+        pipe.write(b"x" * 4090 + b"\n" + AT_WORK.encode() + b": ok\n")
+    assert child.unfinished == frozenset()
+
+
+def test_the_secrets_are_neither_on_its_command_line_nor_in_its_environment(scene: Scene) -> None:
+    scene.start_at_work()
+    for name in ("cmdline", "environ"):
+        assert CANARY.encode() not in Path(f"/proc/{the_pid()}/{name}").read_bytes()
+
+
+# --- how it ends ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", [Child.ask_to_end, lambda child: child.end(PATIENCE_S)], ids=["ask", "end"])
+def test_one_that_is_asked_to_end_does_in_time_and_that_is_no_error(
+    ask: Callable[[Child], object], scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = scene.start_at_work()
+    ask(child)
+    wait_until(child.has_ended)
+    assert errors_in(caplog) == []
+
+
+def test_one_that_is_asked_to_end_before_it_can_listen_is_no_error_either(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends by the signal itself: its handlers stand only after its imports."""
+    child = scene.start(AT_WORK)
+    child.ask_to_end()
+    wait_until(child.has_ended)
+    assert errors_in(caplog) == []
+    assert scene.api.requests == []
+
+
+def test_one_that_does_not_end_in_time_is_killed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """As where a library waits for an answer that does not come."""
+    scene.hangs = True
+    child = scene.start_at_work()
+    pid = the_pid()
+    child.end(0.1)
+    assert child.has_ended()
+    assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
+
+
+@pytest.mark.row(13)
+def test_one_past_its_deadline_is_ended_and_its_unfinished_sites_are_named(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = scene.start_at_work(timeout_s=0)
+    pid = the_pid()
+    assert child.has_ended()
+    assert errors_in(caplog)[0] == f"child.overdue pid={pid} domains={AT_WORK}"
+
+
+def test_one_that_others_killed_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    child = scene.start_at_work()
+    pid = the_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(child.has_ended)
+    assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
+
+
+def test_one_that_cannot_work_at_all_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """As for a site that its configuration does not know."""
+    child = scene.start(f"unknown.{ZONE}")
+    wait_until(child.has_ended)
+    assert [error.rpartition(" ")[2] for error in errors_in(caplog)] == ["exit=2"]

@@ -1,0 +1,53 @@
+"""What the daemon tells the commands beside it counts while it runs, and only if it makes sense."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from support.fakes import FakeClock
+
+from certbotless.base.locks import DaemonLock
+from certbotless.state import daemon_file as bulletin
+
+REFUSED, RAW = ("c.yaml:1:1: sites: is needed", "c.yaml:2:1: acme: is no list"), b"sits: []\n"
+DIGEST = hashlib.sha256(RAW).hexdigest()
+
+
+def test_a_refusal_is_told_of_that_text_alone_and_while_the_daemon_runs(tmp_path: Path) -> None:
+    with DaemonLock(tmp_path, FakeClock()):
+        assert bulletin.refusal(tmp_path, RAW) == ()
+        bulletin.tell(tmp_path, REFUSED, DIGEST)
+        assert bulletin.refusal(tmp_path, RAW) == REFUSED
+        assert bulletin.refusal(tmp_path, RAW + b"\n") == ()
+        bulletin.tell(tmp_path, (), "")
+        assert bulletin.refusal(tmp_path, RAW) == ()
+        bulletin.tell(tmp_path, REFUSED, DIGEST)
+    assert bulletin.refusal(tmp_path, RAW) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        "[" * 100_000,
+        '{"refused": 7}',
+        f'{{"refused": 7, "refused_digest": "{DIGEST}"}}',
+    ],
+)
+def test_what_makes_no_sense_is_not_heard(text: str, tmp_path: Path) -> None:
+    with DaemonLock(tmp_path, FakeClock()):
+        (tmp_path / "daemon.json").write_text(text)
+        assert bulletin.refusal(tmp_path, RAW) == ()
+
+
+def test_where_it_cannot_be_told_the_daemon_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "daemon.json").mkdir()
+    bulletin.tell(tmp_path, REFUSED, DIGEST)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("daemon.not_told error=cannot write")

@@ -1,0 +1,64 @@
+"""The story of what changed: kept in order, of bounded size, and never a reason for a run to fail."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certbotless.state.history import Events
+from state.test_site import mode_of
+
+DOMAIN = "devbox.sweetlove.test"
+DIRECTORY = "https://ca.test/directory"
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+
+
+# --- events -----------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_a_line_of_json(tmp_path: Path) -> None:
+    events = Events(tmp_path / "state")
+    events.append(NOW, DOMAIN, "record.updated", 'old="1"\nnew="2"')
+    events.append(NOW + timedelta(seconds=1), DOMAIN, "certificate.served", "最終 \ud800")
+    rows = [json.loads(line) for line in (tmp_path / "state" / "events.jsonl").read_bytes().splitlines()]
+    assert rows == [
+        {"at": "2026-11-24T05:30:00Z", "site": DOMAIN, "event": "record.updated", "text": 'old="1"\nnew="2"'},
+        {"at": "2026-11-24T05:30:01Z", "site": DOMAIN, "event": "certificate.served", "text": "最終 \\ud800"},
+    ]
+    assert mode_of(tmp_path / "state" / "events.jsonl") == "0o600"
+
+
+def test_events_start_a_new_file_when_the_old_one_is_large(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = Events(tmp_path)
+    path.write_bytes(b"x" * ((1 << 20) + 1))
+    events.append(NOW, DOMAIN, "record.updated", "")
+    assert len(path.read_text().splitlines()) == 1
+    assert (tmp_path / "events.jsonl.old").stat().st_size == (1 << 20) + 1
+
+
+def test_the_last_events_of_a_site_are_told_in_order(tmp_path: Path) -> None:
+    """Those in the older file too; lines that a full disk cut off, and other sites, are passed over."""
+    events = Events(tmp_path)
+    assert events.last(DOMAIN, 3) == []
+    for i in range(3):
+        events.append(NOW, DOMAIN, "record.updated", f"new=10.0.0.{i}")
+        events.append(NOW, "other.example.com", "record.updated", "")
+    path = tmp_path / "events.jsonl"
+    path.replace(path.with_suffix(".jsonl.old"))
+    path.write_text('{"at": "2026-11-\n[]\n"text"\n{"site": "' + DOMAIN + '"}\n')
+    events.append(NOW, DOMAIN, "certificate.served", "x")
+    assert [(event.at, event.event, event.text) for event in events.last(DOMAIN, 3)] == [
+        (NOW, "record.updated", "new=10.0.0.1"),
+        (NOW, "record.updated", "new=10.0.0.2"),
+        (NOW, "certificate.served", "x"),
+    ]
+
+
+def test_an_event_that_cannot_be_told_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "events.jsonl").mkdir()
+    Events(tmp_path).append(NOW, DOMAIN, "record.updated", "")
+    assert "events.not_written" in caplog.text

@@ -1,0 +1,132 @@
+"""Which leaf is served, seen in real TLS handshakes on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.listeners import context_of, listening, speak_tls
+
+from certbotless.base.errors import DeployError
+from certbotless.world.tls import served_leaf
+
+NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"
+CA = trustme.CA()
+
+
+def leaf_of(certificate: trustme.LeafCert) -> str:
+    pem = certificate.cert_chain_pems[0].bytes()
+    return hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [CA.issue_cert(NAME), CA.issue_cert("elsewhere.test", not_after=datetime(2020, 1, 1, tzinfo=UTC))],
+    ids=["good", "of another name, expired"],
+)
+def test_the_leaf_that_is_served_is_told_by_its_digest(certificate: trustme.LeafCert) -> None:
+    """Whoever made it, for whom and when."""
+    with listening(speak_tls(context_of(certificate))) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(certificate)
+
+
+def test_each_name_is_asked_for_by_sni() -> None:
+    default, named = CA.issue_cert(OTHER_NAME), CA.issue_cert(NAME)
+    context = context_of(default)
+
+    def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        if name == NAME:
+            tls.context = context_of(named)
+
+    context.sni_callback = choose
+    with listening(speak_tls(context)) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(named)
+        assert served_leaf("127.0.0.1", port, OTHER_NAME) == leaf_of(default)
+
+
+def test_a_new_leaf_is_seen_at_once() -> None:
+    old, new = CA.issue_cert(NAME), CA.issue_cert(NAME)
+    context = context_of(old)
+    with listening(speak_tls(context)) as port:
+        before = served_leaf("127.0.0.1", port, NAME)
+        new.configure_cert(context)
+        assert (before, served_leaf("127.0.0.1", port, NAME)) == (leaf_of(old), leaf_of(new))
+
+
+def test_a_closed_port_is_told_with_its_place() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(
+        DeployError, match=f"no TLS answer at 127.0.0.1:{port}: Connection refused"
+    ) as refused:
+        served_leaf("127.0.0.1", port, NAME)
+    assert refused.value.retryable
+    assert refused.value.hint
+
+
+TALKS: dict[str, Callable[[socket.socket], object]] = {
+    "plain text": lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "nothing, and hangs up": lambda connection: None,
+    "a TLS alert": lambda connection: connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28"),
+}
+
+
+@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS.keys())
+def test_what_is_no_tls_is_told(talk: Callable[[socket.socket], object]) -> None:
+    def read_and_talk(connection: socket.socket) -> None:
+        connection.recv(4096)
+        talk(connection)
+
+    with (
+        listening(read_and_talk) as port,
+        pytest.raises(DeployError, match=f"no TLS answer at 127.0.0.1:{port}"),
+    ):
+        served_leaf("127.0.0.1", port, NAME)
+
+
+def test_a_server_that_never_ends_its_handshake_is_given_up_in_time() -> None:
+    is_over = threading.Event()
+
+    def say_nothing(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            pass
+
+    def dribble(connection: socket.socket) -> None:
+        connection.sendall(b"\x16\x03\x03\x40\x00")
+        while not is_over.wait(0.05):
+            connection.sendall(b"\0")
+
+    def seconds_until_given_up(port: int) -> float:
+        began_s = time.monotonic()
+        with pytest.raises(DeployError, match="no TLS answer"):
+            served_leaf("127.0.0.1", port, NAME)
+        return time.monotonic() - began_s
+
+    with listening(say_nothing) as silent, listening(dribble) as slow, ThreadPoolExecutor() as pool:
+        took_s = list(pool.map(seconds_until_given_up, [silent, slow]))
+        is_over.set()
+    assert max(took_s) < 30
+
+
+def test_a_handshake_is_whole_so_that_no_server_logs_an_error() -> None:
+    certificate = CA.issue_cert(NAME)
+    finished: list[str | None] = []
+    context = context_of(certificate)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            finished.append(tls.version())
+
+    with listening(talk) as port:
+        served_leaf("127.0.0.1", port, NAME)
+    assert finished == ["TLSv1.3"]
