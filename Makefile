@@ -49,20 +49,20 @@ lint: setup  ## check format, rules and types
 	@tools/lint
 
 mutate: root setup  ## change the core in 100 places and more, and print what no test of the module notices
-	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/bench/mutate.py
+	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.mutate
 
 measure: root setup  ## print the figures of the README: times and CPU
-	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/bench/measure.py
+	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.measure
 
 footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000 sites
-	@$(BIN)/python -m certbotless.sandbox.host $(BIN)/python tests/bench/footprint.py
+	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.footprint
 
 docs: setup  ## write what is made from the code and the tests: config/schema.json, the man page, and parts of docs/
 	@$(BIN)/python -m tools.docs.made .
 	@$(BIN)/python tests/faults/matrix.py
 
 screenshot: setup  ## make the pictures of the status page in docs/ (needs pngquant and the font Inter)
-	@$(BIN)/python tests/bench/screenshot.py docs
+	@cd tests && ../$(BIN)/python -m bench.screenshot ../docs
 
 lock:  ## pin the newest versions, with hashes: requirements.txt, and what of it an installation needs (needs uv)
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \

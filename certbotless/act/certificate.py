@@ -22,7 +22,9 @@ from ..state.order_guard import SiteBooks
 from ..state.site import Accounts
 from ..world import verify
 from ..world.acme import keys as pki
-from ..world.acme.issue import Issuance, Issued, PendingOrder, suggested_renewal
+from ..world.acme.issue import Issuance
+from ..world.acme.order import Issued, PendingOrder
+from ..world.acme.renewal_info import suggested_renewal
 from .challenge_zones import Placement
 from .context import Workbench
 

@@ -18,7 +18,9 @@ from ..base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, Zo
 from ..model.memory import TxtValue
 from ..model.records import DEFAULT_LINE, Zone
 from ..world.acme.challenge import presented
-from ..world.dns.nameservers import SILENCE_S, NameServers, Server, Wanted, ask_all, speaks, wait_until_shown
+from ..world.dns.nameservers import NameServers
+from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
+from ..world.dns.query import Server, ask_all, speaks
 from .context import Workbench
 
 logger = logging.getLogger(__name__)

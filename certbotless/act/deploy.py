@@ -18,7 +18,7 @@ from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.times import rfc3339
 from ..config.settings import Target
-from ..decide.decide import window_wait
+from ..decide.deploy import window_wait
 from ..model.memory import Restarting
 from ..model.observation import Observation, Place, places_of
 from ..world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command

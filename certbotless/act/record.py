@@ -24,7 +24,7 @@ from ..model.records import (
     apply_changes,
     plan_changes,
 )
-from ..world.dns.nameservers import SILENCE_S, Wanted, wait_until_shown
+from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
 from .context import Workbench
 
 logger = logging.getLogger(__name__)

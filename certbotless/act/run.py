@@ -10,12 +10,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from ..base.clock import Clock, Pace, SlotClock
+from ..base.clock import SlotClock
 from ..base.concurrent import together
 from ..base.errors import (
     AccountPaused,
@@ -32,13 +32,12 @@ from ..base.errors import (
     RateLimited,
     RecordConflict,
     SecretUnreadable,
-    StoreError,
     ZoneNotFound,
     internal_error,
 )
 from ..base.log_context import about
 from ..base.times import rfc3339
-from ..config.settings import Config, Site, Target
+from ..config.settings import Config, Site
 from ..decide.decide import address_written, is_issued_since
 from ..model.decision import Intent, Step
 from ..model.ledger import local_backoff, order_backoff
@@ -47,9 +46,9 @@ from ..model.memory import RECORD_FIELDS, Failure
 from ..model.observation import Observation, places_of
 from ..model.view import View
 from ..observe.views import look
-from ..state.site import SiteFile
 from .context import Edges, Workbench
 from .dispatch import announce, take
+from .sharing import SharedTargets
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +58,6 @@ _LEFT_BEHIND_ANOTHER_S = 600
 _MOST_THREADS = 200
 # A wait that a CA asked for is lengthened by up to this share, so that not all come back at once.
 _ASKED_JITTER = 1 / 20
-# How long a published site waits for another one of the run that shares its container.
-_MEETING_TIMEOUT_S = 120
 
 
 # The texts of a dry run: before it begins, and after it succeeded.
@@ -103,14 +100,14 @@ def run(
     `on_done` is told of each as soon as it is done, from the thread that did it.
     """
     slots = threading.BoundedSemaphore(config.parallel)
-    meeting = _Meeting(config, sites)
+    shared = SharedTargets(config, sites)
 
     def one(site: Site) -> Outcome:
         with about(site.domain):
             try:
-                outcome = _guarded(config, site, edges, intent, slots, meeting)
+                outcome = _guarded(config, site, edges, intent, slots, shared)
             finally:
-                meeting.leave(site)
+                shared.leave(site)
             on_done(outcome)
         return outcome
 
@@ -123,13 +120,13 @@ def _guarded(
     edges: Edges,
     intent: Intent,
     slots: threading.BoundedSemaphore,
-    meeting: _Meeting,
+    shared: SharedTargets,
 ) -> Outcome:
     """The guard around one site: whatever happens, the others go on."""
     try:
         with SlotClock(edges.clock, slots) as clock:
             bench = Workbench(config, site, replace(edges, clock=clock), intent)
-            site_run = _SiteRun(bench, clock, meeting)
+            site_run = _SiteRun(bench, clock, shared)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(site.domain, "pending", exc.message, False, None)
@@ -150,8 +147,8 @@ def _failing(site: Site, exc: CertbotlessError, now: datetime, config: Config) -
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(self, bench: Workbench, clock: SlotClock, meeting: _Meeting) -> None:
-        self._bench, self._clock, self._meeting = bench, clock, meeting
+    def __init__(self, bench: Workbench, clock: SlotClock, shared: SharedTargets) -> None:
+        self._bench, self._clock, self._shared = bench, clock, shared
         self._config, self._site, self._intent = bench.config, bench.site, bench.intent
         self._file = bench.file
         self._began = clock.now()
@@ -172,7 +169,7 @@ class _SiteRun:
                 self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
                 if step.action == "deploy":
                     announce(step, view.seen, self._bench)
-                    self._meeting.wait(self._site, step.target, self._clock)
+                    self._shared.wait(self._site, step.target, self._clock)
                 later = [each for each in view.decision.steps if each.key not in taken and each is not step]
                 taken |= {step.key} | self._take(step, view.seen, later)
                 if step.action in ("order", "collect"):
@@ -339,51 +336,6 @@ class _SiteRun:
             # Not what failed once keeps a command from ordering, but our own limit.
             reason, failure = held[0].wait_text, None
         return Outcome(self._site.domain, view.state, reason, is_fresh and is_served, failure)
-
-
-class _Meeting:
-    """Where the sites of a run that share a container wait for each other, so that it is acted upon once.
-
-    Who names it and who finds it by its label share it as well, as far as labels were resolved before.
-    """
-
-    def __init__(self, config: Config, sites: Sequence[Site]) -> None:
-        self._names = {
-            (site.domain, t.name): _names_of(config, site, t) for site in sites for t in site.deploy
-        }
-        self._certifying = {site.domain for site in sites}
-        self._lock = threading.Lock()
-
-    def leave(self, site: Site) -> None:
-        """Say that the site has what it serves, or will not get it in this run."""
-        with self._lock:
-            self._certifying.discard(site.domain)
-
-    def wait(self, site: Site, target: str, clock: Clock) -> None:
-        """Wait for the others that share `target`; at most 2 minutes, so that none holds another up."""
-        self.leave(site)
-        ours = self._names[site.domain, target]
-        sharers = {domain for (domain, _), names in self._names.items() if names & ours}
-        pace = Pace(clock, _MEETING_TIMEOUT_S, first_s=0.05, most_s=0.5)
-        told: set[str] = set()
-        while not pace.expired:
-            with self._lock:
-                busy = sharers & self._certifying
-            if not busy:
-                return
-            if busy != told:
-                told = busy
-                logger.debug("target.shared target=%s with=%s", target, ",".join(sorted(busy)))
-            pace.wait()
-
-
-def _names_of(config: Config, site: Site, target: Target) -> frozenset[str]:
-    """Return the names under which others may know what the target is about."""
-    names = {target.name}
-    if target.label is not None:
-        with suppress(StoreError):  # told where it matters
-            names |= set(SiteFile(config.state_dir, site.domain).load().matched.get(target.label, ()))
-    return frozenset(names)
 
 
 def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int, address: str = "") -> Failure:

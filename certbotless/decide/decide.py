@@ -8,28 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from ..base.clock import RELEASED, is_believable, is_possible
 from ..base.errors import StoreError
 from ..base.times import rfc3339
-from ..config.settings import Config, Site, Target
-from ..config.values import Window
+from ..config.settings import Config, Site
 from ..model.certificate import Published
-from ..model.decision import CONFIRM_OF, NO_ANSWER, NOBODY_SPEAKS, WRITES, Action, Decision, Intent, Step
+from ..model.decision import CONFIRM_OF, WRITES, Decision, Intent, Step
 from ..model.ledger import Entry, Ledger, Limit, limit_on, planned_order
-from ..model.memory import Failure, Foreign, SiteState, WrittenRecord
-from ..model.observation import Observation, places_of, unseen
-from ..model.records import address_type
+from ..model.memory import Failure, Foreign, SiteState
+from ..model.observation import Observation, unseen
 from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
-
-# How long a first target that fails holds the others back where no one knows the end of what they serve, as
-# with a first certificate in place of another tool's: long enough for an admin to look.
-_CANARY_HOLDS = timedelta(days=1)
-
-# The API lists one name of a site in this time, where no name server speaks for its zone.
-LIST_EVERY = timedelta(minutes=10)
+from .deploy import deploy_steps, redeploy_steps
+from .record import list_steps, record_steps
 
 
 def decide(
@@ -42,20 +35,20 @@ def decide(
     order = _order_reason(site, config, seen, drawn, intent)
     steps = [
         *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
-        *(step for action in WRITES for step in _record_steps(action, site, config, seen, state)),
+        *(step for action in WRITES for step in record_steps(action, site, config, seen, state)),
         *_adopt_steps(seen, state),
         *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
         *([Step("collect", "an earlier run left an order")] if state.order and not order else ()),
-        *(_redeploy_steps(site, seen, state) if not order else ()),
-        *_deploy_steps(site, seen, state),
+        *(redeploy_steps(site, seen, state) if not order else ()),
+        *deploy_steps(site, seen, state),
     ]
     # The record may spread while the certificate is ordered and deployed: look for it last.
     steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
     held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
     if _judged(seen, state):
         held = [_beside(step, held) for step in held]
-    listing, relisting = _list_steps(site, seen, held)
+    listing, relisting = list_steps(site, seen, held)
     held[:0] = [_held_back(step, site, config, seen, state, ledger, intent) for step in listing]
     upkeep = [
         *relisting,
@@ -204,165 +197,6 @@ def _mismatch(site: Site, config: Config, held: Published) -> str:
 def is_issued_since(issued_at: datetime, since: datetime, now: datetime) -> bool:
     """Whether a certificate was issued since a moment: not if the clock has gone back since."""
     return issued_at >= since and is_believable(issued_at, now)
-
-
-def _record_steps(
-    action: Action, site: Site, config: Config, seen: Observation, state: SiteState
-) -> list[Step]:
-    type_ = WRITES[action]
-    address, records = seen.addresses[type_], state.written[type_]
-    if not address:
-        return []
-    targets = {fqdn: "" if fqdn == site.domain else fqdn for fqdn in site.names_with(type_)}
-    if seen.answers is None:
-        return [Step(action, "the zone is not known yet", target) for target in targets.values()]
-    found = (
-        _record_step(Step(action, "", target), fqdn, address, records.get(fqdn), site, config, seen)
-        for fqdn, target in targets.items()
-    )
-    return [step for step in found if step is not None]
-
-
-def _list_steps(site: Site, seen: Observation, others: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """Return what the API must list, and what it lists again as upkeep: one name at a time, in turn.
-
-    A record that is written is listed with it.
-    """
-    listed = {fqdn: at for fqdn, at in seen.listed_at.items() if at is not None}
-    if not listed or not any(seen.addresses.values()) or seen.at - max(listed.values()) < LIST_EVERY:
-        return [], []
-    fqdn, at = min(listed.items(), key=lambda item: item[1])
-    step = Step("list", NOBODY_SPEAKS, "" if fqdn == site.domain else fqdn)
-    if any(s.action in CONFIRM_OF and s.target == step.target and s.is_due(seen.at) for s in others):
-        return [], []
-    # A list is good for two more turns: the API may not answer for a while.
-    is_good = seen.at - at < LIST_EVERY * (len(listed) + 2)
-    return ([], [step]) if is_good else ([step], [])
-
-
-def _record_step(
-    step: Step,
-    fqdn: str,
-    address: str,
-    written: WrittenRecord | None,
-    site: Site,
-    config: Config,
-    seen: Observation,
-) -> Step | None:
-    """Return the step with its reason, or what waits for it to show; None where all is well."""
-    shown = seen.shown(fqdn, address_type(address))
-    if not shown:
-        # A write begins with what the API lists. Where that is known, it is what is shown.
-        is_unknown = fqdn in seen.listed_at
-        return replace(step, reason=NOBODY_SPEAKS) if is_unknown else None
-    if seen.is_shown(fqdn, address):
-        if written is not None and written.ttl_s != site.ttl:
-            return replace(step, reason=f"ttl {written.ttl_s} -> {site.ttl}")
-        return None
-    is_last_written = written is not None and (written.value, written.ttl_s) == (address, site.ttl)
-    may_spread_until = written.at + config.dns.propagation_timeout if written else seen.at
-    may_spread = seen.at < may_spread_until and written is not None and is_believable(written.at, seen.at)
-    if written and is_last_written and not written.is_seen and may_spread:
-        reason = f"{address} is not shown by every name server yet"
-        return replace(step, action=CONFIRM_OF[step.action], reason=reason)
-    values = sorted(set().union(*shown))
-    return replace(step, reason=f"{', '.join(values) or 'nothing'} -> {address}")
-
-
-def _deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
-    facts = seen.published.facts
-    if facts is None or not seen.published.is_intact:
-        return []  # what is started now would find no pair, or another one
-    steps = []
-    for target in site.deploy:
-        places = places_of(site, target, state, seen.address)
-        if target.port is not None and target.port.kind == "none":
-            acted = [state.acted.get(place.name) for place in places]
-            wrong = {
-                "not acted upon for this certificate" for a in acted if not a or a.sha256 != facts.sha256
-            }
-        else:
-            leaves = [seen.served.get(place.key) for place in places]
-            wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
-        if facts.not_after <= seen.at:
-            # An expired certificate replaces no other one; the service is started only if it does not answer.
-            wrong &= {NO_ANSWER}
-        if wrong:
-            step = Step("deploy", ", ".join(sorted(wrong)), target.name)
-            steps.append(_in_window(step, target, seen, state) if NO_ANSWER not in wrong else step)
-    return _behind_canary(steps, site, seen, state) if steps else []
-
-
-def _what(leaf: str | None) -> str:
-    return {None: "its port is not known yet", "": NO_ANSWER}.get(leaf, "another certificate")
-
-
-def _in_window(step: Step, target: Target, seen: Observation, state: SiteState) -> Step:
-    """Hold a deploy back until its window, but not until the replaced certificate has expired."""
-    until = window_wait(target, state.deploy_by, seen.at)
-    if target.when is None or until is None:
-        return step
-    reason = f"its window {target.when.start:%H:%M}-{target.when.end:%H:%M}"
-    return replace(step, wait_until=until, wait_reason=reason, is_by_choice=True)
-
-
-def window_wait(target: Target, deploy_by: datetime | None, now: datetime) -> datetime | None:
-    """Return until when what serves another certificate must be left alone; None if it may be acted upon."""
-    if target.when is None or deploy_by is None:
-        return None
-    opens = _next_opening(target.when, now)
-    return None if opens <= now or deploy_by <= now else min(opens, deploy_by)
-
-
-def _redeploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
-    facts = seen.refused.facts if seen.refused else None
-    if facts is None or facts.not_after <= seen.at or not site.deploy:
-        return []
-    return [_in_window(Step("redeploy", "the new certificate was refused"), site.deploy[0], seen, state)]
-
-
-def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: SiteState) -> list[Step]:
-    """Hold the other targets back while the first one fails, as long as theirs is no worse than it was."""
-    first = site.deploy[0].name
-    canary = state.failures.get(f"deploy:{first}")
-    if canary is None or canary.is_waiting or not canary.blocks_at(seen.at) or steps[0].target != first:
-        return steps
-    issued_at = seen.published.origin.issued_at if seen.published.origin else seen.at
-    if (state.deploy_by or issued_at + _CANARY_HOLDS) <= seen.at:
-        return steps
-    return [steps[0], *(_after(step, canary) for step in steps[1:])]
-
-
-def _after(step: Step, canary: Failure) -> Step:
-    if NO_ANSWER in step.reason or (step.wait_until is not None and step.wait_until > canary.retry_at):
-        return step
-    reason = f"the first target failed: {canary.what}"
-    return replace(step, wait_until=canary.retry_at, wait_reason=reason, is_by_choice=False)
-
-
-def _next_opening(window: Window, now: datetime) -> datetime:
-    """Return `now` within the window, else when it opens next. The window is in the machine's local time.
-
-    One that lies wholly in the hour that a summer time skips does not open that day.
-    """
-    today = now.astimezone().date()
-    days_open = timedelta(days=1 if window.end < window.start else 0)
-    for day in (today + timedelta(days=offset) for offset in (-1, 0, 1)):
-        opens = _in_utc(datetime.combine(day, window.start))
-        closes = _in_utc(datetime.combine(day + days_open, window.end))
-        if max(opens, now) < closes:
-            return max(opens, now)
-    return _in_utc(datetime.combine(today + timedelta(days=2), window.start))
-
-
-def _in_utc(local: datetime) -> datetime:
-    """Return the instant of a local time: the first of two, and for one that summer time skips, what follows.
-
-    Python versions differ in what they make of a skipped one, so both readings are looked at.
-    """
-    readings = [local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
-    real = [reading for reading in readings if reading.astimezone().replace(tzinfo=None) == local]
-    return min(real) if real else max(readings)
 
 
 def _beside(step: Step, steps: Sequence[Step]) -> Step:

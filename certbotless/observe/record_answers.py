@@ -15,7 +15,8 @@ from ..config.settings import Site
 from ..model.memory import SiteState
 from ..model.observation import Answers
 from ..world.dns import hijack
-from ..world.dns.nameservers import Answer, NameServers, Question, Server, ask_each, speaks
+from ..world.dns.nameservers import NameServers
+from ..world.dns.query import Answer, Question, Server, ask_each, speaks
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ..world.dns.nameservers import NameServers
 from ..world.lan.address import AddressSource
 
 if TYPE_CHECKING:
-    from ..world.dns.alidns import Account
+    from ..world.dns.alidns_errors import Account
 
 
 def dns_account(config: Config) -> Account:
@@ -24,7 +24,7 @@ def dns_account(config: Config) -> Account:
     Raises:
         SecretUnreadable: one of them leads nowhere.
     """
-    from ..world.dns.alidns import Account  # noqa: PLC0415  (as in `build`)
+    from ..world.dns.alidns_errors import Account  # noqa: PLC0415
 
     return Account(**_read(config))
 
@@ -46,7 +46,8 @@ def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
     account = _read(config)
 
     def zones(site_clock: Clock) -> Zones:
-        from ..world.dns.alidns import Account, AlidnsAccount  # noqa: PLC0415  (where nothing is due, none is needed)
+        from ..world.dns.alidns import AlidnsAccount  # noqa: PLC0415
+        from ..world.dns.alidns_errors import Account  # noqa: PLC0415
 
         return AlidnsAccount(Account(**account), site_clock)
 

@@ -22,7 +22,8 @@ from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.model.memory import TxtValue
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
-from certbotless.world.dns.alidns import Account, AlidnsAccount, ApiRefusal
+from certbotless.world.dns.alidns import AlidnsAccount
+from certbotless.world.dns.alidns_errors import Account, ApiRefusal
 from certbotless.world.dns.nameservers import NameServers
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"

@@ -41,8 +41,9 @@ from certbotless.model.memory import Foreign, WrittenRecord
 from certbotless.model.records import Record, Zone
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world.containers import Container, DockerContainers
-from certbotless.world.dns.alidns import RecordRefusal
-from certbotless.world.dns.nameservers import NameServers, Server
+from certbotless.world.dns.alidns_errors import RecordRefusal
+from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.dns.query import Server
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from support.children import (
     limit_file_size,
     run_in_child,
 )
+from support.files import KINDS, in_time, plant
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
@@ -71,37 +72,6 @@ def test_a_new_file_never_replaces_one_that_is_there_nor_is_written_through_a_pl
 
 
 # --- reading ----------------------------------------------------------------------------------------------
-
-
-def plant(kind: str, path: Path) -> None:
-    """Put something that is no plain file at a path."""
-    match kind:
-        case "a symbolic link":
-            (path.parent / "secret").write_bytes(b"secret")
-            path.symlink_to("secret")
-        case "a named pipe":
-            os.mkfifo(path)
-        case "a socket":
-            os.mknod(path, 0o600 | stat.S_IFSOCK)
-        case "a directory":
-            path.mkdir()
-        case "a device":
-            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, which has no end
-        case _:
-            raise ValueError(kind)
-
-
-KINDS = ["a symbolic link", "a named pipe", "a socket", "a directory", "a device"]
-
-
-def in_time(action: Callable[[], object]) -> int:
-    """Run an action that may hang in a child, and return its exit code; minus SIGALRM if it does."""
-
-    def run() -> None:
-        signal.alarm(10)
-        action()
-
-    return run_in_child(run)
 
 
 def test_a_plain_file_is_read_whole(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from support.children import DONE, start_child, wait_for
 from support.fakes import FakeClock
+from support.files import in_time, plant
 
-from base.test_files import in_time, plant
 from certbotless.base.clock import Clock, SystemClock
 from certbotless.base.errors import AlreadyRunning, Interrupted, StoreError
 from certbotless.base.locks import ActionLock, DaemonLock, running_daemon

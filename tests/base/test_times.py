@@ -7,14 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.strategies import moments
 
 from certbotless.base.times import parse_rfc3339, rfc3339, span
-
-moments = st.datetimes(
-    min_value=datetime(1970, 1, 2),  # noqa: DTZ001  (hypothesis adds the time zone)
-    max_value=datetime(2199, 12, 30),  # noqa: DTZ001
-    timezones=st.timezones() | st.just(UTC),
-)
 
 
 def test_a_moment_is_written_in_utc_with_whole_seconds() -> None:

@@ -51,17 +51,23 @@ class Mutant:
     write: Callable[[], str]
 
 
+def module_of(path: Path) -> str:
+    """Return the dotted name of a module below the package."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[len(parts) - parts[::-1].index("certbotless") :])
+
+
 def mutants_of(path: Path) -> Iterator[Mutant]:
     """Yield every mutant of the module at `path`."""
     source = path.read_text()
     seen: set[str] = set()
     for index, (node, function) in enumerate(_places(ast.parse(source))):
         for number, variant in enumerate(_variants(node)):
-            name = f"{path.stem}.{function}: {_told(node)} -> {_told(variant)}"
+            name = f"{module_of(path)}.{function}: {_told(node)} -> {_told(variant)}"
             if name not in seen:
                 seen.add(name)
                 write = partial(_changed, source, index, number)
-                yield Mutant(path.stem, name, getattr(node, "lineno", 0), write)
+                yield Mutant(module_of(path), name, getattr(node, "lineno", 0), write)
 
 
 def sample(paths: Sequence[Path], count: int, seed: str) -> list[Mutant]:
@@ -82,7 +88,7 @@ def replaced(path: Path, name: str, old: str, new: str) -> Mutant:
     if source.count(old) != 1:
         raise ValueError(f"{name}: {path.name} has this {source.count(old)} times, not once: {old!r}")
     line = source[: source.index(old)].count("\n") + 1
-    return Mutant(path.stem, name, line, lambda: source.replace(old, new))
+    return Mutant(module_of(path), name, line, lambda: source.replace(old, new))
 
 
 def _places(tree: ast.AST, function: str = "") -> Iterator[tuple[ast.AST, str]]:

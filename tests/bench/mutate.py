@@ -1,7 +1,7 @@
 """Change the core, one place at a time, and print each change that the tests of the module do not notice.
 
     make mutate
-    python -m certbotless.sandbox.host python tests/bench/mutate.py [--count N] [--seed TEXT] [MODULE ...]
+    python -m certbotless.sandbox.host python -m bench.mutate [--count N] [--seed TEXT] [MODULE ...]
 
 Each mutant (mutants.py) gets the unit tests of its own module alone, in a copy of the tree outside of it. A
 hundred are drawn from all of `MODULES`, the same ones each time; beside them come the hand-written ones
@@ -34,31 +34,55 @@ from bench.mutants import Mutant, replaced, sample
 ROOT = Path(__file__).resolve().parents[2]
 # What decides and what is remembered: where a mistake is a wrong record or a lost certificate.
 MODULES = (
-    "books",
-    "decide",
-    "ledger",
-    "limits",
-    "nameservers",
-    "observe",
-    "placement",
-    "point",
-    "proof",
-    "records",
-    "renewal",
-    "state",
-    "store",
+    "act.challenge_zones",
+    "act.proof",
+    "act.record",
+    "decide.decide",
+    "decide.deploy",
+    "decide.record",
+    "model.certificate",
+    "model.ledger",
+    "model.limits",
+    "model.memory",
+    "model.observation",
+    "model.records",
+    "model.renewal",
+    "observe.site",
+    "state.order_guard",
+    "state.pair",
+    "state.site",
+    "world.dns.nameservers",
+    "world.dns.propagation",
+    "world.dns.query",
 )
 _COUNT, _SEED = 100, "certbotless"
 # A mutant that hangs is noticed all the same.
 _PATIENCE = 5
 
 
-# Besides the one of its name: what two modules do together is tested with the other one.
-_FURTHER_TESTS = {"point": ["tests/act/test_contest.py"], "proof": ["tests/act/test_deploy.py"]}
+# Where another file tests the module, or does so as well: what two modules do together.
+_TESTS = {
+    "act.proof": ["act/test_proof.py", "act/test_deploy.py"],
+    "act.record": ["act/test_record.py", "act/test_contest.py"],
+    "decide.deploy": ["decide/test_decide.py"],
+    "decide.record": ["decide/test_decide.py"],
+    "model.certificate": ["model/test_certificate.py", "state/test_pair.py"],
+    "model.memory": ["state/test_site.py", "decide/test_decide.py"],
+    "model.observation": ["observe/test_site.py", "decide/test_decide.py"],
+    "world.dns.propagation": ["world/test_nameservers.py"],
+    "world.dns.query": ["world/test_nameservers.py"],
+}
 
 
 def tests_of(module: str) -> list[str]:
-    return [f"tests/test_{module}.py", *_FURTHER_TESTS.get(module, [])]
+    """Return the test files of a module, by their paths in the tree."""
+    room, *_, name = module.split(".")
+    return [f"tests/{path}" for path in _TESTS.get(module, [f"{room}/test_{name}.py"])]
+
+
+def path_of(root: Path, module: str) -> Path:
+    """Return where a module is in a tree."""
+    return root.joinpath("certbotless", *module.split(".")).with_suffix(".py")
 
 
 @contextmanager
@@ -115,7 +139,7 @@ class Sweep:
     def survives(self, mutant: Mutant) -> bool:
         """Whether all tests of the module pass with the mutant in its place; prints it if they do."""
         copy = self._free.get()
-        path = copy / "certbotless" / f"{mutant.module}.py"
+        path = path_of(copy, mutant.module)
         before = path.read_text()
         try:
             path.write_text(mutant.write())
@@ -136,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("modules", nargs="*", default=MODULES)
     options = parser.parse_args(arguments)
-    paths = {module: ROOT / "certbotless" / f"{module}.py" for module in options.modules}
+    paths = {module: path_of(ROOT, module) for module in options.modules}
     drawn = sample(list(paths.values()), options.count, options.seed)
     by_hand = [
         replaced(paths[each.module], each.name, each.old, each.new)

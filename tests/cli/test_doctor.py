@@ -17,7 +17,8 @@ from certbotless.model.memory import SiteState
 from certbotless.model.records import Record
 from certbotless.world import registry
 from certbotless.world.acme.account import CaView
-from certbotless.world.dns.nameservers import NameServers, Server
+from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.dns.query import Server
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"

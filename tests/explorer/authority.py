@@ -18,7 +18,7 @@ from support.resolvers import asked_for, with_values
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.model.records import DEFAULT_LINE, Record
-from certbotless.world.dns.nameservers import Server
+from certbotless.world.dns.query import Server
 
 from .checks import Violation
 

@@ -27,7 +27,7 @@ from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load as configfile
 from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, Window
-from certbotless.decide import decide
+from certbotless.decide.deploy import next_opening
 from certbotless.model.decision import Intent
 from certbotless.model.view import View
 from certbotless.observe import site as observe
@@ -320,4 +320,4 @@ class World:
 
     @staticmethod
     def next_opening(window: Window, now: datetime) -> datetime:
-        return decide._next_opening(window, now.astimezone(UTC))
+        return next_opening(window, now.astimezone(UTC))

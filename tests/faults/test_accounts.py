@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.acme_client import client_of_account
 from support.bed import DOMAIN, ZONE, Bed
 from support.fault_proxy import FaultProxy, answer
 from support.invariants import assert_invariants
-from system.test_acme import client_of_account
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble

@@ -12,12 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from base.test_files import plant
 from support.bed import DOMAIN, Bed, wait_until
 from support.children import start_child, wait_for
 from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
+from support.files import plant
 from support.invariants import assert_invariants
 from support.scenes import DIRECTORY, ZONE, Scene
+from support.swaps import publish
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
@@ -28,8 +29,6 @@ from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store
 from certbotless.state.site import Accounts
 from certbotless.world.acme import keys as pki
-
-from .test_swaps import publish
 
 counts = pytest.mark.parametrize(
     "count", [100, pytest.param(1000, marks=pytest.mark.soak)], ids=["some", "many"]

@@ -16,10 +16,9 @@ from support import strace
 from support.bed import DOMAIN, Bed
 from support.fault_proxy import Exchange, FaultProxy
 from support.invariants import assert_invariants
+from support.kills import evenly, is_pair, litter, make_due, txt_of_ours, watched
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .test_kill import evenly, is_pair, litter, make_due, txt_of_ours, watched
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT")
 _MOST_TRIES = 5

@@ -10,9 +10,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -21,30 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support import strace
 from support.bed import DOMAIN, Bed, wait_until
 from support.fault_proxy import Exchange, FaultProxy
-from support.invariants import FOREIGN, assert_invariants
-
-from certbotless.model.ledger import Entry
-
-
-def txt_of_ours(bed: Bed) -> list[str]:
-    """Return the TXT values in the zone that are not somebody else's."""
-    return [r.value for r in bed.dns.records(type="TXT") if (r.rr, r.type, r.value) not in FOREIGN]
-
-
-def is_pair(folder: Path) -> bool:
-    """Whether the two files of the site are certificate and key of each other."""
-    leaf = x509.load_pem_x509_certificate((folder / f"{DOMAIN}.pem").read_bytes())
-    key = load_pem_private_key((folder / f"{DOMAIN}.key").read_bytes(), None)
-    return leaf.public_key() == key.public_key()
-
-
-def litter(bed: Bed) -> list[str]:
-    """Return what is of no use any more: temporary names, half a generation, the key of no order."""
-    below = [*bed.certs.rglob("*"), *bed.state.rglob("*")]
-    hidden = [path for path in below if path.name.startswith(".") and path.name != ".certbotless"]
-    halves = [path for path in below if path.name[:2] == "20" and not (path / "meta.json").exists()]
-    return [str(path) for path in (*hidden, *halves, *bed.state.rglob("*.order.key"))]
-
+from support.invariants import assert_invariants
+from support.kills import evenly, is_pair, litter, make_due, txt_of_ours, watched
 
 # --- at every system call -----------------------------------------------------------------------------------
 
@@ -94,28 +70,6 @@ class Tally:
         )
         assert self._killed == self._survived
         assert (self._mixed, self._txt_left, self._most_orders) == (0, 0, 1)
-
-
-def watched(bed: Bed) -> list[strace.Call]:
-    """Run to the end, and return all that changed the world."""
-    run, calls = strace.watched(bed.command("--once"), bed.home / "watched")
-    assert run.code == 0, run.said
-    return calls
-
-
-def evenly(calls: list[strace.Call], count: int | None) -> list[strace.Call]:
-    """Return `count` of the calls, spread over all of them; None for all."""
-    return calls if count is None else [calls[i * len(calls) // count] for i in range(count)]
-
-
-def make_due(bed: Bed) -> None:
-    """Let the next run renew, because another kind of key is asked for, whatever was ordered before."""
-    kinds = {"ec256": "ec384", "ec384": "ec256"}
-    bed.config["acme"]["key_type"] = kinds[bed.config["acme"].get("key_type", "ec256")]
-    bed.write()
-    # A ledger without a row of late would be made of the generations: leave one that is about nobody here.
-    row = Entry(datetime.now(UTC), "account", "https://other.test/directory", ())
-    (bed.state / "ledger.jsonl").write_bytes(row.to_line())
 
 
 @pytest.mark.row(1)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from base.test_times import moments
 from hypothesis import given
 from hypothesis import strategies as st
+from support.strategies import moments
 
 from certbotless.model.certificate import LeafFacts
 

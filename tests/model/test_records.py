@@ -15,7 +15,8 @@ from certbotless.base.errors import DnsRefused, RecordConflict
 from certbotless.base.names import rr_of
 from certbotless.model.records import Add, Change, Delete, Record, Update, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.world.dns.alidns import Account, AlidnsAccount
+from certbotless.world.dns.alidns import AlidnsAccount
+from certbotless.world.dns.alidns_errors import Account
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.conditions import BROKEN, DEPLOY, DOMAIN, HOST, OVER, broken
 from support.views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
 
 from certbotless.model.certificate import Published
@@ -19,10 +20,7 @@ from certbotless.notify import alerts, message
 from certbotless.notify.alerts import Sent, Steady
 from certbotless.notify.message import Message
 
-HOST, DOMAIN = "box", "devbox.sweetlove.top"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-DEPLOY = Step("deploy", "another certificate", "registry")
-BROKEN, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
 RENEWED = f"{DOMAIN}: certificate renewed"
 OTHER = site("other.sweetlove.top")
 LONG = site(".".join(["l" * 60] * 3 + ["sweetlove.top"]))
@@ -31,11 +29,6 @@ LONG = site(".".join(["l" * 60] * 3 + ["sweetlove.top"]))
 def at(shown: View, moment: datetime) -> View:
     """Return the same view, seen at another moment."""
     return replace(shown, seen=replace(shown.seen, at=moment))
-
-
-def broken(what: str = "it does not start", **fields: object) -> View:
-    """Return a site whose deploy has failed."""
-    return view(DEPLOY, failures={"deploy:registry": failure(what)}, **fields)  # type: ignore[arg-type]
 
 
 def issued(sha256: str, at: datetime) -> Published:

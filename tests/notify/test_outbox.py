@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.conditions import BROKEN, DOMAIN, OVER, broken
 from support.fakes import FakeClock
 from support.views import view
 
@@ -25,7 +26,6 @@ from certbotless.notify import outbox as receivers
 from certbotless.notify.alerts import Steady
 from certbotless.notify.message import Message
 from certbotless.notify.outbox import Post, Receiver
-from notify.test_alerts import BROKEN, DOMAIN, OVER, broken
 
 FIRST, SECOND = "json://first.example.com/PlantedCanary1", "json://second.example.com/PlantedCanary2"
 DAY = timedelta(days=1)

@@ -20,7 +20,8 @@ from certbotless.observe.dns_schedule import Spread
 from certbotless.observe.views import look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
-from certbotless.world.dns.nameservers import NameServers, Server
+from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.dns.query import Server
 
 MINUTE_S, HOUR_S = 60, 3600
 OTHER_ADDRESS = "127.0.0.9"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -13,28 +12,33 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from typing import Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import dns.exception
 import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from support.alidns_caller import (
+    ADD,
+    KEY_ID,
+    KEY_SECRET,
+    ZONE,
+    Client,
+    assert_is_error,
+    common,
+    emulator,
+    timestamp,
+)
 
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.alidnsservice import AlidnsService
-from certbotless.sandbox.gateway import ERRORS, Account, ApiError, sign, string_to_sign
+from certbotless.sandbox.gateway import Account, ApiError, sign, string_to_sign
 from certbotless.sandbox.zonedata import Record, ZoneData
-
-ZONE = "sweetlove.test"
-KEY_ID = "key-id"
-KEY_SECRET = "key-secret"
 
 # What the official SDK (core 2.16.1) sent: `get_url` of a POST request with these parameters and this key.
 SDK_VECTOR = (
@@ -52,103 +56,6 @@ SDK_STRING_TO_SIGN = (
     "B%2525%2527%252F%2540%2520%25E7%25A7%2581%25E6%259C%2589%25E4%25BB%2593%25E5%25BA%2593%26V"
     "ersion%3D2015-01-09"
 )
-
-
-class Client:
-    """Signed calls over one kept connection; what a call raises is left to the caller."""
-
-    def __init__(self, endpoint: str, tls: ssl.SSLContext | None = None) -> None:
-        place = urlsplit(endpoint).netloc
-        self.connection = (
-            http.client.HTTPSConnection(place, timeout=30, context=tls)
-            if tls
-            else http.client.HTTPConnection(place, timeout=30)
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
-
-    def send(
-        self, parameters: dict[str, str], method: Literal["GET", "POST"] = "GET", secret: str = KEY_SECRET
-    ) -> tuple[int, bytes]:
-        """Sign the parameters as they are and return status and body."""
-        signed = parameters | {"Signature": sign(method, parameters, secret)}
-        return self.send_signed(signed, method)
-
-    def send_signed(
-        self, parameters: dict[str, str], method: Literal["GET", "POST"] = "GET"
-    ) -> tuple[int, bytes]:
-        if method == "GET":
-            self.connection.request("GET", f"/?{urlencode(parameters, quote_via=quote)}")
-        else:
-            form = {"Content-Type": "application/x-www-form-urlencoded"}
-            self.connection.request("POST", "/", urlencode(parameters), form)
-        with self.connection.getresponse() as response:
-            return response.status, response.read()
-
-    def call(self, action: str, /, **parameters: str | int) -> dict[str, Any]:
-        """Return the answer, an error too, as its JSON object."""
-        return self.call_with_status(action, **parameters)[1]
-
-    def call_with_status(self, action: str, /, **parameters: str | int) -> tuple[int, dict[str, Any]]:
-        own = {name: str(value) for name, value in parameters.items()}
-        status, body = self.send(common(action) | own)
-        answer = json.loads(body)
-        assert isinstance(answer, dict)
-        return status, answer
-
-    def code(self, action: str, /, **parameters: str | int) -> str:
-        """Return the code of the error that answers, or OK; check that the error has its form and status."""
-        status, answer = self.call_with_status(action, **parameters)
-        if status == 200:
-            return "OK"
-        assert_is_error(status, answer)
-        return str(answer["Code"])
-
-
-def common(action: str) -> dict[str, str]:
-    return {
-        "Action": action,
-        "Version": "2015-01-09",
-        "Format": "JSON",
-        "AccessKeyId": KEY_ID,
-        "SignatureMethod": "HMAC-SHA1",
-        "SignatureVersion": "1.0",
-        "SignatureNonce": uuid.uuid4().hex,
-        "Timestamp": timestamp(datetime.now(UTC)),
-    }
-
-
-def timestamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def assert_is_error(status: int, answer: dict[str, Any]) -> None:
-    detail = {"AccessDeniedDetail"} if answer["Code"] == "Forbidden.RAM" else set()
-    assert set(answer) == {"RequestId", "HostId", "Code", "Message", "Recommend"} | detail
-    assert answer["HostId"] == "alidns.aliyuncs.com"
-    assert answer["RequestId"] in answer["Recommend"]
-    assert status == ERRORS.get(answer["Code"], (400, ""))[0]
-
-
-def emulator(**options: Any) -> AlidnsEmulator:
-    zones = options.pop("zones", [ZONE])
-    return AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=KEY_SECRET, **options)
-
-
-@pytest.fixture
-def alidns() -> Iterator[AlidnsEmulator]:
-    with emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(alidns: AlidnsEmulator) -> Iterator[Client]:
-    with Client(alidns.endpoint) as made:
-        yield made
 
 
 # The signature.
@@ -299,9 +206,6 @@ def test_every_answer_has_a_request_id_of_its_own(client: Client) -> None:
     ids = [client.call(action)["RequestId"] for action in ("DescribeDomains", "DescribeDomains", "Nothing")]
     assert len(set(ids)) == 3
     assert all(re.fullmatch(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}", request_id) for request_id in ids)
-
-
-ADD = {"DomainName": ZONE, "RR": "box", "Type": "A", "Value": "10.0.0.1"}
 
 
 @pytest.mark.parametrize(

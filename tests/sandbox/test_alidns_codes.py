@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.alidns_caller import ADD, KEY_SECRET, ZONE, Client, assert_is_error, common, emulator, timestamp
 
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
-
-from .test_alidns import ADD, KEY_SECRET, ZONE, Client, assert_is_error, common, emulator, timestamp
 
 
 @dataclass(frozen=True, slots=True)

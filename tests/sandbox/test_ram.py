@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from support import ram
+from support.alidns_caller import KEY_ID, KEY_SECRET, Client
 
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Permits
-
-from .test_alidns import KEY_ID, KEY_SECRET, Client
 
 ZONE, OTHER = "sweetlove.test", "other.test"
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.files import mode_of
 
 from certbotless.state.history import Events
-from state.test_site import mode_of
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.children import DONE, start_child, wait_for
+from support.files import mode_of
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import StoreError
@@ -19,7 +20,6 @@ from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.model.ledger import UNREADABLE, Entry, limit_on
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store
-from state.test_site import mode_of
 
 DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"

@@ -14,41 +14,22 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from base.test_files import in_time, plant
 from support.children import DONE, REFUSED, at_each_step, io_error, kill, limit_file_size, run_in_child
+from support.files import in_time, plant
+from support.pairs import DOMAIN, FACTS, NOW, ORIGIN, pair, publish
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
-from certbotless.model.certificate import LeafFacts, Origin, Published
+from certbotless.model.certificate import Published
 from certbotless.state.pair import Store, with_digest
-
-DOMAIN = "devbox.sweetlove.test"
-NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
-FACTS = LeafFacts(
-    (DOMAIN,),
-    "ab" * 32,
-    "CN=Example CA",
-    NOW,
-    NOW + timedelta(days=90),
-    "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
-)
-ORIGIN = Origin("https://ca.test/directory", "https://ca.test/account/1", "ec256", NOW)
 
 Pair = tuple[bytes | None, bytes | None]
 NOTHING: Pair = (None, None)
 NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
-
-
-def pair(name: str) -> tuple[bytes, bytes]:
-    return f"chain {name}".encode(), f"key {name}".encode()
-
-
-def publish(certs_dir: Path, name: str, now: datetime = NOW) -> None:
-    Store(certs_dir, DOMAIN).publish(*pair(name), FACTS, replace(ORIGIN, issued_at=now), now)
 
 
 def put_foreign(certs_dir: Path, name: str = "foreign", suffixes: tuple[str, ...] = (".pem", ".key")) -> None:
@@ -186,7 +167,7 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[2])
 from certbotless.cli import main as cli
-from test_store import publish
+from support.pairs import publish
 
 cli.main(["--config", "/absent", "check"])
 publish(Path(sys.argv[1]), "A")

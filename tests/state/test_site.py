@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from base.test_files import KINDS, in_time, plant
 from hypothesis import given
 from hypothesis import strategies as st
 from support.children import DONE, REFUSED, limit_file_size, run_in_child
 from support.fakes import FakeClock
+from support.files import KINDS, in_time, mode_of, plant
 
 from certbotless.base.errors import CertbotlessError, StoreError
 from certbotless.base.times import rfc3339
@@ -55,10 +54,6 @@ PAIR = SavedPair(
     key_type="ec256",
     issued_at=NOW,
 )
-
-
-def mode_of(path: Path) -> str:
-    return oct(stat.S_IMODE(path.lstat().st_mode))
 
 
 @pytest.fixture

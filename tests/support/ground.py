@@ -17,7 +17,8 @@ from certbotless.config.settings import Config
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
-from certbotless.world.dns.alidns import Account, AlidnsAccount
+from certbotless.world.dns.alidns import AlidnsAccount
+from certbotless.world.dns.alidns_errors import Account
 from certbotless.world.dns.nameservers import NameServers
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 from support.fakes import FakeClock, FakeContainers

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import certbotless
+from support.bed import Bed
 
 
 @contextmanager
@@ -44,3 +45,26 @@ def passable(path: Path) -> Iterator[None]:
             after.callback(folder.chmod, mode)
             folder.chmod(mode | stat.S_IXOTH)
         yield
+
+
+@contextmanager
+def within_reach(bed: Bed) -> Iterator[None]:
+    """Let another user in as far as the folders of the test, to the engine's socket, and to the program.
+
+    That may lie where only root can read it, so its runs are those of the project as the user sees it.
+    """
+    for folder in [bed.home, *bed.home.parents, bed.ca.ca_bundle.parent]:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    bed.file_mode = 0o644
+    bed.engine.socket.parent.chmod(0o711)
+    bed.ca.ca_bundle.chmod(0o644)
+    project, seen = Path(__file__).parents[2], bed.home / "project"
+    seen.mkdir()
+    subprocess.run(["mount", "--bind", project, seen], check=True)
+    bed.python = seen / bed.python.relative_to(project)
+    # Before what the environment was made for, the project at its own path; and that is no place to start in.
+    bed.environment |= {"PYTHONPATH": str(seen), "PYTHONSAFEPATH": "1"}
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", seen], check=True)

@@ -13,9 +13,10 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from certbotless.sandbox.alidns import ACCOUNT_ID
+from certbotless.sandbox.alidns import ACCOUNT_ID, Permits
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,17 @@ def _texts(tree: Any) -> tuple[str, ...]:
 
 def _matches(patterns: Iterable[str], text: str) -> bool:
     return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), text) for pattern in patterns)
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "ram-policy.md"
+
+
+def pasted(*zones: str, without: str = "") -> Permits:
+    """Return what the JSON of the page permits, its placeholders filled in and one action taken away."""
+    text = PAGE.read_text().split("```json\n")[1].split("```")[0]
+    document = json.loads(text.replace("ACCOUNT", ACCOUNT_ID))
+    [statement] = document["Statement"]
+    [resource] = statement["Resource"]
+    statement["Resource"] = [resource.replace("ZONE", zone) for zone in zones]
+    statement["Action"] = [action for action in statement["Action"] if action != f"alidns:{without}"]
+    return parse(json.dumps(document)).permits

@@ -28,7 +28,8 @@ from certbotless.state.order_guard import SiteBooks
 from certbotless.state.site import Accounts, SiteFile
 from certbotless.world.acme import keys as pki
 from certbotless.world.acme.challenge import presented
-from certbotless.world.acme.issue import Issuance, Issued
+from certbotless.world.acme.issue import Issuance
+from certbotless.world.acme.order import Issued
 from support.fakes import FakeClock, FakeZone, HttpServer, Reply, Request
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"

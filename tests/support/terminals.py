@@ -15,9 +15,11 @@ import termios
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from certbotless.report import terminal
+from support.bed import Bed
 
 _PART = re.compile(r"\x1b\[(?P<number>\??[\d;]*)(?P<control>[A-Za-z])|(?P<letter>[^\x1b])")
 
@@ -193,3 +195,27 @@ def written(
         paper.flush()
         paper.seek(0)
         return paper.read()
+
+
+ENTER = "\n"
+
+
+def answer(terminal: Terminal, *answers: tuple[str, str]) -> None:
+    """Wait for each question, and answer it."""
+    for question, text in answers:
+        terminal.wait_until(lambda q=question: _is_asked(terminal, q), f"it asks for {question}")  # type: ignore[misc]
+        terminal.type(text if text == ENTER else f"{text}\n")
+
+
+def _is_asked(terminal: Terminal, question: str) -> bool:
+    last = terminal.raw.rpartition("\n")[2]
+    return question in last and last.endswith(": ")
+
+
+def lead_to_stand_ins(bed: Bed, file: Path, ca_bundle: str | Path = "") -> None:
+    """Add what a real user's file does without: where the stand-ins are."""
+    text = file.read_text()
+    text = text.replace("\nacme:\n", f"\nacme:\n  ca_bundle: {ca_bundle or bed.ca.ca_bundle}\n")
+    text = text.replace("\naliyun:\n", f"\naliyun:\n  endpoint: {bed.dns.endpoint}\n")
+    text += f"dns: {{nameservers: {list(bed.dns.nameservers)}}}\n"
+    file.write_text(text)

@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-import josepy as jose
 import pytest
-from acme import messages
-from acme.client import ClientNetwork, ClientV2
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dns import rcode
+from support.acme_client import client_of_account
 from support.bed import DOMAIN, ZONE, Bed
 
 from certbotless.sandbox.alidns import Fault
@@ -232,18 +230,6 @@ def test_a_dry_run_that_cannot_be_validated_costs_a_failed_validation(bare: Bed)
 
 
 # --- when the CA wants it renewed -------------------------------------------------------------------------
-
-
-def client_of_account(bed: Bed) -> ClientV2:
-    """Return a client of the CA that has the key of our account, as anybody who has taken it."""
-    [home] = (bed.state / "accounts").iterdir()
-    key = serialization.load_pem_private_key((home / "key.pem").read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    acme = bed.config["acme"]
-    network = ClientNetwork(jose.JWKEC(key=key), alg=jose.ES256, verify_ssl=acme["ca_bundle"])
-    url = json.loads((home / "account.json").read_bytes())["url"]
-    network.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-    return ClientV2(ClientV2.get_directory(acme["directory"], network), network)
 
 
 def revoke(bed: Bed) -> None:

@@ -22,6 +22,7 @@ import pytest
 import yaml
 from support.bed import DOMAIN, ZONE, Bed, wait_until
 from support.listeners import listening
+from support.ram import pasted
 
 from certbotless.cli.doctor.finding import as_json
 from certbotless.cli.doctor.run import examine
@@ -29,8 +30,6 @@ from certbotless.config import load as configfile
 from certbotless.sandbox.alidns import Fault
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.sandbox.registry import Registry
-
-from .test_ram_policy import pasted
 
 Planted = Callable[[Bed], AbstractContextManager[None]]
 RESOLVER, PUBLIC = "10.79.40.99", "119.29.29.29"

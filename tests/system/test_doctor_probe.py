@@ -8,10 +8,9 @@ import subprocess
 
 import pytest
 from support.bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from support.programs import within_reach
 
 from certbotless.sandbox.host import LAN_ADDRESS
-
-from .test_readers import within_reach
 
 NAME = f"_certbotless-probe.{ZONE}"
 

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode
 from support.pages import Reading
-from support.terminals import Terminal
+from support.terminals import ENTER, Terminal, _is_asked, answer, lead_to_stand_ins
 
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import Registry
-
-ENTER = "\n"
-
-
-def answer(terminal: Terminal, *answers: tuple[str, str]) -> None:
-    """Wait for each question, and answer it."""
-    for question, text in answers:
-        terminal.wait_until(lambda q=question: _is_asked(terminal, q), f"it asks for {question}")  # type: ignore[misc]
-        terminal.type(text if text == ENTER else f"{text}\n")
-
-
-def _is_asked(terminal: Terminal, question: str) -> bool:
-    last = terminal.raw.rpartition("\n")[2]
-    return question in last and last.endswith(": ")
-
-
-def lead_to_stand_ins(bed: Bed, file: Path, ca_bundle: str | Path = "") -> None:
-    """Add what a real user's file does without: where the stand-ins are."""
-    text = file.read_text()
-    text = text.replace("\nacme:\n", f"\nacme:\n  ca_bundle: {ca_bundle or bed.ca.ca_bundle}\n")
-    text = text.replace("\naliyun:\n", f"\naliyun:\n  endpoint: {bed.dns.endpoint}\n")
-    text += f"dns: {{nameservers: {list(bed.dns.nameservers)}}}\n"
-    file.write_text(text)
 
 
 def certbotless(bed: Bed, *args: str) -> subprocess.CompletedProcess[str]:

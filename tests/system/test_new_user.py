@@ -10,15 +10,13 @@ import pytest
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
 from support.machine import Machine
 from support.services import SOCKET, Services, machine_beside, make
-from support.terminals import Terminal
+from support.terminals import ENTER, Terminal, answer, lead_to_stand_ins
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import RefusedByEngine, Registry
-
-from .test_init import ENTER, answer, lead_to_stand_ins
 
 CONFIG = "/etc/certbotless/config.yaml"
 

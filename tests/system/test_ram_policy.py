@@ -5,30 +5,14 @@ The key of the stand-in is held to the policy as a RAM user's is; the page's own
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-from support import ram
 from support.bed import DOMAIN, ZONE, Bed
+from support.ram import pasted
 
-from certbotless.sandbox.alidns import ACCOUNT_ID, Permits
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.world.dns import ram_policy as policy
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "ram-policy.md"
 THROWAWAY = "throwaway.test"
-
-
-def pasted(*zones: str, without: str = "") -> Permits:
-    """Return what the JSON of the page permits, its placeholders filled in and one action taken away."""
-    text = PAGE.read_text().split("```json\n")[1].split("```")[0]
-    document = json.loads(text.replace("ACCOUNT", ACCOUNT_ID))
-    [statement] = document["Statement"]
-    [resource] = statement["Resource"]
-    statement["Resource"] = [resource.replace("ZONE", zone) for zone in zones]
-    statement["Action"] = [action for action in statement["Action"] if action != f"alidns:{without}"]
-    return ram.parse(json.dumps(document)).permits
 
 
 def calls(bed: Bed) -> dict[str, set[str]]:

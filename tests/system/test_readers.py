@@ -7,41 +7,17 @@ from __future__ import annotations
 
 import grp
 import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.bed import DOMAIN, Bed, assert_mode
+from support.programs import within_reach
 
 from certbotless.sandbox.registry import Registry
 
 OWNER, READER, GROUP = 4711, 4712, 4713
 CHAIN, KEY = f"{DOMAIN}.pem", f"{DOMAIN}.key"
-
-
-@contextmanager
-def within_reach(bed: Bed) -> Iterator[None]:
-    """Let another user in as far as the folders of the test, to the engine's socket, and to the program.
-
-    That may lie where only root can read it, so its runs are those of the project as the user sees it.
-    """
-    for folder in [bed.home, *bed.home.parents, bed.ca.ca_bundle.parent]:
-        folder.chmod(folder.stat().st_mode | 0o055)
-    bed.file_mode = 0o644
-    bed.engine.socket.parent.chmod(0o711)
-    bed.ca.ca_bundle.chmod(0o644)
-    project, seen = Path(__file__).parents[2], bed.home / "project"
-    seen.mkdir()
-    subprocess.run(["mount", "--bind", project, seen], check=True)
-    bed.python = seen / bed.python.relative_to(project)
-    # Before what the environment was made for, the project at its own path; and that is no place to start in.
-    bed.environment |= {"PYTHONPATH": str(seen), "PYTHONSAFEPATH": "1"}
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", seen], check=True)
 
 
 @pytest.fixture

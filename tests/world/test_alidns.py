@@ -6,7 +6,6 @@ import inspect
 import json
 import logging
 import re
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,24 +15,14 @@ from typing import Any
 import pytest
 import requests
 import trustme
+from support.alidns import KEY_ID, NAME, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
 from support.fakes import FakeClock, HttpServer, Reply
 
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault, HttpsListener
-from certbotless.world.dns.alidns import (
-    NO_ANSWER_TIMEOUT_S,
-    TOTAL_TIMEOUT_S,
-    Account,
-    AlidnsAccount,
-    AlidnsZone,
-    _transport_errors,
-)
-
-ZONE = "sweetlove.test"
-NAME = "devbox.sweetlove.test"
-KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
-REQUEST_ID = r"request id [0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+from certbotless.world.dns.alidns import NO_ANSWER_TIMEOUT_S, TOTAL_TIMEOUT_S, AlidnsAccount, AlidnsZone
+from certbotless.world.dns.alidns_errors import Account, transport_errors
 
 
 def emulating(zones: Sequence[str] = (ZONE,), **options: Any) -> AlidnsEmulator:
@@ -61,10 +50,6 @@ def zone(account: AlidnsAccount) -> AlidnsZone:
     return account.open(ZONE)
 
 
-def a_record(value: str = "10.79.40.213", record_id: str = "") -> Record:
-    return Record(NAME, "A", value, 600, record_id)
-
-
 def zone_at(server: HttpServer, clock: FakeClock | None = None) -> AlidnsZone:
     """Return the zone at an API of the test's own."""
     return AlidnsAccount(Account(server.url, KEY_ID, SECRET), clock or FakeClock()).open(ZONE)
@@ -72,13 +57,6 @@ def zone_at(server: HttpServer, clock: FakeClock | None = None) -> AlidnsZone:
 
 def actions(emulator: AlidnsEmulator) -> list[str]:
     return [call.action for call in emulator.calls]
-
-
-def assert_tells_no_secret(error: BaseException) -> None:
-    """No text that a log can show of the error holds the key, the secret, or what is signed."""
-    text = "".join(traceback.format_exception(error)) + repr(error) + str(error)
-    for withheld in (KEY_ID, SECRET, "Signature=", "SignatureNonce=", "string to sign", "Timestamp%3D"):
-        assert withheld not in text
 
 
 # --- what the API refuses -------------------------------------------------------------------------------
@@ -128,28 +106,6 @@ def test_the_text_of_the_api_is_escaped_and_cut() -> None:
 
 
 # --- what passes ----------------------------------------------------------------------------------------
-
-TEMPORARY = [
-    Fault("error", "Throttling"),
-    Fault("error", "Throttling.User"),
-    Fault("error", "Throttling.User", http_status=429),
-    Fault("error", "Throttling.User", http_status=503),
-    Fault("error", "LastOperationNotFinished"),
-    Fault("error", "Rejected.Throttling"),
-    Fault("error", "RecordForbidden.DNSChange"),
-    Fault("error", "DnsSystemBusyness"),
-    Fault("error", "ServiceUnavailable"),
-    Fault("error", "InternalError"),
-    Fault("error", "SignatureNonceUsed"),
-    Fault("error", "NobodyHeardOfThis", http_status=502),
-    Fault("html"),
-    Fault("empty"),
-    Fault("null"),
-    Fault("list"),
-    Fault("foreign"),
-    Fault("truncated"),
-    Fault("drop"),
-]
 
 
 def fault_name(fault: Fault) -> str:
@@ -446,7 +402,7 @@ REQUEST_ERRORS = [
 def test_every_error_of_the_transport_is_mapped_without_the_signed_url(kind: type[Exception]) -> None:
     with (
         pytest.raises(DnsUnavailable) as unavailable,
-        _transport_errors("AddDomainRecord", Account("https://alidns.aliyuncs.com", KEY_ID, SECRET)),
+        transport_errors("AddDomainRecord", Account("https://alidns.aliyuncs.com", KEY_ID, SECRET)),
     ):
         raise a_request_error(kind) if issubclass(kind, requests.RequestException) else kind("text")
     assert "AddDomainRecord at https://alidns.aliyuncs.com" in unavailable.value.message
@@ -459,7 +415,7 @@ def test_there_are_errors_of_the_transport_to_map() -> None:
 
 
 def test_an_error_that_is_none_of_the_transport_goes_through() -> None:
-    with pytest.raises(ZeroDivisionError), _transport_errors("Any", Account("http://localhost", "", "")):
+    with pytest.raises(ZeroDivisionError), transport_errors("Any", Account("http://localhost", "", "")):
         raise ZeroDivisionError
 
 

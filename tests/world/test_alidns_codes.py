@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from support.alidns import KEY_ID, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
 from support.fakes import FakeClock
 
 from certbotless.base.errors import DnsRefused, RecordConflict, ZoneNotFound
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
-from certbotless.world.dns.alidns import Account, AlidnsAccount, AlidnsZone
-from world.test_alidns import KEY_ID, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
+from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
+from certbotless.world.dns.alidns_errors import Account
 
 WRONG_ID, WRONG_SECRET = "LTAI5tAnother", "another secret"
 

@@ -19,7 +19,8 @@ from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state.site import SiteFile
 from certbotless.world.acme.challenge import presented, sweep
 from certbotless.world.dns import ram_policy as policy
-from certbotless.world.dns.alidns import Account, AlidnsAccount
+from certbotless.world.dns.alidns import AlidnsAccount
+from certbotless.world.dns.alidns_errors import Account
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.

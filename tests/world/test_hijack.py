@@ -11,7 +11,7 @@ import dns.rdatatype
 import pytest
 from support.resolvers import DnsServer, with_values
 
-from certbotless.world.dns.nameservers import Server, ask_all, speaks
+from certbotless.world.dns.query import Server, ask_all, speaks
 
 NAME, ADDRESS, MADE_UP = "devbox.sweetlove.test", "10.79.40.213", "198.18.0.77"
 AUTHORITY, RECURSION = dns.flags.AA, dns.flags.RA

@@ -50,7 +50,7 @@ from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record
 from certbotless.model.renewal import Window
 from certbotless.world.acme import keys as pki
-from certbotless.world.acme.issue import Suggestion, suggested_renewal
+from certbotless.world.acme.renewal_info import Suggestion, suggested_renewal
 
 
 @pytest.fixture

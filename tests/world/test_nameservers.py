@@ -27,17 +27,9 @@ from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsUnavailable, Interrupted, PropagationTimeout, ZoneOnHold
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator
-from certbotless.world.dns.nameservers import (
-    PUBLIC_RESOLVERS,
-    QUERY_TIMEOUT_S,
-    SILENCE_S,
-    NameServers,
-    Server,
-    Wanted,
-    ask_all,
-    speaks,
-    wait_until_shown,
-)
+from certbotless.world.dns.nameservers import PUBLIC_RESOLVERS, NameServers
+from certbotless.world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
+from certbotless.world.dns.query import QUERY_TIMEOUT_S, Server, ask_all, speaks
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"

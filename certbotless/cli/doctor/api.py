@@ -17,7 +17,7 @@ from ...base.names import challenge_name
 from ...config.settings import Site
 from ...model.memory import SiteState
 from ...model.records import Record, Zone
-from ...world.dns.alidns import ApiRefusal
+from ...world.dns.alidns_errors import ApiRefusal
 from .finding import Case, wrong_time
 
 # A name that nobody asks for.

@@ -17,7 +17,8 @@ from ...model.ledger import Entry, limit_on, orders_left, planned_order
 from ...model.memory import SiteState
 from ...state.site import Accounts
 from ...world.acme.account import CaView, look_at_ca
-from ...world.dns.nameservers import Server, ask_all, system_resolvers
+from ...world.dns.nameservers import system_resolvers
+from ...world.dns.query import Server, ask_all
 from .finding import Case, wrong_time
 
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)

@@ -16,7 +16,8 @@ from ...base.errors import CertbotlessError, causes, printable
 from ...base.times import rfc3339
 from ...config.settings import Config
 from ...world.containers import DockerContainers
-from ...world.dns.nameservers import NameServers, Server
+from ...world.dns.nameservers import NameServers
+from ...world.dns.query import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from ...base.errors import DnsError, printable
 from ...config.settings import Site
 from ...model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from ...world.dns import hijack
-from ...world.dns.nameservers import PUBLIC_RESOLVERS, Server, ask_all, system_resolvers
+from ...world.dns.nameservers import PUBLIC_RESOLVERS, system_resolvers
+from ...world.dns.query import Server, ask_all
 from ...world.resolve import addresses_of
 from .finding import Case
 

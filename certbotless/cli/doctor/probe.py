@@ -26,8 +26,10 @@ from ...config.settings import Config, Site
 from ...model.records import Record
 from ...service import wiring as edges
 from ...state.site import SiteFile
-from ...world.dns.alidns import Account, AlidnsAccount, NoAnswer
-from ...world.dns.nameservers import NameServers, Server, ask_all
+from ...world.dns.alidns import AlidnsAccount
+from ...world.dns.alidns_errors import Account, NoAnswer
+from ...world.dns.nameservers import NameServers
+from ...world.dns.query import Server, ask_all
 from ...world.resolve import addresses_of
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
-from datetime import timedelta
-from typing import Protocol
 
 import josepy as jose
 import requests
@@ -24,16 +22,16 @@ from acme import errors as acme_errors
 from ...base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
 from ...base.names import NameFault, challenge_name, normalise
-from ...base.times import parse_rfc3339, rfc3339
+from ...base.times import rfc3339
 from ...config.settings import Acme
 from ...model.certificate import Published
-from ...model.memory import TxtValue
-from ...model.renewal import Window
 from ...state.order_guard import SiteBooks
 from ...state.site import Accounts
 from . import keys as pki
 from .account import Account
-from .connection import PROBLEM, Network, ca_errors
+from .connection import PROBLEM, Network
+from .order import Issued, PendingOrder, TxtPlaces
+from .renewal_info import _renewal_info_url
 
 logger = logging.getLogger(__name__)
 
@@ -64,81 +62,6 @@ _VALIDATION_HINTS = {
 _OTHER_VALUE_HINT = (
     "the CA asks the zone's public name servers: check that they are the ones that this zone uses"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """When the CA suggests to renew, why, and when to ask again; None and empty where it says nothing."""
-
-    window: Window | None = None
-    explanation: str = ""
-    retry_after: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A certificate fresh from the CA, not yet checked: PEM chain, its key, our account's URL."""
-
-    chain_pem: bytes
-    key: pki.CertificateKey
-    account: str
-
-
-class PendingOrder(Protocol):
-    """What makes an order outlive us: its URL, and its certificate key once there is one."""
-
-    @property
-    def url(self) -> str:
-        """The URL of the order in flight, empty if there is none."""
-
-    def begin(self, url: str) -> None:
-        """Keep the URL of a new order."""
-
-    def key(self) -> pki.CertificateKey:
-        """Return the order's key, made and kept at the first call."""
-
-    def drop(self) -> None:
-        """Forget the order."""
-
-
-class TxtPlaces(Protocol):
-    """Where txt values go, and whether they are there. Every call may raise `DnsError`."""
-
-    def locate(self, name: str, value: str) -> TxtValue:
-        """Return the txt value of a challenge name with the zone that holds it."""
-
-    def presented(self, values: Sequence[TxtValue]) -> AbstractContextManager[None]:
-        """Have the values in their zones for as long as the block runs (challenge.presented)."""
-
-    def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
-        """Block until the authoritative servers show them all."""
-
-
-def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
-    """Ask when the CA wants the certificate with this ARI identifier renewed. Takes at most about a minute.
-
-    Raises:
-        IssueError: it could not be asked, or does not know.
-
-    Source: RFC 9773 section 4.
-    """
-    # Nothing is signed: the answer is open to everybody.
-    network = Network(None, acme, clock)
-    with ca_errors(acme.url, lambda: network):
-        url = _renewal_info_url(network.read_directory())
-        if not url:
-            return Suggestion()
-        told = network.get(f"{url}/{ari_id}").json()
-        window = Window(*(parse_rfc3339(told["suggestedWindow"][edge]) for edge in ("start", "end")))
-        return Suggestion(window, printable(told.get("explanationURL", "")), network.retry_after)
-
-
-def _renewal_info_url(directory: messages.Directory) -> str:
-    """Return where renewal information is asked for, empty for a CA that has none."""
-    try:
-        return str(directory["renewalInfo"]).removesuffix("/")
-    except KeyError:
-        return ""
 
 
 class _NewOrder(messages.NewOrder):

@@ -19,7 +19,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -34,7 +33,6 @@ from ...base.clock import Clock, Pace
 from ...base.errors import (
     CertbotlessError,
     DnsError,
-    DnsRefused,
     DnsUnavailable,
     RecordConflict,
     ZoneNotFound,
@@ -43,7 +41,19 @@ from ...base.errors import (
 from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from ...config.redact import Redactor
 from ...model.records import DEFAULT_LINE, Record
-from ..http import BadAnswer, BoundedSession, http_date, retry_after
+from ..http import BoundedSession, http_date, retry_after
+from .alidns_errors import (
+    AGAIN,
+    HINTS,
+    NO_SUCH_ZONE,
+    NOT_ALLOWED,
+    OF_ONE_RECORD,
+    Account,
+    ApiRefusal,
+    NoAnswer,
+    RecordRefusal,
+    transport_errors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -75,90 +85,6 @@ _REGION = "cn-hangzhou"
 LEAST_TTL_S = 600
 # "A valid TTL must be in the range of 600 to 86400." (ddns-go issue 1717)
 _TTL_RANGE = re.compile(r"\b(\d{1,6}) to \d{1,6}\b")
-
-_AGAIN = frozenset(
-    {
-        # The service is busy. Like the two below, terraform-provider-alicloud sends such a call again.
-        "DnsSystemBusyness",
-        "InternalError",
-        "LastOperationNotFinished",
-        # The zone is being switched to other servers, as in its first days.
-        "RecordForbidden.DNSChange",
-        "Rejected.Throttling",
-        "ServiceUnavailable",
-        "ServiceUnavailableTemporary",
-        "SignatureNonceUsed",
-    }
-)
-# The account has no such zone; it may be somebody else's.
-_NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
-# What the RAM user's policy does not allow. Other codes with "Forbidden" are about the zone itself.
-_NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
-# What says nothing of the zone or the account, but of one record and what else is at its name.
-_OF_ONE_RECORD = frozenset(
-    {
-        "DomainRecordConflict",
-        "DomainRecordDuplicate",
-        "DomainRecordLocked",
-        "DomainRecordNotBelongToUser",
-        "QuotaExceeded.ARecord",
-        "SubDomainInvalid.Value",
-    }
-)
-_CREDENTIAL = "a credential of systemd counts from the next start of its service"
-# Start of a code -> what to do; the longer of two starts comes first.
-_HINTS = {
-    "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console;"
-    f" a temporary one needs aliyun.security_token too; {_CREDENTIAL}",
-    "SignatureDoesNotMatch": f"correct aliyun.access_key_secret; {_CREDENTIAL}",
-    "IncompleteSignature": "correct aliyun.access_key_secret",
-    "InvalidSecurityToken": "renew aliyun.security_token",
-    "MissingSecurityToken": "set aliyun.security_token: the key is a temporary one",
-    "InvalidTimeStamp": "set the clock",
-    "DomainRecordDuplicate": "delete the other record with this value in the Alidns console",
-    "DomainRecordLocked": "unlock the record in the Alidns console",
-    "DomainRecordConflict": "delete the conflicting record in the Alidns console",
-    "DomainRecordNotBelongToUser": "look in the Alidns console whether the record is still there",
-    "InvalidDomainName": "correct sites[].zone",
-    "SubDomainInvalid.RR": "choose another name: beyond ASCII the service takes Chinese letters alone",
-    "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
-    "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
-    "SubDomainInvalid.Value": "correct sites[].address: the service takes no such value",
-    "": "look the code up in Aliyun's reference of this action",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """How to reach the API; the secrets stay out of every `repr`."""
-
-    endpoint: str
-    key_id: str = field(repr=False)
-    key_secret: str = field(repr=False)
-    security_token: str | None = field(default=None, repr=False)
-    ca_bundle: str | None = None
-
-
-class ApiRefusal(DnsRefused):
-    """An error reply, with the service's own `code`, and what it `said`."""
-
-    def __init__(self, message: str, *, code: str, said: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
-        self.said = said
-
-    @property
-    def is_forbidden(self) -> bool:
-        """Whether the RAM user's policy does not allow the call."""
-        return self.code in _NOT_ALLOWED
-
-
-class RecordRefusal(ApiRefusal, RecordConflict):
-    """One that is about this record alone: a TXT record beside it may be written."""
-
-
-class NoAnswer(DnsUnavailable):
-    """Nobody answered, or somebody else did."""
 
 
 # Hears each reply of the API: the action, the HTTP status, and the JSON object, empty for none.
@@ -209,7 +135,7 @@ class AlidnsAccount:
         account = self._account
         # Signed anew for every try: nonce and time are part of it.
         path = request.get_url(_REGION, account.key_id, account.key_secret)
-        with _transport_errors(action, account):
+        with transport_errors(action, account):
             response = self._session.request(
                 request.get_method(),
                 f"{account.endpoint}{path}",
@@ -244,24 +170,24 @@ class AlidnsAccount:
         # This text carries the string to sign, so the parameters of the call.
         said = "" if code == "SignatureDoesNotMatch" else f" ({self._said(reply, 'Message', 200)})"
         text = f"{action} refused with {code}{said}, request id {request_id}"
-        if code in _AGAIN or code.startswith("Throttling") or response.status_code >= 500:
+        if code in AGAIN or code.startswith("Throttling") or response.status_code >= 500:
             asked = response.headers.get("Retry-After", "")
             wait = retry_after(asked, self._clock.now(), _MOST_RETRY_AFTER)
             return DnsUnavailable(text, hint="the API asks to come again", retry_after=wait)
-        if code in _NO_SUCH_ZONE:
+        if code in NO_SUCH_ZONE:
             return ZoneNotFound(
                 f"{text}: the account has no such zone",
                 hint="add the zone in the Alidns console or correct sites[].zone",
             )
-        if code in _NOT_ALLOWED:
+        if code in NOT_ALLOWED:
             hint = f"grant the RAM user alidns:{action} on the zone (docs/ram-policy.md)"
             return ApiRefusal(text, code=code, hint=hint)
         if code.startswith("InvalidTimeStamp"):
             ahead = self.clock_ahead
             differs = "an unknown time" if ahead is None else f"{ahead.total_seconds():.0f} s"
             text += f"; this clock differs by {differs} from the API's"
-        hint = next(hint for start, hint in _HINTS.items() if code.startswith(start))
-        kind = RecordRefusal if code in _OF_ONE_RECORD else ApiRefusal
+        hint = next(hint for start, hint in HINTS.items() if code.startswith(start))
+        kind = RecordRefusal if code in OF_ONE_RECORD else ApiRefusal
         return kind(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
 
     def find(self, fqdn: str) -> str:
@@ -408,32 +334,6 @@ class AlidnsZone:
             line=str(row.get("Line", DEFAULT_LINE)),
             is_enabled=str(row.get("Status", "ENABLE")).upper() == "ENABLE",
         )
-
-
-@contextmanager
-def _transport_errors(action: str, account: Account) -> Iterator[None]:
-    """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
-    try:
-        yield
-    except OSError as exc:  # those of `requests` are such, too
-        match exc:
-            case BadAnswer():
-                what, hint = str(exc), "look who answers in the API's place"
-            case requests.exceptions.SSLError():
-                what = "the server's certificate is not trusted"
-                hint = (
-                    "set aliyun.ca_bundle, or look who answers in the API's place, or at this machine's clock"
-                )
-            case requests.exceptions.ProxyError():
-                what = "the proxy gave no connection"
-                hint = "correct HTTPS_PROXY, or name the API's host in NO_PROXY"
-            case requests.RequestException():
-                what = f"no connection ({type(exc).__name__})"
-                hint = "check the network, the resolver and aliyun.endpoint"
-            case _:
-                what = f"the trust bundle {account.ca_bundle!r} cannot be read"
-                hint = "correct aliyun.ca_bundle"
-        raise NoAnswer(f"{action} at {account.endpoint}: {what}", hint=hint) from None
 
 
 @contextmanager

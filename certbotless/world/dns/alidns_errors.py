@@ -1,0 +1,133 @@
+"""What the Alidns API refuses, and what keeps us from reaching it: what each means, and what to do.
+
+Source: Alidns API 2015-01-09, error codes; what people report of them stands beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import requests
+
+from ...base.errors import (
+    DnsRefused,
+    DnsUnavailable,
+    RecordConflict,
+)
+from ..http import BadAnswer
+
+AGAIN = frozenset(
+    {
+        # The service is busy. Like the two below, terraform-provider-alicloud sends such a call again.
+        "DnsSystemBusyness",
+        "InternalError",
+        "LastOperationNotFinished",
+        # The zone is being switched to other servers, as in its first days.
+        "RecordForbidden.DNSChange",
+        "Rejected.Throttling",
+        "ServiceUnavailable",
+        "ServiceUnavailableTemporary",
+        "SignatureNonceUsed",
+    }
+)
+
+# The account has no such zone; it may be somebody else's.
+NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
+
+# What the RAM user's policy does not allow. Other codes with "Forbidden" are about the zone itself.
+NOT_ALLOWED = frozenset({"Forbidden", "Forbidden.RAM", "NoPermission"})
+
+# What says nothing of the zone or the account, but of one record and what else is at its name.
+OF_ONE_RECORD = frozenset(
+    {
+        "DomainRecordConflict",
+        "DomainRecordDuplicate",
+        "DomainRecordLocked",
+        "DomainRecordNotBelongToUser",
+        "QuotaExceeded.ARecord",
+        "SubDomainInvalid.Value",
+    }
+)
+
+_CREDENTIAL = "a credential of systemd counts from the next start of its service"
+
+# Start of a code -> what to do; the longer of two starts comes first.
+HINTS = {
+    "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console;"
+    f" a temporary one needs aliyun.security_token too; {_CREDENTIAL}",
+    "SignatureDoesNotMatch": f"correct aliyun.access_key_secret; {_CREDENTIAL}",
+    "IncompleteSignature": "correct aliyun.access_key_secret",
+    "InvalidSecurityToken": "renew aliyun.security_token",
+    "MissingSecurityToken": "set aliyun.security_token: the key is a temporary one",
+    "InvalidTimeStamp": "set the clock",
+    "DomainRecordDuplicate": "delete the other record with this value in the Alidns console",
+    "DomainRecordLocked": "unlock the record in the Alidns console",
+    "DomainRecordConflict": "delete the conflicting record in the Alidns console",
+    "DomainRecordNotBelongToUser": "look in the Alidns console whether the record is still there",
+    "InvalidDomainName": "correct sites[].zone",
+    "SubDomainInvalid.RR": "choose another name: beyond ASCII the service takes Chinese letters alone",
+    "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
+    "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
+    "SubDomainInvalid.Value": "correct sites[].address: the service takes no such value",
+    "": "look the code up in Aliyun's reference of this action",
+}
+
+
+class ApiRefusal(DnsRefused):
+    """An error reply, with the service's own `code`, and what it `said`."""
+
+    def __init__(self, message: str, *, code: str, said: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.said = said
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the RAM user's policy does not allow the call."""
+        return self.code in NOT_ALLOWED
+
+
+class RecordRefusal(ApiRefusal, RecordConflict):
+    """One that is about this record alone: a TXT record beside it may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to reach the API; the secrets stay out of every `repr`."""
+
+    endpoint: str
+    key_id: str = field(repr=False)
+    key_secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+    ca_bundle: str | None = None
+
+
+class NoAnswer(DnsUnavailable):
+    """Nobody answered, or somebody else did."""
+
+
+@contextmanager
+def transport_errors(action: str, account: Account) -> Iterator[None]:
+    """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
+    try:
+        yield
+    except OSError as exc:  # those of `requests` are such, too
+        match exc:
+            case BadAnswer():
+                what, hint = str(exc), "look who answers in the API's place"
+            case requests.exceptions.SSLError():
+                what = "the server's certificate is not trusted"
+                hint = (
+                    "set aliyun.ca_bundle, or look who answers in the API's place, or at this machine's clock"
+                )
+            case requests.exceptions.ProxyError():
+                what = "the proxy gave no connection"
+                hint = "correct HTTPS_PROXY, or name the API's host in NO_PROXY"
+            case requests.RequestException():
+                what = f"no connection ({type(exc).__name__})"
+                hint = "check the network, the resolver and aliyun.endpoint"
+            case _:
+                what = f"the trust bundle {account.ca_bundle!r} cannot be read"
+                hint = "correct aliyun.ca_bundle"
+        raise NoAnswer(f"{action} at {account.endpoint}: {what}", hint=hint) from None

@@ -1,0 +1,18 @@
+"""What is wrong at a site, for the tests of messages."""
+
+from __future__ import annotations
+
+from certbotless.model.decision import Step
+from certbotless.model.view import View
+from support.views import failure, view
+
+HOST, DOMAIN = "box", "devbox.sweetlove.top"
+
+DEPLOY = Step("deploy", "another certificate", "registry")
+
+BROKEN, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
+
+
+def broken(what: str = "it does not start", **fields: object) -> View:
+    """Return a site whose deploy has failed."""
+    return view(DEPLOY, failures={"deploy:registry": failure(what)}, **fields)  # type: ignore[arg-type]

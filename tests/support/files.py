@@ -1,0 +1,48 @@
+"""Files as somebody else may plant them, and reads that must not wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from support.children import (
+    run_in_child,
+)
+
+
+def plant(kind: str, path: Path) -> None:
+    """Put something that is no plain file at a path."""
+    match kind:
+        case "a symbolic link":
+            (path.parent / "secret").write_bytes(b"secret")
+            path.symlink_to("secret")
+        case "a named pipe":
+            os.mkfifo(path)
+        case "a socket":
+            os.mknod(path, 0o600 | stat.S_IFSOCK)
+        case "a directory":
+            path.mkdir()
+        case "a device":
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, which has no end
+        case _:
+            raise ValueError(kind)
+
+
+KINDS = ["a symbolic link", "a named pipe", "a socket", "a directory", "a device"]
+
+
+def in_time(action: Callable[[], object]) -> int:
+    """Run an action that may hang in a child, and return its exit code; minus SIGALRM if it does."""
+
+    def run() -> None:
+        signal.alarm(10)
+        action()
+
+    return run_in_child(run)
+
+
+def mode_of(path: Path) -> str:
+    return oct(stat.S_IMODE(path.lstat().st_mode))

@@ -1,0 +1,33 @@
+"""Pairs that a test publishes: no certificates, but bytes that say which pair they are of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from certbotless.model.certificate import LeafFacts, Origin
+from certbotless.state.pair import Store
+
+DOMAIN = "devbox.sweetlove.test"
+
+NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+
+FACTS = LeafFacts(
+    (DOMAIN,),
+    "ab" * 32,
+    "CN=Example CA",
+    NOW,
+    NOW + timedelta(days=90),
+    "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
+)
+
+ORIGIN = Origin("https://ca.test/directory", "https://ca.test/account/1", "ec256", NOW)
+
+
+def pair(name: str) -> tuple[bytes, bytes]:
+    return f"chain {name}".encode(), f"key {name}".encode()
+
+
+def publish(certs_dir: Path, name: str, now: datetime = NOW) -> None:
+    Store(certs_dir, DOMAIN).publish(*pair(name), FACTS, replace(ORIGIN, issued_at=now), now)
