@@ -17,7 +17,7 @@ from ..model.renewal import is_due
 from ..state.pair import Store
 from ..state.site import SiteFile
 from ..world import verify
-from ..world.acme import keys as pki
+from ..world.acme import keys
 from .context import Workbench
 
 logger = logging.getLogger(__name__)
@@ -83,14 +83,14 @@ def judge(config: Config, site: Site, seen: Observation) -> Verdict:
     facts: LeafFacts | None = None
     try:
         chain, key_pem = Store(config.certs_dir_of(site), site.domain).plain_pair()
-        key = pki.key_from_pem(key_pem)
-        facts = pki.checked_facts(chain, key, site.all_names, seen.at)  # 1
+        key = keys.key_from_pem(key_pem)
+        facts = keys.checked_facts(chain, key, site.all_names, seen.at)  # 1
         if is_due(facts, seen.at):  # 2
             raise IssueError("its renewal is due")
         _refuse_unless_of_this_ca(config, site, seen, chain, key_pem, facts)
     except (IssueError, StoreError) as exc:
         return Verdict(None, facts, str(exc))
-    origin = Origin(config.acme.url, "", pki.key_type_of(key), facts.not_before)
+    origin = Origin(config.acme.url, "", keys.key_type_of(key), facts.not_before)
     return Verdict(SavedPair.of(chain, key_pem, origin, facts.not_after), facts)
 
 
@@ -99,10 +99,10 @@ def _refuse_unless_of_this_ca(
 ) -> None:
     """Raise IssueError, with the issuer in its text, for what the CA of the file cannot have signed."""
     directory = config.acme.url
-    if pki.is_self_signed(chain):
+    if keys.is_self_signed(chain):
         raise IssueError("it is self-signed")
     if directory not in DIRECTORIES.values():
-        if not pki.have_same_issuer(chain, _chain_before(config, site, seen)):
+        if not keys.have_same_issuer(chain, _chain_before(config, site, seen)):
             raise IssueError(f"its issuer {facts.issuer!r} is not known to be the CA at {directory}")
     elif facts.lifetime > _LONGEST_PUBLIC:
         raise IssueError(

@@ -21,7 +21,7 @@ from ..model.renewal import next_look
 from ..state.order_guard import SiteBooks
 from ..state.site import Accounts
 from ..world import verify
-from ..world.acme import keys as pki
+from ..world.acme import keys
 from ..world.acme.issue import Issuance
 from ..world.acme.order import Issued, PendingOrder
 from ..world.acme.renewal_info import suggested_renewal
@@ -69,7 +69,7 @@ class Certifying:
             return
         acme = replace(acme, directory=staging)
         issued = self._issue(acme, seen, order)
-        facts = pki.checked_facts(
+        facts = keys.checked_facts(
             issued.chain_pem, issued.key, self._bench.site.all_names, self._bench.clock.now()
         )
         self._bench.tell("rehearsal.passed", f"directory={acme.url} not_after={rfc3339(facts.not_after)}")
@@ -186,19 +186,19 @@ class Certifying:
     def _is_published(self, issued: Issued, seen: Observation) -> bool:
         published = seen.published.facts
         try:
-            return published is not None and pki.leaf_sha256(issued.chain_pem) == published.sha256
+            return published is not None and keys.leaf_sha256(issued.chain_pem) == published.sha256
         except IssueError:
             return False  # publishing it will say what is wrong
 
     def _publish(self, issued: Issued, pending: _Pending) -> None:
         now = self._bench.clock.now()
         try:
-            facts = pki.checked_facts(issued.chain_pem, issued.key, self._bench.site.all_names, now)
+            facts = keys.checked_facts(issued.chain_pem, issued.key, self._bench.site.all_names, now)
         except IssueError:
             pending.drop()
             raise
         acme = self._bench.config.acme
-        chain, key = pki.as_parsed(issued.chain_pem), pki.key_to_pem(issued.key)
+        chain, key = keys.as_parsed(issued.chain_pem), keys.key_to_pem(issued.key)
         origin = Origin(acme.url, issued.account, acme.key_type, now)
         pair = SavedPair.of(chain, key, origin, facts.not_after)
         self._bench.file.save_pair(pair)
@@ -253,7 +253,7 @@ class Certifying:
         """
         pair = self._bench.file.saved_pair()
         try:
-            return pair, pki.matching_facts(pair.chain.encode(), pki.key_from_pem(pair.key.encode()))
+            return pair, keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))
         except (StoreError, IssueError):
             self._bench.file.set_pair_aside()
             raise
@@ -302,7 +302,7 @@ class Certifying:
         """Whether these are the facts of the published certificate. Raises `StoreError`."""
         chain, key = self._bench.store.pair()
         try:
-            return pki.matching_facts(chain, pki.key_from_pem(key)) == facts
+            return keys.matching_facts(chain, keys.key_from_pem(key)) == facts
         except (IssueError, StoreError):
             return False
 
@@ -329,15 +329,15 @@ class _Pending:
         acme = self._acme
         return OrderInFlight(url=url, directory=acme.url, names=self._names, key_type=acme.key_type)
 
-    def key(self) -> pki.CertificateKey:
+    def key(self) -> keys.CertificateKey:
         pem = self._file.order_key()
         if pem is not None:
             try:
-                return pki.key_from_pem(pem)
+                return keys.key_from_pem(pem)
             except StoreError as exc:
                 logger.warning("order.key_lost error=%s", exc)
-        key = pki.new_key(self._acme.key_type)
-        self._file.save_order_key(pki.key_to_pem(key))
+        key = keys.new_key(self._acme.key_type)
+        self._file.save_order_key(keys.key_to_pem(key))
         return key
 
     def drop(self) -> None:
@@ -350,14 +350,14 @@ class _Rehearsed:
 
     key_type: str
     url: str = ""
-    _key: pki.CertificateKey | None = None
+    _key: keys.CertificateKey | None = None
 
     def begin(self, url: str) -> None:
         self.url = url
 
-    def key(self) -> pki.CertificateKey:
+    def key(self) -> keys.CertificateKey:
         if self._key is None:
-            self._key = pki.new_key(self.key_type)
+            self._key = keys.new_key(self.key_type)
         return self._key
 
     def drop(self) -> None:

@@ -123,19 +123,19 @@ def _target_of(step: Step, bench: Workbench) -> Target:
 
 def _of_records() -> None:
     from ..world.dns import alidns  # noqa: F401
-    from . import record as point  # noqa: F401
+    from . import record  # noqa: F401
 
 
 def _of_certificates() -> None:
     from ..world.dns import alidns  # noqa: F401
-    from . import certificate as certify  # noqa: F401
+    from . import certificate  # noqa: F401
 
 
 def _of_containers() -> None:
-    from ..world import containers as deploy
+    from ..world import containers
     from . import deploy as serve  # noqa: F401
 
-    deploy.load()
+    containers.load()
 
 
 _LOADS: dict[str, Callable[[], None]] = {

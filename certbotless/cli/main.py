@@ -119,30 +119,29 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _check(source: Path | None) -> int:
-    from ..config import checks as careless
-    from ..config import load as configfile
+    from ..config import checks, load
 
-    checked = configfile.load(source)
-    for warning in careless.warnings(checked, source):
+    checked = load.load(source)
+    for warning in checks.warnings(checked, source):
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{source or '-'}: ok ({len(checked.sites)} sites)")
     return 0
 
 
 def _plan(source: Path | None, exit_code: bool) -> int:
-    from ..config import load as configfile
+    from ..config import load
     from ..observe.views import look_at
-    from ..report import status_json as report
+    from ..report import status_json
 
     _set_up_logging(logging.WARNING)
-    checked = configfile.load(source)
+    checked = load.load(source)
     views = look_at(checked, checked.sites)
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
         from ..act.adopt import judge
 
         verdicts = {view.site.domain: judge(checked, view.site, view.seen).text for view in asked}
-    print(report.plan_text(views, verdicts))
+    print(status_json.plan_text(views, verdicts))
     if any(view.decision.problems for view in views):
         return 1
     return 3 if exit_code and any(view.decision.steps for view in views) else 0
@@ -162,11 +161,11 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
     if as_json:
         print(found.to_json())
     else:
-        from ..report import status_text as table
+        from ..report import status_text
         from ..report.terminal import Terminal
 
         screen = Terminal(sys.stdout)
-        screen.show(table.draw(found, screen))
+        screen.show(status_text.draw(found, screen))
     if found.error:
         print(found.error, file=sys.stderr)
     return found.code
@@ -175,7 +174,7 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
 def _watch(
     source: Path | None, choose: Callable[[Config], list[Site]], *, is_one: bool, as_json: bool
 ) -> NoReturn:
-    from ..report import status_text as table
+    from ..report import status_text
     from ..report.terminal import Drawing, Terminal
     from . import status
 
@@ -192,18 +191,18 @@ def _watch(
             found = status.find(source, choose, is_one=is_one)
         except CertbotlessError as exc:
             return f"certbotless: {exc}", 2 if isinstance(exc, UsageError) else 1
-        return table.draw(found, screen, is_watched=True), found.code
+        return status_text.draw(found, screen, is_watched=True), found.code
 
     screen.watch(look)
 
 
 def _doctor(source: Path | None, *, as_json: bool) -> int:
-    from ..config import load as configfile
+    from ..config import load
     from .doctor import finding, run
 
     _set_up_logging(logging.CRITICAL)
-    raw = configfile.read(source)
-    checked = configfile.parse(raw, str(source or "-"))
+    raw = load.read(source)
+    checked = load.parse(raw, str(source or "-"))
 
     def say(found: finding.Finding) -> None:
         if not as_json:
@@ -216,7 +215,7 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
 
 def _probe(source: Path | None, *, as_json: bool) -> int:
     from ..base.clock import SystemClock
-    from ..config import load as configfile
+    from ..config import load
     from .doctor import probe
 
     if as_json:
@@ -227,7 +226,7 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: clock.stop())
     is_whole = probe.probe(
-        configfile.load(source),
+        load.load(source),
         clock,
         lambda line: print(line, flush=True),
         lambda line: print(f"certbotless: {line}", file=sys.stderr, flush=True),
@@ -238,31 +237,30 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 def _notify_test(source: Path | None) -> int:
     import socket
 
-    from ..base import privileges as owner
+    from ..base import privileges
     from ..base.clock import SystemClock
     from ..base.concurrent import together
-    from ..config import load as configfile
-    from ..notify import apprise_sender as sender
-    from ..notify import outbox as receivers
+    from ..config import load
+    from ..notify import apprise_sender, outbox
     from ..notify.message import Message
 
     _set_up_logging(logging.CRITICAL)
-    checked = configfile.load(source)
+    checked = load.load(source)
     if not checked.notify:
         raise CertbotlessError("notify names nobody to tell", hint="see docs/notifications.md")
     for secret in checked.receivers().values():
         secret.read()
-    found = receivers.receivers(checked)
-    sender.load()
+    found = outbox.receivers(checked)
+    apprise_sender.load()
     if os.path.isdir(checked.state_dir):
-        owner.become_owner(checked.state_dir, ())
+        privileges.become_owner(checked.state_dir, ())
     host = socket.gethostname()
     text = f"A test: who reads this will be told of the certificates of {host}."
     message = Message("success", f"certbotless on {host}: a test", text)
 
-    def fault_of(receiver: receivers.Receiver) -> str:
+    def fault_of(receiver: outbox.Receiver) -> str:
         try:
-            sender.send(receiver.url, message, SystemClock())
+            apprise_sender.send(receiver.url, message, SystemClock())
         except CertbotlessError as exc:
             return str(exc)
         return ""
@@ -313,14 +311,13 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: M
 def _run(
     source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str], say: Say
 ) -> int:
-    from ..config import checks as careless
-    from ..config import load as configfile
+    from ..config import checks, load
 
-    checked = configfile.load(source)
+    checked = load.load(source)
     sites = _named(checked, domains)
     checked.prove_readable()
     if source is not None:
-        careless.log(checked, source)
+        checks.log(checked, source)
     from ..service import oneshot
 
     tells = source is not None and not intent.only_rehearse
@@ -331,17 +328,16 @@ def _errand(source: Path | None, name: str) -> int:
     """Do what the daemon started this process for; what it needs is on its standard input."""
     match name:
         case "visit":
-            from ..config import load as configfile
-            from ..observe import client_visit as client
+            from ..config import load
+            from ..observe import client_visit
 
-            client.visit_due(configfile.load(source))
+            client_visit.visit_due(load.load(source))
         case "notify":
             from ..base.clock import SystemClock
-            from ..notify import apprise_sender as sender
-            from ..notify import outbox as receivers
+            from ..notify import apprise_sender, outbox
 
-            post = receivers.Post.validate_json(sys.stdin.buffer.read())
-            receivers.deliver(post, sender.send, SystemClock())
+            post = outbox.Post.validate_json(sys.stdin.buffer.read())
+            outbox.deliver(post, apprise_sender.send, SystemClock())
     return 0
 
 

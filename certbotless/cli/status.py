@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from ..base import locks
 from ..base.errors import ConfigError, StoreError
-from ..config import load as configfile
+from ..config import load
 from ..config.settings import Config, Site
 from ..model.certificate import LeafFacts
-from ..observe import client_visit as client
+from ..observe import client_visit
 from ..observe.views import look_at
 from ..report.found import Found, Story
-from ..state import site as state
+from ..state import site
 from ..state.daemon_file import refusal
 from ..state.history import Events
 from ..state.pair import Store
@@ -40,18 +40,18 @@ def find(source: Path | None, choose: Callable[[Config], Sequence[Site]], *, is_
     now, path = datetime.now(UTC), str(source or "-")
     raw = b""
     try:
-        raw = configfile.read(source)
-        checked = configfile.parse(raw, path)
+        raw = load.read(source)
+        checked = load.parse(raw, path)
     except ConfigError as exc:
-        certs_dir, state_dir = (configfile.folder_of_broken(raw, key) for key in ("certs_dir", "state_dir"))
-        known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in state.known_sites(state_dir)]
+        certs_dir, state_dir = (load.folder_of_broken(raw, key) for key in ("certs_dir", "state_dir"))
+        known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in site.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     sites, state_dir = choose(checked), checked.state_dir
     views = look_at(checked, sites)
     # What is good in itself may yet be refused: a secret that the daemon cannot read.
     error = "\n".join(refusal(state_dir, raw))
     story = _story(state_dir, sites[0].domain) if is_one else None
-    visits = client.remembered(state_dir)
+    visits = client_visit.remembered(state_dir)
     pid, kept = locks.running_daemon(state_dir), _history(checked)
     return Found(
         now,

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..base.errors import CertbotlessError, ConfigError, SecretUnreadable
-from . import diff as edits
-from . import load as configfile
+from . import diff, load
 from .secret import Secret
 from .settings import Config
 
@@ -51,7 +50,7 @@ class Source:
 
     def __init__(self, path: Path | None) -> None:
         self.name = str(path or "-")
-        self.raw = configfile.read(path)
+        self.raw = load.read(path)
         self.config = self._parsed(self.raw)
         self.refused: tuple[str, ...] = ()
         self.refused_digest = ""
@@ -107,7 +106,7 @@ class Source:
         self._secrets = self._follow_secrets()
         self._lacking, self.refused, self.refused_digest = (), (), ""
         logger.info("config.accepted sites=%d", len(edited.sites))
-        for line in edits.changes(before, edited):
+        for line in diff.changes(before, edited):
             logger.info("config.changed %s", line)
         return True
 
@@ -124,16 +123,16 @@ class Source:
         self.refused, self.refused_digest = lines, digest
         self._lacking = ()
         if isinstance(error, SecretUnreadable):
-            self._lacking = tuple(configfile.parse(raw, self.name).needed_secrets().values())
+            self._lacking = tuple(load.parse(raw, self.name).needed_secrets().values())
 
     def _read(self) -> bytes:
         if self.path is not None and not _is_plain(self.path):
             raise ConfigError([f"{self.name}:1:1: the file: is not a plain file"])
-        return configfile.read(self.path)
+        return load.read(self.path)
 
     def _parsed(self, raw: bytes) -> Config:
         """Return what the text means, if the secrets that certificates need can be read too."""
-        config = configfile.parse(raw, self.name)
+        config = load.parse(raw, self.name)
         config.prove_readable()
         return config
 

@@ -17,7 +17,7 @@ from pydantic_core import ValidationError
 from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault
 from ..base.names import is_in_zone, normalise
-from . import yaml_document as document
+from . import yaml_document
 from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .yaml_document import Document, Fault
 
@@ -34,7 +34,7 @@ def read(source: Path | None) -> bytes:
     try:
         # By its number: `sys.stdin` is None where standard input is closed.
         with open(source or 0, "rb", closefd=source is not None) as file:
-            return file.read(document.MAX_BYTES + 1)
+            return file.read(yaml_document.MAX_BYTES + 1)
     except OSError as exc:
         hint = "; name the file with --config FILE" if isinstance(exc, FileNotFoundError) else ""
         name = source or "-"
@@ -88,7 +88,7 @@ def load(source: Path | None) -> Config:
     return parse(read(source), str(source or "-"))
 
 
-def _check_together(doc: Document, wrong: Collection[document.Path] = ()) -> Iterator[Fault]:
+def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -> Iterator[Fault]:
     """Yield the faults of values that contradict each other; a value that is `wrong` by itself is skipped."""
 
     def name(value: Any, *path: str | int) -> str | None:
@@ -158,7 +158,7 @@ def _check_wildcards(doc: Document, i: int, domain: str | None, names: _Names) -
 
 
 def _check_targets(
-    doc: Document, i: int, targets: list[object], wrong: Collection[document.Path]
+    doc: Document, i: int, targets: list[object], wrong: Collection[yaml_document.Path]
 ) -> Iterator[Fault]:
     first: dict[str, int] = {}
     for j, target in enumerate(targets):

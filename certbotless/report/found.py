@@ -11,7 +11,7 @@ from typing import Any
 from ..model.certificate import LeafFacts
 from ..model.memory import Event, Failure
 from ..model.view import View, Visits
-from . import status_json as report
+from . import status_json
 
 _BROKEN = "the configuration is broken"
 
@@ -58,7 +58,7 @@ class Found:
 
     def to_json(self) -> str:
         """Return the object of `status --json`."""
-        found = report.status_json(
+        found = status_json.status_json(
             self.views,
             self.visits,
             self.notify,
@@ -67,5 +67,7 @@ class Found:
             path=self.path,
             error=self.error or None,
         )
-        found["sites"] += [report.unseen_site_json(domain, _BROKEN, facts) for domain, facts in self.known]
+        found["sites"] += [
+            status_json.unseen_site_json(domain, _BROKEN, facts) for domain, facts in self.known
+        ]
         return json.dumps(found, indent=2)

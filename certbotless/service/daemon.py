@@ -25,26 +25,25 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ..base import privileges as owner
+from ..base import privileges
 from ..base.clock import SystemClock
 from ..base.concurrent import together
 from ..base.errors import StoreError
 from ..base.locks import DaemonLock
 from ..base.systemd import Watchdog, notify
-from ..config import checks as careless
+from ..config import checks
 from ..config.live import Source
 from ..config.settings import Config, Site
 from ..model.decision import CONFIRM_OF, WRITES
 from ..model.ledger import Ledger, local_backoff
 from ..model.view import View
-from ..notify import alerts
-from ..notify import outbox as receivers
+from ..notify import alerts, outbox
 from ..notify.alerts import Steady
-from ..observe import client_visit as client
+from ..observe import client_visit
 from ..observe.dns_schedule import Spread
 from ..observe.views import Crashes, look
-from ..report import status_json as report
-from ..state import daemon_file as bulletin
+from ..report import status_json
+from ..state import daemon_file
 from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile
 from ..world.dns.nameservers import NameServers
@@ -153,7 +152,7 @@ class Daemon:
             StoreError: a folder could not be made.
         """
         config = self._config
-        owner.become_owner(config.state_dir, config.certs_dirs)
+        privileges.become_owner(config.state_dir, config.certs_dirs)
         config.prove_readable()
 
     def run(self) -> int:
@@ -172,7 +171,7 @@ class Daemon:
             self._timetable.start()
             self._lan.listen(partial(self._timetable.after, "addresses", _BURST_S, self._look_at_addresses))
             self._follow_http()
-            careless.log(self._config, self._source.path)
+            checks.log(self._config, self._source.path)
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._look_soon()
             notify("READY=1")
@@ -229,7 +228,7 @@ class Daemon:
     # The worker: all that follows, but for what waits for the network.
 
     def _tell(self) -> None:
-        bulletin.tell(self._config.state_dir, self._source.refused, self._source.refused_digest)
+        daemon_file.tell(self._config.state_dir, self._source.refused, self._source.refused_digest)
 
     # The configuration.
 
@@ -243,7 +242,7 @@ class Daemon:
             self._follow_servers()
             self._follow_addresses()
             self._follow_http()
-            careless.log(self._config, self._source.path)
+            checks.log(self._config, self._source.path)
             for site in before.sites:
                 self._timetable.plan(f"due:{site.domain}", None, self._look_soon)
             # Children that are at work on what was edited are ended; what they began is resumed.
@@ -417,7 +416,7 @@ class Daemon:
 
     def _tell_systemd(self, views: Sequence[View], busy: int) -> None:
         """Say in a line, as `systemctl status` shows it, how all stands."""
-        line = report.headline(views, busy)
+        line = status_json.headline(views, busy)
         if refused := self._source.refused:
             line = f"{line}; an edit is refused: {refused[0]}"
         if line != self._told:
@@ -472,18 +471,18 @@ class Daemon:
 
     def _visit(self, raw: bytes, config: Config, views: Sequence[View]) -> None:
         """Have sites visited as a client does, when it is time."""
-        visits = client.remembered(config.state_dir)
-        if any(client.is_due(view, visits) for view in views):
+        visits = client_visit.remembered(config.state_dir)
+        if any(client_visit.is_due(view, visits) for view in views):
             self._start_errand("visit", raw)
 
     def _notify(self, config: Config, views: Sequence[View]) -> None:
         """Have the messages sent that are due."""
         if "notify" in self._errands:
             return  # it will have written down what it sent by the next look
-        domains, visits = (site.domain for site in config.sites), client.remembered(config.state_dir)
+        domains, visits = (site.domain for site in config.sites), client_visit.remembered(config.state_dir)
         found = alerts.conditions(datetime.now(UTC), domains, views, visits, self._source.refused)
         try:
-            post = receivers.due(config, found, self._steady, alerts.patience(config.check_every))
+            post = outbox.due(config, found, self._steady, alerts.patience(config.check_every))
         except StoreError as exc:
             if self._untold != str(exc):
                 logger.warning("notify.not_told error=%s", exc)

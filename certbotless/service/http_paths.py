@@ -24,10 +24,9 @@ from ..base.times import distance
 from ..config.settings import NEEDS_PROMETHEUS, Config, Http
 from ..model.ledger import Ledger
 from ..model.view import View
-from ..notify import outbox as receivers
-from ..observe import client_visit as client
-from ..report import status_json as report
-from ..report import status_page as page
+from ..notify import outbox
+from ..observe import client_visit
+from ..report import status_json, status_page
 from ..report.status_json import Seen
 from .http_server import Reply, Server
 
@@ -134,8 +133,8 @@ class Web:
         return reply
 
     def _page(self, seen: Seen) -> Reply:
-        text = page.page(self._status(seen), datetime.now(UTC), self._stale(seen))
-        return Reply(200, text.encode(), "text/html; charset=utf-8", page.STYLE_SOURCE)
+        text = status_page.page(self._status(seen), datetime.now(UTC), self._stale(seen))
+        return Reply(200, text.encode(), "text/html; charset=utf-8", status_page.STYLE_SOURCE)
 
     def _status_json(self, seen: Seen) -> Reply:
         text = json.dumps(self._status(seen), indent=2)
@@ -143,7 +142,7 @@ class Web:
 
     def _healthz(self, seen: Seen) -> Reply:
         amiss = self._not_well(seen)
-        text = amiss or report.headline([*seen.views.values()], 0)
+        text = amiss or status_json.headline([*seen.views.values()], 0)
         return Reply(503 if amiss else 200, f"{printable(text)}\n".encode())
 
     def _metrics(self, seen: Seen) -> Reply:
@@ -152,7 +151,7 @@ class Web:
         except ModuleNotFoundError:
             return Reply(503, f"{NEEDS_PROMETHEUS}\n".encode())
         visits, is_looking, is_refused = (
-            client.remembered(seen.config.state_dir),
+            client_visit.remembered(seen.config.state_dir),
             self.is_looking(),
             bool(self.refused()),
         )
@@ -160,17 +159,17 @@ class Web:
         return Reply(200, text.encode(), metrics.TYPE)
 
     def _status(self, seen: Seen) -> dict[str, Any]:
-        history = receivers.history_of(seen.config)
-        found = report.status_json(
+        history = outbox.history_of(seen.config)
+        found = status_json.status_json(
             [*seen.views.values()],
-            client.remembered(seen.config.state_dir),
+            client_visit.remembered(seen.config.state_dir),
             history.to_json() if history else None,
             now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             daemon_pid=os.getpid(),
             path=self.path,
             error="\n".join(self.refused()) or None,
         )
-        found["sites"] += [report.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
+        found["sites"] += [status_json.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
         return found
 
     def _not_well(self, seen: Seen) -> str:

@@ -24,11 +24,11 @@ from ..base.log_context import RUN_ENDED
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
 from ..model.decision import Intent
-from ..observe import client_visit as client
+from ..observe import client_visit
 from ..observe.views import look_at
-from ..report import status_json as report
+from ..report import status_json
 from ..world.lan.watch import settled_before
-from . import wiring as edges
+from . import wiring
 from .attempt_log import Transcripts
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def run(
         if site.domain in settled
         for rule, address in zip(site.rules.values(), settled[site.domain].split(","), strict=False)
     }
-    outside, redact = edges.build(config, clock, settled_before(known)), Redactor.of(config)
+    outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)
     to = _receivers(config) if tells else []
-    edges.become_owner(config, config.certs_dirs)
+    wiring.become_owner(config, config.certs_dirs)
     with (
         _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
         ends_in_time(config.longest_run, clock),
@@ -127,7 +127,7 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
         return "ok" if intent.renew_since is None else "renewed and served"
     if outcome.failure is None:
         return f"{outcome.state}: {outcome.reason or 'not renewed'}"
-    return f"{outcome.state}: {report.failure_text(outcome.failure)}"
+    return f"{outcome.state}: {status_json.failure_text(outcome.failure)}"
 
 
 # --- the messages -------------------------------------------------------------------------------------------
@@ -137,13 +137,12 @@ def _receivers(config: Config) -> list[Receiver]:
     """Return the receivers, and load what sending to them needs: the owner may not be able to read either."""
     if not config.notify:
         return []
-    from ..notify import apprise_sender as sender
-    from ..notify import outbox as receivers
+    from ..notify import apprise_sender, outbox
 
-    found = receivers.receivers(config)
+    found = outbox.receivers(config)
     try:
         if found:
-            sender.load()
+            apprise_sender.load()
     except NotifyError as exc:
         logger.warning("notify.failed error=%s", exc)
         return []
@@ -152,18 +151,16 @@ def _receivers(config: Config) -> list[Receiver]:
 
 def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
     """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
-    from ..notify import alerts
-    from ..notify import apprise_sender as sender
-    from ..notify import outbox as receivers
+    from ..notify import alerts, apprise_sender, outbox
 
-    views, visits = look_at(config, config.sites), client.remembered(config.state_dir)
+    views, visits = look_at(config, config.sites), client_visit.remembered(config.state_dir)
     found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)
     try:
         # Another command may end just now.
         with Lock(config.state_dir / "notify.lock", clock, _SENDING_S):
-            post = receivers.due(config, found, alerts.Steady(), timedelta(), to, redact)
+            post = outbox.due(config, found, alerts.Steady(), timedelta(), to, redact)
             if post.letters:
-                receivers.deliver(post, sender.send, clock)
+                outbox.deliver(post, apprise_sender.send, clock)
     except StoreError as exc:
         logger.warning("notify.not_told error=%s", exc)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..act.context import Edges, Zones
-from ..base import privileges as owner
+from ..base import privileges
 from ..base.clock import Clock
 from ..config.settings import Config
 from ..world.containers import DockerContainers
@@ -70,4 +70,4 @@ def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
     # Who has read the secrets knows the digests that they are part of; the owner may not.
     for site in config.sites:
         config.digest(site)
-    owner.become_owner(config.state_dir, certs_dirs)
+    privileges.become_owner(config.state_dir, certs_dirs)

@@ -29,7 +29,7 @@ from typing import Any
 from ..base import files
 from ..base.errors import StoreError
 from ..model.certificate import LeafFacts, Origin, Published
-from . import foreign_files as aside
+from . import foreign_files
 
 FULLCHAIN, PRIVKEY, META = "fullchain.pem", "privkey.pem", "meta.json"
 _FILES = {FULLCHAIN, PRIVKEY, META}
@@ -55,8 +55,8 @@ class Store:
         self._domain = domain
         self._home = certs_dir / ".certbotless" / domain
         self._current = self._home / "current"
-        self._chain = aside.Place(certs_dir / f"{domain}.pem", FULLCHAIN, 0o644)
-        self._key = aside.Place(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
+        self._chain = foreign_files.Place(certs_dir / f"{domain}.pem", FULLCHAIN, 0o644)
+        self._key = foreign_files.Place(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
         self._places = (self._chain, self._key)
 
     def look(self, known: Mapping[str, str] | None = None) -> Published:
@@ -148,7 +148,7 @@ class Store:
                 files.sync_dir(generation)
                 files.sync_dir(self._home)
                 note(name, _digest(meta))
-                aside.take_over(self._places, self._home, f"{now:{_STAMP}}")  # 2
+                foreign_files.take_over(self._places, self._home, f"{now:{_STAMP}}")  # 2
                 self._link_names()
                 files.link(self._current, name)  # 3
             except BaseException:
@@ -169,7 +169,7 @@ class Store:
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
             generation = self._current_name()
-            aside.take_over(self._places, self._home, f"{now:{_STAMP}}")
+            foreign_files.take_over(self._places, self._home, f"{now:{_STAMP}}")
             self._link_names()
             if self._current_name() != generation:
                 files.link(self._current, generation)
@@ -211,7 +211,7 @@ class Store:
         files.sweep(self._certs_dir, {place.path.name for place in self._places})
         files.sweep(self._home, {self._current.name, files.TRIAL})
         with contextlib.suppress(OSError):
-            aside.tidy(self._places, self._home)
+            foreign_files.tidy(self._places, self._home)
             for path in list(self._home.iterdir()):
                 if _is_generation(path) and path.name != self._current_name() and _is_half_written(path):
                     files.remove_dir(path, _FILES)
@@ -224,7 +224,7 @@ class Store:
         """
         with files.store_errors(self._certs_dir, "read"):
             for place in self._places:
-                aside.refuse_unless_ours(place.path, self._certs_dir)
+                foreign_files.refuse_unless_ours(place.path, self._certs_dir)
             return files.read(self._chain.path), files.read(self._key.path)
 
     def pair(self, known: Mapping[str, str] | None = None) -> tuple[bytes, bytes]:
@@ -256,10 +256,10 @@ class Store:
     def _refuse_what_is_in_the_way(self) -> None:
         """Raise StoreError for what only a person may move, and for a folder that may be somebody else's."""
         for path in (self._chain.path, self._key.path, self._current):
-            aside.refuse_directory(path)
+            foreign_files.refuse_directory(path)
         for folder in (self._home.parent, self._home):
-            aside.refuse_unless_directory(folder)
-            aside.refuse_unless_ours(folder, self._certs_dir)
+            foreign_files.refuse_unless_directory(folder)
+            foreign_files.refuse_unless_ours(folder, self._certs_dir)
 
     def _link_names(self) -> None:
         for place in self._places:
@@ -289,7 +289,7 @@ class Store:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._current))
         return self._home / name
 
-    def _target(self, place: aside.Place) -> str:
+    def _target(self, place: foreign_files.Place) -> str:
         return f".certbotless/{self._domain}/current/{place.name}"
 
 

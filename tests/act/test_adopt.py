@@ -18,14 +18,14 @@ from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from support.scenes import ADDRESS, DAY, DIRECTORY, DOMAIN, HOUR, ZONE, Scene
 
 from certbotless.act.adopt import judge
-from certbotless.cli import main as cli
+from certbotless.cli import main
 from certbotless.config.values import DIRECTORIES
 from certbotless.model.ledger import Entry, limit_on, planned_order
 from certbotless.model.view import View
 from certbotless.observe.views import look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world import verify
-from certbotless.world.acme import keys as pki
+from certbotless.world.acme import keys
 from certbotless.world.tls import served_leaf
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -68,7 +68,7 @@ def put(scene: Scene, chain: bytes, key: bytes) -> str:
         path = scene.certs_dir / f"{DOMAIN}{suffix}"
         path.unlink(missing_ok=True)
         path.write_bytes(data)
-    return pki.leaf_sha256(chain)
+    return keys.leaf_sha256(chain)
 
 
 def view_of(scene: Scene) -> View:
@@ -195,7 +195,7 @@ def test_plan_says_what_becomes_of_the_pair_before_anything_is_done(
         (root, "can be taken over"),
     ):
         put(scene, *pair_of(ca))
-        assert cli.main(["--config", str(file), "plan"]) == 0
+        assert main.main(["--config", str(file), "plan"]) == 0
         (said,) = (line for line in capfd.readouterr().out.splitlines() if ": adopt: " in line)
         assert words in said
     assert not scene.state_dir.exists()
@@ -270,7 +270,7 @@ def test_a_valid_pair_is_never_replaced_by_one_that_has_expired(
     for _ in range(12):
         scene.run()
         assert served_leaf(ADDRESS, scene.tls.port, DOMAIN) == leaf
-        assert pki.leaf_sha256((scene.certs_dir / f"{DOMAIN}.pem").read_bytes()) == leaf
+        assert keys.leaf_sha256((scene.certs_dir / f"{DOMAIN}.pem").read_bytes()) == leaf
         scene.clock.advance(3600)
     assert restarts(scene) == 0
     is_ours = scene.published.is_intact and scene.published.facts is not None

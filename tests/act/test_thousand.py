@@ -23,10 +23,10 @@ from certbotless.cli.main import main
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure, RenewalInfo, Trial, WrittenRecord
 from certbotless.model.view import ClientFacts
-from certbotless.notify import outbox as receivers
+from certbotless.notify import outbox
 from certbotless.notify.alerts import Sent, SentProblem
 from certbotless.notify.outbox import History
-from certbotless.observe import client_visit as client
+from certbotless.observe import client_visit
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import with_digest
 from certbotless.state.site import SiteFile
@@ -193,8 +193,8 @@ def test_a_thousand_planted_or_damaged_files_stop_nothing(
         assert link.is_symlink(), number
         assert OTHER_DOMAIN in outcomes, number
         assert not three.asked_the_ca, number
-        receivers.history_of(config)
-        client.remembered(three.state_dir)
+        outbox.history_of(config)
+        client_visit.remembered(three.state_dir)
         assert not [record for record in caplog.records if record.exc_info], number
         assert not [record for record in caplog.records if "crashed" in record.getMessage()], number
         caplog.clear()

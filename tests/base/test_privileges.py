@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.children import DONE, REFUSED, run_in_child
 
-from certbotless.base import privileges as owner
+from certbotless.base import privileges
 from certbotless.base.errors import ProgramUnreadable
 
 pytestmark = pytest.mark.process
@@ -44,7 +44,7 @@ def secret(ground: Path) -> Path:
 def become_owner(state_dir: Path, certs_dirs: list[Path]) -> None:
     """Become it, also where the owner could not read this checkout, which is another matter."""
     with suppress(ProgramUnreadable):
-        owner.become_owner(state_dir, certs_dirs)
+        privileges.become_owner(state_dir, certs_dirs)
 
 
 def facts(path: Path) -> tuple[int, int, int, bytes]:

@@ -11,7 +11,7 @@ from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 
 from certbotless.cli.doctor import authority, finding, service
 from certbotless.cli.doctor.finding import Case, Finding
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import SiteState
 from certbotless.model.records import Record
@@ -32,7 +32,7 @@ def case(**acme: str) -> Case:
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
         "sites": [{"domain": DOMAIN, "names": [f"*.{DOMAIN}"], "zone": ZONE}],
     }
-    config = configfile.parse(json.dumps(fields).encode(), "test.json")
+    config = load.parse(json.dumps(fields).encode(), "test.json")
     return Case(config, FakeClock(), lambda _: None)
 
 

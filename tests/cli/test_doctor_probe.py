@@ -19,7 +19,7 @@ from support.fakes import FakeClock, HttpServer, Reply
 from certbotless.base.times import rfc3339
 from certbotless.cli.doctor.probe import LABEL, VALUE, probe
 from certbotless.cli.doctor.shape import code_of, shape_of
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 
 ZONE, CHINESE = "sweetlove.test", "xn--fsqu00a.com"
@@ -51,7 +51,7 @@ class Bench:
             "certs_dir": str(self.state / "certs"),
             "sites": [{"domain": domain} for domain in domains or [f"devbox.{ZONE}"]],
         }
-        config = configfile.parse(json.dumps(fields).encode(), "test.json")
+        config = load.parse(json.dumps(fields).encode(), "test.json")
         return probe(config, self.clock, self.report.append, self.told.append)
 
     def answer(self, number: int) -> str:

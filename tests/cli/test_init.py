@@ -23,8 +23,7 @@ from certbotless.cli.init.questions import Ask, Flags
 from certbotless.cli.init.run import run
 from certbotless.cli.init.text import Answers, config_text, run_text, terms_text
 from certbotless.cli.main import main
-from certbotless.config import checks as careless
-from certbotless.config import load as configfile
+from certbotless.config import checks, load
 from certbotless.config.diagnostics import check
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Target
@@ -67,7 +66,7 @@ def keys(further: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
 
 
 def test_the_text_says_what_was_answered() -> None:
-    config = configfile.parse(config_text(ANSWERS).encode(), "text")
+    config = load.parse(config_text(ANSWERS).encode(), "text")
     (site,) = config.sites
     assert (site.domain, site.zone, site.deploy, config.acme.email) == (DOMAIN, None, (), None)
     full = replace(
@@ -83,7 +82,7 @@ def test_the_text_says_what_was_answered() -> None:
         port=443,
         stop_timeout_s=35,
     )
-    config = configfile.parse(config_text(full).encode(), "text")
+    config = load.parse(config_text(full).encode(), "text")
     (site,) = config.sites
     (target,) = site.deploy
     assert (config.certs_dir, config.key_mode) == (Path("/srv/my certs"), "0640")
@@ -134,7 +133,7 @@ def test_whatever_is_accepted_as_an_answer_the_text_holds_it(
     domain: str, key_id: str, key_secret: str, container: str, folder: str
 ) -> None:
     answers = Answers(domain, key_id, key_secret, container=container, certs_dir=Path("/", folder))
-    config = configfile.parse(config_text(answers).encode(), "text")
+    config = load.parse(config_text(answers).encode(), "text")
     assert (config.sites[0].domain, config.certs_dir) == (normalise(domain), Path("/", folder))
     assert config.aliyun.access_key_id == Secret.parse(key_id)
     assert config.aliyun.access_key_secret == Secret.parse(key_secret)
@@ -249,13 +248,13 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
 def test_secrets_that_are_typed_get_files_of_their_own(file: Path) -> None:
     run(file, Flags(), person(keys()), list[str]().append)
     folder = file.parent
-    config = configfile.load(file)
+    config = load.load(file)
     assert config.aliyun.access_key_id == Secret("file", str(folder / "access_key_id"))
     assert (config.aliyun.access_key_id.read(), config.aliyun.access_key_secret.read()) == (
         CANARY,
         f"{CANARY}2",
     )
-    assert careless.warnings(config) == []
+    assert checks.warnings(config) == []
     assert CANARY not in file.read_text()
     for name in ("access_key_id", "access_key_secret", "config.yaml"):
         assert_mode(folder / name, 0o600)
@@ -269,7 +268,7 @@ def test_a_secret_that_lies_there_is_the_default_and_never_replaced(file: Path) 
     run(file, Flags(), person(answers), said.append)
     assert (file.parent / "access_key_id").read_text() == "old\n"
     assert any("access_key_id' is there already" in line for line in said)
-    assert configfile.load(file).aliyun.access_key_id.read() == "old"
+    assert load.load(file).aliyun.access_key_id.read() == "old"
 
 
 def test_the_dry_run_is_offered_and_not_the_default(file: Path) -> None:
@@ -397,7 +396,7 @@ def test_an_untouched_copy_of_the_example_gives_way_and_an_edited_one_stays(file
     for path in (example, file):
         path.write_text("# the example\n")
     run(file, FLAGS, None, lambda _: None)
-    assert configfile.load(file).sites[0].domain == DOMAIN
+    assert load.load(file).sites[0].domain == DOMAIN
     assert example.read_text() == "# the example\n"
     file.write_text("# the example, edited\n")
     with pytest.raises(StoreError, match="is there already"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.configs import CANARY, FULL, parse, text_of
 
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.checks import warnings
 
 # --- what the file says -------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_a_file_that_is_open_to_others_is_warned_of(
     file.write_text(text if is_literal else text.replace(f"{CANARY}Id", f"file:{secret}"))
     file.chmod(mode)
     file.parent.chmod(folder_mode)
-    found = warnings(configfile.load(file), file)
+    found = warnings(load.load(file), file)
     assert [words in text for text in found] == ([True] if words else [])
 
 
@@ -126,5 +126,5 @@ def test_a_file_of_another_user_is_warned_of(tmp_path: Path) -> None:
     file.touch(0o600)
     file.write_text(text_of())
     os.chown(file, 4712, 4712)
-    (text,) = warnings(configfile.load(file), file)
+    (text,) = warnings(load.load(file), file)
     assert "belongs to another user (uid 4712)" in text

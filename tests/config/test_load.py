@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.configs import CANARY, EAB, FULL, PREFIX, TREES, edited, fault_of, faults_of, parse, text_of
 
 from certbotless.base.errors import ConfigError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import SECRET_KEYS
 from certbotless.config.values import Port
 from certbotless.config.yaml_document import MAX_BYTES
@@ -304,21 +304,21 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     """However long it is: one byte more shows that it is too long."""
     path = tmp_path / "c.yaml"
     path.write_bytes(b"#" * (2 << 20))
-    assert len(configfile.read(path)) == MAX_BYTES + 1
+    assert len(load.read(path)) == MAX_BYTES + 1
     with pytest.raises(ConfigError, match="larger than"):
-        configfile.load(path)
+        load.load(path)
     path.write_text(FULL)
-    assert configfile.load(path) == parse(FULL)
+    assert load.load(path) == parse(FULL)
 
 
 def test_a_file_that_cannot_be_read_is_a_fault_with_the_reason(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(ConfigError) as caught:
-            configfile.load(path)
+            load.load(path)
         (fault,) = caught.value.faults
         assert fault.startswith(f"{path}:1:1: the file: cannot be read: {reason}")
     with pytest.raises(ConfigError, match="--config FILE"):
-        configfile.load(tmp_path / "none.yaml")
+        load.load(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_file_that_cannot_be_read_is_a_fault_with_the_reason(tmp_path: Path) -
 def test_a_broken_file_still_tells_where_its_sites_are(text: str, folders: tuple[str, str]) -> None:
     """As far as it can: `status` shows them all the same."""
     for key, folder in zip(("certs_dir", "state_dir"), folders, strict=True):
-        assert configfile.folder_of_broken(text.encode(), key) == Path(folder)
+        assert load.folder_of_broken(text.encode(), key) == Path(folder)
 
 
 # --- properties ---------------------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ FAULT = re.compile(r"c\.yaml:(\d+):(\d+): .+: .+")
 def check_report(raw: bytes) -> None:
     """Whatever the file holds: it is a configuration, or a report of printable faults in their order."""
     try:
-        shown = repr(configfile.parse(raw, "c.yaml"))
+        shown = repr(load.parse(raw, "c.yaml"))
     except ConfigError as exc:
         assert exc.faults
         assert all(fault.isprintable() for fault in exc.faults)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.redact import Redactor
-from certbotless.world.acme import keys as pki
+from certbotless.world.acme import keys
 
 KEY_ID = "LTAI5tPlantedCanary1"
 SECRET = "planted/Secret+30 characters="
@@ -20,7 +20,7 @@ REDACT = Redactor([SECRET, TOKEN, EAB_KEY], [KEY_ID])
 
 def pem() -> str:
     """Return a fresh key as a file holds it."""
-    return pki.key_to_pem(pki.new_key()).decode()
+    return keys.key_to_pem(keys.new_key()).decode()
 
 
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, EAB_KEY])
@@ -77,7 +77,7 @@ def test_a_signed_url_loses_its_query() -> None:
 
 def test_a_signed_request_of_acme_is_gone() -> None:
     """In the form that RFC 8555 sends (flattened JSON), and compact."""
-    key = jose.JWKEC(key=pki.new_key())
+    key = jose.JWKEC(key=keys.new_key())
     signed = jose.JWS.sign(b'{"csr": "planted"}', key=key, alg=jose.ES256, include_jwk=False, protect={"alg"})
     flat = signed.to_compact().decode()
     protected, payload, signature = flat.split(".")
@@ -130,7 +130,7 @@ def test_whatever_a_secret_is_and_wherever_it_stands_it_is_gone(secret: str, bef
 def test_a_word_that_stands_in_a_url_too_is_kept(url: str, text: str) -> None:
     """A robot may be called as the program is, and a path as a container."""
     config = f"aliyun: {{access_key_id: id, access_key_secret: PlantedCanary}}\nnotify: ['{url}']\n"
-    redact = Redactor.of(configfile.parse(f"{config}sites: [{{domain: a.example.com}}]\n".encode(), "c.yaml"))
+    redact = Redactor.of(load.parse(f"{config}sites: [{{domain: a.example.com}}]\n".encode(), "c.yaml"))
     assert redact(text) == text
     assert redact(f"no answer from {url}, PlantedCanary") == "no answer from ***, ***"
 
@@ -142,7 +142,7 @@ def test_all_secrets_of_a_configuration_go_and_one_that_cannot_be_read_hinders_n
         "notify: ['json://user:PlantedPassword@hooks.example.com/PlantedToken0123']\n"
         "sites: [{domain: a.example.com}]\n"
     )
-    redact = Redactor.of(configfile.parse(text.encode(), "c.yaml"))
+    redact = Redactor.of(load.parse(text.encode(), "c.yaml"))
     url = "json://user:PlantedPassword@hooks.example.com/PlantedToken0123"
     assert (
         redact(f"LTAI5tPlantedCanary you@example.com {url} a.example.com") == "LTAI*** *** *** a.example.com"

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from support.configs import FULL, edited, text_of
 
 from certbotless.base.errors import ConfigError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.yaml_document import Document
 from tools.docs import schema
 
@@ -30,7 +30,7 @@ def faults(text: str) -> list[str]:
 def is_good(text: str) -> bool:
     """Whether the program takes the file."""
     try:
-        configfile.parse(text.encode(), "c.yaml")
+        load.parse(text.encode(), "c.yaml")
     except ConfigError:
         return False
     return True
@@ -162,7 +162,7 @@ def with_example(path: str, example: object) -> str:
 def test_every_example_is_good_for_both(path: str, example: object) -> None:
     text = with_example(path, example)
     assert faults(text) == []
-    configfile.parse(text.encode(), "c.yaml")
+    load.parse(text.encode(), "c.yaml")
 
 
 def test_every_value_has_an_example() -> None:
@@ -180,5 +180,5 @@ def test_every_default_that_the_schema_tells_is_the_models(monkeypatch: pytest.M
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     for path, value, _ in schema.all_keys():
         if "default" in value and path != "sites[].deploy":
-            written = configfile.parse(with_example(path, value["default"]).encode(), "c.yaml")
-            assert written == configfile.parse(with_example("parallel", 8).encode(), "c.yaml"), path
+            written = load.parse(with_example(path, value["default"]).encode(), "c.yaml")
+            assert written == load.parse(with_example("parallel", 8).encode(), "c.yaml"), path

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.base.clock import RELEASED
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Config
 from certbotless.decide.decide import decide, state_of
 from certbotless.model.certificate import LeafFacts, Origin, Published
@@ -59,7 +59,7 @@ sites:
   -
 """
     text += "".join(f"    {key}: {value}\n" for key, value in lines.items())
-    return configfile.parse(text.encode(), "test.yaml")
+    return load.parse(text.encode(), "test.yaml")
 
 
 CONFIG = config_of()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certbotless.cli import arguments
-from certbotless.world.dns import ram_policy as policy
+from certbotless.world.dns import ram_policy
 from tools.docs import manual, schema, tables
 from tools.docs.made import MADE, replace_region
 
@@ -49,8 +49,8 @@ def test_the_tables_have_a_row_for_each_thing_that_they_are_about() -> None:
 
 def test_every_call_says_what_it_is_for_and_nothing_else_does() -> None:
     """A new call needs a line in `PURPOSES`, and then `make docs`."""
-    assert sorted(tables.PURPOSES) == policy.actions()
-    for action in policy.actions():
+    assert sorted(tables.PURPOSES) == ram_policy.actions()
+    for action in ram_policy.actions():
         assert f"| `alidns:{action}` | {tables.PURPOSES[action]} |\n" in tables.calls_table()
 
 

@@ -27,7 +27,7 @@ from support.pages import (
 )
 
 from certbotless.cli.init import text as init_text
-from certbotless.config import load as configfile
+from certbotless.config import load
 
 NAMES = [name_of(path) for path in PAGES]
 BLOCKS = [each for name in NAMES for each in blocks(name)]
@@ -121,7 +121,7 @@ def test_every_configuration_is_accepted(block: Block) -> None:
         text += "\naliyun: {access_key_id: id, access_key_secret: secret}\n"
     if "sites:" not in text:
         text += "\nsites: [{domain: registry.example.com}]\n"
-    configfile.parse(text.encode(), str(block))
+    load.parse(text.encode(), str(block))
 
 
 @pytest.mark.parametrize("block", of_language("json"), ids=str)

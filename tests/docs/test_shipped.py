@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from flit_core.sdist import SdistBuilder
 
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.yaml_document import Document
 from tools.docs import schema
 
@@ -26,14 +26,14 @@ EXAMPLE = ROOT / "config" / "certbotless.example.yaml"
 
 
 def test_the_example_configuration_is_accepted() -> None:
-    parsed = configfile.load(EXAMPLE)
+    parsed = load.load(EXAMPLE)
     assert [site.domain for site in parsed.sites] == ["registry.example.com"]
 
 
 def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
     """So a line that a user deletes changes nothing."""
-    example = configfile.load(EXAMPLE)
-    smallest = configfile.parse(
+    example = load.load(EXAMPLE)
+    smallest = load.parse(
         b"aliyun: {access_key_id: a, access_key_secret: b}\n"
         b"sites: [{domain: registry.example.com,"
         b" deploy: [{container: registry, port: 5000}]}]\n",
@@ -58,7 +58,7 @@ def paths_of(tree: object, prefix: str = "") -> set[str]:
 def test_the_example_shows_every_key() -> None:
     """Those without a default as comments, which a user makes keys by taking away ``# ``."""
     text = re.sub(r"(?m)^( *)# (?=[ -]*[a-z_]+:)", r"\1", EXAMPLE.read_text())
-    configfile.parse(text.encode(), "example")
+    load.parse(text.encode(), "example")
     shown = {path.removeprefix(".") for path in paths_of(Document(text.encode(), "example").data)}
     assert {path for path, _, _ in schema.all_keys()} <= shown
 

@@ -22,16 +22,16 @@ from support.fakes import EPOCH
 from certbotless.act import proof
 from certbotless.act import run as act
 from certbotless.act.context import Edges
-from certbotless.base import concurrent as together
+from certbotless.base import concurrent
 from certbotless.base.errors import AddressError, StoreError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, Window
 from certbotless.decide.deploy import next_opening
 from certbotless.model.decision import Intent
 from certbotless.model.view import View
 from certbotless.observe import site as observe
-from certbotless.observe import views as looking
+from certbotless.observe import views
 from certbotless.service import daemon
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world.dns import nameservers
@@ -196,7 +196,7 @@ class World:
         self._writes.clear()
 
     def _accept(self) -> None:
-        self.config: Config = configfile.parse(json.dumps(self.settings).encode(), "explorer.json")
+        self.config: Config = load.parse(json.dumps(self.settings).encode(), "explorer.json")
         # As the daemon, which keeps them until the file is edited.
         self._servers = NameServers(self.config.dns.nameservers, self.clock)
 
@@ -249,7 +249,7 @@ class World:
             patch.object(observe, "served_leaf", served),
             patch.object(proof, "served_leaf", served),
             patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),
-            patch.object(together, "ThreadPoolExecutor", _OneAfterTheOther),
+            patch.object(concurrent, "ThreadPoolExecutor", _OneAfterTheOther),
             patch.object(requests.Session, "send", send),
             patch.object(ec, "generate_private_key", self.new_key),
             patch.dict(os.environ, {"TZ": "UTC"}),
@@ -271,7 +271,7 @@ class World:
             ledger = LedgerFile(self.state_dir, self.config.certs_dirs).entries()
         except StoreError:
             ledger = []
-        return looking.look(self.site, self.config, self._servers, ledger, now, address_of=self.address_of)
+        return views.look(self.site, self.config, self._servers, ledger, now, address_of=self.address_of)
 
     def look(self) -> View:
         """Look, start a run for what is due, and return what is seen after it."""

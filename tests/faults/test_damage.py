@@ -28,7 +28,7 @@ from certbotless.state.history import Events
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store
 from certbotless.state.site import Accounts
-from certbotless.world.acme import keys as pki
+from certbotless.world.acme import keys
 
 counts = pytest.mark.parametrize(
     "count", [100, pytest.param(1000, marks=pytest.mark.soak)], ids=["some", "many"]
@@ -149,7 +149,7 @@ def test_a_copy_that_is_damaged_is_never_published(scene: Scene, count: int) -> 
 @counts
 def test_a_key_that_is_damaged_is_an_error_or_another_key(tmp_path: Path, count: int) -> None:
     """Of an account, or of an order; whoever uses it makes a new one."""
-    whole, chance = pki.key_to_pem(pki.new_key()), random.Random(20)  # noqa: S311
+    whole, chance = keys.key_to_pem(keys.new_key()), random.Random(20)  # noqa: S311
     accounts = Accounts(tmp_path, DIRECTORY)
     (tmp_path / "accounts").mkdir()
     home: Path = vars(accounts)["_home"]
@@ -160,7 +160,7 @@ def test_a_key_that_is_damaged_is_an_error_or_another_key(tmp_path: Path, count:
         key, url = accounts.load()
         assert isinstance(url, str)
         with suppress(StoreError):
-            pki.key_from_pem(key or b"")
+            keys.key_from_pem(key or b"")
 
 
 # --- edited, deleted, taken ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from support.configs import CANARY, FULL
 from support.daemons import Machine
 from support.invariants import assert_invariants
 
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.sandbox.pebble import Pebble
 
 
@@ -60,7 +60,7 @@ def _refuse_or_take(author: Author, files: list[bytes]) -> int:
         assert all(CANARY not in line for line in lines)
         if taken is not None:
             assert author.source.raw == raw
-            assert taken == configfile.parse(raw, "c.yaml")
+            assert taken == load.parse(raw, "c.yaml")
             continue
         refused += 1
         assert author.source.config is good

@@ -15,7 +15,7 @@ import pytest
 from support.fakes import EPOCH
 from support.weeks import DAY, HOUR, MINUTE
 
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.decide.decide import decide
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts, Origin, Published
@@ -25,7 +25,7 @@ from certbotless.model.observation import Observation
 from certbotless.model.renewal import renewal_moment
 from certbotless.observe.views import NOTHING_ASKED
 
-CONFIG = configfile.parse(
+CONFIG = load.parse(
     b"""
 acme: {directory: letsencrypt}
 aliyun: {access_key_id: id, access_key_secret: secret}

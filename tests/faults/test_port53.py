@@ -33,11 +33,11 @@ from support.lan_resolver import (
 )
 
 from certbotless.act.run import Outcome, run
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.service import wiring as edges
+from certbotless.service import wiring
 from certbotless.world.lan.address import address_now
 
 OTHER_ADDRESS = "10.79.40.77"
@@ -138,9 +138,9 @@ class Runs:
 
     def once(self) -> Outcome:
         """Run, and note how long it would have taken."""
-        config = configfile.parse(json.dumps(self._bed.config).encode(), "test.json")
+        config = load.parse(json.dumps(self._bed.config).encode(), "test.json")
         began_s = self.clock.monotonic()
-        [outcome] = run(config, config.sites, edges.build(config, self.clock, address_now), Intent())
+        [outcome] = run(config, config.sites, wiring.build(config, self.clock, address_now), Intent())
         self.took_s = self.clock.monotonic() - began_s
         return outcome
 

@@ -23,7 +23,7 @@ from support.listeners import listening
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted, NotifyError
-from certbotless.notify import apprise_sender as sender
+from certbotless.notify import apprise_sender
 from certbotless.notify.message import Message
 
 MESSAGE = Message("failure", "certbotless on box: deploy failed", "registry: 证书\n  it is down\n")
@@ -37,10 +37,10 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def failure(url: str, timeout_s: float = sender.TIMEOUT_S) -> str:
+def failure(url: str, timeout_s: float = apprise_sender.TIMEOUT_S) -> str:
     """Send, which must fail, and return what is told of it."""
     with pytest.raises(NotifyError) as caught:
-        sender.send(url, MESSAGE, SystemClock(), timeout_s)
+        apprise_sender.send(url, MESSAGE, SystemClock(), timeout_s)
     return str(caught.value)
 
 
@@ -75,7 +75,7 @@ def at(server: HttpServer, path: str = f"/hook/{TOKEN}") -> str:
 
 def test_a_plain_webhook_gets_the_message() -> None:
     with receiver(Reply(200, b"")) as server:
-        sender.send(f"json://{at(server)}", MESSAGE, SystemClock())
+        apprise_sender.send(f"json://{at(server)}", MESSAGE, SystemClock())
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", f"/hook/{TOKEN}")
     told = json.loads(request.body)
@@ -102,7 +102,7 @@ def test_mail_is_handed_to_its_server() -> None:
                 say("221 bye" if word == "QUIT" else "250 ok")
 
     with listening(serve) as port:
-        sender.send(
+        apprise_sender.send(
             f"mailto://127.0.0.1:{port}?from=box@example.com&to=you@example.com", MESSAGE, SystemClock()
         )
     assert f"Subject: {MESSAGE.subject}" in mail
@@ -127,7 +127,7 @@ def test_mail_is_handed_to_its_server() -> None:
 )
 def test_the_forms_of_the_page_are_those_of_the_services(url: str, service: str, host: str) -> None:
     """What docs/notifications.md shows is taken, by the plug-in of that service."""
-    sender.check(url)
+    apprise_sender.check(url)
     import apprise
 
     found = apprise.Apprise.instantiate(url)
@@ -173,7 +173,7 @@ def test_a_refusal_that_comes_with_status_200_is_one(
     """They say so of a wrong token, and of a text without the keyword; what they accept is sent."""
     import apprise
 
-    sender.load()
+    apprise_sender.load()
     plugin = type(apprise.Apprise.instantiate(f"{scheme}://{TOKEN}"))
     with HttpServer(lambda _: Reply(200, json.dumps(answer).encode())) as server:
         url = f"{server.url}/hook"
@@ -181,7 +181,7 @@ def test_a_refusal_that_comes_with_status_200_is_one(
         monkeypatch.setattr(plugin, "webhook_url", url, raising=False)
         assert said in failure(f"{scheme}://{TOKEN}")
         answer |= dict.fromkeys(answer, 0)
-        sender.send(f"{scheme}://{TOKEN}", MESSAGE, SystemClock())
+        apprise_sender.send(f"{scheme}://{TOKEN}", MESSAGE, SystemClock())
     assert len(server.requests) == 2
 
 
@@ -189,7 +189,7 @@ def test_no_part_of_the_url_is_told_that_may_be_a_token() -> None:
     """Whatever a service calls it, and in each form; a shorter word stands in many others."""
     url = "jsons://planted:Secret%2F1@127.0.0.1:1/hook/TOKEN1/x?key=Another1"
     said = "planted Secret%2F1 Secret/1 TOKEN1 Another1 hook x"
-    assert sender._without_tokens(url, said) == "*** *** *** *** *** hook x"
+    assert apprise_sender._without_tokens(url, said) == "*** *** *** *** *** hook x"
 
 
 def test_a_certificate_that_nobody_trusts_here_gets_no_message(
@@ -208,12 +208,12 @@ def test_a_certificate_that_nobody_trusts_here_gets_no_message(
         assert "TLS certificate is not trusted" in failure(f"jsons://{at(server)}")
         assert server.requests == []
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "root.pem"))
-        sender.send(f"jsons://{at(server)}", MESSAGE, SystemClock())
+        apprise_sender.send(f"jsons://{at(server)}", MESSAGE, SystemClock())
 
 
 def test_who_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes within the time-out of the library, and there is no end of them."""
-    monkeypatch.setattr(sender, "_EXCHANGE_S", 0.5)
+    monkeypatch.setattr(apprise_sender, "_EXCHANGE_S", 0.5)
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -238,7 +238,7 @@ def test_a_mail_server_that_drips_is_left_behind() -> None:
         assert "not sent within 0 s" in told
         is_over.set()
         for thread in threading.enumerate():
-            if thread.name == sender.THREAD:
+            if thread.name == apprise_sender.THREAD:
                 thread.join()
 
 
@@ -252,7 +252,7 @@ def test_who_is_asked_to_stop_waits_for_no_answer() -> None:
 
     with listening(stop) as port:
         with pytest.raises(Interrupted):
-            sender.send(f"json://127.0.0.1:{port}/x", MESSAGE, clock)
+            apprise_sender.send(f"json://127.0.0.1:{port}/x", MESSAGE, clock)
         is_over.set()
 
 
@@ -275,7 +275,7 @@ def test_nobody_there_is_told_in_the_words_of_the_system() -> None:
 )
 def test_what_is_no_url_of_a_service_is_told_without_it(url: str) -> None:
     with heard() as lines, pytest.raises(NotifyError) as caught:
-        sender.check(url)
+        apprise_sender.check(url)
     assert "no URL of a service that apprise knows" in str(caught.value)
     assert TOKEN not in "".join([str(caught.value), *lines])
 
@@ -283,7 +283,7 @@ def test_what_is_no_url_of_a_service_is_told_without_it(url: str) -> None:
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "exec:///bin/true", "include:///etc/x"])
 def test_no_url_leads_to_a_file_or_a_program(url: str) -> None:
     with pytest.raises(NotifyError):
-        sender.check(url)
+        apprise_sender.check(url)
 
 
 def test_nothing_that_the_library_says_is_heard_by_others() -> None:
@@ -295,7 +295,7 @@ def test_nothing_that_the_library_says_is_heard_by_others() -> None:
 
 def test_requests_of_others_are_made_as_ever() -> None:
     """The library's sessions are ours in the thread of a message alone."""
-    sender.load()
+    apprise_sender.load()
     with receiver(Reply(302, b"", {"Location": "/there"})) as server:
         assert requests.get(server.url, allow_redirects=False, timeout=5).status_code == 302
 
@@ -324,8 +324,8 @@ def test_a_library_that_is_not_whole_or_not_there_is_told_in_a_line(monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(apprise.Apprise, "instantiate", fail)
         with pytest.raises(NotifyError, match="cannot be used here"):
-            sender.load()
-        sender._library.cache_clear()
+            apprise_sender.load()
+        apprise_sender._library.cache_clear()
         patch.setitem(sys.modules, "apprise", None)
         with pytest.raises(NotifyError, match=r"pip install 'certbotless\[notify\]'"):
-            sender.load()
+            apprise_sender.load()

@@ -29,11 +29,10 @@ from certbotless.base.clock import SystemClock
 from certbotless.cli.doctor import run as doctor
 from certbotless.cli.doctor.finding import Case
 from certbotless.cli.main import main
-from certbotless.config import diff as edits
-from certbotless.config import load as configfile
+from certbotless.config import diff, load
 from certbotless.config.redact import Redactor
 from certbotless.model.certificate import LeafFacts, Origin
-from certbotless.notify import outbox as receivers
+from certbotless.notify import outbox
 from certbotless.service import oneshot
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
@@ -103,7 +102,7 @@ def test_a_run_tells_what_is_amiss_at_once_and_only_once(box: Box, hook: Hook, a
 def test_two_commands_that_end_at_once_send_each_message_once(box: Box, hook: Hook, api: str) -> None:
     """The second one ends while the first one's message is on its way; it waits for the lock."""
     prepare(box, api, hook.url)
-    config, waits = configfile.load(box.file), threading.Event()
+    config, waits = load.load(box.file), threading.Event()
 
     class Clock(SystemClock):
         def sleep(self, seconds: float) -> None:
@@ -111,7 +110,7 @@ def test_two_commands_that_end_at_once_send_each_message_once(box: Box, hook: Ho
             super().sleep(seconds)
 
     def send(clock: SystemClock) -> None:
-        oneshot._send_messages(config, receivers.receivers(config), Redactor.of(config), clock)
+        oneshot._send_messages(config, outbox.receivers(config), Redactor.of(config), clock)
 
     def end_as_well() -> None:
         if len(hook.told) == 1:
@@ -139,7 +138,7 @@ def test_a_message_that_cannot_be_sent_shows_and_makes_no_difference_to_the_exit
     assert shown["last_error"]["what"].startswith("notify[0] (json): Failed to send JSON POST notification")
     table = run("status")[1]
     assert "\nnotify: notify[0] (json): Failed to send" in table
-    case = Case(configfile.load(box.file), SystemClock(), lambda _: None)
+    case = Case(load.load(box.file), SystemClock(), lambda _: None)
     doctor._receivers(case)
     (finding,) = case.findings
     assert (finding.level, finding.about) == ("warn", "notify[0] (json)")
@@ -319,12 +318,12 @@ def test_another_receiver_is_no_other_configuration_for_a_site(box: Box) -> None
     """A retry time that counts for one counts for the other."""
 
     def parsed(*further: str) -> Any:
-        return configfile.parse(box.write(*further).encode(), "c.yaml")
+        return load.parse(box.write(*further).encode(), "c.yaml")
 
     none, one = parsed(), parsed("notify: ['json://a.example.com/PlantedCanary']")
     two = parsed("notify: ['json://b.example.com/PlantedCanary']")
     assert none.digest(none.sites[0]) == one.digest(one.sites[0]) == two.digest(two.sites[0])
-    assert edits.changes(none, one) == ["notify added"]
-    assert edits.changes(one, two) == ["notify changed"]
-    assert edits.changes(two, none) == ["notify removed"]
+    assert diff.changes(none, one) == ["notify added"]
+    assert diff.changes(one, two) == ["notify changed"]
+    assert diff.changes(two, none) == ["notify removed"]
     assert CANARY not in repr(one)

@@ -17,12 +17,11 @@ from support.views import view
 
 from certbotless.base.clock import Clock
 from certbotless.base.errors import Interrupted, NotifyError, StoreError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.redact import Redactor
 from certbotless.config.settings import Config
 from certbotless.model.view import View
-from certbotless.notify import alerts
-from certbotless.notify import outbox as receivers
+from certbotless.notify import alerts, outbox
 from certbotless.notify.alerts import Steady
 from certbotless.notify.message import Message
 from certbotless.notify.outbox import Post, Receiver
@@ -61,7 +60,7 @@ class Mail:
             "notify": self.urls,
             "sites": [{"domain": DOMAIN}],
         }
-        return configfile.parse(json.dumps(text).encode(), "c.yaml")
+        return load.parse(json.dumps(text).encode(), "c.yaml")
 
     @property
     def file(self) -> Path:
@@ -69,21 +68,21 @@ class Mail:
 
     @property
     def status(self) -> dict[str, object]:
-        history = receivers.history_of(self.config)
+        history = outbox.history_of(self.config)
         assert history is not None
         return history.to_json()
 
     def due(self, shown: View, to: list[Receiver] | None = None, redact: Redactor | None = None) -> Post:
         """Look once, as a run without a daemon does, and return what is to be sent."""
         found = alerts.conditions(self.clock.now(), [DOMAIN], [shown], {})
-        return receivers.due(self.config, found, Steady(), timedelta(), to, redact)
+        return outbox.due(self.config, found, Steady(), timedelta(), to, redact)
 
     def look(self, shown: View) -> list[tuple[str, str]]:
         """Look once, send what is due as another process does, and return what arrived."""
         self.got.clear()
         post = self.due(shown)
         if post.letters:
-            receivers.deliver(Post.validate_json(post.dump_json()), self.send, self.clock)
+            outbox.deliver(Post.validate_json(post.dump_json()), self.send, self.clock)
         return sorted(self.got)
 
     def send(self, url: str, message: Message, _: Clock) -> None:
@@ -234,7 +233,7 @@ def test_a_caller_that_could_read_the_secrets_hands_them_in(mail: Mail) -> None:
     url, secret = mail.home / "url", "PlantedCanaryOfRoot"
     url.write_text(FIRST)
     mail.urls = [f"file:{url}"]
-    to, redact = receivers.receivers(mail.config), Redactor([secret])
+    to, redact = outbox.receivers(mail.config), Redactor([secret])
     url.unlink()
     (letter,) = mail.due(broken(f"it says {secret}"), to, redact).letters
     assert letter.receiver.url == FIRST
@@ -307,7 +306,7 @@ def test_a_file_that_makes_no_sense_is_logged_once(mail: Mail, caplog: pytest.Lo
     """Not by status, which the page asks for again and again."""
     mail.look(view())
     mail.file.write_bytes(b"{")
-    assert receivers.history_of(mail.config) is None
+    assert outbox.history_of(mail.config) is None
     assert caplog.records == []
     mail.look(view())
     mail.look(view())
@@ -321,7 +320,7 @@ def test_a_file_that_cannot_be_read_is_left_as_it_is(mail: Mail) -> None:
     mail.file.mkdir()
     with pytest.raises(StoreError, match="cannot read"):
         mail.look(broken())
-    assert receivers.history_of(mail.config) is None
+    assert outbox.history_of(mail.config) is None
     mail.file.rmdir()
     held.rename(mail.file)
     assert mail.look(broken()) == []
@@ -371,4 +370,4 @@ def test_status_has_how_many_tries_failed_last_and_why(mail: Mail) -> None:
         },
     }
     mail.urls = []
-    assert receivers.history_of(mail.config) is None
+    assert outbox.history_of(mail.config) is None

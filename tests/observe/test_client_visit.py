@@ -18,11 +18,11 @@ from support.views import FACTS, NOTHING, NOW, site, view
 
 from certbotless.base import files, saved
 from certbotless.base.errors import StoreError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.model.decision import Step
 from certbotless.model.memory import WrittenRecord
 from certbotless.model.view import ClientFacts, View, digest_of_visit, facts_of
-from certbotless.observe import client_visit as client
+from certbotless.observe import client_visit
 from certbotless.observe.client_visit import Met, is_due, knock, visit
 from certbotless.sandbox.host import hosts_entry
 
@@ -205,13 +205,13 @@ def test_a_resolver_may_remember_for_a_ttl_what_was_before_our_record(key: str) 
 def test_where_nothing_can_be_written_nobody_is_visited(tmp_path: Path) -> None:
     """Else each look would visit all again, and say so."""
     (tmp_path / "clients.json").mkdir()
-    config = configfile.parse(
+    config = load.parse(
         f"aliyun: {{access_key_id: a, access_key_secret: b}}\nstate_dir: {tmp_path}\n"
         "sites: [{domain: nobody.invalid, address: none}]".encode(),
         "c.yaml",
     )
     with pytest.raises(StoreError, match=r"clients\.json"):
-        client.visit_due(config)
+        client_visit.visit_due(config)
 
 
 # --- what is remembered -------------------------------------------------------------------------------------
@@ -223,13 +223,13 @@ def test_where_nothing_can_be_written_nobody_is_visited(tmp_path: Path) -> None:
 )
 def test_a_file_that_makes_no_sense_is_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "clients.json").write_text(text)
-    assert client.remembered(tmp_path) == {}
+    assert client_visit.remembered(tmp_path) == {}
 
 
 def test_what_was_met_is_read_as_it_was_written(tmp_path: Path) -> None:
     known = met(view())
     saved.save(tmp_path / "clients.json", known)
-    assert client.remembered(tmp_path) == known
+    assert client_visit.remembered(tmp_path) == known
     assert files.read(tmp_path / "clients.json").endswith(b"}")
 
 

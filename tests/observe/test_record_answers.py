@@ -10,7 +10,7 @@ from support.fakes import EPOCH, FakeClock
 from support.resolvers import ScriptedResolver
 
 from certbotless.base.errors import ZoneOnHold
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Site
 from certbotless.model.memory import SiteState
 from certbotless.observe.record_answers import Shown, ask_servers
@@ -30,7 +30,7 @@ def site() -> Site:
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
         "sites": [{"domain": NAME, "zone": ZONE, "address": ADDRESS}],
     }
-    return configfile.parse(json.dumps(fields).encode(), "test.json").sites[0]
+    return load.parse(json.dumps(fields).encode(), "test.json").sites[0]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 from support.fakes import EPOCH, FakeClock, FakeZone, TlsServer, ZoneServer
 
 from certbotless.base.errors import AddressError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Config
 from certbotless.config.values import AddressRule
 from certbotless.model.certificate import LeafFacts, Origin, Published
@@ -41,7 +41,7 @@ def config_of(home: Path, servers: list[str] | None = None, **site: Any) -> Conf
         "state_dir": str(home / "state"),
         "sites": [{"domain": DOMAIN, "zone": ZONE, "address": LAN, **site}],
     }
-    return configfile.parse(json.dumps(fields).encode(), "test.json")
+    return load.parse(json.dumps(fields).encode(), "test.json")
 
 
 def told(rule: AddressRule) -> str:

@@ -18,7 +18,7 @@ from support.fakes import EPOCH, FakeClock
 from support.scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
 from certbotless.base.errors import StoreError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.values import AddressRule
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry, Ledger
@@ -287,7 +287,7 @@ def test_looks_at_many_sites_stay_below_the_bound_of_the_units(tmp_path: Path) -
                 for number in range(30)
             ],
         }
-        config = configfile.parse(json.dumps(fields).encode(), "test.json")
+        config = load.parse(json.dumps(fields).encode(), "test.json")
         before, most = threading.active_count(), 0
         looks = threading.Thread(target=look_at, args=(config, config.sites))
         looks.start()

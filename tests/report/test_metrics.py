@@ -18,12 +18,12 @@ from support.views import FACTS, NOTHING, NOW, SITE, failure, site, view
 
 from certbotless import __version__
 from certbotless.base.errors import StoreError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.model.decision import Step
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure
 from certbotless.model.view import ClientFacts, View
-from certbotless.observe import client_visit as client
+from certbotless.observe import client_visit
 from certbotless.report import metrics
 from certbotless.report.status_json import Seen
 
@@ -72,7 +72,7 @@ def test_the_linter_of_prometheus_has_nothing_against_them(tmp_path: Path) -> No
     """With every metric that there is; and without any site."""
     views = views_at(NOW)
     remember_visit(tmp_path, views[0])
-    text = text_of(*views, visits=client.remembered(tmp_path), well_at={views[0].site.domain: NOW})
+    text = text_of(*views, visits=client_visit.remembered(tmp_path), well_at={views[0].site.domain: NOW})
     assert {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")} >= {
         "certbotless_client_passed",
         "certbotless_last_success_timestamp_seconds",
@@ -179,7 +179,7 @@ def test_the_orders_that_are_left_are_those_of_the_doctor() -> None:
 def test_what_a_client_met_is_told_as_far_as_it_came(tmp_path: Path) -> None:
     shown = view()
     met = remember_visit(tmp_path, shown)
-    found = samples_of(shown, visits=client.remembered(tmp_path))
+    found = samples_of(shown, visits=client_visit.remembered(tmp_path))
     assert {
         check: of(found, "client_passed", check=check) for check in ("resolved", "trusted", "answered")
     } == {
@@ -203,7 +203,7 @@ def test_the_page_has_a_row_for_each_metric_with_its_labels(tmp_path: Path) -> N
     """And none for another one."""
     views = views_at(NOW)
     remember_visit(tmp_path, views[0])
-    text = text_of(*views, visits=client.remembered(tmp_path), well_at={views[0].site.domain: NOW})
+    text = text_of(*views, visits=client_visit.remembered(tmp_path), well_at={views[0].site.domain: NOW})
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         found[family.name.removeprefix("certbotless_")] = {
@@ -229,6 +229,6 @@ def test_prometheus_takes_the_rules_and_the_configuration_of_the_page(tmp_path: 
 
 def test_the_configuration_of_the_page_opens_it() -> None:
     block = re.findall(r"```yaml\n(http:.*?)```", PAGE, re.DOTALL)[0]
-    found = configfile.parse(f"{SMALLEST}{block}".encode(), "c.yaml")
+    found = load.parse(f"{SMALLEST}{block}".encode(), "c.yaml")
     assert found.http is not None
     assert found.http.listen == "127.0.0.1:9109"

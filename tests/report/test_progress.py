@@ -16,7 +16,7 @@ import pytest
 from support.terminals import cells, resize, shown, written
 
 import certbotless
-from certbotless.base import log_context as story
+from certbotless.base import log_context
 from certbotless.report.progress import WAITS, Board, Ended, Progress, duration, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
@@ -196,7 +196,7 @@ def seen(terminal: tuple[int, TextIO]) -> list[str]:
 def test_finished_steps_and_warnings_stand_above_what_is_at_work(terminal: tuple[int, TextIO]) -> None:
     """No text of theirs is taken for markup, and a warning is whole, however long it is."""
     url = f"https://ca.example.org/{'x' * 100}"
-    with progress_on(terminal[1]), story.about(DEVBOX):
+    with progress_on(terminal[1]), log_context.about(DEVBOX):
         LOGGER.info("record.due domain=%s reason=%s", DEVBOX, "[red]x[/] -> 10.0.0.1")
         LOGGER.info("record.added domain=%s", DEVBOX)
         LOGGER.debug("record.done domain=%s", DEVBOX)
@@ -213,7 +213,7 @@ def test_finished_steps_and_warnings_stand_above_what_is_at_work(terminal: tuple
 
 
 def test_what_is_at_work_is_one_line(terminal: tuple[int, TextIO]) -> None:
-    with progress_on(terminal[1]), story.about("a" * 90):
+    with progress_on(terminal[1]), log_context.about("a" * 90):
         LOGGER.info("order.due domain=%s reason=%s", "a" * 90, "x")
         assert seen(terminal) == [f"{'a' * 79}…"]
 
@@ -224,7 +224,7 @@ def test_a_line_of_the_command_stands_above_too(
     """Standard output may be the same terminal."""
     monkeypatch.setattr("sys.stdout", terminal[1])
     with progress_on(terminal[1]) as progress:
-        with story.about(DEVBOX):
+        with log_context.about(DEVBOX):
             LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
         progress.say("git.sweetlove.top: ok")
         LOGGER.warning("y")
@@ -235,7 +235,7 @@ def test_a_line_of_the_command_stands_above_too(
 
 def test_the_time_goes_on_while_nothing_is_said(terminal: tuple[int, TextIO]) -> None:
     with progress_on(terminal[1]):
-        with story.about(DEVBOX):
+        with log_context.about(DEVBOX):
             LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
         text = ""
         while "order 1 s" not in text:
@@ -246,7 +246,7 @@ def test_a_dumb_terminal_gets_the_lines_that_stay(
     terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    with progress_on(terminal[1]), story.about(DEVBOX):
+    with progress_on(terminal[1]), log_context.about(DEVBOX):
         LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
         LOGGER.debug("ca.validating names=a")
         LOGGER.debug("order.done domain=%s", DEVBOX)
@@ -259,7 +259,7 @@ def test_many_sites_at_a_time_stay_readable(terminal: tuple[int, TextIO]) -> Non
     """Each line is whole, whatever thread it is from."""
 
     def work(domain: str) -> None:
-        with story.about(domain):
+        with log_context.about(domain):
             for step in ("record", "order", "deploy:registry"):
                 LOGGER.info("%s.due domain=%s reason=%s", step, domain, "x")
                 LOGGER.debug("%s.done domain=%s", step, domain)
@@ -281,7 +281,7 @@ def test_a_terminal_that_is_gone_breaks_no_run(
 ) -> None:
     """What the command prints is printed, wherever that goes."""
     full = open("/dev/full", "w")  # noqa: SIM115  (closed below)
-    with progress_on(full) as progress, story.about(DEVBOX):
+    with progress_on(full) as progress, log_context.about(DEVBOX):
         LOGGER.error("order.failed error=%s", "y")
         LOGGER.error("order.failed error=%s", "z")
         progress.say("git.sweetlove.top: ok")

@@ -14,7 +14,7 @@ from certbotless import __version__
 from certbotless.model.decision import Step
 from certbotless.model.memory import Failure
 from certbotless.model.view import ClientFacts, View, digest_of_visit
-from certbotless.report import status_json as report
+from certbotless.report import status_json
 
 CLOSED = {
     "at": "2026-11-24T05:30:00Z",
@@ -27,7 +27,7 @@ CLOSED = {
 def json_of(*views: View, visits: Mapping[str, ClientFacts] | None = None, **fields: Any) -> dict[str, Any]:
     """Return the object of `status --json` as a reader gets it."""
     given = {"now": NOW, "daemon_pid": 4711, "path": "/etc/certbotless/config.yaml", "error": None, **fields}
-    found: dict[str, Any] = json.loads(json.dumps(report.status_json(views, visits or {}, **given)))
+    found: dict[str, Any] = json.loads(json.dumps(status_json.status_json(views, visits or {}, **given)))
     return found
 
 
@@ -43,12 +43,12 @@ def site_of(shown: View) -> dict[str, Any]:
 def test_how_all_stands_in_a_line() -> None:
     """Counts by state, who is at work, and the renewal that comes first."""
     order = Step("order", "due")
-    assert report.headline([view()], 0) == (
+    assert status_json.headline([view()], 0) == (
         "sites: 1 ok; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"
     )
     blank = view(order, published=NOTHING, served={})
-    assert report.headline([blank, blank], 3) == "sites: 2 pending, 3 at work"
-    assert report.headline([], 1) == "sites: 1 at work"
+    assert status_json.headline([blank, blank], 3) == "sites: 2 pending, 3 at work"
+    assert status_json.headline([], 1) == "sites: 1 at work"
 
 
 # --- status --json ------------------------------------------------------------------------------------------
@@ -131,11 +131,11 @@ def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
     found = json_of(daemon_pid=None, error="c.yaml:1:1: a: b\nc.yaml:2:1: c: d")
     assert found["daemon"] == {"running": False, "pid": None}
     assert found["config"]["error"] == "c.yaml:1:1: a: b\nc.yaml:2:1: c: d"
-    site = report.unseen_site_json("devbox.sweetlove.top", "the configuration is broken", FACTS)
+    site = status_json.unseen_site_json("devbox.sweetlove.top", "the configuration is broken", FACTS)
     assert site.keys() == site_of(view()).keys()
     assert site["certificate"] == site_of(view())["certificate"]
     assert (site["domain"], site["state"]) == ("devbox.sweetlove.top", "pending")
-    assert report.unseen_site_json("devbox.sweetlove.top", "")["certificate"] is None
+    assert status_json.unseen_site_json("devbox.sweetlove.top", "")["certificate"] is None
 
 
 def test_a_site_without_a_certificate_has_none_and_no_renewal() -> None:
@@ -220,7 +220,7 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
         Step("order", "due", wait_until=wait, wait_reason="3 orders in 7 days"),
         Step("deploy", "no TLS answer", "registry"),
     )
-    assert report.plan_text([view(*steps)]).splitlines() == [
+    assert status_json.plan_text([view(*steps)]).splitlines() == [
         "devbox.sweetlove.top: record: 10.0.0.1 -> 10.79.40.213",
         "devbox.sweetlove.top: order: due (order not before 2026-11-24T06:30:00Z: 3 orders in 7 days)",
         "devbox.sweetlove.top: deploy:registry: no TLS answer",
@@ -231,13 +231,13 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
 def test_no_reason_of_the_plan_acts_upon_a_terminal_or_makes_a_line_of_its_own() -> None:
     """It may be of a meta.json that others have written."""
     reason = "the certificate is for \x1b]0;pwned\x07\x1b[2J\nb.example.com: nothing to do"
-    text = report.plan_text([view(Step("record", reason))])
+    text = status_json.plan_text([view(Step("record", reason))])
     assert len(text.splitlines()) == 1
     assert text.isprintable()
 
 
 def test_the_plan_says_what_it_could_not_see() -> None:
     """Which is not the same as nothing to do."""
-    assert report.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"
-    blind = report.plan_text([view(problems=(failure("no name server answers"),))])
+    assert status_json.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"
+    blind = status_json.plan_text([view(problems=(failure("no name server answers"),))])
     assert blind == "devbox.sweetlove.top: cannot be seen: no name server answers; try later"

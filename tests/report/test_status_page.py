@@ -16,8 +16,7 @@ from support.views import FACTS, NOTHING, NOW, failure, view
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.view import View
-from certbotless.report import status_json as report
-from certbotless.report import status_page as page
+from certbotless.report import status_json, status_page
 
 VOID = {"meta"}
 # Where a browser begins a new line.
@@ -65,17 +64,17 @@ class Reader(HTMLParser):
 
 def status_of(*views: View, error: str | None = None, **changes: Any) -> dict[str, Any]:
     """Return the object of `status --json`, with these changes in its first site."""
-    found = report.status_json(views, {}, now=NOW, daemon_pid=4711, path=PATH, error=error)
+    found = status_json.status_json(views, {}, now=NOW, daemon_pid=4711, path=PATH, error=error)
     found["sites"][0] |= changes
     return found
 
 
 def read(status: dict[str, Any], *stale: str) -> Reader:
-    return Reader(page.page(status, NOW, stale))
+    return Reader(status_page.page(status, NOW, stale))
 
 
 def title_of(status: dict[str, Any], *stale: str) -> str:
-    text = page.page(status, NOW, stale)
+    text = status_page.page(status, NOW, stale)
     match = re.search("<title>. (.*) · certbotless</title>", text)
     assert match is not None
     assert f"<h1>{match[1]}</h1>" in text
@@ -107,7 +106,7 @@ def test_the_title_does_not_say_that_all_is_well_while_nobody_looks_or_an_edit_i
 
 
 def test_what_needs_somebody_stands_first() -> None:
-    headings = re.findall("<h2 id=.*?>(.*?)</h2>", page.page(status_of(*views_at(NOW)), NOW))
+    headings = re.findall("<h2 id=.*?>(.*?)</h2>", status_page.page(status_of(*views_at(NOW)), NOW))
     assert headings == ["wiki.example.com", "git.example.com", "registry.example.com"]
 
 
@@ -281,7 +280,7 @@ def test_no_text_of_others_becomes_part_of_the_page() -> None:
             "retry_at": "2026-11-24T05:00:00Z",
         },
     )
-    text = page.page(bad, NOW)
+    text = status_page.page(bad, NOW)
     reader = Reader(text)
     assert {tag for tag, _ in reader.tags} <= {tag for tag, _ in read(status_of(FAILING, error="x")).tags} | {
         "small",
@@ -295,14 +294,14 @@ def test_no_text_of_others_becomes_part_of_the_page() -> None:
 
 def test_the_page_needs_nothing_from_anywhere() -> None:
     """No script, no picture, no address but its own three; and its style is the one that it may have."""
-    text = page.page(status_of(FAILING), NOW)
+    text = status_page.page(status_of(FAILING), NOW)
     reader = Reader(text)
     assert [link["href"] for link in reader.of("a")] == ["/status.json", "/metrics", "/healthz"]
     assert {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in reader.tags} == set()
     assert not any(name.startswith("on") or name == "style" for _, found in reader.tags for name in found)
     assert "://" not in text
     assert "url(" not in text
-    assert re.fullmatch("'sha256-[A-Za-z0-9+/]{43}='", page.STYLE_SOURCE)
+    assert re.fullmatch("'sha256-[A-Za-z0-9+/]{43}='", status_page.STYLE_SOURCE)
 
 
 @pytest.mark.parametrize("shown", [WELL, UNBORN, FAILING])
@@ -312,6 +311,6 @@ def test_every_card_has_a_name_and_every_sign_is_for_the_eye_alone(shown: View) 
     assert {article["aria-labelledby"] for article in reader.of("article")} == headings
     assert reader.of("html") == [{"lang": "en"}]
     assert len(reader.of("h1")) == 1
-    signs = re.findall(r"<span([^>]*)>[✓✕…≠○?]</span>", page.page(status_of(shown), NOW))
+    signs = re.findall(r"<span([^>]*)>[✓✕…≠○?]</span>", status_page.page(status_of(shown), NOW))
     assert signs
     assert all('aria-hidden="true"' in attributes for attributes in signs)

@@ -17,7 +17,7 @@ from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.memory import Event
 from certbotless.model.view import View
-from certbotless.report import status_text as table
+from certbotless.report import status_text
 from certbotless.report.found import Found, Story
 
 NARROW = 40
@@ -39,7 +39,7 @@ WAITING = view(IN_WINDOW, served={"registry": "cd" * 32, "web": ""})
 def text_of(*views: View, width: int = 80, encoding: str = "utf-8", **found: Any) -> str:
     """Return what `status` prints."""
     facts = Found(NOW, "c.yaml", **{"error": "", "daemon_pid": 4711, "views": views, **found})
-    return written(lambda screen: table.draw(facts, screen), width, encoding=encoding)
+    return written(lambda screen: status_text.draw(facts, screen), width, encoding=encoding)
 
 
 def lines_of(*views: View, width: int = 80, encoding: str = "utf-8") -> list[str]:
@@ -257,7 +257,7 @@ def test_colours_change_no_letter_and_no_width(monkeypatch: pytest.MonkeyPatch) 
     found = Found(NOW, "c.yaml", "", None, [WELL, UNBORN, FAILING, WAITING])
     for width in (40, 80):
         plain, coloured = (
-            written(lambda screen: table.draw(found, screen), width, is_terminal=is_terminal)
+            written(lambda screen: status_text.draw(found, screen), width, is_terminal=is_terminal)
             for is_terminal in (False, True)
         )
         assert "\x1b[31mfailing" in coloured

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from certbotless.base import log_context as story
+from certbotless.base import log_context
 from certbotless.base.errors import StoreError
 from certbotless.config.redact import Redactor
 from certbotless.service.attempt_log import MOST_BYTES, Transcripts
@@ -38,7 +38,7 @@ def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
     handler = open_transcripts(tmp_path)
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.addHandler(handler)
-    with story.about(DOMAIN):
+    with log_context.about(DOMAIN):
         yield handler
     LOGGER.removeHandler(handler)
     handler.close()
@@ -82,7 +82,7 @@ def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(
     end()
     LOGGER.info("after the end")
     due("order")
-    with story.about(""):
+    with log_context.about(""):
         LOGGER.info("about no site")
     assert told(tmp_path) == [
         "INFO    record.due domain=devbox.sweetlove.top reason=asked for",
@@ -105,7 +105,7 @@ def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, tran
     """A thread that a site's thread starts carries its context on, as those that ask name servers do."""
 
     def work(domain: str) -> None:
-        with story.about(domain):
+        with log_context.about(domain):
             due()
             with ThreadPoolExecutor(2) as pool:
                 for i in range(3):
@@ -113,7 +113,7 @@ def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, tran
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, [DOMAIN, OTHER]))
-    assert story.site() == DOMAIN
+    assert log_context.site() == DOMAIN
     for domain in (DOMAIN, OTHER):
         lines = sorted(told(tmp_path, domain))
         assert lines[:3] == [f"DEBUG   dns.no_answer server={domain}.{i}" for i in range(3)]
@@ -127,7 +127,7 @@ def test_the_next_attempt_takes_its_place(tmp_path: Path, transcripts: Transcrip
     with_next = open_transcripts(tmp_path)
     LOGGER.addHandler(with_next)
     try:
-        with story.about(DOMAIN):
+        with log_context.about(DOMAIN):
             LOGGER.info("it only looks")
             assert told(tmp_path)[0].startswith("INFO    record.due")
             due("order")
@@ -188,7 +188,7 @@ def test_its_file_is_for_its_owner_alone_and_no_link_in_its_place_is_followed(
     try:
         path.parent.mkdir(0o700)
         path.symlink_to(victim)
-        with story.about(DOMAIN):
+        with log_context.about(DOMAIN):
             due()
     finally:
         os.umask(before)
@@ -274,4 +274,4 @@ def test_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_says_which_step_begins_or_ends(message: str, turn: tuple[str, str] | None) -> None:
-    assert story.turn_of(message) == turn
+    assert log_context.turn_of(message) == turn

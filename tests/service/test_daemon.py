@@ -23,7 +23,7 @@ from support.daemons import DOMAIN, PATIENCE_S, ZONE, Machine
 from support.fakes import EPOCH
 
 from certbotless.base.clock import SystemClock
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.values import AddressRule
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Decision, Step
@@ -45,7 +45,7 @@ ORDER, RECORD, CONFIRM = Step("order", "due"), Step("record", "another"), Step("
 DEPLOY, DEPLOY_MIRROR = Step("deploy", "no answer", "registry"), Step("deploy", "no answer", "mirror")
 SITES = {
     site.domain: site
-    for site in configfile.parse(
+    for site in load.parse(
         b"aliyun: {access_key_id: a, access_key_secret: b}\n"
         b"sites: [{domain: devbox.sweetlove.test}, {domain: other.sweetlove.test}]\n",
         "test.yaml",

@@ -9,7 +9,7 @@ import pytest
 from support.fakes import FakeClock
 
 from certbotless.base.locks import DaemonLock
-from certbotless.state import daemon_file as bulletin
+from certbotless.state import daemon_file
 
 REFUSED, RAW = ("c.yaml:1:1: sites: is needed", "c.yaml:2:1: acme: is no list"), b"sits: []\n"
 DIGEST = hashlib.sha256(RAW).hexdigest()
@@ -17,14 +17,14 @@ DIGEST = hashlib.sha256(RAW).hexdigest()
 
 def test_a_refusal_is_told_of_that_text_alone_and_while_the_daemon_runs(tmp_path: Path) -> None:
     with DaemonLock(tmp_path, FakeClock()):
-        assert bulletin.refusal(tmp_path, RAW) == ()
-        bulletin.tell(tmp_path, REFUSED, DIGEST)
-        assert bulletin.refusal(tmp_path, RAW) == REFUSED
-        assert bulletin.refusal(tmp_path, RAW + b"\n") == ()
-        bulletin.tell(tmp_path, (), "")
-        assert bulletin.refusal(tmp_path, RAW) == ()
-        bulletin.tell(tmp_path, REFUSED, DIGEST)
-    assert bulletin.refusal(tmp_path, RAW) == ()
+        assert daemon_file.refusal(tmp_path, RAW) == ()
+        daemon_file.tell(tmp_path, REFUSED, DIGEST)
+        assert daemon_file.refusal(tmp_path, RAW) == REFUSED
+        assert daemon_file.refusal(tmp_path, RAW + b"\n") == ()
+        daemon_file.tell(tmp_path, (), "")
+        assert daemon_file.refusal(tmp_path, RAW) == ()
+        daemon_file.tell(tmp_path, REFUSED, DIGEST)
+    assert daemon_file.refusal(tmp_path, RAW) == ()
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_a_refusal_is_told_of_that_text_alone_and_while_the_daemon_runs(tmp_path
 def test_what_makes_no_sense_is_not_heard(text: str, tmp_path: Path) -> None:
     with DaemonLock(tmp_path, FakeClock()):
         (tmp_path / "daemon.json").write_text(text)
-        assert bulletin.refusal(tmp_path, RAW) == ()
+        assert daemon_file.refusal(tmp_path, RAW) == ()
 
 
 def test_where_it_cannot_be_told_the_daemon_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "daemon.json").mkdir()
-    bulletin.tell(tmp_path, REFUSED, DIGEST)
+    daemon_file.tell(tmp_path, REFUSED, DIGEST)
     (record,) = caplog.records
     assert record.getMessage().startswith("daemon.not_told error=cannot write")

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from certbotless.cli.status import find as look
+from certbotless.cli.status import find
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
@@ -150,7 +150,7 @@ class Bed:
         """Return the object of `status --json`; the program is not started, since many wait for a change."""
         self.write()
         found: dict[str, Any] = json.loads(
-            look(self.file, lambda config: config.sites, is_one=False).to_json()
+            find(self.file, lambda config: config.sites, is_one=False).to_json()
         )
         return found
 

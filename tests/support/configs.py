@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from certbotless.base.checked import fields_of
 from certbotless.base.errors import ConfigError
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Acme, Aliyun, Config, Site, Target
 from certbotless.config.yaml_document import Document
 
@@ -105,7 +105,7 @@ def text_of(**parts: str) -> str:
 
 
 def parse(text: str) -> Config:
-    return configfile.parse(text.encode(), "c.yaml")
+    return load.parse(text.encode(), "c.yaml")
 
 
 def faults_of(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from certbotless.act.context import Edges
 from certbotless.act.run import Outcome, run
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Config
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -71,4 +71,4 @@ class Ground:
             "state_dir": str(home / "state"),
             "sites": [{"domain": DOMAIN, "zone": ZONE, "address": "none", "deploy": []}],
         }
-        return configfile.parse(json.dumps(fields).encode(), "test.json")
+        return load.parse(json.dumps(fields).encode(), "test.json")

@@ -19,7 +19,7 @@ import trustme
 from certbotless.act.context import Edges, Workbench, Zones
 from certbotless.act.run import Outcome, run
 from certbotless.base.clock import Clock
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Config
 from certbotless.model.certificate import Origin, Published
 from certbotless.model.decision import Intent
@@ -27,7 +27,7 @@ from certbotless.model.memory import Failure, SavedPair, SiteState
 from certbotless.model.records import Record
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
-from certbotless.world.acme import keys as pki
+from certbotless.world.acme import keys
 from certbotless.world.containers import Container, Containers
 from certbotless.world.dns.nameservers import NameServers
 from certbotless.world.lan.address import AddressSource, address_now
@@ -75,7 +75,7 @@ class Scene:
     @property
     def config(self) -> Config:
         """The configuration as it is now."""
-        return configfile.parse(json.dumps(self.fields).encode(), "test.json")
+        return load.parse(json.dumps(self.fields).encode(), "test.json")
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Scene:
     ) -> SavedPair:
         """Let this pair be published, that was issued this long ago by the CA of the file."""
         now, directory = self.clock.now(), self.config.acme.url
-        facts = pki.matching_facts(chain, pki.key_from_pem(key))
+        facts = keys.matching_facts(chain, keys.key_from_pem(key))
         origin = Origin(directory, f"{directory}/account/1", "ec256", now - age)
         note = SiteFile(self.state_dir, domain).note_generation
         self._store_of(domain).publish(chain, key, facts, origin, now, note)
@@ -233,7 +233,7 @@ def workbench(
         "sites": [{"domain": DOMAIN, "zone": ZONE, **site}],
         **settings,
     }
-    config = configfile.parse(json.dumps(fields).encode(), "test.json")
+    config = load.parse(json.dumps(fields).encode(), "test.json")
     servers = NameServers(config.dns.nameservers, clock)
     edges = Edges(clock, servers, zones, containers or FakeContainers(), address_of)
     return Workbench(config, config.sites[0], edges, Intent())

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certbotless.base import saved
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Config, Dns, Http
 from certbotless.model.certificate import LeafFacts, Origin, Published
@@ -83,7 +83,7 @@ def config_of(views: list[View], state_dir: Path, propagation_timeout: timedelta
     text = "{aliyun: {access_key_id: a, access_key_secret: b}, sites: [{domain: a.example.com}]}"
     sites = tuple(view.site for view in views)
     dns = Dns(propagation_timeout=propagation_timeout)
-    return replace(configfile.parse(text.encode(), PATH), sites=sites, state_dir=state_dir, dns=dns)
+    return replace(load.parse(text.encode(), PATH), sites=sites, state_dir=state_dir, dns=dns)
 
 
 def remember_visit(state_dir: Path, view: View) -> ClientFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Site
 from certbotless.decide.decide import state_of
 from certbotless.model.certificate import LeafFacts, Origin, Published
@@ -41,7 +41,7 @@ def site(
         f"    address6: {address6}\n"
         f"    deploy: {targets}\n"
     )
-    return configfile.parse(text.encode(), "c.yaml").sites[0]
+    return load.parse(text.encode(), "c.yaml").sites[0]
 
 
 SITE = site()

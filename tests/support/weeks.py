@@ -31,7 +31,7 @@ from certbotless.base.errors import (
     PropagationTimeout,
     RateLimited,
 )
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.config.settings import Config, Site
 from certbotless.decide.decide import decide
 from certbotless.model import ledger
@@ -574,4 +574,4 @@ def config_of(directory: str, sites: int, **keys: object) -> Config:
             for number in range(sites)
         ],
     }
-    return configfile.parse(json.dumps(fields).encode(), "test.json")
+    return load.parse(json.dumps(fields).encode(), "test.json")

@@ -17,8 +17,8 @@ from support.bed import DOMAIN, Bed, wait_until
 from support.listeners import listening
 
 from certbotless.base.times import parse_rfc3339
-from certbotless.config import load as configfile
-from certbotless.observe import client_visit as client
+from certbotless.config import load
+from certbotless.observe import client_visit
 from certbotless.observe.views import look_at
 from certbotless.sandbox.host import LAN_ADDRESS
 
@@ -86,13 +86,13 @@ def test_a_site_that_is_well_is_resolved_trusted_and_answered_once_for_each_cert
     assert "as a client" not in trusted.ok("status")
     assert "  client       HTTP 200 to GET /v2/, " in trusted.ok("status", DOMAIN)
 
-    config = configfile.load(trusted.file)
+    config = load.load(trusted.file)
     [seen] = look_at(config, config.sites)
-    assert not client.is_due(seen, client.remembered(trusted.state))
+    assert not client_visit.is_due(seen, client_visit.remembered(trusted.state))
     trusted.registry.container.restart(timeout=1)
     trusted.registry.wait_serving()
     [seen] = look_at(config, config.sites)
-    assert not client.is_due(seen, client.remembered(trusted.state))
+    assert not client_visit.is_due(seen, client_visit.remembered(trusted.state))
 
     # A renewal makes what was met before say nothing.
     trusted.ok("--renew-now", "--force")
@@ -134,10 +134,10 @@ def test_who_has_answered_once_is_expected_to_answer(trusted: Bed) -> None:
         deploy = [{"command": ["true"], "port": f"127.0.0.1:{port}"}]
         trusted.config["sites"] = [trusted.site(address="none", deploy=deploy)]
         trusted.write()
-        config = configfile.load(trusted.file)
+        config = load.load(trusted.file)
         [seen] = look_at(config, config.sites)
-        silent = client.visit(seen)
+        silent = client_visit.visit(seen)
         assert (silent.trusted, silent.answered, silent.is_well) == (True, None, True)
-        again = client.visit(seen, replace(silent, answered=True))
+        again = client_visit.visit(seen, replace(silent, answered=True))
     assert (again.trusted, again.answered, again.is_well) == (True, False, False)
     assert "no answer to GET /v2/ (" in again.text

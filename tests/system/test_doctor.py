@@ -26,7 +26,7 @@ from support.ram import pasted
 
 from certbotless.cli.doctor.finding import as_json
 from certbotless.cli.doctor.run import examine
-from certbotless.config import load as configfile
+from certbotless.config import load
 from certbotless.sandbox.alidns import Fault
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.sandbox.registry import Registry
@@ -68,8 +68,8 @@ def doctor(bed: Bed, *through: str) -> tuple[int, list[dict[str, str]]]:
     """
     bed.write()
     if not through:
-        raw = configfile.read(bed.file)
-        findings = examine(configfile.parse(raw, str(bed.file)), raw, str(bed.file), lambda _: None)
+        raw = load.read(bed.file)
+        findings = examine(load.parse(raw, str(bed.file)), raw, str(bed.file), lambda _: None)
         found: dict[str, Any] = json.loads(as_json(findings))
         return (0 if found["ok"] else 1), found["checks"]
     command = [*through, *bed.command("doctor", "--json")]

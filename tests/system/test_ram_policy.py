@@ -10,7 +10,7 @@ from support.bed import DOMAIN, ZONE, Bed
 from support.ram import pasted
 
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.world.dns import ram_policy as policy
+from certbotless.world.dns import ram_policy
 
 THROWAWAY = "throwaway.test"
 
@@ -59,7 +59,7 @@ def test_the_whole_chain_makes_no_call_outside_the_policy_of_its_zone(bed: Bed) 
     ]
     assert asked == [(DOMAIN, "Forbidden.RAM"), (ZONE, "OK")]
     assert {call.action for call in bed.dns.calls if call.code != "OK"} == {"DescribeDomainRecords"}
-    assert sorted(calls(bed)) == policy.actions()
+    assert sorted(calls(bed)) == ram_policy.actions()
 
 
 @pytest.mark.parametrize("dns", [[THROWAWAY]], indirect=True)
@@ -96,7 +96,7 @@ def test_a_delegated_challenge_without_an_address_needs_the_throw_away_zone_alon
 # --- none of it can be spared -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", policy.actions())
+@pytest.mark.parametrize("action", ram_policy.actions())
 def test_without_one_of_its_actions_a_step_fails_and_names_it(bare: Bed, action: str) -> None:
     """Of a site whose zone is looked for, and whose record is of old; with all of them it is well at once."""
     bare.dns.add("devbox", "A", "10.79.40.7")

@@ -18,7 +18,7 @@ from certbotless.model.records import Record, plan_changes
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state.site import SiteFile
 from certbotless.world.acme.challenge import presented, sweep
-from certbotless.world.dns import ram_policy as policy
+from certbotless.world.dns import ram_policy
 from certbotless.world.dns.alidns import AlidnsAccount
 from certbotless.world.dns.alidns_errors import Account
 
@@ -233,12 +233,12 @@ def test_the_policy_names_such_a_zone_in_both_forms(is_unicode: bool) -> None:
     with AlidnsEmulator(
         [IN_CHINESE], access_key_id=KEY_ID, access_key_secret=SECRET, unsure=unsure
     ) as emulator:
-        document = policy.document(IN_CHINESE).replace("ACCOUNT", ACCOUNT_ID)
+        document = ram_policy.document(IN_CHINESE).replace("ACCOUNT", ACCOUNT_ID)
         emulator.attach_policy(ram.parse(document).permits)
         account = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), FakeClock())
         zone = account.open(account.find(NAME))
         zone.delete(zone.add(Record(NAME, "A", "10.0.0.1", 600)))
-    assert policy.document(IN_ASCII).count("domain/") == 1
+    assert ram_policy.document(IN_ASCII).count("domain/") == 1
 
 
 def test_the_signature_covers_letters_beyond_ascii() -> None:

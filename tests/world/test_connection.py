@@ -31,7 +31,7 @@ from certbotless.base.errors import (
 )
 from certbotless.config.settings import Acme
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
-from certbotless.world.acme import keys as pki
+from certbotless.world.acme import keys
 from certbotless.world.acme.connection import Network, ca_errors
 
 
@@ -76,7 +76,7 @@ def test_the_library_has_the_private_names_that_our_network_relies_on() -> None:
             response.headers["Replay-Nonce"] = f"fresh{len(sent)}00"
             return response
 
-    network = Watched(jose.JWK.load(pki.key_to_pem(pki.new_key("ec256"))), alg=jose.ES256)
+    network = Watched(jose.JWK.load(keys.key_to_pem(keys.new_key("ec256"))), alg=jose.ES256)
     network.get("directory")
     network._post_once("order", messages.Registration(), new_nonce_url="nonce")
     assert sent == ["GET directory", "HEAD nonce", "POST order"]
@@ -316,7 +316,7 @@ def test_an_account_that_is_refused_is_told_with_the_key_to_set(bench: Bench, ki
 
 def get_directory(url: str, ca_bundle: Path | None = None) -> None:
     """Ask for a directory, as the first step of a conversation does."""
-    network = Network(jose.JWKEC(key=pki.new_key()), Acme(directory=url, ca_bundle=ca_bundle), FakeClock())
+    network = Network(jose.JWKEC(key=keys.new_key()), Acme(directory=url, ca_bundle=ca_bundle), FakeClock())
     with ca_errors(url):
         network.get(url)
 

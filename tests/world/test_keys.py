@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from certbotless.base.errors import IssueError, StoreError
 from certbotless.model.certificate import LeafFacts
-from certbotless.world.acme import keys as pki
+from certbotless.world.acme import keys
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 NAMES = ("*.devbox.sweetlove.test", "devbox.sweetlove.test")
 ARI = json.loads((Path(__file__).parents[1] / "vectors" / "ari_id.json").read_text())
 
-KEY, OTHER_KEY, ROOT_KEY, MIDDLE_KEY = (pki.new_key() for _ in range(4))
+KEY, OTHER_KEY, ROOT_KEY, MIDDLE_KEY = (keys.new_key() for _ in range(4))
 
 
 def certificate(
@@ -75,7 +75,7 @@ def pem(*certificates: x509.Certificate) -> bytes:
 
 
 def check(chain: bytes, *, key: Any = KEY, names: Sequence[str] = NAMES, now: datetime = NOW) -> str:
-    return pki.checked_facts(chain, key, names, now).sha256
+    return keys.checked_facts(chain, key, names, now).sha256
 
 
 # --- keys and requests ------------------------------------------------------------------------------------
@@ -93,23 +93,23 @@ def check(chain: bytes, *, key: Any = KEY, names: Sequence[str] = NAMES, now: da
 def test_a_key_of_each_kind_serves_from_the_request_to_the_certificate(
     key_type: str, kind: type, bits: int
 ) -> None:
-    pem_of_key = pki.key_to_pem(pki.new_key(key_type))
-    key = pki.key_from_pem(pem_of_key)
-    assert pki.key_to_pem(key) == pem_of_key
+    pem_of_key = keys.key_to_pem(keys.new_key(key_type))
+    key = keys.key_from_pem(pem_of_key)
+    assert keys.key_to_pem(key) == pem_of_key
     assert isinstance(key, kind)
     assert vars(type(key))["key_size"].__get__(key) == bits
-    assert pki.new_csr(key, NAMES).is_signature_valid
+    assert keys.new_csr(key, NAMES).is_signature_valid
     assert check(pem(certificate(key), MIDDLE), key=key)
 
 
 def test_a_new_key_is_on_p_256_and_its_own() -> None:
-    one, two = pki.new_key(), pki.new_key()
+    one, two = keys.new_key(), keys.new_key()
     assert isinstance(one, ec.EllipticCurvePrivateKey)
     assert one.curve.name == "secp256r1"
-    assert pki.key_to_pem(one) != pki.key_to_pem(two)
+    assert keys.key_to_pem(one) != keys.key_to_pem(two)
 
 
-RSA_PEM = pki.key_to_pem(pki.new_key("rsa2048"))
+RSA_PEM = keys.key_to_pem(keys.new_key("rsa2048"))
 ED25519_PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 )
@@ -120,7 +120,7 @@ ED25519_PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(
     [
         b"",
         b"garbage",
-        pki.key_to_pem(KEY)[:100],
+        keys.key_to_pem(KEY)[:100],
         pem(LEAF),
         ED25519_PEM,
         KEY.private_bytes(
@@ -133,12 +133,12 @@ ED25519_PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(
 )
 def test_what_is_no_key_of_ours_is_told_without_its_bytes(stored: bytes) -> None:
     with pytest.raises(StoreError, match="stored certificate key") as broken:
-        pki.key_from_pem(stored)
+        keys.key_from_pem(stored)
     assert "BEGIN" not in str(broken.value)
 
 
 def test_a_request_holds_the_names_in_the_san_and_nothing_in_the_subject() -> None:
-    csr = pki.new_csr(KEY, NAMES)
+    csr = keys.new_csr(KEY, NAMES)
     san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert tuple(san.get_values_for_type(x509.DNSName)) == NAMES
     assert csr.subject == x509.Name([])
@@ -150,7 +150,7 @@ def test_a_request_holds_the_names_in_the_san_and_nothing_in_the_subject() -> No
 
 
 def test_a_good_chain_gives_the_facts_of_its_leaf() -> None:
-    facts = pki.checked_facts(pem(LEAF, MIDDLE), KEY, tuple(reversed(NAMES)), NOW)
+    facts = keys.checked_facts(pem(LEAF, MIDDLE), KEY, tuple(reversed(NAMES)), NOW)
     assert facts.names == NAMES
     assert facts.sha256 == LEAF.fingerprint(hashes.SHA256()).hex()
     assert facts.issuer == "CN=Example CA R1"
@@ -160,10 +160,10 @@ def test_a_good_chain_gives_the_facts_of_its_leaf() -> None:
 
 
 def test_the_digest_and_the_lifetime_of_a_leaf_are_read_without_its_key() -> None:
-    assert pki.leaf_sha256(pem(LEAF, MIDDLE)) == LEAF.fingerprint(hashes.SHA256()).hex()
-    assert pki.lifetime(pem(LEAF, MIDDLE)) == LEAF.not_valid_after_utc - LEAF.not_valid_before_utc
+    assert keys.leaf_sha256(pem(LEAF, MIDDLE)) == LEAF.fingerprint(hashes.SHA256()).hex()
+    assert keys.lifetime(pem(LEAF, MIDDLE)) == LEAF.not_valid_after_utc - LEAF.not_valid_before_utc
     with pytest.raises(IssueError):
-        pki.leaf_sha256(b"garbage")
+        keys.leaf_sha256(b"garbage")
 
 
 def test_a_chain_of_another_maker_passes() -> None:
@@ -179,7 +179,7 @@ def test_what_is_published_of_a_chain_is_its_certificates_alone() -> None:
     """A CA may write 500 KB of anything around them, which a server would read and a terminal act upon."""
     plain = pem(LEAF, MIDDLE)
     assert (
-        pki.as_parsed(b"\x1b[2J subject: somebody\n" + pem(LEAF) + b"\n\n" + pem(MIDDLE) + b"x" * 500)
+        keys.as_parsed(b"\x1b[2J subject: somebody\n" + pem(LEAF) + b"\n\n" + pem(MIDDLE) + b"x" * 500)
         == plain
     )
 
@@ -188,7 +188,7 @@ def test_a_leaf_without_an_end_and_an_issuer_of_any_text_can_be_read_again() -> 
     """A CA of one's own signs so; what is published must be read as it is written."""
     never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     chain = pem(certificate(not_after=never, issuer="CN \x1b[2J\n" + "x" * 50))
-    facts = pki.checked_facts(chain, KEY, NAMES, NOW)
+    facts = keys.checked_facts(chain, KEY, NAMES, NOW)
     assert facts.issuer.isprintable()
     assert facts == LeafFacts.validate(facts.to_plain())
 
@@ -244,10 +244,10 @@ def test_now_must_lie_in_the_validity_with_five_minutes_of_slack_at_its_start(
 
 
 PLANTED = {
-    "a key": pki.key_to_pem(OTHER_KEY),
-    "its own key": pki.key_to_pem(KEY),
+    "a key": keys.key_to_pem(OTHER_KEY),
+    "its own key": keys.key_to_pem(KEY),
     "an RSA key": RSA_PEM,
-    "a request": pki.new_csr(KEY, NAMES).public_bytes(serialization.Encoding.PEM),
+    "a request": keys.new_csr(KEY, NAMES).public_bytes(serialization.Encoding.PEM),
     "a key by an odd name": b"-----BEGIN ODD-PRIVATE KEY-----\nAAAA\n-----END ODD-PRIVATE KEY-----\n",
     "a certificate by its old name": pem(LEAF).replace(b" CERT", b" X509 CERT"),
     "a start without an end": b"-----BEGIN PRIVATE KEY-----\n",
@@ -357,7 +357,7 @@ def test_a_leaf_with_any_signed_byte_changed_is_refused_and_nothing_else_comes_o
 def test_nothing_but_an_issue_error_comes_of_any_bytes(chain: bytes) -> None:
     with pytest.raises(IssueError):
         check(chain)
-    assert pki.lifetime(chain) == timedelta()
+    assert keys.lifetime(chain) == timedelta()
 
 
 # --- the identifier for renewal information ---------------------------------------------------------------
@@ -374,13 +374,13 @@ def with_key_identifier(key_identifier: bytes | None, serial_number: int) -> x50
 
 def test_the_ari_identifier_is_that_of_the_rfc() -> None:
     leaf = with_key_identifier(bytes.fromhex(ARI["authority_key_identifier"]), int(ARI["serial_number"], 16))
-    assert pki.matching_facts(pem(leaf), KEY).ari_id == ARI["ari_id"]
+    assert keys.matching_facts(pem(leaf), KEY).ari_id == ARI["ari_id"]
 
 
 @given(st.integers(1, 2**159 - 1))
 def test_the_serial_number_in_the_ari_identifier_is_that_of_the_der(serial_number: int) -> None:
     leaf = with_key_identifier(b"k", serial_number)
-    encoded = pki.matching_facts(pem(leaf), KEY).ari_id.partition(".")[2]
+    encoded = keys.matching_facts(pem(leaf), KEY).ari_id.partition(".")[2]
     octets = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
     integer = bytes([2, len(octets)]) + octets
     assert integer in leaf.public_bytes(serialization.Encoding.DER)
@@ -390,9 +390,9 @@ def test_the_serial_number_in_the_ari_identifier_is_that_of_the_der(serial_numbe
 def test_a_serial_number_that_no_ca_may_give_is_no_error_of_ours() -> None:
     der = with_key_identifier(b"k", 0x1234).public_bytes(serialization.Encoding.DER)
     negative = der.replace(b"\x02\x02\x12\x34", b"\x02\x02\x92\x34", 1)
-    assert pki.matching_facts(pem_of(negative), KEY).ari_id == "aw.kjQ"
+    assert keys.matching_facts(pem_of(negative), KEY).ari_id == "aw.kjQ"
 
 
 def test_without_an_authority_key_identifier_there_is_no_ari_identifier() -> None:
-    assert pki.matching_facts(pem(certificate()), KEY).ari_id == ""
-    assert pki.matching_facts(pem(with_key_identifier(None, 1)), KEY).ari_id == ""
+    assert keys.matching_facts(pem(certificate()), KEY).ari_id == ""
+    assert keys.matching_facts(pem(with_key_identifier(None, 1)), KEY).ari_id == ""

@@ -9,8 +9,7 @@ from pathlib import Path
 from support import ram
 
 from certbotless.sandbox.alidns import ACCOUNT_ID
-from certbotless.world.dns import alidns
-from certbotless.world.dns import ram_policy as policy
+from certbotless.world.dns import alidns, ram_policy
 
 ALIDNS = Path(alidns.__file__)
 ZONE = "sweetlove.test"
@@ -24,15 +23,15 @@ def calls_in_the_code() -> set[str]:
 
 
 def test_the_policy_allows_the_calls_that_the_code_makes_and_no_others() -> None:
-    assert set(policy.actions()) == calls_in_the_code()
-    [statement] = json.loads(policy.document())["Statement"]
-    assert statement["Action"] == [f"alidns:{action}" for action in policy.actions()]
+    assert set(ram_policy.actions()) == calls_in_the_code()
+    [statement] = json.loads(ram_policy.document())["Statement"]
+    assert statement["Action"] == [f"alidns:{action}" for action in ram_policy.actions()]
 
 
 def test_the_policy_permits_its_actions_in_its_zone_and_nowhere_else() -> None:
-    pasted = policy.document().replace("ACCOUNT", ACCOUNT_ID).replace("ZONE", ZONE)
+    pasted = ram_policy.document().replace("ACCOUNT", ACCOUNT_ID).replace("ZONE", ZONE)
     rules = ram.parse(pasted)
-    for action in policy.actions():
+    for action in ram_policy.actions():
         assert rules.permits(action, ZONE)
         for elsewhere in ("other.test", f"lan.{ZONE}", f"x{ZONE}", None):
             assert not rules.permits(action, elsewhere)

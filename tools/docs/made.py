@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from certbotless.world.dns import ram_policy as policy
+from certbotless.world.dns import ram_policy
 
 from . import manual, schema, tables
 
@@ -26,7 +26,9 @@ MADE: Mapping[Path, Callable[[str], str]] = {
     Path("docs", "configuration.md"): lambda page: replace_region(page, "keys", schema.table()),
     Path("docs", "limits.md"): lambda page: replace_region(page, "limits", tables.limits_table()),
     Path("docs", "ram-policy.md"): lambda page: replace_region(
-        replace_region(page, "policy", f"```json\n{policy.document()}```\n"), "calls", tables.calls_table()
+        replace_region(page, "policy", f"```json\n{ram_policy.document()}```\n"),
+        "calls",
+        tables.calls_table(),
     ),
 }
 

@@ -24,7 +24,7 @@ from ...base.times import rfc3339
 from ...config.redact import Redactor
 from ...config.settings import Config, Site
 from ...model.records import Record
-from ...service import wiring as edges
+from ...service import wiring
 from ...state.site import SiteFile
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_errors import Account, NoAnswer
@@ -62,9 +62,9 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
         tell: is given what is for the person alone: it has names.
     """
     redact = Redactor.of(config)
-    account = edges.dns_account(config)
+    account = wiring.dns_account(config)
     if os.path.isdir(config.state_dir):
-        edges.become_owner(config, ())
+        wiring.become_owner(config, ())
 
     def report(line: str) -> None:
         say(redact(printable(line, 2000)))

@@ -11,16 +11,15 @@ from ...base import locks
 from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ...base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ...base.times import rfc3339
-from ...config import checks as careless
+from ...config import checks
 from ...config.settings import Config, Site
 from ...config.values import AddressRule
 from ...model.ledger import Ledger
 from ...model.memory import SiteState
 from ...model.view import View
-from ...notify import apprise_sender as sender
-from ...notify import outbox as receivers
+from ...notify import apprise_sender, outbox
 from ...observe.views import look_at
-from ...service import wiring as edges
+from ...service import wiring
 from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
 from ...state.site import SiteFile
@@ -45,7 +44,7 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     case = Case(config, SystemClock(), say)
     account = _configuration(case, path)
     if os.path.isdir(config.state_dir):
-        edges.become_owner(config, ())
+        wiring.become_owner(config, ())
     service.folders(case)
     _daemon(case, raw)
     sites = _sites(case)
@@ -70,10 +69,10 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
 
 def _receivers(case: Case) -> None:
     """Look whether the receivers can be sent messages, and had the last one; nothing is sent."""
-    found = receivers.history_of(case.config)
-    for receiver in receivers.receivers(case.config) if found else []:
+    found = outbox.history_of(case.config)
+    for receiver in outbox.receivers(case.config) if found else []:
         try:
-            sender.check(receiver.url)
+            apprise_sender.check(receiver.url)
         except NotifyError as exc:
             case.fail_by("notify", receiver.label, exc)
             continue
@@ -95,14 +94,14 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
             case.fail_by("secret", key, exc)
             lost = True
     _receivers(case)
-    warnings = [] if lost else careless.warnings(case.config, Path(path) if path != "-" else None)
+    warnings = [] if lost else checks.warnings(case.config, Path(path) if path != "-" else None)
     for text in warnings:
         key, _, words = text.partition(": ")
         case.warn("configuration", key, words, "see docs/configuration.md")
     if not lost and not warnings:
         case.ok("configuration", path, f"{len(case.config.sites)} sites, and every secret can be read")
     try:
-        return AlidnsAccount(edges.dns_account(case.config), case.clock)
+        return AlidnsAccount(wiring.dns_account(case.config), case.clock)
     except SecretUnreadable:
         return None
 

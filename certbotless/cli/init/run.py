@@ -18,10 +18,9 @@ from pathlib import Path
 
 from ...base import files, systemd
 from ...base.errors import StoreError
-from ...config import checks as careless
-from ...config import load as configfile
+from ...config import checks, load
 from ...config.settings import DOCKER_SOCKET
-from ...world.dns import ram_policy as policy
+from ...world.dns import ram_policy
 from . import found
 from .found import Running, Say
 from .questions import Ask, Flags, Questions, answer
@@ -55,7 +54,7 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
         # The service has not the environment that led us there.
         answers = replace(answers, docker_host=docker_host)
     text = config_text(answers)
-    config = configfile.parse(text.encode(), str(path))
+    config = load.parse(text.encode(), str(path))
 
     # 3.
     if ask is None:
@@ -63,7 +62,7 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
         say("\n".join(notes))
     for written in _write({**secrets, path: text}):
         say(f"written: {written}")
-    for warning in careless.warnings(config):
+    for warning in checks.warnings(config):
         say(f"warning: {warning}")
 
     # 4.
@@ -145,7 +144,7 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
 def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> None:
     put = "ACCOUNT" if answers.zone else "ACCOUNT and ZONE"
     say(f"\nThe RAM policy of the AccessKey, for exactly the calls that are made; put yours for {put}:\n")
-    say(policy.document(answers.zone or "ZONE"))
+    say(ram_policy.document(answers.zone or "ZONE"))
     say(terms_text(answers.directory))
     certs_dir = answers.certs_dir
     if chosen is None and answers.container:

@@ -22,7 +22,7 @@ from ...base.errors import AccountRefused, StoreError, printable
 from ...config.settings import Acme
 from ...state.order_guard import SiteBooks
 from ...state.site import Accounts
-from . import keys as pki
+from . import keys
 from .connection import PROBLEM, Network, ca_errors
 
 logger = logging.getLogger(__name__)
@@ -122,18 +122,18 @@ class Account:
                 self.store.save_url("")
             return self._find_or_make() != refused
 
-    def _load(self) -> tuple[pki.CertificateKey | None, str]:
+    def _load(self) -> tuple[keys.CertificateKey | None, str]:
         """Return key and URL; the account of a key that is lost, or damaged, is lost with it."""
         pem, url = self.store.load()
         if pem is None:
             return None, ""
         try:
-            return pki.key_from_pem(pem), url
+            return keys.key_from_pem(pem), url
         except StoreError as exc:
             logger.warning("account.key_lost directory=%s error=%s", self.acme.url, exc)
             return None, ""
 
-    def _connect(self, key: pki.CertificateKey) -> None:
+    def _connect(self, key: keys.CertificateKey) -> None:
         self.key = jose.JWKEC(key=key)
         self.network = Network(self.key, self.acme, self.clock)
         self.directory = self.network.read_directory()
@@ -141,8 +141,8 @@ class Account:
 
     def _take_new_key(self) -> None:
         self.store.save_url("")
-        key = pki.new_key()
-        self.store.save_key(pki.key_to_pem(key))
+        key = keys.new_key()
+        self.store.save_key(keys.key_to_pem(key))
         self._connect(key)
 
     def _find_or_make(self) -> str:

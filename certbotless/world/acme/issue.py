@@ -27,7 +27,7 @@ from ...config.settings import Acme
 from ...model.certificate import Published
 from ...state.order_guard import SiteBooks
 from ...state.site import Accounts
-from . import keys as pki
+from . import keys
 from .account import Account
 from .connection import PROBLEM, Network
 from .order import Issued, PendingOrder, TxtPlaces
@@ -322,8 +322,8 @@ class Issuance:
             hint=next(hints, _OTHER_VALUE_HINT),
         )
 
-    def _finalize(self, order: messages.Order, key: pki.CertificateKey) -> messages.Order:
-        request = messages.CertificateRequest(csr=pki.new_csr(key, self.names))
+    def _finalize(self, order: messages.Order, key: keys.CertificateKey) -> messages.Order:
+        request = messages.CertificateRequest(csr=keys.new_csr(key, self.names))
         try:
             return self._read_order(self._network.send(order.finalize, request))
         except messages.Error as exc:
@@ -347,7 +347,7 @@ class Issuance:
             if self._network.status_code in (404, 410):
                 self.pending.drop()  # the CA has lost what it gave
             raise
-        self.books.note_certificate(self._account.now(), pki.lifetime(chain))
+        self.books.note_certificate(self._account.now(), keys.lifetime(chain))
         return chain
 
     def _check_clock(self) -> None:

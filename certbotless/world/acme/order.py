@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...model.memory import TxtValue
-from . import keys as pki
+from . import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Issued:
     """A certificate fresh from the CA, not yet checked: PEM chain, its key, our account's URL."""
 
     chain_pem: bytes
-    key: pki.CertificateKey
+    key: keys.CertificateKey
     account: str
 
 
@@ -30,7 +30,7 @@ class PendingOrder(Protocol):
     def begin(self, url: str) -> None:
         """Keep the URL of a new order."""
 
-    def key(self) -> pki.CertificateKey:
+    def key(self) -> keys.CertificateKey:
         """Return the order's key, made and kept at the first call."""
 
     def drop(self) -> None:
