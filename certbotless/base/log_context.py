@@ -35,7 +35,7 @@ def site() -> str:
 def turn_of(message: str) -> tuple[str, str] | None:
     """Return the key of the step that begins or ends with this line, and its turn; None for any other.
 
-    The lines are those of `steps.take`.
+    The lines are those of `act.dispatch`.
     """
     # A key may hold spaces: the command that a deploy runs.
     event, rest, _ = message.partition(" domain=")

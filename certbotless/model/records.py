@@ -3,7 +3,7 @@
 Pure. The A and the AAAA record of a name are ours as far as this: of that type, line ``default``, enabled.
 What lies outside is named and never touched.
 
-Source: docs/architecture.md, "The A record".
+Source: docs/decisions/decide.md, "The A record".
 """
 
 from __future__ import annotations

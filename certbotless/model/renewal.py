@@ -1,6 +1,6 @@
 """When is a certificate due? Pure: leaf facts + what the CA suggests + now -> keep or renew, and why.
 
-Source: docs/architecture.md, "Renewal moment"; RFC 9773 (ACME Renewal Information) sections 4.2 and 4.3.
+Source: docs/decisions/decide.md, "Renewal moment"; RFC 9773 (ACME Renewal Information) sections 4.2 and 4.3.
 """
 
 from __future__ import annotations

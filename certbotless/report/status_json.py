@@ -33,7 +33,7 @@ def status_json(
     path: str,
     error: str | None,
 ) -> dict[str, Any]:
-    """Return the object of `status --json`; its keys are a contract (docs/architecture.md, "Files")."""
+    """Return the object of `status --json`; its keys are a contract (docs/files.md)."""
     return {
         "version": __version__,
         "observed_at": rfc3339(now),

@@ -27,11 +27,11 @@ TESTS = Path(__file__).resolve().parents[1]
 # Key -> file and name of a test that fails if the program ignores the key.
 PROOFS = {
     "acme.directory": "faults/test_accounts.py::test_each_ca_has_an_account_of_its_own_and_is_known_again",
-    "acme.email": "test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
+    "acme.email": "docs/test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
     "acme.ca_bundle": "system/test_acme.py::test_a_registry_serves_leafs_of_every_kind_of_key",
     "acme.eab.kid": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
     "acme.eab.hmac_key": "system/test_acme.py::test_a_ca_that_binds_accounts_is_told_who_we_are",
-    "acme.profile": "test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
+    "acme.profile": "docs/test_keys.py::test_the_ca_is_told_where_to_write_and_which_profile_is_ordered",
     "acme.key_type": "system/test_acme.py::test_a_registry_serves_leafs_of_every_kind_of_key",
     "aliyun.access_key_id": "system/test_doctor.py::"
     "test_each_breakage_is_named_with_its_cure_and_nothing_else",
@@ -48,14 +48,14 @@ PROOFS = {
     "dns.propagation_timeout": "faults/test_dns.py::"
     "test_where_port_53_leads_to_somebody_else_the_challenge_is_answered_all_the_same",
     "docker.host": "faults/test_docker.py::test_an_engine_that_is_away_costs_no_order_and_is_waited_for",
-    "http.listen": "test_web.py::test_the_page_follows_the_file",
-    "certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",
-    "state_dir": "test_cli.py::test_a_running_daemon_is_known_by_its_lock",
+    "http.listen": "service/test_http_paths.py::test_the_page_follows_the_file",
+    "certs_dir": "docs/test_keys.py::test_a_pair_counts_where_the_file_wants_it",
+    "state_dir": "cli/test_main.py::test_a_running_daemon_is_known_by_its_lock",
     "check_every": "system/test_daemon.py::"
     "test_what_others_break_is_put_right_by_the_next_look_without_an_order",
-    "parallel": "test_keys.py::test_as_many_sites_talk_at_a_time_as_the_file_allows",
+    "parallel": "docs/test_keys.py::test_as_many_sites_talk_at_a_time_as_the_file_allows",
     "key_mode": "faults/test_disk.py::test_a_key_is_never_open_to_more_than_its_mode_says",
-    "notify": "test_notify.py::test_a_run_tells_what_is_amiss_at_once_and_only_once",
+    "notify": "notify/test_notify.py::test_a_run_tells_what_is_amiss_at_once_and_only_once",
     "sites[].domain": "system/test_chain.py::"
     "test_an_untrusted_registry_becomes_one_that_every_client_trusts_and_stays_so",
     "sites[].names": "system/test_chain.py::test_a_wildcard_and_its_base_are_proved_together",
@@ -65,15 +65,15 @@ PROOFS = {
     "sites[].address6": "faults/test_lan.py::test_the_aaaa_record_is_kept_as_the_a_record_is",
     "sites[].ttl": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
     "sites[].records": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
-    "sites[].certs_dir": "test_keys.py::test_a_pair_counts_where_the_file_wants_it",
-    "sites[].deploy[].container": "test_act.py::"
+    "sites[].certs_dir": "docs/test_keys.py::test_a_pair_counts_where_the_file_wants_it",
+    "sites[].deploy[].container": "act/test_run.py::"
     "test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own",
     "sites[].deploy[].label": "system/test_deploy.py::test_a_label_means_every_container_that_has_it",
     "sites[].deploy[].command": "system/test_deploy.py::test_a_command_reloads_a_service_of_the_machine",
-    "sites[].deploy[].action": "test_serve.py::test_a_signal_is_no_restart",
-    "sites[].deploy[].port": "test_serve.py::test_a_service_may_be_proved_elsewhere",
+    "sites[].deploy[].action": "act/test_deploy.py::test_a_signal_is_no_restart",
+    "sites[].deploy[].port": "act/test_deploy.py::test_a_service_may_be_proved_elsewhere",
     "sites[].deploy[].when": "system/test_deploy.py::test_a_window_is_waited_for_but_not_beyond_the_deadline",
-    "sites[].deploy[].stop_timeout": "test_serve.py::"
+    "sites[].deploy[].stop_timeout": "act/test_deploy.py::"
     "test_a_restart_gives_the_container_its_time_to_stop_and_is_proved",
 }
 
@@ -101,7 +101,7 @@ def test_every_test_that_is_named_is_there_and_names_the_key(key: str) -> None:
     functions = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
     assert name in functions
     word = key.rpartition(".")[2]
-    beside = (TESTS / "system" / "bed.py").read_text() if file.startswith("system/") else ""
+    beside = (TESTS / "support" / "bed.py").read_text() if file.startswith("system/") else ""
     assert word in text + beside
 
 

@@ -34,7 +34,7 @@ from certbotless.observe import site as observe
 from certbotless.observe import views
 from certbotless.service import daemon
 from certbotless.state.ledger_file import LedgerFile
-from certbotless.world.dns import nameservers
+from certbotless.world.dns import query
 from certbotless.world.dns.nameservers import NameServers
 
 from .authority import GIVEN, Account, Port53Answers, WatchedZone
@@ -245,7 +245,7 @@ class World:
         drawn = random.getstate()
         random.seed(self.random.random())
         with (
-            patch.object(nameservers, "_exchange", self.dns.exchange),
+            patch.object(query, "_exchange", self.dns.exchange),
             patch.object(observe, "served_leaf", served),
             patch.object(proof, "served_leaf", served),
             patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),

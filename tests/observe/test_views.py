@@ -242,7 +242,8 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     publish(scene)
     began = EPOCH - age
     code = (
-        "import sys; from fakes import FakeClock; from datetime import datetime; from pathlib import Path\n"
+        "import sys; from datetime import datetime; from pathlib import Path\n"
+        "from support.fakes import FakeClock\n"
         "from certbotless.state.site import SiteFile\n"
         "clock = FakeClock(datetime.fromisoformat(sys.argv[3]))\n"
         "with SiteFile(Path(sys.argv[1]), sys.argv[2]).locked(clock, 1):\n"

@@ -6,12 +6,9 @@ import http.client
 import json
 import ssl
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode, urlsplit
-
-import pytest
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.gateway import ERRORS, sign
@@ -106,18 +103,6 @@ def assert_is_error(status: int, answer: dict[str, Any]) -> None:
 def emulator(**options: Any) -> AlidnsEmulator:
     zones = options.pop("zones", [ZONE])
     return AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=KEY_SECRET, **options)
-
-
-@pytest.fixture
-def alidns() -> Iterator[AlidnsEmulator]:
-    with emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(alidns: AlidnsEmulator) -> Iterator[Client]:
-    with Client(alidns.endpoint) as made:
-        yield made
 
 
 ADD = {"DomainName": ZONE, "RR": "box", "Type": "A", "Value": "10.0.0.1"}

@@ -106,7 +106,7 @@ def test_a_look_at_a_healthy_site_asks_nobody_and_writes_nothing(bed: Bed) -> No
 
 
 def test_status_json_is_the_contract(bed: Bed) -> None:
-    """Keys, types and formats of docs/architecture.md, before and after."""
+    """Keys, types and formats of docs/files.md, before and after."""
     before = bed.status()["sites"][0]
     assert (before["state"], before["certificate"], before["next_renewal"]) == ("pending", None, None)
     bed.ok("--once")

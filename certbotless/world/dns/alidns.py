@@ -7,7 +7,7 @@ line exactly: the service's own searches are fuzzy. Deletes by record id only.
 The service has names in their own script: it refuses a zone in A-labels, and answers in U-labels. Inside the
 program names are A-labels, so every name is turned here, in both directions.
 
-Source: Alidns API 2015-01-09; docs/architecture.md, "Dependencies"; for names in Chinese
+Source: Alidns API 2015-01-09; docs/dependencies.md; for names in Chinese
 external-dns PR 6141, lego's alidns provider, and DNSControl's providers/alidns/convert.go.
 """
 
