@@ -177,7 +177,7 @@ class Config(_Section):
     notify: tuple[values.NotifyUrl, ...] = ()
     sites: Annotated[tuple[Site, ...], at_least_one]
 
-    # Of each secret, as last read: who reads it first may be another user than who goes on (base/privileges.py).
+    # Of each secret, as last read: another user may read it first than goes on (base.privileges).
     _secrets_seen: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def secrets(self) -> dict[str, Secret]:
