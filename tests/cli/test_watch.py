@@ -31,7 +31,8 @@ def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: 
         good = box.file.read_text()
         box.file.write_text(f"{good}nonsense: 1\n")
         terminal.wait_until(lambda: "unknown key 'nonsense'" in terminal.text(), "the fault is shown")
-        assert "\n[red]x[bold] \\x1b]0;title\\x07  pending  " in terminal.text()
+        name = "\n[red]x[bold] \\x1b]0;title\\x07  pending  "
+        terminal.wait_until(lambda: name in terminal.text(), "what was planted is text")
         box.publish()
         box.file.write_text(good)
         terminal.wait_until(lambda: f"{DOMAIN}  ok" in terminal.text(), "it is ok")
