@@ -16,6 +16,7 @@ from functools import partial
 from ..base.clock import is_believable
 from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
+from ..base.log_context import waits_for
 from ..base.times import rfc3339
 from ..config.settings import Target
 from ..decide.deploy import window_wait
@@ -185,7 +186,7 @@ class Serving:
         places = places_of(self._bench.site, target, self._bench.file.load(), self._seen.address)
 
         def act(_: int | None) -> None:
-            logger.debug("command.running command=%r", target.name)
+            logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
             run_command(target.command or (), self._bench.config.environment_of_commands())
             self._bench.tell("command.run", f"command={target.name!r}")
 
@@ -256,7 +257,8 @@ class Serving:
                 self._bench.containers.signal(container.name, action.signal)
                 self._bench.tell("container.signalled", f"container={container.name} signal={action.signal}")
             case "exec":
-                logger.debug("container.executing container=%s", container.name)
+                extra = waits_for("the program in the container")
+                logger.debug("container.executing container=%s", container.name, extra=extra)
                 self._bench.containers.exec(container.name, action.argv)
                 self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
 
@@ -264,7 +266,8 @@ class Serving:
         """Restart it, with the intent on disk for as long as the restart may be half done."""
         note = partial(self._bench.file.put, "restarting", container.name)
         note(_restarting(container))
-        logger.debug("container.restarting container=%s", container.name)
+        extra = waits_for("the container to restart")
+        logger.debug("container.restarting container=%s", container.name, extra=extra)
         try:
             self._bench.containers.restart(container.name, stop_timeout_s)
         except DeployError:

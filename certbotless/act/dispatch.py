@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..base.errors import ZoneNotFound
+from ..base.log_context import RunEvent
 from ..config.settings import Target
 from ..model.decision import Step
 from ..model.observation import Observation
@@ -44,8 +45,12 @@ def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] 
     Raises:
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
-    level = logging.DEBUG if step.action in ("list", "renewal-info", "note") else logging.INFO
-    logger.log(level, "%s.due domain=%s reason=%s", step.key, bench.site.domain, step.reason)
+    domain = bench.site.domain
+    # Nobody waits for upkeep: it is logged as a detail, and neither the progress nor the attempt log has it.
+    is_upkeep = step.action in ("list", "renewal-info", "note")
+    level = logging.DEBUG if is_upkeep else logging.INFO
+    extra = None if is_upkeep else RunEvent("begins", step.key, step.reason).extra
+    logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
     actions = [each.action for each in later]
     if step.action in ("order", "collect", "adopt", "restore") and bench.site.deploy:
         actions.append("deploy")
@@ -56,9 +61,10 @@ def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] 
         if isinstance(exc, ZoneNotFound):
             # It may have become a part of its parent since it was found, or have moved elsewhere.
             bench.forget_zones()
-        logger.debug("%s.not_done domain=%s error=%s", step.key, bench.site.domain, exc)
+        extra = RunEvent("not done", step.key).extra
+        logger.debug("%s.not_done domain=%s error=%s", step.key, domain, exc, extra=extra)
         raise
-    logger.debug("%s.done domain=%s", step.key, bench.site.domain)
+    logger.debug("%s.done domain=%s", step.key, domain, extra=RunEvent("done", step.key).extra)
 
 
 def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from ..base.clock import Pace
 from ..base.errors import CertificateRefused, DeployError, StoreError
 from ..base.locks import ActionLock
+from ..base.log_context import waits_for
 from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import Acted, Trial
 from ..model.observation import Observation
@@ -217,7 +218,7 @@ class Proof:
         if service.where is None:
             return sha256
         at = f"{service.where[0]}:{service.where[1]}"
-        logger.debug("certificate.proving at=%s", at)
+        logger.debug("certificate.proving at=%s", at, extra=waits_for("the new certificate to be served", at))
         pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0
         while (leaf := self._served(*service.where)) != sha256 or (

@@ -11,6 +11,7 @@ from ..base.clock import Clock, Pace
 from ..base.errors import (
     StoreError,
 )
+from ..base.log_context import waits_for
 from ..config.settings import Config, Site, Target
 from ..state.site import SiteFile
 
@@ -53,7 +54,9 @@ class SharedTargets:
                 return
             if busy != told:
                 told = busy
-                logger.debug("target.shared target=%s with=%s", target, ",".join(sorted(busy)))
+                others = ",".join(sorted(busy))
+                extra = waits_for("other sites that share the target", others)
+                logger.debug("target.shared target=%s with=%s", target, others, extra=extra)
             pace.wait()
 
 

@@ -22,6 +22,7 @@ from typing import Self
 from . import files
 from .clock import Clock, Pace
 from .errors import AlreadyRunning, CertbotlessError, StoreError
+from .log_context import waits_for
 from .times import parse_rfc3339
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Lock:
         try:
             pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
             if not (is_ours := _try_flock(self._fd, fcntl.LOCK_EX)):
-                logger.debug("lock.waiting file=%s", self._path)
+                logger.debug("lock.waiting file=%s", self._path, extra=waits_for("another run"))
             while not is_ours:
                 if pace.expired:
                     raise self._held()

@@ -1,25 +1,56 @@
-"""Which site a line of the log is about, and what it says of a step: for handlers that tell a run as a story.
+"""What goes with a line of the log beside its text: the site that it is about, and the event that it tells.
 
-The log is the one source of it. Who works for a site says so once, with `about`; its threads carry that on.
+The progress on a terminal and the attempt log are made from these values. Neither reads the text of a line.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
 
 _site: ContextVar[str] = ContextVar("site", default="")
 
-# The last line about a site in a run.
+# The first word of the last line about a site in a run. A complete attempt log ends with this line.
 RUN_ENDED = "run.ended"
 
-_TURNS = ("due", "done", "not_done")
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """What happens in a run for a site.
+
+    Attributes:
+        kind: a step begins, is done or not done; something is waited for; the run has ended for the site.
+        what: the key of the step; in words, what is waited for.
+        detail: the reason of a step; what more is known of a wait.
+    """
+
+    kind: Literal["begins", "done", "not done", "waits", "run ended"]
+    what: str = ""
+    detail: str = ""
+
+    @property
+    def extra(self) -> dict[str, RunEvent]:
+        """Pass this to a logger as `extra`."""
+        return {"run_event": self}
+
+
+def event_of(record: logging.LogRecord) -> RunEvent | None:
+    """Return the event that a line of the log tells, None for any other line."""
+    return getattr(record, "run_event", None)
+
+
+def waits_for(what: str, detail: str = "") -> dict[str, RunEvent]:
+    """Return the `extra` of a line that says what is waited for."""
+    return RunEvent("waits", what, detail).extra
 
 
 @contextmanager
 def about(domain: str) -> Iterator[None]:
-    """Let every line that is logged in the block be about this site."""
+    """Let every line that is logged in the block be about this site. Threads of the block inherit it."""
     token = _site.set(domain)
     try:
         yield
@@ -30,14 +61,3 @@ def about(domain: str) -> Iterator[None]:
 def site() -> str:
     """Return the site that this thread works for, empty if for none."""
     return _site.get()
-
-
-def turn_of(message: str) -> tuple[str, str] | None:
-    """Return the key of the step that begins or ends with this line, and its turn; None for any other.
-
-    The lines are those of `act.dispatch`.
-    """
-    # A key may hold spaces: the command that a deploy runs.
-    event, rest, _ = message.partition(" domain=")
-    key, _, turn = event.rpartition(".")
-    return (key, turn) if key and turn in _TURNS and rest else None

@@ -1,8 +1,8 @@
 """What a person at a terminal sees of a run: a line for each step, which ends in its time, as it happens.
 
-The last line says what is at work and what is waited for, and is drawn anew until it is done; warnings and
-errors stand above it as anywhere else. All of it is made from the lines of the log, so there is no second
-story; where nobody sits at a terminal the log itself is shown, and this module is not used.
+The last line says what is at work and what is waited for, and is drawn again until that is done. Warnings and
+errors stand above it. All of it is made from the log and the events that go with its lines
+(`base.log_context`). Where standard error is no terminal the log itself is shown, without this module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..base.log_context import RUN_ENDED, site, turn_of
+from ..base.log_context import RunEvent, event_of, site
 from .terminal import Terminal
 
 # Often enough for a clock that shows seconds.
@@ -27,24 +27,10 @@ _TICKS_PER_S = 2
 # Longer lines are hard to follow to their end, where the time is.
 _MOST_WIDTH = 100
 
-# What is waited for, by the first word of the line that says so, and what the rest of the line adds to it.
-WAITS = {
-    "alidns.again": ("the DNS API", ""),
-    "ca.issuing": ("the CA to issue", ""),
-    "ca.validating": ("the CA to validate", ""),
-    "certificate.proving": ("the new certificate to be served", "at="),
-    "command.running": ("the command", ""),
-    "container.executing": ("the program in the container", ""),
-    "container.restarting": ("the container to restart", ""),
-    "dns.waiting": ("the name servers to show it", "servers="),
-    "lock.waiting": ("another run", ""),
-    "target.shared": ("other sites that share the target", "with="),
-}
-
 
 @dataclass(slots=True)
 class _Work:
-    """What is done for a site now; `step` is empty between two steps, `detail` says more of a wait."""
+    """What is done for a site now. `step` is empty between two steps; `detail` says more of a wait."""
 
     step: str
     reason: str
@@ -65,39 +51,36 @@ class Ended:
 
 
 class Board:
-    """Who is at what, from what the log says. Knows no terminal; times are seconds of one clock."""
+    """What is at work for each site, from the events of runs. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._works: dict[str, _Work] = {}
 
-    def hear(self, domain: str, level: int, message: str, now_s: float) -> Ended | None:
-        """Take in a line about a site, and return the step that ends with it, if one does."""
-        key, turn = turn_of(message) or ("", "")
-        work = self._works.get(domain)
-        if message.startswith(RUN_ENDED):
-            self._works.pop(domain, None)
-        elif turn == "due" and level > logging.DEBUG:  # upkeep is no step that anybody waits for
-            self._works[domain] = _Work(key, message.partition(" reason=")[2], now_s)
-        elif turn and work is not None and work.step == key:
-            del self._works[domain]
-            return Ended(domain, key, work.reason, turn == "done", now_s - work.began_s)
-        else:
-            self._hear_of_wait(domain, level, message, now_s)
-        return None
+    def take(self, domain: str, event: RunEvent | None, now_s: float, *, is_change: bool) -> Ended | None:
+        """Take in what a line of the log tells of a site; return the step that ends with it, if one does.
 
-    def _hear_of_wait(self, domain: str, level: int, message: str, now_s: float) -> None:
-        event, _, more = message.partition(" ")
+        Args:
+            is_change: the line says that something has changed. A wait is over then.
+        """
         work = self._works.get(domain)
-        if event in WAITS:
-            work = self._works.setdefault(domain, _Work("", "", now_s))
-            work.waits_for, field = WAITS[event]
-            work.detail = f" ({more.partition(field)[2]})" if field else ""
-        elif work is not None and level == logging.INFO:  # what was waited for has happened
-            work.waits_for = work.detail = ""
+        match event:
+            case RunEvent("begins", key, reason):
+                self._works[domain] = _Work(key, reason, now_s)
+            case RunEvent("waits", what, detail):
+                work = self._works.setdefault(domain, _Work("", "", now_s))
+                work.waits_for, work.detail = what, f" ({detail})" if detail else ""
+            case RunEvent("run ended"):
+                self._works.pop(domain, None)
+            case RunEvent(kind, key) if work is not None and work.step == key:
+                del self._works[domain]
+                return Ended(domain, key, work.reason, kind == "done", now_s - work.began_s)
+            case None if work is not None and is_change:
+                work.waits_for = work.detail = ""
+        return None
 
     def doing(self, now_s: float) -> str:
         """Return in one line what is at work, and what is waited for; empty if nothing is."""
-        # A copy: another thread may hear of more meanwhile.
+        # A copy: another thread may change it meanwhile.
         works = dict(self._works)
         if not works:
             return ""
@@ -168,9 +151,10 @@ class Progress(logging.Handler):
             self._live.stop()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show what a line of the log changes; the handler's lock is held."""
-        domain, now_s = site(), time.monotonic()
-        ended = self._board.hear(domain, record.levelno, record.getMessage(), now_s) if domain else None
+        """Show what a line of the log changes. The handler's lock is held."""
+        domain, event, now_s = site(), event_of(record), time.monotonic()
+        is_change = record.levelno == logging.INFO
+        ended = self._board.take(domain, event, now_s, is_change=is_change) if domain else None
         with self._or_nobody():
             if record.levelno >= logging.WARNING:
                 for line in self.format(record).splitlines():

@@ -18,7 +18,7 @@ from typing import TextIO
 from .. import __version__
 from ..base import files
 from ..base.errors import printable
-from ..base.log_context import RUN_ENDED, site, turn_of
+from ..base.log_context import event_of, site
 from ..base.times import rfc3339
 from ..state.site import SiteFile
 
@@ -50,18 +50,19 @@ class Transcripts(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, if it is about a site for which a step has begun."""
-        domain, message = site(), record.getMessage()
-        if not domain or (domain not in self._streams and not _begins(record, message)):
+        domain, event = site(), event_of(record)
+        kind = event.kind if event is not None else ""
+        if not domain or (domain not in self._streams and kind != "begins"):
             return
         try:
             if domain not in self._streams:
                 self._streams[domain] = self._begin(domain, record)
             if stream := self._streams[domain]:
-                self._write(stream, record, is_end=message.startswith(RUN_ENDED))
+                self._write(stream, record, is_end=kind == "run ended")
         except OSError as exc:
             self._leave(domain)
             logger.warning("transcript.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
-        if message.startswith(RUN_ENDED):
+        if kind == "run ended":
             self._leave(domain)
 
     def close(self) -> None:
@@ -116,9 +117,3 @@ class _Formatter(logging.Formatter):
             trace = self._redact(self.formatException(record.exc_info)).splitlines()
             lines += [f"         {printable(line, _MOST_LINE)}" for line in trace[-_MOST_LINES_OF_TRACE:]]
         return "\n".join(lines)
-
-
-def _begins(record: logging.LogRecord, message: str) -> bool:
-    """Whether this is the first step of an attempt; upkeep, which is told as detail, is none."""
-    turn = turn_of(message)
-    return turn is not None and turn[1] == "due" and record.levelno > logging.DEBUG

@@ -20,7 +20,7 @@ from ..act.run import Outcome
 from ..base.clock import Clock, SystemClock
 from ..base.errors import NotifyError, StoreError
 from ..base.locks import Lock, running_daemon
-from ..base.log_context import RUN_ENDED
+from ..base.log_context import RUN_ENDED, RunEvent
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
 from ..model.decision import Intent
@@ -70,7 +70,7 @@ def run(
         # The daemon reads these lines of its children: the domain, then a colon.
         line = f"{outcome.domain}: {_how_it_ended(outcome, intent)}"
         say(line)
-        logger.debug("%s %s", RUN_ENDED, line)
+        logger.debug("%s %s", RUN_ENDED, line, extra=RunEvent("run ended").extra)
 
     known = {
         rule: address

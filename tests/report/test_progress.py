@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a run: made of log lines alone, so these are what the tests say."""
+"""What a person at a terminal sees of a run: made of the log and the events that go with its lines."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from support.fakes import FakeClock
 from support.terminals import cells, resize, shown, written
 
-import certbotless
 from certbotless.base import log_context
-from certbotless.report.progress import WAITS, Board, Ended, Progress, duration, line_of
+from certbotless.base.errors import StoreError
+from certbotless.base.locks import Lock
+from certbotless.base.log_context import RunEvent, waits_for
+from certbotless.report.progress import Board, Ended, Progress, duration, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
 _MARK = "\x1e"
@@ -25,17 +28,21 @@ LOGGER = logging.getLogger("certbotless.test")
 
 
 class Told:
-    """A board, and a clock that stands where a test puts it."""
+    """A board, and a clock that a test sets."""
 
     def __init__(self) -> None:
         self.board = Board()
         self.now_s = 100.0
 
-    def __call__(self, message: str, domain: str = DEVBOX, level: int = logging.DEBUG) -> Ended | None:
-        return self.board.hear(domain, level, message, self.now_s)
+    def __call__(self, event: RunEvent | None, domain: str = DEVBOX) -> Ended | None:
+        return self.board.take(domain, event, self.now_s, is_change=False)
 
     def begin(self, step: str, reason: str = "asked for", domain: str = DEVBOX) -> None:
-        assert self(f"{step}.due domain={domain} reason={reason}", domain, logging.INFO) is None
+        assert self(RunEvent("begins", step, reason), domain) is None
+
+    def change(self) -> None:
+        """Let a line say that something has changed."""
+        assert self.board.take(DEVBOX, None, self.now_s, is_change=True) is None
 
     def doing(self) -> str:
         return self.board.doing(self.now_s)
@@ -52,66 +59,65 @@ def told() -> Told:
 def test_a_step_ends_with_its_time(told: Told) -> None:
     told.begin("order", "there is no certificate yet")
     told.now_s += 4.25
-    ended = told(f"order.done domain={DEVBOX}")
+    ended = told(RunEvent("done", "order"))
     assert ended == Ended(DEVBOX, "order", "there is no certificate yet", True, 4.25)
     assert told.doing() == ""
 
 
 def test_a_step_that_was_not_done_ends_too(told: Told) -> None:
     told.begin("deploy:systemctl reload nginx")
-    ended = told(f"deploy:systemctl reload nginx.not_done domain={DEVBOX} error=x reason=y")
+    ended = told(RunEvent("not done", "deploy:systemctl reload nginx"))
     assert ended == Ended(DEVBOX, "deploy:systemctl reload nginx", "asked for", False, 0.0)
 
 
 def test_what_is_waited_for_is_seen_until_it_has_happened(told: Told) -> None:
-    """Requests and answers in between change nothing, and a warning ends no wait."""
+    """Requests and answers in between change nothing."""
     told.begin("order")
     assert told.doing() == f"{DEVBOX} order 0 s"
-    told("dns.waiting servers=ns1.alidns.com,ns2.alidns.com")
+    told(RunEvent("waits", "the name servers to show it", "ns1.alidns.com,ns2.alidns.com"))
     told.now_s += 75
-    told("dns.no_answer server=ns1.alidns.com")
-    told("dns.server_silent servers=ns1.alidns.com", level=logging.WARNING)
+    told(None)
     waits = "waits for the name servers to show it (ns1.alidns.com,ns2.alidns.com)"
     assert told.doing() == f"{DEVBOX} order 1 min 15 s, {waits}"
-    told("ca.validating names=a")
-    told("acme.request POST https://ca.example.org/authz/1 status=200")
+    told(RunEvent("waits", "the CA to validate"))
+    told(None)
     assert told.doing() == f"{DEVBOX} order 1 min 15 s, waits for the CA to validate"
-    told("certificate.published sha256=ab", level=logging.INFO)
+    told.change()
     assert told.doing() == f"{DEVBOX} order 1 min 15 s"
 
 
 def test_a_wait_before_the_first_step_is_seen(told: Told) -> None:
     """As for another run, which holds the site's lock."""
-    told("lock.waiting file=a.lock")
+    told(RunEvent("waits", "another run"))
     told.now_s += 3
     assert told.doing() == f"{DEVBOX} 3 s, waits for another run"
-    told("run.ended devbox.sweetlove.top: ok")
+    told(RunEvent("run ended"))
     assert told.doing() == ""
 
 
-def test_upkeep_and_what_is_said_between_steps_are_no_steps(told: Told) -> None:
-    told("renewal-info.due domain=a reason=b")
-    assert told("renewal-info.done domain=a") is None
-    told("renewal.drawn at=x", level=logging.INFO)
-    told("acme.request GET x status=200")
+def test_upkeep_and_lines_between_steps_are_no_steps(told: Told) -> None:
+    """The line with which upkeep begins has no event."""
+    told(None)
+    assert told(RunEvent("done", "renewal-info")) is None
+    told.change()
     assert told.doing() == ""
 
 
 def test_several_sites_are_one_line_that_counts_what_is_waited_for(told: Told) -> None:
-    """What most wait for comes first; the time is that of who is at it longest."""
+    """The most frequent wait comes first. The time is that of the site that is at work longest."""
     told.begin("order", domain=GIT)
     told.now_s += 5
     told.begin("deploy:registry", domain=DEVBOX)
     assert told.doing() == "2 sites, 5 s: 2 at work"
-    told("ca.issuing order=1", GIT)
+    told(RunEvent("waits", "the CA to issue"), GIT)
     told.begin("order", domain="a.sweetlove.top")
-    told("dns.waiting servers=ns1", "a.sweetlove.top")
-    told("dns.waiting servers=ns2", DEVBOX)
+    told(RunEvent("waits", "the name servers to show it", "ns1"), "a.sweetlove.top")
+    told(RunEvent("waits", "the name servers to show it", "ns2"), DEVBOX)
     assert told.doing() == (
         "3 sites, 5 s: 2 wait for the name servers to show it; 1 waits for the CA to issue"
     )
-    assert told(f"order.done domain={GIT}", GIT) == Ended(GIT, "order", "asked for", True, 5.0)
-    told("run.ended x", "a.sweetlove.top")
+    assert told(RunEvent("done", "order"), GIT) == Ended(GIT, "order", "asked for", True, 5.0)
+    told(RunEvent("run ended"), "a.sweetlove.top")
     assert told.doing() == f"{DEVBOX} deploy:registry 0 s, waits for the name servers to show it (ns2)"
 
 
@@ -169,6 +175,23 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, TextIO]]:
     os.close(leader)
 
 
+def begin(step: str, reason: str = "x", domain: str = DEVBOX) -> None:
+    """Log that a step begins."""
+    LOGGER.info(
+        "%s.due domain=%s reason=%s", step, domain, reason, extra=RunEvent("begins", step, reason).extra
+    )
+
+
+def end(step: str, domain: str = DEVBOX) -> None:
+    """Log that a step is done."""
+    LOGGER.debug("%s.done domain=%s", step, domain, extra=RunEvent("done", step).extra)
+
+
+def validate() -> None:
+    """Log that the CA is waited for."""
+    LOGGER.debug("ca.validating names=%s", "a", extra=waits_for("the CA to validate"))
+
+
 @contextmanager
 def progress_on(stream: TextIO) -> Iterator[Progress]:
     """Show what is logged."""
@@ -197,12 +220,12 @@ def test_finished_steps_and_warnings_stand_above_what_is_at_work(terminal: tuple
     """No text of theirs is taken for markup, and a warning is whole, however long it is."""
     url = f"https://ca.example.org/{'x' * 100}"
     with progress_on(terminal[1]), log_context.about(DEVBOX):
-        LOGGER.info("record.due domain=%s reason=%s", DEVBOX, "[red]x[/] -> 10.0.0.1")
+        begin("record", "[red]x[/] -> 10.0.0.1")
         LOGGER.info("record.added domain=%s", DEVBOX)
-        LOGGER.debug("record.done domain=%s", DEVBOX)
-        LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "asked for")
+        end("record")
+        begin("order", "asked for")
         LOGGER.warning("txt.left fqdn=%s url=%s error=[red]x[/] \x1b]0;title", "a", url)
-        LOGGER.debug("ca.validating names=%s", "a")
+        validate()
         step, warning, doing = seen(terminal)
     assert re.fullmatch(
         r"ok        devbox\.sweetlove\.top  record: \[red\]x\[/\] -> 10\.0\.0\.1 +\d\.\d s", step
@@ -214,7 +237,7 @@ def test_finished_steps_and_warnings_stand_above_what_is_at_work(terminal: tuple
 
 def test_what_is_at_work_is_one_line(terminal: tuple[int, TextIO]) -> None:
     with progress_on(terminal[1]), log_context.about("a" * 90):
-        LOGGER.info("order.due domain=%s reason=%s", "a" * 90, "x")
+        begin("order", domain="a" * 90)
         assert seen(terminal) == [f"{'a' * 79}…"]
 
 
@@ -225,7 +248,7 @@ def test_a_line_of_the_command_stands_above_too(
     monkeypatch.setattr("sys.stdout", terminal[1])
     with progress_on(terminal[1]) as progress:
         with log_context.about(DEVBOX):
-            LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
+            begin("order")
         progress.say("git.sweetlove.top: ok")
         LOGGER.warning("y")
         line, warning, doing = seen(terminal)
@@ -236,7 +259,7 @@ def test_a_line_of_the_command_stands_above_too(
 def test_the_time_goes_on_while_nothing_is_said(terminal: tuple[int, TextIO]) -> None:
     with progress_on(terminal[1]):
         with log_context.about(DEVBOX):
-            LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
+            begin("order")
         text = ""
         while "order 1 s" not in text:
             text += os.read(terminal[0], 65536).decode()
@@ -247,10 +270,10 @@ def test_a_dumb_terminal_gets_the_lines_that_stay(
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
     with progress_on(terminal[1]), log_context.about(DEVBOX):
-        LOGGER.info("order.due domain=%s reason=%s", DEVBOX, "x")
-        LOGGER.debug("ca.validating names=a")
-        LOGGER.debug("order.done domain=%s", DEVBOX)
-        LOGGER.info("deploy:registry.due domain=%s reason=%s", DEVBOX, "x")
+        begin("order")
+        validate()
+        end("order")
+        begin("deploy:registry")
     (line, rest) = seen(terminal)
     assert (line.split()[0], rest) == ("ok", "")
 
@@ -261,9 +284,9 @@ def test_many_sites_at_a_time_stay_readable(terminal: tuple[int, TextIO]) -> Non
     def work(domain: str) -> None:
         with log_context.about(domain):
             for step in ("record", "order", "deploy:registry"):
-                LOGGER.info("%s.due domain=%s reason=%s", step, domain, "x")
-                LOGGER.debug("%s.done domain=%s", step, domain)
-            LOGGER.debug("run.ended %s: ok", domain)
+                begin(step, domain=domain)
+                end(step, domain)
+            LOGGER.debug("run.ended %s: ok", domain, extra=RunEvent("run ended").extra)
 
     threads = [threading.Thread(target=work, args=(f"s{i}.sweetlove.top",)) for i in range(4)]
     with progress_on(terminal[1]):
@@ -290,11 +313,29 @@ def test_a_terminal_that_is_gone_breaks_no_run(
         full.close()
 
 
-# --- its words ----------------------------------------------------------------------------------------------
+def test_a_warning_ends_no_wait(terminal: tuple[int, TextIO]) -> None:
+    """And no text of a line does, whatever it says: only its event and its level count."""
+    with progress_on(terminal[1]), log_context.about(DEVBOX):
+        begin("order")
+        validate()
+        LOGGER.warning("order.done domain=%s", DEVBOX)
+        LOGGER.debug("run.ended %s: ok", DEVBOX)
+        (_, doing) = seen(terminal)
+        assert doing.endswith("waits for the CA to validate")
+        LOGGER.info("certificate.published sha256=ab")
+        assert re.fullmatch(rf"{DEVBOX} order \d+ s", seen(terminal)[-1])
 
 
-def test_each_wait_is_one_that_the_program_tells_of() -> None:
-    """A line that was renamed would be waited for in silence."""
-    package = Path(certbotless.__file__).parent
-    logged = "".join(path.read_text() for path in package.rglob("*.py") if path.name != "progress.py")
-    assert [event for event in WAITS if f'"{event} ' not in logged] == []
+def test_a_lock_that_another_run_holds_is_told_as_a_wait(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the lock itself."""
+    clock = FakeClock()
+    caplog.set_level(logging.DEBUG, "certbotless")
+    with (
+        Lock(tmp_path / "a.lock", clock, 0),
+        pytest.raises(StoreError),
+        Lock(tmp_path / "a.lock", clock, 5),
+    ):
+        pass
+    assert [log_context.event_of(record) for record in caplog.records] == [RunEvent("waits", "another run")]

@@ -15,6 +15,7 @@ import pytest
 
 from certbotless.base import log_context
 from certbotless.base.errors import StoreError
+from certbotless.base.log_context import RunEvent
 from certbotless.config.redact import Redactor
 from certbotless.service.attempt_log import MOST_BYTES, Transcripts
 from certbotless.state.site import SiteFile
@@ -54,12 +55,13 @@ def read(state_dir: Path, domain: str) -> list[str]:
 
 def due(key: str = "order") -> None:
     """Let a step begin."""
-    LOGGER.info("%s.due domain=%s reason=%s", key, DOMAIN, "asked for")
+    extra = RunEvent("begins", key, "asked for").extra
+    LOGGER.info("%s.due domain=%s reason=%s", key, DOMAIN, "asked for", extra=extra)
 
 
 def end() -> None:
     """Let the run end."""
-    LOGGER.debug("run.ended %s: ok", DOMAIN)
+    LOGGER.debug("run.ended %s: ok", DOMAIN, extra=RunEvent("run ended").extra)
 
 
 def told(state_dir: Path, domain: str = DOMAIN) -> list[str]:
@@ -255,23 +257,3 @@ def test_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     path_of(tmp_path, DOMAIN).mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot read"):
         read(tmp_path, DOMAIN)
-
-
-# --- the lines that it follows ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("message", "turn"),
-    [
-        ("order.due domain=a reason=b", ("order", "due")),
-        ("deploy:registry.done domain=a", ("deploy:registry", "done")),
-        ("deploy:label:a.b=c.not_done domain=a", ("deploy:label:a.b=c", "not_done")),
-        ("deploy:systemctl reload nginx.due domain=a", ("deploy:systemctl reload nginx", "due")),
-        ("record.added value=order.due", None),
-        (".due", None),
-        ("due", None),
-        ("", None),
-    ],
-)
-def test_a_line_says_which_step_begins_or_ends(message: str, turn: tuple[str, str] | None) -> None:
-    assert log_context.turn_of(message) == turn

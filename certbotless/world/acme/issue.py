@@ -21,6 +21,7 @@ from acme import errors as acme_errors
 
 from ...base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
 from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
+from ...base.log_context import waits_for
 from ...base.names import NameFault, challenge_name, normalise
 from ...base.times import rfc3339
 from ...config.settings import Acme
@@ -292,7 +293,8 @@ class Issuance:
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
-        logger.debug("ca.validating names=%s", ",".join(sorted({challenge.name for challenge in todo})))
+        names = ",".join(sorted({challenge.name for challenge in todo}))
+        logger.debug("ca.validating names=%s", names, extra=waits_for("the CA to validate"))
         failed = {}
         looks = self._looks("validate", _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}
@@ -332,7 +334,8 @@ class Issuance:
             raise
 
     def _fetch(self, order: messages.Order) -> bytes:
-        logger.debug("ca.issuing order=%s", printable(self._order_url, 200))
+        url = printable(self._order_url, 200)
+        logger.debug("ca.issuing order=%s", url, extra=waits_for("the CA to issue"))
         looks = self._looks("issue", _ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:

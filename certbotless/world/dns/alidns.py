@@ -38,6 +38,7 @@ from ...base.errors import (
     ZoneNotFound,
     printable,
 )
+from ...base.log_context import waits_for
 from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from ...config.redact import Redactor
 from ...model.records import DEFAULT_LINE, Record
@@ -128,7 +129,8 @@ class AlidnsAccount:
             except DnsUnavailable as exc:
                 if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
                     raise
-                logger.debug("alidns.again action=%s error=%s", action, exc.message)
+                extra = waits_for("the DNS API")
+                logger.debug("alidns.again action=%s error=%s", action, exc.message, extra=extra)
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
 
     def _try(self, action: str, request: Any, timeout_s: float) -> dict[str, Any]:

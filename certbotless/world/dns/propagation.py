@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...base.clock import Clock, Pace
 from ...base.errors import PropagationTimeout
+from ...base.log_context import waits_for
 from .query import Server, ask_all, speaks
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ def wait_until_shown(
             break
         if (late_ones := _names({server for server, _ in missing})) != told:
             told = late_ones
-            logger.debug("dns.waiting servers=%s", told)
+            extra = waits_for("the name servers to show it", told)
+            logger.debug("dns.waiting servers=%s", told, extra=extra)
         pace.wait()
     fqdns = ", ".join(sorted({item.fqdn for _, item in missing}))
     raise PropagationTimeout(
