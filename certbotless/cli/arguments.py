@@ -33,6 +33,7 @@ _INIT_OPTIONS = (
     ("--email", "ADDRESS", "where the CA may write to"),
 )
 _CONFIG = "/etc/certbotless/config.yaml"
+_CONFIG_HELP = f"the configuration (default {_CONFIG}); - is standard input"
 _ONE_SHOT = ("--once", "--renew-now")
 
 
@@ -91,8 +92,7 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         epilog="Without a command: the daemon. Exit codes: 0 well, 1 not well, 2 bad usage or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"certbotless {__version__}")
-    config_help = f"the configuration (default {_CONFIG}); - is standard input"
-    parser.add_argument("--config", metavar="FILE", default=_CONFIG, help=config_help)
+    parser.add_argument("--config", metavar="FILE", default=_CONFIG, help=_CONFIG_HELP)
     once = parser.add_mutually_exclusive_group()
     _flag(once, "--once", "make all facts true where they are not, of these sites or all; exit")
     _flag(once, "--renew-now", "order now, publish, restart, prove, these sites or all; exit")
@@ -107,9 +107,14 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         return parser
     # What the daemon starts beside the four facts.
     parser.add_argument("--errand", choices=("visit", "notify"), help=argparse.SUPPRESS)
+    _add_commands(parser)
+    return parser
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
-    def add(name: str, config_help: str = config_help) -> argparse.ArgumentParser:
+    def add(name: str, config_help: str = _CONFIG_HELP) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=_COMMANDS[name], description=_COMMANDS[name])
         command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
         return command
@@ -118,9 +123,8 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
     plan = add("plan")
     _flag(plan, "--exit-code", "exit 3 when something is to be done")
     status = add("status")
-    status.add_argument(
-        "domain", nargs="?", metavar="DOMAIN", help="only this site, and all that is known of it"
-    )
+    domain_help = "only this site, and all that is known of it"
+    status.add_argument("domain", nargs="?", metavar="DOMAIN", help=domain_help)
     _flag(status, "--json", "as one JSON object")
     _flag(status, "--watch", "again every 2 s, in place, until Ctrl-C")
     doctor = add("doctor")
@@ -134,7 +138,6 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
     _flag(init, "--yes", "ask nothing: take what is found")
     sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
     sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:

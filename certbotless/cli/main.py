@@ -1,4 +1,4 @@
-"""The commands: carries out what is asked for, sets up logging, maps errors to exit codes.
+"""The commands: carries out what is asked for, maps errors to exit codes.
 
 Exit codes: 0 as asked; 1 a fact is not true, or it cannot run; 2 bad usage or configuration; 3 `plan
 --exit-code` found something to do. Heavy imports stand where they are needed, so that the commands that only
@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ..base.errors import CertbotlessError, ConfigError, UsageError, printable
-from . import arguments
+from . import arguments, log
 
 if TYPE_CHECKING:
     from ..config.settings import Config, Site
@@ -109,7 +108,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         if args.renew_now:
             intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
         return _act(source, args.domains, intent, dict(word.partition("=")[::2] for word in args.settled))
-    _set_up_logging()
+    log.set_up()
     if args.errand is not None:
         return _errand(source, args.errand)
     return _daemon(source)
@@ -133,7 +132,7 @@ def _plan(source: Path | None, exit_code: bool) -> int:
     from ..observe.views import look_at
     from ..report import status_json
 
-    _set_up_logging(logging.WARNING)
+    log.set_up(logging.WARNING)
     checked = load.load(source)
     views = look_at(checked, checked.sites)
     verdicts = {}
@@ -150,7 +149,7 @@ def _plan(source: Path | None, exit_code: bool) -> int:
 def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bool) -> int:
     from . import status
 
-    _set_up_logging(logging.ERROR)
+    log.set_up(logging.ERROR)
 
     def choose(checked: Config) -> list[Site]:
         return _named(checked, [domain] if domain else [])
@@ -200,7 +199,7 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
     from ..config import load
     from .doctor import finding, run
 
-    _set_up_logging(logging.CRITICAL)
+    log.set_up(logging.CRITICAL)
     raw = load.read(source)
     checked = load.parse(raw, str(source or "-"))
 
@@ -220,7 +219,7 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
 
     if as_json:
         raise UsageError("--probe prints one text; leave --json out")
-    _set_up_logging(logging.CRITICAL)
+    log.set_up(logging.CRITICAL)
     clock = SystemClock()
     # A probe that is stopped deletes its record.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -244,7 +243,7 @@ def _notify_test(source: Path | None) -> int:
     from ..notify import apprise_sender, outbox
     from ..notify.message import Message
 
-    _set_up_logging(logging.CRITICAL)
+    log.set_up(logging.CRITICAL)
     checked = load.load(source)
     if not checked.notify:
         raise CertbotlessError("notify names nobody to tell", hint="see docs/notifications.md")
@@ -277,7 +276,7 @@ def _init(source: Path | None, args: argparse.Namespace) -> int:
 
     if source is None:
         raise UsageError("init makes a file: give its name with --config FILE")
-    _set_up_logging(logging.CRITICAL)
+    log.set_up(logging.CRITICAL)
     flags = questions.Flags(**{field.name: getattr(args, field.name) for field in fields(questions.Flags)})
     # `sys.stdin` is None where standard input is closed.
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
@@ -300,11 +299,11 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: M
     if source is not None and sys.stderr.isatty():
         from ..report.progress import Progress
 
-        progress = Progress(sys.stderr, _Formatter(for_journal=False))
-        _log_through(progress, logging.INFO)
+        progress = Progress(sys.stderr, log.Formatter(for_journal=False))
+        log.log_through(progress, logging.INFO)
         with progress:
             return _run(source, domains, intent, settled, progress.say)
-    _set_up_logging()
+    log.set_up()
     return _run(source, domains, intent, settled, lambda line: print(line, flush=True))
 
 
@@ -369,50 +368,3 @@ def _named(config: Config, domains: Sequence[str]) -> list[Site]:
             raise UsageError(f"no site has the domain {printable(domain, 80)!r}; there is {known}")
     chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
     return list(chosen.values()) or list(config.sites)
-
-
-# --- logging ----------------------------------------------------------------------------------------------
-
-
-class _Formatter(logging.Formatter):
-    """One escaped line a record; with syslog's priority in front where systemd reads it."""
-
-    _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-
-    def __init__(self, *, for_journal: bool) -> None:
-        super().__init__()
-        self._for_journal = for_journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = printable(record.getMessage(), 4000)
-        if record.exc_info:
-            # Indented, so that no text of an exception can pass for a record of ours.
-            trace = self.formatException(record.exc_info).splitlines()
-            line += "".join(f"\n  {printable(part, 4000)}" for part in trace)
-        if self._for_journal:
-            priority = next((p for level, p in self._PRIORITIES if record.levelno >= level), 7)
-            return "\n".join(f"<{priority}>{part}" for part in line.split("\n"))
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        return f"{stamp} {record.levelname} {line}"
-
-
-def _set_up_logging(level: int = logging.INFO) -> None:
-    from ..base.systemd import is_read_by_journal
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(for_journal=is_read_by_journal(sys.stderr.fileno())))
-    # A transcript may listen to more (oneshot).
-    handler.setLevel(level)
-    _log_through(handler, level)
-
-
-def _log_through(handler: logging.Handler, level: int) -> None:
-    logging.basicConfig(level=level, handlers=[handler])
-    levels = {
-        "aliyunsdkcore": logging.CRITICAL,  # its lines hold signed URLs
-        "urllib3": logging.CRITICAL,  # as above
-        "apscheduler": logging.ERROR,  # it warns where a job is asked for a third time while it runs
-        "docker": logging.WARNING,  # it says twice what ours say
-    }
-    for name, least in levels.items():
-        logging.getLogger(name).setLevel(least)

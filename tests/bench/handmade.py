@@ -150,7 +150,7 @@ SURVIVORS: dict[str, str] = {
         "Equivalent: at its end a certificate is due, and then the CA is not asked."
     ),
     "world.dns.query.ask_each: 2 -> 3": "Only how long a look waits for TCP: no test asks for speed.",
-    "world.dns.propagation.wait_until_shown: asked[s] > 1 -> asked[s] >= 1": (
+    "world.dns.propagation._Waiting.leave_out_silent: self._asked[s] > 1 -> self._asked[s] >= 1": (
         "Seen only where the first packet to an address is lost, and the address is behind the others."
     ),
     "S13: the folder of a new generation is not synced": (

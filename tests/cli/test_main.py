@@ -23,8 +23,8 @@ from certbotless import __version__
 from certbotless.base.clock import SystemClock
 from certbotless.base.locks import DaemonLock
 from certbotless.base.times import rfc3339
-from certbotless.cli import main as cli
 from certbotless.cli.arguments import parse
+from certbotless.cli.log import Formatter
 from certbotless.cli.main import main
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state.history import Events
@@ -526,7 +526,7 @@ def format_of(text: str, *arguments: object, for_journal: bool = False, level: i
     """Return how a record looks; of the exception that is being handled, too, if there is one."""
     info = sys.exc_info() if sys.exc_info()[0] else None
     record = logging.LogRecord("certbotless.x", level, "x.py", 1, text, arguments, info)
-    return cli._Formatter(for_journal=for_journal).format(record)
+    return Formatter(for_journal=for_journal).format(record)
 
 
 def test_a_record_is_a_line_with_its_moment_and_level() -> None:

@@ -128,31 +128,33 @@ def answer(
     directory = get("directory", question, _directory, "letsencrypt")
     email = get("email", "E-mail address for the CA", _or_none(check(Acme, "email")), "")
     answers = Answers(domain, key_id, key_secret, zone, address, directory, email, container=name)
-    if not name:
-        if flags.port is not None:
-            raise UsageError("--port goes with a container")
-        return answers, secrets
+    if name:
+        answers = _of_container(answers, flags, questions, chosen)
+    elif flags.port is not None:
+        raise UsageError("--port goes with a container")
+    return answers, secrets
+
+
+def _of_container(answers: Answers, flags: Flags, questions: Questions, chosen: Running | None) -> Answers:
+    """Return the answers with those about the container; `chosen` is None where there is none of its name."""
+    name = answers.container
     # Of one that is not there, or waits for its first certificate, no port is to be seen.
     ports = chosen.container.ports if chosen else ()
     if flags.port is not None or len(ports) != 1:
         listed = f", of {', '.join(map(str, ports))}" if ports else ""
         own = None if ports else str(registry.PORT)
-        port = get("port", f"Port where {name} serves TLS{listed}", _port, own)
+        port = questions.get("port", f"Port where {name} serves TLS{listed}", _port, own)
         answers = replace(answers, port=port)
     if chosen is None:
         # One that is made as we say.
-        return replace(answers, stop_timeout_s=STOP_TIMEOUT_S), secrets
+        return replace(answers, stop_timeout_s=STOP_TIMEOUT_S)
     certs_dir = chosen.certs_dir or answers.certs_dir
     if certs_dir != answers.certs_dir and not flags.yes:
         question = f"Folder on this machine where {name} looks for its certificate"
         checked = check(Config, "certs_dir")
         certs_dir = questions.ask("--yes", question, checked, str(certs_dir), is_secret=False)
-    return replace(
-        answers,
-        certs_dir=certs_dir,
-        key_mode="0600" if chosen.container.reads_all else "0640",
-        stop_timeout_s=chosen.stop_timeout_s,
-    ), secrets
+    key_mode = "0600" if chosen.container.reads_all else "0640"
+    return replace(answers, certs_dir=certs_dir, key_mode=key_mode, stop_timeout_s=chosen.stop_timeout_s)
 
 
 # --- what an answer may be ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ...base.clock import Clock, Pace
@@ -49,61 +49,93 @@ def wait_until_shown(
         PropagationTimeout: after `timeout_s` a server still answers without a value.
     """
     pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
-    missing = {(server, item) for server in servers for item in wanted}
-    seen: set[Wanted] = set()
-    answered: set[Server] = set()
-    asked: Counter[Server] = Counter()
-    faults: dict[Server, str] = {}
-    told = ""
+    waiting = _Waiting(servers, wanted)
     while True:
-        # Two values at one name, those of a name and its wildcard, are one question.
-        for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in missing}):
-            late = sorted({server for server, item in missing if item.fqdn == fqdn}, key=servers.index)
-            asked.update(late)
-            for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
-                there = {i for i in wanted if i.fqdn == fqdn and i.value in (answer.values or ())}
-                # A txt value is new: a resolver that was given may say for minutes that it is not there.
-                if speaks(server, answer) and not (rdtype == "TXT" and answer.may_be_old):
-                    answered.add(server)
-                else:
-                    faults[server] = answer.fault or "no_authority"
-                    there = {item for item in there if item.type == "TXT"}
-                seen |= there
-                missing -= {(server, item) for item in there}
-        silent = {server for server, _ in missing} - answered
-        names = {server.name for server in answered}
-        # Nothing is lost with an address of a server that answers at another one; the first packet may be.
-        missing = {(s, i) for s, i in missing if not (s in silent and s.name in names and asked[s] > 1)}
-        silent = {server for server, _ in missing} - answered
-        if silent and answered and (pace.waited_s >= SILENCE_S or pace.expired):
-            logger.warning("dns.server_silent servers=%s", _named_faults(silent, faults))
-            missing = {(server, item) for server, item in missing if server in answered}
-        if servers and not missing:
+        waiting.ask()
+        waiting.leave_out_silent(is_late=pace.waited_s >= SILENCE_S or pace.expired)
+        if servers and not waiting.missing:
             logger.debug("dns.shown names=%s after_s=%.1f", len(wanted), pace.waited_s)
             return True
-        if not answered and (pace.waited_s >= blind_s or pace.expired):
-            if seen == set(wanted):
+        if not waiting.answered and (pace.waited_s >= blind_s or pace.expired):
+            if waiting.seen == set(wanted):
                 return True
-            named = _named_faults(servers, faults) or "none"
+            named = waiting.faults_of(servers) or "none"
             logger.warning("dns.all_silent servers=%s waited_s=%.0f", named, pace.waited_s)
             return False
         if pace.expired:
-            break
-        if (late_ones := _names({server for server, _ in missing})) != told:
-            told = late_ones
-            extra = waits_for("the name servers to show it", told)
-            logger.debug("dns.waiting servers=%s", told, extra=extra)
+            raise waiting.timeout(timeout_s)
+        waiting.tell()
         pace.wait()
-    fqdns = ", ".join(sorted({item.fqdn for _, item in missing}))
-    raise PropagationTimeout(
-        f"after {timeout_s:.0f} s {_names({server for server, _ in missing})} does not show {fqdns}",
-        hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
-    )
 
 
-def _names(servers: Collection[Server]) -> str:
-    return ",".join(sorted({server.name for server in servers}))
+class _Waiting:
+    """What is still missing, and how each server has answered so far.
 
+    Attributes:
+        missing: each value with a server that does not show it yet.
+        seen: the values that some server has shown.
+        answered: the servers that speak for the zone.
+    """
 
-def _named_faults(servers: Collection[Server], faults: Mapping[Server, str]) -> str:
-    return ",".join(sorted({f"{server.name}({faults[server]})" for server in servers}))
+    def __init__(self, servers: Sequence[Server], wanted: Collection[Wanted]) -> None:
+        self._servers, self._wanted = servers, wanted
+        self.missing = {(server, item) for server in servers for item in wanted}
+        self.seen: set[Wanted] = set()
+        self.answered: set[Server] = set()
+        self._asked: Counter[Server] = Counter()
+        self._faults: dict[Server, str] = {}
+        self._told = ""
+
+    def ask(self) -> None:
+        """Ask each server for the values that it does not show yet."""
+        # Two values at one name, those of a name and its wildcard, are one question.
+        for fqdn, rdtype in sorted({(item.fqdn, item.type) for _, item in self.missing}):
+            late = sorted({s for s, item in self.missing if item.fqdn == fqdn}, key=self._servers.index)
+            self._asked.update(late)
+            for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
+                there = {i for i in self._wanted if i.fqdn == fqdn and i.value in (answer.values or ())}
+                # A txt value is new: a resolver that was given may say for minutes that it is not there.
+                if speaks(server, answer) and not (rdtype == "TXT" and answer.may_be_old):
+                    self.answered.add(server)
+                else:
+                    self._faults[server] = answer.fault or "no_authority"
+                    there = {item for item in there if item.type == "TXT"}
+                self.seen |= there
+                self.missing -= {(server, item) for item in there}
+
+    def leave_out_silent(self, *, is_late: bool) -> None:
+        """Wait no longer for a silent address of a server that answers, nor for a silent server once late."""
+        names = {server.name for server in self.answered}
+        # The first packet to an address may be lost.
+        silent = {s for s in self._silent if s.name in names and self._asked[s] > 1}
+        self.missing = {(server, item) for server, item in self.missing if server not in silent}
+        if is_late and self.answered and (silent := self._silent):
+            logger.warning("dns.server_silent servers=%s", self.faults_of(silent))
+            self.missing = {(server, item) for server, item in self.missing if server in self.answered}
+
+    @property
+    def _silent(self) -> set[Server]:
+        return {server for server, _ in self.missing} - self.answered
+
+    def tell(self) -> None:
+        """Log the servers that are waited for, when they are others than before."""
+        if (late := self._late) != self._told:
+            self._told = late
+            extra = waits_for("the name servers to show it", late)
+            logger.debug("dns.waiting servers=%s", late, extra=extra)
+
+    @property
+    def _late(self) -> str:
+        return ",".join(sorted({server.name for server, _ in self.missing}))
+
+    def faults_of(self, servers: Collection[Server]) -> str:
+        """Return the names of these servers, each with why its last answer did not count."""
+        return ",".join(sorted({f"{server.name}({self._faults[server]})" for server in servers}))
+
+    def timeout(self, timeout_s: float) -> PropagationTimeout:
+        """Return the error that names the servers and the names."""
+        fqdns = ", ".join(sorted({item.fqdn for _, item in self.missing}))
+        return PropagationTimeout(
+            f"after {timeout_s:.0f} s {self._late} does not show {fqdns}",
+            hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
+        )
