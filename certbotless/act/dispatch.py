@@ -54,7 +54,7 @@ def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] 
     actions = [each.action for each in later]
     if step.action in ("order", "collect", "adopt", "restore") and bench.site.deploy:
         actions.append("deploy")
-    _load_ahead(step.action, actions)
+    load_ahead(step.action, actions)
     try:
         _carry_out(step, seen, bench)
     except BaseException as exc:
@@ -154,7 +154,7 @@ _LOADS: dict[str, Callable[[], None]] = {
 _loaded: set[Callable[[], None]] = set()
 
 
-def _load_ahead(action: str, later: Sequence[str]) -> None:
+def load_ahead(action: str, later: Sequence[str]) -> None:
     """Begin to load what later actions need, if that was not begun; not what this one is about to load."""
     known = _loaded | {_LOADS.get(action)}
     ahead = [load for load in dict.fromkeys(map(_LOADS.get, later)) if load is not None and load not in known]

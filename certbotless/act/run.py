@@ -247,9 +247,9 @@ class _SiteRun:
     def _take(self, step: Step, seen: Observation, later: Sequence[Step]) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""
         if step.action == "order" and (facts := seen.published.facts) is not None:
-            # By then whoever waits for a window must serve the new one: the old one's last twentieth.
+            # By then each target must serve the new one, whatever its window: the old one's last twentieth.
             self._file.change(deploy_by=facts.not_after - facts.lifetime / 20)
-        # Slots are for who talks to the CA or the API; a container may take long to end.
+        # A site needs a slot while it talks to the CA or the API; a container may take long to end.
         is_talk = step.action not in ("deploy", "redeploy")
         try:
             with nullcontext() if is_talk else self._clock.slot_for_others():

@@ -87,7 +87,7 @@ class SystemClock:
 class SlotClock:
     """A clock whose sleepers hold no slot: all waits overlap, only talking is limited.
 
-    Use as a context manager around all that one site does. Who is asked to stop cleans up without a slot.
+    Use as a context manager around all that one site does. After a stop it cleans up without a slot.
     """
 
     def __init__(self, clock: Clock, slots: threading.BoundedSemaphore) -> None:
@@ -120,7 +120,7 @@ class SlotClock:
         try:
             yield
         except Interrupted:
-            takes_again = False  # who is asked to stop cleans up without a slot
+            takes_again = False  # after a stop it cleans up without a slot
             raise
         finally:
             if takes_again:

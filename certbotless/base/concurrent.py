@@ -30,7 +30,7 @@ def together(function: Callable[[T], R], items: Sequence[T], most: int | None = 
 
 
 class Threads:
-    """So many threads, for all who share them; whoever needs some waits until they are free.
+    """So many threads for several callers; a caller that needs some waits until they are free.
 
     For what others have a say in, such as how many servers they name: a process may start only so many.
     """

@@ -1,6 +1,6 @@
 """The exception tree: what happened, what to do now, and whether trying again can help.
 
-Owns no policy: who retries, and when, is decided elsewhere from `retryable` and `retry_after`.
+Owns no policy: other rooms decide from `retryable` and `retry_after` what is tried again, and when.
 """
 
 from __future__ import annotations
@@ -212,6 +212,6 @@ class DeployWaits(DeployError):
 
 
 class NotifyError(CertbotlessError):
-    """A message did not reach whom the configuration names."""
+    """A message did not reach a receiver of the configuration."""
 
     retryable = True

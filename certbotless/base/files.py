@@ -1,6 +1,6 @@
 """Files that are whole or absent: each is written beside its place, synced, and renamed into it.
 
-Whoever may write to a folder may plant anything under a name that we read. So nothing is read through a link,
+Any user that may write to a folder may plant anything under a name that we read. So no link is followed,
 nothing but a plain file is read at all, and no read waits or is without a bound.
 
 Source: rename(2), fsync(2) (a rename is durable only after its directory is synced), open(2), fifo(7).
@@ -139,7 +139,7 @@ def write_new(path: Path, data: bytes, mode: int, group: int | None = None) -> N
     """Write a file that must not exist yet; it has its final mode before it has a byte. Synced.
 
     Args:
-        group: to whose gid it is given, before it has a byte; None leaves it to the file system.
+        group: the gid that it is given to before it has a byte; None leaves it to the file system.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with _errors_about(path), open(fd, "wb", buffering=0) as file:
@@ -199,7 +199,7 @@ def probe(path: Path) -> None:
 
 
 def sweep(folder: Path, names: Collection[str]) -> None:
-    """Remove what writers that were killed have left beside these names; whoever may write them holds a lock.
+    """Remove what killed writers have left beside these names; the caller holds the lock of the writers.
 
     Nothing but what has exactly the form of a temporary name of ours is touched.
     """

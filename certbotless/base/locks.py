@@ -37,7 +37,7 @@ _MOST_NOTED_BYTES = 64
 class Lock:
     """An flock on a file; the kernel releases it when its holder ends, however it ends.
 
-    Waiting polls, because flock(2) itself would not notice that we are asked to stop. Who has got it removes
+    Waiting polls, because flock(2) itself would not notice that we are asked to stop. The holder removes
     what writers of the files that it guards have left where they were killed.
     """
 

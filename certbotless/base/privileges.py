@@ -1,4 +1,4 @@
-"""Who runs it: a command that root starts becomes the owner of the state directory before it acts.
+"""Privileges: a command that root starts becomes the owner of the state directory before it acts.
 
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 

@@ -66,10 +66,10 @@ def notify(state: str) -> None:
 
 
 class Watchdog:
-    """The watchdog of systemd: it ends whom it has not heard of for its time, and starts him anew.
+    """The watchdog of systemd: it ends a process that it has not heard of for its time, and starts it again.
 
     Attributes:
-        time_s: its time; None if it watches nobody, or somebody else, such as who started us.
+        time_s: its time; None if it watches no process, or another one, such as our parent.
     """
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ _ONE_SHOT = ("--once", "--renew-now")
 
 
 class _Parser(argparse.ArgumentParser):
-    """One whose errors are one line, as any other of ours; an option is written out."""
+    """A parser whose errors are one line, as all errors of ours; it takes no shortened options."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Who read us has seen enough, as `head` has; what is still in the buffer goes nowhere.
+        # The reader has seen enough, as `head` has; what is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 
@@ -295,7 +295,7 @@ def _ask(question: str, is_secret: bool) -> str:
 
 
 def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str]) -> int:
-    # Whom the daemon started has his configuration on standard input, and is heard in the daemon's log.
+    # A worker of the daemon has its configuration on standard input, and writes to the daemon's log.
     if source is not None and sys.stderr.isatty():
         from ..report.progress import Progress
 

@@ -24,9 +24,7 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}")
 # An Aliyun STS token, the longest secret we know, is under 2 KiB.
 _MAX_BYTES = 64 * 1024
 # Where systemd looks for what a unit imports.
-_CREDSTORES = [
-    f"/{root}/credstore{kind}" for root in ("etc", "run", "usr/lib") for kind in ("", ".encrypted")
-]
+CREDSTORES = [f"/{root}/credstore{kind}" for root in ("etc", "run", "usr/lib") for kind in ("", ".encrypted")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ class Secret:
         """
         if self.kind != "credential" or self.path == Path("/etc/credstore", self.where):
             return []
-        return [Path(store, self.where) for store in _CREDSTORES]
+        return [Path(store, self.where) for store in CREDSTORES]
 
 
 def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:

@@ -130,7 +130,7 @@ def target_name(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site(_Section):
-    """One public name that points at this machine, its certificate, and who serves it."""
+    """One public name that points at this machine, its certificate, and the services that use it."""
 
     domain: values.Domain
     names: tuple[values.CertificateName, ...] = ()
@@ -185,7 +185,7 @@ class Config(_Section):
         return self.needed_secrets() | self.receivers()
 
     def receivers(self) -> dict[str, Secret]:
-        """Return the URLs of who is told, by the path of the key."""
+        """Return the URLs of the receivers of messages, by the path of the key."""
         return {f"notify[{i}]": secret for i, secret in enumerate(self.notify)}
 
     def needed_secrets(self) -> dict[str, Secret]:
@@ -206,7 +206,7 @@ class Config(_Section):
         return self.dns.propagation_timeout + RUN_MARGIN
 
     def prove_readable(self) -> None:
-        """Look whether all that certificates need can be read; who is told of them holds nothing up.
+        """Look whether all secrets that certificates need can be read; receivers hold nothing up.
 
         Raises:
             SecretUnreadable: one cannot.

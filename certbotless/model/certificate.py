@@ -1,4 +1,4 @@
-"""The facts of a certificate as a value, so that those who only look need no cryptography.
+"""The facts of a certificate as a value, so that a check needs no cryptography library.
 
 Source: RFC 5280 (validity, names), RFC 4514 (issuer text), RFC 9773 section 4.1 (ARI identifier).
 """

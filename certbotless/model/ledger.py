@@ -142,7 +142,7 @@ def limit_on(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None
 
     Args:
         entries: the whole ledger, in any order. What lies more than an hour ahead counts for nothing here;
-            who asks the CA settles it first.
+            a run that asks the CA settles it first.
         planned: the row as it would be written.
         in_hand: the certificate of this CA for these very names, if there is one; also one that was adopted.
     """

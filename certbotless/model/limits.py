@@ -24,7 +24,7 @@ _WEEK = timedelta(days=7)
 class Allowance:
     """At most `count` of something in any `window`.
 
-    `what` is counted, as it stands after the number; ``{}`` is whom it is about.
+    `what` is counted, as it follows the number; ``{}`` stands for its subject.
     """
 
     what: str

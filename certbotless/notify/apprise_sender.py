@@ -34,7 +34,7 @@ TIMEOUT_S = 30.0
 _BETWEEN_PARTS = re.compile(r"[/:?#@&=,]+")
 THREAD = "sending"
 # Of each HTTP exchange; some services need two.
-_EXCHANGE_S = 15.0
+EXCHANGE_S = 15.0
 _PLAIN_SESSION = requests.Session
 # How the library begins a line of its log, of level DEBUG, with the text of an exception.
 _DETAIL = "Socket Exception: "
@@ -99,7 +99,7 @@ def _without_tokens(url: str, text: str) -> str:
 
 
 @functools.cache
-def _library() -> Any:
+def library() -> Any:
     """Return the library, with a log that nobody else reads and with sessions of ours."""
     log = logging.getLogger("apprise")
     log.setLevel(logging.DEBUG)
@@ -115,7 +115,7 @@ def _library() -> Any:
 
 def _service(url: str) -> Any:
     """Return the library's view of one URL. Raises NotifyError if it has none."""
-    apprise = _library()
+    apprise = library()
     asset = apprise.AppriseAsset(
         app_id="certbotless",
         app_desc="certbotless",
@@ -157,7 +157,7 @@ class _Session(BoundedSession):
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:
-            response = super().send(request, **kwargs | {"timeout": _EXCHANGE_S})
+            response = super().send(request, **kwargs | {"timeout": EXCHANGE_S})
         except BadAnswer:
             raise
         except requests.exceptions.SSLError as exc:

@@ -97,7 +97,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     Takes at most 10 s for each of them.
 
     Args:
-        before: what was met last; who has answered in HTTP once is expected to.
+        before: what was met last; a service that has answered in HTTP once is expected to.
     """
     site = view.site
 

@@ -51,27 +51,27 @@ class Spread:
     def __init__(self, clock: Clock, on_news: Callable[[], None]) -> None:
         self._clock = clock
         self._on_news = on_news
-        self._kept: dict[str, _Kept] = {}
+        self.kept: dict[str, _Kept] = {}
         self._every_s = 60.0
 
     def follow(self, servers: NameServers, check_every: timedelta) -> None:
         """Ask these servers from now on, so often; what was shown is forgotten."""
         self._ask = ask_servers(servers)
         self._every_s = check_every.total_seconds()
-        self._kept = {}
+        self.kept = {}
 
     def forget(self, domains: Collection[str] | None = None) -> None:
         """Let the next look ask at once: about these sites, or all."""
         if domains is None:
-            self._kept = {}
+            self.kept = {}
         else:
             for domain in domains:
-                self._kept.pop(domain, None)
+                self.kept.pop(domain, None)
 
     def shown(self, site: Site, state: SiteState, now: datetime) -> Shown:
         """Return what was shown last; ask where it says nothing of the site as it is now."""
         # What was forgotten while it is asked for stays so: the answer may be of servers before an edit.
-        all_kept, zone, now_s = self._kept, site.zone or state.zone, self._clock.monotonic()
+        all_kept, zone, now_s = self.kept, site.zone or state.zone, self._clock.monotonic()
         kept = all_kept.get(site.domain)
         is_of_now = kept is not None and (kept.site, kept.zone) == (site, zone)
         written = [record.at for records in state.written.values() for record in records.values()]
@@ -83,7 +83,7 @@ class Spread:
 
     def judge(self, view: View) -> None:
         """Take in how a look found the records of a site."""
-        kept = self._kept.get(view.site.domain)
+        kept = self.kept.get(view.site.domain)
         if kept is None:
             return
         if view.decision.problems or any(step.action in _ABOUT_RECORDS for step in view.decision.steps):
@@ -94,7 +94,7 @@ class Spread:
 
     def wait_s(self) -> float:
         """Return in how many seconds the next turn of a site comes; infinite if no site has one."""
-        due_s = min((kept.due_s for kept in list(self._kept.values())), default=math.inf)
+        due_s = min((kept.due_s for kept in list(self.kept.values())), default=math.inf)
         return max(due_s - self._clock.monotonic(), 0)
 
     def ask_due(self) -> None:
@@ -103,7 +103,7 @@ class Spread:
 
     def _due(self) -> list[_Kept]:
         now_s = self._clock.monotonic()
-        due = [kept for kept in list(self._kept.values()) if kept.due_s <= now_s]
+        due = [kept for kept in list(self.kept.values()) if kept.due_s <= now_s]
         for kept in due:
             kept.due_s = now_s + self._wait_s(kept, now_s)
         return due

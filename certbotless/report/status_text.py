@@ -238,7 +238,7 @@ def _one_site(view: View, found: Found, story: Story, screen: Terminal) -> Itera
 
 
 def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
-    """Yield what stands below a row: the bar with who serves it, then what is not well."""
+    """Yield what stands below a row: the bar with the targets beside it, then the problems."""
     bar = _bar(entry.facts, entry, _BAR_WIDTH, screen) if entry.facts else Text("no certificate")
     indent = len(_GAP) + _BAR_WIDTH + len(_GAP)
     together = ", ".join(entry.served)

@@ -1,4 +1,4 @@
-"""What the daemon's last looks say, for whoever asks over HTTP. Light, and loaded only where `http` is set.
+"""The results of the daemon's last checks, over HTTP. Light, and loaded only where `http` is set.
 
     /             the status page                  /status.json   the object of `status --json`
     /metrics      the same for Prometheus          /healthz       200 where `status` would exit 0, else 503
@@ -61,7 +61,7 @@ class Web:
 
     def __post_init__(self, config: Config) -> None:
         self._seen = Seen(config)
-        self._server: Server | None = None
+        self.server: Server | None = None
         self._listen = self._complaint = ""
         self._answers: dict[str, tuple[float, Reply]] = {}
 
@@ -73,15 +73,15 @@ class Web:
         What cannot be opened is told once.
         """
         wanted = http.listen if http is not None else ""
-        if self._server is not None and not (self._listen == wanted and self._server.is_alive):
+        if self.server is not None and not (self._listen == wanted and self.server.is_alive):
             self.close()
         if http is None:
             self._complaint = ""
             return True
-        if self._server is not None:
+        if self.server is not None:
             return True
         try:
-            self._server = Server(http.where, self._answer, self._names)
+            self.server = Server(http.where, self._answer, self._names)
         except OSError as exc:
             complaint = f"{wanted}: {exc.strerror}"
             if complaint != self._complaint:
@@ -92,13 +92,13 @@ class Web:
         else:
             self._listen, self._complaint = wanted, ""
             logger.info("page.opened listen=%s", wanted)
-        return self._server is not None
+        return self.server is not None
 
     def close(self) -> None:
         """Show nothing any more."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self.server is not None:
+            self.server.close()
+            self.server = None
             logger.info("page.closed listen=%s", self._listen)
 
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:

@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 # Bytes of a request, and of what is thrown away after the answer, as the body of a refused POST.
 _MOST_HEAD, _MOST_REST = 8192, 256 * 1024
 # From the connection to its end, however slowly bytes come or are taken.
-_DEADLINE_S = 10.0
+DEADLINE_S = 10.0
 # One more ends the oldest, which is the slowest: an answer takes milliseconds.
-_MOST_CONNECTIONS = 32
+MOST_CONNECTIONS = 32
 # Where no connection can be accepted, because no file descriptor is left, the clients wait in the backlog.
 _PAUSE_S = 0.2
 # How often the thread wakes while nobody connects. Its end does not wait for that: `close` wakes it.
@@ -116,7 +116,7 @@ class Server(socketserver.ThreadingTCPServer):
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Stop listening; whoever is connected is left without an answer."""
+        """Stop listening; open connections get no answer."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread
         self.shutdown()
@@ -148,7 +148,7 @@ class Server(socketserver.ThreadingTCPServer):
     def _make(self, path: str) -> Reply:
         try:
             return self._answer(path)
-        except Exception as exc:  # noqa: BLE001  (whoever else is connected is answered all the same)
+        except Exception as exc:  # noqa: BLE001  (other connections are answered all the same)
             self._log_fault(exc)
             return _text(500, "this cannot be shown; the daemon's log says why")
 
@@ -163,10 +163,10 @@ class Server(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._ended:
-            if len(self._open) >= _MOST_CONNECTIONS:
+            if len(self._open) >= MOST_CONNECTIONS:
                 _cut(next(iter(self._open)))
                 # Threads are bounded as well: its thread ends before another one begins.
-                self._ended.wait_for(lambda: len(self._open) < _MOST_CONNECTIONS)
+                self._ended.wait_for(lambda: len(self._open) < MOST_CONNECTIONS)
             self._open[request] = None
         super().process_request(request, client_address)
 
@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = request_version = "HTTP/1.1"
 
     def handle(self) -> None:
-        self._deadline_s = time.monotonic() + _DEADLINE_S
+        self._deadline_s = time.monotonic() + DEADLINE_S
         head = self._read_head()
         self.rfile = io.BytesIO(head)
         self.command = "HEAD" if head.startswith(b"HEAD ") else "GET"

@@ -87,7 +87,7 @@ def run(
     ):
         outcomes = act.run(config, sites, outside, intent, tell)
     if to and not clock.is_stopped and running_daemon(config.state_dir) is None:
-        _send_messages(config, to, redact, clock)
+        send_messages(config, to, redact, clock)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -149,7 +149,7 @@ def _receivers(config: Config) -> list[Receiver]:
     return found
 
 
-def _send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
+def send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
     """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
     from ..notify import alerts, apprise_sender, outbox
 

@@ -67,7 +67,7 @@ def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
         StoreError: a folder could not be made.
         ProgramUnreadable: the owner cannot read the program.
     """
-    # Who has read the secrets knows the digests that they are part of; the owner may not.
+    # Root can read the secrets that the digests are made of; the service's user may not.
     for site in config.sites:
         config.digest(site)
     privileges.become_owner(config.state_dir, certs_dirs)

@@ -1,6 +1,6 @@
 """What another tool has at our names: told from what is ours, refused, or set aside without a byte lost.
 
-Whoever may write to certs_dir may put there a link to a key of ours, a second name of it, or a pipe that
+A user that may write to certs_dir may put there a link to a key of ours, a second name of it, or a pipe that
 nobody fills. So no link is followed, no pipe opened, and no copy open to more users than its original.
 """
 
@@ -108,7 +108,7 @@ def refuse_unless_directory(path: Path) -> None:
 def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
     """Raise StoreError for what another user owns, or a file that has a second name: it may change any time.
 
-    Ours is what belongs to us, to root, or to whom certs_dir belongs to.
+    Ours is what belongs to us, to root, or to the owner of certs_dir.
     """
     if not os.path.lexists(path):
         return
@@ -141,7 +141,7 @@ def _copy(place: Place, folder: Path) -> bool:
 
 
 def _same_as(gathered: Path, home: Path) -> Path | None:
-    """Return where the very same was set aside before: who writes it every hour shall not fill the disk."""
+    """Return where the very same was set aside before: its hourly writer shall not fill the disk."""
     content = _content(gathered)
     return next((folder for folder in sorted(home.glob("aside-*")) if _content(folder) == content), None)
 

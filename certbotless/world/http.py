@@ -1,7 +1,7 @@
 """One HTTP exchange within bounds: a total time, a size, nothing packed, no redirect.
 
-`requests` bounds the wait for each single read, so whoever sends a byte now and then holds it for ever; it
-takes a body of any size, unpacks it, and goes where a redirect leads. The CA and the DNS API are asked
+`requests` bounds the wait for each single read, so a server that sends a byte now and then holds it for ever.
+It takes a body of any size, unpacks it, and follows redirects. The CA and the DNS API are asked
 through here instead, for either may be hostile, or stand behind something that is. Owns the bounds, and what
 an answer says of time; knows nothing of what is asked.
 
@@ -30,7 +30,7 @@ from ..base.errors import printable
 MAX_ANSWER_BYTES = 1 << 20
 # For each address of a host.
 _CONNECT_TIMEOUT_S = 5
-# A read is cut into waits of this, so that whoever asks us to stop waits no longer; what must be cleaned up
+# A read is cut into waits of this, so that a stop takes no longer; what must be cleaned up
 # then has as long for its answer.
 _STOP_LOOK_S = 2
 

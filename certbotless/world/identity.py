@@ -97,7 +97,7 @@ def is_root(attrs: Any) -> bool:
 
 
 def reads_all(root: RootHere) -> bool:
-    """Whether root in a container reads every file of ours: it is root here too, or who we are."""
+    """Whether root in a container reads every file of ours: it is root here too, or has our uid."""
     return not root.namespace or root.uid == os.geteuid()
 
 

@@ -12,7 +12,7 @@ import sys, threading
 from certbotless.act import dispatch as steps
 
 def loaded(action, *later):
-    steps._load_ahead(action, later)
+    steps.load_ahead(action, later)
     threads = [each for each in threading.enumerate() if each.name == "load"]
     for thread in threads:
         thread.join()

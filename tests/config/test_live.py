@@ -278,7 +278,7 @@ def test_the_folder_is_followed_where_its_credentials_are_not_ours_to_see(
         for folder in (given, store):
             folder.mkdir()
             (folder / "key").write_text(CANARY)
-        monkeypatch.setattr(secret, "_CREDSTORES", [str(store)])
+        monkeypatch.setattr(secret, "CREDSTORES", [str(store)])
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
         store.chmod(0o700)
         Path(home).chmod(0o755)

@@ -245,7 +245,7 @@ class World:
         drawn = random.getstate()
         random.seed(self.random.random())
         with (
-            patch.object(query, "_exchange", self.dns.exchange),
+            patch.object(query, "exchange", self.dns.exchange),
             patch.object(observe, "served_leaf", served),
             patch.object(proof, "served_leaf", served),
             patch.object(observe, "ThreadPoolExecutor", _OneAfterTheOther),

@@ -213,7 +213,7 @@ def test_a_certificate_that_nobody_trusts_here_gets_no_message(
 
 def test_who_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes within the time-out of the library, and there is no end of them."""
-    monkeypatch.setattr(apprise_sender, "_EXCHANGE_S", 0.5)
+    monkeypatch.setattr(apprise_sender, "EXCHANGE_S", 0.5)
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -325,7 +325,7 @@ def test_a_library_that_is_not_whole_or_not_there_is_told_in_a_line(monkeypatch:
         patch.setattr(apprise.Apprise, "instantiate", fail)
         with pytest.raises(NotifyError, match="cannot be used here"):
             apprise_sender.load()
-        apprise_sender._library.cache_clear()
+        apprise_sender.library.cache_clear()
         patch.setitem(sys.modules, "apprise", None)
         with pytest.raises(NotifyError, match=r"pip install 'certbotless\[notify\]'"):
             apprise_sender.load()

@@ -110,7 +110,7 @@ def test_two_commands_that_end_at_once_send_each_message_once(box: Box, hook: Ho
             super().sleep(seconds)
 
     def send(clock: SystemClock) -> None:
-        oneshot._send_messages(config, outbox.receivers(config), Redactor.of(config), clock)
+        oneshot.send_messages(config, outbox.receivers(config), Redactor.of(config), clock)
 
     def end_as_well() -> None:
         if len(hook.told) == 1:
@@ -139,7 +139,7 @@ def test_a_message_that_cannot_be_sent_shows_and_makes_no_difference_to_the_exit
     table = run("status")[1]
     assert "\nnotify: notify[0] (json): Failed to send" in table
     case = Case(load.load(box.file), SystemClock(), lambda _: None)
-    doctor._receivers(case)
+    doctor.receivers(case)
     (finding,) = case.findings
     assert (finding.level, finding.about) == ("warn", "notify[0] (json)")
     assert "the last message was not sent: " in finding.text

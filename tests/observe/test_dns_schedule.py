@@ -226,4 +226,4 @@ def test_looks_at_many_sites_do_not_disturb_that_some_are_forgotten(watcher: Wat
     finally:
         sys.setswitchinterval(before_s)
         looks.join()
-    assert len(watcher.spread._kept) == len(sites)
+    assert len(watcher.spread.kept) == len(sites)

@@ -246,8 +246,8 @@ def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
     """A fault of ours must not be the end of the page."""
     web, wanted = web_of(tmp_path, WELL), Http(listen=f"127.0.0.1:{free_port()}")
     web.follow(wanted)
-    assert web._server is not None
-    web._server.close()
+    assert web.server is not None
+    web.server.close()
     web.follow(wanted)
     assert get(wanted.listen, "/healthz")[0] == 503
     web.close()

@@ -349,13 +349,13 @@ def test_one_connection_too_many_makes_the_oldest_go(where: tuple[str, int]) -> 
     others = handlers()
     with ExitStack() as kept:
         many = [kept.enter_context(connected(where)) for _ in range(150)]
-        for sock in many[-http_server._MOST_CONNECTIONS + 1 :]:
+        for sock in many[-http_server.MOST_CONNECTIONS + 1 :]:
             sock.sendall(b"GET / HTTP/1.1\r\n")
         assert status_of(said(where, get("localhost"))) == 200
         assert rest_of(many[0]) == b""
         many[-1].sendall(b"Host: localhost\r\n\r\n")
         assert status_of(rest_of(many[-1])) == 200
-        assert handlers() - others <= http_server._MOST_CONNECTIONS + 1  # one may be about to end
+        assert handlers() - others <= http_server.MOST_CONNECTIONS + 1  # one may be about to end
 
 
 def test_an_answer_that_takes_long_makes_no_second_one_and_no_more_threads() -> None:
@@ -373,9 +373,9 @@ def test_an_answer_that_takes_long_makes_no_second_one_and_no_more_threads() -> 
     with closing(Server(where, slow, lambda: NAMES)), ExitStack() as kept:
         for _ in range(100):
             kept.enter_context(connected(where)).sendall(get("localhost"))
-        wait_until(lambda: handlers() - others >= http_server._MOST_CONNECTIONS, "all threads are at work")
+        wait_until(lambda: handlers() - others >= http_server.MOST_CONNECTIONS, "all threads are at work")
         time.sleep(0.2)  # in which one more would begin
-        assert handlers() - others <= http_server._MOST_CONNECTIONS + 1
+        assert handlers() - others <= http_server.MOST_CONNECTIONS + 1
         go_on.set()
         assert status_of(said(where, get("localhost"))) == 200
     assert most == [1]
@@ -386,7 +386,7 @@ def test_a_byte_at_a_time_does_not_put_the_end_off(
     where: tuple[str, int], monkeypatch: pytest.MonkeyPatch, request_: bytes
 ) -> None:
     """Neither in a request nor after its answer, in what is thrown away."""
-    monkeypatch.setattr(http_server, "_DEADLINE_S", 0.5)
+    monkeypatch.setattr(http_server, "DEADLINE_S", 0.5)
     with closing(connected(where)) as sock:
         sock.sendall(request_)
         with pytest.raises(ConnectionError):
@@ -406,13 +406,13 @@ def test_slow_takers_hold_one_copy_of_an_answer_until_their_end(
     others = handlers()
     with ExitStack() as kept:
         before = resident_kib()
-        for _ in range(http_server._MOST_CONNECTIONS - 1):
+        for _ in range(http_server.MOST_CONNECTIONS - 1):
             sock = kept.enter_context(connected(where))
             sock.sendall(get("localhost", path="/huge"))
             assert sock.recv(1) == b"H"
         assert resident_kib() - before < HUGE // 1024
         assert len(said(where, get("localhost", path="/huge")).partition(b"\r\n\r\n")[2]) == HUGE
-    monkeypatch.setattr(http_server, "_DEADLINE_S", 0.5)
+    monkeypatch.setattr(http_server, "DEADLINE_S", 0.5)
     with connected(where) as sock:
         sock.sendall(get("localhost", path="/huge"))
         assert sock.recv(1) == b"H"

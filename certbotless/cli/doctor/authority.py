@@ -25,7 +25,7 @@ _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)
 
 
 def examine(case: Case) -> CaView | None:
-    """Ask the CA who it is, and how it has our account; None where it cannot be asked."""
+    """Ask the CA for its directory and for our account; None where it cannot be asked."""
     acme = case.config.acme
     try:
         seen = look_at_ca(acme, Accounts(case.config.state_dir, acme.url), case.clock)
@@ -76,7 +76,7 @@ def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaVi
         owner, records = _caa_of(name.removeprefix("*."), zone, servers)
         rows = [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
         tags = {tag for tag, _ in rows}
-        # Where none of the records is about who may issue, anybody may.
+        # Where no record says which CA may issue, any CA may.
         tag = "issuewild" if name.startswith("*.") and "issuewild" in tags else "issue"
         if tag not in tags or any(_names_us(value, seen) for of, value in rows if of == tag):
             continue
@@ -98,7 +98,7 @@ def _pin(owner: str, tag: str, seen: CaView) -> str:
 
 
 def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[str]]:
-    """Return the records that count for `name`, the first set on the way up, and whose they are."""
+    """Return the records that count for `name`, the first set on the way up, and the name that has them."""
     resolvers = [Server(at, at, is_resolver=True, timeout_s=1) for at in system_resolvers()[:1]]
     while "." in name:
         asked = servers if is_in_zone(name, zone) else resolvers

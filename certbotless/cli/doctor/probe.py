@@ -97,7 +97,7 @@ class _ZoneProbe:
     ) -> None:
         self._config, self._zone, self._clock, self._say, self._tell = config, zone, clock, say, tell
         self._name = f"{LABEL}.{zone}"
-        # Read before we became the owner of state_dir, who may not read them.
+        # Read before this process becomes the owner of state_dir, which may not read them.
         self._secrets = secrets
         self._account = AlidnsAccount(secrets, clock, self._hear)
         # What is asked now, and what the replies have told so far: of each question its code; in what letters

@@ -67,7 +67,7 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     return case.findings
 
 
-def _receivers(case: Case) -> None:
+def receivers(case: Case) -> None:
     """Look whether the receivers can be sent messages, and had the last one; nothing is sent."""
     found = outbox.history_of(case.config)
     for receiver in outbox.receivers(case.config) if found else []:
@@ -93,7 +93,7 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
         except SecretUnreadable as exc:
             case.fail_by("secret", key, exc)
             lost = True
-    _receivers(case)
+    receivers(case)
     warnings = [] if lost else checks.warnings(case.config, Path(path) if path != "-" else None)
     for text in warnings:
         key, _, words = text.partition(": ")

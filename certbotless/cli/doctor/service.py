@@ -95,7 +95,7 @@ def _key(config: Config, site: Site) -> Path:
     return config.certs_dir_of(site) / f"{site.domain}.key"
 
 
-# --- who serves it ------------------------------------------------------------------------------------------
+# --- the targets --------------------------------------------------------------------------------------------
 
 
 class Targets:
@@ -318,7 +318,7 @@ def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
         case.ok("drain", name, f"finishes pushes for {drain.total_seconds():g} s")
 
 
-# --- who trusts it ------------------------------------------------------------------------------------------
+# --- trust --------------------------------------------------------------------------------------------------
 
 
 def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look: str) -> None:

@@ -56,7 +56,7 @@ class Questions:
     def get(
         self, name: str, question: str, check: Check[T], default: str | None, *, is_secret: bool = False
     ) -> T:
-        """Return a checked answer: of the flag `name`, else of a person, who is asked until it is good.
+        """Return a checked answer: of the flag `name`, else of a person, until it is good.
 
         Raises:
             UsageError: the flag's value is bad, or there is none and nobody to ask.

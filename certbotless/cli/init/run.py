@@ -99,7 +99,7 @@ def _is_untouched_example(path: Path) -> bool:
 def _write(texts: Mapping[Path, str]) -> list[str]:
     """Make these files, all or none; return what was made, with mode and owner.
 
-    The service's user reads them through his group, where there is one and it is ours to give.
+    The service's user reads them through its group, where there is one and we may give files to it.
 
     Raises:
         StoreError: one is there already, or cannot be made.

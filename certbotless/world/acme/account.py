@@ -244,7 +244,7 @@ class CaView:
 
 
 def look_at_ca(acme: Acme, store: Accounts, clock: Clock) -> CaView:
-    """Ask a CA who it is, and how it has our account. Makes no account, and keeps nothing.
+    """Ask a CA for its directory and for our account. Makes no account, and keeps nothing.
 
     Raises:
         IssueError: it could not be asked.

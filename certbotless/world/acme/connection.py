@@ -1,4 +1,4 @@
-"""The connection to a CA: who it is, signed requests with fresh nonces, and what each of its errors means.
+"""The connection to a CA: its directory, signed requests with fresh nonces, and the meaning of its errors.
 
 The `acme` library signs requests and reads problem documents; it tries a badNonce only once and ignores
 Retry-After, so both are ours. What acme, josepy and requests raise becomes one of our own errors here.

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 QUERY_TIMEOUT_S = 2.0
 
-# A thread each; and in all for all who ask.
+# A thread for each question to each server; the second number is for all callers together.
 _MOST_AT_ONCE = 96
 
 _THREADS = Threads(256)
@@ -124,7 +124,7 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
         query = dns.message.make_query(fqdn, rdtype)
         if not (server.is_resolver or server.is_given):
             query.flags &= ~dns.flags.RD
-        reply = _exchange(query, server, end_s)
+        reply = exchange(query, server, end_s)
     except (dns.exception.DNSException, EOFError, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
         return Answer(fault=type(exc).__name__)
@@ -148,10 +148,10 @@ def _has_authority(reply: dns.message.Message, server: Server, fqdn: str, end_s:
         return False
     if server.is_given or server.is_resolver:
         return True  # the user chose this server
-    return not hijack.is_by_a_proxy(reply, fqdn, lambda query: _exchange(query, server, end_s))
+    return not hijack.is_by_a_proxy(reply, fqdn, lambda query: exchange(query, server, end_s))
 
 
-def _exchange(query: dns.message.Message, server: Server, end_s: float) -> dns.message.Message:
+def exchange(query: dns.message.Message, server: Server, end_s: float) -> dns.message.Message:
     """Return the server's answer to this question: over UDP, and over TCP one that does not fit.
 
     Args:

@@ -28,7 +28,7 @@ RESTLESS_S = 60.0
 
 
 def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = address_now) -> AddressSource:
-    """Return a source for who starts right after these addresses had settled: any other has not, yet."""
+    """Return a source for a process that starts right after these addresses had settled; no other has."""
 
     def source(rule: AddressRule) -> str:
         found = now(rule)
@@ -55,7 +55,7 @@ class _Held:
 class Lan:
     """What each rule finds on this machine, and whether it has settled.
 
-    `follow` and `look` are for one thread; whoever asks what was found may use any.
+    `follow` and `look` are for one thread; any thread may ask what was found.
 
     Args:
         now: finds the address of a rule, or raises `AddressError`.
