@@ -277,7 +277,7 @@ def listen() -> str:
 def is_open(listen: str) -> bool:
     try:
         return get(listen, "/healthz")[0] in (200, 503)
-    except OSError:
+    except (OSError, http.client.HTTPException):  # the latter where it is closed in the middle of an answer
         return False
 
 
