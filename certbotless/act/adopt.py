@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from ..base.errors import IssueError, StoreError
 from ..base.times import rfc3339
@@ -18,7 +20,7 @@ from ..state.pair import Store
 from ..state.site import SiteFile
 from ..world import verify
 from ..world.acme import keys
-from .context import Workbench
+from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Verdict:
         return "the certificate of another tool can be taken over"
 
 
-def adopt(bench: Workbench, seen: Observation) -> None:
+def adopt(ctx: SiteContext, seen: Observation) -> None:
     """Publish the plain files as a generation of ours, the same bytes, if they are usable (`judge`).
 
     Otherwise the verdict is noted: they stay until the first certificate of our own is published, and are set
@@ -56,24 +58,24 @@ def adopt(bench: Workbench, seen: Observation) -> None:
     Raises:
         StoreError: they are usable, but could not be published.
     """
-    verdict = judge(bench.config, bench.site, seen)
+    verdict = judge(ctx.config, ctx.site, seen, ctx.state.generations)
     pair, facts = verdict.pair, verdict.facts
     if pair is None or facts is None:
         whose = f"issuer={facts.issuer!r} not_after={rfc3339(facts.not_after)} " if facts else ""
-        logger.info("certificate.not_adopted domain=%s %sreason=%s", bench.site.domain, whose, verdict.why)
+        logger.info("certificate.not_adopted domain=%s %sreason=%s", ctx.site.domain, whose, verdict.why)
         valid_until = facts.not_after if facts else None
-        bench.file.change(
-            foreign=Foreign(files=seen.published.plain, why=verdict.why, valid_until=valid_until)
-        )
+        ctx.file.change(foreign=Foreign(files=seen.published.plain, why=verdict.why, valid_until=valid_until))
         return
-    bench.file.save_pair(pair)
-    bench.publish(pair, facts)
-    bench.file.change(foreign=None)
-    bench.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
+    ctx.file.save_pair(pair)
+    ctx.publish(pair, facts)
+    ctx.file.change(foreign=None)
+    ctx.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
 
 
-def judge(config: Config, site: Site, seen: Observation) -> Verdict:
+def judge(config: Config, site: Site, seen: Observation, known: Mapping[str, str]) -> Verdict:
     """Return whether the plain files at the two names are usable; changes nothing.
+
+    `known` are the generations that are ours (Store).
 
     1. They are valid: the key matches, the names are the site's, the chain holds, the validity covers now.
     2. The renewal moment has not come, and the CA that the file asks for may have signed them: at a public CA
@@ -87,7 +89,8 @@ def judge(config: Config, site: Site, seen: Observation) -> Verdict:
         facts = keys.checked_facts(chain, key, site.all_names, seen.at)  # 1
         if is_due(facts, seen.at):  # 2
             raise IssueError("its renewal is due")
-        _refuse_unless_of_this_ca(config, site, seen, chain, key_pem, facts)
+        before = partial(_chain_before, config, site, seen, known)
+        _refuse_unless_of_this_ca(config.acme.url, site.domain, before, chain, key_pem, facts)
     except (IssueError, StoreError) as exc:
         return Verdict(None, facts, str(exc))
     origin = Origin(config.acme.url, "", keys.key_type_of(key), facts.not_before)
@@ -95,31 +98,29 @@ def judge(config: Config, site: Site, seen: Observation) -> Verdict:
 
 
 def _refuse_unless_of_this_ca(
-    config: Config, site: Site, seen: Observation, chain: bytes, key: bytes, facts: LeafFacts
+    directory: str, domain: str, before: Callable[[], bytes], chain: bytes, key: bytes, facts: LeafFacts
 ) -> None:
     """Raise IssueError, with the issuer in its text, for what the CA of the file cannot have signed."""
-    directory = config.acme.url
     if keys.is_self_signed(chain):
         raise IssueError("it is self-signed")
     if directory not in DIRECTORIES.values():
-        if not keys.have_same_issuer(chain, _chain_before(config, site, seen)):
+        if not keys.have_same_issuer(chain, before()):
             raise IssueError(f"its issuer {facts.issuer!r} is not known to be the CA at {directory}")
     elif facts.lifetime > _LONGEST_PUBLIC:
         raise IssueError(
             f"its issuer {facts.issuer!r} is no public CA: the certificate lasts"
             f" {facts.lifetime.days} days, and those of a public CA last {_LONGEST_PUBLIC.days} at most"
         )
-    elif why := verify.why_untrusted(chain, key, site.domain):
+    elif why := verify.why_untrusted(chain, key, domain):
         raise IssueError(f"this machine does not trust its issuer {facts.issuer!r}: {why}")
 
 
-def _chain_before(config: Config, site: Site, seen: Observation) -> bytes:
+def _chain_before(config: Config, site: Site, seen: Observation, known: Mapping[str, str]) -> bytes:
     """Return the chain that the CA of the file gave last, empty where none is known."""
-    file = SiteFile(config.state_dir, site.domain)
-    copy = file.copy()
+    copy = SiteFile(config.state_dir, site.domain).copy()
     if copy is not None:
         return copy.chain.encode() if copy.directory == config.acme.url else b""
     origin = seen.published.origin
     if origin is None or origin.directory != config.acme.url:
         return b""
-    return Store(config.certs_dir_of(site), site.domain).pair(file.load().generations)[0]
+    return Store(config.certs_dir_of(site), site.domain).pair(known)[0]

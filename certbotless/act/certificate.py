@@ -18,15 +18,15 @@ from ..model.limits import staging_of
 from ..model.memory import OrderInFlight, RenewalInfo, SavedPair
 from ..model.observation import Observation
 from ..model.renewal import next_look
-from ..state.order_guard import SiteBooks
+from ..state.order_guard import OrderGuard
 from ..state.site import Accounts
 from ..world import verify
 from ..world.acme import keys
 from ..world.acme.issue import Issuance
 from ..world.acme.order import Issued, PendingOrder
 from ..world.acme.renewal_info import suggested_renewal
-from .challenge_zones import Placement
-from .context import Workbench
+from .challenge_zones import ChallengeZones
+from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +35,17 @@ _MOST_RESTORED = 3
 _RESTORED_WITHIN = timedelta(days=1)
 
 
-class Certifying:
+class CertificateSteps:
     """The steps around the certificate of one site."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self._dns = Placement(bench)
+    def __init__(self, ctx: SiteContext) -> None:
+        self._ctx = ctx
+        self._dns = ChallengeZones(ctx)
 
     def order(self, seen: Observation) -> None:
         """Get a new certificate, check it and publish it; an order in flight is finished first."""
         self._check_before_order(seen)
-        pending = _Pending(self._bench)
+        pending = _Pending(self._ctx)
         issued = self._issue(self._acme(), seen, pending, seen.in_hand)
         if self._is_published(issued, seen):
             # Left by a run that was killed after it had published this very certificate.
@@ -60,38 +60,38 @@ class Certifying:
         certificate is issued. What the site has in flight stays as it is.
         """
         self._check_before_order(seen)
-        acme, order = self._acme(), _Rehearsed(self._bench.config.acme.key_type)
+        acme, order = self._acme(), _Rehearsed(self._ctx.config.acme.key_type)
         staging = staging_of(acme.url)
         if not staging:
             with self._validation(order):
                 self._issuance(acme, seen, order).authorize()
-            self._bench.tell("rehearsal.passed", f"directory={acme.url} certificate=none")
+            self._ctx.tell("rehearsal.passed", f"directory={acme.url} certificate=none")
             return
         acme = replace(acme, directory=staging)
         issued = self._issue(acme, seen, order)
         facts = keys.checked_facts(
-            issued.chain_pem, issued.key, self._bench.site.all_names, self._bench.clock.now()
+            issued.chain_pem, issued.key, self._ctx.site.all_names, self._ctx.clock.now()
         )
-        self._bench.tell("rehearsal.passed", f"directory={acme.url} not_after={rfc3339(facts.not_after)}")
+        self._ctx.tell("rehearsal.passed", f"directory={acme.url} not_after={rfc3339(facts.not_after)}")
 
     def _check_before_order(self, seen: Observation) -> None:
         """Free checks before an order is spent: the store takes it, the zones are ours, somebody serves."""
-        self._bench.store.probe_writable()
-        self._bench.file.probe_writable()
-        zone = self._bench.zone()
+        self._ctx.store.probe_writable()
+        self._ctx.file.probe_writable()
+        zone = self._ctx.zone()
         places: dict[str, str] = {}
-        for name in self._bench.site.all_names:
+        for name in self._ctx.site.all_names:
             rr_of(name.removeprefix("*."), zone.name)
             txt = self._dns.locate(challenge_name(name), "")
             places[txt.zone] = txt.fqdn
         if seen.published.facts is None:
-            for target in self._bench.site.deploy:
+            for target in self._ctx.site.deploy:
                 if target.container is not None:
-                    self._bench.containers.find(target.container)
-            if self._bench.site.domain not in self._bench.file.load().records:
+                    self._ctx.containers.find(target.container)
+            if self._ctx.site.domain not in self._ctx.state.records:
                 # No step before this one has shown that the key may use the zones of the challenges.
                 for name, fqdn in places.items():
-                    self._bench.zones.open(name).records(fqdn)
+                    self._ctx.zones.open(name).records(fqdn)
 
     def _issue(
         self, acme: Acme, seen: Observation, pending: PendingOrder, predecessor: Published | None = None
@@ -110,7 +110,7 @@ class Certifying:
             raise
         except (DnsRefused, ZoneNotFound) as exc:
             # A zone that was found for an alias may have gone elsewhere since.
-            self._bench.file.change(alias_zones={})
+            self._ctx.file.change(alias_zones={})
             if (explained := self._dns.explained(exc)) is not exc:
                 raise explained from exc
             raise
@@ -118,24 +118,24 @@ class Certifying:
 
     def ask_when_to_renew(self, seen: Observation) -> None:
         """Look up the CA's window, and draw a moment in it if it is a new one; a failure is no matter."""
-        facts, now = seen.in_hand.facts, self._bench.clock.now()
+        facts, now = seen.in_hand.facts, self._ctx.clock.now()
         if facts is None:
             return
-        known = self._bench.file.load().renewal
+        known = self._ctx.state.renewal
         if known is None or known.sha256 != facts.sha256:
             known = RenewalInfo(sha256=facts.sha256, next_look=now)
         try:
-            told = suggested_renewal(self._acme(), facts.ari_id, self._bench.clock)
+            told = suggested_renewal(self._acme(), facts.ari_id, self._ctx.clock)
         except IssueError as exc:
-            logger.debug("renewal.not_told domain=%s error=%s", self._bench.site.domain, exc)
-            self._bench.file.change(renewal=replace(known, next_look=next_look(now, exc.retry_after)))
+            logger.debug("renewal.not_told domain=%s error=%s", self._ctx.site.domain, exc)
+            self._ctx.file.change(renewal=replace(known, next_look=next_look(now, exc.retry_after)))
             return
         window = told.window if told.window is not None and told.window.is_sound(facts) else None
         start, end = (window.start, window.end) if window else (None, None)
         moment = known.moment
         if (start, end) != (known.start, known.end):
             moment = window.moment(random.random()) if window else None  # noqa: S311  (it spreads a fleet)
-        self._bench.file.change(
+        self._ctx.file.change(
             renewal=RenewalInfo(
                 sha256=facts.sha256,
                 next_look=next_look(now, told.retry_after),
@@ -146,14 +146,14 @@ class Certifying:
         )
         if window is not None and moment is not None and moment != known.moment:
             why = f" explained_at={told.explanation}" if told.explanation else ""
-            self._bench.tell(
+            self._ctx.tell(
                 "renewal.drawn",
                 f"at={rfc3339(moment)} from={rfc3339(window.start)} to={rfc3339(window.end)}{why}",
             )
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
-        pending = _Pending(self._bench)
+        pending = _Pending(self._ctx)
         issued = self._issuance(self._acme(), seen, pending).collect()
         if issued is not None and self._is_published(issued, seen):
             pending.drop()
@@ -161,24 +161,24 @@ class Certifying:
             self._publish(issued, pending)
 
     def _issuance(self, acme: Acme, seen: Observation, pending: PendingOrder) -> Issuance:
-        bench, names = self._bench, self._bench.site.all_names
-        books = SiteBooks(
-            bench.ledger,
-            bench.clock,
-            bench.site,
+        ctx, names = self._ctx, self._ctx.site.all_names
+        books = OrderGuard(
+            ctx.ledger,
+            ctx.clock,
+            ctx.site,
             acme.url,
             seen.in_hand.facts_for(acme.url, names),
-            is_forced=bench.intent.ignore_ledger,
+            is_forced=ctx.intent.ignore_ledger,
             adopted=seen.in_hand.facts_as_of(acme.url, names),
-            renewal=bench.file.load().renewal,
-            is_rehearsal=bench.intent.only_rehearse,
+            renewal=ctx.state.renewal,
+            is_rehearsal=ctx.intent.only_rehearse,
         )
-        accounts = Accounts(bench.config.state_dir, acme.url)
-        return Issuance(acme, names, accounts, dns=self._dns, pending=pending, books=books, clock=bench.clock)
+        accounts = Accounts(ctx.config.state_dir, acme.url)
+        return Issuance(acme, names, accounts, dns=self._dns, pending=pending, books=books, clock=ctx.clock)
 
     def _acme(self) -> Acme:
         """Return the CA of the file. Raises `SecretUnreadable` before the CA is asked for anything."""
-        acme = self._bench.config.acme
+        acme = self._ctx.config.acme
         if acme.eab is not None:
             acme.eab.hmac_key.read()
         return acme
@@ -191,27 +191,25 @@ class Certifying:
             return False  # publishing it will say what is wrong
 
     def _publish(self, issued: Issued, pending: _Pending) -> None:
-        now = self._bench.clock.now()
+        now = self._ctx.clock.now()
         try:
-            facts = keys.checked_facts(issued.chain_pem, issued.key, self._bench.site.all_names, now)
+            facts = keys.checked_facts(issued.chain_pem, issued.key, self._ctx.site.all_names, now)
         except IssueError:
             pending.drop()
             raise
-        acme = self._bench.config.acme
+        acme = self._ctx.config.acme
         chain, key = keys.as_parsed(issued.chain_pem), keys.key_to_pem(issued.key)
         origin = Origin(acme.url, issued.account, acme.key_type, now)
         pair = SavedPair.of(chain, key, origin, facts.not_after)
-        self._bench.file.save_pair(pair)
-        self._bench.publish(pair, facts)
+        self._ctx.file.save_pair(pair)
+        self._ctx.publish(pair, facts)
         pending.drop()
-        self._bench.tell(
-            "certificate.published", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}"
-        )
-        if why := verify.doubt(acme.url, chain, key, self._bench.site.domain):
+        self._ctx.tell("certificate.published", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
+        if why := verify.doubt(acme.url, chain, key, self._ctx.site.domain):
             # Clients may know the CA all the same: a trust store here may be old, or absent.
             text = "certificate.not_trusted_here domain=%s issuer=%r reason=%s hint=%s"
             hint = "bring ca-certificates up to date; if it is, look who answers at acme.directory"
-            logger.warning(text, self._bench.site.domain, facts.issuer, why, hint)
+            logger.warning(text, self._ctx.site.domain, facts.issuer, why, hint)
 
     def restore(self, seen: Observation) -> None:
         """Put the names and the key's mode back, or the whole pair from the copy of the one last issued.
@@ -221,28 +219,28 @@ class Certifying:
         Raises:
             StoreError: it could not be done; or another program has written over it too often to go on.
         """
-        now = self._bench.clock.now()
+        now = self._ctx.clock.now()
         if seen.published.is_contested:
             self._refuse_to_fight(seen.published.fault, now)
         if seen.published.facts is not None:
-            self._bench.store.relink(now)
+            self._ctx.store.relink(now)
             if seen.published.wrong_mode and not self._has_set_mode(seen.published.wrong_mode):
                 return
         else:
-            self._bench.publish(*self._copy())
-        self._bench.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
+            self._ctx.publish(*self._copy())
+        self._ctx.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
         if seen.published.is_contested:
-            self._bench.file.change(restored=(*self._restored_lately(now), now))
+            self._ctx.file.change(restored=(*self._restored_lately(now), now))
 
     def _has_set_mode(self, wrong_mode: str) -> bool:
         """Give the key its mode, or warn, and keep in mind, that this cannot be. Raises `StoreError`."""
-        if self._bench.store.keeps_key_mode:
-            self._bench.store.set_key_mode()
+        if self._ctx.store.keeps_key_mode:
+            self._ctx.store.set_key_mode()
             return True
-        domain, hint = self._bench.site.domain, "the options of the mount say who may read it"
+        domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
         text = "key.mode_not_kept domain=%s reason='%s, and the file system keeps no modes' hint=%r"
         logger.warning(text, domain, wrong_mode, hint)
-        self._bench.file.change(unkept_mode=wrong_mode)
+        self._ctx.file.change(unkept_mode=wrong_mode)
         return False
 
     def _copy(self) -> tuple[SavedPair, LeafFacts]:
@@ -251,20 +249,20 @@ class Certifying:
         Raises:
             StoreError, IssueError: there is none; the next look orders a certificate.
         """
-        pair = self._bench.file.saved_pair()
+        pair = self._ctx.file.saved_pair()
         try:
             return pair, keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))
         except (StoreError, IssueError):
-            self._bench.file.set_pair_aside()
+            self._ctx.file.set_pair_aside()
             raise
 
     def _restored_lately(self, now: datetime) -> tuple[datetime, ...]:
-        restored = self._bench.file.load().restored
+        restored = self._ctx.state.restored
         return tuple(at for at in restored if now - _RESTORED_WITHIN < at <= now)
 
     def _refuse_to_fight(self, fault: str, now: datetime) -> None:
         lately = self._restored_lately(now)
-        if len(lately) < _MOST_RESTORED or self._bench.intent.ignore_backoff:
+        if len(lately) < _MOST_RESTORED or self._ctx.intent.ignore_backoff:
             return
         raise StoreError(
             f"{fault}, again: it was put right {len(lately)} times within a day",
@@ -282,7 +280,7 @@ class Certifying:
         Raises:
             StoreError, IssueError: the pair cannot be read, or something not be written.
         """
-        file, store, known = self._bench.file, self._bench.store, self._bench.file.load().generations
+        file, store, known = self._ctx.file, self._ctx.store, self._ctx.state.generations
         facts, origin = seen.published.facts, seen.published.origin
         if not known and facts is not None and not self._is_true(facts):
             # One that has no digest is never taken for ours.
@@ -294,13 +292,13 @@ class Certifying:
             return
         if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
             file.save_pair(SavedPair.of(*store.pair(known), origin, facts.not_after))
-            self._bench.tell("copy.saved", f"sha256={facts.sha256}")
+            self._ctx.tell("copy.saved", f"sha256={facts.sha256}")
         found = {name: store.look_at(name, known).digest for name in seen.generations}
         file.change(generations={name: digest for name, digest in found.items() if digest})
 
     def _is_true(self, facts: LeafFacts) -> bool:
         """Whether these are the facts of the published certificate. Raises `StoreError`."""
-        chain, key = self._bench.store.pair()
+        chain, key = self._ctx.store.pair()
         try:
             return keys.matching_facts(chain, keys.key_from_pem(key)) == facts
         except (IssueError, StoreError):
@@ -310,14 +308,14 @@ class Certifying:
 class _Pending:
     """The order in flight of one site (issue.PendingOrder), kept in its state."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self._file = bench.file
-        self._acme = bench.config.acme
-        self._names = bench.site.all_names
+    def __init__(self, ctx: SiteContext) -> None:
+        self._file = ctx.file
+        self._acme = ctx.config.acme
+        self._names = ctx.site.all_names
 
     @property
     def url(self) -> str:
-        order = self._file.load().order
+        order = self._file.state.order
         # Names, CA or kind of key may have changed in the configuration since.
         return order.url if order is not None and order == self._as_placed(order.url) else ""
 

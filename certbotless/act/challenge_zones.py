@@ -21,7 +21,7 @@ from ..world.acme.challenge import presented
 from ..world.dns.nameservers import NameServers
 from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
 from ..world.dns.query import Server, ask_all, speaks
-from .context import Workbench
+from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
@@ -125,13 +125,13 @@ class Aliases:
         return next(aliases, "").lower().removesuffix(".")
 
 
-class Placement:
+class ChallengeZones:
     """The places of one site's txt values (issue.TxtPlaces); good for one run."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
+    def __init__(self, ctx: SiteContext) -> None:
+        self._ctx = ctx
         self._ends: dict[str, tuple[str, str]] = {}
-        self._aliases = Aliases(bench.servers, self._zone_of, self._open)
+        self._aliases = Aliases(ctx.servers, self._zone_of, self._open)
         self._has_waited_unseen = False
 
     def locate(self, name: str, value: str) -> TxtValue:
@@ -141,15 +141,15 @@ class Placement:
             DnsError: the name is an alias that leads nowhere.
         """
         if name not in self._ends:
-            self._ends[name] = self._aliases.follow(name, self._bench.zone().name)
+            self._ends[name] = self._aliases.follow(name, self._ctx.zone().name)
         fqdn, zone = self._ends[name]
         return TxtValue(fqdn, value, zone)
 
     def presented(self, values: Sequence[TxtValue]) -> AbstractContextManager[None]:
-        return presented(self._open, self._bench.file, values)
+        return presented(self._open, self._ctx.file, values)
 
     def _open(self, zone: str) -> Zone:
-        return self._bench.zones.open(zone)
+        return self._ctx.zones.open(zone)
 
     def wait_until_shown(self, values: Sequence[TxtValue]) -> None:
         """Wait for the servers of each zone, all of them within propagation_timeout.
@@ -160,11 +160,11 @@ class Placement:
         Raises:
             PropagationTimeout: a server still answers without a value.
         """
-        clock = self._bench.clock
-        deadline = clock.monotonic() + self._bench.config.dns.propagation_timeout.total_seconds()
+        clock = self._ctx.clock
+        deadline = clock.monotonic() + self._ctx.config.dns.propagation_timeout.total_seconds()
         for zone in sorted({txt.zone for txt in values}):
             mine = [txt for txt in values if txt.zone == zone]
-            is_blind = self._bench.servers.blind_s(zone) is not None
+            is_blind = self._ctx.servers.blind_s(zone) is not None
             if is_blind or not self._are_shown(zone, mine, deadline):  # 1
                 self._wait_for_listing(zone, mine, deadline)  # 2
                 self._wait_unseen(zone, mine, deadline)
@@ -172,9 +172,9 @@ class Placement:
     def _are_shown(
         self, zone: str, values: Sequence[TxtValue], deadline: float, blind_s: float = SILENCE_S
     ) -> bool:
-        clock = self._bench.clock
+        clock = self._ctx.clock
         return wait_until_shown(
-            servers_of(self._bench.servers, zone),
+            servers_of(self._ctx.servers, zone),
             [Wanted(txt.fqdn, "TXT", txt.value) for txt in values],
             clock,
             max(deadline - clock.monotonic(), 0),
@@ -183,7 +183,7 @@ class Placement:
 
     def _wait_for_listing(self, zone: str, values: Sequence[TxtValue], deadline: float) -> None:
         """Wait until the API lists the values; what it does not let us list it has taken all the same."""
-        clock = self._bench.clock
+        clock = self._ctx.clock
         pace = Pace(clock, max(deadline - clock.monotonic(), 0), first_s=1, most_s=10)
         unlisted = {txt.fqdn: {each.value for each in values if each.fqdn == txt.fqdn} for txt in values}
         while True:
@@ -200,27 +200,27 @@ class Placement:
             pace.wait()
 
     def _wait_unseen(self, zone: str, values: Sequence[TxtValue], deadline: float) -> None:
-        failures = self._bench.file.load().unseen_failures
-        clock, began_s = self._bench.clock, self._bench.clock.monotonic()
+        failures = self._ctx.state.unseen_failures
+        clock, began_s = self._ctx.clock, self._ctx.clock.monotonic()
         wait_s = min(UNSEEN_WAIT_S * 2.0 ** min(failures, _MOST_DOUBLINGS), max(deadline - began_s, 0))
         if not self._are_shown(zone, values, deadline, wait_s):
             self._has_waited_unseen = True
             names = ",".join(sorted({txt.fqdn for txt in values}))
             text = f"names={names} zone={zone} waited_s={clock.monotonic() - began_s:.0f}"
-            self._bench.tell("challenge.unseen", f"{text} reason=no name server speaks for the zone here")
+            self._ctx.tell("challenge.unseen", f"{text} reason=no name server speaks for the zone here")
 
     def note_validation(self, *, is_valid: bool) -> None:
         """Remember how the CA's look at the values ended: after a failure the next wait is longer."""
-        failures = self._bench.file.load().unseen_failures
+        failures = self._ctx.state.unseen_failures
         if is_valid and failures:
-            self._bench.file.change(unseen_failures=0)
+            self._ctx.file.change(unseen_failures=0)
         elif not is_valid and self._has_waited_unseen:
-            self._bench.file.change(unseen_failures=min(failures + 1, _MOST_DOUBLINGS))
+            self._ctx.file.change(unseen_failures=min(failures + 1, _MOST_DOUBLINGS))
 
     def explained(self, exc: DnsError) -> DnsError:
         """Return the error with what may be behind it that cannot be seen from here."""
         is_conflict = getattr(exc, "code", "") == "DomainRecordConflict"
-        if not is_conflict or not any(self._bench.servers.blind_s(zone) for _, zone in self._ends.values()):
+        if not is_conflict or not any(self._ctx.servers.blind_s(zone) for _, zone in self._ends.values()):
             return exc
         hint = (
             "an alias (CNAME) may be at the challenge name, which cannot be seen: port 53 is blocked or taken"
@@ -230,16 +230,16 @@ class Placement:
 
     def _zone_of(self, alias: str, name: str) -> str:
         """Return the zone that holds what `name` leads to; it is looked up once, and remembered."""
-        known = self._bench.file.load().alias_zones
+        known = self._ctx.state.alias_zones
         if alias not in known:
             try:
-                found = self._bench.zones.find(alias)
+                found = self._ctx.zones.find(alias)
             except ZoneNotFound as exc:
                 raise ZoneNotFound(
                     f"{name!r} is an alias of {printable(alias)!r}; {exc.message}",
                     hint="let the CNAME lead to a zone that the key may change (docs/delegation.md),"
                     " or delete it in the Alidns console",
                 ) from exc
-            known = self._bench.file.put("alias_zones", alias, found).alias_zones
-            self._bench.tell("challenge.delegated", f"name={name} to={printable(alias)} zone={found}")
+            known = self._ctx.file.put("alias_zones", alias, found).alias_zones
+            self._ctx.tell("challenge.delegated", f"name={name} to={printable(alias)} zone={found}")
         return known[alias]

@@ -12,7 +12,7 @@ from ..base.clock import Clock
 from ..config.settings import Config, Site
 from ..model.certificate import LeafFacts
 from ..model.decision import Intent
-from ..model.memory import SavedPair
+from ..model.memory import SavedPair, SiteState
 from ..model.records import Zone
 from ..state.history import Events
 from ..state.ledger_file import LedgerFile
@@ -46,8 +46,8 @@ class Edges:
     address_of: AddressSource = address_now
 
 
-class Workbench:
-    """Everything for one run of one site."""
+class SiteContext:
+    """Everything for one run of one site. The site's lock is held while its steps are taken."""
 
     def __init__(self, config: Config, site: Site, edges: Edges, intent: Intent) -> None:
         self.config = config
@@ -63,6 +63,11 @@ class Workbench:
         self.ledger = LedgerFile(config.state_dir, config.certs_dirs)
         self._events = Events(config.state_dir)
 
+    @property
+    def state(self) -> SiteState:
+        """What is remembered of the site, in hand: the run reads it once, and `file` writes each change."""
+        return self.file.state
+
     @cached_property
     def zones(self) -> Zones:
         """The DNS account, made when it is first needed: its library is a tenth of all that a run loads."""
@@ -74,7 +79,7 @@ class Workbench:
         Raises:
             DnsError: the account has no such zone, or the API failed.
         """
-        name = self.site.zone or self.file.load().zone
+        name = self.site.zone or self.state.zone
         if not name:
             name = self.zones.find(self.site.domain)
             self.file.change(zone=name)

@@ -23,7 +23,7 @@ from ..decide.deploy import window_wait
 from ..model.memory import Restarting
 from ..model.observation import Observation, Place, places_of
 from ..world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
-from .context import Workbench
+from .context import SiteContext
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,13 @@ _CONTAINER_MARGIN_S = 60
 _MOST_ACTIONS = 2
 
 
-class Serving:
+class DeploySteps:
     """The steps `deploy` and `redeploy` of one site, for what was seen of it a moment ago."""
 
-    def __init__(self, bench: Workbench, seen: Observation) -> None:
-        self._bench = bench
+    def __init__(self, ctx: SiteContext, seen: Observation) -> None:
+        self._ctx = ctx
         self._seen = seen
-        self._proof = Proof(bench, seen)
+        self._proof = Proof(ctx, seen)
 
     def deploy(self, target: Target) -> None:
         """Make all of the target serve what is published, and see that it does.
@@ -56,7 +56,7 @@ class Serving:
             CertificateRefused: the first one answered before and does not with the new certificate, so the
                 one before is published again.
         """
-        is_first = target.name == self._bench.site.deploy[0].name
+        is_first = target.name == self._ctx.site.deploy[0].name
         if target.command is not None:
             self._reload(target, is_canary=is_first)
             return
@@ -79,12 +79,12 @@ class Serving:
         Before anybody acts: another site that shares the container may be the first, and what answers now may
         be down by the time that it is our turn.
         """
-        if target.name != self._bench.site.deploy[0].name or self._is_held(target):
+        if target.name != self._ctx.site.deploy[0].name or self._is_held(target):
             return
-        places = places_of(self._bench.site, target, self._bench.file.load(), self._seen.address)
+        places = places_of(self._ctx.site, target, self._ctx.state, self._seen.address)
         if target.label is not None:
             with suppress(DeployError):  # told by the deploy itself
-                found = self._bench.containers.matching(target.label)
+                found = self._ctx.containers.matching(target.label)
                 canary = self._canary(found).name if found else ""
                 places = [place for place in places if place.name == canary]
         leaf = self._seen.served.get(places[0].key) if places else ""
@@ -96,14 +96,14 @@ class Serving:
 
         It is published only once the target is there to take it.
         """
-        bench, target = self._bench, self._bench.site.deploy[0]
+        ctx, target = self._ctx, self._ctx.site.deploy[0]
         if target.command is None:
             canary = self._canary(self._resolve(target))
             check_may_act(canary, self._is_left_by_us(canary, is_canary=True))
-        if (trial := bench.file.load().trial) is not None:
-            bench.store.select(trial.generation)
-        published = bench.store.look(bench.file.load().generations)
-        Serving(bench, replace(self._seen, published=published)).deploy(target)
+        if (trial := ctx.state.trial) is not None:
+            ctx.store.select(trial.generation)
+        published = ctx.store.look(ctx.state.generations)
+        DeploySteps(ctx, replace(self._seen, published=published)).deploy(target)
 
     def _canary(self, found: Sequence[Container]) -> Container:
         """Return the first that may be acted upon; one that its admin stopped proves nothing."""
@@ -112,10 +112,10 @@ class Serving:
 
     def _resolve(self, target: Target) -> list[Container]:
         if target.label is None:
-            return [self._bench.containers.find(target.name)]
-        found = self._bench.containers.matching(target.label)
+            return [self._ctx.containers.find(target.name)]
+        found = self._ctx.containers.matching(target.label)
         names = tuple(container.name for container in found)
-        self._bench.file.put("matched", target.label, names)
+        self._ctx.file.put("matched", target.label, names)
         if not found:
             raise DeployError(
                 f"there is no container with the label {target.label!r}",
@@ -130,24 +130,24 @@ class Serving:
         """
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
         with self._alone_on(found.name, timeout_s) as lock:
-            container = self._bench.containers.find(found.name)
+            container = self._ctx.containers.find(found.name)
             is_ours = self._is_left_by_us(container, is_canary=is_canary)
             check_may_act(container, is_ours)
 
             def act(stop_timeout_s: int | None) -> None:
                 nonlocal container
-                container = self._bench.containers.find(found.name)
+                container = self._ctx.containers.find(found.name)
                 self._act(target, container, stop_timeout_s)
-                container = self._bench.containers.find(found.name)
+                container = self._ctx.containers.find(found.name)
 
             def is_dead() -> bool:
                 with suppress(DeployError):  # an engine that is away says nothing about the container
-                    now = self._bench.containers.find(found.name)
+                    now = self._ctx.containers.find(found.name)
                     # One of another id was made anew by its admin, and may be about to come up.
                     return now.id == container.id and now.has_left(container)
                 return False
 
-            acted, age = self._proof.acted(container.name), self._bench.clock.now() - container.started_at
+            acted, age = self._proof.acted(container.name), self._ctx.clock.now() - container.started_at
             since = f"started after the files, at {rfc3339(container.started_at)}"
             service = Service(
                 name=container.name,
@@ -169,11 +169,11 @@ class Serving:
     def _alone_on(self, name: str, timeout_s: float) -> ActionLock:
         # By the name: a container that is made again has the same lock, and no file is left of the old one.
         lock_id = hashlib.sha256(name.encode()).hexdigest()
-        return ActionLock(self._bench.config.state_dir, lock_id, self._bench.clock, timeout_s)
+        return ActionLock(self._ctx.config.state_dir, lock_id, self._ctx.clock, timeout_s)
 
     def _is_left_by_us(self, container: Container, *, is_canary: bool) -> bool:
         """Whether it is a restart of ours, cut short, or a certificate of ours, that ended the container."""
-        state = self._bench.file.load()
+        state = self._ctx.state
         if container.status != "exited":
             return False
         is_on_trial = is_canary and self._proof.is_on_trial
@@ -183,12 +183,12 @@ class Serving:
 
     def _reload(self, target: Target, *, is_canary: bool) -> None:
         """Run the target's command; other sites may share it, and one run may serve all of them."""
-        places = places_of(self._bench.site, target, self._bench.file.load(), self._seen.address)
+        places = places_of(self._ctx.site, target, self._ctx.state, self._seen.address)
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
-            run_command(target.command or (), self._bench.config.environment_of_commands())
-            self._bench.tell("command.run", f"command={target.name!r}")
+            run_command(target.command or (), self._ctx.config.environment_of_commands())
+            self._ctx.tell("command.run", f"command={target.name!r}")
 
         service = Service(
             name=target.name,
@@ -209,21 +209,21 @@ class Serving:
         """Return where the container serves; None where the file says that it cannot be proved."""
         if target.port is not None and target.port.kind == "none":
             return None
-        file = self._bench.file
-        if target.port is None and file.load().ports.get(container.name) not in container.ports:
+        file = self._ctx.file
+        if target.port is None and file.state.ports.get(container.name) not in container.ports:
             file.put("ports", container.name, published_port(container))
         state = file.put("bound", container.name, dict(container.bound) or None)
-        places = places_of(self._bench.site, target, state, self._seen.address)
+        places = places_of(self._ctx.site, target, state, self._seen.address)
         where = next((place.where for place in places if place.name == container.name), None)
         if where is None:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
         return where
 
     def _is_held(self, target: Target) -> bool:
-        now, facts = self._bench.clock.now(), self._seen.published.facts
+        now, facts = self._ctx.clock.now(), self._seen.published.facts
         if facts is not None and facts.not_after <= now:
             return True  # an expired certificate replaces no other one
-        return window_wait(target, self._bench.file.load().deploy_by, now) is not None
+        return window_wait(target, self._ctx.state.deploy_by, now) is not None
 
     def _may_act_again(self, name: str) -> bool:
         acted = self._proof.acted(name)
@@ -239,12 +239,12 @@ class Serving:
         """
         if leaf:
             return self._may_act_again(container.name)
-        acted, files_at = self._proof.acted(container.name), self._bench.store.linked_at()
+        acted, files_at = self._proof.acted(container.name), self._ctx.store.linked_at()
         if acted is not None and acted.files_at in (None, files_at):
             return False
         there_since = max(self._proof.issued_at, files_at or self._proof.issued_at)
         # A start in the future was noted by a clock that was ahead: the true time is not known.
-        is_known = is_believable(container.started_at, self._bench.clock.now())
+        is_known = is_believable(container.started_at, self._ctx.clock.now())
         return not is_known or container.started_at <= there_since
 
     def _act(self, target: Target, container: Container, stop_timeout_s: int | None) -> None:
@@ -252,28 +252,28 @@ class Serving:
         match action.kind if container.is_up else "restart":
             case "restart":
                 self._restart(container, stop_timeout_s or int(target.stop_timeout.total_seconds()))
-                self._bench.tell("container.restarted", f"container={container.name}")
+                self._ctx.tell("container.restarted", f"container={container.name}")
             case "signal":
-                self._bench.containers.signal(container.name, action.signal)
-                self._bench.tell("container.signalled", f"container={container.name} signal={action.signal}")
+                self._ctx.containers.signal(container.name, action.signal)
+                self._ctx.tell("container.signalled", f"container={container.name} signal={action.signal}")
             case "exec":
                 extra = waits_for("the program in the container")
                 logger.debug("container.executing container=%s", container.name, extra=extra)
-                self._bench.containers.exec(container.name, action.argv)
-                self._bench.tell("container.executed", f"container={container.name} argv={action.argv!r}")
+                self._ctx.containers.exec(container.name, action.argv)
+                self._ctx.tell("container.executed", f"container={container.name} argv={action.argv!r}")
 
     def _restart(self, container: Container, stop_timeout_s: int) -> None:
         """Restart it, with the intent on disk for as long as the restart may be half done."""
-        note = partial(self._bench.file.put, "restarting", container.name)
+        note = partial(self._ctx.file.put, "restarting", container.name)
         note(_restarting(container))
         extra = waits_for("the container to restart")
         logger.debug("container.restarting container=%s", container.name, extra=extra)
         try:
-            self._bench.containers.restart(container.name, stop_timeout_s)
+            self._ctx.containers.restart(container.name, stop_timeout_s)
         except DeployError:
             # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
             with suppress(DeployError):
-                if container.is_up and self._bench.containers.find(container.name) == container:
+                if container.is_up and self._ctx.containers.find(container.name) == container:
                     note(None)
             raise
         note(None)

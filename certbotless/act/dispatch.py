@@ -18,25 +18,25 @@ from ..config.settings import Target
 from ..model.decision import Step
 from ..model.observation import Observation
 from ..world.acme.challenge import sweep
-from .context import Workbench
+from .context import SiteContext
 
 if TYPE_CHECKING:
-    from .certificate import Certifying
-    from .deploy import Serving
+    from .certificate import CertificateSteps
+    from .deploy import DeploySteps
 
 logger = logging.getLogger(__name__)
 
 
-def announce(step: Step, seen: Observation, bench: Workbench) -> None:
+def announce(step: Step, seen: Observation, ctx: SiteContext) -> None:
     """Note what a deploy is about to do, before sites that share its container wait for each other.
 
     Raises:
         StoreError: it could not be noted.
     """
-    _serving(bench, seen).announce(_target_of(step, bench))
+    _deploy(ctx, seen).announce(_target_of(step, ctx))
 
 
-def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] = ()) -> None:
+def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] = ()) -> None:
     """Carry out one step that was decided for what was just seen; the site's lock is held.
 
     Args:
@@ -45,83 +45,83 @@ def take(step: Step, seen: Observation, bench: Workbench, later: Sequence[Step] 
     Raises:
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
-    domain = bench.site.domain
+    domain = ctx.site.domain
     # Nobody waits for upkeep: it is logged as a detail, and neither the progress nor the attempt log has it.
     is_upkeep = step.action in ("list", "renewal-info", "note")
     level = logging.DEBUG if is_upkeep else logging.INFO
     extra = None if is_upkeep else RunEvent("begins", step.key, step.reason).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
     actions = [each.action for each in later]
-    if step.action in ("order", "collect", "adopt", "restore") and bench.site.deploy:
+    if step.action in ("order", "collect", "adopt", "restore") and ctx.site.deploy:
         actions.append("deploy")
     load_ahead(step.action, actions)
     try:
-        _carry_out(step, seen, bench)
+        _carry_out(step, seen, ctx)
     except BaseException as exc:
         if isinstance(exc, ZoneNotFound):
             # It may have become a part of its parent since it was found, or have moved elsewhere.
-            bench.forget_zones()
+            ctx.forget_zones()
         extra = RunEvent("not done", step.key).extra
         logger.debug("%s.not_done domain=%s error=%s", step.key, domain, exc, extra=extra)
         raise
     logger.debug("%s.done domain=%s", step.key, domain, extra=RunEvent("done", step.key).extra)
 
 
-def _carry_out(step: Step, seen: Observation, bench: Workbench) -> None:
+def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
     match step.action:
         case "clean-up":
-            sweep(bench.zones.open, bench.file)
+            sweep(ctx.zones.open, ctx.file)
         case "list" | "record" | "record6" | "confirm" | "confirm6":
-            _point(step, seen, bench)
+            _record(step, seen, ctx)
         case "adopt":
             from .adopt import adopt
 
-            adopt(bench, seen)
+            adopt(ctx, seen)
         case "restore":
-            _certifying(bench).restore(seen)
+            _certificate(ctx).restore(seen)
         case "order":
-            _certifying(bench).order(seen)
+            _certificate(ctx).order(seen)
         case "collect":
-            _certifying(bench).collect(seen)
+            _certificate(ctx).collect(seen)
         case "renewal-info":
-            _certifying(bench).ask_when_to_renew(seen)
+            _certificate(ctx).ask_when_to_renew(seen)
         case "rebuild" | "note":
-            _certifying(bench).rebuild(seen)
+            _certificate(ctx).rebuild(seen)
         case "rehearse":
-            _certifying(bench).rehearse(seen)
+            _certificate(ctx).rehearse(seen)
         case "redeploy":
-            _serving(bench, seen).redeploy()
+            _deploy(ctx, seen).redeploy()
         case "deploy":
-            _serving(bench, seen).deploy(_target_of(step, bench))
+            _deploy(ctx, seen).deploy(_target_of(step, ctx))
 
 
-def _point(step: Step, seen: Observation, bench: Workbench) -> None:
-    from .record import Pointing
+def _record(step: Step, seen: Observation, ctx: SiteContext) -> None:
+    from .record import RecordSteps
 
     address = seen.address6 if step.action in ("record6", "confirm6") else seen.address
-    pointing = Pointing(bench, step.target or bench.site.domain, address)
+    steps = RecordSteps(ctx, step.target or ctx.site.domain, address)
     if step.action == "list":
-        pointing.list()
+        steps.list()
     elif step.action in ("record", "record6"):
-        pointing.write()
+        steps.write()
     else:
-        pointing.confirm()
+        steps.confirm()
 
 
-def _certifying(bench: Workbench) -> Certifying:
-    from .certificate import Certifying
+def _certificate(ctx: SiteContext) -> CertificateSteps:
+    from .certificate import CertificateSteps
 
-    return Certifying(bench)
-
-
-def _serving(bench: Workbench, seen: Observation) -> Serving:
-    from .deploy import Serving
-
-    return Serving(bench, seen)
+    return CertificateSteps(ctx)
 
 
-def _target_of(step: Step, bench: Workbench) -> Target:
-    return next(target for target in bench.site.deploy if target.name == step.target)
+def _deploy(ctx: SiteContext, seen: Observation) -> DeploySteps:
+    from .deploy import DeploySteps
+
+    return DeploySteps(ctx, seen)
+
+
+def _target_of(step: Step, ctx: SiteContext) -> Target:
+    return next(target for target in ctx.site.deploy if target.name == step.target)
 
 
 # --- what is loaded ahead -----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import Acted, Trial
 from ..model.observation import Observation
 from ..world.tls import served_leaf
-from .context import Workbench
+from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +75,8 @@ class Service:
 class Proof:
     """What one site has published, as it was seen a moment ago, and how its services take it."""
 
-    def __init__(self, bench: Workbench, seen: Observation) -> None:
-        self._bench = bench
+    def __init__(self, ctx: SiteContext, seen: Observation) -> None:
+        self._ctx = ctx
         self._seen = seen
 
     @property
@@ -98,29 +98,29 @@ class Proof:
     @property
     def is_on_trial(self) -> bool:
         """Whether what is published was on trial already when it was looked at."""
-        trial = self._bench.file.load().trial
+        trial = self._ctx.state.trial
         if trial is None or trial.generation != self._seen.published.generation:
             return False
-        return self._bench.clock.now() - trial.at < _TRIAL_LASTS
+        return self._ctx.clock.now() - trial.at < _TRIAL_LASTS
 
     def fallback(self) -> Published | None:
         """Return the generation before the published one, None where it cannot be gone back to."""
-        previous, known = self._seen.published.previous, self._bench.file.load().generations
-        found = self._bench.store.look_at(previous, known) if previous else None
-        if found is None or found.facts is None or found.facts.not_after <= self._bench.clock.now():
+        previous, known = self._seen.published.previous, self._ctx.state.generations
+        found = self._ctx.store.look_at(previous, known) if previous else None
+        if found is None or found.facts is None or found.facts.not_after <= self._ctx.clock.now():
             return None
         return found
 
     def begin_trial(self) -> None:
         """Put what is published on trial; it may be so already."""
-        published, now = self._seen.published, self._bench.clock.now()
+        published, now = self._seen.published, self._ctx.clock.now()
         if not self.is_on_trial:
             trial = Trial(generation=published.generation, previous=published.previous, at=now)
-            self._bench.file.change(trial=trial)
+            self._ctx.file.change(trial=trial)
 
     def acted(self, name: str) -> Acted | None:
         """Return how often, if at all, the container or command was acted upon for this certificate."""
-        acted = self._bench.file.load().acted.get(name)
+        acted = self._ctx.state.acted.get(name)
         return acted if acted and acted.sha256 == self.sha256 and acted.count else None
 
     def settle(self, service: Service, lock: ActionLock) -> None:
@@ -149,7 +149,7 @@ class Proof:
         if before and service.where:
             self.begin_trial()  # 2
         if may_help:
-            began = self._bench.clock.now()
+            began = self._ctx.clock.now()
             service.act(None)  # 3
             # Only now: an action that failed was none for the sites that share the service either.
             lock.note_action(began, service.what)
@@ -158,7 +158,7 @@ class Proof:
             return
         leaf = self._wait_for(service, self.sha256)  # 4
         if leaf == self.sha256:
-            self._bench.file.change(trial=None)
+            self._ctx.file.change(trial=None)
             return
         late = f"{PROOF_TIMEOUT_S} s after the action" if may_help else service.hopeless
         failed = _not_served(service, leaf, f"{service.name!r} has ended" if service.is_dead() else late)
@@ -168,15 +168,15 @@ class Proof:
 
     def _go_back(self, service: Service, before: Published, lock: ActionLock, failed: DeployError) -> None:
         """Let the service have the certificate before; always raises, for the new one is not served."""
-        bench = self._bench
-        bench.store.select(self._seen.published.previous)
+        ctx = self._ctx
+        ctx.store.select(self._seen.published.previous)
         text = f"refused={self.sha256} reason={failed.message!r}"
-        bench.tell("certificate.rolled_back", text)
+        ctx.tell("certificate.rolled_back", text)
         # What was done with the refused one shall not keep it from another try.
-        bench.file.put("acted", service.name, None)
+        ctx.file.put("acted", service.name, None)
         outcome = "the certificate before serves again"
         try:
-            began = bench.clock.now()
+            began = ctx.clock.now()
             service.act(_DOWN_STOP_TIMEOUT_S)
             lock.note_action(began, service.what)
             sha256 = before.facts.sha256 if before.facts else ""
@@ -198,13 +198,13 @@ class Proof:
 
     def _note_acted(self, name: str) -> None:
         acted = self.acted(name)
-        count, files_at = (acted.count if acted else 0) + 1, self._bench.store.linked_at()
-        self._bench.file.put("acted", name, Acted(sha256=self.sha256, count=count, files_at=files_at))
+        count, files_at = (acted.count if acted else 0) + 1, self._ctx.store.linked_at()
+        self._ctx.file.put("acted", name, Acted(sha256=self.sha256, count=count, files_at=files_at))
 
     def _served(self, host: str, port: int) -> str:
         """Return the leaf that is served now, empty for no TLS answer."""
         try:
-            return served_leaf(host, port, self._bench.site.domain, connect_timeout_s=_CONNECT_TIMEOUT_S)
+            return served_leaf(host, port, self._ctx.site.domain, connect_timeout_s=_CONNECT_TIMEOUT_S)
         except DeployError:
             return ""
 
@@ -219,7 +219,7 @@ class Proof:
             return sha256
         at = f"{service.where[0]}:{service.where[1]}"
         logger.debug("certificate.proving at=%s", at, extra=waits_for("the new certificate to be served", at))
-        pace = Pace(self._bench.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
+        pace = Pace(self._ctx.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0
         while (leaf := self._served(*service.where)) != sha256 or (
             pace.waited_s - other_until_s < service.overlap_s
@@ -229,7 +229,7 @@ class Proof:
             if leaf != sha256:
                 other_until_s = pace.waited_s
             pace.wait()
-        self._bench.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
+        self._ctx.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
         return sha256
 
 

@@ -25,7 +25,7 @@ from ..model.records import (
     plan_changes,
 )
 from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
-from .context import Workbench
+from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ MOST_REWRITTEN = 3
 _REWRITTEN_WITHIN = timedelta(days=1)
 
 
-class Pointing:
+class RecordSteps:
     """The steps `list`, `record` and `confirm` of one name, and `record6` and `confirm6`, by the address."""
 
-    def __init__(self, bench: Workbench, fqdn: str, address: str) -> None:
-        self._bench = bench
+    def __init__(self, ctx: SiteContext, fqdn: str, address: str) -> None:
+        self._ctx = ctx
         self._fqdn = fqdn
         self._address = address
         self._type = address_type(address)
@@ -52,11 +52,11 @@ class Pointing:
             RecordConflict: a person must act: another record is in the way, or another program keeps this.
             DnsError: any other.
         """
-        bench, file, fqdn, address = self._bench, self._bench.file, self._fqdn, self._address
+        ctx, file, fqdn, address = self._ctx, self._ctx.file, self._fqdn, self._address
         self._forget_changes_of_another_address()
-        zone, wanted = bench.zone(), Record(fqdn, self._type, address, bench.site.ttl)
+        zone, wanted = ctx.zone(), Record(fqdn, self._type, address, ctx.site.ttl)
         last_written, our_values = RECORD_FIELDS[self._type]
-        ours = getattr(file.load(), our_values).get(fqdn, ())
+        ours = getattr(file.state, our_values).get(fqdn, ())
         existing = zone.records(fqdn)
         self._keep(existing)
         for record in existing:
@@ -64,7 +64,7 @@ class Pointing:
                 text = "record.not_ours fqdn=%s value=%s line=%s enabled=%s"
                 logger.warning(text, record.fqdn, record.value, record.line, record.is_enabled)
         changes = plan_changes(existing, wanted, ours=ours)
-        bench.clock.sleep(0)  # nothing new begins once we are asked to stop
+        ctx.clock.sleep(0)  # nothing new begins once we are asked to stop
         if not self._is_still_ours():
             logger.info("record.not_written fqdn=%s reason=%s is no more the LAN address", fqdn, address)
             return
@@ -75,19 +75,19 @@ class Pointing:
         apply_changes(zone, changes)
         if is_contested:
             # What the API did not take was not set back.
-            self._keep_rewritten((*self._rewritten_lately(), bench.clock.now()))
-        written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=bench.clock.now())
+            self._keep_rewritten((*self._rewritten_lately(), ctx.clock.now()))
+        written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=ctx.clock.now())
         file.put(last_written, fqdn, written)
         self._keep([*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:
                 case Add(record):
-                    bench.tell("record.added", f"fqdn={fqdn} value={record.value} ttl_s={record.ttl_s}")
+                    ctx.tell("record.added", f"fqdn={fqdn} value={record.value} ttl_s={record.ttl_s}")
                 case Update(record, old):
                     values = f"old={old.value} new={record.value}"
-                    bench.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
+                    ctx.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
                 case Delete(record):
-                    bench.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
+                    ctx.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
 
     def list(self) -> None:
         """Keep what the API lists of this name: what counts where no name server speaks for the zone.
@@ -95,7 +95,7 @@ class Pointing:
         Raises:
             DnsError: the API did not list it.
         """
-        self._keep(self._bench.zone().records(self._fqdn))
+        self._keep(self._ctx.zone().records(self._fqdn))
 
     def confirm(self) -> None:
         """Wait for every server that answers, at most propagation_timeout; where none does, 30 s.
@@ -103,17 +103,17 @@ class Pointing:
         Raises:
             PropagationTimeout: a server still answers without it.
         """
-        bench, zone = self._bench, self._bench.zone().name
+        ctx, zone = self._ctx, self._ctx.zone().name
         try:
-            servers = bench.servers.of(zone)
+            servers = ctx.servers.of(zone)
         except DnsUnavailable:
             servers = ()
         is_shown = wait_until_shown(
             servers,
             [Wanted(self._fqdn, self._type, self._address)],
-            bench.clock,
-            bench.config.dns.propagation_timeout.total_seconds(),
-            blind_s=max(SILENCE_S - (bench.servers.blind_s(zone) or 0), 0),
+            ctx.clock,
+            ctx.config.dns.propagation_timeout.total_seconds(),
+            blind_s=max(SILENCE_S - (ctx.servers.blind_s(zone) or 0), 0),
         )
         if is_shown:
             logger.info("record.shown fqdn=%s value=%s", self._fqdn, self._address)
@@ -124,14 +124,14 @@ class Pointing:
             type_: tuple(sorted({record.value for record in ours if record.type == type_}))
             for type_ in ("A", "AAAA")
         }
-        file, site = self._bench.file, self._bench.site
+        file, site = self._ctx.file, self._ctx.site
         names = {name for type_ in site.rules for name in site.names_with(type_)}
-        others = {name: each for name, each in file.load().listed.items() if name in names}
-        file.change(listed=others | {self._fqdn: Listed(at=self._bench.clock.now(), values=values)})
+        others = {name: each for name, each in file.state.listed.items() if name in names}
+        file.change(listed=others | {self._fqdn: Listed(at=self._ctx.clock.now(), values=values)})
 
     def _is_still_ours(self) -> bool:
         try:
-            return self._bench.address_of(self._bench.site.rules[self._type]) == self._address
+            return self._ctx.address_of(self._ctx.site.rules[self._type]) == self._address
         except AddressError:
             return False
 
@@ -139,11 +139,11 @@ class Pointing:
 
     @property
     def _rewritten(self) -> Rewritten | None:
-        return self._bench.file.load().rewritten.get(f"{self._type} {self._fqdn}")
+        return self._ctx.state.rewritten.get(f"{self._type} {self._fqdn}")
 
     def _keep_rewritten(self, times: tuple[datetime, ...]) -> None:
         rewritten = Rewritten(value=self._address, at=times)
-        self._bench.file.put("rewritten", f"{self._type} {self._fqdn}", rewritten)
+        self._ctx.file.put("rewritten", f"{self._type} {self._fqdn}", rewritten)
 
     def _forget_changes_of_another_address(self) -> None:
         kept = self._rewritten
@@ -151,7 +151,7 @@ class Pointing:
             self._keep_rewritten(())
 
     def _rewritten_lately(self) -> tuple[datetime, ...]:
-        now, kept = self._bench.clock.now(), self._rewritten
+        now, kept = self._ctx.clock.now(), self._rewritten
         return tuple(at for at in kept.at if now - _REWRITTEN_WITHIN < at <= now) if kept else ()
 
     def _is_contested_by(self, changes: Sequence[Change]) -> bool:
@@ -160,19 +160,19 @@ class Pointing:
         Raises:
             RecordConflict: that was done often enough, and no command asks for it now.
         """
-        written = self._bench.file.load().written[self._type].get(self._fqdn)
+        written = self._ctx.state.written[self._type].get(self._fqdn)
         if written is None or not written.is_seen or written.value != self._address:
             return False
         # A change of the TTL alone is ours.
         if all(isinstance(change, Update) and change.old.value == self._address for change in changes):
             return False
         times = self._rewritten_lately()
-        if len(times) >= MOST_REWRITTEN and not self._bench.intent.ignore_backoff:
+        if len(times) >= MOST_REWRITTEN and not self._ctx.intent.ignore_backoff:
             raise RecordConflict(
                 f"the {self._type} record of {self._fqdn!r} {_found(changes)} again: it was set back to"
                 f" {self._address!r} {len(times)} times within a day",
                 hint="find what else keeps this record, another machine or a DDNS client, and stop it",
-                retry_after=times[-MOST_REWRITTEN] + _REWRITTEN_WITHIN - self._bench.clock.now(),
+                retry_after=times[-MOST_REWRITTEN] + _REWRITTEN_WITHIN - self._ctx.clock.now(),
             )
         return True
 

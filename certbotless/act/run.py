@@ -46,7 +46,7 @@ from ..model.memory import RECORD_FIELDS, Failure
 from ..model.observation import Observation, places_of
 from ..model.view import View
 from ..observe.views import look
-from .context import Edges, Workbench
+from .context import Edges, SiteContext
 from .dispatch import announce, take
 from .sharing import SharedTargets
 
@@ -125,8 +125,8 @@ def _guarded(
     """The guard around one site: whatever happens, the others go on."""
     try:
         with SlotClock(edges.clock, slots) as clock:
-            bench = Workbench(config, site, replace(edges, clock=clock), intent)
-            site_run = _SiteRun(bench, clock, shared)
+            ctx = SiteContext(config, site, replace(edges, clock=clock), intent)
+            site_run = _SiteRun(ctx, clock, shared)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(site.domain, "pending", exc.message, False, None)
@@ -147,15 +147,15 @@ def _failing(site: Site, exc: CertbotlessError, now: datetime, config: Config) -
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(self, bench: Workbench, clock: SlotClock, shared: SharedTargets) -> None:
-        self._bench, self._clock, self._shared = bench, clock, shared
-        self._config, self._site, self._intent = bench.config, bench.site, bench.intent
-        self._file = bench.file
+    def __init__(self, ctx: SiteContext, clock: SlotClock, shared: SharedTargets) -> None:
+        self._ctx, self._clock, self._shared = ctx, clock, shared
+        self._config, self._site, self._intent = ctx.config, ctx.site, ctx.intent
+        self._file = ctx.file
         self._began = clock.now()
 
     def run(self) -> Outcome:
         with self._locked():
-            self._bench.tidy()
+            self._ctx.tidy()
             self._forget_failures_of_another_config()
             taken: set[str] = set()
             while True:
@@ -168,7 +168,7 @@ class _SiteRun:
                     return self._outcome(view, taken)
                 self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
                 if step.action == "deploy":
-                    announce(step, view.seen, self._bench)
+                    announce(step, view.seen, self._ctx)
                     self._shared.wait(self._site, step.target, self._clock)
                 later = [each for each in view.decision.steps if each.key not in taken and each is not step]
                 taken |= {step.key} | self._take(step, view.seen, later)
@@ -184,8 +184,8 @@ class _SiteRun:
             view = self._look()
             try:
                 if view.remembered.txt:
-                    take(Step("clean-up", "a TXT record of an earlier run is left"), view.seen, self._bench)
-                take(Step("rehearse", before), view.seen, self._bench)
+                    take(Step("clean-up", "a TXT record of an earlier run is left"), view.seen, self._ctx)
+                take(Step("rehearse", before), view.seen, self._ctx)
             except Interrupted:
                 raise
             except CertbotlessError as exc:
@@ -195,7 +195,7 @@ class _SiteRun:
                 failed = str(internal_error(exc))
             else:
                 return Outcome(self._site.domain, "ok", after, True, None)
-        self._bench.keep("rehearsal.failed", failed)
+        self._ctx.keep("rehearsal.failed", failed)
         return Outcome(self._site.domain, "failing", failed, False, None)
 
     def _locked(self) -> AbstractContextManager[object]:
@@ -203,13 +203,22 @@ class _SiteRun:
         return self._file.locked(self._clock, timeout_s)
 
     def _look(self) -> View:
-        ledger, now = self._bench.ledger.seen(), self._clock.now()
-        bench = self._bench
-        return look(self._site, self._config, bench.servers, ledger, now, self._intent, bench.address_of)
+        ledger, now = self._ctx.ledger.seen(), self._clock.now()
+        ctx = self._ctx
+        return look(
+            ctx.site,
+            ctx.config,
+            ctx.servers,
+            ledger,
+            now,
+            ctx.intent,
+            ctx.address_of,
+            remembered=ctx.state,
+        )
 
     def _forget_failures_of_another_config(self) -> None:
         config, site = self._config, self._site
-        state = self._file.load().under(config.digest(site), config.file_digest(site))
+        state = self._file.state.under(config.digest(site), config.file_digest(site))
         self._file.change(**state.to_dict())
 
     def _note_what_is_true(self, view: View) -> None:
@@ -253,7 +262,7 @@ class _SiteRun:
         is_talk = step.action not in ("deploy", "redeploy")
         try:
             with nullcontext() if is_talk else self._clock.slot_for_others():
-                take(step, seen, self._bench, later)
+                take(step, seen, self._ctx, later)
         except Interrupted:
             raise  # a killed attempt is no failure
         except CertbotlessError as exc:
@@ -263,7 +272,7 @@ class _SiteRun:
             logger.exception("step.crashed domain=%s step=%s", self._site.domain, step.key)
             self._note_failure(step, internal_error(exc), seen)
         else:
-            failures = self._file.load().failures
+            failures = self._file.state.failures
             # A certificate that was collected is what the order had failed to get.
             over = {step.key, "order"} if step.action == "collect" and self._has_new() else {step.key}
             self._file.change(failures={key: f for key, f in failures.items() if key not in over})
@@ -271,7 +280,7 @@ class _SiteRun:
 
     def _has_new(self) -> bool:
         """Whether the published certificate came in this run."""
-        origin = self._bench.store.look().origin
+        origin = self._ctx.store.look().origin
         return origin is not None and is_issued_since(origin.issued_at, self._began, self._clock.now())
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
@@ -290,7 +299,7 @@ class _SiteRun:
         return set()
 
     def _note_failure(self, step: Step, exc: CertbotlessError, seen: Observation) -> None:
-        failures = self._file.load().failures
+        failures = self._file.state.failures
         key = "redeploy" if isinstance(exc, CertificateRefused) else step.key
         address = address_written(step, seen)
         before = failures.get(key)
@@ -307,7 +316,7 @@ class _SiteRun:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
         self._file.change(failures=failures | noted)
-        self._bench.keep(f"{key}.failed", str(exc))
+        self._ctx.keep(f"{key}.failed", str(exc))
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:
         # The CA's schedule is for what the CA saw, and for a certificate that takes a service down at each

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ..base.clock import Clock, Pace
-from ..base.errors import (
-    StoreError,
-)
+from ..base.errors import StoreError
 from ..base.log_context import waits_for
 from ..config.settings import Config, Site, Target
 from ..state.site import SiteFile
@@ -30,7 +28,9 @@ class SharedTargets:
 
     def __init__(self, config: Config, sites: Sequence[Site]) -> None:
         self._names = {
-            (site.domain, t.name): _names_of(config, site, t) for site in sites for t in site.deploy
+            (site.domain, t.name): _names_of(config, site, t, is_shared=len(sites) > 1)
+            for site in sites
+            for t in site.deploy
         }
         self._certifying = {site.domain for site in sites}
         self._lock = threading.Lock()
@@ -60,10 +60,13 @@ class SharedTargets:
             pace.wait()
 
 
-def _names_of(config: Config, site: Site, target: Target) -> frozenset[str]:
-    """Return the names under which others may know what the target is about."""
+def _names_of(config: Config, site: Site, target: Target, *, is_shared: bool) -> frozenset[str]:
+    """Return the names under which others may know what the target is about.
+
+    Reads the states of these sites without their locks: a run of one site shares nothing, and reads none.
+    """
     names = {target.name}
-    if target.label is not None:
+    if target.label is not None and is_shared:
         with suppress(StoreError):  # told where it matters
             names |= set(SiteFile(config.state_dir, site.domain).load().matched.get(target.label, ()))
     return frozenset(names)

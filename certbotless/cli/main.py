@@ -139,7 +139,9 @@ def _plan(source: Path | None, exit_code: bool) -> int:
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
         from ..act.adopt import judge
 
-        verdicts = {view.site.domain: judge(checked, view.site, view.seen).text for view in asked}
+        for view in asked:
+            verdict = judge(checked, view.site, view.seen, view.remembered.generations)
+            verdicts[view.site.domain] = verdict.text
     print(status_json.plan_text(views, verdicts))
     if any(view.decision.problems for view in views):
         return 1

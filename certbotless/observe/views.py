@@ -70,6 +70,7 @@ def look(
     address_of: AddressSource = address_now,
     crashes: Crashes | None = None,
     shown_by: ShownSource | None = None,
+    remembered: SiteState | None = None,
 ) -> View:
     """Observe and decide. Takes at most about 6 s, and never raises.
 
@@ -79,10 +80,12 @@ def look(
     Args:
         crashes: of the looks before; without them, a traceback is logged each time.
         shown_by: what the name servers show, where they are not to be asked now.
+        remembered: what a run has in hand; else the state of the site is read.
     """
     crashes = crashes or Crashes()
     try:
-        view = _look(site, config, shown_by or ask_servers(servers), ledger, now, intent, address_of)
+        shown_by = shown_by or ask_servers(servers)
+        view = _look(site, config, shown_by, ledger, now, intent, address_of, remembered)
     except Exception as exc:
         if crashes.is_new(site.domain, exc):
             logger.exception("look.crashed domain=%s", site.domain)
@@ -101,9 +104,10 @@ def _look(
     now: datetime,
     intent: Intent,
     address_of: AddressSource,
+    remembered: SiteState | None,
 ) -> View:
     try:
-        remembered = SiteFile(config.state_dir, site.domain).load()
+        remembered = remembered or SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
         return _blind(site, observe(site, config, SiteState(), shown_by, now, address_of), exc, config)
     if remembered.failures or remembered.foreign:

@@ -19,7 +19,7 @@ _LOCK_TIMEOUT_S = 60
 
 
 @dataclass
-class SiteBooks:
+class OrderGuard:
     """The books of one run for one site; every moment is the CA's time.
 
     Attributes:

@@ -32,7 +32,12 @@ logger = logging.getLogger(__name__)
 
 
 class SiteFile:
-    """The state of one site, and its lock. Only the holder of the lock may change it."""
+    """The state of one site, and its lock. Only the holder of the lock may change it.
+
+    A run that holds the lock reads the file once, and keeps the state in hand (`state`). A change counts once
+    it is on disk. Whatever else comes to stand in the file meanwhile is written over by the next change.
+    Processes without the lock call `load`.
+    """
 
     def __init__(self, state_dir: Path, domain: str) -> None:
         self._home = state_dir / "sites"
@@ -40,7 +45,8 @@ class SiteFile:
         self._order_key = self._home / f"{domain}.order.key"
         self._pair = self._home / f"{domain}.pair"
         self._lock = self._home / f"{domain}.lock"
-        # Where the last attempt is told (transcript).
+        self._state: SiteState | None = None
+        # The log of the last attempt.
         self.attempt_path = self._home / f"{domain}.log"
 
     def load(self) -> SiteState:
@@ -49,26 +55,42 @@ class SiteFile:
         Raises:
             StoreError: it is there, but cannot be read.
         """
+        return self._load()[0]
+
+    def _load(self) -> tuple[SiteState, bytes | None]:
+        raw = files.read_if_there(self._path)
         try:
-            return saved.load(self._path, SiteState) or SiteState()
+            return SiteState.validate_json(raw) if raw is not None else SiteState(), raw
         except ValueError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
-            return SiteState(is_lost=True)
+            return SiteState(is_lost=True), raw
+
+    @property
+    def state(self) -> SiteState:
+        """The state in hand: as it was read at first, or as we last wrote it. Raises as `load`."""
+        if self._state is None:
+            self._state = self.load()
+        return self._state
 
     def change(self, **changed: Any) -> SiteState:
-        """Write these fields and return the new state; on disk when this returns."""
-        before = self.load()
+        """Write these fields, keep the new state in hand and return it; on disk when this returns.
+
+        Raises:
+            StoreError: it could not be written; the state in hand is the one before.
+        """
+        before = self.state
         after = replace(before, **{**changed, "is_lost": False})
         if after != before:
             if before.is_lost:
                 with files.store_errors(self._path):
                     self._set_aside()
             self._write(self._path, after.dump_json(indent=1, exclude={"is_lost"}))
+        self._state = after
         return after
 
     def put(self, field: str, name: str, value: object) -> SiteState:
         """Write one entry of a field that has them by name, None for none, and return the new state."""
-        others = {each: kept for each, kept in getattr(self.load(), field).items() if each != name}
+        others = {each: kept for each, kept in getattr(self.state, field).items() if each != name}
         return self.change(**{field: others if value is None else others | {name: value}})
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -77,15 +99,17 @@ class SiteFile:
             files.replace(path, data, 0o600)
 
     def tidy(self) -> None:
-        """Set aside a state that makes no sense, and remove what a run that was killed has left.
+        """Read the state, set one aside that makes no sense, and remove what a killed run has left.
 
         What a newer version wrote is read as far as we know it, and kept as it is before we write over it.
         Hold the lock. What cannot be done now is left to the next time.
         """
         with suppress(OSError, StoreError):
-            state, raw = self.load(), files.read_if_there(self._path)
+            state, raw = self._load()
+            self._state = state
             if state.is_lost:
                 self._set_aside()
+                self._state = SiteState()
             elif raw is not None and json.loads(raw).keys() - state.to_dict().keys():
                 kept = self._path.with_suffix(".json.newer")
                 files.replace(kept, raw, 0o600)
@@ -120,7 +144,8 @@ class SiteFile:
 
     def _set_aside(self) -> None:
         kept = self._path.with_suffix(".json.unreadable")
-        self._path.replace(kept)
+        with suppress(FileNotFoundError):
+            self._path.replace(kept)
         logger.warning("state.set_aside file=%s to=%s", self._path, kept)
 
     def last_attempt(self) -> list[str]:
@@ -142,7 +167,7 @@ class SiteFile:
         self.change(txt=self._others(txt))
 
     def _others(self, txt: TxtValue) -> tuple[TxtValue, ...]:
-        return tuple(e for e in self.load().txt if (e.fqdn, e.value) != (txt.fqdn, txt.value))
+        return tuple(e for e in self.state.txt if (e.fqdn, e.value) != (txt.fqdn, txt.value))
 
     # The order in flight and the pair last issued.
 

@@ -159,7 +159,8 @@ def publish_expired(scene: Scene, *, is_folder_lost: bool = False) -> None:
 
 
 def verdict(scene: Scene) -> str:
-    return judge(scene.config, scene.config.sites[0], view_of(scene).seen).why
+    view = view_of(scene)
+    return judge(scene.config, view.site, view.seen, view.remembered.generations).why
 
 
 # --- what is not --------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from support.fakes import FakeClock
 from support.resolvers import ScriptedResolver
 from support.scenes import workbench
 
-from certbotless.act.challenge_zones import Placement
-from certbotless.act.context import Workbench
+from certbotless.act.challenge_zones import ChallengeZones
+from certbotless.act.context import SiteContext
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.model.memory import TxtValue
@@ -38,7 +38,7 @@ def dns() -> Iterator[AlidnsEmulator]:
 
 
 @pytest.fixture
-def bench(dns: AlidnsEmulator, tmp_path: Path) -> Workbench:
+def bench(dns: AlidnsEmulator, tmp_path: Path) -> SiteContext:
     account, settings = Account(dns.endpoint, "id", "secret"), {"nameservers": list(dns.nameservers)}
     return workbench(
         tmp_path,
@@ -55,12 +55,12 @@ def alias(dns: AlidnsEmulator, name: str, target: str) -> None:
     dns.add(name.removesuffix(f".{zone}"), "CNAME", f"{target}.", zone=zone)
 
 
-def place(bench: Workbench) -> TxtValue:
-    return Placement(bench).locate(NAME, VALUE)
+def place(bench: SiteContext) -> TxtValue:
+    return ChallengeZones(bench).locate(NAME, VALUE)
 
 
 def test_a_name_that_is_no_alias_takes_its_value_itself_and_no_call_is_made(
-    dns: AlidnsEmulator, bench: Workbench
+    dns: AlidnsEmulator, bench: SiteContext
 ) -> None:
     assert place(bench) == TxtValue(NAME, VALUE, ZONE)
     assert dns.calls == []
@@ -68,7 +68,7 @@ def test_a_name_that_is_no_alias_takes_its_value_itself_and_no_call_is_made(
 
 
 def test_a_value_goes_to_the_zone_of_the_alias_which_is_looked_up_once(
-    dns: AlidnsEmulator, bench: Workbench
+    dns: AlidnsEmulator, bench: SiteContext
 ) -> None:
     alias(dns, NAME, f"Devbox.{OTHER}")
     assert place(bench) == TxtValue(f"devbox.{OTHER}", VALUE, OTHER)
@@ -77,10 +77,10 @@ def test_a_value_goes_to_the_zone_of_the_alias_which_is_looked_up_once(
     assert len(dns.calls) == 2
 
 
-def test_a_name_is_asked_about_once_a_run(dns: AlidnsEmulator, bench: Workbench) -> None:
+def test_a_name_is_asked_about_once_a_run(dns: AlidnsEmulator, bench: SiteContext) -> None:
     """A name and its wildcard share one challenge name."""
     alias(dns, NAME, f"devbox.{OTHER}")
-    placement = Placement(bench)
+    placement = ChallengeZones(bench)
     placement.locate(NAME, "a")
     before = len(dns.queries)
     assert placement.locate(NAME, "b") == TxtValue(f"devbox.{OTHER}", "b", OTHER)
@@ -88,14 +88,14 @@ def test_a_name_is_asked_about_once_a_run(dns: AlidnsEmulator, bench: Workbench)
 
 
 @pytest.mark.parametrize("length", [1, 2, 8])
-def test_a_chain_is_followed_to_its_end(dns: AlidnsEmulator, bench: Workbench, length: int) -> None:
+def test_a_chain_is_followed_to_its_end(dns: AlidnsEmulator, bench: SiteContext, length: int) -> None:
     names = [NAME, *(f"hop{number}.{[ZONE, OTHER][number % 2]}" for number in range(length))]
     for name, target in itertools.pairwise(names):
         alias(dns, name, target)
     assert place(bench).fqdn == names[-1]
 
 
-def test_a_chain_without_an_end_in_sight_is_told(dns: AlidnsEmulator, bench: Workbench) -> None:
+def test_a_chain_without_an_end_in_sight_is_told(dns: AlidnsEmulator, bench: SiteContext) -> None:
     names = [NAME, *(f"hop{number}.{OTHER}" for number in range(9))]
     for name, target in itertools.pairwise(names):
         alias(dns, name, target)
@@ -105,7 +105,7 @@ def test_a_chain_without_an_end_in_sight_is_told(dns: AlidnsEmulator, bench: Wor
 
 @pytest.mark.row(43)
 @pytest.mark.parametrize("hops", [[], [f"a.{OTHER}"], [f"a.{OTHER}", f"b.{ZONE}"]], ids=["1", "2", "3"])
-def test_a_loop_is_told_with_its_names(dns: AlidnsEmulator, bench: Workbench, hops: list[str]) -> None:
+def test_a_loop_is_told_with_its_names(dns: AlidnsEmulator, bench: SiteContext, hops: list[str]) -> None:
     names = [NAME, *hops, NAME]
     for name, target in itertools.pairwise(names):
         alias(dns, name, target)
@@ -116,7 +116,7 @@ def test_a_loop_is_told_with_its_names(dns: AlidnsEmulator, bench: Workbench, ho
     assert "CNAME" in loop.value.hint
 
 
-def test_an_alias_into_a_zone_of_somebody_else_is_told(dns: AlidnsEmulator, bench: Workbench) -> None:
+def test_an_alias_into_a_zone_of_somebody_else_is_told(dns: AlidnsEmulator, bench: SiteContext) -> None:
     alias(dns, NAME, "devbox.elsewhere.test")
     with pytest.raises(ZoneNotFound, match=r"alias of 'devbox\.elsewhere\.test'; no zone of this"):
         place(bench)
@@ -124,25 +124,25 @@ def test_an_alias_into_a_zone_of_somebody_else_is_told(dns: AlidnsEmulator, benc
 
 
 @pytest.mark.parametrize("target", [f"box.{OTHER}", "cdn.elsewhere.test"])
-def test_a_wildcard_is_no_delegation(dns: AlidnsEmulator, bench: Workbench, target: str) -> None:
+def test_a_wildcard_is_no_delegation(dns: AlidnsEmulator, bench: SiteContext, target: str) -> None:
     """It answers for every name, and for ours only until our record is there."""
     alias(dns, f"*.{ZONE}", target)
     assert place(bench) == TxtValue(NAME, VALUE, ZONE)
     assert dns.calls == []
 
 
-def test_an_alias_beside_a_wildcard_is_followed(dns: AlidnsEmulator, bench: Workbench) -> None:
+def test_an_alias_beside_a_wildcard_is_followed(dns: AlidnsEmulator, bench: SiteContext) -> None:
     alias(dns, f"*.devbox.{ZONE}", "cdn.elsewhere.test")
     alias(dns, NAME, f"devbox.{OTHER}")
     assert place(bench).zone == OTHER
 
 
 def test_a_silent_server_is_waited_for_once_and_the_next_one_asked(
-    dns: AlidnsEmulator, bench: Workbench
+    dns: AlidnsEmulator, bench: SiteContext
 ) -> None:
     alias(dns, NAME, f"devbox.{OTHER}")
     dns.set_silent(0, silent=True)
-    placement = Placement(bench)
+    placement = ChallengeZones(bench)
     placement.locate(NAME, VALUE)
     placement.locate(f"_acme-challenge.other.{ZONE}", VALUE)
     assert Counter(query.server for query in dns.queries)[0] == 1
@@ -154,7 +154,7 @@ def lies(name: str, kind: str) -> list[str]:
 
 
 @pytest.fixture
-def found_bench(bench: Workbench) -> Workbench:
+def found_bench(bench: SiteContext) -> SiteContext:
     """The bench of a site whose servers are found, not given."""
     bench.servers = NameServers([], SystemClock(), is_brief=True)
     return bench
@@ -162,7 +162,7 @@ def found_bench(bench: Workbench) -> Workbench:
 
 @pytest.mark.process
 @pytest.mark.row(80)
-def test_a_forged_alias_is_not_followed(dns: AlidnsEmulator, found_bench: Workbench) -> None:
+def test_a_forged_alias_is_not_followed(dns: AlidnsEmulator, found_bench: SiteContext) -> None:
     """Who takes port 53 over would choose where in the account's zones a record is made."""
     with ScriptedResolver(lies) as resolver:
         assert place(found_bench) == TxtValue(NAME, VALUE, ZONE)
@@ -174,7 +174,7 @@ def test_a_forged_alias_is_not_followed(dns: AlidnsEmulator, found_bench: Workbe
 @pytest.mark.process
 @pytest.mark.row(81)
 def test_where_port_53_is_not_ours_the_alias_that_the_api_lists_is_followed(
-    dns: AlidnsEmulator, found_bench: Workbench
+    dns: AlidnsEmulator, found_bench: SiteContext
 ) -> None:
     alias(dns, NAME, f"devbox.{OTHER}")
     with ScriptedResolver(lies):
@@ -184,13 +184,13 @@ def test_where_port_53_is_not_ours_the_alias_that_the_api_lists_is_followed(
 @pytest.mark.process
 @pytest.mark.row(81)
 def test_where_an_alias_cannot_be_seen_the_conflict_says_that_it_may_be_there(
-    dns: AlidnsEmulator, found_bench: Workbench
+    dns: AlidnsEmulator, found_bench: SiteContext
 ) -> None:
     """A key for the zone of the alias alone may not list the site's."""
     alias(dns, NAME, f"devbox.{OTHER}")
     dns.fail("DescribeSubDomainRecords", Fault("error", "Forbidden.RAM"))
     conflict = ApiRefusal("refused", code="DomainRecordConflict", hint="delete the conflicting record")
-    placement = Placement(found_bench)
+    placement = ChallengeZones(found_bench)
     assert placement.explained(conflict) is conflict
     with ScriptedResolver(lies):
         assert placement.locate(NAME, VALUE) == TxtValue(NAME, VALUE, ZONE)
@@ -200,7 +200,9 @@ def test_where_an_alias_cannot_be_seen_the_conflict_says_that_it_may_be_there(
     assert "port 53 is blocked" in explained.hint
 
 
-def test_servers_that_do_not_agree_on_an_alias_are_waited_for(dns: AlidnsEmulator, bench: Workbench) -> None:
+def test_servers_that_do_not_agree_on_an_alias_are_waited_for(
+    dns: AlidnsEmulator, bench: SiteContext
+) -> None:
     dns.set_delay(1, 3600)
     alias(dns, NAME, f"devbox.{OTHER}")
     with pytest.raises(DnsUnavailable, match=rf"do not agree on .*'devbox\.{OTHER}'") as unclear:
@@ -209,7 +211,7 @@ def test_servers_that_do_not_agree_on_an_alias_are_waited_for(dns: AlidnsEmulato
 
 
 def test_where_no_server_answers_the_value_goes_to_the_name_itself(
-    dns: AlidnsEmulator, bench: Workbench
+    dns: AlidnsEmulator, bench: SiteContext
 ) -> None:
     """The service refuses a record beside a CNAME, so nothing wrong comes of it."""
     for server in (0, 1):
@@ -218,23 +220,23 @@ def test_where_no_server_answers_the_value_goes_to_the_name_itself(
 
 
 def test_values_are_waited_for_in_every_zone_under_one_deadline(
-    dns: AlidnsEmulator, bench: Workbench
+    dns: AlidnsEmulator, bench: SiteContext
 ) -> None:
     values = [TxtValue(f"devbox.{OTHER}", VALUE, OTHER), TxtValue(NAME, VALUE, ZONE)]
     dns.add("_acme-challenge.devbox", "TXT", VALUE)
     began = time.monotonic()
     with pytest.raises(PropagationTimeout, match=rf"devbox\.{OTHER}"):
-        Placement(bench).wait_until_shown(list(reversed(values)))
+        ChallengeZones(bench).wait_until_shown(list(reversed(values)))
     assert 1.5 < time.monotonic() - began < 4
     dns.add("devbox", "TXT", VALUE, zone=OTHER)
-    Placement(bench).wait_until_shown(values)
+    ChallengeZones(bench).wait_until_shown(values)
 
 
-def blind_wait(bench: Workbench, clock: FakeClock) -> float:
+def blind_wait(bench: SiteContext, clock: FakeClock) -> float:
     """Wait for a value where no name server speaks for the zone; return for how long."""
     bench.clock = clock
     bench.servers = NameServers([], clock, is_brief=True)
-    placement = Placement(bench)
+    placement = ChallengeZones(bench)
     began = clock.monotonic()
     with ScriptedResolver(lambda name, kind: lies(name, kind) if kind in ("NS", "A") else []):
         placement.wait_until_shown([placement.locate(NAME, VALUE)])
@@ -243,7 +245,7 @@ def blind_wait(bench: Workbench, clock: FakeClock) -> float:
 
 
 @pytest.fixture
-def patient(bench: Workbench) -> Workbench:
+def patient(bench: SiteContext) -> SiteContext:
     dns_config = replace(bench.config.dns, propagation_timeout=timedelta(minutes=10))
     bench.config = replace(bench.config, dns=dns_config)
     return bench
@@ -252,7 +254,7 @@ def patient(bench: Workbench) -> Workbench:
 @pytest.mark.process
 @pytest.mark.row(41)
 def test_an_unseen_value_is_waited_for_45_s_and_each_failed_validation_doubles_it(
-    dns: AlidnsEmulator, patient: Workbench, caplog: pytest.LogCaptureFixture
+    dns: AlidnsEmulator, patient: SiteContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Up to propagation_timeout; one that succeeds makes it 45 s again. It is said each time."""
     dns.add("_acme-challenge.devbox", "TXT", VALUE)
@@ -262,13 +264,13 @@ def test_an_unseen_value_is_waited_for_45_s_and_each_failed_validation_doubles_i
     assert waits == pytest.approx([45, 90, 180, 360, 600, 600], abs=6)
     assert caplog.text.count("challenge.unseen domain=devbox.sweetlove.test") == 6
     assert "no name server speaks for the zone here" in caplog.text
-    Placement(patient).note_validation(is_valid=True)
+    ChallengeZones(patient).note_validation(is_valid=True)
     assert blind_wait(patient, clock) == pytest.approx(45, abs=6)
 
 
 @pytest.mark.process
 @pytest.mark.row(41)
-def test_the_45_s_begin_when_the_api_lists_the_value(dns: AlidnsEmulator, patient: Workbench) -> None:
+def test_the_45_s_begin_when_the_api_lists_the_value(dns: AlidnsEmulator, patient: SiteContext) -> None:
     clock = FakeClock()
     clock.on_sleep = lambda: (
         None
@@ -279,7 +281,7 @@ def test_the_45_s_begin_when_the_api_lists_the_value(dns: AlidnsEmulator, patien
 
 
 @pytest.mark.parametrize("is_valid", [True, False])
-def test_what_the_servers_have_shown_makes_no_later_wait_longer(bench: Workbench, is_valid: bool) -> None:
+def test_what_the_servers_have_shown_makes_no_later_wait_longer(bench: SiteContext, is_valid: bool) -> None:
     """Only a wait that nobody could see the end of may have been too short."""
-    Placement(bench).note_validation(is_valid=is_valid)
+    ChallengeZones(bench).note_validation(is_valid=is_valid)
     assert bench.file.load().unseen_failures == 0

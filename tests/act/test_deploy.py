@@ -20,7 +20,7 @@ from support.fakes import EPOCH, FakeClock, FakeContainers, TlsServer
 from support.scenes import workbench
 
 from certbotless.act.context import Zones
-from certbotless.act.deploy import Serving
+from certbotless.act.deploy import DeploySteps
 from certbotless.act.proof import PROOF_TIMEOUT_S
 from certbotless.base.errors import DeployError, DeployWaits, StoreError
 from certbotless.base.locks import ActionLock
@@ -133,7 +133,7 @@ class Bench:
             containers=self.containers,
             aliyun=self.aliyun,
         )
-        Serving(self.bench, seen).deploy(self.bench.site.deploy[0])
+        DeploySteps(self.bench, seen).deploy(self.bench.site.deploy[0])
 
     @property
     def state(self) -> SiteState:

@@ -11,8 +11,8 @@ from support.fakes import EPOCH
 from support.scenes import ADDRESS, DAY, DOMAIN, HOUR, MINUTE, ZONE, Scene, failed_with
 from support.scripted_ca import ScriptedCa
 
-from certbotless.act.context import Workbench
-from certbotless.act.record import Pointing
+from certbotless.act.context import SiteContext
+from certbotless.act.record import RecordSteps
 from certbotless.act.run import run
 from certbotless.base.errors import DnsUnavailable
 from certbotless.model.decision import Intent
@@ -195,9 +195,9 @@ def test_a_record_that_cannot_be_seen_from_here_is_not_logged_as_shown(
 ) -> None:
     """Nor is it waited for longer than it takes to find that out."""
     edges, config = scene.edges(), scene.config
-    bench = Workbench(config, config.sites[0], edges, Intent())
+    bench = SiteContext(config, config.sites[0], edges, Intent())
     with caplog.at_level(logging.DEBUG):
-        Pointing(bench, DOMAIN, ADDRESS).confirm()
+        RecordSteps(bench, DOMAIN, ADDRESS).confirm()
     assert "record.shown" not in caplog.text
     assert 30 <= scene.clock.monotonic() <= 36
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from support.fakes import EPOCH, FakeClock, FakeZone, FakeZones
 from support.scenes import workbench
 
-from certbotless.act.context import Workbench
-from certbotless.act.record import Pointing
+from certbotless.act.context import SiteContext
+from certbotless.act.record import RecordSteps
 from certbotless.base.errors import AddressError, DnsRefused
 from certbotless.config.values import AddressRule
 from certbotless.decide.decide import decide
@@ -41,7 +41,7 @@ class Bench:
 
     zone: FakeZone
     machine: list[str]
-    workbench: Workbench
+    workbench: SiteContext
 
     def seen(self, address: str) -> Observation:
         """What the one name server shows: enabled records of the default line."""
@@ -66,7 +66,7 @@ class Bench:
     def write(self, fqdn: str, address: str) -> None:
         """Write the record of a name, on a machine with this address."""
         self.machine[:] = [address]
-        Pointing(self.workbench, fqdn, address).write()
+        RecordSteps(self.workbench, fqdn, address).write()
 
     def take(self, address: str) -> set[str]:
         """Take each step once; return the names that a person must decide about."""
@@ -190,9 +190,9 @@ def test_an_aaaa_record_is_written_also_while_there_is_no_address_for_the_a_reco
             return "fd00::5"
 
         at_work.workbench.address_of = address_of
-        Pointing(at_work.workbench, DOMAIN, "fd00::5").write()
+        RecordSteps(at_work.workbench, DOMAIN, "fd00::5").write()
         assert [(record.type, record.value) for record in at_work.zone.held()] == [("AAAA", "fd00::5")]
-        Pointing(at_work.workbench, DOMAIN, LAN).write()
+        RecordSteps(at_work.workbench, DOMAIN, LAN).write()
         assert len(at_work.zone.held()) == 1
 
 
@@ -200,7 +200,7 @@ def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None
     """What is listed first takes its time; the step is seen again, for what is there then."""
     with bench([]) as at_work:
         at_work.machine[:] = [OLD_LAN]
-        Pointing(at_work.workbench, DOMAIN, LAN).write()
+        RecordSteps(at_work.workbench, DOMAIN, LAN).write()
         assert at_work.zone.held() == []
         assert at_work.workbench.file.load().our_values == {}
 

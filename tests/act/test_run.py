@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.fakes import EPOCH, TlsServer
+from support.files import opened_files
 from support.scenes import (
     ADDRESS,
     DAY,
@@ -98,6 +99,20 @@ def test_each_step_is_taken_and_the_site_is_ok_at_the_end(scene: Scene) -> None:
         "container.restarted",
         "certificate.served",
     ]
+
+
+def test_a_run_reads_the_state_of_its_site_once_and_checks_and_steps_have_it_in_hand(scene: Scene) -> None:
+    """A record, an order that fails, and a service that does not show what is published."""
+    scene.publish(age=HOUR, left=HOUR)
+    scene.remember()
+    with opened_files() as opened:
+        outcome = scene.run()
+    state = scene.state
+    assert "no connection to the CA" in failed_with(outcome)
+    assert (set(state.failures), set(state.records), set(state.acted)) == ({"order"}, {DOMAIN}, {"registry"})
+    assert scene.engine.restarts == [(ID, 10)]
+    read = [path for path in opened if path == str(scene.state_dir / "sites" / f"{DOMAIN}.json")]
+    assert len(read) == 1
 
 
 def test_a_second_run_finds_nothing_to_do(scene: Scene) -> None:

@@ -164,5 +164,5 @@ SURVIVORS: dict[str, str] = {
     "act.proof.Proof.settle: lock.note_action(began, service.what) -> pass": (
         "Seen by system/test_deploy.py: test_two_sites_that_cannot_be_proved_need_one_signal."
     ),
-    "act.record.Pointing.confirm: 0 -> 1": "One second of the thirty that nobody is waited for.",
+    "act.record.RecordSteps.confirm: 0 -> 1": "One second of the thirty that nobody is waited for.",
 }

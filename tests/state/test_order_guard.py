@@ -19,7 +19,7 @@ from certbotless.model.certificate import LeafFacts
 from certbotless.model.ledger import UNREADABLE, Entry
 from certbotless.model.memory import RenewalInfo
 from certbotless.state.ledger_file import LedgerFile
-from certbotless.state.order_guard import SiteBooks
+from certbotless.state.order_guard import OrderGuard
 
 CA = "https://ca.test/directory"
 DOMAIN = "devbox.sweetlove.test"
@@ -30,9 +30,9 @@ LEAF = LeafFacts(SITE.all_names, "ab" * 32, "CN=Example CA", NOW - 60 * DAY, NOW
 SUGGESTED = RenewalInfo(sha256=LEAF.sha256, next_look=NOW, start=NOW - DAY, end=NOW + DAY)
 
 
-def books(ledger: LedgerFile, **fields: Any) -> SiteBooks:
+def books(ledger: LedgerFile, **fields: Any) -> OrderGuard:
     given: dict[str, Any] = {"in_hand": None, "is_forced": False} | fields
-    return SiteBooks(ledger, FakeClock(), SITE, CA, **given)
+    return OrderGuard(ledger, FakeClock(), SITE, CA, **given)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_forced_renewals_outside_the_window_use_up_what_lets_encrypt_gives(tmp_p
     ledger = LedgerFile(tmp_path)
 
     def order(at: datetime, renewal: RenewalInfo | None) -> None:
-        mine = SiteBooks(
+        mine = OrderGuard(
             ledger, FakeClock(), SITE, limits.LETS_ENCRYPT, facts, is_forced=False, renewal=renewal
         )
         mine.reserve_order(at, replaces=True)
@@ -225,7 +225,7 @@ def test_nothing_is_reserved_once_we_are_asked_to_stop(ledger: LedgerFile) -> No
     clock = FakeClock()
     clock.stop()
     with pytest.raises(Interrupted):
-        SiteBooks(ledger, clock, SITE, CA, None, is_forced=False).reserve_order(NOW, replaces=False)
+        OrderGuard(ledger, clock, SITE, CA, None, is_forced=False).reserve_order(NOW, replaces=False)
     assert ledger.entries() == []
 
 
@@ -258,7 +258,7 @@ def test_a_failure_is_no_reason_to_forget_what_the_generations_tell(tmp_path: Pa
 @pytest.mark.process
 def test_of_many_processes_at_once_three_may_order(tmp_path: Path) -> None:
     def reserve() -> None:
-        mine = SiteBooks(LedgerFile(tmp_path), SystemClock(), SITE, CA, None, is_forced=False)
+        mine = OrderGuard(LedgerFile(tmp_path), SystemClock(), SITE, CA, None, is_forced=False)
         for _ in range(5):
             try:
                 mine.reserve_order(NOW, replaces=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -116,19 +117,45 @@ BROKEN = [
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_state_that_cannot_be_read_is_set_aside_and_starts_anew(
-    site: SiteFile, tmp_path: Path, broken: bytes, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, broken: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By a run before all else, or by a change."""
     path_of(tmp_path).parent.mkdir()
     kept = path_of(tmp_path).with_suffix(".json.unreadable")
-    for act, zone in ((site.tidy, ""), (lambda: site.change(zone="sweetlove.test"), "sweetlove.test")):
+    for zone in ("", "sweetlove.test"):
+        site = SiteFile(tmp_path, DOMAIN)
         path_of(tmp_path).write_bytes(broken)
         assert site.load() == SiteState(is_lost=True)
         assert "state.unreadable" in caplog.text
-        act()
-        assert site.load() == SiteState(zone=zone)
+        if zone:
+            site.change(zone=zone)
+        else:
+            site.tidy()
+        assert site.load() == site.state == SiteState(zone=zone)
         assert kept.read_bytes() == broken
         kept.unlink()
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, None])
+def test_a_state_that_is_damaged_or_lost_while_a_run_has_it_in_hand_is_whole_after_the_next_change(
+    site: SiteFile, tmp_path: Path, broken: bytes | None
+) -> None:
+    site.change(**WHOLE.to_dict())
+    if broken is None:
+        path_of(tmp_path).unlink()
+    else:
+        path_of(tmp_path).write_bytes(broken)
+    assert site.put("ports", "mirror", 5001) == site.state
+    assert site.load() == replace(WHOLE, ports={"registry": 5000, "mirror": 5001})
+
+
+def test_what_could_not_be_written_is_not_in_hand_either(site: SiteFile, tmp_path: Path) -> None:
+    site.change(**WHOLE.to_dict())
+    shutil.rmtree(tmp_path / "sites")
+    (tmp_path / "sites").write_text("in the way")
+    with pytest.raises(StoreError, match="Not a directory"):
+        site.change(zone="another.test")
+    assert site.state == WHOLE
 
 
 def test_what_a_newer_version_wrote_is_kept_before_we_write_over_it(site: SiteFile, tmp_path: Path) -> None:

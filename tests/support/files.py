@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.children import (
@@ -46,3 +48,27 @@ def in_time(action: Callable[[], object]) -> int:
 
 def mode_of(path: Path) -> str:
     return oct(stat.S_IMODE(path.lstat().st_mode))
+
+
+_listeners: list[list[str]] = []
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open":
+        for opened in _listeners:
+            opened.append(str(arguments[0]))
+
+
+# There is no way to take an audit hook away again.
+sys.addaudithook(_note)
+
+
+@contextmanager
+def opened_files() -> Iterator[list[str]]:
+    """Give a list of the path of each file that this process opens within the block."""
+    found: list[str] = []
+    _listeners.append(found)
+    try:
+        yield found
+    finally:
+        _listeners.remove(found)

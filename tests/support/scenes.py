@@ -16,7 +16,7 @@ from typing import Any
 
 import trustme
 
-from certbotless.act.context import Edges, Workbench, Zones
+from certbotless.act.context import Edges, SiteContext, Zones
 from certbotless.act.run import Outcome, run
 from certbotless.base.clock import Clock
 from certbotless.config import load
@@ -224,7 +224,7 @@ def workbench(
     containers: Containers | None = None,
     address_of: AddressSource = address_now,
     **settings: Any,
-) -> Workbench:
+) -> SiteContext:
     """Return what the steps of a site with these keys work with, on a machine with nothing else."""
     fields = {
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
@@ -236,7 +236,7 @@ def workbench(
     config = load.parse(json.dumps(fields).encode(), "test.json")
     servers = NameServers(config.dns.nameservers, clock)
     edges = Edges(clock, servers, zones, containers or FakeContainers(), address_of)
-    return Workbench(config, config.sites[0], edges, Intent())
+    return SiteContext(config, config.sites[0], edges, Intent())
 
 
 # Of a minute ago, to be tried again in an hour.

@@ -24,7 +24,7 @@ from certbotless.model.certificate import Published
 from certbotless.model.ledger import Entry, Kind
 from certbotless.model.memory import TxtValue
 from certbotless.state.ledger_file import LedgerFile
-from certbotless.state.order_guard import SiteBooks
+from certbotless.state.order_guard import OrderGuard
 from certbotless.state.site import Accounts, SiteFile
 from certbotless.world.acme import keys as pki
 from certbotless.world.acme.challenge import presented
@@ -296,7 +296,7 @@ class Bench:
 
     def issuance(self, names: Sequence[str] = NAMES) -> Issuance:
         acme = replace(self.introduction, directory=self.ca.directory)
-        books = SiteBooks(
+        books = OrderGuard(
             self.ledger,
             self.clock,
             Site(domain=names[-1], names=tuple(names[:-1])),

@@ -43,7 +43,7 @@ from certbotless.model.memory import Failure, OrderInFlight, RenewalInfo, SiteSt
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import Window
 from certbotless.state.ledger_file import LedgerFile
-from certbotless.state.order_guard import SiteBooks
+from certbotless.state.order_guard import OrderGuard
 from support.fakes import FakeClock
 
 ZONE = "sweetlove.test"
@@ -424,7 +424,7 @@ class World:
         directory, ca = self._config.acme.url, self._ca
         if intent.only_rehearse and staging_of(directory):
             directory, ca = staging_of(directory), self._staging
-        books = SiteBooks(
+        books = OrderGuard(
             self._rows,
             self._clock,
             client.site,
@@ -459,7 +459,7 @@ class World:
         if not intent.only_rehearse:
             self._publish(client, order)
 
-    def _resumed(self, client: Client, books: SiteBooks) -> Order | None:
+    def _resumed(self, client: Client, books: OrderGuard) -> Order | None:
         order = client.in_flight
         if order is not None and order.status == "invalid":
             # It failed while nobody looked.
@@ -468,7 +468,7 @@ class World:
             client.in_flight = order = None
         return order
 
-    def _placed(self, client: Client, ca: CountingCa, books: SiteBooks) -> Order:
+    def _placed(self, client: Client, ca: CountingCa, books: OrderGuard) -> Order:
         if not -START_SLACK <= self._offset <= TRUSTED_SKEW or not is_possible(self._local_now()):
             raise ClockWrong("off")
         facts, origin = client.published.facts, client.published.origin
@@ -487,7 +487,7 @@ class World:
         except CaProblem as problem:
             raise IssueError("no order") from problem
 
-    def _ordered(self, client: Client, ca: CountingCa, books: SiteBooks, replaces: str) -> Order:
+    def _ordered(self, client: Client, ca: CountingCa, books: OrderGuard, replaces: str) -> Order:
         books.reserve_order(ca.now, replaces=bool(replaces))
         self._may_die()
         try:
@@ -498,7 +498,7 @@ class World:
                 books.withdraw_order()
             raise
 
-    def _validate(self, client: Client, order: Order, ca: CountingCa, books: SiteBooks) -> None:
+    def _validate(self, client: Client, order: Order, ca: CountingCa, books: OrderGuard) -> None:
         self._let_pass(SECOND * self._random.randrange(600))  # DNS spreads
         # At 1 all values are shown to us, and none to the CA.
         if self._random.random() < self._faults / 2 < 1 / 2:

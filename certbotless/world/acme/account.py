@@ -20,7 +20,7 @@ from acme import messages
 from ...base.clock import TRUSTED_SKEW, Clock
 from ...base.errors import AccountRefused, StoreError, printable
 from ...config.settings import Acme
-from ...state.order_guard import SiteBooks
+from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
 from . import keys
 from .connection import PROBLEM, Network, ca_errors
@@ -50,7 +50,7 @@ class Account:
 
     acme: Acme
     store: Accounts
-    books: SiteBooks | None
+    books: OrderGuard | None
     clock: Clock
     url: str = field(init=False)
     key: jose.JWKEC = field(init=False)

@@ -67,7 +67,7 @@ def sweep(open_zone: OpenZone, journal: SiteFile) -> None:
         CertbotlessError: the first failure; every entry was tried, and those that failed stay in the journal.
     """
     failed: list[CertbotlessError] = []
-    for txt in journal.load().txt:
+    for txt in journal.state.txt:
         try:
             zone = open_zone(txt.zone)
             for record in zone.records(txt.fqdn):

@@ -26,7 +26,7 @@ from ...base.names import NameFault, challenge_name, normalise
 from ...base.times import rfc3339
 from ...config.settings import Acme
 from ...model.certificate import Published
-from ...state.order_guard import SiteBooks
+from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
 from . import keys
 from .account import Account
@@ -100,7 +100,7 @@ class Issuance:
     _: KW_ONLY
     dns: TxtPlaces
     pending: PendingOrder
-    books: SiteBooks
+    books: OrderGuard
     clock: Clock
 
     def __post_init__(self) -> None:
