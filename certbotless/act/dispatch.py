@@ -46,10 +46,10 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
         CertbotlessError: any; what was reached until then stands, and the next look sees it.
     """
     domain = ctx.site.domain
-    # Nobody waits for upkeep: it is logged as a detail, and neither the progress nor the attempt log has it.
-    is_upkeep = step.action in ("list", "renewal-info", "note")
-    level = logging.DEBUG if is_upkeep else logging.INFO
-    extra = None if is_upkeep else RunEvent("begins", step.key, step.reason).extra
+    # An optional step is logged as a detail: neither the progress nor the attempt log has it.
+    is_optional = step.action in ("list", "renewal-info", "note")
+    level = logging.DEBUG if is_optional else logging.INFO
+    extra = None if is_optional else RunEvent("begins", step.key, step.reason).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
     actions = [each.action for each in later]
     if step.action in ("order", "collect", "adopt", "restore") and ctx.site.deploy:

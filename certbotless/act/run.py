@@ -39,13 +39,15 @@ from ..base.log_context import about
 from ..base.times import rfc3339
 from ..config.settings import Config, Site
 from ..decide.decide import address_written, is_issued_since
-from ..model.decision import Intent, Step
+from ..model.decision import WRITES, Intent, Step
 from ..model.ledger import local_backoff, order_backoff
 from ..model.limits import staging_of
 from ..model.memory import RECORD_FIELDS, Failure
 from ..model.observation import Observation, places_of
+from ..model.reason import Why, because
 from ..model.view import View
-from ..observe.views import look
+from ..observe.record_answers import ask_servers
+from ..observe.views import Looking, look
 from .context import Edges, SiteContext
 from .dispatch import announce, take
 from .sharing import SharedTargets
@@ -60,11 +62,10 @@ _MOST_THREADS = 200
 _ASKED_JITTER = 1 / 20
 
 
-# The texts of a dry run: before it begins, and after it succeeded.
-_REHEARSED = "asked for", "the CA gave a certificate; nothing was published"
+# Why a dry run is made, and what is said after it succeeded.
+_REHEARSED = Why.ASKED_FOR, "the CA gave a certificate; nothing was published"
 _REHEARSED_WITHOUT_STAGING = (
-    "the CA has no staging directory: the dry run ends when all names are validated, and no certificate is "
-    "issued; a failed validation counts",
+    Why.NO_STAGING,
     "the CA has validated all names; it has no staging directory, so no certificate was issued",
 )
 
@@ -179,13 +180,13 @@ class _SiteRun:
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. What failed is told, and not kept: it was only a rehearsal."""
         has_staging = bool(staging_of(self._config.acme.url))
-        before, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
+        why, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
             view = self._look()
             try:
                 if view.remembered.txt:
-                    take(Step("clean-up", "a TXT record of an earlier run is left"), view.seen, self._ctx)
-                take(Step("rehearse", before), view.seen, self._ctx)
+                    take(Step("clean-up", because(Why.TXT_LEFT)), view.seen, self._ctx)
+                take(Step("rehearse", because(why)), view.seen, self._ctx)
             except Interrupted:
                 raise
             except CertbotlessError as exc:
@@ -203,18 +204,9 @@ class _SiteRun:
         return self._file.locked(self._clock, timeout_s)
 
     def _look(self) -> View:
-        ledger, now = self._ctx.ledger.seen(), self._clock.now()
         ctx = self._ctx
-        return look(
-            ctx.site,
-            ctx.config,
-            ctx.servers,
-            ledger,
-            now,
-            ctx.intent,
-            ctx.address_of,
-            remembered=ctx.state,
-        )
+        looking = Looking(ctx.config, ask_servers(ctx.servers), ctx.ledger.seen(), ctx.intent, ctx.address_of)
+        return look(ctx.site, looking, self._clock.now(), ctx.state)
 
     def _forget_failures_of_another_config(self) -> None:
         config, site = self._config, self._site
@@ -259,7 +251,7 @@ class _SiteRun:
             # By then each target must serve the new one, whatever its window: the old one's last twentieth.
             self._file.change(deploy_by=facts.not_after - facts.lifetime / 20)
         # A site needs a slot while it talks to the CA or the API; a container may take long to end.
-        is_talk = step.action not in ("deploy", "redeploy")
+        is_talk = step.fact != "served"
         try:
             with nullcontext() if is_talk else self._clock.slot_for_others():
                 take(step, seen, self._ctx, later)
@@ -287,7 +279,7 @@ class _SiteRun:
         is_of_account = (
             isinstance(exc, DnsError) and not exc.retryable and not isinstance(exc, RecordConflict)
         )
-        if step.key in ("record", "record6") and is_of_account:
+        if step.action in WRITES and not step.target and is_of_account:
             # Where the account cannot write this record it cannot write the TXT record either.
             return {"order"}
         if isinstance(exc, CertificateRefused):

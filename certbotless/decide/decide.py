@@ -13,96 +13,87 @@ from typing import Literal
 
 from ..base.clock import RELEASED, is_believable, is_possible
 from ..base.errors import StoreError
-from ..base.times import rfc3339
-from ..config.settings import Config, Site
 from ..model.certificate import Published
-from ..model.decision import CONFIRM_OF, WRITES, Decision, Intent, Step
-from ..model.ledger import Entry, Ledger, Limit, limit_on, planned_order
+from ..model.decision import CONFIRM_OF, WRITES, Decision, Step
+from ..model.ledger import Entry, Limit, limit_on, planned_order
 from ..model.memory import Failure, Foreign, SiteState
 from ..model.observation import Observation, unseen
+from ..model.reason import Reason, Why, because
 from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
+from ..model.situation import Goal, Situation
 from .deploy import deploy_steps, redeploy_steps
 from .record import list_steps, record_steps
 
 
-def decide(
-    site: Site, config: Config, seen: Observation, state: SiteState, ledger: Ledger, intent: Intent
-) -> Decision:
-    """Return the steps that make the four facts of `site` true."""
-    seen = without_abandoned(site, config, seen)
-    facts = seen.in_hand.facts
-    drawn = _drawn_moment(seen, state)
-    order = _order_reason(site, config, seen, drawn, intent)
+def decide(situation: Situation) -> Decision:
+    """Return the steps that make the four facts of a site true."""
+    seen, state = without_abandoned(situation.goal, situation.seen), situation.remembered
+    situation = replace(situation, seen=seen)
+    facts, drawn = seen.in_hand.facts, _drawn_moment(seen, state)
+    order = _reasons_to_order(situation, drawn)
     steps = [
-        *([Step("clean-up", "a TXT record of an earlier run is left")] if state.txt else ()),
-        *(step for action in WRITES for step in record_steps(action, site, config, seen, state)),
+        *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
+        *(step for action in WRITES for step in record_steps(action, situation)),
         *_adopt_steps(seen, state),
         *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
-        *([Step("collect", "an earlier run left an order")] if state.order and not order else ()),
-        *(redeploy_steps(site, seen, state) if not order else ()),
-        *deploy_steps(site, seen, state),
+        *([Step("collect", because(Why.ORDER_LEFT))] if state.order and not order else ()),
+        *(redeploy_steps(situation) if not order else ()),
+        *deploy_steps(situation),
     ]
-    # The record may spread while the certificate is ordered and deployed: look for it last.
+    # The servers may come to show the record while the certificate is ordered and deployed: this is last.
     steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
-    held = [_held_back(step, site, config, seen, state, ledger, intent) for step in steps]
+    held = [_held_back(step, situation) for step in steps]
     if _judged(seen, state):
         held = [_beside(step, held) for step in held]
-    listing, relisting = list_steps(site, seen, held)
-    held[:0] = [_held_back(step, site, config, seen, state, ledger, intent) for step in listing]
-    upkeep = [
+    listing, relisting = list_steps(situation, held)
+    held[:0] = [_held_back(step, situation) for step in listing]
+    optional = [
         *relisting,
         *_rebuild_steps(seen, state),
         *_note_steps(seen, state),
-        *([] if order else _renewal_info_steps(config, seen, state)),
+        *([] if order else _renewal_info_steps(situation)),
     ]
     problems = seen.problems
-    if order and isinstance(ledger, StoreError):
-        problems += (unseen(ledger, seen.at, config),)
-    return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(upkeep))
+    if order and isinstance(situation.ledger, StoreError):
+        problems += (unseen(situation.ledger, seen.at, situation.goal.check_every),)
+    return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(optional))
 
 
 def state_of(
     decision: Decision, failures: Mapping[str, Failure]
-) -> tuple[Literal["ok", "pending", "failing"], str]:
-    """Return a site's state and the reason in words."""
+) -> tuple[Literal["ok", "pending", "failing"], Failure | Step | None]:
+    """Return a site's state, and the failure or the step that is its reason."""
     found = [failures[step.key] for step in decision.steps if step.key in failures]
-    if failed := [failure.what for failure in found if not failure.is_waiting]:
+    if failed := [failure for failure in found if not failure.is_waiting] or decision.problems:
         return "failing", failed[0]
-    if decision.problems:
-        return "failing", decision.problems[0].what
-    if found:
-        return "pending", found[0].what
-    for step in decision.steps:
-        return "pending", step.wait_text or f"{step.key}: {step.reason}"
-    return "ok", ""
+    if asked := found or decision.steps:
+        return "pending", asked[0]
+    return "ok", None
 
 
 def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
     published, foreign = seen.published, _judged(seen, state)
     if published.is_intact:
         is_to_be_set = published.wrong_mode not in ("", state.unkept_mode)
-        return [Step("restore", published.wrong_mode)] if is_to_be_set else []
+        return [Step("restore", because(Why.FAULT, published.wrong_mode))] if is_to_be_set else []
     if not (published.facts or seen.has_copy):
         return []
     if published.plain and not published.facts and seen.copy_ends is None:
         # An older version has not noted it, or the copy makes no sense.
-        return [Step("rebuild", "it is not known when our copy of the certificate ends")]
+        return [Step("rebuild", because(Why.COPY_END_UNKNOWN))]
     if foreign and foreign.valid_until and foreign.valid_until > seen.at and _has_expired(seen):
         return []  # an expired certificate replaces no other one
-    return [Step("restore", published.fault or "nothing is published")]
-
-
-_EXPIRED_COPY = "our certificate has expired; there is only a copy of it"
+    fault = because(Why.FAULT, published.fault) if published.fault else because(Why.NOT_PUBLISHED)
+    return [Step("restore", fault)]
 
 
 def _adopt_steps(seen: Observation, state: SiteState) -> list[Step]:
     has_ours = seen.published.facts is not None or seen.has_copy
     if not seen.published.plain or (has_ours and not _has_expired(seen)):
         return []
-    if foreign := _judged(seen, state):
-        return [Step("adopt", f"the certificate of another tool is not taken over: {foreign.why}")]
-    return [Step("adopt", "another tool left a pair here, which may be as good as a new one")]
+    foreign = _judged(seen, state)
+    return [Step("adopt", because(Why.NOT_ADOPTED, foreign.why) if foreign else because(Why.ADOPTABLE))]
 
 
 def _has_expired(seen: Observation) -> bool:
@@ -125,9 +116,9 @@ def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
 def _rebuild_steps(seen: Observation, state: SiteState) -> list[Step]:
     """Make good what is lost of state_dir, before it is needed."""
     if state.is_lost:
-        return [Step("rebuild", "its state makes no sense")]
+        return [Step("rebuild", because(Why.STATE_LOST))]
     if seen.published.is_intact and not seen.has_copy:
-        return [Step("rebuild", "there is no copy of the published pair")]
+        return [Step("rebuild", because(Why.NO_COPY))]
     return []
 
 
@@ -137,61 +128,61 @@ def _note_steps(seen: Observation, state: SiteState) -> list[Step]:
         return []
     if state.generations and state.generations.keys() <= seen.generations:
         return []
-    return [Step("note", "the digests of our certificates are not noted, or out of date")]
+    return [Step("note", because(Why.NOT_NOTED))]
 
 
-def _renewal_info_steps(config: Config, seen: Observation, state: SiteState) -> list[Step]:
+def _renewal_info_steps(situation: Situation) -> list[Step]:
     """Ask the CA when it wants its certificate renewed; never after its end (RFC 9773 section 4.3)."""
-    facts, origin, told = seen.in_hand.facts, seen.in_hand.origin, state.renewal
-    if facts is None or origin is None or not facts.ari_id or seen.at >= facts.not_after:
+    now, in_hand, told = situation.seen.at, situation.seen.in_hand, situation.remembered.renewal
+    facts, origin = in_hand.facts, in_hand.origin
+    if facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
         return []
-    if origin.directory != config.acme.url:
+    if origin.directory != situation.goal.directory:
         return []
     is_told = told is not None and told.sha256 == facts.sha256
     look_at = told.next_look if told and is_told else first_look(origin.issued_at, facts.lifetime)
-    if not is_look_due(look_at, seen.at):
-        return []
-    return [Step("renewal-info", "the CA may want it renewed at another time")]
+    return [Step("renewal-info", because(Why.RENEWAL_TIME))] if is_look_due(look_at, now) else []
 
 
-def _order_reason(
-    site: Site, config: Config, seen: Observation, drawn: datetime | None, intent: Intent
-) -> str:
+def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Reason, ...]:
+    seen, since = situation.seen, situation.intent.renew_since
     facts, origin = seen.in_hand.facts, seen.in_hand.origin
     if facts is None or origin is None:
+        if _has_expired(seen):
+            return because(Why.EXPIRED_COPY)
         # What can be restored is no reason to order.
-        return _EXPIRED_COPY if _has_expired(seen) else "" if seen.has_copy else "there is no certificate yet"
-    if mismatch := _mismatch(site, config, seen.in_hand):
+        return () if seen.has_copy else because(Why.NO_CERTIFICATE)
+    if mismatch := _mismatch(situation.goal, seen.in_hand):
         return mismatch
     if is_due(facts, seen.at, drawn):
-        return f"due since {rfc3339(renewal_moment(facts, drawn))}, expires {rfc3339(facts.not_after)}"
-    if intent.renew_since is not None and not is_issued_since(origin.issued_at, intent.renew_since, seen.at):
-        return "asked for"
-    return ""
+        return because(Why.DUE, renewal_moment(facts, drawn), facts.not_after)
+    if since is not None and not is_issued_since(origin.issued_at, since, seen.at):
+        return because(Why.ASKED_FOR)
+    return ()
 
 
-def without_abandoned(site: Site, config: Config, seen: Observation) -> Observation:
+def without_abandoned(goal: Goal, seen: Observation) -> Observation:
     """Return what was seen without a refused certificate that the file does not ask for any more.
 
     So an edit that is taken back after a rollback orders nothing: the published one fits the file.
     """
-    if seen.refused is None or _mismatch(site, config, seen.published):
+    if seen.refused is None or _mismatch(goal, seen.published) or not _mismatch(goal, seen.refused):
         return seen
-    return replace(seen, refused=None) if _mismatch(site, config, seen.refused) else seen
+    return replace(seen, refused=None)
 
 
-def _mismatch(site: Site, config: Config, held: Published) -> str:
+def _mismatch(goal: Goal, held: Published) -> tuple[Reason, ...]:
     """Say in what a certificate is not the one that the file asks for; empty if it is."""
     facts, origin = held.facts, held.origin
     if facts is None or origin is None:
-        return "there is none"
-    if facts.names != site.all_names:
-        return f"the certificate is for {', '.join(facts.names)}"
-    if origin.directory != config.acme.url:
-        return f"the certificate is from {origin.directory}"
-    if origin.key_type != config.acme.key_type:
-        return f"the certificate's key is {origin.key_type}"
-    return ""
+        return because(Why.NO_CERTIFICATE)
+    if facts.names != goal.site.all_names:
+        return because(Why.OTHER_NAMES, facts.names)
+    if origin.directory != goal.directory:
+        return because(Why.OTHER_CA, origin.directory)
+    if origin.key_type != goal.key_type:
+        return because(Why.OTHER_KEY_TYPE, origin.key_type)
+    return ()
 
 
 def is_issued_since(issued_at: datetime, since: datetime, now: datetime) -> bool:
@@ -204,41 +195,34 @@ def _beside(step: Step, steps: Sequence[Step]) -> Step:
     order = next((each for each in steps if each.action == "order"), None)
     if step.action != "adopt" or order is None or order.wait_until is None:
         return step
-    return replace(step, wait_until=order.wait_until, wait_reason=order.wait_reason)
+    return replace(step, wait_until=order.wait_until, wait_why=order.wait_why)
 
 
-def _held_back(
-    step: Step,
-    site: Site,
-    config: Config,
-    seen: Observation,
-    state: SiteState,
-    ledger: Ledger,
-    intent: Intent,
-) -> Step:
+def _held_back(step: Step, situation: Situation) -> Step:
     """Return the step with the moment before which it must not be taken, if there is one."""
-    waits = [(step.wait_until, step.wait_reason)] if step.wait_until else []
-    failure = state.failures.get(step.key)
+    seen, intent, ledger = situation.seen, situation.intent, situation.ledger
+    waits = [(step.wait_until, step.wait_why)] if step.wait_until else []
+    failure = situation.remembered.failures.get(step.key)
     if failure is not None and failure.blocks_at(seen.at) and not _is_over(step, failure, seen):
         if not intent.ignore_backoff:
-            waits.append((failure.retry_at, failure.what))
+            waits.append((failure.retry_at, Reason(Why.FAULT, (failure.what,))))
         elif not intent.ignore_ledger and failure.limited_until is not None:
-            waits.append((failure.limited_until, f"{failure.what}; --renew-now --force asks all the same"))
+            waits.append((failure.limited_until, Reason(Why.CA_LIMIT, (failure.what,))))
     if step.action == "order" and not is_possible(seen.at):
-        waits.append((RELEASED, "this machine's clock is older than this program: set it"))
+        waits.append((RELEASED, Reason(Why.OLD_CLOCK)))
     # An order in flight was counted when it was placed.
-    if step.action == "order" and state.order is None:
+    if step.action == "order" and situation.remembered.order is None:
         if isinstance(ledger, StoreError):
-            waits.append((seen.at + config.check_every, ledger.message))
-        elif not intent.ignore_ledger and (limit := _limit_on_order(site, config, seen, state, ledger)):
-            waits.append((limit.until, f"{limit.reason}; --renew-now --force orders all the same"))
+            waits.append((seen.at + situation.goal.check_every, Reason(Why.FAULT, (ledger.message,))))
+        elif not intent.ignore_ledger and (limit := _limit_on_order(situation, ledger)):
+            waits.append((limit.until, Reason(Why.OUR_LIMIT, (limit.reason,))))
     if not waits:
         return step
-    until, reason = max(waits)
+    until, why = max(waits, key=lambda wait: wait[0])
     if until <= seen.at:
         return step
-    is_by_choice = step.is_by_choice and until == step.wait_until
-    return replace(step, wait_until=until, wait_reason=reason, is_by_choice=is_by_choice)
+    waits_for_window = step.waits_for_window and until == step.wait_until
+    return replace(step, wait_until=until, wait_why=why, waits_for_window=waits_for_window)
 
 
 def address_written(step: Step, seen: Observation) -> str:
@@ -251,12 +235,10 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
     return failure.address not in ("", address_written(step, seen))
 
 
-def _limit_on_order(
-    site: Site, config: Config, seen: Observation, state: SiteState, ledger: Sequence[Entry]
-) -> Limit | None:
+def _limit_on_order(situation: Situation, ledger: Sequence[Entry]) -> Limit | None:
     """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
-    directory, names = config.acme.url, site.all_names
+    seen, directory, names = situation.seen, situation.goal.directory, situation.goal.site.all_names
     in_hand = seen.in_hand.facts_for(directory, names)
-    is_suggested = state.suggests_renewal(in_hand, seen.at)
+    is_suggested = situation.remembered.suggests_renewal(in_hand, seen.at)
     planned = planned_order(seen.at, directory, names, in_hand, is_suggested=is_suggested)
     return limit_on(ledger, planned, seen.in_hand.facts_as_of(directory, names))

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ..config.settings import Site, Target
+from ..config.settings import Target
 from ..config.values import Window
-from ..model.decision import NO_ANSWER, Step
-from ..model.memory import Failure, SiteState
-from ..model.observation import Observation, places_of
+from ..model.decision import Step
+from ..model.memory import Failure
+from ..model.observation import places_of
+from ..model.reason import Reason, Why, because
+from ..model.situation import Situation
 
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.
 _CANARY_HOLDS = timedelta(days=1)
 
 
-def deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
+def deploy_steps(situation: Situation) -> list[Step]:
+    """Return a step for each target that serves another certificate than the published one."""
+    site, seen, state = situation.goal.site, situation.seen, situation.remembered
     facts = seen.published.facts
     if facts is None or not seen.published.is_intact:
         return []  # what is started now would find no pair, or another one
@@ -25,32 +29,30 @@ def deploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
         places = places_of(site, target, state, seen.address)
         if target.port is not None and target.port.kind == "none":
             acted = [state.acted.get(place.name) for place in places]
-            wrong = {
-                "not acted upon for this certificate" for a in acted if not a or a.sha256 != facts.sha256
-            }
+            wrong = {Why.NOT_ACTED_UPON for each in acted if not each or each.sha256 != facts.sha256}
         else:
             leaves = [seen.served.get(place.key) for place in places]
             wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
         if facts.not_after <= seen.at:
             # An expired certificate replaces no other one; the service is started only if it does not answer.
-            wrong &= {NO_ANSWER}
+            wrong &= {Why.NO_ANSWER}
         if wrong:
-            step = Step("deploy", ", ".join(sorted(wrong)), target.name)
-            steps.append(_in_window(step, target, seen, state) if NO_ANSWER not in wrong else step)
-    return _behind_canary(steps, site, seen, state) if steps else []
+            step = Step("deploy", tuple(Reason(why) for why in Why if why in wrong), target.name)
+            steps.append(step if Why.NO_ANSWER in wrong else _in_window(step, target, situation))
+    return _behind_canary(steps, situation) if steps else []
 
 
-def _what(leaf: str | None) -> str:
-    return {None: "its port is not known yet", "": NO_ANSWER}.get(leaf, "another certificate")
+def _what(leaf: str | None) -> Why:
+    return {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}.get(leaf, Why.OTHER_CERTIFICATE)
 
 
-def _in_window(step: Step, target: Target, seen: Observation, state: SiteState) -> Step:
+def _in_window(step: Step, target: Target, situation: Situation) -> Step:
     """Hold a deploy back until its window, but not until the replaced certificate has expired."""
-    until = window_wait(target, state.deploy_by, seen.at)
+    until = window_wait(target, situation.remembered.deploy_by, situation.seen.at)
     if target.when is None or until is None:
         return step
-    reason = f"its window {target.when.start:%H:%M}-{target.when.end:%H:%M}"
-    return replace(step, wait_until=until, wait_reason=reason, is_by_choice=True)
+    window = Reason(Why.WINDOW, (target.when.start, target.when.end))
+    return replace(step, wait_until=until, wait_why=window, waits_for_window=True)
 
 
 def window_wait(target: Target, deploy_by: datetime | None, now: datetime) -> datetime | None:
@@ -61,16 +63,18 @@ def window_wait(target: Target, deploy_by: datetime | None, now: datetime) -> da
     return None if opens <= now or deploy_by <= now else min(opens, deploy_by)
 
 
-def redeploy_steps(site: Site, seen: Observation, state: SiteState) -> list[Step]:
+def redeploy_steps(situation: Situation) -> list[Step]:
+    """Return the step that gives a certificate another try with which the service did not come up."""
+    seen, targets = situation.seen, situation.goal.site.deploy
     facts = seen.refused.facts if seen.refused else None
-    if facts is None or facts.not_after <= seen.at or not site.deploy:
+    if facts is None or facts.not_after <= seen.at or not targets:
         return []
-    return [_in_window(Step("redeploy", "the new certificate was refused"), site.deploy[0], seen, state)]
+    return [_in_window(Step("redeploy", because(Why.REFUSED)), targets[0], situation)]
 
 
-def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: SiteState) -> list[Step]:
+def _behind_canary(steps: list[Step], situation: Situation) -> list[Step]:
     """Hold the other targets back while the first one fails, as long as theirs is no worse than it was."""
-    first = site.deploy[0].name
+    seen, state, first = situation.seen, situation.remembered, situation.goal.site.deploy[0].name
     canary = state.failures.get(f"deploy:{first}")
     if canary is None or canary.is_waiting or not canary.blocks_at(seen.at) or steps[0].target != first:
         return steps
@@ -81,10 +85,10 @@ def _behind_canary(steps: list[Step], site: Site, seen: Observation, state: Site
 
 
 def _after(step: Step, canary: Failure) -> Step:
-    if NO_ANSWER in step.reason or (step.wait_until is not None and step.wait_until > canary.retry_at):
+    if step.has(Why.NO_ANSWER) or (step.wait_until is not None and step.wait_until > canary.retry_at):
         return step
-    reason = f"the first target failed: {canary.what}"
-    return replace(step, wait_until=canary.retry_at, wait_reason=reason, is_by_choice=False)
+    why = Reason(Why.CANARY_FAILED, (canary.what,))
+    return replace(step, wait_until=canary.retry_at, wait_why=why, waits_for_window=False)
 
 
 def next_opening(window: Window, now: datetime) -> datetime:

@@ -7,43 +7,43 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ..base.clock import is_believable
-from ..config.settings import Config, Site
-from ..model.decision import CONFIRM_OF, NOBODY_SPEAKS, WRITES, Action, Step
-from ..model.memory import SiteState, WrittenRecord
-from ..model.observation import Observation
+from ..model.decision import CONFIRM_OF, WRITES, Action, Step
+from ..model.memory import WrittenRecord
+from ..model.reason import Why, because
 from ..model.records import address_type
+from ..model.situation import Situation
 
 # The API lists one name of a site in this time, where no name server speaks for its zone.
 LIST_EVERY = timedelta(minutes=10)
 
 
-def record_steps(
-    action: Action, site: Site, config: Config, seen: Observation, state: SiteState
-) -> list[Step]:
-    type_ = WRITES[action]
-    address, records = seen.addresses[type_], state.written[type_]
+def record_steps(action: Action, situation: Situation) -> list[Step]:
+    """Return the steps about the records of one type, one for each name whose record is not right."""
+    site, seen, type_ = situation.goal.site, situation.seen, WRITES[action]
+    address, written = seen.addresses[type_], situation.remembered.written[type_]
     if not address:
         return []
     targets = {fqdn: "" if fqdn == site.domain else fqdn for fqdn in site.names_with(type_)}
     if seen.answers is None:
-        return [Step(action, "the zone is not known yet", target) for target in targets.values()]
+        return [Step(action, because(Why.ZONE_UNKNOWN), target) for target in targets.values()]
     found = (
-        _record_step(Step(action, "", target), fqdn, address, records.get(fqdn), site, config, seen)
+        _record_step(Step(action, (), target), (fqdn, address), written.get(fqdn), situation)
         for fqdn, target in targets.items()
     )
     return [step for step in found if step is not None]
 
 
-def list_steps(site: Site, seen: Observation, others: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """Return what the API must list, and what it lists again as upkeep: one name at a time, in turn.
+def list_steps(situation: Situation, others: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """Return what the API must list, and what it may list again: one name at a time, in turn.
 
     A record that is written is listed with it.
     """
+    seen = situation.seen
     listed = {fqdn: at for fqdn, at in seen.listed_at.items() if at is not None}
     if not listed or not any(seen.addresses.values()) or seen.at - max(listed.values()) < LIST_EVERY:
         return [], []
     fqdn, at = min(listed.items(), key=lambda item: item[1])
-    step = Step("list", NOBODY_SPEAKS, "" if fqdn == site.domain else fqdn)
+    step = Step("list", because(Why.UNREACHABLE), "" if fqdn == situation.goal.site.domain else fqdn)
     if any(s.action in CONFIRM_OF and s.target == step.target and s.is_due(seen.at) for s in others):
         return [], []
     # A list is good for two more turns: the API may not answer for a while.
@@ -52,29 +52,27 @@ def list_steps(site: Site, seen: Observation, others: Sequence[Step]) -> tuple[l
 
 
 def _record_step(
-    step: Step,
-    fqdn: str,
-    address: str,
-    written: WrittenRecord | None,
-    site: Site,
-    config: Config,
-    seen: Observation,
+    step: Step, wanted: tuple[str, str], written: WrittenRecord | None, situation: Situation
 ) -> Step | None:
-    """Return the step with its reason, or what waits for it to show; None where all is well."""
+    """Return the step with its reason, or what waits for it to show; None where all is well.
+
+    Args:
+        wanted: the name, and the address that it shall have.
+    """
+    (fqdn, address), seen, ttl_s = wanted, situation.seen, situation.goal.site.ttl
     shown = seen.shown(fqdn, address_type(address))
     if not shown:
         # A write begins with what the API lists. Where that is known, it is what is shown.
         is_unknown = fqdn in seen.listed_at
-        return replace(step, reason=NOBODY_SPEAKS) if is_unknown else None
+        return replace(step, why=because(Why.UNREACHABLE)) if is_unknown else None
     if seen.is_shown(fqdn, address):
-        if written is not None and written.ttl_s != site.ttl:
-            return replace(step, reason=f"ttl {written.ttl_s} -> {site.ttl}")
+        if written is not None and written.ttl_s != ttl_s:
+            return replace(step, why=because(Why.OTHER_TTL, written.ttl_s, ttl_s))
         return None
-    is_last_written = written is not None and (written.value, written.ttl_s) == (address, site.ttl)
-    may_spread_until = written.at + config.dns.propagation_timeout if written else seen.at
+    is_last_written = written is not None and (written.value, written.ttl_s) == (address, ttl_s)
+    may_spread_until = written.at + situation.goal.propagation_timeout if written else seen.at
     may_spread = seen.at < may_spread_until and written is not None and is_believable(written.at, seen.at)
     if written and is_last_written and not written.is_seen and may_spread:
-        reason = f"{address} is not shown by every name server yet"
-        return replace(step, action=CONFIRM_OF[step.action], reason=reason)
-    values = sorted(set().union(*shown))
-    return replace(step, reason=f"{', '.join(values) or 'nothing'} -> {address}")
+        return replace(step, action=CONFIRM_OF[step.action], why=because(Why.NOT_SHOWN_YET, address))
+    values = tuple(sorted(set().union(*shown))) or "nothing"
+    return replace(step, why=because(Why.OTHER_VALUES, values, address))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..base.times import rfc3339
 from .memory import Failure
+from .reason import Reason, Why
 
 Action = Literal[
     "clean-up",
@@ -35,8 +36,21 @@ CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6
 # The type of the records that a step writes.
 WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
-NO_ANSWER = "no TLS answer"
-NOBODY_SPEAKS = "no name server speaks for the zone"
+# What a step makes true; `look` is what cannot be seen.
+Fact = Literal["record", "certificate", "files", "served", "look"]
+
+FACT_OF: Mapping[str, Fact] = {
+    **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
+    **dict.fromkeys(("order", "collect", "adopt", "clean-up", "rehearse", "renewal-info"), "certificate"),
+    **dict.fromkeys(("restore", "rebuild", "note"), "files"),
+    **dict.fromkeys(("deploy", "redeploy"), "served"),
+    "list": "look",
+}
+
+
+def fact_of(key: str) -> Fact:
+    """Return the fact that the step with this key makes true."""
+    return FACT_OF.get(key.partition(":")[0], "look")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +58,15 @@ class Step:
     """One thing to do.
 
     `target` names what a deploy is about, or the further name that a record is of. A step with `wait_until`
-    is not due before; one that waits by choice keeps to the target's window, and nothing is wrong.
+    is not due before; where it waits for the target's window, nothing is wrong.
     """
 
     action: Action
-    reason: str
+    why: tuple[Reason, ...]
     target: str = ""
     wait_until: datetime | None = None
-    wait_reason: str = ""
-    is_by_choice: bool = False
+    wait_why: Reason | None = None
+    waits_for_window: bool = False
 
     @property
     def key(self) -> str:
@@ -60,11 +74,30 @@ class Step:
         return f"{self.action}:{self.target}" if self.target else self.action
 
     @property
+    def reason(self) -> str:
+        """Why it is asked for, in words."""
+        return ", ".join(sorted(each.words for each in self.why))
+
+    @property
+    def fact(self) -> Fact:
+        """The fact that it makes true. Where the name servers cannot be asked, the record may be right."""
+        return "look" if self.has(Why.UNREACHABLE) else fact_of(self.action)
+
+    @property
+    def wait_reason(self) -> str:
+        """Why it waits, in words; empty if it does not."""
+        return self.wait_why.words if self.wait_why else ""
+
+    @property
     def wait_text(self) -> str:
         """When and why the step waits, empty if it does not."""
         if self.wait_until is None:
             return ""
         return f"{self.key} not before {rfc3339(self.wait_until)}: {self.wait_reason}"
+
+    def has(self, kind: Why) -> bool:
+        """Whether this is one of the reasons."""
+        return any(each.kind is kind for each in self.why)
 
     def is_due(self, now: datetime) -> bool:
         """Whether the step may be taken now."""
@@ -88,6 +121,9 @@ class Intent:
     only_rehearse: bool = False
 
 
+NOTHING_ASKED = Intent()
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do about one site, in order; empty when all facts are true.
@@ -96,14 +132,14 @@ class Decision:
         steps: every step that a fact asks for, also those that must wait.
         problems: what could not be seen, so nothing can be decided about it.
         next_renewal: the renewal moment of the certificate in hand, if there is one.
-        upkeep: what no fact depends on: the site is as well without it.
+        optional: steps that no fact depends on: the site is as well without them.
     """
 
     steps: tuple[Step, ...]
     problems: tuple[Failure, ...]
     next_renewal: datetime | None
-    upkeep: tuple[Step, ...] = ()
+    optional: tuple[Step, ...] = ()
 
     def due(self, now: datetime) -> tuple[Step, ...]:
-        """The steps that may be taken now, then the upkeep."""
-        return (*(step for step in self.steps if step.is_due(now)), *self.upkeep)
+        """The steps that may be taken now, then the optional ones."""
+        return (*(step for step in self.steps if step.is_due(now)), *self.optional)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ..base.errors import CertbotlessError
-from ..config.settings import Config, Site, Target
+from ..config.settings import Site, Target
 from .certificate import Published
 from .memory import Failure, SiteState
 from .records import address_type
@@ -96,9 +96,9 @@ class Place:
         return self.name if self.name == self.target else f"{self.target} {self.name}"
 
 
-def unseen(error: CertbotlessError, now: datetime, config: Config) -> Failure:
+def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Failure:
     """Return what could not be seen, as the failure that it is until the next look."""
-    return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + config.check_every, count=1)
+    return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + check_every, count=1)
 
 
 def places_of(site: Site, target: Target, state: SiteState, address: str) -> list[Place]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..base.checked import Model
 from ..base.times import Moment, rfc3339
 from ..config.settings import Site
-from .decision import Decision
+from .decision import Decision, Step
 from .memory import Failure, SiteState
 from .observation import Observation, places_of
 
@@ -20,7 +20,8 @@ class View:
     """A site at one moment.
 
     Attributes:
-        state, reason: as `status` says them; the reason is empty where all is well.
+        state: as `status` says it.
+        cause: the failure or the step that is the reason of the state; None where all is well.
         standing_failures: what has not come true since it failed; `order` stays until one succeeds.
     """
 
@@ -29,14 +30,23 @@ class View:
     seen: Observation
     decision: Decision
     state: Literal["ok", "pending", "failing"]
-    reason: str
+    cause: Failure | Step | None
     standing_failures: Mapping[str, Failure]
+
+    @property
+    def reason(self) -> str:
+        """The reason of the state in words; empty where all is well."""
+        if isinstance(self.cause, Step):
+            return self.cause.wait_text or f"{self.cause.key}: {self.cause.reason}"
+        return self.cause.what if self.cause else ""
 
     @property
     def is_well(self) -> bool:
         """Whether all is true, or only a target's window is waited for."""
         steps = self.decision.steps
-        return self.state == "ok" or (self.state == "pending" and all(step.is_by_choice for step in steps))
+        return self.state == "ok" or (
+            self.state == "pending" and all(step.waits_for_window for step in steps)
+        )
 
     @property
     def last_failure(self) -> Failure | None:

@@ -16,8 +16,9 @@ from ..base.checked import Model
 from ..base.clock import is_believable
 from ..base.times import BoundedMoment, moment
 from ..model.certificate import LeafFacts
-from ..model.decision import NO_ANSWER, NOBODY_SPEAKS, Step
+from ..model.decision import Fact, Step
 from ..model.memory import Failure
+from ..model.reason import Why
 from ..model.view import ClientFacts, View, Visits, facts_of
 
 # How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
@@ -34,16 +35,11 @@ _SHARE_AT_THE_END = 6
 _VISIT_COUNTS = timedelta(hours=2)
 # A certificate is not new any more after this: its site may have waited a day for a window.
 _NEW = timedelta(days=2)
-# The fact that a step of a decision is about; any other step is about the files.
-_FILES = "files"
-_FACTS = {
-    **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
-    **dict.fromkeys(("order", "collect", "adopt"), "order"),
-    **dict.fromkeys(("deploy", "redeploy"), "deploy"),
-}
+# The names of facts that `notify.json` has of its own.
+_NAMES: Mapping[Fact, str] = {"certificate": "order", "served": "deploy", "look": "sight"}
 # What may be wrong; `config` is the fact of the configuration file.
 _ALL_FACTS = frozenset(
-    ("config", "deploy", "rollback", "order", "record", _FILES, "sight", "expiry", "client")
+    ("config", "deploy", "rollback", "order", "record", "files", "sight", "expiry", "client")
 )
 
 # "DOMAIN FACT"; the domain is empty for the configuration file.
@@ -158,14 +154,13 @@ def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozen
 
 
 def _fact_of(step: Step) -> str:
-    # Where no name server answers for the zone, and the API could not be asked, the record may be right.
-    return "sight" if step.reason == NOBODY_SPEAKS else _FACTS.get(step.action, _FILES)
+    return _NAMES.get(step.fact, step.fact)
 
 
 def _is_late(step: Step, view: View) -> bool:
     """Whether the certificate that was replaced is near its end, and may still be served."""
     deploy_by = view.remembered.deploy_by
-    return deploy_by is not None and deploy_by <= view.seen.at and NO_ANSWER not in step.reason
+    return deploy_by is not None and deploy_by <= view.seen.at and not step.has(Why.NO_ANSWER)
 
 
 def _of_failure(failure: Failure) -> Problem:

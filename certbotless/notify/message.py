@@ -56,7 +56,7 @@ def message_of(alerts: Sequence[Alert], host: str, now: datetime) -> Message:
     """Return one message with all alerts of a look; `host` is the name of this machine."""
     alerts = sorted(alerts, key=lambda alert: list(_SEVERITIES).index(alert.kind))
     first = alerts[0]
-    alike = [alert for alert in alerts if _title(alert) == _title(first)]
+    alike = [alert for alert in alerts if (alert.kind, alert.fact) == (first.kind, first.fact)]
     about = f"{len(alike)} sites" if len(alike) > 1 else first.domain
     more = f" (and {len(alerts) - len(alike)} more)" if len(alerts) > len(alike) else ""
     subject = f"certbotless on {host}: {about}{': ' if about else ''}{_title(first)}{more}"

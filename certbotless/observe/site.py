@@ -54,12 +54,12 @@ def observe(
         published=published,
         has_copy=has_copy,
         served=served,
-        problems=tuple(unseen(problem, now, config) for problem in problems),
+        problems=tuple(unseen(problem, now, config.check_every) for problem in problems),
         refused=refused,
         address6=address6,
         copy_ends=copy.not_after if copy else None,
         listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
-        blind=unseen(shown.fault, now, config) if shown.fault else None,
+        blind=unseen(shown.fault, now, config.check_every) if shown.fault else None,
         shown_at=shown.at,
     )
 

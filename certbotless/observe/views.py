@@ -9,7 +9,7 @@ import logging
 import os
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ..base.clock import SystemClock
@@ -19,10 +19,11 @@ from ..base.times import rfc3339
 from ..config.settings import Config, Site
 from ..decide.decide import decide, state_of, without_abandoned
 from ..model.certificate import Published
-from ..model.decision import CONFIRM_OF, Decision, Intent
+from ..model.decision import CONFIRM_OF, NOTHING_ASKED, Decision, Intent
 from ..model.ledger import Ledger
 from ..model.memory import SiteState
 from ..model.observation import Observation, unseen
+from ..model.situation import Goal, Situation
 from ..model.view import View
 from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile
@@ -32,8 +33,6 @@ from .record_answers import ShownSource, ask_servers, questions_of
 from .site import observe
 
 logger = logging.getLogger(__name__)
-
-NOTHING_ASKED = Intent()
 
 # Each look waits for the network most of its time.
 _LOOKERS = 128
@@ -60,62 +59,62 @@ class Crashes:
         self._known.pop(domain, None)
 
 
-def look(
-    site: Site,
-    config: Config,
-    servers: NameServers,
-    ledger: Ledger,
-    now: datetime,
-    intent: Intent = NOTHING_ASKED,
-    address_of: AddressSource = address_now,
-    crashes: Crashes | None = None,
-    shown_by: ShownSource | None = None,
-    remembered: SiteState | None = None,
-) -> View:
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What looks at sites work with.
+
+    Attributes:
+        shown_by: what the name servers show.
+        crashes: of the looks before; without them, a traceback is logged each time.
+    """
+
+    config: Config
+    shown_by: ShownSource
+    ledger: Ledger = ()
+    intent: Intent = NOTHING_ASKED
+    address_of: AddressSource = address_now
+    crashes: Crashes = field(default_factory=Crashes)
+
+
+def look(site: Site, looking: Looking, now: datetime, remembered: SiteState | None = None) -> View:
     """Observe and decide. Takes at most about 6 s, and never raises.
 
     A state that cannot be read is a problem of this site alone; without it nothing is decided. So is a fault
     of the program in this look.
 
     Args:
-        crashes: of the looks before; without them, a traceback is logged each time.
-        shown_by: what the name servers show, where they are not to be asked now.
         remembered: what a run has in hand; else the state of the site is read.
     """
-    crashes = crashes or Crashes()
     try:
-        shown_by = shown_by or ask_servers(servers)
-        view = _look(site, config, shown_by, ledger, now, intent, address_of, remembered)
+        view = _look(site, looking, now, remembered)
     except Exception as exc:
-        if crashes.is_new(site.domain, exc):
+        if looking.crashes.is_new(site.domain, exc):
             logger.exception("look.crashed domain=%s", site.domain)
         # The observation may be the cause of the crash: the code after us must not get it.
         seen = Observation(now, "", {}, Published(None, None), False, {})
-        return _blind(site, seen, internal_error(exc), config)
-    crashes.forget(site.domain)
+        return _unseen_view(site, seen, internal_error(exc), looking.config)
+    looking.crashes.forget(site.domain)
     return view
 
 
-def _look(
-    site: Site,
-    config: Config,
-    shown_by: ShownSource,
-    ledger: Ledger,
-    now: datetime,
-    intent: Intent,
-    address_of: AddressSource,
-    remembered: SiteState | None,
-) -> View:
+def _look(site: Site, looking: Looking, now: datetime, remembered: SiteState | None) -> View:
+    config = looking.config
+
+    def observed(state: SiteState) -> Observation:
+        return observe(site, config, state, looking.shown_by, now, looking.address_of)
+
     try:
         remembered = remembered or SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
-        return _blind(site, observe(site, config, SiteState(), shown_by, now, address_of), exc, config)
+        return _unseen_view(site, observed(SiteState()), exc, config)
     if remembered.failures or remembered.foreign:
         remembered = remembered.under(config.digest(site), config.file_digest(site))
-    seen = without_abandoned(site, config, observe(site, config, remembered, shown_by, now, address_of))
-    decision = decide(site, config, seen, remembered, ledger, intent)
+    goal = Goal.of(site, config)
+    seen = without_abandoned(goal, observed(remembered))
+    decision = decide(Situation(goal, seen, remembered, looking.ledger, looking.intent))
     if (endless := _endless_run(site, config, now)) is not None:
-        decision = replace(decision, problems=(*decision.problems, unseen(endless, now, config)))
+        problem = unseen(endless, now, config.check_every)
+        decision = replace(decision, problems=(*decision.problems, problem))
     return _view(site, remembered, seen, decision)
 
 
@@ -131,9 +130,9 @@ def _endless_run(site: Site, config: Config, now: datetime) -> CertbotlessError 
     )
 
 
-def _blind(site: Site, seen: Observation, exc: CertbotlessError, config: Config) -> View:
+def _unseen_view(site: Site, seen: Observation, exc: CertbotlessError, config: Config) -> View:
     """Return the view of a site about which nothing can be decided."""
-    return _view(site, SiteState(), seen, Decision((), (unseen(exc, seen.at, config),), None))
+    return _view(site, SiteState(), seen, Decision((), (unseen(exc, seen.at, config.check_every),), None))
 
 
 def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decision) -> View:
@@ -150,16 +149,16 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
         if (waited := replace(step, action=CONFIRM_OF[step.action]).key) in remembered.failures:
             # What did not show in time is to be written again: the same failure of the same fact.
             standing[step.key] = remembered.failures[waited]
-    state, reason = state_of(decision, standing)
-    return View(site, remembered, seen, decision, state, reason, standing)
+    state, cause = state_of(decision, standing)
+    return View(site, remembered, seen, decision, state, cause, standing)
 
 
 def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
     """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s."""
     clock = SystemClock()
-    servers = NameServers(config.dns.nameservers, clock, is_brief=True)
-    ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
+    shown_by = ask_servers(NameServers(config.dns.nameservers, clock, is_brief=True))
+    looking = Looking(config, shown_by, LedgerFile(config.state_dir, config.certs_dirs).seen())
     # One for the look, one that waits for DNS.
     threads = 2 + _THREADS_A_QUESTION * max((len(questions_of(site)) for site in sites), default=0)
     most = max(min(_LOOKERS, _MOST_THREADS // threads), 1)
-    return together(lambda site: look(site, config, servers, ledger, clock.now()), sites, most)
+    return together(lambda site: look(site, looking, clock.now()), sites, most)

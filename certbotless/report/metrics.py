@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from typing import get_args
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as TYPE
 from prometheus_client import generate_latest
@@ -18,6 +19,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from .. import __version__
+from ..model.decision import Fact, fact_of
 from ..model.ledger import orders_left_for_each, planned_order
 from ..model.view import View, Visits, facts_of
 from .status_json import Seen, served_of
@@ -25,16 +27,6 @@ from .status_json import Seen, served_of
 __all__ = ["TYPE", "text"]
 
 _STATES = ("ok", "pending", "failing")
-# The steps that make each of the four facts true; `look` is what could not be seen.
-_STEPS = {
-    "record": ("record", "confirm", "record6", "confirm6"),
-    "certificate": ("order", "collect", "adopt", "clean-up"),
-    "files": ("restore", "rebuild"),
-    "served": ("deploy", "redeploy"),
-}
-_FACTS = {step: fact for fact, steps in _STEPS.items() for step in steps}
-_KINDS = (*_STEPS, "look")
-
 _WELL = "1 where all facts are true, or only a target's window is waited for; 0 also before the first look."
 
 
@@ -96,7 +88,7 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
     ):
         families.add(f"{name}_timestamp_seconds", about, at, domain=domain)
     failed = _failed(view)
-    for kind in _KINDS:
+    for kind in get_args(Fact):
         about = "Attempts in a row that failed to make a fact true, or to look at it; 0 once one succeeds."
         families.add("failed_attempts", about, failed[kind], domain=domain, kind=kind)
     for served in served_of(view):
@@ -123,7 +115,7 @@ def _failed(view: View) -> Counter[str]:
     found: Counter[str] = Counter()
     for key, failure in view.standing_failures.items():
         if not failure.is_waiting:
-            found[_FACTS.get(key.partition(":")[0], "look")] += failure.count
+            found[fact_of(key)] += failure.count
     found["look"] += len(view.decision.problems)
     return found
 

@@ -125,18 +125,18 @@ def _entry(view: View, visits: Visits) -> _Entry:
 
 
 def _notes(view: View) -> Iterable[str]:
-    now, failure = view.seen.at, view.last_failure
-    waiting = {step.wait_text: step for step in view.decision.steps if step.wait_text}
-    if view.reason and (failure is None or failure.what != view.reason):
-        step = waiting.pop(view.reason, None)
-        yield _step_text(step, now) if step else view.reason
+    now, cause, failure = view.seen.at, view.cause, view.last_failure
+    if isinstance(cause, Step):
+        yield _step_text(cause, now)
+    elif cause is not None and (failure is None or failure.what != cause.what):
+        yield cause.what
     if failure is not None:
         yield failure.what
         if failure.hint:
             yield f"to do: {failure.hint}"
         yield f"next try {_moment(failure.retry_at, now)}" if failure.retry_at > now else "next try: due"
-    for step in waiting.values():
-        if step.is_by_choice:
+    for step in view.decision.steps:
+        if step.waits_for_window and step is not cause:
             yield _step_text(step, now)
 
 

@@ -41,7 +41,7 @@ from ..notify import alerts, outbox
 from ..notify.alerts import Steady
 from ..observe import client_visit
 from ..observe.dns_schedule import Spread
-from ..observe.views import Crashes, look
+from ..observe.views import Crashes, Looking, look
 from ..report import status_json
 from ..state import daemon_file
 from ..state.ledger_file import LedgerFile
@@ -338,21 +338,19 @@ class Daemon:
             files = {site.domain: SiteFile(config.state_dir, site.domain) for site in current.sites}
             current.locked = frozenset(domain for domain, file in files.items() if file.is_locked)
             current.ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
-            current.views = together(lambda site: self._look_at(site, current, now), current.sites, _LOOKERS)
+            looking = Looking(
+                config,
+                self._spread.shown,
+                current.ledger,
+                address_of=self._lan.address,
+                crashes=self._crashes,
+            )
+            current.views = together(lambda site: self._look_at(site, looking, now), current.sites, _LOOKERS)
         finally:
             self._timetable.after("seen", 0, self._seen)
 
-    def _look_at(self, site: Site, current: _Look, now: datetime) -> View:
-        view = look(
-            site,
-            current.config,
-            self._servers,
-            current.ledger,
-            now,
-            address_of=self._lan.address,
-            crashes=self._crashes,
-            shown_by=self._spread.shown,
-        )
+    def _look_at(self, site: Site, looking: Looking, now: datetime) -> View:
+        view = look(site, looking, now)
         self._next_sign_s = time.monotonic()
         return view
 

@@ -22,7 +22,8 @@ from certbotless.cli import main
 from certbotless.config.values import DIRECTORIES
 from certbotless.model.ledger import Entry, limit_on, planned_order
 from certbotless.model.view import View
-from certbotless.observe.views import look
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.views import Looking, look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world import verify
 from certbotless.world.acme import keys
@@ -73,7 +74,8 @@ def put(scene: Scene, chain: bytes, key: bytes) -> str:
 
 def view_of(scene: Scene) -> View:
     config, ledger = scene.config, LedgerFile(scene.state_dir).entries()
-    return look(config.sites[0], config, scene.edges().servers, ledger, scene.clock.now())
+    looking = Looking(config, ask_servers(scene.edges().servers), ledger)
+    return look(config.sites[0], looking, scene.clock.now())
 
 
 def due(scene: Scene) -> list[str]:

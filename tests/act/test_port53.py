@@ -19,7 +19,8 @@ from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.view import View
-from certbotless.observe.views import look
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.views import Looking, look
 from certbotless.report.status_json import plan_text
 from certbotless.service.daemon import _Tries
 from certbotless.state.ledger_file import LedgerFile
@@ -41,7 +42,8 @@ def seen(scene: Scene, at: int = 0) -> View:
     """What the daemon, `status` and `plan` see of the site number `at`."""
     config = scene.config
     ledger = LedgerFile(scene.state_dir).entries()
-    return look(config.sites[at], config, scene.edges().servers, ledger, scene.clock.now())
+    looking = Looking(config, ask_servers(scene.edges().servers), ledger)
+    return look(config.sites[at], looking, scene.clock.now())
 
 
 def lists(scene: Scene) -> int:

@@ -28,6 +28,7 @@ from certbotless.model.certificate import Published
 from certbotless.model.decision import Intent, Step
 from certbotless.model.observation import Observation
 from certbotless.model.records import DEFAULT_LINE, Record
+from certbotless.model.situation import Goal, Situation
 
 ZONE = "sweetlove.test"
 DOMAIN, FURTHER, OF_OTHERS = f"devbox.{ZONE}", f"www.{ZONE}", f"other.{ZONE}"
@@ -60,7 +61,8 @@ class Bench:
         """What is to be done about the records, whatever failed before."""
         bench = self.workbench
         intent = Intent(ignore_backoff=True)
-        decision = decide(bench.site, bench.config, self.seen(address), bench.file.load(), [], intent)
+        goal = Goal.of(bench.site, bench.config)
+        decision = decide(Situation(goal, self.seen(address), bench.file.load(), intent=intent))
         return [step for step in decision.steps if step.action in ("record", "confirm")]
 
     def write(self, fqdn: str, address: str) -> None:

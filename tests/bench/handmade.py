@@ -19,8 +19,8 @@ HANDMADE: tuple[Change, ...] = (
     Change(
         "D1: a smaller TTL is no reason to write",
         "decide.record",
-        "written.ttl_s != site.ttl",
-        "written.ttl_s < site.ttl",
+        "written.ttl_s != ttl_s",
+        "written.ttl_s < ttl_s",
     ),
     Change(
         "D4: another tool's pair is adopted beside a copy of ours",
@@ -37,28 +37,28 @@ HANDMADE: tuple[Change, ...] = (
     Change(
         "D13: a redeploy beside an order",
         "decide.decide",
-        "*(redeploy_steps(site, seen, state) if not order else ()),",
-        "*_redeploy_steps(site, seen, state),",
+        "*(redeploy_steps(situation) if not order else ()),",
+        "*redeploy_steps(situation),",
     ),
     Change(
         "D17: the published certificate says whether one is ordered, not the one in hand",
         "decide.decide",
         "    facts, origin = seen.in_hand.facts, seen.in_hand.origin\n"
-        "    if facts is None or origin is None:\n        # What",
+        "    if facts is None or origin is None:\n        if _has",
         "    facts, origin = seen.published.facts, seen.published.origin\n"
-        "    if facts is None or origin is None:\n        # What",
+        "    if facts is None or origin is None:\n        if _has",
     ),
     Change(
         "D21: the CA is asked for its window while an order is due",
         "decide.decide",
-        "*([] if order else _renewal_info_steps(config, seen, state))",
-        "*_renewal_info_steps(config, seen, state)",
+        "*([] if order else _renewal_info_steps(situation))",
+        "*_renewal_info_steps(situation)",
     ),
     Change(
         "D25: a redeploy ignores its window",
         "decide.deploy",
-        '[_in_window(Step("redeploy", "the new certificate was refused"), site.deploy[0], seen, state)]',
-        '[Step("redeploy", "the new certificate was refused")]',
+        '[_in_window(Step("redeploy", because(Why.REFUSED)), targets[0], situation)]',
+        '[Step("redeploy", because(Why.REFUSED))]',
     ),
     Change(
         "R7: the first look at the CA's window comes at a quarter of the life",
@@ -142,11 +142,13 @@ HANDMADE: tuple[Change, ...] = (
 
 # By the name that the sweep prints.
 SURVIVORS: dict[str, str] = {
-    "decide.decide._mismatch: return 'there is none' -> return None": "Equivalent: whoever asks has one.",
+    "decide.decide._mismatch: return because(Why.NO_CERTIFICATE) -> return None": (
+        "Equivalent: whoever asks has one."
+    ),
     "decide.decide._mismatch: facts is None or origin is None -> origin is None": (
         "Equivalent: they come together."
     ),
-    "decide.decide._renewal_info_steps: seen.at >= facts.not_after -> seen.at > facts.not_after": (
+    "decide.decide._renewal_info_steps: now >= facts.not_after -> now > facts.not_after": (
         "Equivalent: at its end a certificate is due, and then the CA is not asked."
     ),
     "world.dns.query.ask_each: 2 -> 3": "Only how long a look waits for TCP: no test asks for speed.",

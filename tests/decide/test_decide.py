@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from certbotless.base.clock import RELEASED
 from certbotless.config import load
 from certbotless.config.settings import Config
-from certbotless.decide.decide import decide, state_of
+from certbotless.decide import decide as deciding
+from certbotless.decide.decide import decide
 from certbotless.model.certificate import LeafFacts, Origin, Published
-from certbotless.model.decision import Decision, Intent, Step
+from certbotless.model.decision import NOTHING_ASKED, Decision, Intent, Step
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import (
     Acted,
@@ -31,7 +32,13 @@ from certbotless.model.memory import (
     WrittenRecord,
 )
 from certbotless.model.observation import Observation
+from certbotless.model.reason import Reason, Why
 from certbotless.model.renewal import renewal_moment
+from certbotless.model.situation import Goal, Situation
+from certbotless.model.view import View
+from certbotless.notify import alerts
+from certbotless.report import metrics
+from certbotless.report.status_json import Seen
 
 DOMAIN, WILDCARD = "devbox.sweetlove.test", "*.devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"
@@ -75,7 +82,6 @@ WELL = Observation(
 )
 WRITTEN = WrittenRecord(value=LAN, ttl_s=600, at=NOW - MINUTE, is_seen=True)
 NOTHING = SiteState()
-NOTHING_ASKED = Intent()
 
 
 def decided(
@@ -85,12 +91,70 @@ def decided(
     intent: Intent = NOTHING_ASKED,
     config: Config = CONFIG,
 ) -> Decision:
-    return decide(config.sites[0], config, seen, state, ledger, intent)
+    """What is decided; and seen by the way that no word of what failed, or of a reason, leads to it."""
+    situation = Situation(Goal.of(config.sites[0], config), seen, state, ledger, intent)
+    decision = decide(situation)
+    wordless = Situation(situation.goal, without_words(seen), without_words(state), ledger, intent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reason, "words", "x")
+        others = follows_from(wordless, decide(wordless), config)
+    assert follows_from(situation, decision, config) == others
+    return decision
+
+
+def without_words(value: Any) -> Any:
+    """The same with `x` for each text that says what failed, or why."""
+    if isinstance(value, Failure):
+        return replace(value, what="x", hint="x")
+    if isinstance(value, SiteState):
+        failures = {key: without_words(each) for key, each in value.failures.items()}
+        return replace(value, failures=failures, foreign=value.foreign and replace(value.foreign, why="x"))
+    published = [
+        each and replace(each, fault=each.fault and "x") for each in (value.published, value.refused)
+    ]
+    problems = tuple(map(without_words, value.problems))
+    return replace(value, problems=problems, published=published[0], refused=published[1])
+
+
+def follows_from(situation: Situation, decision: Decision, config: Config) -> list[object]:
+    """All that follows from a decision, but for words: steps and waits, state, messages and metrics."""
+    site, seen, remembered = situation.goal.site, situation.seen, situation.remembered
+    state, cause = deciding.state_of(decision, remembered.failures)
+    view = View(site, remembered, seen, decision, state, cause, remembered.failures)
+    found = alerts.conditions(seen.at, [site.domain], [view], {})
+    _, messages = alerts.due(alerts.Sent(), found, dict.fromkeys(found.problems, seen.at))
+    known = Seen(config, {site.domain: view}, situation.ledger)
+    return [
+        [(s.key, s.fact, s.wait_until, s.waits_for_window) for s in (*decision.steps, *decision.optional)],
+        decision.next_renewal,
+        [problem.retry_at for problem in decision.problems],
+        (state, view.is_well, getattr(cause, "key", None)),
+        {key: problem.retry_at for key, problem in found.problems.items()},
+        (found.right, found.certificates),
+        [(each.kind, each.fact) for each in messages],
+        metrics.text(known, {}, seen.at, is_looking=True, is_refused=False),
+    ]
+
+
+def test_the_words_of_reasons_are_made_when_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `decided` looks at each time can be seen: with other words all texts are others."""
+    step = decided(replace(WELL, served={"registry": ""})).steps[0]
+    assert (step.reason, step.has(Why.NO_ANSWER)) == ("no TLS answer", True)
+    monkeypatch.setattr(Reason, "words", "x")
+    assert (step.reason, step.has(Why.NO_ANSWER)) == ("x", True)
 
 
 def steps_of(*args: Any, **kwargs: Any) -> list[tuple[str, str]]:
     """The steps as pairs of key and reason."""
     return [(step.key, step.reason) for step in decided(*args, **kwargs).steps]
+
+
+def state_of(decision: Decision, failures: Mapping[str, Failure]) -> tuple[str, str]:
+    """The state of the site, and its reason in words."""
+    state, cause = deciding.state_of(decision, failures)
+    nothing = Published(None, None)
+    seen = Observation(NOW, "", {}, nothing, has_copy=False, served={})
+    return state, View(CONFIG.sites[0], NOTHING, seen, decision, state, cause, failures).reason
 
 
 def shown(*answers: set[str] | None) -> Observation:
@@ -311,7 +375,7 @@ def test_a_lost_copy_or_state_is_made_good_and_the_site_is_well_all_the_same(
     "published", [Published(None, None), replace(WELL.published, fault="'/certs/devbox.key' is gone")]
 )
 def test_there_is_nothing_to_copy_but_an_intact_pair(published: Published) -> None:
-    assert decided(replace(WELL, published=published, has_copy=False)).upkeep == ()
+    assert decided(replace(WELL, published=published, has_copy=False)).optional == ()
 
 
 def test_a_damaged_pair_that_is_due_is_restored_and_ordered_anew() -> None:
@@ -562,7 +626,7 @@ def test_a_deploy_waits_for_its_window_in_the_machines_local_time(
     machine_in(zone)
     decision, step = windowed(window, utc(at))
     assert step.wait_until == (utc(opens) if opens else None)
-    assert step.is_by_choice == (opens is not None)
+    assert step.waits_for_window == (opens is not None)
     assert bool(decision.due(utc(at))) == (opens is None)
 
 
@@ -596,10 +660,10 @@ def test_a_failure_that_outlasts_the_window_is_no_choice(machine_in: Callable[[s
     machine_in("UTC")
     config = of_targets("{container: registry, port: 5000, when: '06:00-07:00'}")
     seen = replace(WELL, served={"registry": OLD_LEAF})
-    for retry_at, is_by_choice in ((NOW + MINUTE, True), (NOW + HOUR, False)):
+    for retry_at, waits_for_window in ((NOW + MINUTE, True), (NOW + HOUR, False)):
         remembered = state(deploy_by=NOW + DAY, failures={"deploy:registry": failure(retry_at)})
         [step] = decided(seen, remembered, config=config).steps
-        assert step.is_by_choice == is_by_choice
+        assert step.waits_for_window == waits_for_window
         assert step.wait_until == max(retry_at, NOW + MINUTE * 30)
 
 
@@ -769,7 +833,7 @@ def test_a_look_at_the_cas_window_that_is_too_far_off_comes_now(days: int) -> No
     told = RenewalInfo(sha256=LEAF, next_look=NOW + days * DAY)
     for origin, remembered in ((ahead, NOTHING), (ORIGIN, state(renewal=told))):
         seen = replace(WELL, published=Published(facts, origin))
-        assert [step.key for step in decided(seen, remembered).upkeep] == ["renewal-info"]
+        assert [step.key for step in decided(seen, remembered).optional] == ["renewal-info"]
 
 
 # --- what a command asks for ------------------------------------------------------------------------------
@@ -985,7 +1049,7 @@ def test_the_drawn_moment_counts_in_place_of_the_share_of_the_lifetime() -> None
     due = decided(WITH_ARI, told(NOW - MINUTE))
     [order] = due.steps
     assert (order.key, order.reason.partition(",")[0]) == ("order", "due since 2026-11-24T05:29:00Z")
-    assert due.upkeep == ()
+    assert due.optional == ()
 
 
 def test_a_moment_drawn_for_another_leaf_counts_for_nothing() -> None:
@@ -1012,7 +1076,7 @@ def test_the_ca_is_asked_where_it_is_needed_and_the_site_is_well_all_the_same(
     seen: Observation, remembered: SiteState, is_asked: bool
 ) -> None:
     decision = decided(seen, remembered)
-    assert [step.key for step in decision.upkeep] == ["renewal-info"] * is_asked
+    assert [step.key for step in decision.optional] == ["renewal-info"] * is_asked
     if is_asked:
         assert [step.key for step in decision.due(NOW)] == ["renewal-info"]
         assert decision.steps == ()
@@ -1034,10 +1098,10 @@ def test_an_expired_certificate_is_put_back_where_no_other_is_and_a_new_one_is_o
 
 
 @pytest.mark.parametrize(
-    ("retry_at", "is_by_choice"), [(NOW + HOUR, True), (NOW.replace(hour=22, minute=0), False)]
+    ("retry_at", "waits_for_window"), [(NOW + HOUR, True), (NOW.replace(hour=22, minute=0), False)]
 )
 def test_a_target_whose_window_opens_after_the_canarys_retry_waits_for_its_window(
-    machine_in: Callable[[str], None], retry_at: datetime, is_by_choice: bool
+    machine_in: Callable[[str], None], retry_at: datetime, waits_for_window: bool
 ) -> None:
     """One that opens with the retry is no choice."""
     machine_in("UTC")
@@ -1049,7 +1113,11 @@ def test_a_target_whose_window_opens_after_the_canarys_retry_waits_for_its_windo
     first, mirror = decided(seen, remembered, config=config).steps
     assert (first.key, first.wait_until) == ("deploy:registry", retry_at)
     opens = NOW.replace(hour=22, minute=0)
-    assert (mirror.key, mirror.wait_until, mirror.is_by_choice) == ("deploy:mirror", opens, is_by_choice)
+    assert (mirror.key, mirror.wait_until, mirror.waits_for_window) == (
+        "deploy:mirror",
+        opens,
+        waits_for_window,
+    )
 
 
 # --- a certificate that the service refused ---------------------------------------------------------------
@@ -1090,13 +1158,13 @@ def test_a_redeploy_waits_for_the_window_of_its_target(machine_in: Callable[[str
     seen = replace(WELL, served={"registry": LEAF}, refused=REFUSED)
     [step] = decided(seen, state(deploy_by=NOW + 30 * DAY), config=config).steps
     assert (step.key, step.wait_until) == ("redeploy", NOW.replace(hour=22, minute=0))
-    assert step.is_by_choice
+    assert step.waits_for_window
 
 
 def test_the_ca_is_not_asked_for_its_window_while_an_order_is_due() -> None:
     decision = decided(published(OVERDUE))
     assert [step.key for step in decision.steps] == ["order"]
-    assert decision.upkeep == ()
+    assert decision.optional == ()
 
 
 # --- what is kept of what was seen ------------------------------------------------------------------------
@@ -1108,7 +1176,7 @@ def test_the_ca_is_not_asked_for_its_window_while_an_order_is_due() -> None:
 def test_which_pairs_are_ours_is_noted_where_it_is_not_yet(noted: dict[str, str], is_asked: bool) -> None:
     seen = replace(WELL, published=Published(FACTS, ORIGIN, generation="one", digest="12" * 32))
     decision = decided(seen, state(generations=noted))
-    assert [step.key for step in decision.upkeep] == ["note"] * is_asked
+    assert [step.key for step in decision.optional] == ["note"] * is_asked
     assert decision.steps == ()
 
 
@@ -1126,7 +1194,7 @@ def test_what_the_api_listed_is_good_for_half_an_hour_and_listed_again_each_ten_
 ) -> None:
     decision = decided(replace(WELL, listed_at={DOMAIN: NOW - age}))
     assert [step.key for step in decision.steps] == steps
-    assert [step.key for step in decision.upkeep] == upkeep
+    assert [step.key for step in decision.optional] == upkeep
 
 
 def test_a_foreign_pair_that_is_none_for_us_is_looked_into_again_with_the_next_order() -> None:

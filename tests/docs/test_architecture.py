@@ -209,10 +209,6 @@ _LONG = {"service.daemon"}
 # What a function is given beyond these belongs together: it is a value.
 _MOST_PARAMETERS = 6
 _MANY_PARAMETERS = {
-    "decide.decide._held_back": "to be mended",
-    "decide.record._record_step": "to be mended",
-    "observe.views.look": "to be mended",
-    "observe.views._look": "to be mended",
     "report.status_json.status_json": "to be mended",
 }
 

@@ -32,6 +32,7 @@ from certbotless.model.decision import Intent
 from certbotless.model.view import View
 from certbotless.observe import site as observe
 from certbotless.observe import views
+from certbotless.observe.record_answers import ask_servers
 from certbotless.service import daemon
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world.dns import query
@@ -271,7 +272,9 @@ class World:
             ledger = LedgerFile(self.state_dir, self.config.certs_dirs).entries()
         except StoreError:
             ledger = []
-        return views.look(self.site, self.config, self._servers, ledger, now, address_of=self.address_of)
+        shown_by = ask_servers(self._servers)
+        looking = views.Looking(self.config, shown_by, ledger, address_of=self.address_of)
+        return views.look(self.site, looking, now)
 
     def look(self) -> View:
         """Look, start a run for what is due, and return what is seen after it."""

@@ -23,7 +23,7 @@ from certbotless.model.ledger import Entry, Purpose
 from certbotless.model.memory import Failure, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import renewal_moment
-from certbotless.observe.views import NOTHING_ASKED
+from certbotless.model.situation import Goal, Situation
 
 CONFIG = load.parse(
     b"""
@@ -78,7 +78,7 @@ def _order_waits_until(
 ) -> datetime:
     origin = Origin(CONFIG.acme.url, "https://ca.test/account/1", "ec256", EPOCH)
     seen = Observation(now, "", {}, Published(facts, origin), has_copy=True, served={})
-    decision = decide(SITE, CONFIG, seen, SiteState(failures=failures), rows, NOTHING_ASKED)
+    decision = decide(Situation(Goal.of(SITE, CONFIG), seen, SiteState(failures=failures), rows))
     [step] = [step for step in decision.steps if step.action == "order"]
     return step.wait_until or now
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.conditions import BROKEN, DEPLOY, DOMAIN, HOST, OVER, broken
-from support.views import FACTS, NOTHING, NOW, ORIGIN, failure, site, view
+from support.views import FACTS, NOTHING, NOW, ORIGIN, failure, said, site, view
 
 from certbotless.model.certificate import Published
-from certbotless.model.decision import NOBODY_SPEAKS, Step
+from certbotless.model.decision import Step
 from certbotless.model.memory import SiteState
+from certbotless.model.reason import Why, because
 from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.notify import alerts, message
 from certbotless.notify.alerts import Sent, Steady
@@ -180,7 +181,7 @@ def test_however_it_goes_the_last_message_is_true_in_the_end_and_there_are_few(
     views = {
         "well": view(),
         "broken": broken(),
-        "other": view(Step("record", "x"), failures={"record": failure()}),
+        "other": view(Step("record", said("x")), failures={"record": failure()}),
     }
     for state in states:
         reader.look(views[state], every=every * MINUTE)
@@ -299,7 +300,7 @@ def test_a_new_certificate_is_told_when_it_is_served(reader: Reader) -> None:
 
 
 def test_the_first_certificate_of_a_site_is_issued(reader: Reader) -> None:
-    reader.look(view(Step("order", "there is none"), published=NOTHING, served={}), looks=3)
+    reader.look(view(Step("order", said("there is none")), published=NOTHING, served={}), looks=3)
     first = Published(FACTS, replace(ORIGIN, issued_at=reader.now))
     assert reader.look(view(published=first), looks=3) == [f"{DOMAIN}: certificate issued"]
 
@@ -319,8 +320,13 @@ def test_certificates_of_hours_are_told_of_four_times_a_day(reader: Reader) -> N
     assert len(reader.messages) == 12
 
 
-REDEPLOY, RESTORE, ORDER = Step("redeploy", "refused"), Step("restore", "damaged"), Step("order", "due")
-RECORD, DAMAGED = Step("record", "x"), Published(FACTS, ORIGIN, "its key is gone")
+REDEPLOY, RESTORE, ORDER = (
+    Step("redeploy", said("refused")),
+    Step("restore", said("damaged")),
+    Step("order", said("due")),
+)
+UNREACHABLE = because(Why.UNREACHABLE)
+RECORD, DAMAGED = Step("record", said("x")), Published(FACTS, ORIGIN, "its key is gone")
 OTHER_LEAF = Published(replace(FACTS, sha256="cd" * 32), ORIGIN)
 NO_RECORD = view(RECORD, failures={"record": failure()})
 NO_ORDER = view(ORDER, failures={"order": failure()})
@@ -328,20 +334,36 @@ ROLLED_BACK = view(REDEPLOY, failures={"redeploy": failure()}, refused=OTHER_LEA
 NEAR_ITS_END = view(published=Published(replace(FACTS, not_after=NOW + DAY), ORIGIN))
 NO_FILES = view(RESTORE, failures={"restore": failure()})
 SILENT = view(problems=(failure("no server answers"),))
-HELD = Step("order", "there is none", wait_until=NOW + DAY, wait_reason="5 orders in 7 days")
+HELD = Step(
+    "order",
+    said("there is none"),
+    wait_until=NOW + DAY,
+    wait_why=said("5 orders in 7 days")[0],
+)
 WAITS = waiting(DEPLOY, "set port in its deploy entry")
 # A service that is down serves no old certificate, and nobody but us knows that the published one is new.
 LATE = replace(WAITS, remembered=SiteState(deploy_by=NOW))
-STOPPED = replace(waiting(Step("deploy", "no TLS answer", "registry"), "stopped"), remembered=LATE.remembered)
+STOPPED = replace(
+    waiting(Step("deploy", because(Why.NO_ANSWER), "registry"), "stopped"),
+    remembered=LATE.remembered,
+)
 
 
 @pytest.mark.parametrize(
     ("title", "is_wrong", "is_undone"),
     [
-        ("its DNS record is not right", NO_RECORD, view(Step("confirm", "not every server shows it yet"))),
+        (
+            "its DNS record is not right",
+            NO_RECORD,
+            view(Step("confirm", said("not every server shows it yet"))),
+        ),
         # As without a network: no name server speaks for the zone, and the API cannot be asked either.
         *(
-            ("cannot be seen", view(Step(action, NOBODY_SPEAKS), failures={action: failure()}), None)
+            (
+                "cannot be seen",
+                view(Step(action, because(Why.UNREACHABLE)), failures={action: failure()}),
+                None,
+            )
             for action in ("record", "record6", "list")
         ),
         ("cannot be seen", SILENT, None),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 from support.listeners import context_of, listening, speak_tls
-from support.views import FACTS, NOTHING, NOW, site, view
+from support.views import FACTS, NOTHING, NOW, said, site, view
 
 from certbotless.base import files, saved
 from certbotless.base.errors import StoreError
@@ -166,7 +166,7 @@ def test_what_has_changed_since_is_tried_anew_and_not_told() -> None:
 
 def test_it_waits_for_what_is_due_and_needs_a_certificate() -> None:
     """What is met before is of the state that is being left."""
-    assert not is_due(view(Step("deploy", "another certificate", target="registry")), {})
+    assert not is_due(view(Step("deploy", said("another certificate"), target="registry")), {})
     assert not is_due(view(published=NOTHING), {})
     assert is_due(view(), {})
 

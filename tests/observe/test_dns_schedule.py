@@ -17,7 +17,7 @@ from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.records import Record
 from certbotless.model.view import View
 from certbotless.observe.dns_schedule import Spread
-from certbotless.observe.views import look
+from certbotless.observe.views import Looking, look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
 from certbotless.world.dns.nameservers import NameServers
@@ -45,9 +45,8 @@ class Watcher:
     def look(self) -> list[View]:
         config, now = self.scene.config, self.scene.clock.now()
         ledger = LedgerFile(self.scene.state_dir).entries()
-        views = [
-            look(site, config, self.servers, ledger, now, shown_by=self.spread.shown) for site in config.sites
-        ]
+        looking = Looking(config, self.spread.shown, ledger)
+        views = [look(site, looking, now) for site in config.sites]
         for view in views:
             self.spread.judge(view)
         return views

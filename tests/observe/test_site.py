@@ -142,7 +142,7 @@ def test_an_address_that_is_not_known_is_a_problem_of_its_own_record(
 
 def test_what_could_not_be_seen_is_tried_again_at_the_next_look(tmp_path: Path) -> None:
     config = config_of(tmp_path)
-    problem = unseen(AddressError("no interface has one"), EPOCH, config)
+    problem = unseen(AddressError("no interface has one"), EPOCH, config.check_every)
     assert (problem.at, problem.retry_at, problem.count) == (EPOCH, EPOCH + config.check_every, 1)
 
 

@@ -20,11 +20,12 @@ from support.scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 from certbotless.base.errors import StoreError
 from certbotless.config import load
 from certbotless.config.values import AddressRule
-from certbotless.model.decision import Intent
+from certbotless.model.decision import NOTHING_ASKED, Intent
 from certbotless.model.ledger import Entry, Ledger
 from certbotless.model.memory import Failure
 from certbotless.model.view import View
-from certbotless.observe.views import NOTHING_ASKED, Crashes, look, look_at
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.views import Crashes, Looking, look, look_at
 from certbotless.state.site import SiteFile
 from certbotless.world.dns.nameservers import NameServers
 from certbotless.world.lan.address import AddressSource
@@ -54,8 +55,9 @@ def looked(scene: Scene, intent: Intent = NOTHING_ASKED) -> View:
 
 
 def looked_at_both(scene: Scene, intent: Intent = NOTHING_ASKED, ledger: Ledger = ()) -> list[View]:
-    config, servers = scene.config, NameServers([], FakeClock())
-    return [look(site, config, servers, ledger, EPOCH, intent) for site in config.sites]
+    shown_by = ask_servers(NameServers([], FakeClock()))
+    looking = Looking(scene.config, shown_by, ledger, intent)
+    return [look(site, looking, EPOCH) for site in looking.config.sites]
 
 
 def state_file(scene: Scene) -> Path:
@@ -215,10 +217,12 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
 ) -> None:
     """It is logged once with its traceback, and once more where it came back."""
     publish(scene)
-    config, servers, crashes = scene.config, NameServers([], FakeClock()), Crashes()
+    config, crashes = scene.config, Crashes()
+    shown_by = ask_servers(NameServers([], FakeClock()))
 
     def with_source(address_of: AddressSource) -> View:
-        return look(config.sites[0], config, servers, (), EPOCH, address_of=address_of, crashes=crashes)
+        looking = Looking(config, shown_by, address_of=address_of, crashes=crashes)
+        return look(config.sites[0], looking, EPOCH)
 
     for times in (1, 2):
         for _ in range(3):

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.pages import Reading
 from support.showing import config_of, remember_visit, views_at
-from support.views import FACTS, NOTHING, NOW, SITE, failure, site, view
+from support.views import FACTS, NOTHING, NOW, SITE, failure, said, site, view
 
 from certbotless import __version__
 from certbotless.base.errors import StoreError
@@ -105,9 +105,21 @@ def test_the_daemon_tells_of_itself() -> None:
     ("shown", "state", "is_well"),
     [
         (view(), "ok", True),
-        (view(Step("order", "due")), "pending", False),
-        (view(Step("deploy", "x", "web", wait_until=NOW + timedelta(1), is_by_choice=True)), "pending", True),
-        (view(Step("order", "due"), failures={"order": failure()}), "failing", False),
+        (view(Step("order", said("due"))), "pending", False),
+        (
+            view(
+                Step(
+                    "deploy",
+                    said("x"),
+                    "web",
+                    wait_until=NOW + timedelta(1),
+                    waits_for_window=True,
+                )
+            ),
+            "pending",
+            True,
+        ),
+        (view(Step("order", said("due")), failures={"order": failure()}), "failing", False),
     ],
 )
 def test_a_site_is_in_one_state(shown: View, state: str, is_well: bool) -> None:
@@ -138,7 +150,7 @@ def test_moments_are_seconds_since_the_epoch() -> None:
 
 def test_what_is_not_known_is_absent() -> None:
     """A 0 would be an expiry in 1970."""
-    found = samples_of(view(Step("order", "none yet"), published=NOTHING, served={}))
+    found = samples_of(view(Step("order", said("none yet")), published=NOTHING, served={}))
     assert not [
         name for name, _ in found if name.startswith(("certificate_", "next_", "client", "last_success"))
     ]
@@ -153,7 +165,7 @@ def test_failed_attempts_are_counted_by_the_fact_that_they_were_for() -> None:
         "deploy:web": failure(count=3),
         "deploy:registry": failure(count=5, is_waiting=True),
     }
-    blind = view(Step("order", "due"), failures=failures, problems=(failure("no server answers"),))
+    blind = view(Step("order", said("due")), failures=failures, problems=(failure("no server answers"),))
     found, none = samples_of(blind), samples_of(view())
     counts = {"record": 3, "certificate": 4, "files": 0, "served": 3, "look": 1}
     assert {kind: of(found, "failed_attempts", kind=kind) for kind in counts} == counts

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.views import FACTS, NOTHING, NOW, failure, view
+from support.views import FACTS, NOTHING, NOW, failure, said, view
 
 from certbotless import __version__
 from certbotless.model.decision import Step
@@ -42,7 +42,7 @@ def site_of(shown: View) -> dict[str, Any]:
 
 def test_how_all_stands_in_a_line() -> None:
     """Counts by state, who is at work, and the renewal that comes first."""
-    order = Step("order", "due")
+    order = Step("order", said("due"))
     assert status_json.headline([view()], 0) == (
         "sites: 1 ok; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"
     )
@@ -139,7 +139,7 @@ def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
 
 
 def test_a_site_without_a_certificate_has_none_and_no_renewal() -> None:
-    site = site_of(view(Step("order", "there is no certificate yet"), published=NOTHING, served={}))
+    site = site_of(view(Step("order", said("there is no certificate yet")), published=NOTHING, served={}))
     assert (site["certificate"], site["next_renewal"]) == (None, None)
     assert (site["state"], site["reason"]) == ("pending", "order: there is no certificate yet")
     assert [entry["state"] for entry in site["deploy"]] == ["pending", "pending"]
@@ -174,7 +174,9 @@ def test_serving_is_said_only_of_what_was_seen(
 ) -> None:
     """And failing only after an attempt at this container failed."""
     served = {} if leaf is None else {"registry": leaf}
-    entry = site_of(view(Step("deploy", "x", "registry"), served=served, failures=failures))["deploy"][0]
+    entry = site_of(view(Step("deploy", said("x"), "registry"), served=served, failures=failures))["deploy"][
+        0
+    ]
     told = {"container": "registry", "state": state, "served_sha256": leaf or None}
     assert entry == told | {"at": "10.79.40.213:5000"}
 
@@ -182,10 +184,17 @@ def test_serving_is_said_only_of_what_was_seen(
 @pytest.mark.parametrize(
     ("shown", "state", "what"),
     [
-        (view(Step("order", "due"), failures={"order": failure()}), ("failing", "the CA is closed"), CLOSED),
+        (
+            view(Step("order", said("due")), failures={"order": failure()}),
+            ("failing", "the CA is closed"),
+            CLOSED,
+        ),
         (view(failures={"order": failure()}), ("ok", ""), CLOSED),
         (
-            view(Step("deploy", "x", "registry"), failures={"deploy:registry": failure(is_waiting=True)}),
+            view(
+                Step("deploy", said("x"), "registry"),
+                failures={"deploy:registry": failure(is_waiting=True)},
+            ),
             ("pending", "the CA is closed"),
             None,
         ),
@@ -216,9 +225,14 @@ def test_what_cannot_be_seen_is_not_well() -> None:
 def test_the_plan_names_each_step_with_its_reason() -> None:
     wait = NOW + timedelta(hours=1)
     steps = (
-        Step("record", "10.0.0.1 -> 10.79.40.213"),
-        Step("order", "due", wait_until=wait, wait_reason="3 orders in 7 days"),
-        Step("deploy", "no TLS answer", "registry"),
+        Step("record", said("10.0.0.1 -> 10.79.40.213")),
+        Step(
+            "order",
+            said("due"),
+            wait_until=wait,
+            wait_why=said("3 orders in 7 days")[0],
+        ),
+        Step("deploy", said("no TLS answer"), "registry"),
     )
     assert status_json.plan_text([view(*steps)]).splitlines() == [
         "devbox.sweetlove.top: record: 10.0.0.1 -> 10.79.40.213",
@@ -231,7 +245,7 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
 def test_no_reason_of_the_plan_acts_upon_a_terminal_or_makes_a_line_of_its_own() -> None:
     """It may be of a meta.json that others have written."""
     reason = "the certificate is for \x1b]0;pwned\x07\x1b[2J\nb.example.com: nothing to do"
-    text = status_json.plan_text([view(Step("record", reason))])
+    text = status_json.plan_text([view(Step("record", said(reason)))])
     assert len(text.splitlines()) == 1
     assert text.isprintable()
 

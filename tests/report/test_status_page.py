@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.showing import PATH, views_at
-from support.views import FACTS, NOTHING, NOW, failure, view
+from support.views import FACTS, NOTHING, NOW, failure, said, view
 
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
@@ -22,8 +22,8 @@ VOID = {"meta"}
 # Where a browser begins a new line.
 BLOCKS = {"title", "h1", "h2", "h3", "p", "dt", "dd", "li", "section"}
 WELL = view()
-UNBORN = view(Step("order", "there is no certificate yet"), published=NOTHING, served={})
-FAILING = view(Step("order", "due"), failures={"order": failure()})
+UNBORN = view(Step("order", said("there is no certificate yet")), published=NOTHING, served={})
+FAILING = view(Step("order", said("due")), failures={"order": failure()})
 
 
 class Reader(HTMLParser):
@@ -155,7 +155,8 @@ def test_an_address_is_compared_with_what_is_published() -> None:
 
 def test_another_certificate_is_named() -> None:
     other = view(
-        Step("deploy", "another certificate", "web"), served={"registry": FACTS.sha256, "web": "cd" * 32}
+        Step("deploy", said("another certificate"), "web"),
+        served={"registry": FACTS.sha256, "web": "cd" * 32},
     )
     text = read(status_of(other)).text
     assert "registry: ✓ serving web: … pending serves another certificate: " + "cd" * 32 in text

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.terminals import written
-from support.views import FACTS, NOTHING, NOW, SITE, failure, site, view
+from support.views import FACTS, NOTHING, NOW, SITE, failure, said, site, view
 
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
@@ -23,15 +23,19 @@ from certbotless.report.found import Found, Story
 NARROW = 40
 LEGEND = "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"
 WELL = view()
-UNBORN = view(Step("order", "there is no certificate yet"), published=NOTHING, served={"registry": "ab" * 32})
-FAILING = view(Step("order", "due"), failures={"order": failure()})
+UNBORN = view(
+    Step("order", said("there is no certificate yet")),
+    published=NOTHING,
+    served={"registry": "ab" * 32},
+)
+FAILING = view(Step("order", said("due")), failures={"order": failure()})
 IN_WINDOW = Step(
     "deploy",
-    "another certificate",
+    said("another certificate"),
     "registry",
     wait_until=NOW + timedelta(hours=12),
-    wait_reason="its window 02:00-05:00",
-    is_by_choice=True,
+    wait_why=said("its window 02:00-05:00")[0],
+    waits_for_window=True,
 )
 WAITING = view(IN_WINDOW, served={"registry": "cd" * 32, "web": ""})
 
@@ -101,7 +105,7 @@ def test_a_failure_stands_below_with_what_to_do_and_when_it_is_tried_again() -> 
 
 def test_a_failure_whose_retry_has_come_is_due() -> None:
     old = failure(at=NOW - timedelta(hours=1), hint="")
-    assert lines_of(view(Step("order", "due"), failures={"order": old}))[3:] == [
+    assert lines_of(view(Step("order", said("due")), failures={"order": old}))[3:] == [
         "  ! the CA is closed",
         "    next try: due",
     ]
@@ -123,23 +127,27 @@ def test_a_site_that_waits_for_its_window_says_until_when() -> None:
 
 
 def test_a_window_is_told_behind_what_is_worse() -> None:
-    shown = view(Step("record", "nothing -> 10.79.40.213"), IN_WINDOW, failures={"record": failure()})
+    shown = view(
+        Step("record", said("nothing -> 10.79.40.213")),
+        IN_WINDOW,
+        failures={"record": failure()},
+    )
     text = " ".join(" ".join(lines_of(shown)[3:]).split())
     assert text.startswith("! the CA is closed to do: try later")
     assert text.endswith("waits until 2026-11-24 17:30 UTC, in 12 h: its window 02:00-05:00")
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "values"),
     [
         ((frozenset({"10.0.0.1"}), None), "10.0.0.1"),
         ((frozenset({"10.79.40.213"}), frozenset({"10.0.0.1"})), "10.0.0.1, 10.79.40.213"),
         ((frozenset[str](),), "nothing"),
     ],
 )
-def test_another_published_address_is_told(answers: tuple[frozenset[str] | None, ...], said: str) -> None:
-    shown = view(Step("record", "..."), answers={(SITE.domain, "A"): answers})
-    told = f"published for {SITE.domain}: {said}; wanted: 10.79.40.213"
+def test_another_published_address_is_told(answers: tuple[frozenset[str] | None, ...], values: str) -> None:
+    shown = view(Step("record", said("...")), answers={(SITE.domain, "A"): answers})
+    told = f"published for {SITE.domain}: {values}; wanted: 10.79.40.213"
     assert told in " ".join(" ".join(lines_of(shown)).split())
 
 
@@ -308,7 +316,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
     """Whatever a CA says, and however long a name is. With less than 20 columns nothing can be laid out."""
     shown = view(
         IN_WINDOW,
-        Step("order", text),
+        Step("order", said(text)),
         of=site(domain),
         served={"registry": "cd" * 32},
         failures={"order": failure(text, hint=text)},
@@ -330,7 +338,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
 
 def test_one_site_is_shown_whole() -> None:
     event = Event(NOW, "", "record.added", "value=10.79.40.213 ttl_s=600")
-    assert lines_of_one(view(Step("record", "..."), IN_WINDOW), event) == [
+    assert lines_of_one(view(Step("record", said("...")), IN_WINDOW), event) == [
         "devbox.sweetlove.top pending",
         "  address      10.79.40.213",
         "  certificate  2026-11-14 to 2027-02-12, 80 days left",
@@ -355,7 +363,10 @@ def test_one_site_is_shown_whole() -> None:
 
 
 def test_steps_that_nothing_else_told_of_are_listed() -> None:
-    shown = view(Step("record", "..."), Step("deploy", "another certificate", "registry"))
+    shown = view(
+        Step("record", said("...")),
+        Step("deploy", said("another certificate"), "registry"),
+    )
     assert "  steps        deploy:registry: another certificate" in lines_of_one(shown)
 
 

@@ -21,6 +21,7 @@ import pytest
 from support.bed import wait_until
 from support.daemons import DOMAIN, PATIENCE_S, ZONE, Machine
 from support.fakes import EPOCH
+from support.views import said
 
 from certbotless.base.clock import SystemClock
 from certbotless.config import load
@@ -41,8 +42,15 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 # --- when a child may be started --------------------------------------------------------------------------
 
-ORDER, RECORD, CONFIRM = Step("order", "due"), Step("record", "another"), Step("confirm", "spreading")
-DEPLOY, DEPLOY_MIRROR = Step("deploy", "no answer", "registry"), Step("deploy", "no answer", "mirror")
+ORDER, RECORD, CONFIRM = (
+    Step("order", said("due")),
+    Step("record", said("another")),
+    Step("confirm", said("spreading")),
+)
+DEPLOY, DEPLOY_MIRROR = (
+    Step("deploy", said("no answer"), "registry"),
+    Step("deploy", said("no answer"), "mirror"),
+)
 SITES = {
     site.domain: site
     for site in load.parse(
@@ -57,7 +65,7 @@ def view(age: timedelta, *steps: Step, domain: str = DOMAIN) -> View:
     """What is seen of a site this long after the first look: these steps are called for."""
     seen = Observation(EPOCH + age, "", {}, Published(None, None), False, {})
     decision = Decision(steps, (), None)
-    return View(SITES[domain], SiteState(), seen, decision, "pending", "", {})
+    return View(SITES[domain], SiteState(), seen, decision, "pending", None, {})
 
 
 def starts(*looks: tuple[int, *tuple[Step, ...]], check_every: timedelta = MINUTE) -> list[int]:
@@ -94,7 +102,12 @@ def test_a_record_that_spreads_needs_no_child() -> None:
 
 
 def test_what_must_wait_is_not_tried() -> None:
-    held = Step("order", "due", wait_until=EPOCH + MINUTE, wait_reason="it failed")
+    held = Step(
+        "order",
+        said("due"),
+        wait_until=EPOCH + MINUTE,
+        wait_why=said("it failed")[0],
+    )
     assert starts((59, held), (60, held)) == [60]
 
 
@@ -320,7 +333,10 @@ def test_what_comes_due_while_it_looks_is_looked_at_again(tmp_path: Path) -> Non
     """Where it looks once a day, a moment that passed during the look would else be a day late."""
     daemon = daemon_of(tmp_path, {"domain": DOMAIN}, check_every="1d")
     came = datetime.now(UTC)
-    held = view(0 * SECOND, Step("order", "due", wait_until=came, wait_reason="it failed"))
+    held = view(
+        0 * SECOND,
+        Step("order", said("due"), wait_until=came, wait_why=said("it failed")[0]),
+    )
     daemon._plan_due(replace(held, seen=replace(held.seen, at=came - SECOND)))
     [due] = daemon._timetable._scheduler.get_jobs()
     assert (due.id, due.next_run_time) == (f"due:{DOMAIN}", came)

@@ -23,7 +23,7 @@ from support.bed import files_below, wait_until
 from support.daemons import DOMAIN, Machine
 from support.pages import Reading, exchanged
 from support.showing import PATH, config_of, free_port, showing
-from support.views import NOW, SITE, failure, site, view
+from support.views import NOW, SITE, failure, said, site, view
 
 from certbotless.config.settings import Http
 from certbotless.model.decision import Step
@@ -33,9 +33,9 @@ from certbotless.service.http_paths import Web
 
 OTHER = site("other.sweetlove.top")
 WELL, OTHER_WELL = view(), view(of=OTHER)
-AT_WORK = view(Step("order", "due since today"))
-FAILING = view(Step("order", "due"), of=OTHER, failures={"order": failure()})
-IN_WINDOW = view(Step("deploy", "x", "web", wait_until=NOW + timedelta(hours=1), is_by_choice=True))
+AT_WORK = view(Step("order", said("due since today")))
+FAILING = view(Step("order", said("due")), of=OTHER, failures={"order": failure()})
+IN_WINDOW = view(Step("deploy", said("x"), "web", wait_until=NOW + timedelta(hours=1), waits_for_window=True))
 NOBODY = 65534
 HOSTILE = (
     b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from certbotless.model.decision import Step
 from certbotless.model.view import View
-from support.views import failure, view
+from support.views import failure, said, view
 
 HOST, DOMAIN = "box", "devbox.sweetlove.top"
 
-DEPLOY = Step("deploy", "another certificate", "registry")
+DEPLOY = Step("deploy", said("another certificate"), "registry")
 
 BROKEN, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
 

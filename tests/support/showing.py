@@ -20,7 +20,7 @@ from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.notify.alerts import Sent
 from certbotless.notify.outbox import History
 from certbotless.service.http_paths import Web
-from support.views import NOTHING, failure, site, view
+from support.views import NOTHING, failure, said, site, view
 
 PATH = "/etc/certbotless/config.yaml"
 LAN = "10.79.40.213"
@@ -58,7 +58,7 @@ def views_at(now: datetime) -> list[View]:
             renewal=now + 38 * DAY,
         ),
         view(
-            Step("order", "there is no certificate yet"),
+            Step("order", said("there is no certificate yet")),
             of=young,
             at=now,
             published=NOTHING,
@@ -66,7 +66,7 @@ def views_at(now: datetime) -> list[View]:
             answers={(young.domain, "A"): (frozenset({LAN}), frozenset({"10.79.40.7"}))},
         ),
         view(
-            Step("deploy", "another certificate is served", "wiki"),
+            Step("deploy", said("another certificate is served"), "wiki"),
             of=stuck,
             at=now,
             published=pair(stuck.domain, shas[1], now - DAY),

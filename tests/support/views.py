@@ -12,6 +12,7 @@ from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Decision, Step
 from certbotless.model.memory import Failure, SiteState
 from certbotless.model.observation import Observation
+from certbotless.model.reason import Reason, Why, because
 from certbotless.model.view import View
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
@@ -55,6 +56,11 @@ def failure(what: str = "the CA is closed", *, at: datetime = NOW, **fields: Any
     )
 
 
+def said(text: str) -> tuple[Reason, ...]:
+    """Return a reason of these words."""
+    return because(Why.FAULT, text)
+
+
 def view(
     *steps: Step,
     of: Site = SITE,
@@ -80,5 +86,5 @@ def view(
     )
     decision = Decision(steps, observation.problems, renewal if pair.facts else None)
     standing = failures or {}
-    state, reason = state_of(decision, standing)
-    return View(of, SiteState(failures=standing), observation, decision, state, reason, standing)
+    state, cause = state_of(decision, standing)
+    return View(of, SiteState(failures=standing), observation, decision, state, cause, standing)

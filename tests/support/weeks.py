@@ -42,6 +42,7 @@ from certbotless.model.limits import staging_of
 from certbotless.model.memory import Failure, OrderInFlight, RenewalInfo, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import Window
+from certbotless.model.situation import Goal, Situation
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.order_guard import OrderGuard
 from support.fakes import FakeClock
@@ -396,7 +397,8 @@ class World:
         figures.attempts += 1
         if not intent.only_rehearse:
             seen, state = self._seen(client), self._state(client)
-            decision = decide(client.site, self._config, seen, state, self._rows.rows, intent)
+            goal = Goal.of(client.site, self._config)
+            decision = decide(Situation(goal, seen, state, self._rows.rows, intent))
             steps = [step for step in decision.steps if step.action in ("order", "collect")]
             if any(" in 7 days" in step.wait_reason or " h;" in step.wait_reason for step in steps):
                 figures.refused += 1

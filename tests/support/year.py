@@ -18,6 +18,7 @@ from certbotless.model.decision import Decision, Intent
 from certbotless.model.memory import Failure, RenewalInfo, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.renewal import Window, next_look
+from certbotless.model.situation import Goal, Situation
 from support.weeks import DAY, HOUR, MINUTE, SECOND, START, Client, CountingCa, Figures, World, config_of
 
 LIFETIME = 160 * HOUR
@@ -98,7 +99,7 @@ class Year(World):
     def _decision(self) -> Decision:
         client = self._client
         seen, state = self._seen(client), self._state(client)
-        return decide(client.site, self._config, seen, state, self._rows.rows, Intent())
+        return decide(Situation(Goal.of(client.site, self._config), seen, state, self._rows.rows))
 
     def _ask_when_to_renew(self) -> None:
         facts, client = self._client.published.facts, self._client

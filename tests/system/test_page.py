@@ -56,7 +56,7 @@ def with_a_long_name(view: View) -> View:
         view.seen,
         view.decision,
         view.state,
-        view.reason,
+        view.cause,
         view.standing_failures,
     )
 
