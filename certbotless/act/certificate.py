@@ -88,7 +88,7 @@ class CertificateSteps:
             for target in self._ctx.site.deploy:
                 if target.container is not None:
                     self._ctx.containers.find(target.container)
-            if self._ctx.site.domain not in self._ctx.state.records:
+            if self._ctx.site.domain not in self._ctx.state.records.get("A", {}):
                 # No step before this one has shown that the key may use the zones of the challenges.
                 for name, fqdn in places.items():
                     self._ctx.zones.open(name).records(fqdn)

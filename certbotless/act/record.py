@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ..base.errors import AddressError, DnsUnavailable, RecordConflict
-from ..model.memory import RECORD_FIELDS, Listed, Rewritten, WrittenRecord
+from ..model.memory import Listed, Rewritten, WrittenRecord
 from ..model.records import (
     DEFAULT_LINE,
     Add,
@@ -55,8 +55,8 @@ class RecordSteps:
         ctx, file, fqdn, address = self._ctx, self._ctx.file, self._fqdn, self._address
         self._forget_changes_of_another_address()
         zone, wanted = ctx.zone(), Record(fqdn, self._type, address, ctx.site.ttl)
-        last_written, our_values = RECORD_FIELDS[self._type]
-        ours = getattr(file.state, our_values).get(fqdn, ())
+        ours_by_name = file.state.our_values.get(self._type, {})
+        ours = ours_by_name.get(fqdn, ())
         existing = zone.records(fqdn)
         self._keep(existing)
         for record in existing:
@@ -71,13 +71,13 @@ class RecordSteps:
         is_contested = self._is_contested_by(changes)
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
-        file.put(our_values, fqdn, ours)
+        file.put("our_values", self._type, ours_by_name | {fqdn: ours})
         apply_changes(zone, changes)
         if is_contested:
             # What the API did not take was not set back.
             self._keep_rewritten((*self._rewritten_lately(), ctx.clock.now()))
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=ctx.clock.now())
-        file.put(last_written, fqdn, written)
+        file.put("records", self._type, file.state.records.get(self._type, {}) | {fqdn: written})
         self._keep([*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:
@@ -160,7 +160,7 @@ class RecordSteps:
         Raises:
             RecordConflict: that was done often enough, and no command asks for it now.
         """
-        written = self._ctx.state.written[self._type].get(self._fqdn)
+        written = self._ctx.state.records.get(self._type, {}).get(self._fqdn)
         if written is None or not written.is_seen or written.value != self._address:
             return False
         # A change of the TTL alone is ours.

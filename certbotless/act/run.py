@@ -42,7 +42,7 @@ from ..decide.decide import address_written, is_issued_since
 from ..model.decision import WRITES, Intent, Step
 from ..model.ledger import local_backoff, order_backoff
 from ..model.limits import staging_of
-from ..model.memory import RECORD_FIELDS, Failure
+from ..model.memory import Failure
 from ..model.observation import Observation, places_of
 from ..model.reason import Why, because
 from ..model.view import View
@@ -218,14 +218,14 @@ class _SiteRun:
 
         And forget the failures at what has come true by itself.
         """
-        for type_, records in view.remembered.written.items():
+        for type_, records in view.remembered.records.items():
             seen = {
                 fqdn: replace(record, is_seen=True)
                 for fqdn, record in records.items()
                 if not record.is_seen and view.seen.is_shown(fqdn, record.value)
             }
             if seen:
-                self._file.change(**{RECORD_FIELDS[type_][0]: records | seen})
+                self._file.put("records", type_, records | seen)
         if self._is_over(view):
             self._file.change(trial=None)
         failures = view.standing_failures

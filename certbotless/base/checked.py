@@ -9,7 +9,7 @@ Source: the documentation of ``pydantic_core.core_schema``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ _PLAIN: dict[Any, CoreSchema] = {
     int: core_schema.int_schema(),
     bool: core_schema.bool_schema(),
     # Without a time zone it would be no moment.
+    Any: core_schema.any_schema(),
     datetime: core_schema.datetime_schema(tz_constraint="aware"),
 }
 
@@ -100,9 +101,9 @@ class Model:
         """Return the value that JSON means. Raises ValidationError."""
         return of_json(cls, raw)
 
-    def dump_json(self, *, indent: int | None = None, exclude: Set[str] = frozenset()) -> bytes:
-        """Return the JSON from which `validate_json` makes the same value, but for the excluded fields."""
-        return dump(self, indent=indent, exclude=exclude)
+    def dump_json(self) -> bytes:
+        """Return the JSON from which `validate_json` makes the same value."""
+        return dump(self)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the plain data, as JSON has it, from which `validate` makes the same value."""
@@ -125,14 +126,14 @@ class _Validators(dict[Any, SchemaValidator]):
 _validators = _Validators()
 
 
-def dump(value: object, *, indent: int | None = None, exclude: Collection[str] = ()) -> bytes:
+def dump(value: object, *, indent: int | None = None) -> bytes:
     """Return the JSON of a value.
 
     Raises:
         StoreError: a text in it is half a character, of another's answer.
     """
     try:
-        return to_json(value, indent=indent, exclude=set(exclude))
+        return to_json(value, indent=indent)
     except PydanticSerializationError as exc:
         raise StoreError(f"a value cannot be written: {exc}", hint="please report it with the log") from exc
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from ..base.checked import Model, after
+from ..base.checked import Model, after, of_json
 from ..base.clock import is_believable
 from ..base.times import BoundedMoment, Moment, rfc3339
 from .certificate import LeafFacts, Origin
@@ -190,14 +190,19 @@ class Acted(Model):
     files_at: BoundedMoment | None = None
 
 
+# A file has these once for each type of record: the name of the field, with this behind it.
+_BY_TYPE = ("records", "our_values")
+_SUFFIXES = {"A": "", "AAAA": "6"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteState(Model):
     """All that is remembered of one site.
 
     Attributes:
         digest, file_digest: of the configuration that failures are of; the latter without its secrets.
-        records: the A record that we last wrote, by name; `our_values` is all that we wrote there lately.
-        records6, our_values6: the same of the AAAA record.
+        records: the record that we last wrote, by its type and name.
+        our_values: all that we wrote there lately.
         rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
         listed: what the API last listed of a name, for as long as no name server speaks for the zone.
         unseen_failures: how many validations have failed in a row whose value no name server had shown.
@@ -217,10 +222,8 @@ class SiteState(Model):
     alias_zones: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     file_digest: str = ""
-    records: dict[str, WrittenRecord] = field(default_factory=dict)
-    our_values: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    records6: dict[str, WrittenRecord] = field(default_factory=dict)
-    our_values6: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    records: dict[str, dict[str, WrittenRecord]] = field(default_factory=dict)
+    our_values: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     rewritten: dict[str, Rewritten] = field(default_factory=dict)
     listed: dict[str, Listed] = field(default_factory=dict)
     unseen_failures: Count = 0
@@ -241,10 +244,23 @@ class SiteState(Model):
     unkept_mode: str = ""
     is_lost: bool = False
 
-    @property
-    def written(self) -> dict[str, dict[str, WrittenRecord]]:
-        """The records that we last wrote, by type and name."""
-        return {"A": self.records, "AAAA": self.records6}
+    @classmethod
+    def of_saved(cls, raw: bytes) -> SiteState:
+        """Return the state that a file holds. Raises ValidationError."""
+        saved = of_json(dict[str, Any], raw)
+        for name in _BY_TYPE:
+            found = {type_: saved.pop(name + suffix, None) for type_, suffix in _SUFFIXES.items()}
+            saved[name] = {type_: each for type_, each in found.items() if each}
+        return cls.validate(saved)
+
+    def to_saved(self) -> dict[str, Any]:
+        """Return what a file holds, by field."""
+        saved = self.to_dict()
+        del saved["is_lost"]
+        for name in _BY_TYPE:
+            by_type = saved.pop(name)
+            saved |= {name + suffix: by_type.get(type_, {}) for type_, suffix in _SUFFIXES.items()}
+        return saved
 
     def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
         """Whether the CA suggests to renew this certificate just now."""
@@ -274,10 +290,6 @@ class SiteState(Model):
             foreign=None,
             unkept_mode="",
         )
-
-
-# By type of record the fields of `SiteState` with what we last wrote, and with all that we wrote lately.
-RECORD_FIELDS = {"A": ("records", "our_values"), "AAAA": ("records6", "our_values6")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def where_of(
 
     `bound` are the addresses at which a container publishes a port, of those that it does not publish at all.
     """
-    last = state.records.get(site.domain)
+    last = state.records.get("A", {}).get(site.domain)
     host = "127.0.0.1" if site.address.kind == "none" else address or (last.value if last else "")
     if target.port is not None and target.port.kind == "none":
         return None

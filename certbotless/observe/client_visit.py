@@ -148,7 +148,7 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
 
 def _may_remember_until(view: View) -> datetime | None:
     """Return until when a resolver may rightly give what was before our newest record; None if not now."""
-    written = [record for records in view.remembered.written.values() for record in records.values()]
+    written = [record for records in view.remembered.records.values() for record in records.values()]
     ends = [record.at + timedelta(seconds=record.ttl_s) for record in written]
     return max((end for end in ends if end > view.seen.at), default=None)
 

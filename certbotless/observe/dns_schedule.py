@@ -74,7 +74,7 @@ class Spread:
         all_kept, zone, now_s = self.kept, site.zone or state.zone, self._clock.monotonic()
         kept = all_kept.get(site.domain)
         is_of_now = kept is not None and (kept.site, kept.zone) == (site, zone)
-        written = [record.at for records in state.written.values() for record in records.values()]
+        written = [record.at for records in state.records.values() for record in records.values()]
         if kept is None or not is_of_now or any(at > kept.shown.at for at in written if at <= now):
             shown = self._ask(site, state, now)
             all_kept[site.domain] = _Kept(site, zone, shown, now_s + self._every_s * _share(site))

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..base import files, saved
-from ..base.checked import Model
+from ..base.checked import Model, dump
 from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Holder, Lock, SiteLock, holder
@@ -60,7 +60,7 @@ class SiteFile:
     def _load(self) -> tuple[SiteState, bytes | None]:
         raw = files.read_if_there(self._path)
         try:
-            return SiteState.validate_json(raw) if raw is not None else SiteState(), raw
+            return SiteState.of_saved(raw) if raw is not None else SiteState(), raw
         except ValueError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
             return SiteState(is_lost=True), raw
@@ -84,7 +84,7 @@ class SiteFile:
             if before.is_lost:
                 with files.store_errors(self._path):
                     self._set_aside()
-            self._write(self._path, after.dump_json(indent=1, exclude={"is_lost"}))
+            self._write(self._path, dump(after.to_saved(), indent=1))
         self._state = after
         return after
 
@@ -110,7 +110,7 @@ class SiteFile:
             if state.is_lost:
                 self._set_aside()
                 self._state = SiteState()
-            elif raw is not None and json.loads(raw).keys() - state.to_dict().keys():
+            elif raw is not None and json.loads(raw).keys() - state.to_saved().keys():
                 kept = self._path.with_suffix(".json.newer")
                 files.replace(kept, raw, 0o600)
                 logger.warning("state.newer file=%s kept=%s", self._path, kept)

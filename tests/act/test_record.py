@@ -162,8 +162,8 @@ def test_what_was_written_is_remembered_by_name(caplog: pytest.LogCaptureFixture
         at_work.write(FURTHER, LAN)
         assert [message.split()[0] for message in caplog.messages] == ["record.added", "record.updated"]
         state = at_work.workbench.file.load()
-        assert state.our_values == {FURTHER: (OLD_LAN, LAN)}
-        assert {fqdn: record.value for fqdn, record in state.records.items()} == {FURTHER: LAN}
+        assert state.our_values == {"A": {FURTHER: (OLD_LAN, LAN)}}
+        assert {fqdn: record.value for fqdn, record in state.records["A"].items()} == {FURTHER: LAN}
 
 
 def test_an_aaaa_record_is_written_beside_the_a_record_and_leaves_it_alone() -> None:
@@ -178,8 +178,8 @@ def test_an_aaaa_record_is_written_beside_the_a_record_and_leaves_it_alone() -> 
             ("AAAA", "FD00::7", "telecom"),
         }
         state = at_work.workbench.file.load()
-        assert (state.our_values, state.our_values6) == ({}, {DOMAIN: ("fd00::5",)})
-        assert (state.records, state.records6[DOMAIN].value) == ({}, "fd00::5")
+        assert state.our_values == {"AAAA": {DOMAIN: ("fd00::5",)}}
+        assert (set(state.records), state.records["AAAA"][DOMAIN].value) == ({"AAAA"}, "fd00::5")
 
 
 def test_an_aaaa_record_is_written_also_while_there_is_no_address_for_the_a_record() -> None:

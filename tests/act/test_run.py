@@ -109,7 +109,11 @@ def test_a_run_reads_the_state_of_its_site_once_and_checks_and_steps_have_it_in_
         outcome = scene.run()
     state = scene.state
     assert "no connection to the CA" in failed_with(outcome)
-    assert (set(state.failures), set(state.records), set(state.acted)) == ({"order"}, {DOMAIN}, {"registry"})
+    assert (set(state.failures), set(state.records["A"]), set(state.acted)) == (
+        {"order"},
+        {DOMAIN},
+        {"registry"},
+    )
     assert scene.engine.restarts == [(ID, 10)]
     read = [path for path in opened if path == str(scene.state_dir / "sites" / f"{DOMAIN}.json")]
     assert len(read) == 1
@@ -657,7 +661,7 @@ def test_a_record_that_was_written_is_waited_for_and_then_known_as_seen(unpointe
     unpointed.clock.on_sleep = spread
     assert unpointed.run().state == "ok"
     assert unpointed.writes == ["add"]
-    assert unpointed.state.records == {
+    assert unpointed.state.records["A"] == {
         DOMAIN: WrittenRecord(value=ADDRESS, ttl_s=600, at=EPOCH, is_seen=True)
     }
 
@@ -669,7 +673,7 @@ def test_a_record_that_does_not_show_in_time_fails(unpointed: Scene) -> None:
     assert outcome.state == "failing"
     assert "does not show" in failed_with(outcome)
     assert unpointed.writes == ["add"]
-    assert not unpointed.state.records[DOMAIN].is_seen
+    assert not unpointed.state.records["A"][DOMAIN].is_seen
 
 
 # --- the container ----------------------------------------------------------------------------------------

@@ -131,8 +131,10 @@ def three(scene: Scene) -> Scene:
     scene.run_all()
     failure = Failure(at=EPOCH - HOUR, what="it failed", hint="wait", retry_at=EPOCH, count=1)
     SiteFile(scene.state_dir, OTHER_DOMAIN).change(
-        records={OTHER_DOMAIN: WrittenRecord(value="127.0.0.1", ttl_s=600, at=EPOCH - DAY, is_seen=True)},
-        our_values={OTHER_DOMAIN: ("127.0.0.1",)},
+        records={
+            "A": {OTHER_DOMAIN: WrittenRecord(value="127.0.0.1", ttl_s=600, at=EPOCH - DAY, is_seen=True)}
+        },
+        our_values={"A": {OTHER_DOMAIN: ("127.0.0.1",)}},
         failures={"deploy:registry": failure, "order": failure},
         renewal=RenewalInfo(
             sha256="ab" * 32, next_look=EPOCH, start=EPOCH, end=EPOCH + DAY, moment=EPOCH + HOUR

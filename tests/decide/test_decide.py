@@ -241,7 +241,9 @@ RECORDS = {
 def test_the_record_is_written_when_it_is_wrong_and_nobody_knows_better(
     seen: Observation, record: WrittenRecord | None, step: tuple[str, str] | None
 ) -> None:
-    assert steps_of(seen, state(records={DOMAIN: record} if record else {})) == ([step] if step else [])
+    assert steps_of(seen, state(records={"A": {DOMAIN: record}} if record else {})) == (
+        [step] if step else []
+    )
 
 
 LAN6, OTHER_LAN6 = "fd12:3456:789a::20", "fd12:3456:789a::7"
@@ -265,18 +267,18 @@ def test_the_aaaa_record_is_decided_upon_as_the_a_record_and_apart_from_it(
     known = {DOMAIN: replace(record, value=as_ipv6(record.value))} if record else {}
     expected = [("record", "the zone is not known yet")] if answers is None else []
     expected += [(f"{step[0]}6", as_ipv6(step[1]))] if step else []
-    assert steps_of(of_both, state(records6=known), config=CONFIG6) == expected
+    assert steps_of(of_both, state(records={"AAAA": known}), config=CONFIG6) == expected
 
 
 def test_a_site_that_asks_for_no_aaaa_record_gets_none() -> None:
     """Whatever stands there, and whatever was written when it was asked for."""
     there = replace(WELL, answers={**(WELL.answers or {}), (DOMAIN, "AAAA"): (frozenset({OTHER_LAN6}),)})
-    assert steps_of(there, state(records6={DOMAIN: replace(WRITTEN, value=LAN6)})) == []
+    assert steps_of(there, state(records={"AAAA": {DOMAIN: replace(WRITTEN, value=LAN6)}})) == []
 
 
 def test_a_record_that_spreads_is_looked_for_last() -> None:
     seen = replace(shown(set()), published=Published(None, None), has_copy=False, served={})
-    keys = [key for key, _ in steps_of(seen, state(records={DOMAIN: SPREADING}))]
+    keys = [key for key, _ in steps_of(seen, state(records={"A": {DOMAIN: SPREADING}}))]
     assert keys == ["order", "confirm"]
 
 
@@ -823,7 +825,7 @@ def test_what_failed_while_the_clock_was_ahead_is_tried_at_once() -> None:
 
 def test_a_record_that_was_written_while_the_clock_was_ahead_is_not_waited_for() -> None:
     written = replace(SPREADING, at=NOW + AHEAD)
-    assert steps_of(shown({OTHER_LAN}), state(records={DOMAIN: written}))[0][0] == "record"
+    assert steps_of(shown({OTHER_LAN}), state(records={"A": {DOMAIN: written}}))[0][0] == "record"
 
 
 @pytest.mark.parametrize("days", [2, 3000])
@@ -955,7 +957,9 @@ observations = st.builds(
 )
 keys = st.sampled_from(["clean-up", "record", "confirm", "order", "collect", "restore", "deploy:registry"])
 states = st.builds(
-    lambda records, order, txt, failures: state(records=records, order=order, txt=txt, failures=failures),
+    lambda records, order, txt, failures: state(
+        records={"A": records}, order=order, txt=txt, failures=failures
+    ),
     st.dictionaries(
         st.just(DOMAIN),
         st.builds(WrittenRecord, value=addresses, ttl_s=st.sampled_from([600, 60]), at=moments),
@@ -1007,8 +1011,8 @@ def test_four_true_facts_ask_for_nothing_whatever_was_before(
     remembered: SiteState, ledger: list[Entry], days: int
 ) -> None:
     remembered = replace(remembered, txt=(), order=None)
-    written = {fqdn: replace(r, ttl_s=600) for fqdn, r in remembered.records.items()}
-    remembered = replace(remembered, records=written)
+    written = {fqdn: replace(r, ttl_s=600) for fqdn, r in remembered.records["A"].items()}
+    remembered = replace(remembered, records={"A": written})
     seen = replace(WELL, at=FACTS.not_before + days * DAY)
     assert decided(seen, remembered, ledger).steps == ()
     assert state_of(decided(seen, remembered, ledger), remembered.failures)[0] == "ok"

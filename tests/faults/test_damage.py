@@ -61,8 +61,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         record = WrittenRecord(value="127.0.0.1", ttl_s=600, at=now - timedelta(days=1), is_seen=True)
         scene.remember(
             zone=ZONE,
-            records={DOMAIN: record},
-            our_values={DOMAIN: ("127.0.0.1", "10.0.0.7")},
+            records={"A": {DOMAIN: record}},
+            our_values={"A": {DOMAIN: ("127.0.0.1", "10.0.0.7")}},
             ports={"registry": 5000},
             acted={"registry": Acted(sha256="ab" * 32, count=1)},
             restarting={"registry": Restarting(id="ab", started_at=now)},

@@ -185,15 +185,15 @@ def written(ago: timedelta, ttl_s: int = 600) -> dict[str, WrittenRecord]:
 
 
 def test_a_name_that_nobody_knows_is_the_first_fault() -> None:
-    met = visit(unknown(records=written(timedelta(hours=1))))
+    met = visit(unknown(records={"A": written(timedelta(hours=1))}))
     assert (met.resolved, met.trusted, met.answered, met.is_well) == (False, None, None, False)
     assert met.text.startswith("nobody.invalid: this machine's resolver gives no address (")
 
 
-@pytest.mark.parametrize("key", ["records", "records6"])
-def test_a_resolver_may_remember_for_a_ttl_what_was_before_our_record(key: str) -> None:
+@pytest.mark.parametrize("type_", ["A", "AAAA"])
+def test_a_resolver_may_remember_for_a_ttl_what_was_before_our_record(type_: str) -> None:
     """That is no fault, and is looked at again soon."""
-    young = unknown(**{key: written(timedelta(minutes=9))})
+    young = unknown(records={type_: written(timedelta(minutes=9))})
     met = visit(young)
     assert (met.resolved, met.trusted, met.answered, met.is_well) == (None, None, None, True)
     assert met.text.endswith("; it may remember what was until 2026-11-24T05:31:00Z")

@@ -144,11 +144,11 @@ def test_a_record_that_was_written_since_is_asked_for_at_once(watcher: Watcher) 
     watcher.scene.clock.advance(1)
     domain = watcher.scene.domains[3]
     written = WrittenRecord(value=ADDRESS, ttl_s=600, at=watcher.scene.clock.now())
-    SiteFile(watcher.scene.state_dir, domain).change(records={domain: written})
+    SiteFile(watcher.scene.state_dir, domain).change(records={"A": {domain: written}})
     assert asked_now(watcher) == 1
     assert asked_now(watcher) == 0
     ahead = replace(written, at=written.at + 9 * SECOND)
-    SiteFile(watcher.scene.state_dir, domain).change(records={domain: ahead})
+    SiteFile(watcher.scene.state_dir, domain).change(records={"A": {domain: ahead}})
     assert asked_now(watcher) == 0
 
 

@@ -158,7 +158,7 @@ def where(home: Path, target: dict[str, Any], state: SiteState, found: str = LAN
 
 REGISTRY = {"container": "registry", "port": 5000}
 FOUND = SiteState(ports={"registry": 5001})
-WRITTEN = SiteState(records={DOMAIN: WrittenRecord(value="10.79.40.7", ttl_s=600, at=EPOCH)})
+WRITTEN = SiteState(records={"A": {DOMAIN: WrittenRecord(value="10.79.40.7", ttl_s=600, at=EPOCH)}})
 
 
 @pytest.mark.parametrize(

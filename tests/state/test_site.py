@@ -36,11 +36,12 @@ DOMAIN = "devbox.sweetlove.test"
 DIRECTORY = "https://ca.test/directory"
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 RECORDS = {"devbox.sweetlove.test": WrittenRecord(value="10.79.40.213", ttl_s=600, at=NOW)}
+RECORDS6 = {DOMAIN: WrittenRecord(value="fd00::5", ttl_s=600, at=NOW)}
 WHOLE = SiteState(
     zone="sweetlove.test",
     digest="ab" * 32,
-    records=RECORDS,
-    our_values={"devbox.sweetlove.test": ("10.79.40.7", "10.79.40.213")},
+    records={"A": RECORDS, "AAAA": RECORDS6},
+    our_values={"A": {DOMAIN: ("10.79.40.7", "10.79.40.213")}, "AAAA": {DOMAIN: ("fd00::5",)}},
     order=OrderInFlight(url="https://ca.test/order/1", directory=DIRECTORY, names=(DOMAIN,)),
     txt=(TxtValue(fqdn=f"_acme-challenge.{DOMAIN}", value="gfj9Xq", zone="sweetlove.test", record_id="1"),),
     ports={"registry": 5000},
@@ -80,10 +81,24 @@ def test_every_field_goes_to_the_file_and_back(site: SiteFile, tmp_path: Path) -
     assert SiteFile(tmp_path, DOMAIN).load() == WHOLE
 
 
+def test_a_file_has_the_fields_that_older_versions_read(site: SiteFile, tmp_path: Path) -> None:
+    """Those of each type of record for themselves."""
+    site.change(**WHOLE.to_dict())
+    saved = json.loads(path_of(tmp_path).read_bytes())
+    assert saved["records"][DOMAIN]["value"] == "10.79.40.213"
+    assert saved["records6"][DOMAIN]["value"] == "fd00::5"
+    assert saved["our_values"] == {DOMAIN: ["10.79.40.7", "10.79.40.213"]}
+    assert saved["our_values6"] == {DOMAIN: ["fd00::5"]}
+    site.change(records={}, our_values={})
+    saved = json.loads(path_of(tmp_path).read_bytes())
+    assert [saved[f"{name}{six}"] for name in ("records", "our_values") for six in ("", "6")] == [{}] * 4
+    assert "is_lost" not in saved
+
+
 def test_a_change_leaves_the_other_fields_alone(site: SiteFile) -> None:
     site.change(zone="sweetlove.test")
-    after = site.change(records=RECORDS)
-    assert after == SiteState(zone="sweetlove.test", records=RECORDS)
+    after = site.change(records={"A": RECORDS})
+    assert after == SiteState(zone="sweetlove.test", records={"A": RECORDS})
     assert site.load() == after
 
 
@@ -187,7 +202,11 @@ def test_a_date_beyond_the_calendar_costs_neither_the_state_nor_a_sum(
     path.write_text(path.read_text().replace("2026-11-24T05:30:00Z", date))
     state = site.load()
     assert not state.is_lost
-    for moment in (state.records[DOMAIN].at, state.failures["order"].at, state.failures["order"].retry_at):
+    for moment in (
+        state.records["A"][DOMAIN].at,
+        state.failures["order"].at,
+        state.failures["order"].retry_at,
+    ):
         assert abs(moment - NOW) < timedelta(days=200 * 366)
         assert rfc3339(moment + timedelta(days=3650)) > rfc3339(moment - timedelta(days=3650))
 
