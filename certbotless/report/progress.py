@@ -131,7 +131,7 @@ class Progress(logging.Handler):
         self._screen = Terminal(stream)
         self._board = Board()
         self._drawn = ""
-        # Standard output may be a file: nothing is led from there to the screen.
+        # Standard output may be a file: rich must not redirect it to the screen.
         self._live = Live(
             console=self._screen,
             get_renderable=self._doing,
@@ -142,12 +142,12 @@ class Progress(logging.Handler):
         )
 
     def __enter__(self) -> Self:
-        with self._or_nobody():
+        with self._unless_gone():
             self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with self._or_nobody():
+        with self._unless_gone():
             self._live.stop()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -155,7 +155,7 @@ class Progress(logging.Handler):
         domain, event, now_s = site(), event_of(record), time.monotonic()
         is_change = record.levelno == logging.INFO
         ended = self._board.take(domain, event, now_s, is_change=is_change) if domain else None
-        with self._or_nobody():
+        with self._unless_gone():
             if record.levelno >= logging.WARNING:
                 for line in self.format(record).splitlines():
                     self._screen.print(line, soft_wrap=True)
@@ -179,8 +179,8 @@ class Progress(logging.Handler):
         return self._screen.one_line(self._board.doing(time.monotonic()), style="dim", is_cut=True)
 
     @contextmanager
-    def _or_nobody(self) -> Iterator[None]:
-        """Draw; a run goes on without its terminal."""
+    def _unless_gone(self) -> Iterator[None]:
+        """Draw. A run goes on if its terminal is gone."""
         try:
             yield
         except OSError:

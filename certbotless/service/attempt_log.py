@@ -1,7 +1,8 @@
 """The last attempt at a site, as one text that is fit for a bug report: `<state_dir>/sites/<domain>.log`.
 
-It is the log of one run, from its first step for the site on, with every request to the CA and every call of
-the DNS API; no secret stands in it. It is no fact: what keeps it from being written is only logged.
+It is the log of one run, from the first step for the site on, with every request to the CA and every call of
+the DNS API. It holds no secret. The run does not depend on it: a fault that keeps it from being written is
+logged, and the run goes on.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from ..state.site import SiteFile
 
 logger = logging.getLogger(__name__)
 
-# What a mail or an issue takes. The record that reaches it is written whole; how the run ended always is.
+# A mail or an issue takes as much. The record that exceeds it is written whole, and so is the end of the run.
 MOST_BYTES = 64 * 1024
 _MOST_LINE, _MOST_LINES_OF_TRACE = 1000, 60
 
 
-class Transcripts(logging.Handler):
-    """Writes what is logged about a site to its file. For the length of one run.
+class AttemptLogs(logging.Handler):
+    """Writes each record about a site to the site's file. For the length of one run.
 
     Args:
-        head: the lines above the log of a site: what was asked for, and its configuration.
+        head: returns the lines above the log of a site: the command and the configuration.
         redact: takes secrets out of a text.
     """
 
@@ -44,7 +45,7 @@ class Transcripts(logging.Handler):
         self._state_dir = state_dir
         self._head = head
         self._redact = redact
-        # By domain; None for one that is written no further.
+        # By domain; None where no more is written.
         self._streams: dict[str, TextIO | None] = {}
         self.setFormatter(_Formatter(redact))
 
@@ -60,21 +61,21 @@ class Transcripts(logging.Handler):
             if stream := self._streams[domain]:
                 self._write(stream, record, is_end=kind == "run ended")
         except OSError as exc:
-            self._leave(domain)
+            self._end(domain)
             logger.warning("transcript.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
         if kind == "run ended":
-            self._leave(domain)
+            self._end(domain)
 
     def close(self) -> None:
         for domain in self._streams:
-            self._leave(domain)
+            self._end(domain)
         super().close()
 
     def _path_of(self, domain: str) -> Path:
         return SiteFile(self._state_dir, domain).attempt_path
 
     def _begin(self, domain: str, record: logging.LogRecord) -> TextIO:
-        """Make the file, for its owner alone, in place of whatever stands there, and write the head."""
+        """Make the file, for its owner alone, in place of an older one, and write the head."""
         path = self._path_of(domain)
         files.make_dir(path.parent, 0o700)
         path.unlink(missing_ok=True)
@@ -95,7 +96,7 @@ class Transcripts(logging.Handler):
                 stream.write("         (what follows is left out, but for the end)\n")
             stream.flush()
 
-    def _leave(self, domain: str) -> None:
+    def _end(self, domain: str) -> None:
         stream, self._streams[domain] = self._streams.get(domain), None
         if stream is not None:
             with suppress(OSError):
@@ -113,7 +114,7 @@ class _Formatter(logging.Formatter):
         message = printable(self._redact(record.getMessage()), _MOST_LINE)
         lines = [f"{record.relativeCreated / 1000:8.3f} {record.levelname:<7} {message}"]
         if record.exc_info:
-            # Redacted as a whole: a key in PEM has several lines. What was raised stands at the end.
+            # Redacted as a whole: a key in PEM has several lines. The exception is at the end.
             trace = self._redact(self.formatException(record.exc_info)).splitlines()
             lines += [f"         {printable(line, _MOST_LINE)}" for line in trace[-_MOST_LINES_OF_TRACE:]]
         return "\n".join(lines)

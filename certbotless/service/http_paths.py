@@ -3,8 +3,8 @@
     /             the status page                  /status.json   the object of `status --json`
     /metrics      the same for Prometheus          /healthz       200 where `status` would exit 0, else 503
 
-A request costs no look: it asks no name server and no service, and writes nothing, so nobody can put anybody
-under load. What is shown is as old as the last look, which leaves out a site while a run is at work on it.
+A request starts no check: it asks no name server and no service, and writes nothing. So no client can cause
+load. The answer is as old as the last check. A check leaves out a site while a run is at work on it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from .http_server import Reply, Server
 
 logger = logging.getLogger(__name__)
 
-# What is asked for more often is answered with the same text: after a second, or, where many sites make it
-# long, so much later that no more than a twentieth of the time goes into making it.
+# An answer is sent again for a second. Where many sites make it slow, it is sent again for 20 times the time
+# that it took to make, so at most a twentieth of the time goes into making it.
 _FRESH_S, _FRESH_SHARE = 1.0, 20
-# What to do where nothing can be opened.
+# Hints for a port that cannot be opened.
 _CURES: dict[int | None, str] = {
     errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: take a higher one in http.listen",
     errno.EADDRINUSE: "`ss -ltnp` says who listens there: end it, or take another port in http.listen",
@@ -48,10 +48,10 @@ class Web:
     """The status page and the metrics of one daemon.
 
     Attributes:
-        config: in force at first.
-        path: of its file.
-        refused: what is wrong with the file as it is now, a line each.
-        is_looking: whether the looks go on.
+        config: in force at the start.
+        path: of the configuration file.
+        refused: returns the faults of the file as it is now, a line each.
+        is_looking: returns whether the checks go on.
     """
 
     config: InitVar[Config]
@@ -65,13 +65,10 @@ class Web:
         self._listen = self._complaint = ""
         self._answers: dict[str, tuple[float, Reply]] = {}
 
-    # The daemon's worker.
+    # The job thread of the daemon.
 
     def follow(self, http: Http | None) -> bool:
-        """Be open where the file says, and nowhere else; return whether that is so.
-
-        What cannot be opened is told once.
-        """
+        """Listen where the file says, and nowhere else. Return whether it listens; a fault is logged once."""
         wanted = http.listen if http is not None else ""
         if self.server is not None and not (self._listen == wanted and self.server.is_alive):
             self.close()
@@ -81,7 +78,7 @@ class Web:
         if self.server is not None:
             return True
         try:
-            self.server = Server(http.where, self._answer, self._names)
+            self.server = Server(http.where, self.answer, self._names)
         except OSError as exc:
             complaint = f"{wanted}: {exc.strerror}"
             if complaint != self._complaint:
@@ -95,14 +92,14 @@ class Web:
         return self.server is not None
 
     def close(self) -> None:
-        """Show nothing any more."""
+        """Stop listening."""
         if self.server is not None:
             self.server.close()
             self.server = None
             logger.info("page.closed listen=%s", self._listen)
 
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
-        """Show these from now on; of a site that is not among them, as it is at work, what was seen last."""
+        """Show these views from now on. A site that is not among them keeps its last view."""
         known = {**self._seen.views, **{view.site.domain: view for view in views}}
         shown = {site.domain: known[site.domain] for site in config.sites if site.domain in known}
         well_at = {
@@ -111,12 +108,13 @@ class Web:
         }
         self._seen = Seen(config, shown, ledger, {domain: at for domain, at in well_at.items() if at})
 
-    # The server's threads; one at a time asks for an answer.
+    # The server's thread that makes answers.
 
     def _names(self) -> set[str]:
         return {name for site in self._seen.config.sites for name in site.all_names}
 
-    def _answer(self, path: str) -> Reply:
+    def answer(self, path: str) -> Reply:
+        """Return the answer to a path. Calls must not overlap."""
         make = {
             "/": self._page,
             "/status.json": self._status_json,
@@ -141,9 +139,9 @@ class Web:
         return Reply(200, f"{text}\n".encode(), "application/json")
 
     def _healthz(self, seen: Seen) -> Reply:
-        amiss = self._not_well(seen)
-        text = amiss or status_json.headline([*seen.views.values()], 0)
-        return Reply(503 if amiss else 200, f"{printable(text)}\n".encode())
+        faults = self._not_well(seen)
+        text = faults or status_json.headline([*seen.views.values()], 0)
+        return Reply(503 if faults else 200, f"{printable(text)}\n".encode())
 
     def _metrics(self, seen: Seen) -> Reply:
         try:
@@ -173,27 +171,27 @@ class Web:
         return found
 
     def _not_well(self, seen: Seen) -> str:
-        """Return in a line why `status` would not exit 0, or that nobody looks; empty where all is well."""
+        """Return in a line why `status` would not exit 0, or that the checks have stopped; else empty."""
         if refused := self.refused():
             return f"an edit is refused: {refused[0]}"
         if not seen.views and self.is_looking():
-            return "nothing is known yet: the first look goes on"
-        amiss = self._stale(seen)
-        amiss += [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
-        amiss += [f"{domain} pending: {_UNSEEN}" for domain in seen.unseen]
-        more = f" (and {len(amiss) - 1} more)" if len(amiss) > 1 else ""
-        return f"{amiss[0]}{more}" if amiss else ""
+            return "nothing is known yet: the first check is running"
+        faults = self._stale(seen)
+        faults += [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
+        faults += [f"{domain} pending: {_UNSEEN}" for domain in seen.unseen]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        return f"{faults[0]}{more}" if faults else ""
 
     def _stale(self, seen: Seen) -> list[str]:
-        """Return in a line each why what is shown may not be so any more; none while the looks go on."""
+        """Return in a line each why a view may be out of date; none while the checks go on."""
         if not self.is_looking():
-            return ["the daemon has stopped looking"]
+            return ["the daemon has stopped checking"]
         now, longest = datetime.now(UTC), seen.config.longest_run + seen.config.check_every
         return [
-            f"the last look at {domain} was {distance(view.seen.at - now)}: a run on it does not end"
+            f"the last check of {domain} was {distance(view.seen.at - now)}: a run on it does not end"
             for domain, view in seen.views.items()
             if now - view.seen.at > longest
         ]
 
 
-_UNSEEN = "it is not looked at yet, because a run is at work on it"
+_UNSEEN = "the first check is pending: a run is at work on this site"

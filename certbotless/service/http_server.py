@@ -1,8 +1,8 @@
 """The HTTP server of the status page: the standard library's, read-only, with bounds where it has none.
 
-It knows nothing of what it serves. Anybody may connect: a browser that another site has led here, a slow or a
-hostile client, one that speaks something else. `http.server` alone reads a megabyte of headers, takes what is
-half HTTP, and never ends a request whose bytes come one at a time.
+It knows nothing of the pages. Any client may connect: a browser that another website sends here, a slow or
+hostile client, a client of another protocol. `http.server` alone reads a megabyte of headers, accepts what is
+only half HTTP, and never ends a request whose bytes arrive one at a time.
 
 Source: RFC 9110 (methods, 421, Allow), RFC 9112 sections 2.2, 3 and 9.6 (request line, Host, closing).
 """
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Bytes of a request, and of what is thrown away after the answer, as the body of a refused POST.
 _MOST_HEAD, _MOST_REST = 8192, 256 * 1024
-# From the connection to its end, however slowly bytes come or are taken.
+# From the begin of a connection to its end, however slowly bytes arrive or are read.
 DEADLINE_S = 10.0
 # One more ends the oldest, which is the slowest: an answer takes milliseconds.
 MOST_CONNECTIONS = 32
@@ -57,11 +57,11 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered.
+    """One answer.
 
     Attributes:
         body: as it is sent. Connections share it, so slow clients hold one copy of an answer and not 32.
-        style: what Content-Security-Policy lets style it; all else is forbidden to it anyway.
+        style: the source of styles in Content-Security-Policy, which allows nothing else.
     """
 
     status: int
@@ -71,21 +71,21 @@ class Reply:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Answers at one address, from when it is made until it is closed; one answer a connection.
+    """Answers at one address until it is closed, once for each connection.
 
-    Not `http.server.HTTPServer`: that one asks the resolver for the name of its address.
+    `http.server.HTTPServer` would ask the resolver for the name of its address.
 
     Args:
         where: address and port.
-        answer: from the path of a request, without its query, to what is answered. It must be quick, and is
-            called by one thread.
-        names: the host names that are ours now, beside `localhost` and this machine's own.
+        answer: returns the answer to the path of a request, without its query. It must be quick. One thread
+            calls it.
+        names: returns our host names, beside `localhost` and the name of this machine.
 
     Raises:
-        OSError: nothing can be opened there.
+        OSError: it cannot listen there.
     """
 
-    allow_reuse_address = True  # what has just been closed there is still on its way out
+    allow_reuse_address = True  # a connection closed just before may still be in TIME_WAIT
     daemon_threads = True
     request_queue_size = 128
 
@@ -131,8 +131,8 @@ class Server(socketserver.ThreadingTCPServer):
     def is_ours(self, host: str) -> bool:
         """Return whether a Host header names us.
 
-        A site on the Internet may let its own name lead to our address (DNS rebinding), and its scripts would
-        read all that we answer. An address leads nobody astray.
+        A website may let its own name lead to our address (DNS rebinding). Its scripts could then read our
+        answers. A client that uses the address as the host is no such browser.
         """
         match = _HOST.fullmatch(host.strip(" \t"))
         name = match[1].lower().removesuffix(".") if match else ""
@@ -142,7 +142,7 @@ class Server(socketserver.ThreadingTCPServer):
         return name in {"localhost", socket.gethostname().lower(), *self._names()}
 
     def answer(self, path: str) -> Reply:
-        """Return the answer; a fault of ours costs nobody else theirs, and is logged once."""
+        """Return the answer. A fault of ours is logged once and affects no other connection."""
         return self._maker.submit(self._make, path).result()
 
     def _make(self, path: str) -> Reply:
@@ -190,7 +190,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection: its head, our answer, and what else comes."""
+    """One connection: the head of a request, our answer, and the rest of the request."""
 
     server: Server
     protocol_version = request_version = "HTTP/1.1"
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         return chunk
 
     def _limit_wait(self) -> None:
-        """Let what is done next with the connection end at its deadline. Raises TimeoutError."""
+        """Let the next call on the connection end at its deadline. Raises TimeoutError."""
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(0, "the client is too slow")
@@ -269,18 +269,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(_text(code, message or self.responses[code][0]))
 
     def _skim(self) -> None:
-        """Throw away what still comes. A close with something unread would cost the client the answer."""
+        """Read the rest and drop it. A close with unread bytes could cost the client the answer."""
         self.connection.shutdown(socket.SHUT_WR)
         left = _MOST_REST
         while left > 0 and (chunk := self._receive(_MOST_HEAD)):
             left -= len(chunk)
 
     def log_message(self, *args: Any) -> None:
-        """Log nothing: a page that is read changes nothing."""
+        """Log nothing: a request changes nothing."""
 
 
 def _refusal(head: bytes) -> Reply | None:
-    """Return the answer to a head that is not that of a request which only reads."""
+    """Return the answer to a head that is no valid request for reading; None for a valid one."""
     if len(head) > _MOST_HEAD:
         return _text(431, f"more than {_MOST_HEAD} bytes of headers")
     match = _HEAD.fullmatch(head)

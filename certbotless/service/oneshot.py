@@ -1,7 +1,7 @@
 """One run of `--once` or `--renew-now`, from a configuration that is good to an exit code.
 
-Becomes the owner of the state, and says how each site ended; where no daemon runs, the receivers of `notify`
-are sent what is due too.
+The run becomes the owner of the state and reports how it ended for each site. Where no daemon runs, it also
+sends the messages that are due.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..observe.views import look_at
 from ..report import status_json
 from ..world.lan.watch import settled_before
 from . import wiring
-from .attempt_log import Transcripts
+from .attempt_log import AttemptLogs
 
 if TYPE_CHECKING:
     from ..notify.outbox import Receiver
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Sending takes at most 30 s.
 _SENDING_S = 60
-# What a run that is asked to stop has for its clean-up.
+# A run that is asked to stop has so long for its clean-up.
 _LEAVE_S = 10.0
 
 
@@ -82,7 +82,7 @@ def run(
     to = _receivers(config) if tells else []
     wiring.become_owner(config, config.certs_dirs)
     with (
-        _kept(Transcripts(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
+        _recorded(AttemptLogs(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
         ends_in_time(config.longest_run, clock),
     ):
         outcomes = act.run(config, sites, outside, intent, tell)
@@ -134,7 +134,7 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
 
 
 def _receivers(config: Config) -> list[Receiver]:
-    """Return the receivers, and load what sending to them needs: the owner may not be able to read either."""
+    """Return the receivers and load the library: the owner may be unable to read secrets or the library."""
     if not config.notify:
         return []
     from ..notify import apprise_sender, outbox
@@ -150,7 +150,7 @@ def _receivers(config: Config) -> list[Receiver]:
 
 
 def send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
-    """Send what is due at once, for the next run may be hours away; nothing of this one depends on it."""
+    """Send what is due at once: the next run may be hours away. This run does not depend on it."""
     from ..notify import alerts, apprise_sender, outbox
 
     views, visits = look_at(config, config.sites), client_visit.remembered(config.state_dir)
@@ -165,26 +165,26 @@ def send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, cloc
         logger.warning("notify.not_told error=%s", exc)
 
 
-# --- the transcript -----------------------------------------------------------------------------------------
+# --- the attempt log ----------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _kept(transcripts: Transcripts) -> Iterator[None]:
-    """Let the transcripts hear all that we log, also what nobody else is told."""
+def _recorded(logs: AttemptLogs) -> Iterator[None]:
+    """Write all that we log to the attempt logs, with details that no other output shows."""
     ours = logging.getLogger("certbotless")
     level = ours.level
-    ours.addHandler(transcripts)
+    ours.addHandler(logs)
     ours.setLevel(logging.DEBUG)
     try:
         yield
     finally:
         ours.setLevel(level)
-        ours.removeHandler(transcripts)
-        transcripts.close()
+        ours.removeHandler(logs)
+        logs.close()
 
 
 def _head(config: Config, domain: str, intent: Intent) -> list[str]:
-    """Return what was asked for, and under which configuration; secrets stand there as references."""
+    """Return the command and the configuration of the site, with references in place of secrets."""
     asked = [
         "--once" if intent.renew_since is None else "--renew-now",
         *(["--force"] if intent.ignore_ledger else []),

@@ -1,4 +1,4 @@
-"""Every edge to the outside world that a command talks through, built in one place from the configuration."""
+"""All that a command talks to outside (DNS, containers), built in one place from the configuration."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _read(config: Config) -> dict[str, Any]:
 
 
 def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
-    """Return the edges; nobody is asked yet. Raises as `dns_account`."""
-    # Now, also where the account is made by another user: the one that root becomes may not read them.
+    """Return the edges to the outside world; nothing is asked yet. Raises as `dns_account`."""
+    # The secrets are read now: after root has become the owner of the state, they may be unreadable.
     account = _read(config)
 
     def zones(site_clock: Clock) -> Zones:
@@ -61,7 +61,7 @@ def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
 
 
 def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
-    """Become the owner of the state directory where root has started us; those of `certs_dirs` are made.
+    """Become the owner of the state directory if root has started us. Makes the folders `certs_dirs`.
 
     Raises:
         StoreError: a folder could not be made.

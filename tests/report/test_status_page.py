@@ -94,14 +94,14 @@ def test_the_title_says_how_all_stands() -> None:
 def test_the_title_does_not_say_that_all_is_well_while_nobody_looks_or_an_edit_is_refused() -> None:
     """Its details stand below it."""
     stopped, late = (
-        "the daemon has stopped looking",
-        "the last look at a.example.com was 3 h ago: a run has it",
+        "the daemon has stopped checking",
+        "the last check of a.example.com was 3 h ago: a run has it",
     )
     refused = status_of(WELL, error="c.yaml:1:1: a")
     assert title_of(refused) == "✕ An edit is refused; 1 ok · certbotless"
     assert title_of(refused, stopped) == "✕ An edit is refused; 1 ok · certbotless"
-    assert title_of(status_of(WELL), stopped) == "✕ The daemon has stopped looking; 1 ok · certbotless"
-    late_title = "✕ The last look at a.example.com was 3 h ago; 1 pending, 1 ok · certbotless"
+    assert title_of(status_of(WELL), stopped) == "✕ The daemon has stopped checking; 1 ok · certbotless"
+    late_title = "✕ The last check of a.example.com was 3 h ago; 1 pending, 1 ok · certbotless"
     assert title_of(status_of(WELL, UNBORN), late) == late_title
 
 

@@ -17,7 +17,7 @@ from certbotless.base import log_context
 from certbotless.base.errors import StoreError
 from certbotless.base.log_context import RunEvent
 from certbotless.config.redact import Redactor
-from certbotless.service.attempt_log import MOST_BYTES, Transcripts
+from certbotless.service.attempt_log import MOST_BYTES, AttemptLogs
 from certbotless.state.site import SiteFile
 
 DOMAIN, OTHER = "devbox.sweetlove.top", "other.sweetlove.top"
@@ -25,8 +25,8 @@ CANARY = "PlantedCanarySecret"
 LOGGER = logging.getLogger("certbotless.test")
 
 
-def open_transcripts(state_dir: Path) -> Transcripts:
-    return Transcripts(
+def open_logs(state_dir: Path) -> AttemptLogs:
+    return AttemptLogs(
         state_dir,
         lambda domain: [f"site: {domain}", f"key: {CANARY}\nforged"],
         Redactor([CANARY], ["LTAI5tPlantedCanary1"]),
@@ -34,9 +34,9 @@ def open_transcripts(state_dir: Path) -> Transcripts:
 
 
 @pytest.fixture
-def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
+def logs(tmp_path: Path) -> Iterator[AttemptLogs]:
     """What a run has while it lasts; what is logged meanwhile is about the first site."""
-    handler = open_transcripts(tmp_path)
+    handler = open_logs(tmp_path)
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.addHandler(handler)
     with log_context.about(DOMAIN):
@@ -75,9 +75,7 @@ def told(state_dir: Path, domain: str = DOMAIN) -> list[str]:
 # --- what is in it ------------------------------------------------------------------------------------------
 
 
-def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(
-    tmp_path: Path, transcripts: Transcripts
-) -> None:
+def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(tmp_path: Path, logs: AttemptLogs) -> None:
     LOGGER.warning("before the first step")
     due("record")
     LOGGER.debug("alidns.call action=%s", "AddDomainRecord")
@@ -95,7 +93,7 @@ def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(
     assert f"{path_of(tmp_path, DOMAIN).parent.stat().st_mode & 0o7777:04o}" == "0700"
 
 
-def test_the_head_says_what_ran_and_for_what(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_the_head_says_what_ran_and_for_what(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
     head = read(tmp_path, DOMAIN)[:4]
     assert re.match(r"certbotless \S+, Python \d+\.\d+\.\d+, Linux \S+", head[0])
@@ -103,7 +101,7 @@ def test_the_head_says_what_ran_and_for_what(tmp_path: Path, transcripts: Transc
     assert re.fullmatch(r"began at \S+Z; seconds since then:", head[3])
 
 
-def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, logs: AttemptLogs) -> None:
     """A thread that a site's thread starts carries its context on, as those that ask name servers do."""
 
     def work(domain: str) -> None:
@@ -122,11 +120,11 @@ def test_each_site_has_its_own_whatever_thread_works_for_it(tmp_path: Path, tran
         assert len(lines) == 4
 
 
-def test_the_next_attempt_takes_its_place(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_the_next_attempt_takes_its_place(tmp_path: Path, logs: AttemptLogs) -> None:
     due("record")
     end()
-    LOGGER.removeHandler(transcripts)
-    with_next = open_transcripts(tmp_path)
+    LOGGER.removeHandler(logs)
+    with_next = open_logs(tmp_path)
     LOGGER.addHandler(with_next)
     try:
         with log_context.about(DOMAIN):
@@ -139,7 +137,7 @@ def test_the_next_attempt_takes_its_place(tmp_path: Path, transcripts: Transcrip
         with_next.close()
 
 
-def test_who_takes_no_step_writes_nothing(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_who_takes_no_step_writes_nothing(tmp_path: Path, logs: AttemptLogs) -> None:
     """Nor does upkeep, which is told as detail: the last attempt stays."""
     LOGGER.warning("ledger.row_unreadable")
     LOGGER.debug("renewal-info.due domain=%s reason=%s", DOMAIN, "x")
@@ -152,7 +150,7 @@ def test_who_takes_no_step_writes_nothing(tmp_path: Path, transcripts: Transcrip
 # --- what never is ------------------------------------------------------------------------------------------
 
 
-def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
     LOGGER.info("x key=%s", CANARY)
     LOGGER.debug("x url=https://alidns.aliyuncs.com/?Signature=%s", "planted")
@@ -168,9 +166,7 @@ def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, transcripts: Tran
     assert "RuntimeError: ***\n         ***\n" in text
 
 
-def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(
-    tmp_path: Path, transcripts: Transcripts
-) -> None:
+def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
     LOGGER.info("x detail=%s", "a\n   0.001 INFO forged\x1b[2J" + "x" * 10_000)
     lines = read(tmp_path, DOMAIN)
@@ -182,7 +178,7 @@ def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(
 
 
 def test_its_file_is_for_its_owner_alone_and_no_link_in_its_place_is_followed(
-    tmp_path: Path, transcripts: Transcripts
+    tmp_path: Path, logs: AttemptLogs
 ) -> None:
     path, victim = path_of(tmp_path, DOMAIN), tmp_path / "victim"
     victim.write_text("precious")
@@ -199,7 +195,7 @@ def test_its_file_is_for_its_owner_alone_and_no_link_in_its_place_is_followed(
     assert f"{path.stat().st_mode & 0o7777:04o}" == "0600"
 
 
-def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
     for i in range(5000):
         LOGGER.debug("dns.no_answer server=%d", i)
@@ -211,7 +207,7 @@ def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, transcripts:
     assert MOST_BYTES <= path_of(tmp_path, DOMAIN).stat().st_size < MOST_BYTES + 200
 
 
-def test_one_huge_error_does_not_fill_it(tmp_path: Path, transcripts: Transcripts) -> None:
+def test_one_huge_error_does_not_fill_it(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
     try:
         raise RuntimeError("a line of a text\n" * 100_000)
@@ -223,7 +219,7 @@ def test_one_huge_error_does_not_fill_it(tmp_path: Path, transcripts: Transcript
 
 
 def test_where_it_cannot_be_begun_the_run_goes_on(
-    tmp_path: Path, transcripts: Transcripts, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, logs: AttemptLogs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is said once."""
     (tmp_path / "sites").write_text("a file")
@@ -235,7 +231,7 @@ def test_where_it_cannot_be_begun_the_run_goes_on(
 
 
 def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
-    tmp_path: Path, transcripts: Transcripts, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, logs: AttemptLogs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on a full disk; here no file may grow any more."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -73,13 +73,13 @@ def shown(home: Path, path: str, *views: View, **keywords: Any) -> tuple[int, st
         ((WELL, FAILING), {}, 503, "other.sweetlove.top failing: the CA is closed"),
         ((AT_WORK, FAILING), {}, 503, "devbox.sweetlove.top pending: order: due since today (and 1 more)"),
         ((WELL,), {"refused": ("c.yaml:3:1: no", "further")}, 503, "an edit is refused: c.yaml:3:1: no"),
-        ((WELL,), {"is_looking": False}, 503, "the daemon has stopped looking"),
+        ((WELL,), {"is_looking": False}, 503, "the daemon has stopped checking"),
     ],
 )  # fmt: skip
 def test_health_is_what_status_would_exit_with(
     tmp_path: Path, views: tuple[View, ...], keywords: dict[str, Any], status: int, text: str
 ) -> None:
-    """In a line that names what is amiss; and nobody is well whom nobody looks at."""
+    """A line names the fault. A site without a check is not well."""
     assert shown(tmp_path, "/healthz", *views, **keywords) == (status, f"{text}\n")
 
 
@@ -106,13 +106,13 @@ def test_the_names_of_the_sites_lead_to_the_page_and_those_of_others_do_not(tmp_
 
 
 def status_of(web: Web) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(web._answer("/status.json").body)
+    found: dict[str, Any] = json.loads(web.answer("/status.json").body)
     return found
 
 
 def sample_of(web: Web, name: str, domain: str) -> float | None:
     """Return the value of a metric of a site, None where there is none."""
-    start, text = f'certbotless_{name}{{domain="{domain}"}} ', web._answer("/metrics").body.decode()
+    start, text = f'certbotless_{name}{{domain="{domain}"}} ', web.answer("/metrics").body.decode()
     values = [line.removeprefix(start) for line in text.splitlines() if line.startswith(start)]
     return float(values[0]) if values else None
 
@@ -123,11 +123,11 @@ def web_of(home: Path, *views: View) -> Web:
 
 def test_before_the_first_look_nothing_is_said_to_be_well(tmp_path: Path) -> None:
     web = web_of(tmp_path, WELL)
-    health = web._answer("/healthz")
-    assert (health.status, health.body) == (503, b"nothing is known yet: the first look goes on\n")
+    health = web.answer("/healthz")
+    assert (health.status, health.body) == (503, b"nothing is known yet: the first check is running\n")
     (found,) = status_of(web)["sites"]
     assert (found["state"], found["certificate"]) == ("pending", None)
-    assert b"it is not looked at yet" in web._answer("/").body
+    assert b"the first check is pending" in web.answer("/").body
 
 
 def test_a_site_that_is_at_work_is_shown_as_it_was_seen_last(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_site_that_was_at_work_from_the_start_is_not_passed_over(tmp_path: Pat
     web = web_of(tmp_path, WELL, OTHER_WELL)
     web.show(config_of([WELL, OTHER_WELL], tmp_path), [WELL], ())
     assert [entry["state"] for entry in status_of(web)["sites"]] == ["ok", "pending"]
-    health = web._answer("/healthz")
+    health = web.answer("/healthz")
     assert (health.status, health.body.split(b":")[0]) == (503, f"{OTHER.domain} pending".encode())
 
 
@@ -158,7 +158,7 @@ def test_a_site_that_a_run_keeps_from_all_looks_is_not_well_any_more(
 ) -> None:
     """Here 91 minutes are the longest that a look can wait for a run. The page says it too."""
     late = replace(WELL, seen=replace(WELL.seen, at=datetime.now(UTC) - age))
-    text = f"the last look at {SITE.domain} was 92 min ago: a run on it does not end"
+    text = f"the last check of {SITE.domain} was 92 min ago: a run on it does not end"
     with showing(tmp_path, [late], propagation_timeout=timedelta(minutes=30)) as url:
         listen = url.removeprefix("http://").rstrip("/")
         found = get(listen, "/healthz")
@@ -172,7 +172,7 @@ def test_a_site_that_was_taken_out_of_the_file_is_shown_no_more(tmp_path: Path) 
     web.show(config_of([WELL, FAILING], tmp_path), [WELL, FAILING], ())
     web.show(config_of([WELL], tmp_path), [WELL], ())
     assert [entry["domain"] for entry in status_of(web)["sites"]] == [SITE.domain]
-    assert web._answer("/healthz").status == 200
+    assert web.answer("/healthz").status == 200
 
 
 def test_when_a_site_was_last_well_is_kept_while_it_is_not(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_what_is_asked_for_again_at_once_is_answered_with_the_same(tmp_path: Pat
     """So a flood of requests makes no work."""
     web = web_of(tmp_path, WELL)
     web.show(config_of([WELL], tmp_path), [WELL], ())
-    assert web._answer("/") is web._answer("/")
+    assert web.answer("/") is web.answer("/")
 
 
 # --- where it is open ---------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_who_keeps_connections_open_keeps_the_daemon_from_nothing(machine: Machi
 
 @pytest.mark.process
 def test_the_page_follows_the_file(machine: Machine, listen: str) -> None:
-    """Opened, moved and closed by edits; who wants none has none."""
+    """Edits open, move and close it. Without `http` there is none."""
     other = f"127.0.0.1:{free_port()}"
     with machine.daemon():
         machine.write(http={"listen": listen})
@@ -442,7 +442,7 @@ def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
 @pytest.mark.process
 @pytest.mark.page("docs/status-page.md", "web server")
 def test_nginx_asks_who_it_is_as_the_docs_have_it(tmp_path: Path, paper: Reading) -> None:
-    """The page is answered to who has the password, and nginx needs no further line for its Host."""
+    """The page needs the password, and nginx needs no further line for its Host."""
     port = free_port()
     ca, bundle = trustme.CA(), tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(bundle)

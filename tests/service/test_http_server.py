@@ -1,4 +1,4 @@
-"""The server of the status page: what it answers, to whom, and that nobody can keep it from others."""
+"""The server of the status page: its answers, and that no client can keep it from others."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_one_host_is_needed_and_not_two(where: tuple[str, int]) -> None:
         assert status_of(said(where, twice)) == 400
 
 
-# --- who speaks something else ------------------------------------------------------------------------------
+# --- other protocols ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def handlers() -> int:
 
 
 def test_one_connection_too_many_makes_the_oldest_go(where: tuple[str, int]) -> None:
-    """However many there are that send nothing: who asks is answered, and they cost 32 threads at most."""
+    """Idle clients, however many, cost 32 threads at most, and another client is answered."""
     others = handlers()
     with ExitStack() as kept:
         many = [kept.enter_context(connected(where)) for _ in range(150)]
@@ -402,7 +402,7 @@ def resident_kib() -> int:
 def test_slow_takers_hold_one_copy_of_an_answer_until_their_end(
     where: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """32 of them cost no more memory than one; who takes what was asked for gets all of it meanwhile."""
+    """32 of them cost no more memory than one; a client that reads gets the whole answer meanwhile."""
     others = handlers()
     with ExitStack() as kept:
         before = resident_kib()
@@ -512,7 +512,7 @@ def test_what_is_closed_leaves_its_place_at_once() -> None:
         with pytest.raises(OSError, match="Address already in use"):
             Server(where, answer, lambda: NAMES)
         assert status_of(said(where, get("localhost"))) == 200
-        # It is accepted by now, as whoever came after it was.
+        # It is accepted by now, because a later client was.
     assert handlers() <= others
     assert rest_of(lingering) == b""
     lingering.close()
