@@ -98,7 +98,7 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
 def _record(step: Step, seen: Observation, ctx: SiteContext) -> None:
     from .record import RecordSteps
 
-    address = seen.address6 if step.action in ("record6", "confirm6") else seen.address
+    address = seen.wanted("AAAA" if step.action in ("record6", "confirm6") else "A")
     steps = RecordSteps(ctx, step.target or ctx.site.domain, address)
     if step.action == "list":
         steps.list()

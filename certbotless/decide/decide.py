@@ -227,7 +227,7 @@ def _held_back(step: Step, situation: Situation) -> Step:
 
 def address_written(step: Step, seen: Observation) -> str:
     """Return the address that a step writes; empty for one that writes none."""
-    return seen.addresses[WRITES[step.action]] if step.action in WRITES else ""
+    return seen.wanted(WRITES[step.action]) if step.action in WRITES else ""
 
 
 def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:

@@ -20,7 +20,7 @@ LIST_EVERY = timedelta(minutes=10)
 def record_steps(action: Action, situation: Situation) -> list[Step]:
     """Return the steps about the records of one type, one for each name whose record is not right."""
     site, seen, type_ = situation.goal.site, situation.seen, WRITES[action]
-    address, written = seen.addresses[type_], situation.remembered.records.get(type_, {})
+    address, written = seen.wanted(type_), situation.remembered.records.get(type_, {})
     if not address:
         return []
     targets = {fqdn: "" if fqdn == site.domain else fqdn for fqdn in site.names_with(type_)}

@@ -22,7 +22,8 @@ class Observation:
 
     Attributes:
         at: when, aware UTC.
-        address, address6: the wanted ones; empty where the site wants none or it could not be found.
+        addresses: the wanted ones, by the type of the records that carry them; empty where the site wants
+            none or it could not be found.
         answers: for each record that the site wants, its values by authoritative server, None for one that
             does not speak for the zone; what the API listed for a name in `listed_at`. None as a whole where
             the zone is not known yet.
@@ -39,23 +40,26 @@ class Observation:
     """
 
     at: datetime
-    address: str
+    addresses: Mapping[str, str]
     answers: Mapping[tuple[str, str], Answers] | None
     published: Published
     has_copy: bool
     served: Mapping[str, str]
     problems: tuple[Failure, ...] = field(default=())
     refused: Published | None = None
-    address6: str = ""
     copy_ends: datetime | None = None
     listed_at: Mapping[str, datetime | None] = field(default_factory=dict)
     blind: Failure | None = None
     shown_at: datetime | None = None
 
     @property
-    def addresses(self) -> dict[str, str]:
-        """The wanted addresses, by the type of the records that carry them."""
-        return {"A": self.address, "AAAA": self.address6}
+    def address(self) -> str:
+        """The wanted IPv4 address, at which containers serve."""
+        return self.wanted("A")
+
+    def wanted(self, type_: str) -> str:
+        """Return the address that records of a type shall carry."""
+        return self.addresses.get(type_, "")
 
     @property
     def in_hand(self) -> Published:

@@ -32,9 +32,9 @@ def observe(
 ) -> Observation:
     """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
     problems: list[CertbotlessError] = []
-    address, address6 = (_wanted(rule, address_of, problems) for rule in site.rules.values())
+    addresses = {type_: _wanted(type_, rule, address_of, problems) for type_, rule in site.rules.items()}
     store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
-    places = [place for target in site.deploy for place in places_of(site, target, state, address)]
+    places = [place for target in site.deploy for place in places_of(site, target, state, addresses["A"])]
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, shown_by, site, state, now)
         published = store.look(state.generations)
@@ -49,14 +49,13 @@ def observe(
     refused = _refused(store, state, published)
     return Observation(
         at=now,
-        address=address,
+        addresses=addresses,
         answers=_answers(shown, listed),
         published=published,
         has_copy=has_copy,
         served=served,
         problems=tuple(unseen(problem, now, config.check_every) for problem in problems),
         refused=refused,
-        address6=address6,
         copy_ends=copy.not_after if copy else None,
         listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
         blind=unseen(shown.fault, now, config.check_every) if shown.fault else None,
@@ -64,11 +63,12 @@ def observe(
     )
 
 
-def _wanted(rule: AddressRule, address_of: AddressSource, problems: list[CertbotlessError]) -> str:
+def _wanted(
+    type_: str, rule: AddressRule, address_of: AddressSource, problems: list[CertbotlessError]
+) -> str:
     try:
         return address_of(rule)
     except AddressError as exc:
-        type_ = "A" if rule.version == 4 else "AAAA"
         problems.append(AddressError(f"the {type_} record stays as it is: {exc.message}", hint=exc.hint))
         return ""
 

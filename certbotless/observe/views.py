@@ -91,7 +91,7 @@ def look(site: Site, looking: Looking, now: datetime, remembered: SiteState | No
         if looking.crashes.is_new(site.domain, exc):
             logger.exception("look.crashed domain=%s", site.domain)
         # The observation may be the cause of the crash: the code after us must not get it.
-        seen = Observation(now, "", {}, Published(None, None), False, {})
+        seen = Observation(now, {}, {}, Published(None, None), False, {})
         return _unseen_view(site, seen, internal_error(exc), looking.config)
     looking.crashes.forget(site.domain)
     return view

@@ -201,7 +201,7 @@ def _address_json(view: View, type_: str) -> dict[str, Any]:
     listed_at = seen.listed_at.get(domain)
     at = listed_at or seen.shown_at or seen.at
     return {
-        "wanted": seen.addresses[type_] or None,
+        "wanted": seen.wanted(type_) or None,
         "published": sorted(set().union(*shown)),
         "source": ("api" if listed_at else "dns") if shown else None,
         "observed_at": rfc3339(at) if shown else None,

@@ -95,9 +95,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 
 def _entry(view: View, visits: Visits) -> _Entry:
     site, seen = view.site, view.seen
-    found = [
-        seen.addresses[type_] or "not found" for type_, rule in site.rules.items() if rule.kind != "none"
-    ]
+    found = [seen.wanted(type_) or "not found" for type_, rule in site.rules.items() if rule.kind != "none"]
     address = ", ".join(found) or "no record"
     notes = list(_notes(view))
     for type_, wanted in seen.addresses.items():

@@ -55,7 +55,7 @@ class Bench:
             for fqdn in (DOMAIN, FURTHER)
         }
         answers = {(fqdn, "A"): (values,) for fqdn, values in shown.items()}
-        return Observation(EPOCH, address, answers, Published(None, None), False, {})
+        return Observation(EPOCH, {"A": address}, answers, Published(None, None), False, {})
 
     def steps(self, address: str) -> list[Step]:
         """What is to be done about the records, whatever failed before."""

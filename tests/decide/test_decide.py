@@ -74,7 +74,7 @@ FACTS = LeafFacts((WILDCARD, DOMAIN), LEAF, "CN=Example CA", NOW - DAY, NOW + 89
 ORIGIN = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - DAY)
 WELL = Observation(
     at=NOW,
-    address=LAN,
+    addresses={"A": LAN},
     answers={(DOMAIN, "A"): (frozenset({LAN}), frozenset({LAN}))},
     published=Published(FACTS, ORIGIN),
     has_copy=True,
@@ -153,7 +153,7 @@ def state_of(decision: Decision, failures: Mapping[str, Failure]) -> tuple[str, 
     """The state of the site, and its reason in words."""
     state, cause = deciding.state_of(decision, failures)
     nothing = Published(None, None)
-    seen = Observation(NOW, "", {}, nothing, has_copy=False, served={})
+    seen = Observation(NOW, {}, {}, nothing, has_copy=False, served={})
     return state, View(CONFIG.sites[0], NOTHING, seen, decision, state, cause, failures).reason
 
 
@@ -195,8 +195,8 @@ RECORDS = {
     "all silent": (shown(None, None), None, None),
     "no zone yet": (replace(WELL, answers=None), None, ("record", "the zone is not known yet")),
     "no servers": (replace(WELL, answers={}), None, None),
-    "no address wanted": (replace(WELL, address="", answers={}), None, None),
-    "no address to be had": (replace(shown({OTHER_LAN}), address=""), WRITTEN, None),
+    "no address wanted": (replace(WELL, addresses={}, answers={}), None, None),
+    "no address to be had": (replace(shown({OTHER_LAN}), addresses={}), WRITTEN, None),
     "just written": (
         shown({OTHER_LAN}, {LAN}),
         SPREADING,
@@ -263,7 +263,7 @@ def test_the_aaaa_record_is_decided_upon_as_the_a_record_and_apart_from_it(
         for (fqdn, _), each in seen.answers.items()
     }
     answers = None if answers6 is None else {**(WELL.answers or {}), **answers6}
-    of_both = replace(WELL, address6=as_ipv6(seen.address), answers=answers)
+    of_both = replace(WELL, addresses={"A": LAN, "AAAA": as_ipv6(seen.address)}, answers=answers)
     known = {DOMAIN: replace(record, value=as_ipv6(record.value))} if record else {}
     expected = [("record", "the zone is not known yet")] if answers is None else []
     expected += [(f"{step[0]}6", as_ipv6(step[1]))] if step else []
@@ -946,7 +946,7 @@ answers = st.none() | st.dictionaries(
 observations = st.builds(
     Observation,
     at=moments,
-    address=st.just("") | addresses,
+    addresses=st.fixed_dictionaries({"A": st.just("") | addresses}),
     answers=answers,
     published=stores,
     has_copy=st.booleans(),

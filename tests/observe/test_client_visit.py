@@ -156,7 +156,7 @@ def test_what_has_changed_since_is_tried_anew_and_not_told() -> None:
     renewed = replace(FACTS, sha256="cd" * 32)
     for changed in (
         view(published=replace(view().seen.published, facts=renewed)),
-        view(address="10.79.40.9"),
+        view(addresses={"A": "10.79.40.9"}),
         view(of=site(deploy="[{container: registry, port: 5001}]")),
     ):
         assert is_due(changed, known)

@@ -63,7 +63,8 @@ def seen(config: Config, state: SiteState | None = None, **fields: Any) -> Obser
 
 def answered(*answers: set[str] | None, **fields: Any) -> Observation:
     found = tuple(None if a is None else frozenset(a) for a in answers)
-    return Observation(EPOCH, LAN, {(DOMAIN, "A"): found}, NOTHING, has_copy=False, served={}, **fields)
+    answers = {(DOMAIN, "A"): found}
+    return Observation(EPOCH, {"A": LAN}, answers, NOTHING, has_copy=False, served={}, **fields)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_look_sees_what_each_server_answers(tmp_path: Path) -> None:
     with ZoneServer(zone) as server:
         found = seen(config_of(tmp_path, [server.place]))
     assert found.answers == {(DOMAIN, "A"): (frozenset({LAN}),)}
-    assert (found.address, found.address6, found.problems) == (LAN, "", ())
+    assert (found.addresses, found.problems) == ({"A": LAN, "AAAA": ""}, ())
 
 
 def test_a_zone_that_shows_nothing_is_no_silent_server(tmp_path: Path) -> None:

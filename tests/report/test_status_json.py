@@ -57,7 +57,7 @@ def test_how_all_stands_in_a_line() -> None:
 def test_a_site_that_asks_for_an_aaaa_record_has_its_addresses_of_both_kinds() -> None:
     domain = "devbox.sweetlove.top"
     shown = {(domain, "A"): (frozenset({"10.79.40.213"}),), (domain, "AAAA"): (frozenset({"fd00::7"}), None)}
-    found = site_of(view(address6="fd00::5", answers=shown))
+    found = site_of(view(addresses={"A": "10.79.40.213", "AAAA": "fd00::5"}, answers=shown))
     assert found["address"] == {
         "wanted": "10.79.40.213",
         "published": ["10.79.40.213"],
@@ -122,7 +122,7 @@ def test_what_a_client_met_stands_in_the_object_as_long_as_it_says_something() -
         "answered": None,
         "text": "it speaks no HTTP",
     }
-    (site,) = json_of(view(address="10.79.40.9"), visits=known)["sites"]
+    (site,) = json_of(view(addresses={"A": "10.79.40.9"}), visits=known)["sites"]
     assert site["client"] is None
 
 
@@ -152,7 +152,7 @@ def test_the_published_addresses_are_all_that_any_server_shows() -> None:
     assert site_of(view(answers={(FACTS.names[1], "A"): answers}))["address"]["published"] == values
     assert site_of(view(answers=None))["address"]["published"] == []
     nothing: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
-    assert site_of(view(address="", answers={}))["address"] == nothing
+    assert site_of(view(addresses={}, answers={}))["address"] == nothing
 
 
 @pytest.mark.parametrize(

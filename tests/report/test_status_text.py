@@ -159,16 +159,16 @@ def test_no_other_address_is_told_of_where_none_is_seen(
 
 
 def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:
-    assert "no record" in lines_of(view(of=site(address="none"), address="", answers={}))[1]
+    assert "no record" in lines_of(view(of=site(address="none"), addresses={}, answers={}))[1]
     answers = {(SITE.domain, "AAAA"): (frozenset[str](),)}
-    both = view(of=site(address6="auto"), address6="fd00::5", answers=answers)
+    both = view(of=site(address6="auto"), addresses={"A": "10.79.40.213", "AAAA": "fd00::5"}, answers=answers)
     assert "10.79.40.213, fd00::5" in "\n".join(lines_of(both))
     assert f"published for {SITE.domain}: nothing; wanted: fd00::5" in "\n".join(lines_of(both))
     assert (
         "fd00::5"
-        in lines_of(view(of=site(address="none", address6="auto"), address="", address6="fd00::5"))[1]
+        in lines_of(view(of=site(address="none", address6="auto"), addresses={"AAAA": "fd00::5"}))[1]
     )
-    lost = view(address="", problems=(failure("the cable is out"),))
+    lost = view(addresses={}, problems=(failure("the cable is out"),))
     assert "not found" in lines_of(lost)[1]
     assert "  ! the cable is out" in lines_of(lost)
     assert "    to do: try later" in lines_of(lost)

@@ -63,7 +63,7 @@ SITES = {
 
 def view(age: timedelta, *steps: Step, domain: str = DOMAIN) -> View:
     """What is seen of a site this long after the first look: these steps are called for."""
-    seen = Observation(EPOCH + age, "", {}, Published(None, None), False, {})
+    seen = Observation(EPOCH + age, {}, {}, Published(None, None), False, {})
     decision = Decision(steps, (), None)
     return View(SITES[domain], SiteState(), seen, decision, "pending", None, {})
 

@@ -76,7 +76,7 @@ def view(
     observation = Observation(
         **{
             "at": NOW,
-            "address": "10.79.40.213",
+            "addresses": {"A": "10.79.40.213", "AAAA": ""},
             "answers": {(of.domain, "A"): answers},
             "published": pair,
             "has_copy": True,

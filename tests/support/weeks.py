@@ -549,7 +549,7 @@ class World:
             raise Killed
 
     def _seen(self, client: Client) -> Observation:
-        return Observation(self._local_now(), "", {}, client.published, has_copy=False, served={})
+        return Observation(self._local_now(), {}, {}, client.published, has_copy=False, served={})
 
     def _state(self, client: Client) -> SiteState:
         order = client.in_flight

@@ -154,7 +154,7 @@ class Year(World):
     def _seen(self, client: Client) -> Observation:
         served = {"registry": self._client.served.sha256 if self._client.served else ""}
         has_copy = client.published.facts is not None
-        return Observation(self._local_now(), "", {}, client.published, has_copy=has_copy, served=served)
+        return Observation(self._local_now(), {}, {}, client.published, has_copy=has_copy, served=served)
 
     def _state(self, client: Client) -> SiteState:
         state = super()._state(client)
