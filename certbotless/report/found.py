@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .. import __version__
+from ..base.times import rfc3339
 from ..model.certificate import LeafFacts
 from ..model.memory import Event, Failure
-from ..model.view import View, Visits
-from . import status_json
-
-_BROKEN = "the configuration is broken"
+from ..model.view import View, Visits, facts_of
+from .status_json import site_json, unseen_site_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Found:
     Attributes:
         path: of the file; ``-`` for standard input.
         error: what is wrong with the file, or why the daemon refuses it, one fault a line.
-        known: domain and certificate of the sites that the state knows, where the file is broken.
+        known: domain and certificate of the sites that were not looked at, for the reason `why_unseen`.
         notify: the object of `status --json` about the receivers; None where there are none.
         notify_failure: the newest failure of a receiver.
         story: only where one site was asked for, and the file is good.
@@ -45,6 +45,7 @@ class Found:
     views: Sequence[View] = ()
     visits: Visits = field(default_factory=dict)
     known: Sequence[tuple[str, LeafFacts | None]] = ()
+    why_unseen: str = "the configuration is broken"
     notify: Mapping[str, Any] | None = None
     notify_failure: Failure | None = None
     story: Story | None = None
@@ -56,18 +57,18 @@ class Found:
             return 2
         return 0 if all(view.is_well for view in self.views) else 1
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the object of `status --json`; its keys are a contract (docs/files.md)."""
+        known = (unseen_site_json(domain, self.why_unseen, facts) for domain, facts in self.known)
+        return {
+            "version": __version__,
+            "observed_at": rfc3339(self.at),
+            "daemon": {"running": self.daemon_pid is not None, "pid": self.daemon_pid},
+            "config": {"path": self.path, "error": self.error or None},
+            "notify": self.notify,
+            "sites": [*(site_json(view, facts_of(view, self.visits)) for view in self.views), *known],
+        }
+
     def to_json(self) -> str:
-        """Return the object of `status --json`."""
-        found = status_json.status_json(
-            self.views,
-            self.visits,
-            self.notify,
-            now=self.at,
-            daemon_pid=self.daemon_pid,
-            path=self.path,
-            error=self.error or None,
-        )
-        found["sites"] += [
-            status_json.unseen_site_json(domain, _BROKEN, facts) for domain, facts in self.known
-        ]
-        return json.dumps(found, indent=2)
+        """Return the text of `status --json`."""
+        return json.dumps(self.to_plain(), indent=2)

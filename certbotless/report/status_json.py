@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from .. import __version__
 from ..base.errors import printable
 from ..base.times import distance, rfc3339
 from ..config.settings import Config, Target
@@ -16,32 +15,11 @@ from ..model.certificate import LeafFacts
 from ..model.ledger import Ledger
 from ..model.memory import Failure
 from ..model.observation import places_of
-from ..model.view import ClientFacts, View, Visits, facts_of
+from ..model.view import ClientFacts, View
 
 # As a line of the log.
 _MOST_OF_A_LINE = 4000
 _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
-
-
-def status_json(
-    views: Sequence[View],
-    visits: Visits,
-    notify: Mapping[str, Any] | None = None,
-    *,
-    now: datetime,
-    daemon_pid: int | None,
-    path: str,
-    error: str | None,
-) -> dict[str, Any]:
-    """Return the object of `status --json`; its keys are a contract (docs/files.md)."""
-    return {
-        "version": __version__,
-        "observed_at": rfc3339(now),
-        "daemon": {"running": daemon_pid is not None, "pid": daemon_pid},
-        "config": {"path": path, "error": error},
-        "notify": notify,
-        "sites": [_site_json(view, facts_of(view, visits)) for view in views],
-    }
 
 
 def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -> dict[str, Any]:
@@ -173,7 +151,8 @@ def _served_by(view: View, target: Target) -> Iterator[Served]:
         yield Served(place.name, state, leaf, place.where)
 
 
-def _site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
+def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
+    """Return the entry of a site; `met` is what a client met there."""
     failure, renewal = view.last_failure, view.decision.next_renewal
     return unseen_site_json(view.site.domain, view.reason, view.seen.published.facts) | {
         "state": view.state,

@@ -68,7 +68,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
     pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
     daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
     if found.error and not found.views:
-        note = ("the configuration is broken",)
+        note = (found.why_unseen,)
         entries = [
             _Entry(screen.legible(name), "pending", "-", facts, None, (), note, found.at)
             for name, facts in found.known

@@ -27,6 +27,7 @@ from ..model.view import View
 from ..notify import outbox
 from ..observe import client_visit
 from ..report import status_json, status_page
+from ..report.found import Found
 from ..report.status_json import Seen
 from .http_server import Reply, Server
 
@@ -158,17 +159,17 @@ class Web:
 
     def _status(self, seen: Seen) -> dict[str, Any]:
         history = outbox.history_of(seen.config)
-        found = status_json.status_json(
-            [*seen.views.values()],
-            client_visit.remembered(seen.config.state_dir),
-            history.to_json() if history else None,
-            now=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
-            daemon_pid=os.getpid(),
+        return Found(
+            at=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             path=self.path,
-            error="\n".join(self.refused()) or None,
-        )
-        found["sites"] += [status_json.unseen_site_json(domain, _UNSEEN) for domain in seen.unseen]
-        return found
+            error="\n".join(self.refused()),
+            daemon_pid=os.getpid(),
+            views=[*seen.views.values()],
+            visits=client_visit.remembered(seen.config.state_dir),
+            known=[(domain, None) for domain in seen.unseen],
+            why_unseen=_UNSEEN,
+            notify=history.to_json() if history else None,
+        ).to_plain()
 
     def _not_well(self, seen: Seen) -> str:
         """Return in a line why `status` would not exit 0, or that the checks have stopped; else empty."""

@@ -63,8 +63,8 @@ def seen(config: Config, state: SiteState | None = None, **fields: Any) -> Obser
 
 def answered(*answers: set[str] | None, **fields: Any) -> Observation:
     found = tuple(None if a is None else frozenset(a) for a in answers)
-    answers = {(DOMAIN, "A"): found}
-    return Observation(EPOCH, {"A": LAN}, answers, NOTHING, has_copy=False, served={}, **fields)
+    shown = {(DOMAIN, "A"): found}
+    return Observation(EPOCH, {"A": LAN}, shown, NOTHING, has_copy=False, served={}, **fields)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from certbotless.model.decision import Step
 from certbotless.model.memory import Failure
 from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.report import status_json
+from certbotless.report.found import Found
 
 CLOSED = {
     "at": "2026-11-24T05:30:00Z",
@@ -26,8 +27,8 @@ CLOSED = {
 
 def json_of(*views: View, visits: Mapping[str, ClientFacts] | None = None, **fields: Any) -> dict[str, Any]:
     """Return the object of `status --json` as a reader gets it."""
-    given = {"now": NOW, "daemon_pid": 4711, "path": "/etc/certbotless/config.yaml", "error": None, **fields}
-    found: dict[str, Any] = json.loads(json.dumps(status_json.status_json(views, visits or {}, **given)))
+    given = {"at": NOW, "daemon_pid": 4711, "path": "/etc/certbotless/config.yaml", "error": "", **fields}
+    found: dict[str, Any] = json.loads(Found(views=views, visits=visits or {}, **given).to_json())
     return found
 
 

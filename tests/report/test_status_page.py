@@ -16,7 +16,8 @@ from support.views import FACTS, NOTHING, NOW, failure, said, view
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.view import View
-from certbotless.report import status_json, status_page
+from certbotless.report import status_page
+from certbotless.report.found import Found
 
 VOID = {"meta"}
 # Where a browser begins a new line.
@@ -62,9 +63,9 @@ class Reader(HTMLParser):
         return [attributes for found, attributes in self.tags if found == tag]
 
 
-def status_of(*views: View, error: str | None = None, **changes: Any) -> dict[str, Any]:
+def status_of(*views: View, error: str = "", **changes: Any) -> dict[str, Any]:
     """Return the object of `status --json`, with these changes in its first site."""
-    found = status_json.status_json(views, {}, now=NOW, daemon_pid=4711, path=PATH, error=error)
+    found = Found(at=NOW, path=PATH, error=error, daemon_pid=4711, views=views).to_plain()
     found["sites"][0] |= changes
     return found
 
