@@ -69,6 +69,14 @@ def span(duration: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
+def elapsed(seconds: float, digits: int = 1) -> str:
+    """Return how long something took or takes, as a person reads it: ``4.2 s``, ``1 min 15 s``."""
+    if seconds < 60:
+        return f"{seconds:.{digits}f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
 def in_words(window: timedelta) -> str:
     """Return the window of a limit as ``7 days`` or ``2.5 h``."""
     hours = window.total_seconds() / 3600

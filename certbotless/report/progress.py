@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ..base.log_context import RunEvent, event_of, site
+from ..base.times import elapsed
 from .terminal import Terminal
 
 # Often enough for a clock that shows seconds.
@@ -84,7 +85,7 @@ class Board:
         works = dict(self._works)
         if not works:
             return ""
-        took = duration(now_s - min(work.began_s for work in works.values()), digits=0)
+        took = elapsed(now_s - min(work.began_s for work in works.values()), digits=0)
         if len(works) == 1:
             ((domain, work),) = works.items()
             step = f" {work.step}" if work.step else ""
@@ -106,16 +107,8 @@ def line_of(ended: Ended, screen: Terminal) -> Table:
         Column(width=11, justify="right"),
     )
     line.width = min(screen.width, _MOST_WIDTH)
-    line.add_row(mark, f"{ended.domain}  {ended.step}: {ended.reason}", duration(ended.took_s))
+    line.add_row(mark, f"{ended.domain}  {ended.step}: {ended.reason}", elapsed(ended.took_s))
     return line
-
-
-def duration(seconds: float, digits: int = 1) -> str:
-    """Return a time as a person says it."""
-    if seconds < 60:
-        return f"{seconds:.{digits}f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
 
 
 class Progress(logging.Handler):

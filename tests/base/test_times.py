@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import moments
 
-from certbotless.base.times import parse_rfc3339, rfc3339, span
+from certbotless.base.times import elapsed, parse_rfc3339, rfc3339, span
 
 
 def test_a_moment_is_written_in_utc_with_whole_seconds() -> None:
@@ -66,3 +66,10 @@ def test_a_moment_that_nothing_can_be_about_is_none(text: str) -> None:
 )
 def test_a_duration_is_told_in_its_largest_unit_that_says_enough(seconds: int, told: str) -> None:
     assert span(timedelta(seconds=seconds)) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")]
+)
+def test_an_elapsed_time_is_written_as_a_person_reads_it(seconds: float, said: str) -> None:
+    assert elapsed(seconds) == said

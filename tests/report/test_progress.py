@@ -20,7 +20,7 @@ from certbotless.base import log_context
 from certbotless.base.errors import StoreError
 from certbotless.base.locks import Lock
 from certbotless.base.log_context import RunEvent, waits_for
-from certbotless.report.progress import Board, Ended, Progress, duration, line_of
+from certbotless.report.progress import Board, Ended, Progress, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
 _MARK = "\x1e"
@@ -150,13 +150,6 @@ def test_how_it_ended_is_a_word_and_a_colour(monkeypatch: pytest.MonkeyPatch) ->
         coloured = line(ended, is_terminal=True)
         assert coloured.startswith(f"\x1b[{code}m")
         assert re.sub(r"\x1b\[\d+m", "", coloured) == line(ended)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")]
-)
-def test_a_time_is_said_as_a_person_does(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
 
 
 # --- on a terminal ------------------------------------------------------------------------------------------
