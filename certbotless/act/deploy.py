@@ -21,7 +21,7 @@ from ..base.times import rfc3339
 from ..config.settings import Target
 from ..decide.deploy import window_wait
 from ..model.memory import Restarting
-from ..model.observation import Observation, Place, places_of
+from ..model.observation import Endpoint, Observation, endpoints_of
 from ..world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
 from .context import SiteContext
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
@@ -81,7 +81,7 @@ class DeploySteps:
         """
         if target.name != self._ctx.site.deploy[0].name or self._is_held(target):
             return
-        places = places_of(self._ctx.site, target, self._ctx.state, self._seen.address)
+        places = endpoints_of(self._ctx.site, target, self._ctx.state, self._seen.address)
         if target.label is not None:
             with suppress(DeployError):  # told by the deploy itself
                 found = self._ctx.containers.matching(target.label)
@@ -151,7 +151,7 @@ class DeploySteps:
             since = f"started after the files, at {rfc3339(container.started_at)}"
             service = Service(
                 name=container.name,
-                key=Place(container.name, None, target.name).key,
+                key=Endpoint(container.name, None, target.name).key,
                 where=self._where(target, container),
                 what=ascii(target.action),
                 act=act,
@@ -183,7 +183,7 @@ class DeploySteps:
 
     def _reload(self, target: Target, *, is_canary: bool) -> None:
         """Run the target's command; other sites may share it, and one run may serve all of them."""
-        places = places_of(self._ctx.site, target, self._ctx.state, self._seen.address)
+        places = endpoints_of(self._ctx.site, target, self._ctx.state, self._seen.address)
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
@@ -213,7 +213,7 @@ class DeploySteps:
         if target.port is None and file.state.ports.get(container.name) not in container.ports:
             file.put("ports", container.name, published_port(container))
         state = file.put("bound", container.name, dict(container.bound) or None)
-        places = places_of(self._ctx.site, target, state, self._seen.address)
+        places = endpoints_of(self._ctx.site, target, state, self._seen.address)
         where = next((place.where for place in places if place.name == container.name), None)
         if where is None:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")

@@ -43,7 +43,7 @@ from ..model.decision import WRITES, Intent, Step
 from ..model.ledger import local_backoff, order_backoff
 from ..model.limits import staging_of
 from ..model.memory import Failure
-from ..model.observation import Observation, places_of
+from ..model.observation import Observation, endpoints_of
 from ..model.reason import Why, because
 from ..model.view import View
 from ..observe.record_answers import ask_servers
@@ -242,7 +242,7 @@ class _SiteRun:
         if seen.published.generation != trial.generation:
             return seen.refused is None
         facts, canary = seen.published.facts, self._site.deploy[0]
-        first = places_of(self._site, canary, view.remembered, seen.address)[0]
+        first = endpoints_of(self._site, canary, view.remembered, seen.address)[0]
         return facts is not None and seen.served.get(first.key) == facts.sha256
 
     def _take(self, step: Step, seen: Observation, later: Sequence[Step]) -> set[str]:

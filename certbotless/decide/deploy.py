@@ -9,7 +9,7 @@ from ..config.settings import Target
 from ..config.values import Window
 from ..model.decision import Step
 from ..model.memory import Failure
-from ..model.observation import places_of
+from ..model.observation import endpoints_of
 from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
 
@@ -26,7 +26,7 @@ def deploy_steps(situation: Situation) -> list[Step]:
         return []  # what is started now would find no pair, or another one
     steps = []
     for target in site.deploy:
-        places = places_of(site, target, state, seen.address)
+        places = endpoints_of(site, target, state, seen.address)
         if target.port is not None and target.port.kind == "none":
             acted = [state.acted.get(place.name) for place in places]
             wrong = {Why.NOT_ACTED_UPON for each in acted if not each or each.sha256 != facts.sha256}

@@ -35,7 +35,7 @@ class Observation:
         refused: the newer generation that the service did not come up with; None where there is none.
         copy_ends: when the certificate of the copy ends; None where that is not known, or does not matter.
         listed_at: when the API listed what is known of a name that no name server speaks for, None for never.
-        blind: why none does; None where every name has one that does.
+        unreachable: why none does; None where every name has one that does.
         shown_at: when the name servers were asked; None for now.
     """
 
@@ -49,7 +49,7 @@ class Observation:
     refused: Published | None = None
     copy_ends: datetime | None = None
     listed_at: Mapping[str, datetime | None] = field(default_factory=dict)
-    blind: Failure | None = None
+    unreachable: Failure | None = None
     shown_at: datetime | None = None
 
     @property
@@ -83,7 +83,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Where a target serves: one for a container or a command, one for each match of a label.
 
     `name` is the container's, or what the target is called; `where` is None as long as its port is not known,
@@ -105,14 +105,14 @@ def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Fa
     return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + check_every, count=1)
 
 
-def places_of(site: Site, target: Target, state: SiteState, address: str) -> list[Place]:
+def endpoints_of(site: Site, target: Target, state: SiteState, address: str) -> list[Endpoint]:
     """Return every place where `target` serves, as far as it is known.
 
     Without a LAN address, as with the cable out, the one last written stands in.
     """
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
     return [
-        Place(
+        Endpoint(
             name,
             where_of(site, target, state, address, state.ports.get(name), state.bound.get(name, {})),
             target.name,
@@ -129,7 +129,7 @@ def where_of(
     found_port: int | None,
     bound: Mapping[int, Sequence[str]],
 ) -> tuple[str, int] | None:
-    """Return where one place of `target` serves, if the port that it publishes is known; see `Place`.
+    """Return where one place of `target` serves, if the port that it publishes is known; see `Endpoint`.
 
     `bound` are the addresses at which a container publishes a port, of those that it does not publish at all.
     """

@@ -12,7 +12,7 @@ from ..base.times import Moment, rfc3339
 from ..config.settings import Site
 from .decision import Decision, Step
 from .memory import Failure, SiteState
-from .observation import Observation, places_of
+from .observation import Observation, endpoints_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def ports_of(view: View) -> list[tuple[str, int]]:
     found = []
     for target in view.site.deploy:
         is_elsewhere = target.port is not None and target.port.kind == "elsewhere"
-        for place in places_of(view.site, target, view.remembered, view.seen.address):
+        for place in endpoints_of(view.site, target, view.remembered, view.seen.address):
             if place.where is not None:
                 host, port = place.where
                 # One that is published at another address alone is not met at the site's name.

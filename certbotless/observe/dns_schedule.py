@@ -20,7 +20,7 @@ from ..model.decision import CONFIRM_OF
 from ..model.memory import SiteState
 from ..model.view import View
 from ..world.dns.nameservers import NameServers
-from .record_answers import Shown, ask_servers
+from .record_answers import SeenAnswers, ask_servers
 
 # After an hour in which a record was right its servers are asked so seldom: so late a change by hand is seen.
 QUIET_EVERY = timedelta(minutes=5)
@@ -35,13 +35,13 @@ class _Kept:
 
     site: Site
     zone: str
-    shown: Shown
+    shown: SeenAnswers
     due_s: float
     right_since_s: float | None = None
     is_quiet: bool = False
 
 
-class Spread:
+class DnsSchedule:
     """What was shown last, of all sites. Looks take it from several threads while `ask_due` asks again.
 
     Args:
@@ -68,7 +68,7 @@ class Spread:
             for domain in domains:
                 self.kept.pop(domain, None)
 
-    def shown(self, site: Site, state: SiteState, now: datetime) -> Shown:
+    def shown(self, site: Site, state: SiteState, now: datetime) -> SeenAnswers:
         """Return what was shown last; ask where it says nothing of the site as it is now."""
         # What was forgotten while it is asked for stays so: the answer may be of servers before an edit.
         all_kept, zone, now_s = self.kept, site.zone or state.zone, self._clock.monotonic()

@@ -20,7 +20,7 @@ from ..world.dns.query import Answer, Question, Server, ask_each, speaks
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SeenAnswers:
     """What was shown of one site at one moment.
 
     Attributes:
@@ -35,13 +35,13 @@ class Shown:
     fault: CertbotlessError | None = None
 
     @property
-    def blind(self) -> frozenset[str]:
+    def unanswered(self) -> frozenset[str]:
         """The names that no server spoke for."""
         return frozenset(fqdn for (fqdn, _), values in (self.answers or {}).items() if set(values) <= {None})
 
-    def is_as(self, other: Shown) -> bool:
+    def is_as(self, other: SeenAnswers) -> bool:
         """Whether another time the same was shown."""
-        return (self.answers, str(self.fault)) == (other.answers, str(other.fault))
+        return (self.answers, type(self.fault)) == (other.answers, type(other.fault))
 
     @property
     def is_on_hold(self) -> bool:
@@ -50,7 +50,7 @@ class Shown:
 
 
 # From a site, what is remembered of it, and now to what is shown.
-ShownSource = Callable[[Site, SiteState, datetime], Shown]
+AnswerSource = Callable[[Site, SiteState, datetime], SeenAnswers]
 
 
 def questions_of(site: Site) -> list[Question]:
@@ -58,34 +58,34 @@ def questions_of(site: Site) -> list[Question]:
     return [(fqdn, type_) for type_ in site.rules for fqdn in site.names_with(type_)]
 
 
-def ask_servers(servers: NameServers) -> ShownSource:
+def ask_servers(servers: NameServers) -> AnswerSource:
     """Return the source that asks the name servers each time.
 
     Takes at most 3 s, and at first what `NameServers.of` takes as well.
     """
 
-    def shown(site: Site, state: SiteState, now: datetime) -> Shown:
+    def shown(site: Site, state: SiteState, now: datetime) -> SeenAnswers:
         questions, zone = questions_of(site), site.zone or state.zone
         if not questions:
-            return Shown(now, {})
+            return SeenAnswers(now, {})
         if servers.need_zone and not zone:
-            return Shown(now, None)
+            return SeenAnswers(now, None)
         try:
             asked = servers.of(zone)
         except CertbotlessError as exc:
             servers.note(zone, is_blind=True)
-            return Shown(now, {each: () for each in questions}, exc)
+            return SeenAnswers(now, {each: () for each in questions}, exc)
         found = ask_each(asked, questions)
         answers = {each: _that_count(asked, told) for each, told in zip(questions, found, strict=True)}
-        seen = Shown(now, answers)
-        servers.note(zone, is_blind=bool(seen.blind))
+        seen = SeenAnswers(now, answers)
+        servers.note(zone, is_blind=bool(seen.unanswered))
         told = [answer for each in found for answer in each]
-        return replace(seen, fault=why_blind(asked, told, zone)) if seen.blind else seen
+        return replace(seen, fault=why_unreachable(asked, told, zone)) if seen.unanswered else seen
 
     return shown
 
 
-def why_blind(servers: Sequence[Server], answers: Sequence[Answer], zone: str) -> DnsError:
+def why_unreachable(servers: Sequence[Server], answers: Sequence[Answer], zone: str) -> DnsError:
     """Say why no server speaks for a zone."""
     values = [value for answer in answers for value in answer.values or ()]
     if hijack.is_made_up([*values, *(server.address for server in servers)]):

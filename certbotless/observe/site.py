@@ -14,19 +14,20 @@ from ..config.settings import Config, Site
 from ..config.values import AddressRule
 from ..model.certificate import Published
 from ..model.memory import Listed, SiteState
-from ..model.observation import Answers, Observation, Place, places_of, unseen
+from ..model.observation import Answers, Endpoint, Observation, endpoints_of, unseen
 from ..state.pair import Store
 from ..state.site import SiteFile
+from ..world.dns.query import Question
 from ..world.lan.address import AddressSource
 from ..world.tls import served_leaf
-from .record_answers import Shown, ShownSource
+from .record_answers import AnswerSource, SeenAnswers
 
 
 def observe(
     site: Site,
     config: Config,
     state: SiteState,
-    shown_by: ShownSource,
+    shown_by: AnswerSource,
     now: datetime,
     address_of: AddressSource,
 ) -> Observation:
@@ -34,7 +35,7 @@ def observe(
     problems: list[CertbotlessError] = []
     addresses = {type_: _wanted(type_, rule, address_of, problems) for type_, rule in site.rules.items()}
     store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
-    places = [place for target in site.deploy for place in places_of(site, target, state, addresses["A"])]
+    places = [place for target in site.deploy for place in endpoints_of(site, target, state, addresses["A"])]
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, shown_by, site, state, now)
         published = store.look(state.generations)
@@ -43,7 +44,7 @@ def observe(
         copy = file.copy() if published.facts is None else None
         served = _leaves(places, site.domain)
         shown = asked.result()
-    listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.blind)}
+    listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
     if shown.fault is not None and (shown.is_on_hold or not any(listed.values())):
         problems.append(shown.fault)
     refused = _refused(store, state, published)
@@ -58,7 +59,7 @@ def observe(
         refused=refused,
         copy_ends=copy.not_after if copy else None,
         listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
-        blind=unseen(shown.fault, now, config.check_every) if shown.fault else None,
+        unreachable=unseen(shown.fault, now, config.check_every) if shown.fault else None,
         shown_at=shown.at,
     )
 
@@ -79,7 +80,7 @@ def _listed(fqdn: str, state: SiteState, now: datetime) -> Listed | None:
     return listed if listed is not None and is_believable(listed.at, now) else None
 
 
-def _answers(shown: Shown, listed: Mapping[str, Listed | None]) -> Mapping[tuple[str, str], Answers] | None:
+def _answers(shown: SeenAnswers, listed: Mapping[str, Listed | None]) -> Mapping[Question, Answers] | None:
     """Return the answers of the name servers, or for a name that none speaks for the API's."""
     if shown.answers is None:
         return None
@@ -96,7 +97,7 @@ def _refused(store: Store, state: SiteState, published: Published) -> Published 
     return found if found.facts is not None else None
 
 
-def _leaves(places: Sequence[Place], domain: str) -> dict[str, str]:
+def _leaves(places: Sequence[Endpoint], domain: str) -> dict[str, str]:
     def served(where: tuple[str, int]) -> str:
         try:
             return served_leaf(*where, domain)

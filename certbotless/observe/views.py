@@ -29,7 +29,7 @@ from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile
 from ..world.dns.nameservers import NameServers
 from ..world.lan.address import AddressSource, address_now
-from .record_answers import ShownSource, ask_servers, questions_of
+from .record_answers import AnswerSource, ask_servers, questions_of
 from .site import observe
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Looking:
     """
 
     config: Config
-    shown_by: ShownSource
+    shown_by: AnswerSource
     ledger: Ledger = ()
     intent: Intent = NOTHING_ASKED
     address_of: AddressSource = address_now

@@ -14,7 +14,7 @@ from ..config.settings import Config, Target
 from ..model.certificate import LeafFacts
 from ..model.ledger import Ledger
 from ..model.memory import Failure
-from ..model.observation import places_of
+from ..model.observation import endpoints_of
 from ..model.view import ClientFacts, View
 
 # As a line of the log.
@@ -67,9 +67,11 @@ def by_api(view: View) -> str:
     """Say that the records are known from the API alone, why, and as of when; empty where they are not."""
     seen = view.seen
     known = [at for at in seen.listed_at.values() if at is not None]
-    if seen.blind is None or not known:
+    if seen.unreachable is None or not known:
         return ""
-    return f"{seen.blind.what}; the record is known from the API, as of {distance(min(known) - seen.at)}"
+    return (
+        f"{seen.unreachable.what}; the record is known from the API, as of {distance(min(known) - seen.at)}"
+    )
 
 
 def headline(views: Sequence[View], busy: int) -> str:
@@ -138,7 +140,7 @@ def served_of(view: View) -> list[Served]:
 def _served_by(view: View, target: Target) -> Iterator[Served]:
     facts = view.seen.published.facts
     failure = view.standing_failures.get(f"deploy:{target.name}")
-    for place in places_of(view.site, target, view.remembered, view.seen.address):
+    for place in endpoints_of(view.site, target, view.remembered, view.seen.address):
         leaf = view.seen.served.get(place.key)
         acted = view.remembered.acted.get(place.name)
         state: Literal["serving", "pending", "failing", "unproved"] = "pending"

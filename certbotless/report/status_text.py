@@ -106,7 +106,7 @@ def _entry(view: View, visits: Visits) -> _Entry:
                 notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
     if note := by_api(view):
         notes.append(note)
-        notes += [f"to do: {seen.blind.hint}"] if seen.blind and seen.blind.hint else []
+        notes += [f"to do: {seen.unreachable.hint}"] if seen.unreachable and seen.unreachable.hint else []
     met = facts_of(view, visits)
     if met is not None and not met.is_well:
         notes.append(f"as a client, {distance(met.at - seen.at)}: {met.text}; see certbotless doctor")

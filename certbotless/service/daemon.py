@@ -40,7 +40,7 @@ from ..model.view import View
 from ..notify import alerts, outbox
 from ..notify.alerts import Steady
 from ..observe import client_visit
-from ..observe.dns_schedule import Spread
+from ..observe.dns_schedule import DnsSchedule
 from ..observe.views import Crashes, Looking, look
 from ..report import status_json
 from ..state import daemon_file
@@ -121,7 +121,7 @@ class Daemon:
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._edits: SimpleQueue[tuple[bytes, Config]] = SimpleQueue()
         self._timetable = Timetable(_LOOKS, _SERVERS)
-        self._spread = Spread(self._clock, lambda: self._timetable.after("shown", 0, self._look_soon))
+        self._schedule = DnsSchedule(self._clock, lambda: self._timetable.after("shown", 0, self._look_soon))
         self._follow_servers()
         self._lan = Lan()
         self._follow_addresses()
@@ -253,7 +253,7 @@ class Daemon:
 
     def _follow_servers(self) -> None:
         self._servers = NameServers(self._config.dns.nameservers, self._clock, is_brief=True)
-        self._spread.follow(self._servers, self._config.check_every)
+        self._schedule.follow(self._servers, self._config.check_every)
 
     def _follow_addresses(self) -> None:
         self._lan.follow(rule for site in self._config.sites for rule in site.rules.values())
@@ -291,12 +291,12 @@ class Daemon:
         if self._current is not None:
             self._current.is_outdated = True
         self._tries.forget()  # what they wait for may be years away now
-        self._spread.forget()
+        self._schedule.forget()
         self._look_soon()
 
     def _look_at_addresses(self) -> None:
         if self._lan.look():
-            self._spread.forget()
+            self._schedule.forget()
             self._look_soon()
         self._plan_addresses()
 
@@ -305,11 +305,11 @@ class Daemon:
 
     def _ask_servers(self) -> None:
         """Ask them about the sites whose turn has come; on a thread of its own."""
-        self._spread.ask_due()
+        self._schedule.ask_due()
         self._plan_servers()
 
     def _plan_servers(self) -> None:
-        self._timetable.after("servers", max(self._spread.wait_s(), _TURN_S), self._ask_servers, _SERVERS)
+        self._timetable.after("servers", max(self._schedule.wait_s(), _TURN_S), self._ask_servers, _SERVERS)
 
     # The look.
 
@@ -340,7 +340,7 @@ class Daemon:
             current.ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
             looking = Looking(
                 config,
-                self._spread.shown,
+                self._schedule.shown,
                 current.ledger,
                 address_of=self._lan.address,
                 crashes=self._crashes,
@@ -378,7 +378,7 @@ class Daemon:
         """
         raw, config = current.raw, current.config
         for view in views:
-            self._spread.judge(view)
+            self._schedule.judge(view)
         self._plan_servers()
         ripe = [v for v in views if v.site.domain not in current.locked and not self._must_settle(v)]
         due = {v.site.domain: v.seen.addresses for v in ripe if self._tries.may(v, config.check_every)}
@@ -455,7 +455,7 @@ class Daemon:
         """Take leave of processes that ended, end those past their deadline, and look at what they left."""
         ended = [child for child in self._children if child.has_ended()]
         self._children = [child for child in self._children if child not in ended]
-        self._spread.forget([domain for child in ended for domain in child.addresses])
+        self._schedule.forget([domain for child in ended for domain in child.addresses])
         for name in [name for name, errand in self._errands.items() if errand.has_ended()]:
             self._failures[name] = self._failures[name] + 1 if self._errands.pop(name).has_failed else 0
         self._plan_reap()

@@ -16,7 +16,7 @@ from support.scenes import ADDRESS, SECOND, ZONE, Scene
 from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.records import Record
 from certbotless.model.view import View
-from certbotless.observe.dns_schedule import Spread
+from certbotless.observe.dns_schedule import DnsSchedule
 from certbotless.observe.views import Looking, look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
@@ -34,7 +34,7 @@ class Watcher:
         self.scene = scene
         self.questions: list[float] = []
         self.woken = 0
-        self.spread = Spread(scene.clock, self._wake)
+        self.spread = DnsSchedule(scene.clock, self._wake)
         self.servers = NameServers([scene.server.place], scene.clock)
         self.spread.follow(self.servers, timedelta(minutes=1))
         scene.server.on_query = lambda: self.questions.append(scene.clock.monotonic())

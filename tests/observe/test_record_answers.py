@@ -13,7 +13,7 @@ from certbotless.base.errors import ZoneOnHold
 from certbotless.config import load
 from certbotless.config.settings import Site
 from certbotless.model.memory import SiteState
-from certbotless.observe.record_answers import Shown, ask_servers
+from certbotless.observe.record_answers import SeenAnswers, ask_servers
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.world.dns.nameservers import NameServers
 
@@ -47,7 +47,7 @@ def service() -> Iterator[AlidnsEmulator]:
         yield service
 
 
-def shown(site: Site, servers: dict[str, str], others: list[str] | None) -> Shown:
+def shown(site: Site, servers: dict[str, str], others: list[str] | None) -> SeenAnswers:
     """Ask about the site, whose zone has these servers; SOMEBODY answers other questions so."""
 
     def told(name: str, kind: str) -> list[str] | None:
@@ -63,14 +63,14 @@ def shown(site: Site, servers: dict[str, str], others: list[str] | None) -> Show
 def test_a_server_without_authority_counts_for_nothing_beside_one_that_has_it(site: Site) -> None:
     """A lame one, which does not have the zone: the site is right, whatever it says."""
     found = shown(site, {"ns1.x": TRUE_SERVER, "ns2.x": SOMEBODY}, [])
-    assert found == Shown(EPOCH, {(NAME, "A"): (frozenset({ADDRESS}), None)})
+    assert found == SeenAnswers(EPOCH, {(NAME, "A"): (frozenset({ADDRESS}), None)})
 
 
 @pytest.mark.row(80)
 def test_where_only_answers_without_authority_come_no_server_speaks_for_the_zone(site: Site) -> None:
     found = shown(site, {"ns1.x": SOMEBODY}, [ADDRESS])
     assert found.answers == {(NAME, "A"): (None,)}
-    assert found.blind == {NAME}
+    assert found.unanswered == {NAME}
     assert "port 53 is taken over: another server answers in the place of ns1.x" in str(found.fault)
     assert "let the router, provider or proxy pass port 53 on" in str(found.fault)
 
@@ -93,4 +93,4 @@ def test_a_zone_on_hold_is_reported_as_such(site: Site) -> None:
     found = shown(site, {}, None)
     assert isinstance(found.fault, ZoneOnHold)
     assert found.is_on_hold
-    assert found.blind == {NAME}
+    assert found.unanswered == {NAME}
