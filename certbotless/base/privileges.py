@@ -3,7 +3,7 @@
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 
 Until then root makes a folder only where no other user could put a link in its way, and gives away nothing
-but a folder that it has just made, by its descriptor. What is imported later, and what children run, is read
+but a folder that it has just made, by its descriptor. What is imported later, and what workers run, is read
 by the owner: where it cannot be, a run would fail in ways that say nothing of the cause. That is told first.
 
 Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2); access(2), which asks

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..base.errors import UsageError, printable
+from ..service import wire
 
 _COMMANDS = {
     "check": "validate the configuration, offline",
@@ -100,13 +101,11 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
     dry_run_help = "with --renew-now: try the whole chain at the CA's staging directory; publish nothing"
     _flag(parser, "--dry-run", dry_run_help)
     if has_domains:
-        # What the daemon tells its children: DOMAIN=IPV4,IPV6, the LAN addresses that it has seen to last.
-        parser.add_argument("--settled", action="append", default=[], help=argparse.SUPPRESS)
+        parser.add_argument(wire.SETTLED, action="append", default=[], help=argparse.SUPPRESS)
         parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
         parser.set_defaults(command=None, errand=None)
         return parser
-    # What the daemon starts beside the four facts.
-    parser.add_argument("--errand", choices=("visit", "notify"), help=argparse.SUPPRESS)
+    parser.add_argument(wire.ERRAND, choices=wire.HELPERS, help=argparse.SUPPRESS)
     _add_commands(parser)
     return parser
 

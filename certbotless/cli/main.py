@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -107,10 +107,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         intent = Intent()
         if args.renew_now:
             intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
-        return _act(source, args.domains, intent, dict(word.partition("=")[::2] for word in args.settled))
+        return _act(source, args.domains, intent, args.settled)
     log.set_up()
     if args.errand is not None:
-        return _errand(source, args.errand)
+        return _help(source, args.errand)
     return _daemon(source)
 
 
@@ -284,7 +284,7 @@ def _init(source: Path | None, args: argparse.Namespace) -> int:
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
     if not run.run(source, flags, ask, lambda line: print(line, flush=True)):
         return 0
-    return _act(source, [], Intent(_BEGAN, ignore_backoff=True, only_rehearse=True), {})
+    return _act(source, [], Intent(_BEGAN, ignore_backoff=True, only_rehearse=True), [])
 
 
 def _ask(question: str, is_secret: bool) -> str:
@@ -296,7 +296,7 @@ def _ask(question: str, is_secret: bool) -> str:
 # --- commands that act ------------------------------------------------------------------------------------
 
 
-def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str]) -> int:
+def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Sequence[str]) -> int:
     # A worker of the daemon has its configuration on standard input, and writes to the daemon's log.
     if source is not None and sys.stderr.isatty():
         from ..report.progress import Progress
@@ -310,7 +310,7 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: M
 
 
 def _run(
-    source: Path | None, domains: Sequence[str], intent: Intent, settled: Mapping[str, str], say: Say
+    source: Path | None, domains: Sequence[str], intent: Intent, settled: Sequence[str], say: Say
 ) -> int:
     from ..config import checks, load
 
@@ -325,8 +325,8 @@ def _run(
     return oneshot.run(checked, sites, intent, say, settled, tells=tells)
 
 
-def _errand(source: Path | None, name: str) -> int:
-    """Do what the daemon started this process for; what it needs is on its standard input."""
+def _help(source: Path | None, name: str) -> int:
+    """Do the work of a helper of the daemon (`service.wire`)."""
     match name:
         case "visit":
             from ..config import load

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 # Each look waits for the network most of its time.
 _LOOKERS = 128
-# All of them together: the units and compose.yaml allow 1024, with a daemon and its children beside us.
+# All of them together: the units and compose.yaml allow 1024, with a daemon and its workers beside us.
 _MOST_THREADS = 600
 # Each question has as many: two name servers, as zones at Aliyun have, at three addresses each.
 _THREADS_A_QUESTION = 6

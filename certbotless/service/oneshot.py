@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from ..observe import client_visit
 from ..observe.views import look_at
 from ..report import status_json
 from ..world.lan.watch import settled_before
-from . import wiring
+from . import wire, wiring
 from .attempt_log import AttemptLogs
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(
     sites: Sequence[Site],
     intent: Intent,
     say: Callable[[str], None],
-    settled: Mapping[str, str],
+    settled: Sequence[str],
     *,
     tells: bool,
 ) -> int:
@@ -55,9 +55,8 @@ def run(
 
     Args:
         say: prints a line; called from several threads.
-        settled: the LAN addresses that a site had when it was decided to start this run, if known: by domain,
-            that of IPv4 and after a comma that of IPv6, each empty for none.
-        tells: whether the receivers of `notify` are sent what is due, unless a daemon runs that does it.
+        settled: the LAN addresses that the daemon saw when it started this run, as in `wire`; else empty.
+        tells: whether messages that are due are sent, unless a daemon runs.
 
     Raises:
         CertbotlessError: nothing could be done.
@@ -67,17 +66,11 @@ def run(
         signal.signal(number, lambda *_: clock.stop())
 
     def tell(outcome: Outcome) -> None:
-        # The daemon reads these lines of its children: the domain, then a colon.
-        line = f"{outcome.domain}: {_how_it_ended(outcome, intent)}"
+        line = wire.report(outcome.domain, _how_it_ended(outcome, intent))
         say(line)
         logger.debug("%s %s", RUN_ENDED, line, extra=RunEvent("run ended").extra)
 
-    known = {
-        rule: address
-        for site in sites
-        if site.domain in settled
-        for rule, address in zip(site.rules.values(), settled[site.domain].split(","), strict=False)
-    }
+    known = wire.settled_addresses(settled, sites)
     outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)
     to = _receivers(config) if tells else []
     wiring.become_owner(config, config.certs_dirs)
@@ -95,7 +88,7 @@ def run(
 def ends_in_time(longest: timedelta, clock: SystemClock) -> Iterator[None]:
     """Ask the run to stop when it has taken so long, and end the process where it does not.
 
-    As the daemon does with its children; a command that was stopped at a terminal ends when it goes on.
+    As the daemon does with its workers. A command that was suspended at a terminal ends when it continues.
     """
     is_over = threading.Event()
 

@@ -1,7 +1,7 @@
 """What the daemon does when: named jobs (APScheduler), each of which is one moment. Light.
 
 A job plans its own next run, so a clock that jumps leaves no backlog. All jobs but those that wait for the
-network share one thread, the worker: what only they touch needs no lock.
+network share one thread, the job thread: what only they touch needs no lock.
 
 Source: APScheduler 3 waits by the monotonic clock for moments of the wall clock, so `all_now` is called by
 whoever sees the wall clock jump.
@@ -24,7 +24,7 @@ from apscheduler.triggers.date import DateTrigger
 
 logger = logging.getLogger(__name__)
 
-WORKER = "default"
+_JOBS = "default"
 
 Job = Callable[[], None]
 
@@ -33,13 +33,13 @@ class Timetable:
     """The jobs of one daemon, by name. Each name belongs to one function. Safe to use from any thread.
 
     Args:
-        threads: the names of further threads, for what would keep the worker waiting.
+        threads: the names of further threads, for jobs that would keep the job thread waiting.
     """
 
     def __init__(self, *threads: str) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={name: ThreadPoolExecutor(1) for name in (WORKER, *threads)},
+            executors={name: ThreadPoolExecutor(1) for name in (_JOBS, *threads)},
             # A late run is a run all the same. What is asked for while it runs is run once more after it.
             job_defaults={"misfire_grace_time": None, "max_instances": 2},
         )
@@ -56,7 +56,7 @@ class Timetable:
         """Start nothing more; what runs is not waited for."""
         self._scheduler.shutdown(wait=False)
 
-    def after(self, name: str, wait_s: float, job: Job, thread: str = WORKER) -> None:
+    def after(self, name: str, wait_s: float, job: Job, thread: str = _JOBS) -> None:
         """Run a job in so many seconds, unless it is planned for before; never, if they are infinite."""
         if wait_s == math.inf:
             return
@@ -71,7 +71,7 @@ class Timetable:
         with self._planning:
             planned = self._scheduler.get_job(name)
             if moment is not None and (planned is None or planned.next_run_time != moment):
-                self._add(name, moment, job, WORKER)
+                self._add(name, moment, job, _JOBS)
             elif moment is None and planned is not None:
                 with suppress(JobLookupError):  # it has just begun
                     planned.remove()
@@ -89,7 +89,7 @@ class Timetable:
 
     @property
     def busy_s(self) -> float:
-        """For how long the worker has been at its present job, in seconds; 0 if it has none."""
+        """For how long the job thread has been at its present job, in seconds; 0 if it has none."""
         began_s = self._began_s
         return 0 if began_s is None else time.monotonic() - began_s
 
@@ -106,7 +106,7 @@ class Timetable:
 
     def _run(self, name: str, job: Job, thread: str) -> None:
         """Run a job; a fault of the program in it keeps no other job from being run."""
-        if thread == WORKER:
+        if thread == _JOBS:
             self._began_s = time.monotonic()
         try:
             job()
@@ -115,5 +115,5 @@ class Timetable:
             logger.exception("job.crashed name=%s", name)
             self._crashed.add(name)
         finally:
-            if thread == WORKER:
+            if thread == _JOBS:
                 self._began_s = None

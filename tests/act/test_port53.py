@@ -22,7 +22,7 @@ from certbotless.model.view import View
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Looking, look
 from certbotless.report.status_json import plan_text
-from certbotless.service.daemon import _Tries
+from certbotless.service.workers import StartPauses
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
 
@@ -52,12 +52,12 @@ def lists(scene: Scene) -> int:
 
 def live(scene: Scene, minutes: int) -> list[str]:
     """Let the daemon look once a minute, with a child for what is due; return the states that it sees."""
-    tries = _Tries()
+    pauses = StartPauses()
     states: list[str] = []
     for _ in range(minutes):
         views = [seen(scene, at) for at in range(len(scene.domains))]
         states += [view.state for view in views]
-        if [view for view in views if tries.may(view, scene.config.check_every)]:
+        if [view for view in views if pauses.may_start(view, scene.config.check_every)]:
             scene.run_all()
         scene.clock.advance(60)
     return states

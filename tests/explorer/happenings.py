@@ -80,7 +80,7 @@ class Happenings:
             if service.is_absent or service.status != "running" or service.loaded in self._dropped_in:
                 service.is_absent = False
                 world.engine.boot(service)
-        world.tries.forget()
+        world.pauses.forget()
         if world.ca.lifetime < HOUR:
             # Once a record was set back three times, nobody writes it for a day unless a command asks: more
             # than a thousand renewals. That it is written then by itself is seen with longer lifetimes.
@@ -106,7 +106,7 @@ class Happenings:
         offsets = [-MINUTE, -4 * MINUTE, -30 * MINUTE, MINUTE, 59 * MINUTE, -59 * MINUTE]
         offsets += [8 * HOUR, -8 * HOUR, 90 * DAY, -400 * DAY]
         self._world.clock.offset = self._world.random.choice([timedelta()] * 5 + offsets)
-        self._world.tries.forget()
+        self._world.pauses.forget()
         return str(self._world.clock.offset)
 
     def kills_begin(self) -> str:
@@ -282,7 +282,7 @@ class Happenings:
     def state_is_lost(self) -> None:
         if not self._locks:
             shutil.rmtree(self._world.state_dir, ignore_errors=True)
-            self._world.tries.forget()
+            self._world.pauses.forget()
 
     def state_is_damaged(self) -> None:
         if self._state_file.is_file():

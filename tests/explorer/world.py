@@ -33,7 +33,7 @@ from certbotless.model.view import View
 from certbotless.observe import site as observe
 from certbotless.observe import views
 from certbotless.observe.record_answers import ask_servers
-from certbotless.service import daemon
+from certbotless.service.workers import StartPauses
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world.dns import query
 from certbotless.world.dns.nameservers import NameServers
@@ -114,7 +114,7 @@ class World:
         self.kill_rate, self.is_dead = 0.0, False
         self.lan: str | None = "10.0.0.5"
         self.intent = Intent()
-        self.tries = daemon._Tries()
+        self.pauses = StartPauses()
         self._writes: list[float] = []
         self._stamped: dict[Path, tuple[int, int]] = {}
 
@@ -193,7 +193,7 @@ class World:
     def edit(self) -> None:
         """Let the file be what `settings` say now."""
         self._accept()
-        self.tries.forget()
+        self.pauses.forget()
         self._writes.clear()
 
     def _accept(self) -> None:
@@ -280,7 +280,7 @@ class World:
         """Look, start a run for what is due, and return what is seen after it."""
         view = self.view()
         check_state(self, view)
-        if self.tries.may(view, self.config.check_every):
+        if self.pauses.may_start(view, self.config.check_every):
             self.run(Intent())
             view = self.view()
             check_state(self, view)

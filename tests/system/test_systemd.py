@@ -207,7 +207,7 @@ def test_a_look_that_hangs_is_ended_by_the_watchdog_and_the_journal_says_where(s
     journal = services.journal()
     assert "Watchdog timeout" in journal
     assert "Fatal Python error: Aborted" in journal
-    for function in ("observe", "_look", "_watch"):
+    for function in ("observe", "_look", "_listen"):
         assert f" in {function}\n" in journal
 
 

@@ -1,8 +1,6 @@
-"""Runs of our own program in processes of their own. Light.
+"""Processes of our own program: workers and helpers. Light.
 
-Each gets what it needs on its standard input. A `Child` gets the configuration as last accepted, does what
-is due for some sites, and says on its standard output which are done. An `Errand` changes none of the four
-facts.
+`wire` has what each of them reads and writes.
 """
 
 from __future__ import annotations
@@ -15,44 +13,49 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from . import wire
+from .wire import Addresses
+
 logger = logging.getLogger(__name__)
 
 _KILL_AFTER_S = 4.0
+# A helper asks all sites or receivers at once, so it takes as long as the slowest answer.
+_HELPER_TIMEOUT_S = 600.0
 
 
-# By the type of their records; empty for none.
-Addresses = Mapping[str, str]
-
-
-class _Process:
+class Process:
     """One running process.
 
     Args:
-        raw: what it reads on its standard input; it may hold secrets.
+        stdin: what it reads on its standard input; it may hold secrets.
         arguments: of the command line, after the configuration.
-        what: what it is about, for the log.
+        what: the subject of its work, for the log.
         timeout_s: after this it is ended.
+
+    Attributes:
+        is_ending: it was asked to end.
     """
 
     def __init__(
-        self, raw: bytes, arguments: Sequence[str], what: str, timeout_s: float, stdout: int | None
+        self, stdin: bytes, arguments: Sequence[str], what: str, timeout_s: float, stdout: int | None
     ) -> None:
         self._what = what
         self._deadline = time.monotonic() + timeout_s
-        self._is_asked_to_end = False
-        # Secrets may stand in the file: memory, not a disk; and a child that reads slowly holds nobody up.
-        with open(os.memfd_create("config"), "w+b") as stdin:
-            stdin.write(raw)
-            stdin.seek(0)
-            # Without -P, whatever is called certbotless in the working directory would be run instead of us.
+        self.is_ending = False
+        # The configuration may hold secrets, so it is in memory and on no disk. A process that reads it
+        # slowly does not block us.
+        with open(os.memfd_create("config"), "w+b") as file:
+            file.write(stdin)
+            file.seek(0)
+            # Without -P, a module called certbotless in the working directory would be run in our place.
             program = [sys.executable, "-P", "-m", "certbotless"]
             self._process = subprocess.Popen(
-                [*program, "--config", "-", *arguments], stdin=stdin, stdout=stdout
+                [*program, "--config", "-", *arguments], stdin=file, stdout=stdout
             )
         logger.debug("child.started pid=%d %s", self._process.pid, what)
 
     def has_ended(self) -> bool:
-        """Return whether it is gone; one that is overdue is ended first, which may take 4 s."""
+        """Return whether it has ended. One that is overdue is ended first, which may take 4 s."""
         code = self._process.poll()
         if code is None and time.monotonic() > self._deadline:
             logger.error("child.overdue pid=%d %s", self._process.pid, self._what)
@@ -60,8 +63,8 @@ class _Process:
             code = self._process.returncode
         if code is None:
             return False
-        # One that has not come to its own handlers yet ends by the signal itself.
-        is_as_asked = self._is_asked_to_end and code == -signal.SIGTERM
+        # A process that has not set its signal handlers yet is ended by the signal itself.
+        is_as_asked = self.is_ending and code == -signal.SIGTERM
         if code not in (0, 1) and not is_as_asked:
             logger.error("child.failed pid=%d exit=%d", self._process.pid, code)
         if self._process.stdout is not None:
@@ -75,21 +78,16 @@ class _Process:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it has ended, and not well."""
+        """Whether it has ended with another exit code than 0."""
         return self._process.returncode not in (None, 0)
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether it was asked to end."""
-        return self._is_asked_to_end
-
     def ask_to_end(self) -> None:
-        """Let it clean up and end; what it began is resumed by the next one."""
-        self._is_asked_to_end = True
+        """Let it clean up and end. The next process resumes what it began."""
+        self.is_ending = True
         self._process.terminate()
 
     def end(self, timeout_s: float) -> None:
-        """Ask it to end, and kill it if it has not after `timeout_s`."""
+        """Ask it to end, and kill it if it has not ended after `timeout_s`."""
         self.ask_to_end()
         try:
             self._process.wait(timeout_s)
@@ -98,25 +96,32 @@ class _Process:
             self._process.wait()
 
 
-class Errand(_Process):
-    """Something beside the four facts, by its name (cli, `--errand`)."""
-
-    def __init__(self, raw: bytes, name: str, timeout_s: float) -> None:
-        super().__init__(raw, [f"--errand={name}"], f"errand={name}", timeout_s, subprocess.DEVNULL)
-
-
-class Child(_Process):
-    """A run of `--once`.
+class Helper(Process):
+    """A process that changes none of the four facts.
 
     Args:
-        addresses: the sites that it shall work on, each with its LAN addresses at the start. It writes a
-            record with no others.
+        name: one of `wire.HELPERS`.
+        stdin: as in `wire`.
+    """
+
+    def __init__(self, name: str, stdin: bytes) -> None:
+        super().__init__(
+            stdin, [f"{wire.ERRAND}={name}"], f"errand={name}", _HELPER_TIMEOUT_S, subprocess.DEVNULL
+        )
+
+
+class Worker(Process):
+    """A process that makes the facts of some sites true.
+
+    Args:
+        raw: the configuration.
+        addresses: the sites, each with its LAN addresses at the start. It publishes no others.
+        timeout_s: after this it is ended.
     """
 
     def __init__(self, raw: bytes, addresses: Mapping[str, Addresses], timeout_s: float) -> None:
-        settled = [f"--settled={domain}={','.join(each.values())}" for domain, each in addresses.items()]
         what = f"domains={','.join(addresses)}"
-        super().__init__(raw, ["--once", *settled, *addresses], what, timeout_s, subprocess.PIPE)
+        super().__init__(raw, wire.worker_arguments(addresses), what, timeout_s, subprocess.PIPE)
         self.addresses = addresses
         self._left = set(addresses)
         self._unread = b""
@@ -131,11 +136,11 @@ class Child(_Process):
         return frozenset(self._left)
 
     def _read_reports(self) -> None:
-        """Take in the lines ``DOMAIN: ...`` that are there by now."""
+        """Take in the reports that are there by now."""
         try:
             while chunk := os.read(self._reports, 4096):
                 self._unread += chunk
         except BlockingIOError:
             pass
         *lines, self._unread = self._unread.split(b"\n")
-        self._left -= {line.decode("ascii", "replace").partition(":")[0] for line in lines}
+        self._left -= set(map(wire.domain_of, lines))

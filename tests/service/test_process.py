@@ -1,4 +1,4 @@
-"""A child of the daemon: the real program, at work on sites that are well, that fail, or that take long.
+"""A worker of the daemon: the real program, at work on sites that are well, that fail, or that take long.
 
 The DNS API is a small server that refuses each connection, or lets it hang; nobody else can be reached.
 """
@@ -19,7 +19,8 @@ import pytest
 from support.daemons import publish
 from support.fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
 
-from certbotless.service.worker import Addresses, Child
+from certbotless.service.process import Worker
+from certbotless.service.wire import Addresses
 
 pytestmark = pytest.mark.process
 
@@ -46,12 +47,12 @@ class Scene:
         self.name_server = ZoneServer(FakeZone(ZONE))
         self._is_over = threading.Event()
         self._home = home
-        self._children: list[Child] = []
+        self._workers: list[Worker] = []
         publish(home / "certs", home / "state", WELL, datetime.now(UTC) - timedelta(days=1), DIRECTORY)
         (home / "certs" / f"{FAILING}.pem").mkdir()
 
-    def start(self, *domains: str, timeout_s: float = PATIENCE_S) -> Child:
-        """Start a child for these sites; it is gone at the end of the test."""
+    def start(self, *domains: str, timeout_s: float = PATIENCE_S) -> Worker:
+        """Start a worker for these sites; it is gone at the end of the test."""
         fields = {
             "acme": {"directory": DIRECTORY},
             "aliyun": {"access_key_id": "id", "access_key_secret": CANARY, "endpoint": self.api.url},
@@ -62,22 +63,22 @@ class Scene:
                 {"domain": domain, "zone": ZONE, "address": "none"} for domain in (WELL, FAILING, AT_WORK)
             ],
         }
-        child = Child(json.dumps(fields).encode(), dict.fromkeys(domains, ADDRESSES), timeout_s)
-        self._children.append(child)
-        return child
+        worker = Worker(json.dumps(fields).encode(), dict.fromkeys(domains, ADDRESSES), timeout_s)
+        self._workers.append(worker)
+        return worker
 
-    def start_at_work(self, *, timeout_s: float = PATIENCE_S) -> Child:
-        """Start a child that asks the API, and return when it does."""
-        child = self.start(AT_WORK, timeout_s=timeout_s)
+    def start_at_work(self, *, timeout_s: float = PATIENCE_S) -> Worker:
+        """Start a worker that asks the API, and return when it does."""
+        worker = self.start(AT_WORK, timeout_s=timeout_s)
         wait_until(lambda: bool(self.api.requests))
-        return child
+        return worker
 
     def end(self) -> None:
         """Let go of everything."""
         self._is_over.set()
-        for child in self._children:
-            child.end(PATIENCE_S)
-            assert child.has_ended()
+        for worker in self._workers:
+            worker.end(PATIENCE_S)
+            assert worker.has_ended()
 
     def _respond(self, _: Request) -> Reply | None:
         if self.hangs:
@@ -104,7 +105,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def the_pid() -> int:
-    """Return the pid of the one child that runs."""
+    """Return the pid of the one worker that runs."""
     ours = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     (pid,) = (int(pid) for pid in ours if b"--once" in Path(f"/proc/{pid}/cmdline").read_bytes())
     return pid
@@ -127,8 +128,8 @@ def test_nothing_in_the_working_directory_is_run_in_its_place(
     (theirs / "__main__.py").touch()
     (theirs.parent / "yaml.py").write_text(f"open({str(stolen)!r}, 'w')")
     monkeypatch.chdir(theirs.parent)
-    child = scene.start(WELL)
-    wait_until(lambda: stolen.exists() or not child.unfinished)
+    worker = scene.start(WELL)
+    wait_until(lambda: stolen.exists() or not worker.unfinished)
     assert not stolen.exists()
 
 
@@ -137,42 +138,42 @@ def test_nothing_in_the_working_directory_is_run_in_its_place(
 
 def test_a_site_that_is_done_is_reported_while_the_child_works_on_another(scene: Scene) -> None:
     """One that went well is done, and so is one that failed."""
-    child = scene.start(WELL, FAILING, AT_WORK)
-    assert child.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESSES)
-    assert child.unfinished == {WELL, FAILING, AT_WORK}
-    wait_until(lambda: child.unfinished == {AT_WORK})
-    assert not child.has_ended()
+    worker = scene.start(WELL, FAILING, AT_WORK)
+    assert worker.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESSES)
+    assert worker.unfinished == {WELL, FAILING, AT_WORK}
+    wait_until(lambda: worker.unfinished == {AT_WORK})
+    assert not worker.has_ended()
 
 
 @pytest.mark.parametrize("domain", [WELL, FAILING], ids=["well", "failing"])
 def test_it_works_on_the_given_sites_alone_and_ends_by_itself(
     domain: str, scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That a site failed is no error of the child."""
-    child = scene.start(domain)
-    wait_until(lambda: not child.unfinished)
-    wait_until(child.has_ended)
+    """That a site failed is no error of the worker."""
+    worker = scene.start(domain)
+    wait_until(lambda: not worker.unfinished)
+    wait_until(worker.has_ended)
     assert errors_in(caplog) == []
     assert scene.api.requests == []
 
 
 def test_reports_that_come_in_pieces_are_put_together(scene: Scene) -> None:
-    """And what is no report changes nothing. The test writes into the pipe, in the child's place."""
-    child = scene.start_at_work()
+    """And what is no report changes nothing. The test writes into the pipe, in the worker's place."""
+    worker = scene.start_at_work()
     with open(f"/proc/{the_pid()}/fd/1", "wb", buffering=0) as pipe:
         for piece in (b"no report\n\xff\xfe: \n\n:\n", AT_WORK.encode()[:4], AT_WORK.encode()[4:], b": o"):
             pipe.write(piece)
-            assert child.unfinished == {AT_WORK}
+            assert worker.unfinished == {AT_WORK}
         pipe.write(b"k\n")
-        assert child.unfinished == frozenset()
+        assert worker.unfinished == frozenset()
 
 
 def test_reports_longer_than_one_read_are_read_whole(scene: Scene) -> None:
     """A read may end within a name."""
-    child = scene.start_at_work()
+    worker = scene.start_at_work()
     with open(f"/proc/{the_pid()}/fd/1", "wb", buffering=0) as pipe:
         pipe.write(b"x" * 4090 + b"\n" + AT_WORK.encode() + b": ok\n")
-    assert child.unfinished == frozenset()
+    assert worker.unfinished == frozenset()
 
 
 def test_the_secrets_are_neither_on_its_command_line_nor_in_its_environment(scene: Scene) -> None:
@@ -184,13 +185,13 @@ def test_the_secrets_are_neither_on_its_command_line_nor_in_its_environment(scen
 # --- how it ends ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ask", [Child.ask_to_end, lambda child: child.end(PATIENCE_S)], ids=["ask", "end"])
+@pytest.mark.parametrize("ask", [Worker.ask_to_end, lambda each: each.end(PATIENCE_S)], ids=["ask", "end"])
 def test_one_that_is_asked_to_end_does_in_time_and_that_is_no_error(
-    ask: Callable[[Child], object], scene: Scene, caplog: pytest.LogCaptureFixture
+    ask: Callable[[Worker], object], scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    child = scene.start_at_work()
-    ask(child)
-    wait_until(child.has_ended)
+    worker = scene.start_at_work()
+    ask(worker)
+    wait_until(worker.has_ended)
     assert errors_in(caplog) == []
 
 
@@ -198,9 +199,9 @@ def test_one_that_is_asked_to_end_before_it_can_listen_is_no_error_either(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It ends by the signal itself: its handlers stand only after its imports."""
-    child = scene.start(AT_WORK)
-    child.ask_to_end()
-    wait_until(child.has_ended)
+    worker = scene.start(AT_WORK)
+    worker.ask_to_end()
+    wait_until(worker.has_ended)
     assert errors_in(caplog) == []
     assert scene.api.requests == []
 
@@ -208,10 +209,10 @@ def test_one_that_is_asked_to_end_before_it_can_listen_is_no_error_either(
 def test_one_that_does_not_end_in_time_is_killed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """As where a library waits for an answer that does not come."""
     scene.hangs = True
-    child = scene.start_at_work()
+    worker = scene.start_at_work()
     pid = the_pid()
-    child.end(0.1)
-    assert child.has_ended()
+    worker.end(0.1)
+    assert worker.has_ended()
     assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
 
 
@@ -219,22 +220,22 @@ def test_one_that_does_not_end_in_time_is_killed(scene: Scene, caplog: pytest.Lo
 def test_one_past_its_deadline_is_ended_and_its_unfinished_sites_are_named(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    child = scene.start_at_work(timeout_s=0)
+    worker = scene.start_at_work(timeout_s=0)
     pid = the_pid()
-    assert child.has_ended()
+    assert worker.has_ended()
     assert errors_in(caplog)[0] == f"child.overdue pid={pid} domains={AT_WORK}"
 
 
 def test_one_that_others_killed_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    child = scene.start_at_work()
+    worker = scene.start_at_work()
     pid = the_pid()
     os.kill(pid, signal.SIGKILL)
-    wait_until(child.has_ended)
+    wait_until(worker.has_ended)
     assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
 
 
 def test_one_that_cannot_work_at_all_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """As for a site that its configuration does not know."""
-    child = scene.start(f"unknown.{ZONE}")
-    wait_until(child.has_ended)
+    worker = scene.start(f"unknown.{ZONE}")
+    wait_until(worker.has_ended)
     assert [error.rpartition(" ")[2] for error in errors_in(caplog)] == ["exit=2"]
