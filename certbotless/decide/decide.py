@@ -1,7 +1,8 @@
-"""Pure: site + observation + state + ledger + now -> steps, each with its reason.
+"""Pure: one situation -> the steps that are due, each with its reasons.
 
-Level-triggered: the decision looks at what is, never at what happened, so a failed restart, a reboot, a
-hand-edited record and a recreated container need no special case.
+A decision depends on what is true now, never on what happened before, so a failed restart, a reboot, a
+hand-edited record and a recreated container need no special case. It depends on no text either: reasons are
+kinds, and `Failure` has marks for what matters.
 """
 
 from __future__ import annotations

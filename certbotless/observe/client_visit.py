@@ -1,7 +1,7 @@
 """What a client of a site meets: the name at this machine's resolver, its trust store, the answer. Light.
 
 It is tried once an hour, in a process of its own, and told by `status`; nothing is ever done for it. What the
-daemon proves is that the service shows our leaf; this is what all of it is for.
+daemon proves is that the service shows our certificate; this is what all of it is for.
 
 Source: RFC 9112 section 4 (status line); the registry's `/v2/`: OCI distribution specification, "Determining
 Support".
