@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Protocol
 
 from ..base.clock import Clock
+from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..model.certificate import LeafFacts
 from ..model.decision import Intent
@@ -43,6 +44,7 @@ class Edges:
     servers: NameServers
     zones: Callable[[Clock], Zones]
     containers: Containers
+    fingerprints: Fingerprints
     address_of: AddressSource = address_now
 
 
@@ -56,6 +58,7 @@ class SiteContext:
         self.clock = edges.clock
         self.servers = edges.servers
         self.containers = edges.containers
+        self.fingerprints = edges.fingerprints
         self.address_of = edges.address_of
         self._zones = edges.zones
         self.file = SiteFile(config.state_dir, site.domain)

@@ -18,6 +18,7 @@ from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
+from ..config.secret import environment_without
 from ..config.settings import Target
 from ..decide.deploy import window_wait
 from ..model.memory import Restarting
@@ -187,7 +188,7 @@ class DeploySteps:
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
-            run_command(target.command or (), self._ctx.config.environment_of_commands())
+            run_command(target.command or (), environment_without(self._ctx.config.secrets().values()))
             self._ctx.tell("command.run", f"command={target.name!r}")
 
         service = Service(

@@ -205,13 +205,19 @@ class _SiteRun:
 
     def _look(self) -> View:
         ctx = self._ctx
-        looking = Looking(ctx.config, ask_servers(ctx.servers), ctx.ledger.seen(), ctx.intent, ctx.address_of)
+        looking = Looking(
+            ctx.config,
+            ask_servers(ctx.servers),
+            ctx.ledger.seen(),
+            ctx.intent,
+            ctx.address_of,
+            fingerprints=ctx.fingerprints,
+        )
         return look(ctx.site, looking, self._clock.now(), ctx.state)
 
     def _forget_failures_of_another_config(self) -> None:
-        config, site = self._config, self._site
-        state = self._file.state.under(config.digest(site), config.file_digest(site))
-        self._file.change(**state.to_dict())
+        digests = self._ctx.fingerprints.digests(self._config, self._site)
+        self._file.change(**self._file.state.under(*digests).to_dict())
 
     def _note_what_is_true(self, view: View) -> None:
         """Remember that the servers show what we wrote, so that a later drift is put right at once.

@@ -316,7 +316,7 @@ def _run(
 
     checked = load.load(source)
     sites = _named(checked, domains)
-    checked.prove_readable()
+    checks.prove_readable(checked)
     if source is not None:
         checks.log(checked, source)
     from ..service import oneshot

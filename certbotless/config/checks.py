@@ -21,6 +21,16 @@ from .values import is_loopback
 logger = logging.getLogger(__name__)
 
 
+def prove_readable(config: Config) -> None:
+    """Read every secret that certificates need; the receivers of messages hold nothing up.
+
+    Raises:
+        SecretUnreadable: one cannot be read.
+    """
+    for secret in config.needed_secrets().values():
+        secret.read()
+
+
 def log(config: Config, file: Path | None) -> None:
     """Log each warning."""
     for warning in warnings(config, file):

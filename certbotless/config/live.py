@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..base.errors import CertbotlessError, ConfigError, SecretUnreadable
-from . import diff, load
+from . import checks, diff, load
 from .secret import Secret
 from .settings import Config
 
@@ -133,7 +133,7 @@ class Source:
     def _parsed(self, raw: bytes) -> Config:
         """Return what the text means, if the secrets that certificates need can be read too."""
         config = load.parse(raw, self.name)
-        config.prove_readable()
+        checks.prove_readable(config)
         return config
 
     def _follow_secrets(self) -> list[_FollowedSecret]:

@@ -1,6 +1,7 @@
 """The model of the configuration: one frozen `Config`, and what it says of itself.
 
-It is made from a file by `configfile` alone. The environment counts in one place: DOCKER_HOST is a default.
+It is data alone. `load` makes it of a file; `checks` and `fingerprints` ask the machine about it.
+The environment counts in one place: DOCKER_HOST is a default.
 
 Source: the key table of docs/configuration.md, whose words are in tools/docs/keys.yaml.
 """
@@ -15,9 +16,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ..base.checked import Model, at_least_one
-from ..base.errors import CertbotlessError
 from . import values
-from .secret import Secret, environment_without
+from .secret import Secret
 from .values import DIRECTORIES, Action, AddressRule
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
@@ -177,9 +177,6 @@ class Config(_Section):
     notify: tuple[values.NotifyUrl, ...] = ()
     sites: Annotated[tuple[Site, ...], at_least_one]
 
-    # Of each secret, as last read: another user may read it first than goes on (base.privileges).
-    _secrets_seen: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
-
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the path of its key."""
         return self.needed_secrets() | self.receivers()
@@ -205,15 +202,6 @@ class Config(_Section):
         """The longest that a run may take."""
         return self.dns.propagation_timeout + RUN_MARGIN
 
-    def prove_readable(self) -> None:
-        """Look whether all secrets that certificates need can be read; receivers hold nothing up.
-
-        Raises:
-            SecretUnreadable: one cannot.
-        """
-        for secret in self.needed_secrets().values():
-            secret.read()
-
     def certs_dir_of(self, site: Site) -> Path:
         """Return the folder of the site's pair."""
         return site.certs_dir or self.certs_dir
@@ -222,28 +210,3 @@ class Config(_Section):
     def certs_dirs(self) -> frozenset[Path]:
         """Every folder that holds the pair of some site."""
         return frozenset(map(self.certs_dir_of, self.sites))
-
-    def environment_of_commands(self) -> dict[str, str]:
-        """Return what a deploy command gets of our environment: all but what is about our secrets."""
-        return environment_without(self.secrets().values())
-
-    def digest(self, site: Site) -> str:
-        """Return a digest of all that decides how attempts for `site` go, also of what the secrets hold."""
-        for path, secret in self.needed_secrets().items():
-            try:
-                self._secrets_seen[path] = _sha256(secret.read())
-            except CertbotlessError as exc:
-                self._secrets_seen.setdefault(path, exc.message)
-        secrets = sorted(self._secrets_seen.items())
-        return _sha256(repr([self.file_digest(site), secrets]))
-
-    def file_digest(self, site: Site) -> str:
-        """Return a digest of the same without the secrets' content: a temporary key changes each hour."""
-        parts = [self.acme, self.aliyun, self.dns, self.docker, self.certs_dir, site]
-        return _sha256(repr(parts))
-
-
-def _sha256(text: str) -> str:
-    import hashlib  # noqa: PLC0415  (with OpenSSL, which `check` does not need)
-
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from ..base.checked import Model, after, of_json
 from ..base.clock import is_believable
 from ..base.times import BoundedMoment, Moment, rfc3339
+from ..config.fingerprints import FORM
 from .certificate import LeafFacts, Origin
 
 # In a file: a damaged one must not lead a sum or a power out of what a machine can count.
@@ -274,6 +275,9 @@ class SiteState(Model):
         """
         if self.digest == digest:
             return replace(self, file_digest=file_digest)
+        if self.digest and not self.digest.startswith(FORM):
+            # Of an older version. No order may follow an upgrade, so this counts as the same configuration.
+            return replace(self, digest=digest, file_digest=file_digest)
         if self.file_digest == file_digest:
             failures = {key: failure for key, failure in self.failures.items() if not failure.is_of_secret}
             return replace(self, digest=digest, failures=failures)

@@ -16,6 +16,7 @@ from ..base.clock import SystemClock
 from ..base.concurrent import together
 from ..base.errors import CertbotlessError, StoreError, internal_error
 from ..base.times import rfc3339
+from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..decide.decide import decide, state_of, without_abandoned
 from ..model.certificate import Published
@@ -66,6 +67,7 @@ class Looking:
     Attributes:
         shown_by: what the name servers show.
         crashes: of the looks before; without them, a traceback is logged each time.
+        fingerprints: of the configuration; without them, its secrets are read where something has failed.
     """
 
     config: Config
@@ -74,6 +76,7 @@ class Looking:
     intent: Intent = NOTHING_ASKED
     address_of: AddressSource = address_now
     crashes: Crashes = field(default_factory=Crashes)
+    fingerprints: Fingerprints | None = None
 
 
 def look(site: Site, looking: Looking, now: datetime, remembered: SiteState | None = None) -> View:
@@ -108,7 +111,8 @@ def _look(site: Site, looking: Looking, now: datetime, remembered: SiteState | N
     except StoreError as exc:
         return _unseen_view(site, observed(SiteState()), exc, config)
     if remembered.failures or remembered.foreign:
-        remembered = remembered.under(config.digest(site), config.file_digest(site))
+        prints = looking.fingerprints or Fingerprints.of(config)
+        remembered = remembered.under(*prints.digests(config, site))
     goal = Goal.of(site, config)
     seen = without_abandoned(goal, observed(remembered))
     decision = decide(Situation(goal, seen, remembered, looking.ledger, looking.intent))
@@ -153,11 +157,12 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
     return View(site, remembered, seen, decision, state, cause, standing)
 
 
-def look_at(config: Config, sites: Sequence[Site]) -> list[View]:
+def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | None = None) -> list[View]:
     """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s."""
     clock = SystemClock()
     shown_by = ask_servers(NameServers(config.dns.nameservers, clock, is_brief=True))
-    looking = Looking(config, shown_by, LedgerFile(config.state_dir, config.certs_dirs).seen())
+    ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
+    looking = Looking(config, shown_by, ledger, fingerprints=fingerprints)
     # One for the look, one that waits for DNS.
     threads = 2 + _THREADS_A_QUESTION * max((len(questions_of(site)) for site in sites), default=0)
     most = max(min(_LOOKERS, _MOST_THREADS // threads), 1)

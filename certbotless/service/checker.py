@@ -14,6 +14,7 @@ from functools import partial
 
 from ..base.clock import SystemClock
 from ..base.concurrent import together
+from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..model.decision import WRITES
 from ..model.ledger import Ledger
@@ -80,6 +81,7 @@ class Checker:
         self._current: Check | None = None
         self._must_check = False
         self._crashes = Crashes()
+        self._fingerprints: Fingerprints | None = None
         self._problems: dict[str, tuple[str, ...]] = {}
         self._progress_due_s = clock.monotonic()
 
@@ -170,7 +172,15 @@ class Checker:
             current.locked = frozenset(domain for domain, file in files.items() if file.is_locked)
             current.ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
             shown_by, address_of = self._dns_schedule.shown, self._lan.address
-            looking = Looking(config, shown_by, current.ledger, address_of=address_of, crashes=self._crashes)
+            self._fingerprints = Fingerprints.of(config, self._fingerprints)
+            looking = Looking(
+                config,
+                shown_by,
+                current.ledger,
+                address_of=address_of,
+                crashes=self._crashes,
+                fingerprints=self._fingerprints,
+            )
             one = partial(self._observe_site, looking=looking, now=now)
             current.views = together(one, current.sites, _SITES_AT_ONCE)
         finally:

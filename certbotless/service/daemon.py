@@ -93,7 +93,7 @@ class Daemon:
         """
         config = self._config
         privileges.become_owner(config.state_dir, config.certs_dirs)
-        config.prove_readable()
+        checks.prove_readable(config)
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, and return the exit code.

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from ..act import run as act
 from ..act.run import Outcome
+from ..base import privileges
 from ..base.clock import Clock, SystemClock
 from ..base.errors import NotifyError, StoreError
 from ..base.locks import Lock, running_daemon
 from ..base.log_context import RUN_ENDED, RunEvent
+from ..config.fingerprints import Fingerprints
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
 from ..model.decision import Intent
@@ -73,14 +75,14 @@ def run(
     known = wire.settled_addresses(settled, sites)
     outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)
     to = _receivers(config) if tells else []
-    wiring.become_owner(config, config.certs_dirs)
+    privileges.become_owner(config.state_dir, config.certs_dirs)
     with (
         _recorded(AttemptLogs(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
         ends_in_time(config.longest_run, clock),
     ):
         outcomes = act.run(config, sites, outside, intent, tell)
     if to and not clock.is_stopped and running_daemon(config.state_dir) is None:
-        send_messages(config, to, redact, clock)
+        send_messages(config, to, redact, clock, outside.fingerprints)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
 
 
@@ -142,11 +144,17 @@ def _receivers(config: Config) -> list[Receiver]:
     return found
 
 
-def send_messages(config: Config, to: Sequence[Receiver], redact: Redactor, clock: Clock) -> None:
+def send_messages(
+    config: Config,
+    to: Sequence[Receiver],
+    redact: Redactor,
+    clock: Clock,
+    fingerprints: Fingerprints | None = None,
+) -> None:
     """Send what is due at once: the next run may be hours away. This run does not depend on it."""
     from ..notify import alerts, apprise_sender, outbox
 
-    views, visits = look_at(config, config.sites), client_visit.remembered(config.state_dir)
+    views, visits = look_at(config, config.sites, fingerprints), client_visit.remembered(config.state_dir)
     found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)
     try:
         # Another command may end just now.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..act.context import Edges, Zones
-from ..base import privileges
 from ..base.clock import Clock
+from ..config.fingerprints import Fingerprints
 from ..config.settings import Config
 from ..world.containers import DockerContainers
 from ..world.dns.nameservers import NameServers
@@ -56,18 +54,6 @@ def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
         servers=NameServers(config.dns.nameservers, clock),
         zones=zones,
         containers=DockerContainers(config.docker.host),
+        fingerprints=Fingerprints.of(config),
         address_of=address_of,
     )
-
-
-def become_owner(config: Config, certs_dirs: Iterable[Path]) -> None:
-    """Become the owner of the state directory if root has started us. Makes the folders `certs_dirs`.
-
-    Raises:
-        StoreError: a folder could not be made.
-        ProgramUnreadable: the owner cannot read the program.
-    """
-    # Root can read the secrets that the digests are made of; the service's user may not.
-    for site in config.sites:
-        config.digest(site)
-    privileges.become_owner(config.state_dir, certs_dirs)

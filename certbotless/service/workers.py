@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ..base.clock import SystemClock
+from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..config.values import AddressRule
 from ..model.decision import CONFIRM_OF
@@ -77,8 +78,9 @@ class Workers:
 
     def end_edited(self, before: Config, after: Config) -> None:
         """Ask workers to end that are at work on a site whose configuration has changed."""
-        digests = {site.domain: after.digest(site) for site in after.sites}
-        edited = {site.domain for site in before.sites if digests.get(site.domain) != before.digest(site)}
+        old, new = Fingerprints.of(before), Fingerprints.of(after)
+        digests = {site.domain: new.digests(after, site) for site in after.sites}
+        edited = {s.domain for s in before.sites if digests.get(s.domain) != old.digests(before, s)}
         self._ask_to_end(edited, "the configuration was edited")
 
     def end_misled(

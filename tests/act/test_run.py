@@ -171,13 +171,13 @@ def test_a_fault_of_the_program_at_one_site_is_no_matter_to_the_others(
             raise ZeroDivisionError
         return ""
 
-    class Unprintable(str):
-        def __repr__(self) -> str:
+    class Incomparable(str):
+        def __ne__(self, other: object) -> bool:
             raise ZeroDivisionError
 
     well, other = config.sites
     # The digest of a site is the first thing that a run makes of it.
-    impossible = replace(config, sites=(well, replace(other, zone=Unprintable(other.zone))))
+    impossible = replace(config, sites=(well, replace(other, zone=Incomparable(other.zone))))
     for given, broken, event in (
         (config, replace(edges, address_of=crashing), "look.crashed"),
         (impossible, edges, "site.crashed"),

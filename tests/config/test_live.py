@@ -13,6 +13,7 @@ from support.configs import CANARY, text_of
 
 from certbotless.base.errors import ConfigError, SecretUnreadable
 from certbotless.config import secret
+from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.live import Source
 
 
@@ -189,12 +190,12 @@ def keeper(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Author:
 @pytest.mark.parametrize("save", STYLES)
 def test_a_secret_with_another_content_is_a_change(save: Callable[[Path, str], None], keeper: Author) -> None:
     config = keeper.source.config
-    before = config.digest(config.sites[0])
+    before = Fingerprints.of(config)
     save(keeper.home / "secret", "another")
     assert keeper.wait(1) == [config]
     assert keeper.said() == ["secret.changed key=aliyun.access_key_secret"]
     # What failed with the one before says nothing any more (look).
-    assert config.digest(config.sites[0]) != before
+    assert Fingerprints.of(config) != before
 
 
 def test_a_secret_that_is_gone_is_told_once_and_its_return_is_a_change(keeper: Author) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
 from support.configs import CANARY, EAB, FULL, fault_of, parse, text_of
 
+from certbotless.config.fingerprints import Fingerprints
+from certbotless.config.settings import Config, Site
 from certbotless.config.values import Action, AddressRule, Port, Window
 
 # --- what good files mean -----------------------------------------------------------------------------------
@@ -167,10 +170,17 @@ def test_secrets_show_nowhere() -> None:
         repr(found.secrets()),
     ):
         assert CANARY not in shown
-    assert not any(CANARY in found.digest(site) for site in found.sites)
+    prints = Fingerprints.of(found)
+    assert not any(CANARY in str((prints, prints.digests(found, site))) for site in found.sites)
 
 
 # --- the digest of a site -----------------------------------------------------------------------------------
+
+
+def digest_of(config: Config) -> str:
+    """The digest of the first site, with the secrets as they are now."""
+    return Fingerprints.of(config).digests(config, config.sites[0])[0]
+
 
 TWO_SITES = text_of(aliyun="endpoint: https://a.example.com") + "  - domain: b.example.com\n"
 
@@ -198,7 +208,7 @@ def test_an_edit_clears_the_retry_times_of_the_sites_that_it_touches(
 ) -> None:
     """They count for the digest under which the attempt failed."""
     before, after = parse(TWO_SITES), parse(TWO_SITES.replace(old, new))
-    digests = [found.digest(found.sites[0]) for found in (before, after)]
+    digests = [digest_of(found) for found in (before, after)]
     assert (digests[0] != digests[1]) == is_touched
 
 
@@ -206,12 +216,12 @@ def test_a_rotated_secret_clears_retry_times_as_an_edit_does(tmp_path: Path) -> 
     """Also one that was not there at all."""
     secret = tmp_path / "secret"
     found = parse(text_of().replace(f"{CANARY}Secret", f"file:{secret}"))
-    digests = {found.digest(found.sites[0])}
+    digests = {digest_of(found)}
     for content in ("one", "two"):
         secret.write_text(content)
-        digests.add(found.digest(found.sites[0]))
+        digests.add(digest_of(found))
     assert len(digests) == 3
-    assert found.digest(found.sites[0]) in digests
+    assert digest_of(found) in digests
 
 
 def test_a_secret_that_became_unreadable_counts_as_it_was_last_read(tmp_path: Path) -> None:
@@ -219,7 +229,22 @@ def test_a_secret_that_became_unreadable_counts_as_it_was_last_read(tmp_path: Pa
     secret = tmp_path / "secret"
     secret.write_text(CANARY)
     found = parse(text_of().replace(f"{CANARY}Secret", f"file:{secret}"))
-    before = found.digest(found.sites[0])
+    before = Fingerprints.of(found)
     secret.unlink()
-    assert found.digest(found.sites[0]) == before
+    assert Fingerprints.of(found, before) == before
+    assert Fingerprints.of(found) != before
     assert CANARY not in repr(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renamed(Site):
+    further: str = "default"
+
+
+def test_a_digest_is_of_what_the_file_says_and_not_of_the_names_of_our_classes() -> None:
+    """A later version that renames a class, or adds a key with a default, forgets no failure."""
+    found = parse(TWO_SITES)
+    site = Renamed(**found.sites[0].to_dict())
+    prints = Fingerprints.of(found)
+    assert prints.digests(found, site) == prints.digests(found, found.sites[0])
+    assert prints.digests(found, replace(site, further="set")) != prints.digests(found, site)

@@ -25,6 +25,7 @@ from certbotless.act.context import Edges
 from certbotless.base import concurrent
 from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load
+from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, Window
 from certbotless.decide.deploy import next_opening
@@ -290,7 +291,8 @@ class World:
         """Run for the site; None where the run was killed."""
         self.intent, self.is_dead = intent, False
         servers = NameServers(self.config.dns.nameservers, self.clock)
-        edges = Edges(self.clock, servers, lambda _: self.account, self.engine, self.address_of)
+        prints = Fingerprints.of(self.config)
+        edges = Edges(self.clock, servers, lambda _: self.account, self.engine, prints, self.address_of)
         before = leaf_on_disk(self.certs_dir, self.domain)
         try:
             [outcome] = act.run(self.config, self.config.sites, edges, intent)

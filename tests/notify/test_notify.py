@@ -30,6 +30,7 @@ from certbotless.cli.doctor import run as doctor
 from certbotless.cli.doctor.finding import Case
 from certbotless.cli.main import main
 from certbotless.config import diff, load
+from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.redact import Redactor
 from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.notify import outbox
@@ -322,7 +323,8 @@ def test_another_receiver_is_no_other_configuration_for_a_site(box: Box) -> None
 
     none, one = parsed(), parsed("notify: ['json://a.example.com/PlantedCanary']")
     two = parsed("notify: ['json://b.example.com/PlantedCanary']")
-    assert none.digest(none.sites[0]) == one.digest(one.sites[0]) == two.digest(two.sites[0])
+    digests = {Fingerprints.of(each).digests(each, each.sites[0]) for each in (none, one, two)}
+    assert len(digests) == 1
     assert diff.changes(none, one) == ["notify added"]
     assert diff.changes(one, two) == ["notify changed"]
     assert diff.changes(two, none) == ["notify removed"]

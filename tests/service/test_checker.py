@@ -14,6 +14,7 @@ from support.jobs import Jobs, MovedClock, StillWorker
 
 from certbotless.base.clock import SystemClock
 from certbotless.config import load
+from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config
 from certbotless.config.values import AddressRule
 from certbotless.model.memory import Failure
@@ -172,7 +173,7 @@ def test_what_comes_due_during_a_check_is_checked_again(tmp_path: Path) -> None:
     scene = Scene(raw, config)
     came = scene.clock.now()
     failed = Failure(at=came - 120 * SECOND, what="it failed", hint="", retry_at=came, count=1)
-    digest = config.digest(config.sites[0])
+    digest, _ = Fingerprints.of(config).digests(config, config.sites[0])
     SiteFile(tmp_path / "state", DOMAIN).change(digest=digest, failures={"order": failed})
     scene.clock.ahead_s = -60
     scene.checker.check_soon()

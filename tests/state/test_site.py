@@ -450,18 +450,27 @@ def test_another_secret_lets_go_what_a_secret_can_cure_and_nothing_else() -> Non
     of_secret = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, is_of_secret=True)
     other = replace(of_secret, is_of_secret=False)
     state = SiteState(
-        digest="a",
-        file_digest="f",
+        digest="2:a",
+        file_digest="2:f",
         failures={"record": of_secret, "deploy:web": other},
         acted={"web": Acted(sha256="ab", count=2)},
         restored=(NOW,),
     )
-    assert state.under("a", "f") == state
-    rotated = state.under("b", "f")
+    assert state.under("2:a", "2:f") == state
+    rotated = state.under("2:b", "2:f")
     assert (rotated.failures, rotated.acted, rotated.restored) == (
         {"deploy:web": other},
         state.acted,
         (NOW,),
     )
-    edited = state.under("b", "g")
+    edited = state.under("2:b", "2:g")
     assert (edited.failures, edited.restored, edited.acted["web"].count) == ({}, (), 0)
+
+
+def test_what_an_older_version_noted_counts_under_the_configuration_of_now() -> None:
+    """Its digests were made in another way. No order may follow an upgrade."""
+    failure = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, is_of_secret=True)
+    state = SiteState(
+        digest="ab" * 32, failures={"order": failure}, acted={"web": Acted(sha256="ab", count=2)}
+    )
+    assert state.under("2:a", "2:f") == replace(state, digest="2:a", file_digest="2:f")

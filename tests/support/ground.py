@@ -13,6 +13,7 @@ from pathlib import Path
 from certbotless.act.context import Edges
 from certbotless.act.run import Outcome, run
 from certbotless.config import load
+from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -52,6 +53,7 @@ class Ground:
             NameServers(config.dns.nameservers, self.clock),
             lambda clock: AlidnsAccount(account, clock),
             FakeContainers(),
+            Fingerprints.of(config),
         )
         [outcome] = run(
             config, config.sites, edges, Intent(ignore_backoff=asks_again, ignore_ledger=asks_again)

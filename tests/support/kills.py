@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -53,6 +53,7 @@ def make_due(bed: Bed) -> None:
     bed.write()
     # So that each run makes the same calls: no authorization is used again, and no order names a predecessor.
     bed.forget_account()
-    # A ledger without a row of late would be made of the generations: leave one that is about nobody here.
-    row = Entry(datetime.now(UTC), "account", "https://other.test/directory", ())
+    # A ledger without a row of late would be made of the generations: leave one that is about nobody here,
+    # a minute old: the CA tells whole seconds, and a row that is ahead of it is written anew.
+    row = Entry(datetime.now(UTC) - timedelta(minutes=1), "account", "https://other.test/directory", ())
     (bed.state / "ledger.jsonl").write_bytes(row.to_line())

@@ -20,6 +20,7 @@ from certbotless.act.context import Edges, SiteContext, Zones
 from certbotless.act.run import Outcome, run
 from certbotless.base.clock import Clock
 from certbotless.config import load
+from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config
 from certbotless.model.certificate import Origin, Published
 from certbotless.model.decision import Intent
@@ -117,7 +118,8 @@ class Scene:
         """Let an earlier run, with this configuration, have left these fields."""
         config = self.config
         (site, *_) = config.sites
-        self.file.change(digest=config.digest(site), file_digest=config.file_digest(site), **fields)
+        digest, file_digest = Fingerprints.of(config).digests(config, site)
+        self.file.change(digest=digest, file_digest=file_digest, **fields)
 
     def point(self, domain: str = DOMAIN) -> None:
         """Let the record be right, and never written by us."""
@@ -196,7 +198,7 @@ class Scene:
 
     def edges(self) -> Edges:
         servers = NameServers([self.server.place], self.clock)
-        return Edges(self.clock, servers, self.zones, self.containers)
+        return Edges(self.clock, servers, self.zones, self.containers, Fingerprints.of(self.config))
 
     def run(self, intent: Intent = NOTHING_ASKED) -> Outcome:
         """Run for the one site."""
@@ -235,7 +237,8 @@ def workbench(
     }
     config = load.parse(json.dumps(fields).encode(), "test.json")
     servers = NameServers(config.dns.nameservers, clock)
-    edges = Edges(clock, servers, zones, containers or FakeContainers(), address_of)
+    prints = Fingerprints.of(config)
+    edges = Edges(clock, servers, zones, containers or FakeContainers(), prints, address_of)
     return SiteContext(config, config.sites[0], edges, Intent())
 
 

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 from ... import __version__
+from ...base import privileges
 from ...base.clock import Clock, SystemClock
 from ...base.errors import CertbotlessError, DnsError, Interrupted, printable
 from ...base.names import is_in_zone, u_labels
@@ -64,7 +65,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     redact = Redactor.of(config)
     account = wiring.dns_account(config)
     if os.path.isdir(config.state_dir):
-        wiring.become_owner(config, ())
+        privileges.become_owner(config.state_dir, ())
 
     def report(line: str) -> None:
         say(redact(printable(line, 2000)))

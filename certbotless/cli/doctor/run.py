@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from ...base import locks
+from ...base import locks, privileges
 from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ...base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
 from ...base.times import rfc3339
 from ...config import checks
+from ...config.fingerprints import Fingerprints
 from ...config.settings import Config, Site
 from ...config.values import AddressRule
 from ...model.ledger import Ledger
@@ -43,15 +44,16 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     """
     case = Case(config, SystemClock(), say)
     account = _configuration(case, path)
+    fingerprints = Fingerprints.of(config)
     if os.path.isdir(config.state_dir):
-        wiring.become_owner(config, ())
+        privileges.become_owner(config.state_dir, ())
     service.folders(case)
     _daemon(case, raw)
     sites = _sites(case)
     ca, seen = _outside(case, account, sites)
     for zone, domain in {zone: domain for domain, zone in seen.zones.items()}.items():
         case.speaking[zone] = naming.name_servers(case, zone, domain)
-    views = look_at(config, [site for site, _ in sites])
+    views = look_at(config, [site for site, _ in sites], fingerprints)
     entries = LedgerFile(config.state_dir, config.certs_dirs).seen()
     if isinstance(entries, StoreError):
         case.fail("state", "ledger", entries.message, entries.hint)
