@@ -4,7 +4,7 @@ A job plans its own next run, so a clock that jumps leaves no backlog. All jobs 
 network share one thread, the job thread: what only they touch needs no lock.
 
 Source: APScheduler 3 waits by the monotonic clock for moments of the wall clock, so `all_now` is called by
-whoever sees the wall clock jump.
+what notices a jump of the wall clock (`service.daemon`).
 """
 
 from __future__ import annotations

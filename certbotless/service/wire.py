@@ -17,9 +17,11 @@ A daemon may start the program of the next version, so an older format must be u
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ..config.settings import Site
-from ..config.values import AddressRule
+if TYPE_CHECKING:
+    from ..config.settings import Site
+    from ..config.values import AddressRule
 
 SETTLED, ERRAND = "--settled", "--errand"
 HELPERS = ("visit", "notify")

@@ -136,7 +136,7 @@ def test_nothing_in_the_working_directory_is_run_in_its_place(
 # --- what it reports --------------------------------------------------------------------------------------
 
 
-def test_a_site_that_is_done_is_reported_while_the_child_works_on_another(scene: Scene) -> None:
+def test_a_site_that_is_done_is_reported_while_the_worker_works_on_another(scene: Scene) -> None:
     """One that went well is done, and so is one that failed."""
     worker = scene.start(WELL, FAILING, AT_WORK)
     assert worker.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESSES)

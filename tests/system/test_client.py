@@ -66,7 +66,7 @@ def visited(bed: Bed) -> dict[str, Any]:
     (bed.state / "clients.json").unlink(missing_ok=True)
     with bed.daemon() as daemon:
         wait_until(lambda: client_of(bed) is not None, "the name was visited")
-        wait_until(lambda: not daemon.children(), "the errand has ended")
+        wait_until(lambda: not daemon.children(), "the helper has ended")
     found = client_of(bed)
     assert found is not None
     return found

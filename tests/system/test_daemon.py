@@ -1,4 +1,4 @@
-"""The living daemon: it looks, starts children that act, follows edits, and leaves cleanly."""
+"""The living daemon: it looks, starts workers that act, follows edits, and leaves cleanly."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_what_others_break_is_put_right_by_the_next_look_without_an_order(bed: B
         record = bed.dns.records("devbox", "A")[0]
         bed.dns.update(record.record_id, value="10.0.0.1")
         wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the edited record is back")
-        # A value is not written again before it was seen; the child ends when it has seen it.
-        wait_until(lambda: not daemon.children(), "the child has ended")
+        # A value is not written again before it was seen; the worker ends when it has seen it.
+        wait_until(lambda: not daemon.children(), "the worker has ended")
         bed.dns.delete(record.record_id)
         wait_until(lambda: bed.a_values() == [LAN_ADDRESS], "the deleted record is back")
         bed.registry.recreate()
@@ -61,7 +61,7 @@ def test_looks_at_healthy_sites_call_nobody_write_nothing_and_log_nothing(bed: B
         assert (len(bed.dns.calls), len(bed.ca.requests()), daemon.log_text()) == (calls, requests, log)
 
 
-def test_a_child_that_is_killed_is_followed_by_one_that_cleans_up_and_goes_on(bed: Bed) -> None:
+def test_a_worker_that_is_killed_is_followed_by_one_that_cleans_up_and_goes_on(bed: Bed) -> None:
     """kill -9 during propagation: no second order, no TXT left."""
     bed.dns.set_delay(1, 3600)
     bed.config["sites"] = [bed.site(address="none")]
@@ -70,6 +70,6 @@ def test_a_child_that_is_killed_is_followed_by_one_that_cleans_up_and_goes_on(be
         bed.dns.set_delay(1, 0)
         for pid in daemon.children():
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: is_ok(bed), "the next child has finished the work")
+        wait_until(lambda: is_ok(bed), "the next worker has finished the work")
         bed.assert_no_txt()
     assert bed.orders() == 1

@@ -141,7 +141,7 @@ def test_a_good_edit_is_reloaded_and_a_bad_one_fails_the_reload_with_its_line(se
 
 @pytest.mark.row(5)
 def test_a_stop_in_the_middle_of_an_order_leaves_no_txt(services: Services) -> None:
-    """A child that waits is no reason for the watchdog; the next start goes on with the same order."""
+    """A worker that waits is no reason for the watchdog; the next start goes on with the same order."""
     bed = services.bed
     bed.dns.set_delay(1, 3600)
     services.add_to(DAEMON, "[Service]", "WatchdogSec=3")
