@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from ..base.checked import dump
 from ..base.clock import is_believable
 from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
@@ -154,7 +155,7 @@ class DeploySteps:
                 name=container.name,
                 key=Endpoint(container.name, None, target.name).key,
                 where=self._where(target, container),
-                what=ascii(target.action),
+                what=dump(target.action).decode(),
                 act=act,
                 may_help=lambda leaf: is_ours or self._may_help(container, leaf),
                 hopeless=f"{container.name!r} was {'acted upon for it' if acted else since}",

@@ -15,7 +15,7 @@ from ..base.checked import Model
 from ..base.errors import printable
 from .secret import Secret
 from .settings import Config
-from .values import Action, AddressRule, Port, Window, short
+from .values import AddressRule, DailyWindow, Port, Reload, short
 
 # Of a value; a line says what has changed, not all of it.
 _LONGEST = 120
@@ -71,13 +71,13 @@ def _text(value: object) -> str:
             text = f"auto:{value.value}"
         case AddressRule():
             text = value.value or value.kind
-        case Action():
+        case Reload():
             text = f"{value.kind} {value.signal or shlex.join(value.argv)}".rstrip()
         case Port("elsewhere"):
             text = f"[{value.host}]:{value.number}" if ":" in value.host else f"{value.host}:{value.number}"
         case Port():
             text = str(value.number or "none")
-        case Window():
+        case DailyWindow():
             text = f"{value.start:%H:%M}-{value.end:%H:%M}"
         case tuple():
             text = f"[{', '.join(map(str, value))}]"

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from ..base.checked import Model, at_least_one
 from . import values
 from .secret import Secret
-from .values import DIRECTORIES, Action, AddressRule
+from .values import DIRECTORIES, AddressRule, Reload
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
 RUN_MARGIN = timedelta(hours=1)
@@ -109,7 +109,7 @@ class Target(_Section):
     container: values.Container | None = None
     label: values.Label | None = None
     command: values.Argv | None = None
-    action: values.ActionValue = Action("restart")
+    action: values.ActionValue = Reload("restart")
     port: values.PortValue | None = None
     when: values.When = None
     stop_timeout: values.StopTimeout = timedelta(seconds=10)

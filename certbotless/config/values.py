@@ -58,7 +58,7 @@ class AddressRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class Reload:
     """What makes a container read its files anew: a restart, a signal, or a program run in it."""
 
     kind: Literal["restart", "signal", "exec"]
@@ -76,7 +76,7 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class DailyWindow:
     """A daily window in local time; one that ends before it starts goes over midnight."""
 
     start: time
@@ -222,13 +222,13 @@ def _port(written: int | str) -> Port:
     return Port("elsewhere", int(number), host.strip("[]"))
 
 
-def _window(written: str | None) -> Window | None:
+def _window(written: str | None) -> DailyWindow | None:
     if written in (None, "now"):
         return None
     start, end = map(time.fromisoformat, str(written).split("-"))
     if start == end:
         raise ValueFault("the window is empty")
-    return Window(start, end)
+    return DailyWindow(start, end)
 
 
 # --- kinds of values, as the model's fields have them -------------------------------------------------------
@@ -315,11 +315,11 @@ def _way(written: object) -> str | None:
     return "restart" if written == "restart" else None
 
 
-def _action(written: str | dict[str, Any]) -> Action:
+def _action(written: str | dict[str, Any]) -> Reload:
     if isinstance(written, str):
-        return Action("restart")
+        return Reload("restart")
     return (
-        Action("signal", written["signal"]) if "signal" in written else Action("exec", argv=written["exec"])
+        Reload("signal", written["signal"]) if "signal" in written else Reload("exec", argv=written["exec"])
     )
 
 
@@ -331,10 +331,10 @@ _ACTION = core_schema.tagged_union_schema(
     },
     discriminator=_way,
 )
-ActionValue = Annotated[Action, _written(_ACTION, _action)]
+ActionValue = Annotated[Reload, _written(_ACTION, _action)]
 _PORT = core_schema.union_schema(
     [core_schema.int_schema(ge=1, le=65535), core_schema.str_schema(pattern=f"^(none|{_HOST_AND_PORT})$")]
 )
 PortValue = Annotated[Port, _written(_PORT, _port)]
 _WHEN = core_schema.nullable_schema(core_schema.str_schema(pattern=f"^(now|{_TIME_OF_DAY}-{_TIME_OF_DAY})$"))
-When = Annotated[Window | None, _written(_WHEN, _window)]
+When = Annotated[DailyWindow | None, _written(_WHEN, _window)]

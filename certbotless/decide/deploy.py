@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ..config.settings import Target
-from ..config.values import Window
+from ..config.values import DailyWindow
 from ..model.decision import Step
 from ..model.memory import Failure
 from ..model.observation import endpoints_of
@@ -91,7 +91,7 @@ def _after(step: Step, canary: Failure) -> Step:
     return replace(step, wait_until=canary.retry_at, wait_why=why, waits_for_window=False)
 
 
-def next_opening(window: Window, now: datetime) -> datetime:
+def next_opening(window: DailyWindow, now: datetime) -> datetime:
     """Return `now` within the window, else when it opens next. The window is in the machine's local time.
 
     One that lies wholly in the hour that a summer time skips does not open that day.

@@ -26,7 +26,7 @@ _KEEP = 2 * limits.LONGEST_WINDOW
 
 Kind = Literal["order", "failure", "account", "unreadable"]
 # Whether a certificate came of an order; unknown where the run was killed, or the answer lost.
-Outcome = Literal["unknown", "issued", "failed"]
+OrderOutcome = Literal["unknown", "issued", "failed"]
 Purpose = Literal["new", "renewal", "replacement"]
 
 # The schedule that Let's Encrypt asks of clients: 1, 10, 100 minutes, then once a day.
@@ -44,7 +44,7 @@ def _sound_lifetime(seconds: int) -> int:
     return seconds
 
 
-def _of_a_newer_version(known: dict[str, Any]) -> Outcome:
+def _of_a_newer_version(known: dict[str, Any]) -> OrderOutcome:
     # Only a failure of an older version marks an order that was placed before it.
     return "failed" if known.get("kind") == "failure" else "unknown"
 
@@ -72,7 +72,7 @@ class Entry(Model):
     directory: str
     names: tuple[str, ...]
     purpose: Purpose = "new"
-    outcome: Annotated[Outcome, or_made_by(_of_a_newer_version), or_else("unknown")] = "unknown"
+    outcome: Annotated[OrderOutcome, or_made_by(_of_a_newer_version), or_else("unknown")] = "unknown"
     rehearsal: Annotated[bool, exactly, or_else(False)] = False
     lifetime_s: Annotated[int, exactly, after(_sound_lifetime), or_else(0)] = 0
 

@@ -27,7 +27,7 @@ _BEFORE_ITS_LIFE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RenewalWindow:
     """The time in which the CA suggests to renew, aware UTC."""
 
     start: datetime

@@ -27,7 +27,7 @@ _GATHERING = re.compile(r"\.aside\.[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OurName:
     """A name of ours: the path that servers read, what it is called in a generation, and its mode there."""
 
     path: Path
@@ -42,7 +42,7 @@ class Place:
         return os.path.lexists(self.path)
 
 
-def take_over(places: tuple[Place, ...], home: Path, stamp: str) -> None:
+def take_over(places: tuple[OurName, ...], home: Path, stamp: str) -> None:
     """Turn what another tool has at these places into links to the same.
 
     1. Gather what each place gives now in a folder of its own, below `home`. What is a link stays one.
@@ -63,7 +63,7 @@ def take_over(places: tuple[Place, ...], home: Path, stamp: str) -> None:
         place.path.rename(folder / place.name)
 
 
-def _gather(places: tuple[Place, ...], home: Path, stamp: str) -> tuple[Path, list[Place]]:
+def _gather(places: tuple[OurName, ...], home: Path, stamp: str) -> tuple[Path, list[OurName]]:
     """Return a folder that gives what these places give now, and those of them that could not be copied."""
     gathered = home / f".aside.{secrets.token_hex(8)}"
     try:
@@ -80,7 +80,7 @@ def _gather(places: tuple[Place, ...], home: Path, stamp: str) -> tuple[Path, li
         raise
 
 
-def tidy(places: tuple[Place, ...], home: Path) -> None:
+def tidy(places: tuple[OurName, ...], home: Path) -> None:
     """Remove what `take_over` has left where it was killed.
 
     Raises:
@@ -122,7 +122,7 @@ def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
         raise StoreError(f"{str(path)!r} has a second name (a hard link)", hint="remove it, or the other one")
 
 
-def _copy(place: Place, folder: Path) -> bool:
+def _copy(place: OurName, folder: Path) -> bool:
     """Let `folder` give what a place gives now; False if something is there that cannot be copied."""
     path, to = place.path, folder / place.name
     if path.is_symlink() and place.is_foreign:

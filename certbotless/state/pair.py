@@ -55,8 +55,8 @@ class Store:
         self._domain = domain
         self._home = certs_dir / ".certbotless" / domain
         self._current = self._home / "current"
-        self._chain = foreign_files.Place(certs_dir / f"{domain}.pem", FULLCHAIN, 0o644)
-        self._key = foreign_files.Place(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
+        self._chain = foreign_files.OurName(certs_dir / f"{domain}.pem", FULLCHAIN, 0o644)
+        self._key = foreign_files.OurName(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
         self._places = (self._chain, self._key)
 
     def look(self, known: Mapping[str, str] | None = None) -> Published:
@@ -289,7 +289,7 @@ class Store:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._current))
         return self._home / name
 
-    def _target(self, place: foreign_files.Place) -> str:
+    def _target(self, place: foreign_files.OurName) -> str:
         return f".certbotless/{self._domain}/current/{place.name}"
 
 

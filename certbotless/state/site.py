@@ -229,7 +229,7 @@ class SiteFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Account(Model):
+class _AccountUrl(Model):
     """The URL of an account, empty where the CA has none of ours."""
 
     url: str
@@ -255,7 +255,7 @@ class Accounts:
         """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
         key = files.read_if_there(self._key)
         with suppress(ValueError, StoreError):
-            if (account := saved.load(self._url, _Account)) is not None:
+            if (account := saved.load(self._url, _AccountUrl)) is not None:
                 return key, account.url
         return key, ""
 
@@ -268,7 +268,7 @@ class Accounts:
 
     def save_url(self, url: str) -> None:
         """Keep the account URL, or forget it when empty."""
-        saved.save(self._url, _Account(url))
+        saved.save(self._url, _AccountUrl(url))
 
 
 def known_sites(state_dir: Path) -> list[str]:

@@ -22,10 +22,11 @@ from support.scenes import workbench
 from certbotless.act.context import Zones
 from certbotless.act.deploy import DeploySteps
 from certbotless.act.proof import PROOF_TIMEOUT_S
+from certbotless.base.checked import dump
 from certbotless.base.errors import DeployError, DeployWaits, StoreError
 from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
-from certbotless.config.values import Action
+from certbotless.config.values import Reload
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import Acted, Restarting, SiteState
 from certbotless.model.observation import Observation
@@ -461,7 +462,7 @@ def test_what_another_site_did_after_the_files_were_in_place_counts_where_nothin
 ) -> None:
     """And what it did before does not: the files were not there."""
     with ActionLock(bench.state_dir, container().id, bench.clock, 1) as lock:
-        lock.note_action(bench.clock.now(), ascii(Action("restart")))
+        lock.note_action(bench.clock.now(), dump(Reload("restart")).decode())
     bench.deploy(port="none", seen=replace(SEEN, at=bench.clock.now() + MINUTE))
     assert len(bench.containers.restarts) == 1
 

@@ -11,7 +11,7 @@ from support.configs import CANARY, EAB, FULL, fault_of, parse, text_of
 
 from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config, Site
-from certbotless.config.values import Action, AddressRule, Port, Window
+from certbotless.config.values import AddressRule, DailyWindow, Port, Reload
 
 # --- what good files mean -----------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     assert (site.address6, site.names_with("AAAA")) == (AddressRule("none", version=6), ())
     (target,) = site.deploy
     assert (target.container, target.label, target.command) == ("registry", None, None)
-    assert (target.port, target.action, target.when) == (None, Action("restart"), None)
+    assert (target.port, target.action, target.when) == (None, Reload("restart"), None)
     assert (found.acme.eab, found.acme.profile, found.aliyun.security_token) == (None, None, None)
     assert found.certs_dir_of(site) == Path("/certs")
     assert target.stop_timeout == timedelta(seconds=10)
@@ -91,14 +91,14 @@ def test_every_key_that_is_live_is_taken() -> None:
     registry, labelled, web, command = first.deploy
     assert (registry.container, registry.action, registry.port, registry.when, registry.stop_timeout) == (
         "registry",
-        Action("restart"),
+        Reload("restart"),
         Port("number", 5000),
         None,
         timedelta(minutes=1),
     )
-    assert (labelled.label, labelled.action) == ("certbotless.reload=devbox", Action("signal", "HUP"))
-    assert (labelled.when, labelled.port) == (Window(time(22, 30), time(4)), None)
-    assert web.action == Action("exec", argv=("nginx", "-s", "reload"))
+    assert (labelled.label, labelled.action) == ("certbotless.reload=devbox", Reload("signal", "HUP"))
+    assert (labelled.when, labelled.port) == (DailyWindow(time(22, 30), time(4)), None)
+    assert web.action == Reload("exec", argv=("nginx", "-s", "reload"))
     assert (web.port, web.stop_timeout) == (Port("elsewhere", 443, "::1"), timedelta(seconds=10))
     assert (command.command, command.port) == (("systemctl", "reload", "nginx"), Port("none"))
     assert [target.name for target in first.deploy] == [

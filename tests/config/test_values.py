@@ -11,7 +11,7 @@ import pytest
 from support.configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
 
 from certbotless.base.errors import printable
-from certbotless.config.values import Action, AddressRule, Port, Window
+from certbotless.config.values import AddressRule, DailyWindow, Port, Reload
 
 # --- values of the wrong kind -------------------------------------------------------------------------------
 
@@ -188,9 +188,9 @@ GOOD: list[tuple[str, str, dict[Any, Any]]] = [
         "when",
         {
             "now": None,
-            "02:00-05:00": Window(time(2), time(5)),
-            "22:30-04:00": Window(time(22, 30), time(4)),
-            "00:00-23:59": Window(time(0), time(23, 59)),
+            "02:00-05:00": DailyWindow(time(2), time(5)),
+            "22:30-04:00": DailyWindow(time(22, 30), time(4)),
+            "00:00-23:59": DailyWindow(time(0), time(23, 59)),
         },
     ),
 ]
@@ -421,7 +421,7 @@ def test_any_ca_may_have_a_binding_and_a_binding_is_whole() -> None:
 
 def test_a_signal_is_one_that_a_program_can_answer() -> None:
     for good, name in {"HUP": "HUP", "sigusr1": "USR1"}.items():
-        assert parse(text_of(target=f"action: {{signal: {good}}}")).sites[0].deploy[0].action == Action(
+        assert parse(text_of(target=f"action: {{signal: {good}}}")).sites[0].deploy[0].action == Reload(
             "signal", name
         )
     for bad in ("HOP", "SIG", "", "_DFL", "SIGSIGHUP", "9"):

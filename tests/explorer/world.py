@@ -27,7 +27,7 @@ from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load
 from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config, Site
-from certbotless.config.values import AddressRule, Window
+from certbotless.config.values import AddressRule, DailyWindow
 from certbotless.decide.deploy import next_opening
 from certbotless.model.decision import Intent
 from certbotless.model.view import View
@@ -324,5 +324,5 @@ class World:
             raise Violation(f"{len(self._writes)} writes of the A record in a day")
 
     @staticmethod
-    def next_opening(window: Window, now: datetime) -> datetime:
+    def next_opening(window: DailyWindow, now: datetime) -> datetime:
         return next_opening(window, now.astimezone(UTC))

@@ -8,13 +8,18 @@ from random import Random
 import pytest
 from support.year import LIFETIME, YEAR, Year
 
-from certbotless.model.renewal import Window
+from certbotless.model.renewal import RenewalWindow
 
 SEED = 20261125
 
 
 def lived(
-    seed: int, *, faults: float, has_windows: bool, window: Window | None = None, time: timedelta = YEAR
+    seed: int,
+    *,
+    faults: float,
+    has_windows: bool,
+    window: RenewalWindow | None = None,
+    time: timedelta = YEAR,
 ) -> Year:
     """Let one year pass, or another time, and return what came of it."""
     year = Year(Random(seed), faults=faults, has_windows=has_windows, window=window)  # noqa: S311
@@ -45,7 +50,7 @@ def test_no_expired_certificate_is_served_in_a_year_of_faults(years: int, has_wi
 def test_a_ca_that_suggests_a_window_of_1970_for_every_certificate_is_no_loop() -> None:
     """It would be as true of the next certificate, and each would be renewed as soon as it is asked about."""
     long_ago, two_months = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=60)
-    window = Window(long_ago, long_ago + timedelta(days=1))
+    window = RenewalWindow(long_ago, long_ago + timedelta(days=1))
     year = lived(SEED, faults=0, has_windows=True, window=window, time=two_months)
     without = lived(SEED, faults=0, has_windows=False, time=two_months)
     print(f"\n{year.orders} orders, {year.restarts} restarts in two months, without windows {without.orders}")

@@ -19,7 +19,7 @@ from certbotless.model.ledger import (
     Entry,
     Kind,
     Limit,
-    Outcome,
+    OrderOutcome,
     Purpose,
     limit_on,
     local_backoff,
@@ -48,7 +48,7 @@ def entries(
     directory: str = CA,
     names: tuple[str, ...] = NAMES,
     purpose: Purpose = "new",
-    outcome: Outcome = "unknown",
+    outcome: OrderOutcome = "unknown",
     is_rehearsal: bool = False,
     lifetime: timedelta = timedelta(),
 ) -> list[Entry]:
@@ -705,7 +705,7 @@ def test_a_certificate_marks_its_order_at_the_moment_when_it_came() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["failed", "issued"])
-def test_an_order_whose_end_is_known_is_not_marked_again(outcome: Outcome) -> None:
+def test_an_order_whose_end_is_known_is_not_marked_again(outcome: OrderOutcome) -> None:
     rows, [came] = entries(DAY, outcome=outcome), entries(timedelta())
     assert with_certificate(rows, came) == rows
     assert with_certificate([], came) == []

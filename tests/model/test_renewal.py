@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.model.certificate import LeafFacts
-from certbotless.model.renewal import Window, first_look, is_due, is_look_due, next_look, renewal_moment
+from certbotless.model.renewal import (
+    RenewalWindow,
+    first_look,
+    is_due,
+    is_look_due,
+    next_look,
+    renewal_moment,
+)
 
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 
@@ -82,9 +89,9 @@ DAY = timedelta(days=1)
 moments = st.datetimes(timezones=st.just(UTC))
 
 
-def window(start: timedelta, end: timedelta) -> Window:
+def window(start: timedelta, end: timedelta) -> RenewalWindow:
     """Return a window by its distance from the start of the leaf."""
-    return Window(START + start, START + end)
+    return RenewalWindow(START + start, START + end)
 
 
 @pytest.mark.row(51)

@@ -41,7 +41,7 @@ from certbotless.model.ledger import UNREADABLE, Entry
 from certbotless.model.limits import staging_of
 from certbotless.model.memory import Failure, OrderInFlight, RenewalInfo, SiteState
 from certbotless.model.observation import Observation
-from certbotless.model.renewal import Window
+from certbotless.model.renewal import RenewalWindow
 from certbotless.model.situation import Goal, Situation
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.order_guard import OrderGuard
@@ -136,7 +136,7 @@ class CountingCa:
         self.moods = 0.05
         self.orders_made = 0
         self.certificates_issued = 0
-        self.suggests: dict[str, Window] = {}
+        self.suggests: dict[str, RenewalWindow] = {}
         self.per_set: defaultdict[frozenset[str], Sliding] = defaultdict(Sliding)
         self.plain_per_set: defaultdict[frozenset[str], Sliding] = defaultdict(Sliding)
         self.failures: defaultdict[str, Sliding] = defaultdict(Sliding)
@@ -531,7 +531,7 @@ class World:
     def _suggest(self, client: Client, facts: LeafFacts) -> None:
         """Let the CA want it renewed at some time, and the client have heard of it, or not."""
         start = facts.not_before + facts.lifetime * self._random.choice([0, 1 / 2, 2 / 3])
-        window = Window(start, start + facts.lifetime * self._random.choice([1 / 50, 1 / 3]))
+        window = RenewalWindow(start, start + facts.lifetime * self._random.choice([1 / 50, 1 / 3]))
         self._ca.suggests[facts.ari_id] = window
         client.renewal = None
         if self._random.random() >= self._faults / 2:

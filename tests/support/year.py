@@ -17,7 +17,7 @@ from certbotless.model.certificate import LeafFacts
 from certbotless.model.decision import Decision, Intent
 from certbotless.model.memory import Failure, RenewalInfo, SiteState
 from certbotless.model.observation import Observation
-from certbotless.model.renewal import Window, next_look
+from certbotless.model.renewal import RenewalWindow, next_look
 from certbotless.model.situation import Goal, Situation
 from support.weeks import DAY, HOUR, MINUTE, SECOND, START, Client, CountingCa, Figures, World, config_of
 
@@ -52,7 +52,7 @@ class Year(World):
     """
 
     def __init__(
-        self, random: Random, *, faults: float, has_windows: bool, window: Window | None = None
+        self, random: Random, *, faults: float, has_windows: bool, window: RenewalWindow | None = None
     ) -> None:
         super().__init__(random, Figures(), sites=1)
         # A renewal may be killed at four moments.
@@ -124,7 +124,7 @@ class Year(World):
         client.renewal = None
         if self._has_windows:
             start = facts.not_before + facts.lifetime / 2
-            self._ca.suggests[facts.ari_id] = self._window or Window(start, start + 4 * HOUR)
+            self._ca.suggests[facts.ari_id] = self._window or RenewalWindow(start, start + 4 * HOUR)
 
     def _deploy(self) -> None:
         client, now = self._client, self._ca.now

@@ -48,7 +48,7 @@ from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.ledger import Entry, Kind
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record
-from certbotless.model.renewal import Window
+from certbotless.model.renewal import RenewalWindow
 from certbotless.world.acme import keys as pki
 from certbotless.world.acme.renewal_info import Suggestion, suggested_renewal
 
@@ -547,7 +547,7 @@ def test_a_suggestion_is_read_with_its_reason_and_the_next_look(bench: Bench) ->
         datetime(2027, 1, 23, 5, 30, tzinfo=UTC),
         datetime(2027, 1, 25, 5, 30, 0, 500_000, tzinfo=UTC),
     )
-    assert told == Suggestion(Window(start, end), r"https://ca.test/why\x1b", timedelta(hours=6))
+    assert told == Suggestion(RenewalWindow(start, end), r"https://ca.test/why\x1b", timedelta(hours=6))
     assert bench.ca.asked == ["directory", "renewal"]
 
 

@@ -21,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from certbotless.base.checked import Model, schema_of
 from certbotless.config.settings import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
-from certbotless.config.values import Action, AddressRule, short
+from certbotless.config.values import AddressRule, Reload, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
 KEYS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("keys.yaml").read_text())
@@ -90,7 +90,7 @@ def _shown_of(key: Field[Any], words: dict[str, Any]) -> dict[str, Any]:
     match default:
         case timedelta():
             default = short(default)
-        case Action() | AddressRule():
+        case Reload() | AddressRule():
             default = default.kind
         case Path():
             default = str(default)

@@ -11,7 +11,7 @@ from ...base.clock import Clock
 from ...base.errors import printable
 from ...base.times import parse_rfc3339
 from ...config.settings import Acme
-from ...model.renewal import Window
+from ...model.renewal import RenewalWindow
 from .connection import Network, ca_errors
 
 
@@ -19,7 +19,7 @@ from .connection import Network, ca_errors
 class Suggestion:
     """When the CA suggests to renew, why, and when to ask again; None and empty where it says nothing."""
 
-    window: Window | None = None
+    window: RenewalWindow | None = None
     explanation: str = ""
     retry_after: timedelta | None = None
 
@@ -39,7 +39,7 @@ def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
         if not url:
             return Suggestion()
         told = network.get(f"{url}/{ari_id}").json()
-        window = Window(*(parse_rfc3339(told["suggestedWindow"][edge]) for edge in ("start", "end")))
+        window = RenewalWindow(*(parse_rfc3339(told["suggestedWindow"][edge]) for edge in ("start", "end")))
         return Suggestion(window, printable(told.get("explanationURL", "")), network.retry_after)
 
 
