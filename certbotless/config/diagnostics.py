@@ -18,12 +18,11 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_s
 from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
-from .values import DIRECTORIES
+from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES
 from .yaml_document import Document, Fault, Path, dotted
 
 _DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
 _PATH = "must be an absolute path"
-_ARGV = 'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
 _FORWARD = (
     "{0!r} cannot be used: forward the engine's socket "
     "(ssh -nNT -L /run/remote-docker.sock:/var/run/docker.sock %s), and write unix:///run/remote-docker.sock"
@@ -58,10 +57,8 @@ _FORMS = {
     "ttl": f"{{0}} is outside {_bounds(Site, 'ttl')} (Aliyun's free plan starts at 600)",
     "container": "{0!r} is not a container name",
     "label": "{0!r} is not a label: key or key=value",
-    "command": _ARGV,
-    "action": 'must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}',
-    "signal": "{0!r} is not the name of a signal, such as HUP",
-    "exec": _ARGV,
+    "command": ARGV_WORDS,
+    **ACTION_WORDS,
     "port": "must be a port number, 1..65535, or host:port, or none",
     "when": 'must be now, or a daily window in local time, like "02:00-05:00"',
     "stop_timeout": _DURATION,

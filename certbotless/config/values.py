@@ -306,6 +306,7 @@ Container = Annotated[str, _kind("^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
 Label = Annotated[str, _kind(r"^[^\s=,]+(=.*)?$", _label)]
 _WORDS = core_schema.tuple_variable_schema(core_schema.str_schema(), strict=False, min_length=1)
 Argv = Annotated[tuple[str, ...], _written(_WORDS, _argv)]
+ARGV_WORDS = 'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
 
 
 def _way(written: object) -> str | None:
@@ -332,6 +333,12 @@ _ACTION = core_schema.tagged_union_schema(
     discriminator=_way,
 )
 ActionValue = Annotated[Reload, _written(_ACTION, _action)]
+# By key: what a faulty action must be (diagnostics). {0} is the value as it is written.
+ACTION_WORDS = {
+    "action": 'must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}',
+    "signal": "{0!r} is not the name of a signal, such as HUP",
+    "exec": ARGV_WORDS,
+}
 _PORT = core_schema.union_schema(
     [core_schema.int_schema(ge=1, le=65535), core_schema.str_schema(pattern=f"^(none|{_HOST_AND_PORT})$")]
 )
