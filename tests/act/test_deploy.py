@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 import trustme
 from support.fakes import EPOCH, FakeClock, FakeContainers, TlsServer
-from support.scenes import workbench
+from support.scenes import site_context
 
 from certbotless.act.context import Zones
 from certbotless.act.deploy import DeploySteps
@@ -126,7 +126,7 @@ class Bench:
         """Take the step for a target with these keys, by default the container `registry`."""
         if not {"container", "label", "command"} & target.keys():
             target["container"] = "registry"
-        self.bench = workbench(
+        self.ctx = site_context(
             self._home,
             {"address": "none", "deploy": [target]},
             lambda _: cast(Zones, None),
@@ -134,12 +134,12 @@ class Bench:
             containers=self.containers,
             aliyun=self.aliyun,
         )
-        DeploySteps(self.bench, seen).deploy(self.bench.site.deploy[0])
+        DeploySteps(self.ctx, seen).deploy(self.ctx.site.deploy[0])
 
     @property
     def state(self) -> SiteState:
         """What is remembered of the site."""
-        return self.bench.file.load()
+        return self.ctx.file.load()
 
     def remember(self, **fields: Any) -> None:
         """Put this into the site's state, before or between deploys."""
@@ -147,7 +147,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def ctx(tmp_path: Path) -> Bench:
     return Bench(tmp_path, container())
 
 
@@ -163,144 +163,144 @@ def shows(service: Service, leaf: Leaf | None = NEW) -> Any:
 # --- what is done ---------------------------------------------------------------------------------------
 
 
-def test_a_container_that_serves_it_by_now_is_left_alone(bench: Bench, service: Service) -> None:
+def test_a_container_that_serves_it_by_now_is_left_alone(ctx: Bench, service: Service) -> None:
     service.shows = NEW
-    bench.deploy(port=service.port)
-    assert bench.containers.restarts == []
+    ctx.deploy(port=service.port)
+    assert ctx.containers.restarts == []
 
 
-def test_a_restart_gives_the_container_its_time_to_stop_and_is_proved(bench: Bench, service: Service) -> None:
-    bench.containers.on_restart = shows(service)
-    bench.deploy(port=service.port, stop_timeout="25s")
-    assert bench.containers.restarts == [(container().id, 25)]
-    assert bench.state.restarting == {}
-    assert bench.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
+def test_a_restart_gives_the_container_its_time_to_stop_and_is_proved(ctx: Bench, service: Service) -> None:
+    ctx.containers.on_restart = shows(service)
+    ctx.deploy(port=service.port, stop_timeout="25s")
+    assert ctx.containers.restarts == [(container().id, 25)]
+    assert ctx.state.restarting == {}
+    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
 
 
-def test_a_signal_is_no_restart(bench: Bench, service: Service) -> None:
-    bench.containers.on_reload = shows(service)
-    bench.deploy(port=service.port, action={"signal": "SIGHUP"})
-    assert bench.containers.signals == [(container().id, "HUP")]
-    assert bench.containers.restarts == []
+def test_a_signal_is_no_restart(ctx: Bench, service: Service) -> None:
+    ctx.containers.on_reload = shows(service)
+    ctx.deploy(port=service.port, action={"signal": "SIGHUP"})
+    assert ctx.containers.signals == [(container().id, "HUP")]
+    assert ctx.containers.restarts == []
 
 
-def test_a_program_is_no_restart(bench: Bench, service: Service) -> None:
-    bench.containers.on_reload = shows(service)
-    bench.deploy(port=service.port, action={"exec": ["nginx", "-s", "reload"]})
-    assert bench.containers.programs == [(container().id, ("nginx", "-s", "reload"))]
-    assert bench.containers.restarts == []
+def test_a_program_is_no_restart(ctx: Bench, service: Service) -> None:
+    ctx.containers.on_reload = shows(service)
+    ctx.deploy(port=service.port, action={"exec": ["nginx", "-s", "reload"]})
+    assert ctx.containers.programs == [(container().id, ("nginx", "-s", "reload"))]
+    assert ctx.containers.restarts == []
 
 
-def test_a_program_that_fails_did_not_act(bench: Bench, service: Service) -> None:
-    bench.containers.exit_code = 3
+def test_a_program_that_fails_did_not_act(ctx: Bench, service: Service) -> None:
+    ctx.containers.exit_code = 3
     with pytest.raises(DeployError, match="ended with 3"):
-        bench.deploy(port=service.port, action={"exec": ["nginx"]})
-    assert bench.state.acted == {}
+        ctx.deploy(port=service.port, action={"exec": ["nginx"]})
+    assert ctx.state.acted == {}
 
 
-def test_a_reload_is_proved_when_the_old_workers_are_gone(bench: Bench, service: Service) -> None:
+def test_a_reload_is_proved_when_the_old_workers_are_gone(ctx: Bench, service: Service) -> None:
     """New and old workers answer by turns for a moment; a look in between must not be the last."""
 
     def reload(_: Container) -> None:
         service.next, service.shows = [NEW, OLD, NEW, OLD], NEW
 
-    bench.containers.on_reload = reload
-    bench.deploy(port=service.port, action={"signal": "HUP"})
+    ctx.containers.on_reload = reload
+    ctx.deploy(port=service.port, action={"signal": "HUP"})
     assert service.next == []
-    assert sum(bench.clock.sleeps) < 2
+    assert sum(ctx.clock.sleeps) < 2
 
 
 def test_a_container_that_goes_on_serving_another_leaf_is_told_after_half_a_minute(
-    bench: Bench, service: Service
+    ctx: Bench, service: Service
 ) -> None:
-    bench.clock.least_sleep_s = 5
+    ctx.clock.least_sleep_s = 5
     text = f"127.0.0.1:{service.port} serves another certificate .{OLD.sha256[:16]}.*30 s after the action"
     with pytest.raises(DeployError, match=text) as failed:
-        bench.deploy(port=service.port)
+        ctx.deploy(port=service.port)
     assert "mount" in failed.value.hint
-    assert sum(bench.clock.sleeps) <= PROOF_TIMEOUT_S
+    assert sum(ctx.clock.sleeps) <= PROOF_TIMEOUT_S
 
 
-def test_a_container_that_does_not_come_up_is_told(bench: Bench, service: Service) -> None:
-    bench.clock.least_sleep_s = 5
-    bench.containers.on_restart = shows(service, None)
+def test_a_container_that_does_not_come_up_is_told(ctx: Bench, service: Service) -> None:
+    ctx.clock.least_sleep_s = 5
+    ctx.containers.on_restart = shows(service, None)
     with pytest.raises(DeployError, match=r"no TLS answer .*; 30 s after the action"):
-        bench.deploy(port=service.port)
+        ctx.deploy(port=service.port)
 
 
 @pytest.mark.parametrize("reads_all", [True, False])
 def test_a_container_that_may_be_unable_to_read_the_key_is_told_how_to_let_it(
-    bench: Bench, service: Service, reads_all: bool
+    ctx: Bench, service: Service, reads_all: bool
 ) -> None:
     """At the failure itself, and at those of later runs that do not act any more."""
-    bench.clock.least_sleep_s = 5
-    bench.containers.put(replace(container(), reads_all=reads_all))
-    bench.containers.on_restart = shows(service, None)
+    ctx.clock.least_sleep_s = 5
+    ctx.containers.put(replace(container(), reads_all=reads_all))
+    ctx.containers.on_restart = shows(service, None)
     for text in ("30 s after the action", "'registry' was acted upon for it"):
         with pytest.raises(DeployError, match=f"no TLS answer .*; {text}") as failed:
-            bench.deploy(port=service.port)
+            ctx.deploy(port=service.port)
         assert ('key_mode "0640"' in failed.value.hint) is not reads_all
         assert "look into its log" in failed.value.hint
 
 
-def test_nothing_can_be_served_that_is_not_published(bench: Bench, service: Service) -> None:
+def test_nothing_can_be_served_that_is_not_published(ctx: Bench, service: Service) -> None:
     with pytest.raises(StoreError, match="nothing is published"):
-        bench.deploy(port=service.port, seen=replace(SEEN, published=Published(None, None)))
+        ctx.deploy(port=service.port, seen=replace(SEEN, published=Published(None, None)))
 
 
 # --- whether an action may help ---------------------------------------------------------------------------
 
 
 def test_a_container_that_was_started_since_and_does_not_answer_is_not_restarted_for_ever(
-    bench: Bench, service: Service
+    ctx: Bench, service: Service
 ) -> None:
     """Nor waited for: it was started too long ago."""
     service.shows = None
-    bench.containers.put(container(age=-MINUTE / 6))
+    ctx.containers.put(container(age=-MINUTE / 6))
     with pytest.raises(DeployError, match="'registry' was started after the files, at 2026-11-24T05:30:10Z"):
-        bench.deploy(port=service.port)
-    assert (bench.containers.restarts, bench.clock.sleeps) == ([], [])
+        ctx.deploy(port=service.port)
+    assert (ctx.containers.restarts, ctx.clock.sleeps) == ([], [])
 
 
 def test_a_container_that_was_started_a_moment_ago_is_given_time_to_answer(
-    bench: Bench, service: Service
+    ctx: Bench, service: Service
 ) -> None:
     """As one whose engine tried again just when the files were there; it is neither restarted nor told of."""
 
     def come_up() -> None:
         service.shows = NEW
 
-    service.shows, bench.clock.on_sleep = None, come_up
-    a_moment_ago = bench.clock.now() - timedelta(seconds=1)
-    bench.containers.put(replace(container(), started_at=a_moment_ago))
-    bench.deploy(port=service.port)
-    assert bench.containers.restarts == []
-    service.shows, bench.clock.on_sleep, bench.clock.least_sleep_s = None, lambda: None, 5
+    service.shows, ctx.clock.on_sleep = None, come_up
+    a_moment_ago = ctx.clock.now() - timedelta(seconds=1)
+    ctx.containers.put(replace(container(), started_at=a_moment_ago))
+    ctx.deploy(port=service.port)
+    assert ctx.containers.restarts == []
+    service.shows, ctx.clock.on_sleep, ctx.clock.least_sleep_s = None, lambda: None, 5
     with pytest.raises(DeployError, match=f"started after the files, at {rfc3339(a_moment_ago)}"):
-        bench.deploy(port=service.port)
-    assert sum(bench.clock.sleeps) <= PROOF_TIMEOUT_S + 1
+        ctx.deploy(port=service.port)
+    assert sum(ctx.clock.sleeps) <= PROOF_TIMEOUT_S + 1
 
 
 @pytest.mark.parametrize("age", [MINUTE, -MINUTE], ids=["before the files", "after the files"])
 def test_a_container_that_serves_another_leaf_is_acted_upon_twice(
-    bench: Bench, service: Service, age: timedelta
+    ctx: Bench, service: Service, age: timedelta
 ) -> None:
     """It may have read the files a moment before they were there; a third action cures nothing."""
-    bench.clock.least_sleep_s = 5
-    bench.containers.put(container(age=age))
+    ctx.clock.least_sleep_s = 5
+    ctx.containers.put(container(age=age))
     late, done = "30 s after the action", "'registry' was acted upon for it"
     for restarts, text in ((1, late), (2, late), (2, done)):
         with pytest.raises(DeployError, match=f"serves another certificate .*; {text}"):
-            bench.deploy(port=service.port)
-        assert len(bench.containers.restarts) == restarts
+            ctx.deploy(port=service.port)
+        assert len(ctx.containers.restarts) == restarts
 
 
-def test_what_was_done_for_another_leaf_does_not_count(bench: Bench, service: Service) -> None:
-    bench.remember(acted={"registry": Acted(sha256=OLD.sha256, count=2)})
-    bench.containers.put(container(age=-MINUTE))
-    bench.containers.on_restart = shows(service)
-    bench.deploy(port=service.port)
-    assert bench.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
+def test_what_was_done_for_another_leaf_does_not_count(ctx: Bench, service: Service) -> None:
+    ctx.remember(acted={"registry": Acted(sha256=OLD.sha256, count=2)})
+    ctx.containers.put(container(age=-MINUTE))
+    ctx.containers.on_restart = shows(service)
+    ctx.deploy(port=service.port)
+    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
 
 
 # --- the admin wins ---------------------------------------------------------------------------------------
@@ -309,176 +309,174 @@ def test_what_was_done_for_another_leaf_does_not_count(bench: Bench, service: Se
 @pytest.mark.parametrize("action", ["restart", {"signal": "HUP"}])
 @pytest.mark.parametrize("status", ["exited", "paused", "created", "dead", "removing"])
 def test_a_container_that_its_admin_stopped_is_left_alone(
-    bench: Bench, service: Service, status: str, action: object
+    ctx: Bench, service: Service, status: str, action: object
 ) -> None:
-    bench.containers.put(container(status=status))
+    ctx.containers.put(container(status=status))
     with pytest.raises(DeployWaits, match=f"'registry' is {status}") as waits:
-        bench.deploy(port=service.port, action=action)
+        ctx.deploy(port=service.port, action=action)
     assert f"docker {'unpause' if status == 'paused' else 'start'} registry" in waits.value.hint
-    assert (bench.containers.restarts, bench.containers.signals) == ([], [])
+    assert (ctx.containers.restarts, ctx.containers.signals) == ([], [])
 
 
 @pytest.mark.parametrize("age", [MINUTE, -MINUTE], ids=["before the files", "after the files"])
 @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "the engine is gone"])
 def test_a_restart_that_was_cut_short_is_finished(
-    bench: Bench, service: Service, age: timedelta, is_killed: bool
+    ctx: Bench, service: Service, age: timedelta, is_killed: bool
 ) -> None:
     """Stopped by us, and not started: nobody else would."""
     stopped = container(status="exited", age=age)
     noted = {"registry": Restarting(id=stopped.id, started_at=stopped.started_at)}
 
     def die(_: Container) -> None:
-        bench.containers.put(stopped)
+        ctx.containers.put(stopped)
         raise DeployError("the engine is gone")
 
     if is_killed:
-        bench.containers.put(stopped)
-        bench.remember(restarting=noted)
+        ctx.containers.put(stopped)
+        ctx.remember(restarting=noted)
     else:
-        bench.containers.put(replace(stopped, status="running"))
-        bench.containers.on_restart = die
+        ctx.containers.put(replace(stopped, status="running"))
+        ctx.containers.on_restart = die
         with pytest.raises(DeployError, match="the engine is gone"):
-            bench.deploy(port=service.port)
-        assert bench.state.restarting == noted
+            ctx.deploy(port=service.port)
+        assert ctx.state.restarting == noted
     service.shows = None
-    bench.containers.on_restart = shows(service)
-    bench.deploy(port=service.port)
-    assert bench.containers.find("registry").is_up
-    assert bench.state.restarting == {}
+    ctx.containers.on_restart = shows(service)
+    ctx.deploy(port=service.port)
+    assert ctx.containers.find("registry").is_up
+    assert ctx.state.restarting == {}
 
 
-def test_a_stop_after_a_restart_that_the_engine_refused_is_its_admins(bench: Bench, service: Service) -> None:
+def test_a_stop_after_a_restart_that_the_engine_refused_is_its_admins(ctx: Bench, service: Service) -> None:
     running = container()
 
     def refuse(_: Container) -> None:
-        bench.containers.put(running)
+        ctx.containers.put(running)
         raise DeployError("the engine refused")
 
-    bench.containers.on_restart = refuse
+    ctx.containers.on_restart = refuse
     with pytest.raises(DeployError, match="the engine refused"):
-        bench.deploy(port=service.port)
-    bench.containers.put(container(status="exited"))
+        ctx.deploy(port=service.port)
+    ctx.containers.put(container(status="exited"))
     with pytest.raises(DeployWaits, match="is exited"):
-        bench.deploy(port=service.port)
+        ctx.deploy(port=service.port)
 
 
 def test_a_container_that_was_paused_while_we_restarted_it_is_its_admins(
-    bench: Bench, service: Service
+    ctx: Bench, service: Service
 ) -> None:
     paused = container(status="paused")
-    bench.containers.put(paused)
-    bench.remember(restarting={"registry": Restarting(id=paused.id, started_at=paused.started_at)})
+    ctx.containers.put(paused)
+    ctx.remember(restarting={"registry": Restarting(id=paused.id, started_at=paused.started_at)})
     with pytest.raises(DeployWaits, match="is paused"):
-        bench.deploy(port=service.port)
-    assert bench.containers.restarts == []
+        ctx.deploy(port=service.port)
+    assert ctx.containers.restarts == []
 
 
 @pytest.mark.parametrize(
     "other", [{"started_at": EPOCH - 2 * MINUTE}, {"id": "another"}], ids=["ran since", "was made anew"]
 )
 def test_a_container_that_our_restart_did_not_stop_was_stopped_by_its_admin(
-    bench: Bench, service: Service, other: dict[str, Any]
+    ctx: Bench, service: Service, other: dict[str, Any]
 ) -> None:
     stopped = container(status="exited")
-    bench.containers.put(stopped)
+    ctx.containers.put(stopped)
     ours: dict[str, Any] = {"id": stopped.id, "started_at": stopped.started_at} | other
-    bench.remember(restarting={"registry": Restarting(**ours)})
+    ctx.remember(restarting={"registry": Restarting(**ours)})
     with pytest.raises(DeployWaits):
-        bench.deploy(port=service.port)
+        ctx.deploy(port=service.port)
 
 
 def test_a_container_that_another_site_has_restarted_meanwhile_is_not_restarted_again(
-    bench: Bench, service: Service
+    ctx: Bench, service: Service
 ) -> None:
     """Sites may share it; the one that waited for the other looks again before it acts."""
     other = ExitStack()
-    other.enter_context(ActionLock(bench.state_dir, container().id, FakeClock(), 0))
+    other.enter_context(ActionLock(ctx.state_dir, container().id, FakeClock(), 0))
 
     def finish() -> None:
         service.shows = NEW
         other.close()
 
-    bench.clock.on_sleep = finish
-    bench.deploy(port=service.port)
-    assert bench.containers.restarts == []
+    ctx.clock.on_sleep = finish
+    ctx.deploy(port=service.port)
+    assert ctx.containers.restarts == []
 
 
-def test_a_container_that_is_gone_is_told(bench: Bench, service: Service) -> None:
-    bench.containers.remove("registry")
+def test_a_container_that_is_gone_is_told(ctx: Bench, service: Service) -> None:
+    ctx.containers.remove("registry")
     with pytest.raises(DeployError, match="there is no container 'registry'"):
-        bench.deploy(port=service.port)
+        ctx.deploy(port=service.port)
 
 
 # --- the port ---------------------------------------------------------------------------------------------
 
 
-def test_the_published_port_is_found_and_remembered(bench: Bench, service: Service) -> None:
-    bench.containers.put(container("registry", service.port))
-    bench.containers.on_restart = shows(service)
-    bench.deploy()
-    assert bench.state.ports == {"registry": service.port}
+def test_the_published_port_is_found_and_remembered(ctx: Bench, service: Service) -> None:
+    ctx.containers.put(container("registry", service.port))
+    ctx.containers.on_restart = shows(service)
+    ctx.deploy()
+    assert ctx.state.ports == {"registry": service.port}
 
 
 def test_a_port_that_the_container_no_longer_publishes_is_looked_up_anew(
-    bench: Bench, service: Service
+    ctx: Bench, service: Service
 ) -> None:
-    bench.remember(ports={"registry": 1, "mirror": 2})
-    bench.containers.put(container("registry", service.port))
-    bench.containers.on_restart = shows(service)
-    bench.deploy()
-    assert bench.state.ports == {"registry": service.port, "mirror": 2}
+    ctx.remember(ports={"registry": 1, "mirror": 2})
+    ctx.containers.put(container("registry", service.port))
+    ctx.containers.on_restart = shows(service)
+    ctx.deploy()
+    assert ctx.state.ports == {"registry": service.port, "mirror": 2}
 
 
 @pytest.mark.parametrize(("ports", "listed"), [((), "none"), ((443, 5000), "443, 5000")])
 def test_none_or_several_published_ports_wait_for_the_file_before_anything_is_done(
-    bench: Bench, ports: tuple[int, ...], listed: str
+    ctx: Bench, ports: tuple[int, ...], listed: str
 ) -> None:
-    bench.containers.put(container("registry", *ports))
+    ctx.containers.put(container("registry", *ports))
     with pytest.raises(DeployWaits, match=f"{len(ports)} TCP ports .{listed}.: set port"):
-        bench.deploy()
-    assert bench.containers.restarts == []
+        ctx.deploy()
+    assert ctx.containers.restarts == []
 
 
-def test_a_service_may_be_proved_elsewhere(bench: Bench, service: Service) -> None:
-    bench.containers.on_restart = shows(service)
-    bench.deploy(port=f"localhost:{service.port}")
-    assert len(bench.containers.restarts) == 1
+def test_a_service_may_be_proved_elsewhere(ctx: Bench, service: Service) -> None:
+    ctx.containers.on_restart = shows(service)
+    ctx.deploy(port=f"localhost:{service.port}")
+    assert len(ctx.containers.restarts) == 1
 
 
 @pytest.mark.parametrize("age", [MINUTE, -MINUTE], ids=["before", "after"])
-def test_what_cannot_be_proved_is_acted_upon_once_whenever_it_was_started(
-    bench: Bench, age: timedelta
-) -> None:
-    bench.containers.put(container(age=age))
+def test_what_cannot_be_proved_is_acted_upon_once_whenever_it_was_started(ctx: Bench, age: timedelta) -> None:
+    ctx.containers.put(container(age=age))
     for _ in range(2):
-        bench.deploy(port="none")
-    assert len(bench.containers.restarts) == 1
-    assert bench.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
-    assert bench.clock.sleeps == []
+        ctx.deploy(port="none")
+    assert len(ctx.containers.restarts) == 1
+    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
+    assert ctx.clock.sleeps == []
 
 
 def test_what_another_site_did_after_the_files_were_in_place_counts_where_nothing_is_proved(
-    bench: Bench,
+    ctx: Bench,
 ) -> None:
     """And what it did before does not: the files were not there."""
-    with ActionLock(bench.state_dir, container().id, bench.clock, 1) as lock:
-        lock.note_action(bench.clock.now(), dump(Reload("restart")).decode())
-    bench.deploy(port="none", seen=replace(SEEN, at=bench.clock.now() + MINUTE))
-    assert len(bench.containers.restarts) == 1
+    with ActionLock(ctx.state_dir, container().id, ctx.clock, 1) as lock:
+        lock.note_action(ctx.clock.now(), dump(Reload("restart")).decode())
+    ctx.deploy(port="none", seen=replace(SEEN, at=ctx.clock.now() + MINUTE))
+    assert len(ctx.containers.restarts) == 1
 
-    bench.deploy(port="none", seen=replace(OTHER_SEEN, at=bench.clock.now() - MINUTE))
-    assert len(bench.containers.restarts) == 1
-    assert bench.state.acted == {"registry": Acted(sha256=OLD.sha256, count=1)}
+    ctx.deploy(port="none", seen=replace(OTHER_SEEN, at=ctx.clock.now() - MINUTE))
+    assert len(ctx.containers.restarts) == 1
+    assert ctx.state.acted == {"registry": Acted(sha256=OLD.sha256, count=1)}
 
 
-def test_a_container_that_is_made_again_has_the_lock_of_its_name(bench: Bench) -> None:
+def test_a_container_that_is_made_again_has_the_lock_of_its_name(ctx: Bench) -> None:
     """One file for each name, and none that is left of each container ever made."""
     for number in range(3):
-        bench.containers.put(replace(container(), id=f"{number:064}"))
-        seen = replace((SEEN, OTHER_SEEN)[number % 2], at=bench.clock.now() + MINUTE)
-        bench.deploy(port="none", seen=seen)
-    assert len(bench.containers.restarts) == 3
-    assert len(list((bench.state_dir / "containers").iterdir())) == 1
+        ctx.containers.put(replace(container(), id=f"{number:064}"))
+        seen = replace((SEEN, OTHER_SEEN)[number % 2], at=ctx.clock.now() + MINUTE)
+        ctx.deploy(port="none", seen=seen)
+    assert len(ctx.containers.restarts) == 3
+    assert len(list((ctx.state_dir / "containers").iterdir())) == 1
 
 
 # --- labels -----------------------------------------------------------------------------------------------
@@ -492,10 +490,10 @@ def shared(tmp_path: Path) -> Bench:
     return Bench(tmp_path, *map(container, [*names, "other"]), labels=labels)
 
 
-def acted_upon(bench: Bench) -> list[str]:
+def acted_upon(ctx: Bench) -> list[str]:
     """The names of the containers that were restarted, in order."""
     names = {container(name).id: name for name in ("web1", "web2", "web3", "other")}
-    return [names[id_] for id_, _ in bench.containers.restarts]
+    return [names[id_] for id_, _ in ctx.containers.restarts]
 
 
 def test_every_container_with_the_label_is_acted_upon_and_remembered(shared: Bench) -> None:
@@ -533,12 +531,12 @@ def test_a_failure_is_told_before_what_waits(shared: Bench) -> None:
 
 
 def test_a_new_match_is_acted_upon_and_the_old_ones_are_not_again(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, container("web1"), labels={"web1": [LABEL], "web2": [LABEL]})
-    bench.deploy(label=LABEL, port="none")
-    bench.containers.put(container("web2"))
-    bench.deploy(label=LABEL, port="none")
-    assert acted_upon(bench) == ["web1", "web2"]
-    assert bench.state.matched == {LABEL: ("web1", "web2")}
+    ctx = Bench(tmp_path, container("web1"), labels={"web1": [LABEL], "web2": [LABEL]})
+    ctx.deploy(label=LABEL, port="none")
+    ctx.containers.put(container("web2"))
+    ctx.deploy(label=LABEL, port="none")
+    assert acted_upon(ctx) == ["web1", "web2"]
+    assert ctx.state.matched == {LABEL: ("web1", "web2")}
 
 
 def test_a_label_that_nobody_has_is_told_and_remembered(shared: Bench) -> None:
@@ -553,56 +551,56 @@ def test_a_label_that_nobody_has_is_told_and_remembered(shared: Bench) -> None:
 
 
 @pytest.mark.process
-def test_a_command_is_run_once_where_nothing_is_proved(bench: Bench, tmp_path: Path) -> None:
+def test_a_command_is_run_once_where_nothing_is_proved(ctx: Bench, tmp_path: Path) -> None:
     command = ["mkdir", str(tmp_path / "made")]
-    bench.deploy(command=command, port="none")
+    ctx.deploy(command=command, port="none")
     assert (tmp_path / "made").is_dir()
-    assert bench.state.acted == {f"mkdir {tmp_path}/made": Acted(sha256=NEW.sha256, count=1)}
+    assert ctx.state.acted == {f"mkdir {tmp_path}/made": Acted(sha256=NEW.sha256, count=1)}
 
 
 @pytest.mark.process
 def test_a_command_learns_nothing_of_our_secrets(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ctx: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by the variables that the file names nor by where systemd has put them."""
     for name in ("ALIYUN_ID", "ALIYUN_SECRET", "CREDENTIALS_DIRECTORY", "PASSED_ON"):
         monkeypatch.setenv(name, "canary")
-    bench.aliyun = {"access_key_id": "${ALIYUN_ID}", "access_key_secret": "${ALIYUN_SECRET}"}
-    bench.deploy(command=["sh", "-c", f"env >{tmp_path}/seen"], port="none")
+    ctx.aliyun = {"access_key_id": "${ALIYUN_ID}", "access_key_secret": "${ALIYUN_SECRET}"}
+    ctx.deploy(command=["sh", "-c", f"env >{tmp_path}/seen"], port="none")
     seen = (tmp_path / "seen").read_text().splitlines()
     assert [line for line in seen if "canary" in line] == ["PASSED_ON=canary"]
 
 
 def test_a_command_is_not_run_where_the_leaf_is_served_by_now(
-    bench: Bench, service: Service, tmp_path: Path
+    ctx: Bench, service: Service, tmp_path: Path
 ) -> None:
     service.shows = NEW
-    bench.deploy(command=["mkdir", str(tmp_path / "made")], port=service.port)
+    ctx.deploy(command=["mkdir", str(tmp_path / "made")], port=service.port)
     assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.process
-def test_a_command_is_proved(bench: Bench, service: Service) -> None:
+def test_a_command_is_proved(ctx: Bench, service: Service) -> None:
     service.next, service.shows = [OLD, OLD], NEW
-    bench.deploy(command=["true"], port=service.port)
+    ctx.deploy(command=["true"], port=service.port)
     assert service.next == []
 
 
 @pytest.mark.process
 def test_a_command_that_changes_nothing_is_not_run_for_ever(
-    bench: Bench, service: Service, tmp_path: Path
+    ctx: Bench, service: Service, tmp_path: Path
 ) -> None:
-    bench.clock.least_sleep_s = 5
+    ctx.clock.least_sleep_s = 5
     log = tmp_path / "log"
     for text in ("30 s after the action", "30 s after the action", "was run for it 2 times"):
         with pytest.raises(DeployError, match=text):
-            bench.deploy(command=["sh", "-c", f"echo run >> {log}"], port=service.port)
+            ctx.deploy(command=["sh", "-c", f"echo run >> {log}"], port=service.port)
     assert log.read_text() == "run\n" * 2
 
 
 @pytest.mark.process
-def test_a_command_that_fails_may_be_run_again(bench: Bench, service: Service) -> None:
+def test_a_command_that_fails_may_be_run_again(ctx: Bench, service: Service) -> None:
     for _ in range(3):
         with pytest.raises(DeployError, match="ended with 1"):
-            bench.deploy(command=["false"], port=service.port)
-    assert bench.state.acted == {}
+            ctx.deploy(command=["false"], port=service.port)
+    assert ctx.state.acted == {}

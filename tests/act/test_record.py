@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import EPOCH, FakeClock, FakeZone, FakeZones
-from support.scenes import workbench
+from support.scenes import site_context
 
 from certbotless.act.context import SiteContext
 from certbotless.act.record import RecordSteps
@@ -42,7 +42,7 @@ class Bench:
 
     zone: FakeZone
     machine: list[str]
-    workbench: SiteContext
+    site_context: SiteContext
 
     def seen(self, address: str) -> Observation:
         """What the one name server shows: enabled records of the default line."""
@@ -59,16 +59,16 @@ class Bench:
 
     def steps(self, address: str) -> list[Step]:
         """What is to be done about the records, whatever failed before."""
-        bench = self.workbench
+        ctx = self.site_context
         intent = Intent(ignore_backoff=True)
-        goal = Goal.of(bench.site, bench.config)
-        decision = decide(Situation(goal, self.seen(address), bench.file.load(), intent=intent))
+        goal = Goal.of(ctx.site, ctx.config)
+        decision = decide(Situation(goal, self.seen(address), ctx.file.load(), intent=intent))
         return [step for step in decision.steps if step.action in ("record", "confirm")]
 
     def write(self, fqdn: str, address: str) -> None:
         """Write the record of a name, on a machine with this address."""
         self.machine[:] = [address]
-        RecordSteps(self.workbench, fqdn, address).write()
+        RecordSteps(self.site_context, fqdn, address).write()
 
     def take(self, address: str) -> set[str]:
         """Take each step once; return the names that a person must decide about."""
@@ -83,12 +83,12 @@ class Bench:
 
 
 @contextmanager
-def bench(records: list[Record]) -> Iterator[Bench]:
+def ctx(records: list[Record]) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory() as home:
         zone, clock = FakeZone(ZONE, records), FakeClock()
         machine: list[str] = []
         site = {"names": [FURTHER], "records": "all"}
-        made = workbench(
+        made = site_context(
             Path(home), site, lambda _: FakeZones(zone), clock=clock, address_of=lambda _: machine[0]
         )
         yield Bench(zone, machine, made)
@@ -131,7 +131,7 @@ def test_after_one_run_of_the_steps_nothing_is_to_do_and_nothing_foreign_was_tou
     before: list[Record], wanted: str
 ) -> None:
     """Each name by itself: one that a person must decide about holds up none, and keeps what it had."""
-    with bench(before) as at_work:
+    with ctx(before) as at_work:
         held = at_work.zone.held()
         refused = at_work.take(wanted)
         after = at_work.zone.held()
@@ -147,7 +147,7 @@ def test_after_one_run_of_the_steps_nothing_is_to_do_and_nothing_foreign_was_tou
 
 @given(st.lists(st.sampled_from([LAN, OLD_LAN]), min_size=1, max_size=4))
 def test_whatever_addresses_a_site_had_the_last_one_stands_alone(addresses: list[str]) -> None:
-    with bench([]) as at_work:
+    with ctx([]) as at_work:
         for address in addresses:
             assert at_work.take(address) == set()
         assert {(r.fqdn, r.value) for r in at_work.zone.held()} == {
@@ -157,11 +157,11 @@ def test_whatever_addresses_a_site_had_the_last_one_stands_alone(addresses: list
 
 
 def test_what_was_written_is_remembered_by_name(caplog: pytest.LogCaptureFixture) -> None:
-    with bench([]) as at_work, caplog.at_level(logging.INFO):
+    with ctx([]) as at_work, caplog.at_level(logging.INFO):
         at_work.write(FURTHER, OLD_LAN)
         at_work.write(FURTHER, LAN)
         assert [message.split()[0] for message in caplog.messages] == ["record.added", "record.updated"]
-        state = at_work.workbench.file.load()
+        state = at_work.site_context.file.load()
         assert state.our_values == {"A": {FURTHER: (OLD_LAN, LAN)}}
         assert {fqdn: record.value for fqdn, record in state.records["A"].items()} == {FURTHER: LAN}
 
@@ -169,7 +169,7 @@ def test_what_was_written_is_remembered_by_name(caplog: pytest.LogCaptureFixture
 def test_an_aaaa_record_is_written_beside_the_a_record_and_leaves_it_alone() -> None:
     of_others = Record(DOMAIN, "AAAA", "FD00::7", 600, line="telecom")
     stale = Record(DOMAIN, "AAAA", "fd00::7", 600)
-    with bench([of_others, stale, Record(DOMAIN, "A", LAN, 600)]) as at_work:
+    with ctx([of_others, stale, Record(DOMAIN, "A", LAN, 600)]) as at_work:
         at_work.write(DOMAIN, "fd00::5")
         held = {(r.type, r.value, r.line) for r in at_work.zone.held()}
         assert held == {
@@ -177,38 +177,38 @@ def test_an_aaaa_record_is_written_beside_the_a_record_and_leaves_it_alone() -> 
             ("AAAA", "fd00::5", DEFAULT_LINE),
             ("AAAA", "FD00::7", "telecom"),
         }
-        state = at_work.workbench.file.load()
+        state = at_work.site_context.file.load()
         assert state.our_values == {"AAAA": {DOMAIN: ("fd00::5",)}}
         assert (set(state.records), state.records["AAAA"][DOMAIN].value) == ({"AAAA"}, "fd00::5")
 
 
 def test_an_aaaa_record_is_written_also_while_there_is_no_address_for_the_a_record() -> None:
     """As with the lease of IPv4 lost."""
-    with bench([]) as at_work:
+    with ctx([]) as at_work:
 
         def address_of(rule: AddressRule) -> str:
             if rule.version == 4:
                 raise AddressError("there is no default route")
             return "fd00::5"
 
-        at_work.workbench.address_of = address_of
-        RecordSteps(at_work.workbench, DOMAIN, "fd00::5").write()
+        at_work.site_context.address_of = address_of
+        RecordSteps(at_work.site_context, DOMAIN, "fd00::5").write()
         assert [(record.type, record.value) for record in at_work.zone.held()] == [("AAAA", "fd00::5")]
-        RecordSteps(at_work.workbench, DOMAIN, LAN).write()
+        RecordSteps(at_work.site_context, DOMAIN, LAN).write()
         assert len(at_work.zone.held()) == 1
 
 
 def test_an_address_that_the_machine_has_lost_meanwhile_is_not_written() -> None:
     """What is listed first takes its time; the step is seen again, for what is there then."""
-    with bench([]) as at_work:
+    with ctx([]) as at_work:
         at_work.machine[:] = [OLD_LAN]
-        RecordSteps(at_work.workbench, DOMAIN, LAN).write()
+        RecordSteps(at_work.site_context, DOMAIN, LAN).write()
         assert at_work.zone.held() == []
-        assert at_work.workbench.file.load().our_values == {}
+        assert at_work.site_context.file.load().our_values == {}
 
 
 def test_only_a_record_of_the_same_kind_is_told_as_not_ours(caplog: pytest.LogCaptureFixture) -> None:
-    with bench([]) as found:
+    with ctx([]) as found:
         found.zone.put(Record(DOMAIN, "TXT", "theirs", 600))
         found.zone.put(Record(DOMAIN, "A", OLD_LAN, 600))
         found.write(DOMAIN, LAN)

@@ -152,7 +152,7 @@ class WatchedZone(FakeZone):
 
 
 class Account:
-    """The DNS account (workbench.Zones).
+    """The DNS account (context.Zones).
 
     Attributes:
         zones: by name; one that is gone is in it no more.

@@ -325,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class FakeZones:
-    """A DNS account with these zones, by the contract of `workbench.Zones`."""
+    """A DNS account with these zones, by the contract of `context.Zones`."""
 
     def __init__(self, *zones: FakeZone) -> None:
         self._by_name = {zone.name: zone for zone in zones}

@@ -217,7 +217,7 @@ class Scene:
         return failure
 
 
-def workbench(
+def site_context(
     home: Path,
     site: dict[str, Any],
     zones: Callable[[Clock], Zones],
