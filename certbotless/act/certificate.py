@@ -162,7 +162,7 @@ class CertificateSteps:
 
     def _issuance(self, acme: Acme, seen: Observation, pending: PendingOrder) -> Issuance:
         ctx, names = self._ctx, self._ctx.site.all_names
-        books = OrderGuard(
+        guard = OrderGuard(
             ctx.ledger,
             ctx.clock,
             ctx.site,
@@ -174,7 +174,7 @@ class CertificateSteps:
             is_rehearsal=ctx.intent.only_rehearse,
         )
         accounts = Accounts(ctx.config.state_dir, acme.url)
-        return Issuance(acme, names, accounts, dns=self._dns, pending=pending, books=books, clock=ctx.clock)
+        return Issuance(acme, names, accounts, dns=self._dns, pending=pending, guard=guard, clock=ctx.clock)
 
     def _acme(self) -> Acme:
         """Return the CA of the file. Raises `SecretUnreadable` before the CA is asked for anything."""

@@ -3,7 +3,7 @@
 A kind of value states its form once, as a constraint of pydantic. What no constraint can say is said by a
 function, which returns the value or raises a `ValueError`; a `ValueFault` says more than that the form is
 wrong. The words for people are in `diagnostics`. What values say against each other is the matter of
-`configfile`.
+`load`.
 
 Source: the key table of docs/configuration.md.
 """

@@ -99,7 +99,7 @@ class OrderInFlight(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPair(Model):
-    """The pair last issued, PEM, where it came from (store.Origin), and when its certificate ends."""
+    """The pair last issued, PEM, where it came from (certificate.Origin), and when its certificate ends."""
 
     chain: str
     key: str = field(repr=False)
@@ -124,8 +124,8 @@ class SavedPair(Model):
 class Foreign(Model):
     """The pair of another tool at our names that was not taken over, and why.
 
-    `files` tells it from any other (store.Published.plain); `valid_until` is None for what is no pair for our
-    names that is valid.
+    `files` tells it from any other (certificate.Published.plain); `valid_until` is None for what is no valid
+    pair for our names.
     """
 
     files: str

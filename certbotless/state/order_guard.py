@@ -20,7 +20,7 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass
 class OrderGuard:
-    """The books of one run for one site; every moment is the CA's time.
+    """What one run of one site may ask of a CA, and has asked; every moment is the CA's time.
 
     Attributes:
         directory: of the CA that counts too.

@@ -1,4 +1,4 @@
-"""The containers: what they have loaded, and what the engine says of them (deploy.Containers)."""
+"""The containers: what they have loaded, and what the engine says of them (containers.Containers)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SimulatedEngine:
             name: Service(name, port, began) for name, port in (("registry", 5000), ("mirror", 5001))
         }
 
-    # deploy.Containers
+    # containers.Containers
 
     def find(self, name: str) -> Container:
         service = self._up(name)

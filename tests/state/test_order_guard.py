@@ -30,7 +30,7 @@ LEAF = LeafFacts(SITE.all_names, "ab" * 32, "CN=Example CA", NOW - 60 * DAY, NOW
 SUGGESTED = RenewalInfo(sha256=LEAF.sha256, next_look=NOW, start=NOW - DAY, end=NOW + DAY)
 
 
-def books(ledger: LedgerFile, **fields: Any) -> OrderGuard:
+def guard(ledger: LedgerFile, **fields: Any) -> OrderGuard:
     given: dict[str, Any] = {"in_hand": None, "is_forced": False} | fields
     return OrderGuard(ledger, FakeClock(), SITE, CA, **given)
 
@@ -47,7 +47,7 @@ def ledger(tmp_path: Path) -> LedgerFile:
 def test_an_order_is_written_down_with_what_it_is_for(
     ledger: LedgerFile, in_hand: LeafFacts | None, replaces: bool, purpose: Any
 ) -> None:
-    books(ledger, in_hand=in_hand, renewal=SUGGESTED).reserve_order(NOW, replaces=replaces)
+    guard(ledger, in_hand=in_hand, renewal=SUGGESTED).reserve_order(NOW, replaces=replaces)
     assert ledger.entries() == [Entry(NOW, "order", CA, SITE.all_names, purpose)]
 
 
@@ -67,7 +67,7 @@ def test_an_order_is_written_down_with_what_it_is_for(
 def test_an_order_that_replaces_is_exempt_inside_the_suggested_window_alone(
     ledger: LedgerFile, renewal: RenewalInfo | None, at: datetime, purpose: str
 ) -> None:
-    books(ledger, in_hand=LEAF, renewal=renewal).reserve_order(at, replaces=True)
+    guard(ledger, in_hand=LEAF, renewal=renewal).reserve_order(at, replaces=True)
     assert [row.purpose for row in ledger.entries()] == [purpose]
 
 
@@ -96,44 +96,44 @@ def test_an_adopted_certificate_is_no_renewal_and_its_lifetime_is_the_window(led
     for number in range(3):
         ledger.append(Entry(NOW - (14 + number) * HOUR, "order", CA, SITE.all_names))
     with pytest.raises(RateLimited, match="3 orders for these names in 7 days"):
-        books(ledger).reserve_order(NOW, replaces=False)
-    books(ledger, adopted=adopted).reserve_order(NOW, replaces=False)
+        guard(ledger).reserve_order(NOW, replaces=False)
+    guard(ledger, adopted=adopted).reserve_order(NOW, replaces=False)
     assert ledger.entries()[-1].purpose == "new"
 
 
 def test_the_fourth_order_is_refused_with_when_it_may_be_tried_again(ledger: LedgerFile) -> None:
     for hours in range(3):
-        books(ledger).reserve_order(NOW + hours * HOUR, replaces=False)
+        guard(ledger).reserve_order(NOW + hours * HOUR, replaces=False)
     with pytest.raises(
         RateLimited, match=f"no order for {DOMAIN}: already 3 orders for these names"
     ) as limited:
-        books(ledger).reserve_order(NOW + 3 * HOUR, replaces=False)
+        guard(ledger).reserve_order(NOW + 3 * HOUR, replaces=False)
     assert limited.value.retry_after == 7 * DAY - 3 * HOUR
     assert limited.value.hint.startswith("it may be tried again at 2026-12-01T05:30:00Z; --renew-now --force")
     assert len(ledger.entries()) == 3
 
 
 def test_what_is_forced_is_counted_all_the_same(ledger: LedgerFile) -> None:
-    forced = books(ledger, is_forced=True)
+    forced = guard(ledger, is_forced=True)
     for _ in range(5):
         forced.reserve_order(NOW, replaces=False)
         forced.reserve_account(NOW)
     assert len(ledger.entries()) == 10
     with pytest.raises(RateLimited):
-        books(ledger).reserve_order(NOW + DAY, replaces=True)
+        guard(ledger).reserve_order(NOW + DAY, replaces=True)
 
 
 def test_the_fourth_account_is_refused(ledger: LedgerFile) -> None:
     for _ in range(3):
-        books(ledger).reserve_account(NOW)
+        guard(ledger).reserve_account(NOW)
     with pytest.raises(RateLimited, match=f"no new account at {CA}: already 3 new accounts in 3 h"):
-        books(ledger).reserve_account(NOW + HOUR)
-    books(ledger).reserve_account(NOW + 3 * HOUR)
+        guard(ledger).reserve_account(NOW + HOUR)
+    guard(ledger).reserve_account(NOW + 3 * HOUR)
 
 
 def test_an_order_that_the_ca_did_not_take_is_taken_back_once(ledger: LedgerFile) -> None:
-    books(ledger).reserve_order(NOW, replaces=False)
-    mine = books(ledger, in_hand=LEAF, renewal=SUGGESTED)
+    guard(ledger).reserve_order(NOW, replaces=False)
+    mine = guard(ledger, in_hand=LEAF, renewal=SUGGESTED)
     mine.withdraw_order()
     mine.reserve_order(NOW + HOUR, replaces=True)
     mine.withdraw_order()
@@ -145,43 +145,43 @@ def test_an_order_that_the_ca_did_not_take_is_taken_back_once(ledger: LedgerFile
 @pytest.mark.row(79)
 def test_orders_whose_validation_failed_are_held_for_an_hour_not_for_a_week(ledger: LedgerFile) -> None:
     for number in range(3):
-        mine = books(ledger)
+        mine = guard(ledger)
         mine.reserve_order(NOW + number * timedelta(minutes=5), replaces=False)
         mine.count_failure(NOW + number * timedelta(minutes=5), SITE.all_names)
     assert [row.outcome for row in ledger.entries() if row.kind == "order"] == ["failed"] * 3
     with pytest.raises(RateLimited, match="3 failed validations") as limited:
-        books(ledger).reserve_order(NOW + HOUR / 2, replaces=False)
+        guard(ledger).reserve_order(NOW + HOUR / 2, replaces=False)
     assert limited.value.retry_after == HOUR / 2
-    books(ledger).reserve_order(NOW + HOUR, replaces=False)
+    guard(ledger).reserve_order(NOW + HOUR, replaces=False)
 
 
 def test_an_order_counts_from_when_it_gave_its_certificate(ledger: LedgerFile) -> None:
     """The CA issues at finalize, which a run that was killed leaves to the next one, days later."""
-    books(ledger).reserve_order(NOW, replaces=False)
+    guard(ledger).reserve_order(NOW, replaces=False)
     for hours in (60, 61):
-        books(ledger).note_certificate(NOW + hours * HOUR, 24 * HOUR)
+        guard(ledger).note_certificate(NOW + hours * HOUR, 24 * HOUR)
     came = Entry(NOW + 60 * HOUR, "order", CA, SITE.all_names, outcome="issued", lifetime_s=86400)
     assert ledger.entries() == [came]
-    books(ledger).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
-    books(ledger, is_rehearsal=True).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
+    guard(ledger).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
+    guard(ledger, is_rehearsal=True).note_certificate(NOW + 62 * HOUR, 24 * HOUR)
     assert len(ledger.entries()) == 1
 
 
 def test_a_failure_that_is_found_again_after_a_kill_is_counted_once(ledger: LedgerFile) -> None:
     """The run was killed after it had counted, and before it had dropped the order."""
-    books(ledger).reserve_order(NOW, replaces=False)
+    guard(ledger).reserve_order(NOW, replaces=False)
     for _ in range(3):
-        books(ledger).count_failure(NOW, [DOMAIN])
+        guard(ledger).count_failure(NOW, [DOMAIN])
     assert [row.kind for row in ledger.entries()] == ["order", "failure"]
 
 
 def test_a_dry_run_is_counted_apart_and_its_refusal_orders_nothing_in_earnest(ledger: LedgerFile) -> None:
     for _ in range(30):
-        books(ledger, is_rehearsal=True).reserve_order(NOW, replaces=False)
+        guard(ledger, is_rehearsal=True).reserve_order(NOW, replaces=False)
     with pytest.raises(RateLimited, match="already 30 dry runs") as limited:
-        books(ledger, is_rehearsal=True).reserve_order(NOW + HOUR, replaces=False)
+        guard(ledger, is_rehearsal=True).reserve_order(NOW + HOUR, replaces=False)
     assert limited.value.hint.endswith("; --renew-now --dry-run --force rehearses now")
-    books(ledger).reserve_order(NOW + HOUR, replaces=False)
+    guard(ledger).reserve_order(NOW + HOUR, replaces=False)
     assert [row.rehearsal for row in ledger.entries()] == [True] * 30 + [False]
 
 
@@ -189,7 +189,7 @@ def test_a_dry_run_is_counted_apart_and_its_refusal_orders_nothing_in_earnest(le
 def test_a_dry_run_counts_a_failed_validation_until_the_validation_is_known(ledger: LedgerFile) -> None:
     """Killed in between, it has cost one: nobody resumes it, and the CA may have counted it."""
     other = "b.sweetlove.test"
-    mine = books(ledger, is_rehearsal=True)
+    mine = guard(ledger, is_rehearsal=True)
     mine.reserve_order(NOW, replaces=False)
     [placed] = ledger.entries()
     mine.begin_validation(NOW, [DOMAIN, other])
@@ -202,17 +202,17 @@ def test_a_dry_run_counts_a_failed_validation_until_the_validation_is_known(ledg
     [order, failure] = ledger.entries()
     assert (order.outcome, failure.names, failure.at) == ("failed", (DOMAIN,), NOW + HOUR / 60)
     for _ in range(2):
-        killed = books(ledger, is_rehearsal=True)
+        killed = guard(ledger, is_rehearsal=True)
         killed.reserve_order(NOW + HOUR / 60, replaces=False)
         killed.begin_validation(NOW + HOUR / 60, [DOMAIN])
     for is_rehearsal in (True, False):
         with pytest.raises(RateLimited, match=f"3 failed validations of {DOMAIN}"):
-            books(ledger, is_rehearsal=is_rehearsal).reserve_order(NOW + HOUR, replaces=False)
+            guard(ledger, is_rehearsal=is_rehearsal).reserve_order(NOW + HOUR, replaces=False)
 
 
 def test_an_order_in_earnest_counts_no_failure_ahead(ledger: LedgerFile) -> None:
     """It is resumed, so a failure is seen."""
-    mine = books(ledger)
+    mine = guard(ledger)
     mine.reserve_order(NOW, replaces=False)
     before = ledger.entries()
     mine.begin_validation(NOW, [DOMAIN])
@@ -240,9 +240,9 @@ def test_rows_of_2099_and_rows_that_are_none_are_settled_before_they_are_counted
         file.write(b"{cut off")
     for hours in (0, 1):
         with pytest.raises(RateLimited) as limited:
-            books(ledger).reserve_order(NOW + hours * HOUR, replaces=False)
+            guard(ledger).reserve_order(NOW + hours * HOUR, replaces=False)
         assert limited.value.retry_after == 7 * DAY - hours * HOUR
-    books(ledger).reserve_order(NOW + 7 * DAY, replaces=False)
+    guard(ledger).reserve_order(NOW + 7 * DAY, replaces=False)
     assert UNREADABLE not in ledger.entries()
 
 
@@ -251,7 +251,7 @@ def test_a_failure_is_no_reason_to_forget_what_the_generations_tell(tmp_path: Pa
     folder = tmp_path / "certs" / ".certbotless" / DOMAIN / "20261124T053000Z-3f9a01c2"
     folder.mkdir(parents=True)
     ledger = LedgerFile(tmp_path / "state", [tmp_path / "certs"])
-    books(ledger).count_failure(NOW + HOUR, [DOMAIN])
+    guard(ledger).count_failure(NOW + HOUR, [DOMAIN])
     assert [row.kind for row in ledger.entries()] == ["unreadable", "failure"]
 
 

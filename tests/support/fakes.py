@@ -171,7 +171,7 @@ class FakeZone:
 
 
 class FakeContainers:
-    """The containers of an engine, by the contract of `deploy.Containers`.
+    """The containers of an engine, by the contract of `containers.Containers`.
 
     Args:
         labels: of each container by its name, written ``key=value``.

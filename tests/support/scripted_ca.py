@@ -296,7 +296,7 @@ class Bench:
 
     def issuance(self, names: Sequence[str] = NAMES) -> Issuance:
         acme = replace(self.introduction, directory=self.ca.directory)
-        books = OrderGuard(
+        guard = OrderGuard(
             self.ledger,
             self.clock,
             Site(domain=names[-1], names=tuple(names[:-1])),
@@ -306,7 +306,7 @@ class Bench:
             is_rehearsal=self.is_rehearsal,
         )
         return Issuance(
-            acme, names, self.accounts, dns=self, pending=self.pending, books=books, clock=self.clock
+            acme, names, self.accounts, dns=self, pending=self.pending, guard=guard, clock=self.clock
         )
 
     def issue(self, names: Sequence[str] = NAMES, predecessor: Published | None = None) -> Issued:

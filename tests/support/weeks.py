@@ -1,10 +1,11 @@
 """Weeks in the life of some sites, simulated: random faults, kills, clocks that jump, and people in a hurry.
 
-What decides and what counts is the program's own (`decide`, `ledger`, `books`); a client here takes the steps
-of `issue` in their order, and may be killed between any two. The CA keeps a count of its own, by numbers that
-are written down anew: what Let's Encrypt publishes, as buckets like those it describes, and our own promise.
-It counts an order when it is placed, a certificate when it is issued, a validation when it fails; and it
-exempts what replaces a certificate inside the window that it suggests for that, and nowhere else.
+What decides and what counts is the program's own (`decide`, `ledger`, `order_guard`). A client here takes
+the steps of `issue` in their order, and may be killed between any two. The CA keeps a count of its own, by
+numbers that are written down anew: what Let's Encrypt publishes, as buckets like those it describes, and
+our own promise. It counts an order when it is placed, a certificate when it is issued, a validation when it
+fails; and it exempts what replaces a certificate inside the window that it suggests for that, and nowhere
+else.
 
 Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05); Boulder,
 ratelimits/transaction.go (what is checked at newOrder) and ra/ra.go (what is spent, and when).
@@ -426,7 +427,7 @@ class World:
         directory, ca = self._config.acme.url, self._ca
         if intent.only_rehearse and staging_of(directory):
             directory, ca = staging_of(directory), self._staging
-        books = OrderGuard(
+        guard = OrderGuard(
             self._rows,
             self._clock,
             client.site,
@@ -437,85 +438,85 @@ class World:
             is_rehearsal=intent.only_rehearse,
         )
         if directory not in self._accounts:
-            books.reserve_account(ca.now)
+            guard.reserve_account(ca.now)
             self._may_die()
             account = ca.new_account()
             self._may_die()
             self._accounts[directory] = account
-        order = None if intent.only_rehearse else self._resumed(client, books)
+        order = None if intent.only_rehearse else self._resumed(client, guard)
         if order is None:
-            order = self._placed(client, ca, books)
+            order = self._placed(client, ca, guard)
             self._may_die()
             if not intent.only_rehearse:
                 client.in_flight = order
         if order.status == "pending":
-            self._validate(client, order, ca, books)
+            self._validate(client, order, ca, guard)
             self._may_die()
             if intent.only_rehearse and ca is self._ca:
                 return  # it has no staging directory, so the order is left as it is
         if order.status != "valid":
             ca.issue(order)
         self._may_die()
-        books.note_certificate(ca.now, ca.lifetime)
+        guard.note_certificate(ca.now, ca.lifetime)
         self._may_die()
         if not intent.only_rehearse:
             self._publish(client, order)
 
-    def _resumed(self, client: Client, books: OrderGuard) -> Order | None:
+    def _resumed(self, client: Client, guard: OrderGuard) -> Order | None:
         order = client.in_flight
         if order is not None and order.status == "invalid":
             # It failed while nobody looked.
-            books.count_failure(self._ca.now, [client.site.domain])
+            guard.count_failure(self._ca.now, [client.site.domain])
             self._may_die()
             client.in_flight = order = None
         return order
 
-    def _placed(self, client: Client, ca: CountingCa, books: OrderGuard) -> Order:
+    def _placed(self, client: Client, ca: CountingCa, guard: OrderGuard) -> Order:
         if not -START_SLACK <= self._offset <= TRUSTED_SKEW or not is_possible(self._local_now()):
             raise ClockWrong("off")
         facts, origin = client.published.facts, client.published.origin
         is_ours = facts is not None and origin is not None and origin.account == self._account()
         replaces = facts.ari_id if facts is not None and is_ours and ca is self._ca else ""
         try:
-            return self._ordered(client, ca, books, replaces)
+            return self._ordered(client, ca, guard, replaces)
         except CaProblem as problem:
             if not replaces:
                 raise IssueError("no order") from problem
             if not problem.is_refusal:
-                books.withdraw_order()
+                guard.withdraw_order()
         self._may_die()
         try:
-            return self._ordered(client, ca, books, "")
+            return self._ordered(client, ca, guard, "")
         except CaProblem as problem:
             raise IssueError("no order") from problem
 
-    def _ordered(self, client: Client, ca: CountingCa, books: OrderGuard, replaces: str) -> Order:
-        books.reserve_order(ca.now, replaces=bool(replaces))
+    def _ordered(self, client: Client, ca: CountingCa, guard: OrderGuard, replaces: str) -> Order:
+        guard.reserve_order(ca.now, replaces=bool(replaces))
         self._may_die()
         try:
             return ca.new_order(client.site.all_names, replaces)
         except CaProblem as problem:
             self._may_die()
             if problem.is_refusal:
-                books.withdraw_order()
+                guard.withdraw_order()
             raise
 
-    def _validate(self, client: Client, order: Order, ca: CountingCa, books: OrderGuard) -> None:
+    def _validate(self, client: Client, order: Order, ca: CountingCa, guard: OrderGuard) -> None:
         self._let_pass(SECOND * self._random.randrange(600))  # DNS spreads
         # At 1 all values are shown to us, and none to the CA.
         if self._random.random() < self._faults / 2 < 1 / 2:
             raise PropagationTimeout("not shown")
-        books.begin_validation(ca.now, [client.site.domain])
+        guard.begin_validation(ca.now, [client.site.domain])
         self._may_die()
         if self._random.random() < self._faults:
             ca.fail(order, client.site.domain)
             self._may_die()
-            books.count_failure(ca.now, [client.site.domain])
+            guard.count_failure(ca.now, [client.site.domain])
             client.in_flight = None
             raise AuthorizationFailed("no TXT record", names=(client.site.domain,))
         order.status = "ready"
         self._may_die()
-        books.note_validation(ca.now)
+        guard.note_validation(ca.now)
 
     def _publish(self, client: Client, order: Order) -> None:
         not_before = self._ca.now - min(HOUR, self._ca.lifetime / 20)

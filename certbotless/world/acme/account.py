@@ -41,7 +41,7 @@ class Account:
     """The account for one issuance, usable from `open` on.
 
     Attributes:
-        books: our own count of what is made; None to make nothing.
+        guard: our own count of what is made; None to make nothing.
         url: of the account at the CA.
         key: what it signs with.
         network: the connection; it signs in the account's name.
@@ -50,7 +50,7 @@ class Account:
 
     acme: Acme
     store: Accounts
-    books: OrderGuard | None
+    guard: OrderGuard | None
     clock: Clock
     url: str = field(init=False)
     key: jose.JWKEC = field(init=False)
@@ -188,9 +188,9 @@ class Account:
             terms_of_service_agreed=True,
             external_account_binding=self._binding(),
         )
-        if self.books is None:
+        if self.guard is None:
             raise AccountRefused("an account is made by an order alone")
-        self.books.reserve_account(self.now())
+        self.guard.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
         url = self.network.checked_url(response.headers["Location"])
         self.store.save_url(url)

@@ -91,7 +91,7 @@ class Issuance:
         names: all that the certificate is for.
         dns: where the txt values go.
         pending: the order in flight; whatever can still be used is kept there.
-        books: our own count.
+        guard: our own count.
     """
 
     acme: Acme
@@ -100,11 +100,11 @@ class Issuance:
     _: KW_ONLY
     dns: TxtPlaces
     pending: PendingOrder
-    books: OrderGuard
+    guard: OrderGuard
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._account = Account(self.acme, self.accounts, self.books, self.clock)
+        self._account = Account(self.acme, self.accounts, self.guard, self.clock)
         self._order_url = ""
 
     def issue(self, predecessor: Published | None = None) -> Issued:
@@ -200,7 +200,7 @@ class Issuance:
                 with suppress(NameFault):  # what is no name was none that we ordered
                     failed.append(normalise(authorization.identifier.value))
         if failed:
-            self.books.count_failure(self._account.now(), failed)
+            self.guard.count_failure(self._account.now(), failed)
 
     def _place(self, predecessor: Published | None) -> messages.Order:
         self._check_profile()
@@ -216,7 +216,7 @@ class Issuance:
                 logger.info("order.replaces_refused kind=%s", kind.removeprefix(PROBLEM))
                 if self._network.status_code >= 500:
                     # Whatever it has made: without its URL no certificate can come of it.
-                    self.books.withdraw_order()
+                    self.guard.withdraw_order()
             elif not self._account.is_replaced_after(kind):
                 raise
             response = self._new_order(None)
@@ -226,14 +226,14 @@ class Issuance:
 
     def _new_order(self, replaces: str | None) -> requests.Response:
         """Count an order and place it; one that the CA refuses was none."""
-        self.books.reserve_order(self._account.now(), replaces=replaces is not None)
+        self.guard.reserve_order(self._account.now(), replaces=replaces is not None)
         identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=name) for name in self.names]
         request = _NewOrder(identifiers=identifiers, profile=self.acme.profile, replaces=replaces)
         try:
             return self._network.send(self._account.directory["newOrder"], request)
         except (messages.Error, acme_errors.ConflictError):
             if self._network.status_code < 500:  # else nobody knows what it has made
-                self.books.withdraw_order()
+                self.guard.withdraw_order()
             raise
 
     def _replaces(self, predecessor: Published | None) -> str | None:
@@ -289,7 +289,7 @@ class Issuance:
         )
 
     def _answer(self, todo: Sequence[_Challenge]) -> None:
-        self.books.begin_validation(self._account.now(), sorted({challenge.name for challenge in todo}))
+        self.guard.begin_validation(self._account.now(), sorted({challenge.name for challenge in todo}))
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
@@ -308,11 +308,11 @@ class Issuance:
                         failed[name] = authorization
         if failed:
             raise self._failed(failed)
-        self.books.note_validation(self._account.now())
+        self.guard.note_validation(self._account.now())
 
     def _failed(self, failed: Mapping[str, messages.Authorization]) -> AuthorizationFailed:
         """Count what the CA could not validate, by name, and return what it says of it."""
-        self.books.count_failure(self._account.now(), tuple(failed))
+        self.guard.count_failure(self._account.now(), tuple(failed))
         problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
         kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
         said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
@@ -350,7 +350,7 @@ class Issuance:
             if self._network.status_code in (404, 410):
                 self.pending.drop()  # the CA has lost what it gave
             raise
-        self.books.note_certificate(self._account.now(), keys.lifetime(chain))
+        self.guard.note_certificate(self._account.now(), keys.lifetime(chain))
         return chain
 
     def _check_clock(self) -> None:
