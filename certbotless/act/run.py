@@ -182,6 +182,7 @@ class _SiteRun:
         has_staging = bool(staging_of(self._config.acme.url))
         why, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
+            self._file.tidy()
             view = self._look()
             try:
                 if view.remembered.txt:

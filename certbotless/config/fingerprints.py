@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from ..base.checked import Model, dump
+from ..base.checked import dump
 from ..base.errors import CertbotlessError
 from .secret import Secret
 from .settings import Config, Site
@@ -56,8 +56,10 @@ def _plain(value: object) -> Any:
     """Return a value as JSON has it; of a secret only where it is."""
     if isinstance(value, Secret):
         return [value.kind, "" if value.kind == "literal" else value.where]
-    if isinstance(value, Model):
-        given = {each.name: (getattr(value, each.name), each.default) for each in fields(value)}  # type: ignore[arg-type]
+    if isinstance(value, str):
+        return value  # also one that is no UTF-8, as an environment may have
+    if is_dataclass(value):
+        given = {each.name: (getattr(value, each.name), each.default) for each in fields(value)}
         return {name: _plain(found) for name, (found, default) in given.items() if found != default}
     if isinstance(value, tuple):
         return [_plain(each) for each in value]

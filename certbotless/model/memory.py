@@ -267,6 +267,11 @@ class SiteState(Model):
         """Whether the CA suggests to renew this certificate just now."""
         return facts is not None and self.renewal is not None and self.renewal.suggests(facts.sha256, now)
 
+    @property
+    def has_old_digest(self) -> bool:
+        """Whether an older version wrote the digest, so that it tells no configuration from another."""
+        return bool(self.digest) and not self.digest.startswith(FORM)
+
     def under(self, digest: str, file_digest: str) -> SiteState:
         """Return what counts under a configuration with these digests; what failed under another does not.
 
@@ -275,8 +280,8 @@ class SiteState(Model):
         """
         if self.digest == digest:
             return replace(self, file_digest=file_digest)
-        if self.digest and not self.digest.startswith(FORM):
-            # Of an older version. No order may follow an upgrade, so this counts as the same configuration.
+        if self.has_old_digest:
+            # No order may follow an upgrade, so this counts as the same configuration.
             return replace(self, digest=digest, file_digest=file_digest)
         if self.file_digest == file_digest:
             failures = {key: failure for key, failure in self.failures.items() if not failure.is_of_secret}

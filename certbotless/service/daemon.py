@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING
 
 from ..base import privileges
 from ..base.clock import SystemClock
-from ..base.errors import StoreError
+from ..base.errors import CertbotlessError, StoreError
 from ..base.locks import DaemonLock
 from ..base.systemd import Watchdog, notify
 from ..config import checks
+from ..config.fingerprints import Fingerprints
 from ..config.live import Source
 from ..config.settings import Config
 from ..model.view import View
@@ -36,6 +37,7 @@ from ..notify.alerts import Steady
 from ..observe import client_visit
 from ..report import status_json
 from ..state import daemon_file
+from ..state.site import SiteFile
 from ..world.lan.watch import Lan
 from .checker import THREADS, Check, Checker
 from .timetable import Timetable
@@ -112,6 +114,7 @@ class Daemon:
             self._update_web()
             checks.log(self._config, self._source.path)
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
+            self._renew_digests()
             self._checker.start()
             notify("READY=1")
             try:
@@ -125,6 +128,18 @@ class Daemon:
                     self._web.close()
             logger.info("daemon.stopped")
         return 0
+
+    def _renew_digests(self) -> None:
+        """Write the digests of today into states of an older version, so that an edit differs from them."""
+        fingerprints = Fingerprints.of(self._config)
+        for site in self._config.sites:
+            file = SiteFile(self._config.state_dir, site.domain)
+            with suppress(CertbotlessError):  # the first run does the same
+                if file.load().has_old_digest:
+                    with file.locked(self._clock, 0):
+                        file.tidy()
+                        digests = fingerprints.digests(self._config, site)
+                        file.change(**file.state.under(*digests).to_dict())
 
     # The main thread.
 

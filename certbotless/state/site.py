@@ -76,7 +76,7 @@ class SiteFile:
         """Write these fields, keep the new state in hand and return it; on disk when this returns.
 
         Raises:
-            StoreError: it could not be written; the state in hand is the one before.
+            StoreError: it could not be written.
         """
         before = self.state
         after = replace(before, **{**changed, "is_lost": False})
@@ -84,6 +84,8 @@ class SiteFile:
             if before.is_lost:
                 with files.store_errors(self._path):
                     self._set_aside()
+            # If the write fails the disk has either state: the next use reads it again.
+            self._state = None
             self._write(self._path, dump(after.to_saved(), indent=1))
         self._state = after
         return after

@@ -122,6 +122,7 @@ def test_a_record_changed_by_hand_is_put_right_after_the_next_list(scene: Scene)
     assert [record.value for record in scene.zone.held("A")] == [ADDRESS]
 
 
+@pytest.mark.long
 @pytest.mark.row(80)
 def test_an_idle_hour_of_twenty_sites_costs_six_lists_each(scene: Scene) -> None:
     """And a look itself makes no call at all."""

@@ -99,6 +99,7 @@ def test_after_an_hour_that_was_right_the_servers_are_asked_twelve_times_an_hour
     assert max(Counter(at // 300 for at in watcher.questions).values()) <= 2 * 20
 
 
+@pytest.mark.long
 @pytest.mark.row(92)
 def test_a_record_changed_by_hand_is_seen_within_five_minutes(watcher: Watcher) -> None:
     watcher.pass_time(2 * HOUR_S)

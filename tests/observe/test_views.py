@@ -268,6 +268,7 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     assert said(looked(scene)) == ("ok", "")
 
 
+@pytest.mark.long
 def test_looks_at_many_sites_stay_below_the_bound_of_the_units(tmp_path: Path) -> None:
     """TasksMax is 1024, also where sites have many records and six addresses of name servers are silent."""
     with ExitStack() as stack:

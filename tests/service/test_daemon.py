@@ -6,12 +6,17 @@ What it makes of a whole machine is in the system tests.
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime, timedelta
 
 import dns.rcode
 import pytest
 from support.daemons import DOMAIN, PATIENCE_S, Machine
 
+from certbotless.config import load
+from certbotless.config.fingerprints import Fingerprints
+from certbotless.model.memory import Failure
 from certbotless.sandbox.alidns import Fault
+from certbotless.state.site import SiteFile
 
 pytestmark = pytest.mark.process
 
@@ -81,3 +86,18 @@ def test_what_the_api_tells_is_no_problem_where_no_name_server_answers(machine: 
         machine.look(3)
         assert machine.log.read_text().count("look.blind") == 1
     assert [call.action for call in machine.dns.calls] == ["DescribeSubDomainRecords"]
+
+
+@pytest.mark.process
+def test_what_failed_before_an_upgrade_stays_and_an_edit_after_it_forgets_it(machine: Machine) -> None:
+    """The digest of an older version tells no configuration from another: the daemon writes its own."""
+    file, now = SiteFile(machine.home / "state", DOMAIN), datetime.now(UTC)
+    failure = Failure(at=now, what="full", hint="", retry_at=now + timedelta(days=1), count=3)
+    file.change(digest="3ed6374263fe363d", failures={"order": failure})
+    with machine.daemon():
+        machine.wait_until(lambda: not file.load().has_old_digest)
+    kept = file.load()
+    assert kept.failures == {"order": failure}
+    machine.write(acme={"directory": "https://127.0.0.1:2/dir"})
+    edited = load.load(machine.file)
+    assert kept.under(*Fingerprints.of(edited).digests(edited, edited.sites[0])).failures == {}

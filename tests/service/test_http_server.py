@@ -314,6 +314,7 @@ def names_another(request: bytes) -> bool:
     return any(not re.fullmatch(ours, host, re.I) for host in hosts)
 
 
+@pytest.mark.long
 def test_no_mutated_request_gets_more_than_one_answer(
     where: tuple[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -165,11 +164,15 @@ def test_a_state_that_is_damaged_or_lost_while_a_run_has_it_in_hand_is_whole_aft
 
 
 def test_what_could_not_be_written_is_not_in_hand_either(site: SiteFile, tmp_path: Path) -> None:
+    """What the disk has then is read again: a write may also fail after its rename."""
     site.change(**WHOLE.to_dict())
-    shutil.rmtree(tmp_path / "sites")
-    (tmp_path / "sites").write_text("in the way")
+    sites, kept = tmp_path / "sites", tmp_path / "kept"
+    sites.rename(kept)
+    sites.write_text("in the way")
     with pytest.raises(StoreError, match="Not a directory"):
         site.change(zone="another.test")
+    sites.unlink()
+    kept.rename(sites)
     assert site.state == WHOLE
 
 
