@@ -250,8 +250,8 @@ class SiteState(Model):
         """Return the state that a file holds. Raises ValidationError."""
         saved = of_json(dict[str, Any], raw)
         for name in _BY_TYPE:
-            found = {type_: saved.pop(name + suffix, None) for type_, suffix in _SUFFIXES.items()}
-            saved[name] = {type_: each for type_, each in found.items() if each}
+            found = {type_: saved.pop(name + suffix, {}) for type_, suffix in _SUFFIXES.items()}
+            saved[name] = {type_: each for type_, each in found.items() if each != {}}
         return cls.validate(saved)
 
     def to_saved(self) -> dict[str, Any]:
