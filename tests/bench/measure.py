@@ -48,7 +48,9 @@ def cpu_s(command: list[str]) -> float:
 def wall_s(command: list[str]) -> float:
     """Return how long one run takes, in seconds."""
     began = time.monotonic()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"measure: {command} failed: {done.stderr}")
     return time.monotonic() - began
 
 
