@@ -21,12 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 
 from bench.handmade import HANDMADE, SURVIVORS
 from bench.mutants import Mutant, replaced, sample
@@ -125,12 +126,18 @@ class Sweep:
     def __init__(self, free: SimpleQueue[Path]) -> None:
         self._free = free
         self._time_s: dict[str, float] = {}
+        # Tests that listen at fixed addresses cannot run twice at a time.
+        self._running: defaultdict[str, Lock] = defaultdict(Lock)
+
+    def _passes(self, copy: Path, module: str, timeout_s: float) -> bool:
+        with self._running[tests_of(module)[0]]:
+            return run_tests(copy, module, timeout_s)
 
     def measure(self, module: str) -> None:
         """Run the tests of a module as it is; they must pass. What they take says when a mutant hangs."""
         copy, began = self._free.get(), time.monotonic()
         try:
-            if not run_tests(copy, module, 600):
+            if not self._passes(copy, module, 600):
                 raise SystemExit(f"{tests_of(module)} fails with the code as it is")
         finally:
             self._free.put(copy)
@@ -143,7 +150,7 @@ class Sweep:
         before = path.read_text()
         try:
             path.write_text(mutant.write())
-            is_alive = run_tests(copy, mutant.module, 10 + _PATIENCE * self._time_s[mutant.module])
+            is_alive = self._passes(copy, mutant.module, 10 + _PATIENCE * self._time_s[mutant.module])
         finally:
             path.write_text(before)
             self._free.put(copy)
