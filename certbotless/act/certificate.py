@@ -271,7 +271,7 @@ class CertificateSteps:
         )
 
     def rebuild(self, seen: Observation) -> None:
-        """Make good what is lost of state_dir: the copy of the published pair, and which pairs are ours.
+        """Restore what state_dir has lost: the copy of the published pair, and the list of our pairs.
 
         Where nothing says which are ours, as after an upgrade too, what lies there is believed; but not facts
         that are not those of the certificate beside them. Where nothing is published, only when the copy

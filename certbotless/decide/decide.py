@@ -115,7 +115,7 @@ def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
 
 
 def _rebuild_steps(seen: Observation, state: SiteState) -> list[Step]:
-    """Make good what is lost of state_dir, before it is needed."""
+    """Return the step that restores what state_dir has lost, before it is needed."""
     if state.is_lost:
         return [Step("rebuild", because(Why.STATE_LOST))]
     if seen.published.is_intact and not seen.has_copy:

@@ -97,7 +97,7 @@ class Origin(Model):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What stands in the store.
+    """What is published of one site.
 
     `facts` and `origin` are None where nothing was published, or the generation itself is damaged; `fault`
     says in words what is not as it should be, empty if all is well. `is_contested`: it is not gone, but

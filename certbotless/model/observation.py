@@ -108,7 +108,7 @@ def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Fa
 def endpoints_of(site: Site, target: Target, state: SiteState, address: str) -> list[Endpoint]:
     """Return every place where `target` serves, as far as it is known.
 
-    Without a LAN address, as with the cable out, the one last written stands in.
+    While the machine has no LAN address, the address that was written last is used.
     """
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
     return [

@@ -1,4 +1,4 @@
-"""One look at a site, or at several at once: what is remembered, what is seen, what follows.
+"""Check one site, or several at once: read the state, observe, decide.
 
 Reads only, and is light.
 """

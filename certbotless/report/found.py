@@ -18,7 +18,7 @@ from .status_json import site_json, unseen_site_json
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What more is told of one site: its last events, its last attempt, and whether that goes on."""
+    """What `status DOMAIN` adds: the last events, the last attempt, and whether a run is at work."""
 
     events: Sequence[Event]
     attempt: Sequence[str]
