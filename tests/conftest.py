@@ -3,8 +3,6 @@
 The real parts of system/ and faults/: one engine and one CA, an emulator and a registry for each test.
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import signal

@@ -1,7 +1,5 @@
 """Take over a pair that another tool left under our names, where it is as good as one of ours."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

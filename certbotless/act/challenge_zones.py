@@ -6,8 +6,6 @@ in it takes the values. Then they go there: CAs follow aliases.
 Source: RFC 8555 section 8.4; RFC 1034 section 3.6.2 (aliases), RFC 4592 (wildcards).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

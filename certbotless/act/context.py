@@ -1,7 +1,5 @@
 """What the steps of one site work with: its configuration, the outside world, its files, its story."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 What they show then is proved by `proof`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Sequence

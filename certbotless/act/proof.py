@@ -6,8 +6,6 @@ published tells the rest: the one on trial, or, once it was refused, the one bef
 gone back to, and only while it is valid.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ another one now, something has changed it. It is written again three times a day
 keep one record would change it without end.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@ For each site: observe, decide, take the first step that is due, and look again,
 every step is taken for what the world is, not for what the step before should have made of it.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import threading

@@ -1,7 +1,5 @@
 """Sites of one run that share a container: it is acted upon once for all of them."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Sequence

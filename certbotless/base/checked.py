@@ -7,8 +7,6 @@ The models of pydantic itself do no more for us. They cost each command 40 ms of
 Source: the documentation of ``pydantic_core.core_schema``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from datetime import datetime

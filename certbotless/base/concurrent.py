@@ -1,7 +1,5 @@
 """Wait for several things at the same time."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

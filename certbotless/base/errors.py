@@ -3,8 +3,6 @@
 Owns no policy: other rooms decide from `retryable` and `retry_after` what is tried again, and when.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

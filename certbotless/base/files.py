@@ -6,8 +6,6 @@ nothing but a plain file is read at all, and no read waits or is without a bound
 Source: rename(2), fsync(2) (a rename is durable only after its directory is synced), open(2), fifo(7).
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import logging

@@ -5,8 +5,6 @@ Each is an flock, so the kernel releases it when its holder ends, however it end
 Source: flock(2).
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib

@@ -6,8 +6,6 @@ of a path, a record or an order. Only the DNS API speaks U-labels: see `u_labels
 Source: RFC 1035 section 2.3.1 (letters, digits, hyphen), RFC 5890 (A-labels, U-labels), RFC 8555 section 8.4.
 """
 
-from __future__ import annotations
-
 import re
 
 from .errors import ValueFault, printable

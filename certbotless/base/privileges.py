@@ -10,8 +10,6 @@ Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), op
 for the real user, as all of ours are after setuid(2).
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import stat

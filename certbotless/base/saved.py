@@ -1,7 +1,5 @@
 """The small files of `state_dir`: one JSON value each, written as a whole."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TypeVar
 

@@ -6,8 +6,6 @@ read here, and not where the configuration is. Without systemd nothing is said.
 Source: systemd.exec(5), JOURNAL_STREAM; sd_notify(3); sd_watchdog_enabled(3).
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

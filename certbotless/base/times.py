@@ -3,8 +3,6 @@
 Source: RFC 3339.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 Source: argparse; what it cannot do, domains among options and the nearest command, is added.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn

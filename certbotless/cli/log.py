@@ -1,7 +1,5 @@
 """The log of a command: one escaped line a record, on standard error."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

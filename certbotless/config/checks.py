@@ -3,8 +3,6 @@
 Asks this machine: for its files and their modes, and for optional libraries.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os

@@ -6,8 +6,6 @@ would be right. What people are known to write in place of the right thing is a 
 Source: pydantic's list of the kinds of errors, ``docs/errors/validation_errors.md``.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Two configurations are compared key by key, sites and targets by their names. Va
 them. A secret is known by its type and never shown, nor where it is: it has changed, or not.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 from datetime import timedelta

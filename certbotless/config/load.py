@@ -5,8 +5,6 @@ Parse, then check values, then check them together; all faults are reported at o
 Source: the key table of docs/configuration.md.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path

@@ -7,8 +7,6 @@ Source: RFC 7468 (PEM), RFC 7515 (JWS), RFC 8555 section 8.1 (key authorization)
 APIs, whose requests carry it in their query.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from contextlib import suppress

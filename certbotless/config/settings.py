@@ -6,8 +6,6 @@ The environment counts in one place: DOCKER_HOST is a default.
 Source: the key table of docs/configuration.md, whose words are in tools/docs/keys.yaml.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ wrong. The words for people are in `diagnostics`. What values say against each o
 Source: the key table of docs/configuration.md.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import signal
 from collections.abc import Callable

@@ -7,8 +7,6 @@ deep nesting and large files are faults, so nothing can grow beyond the size of 
 Source: YAML 1.2.2 section 10.3 (core schema).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile

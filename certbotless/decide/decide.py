@@ -5,8 +5,6 @@ hand-edited record and a recreated container need no special case. It depends on
 kinds, and `Failure` has marks for what matters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """When a target is acted upon: what it serves, its window, the canary before the others. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """When a record is written, and when the API lists it. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta

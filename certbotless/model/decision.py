@@ -1,7 +1,5 @@
 """What is to be done about one site, and why: values alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

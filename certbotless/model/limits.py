@@ -6,8 +6,6 @@ asks a bucket for more than it holds. What counts against what is in `ledger`.
 Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 2026-08-05); RFC 9773 section 5.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 

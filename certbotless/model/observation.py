@@ -1,7 +1,5 @@
 """What was seen of one site at one moment: values alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Why a step is due, or must wait: a kind and its values. Words are made of them when they are shown."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, time
 from enum import Enum

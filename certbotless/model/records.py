@@ -6,8 +6,6 @@ What lies outside is named and never touched.
 Source: docs/decisions/decide.md, "The A record".
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace

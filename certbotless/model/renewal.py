@@ -3,8 +3,6 @@
 Source: docs/decisions/decide.md, "Renewal moment"; RFC 9773 (ACME Renewal Information) sections 4.2 and 4.3.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """A site at one moment: what is remembered, seen and decided, and what a client met."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ began, once a day that it lasts, and that it is over. What was not sent is decid
 from what is true then: a lost file or a killed process costs a message too many, and none that still matters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta

@@ -12,8 +12,6 @@ Source: apprise 2.3 (`Apprise.notify`, `AppriseAsset`). Its plugins for DingTalk
 `errcode` of an answer, by which both refuse with status 200; those for Feishu and Lark read `code`.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re

@@ -3,8 +3,6 @@
 What several sites have in common is said once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -7,8 +7,6 @@ killed in between sends one message twice, and none is lost. URLs are secrets: t
 scheme and a digest, and no text of a message.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import re

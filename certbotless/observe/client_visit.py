@@ -7,8 +7,6 @@ Source: RFC 9112 section 4 (status line); the registry's `/v2/`: OCI distributio
 Support".
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import ssl

@@ -5,8 +5,6 @@ Files and handshakes are no load for anybody else: a look sees those of all site
 be done about one container is done once.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable, Collection

@@ -1,7 +1,5 @@
 """The four facts of a site, as seen now. Reads the world and changes nothing; light enough for a daemon."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context

@@ -3,8 +3,6 @@
 Reads only, and is light.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import traceback

@@ -1,7 +1,5 @@
 """What `status` has found: the sites at one moment, and what is known beside them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

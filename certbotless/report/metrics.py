@@ -6,8 +6,6 @@ once it succeeds, and is kept over a restart of the daemon, so it is no counter 
 Source: prometheus.io, "Metric and label naming" and "Exposition formats".
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime

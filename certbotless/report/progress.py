@@ -5,8 +5,6 @@ errors stand above it. All of it is made from the log and the events that go wit
 (`base.log_context`). Where standard error is no terminal the log itself is shown, without this module.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """Facts -> the JSON of `status`, the text of `plan`, and the last lines of a one-shot run."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

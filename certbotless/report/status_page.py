@@ -6,8 +6,6 @@ API or a container may hold anything: the template escapes each, and `printable`
 Source: HTML Living Standard; WCAG 2.2, 1.4.1 (no state by colour alone) and 1.4.3 (contrast).
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections import Counter

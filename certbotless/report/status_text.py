@@ -4,8 +4,6 @@ A row for each site and its certificate as a bar; below it, where something is n
 when it is tried again. A narrow terminal gets the same as a list. No state is told by colour alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -6,8 +6,6 @@ the same text without colours, in 80 columns. rich itself reads NO_COLOR, TERM a
 Source: no-color.org (NO_COLOR); ECMA-48 (control sequences).
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -5,8 +5,6 @@ alone. Owns the faults that a test injects and the record of what was asked. Wha
 `alidnsservice`, what DNS answers in `dnsserver`.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import signal

@@ -6,8 +6,6 @@ other record types than `TYPES`, groups, weights, and what lines there are.
 Source: Alidns API 2015-01-09, the reference of each action and what users saw of it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace

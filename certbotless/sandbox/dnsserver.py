@@ -6,8 +6,6 @@ Answers for its own zones only, never asks others, and hands out no zone transfe
 Source: RFC 1034 section 4.3.2 (answers), RFC 2308 (negative answers), RFC 4592 (wildcards), RFC 6891 (size).
 """
 
-from __future__ import annotations
-
 import errno
 import socketserver
 from collections.abc import Callable, Iterable, Sequence

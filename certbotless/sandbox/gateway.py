@@ -7,8 +7,6 @@ Source: "RPC style, signature version 1.0", the error tables of Alidns API 2015-
 that users have seen are those of the service, since some clients parse them.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 import time

@@ -13,8 +13,6 @@ are removed at the end.
 Sources: namespaces(7); pid_namespaces(7): all of one end with its first process; pivot_root(2).
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

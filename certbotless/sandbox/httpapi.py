@@ -3,8 +3,6 @@
 Owns connections, TLS and the reading of parameters. Knows nothing of what is asked and answered.
 """
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass

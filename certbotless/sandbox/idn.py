@@ -10,8 +10,6 @@ only Chinese is taken, else SubDomainInvalid.RR or SubDomainInvalid.Value, also 
 A-label).
 """
 
-from __future__ import annotations
-
 import encodings.idna
 import re
 

@@ -3,8 +3,6 @@
 Owns starting, stopping and the connections still open. Knows no protocol.
 """
 
-from __future__ import annotations
-
 import selectors
 import socket
 import socketserver

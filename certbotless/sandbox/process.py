@@ -3,8 +3,6 @@
 Never matches processes by name: another one of that name may belong to somebody.
 """
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import time

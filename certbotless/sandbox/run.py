@@ -3,8 +3,6 @@
 Imports nothing that the extra `sandbox` brings, as that may be what is missing.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import shutil

@@ -4,8 +4,6 @@ Owns which stand-ins there are, what is done, and what must be so after it. The 
 does, by its command line, and is never imported. All of it happens on a private host, which ends with it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

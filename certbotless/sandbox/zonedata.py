@@ -6,8 +6,6 @@ enforces no rule of the API: a hand edit in the console can make states that a c
 Source: Alidns API 2015-01-09, as far as clients see it.
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

@@ -5,8 +5,6 @@ the DNS API. It holds no secret. The run does not depend on it: a fault that kee
 logged, and the run goes on.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -4,8 +4,6 @@ The methods that are jobs of the timetable share its thread. Only `observe` and 
 which wait for the network, have threads of their own.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

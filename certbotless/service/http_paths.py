@@ -7,8 +7,6 @@ A request starts no check: it asks no name server and no service, and writes not
 load. The answer is as old as the last check. A check leaves out a site while a run is at work on it.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -7,8 +7,6 @@ only half HTTP, and never ends a request whose bytes arrive one at a time.
 Source: RFC 9110 (methods, 421, Allow), RFC 9112 sections 2.2, 3 and 9.6 (request line, Host, closing).
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import ipaddress

@@ -3,8 +3,6 @@
 `wire` has what each of them reads and writes.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

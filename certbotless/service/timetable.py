@@ -7,8 +7,6 @@ Source: APScheduler 3 waits by the monotonic clock for moments of the wall clock
 what notices a jump of the wall clock (`service.daemon`).
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

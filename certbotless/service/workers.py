@@ -1,7 +1,5 @@
 """All processes of one daemon: when one is started and ended, and what follows from its end. Light."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections import Counter

@@ -3,8 +3,6 @@
 It is written at the start and when an edit is refused, and counts for as long as that daemon runs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Sequence

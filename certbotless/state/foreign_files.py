@@ -4,8 +4,6 @@ A user that may write to certs_dir may put there a link to a key of ours, a seco
 nobody fills. So no link is followed, no pipe opened, and no copy open to more users than its original.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

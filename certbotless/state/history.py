@@ -1,7 +1,5 @@
 """The story of what changed, for `status`: one JSON object a line."""
 
-from __future__ import annotations
-
 import logging
 from contextlib import suppress
 from datetime import datetime

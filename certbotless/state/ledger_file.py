@@ -1,7 +1,5 @@
 """The ledger on disk: its rows, what stands in for a lost one, and the lock around count-and-reserve."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence

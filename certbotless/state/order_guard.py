@@ -1,7 +1,5 @@
 """The ledger for one site at one CA: count what was, and write down what comes, as one step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta

@@ -10,8 +10,6 @@ other users may be able to plant a link to a key of ours, or a pipe without a wr
 is not ours for that: the caller says which `meta.json` was published, by its SHA-256.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

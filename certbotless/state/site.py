@@ -8,8 +8,6 @@
 Everything here can be lost: the world and the generations in certs_dir say the rest again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

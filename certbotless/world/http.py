@@ -11,8 +11,6 @@ The look-up of the host's name is left to the system, which bounds it: to 30 s a
 Source: RFC 9110 sections 5.6.7 (dates), 8.4 (content codings), 10.2.3 (Retry-After) and 15.4 (redirects).
 """
 
-from __future__ import annotations
-
 import io
 import socket
 from datetime import UTC, datetime, timedelta

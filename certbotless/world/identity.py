@@ -7,8 +7,6 @@ Source: Docker Engine API, GET /info (SecurityOptions, DockerRootDir) and GET /c
 docs.docker.com, "Rootless mode" and "Isolate containers with a user namespace"; user_namespaces(7).
 """
 
-from __future__ import annotations
-
 import io
 import os
 import pwd

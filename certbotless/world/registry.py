@@ -3,8 +3,6 @@
 Source: distribution, "Configuring a registry": a variable for each key of its file; docs/registry.md.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import timedelta

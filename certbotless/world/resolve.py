@@ -4,8 +4,6 @@ A resolver that is down keeps its callers for a minute, and `socket.create_conne
 host all of the time.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 import threading

@@ -4,8 +4,6 @@ A full TLS handshake, never a bare connect: servers log those as errors, and a p
 nothing. The certificate is compared, not trusted, so it is not verified here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import ssl
 from functools import cache

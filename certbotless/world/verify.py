@@ -3,8 +3,6 @@
 The trust store is the one that programs here have by default: `SSL_CERT_FILE` and `SSL_CERT_DIR` count.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Iterator

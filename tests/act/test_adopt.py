@@ -1,7 +1,5 @@
 """The pair of another tool: when it is taken over, when it stays, and that nothing worse takes its place."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -1,7 +1,5 @@
 """Where a txt value goes when the challenge name is an alias: on the real name servers of the stand-in."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import time

@@ -1,7 +1,5 @@
 """Two programs keep one A record: it is put right three times a day, and then the site fails."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta

@@ -3,8 +3,6 @@
 The engine is in memory; what is served is served in real TLS on loopback.
 """
 
-from __future__ import annotations
-
 import hashlib
 import ssl
 from collections.abc import Iterator

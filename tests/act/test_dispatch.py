@@ -1,7 +1,5 @@
 """What the next steps need is loaded while the first one waits, and once."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -4,8 +4,6 @@ The places are those that a run was seen to touch. Root stays root here, as wher
 nothing but the program keeps a change away.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Whoever may write to certs_dir puts a pair there, with a meta.json that fits: it does not pass for ours."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """No name server speaks for the zone: port 53 is blocked, or leads elsewhere. The API's own list counts."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 

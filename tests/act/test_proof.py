@@ -1,7 +1,5 @@
 """A certificate that the service does not come up with: back to the one before, and what becomes of it."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ The DNS account is in memory, the state is real. Whatever stood at the names bef
 leaves nothing to do, and nothing of others touched.
 """
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Iterator

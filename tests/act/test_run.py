@@ -1,7 +1,5 @@
 """What a run makes of its sites: its steps in order, what it remembers of failures, what it leaves alone."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

@@ -1,7 +1,5 @@
 """Several containers, targets and sites: what is due for each, and what one of them says of another."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import timedelta

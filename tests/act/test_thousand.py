@@ -5,8 +5,6 @@ second is damaged, and so are the ledger, the messages and the visits, which are
 after all the same.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

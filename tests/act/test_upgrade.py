@@ -4,8 +4,6 @@ The vector holds state_dir as commit b2c28ab left it: its run for a certificate 
 nobody listens, and its messages. The pair is made for each test, and written as that commit wrote it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """A dataclass is made of data by its annotations, or all that is wrong is told with its place."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePath

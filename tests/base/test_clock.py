@@ -1,7 +1,5 @@
 """Clocks that stop, share slots, and pace what is polled."""
 
-from __future__ import annotations
-
 import threading
 import time
 from datetime import UTC, datetime, timedelta

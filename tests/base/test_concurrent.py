@@ -1,7 +1,5 @@
 """Many things at the same time, and no more threads than there may be."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """A failure says what happened and what to do now, in printable lines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Files that are whole or absent, with their mode from the first instant."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

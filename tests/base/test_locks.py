@@ -1,7 +1,5 @@
 """Locks between runs: held by one, waited for, and let go however their holder ends."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal

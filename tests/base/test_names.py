@@ -1,7 +1,5 @@
 """A name inside the program is safe in a path, a record and an order, whatever text it was made from."""
 
-from __future__ import annotations
-
 import re
 from pathlib import PurePath
 

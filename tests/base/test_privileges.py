@@ -1,7 +1,5 @@
 """What root does before it becomes the owner of the state directory: nobody can turn it elsewhere."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

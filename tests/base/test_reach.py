@@ -1,7 +1,5 @@
 """A program that only root can read, and a state directory of another user: told at once, in one line."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

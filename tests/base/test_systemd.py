@@ -1,7 +1,5 @@
 """What systemd says in the environment, and what it is told."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

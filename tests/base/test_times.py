@@ -1,7 +1,5 @@
 """Moments and spans as text."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest

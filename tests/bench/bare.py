@@ -8,8 +8,6 @@ place an order, add the TXT record, wait until each name server shows it, have i
 write chain and key, and delete the TXT record. Nothing is checked, remembered, retried or cleaned up after.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

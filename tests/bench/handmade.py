@@ -1,7 +1,5 @@
 """Mutants written by hand: mistakes that once went unnoticed; and those that no test can notice, with why."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -5,8 +5,6 @@ certificate is published and served once the slower of two name servers shows th
 site and many take, also as a multiple of the same exchange by the libraries alone (bare.py).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

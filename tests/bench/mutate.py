@@ -11,8 +11,6 @@ Written by hand, because the libraries of 2026 do not fit: cosmic-ray 8 changes 
 HTTP server and a database, mutmut 3 chooses the tests of a mutant by a run of all of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

@@ -3,8 +3,6 @@
 Needs the Debian packages chromium-driver, fonts-inter, and pngquant, which makes them small.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

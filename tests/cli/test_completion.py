@@ -1,7 +1,5 @@
 """What the shells themselves make of the scripts that complete the command line."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What the doctor makes of what a CA says, and the small things that no stand-in shows."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

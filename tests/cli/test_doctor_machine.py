@@ -1,7 +1,5 @@
 """A machine behind the NAT of its own host: the doctor knows it by what the kernel says."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

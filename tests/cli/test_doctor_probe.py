@@ -1,7 +1,5 @@
 """`certbotless doctor --probe` against the stand-in: what it asks, says, leaves and hides."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator

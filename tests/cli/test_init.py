@@ -1,7 +1,5 @@
 """The first configuration: its text, its questions, and that nothing is overwritten or told."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

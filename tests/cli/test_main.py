@@ -1,7 +1,5 @@
 """The command line: what each command prints where, and with which code it ends."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import logging

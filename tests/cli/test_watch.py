@@ -1,7 +1,5 @@
 """`status --watch`: one picture over the other, on a real terminal."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

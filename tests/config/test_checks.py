@@ -1,7 +1,5 @@
 """What is careless is told, and used all the same: in the values, and in who may read or write the files."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What an edit changes, in words: a line a change, values as the file writes them, secrets never."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """The configuration in force: a good edit is taken, a bad one refused, and a moment of neither is nothing."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Callable

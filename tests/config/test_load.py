@@ -1,7 +1,5 @@
 """One file becomes one frozen value, or a report of all that is wrong with it, each fault at its place."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

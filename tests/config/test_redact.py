@@ -1,7 +1,5 @@
 """What a text loses before a person shows it to anybody, and what it keeps."""
 
-from __future__ import annotations
-
 import josepy as jose
 import pytest
 from hypothesis import given

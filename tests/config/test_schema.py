@@ -1,7 +1,5 @@
 """What the JSON Schema says of a file is what the program does, and what a reader needs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A secret is named in the configuration and read when it is needed; it never shows in what is printed."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

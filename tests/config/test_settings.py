@@ -1,7 +1,5 @@
 """What a configuration says: its values and their defaults, its secrets, and its digests."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import time, timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What each value of the file may be: what is taken, what is refused, and in which words."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import time, timedelta

@@ -1,7 +1,5 @@
 """A YAML file is read as every reader would read it, and everything in it knows its place."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

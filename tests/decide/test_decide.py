@@ -1,7 +1,5 @@
 """Each rule of what is done when, as a table; and what holds for every observation."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The code keeps to its rooms (certbotless/__init__.py), and to rules that a reviewer might forget."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

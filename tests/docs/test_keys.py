@@ -4,8 +4,6 @@
 The tests that stand in this file are of keys whose effect no other test shows from the file on.
 """
 
-from __future__ import annotations
-
 import ast
 import threading
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What is made from the code is equal to it: the JSON Schema, the man page, and parts of docs/."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The pages hold together: both READMEs say the same, links lead somewhere, what can be typed is tried."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -1,7 +1,5 @@
 """The files that are shipped beside the program are true to it."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

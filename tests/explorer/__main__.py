@@ -1,7 +1,5 @@
 """Live through one episode, or through several from this seed on, and print what was found."""
 
-from __future__ import annotations
-
 import sys
 
 from .episode import explore, told_in_words

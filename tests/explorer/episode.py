@@ -1,7 +1,5 @@
 """One episode: things happen, then they are mended, and it must come to rest and stay well."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import signal

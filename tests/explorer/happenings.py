@@ -1,7 +1,5 @@
 """What happens to a site and its world, and how all of it is mended."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """Nothing that the explorer tries breaks what must always hold; its package says how to replay an episode."""
 
-from __future__ import annotations
-
 import pytest
 
 from .episode import explore, told_in_words

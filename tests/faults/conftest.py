@@ -5,8 +5,6 @@ and `api_proxy` (proxy.py). It ends with `assert_invariants(bed)` (invariants.py
 covers by `@pytest.mark.row(46)` (matrix.py; then run `make docs`). The beds are those of ../conftest.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

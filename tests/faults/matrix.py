@@ -6,8 +6,6 @@ stands; the marks are read from the source, so nothing has to be listed by hand.
     python tests/faults/matrix.py
 """
 
-from __future__ import annotations
-
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

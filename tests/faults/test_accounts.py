@@ -1,7 +1,5 @@
 """The CA and we do not know each other any more, or it wants a person: counted, told once, and no loop."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Faults of the Aliyun DNS API, in the whole chain: a real run, the real emulator behind the fault proxy."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

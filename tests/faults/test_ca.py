@@ -1,7 +1,5 @@
 """Faults of the CA: what it refuses, forgets or never says, at each step of an issuance."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

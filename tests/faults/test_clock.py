@@ -4,8 +4,6 @@ Within a minute it has acted on the new time, or has said why it does not. Only 
 libfaketime, as it is when somebody sets it; CA and DNS API stay in real time unless a test moves them too.
 """
 
-from __future__ import annotations
-
 import re
 import signal
 import time

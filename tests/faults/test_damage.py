@@ -1,7 +1,5 @@
 """Files that somebody edits, deletes, damages or plants: made good without an order, and never a crash."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """A disk that is full, read-only, broken or gone: the old pair stays, no order is lost, errors are plain."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """Faults of DNS: late and lying servers, and what the CA says that it saw."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

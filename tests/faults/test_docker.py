@@ -3,8 +3,6 @@
 What is published is served in the end, and nobody is without service for longer than a restart takes.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

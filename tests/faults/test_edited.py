@@ -3,8 +3,6 @@
 The good one stays in force, and each fault is told with its place.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

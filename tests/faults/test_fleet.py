@@ -1,7 +1,5 @@
 """Machines that start together, as after a power cut: each asks its CA for what is due and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """A CA and a DNS API that are hostile: whatever they say, a run ends in time with one clear line."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path

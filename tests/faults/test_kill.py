@@ -1,7 +1,5 @@
 """Killed at any moment, a run leaves what the next one ends; asked to end, it leaves nothing in DNS."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -4,8 +4,6 @@ The real daemon on a machine whose interface a test changes. What was published 
 log of calls, and what is right from both authoritative servers, asked over the network.
 """
 
-from __future__ import annotations
-
 import random
 import subprocess
 import sys

@@ -4,8 +4,6 @@
 until the cure, at a random moment; a look comes whenever something comes due.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random

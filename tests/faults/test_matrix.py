@@ -1,7 +1,5 @@
 """The fault matrix and the tests that it is about: none is forgotten, and the page tells of what there is."""
 
-from __future__ import annotations
-
 from .matrix import PAGE, covering, page, rows
 
 

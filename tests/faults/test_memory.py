@@ -1,7 +1,5 @@
 """Answers without an end: what is read of them is bounded, and with it the memory of a run."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable

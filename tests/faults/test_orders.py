@@ -1,7 +1,5 @@
 """Orders that fail, are lost or cut short, and clocks that are wrong: counted at the CA and by our ledger."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

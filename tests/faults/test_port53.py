@@ -3,8 +3,6 @@
 The program's own run in this process, before real stand-ins and real resolvers; only the waits cost no time.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The fault proxy does the damage that it is asked for, and no other."""
 
-from __future__ import annotations
-
 import http.client
 import ssl
 from collections.abc import Iterator

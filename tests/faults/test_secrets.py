@@ -1,7 +1,5 @@
 """No secret is told: values planted as every secret are looked for in all that runs of every kind leave."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """Servers that read the pair while it is swapped, as one that restarts by itself does."""
 
-from __future__ import annotations
-
 import os
 import select
 import signal

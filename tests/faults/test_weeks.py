@@ -1,7 +1,5 @@
 """No week, however bad, asks a CA for more than it gives: simulated, and with a daemon that is killed."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from random import Random
 

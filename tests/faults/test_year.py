@@ -1,7 +1,5 @@
 """A year with certificates of 160 hours: no second of an expired one, and few orders beyond the least."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from random import Random
 

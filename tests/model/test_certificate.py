@@ -1,7 +1,5 @@
 """The facts of a certificate as a value."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Our own limits and back-offs: what is counted, in which window, and that obeying it keeps them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The table of limits: each number below the CA's, with its source; and where a rehearsal goes."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 

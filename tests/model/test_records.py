@@ -1,7 +1,5 @@
 """Plans of changes at a name, and what every `Zone` does: the one in memory and the one at the service."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any

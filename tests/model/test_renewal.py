@@ -1,7 +1,5 @@
 """When a certificate is due: as the CA suggests, else by its lifetime, spread over a fleet."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

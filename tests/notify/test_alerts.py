@@ -1,7 +1,5 @@
 """Which messages are due, and how often: from what is wrong now and what a receiver was sent before."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta

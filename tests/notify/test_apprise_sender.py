@@ -1,7 +1,5 @@
 """A message on its way to real receivers on loopback: what gets there, what does not, and what is told."""
 
-from __future__ import annotations
-
 import json
 import logging
 import socket

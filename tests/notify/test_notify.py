@@ -1,7 +1,5 @@
 """The commands, the daemon and a real receiver: what a run, the daemon and notify-test send it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What each receiver is sent, where receivers fail, processes are killed, and files are damaged."""
 
-from __future__ import annotations
-
 import json
 import resource
 from collections.abc import Callable, Iterator

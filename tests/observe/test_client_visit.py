@@ -1,7 +1,5 @@
 """What a client meets, in real handshakes on loopback; and when it is tried again."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 from collections.abc import Callable, Iterator

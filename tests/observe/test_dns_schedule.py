@@ -1,7 +1,5 @@
 """When the daemon asks the name servers again. Real name servers on loopback; time passes as a test says."""
 
-from __future__ import annotations
-
 import math
 import sys
 import threading

@@ -1,7 +1,5 @@
 """What counts of what name servers show, and why nobody speaks for a zone. Real name servers, on port 53."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What a look sees of a site: what was answered, where each target serves, and what was refused."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

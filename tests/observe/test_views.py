@@ -1,7 +1,5 @@
 """One look at a site: its state in a word, the failure behind it, and what of the past still stands."""
 
-from __future__ import annotations
-
 import json
 import logging
 import socket

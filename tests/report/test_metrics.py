@@ -1,7 +1,5 @@
 """The metrics: each fact of `status` as a number, in a form that Prometheus and its linter take."""
 
-from __future__ import annotations
-
 import math
 import re
 import subprocess

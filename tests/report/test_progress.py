@@ -1,7 +1,5 @@
 """What a person at a terminal sees of a run: made of the log and the events that go with its lines."""
 
-from __future__ import annotations
-
 import logging
 import os
 import pty

@@ -1,7 +1,5 @@
 """What `status` and `plan` say of a site; the keys of the JSON are a contract with whoever reads it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The status page: what it says of each site, whatever stands in the texts of others."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from html.parser import HTMLParser

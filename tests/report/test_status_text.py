@@ -1,7 +1,5 @@
 """What `status` shows a person: facts -> text, at any width, in any encoding, with and without colours."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """What reaches a terminal, and what a file or a pipe gets in its place."""
 
-from __future__ import annotations
-
 import pytest
 from rich.columns import Columns
 from rich.console import Group

@@ -3,8 +3,6 @@
 A script of its own, for a private host of its own: two engines in one network would take each other's bridge.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The Alidns stand-in: each rule of its API, asked over real HTTP, and the faults a test can inject."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Every error code of the Alidns stand-in: the call that is answered so, or that only a fault can give it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

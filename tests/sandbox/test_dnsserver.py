@@ -1,7 +1,5 @@
 """The name servers of the stand-in: what they answer, when they show a change, and how they fail."""
 
-from __future__ import annotations
-
 import math
 import socket
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A private engine survives a kill, and leaves nothing behind."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

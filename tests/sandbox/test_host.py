@@ -1,7 +1,5 @@
 """A private host is a machine of its own, passes its command's end on, and leaves nothing behind."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

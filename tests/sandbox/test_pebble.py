@@ -1,7 +1,5 @@
 """The ACME server is ours, verified, and as strict as it was told to be."""
 
-from __future__ import annotations
-
 import json
 import socket
 import ssl

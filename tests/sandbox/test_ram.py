@@ -1,7 +1,5 @@
 """RAM policies of the Alidns stand-in: what a document allows, and how the API holds calls against it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

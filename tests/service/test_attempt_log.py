@@ -1,7 +1,5 @@
 """The last attempt at a site as one text: what is in it, what never is, and that it never breaks a run."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

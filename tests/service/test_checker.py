@@ -1,7 +1,5 @@
 """When the sites are checked, and what a check starts. Mostly without threads and processes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta

@@ -3,8 +3,6 @@
 What it makes of a whole machine is in the system tests.
 """
 
-from __future__ import annotations
-
 import socket
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """What the daemon shows over HTTP: the facts of its last looks, where the file says, at no cost of a look."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import logging

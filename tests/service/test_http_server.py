@@ -1,7 +1,5 @@
 """The server of the status page: its answers, and that no client can keep it from others."""
 
-from __future__ import annotations
-
 import logging
 import random
 import re

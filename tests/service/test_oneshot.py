@@ -1,7 +1,5 @@
 """One run as a command: that it ends, whatever it waits for."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

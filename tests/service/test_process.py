@@ -3,8 +3,6 @@
 The DNS API is a small server that refuses each connection, or lets it hang; nobody else can be reached.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

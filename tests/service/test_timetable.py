@@ -1,7 +1,5 @@
 """The timetable: each job once at its moment, whatever the others do. Real threads and time."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -1,7 +1,5 @@
 """When workers are started, for how long not again, and when they are asked to end."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection
 from datetime import timedelta

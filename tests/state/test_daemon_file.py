@@ -1,7 +1,5 @@
 """What the daemon tells the commands beside it counts while it runs, and only if it makes sense."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

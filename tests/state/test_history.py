@@ -1,7 +1,5 @@
 """The story of what changed: kept in order, of bounded size, and never a reason for a run to fail."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The ledger on disk: no row is lost that was written, and none that is lost opens the door to an order."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Count and write down as one step: what is reserved, refused, forced and taken back, and by whose clock."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The published pair: swapped as one, whole wherever a run ends, and nobody else's files lost."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What a run leaves for the next one: the states of sites, and the accounts."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A client of the tests' own at the CA."""
 
-from __future__ import annotations
-
 import json
 
 import josepy as jose

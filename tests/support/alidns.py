@@ -1,7 +1,5 @@
 """The client of the DNS service before a stand-in that says what a test wants."""
 
-from __future__ import annotations
-
 import traceback
 
 from certbotless.model.records import Record

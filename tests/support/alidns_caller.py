@@ -1,7 +1,5 @@
 """Whoever calls the stand-in of the DNS service, with a signature or without."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import ssl

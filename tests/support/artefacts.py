@@ -1,7 +1,5 @@
 """No secret is told: neither in what a run prints and logs, nor in a file that is not there to keep it."""
 
-from __future__ import annotations
-
 import re
 
 from support.bed import KEY_ID, KEY_SECRET, Bed

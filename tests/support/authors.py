@@ -1,7 +1,5 @@
 """Somebody who edits a configuration file, and what follows it."""
 
-from __future__ import annotations
-
 import logging
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A small configuration of its own, for tests of the command line."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta

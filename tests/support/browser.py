@@ -3,8 +3,6 @@
 Source: W3C WebDriver; chromedriver's command for the DevTools protocol, which sets the size and the colours.
 """
 
-from __future__ import annotations
-
 import base64
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Code run in a child process, where it may be killed, or its file system may fail, at any step."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

@@ -1,7 +1,5 @@
 """What is wrong at a site, for the tests of messages."""
 
-from __future__ import annotations
-
 from certbotless.model.decision import Step
 from certbotless.model.view import View
 from support.views import failure, said, view

@@ -1,7 +1,5 @@
 """Configuration files for tests: good ones, ways to add to them, and what is told of bad ones."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """A machine with one site that is well, and the real daemon on it, before a stand-in of the DNS service."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Stand-ins of the outside world with real behaviour, in memory. For code that takes them as arguments."""
 
-from __future__ import annotations
-
 import socketserver
 import ssl
 from collections import defaultdict, deque

@@ -1,7 +1,5 @@
 """Files as somebody else may plant them, and reads that must not wait."""
 
-from __future__ import annotations
-
 import os
 import signal
 import stat

@@ -7,8 +7,6 @@ is more than half of what a short run costs. What is about the start itself is s
 Source: docs.python.org, multiprocessing, "Contexts and start methods".
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import runpy

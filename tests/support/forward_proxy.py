@@ -3,8 +3,6 @@
 Source: RFC 9110 section 9.3.6.
 """
 
-from __future__ import annotations
-
 import selectors
 import socket
 import socketserver

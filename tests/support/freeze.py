@@ -4,8 +4,6 @@ Source: ptrace(2): a traced thread that is stopped stays so, and a killed one is
 waited for it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

@@ -4,8 +4,6 @@ A run is `act.run` on real files, against the real stand-ins behind the fault pr
 so that waits and deadlines cost no time.
 """
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from pathlib import Path

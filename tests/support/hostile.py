@@ -4,8 +4,6 @@ Before and after it the true servers answer, so every case comes where it can do
 `dripped` lets the clock of the test run a second with each byte.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

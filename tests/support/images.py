@@ -1,7 +1,5 @@
 """The image of the project, built by its own Dockerfile: with Debian's Python for a base, and no network."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

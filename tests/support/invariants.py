@@ -3,8 +3,6 @@
 `plant_foreign` before, `assert_invariants` after; the fixtures of conftest.py see to the first.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

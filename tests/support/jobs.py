@@ -1,7 +1,5 @@
 """Parts of a daemon without threads and processes: they move when a test says so."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """A renewal that is due, killed at any moment, and what must be left."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Sources: OpenWrt's dnsmasq (`rebind_protection`, `dns_redirect`), mihomo (`dns-h
 unbound (REFUSED without recursion desired).
 """
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 import subprocess

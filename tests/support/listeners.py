@@ -1,7 +1,5 @@
 """Servers on threads of their own, and services on loopback that a test speaks for, byte by byte."""
 
-from __future__ import annotations
-
 import socket
 import socketserver
 import ssl

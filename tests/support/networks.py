@@ -1,7 +1,5 @@
 """Machines made for a question: each has a network of its own, which ends with the process that asks."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

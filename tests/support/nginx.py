@@ -1,7 +1,5 @@
 """Debian's nginx in a container: a service that reads its certificates anew without a restart."""
 
-from __future__ import annotations
-
 import io
 import re
 import subprocess

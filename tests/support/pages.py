@@ -9,8 +9,6 @@ says who tries it:
 A test with that mark takes the blocks from the fixture `paper`, which fails it if one was left unread.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Pairs that a test publishes: no certificates, but bytes that say which pair they are of."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The program where every user can read it, wherever the checkout and its environment lie, as below /root."""
 
-from __future__ import annotations
-
 import shutil
 import stat
 import subprocess

@@ -7,8 +7,6 @@ half of a policy is another policy.
 Source: RAM, "Policy structure and syntax"; Alidns, "RAM authorization" (the form of the resources).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

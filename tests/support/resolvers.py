@@ -1,7 +1,5 @@
 """Servers of DNS, over UDP, that answer whatever a test wants."""
 
-from __future__ import annotations
-
 import socketserver
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ The DNS account and the containers are stand-ins in memory; name server, TLS, fi
 listens where the CA should be, so an order that is tried fails, and says so.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

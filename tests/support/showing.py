@@ -1,7 +1,5 @@
 """A status page of three made-up sites, one in each state, at the real server: for tests and pictures."""
 
-from __future__ import annotations
-
 import hashlib
 import socket
 from collections.abc import Iterator

@@ -10,8 +10,6 @@ generation is read once more), and no module may be imported by whichever thread
 a fault has hit is read from strace's log, for the test to compare.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """What properties are tried with."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st

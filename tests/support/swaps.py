@@ -1,7 +1,5 @@
 """A pair that is swapped again and again."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

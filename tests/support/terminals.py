@@ -1,7 +1,5 @@
 """What a person sees: on a real pseudo-terminal with a program on it, and of what is written to a stream."""
 
-from __future__ import annotations
-
 import codecs
 import fcntl
 import io

@@ -1,7 +1,5 @@
 """How a site looks, for what is said of it: a site that is well, but for what a test gives."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -11,8 +11,6 @@ Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 20
 ratelimits/transaction.go (what is checked at newOrder) and ra/ra.go (what is spent, and when).
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence

@@ -5,8 +5,6 @@ any two steps. Here the time is the daemon's: it looks every few minutes, and wh
 is decided is the program's own decision, for what is served too.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random

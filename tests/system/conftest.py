@@ -1,7 +1,5 @@
 """A machine with a real systemd, on which the program is installed; one for all tests of a module."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

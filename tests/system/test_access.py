@@ -3,8 +3,6 @@
 The API answers over HTTPS here, and wants the token of a temporary key with every call.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 Mostly sites that nobody serves: what matters here ends with the files.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from datetime import datetime, timedelta

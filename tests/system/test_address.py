@@ -4,8 +4,6 @@ Each has a network of its own, so that names of interfaces, addresses and routes
 with the process that asks.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 What these understand, and what they make of its errors, is the check that it behaves like the service.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What goes wrong ends with one clear line, the right exit code, and nothing lost."""
 
-from __future__ import annotations
-
 import subprocess
 
 from support.bed import Bed

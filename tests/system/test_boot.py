@@ -1,7 +1,5 @@
 """A machine that starts: network, engine and clock come one after the other, later than the daemon."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 

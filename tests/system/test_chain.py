@@ -1,7 +1,5 @@
 """The main job, from nothing to an image pulled by name, and its renewal."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -3,8 +3,6 @@
 The API has them in their own script and refuses a zone in A-labels; DNS and the CA have A-labels.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

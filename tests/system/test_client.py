@@ -1,7 +1,5 @@
 """What a client of this machine meets, tried by the daemon: told, and never acted on."""
 
-from __future__ import annotations
-
 import json
 import socket
 import ssl

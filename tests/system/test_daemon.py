@@ -1,7 +1,5 @@
 """The living daemon: it looks, starts workers that act, follows edits, and leaves cleanly."""
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -1,7 +1,5 @@
 """`certbotless sandbox` tells a true story, and fails in plain words where it cannot."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import socket

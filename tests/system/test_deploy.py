@@ -1,7 +1,5 @@
 """Every way to make a service read its files anew, on real services: what is served before and after."""
 
-from __future__ import annotations
-
 import json
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta

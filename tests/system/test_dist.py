@@ -1,7 +1,5 @@
 """The wheel and the sdist: built alike twice, whole, and installed by pipx."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

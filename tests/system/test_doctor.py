@@ -3,8 +3,6 @@
 Each breakage is planted on a machine that is well, and taken away again.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

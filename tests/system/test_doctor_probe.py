@@ -1,7 +1,5 @@
 """`certbotless doctor --probe` as a person runs it, and as one ends it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

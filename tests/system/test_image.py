@@ -1,7 +1,5 @@
 """certbotless as a container of its own: the Dockerfile and the compose file of docker/, on a real engine."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """`certbotless init` as a new user meets it; `test_new_user.py` goes on from there to a push by name."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 

@@ -1,7 +1,5 @@
 """`make install` and `make uninstall` on a machine with a systemd."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Many at once: sites that are due together, commands given together, daemons."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections import Counter

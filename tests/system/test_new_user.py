@@ -1,7 +1,5 @@
 """A new user's first ten minutes: a machine with a registry that nobody trusts, and what README.md says."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A registry that breaks and is mended, as the people hear of it whom the configuration names."""
 
-from __future__ import annotations
-
 from support.bed import DOMAIN, Bed, files_below, wait_until
 from support.hooks import Hook
 

@@ -1,7 +1,5 @@
 """An index that offers other packages than ours: an installation runs nothing of them."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """The status page in Chromium: anybody can read it, on any screen, and it says what `status --json` says."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What the pages tell a reader to type and to write is done here, from their text, beside the stand-ins."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import socket

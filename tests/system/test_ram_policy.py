@@ -3,8 +3,6 @@
 The key of the stand-in is held to the policy as a RAM user's is; the page's own JSON is what is attached.
 """
 
-from __future__ import annotations
-
 import pytest
 from support.bed import DOMAIN, ZONE, Bed
 from support.ram import pasted

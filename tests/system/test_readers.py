@@ -3,8 +3,6 @@
 The program runs as a user who is a member of neither: what gives each file the group is the setgid bit.
 """
 
-from __future__ import annotations
-
 import grp
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What is lost, cut short or changed in the middle of the work is made good, and costs no order too many."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Iterator

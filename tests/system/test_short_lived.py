@@ -1,7 +1,5 @@
 """Certificates that live for minutes: the daemon renews them all the time, and no client sees a bad one."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import time

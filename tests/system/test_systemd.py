@@ -1,7 +1,5 @@
 """The units under a real systemd: as they are shipped, with the real program, on a machine of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """What a person sees of the main job, on a real terminal."""
 
-from __future__ import annotations
-
 import re
 
 from support.bed import DOMAIN, Bed

@@ -1,7 +1,5 @@
 """The last attempt as one text, of a real one: all of the conversation is in it, and no secret."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

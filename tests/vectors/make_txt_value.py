@@ -6,8 +6,6 @@ The account key is the example of RFC 7638 section 3.1, which also gives its thu
 the example in RFC 8555 section 8.4.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from base64 import urlsafe_b64encode

@@ -1,7 +1,5 @@
 """Which of a machine's addresses a rule means, for machines of every kind; and how the kernel is asked."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Sequence

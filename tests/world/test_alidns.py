@@ -1,7 +1,5 @@
 """The client of the Aliyun DNS API, against the stand-in over real HTTP, and against servers gone wrong."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import logging

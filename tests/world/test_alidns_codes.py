@@ -4,8 +4,6 @@ A code is told at once, or the call is tried again; some are no failure where wh
 the stand-in has a rule that leads to a code, the call breaks that rule; else the code is put in its place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Where a CA may lead us: to its own hosts, over HTTPS."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

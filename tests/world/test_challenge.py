@@ -1,7 +1,5 @@
 """TXT records come, are journalled, and go again, whatever happens in between."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

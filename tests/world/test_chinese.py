@@ -1,7 +1,5 @@
 """Names in Chinese: A-labels inside the program and in DNS, their own script at the API of Aliyun DNS."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The connection to a CA: nonces, waits that it asks for, and every error that can come of it."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace

@@ -3,8 +3,6 @@
 A real engine is driven in the system tests; here a small HTTP server gives the answers that one seldom gives.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """A proxy that takes port 53 over and claims authority, as mihomo does, before real questions over UDP."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 

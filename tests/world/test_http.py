@@ -1,7 +1,5 @@
 """One HTTP exchange within bounds: what an honest server gives is taken, and nothing else holds us up."""
 
-from __future__ import annotations
-
 import gzip
 import socket
 import threading

@@ -1,7 +1,5 @@
 """The conversation with a CA: its order, what ends it, and what is kept between runs."""
 
-from __future__ import annotations
-
 import json
 import logging
 from base64 import urlsafe_b64decode

@@ -1,7 +1,5 @@
 """Keys, requests, and what a chain must be before it is published; made wrong in every way a CA could."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Questions to the zone's own servers, over real DNS: the stand-in's name servers on loopback."""
 
-from __future__ import annotations
-
 import logging
 import socket
 import socketserver

@@ -1,7 +1,5 @@
 """The RAM policy is made from the calls that are in the code."""
 
-from __future__ import annotations
-
 import ast
 import json
 from pathlib import Path

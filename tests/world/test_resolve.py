@@ -1,7 +1,5 @@
 """The addresses of a host: what the system says of it, and that nobody is waited for."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time

@@ -1,7 +1,5 @@
 """Which leaf is served, seen in real TLS handshakes on loopback."""
 
-from __future__ import annotations
-
 import hashlib
 import socket
 import ssl

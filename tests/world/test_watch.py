@@ -1,7 +1,5 @@
 """Which LAN addresses have lasted: with time and machine given, and for any history of a machine."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

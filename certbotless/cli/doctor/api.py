@@ -5,8 +5,6 @@ the service tells of a right in no other way. One that a killed run has left is 
 away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 

@@ -3,8 +3,6 @@
 Source: RFC 8555 sections 7.1.1 (directory meta) and 7.3.1; RFC 8659 (CAA), RFC 8657 (accounturi).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

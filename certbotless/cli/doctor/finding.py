@@ -1,7 +1,5 @@
 """What was tested, how it stands, and the cure."""
 
-from __future__ import annotations
-
 import json
 import ssl
 from collections import Counter

@@ -5,8 +5,6 @@ mirrored, which has the interface loopback0); VirtualBox manual, "Network Addres
 user"; Lima, "user-mode network". WSL1 has the network of Windows, and writes its name with a capital M.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import struct

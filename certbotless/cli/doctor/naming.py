@@ -4,8 +4,6 @@ A resolver that leaves out what leads into the LAN (protection against DNS rebin
 routers) is told from one that has a zone of its own (split horizon), and from one that is broken.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path

@@ -7,8 +7,6 @@ of a record that could not be deleted, go to another stream.
 docs/doctor.md has the questions: the service documents none of the answers.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The whole examination, in the order in which one thing leans on another."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta

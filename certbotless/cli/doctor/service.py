@@ -1,7 +1,5 @@
 """What does this machine show? The published files, the containers that read them, and what they serve."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -3,8 +3,6 @@
 Pure. No name, no value and no id gets through, whatever the service puts where.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """What this machine tells by itself: its LAN address, and the containers that run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass

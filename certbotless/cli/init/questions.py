@@ -1,7 +1,5 @@
 """Answers from flags, from a person, or from what was found; each is checked as the file itself would be."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Sequence

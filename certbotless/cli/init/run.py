@@ -6,8 +6,6 @@
 4. Say what to do outside of this machine, and what comes next.
 """
 
-from __future__ import annotations
-
 import grp
 import os
 import shlex

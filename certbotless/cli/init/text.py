@@ -3,8 +3,6 @@
 Source: docs/configuration.md; docs/registry.md, "The container".
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

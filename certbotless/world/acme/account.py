@@ -5,8 +5,6 @@ An account that is gone costs one new one in an issuance, never a loop; what was
 Source: RFC 8555 sections 7.3 (accounts), 7.3.1 (find by key), 7.3.4 (external binding), 7.3.6 (closed).
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from contextlib import AbstractContextManager

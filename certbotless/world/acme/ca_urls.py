@@ -8,8 +8,6 @@ the directory may say which; an order or a challenge may not.
 Source: RFC 8555 sections 6.1 (HTTPS), 7.1 (resources) and 10.5 (denial of service and request forgery).
 """
 
-from __future__ import annotations
-
 import re
 
 from ...base.errors import CaUnavailable, printable

@@ -7,8 +7,6 @@ after comparing the value.
 Source: RFC 8555 section 8.4.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -7,8 +7,6 @@ Nothing is sent to a URL that the CA had no right to name.
 Source: RFC 8555 sections 6 and 7.3.4.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Iterator

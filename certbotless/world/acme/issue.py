@@ -6,8 +6,6 @@ before it looks, and ignores what the CA asks with Retry-After.
 Source: RFC 8555.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Source: RFC 2986 (CSR), RFC 5280, RFC 8555 sections 7.4.2 and 11.4.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 from collections.abc import Iterator, Sequence

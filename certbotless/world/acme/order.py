@@ -1,7 +1,5 @@
 """What an order needs around it: where it is kept, and where its TXT values go."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

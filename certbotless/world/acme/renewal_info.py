@@ -1,7 +1,5 @@
 """When the CA suggests to renew a certificate. Source: RFC 9773 (ACME Renewal Information)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 

@@ -2,8 +2,6 @@
 
 Source: Alidns API 2015-01-09, error codes; what people report of them stands beside each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

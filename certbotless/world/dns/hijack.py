@@ -12,8 +12,6 @@ Source: mihomo dns/middleware.go, `withResolver` and `withFakeIP` (both set Auth
 RFC 2544 section 6 (198.18.0.0/15); wiki.metacubex.one/config/dns, `fake-ip-range`, `fake-ip-filter`.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Callable, Iterable
 

@@ -8,8 +8,6 @@ that claims it (hijack).
 Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 2308 (negative caching).
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import threading

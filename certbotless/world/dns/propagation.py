@@ -1,7 +1,5 @@
 """Wait until the authoritative servers of a zone show what was written."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence

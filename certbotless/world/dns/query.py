@@ -5,8 +5,6 @@ of a proxy that claims it (hijack).
 
 Source: RFC 1034 section 4.3.1 (queries without recursion), RFC 1035 section 4.2, RFC 7766 section 5."""
 
-from __future__ import annotations
-
 import ipaddress
 import logging
 import socket

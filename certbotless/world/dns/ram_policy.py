@@ -6,8 +6,6 @@ this module. `make docs` writes it into docs/ram-policy.md.
 Source: Alidns, "RAM authorization" (actions and resources); RAM, "Policy structure and syntax".
 """
 
-from __future__ import annotations
-
 import json
 
 from ...base.names import u_labels

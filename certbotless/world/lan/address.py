@@ -9,8 +9,6 @@ Sources: RFC 1918, RFC 5737 (IPv4); RFC 4193 (ULA); RFC 4862 section 5.4 (tentat
 RFC 8981 (temporary); how docker, libvirt, CNI, WireGuard and Tailscale name interfaces.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Callable

@@ -5,8 +5,6 @@
 Sources: netlink(7), rtnetlink(7); linux/if_addr.h for the flags.
 """
 
-from __future__ import annotations
-
 import errno
 import socket
 import struct

@@ -5,8 +5,6 @@ steps nor a loose cable is published. It is the level that counts: what is there
 from the kernel only say when to look. Where it gives none, looks at an interval find the same, later.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import threading
