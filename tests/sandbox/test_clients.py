@@ -40,7 +40,8 @@ def test_clients_see_the_old_leaf_a_gap_and_the_new_leaf() -> None:
     with Clients(NAME, "127.0.0.1", port, root_pem) as away:
         time.sleep(0.3)
         with tls_server(port, new):
-            while (then := away.visits())[-1].sha256 is None:  # what comes after is reset as the new server ends
+            # What comes after the first answer is reset as the new server ends.
+            while (then := away.visits())[-1].sha256 is None:
                 time.sleep(0.01)
     assert {visit.sha256 for visit in first} == {sha256(old)}
     assert {visit.sha256 for visit in then} == {None, sha256(new)}
