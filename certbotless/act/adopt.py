@@ -8,12 +8,12 @@ from functools import partial
 
 from ..base.errors import IssueError, StoreError
 from ..base.times import rfc3339
-from ..config.settings import Config, Site
 from ..config.values import DIRECTORIES
 from ..model.certificate import LeafFacts, Origin
 from ..model.memory import Foreign, SavedPair
 from ..model.observation import Observation
 from ..model.renewal import is_due
+from ..model.situation import Goal
 from ..state.pair import Store
 from ..state.site import SiteFile
 from ..world import verify
@@ -56,7 +56,7 @@ def adopt(ctx: SiteContext, seen: Observation) -> None:
     Raises:
         StoreError: they are usable, but could not be published.
     """
-    verdict = judge(ctx.config, ctx.site, seen, ctx.state.generations)
+    verdict = judge(ctx.goal, seen, ctx.state.generations)
     pair, facts = verdict.pair, verdict.facts
     if pair is None or facts is None:
         whose = f"issuer={facts.issuer!r} not_after={rfc3339(facts.not_after)} " if facts else ""
@@ -70,7 +70,7 @@ def adopt(ctx: SiteContext, seen: Observation) -> None:
     ctx.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
 
 
-def judge(config: Config, site: Site, seen: Observation, known: Mapping[str, str]) -> Verdict:
+def judge(goal: Goal, seen: Observation, known: Mapping[str, str]) -> Verdict:
     """Return whether the plain files at the two names are usable; changes nothing.
 
     `known` are the generations that are ours (Store).
@@ -81,17 +81,19 @@ def judge(config: Config, site: Site, seen: Observation, known: Mapping[str, str
        what has the issuer of the certificate before.
     """
     facts: LeafFacts | None = None
+    site, url = goal.site, goal.config.acme.url
+    store = Store(goal.config.certs_dir_of(site), site.domain)
     try:
-        chain, key_pem = Store(config.certs_dir_of(site), site.domain).plain_pair()
+        chain, key_pem = store.plain_pair()
         key = keys.key_from_pem(key_pem)
         facts = keys.checked_facts(chain, key, site.all_names, seen.at)  # 1
         if is_due(facts, seen.at):  # 2
             raise IssueError("its renewal is due")
-        before = partial(_chain_before, config, site, seen, known)
-        _refuse_unless_of_this_ca(config.acme.url, site.domain, before, chain, key_pem, facts)
+        before = partial(_chain_before, goal, store, seen, known)
+        _refuse_unless_of_this_ca(url, site.domain, before, chain, key_pem, facts)
     except (IssueError, StoreError) as exc:
         return Verdict(None, facts, str(exc))
-    origin = Origin(config.acme.url, "", keys.key_type_of(key), facts.not_before)
+    origin = Origin(url, "", keys.key_type_of(key), facts.not_before)
     return Verdict(SavedPair.of(chain, key_pem, origin, facts.not_after), facts)
 
 
@@ -113,12 +115,12 @@ def _refuse_unless_of_this_ca(
         raise IssueError(f"this machine does not trust its issuer {facts.issuer!r}: {why}")
 
 
-def _chain_before(config: Config, site: Site, seen: Observation, known: Mapping[str, str]) -> bytes:
+def _chain_before(goal: Goal, store: Store, seen: Observation, known: Mapping[str, str]) -> bytes:
     """Return the chain that the CA of the file gave last, empty where none is known."""
-    copy = SiteFile(config.state_dir, site.domain).copy()
+    copy = SiteFile(goal.config.state_dir, goal.site.domain).copy()
     if copy is not None:
-        return copy.chain.encode() if copy.directory == config.acme.url else b""
+        return copy.chain.encode() if copy.directory == goal.config.acme.url else b""
     origin = seen.published.origin
-    if origin is None or origin.directory != config.acme.url:
+    if origin is None or origin.directory != goal.config.acme.url:
         return b""
-    return Store(config.certs_dir_of(site), site.domain).pair(known)[0]
+    return store.pair(known)[0]

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from ..base.clock import Clock
 from ..config.fingerprints import Fingerprints
-from ..config.settings import Config, Site
 from ..model.certificate import LeafFacts
 from ..model.decision import Intent
 from ..model.memory import SavedPair, SiteState
 from ..model.records import Zone
+from ..model.situation import Goal
 from ..state.history import Events
 from ..state.ledger_file import LedgerFile
 from ..state.pair import Store
@@ -49,9 +49,9 @@ class Edges:
 class SiteContext:
     """Everything for one run of one site. The site's lock is held while its steps are taken."""
 
-    def __init__(self, config: Config, site: Site, edges: Edges, intent: Intent) -> None:
-        self.config = config
-        self.site = site
+    def __init__(self, goal: Goal, edges: Edges, intent: Intent) -> None:
+        self.goal = goal
+        self.site, self.config = site, config = goal.site, goal.config
         self.intent = intent
         self.clock = edges.clock
         self.servers = edges.servers

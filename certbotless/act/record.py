@@ -122,8 +122,7 @@ class RecordSteps:
             type_: tuple(sorted({record.value for record in ours if record.type == type_}))
             for type_ in ("A", "AAAA")
         }
-        file, site = self._ctx.file, self._ctx.site
-        names = {name for type_ in site.rules for name in site.names_with(type_)}
+        file, names = self._ctx.file, {name for name, _ in self._ctx.site.wanted_records}
         others = {name: each for name, each in file.state.listed.items() if name in names}
         file.change(listed=others | {self._fqdn: Listed(at=self._ctx.clock.now(), values=values)})
 

@@ -43,6 +43,7 @@ from ..model.limits import staging_of
 from ..model.memory import Failure
 from ..model.observation import Observation, endpoints_of
 from ..model.reason import Why, because
+from ..model.situation import Goal
 from ..model.view import View
 from ..observe.record_answers import ask_servers
 from ..observe.views import Looking, look
@@ -99,48 +100,45 @@ def run(
     `on_done` is told of each as soon as it is done, from the thread that did it.
     """
     slots = threading.BoundedSemaphore(config.parallel)
-    shared = SharedTargets(config, sites)
+    goals = [Goal(site, config) for site in sites]
+    shared = SharedTargets(goals)
 
-    def one(site: Site) -> Outcome:
-        with about(site.domain):
+    def one(goal: Goal) -> Outcome:
+        with about(goal.site.domain):
             try:
-                outcome = _guarded(config, site, edges, intent, slots, shared)
+                outcome = _guarded(goal, edges, intent, slots, shared)
             finally:
-                shared.leave(site)
+                shared.leave(goal.site.domain)
             on_done(outcome)
         return outcome
 
-    return together(one, sites, _MOST_THREADS)
+    return together(one, goals, _MOST_THREADS)
 
 
 def _guarded(
-    config: Config,
-    site: Site,
-    edges: Edges,
-    intent: Intent,
-    slots: threading.BoundedSemaphore,
-    shared: SharedTargets,
+    goal: Goal, edges: Edges, intent: Intent, slots: threading.BoundedSemaphore, shared: SharedTargets
 ) -> Outcome:
     """The guard around one site: whatever happens, the others go on."""
+    domain = goal.site.domain
     try:
         with SlotClock(edges.clock, slots) as clock:
-            ctx = SiteContext(config, site, replace(edges, clock=clock), intent)
+            ctx = SiteContext(goal, replace(edges, clock=clock), intent)
             site_run = _SiteRun(ctx, clock, shared)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
-        return Outcome(site.domain, "pending", exc.message, False, None)
+        return Outcome(domain, "pending", exc.message, False, None)
     except CertbotlessError as exc:
         # Not a step that failed, which is kept in the state, but the state itself.
-        logger.error("site.failed domain=%s error=%s", site.domain, exc)
-        return _failing(site, exc, edges.clock.now(), config)
+        logger.error("site.failed domain=%s error=%s", domain, exc)
+        return _failing(goal, exc, edges.clock.now())
     except Exception as exc:
-        logger.exception("site.crashed domain=%s", site.domain)
-        return _failing(site, internal_error(exc), edges.clock.now(), config)
+        logger.exception("site.crashed domain=%s", domain)
+        return _failing(goal, internal_error(exc), edges.clock.now())
 
 
-def _failing(site: Site, exc: CertbotlessError, now: datetime, config: Config) -> Outcome:
-    failure = _failure(exc, now, config.check_every, 1)
-    return Outcome(site.domain, "failing", failure.what, False, failure)
+def _failing(goal: Goal, exc: CertbotlessError, now: datetime) -> Outcome:
+    failure = _failure(exc, now, goal.config.check_every, 1)
+    return Outcome(goal.site.domain, "failing", failure.what, False, failure)
 
 
 class _SiteRun:
@@ -168,7 +166,7 @@ class _SiteRun:
                 self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
                 if step.action == "deploy":
                     announce(step, view.seen, self._ctx)
-                    self._shared.wait(self._site, step.target, self._clock)
+                    self._shared.wait(self._site.domain, step.target, self._clock)
                 later = [each for each in view.decision.steps if each.key not in taken and each is not step]
                 taken |= {step.key} | self._take(step, view.seen, later)
                 if step.action in ("order", "collect"):
@@ -205,14 +203,13 @@ class _SiteRun:
     def _look(self) -> View:
         ctx = self._ctx
         looking = Looking(
-            ctx.config,
             ask_servers(ctx.servers),
             ctx.ledger.seen(),
             ctx.intent,
             ctx.address_of,
             fingerprints=ctx.fingerprints,
         )
-        return look(ctx.site, looking, self._clock.now(), ctx.state)
+        return look(ctx.goal, looking, self._clock.now(), ctx.state)
 
     def _forget_failures_of_another_config(self) -> None:
         digests = self._ctx.fingerprints.digests(self._config, self._site)

@@ -8,7 +8,8 @@ from contextlib import suppress
 from ..base.clock import Clock, Pace
 from ..base.errors import StoreError
 from ..base.log_context import waits_for
-from ..config.settings import Config, Site, Target
+from ..config.settings import Target
+from ..model.situation import Goal
 from ..state.site import SiteFile
 
 logger = logging.getLogger(__name__)
@@ -24,25 +25,25 @@ class SharedTargets:
     label are those of the last check.
     """
 
-    def __init__(self, config: Config, sites: Sequence[Site]) -> None:
+    def __init__(self, goals: Sequence[Goal]) -> None:
         self._names = {
-            (site.domain, t.name): _names_of(config, site, t, is_shared=len(sites) > 1)
-            for site in sites
-            for t in site.deploy
+            (goal.site.domain, t.name): _names_of(goal, t, is_shared=len(goals) > 1)
+            for goal in goals
+            for t in goal.site.deploy
         }
-        self._certifying = {site.domain for site in sites}
+        self._certifying = {goal.site.domain for goal in goals}
         self._lock = threading.Lock()
 
-    def leave(self, site: Site) -> None:
+    def leave(self, domain: str) -> None:
         """Say that the site has what it serves, or will not get it in this run."""
         with self._lock:
-            self._certifying.discard(site.domain)
+            self._certifying.discard(domain)
 
-    def wait(self, site: Site, target: str, clock: Clock) -> None:
+    def wait(self, domain: str, target: str, clock: Clock) -> None:
         """Wait for the others that share `target`; at most 2 minutes, so that none holds another up."""
-        self.leave(site)
-        ours = self._names[site.domain, target]
-        sharers = {domain for (domain, _), names in self._names.items() if names & ours}
+        self.leave(domain)
+        ours = self._names[domain, target]
+        sharers = {sharer for (sharer, _), names in self._names.items() if names & ours}
         pace = Pace(clock, _TIMEOUT_S, first_s=0.05, most_s=0.5)
         told: set[str] = set()
         while not pace.expired:
@@ -58,7 +59,7 @@ class SharedTargets:
             pace.wait()
 
 
-def _names_of(config: Config, site: Site, target: Target, *, is_shared: bool) -> frozenset[str]:
+def _names_of(goal: Goal, target: Target, *, is_shared: bool) -> frozenset[str]:
     """Return the names under which others may know what the target is about.
 
     Reads the states of these sites without their locks: a run of one site shares nothing, and reads none.
@@ -66,5 +67,6 @@ def _names_of(config: Config, site: Site, target: Target, *, is_shared: bool) ->
     names = {target.name}
     if target.label is not None and is_shared:
         with suppress(StoreError):  # told where it matters
-            names |= set(SiteFile(config.state_dir, site.domain).load().matched.get(target.label, ()))
+            state = SiteFile(goal.config.state_dir, goal.site.domain).load()
+            names |= set(state.matched.get(target.label, ()))
     return frozenset(names)

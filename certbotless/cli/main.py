@@ -138,9 +138,10 @@ def _plan(source: Path | None, exit_code: bool) -> int:
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
         from ..act.adopt import judge
+        from ..model.situation import Goal
 
         for view in asked:
-            verdict = judge(checked, view.site, view.seen, view.remembered.generations)
+            verdict = judge(Goal(view.site, checked), view.seen, view.remembered.generations)
             verdicts[view.site.domain] = verdict.text
     print(status_json.plan_text(views, verdicts))
     if any(view.decision.problems for view in views):

@@ -150,6 +150,11 @@ class Site(_Section):
         """What is asked for each type of record that carries an address."""
         return {"A": self.address, "AAAA": self.address6}
 
+    @property
+    def wanted_records(self) -> list[tuple[str, str]]:
+        """Name and type of each record that the site wants."""
+        return [(fqdn, type_) for type_ in self.rules for fqdn in self.names_with(type_)]
+
     def names_with(self, type_: str) -> tuple[str, ...]:
         """Every name that has a record of ours of this type: the domain, then the others, sorted."""
         if self.rules[type_].kind == "none":

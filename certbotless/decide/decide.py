@@ -55,7 +55,7 @@ def decide(situation: Situation) -> Decision:
     ]
     problems = seen.problems
     if order and isinstance(situation.ledger, StoreError):
-        problems += (unseen(situation.ledger, seen.at, situation.goal.check_every),)
+        problems += (unseen(situation.ledger, seen.at, situation.goal.config.check_every),)
     return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(optional))
 
 
@@ -136,7 +136,7 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
     facts, origin = in_hand.facts, in_hand.origin
     if facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
         return []
-    if origin.directory != situation.goal.directory:
+    if origin.directory != situation.goal.config.acme.url:
         return []
     is_told = told is not None and told.sha256 == facts.sha256
     look_at = told.next_look if told and is_told else first_look(origin.issued_at, facts.lifetime)
@@ -177,9 +177,9 @@ def _mismatch(goal: Goal, held: Published) -> tuple[Reason, ...]:
         return because(Why.NO_CERTIFICATE)
     if facts.names != goal.site.all_names:
         return because(Why.OTHER_NAMES, facts.names)
-    if origin.directory != goal.directory:
+    if origin.directory != goal.config.acme.url:
         return because(Why.OTHER_CA, origin.directory)
-    if origin.key_type != goal.key_type:
+    if origin.key_type != goal.config.acme.key_type:
         return because(Why.OTHER_KEY_TYPE, origin.key_type)
     return ()
 
@@ -212,7 +212,7 @@ def _held_back(step: Step, situation: Situation) -> Step:
     # An order in flight was counted when it was placed.
     if step.action == "order" and situation.remembered.order is None:
         if isinstance(ledger, StoreError):
-            waits.append((seen.at + situation.goal.check_every, Reason(Why.FAULT, (ledger.message,))))
+            waits.append((seen.at + situation.goal.config.check_every, Reason(Why.FAULT, (ledger.message,))))
         elif not intent.ignore_ledger and (limit := _limit_on_order(situation, ledger)):
             waits.append((limit.until, Reason(Why.OUR_LIMIT, (limit.reason,))))
     if not waits:
@@ -236,7 +236,8 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
 
 def _limit_on_order(situation: Situation, ledger: Sequence[Entry]) -> Limit | None:
     """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
-    seen, directory, names = situation.seen, situation.goal.directory, situation.goal.site.all_names
+    seen, goal = situation.seen, situation.goal
+    directory, names = goal.config.acme.url, goal.site.all_names
     in_hand = seen.in_hand.facts_for(directory, names)
     is_suggested = situation.remembered.suggests_renewal(in_hand, seen.at)
     planned = planned_order(seen.at, directory, names, in_hand, is_suggested=is_suggested)

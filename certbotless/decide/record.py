@@ -68,7 +68,7 @@ def _record_step(
             return replace(step, why=because(Why.OTHER_TTL, written.ttl_s, ttl_s))
         return None
     is_last_written = written is not None and (written.value, written.ttl_s) == (address, ttl_s)
-    may_spread_until = written.at + situation.goal.propagation_timeout if written else seen.at
+    may_spread_until = written.at + situation.goal.config.dns.propagation_timeout if written else seen.at
     may_spread = seen.at < may_spread_until and written is not None and is_believable(written.at, seen.at)
     if written and is_last_written and not written.is_seen and may_spread:
         return replace(step, action=CONFIRM_OF[step.action], why=because(Why.NOT_SHOWN_YET, address))

@@ -105,9 +105,9 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
         )
 
     wanted: dict[str, list[str]] = {}
-    for type_, address in view.seen.addresses.items():
-        for name in site.names_with(type_):
-            wanted.setdefault(name, []).extend([address] if address else [])
+    for name, type_ in site.wanted_records:
+        address = view.seen.wanted(type_)
+        wanted.setdefault(name, []).extend([address] if address else [])
     for name, addresses in (wanted or {site.domain: []}).items():
         if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):

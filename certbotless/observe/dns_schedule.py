@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 from ..base.clock import Clock
 from ..base.concurrent import together
-from ..config.settings import Site
 from ..model.decision import CONFIRM_OF
 from ..model.memory import SiteState
+from ..model.situation import Goal
 from ..model.view import View
 from ..world.dns.nameservers import NameServers
 from .record_answers import SeenAnswers, ask_servers
@@ -31,7 +31,7 @@ _AT_ONCE = 8
 class _Kept:
     """What was shown of a site, when it is asked again, and since when all was right; monotonic seconds."""
 
-    site: Site
+    goal: Goal
     zone: str
     shown: SeenAnswers
     due_s: float
@@ -66,16 +66,17 @@ class DnsSchedule:
             for domain in domains:
                 self.kept.pop(domain, None)
 
-    def shown(self, site: Site, state: SiteState, now: datetime) -> SeenAnswers:
+    def shown(self, goal: Goal, state: SiteState, now: datetime) -> SeenAnswers:
         """Return what was shown last; ask where it says nothing of the site as it is now."""
+        site = goal.site
         # What was forgotten while it is asked for stays so: the answer may be of servers before an edit.
         all_kept, zone, now_s = self.kept, site.zone or state.zone, self._clock.monotonic()
         kept = all_kept.get(site.domain)
-        is_of_now = kept is not None and (kept.site, kept.zone) == (site, zone)
+        is_of_now = kept is not None and (kept.goal.site, kept.zone) == (site, zone)
         written = [record.at for records in state.records.values() for record in records.values()]
         if kept is None or not is_of_now or any(at > kept.shown.at for at in written if at <= now):
-            shown = self._ask(site, state, now)
-            all_kept[site.domain] = _Kept(site, zone, shown, now_s + self._every_s * _share(site))
+            shown = self._ask(goal, state, now)
+            all_kept[site.domain] = _Kept(goal, zone, shown, now_s + self._every_s * _share(site.domain))
             return shown
         return kept.shown
 
@@ -113,14 +114,14 @@ class DnsSchedule:
             return self._every_s
         was_quiet, kept.is_quiet = kept.is_quiet, True
         # All that began together are spread over the longer interval as well.
-        return quiet_s if was_quiet else quiet_s * _share(kept.site)
+        return quiet_s if was_quiet else quiet_s * _share(kept.goal.site.domain)
 
     def _ask_again(self, kept: _Kept) -> None:
-        before, kept.shown = kept.shown, self._ask(kept.site, SiteState(zone=kept.zone), self._clock.now())
+        before, kept.shown = kept.shown, self._ask(kept.goal, SiteState(zone=kept.zone), self._clock.now())
         if not kept.shown.is_as(before):
             self._on_news()
 
 
-def _share(site: Site) -> float:
+def _share(domain: str) -> float:
     """Return the site's share of an interval, above 0 and up to 1, always the same."""
-    return (zlib.crc32(site.domain.encode()) % 1000 + 1) / 1000
+    return (zlib.crc32(domain.encode()) % 1000 + 1) / 1000

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..base.errors import CertbotlessError, DnsError, ZoneOnHold
-from ..config.settings import Site
 from ..model.memory import SiteState
 from ..model.observation import Answers
+from ..model.situation import Goal
 from ..world.dns import hijack
 from ..world.dns.nameservers import NameServers
 from ..world.dns.query import Answer, Question, Server, ask_each, speaks
@@ -49,13 +49,8 @@ class SeenAnswers:
         return isinstance(self.fault, ZoneOnHold)
 
 
-# From a site, what is remembered of it, and now to what is shown.
-AnswerSource = Callable[[Site, SiteState, datetime], SeenAnswers]
-
-
-def questions_of(site: Site) -> list[Question]:
-    """Return what must be asked: nothing but the records that the site wants."""
-    return [(fqdn, type_) for type_ in site.rules for fqdn in site.names_with(type_)]
+# From what the file asks, what is remembered of the site, and now to what is shown.
+AnswerSource = Callable[[Goal, SiteState, datetime], SeenAnswers]
 
 
 def ask_servers(servers: NameServers) -> AnswerSource:
@@ -64,8 +59,8 @@ def ask_servers(servers: NameServers) -> AnswerSource:
     Takes at most 3 s, and at first what `NameServers.of` takes as well.
     """
 
-    def shown(site: Site, state: SiteState, now: datetime) -> SeenAnswers:
-        questions, zone = questions_of(site), site.zone or state.zone
+    def shown(goal: Goal, state: SiteState, now: datetime) -> SeenAnswers:
+        questions, zone = goal.site.wanted_records, goal.site.zone or state.zone
         if not questions:
             return SeenAnswers(now, {})
         if servers.need_zone and not zone:

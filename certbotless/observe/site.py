@@ -8,11 +8,11 @@ from datetime import datetime
 from ..base.clock import is_believable
 from ..base.concurrent import together
 from ..base.errors import AddressError, CertbotlessError, DeployError
-from ..config.settings import Config, Site
 from ..config.values import AddressRule
 from ..model.certificate import Published
 from ..model.memory import Listed, SiteState
 from ..model.observation import Answers, Endpoint, Observation, endpoints_of, unseen
+from ..model.situation import Goal
 from ..state.pair import Store
 from ..state.site import SiteFile
 from ..world.dns.query import Question
@@ -22,20 +22,16 @@ from .record_answers import AnswerSource, SeenAnswers
 
 
 def observe(
-    site: Site,
-    config: Config,
-    state: SiteState,
-    shown_by: AnswerSource,
-    now: datetime,
-    address_of: AddressSource,
+    goal: Goal, state: SiteState, shown_by: AnswerSource, now: datetime, address_of: AddressSource
 ) -> Observation:
-    """Look at everything that concerns `site`, at once. Takes at most about 6 s."""
+    """Look at everything that concerns the site, at once. Takes at most about 6 s."""
+    site, config = goal.site, goal.config
     problems: list[CertbotlessError] = []
     addresses = {type_: _wanted(type_, rule, address_of, problems) for type_, rule in site.rules.items()}
     store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
     places = [place for target in site.deploy for place in endpoints_of(site, target, state, addresses["A"])]
     with ThreadPoolExecutor(max_workers=1) as pool:
-        asked = pool.submit(copy_context().run, shown_by, site, state, now)
+        asked = pool.submit(copy_context().run, shown_by, goal, state, now)
         published = store.look(state.generations)
         file = SiteFile(config.state_dir, site.domain)
         has_copy = file.has_pair

@@ -28,7 +28,7 @@ from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile
 from ..world.dns.nameservers import NameServers
 from ..world.lan.address import AddressSource, address_now
-from .record_answers import AnswerSource, ask_servers, questions_of
+from .record_answers import AnswerSource, ask_servers
 from .site import observe
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,6 @@ class Looking:
         fingerprints: of the configuration; without them, its secrets are read where something has failed.
     """
 
-    config: Config
     shown_by: AnswerSource
     ledger: Ledger = ()
     intent: Intent = NOTHING_ASKED
@@ -77,7 +76,7 @@ class Looking:
     fingerprints: Fingerprints | None = None
 
 
-def look(site: Site, looking: Looking, now: datetime, remembered: SiteState | None = None) -> View:
+def look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | None = None) -> View:
     """Observe and decide. Takes at most about 6 s, and never raises.
 
     A state that cannot be read is a problem of this site alone; without it nothing is decided. So is a fault
@@ -87,43 +86,42 @@ def look(site: Site, looking: Looking, now: datetime, remembered: SiteState | No
         remembered: what a run has in hand; else the state of the site is read.
     """
     try:
-        view = _look(site, looking, now, remembered)
+        view = _look(goal, looking, now, remembered)
     except Exception as exc:
-        if looking.crashes.is_new(site.domain, exc):
-            logger.exception("look.crashed domain=%s", site.domain)
+        if looking.crashes.is_new(goal.site.domain, exc):
+            logger.exception("look.crashed domain=%s", goal.site.domain)
         # The observation may be the cause of the crash: the code after us must not get it.
         seen = Observation(now, {}, {}, Published(None, None), False, {})
-        return _unseen_view(site, seen, internal_error(exc), looking.config)
-    looking.crashes.forget(site.domain)
+        return _unseen_view(goal, seen, internal_error(exc))
+    looking.crashes.forget(goal.site.domain)
     return view
 
 
-def _look(site: Site, looking: Looking, now: datetime, remembered: SiteState | None) -> View:
-    config = looking.config
+def _look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | None) -> View:
+    site, config = goal.site, goal.config
 
     def observed(state: SiteState) -> Observation:
-        return observe(site, config, state, looking.shown_by, now, looking.address_of)
+        return observe(goal, state, looking.shown_by, now, looking.address_of)
 
     try:
         remembered = remembered or SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
-        return _unseen_view(site, observed(SiteState()), exc, config)
+        return _unseen_view(goal, observed(SiteState()), exc)
     if remembered.failures or remembered.foreign:
         prints = looking.fingerprints or Fingerprints.of(config)
         remembered = remembered.under(*prints.digests(config, site))
-    goal = Goal.of(site, config)
     seen = without_abandoned(goal, observed(remembered))
     decision = decide(Situation(goal, seen, remembered, looking.ledger, looking.intent))
-    if (endless := _endless_run(site, config, now)) is not None:
+    if (endless := _endless_run(goal, now)) is not None:
         problem = unseen(endless, now, config.check_every)
         decision = replace(decision, problems=(*decision.problems, problem))
-    return _view(site, remembered, seen, decision)
+    return _view(goal, remembered, seen, decision)
 
 
-def _endless_run(site: Site, config: Config, now: datetime) -> CertbotlessError | None:
+def _endless_run(goal: Goal, now: datetime) -> CertbotlessError | None:
     """Return the problem of a run that holds the site longer than it may; None for none."""
-    holder = SiteFile(config.state_dir, site.domain).holder
-    if holder is None or holder.pid == os.getpid() or now - holder.since <= config.longest_run:
+    holder = SiteFile(goal.config.state_dir, goal.site.domain).holder
+    if holder is None or holder.pid == os.getpid() or now - holder.since <= goal.config.longest_run:
         return None
     return CertbotlessError(
         f"process {holder.pid} has held the lock of this site since {rfc3339(holder.since)}, longer than"
@@ -132,12 +130,13 @@ def _endless_run(site: Site, config: Config, now: datetime) -> CertbotlessError 
     )
 
 
-def _unseen_view(site: Site, seen: Observation, exc: CertbotlessError, config: Config) -> View:
+def _unseen_view(goal: Goal, seen: Observation, exc: CertbotlessError) -> View:
     """Return the view of a site about which nothing can be decided."""
-    return _view(site, SiteState(), seen, Decision((), (unseen(exc, seen.at, config.check_every),), None))
+    problem = unseen(exc, seen.at, goal.config.check_every)
+    return _view(goal, SiteState(), seen, Decision((), (problem,), None))
 
 
-def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decision) -> View:
+def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decision) -> View:
     asked = {step.key for step in decision.steps}
     is_unfinished = "order" in asked
     standing = {
@@ -152,7 +151,7 @@ def _view(site: Site, remembered: SiteState, seen: Observation, decision: Decisi
             # What did not show in time is to be written again: the same failure of the same fact.
             standing[step.key] = remembered.failures[waited]
     state, cause = state_of(decision, standing)
-    return View(site, remembered, seen, decision, state, cause, standing)
+    return View(goal.site, remembered, seen, decision, state, cause, standing)
 
 
 def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | None = None) -> list[View]:
@@ -160,8 +159,8 @@ def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | 
     clock = SystemClock()
     shown_by = ask_servers(NameServers(config.dns.nameservers, clock, is_brief=True))
     ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
-    looking = Looking(config, shown_by, ledger, fingerprints=fingerprints)
+    looking = Looking(shown_by, ledger, fingerprints=fingerprints)
     # One for the look, one that waits for DNS.
-    threads = 2 + _THREADS_A_QUESTION * max((len(questions_of(site)) for site in sites), default=0)
+    threads = 2 + _THREADS_A_QUESTION * max((len(site.wanted_records) for site in sites), default=0)
     most = max(min(_LOOKERS, _MOST_THREADS // threads), 1)
-    return together(lambda site: look(site, looking, clock.now()), sites, most)
+    return together(lambda site: look(Goal(site, config), looking, clock.now()), sites, most)

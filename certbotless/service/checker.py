@@ -16,6 +16,7 @@ from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..model.decision import WRITES
 from ..model.ledger import Ledger
+from ..model.situation import Goal
 from ..model.view import View
 from ..observe.dns_schedule import DnsSchedule
 from ..observe.views import Crashes, Looking, look
@@ -172,7 +173,6 @@ class Checker:
             shown_by, address_of = self._dns_schedule.shown, self._lan.address
             self._fingerprints = Fingerprints.of(config, self._fingerprints)
             looking = Looking(
-                config,
                 shown_by,
                 current.ledger,
                 address_of=address_of,
@@ -180,12 +180,13 @@ class Checker:
                 fingerprints=self._fingerprints,
             )
             one = partial(self._observe_site, looking=looking, now=now)
-            current.views = together(one, current.sites, _SITES_AT_ONCE)
+            goals = [Goal(site, config) for site in current.sites]
+            current.views = together(one, goals, _SITES_AT_ONCE)
         finally:
             self._timetable.after("seen", 0, self._finish)
 
-    def _observe_site(self, site: Site, looking: Looking, now: datetime) -> View:
-        view = look(site, looking, now)
+    def _observe_site(self, goal: Goal, looking: Looking, now: datetime) -> View:
+        view = look(goal, looking, now)
         self._progress_due_s = self._clock.monotonic()
         return view
 

@@ -19,6 +19,7 @@ from certbotless.act.adopt import judge
 from certbotless.cli import main
 from certbotless.config.values import DIRECTORIES
 from certbotless.model.ledger import Entry, limit_on, planned_order
+from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Looking, look
@@ -72,8 +73,8 @@ def put(scene: Scene, chain: bytes, key: bytes) -> str:
 
 def view_of(scene: Scene) -> View:
     config, ledger = scene.config, LedgerFile(scene.state_dir).entries()
-    looking = Looking(config, ask_servers(scene.edges().servers), ledger)
-    return look(config.sites[0], looking, scene.clock.now())
+    looking = Looking(ask_servers(scene.edges().servers), ledger)
+    return look(Goal(config.sites[0], config), looking, scene.clock.now())
 
 
 def due(scene: Scene) -> list[str]:
@@ -160,7 +161,7 @@ def publish_expired(scene: Scene, *, is_folder_lost: bool = False) -> None:
 
 def verdict(scene: Scene) -> str:
     view = view_of(scene)
-    return judge(scene.config, view.site, view.seen, view.remembered.generations).why
+    return judge(Goal(view.site, scene.config), view.seen, view.remembered.generations).why
 
 
 # --- what is not --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from certbotless.base.errors import DnsUnavailable
 from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
 from certbotless.model.records import Record
+from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Looking, look
@@ -40,8 +41,8 @@ def seen(scene: Scene, at: int = 0) -> View:
     """What the daemon, `status` and `plan` see of the site number `at`."""
     config = scene.config
     ledger = LedgerFile(scene.state_dir).entries()
-    looking = Looking(config, ask_servers(scene.edges().servers), ledger)
-    return look(config.sites[at], looking, scene.clock.now())
+    looking = Looking(ask_servers(scene.edges().servers), ledger)
+    return look(Goal(config.sites[at], config), looking, scene.clock.now())
 
 
 def lists(scene: Scene) -> int:
@@ -194,7 +195,7 @@ def test_a_record_that_cannot_be_seen_from_here_is_not_logged_as_shown(
 ) -> None:
     """Nor is it waited for longer than it takes to find that out."""
     edges, config = scene.edges(), scene.config
-    bench = SiteContext(config, config.sites[0], edges, Intent())
+    bench = SiteContext(Goal(config.sites[0], config), edges, Intent())
     with caplog.at_level(logging.DEBUG):
         RecordSteps(bench, DOMAIN, ADDRESS).confirm()
     assert "record.shown" not in caplog.text

@@ -26,7 +26,7 @@ from certbotless.model.certificate import Published
 from certbotless.model.decision import Intent, Step
 from certbotless.model.observation import Observation
 from certbotless.model.records import DEFAULT_LINE, Record
-from certbotless.model.situation import Goal, Situation
+from certbotless.model.situation import Situation
 
 ZONE = "sweetlove.test"
 DOMAIN, FURTHER, OF_OTHERS = f"devbox.{ZONE}", f"www.{ZONE}", f"other.{ZONE}"
@@ -59,7 +59,7 @@ class Bench:
         """What is to be done about the records, whatever failed before."""
         ctx = self.site_context
         intent = Intent(ignore_backoff=True)
-        goal = Goal.of(ctx.site, ctx.config)
+        goal = ctx.goal
         decision = decide(Situation(goal, self.seen(address), ctx.file.load(), intent=intent))
         return [step for step in decision.steps if step.action in ("record", "confirm")]
 

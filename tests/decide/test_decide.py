@@ -90,7 +90,7 @@ def decided(
     config: Config = CONFIG,
 ) -> Decision:
     """What is decided; and seen by the way that no word of what failed, or of a reason, leads to it."""
-    situation = Situation(Goal.of(config.sites[0], config), seen, state, ledger, intent)
+    situation = Situation(Goal(config.sites[0], config), seen, state, ledger, intent)
     decision = decide(situation)
     wordless = Situation(situation.goal, without_words(seen), without_words(state), ledger, intent)
     with pytest.MonkeyPatch.context() as patch:

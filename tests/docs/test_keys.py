@@ -17,6 +17,7 @@ from support.scripted_ca import ScriptedCa
 from certbotless.act.run import run
 from certbotless.base.errors import DnsRefused
 from certbotless.model.decision import Intent
+from certbotless.model.situation import Goal
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Looking, look
 from tools.docs import schema
@@ -121,8 +122,8 @@ def test_the_ca_is_told_where_to_write_and_which_profile_is_ordered(scene: Scene
 
 def sees_pair(scene: Scene) -> bool:
     config = scene.config
-    looking = Looking(config, ask_servers(scene.edges().servers))
-    view = look(config.sites[0], looking, scene.clock.now())
+    looking = Looking(ask_servers(scene.edges().servers))
+    view = look(Goal(config.sites[0], config), looking, scene.clock.now())
     return view.seen.published.facts is not None
 
 

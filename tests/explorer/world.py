@@ -30,6 +30,7 @@ from certbotless.config.settings import Config, Site
 from certbotless.config.values import AddressRule, DailyWindow
 from certbotless.decide.deploy import next_opening
 from certbotless.model.decision import Intent
+from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe import site as observe
 from certbotless.observe import views
@@ -274,8 +275,8 @@ class World:
         except StoreError:
             ledger = []
         shown_by = ask_servers(self._servers)
-        looking = views.Looking(self.config, shown_by, ledger, address_of=self.address_of)
-        return views.look(self.site, looking, now)
+        looking = views.Looking(shown_by, ledger, address_of=self.address_of)
+        return views.look(Goal(self.site, self.config), looking, now)
 
     def look(self) -> View:
         """Look, start a run for what is due, and return what is seen after it."""

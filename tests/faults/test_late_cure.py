@@ -76,7 +76,7 @@ def _order_waits_until(
 ) -> datetime:
     origin = Origin(CONFIG.acme.url, "https://ca.test/account/1", "ec256", EPOCH)
     seen = Observation(now, {}, {}, Published(facts, origin), has_copy=True, served={})
-    decision = decide(Situation(Goal.of(SITE, CONFIG), seen, SiteState(failures=failures), rows))
+    decision = decide(Situation(Goal(SITE, CONFIG), seen, SiteState(failures=failures), rows))
     [step] = [step for step in decision.steps if step.action == "order"]
     return step.wait_until or now
 

@@ -13,6 +13,7 @@ from support.scenes import ADDRESS, SECOND, ZONE, Scene
 
 from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.records import Record
+from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe.dns_schedule import DnsSchedule
 from certbotless.observe.views import Looking, look
@@ -43,8 +44,8 @@ class Watcher:
     def look(self) -> list[View]:
         config, now = self.scene.config, self.scene.clock.now()
         ledger = LedgerFile(self.scene.state_dir).entries()
-        looking = Looking(config, self.spread.shown, ledger)
-        views = [look(site, looking, now) for site in config.sites]
+        looking = Looking(self.spread.shown, ledger)
+        views = [look(Goal(site, config), looking, now) for site in config.sites]
         for view in views:
             self.spread.judge(view)
         return views
@@ -210,12 +211,13 @@ def test_looks_at_many_sites_do_not_disturb_that_some_are_forgotten(watcher: Wat
     """The daemon's worker forgets what children were about, while looks take in what is shown."""
     watcher.scene.keys = {"deploy": [], "address": "none"}  # nothing is asked for these
     watcher.scene.domains = [f"box{number}.{ZONE}" for number in range(3000)]
-    sites, now = watcher.scene.config.sites, watcher.scene.clock.now()
+    config, now = watcher.scene.config, watcher.scene.clock.now()
+    goals = [Goal(site, config) for site in config.sites]
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         looks = threading.Thread(
-            target=lambda: [watcher.spread.shown(site, SiteState(), now) for site in sites]
+            target=lambda: [watcher.spread.shown(goal, SiteState(), now) for goal in goals]
         )
         looks.start()
         while looks.is_alive():
@@ -224,4 +226,4 @@ def test_looks_at_many_sites_do_not_disturb_that_some_are_forgotten(watcher: Wat
     finally:
         sys.setswitchinterval(before_s)
         looks.join()
-    assert len(watcher.spread.kept) == len(sites)
+    assert len(watcher.spread.kept) == len(goals)

@@ -18,6 +18,7 @@ from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import SiteState, Trial, WrittenRecord
 from certbotless.model.observation import Observation, endpoints_of, unseen
 from certbotless.model.records import Record
+from certbotless.model.situation import Goal
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.site import observe
 from certbotless.state.pair import Store
@@ -53,7 +54,7 @@ def seen(config: Config, state: SiteState | None = None, **fields: Any) -> Obser
     clock = FakeClock()
     address_of: Callable[[AddressRule], str] = fields.get("address_of", told)
     shown_by = ask_servers(NameServers(config.dns.nameservers, clock))
-    return observe(config.sites[0], config, state or SiteState(), shown_by, EPOCH, address_of)
+    return observe(Goal(config.sites[0], config), state or SiteState(), shown_by, EPOCH, address_of)
 
 
 # --- what was answered ------------------------------------------------------------------------------------

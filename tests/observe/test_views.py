@@ -21,6 +21,7 @@ from certbotless.config.values import AddressRule
 from certbotless.model.decision import NOTHING_ASKED, Intent
 from certbotless.model.ledger import Entry, Ledger
 from certbotless.model.memory import Failure
+from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Crashes, Looking, look, look_at
@@ -54,8 +55,8 @@ def looked(scene: Scene, intent: Intent = NOTHING_ASKED) -> View:
 
 def looked_at_both(scene: Scene, intent: Intent = NOTHING_ASKED, ledger: Ledger = ()) -> list[View]:
     shown_by = ask_servers(NameServers([], FakeClock()))
-    looking = Looking(scene.config, shown_by, ledger, intent)
-    return [look(site, looking, EPOCH) for site in looking.config.sites]
+    looking = Looking(shown_by, ledger, intent)
+    return [look(Goal(site, scene.config), looking, EPOCH) for site in scene.config.sites]
 
 
 def state_file(scene: Scene) -> Path:
@@ -219,8 +220,8 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
     shown_by = ask_servers(NameServers([], FakeClock()))
 
     def with_source(address_of: AddressSource) -> View:
-        looking = Looking(config, shown_by, address_of=address_of, crashes=crashes)
-        return look(config.sites[0], looking, EPOCH)
+        looking = Looking(shown_by, address_of=address_of, crashes=crashes)
+        return look(Goal(config.sites[0], config), looking, EPOCH)
 
     for times in (1, 2):
         for _ in range(3):

@@ -24,6 +24,7 @@ from certbotless.model.certificate import Origin, Published
 from certbotless.model.decision import Intent
 from certbotless.model.memory import Failure, SavedPair, SiteState
 from certbotless.model.records import Record
+from certbotless.model.situation import Goal
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
 from certbotless.world.acme import keys
@@ -237,7 +238,7 @@ def site_context(
     servers = NameServers(config.dns.nameservers, clock)
     prints = Fingerprints.of(config)
     edges = Edges(clock, servers, zones, containers or FakeContainers(), prints, address_of)
-    return SiteContext(config, config.sites[0], edges, Intent())
+    return SiteContext(Goal(config.sites[0], config), edges, Intent())
 
 
 # Of a minute ago, to be tried again in an hour.

@@ -396,7 +396,7 @@ class World:
         figures.attempts += 1
         if not intent.only_rehearse:
             seen, state = self._seen(client), self._state(client)
-            goal = Goal.of(client.site, self._config)
+            goal = Goal(client.site, self._config)
             decision = decide(Situation(goal, seen, state, self._rows.rows, intent))
             steps = [step for step in decision.steps if step.action in ("order", "collect")]
             if any(" in 7 days" in step.wait_reason or " h;" in step.wait_reason for step in steps):

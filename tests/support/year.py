@@ -97,7 +97,7 @@ class Year(World):
     def _decision(self) -> Decision:
         client = self._client
         seen, state = self._seen(client), self._state(client)
-        return decide(Situation(Goal.of(client.site, self._config), seen, state, self._rows.rows))
+        return decide(Situation(Goal(client.site, self._config), seen, state, self._rows.rows))
 
     def _ask_when_to_renew(self) -> None:
         facts, client = self._client.published.facts, self._client
