@@ -67,7 +67,7 @@ def adopt(ctx: SiteContext, seen: Observation) -> None:
     ctx.file.save_pair(pair)
     ctx.publish(pair, facts)
     ctx.file.change(foreign=None)
-    ctx.tell("certificate.adopted", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
+    ctx.tell("certificate.adopted", sha256=facts.sha256, not_after=rfc3339(facts.not_after))
 
 
 def judge(goal: Goal, seen: Observation, known: Mapping[str, str]) -> Verdict:

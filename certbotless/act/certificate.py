@@ -65,14 +65,14 @@ class CertificateSteps:
         if not staging:
             with self._validation(order):
                 self._issuance(acme, seen, order).authorize()
-            self._ctx.tell("rehearsal.passed", f"directory={acme.url} certificate=none")
+            self._ctx.tell("rehearsal.passed", directory=acme.url, certificate="none")
             return
         acme = replace(acme, directory=staging)
         issued = self._issue(acme, seen, order)
         facts = keys.checked_facts(
             issued.chain_pem, issued.key, self._ctx.site.all_names, self._ctx.clock.now()
         )
-        self._ctx.tell("rehearsal.passed", f"directory={acme.url} not_after={rfc3339(facts.not_after)}")
+        self._ctx.tell("rehearsal.passed", directory=acme.url, not_after=rfc3339(facts.not_after))
 
     def _check_before_order(self, seen: Observation) -> None:
         """Free checks before an order is spent: the store takes it, the zones are ours, somebody serves."""
@@ -145,11 +145,9 @@ class CertificateSteps:
             )
         )
         if window is not None and moment is not None and moment != known.moment:
-            why = f" explained_at={told.explanation}" if told.explanation else ""
-            self._ctx.tell(
-                "renewal.drawn",
-                f"at={rfc3339(moment)} from={rfc3339(window.start)} to={rfc3339(window.end)}{why}",
-            )
+            why = {"explained_at": told.explanation} if told.explanation else {}
+            drawn = {"at": moment, "from": window.start, "to": window.end}
+            self._ctx.tell("renewal.drawn", **{name: rfc3339(at) for name, at in drawn.items()}, **why)
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
@@ -204,7 +202,7 @@ class CertificateSteps:
         self._ctx.file.save_pair(pair)
         self._ctx.publish(pair, facts)
         pending.drop()
-        self._ctx.tell("certificate.published", f"sha256={facts.sha256} not_after={rfc3339(facts.not_after)}")
+        self._ctx.tell("certificate.published", sha256=facts.sha256, not_after=rfc3339(facts.not_after))
         if why := verify.doubt(acme.url, chain, key, self._ctx.site.domain):
             # Clients may know the CA all the same: a trust store here may be old, or absent.
             text = "certificate.not_trusted_here domain=%s issuer=%r reason=%s hint=%s"
@@ -228,7 +226,7 @@ class CertificateSteps:
                 return
         else:
             self._ctx.publish(*self._copy())
-        self._ctx.tell("files.restored", f"reason={seen.published.fault or seen.published.wrong_mode}")
+        self._ctx.tell("files.restored", reason=seen.published.fault or seen.published.wrong_mode)
         if seen.published.is_contested:
             self._ctx.file.change(restored=(*self._restored_lately(now), now))
 
@@ -292,7 +290,7 @@ class CertificateSteps:
             return
         if facts is not None and origin is not None and seen.published.is_intact and not file.has_pair:
             file.save_pair(SavedPair.of(*store.pair(known), origin, facts.not_after))
-            self._ctx.tell("copy.saved", f"sha256={facts.sha256}")
+            self._ctx.tell("copy.saved", sha256=facts.sha256)
         found = {name: store.look_at(name, known).digest for name in seen.generations}
         file.change(generations={name: digest for name, digest in found.items() if digest})
 

@@ -204,8 +204,8 @@ class ChallengeZones:
         if not self._are_shown(zone, values, deadline, wait_s):
             self._has_waited_unseen = True
             names = ",".join(sorted({txt.fqdn for txt in values}))
-            text = f"names={names} zone={zone} waited_s={clock.monotonic() - began_s:.0f}"
-            self._ctx.tell("challenge.unseen", f"{text} reason=no name server speaks for the zone here")
+            waited_s, reason = round(clock.monotonic() - began_s), "no name server speaks for the zone here"
+            self._ctx.tell("challenge.unseen", names=names, zone=zone, waited_s=waited_s, reason=reason)
 
     def note_validation(self, *, is_valid: bool) -> None:
         """Remember how the CA's look at the values ended: after a failure the next wait is longer."""
@@ -239,5 +239,5 @@ class ChallengeZones:
                     " or delete it in the Alidns console",
                 ) from exc
             known = self._ctx.file.put("alias_zones", alias, found).alias_zones
-            self._ctx.tell("challenge.delegated", f"name={name} to={printable(alias)} zone={found}")
+            self._ctx.tell("challenge.delegated", name=name, to=printable(alias), zone=found)
         return known[alias]

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Protocol
 
 from ..base.clock import Clock
+from ..base.errors import CertbotlessError
+from ..base.log_context import Event
 from ..config.fingerprints import Fingerprints
 from ..model.certificate import LeafFacts
 from ..model.decision import Intent
@@ -84,7 +86,7 @@ class SiteContext:
         if not name:
             name = self.zones.find(self.site.domain)
             self.file.change(zone=name)
-            self.tell("zone.found", f"zone={name}")
+            self.tell("zone.found", zone=name)
         return self.zones.open(name)
 
     def forget_zones(self) -> None:
@@ -101,11 +103,13 @@ class SiteContext:
         chain, key = pair.chain.encode(), pair.key.encode()
         self.store.publish(chain, key, facts, pair.origin, self.clock.now(), self.file.note_generation)
 
-    def tell(self, event: str, text: str) -> None:
+    def tell(self, kind: str, **values: object) -> None:
         """Log a change of the world, and keep it for `status`."""
-        logger.info("%s domain=%s %s", event, self.site.domain, text)
-        self.keep(event, text)
+        event = Event(kind, values)
+        logger.info("%s domain=%s %s", kind, self.site.domain, event.words, extra=event.extra)
+        self._events.append(self.clock.now(), self.site.domain, event)
 
-    def keep(self, event: str, text: str) -> None:
-        """Keep an event for `status`."""
-        self._events.append(self.clock.now(), self.site.domain, event, text)
+    def keep_failure(self, key: str, exc: CertbotlessError) -> None:
+        """Keep for `status` that something failed, with the kind of the error."""
+        event = Event(f"{key}.failed", {"error": type(exc).__name__})
+        self._events.append(self.clock.now(), self.site.domain, event, str(exc))

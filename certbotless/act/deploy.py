@@ -188,7 +188,7 @@ class DeploySteps:
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
             run_command(target.command or (), environment_without(self._ctx.config.secrets().values()))
-            self._ctx.tell("command.run", f"command={target.name!r}")
+            self._ctx.tell("command.run", command=target.name)
 
         service = Service(
             name=target.name,
@@ -252,15 +252,15 @@ class DeploySteps:
         match action.kind if container.is_up else "restart":
             case "restart":
                 self._restart(container, stop_timeout_s or int(target.stop_timeout.total_seconds()))
-                self._ctx.tell("container.restarted", f"container={container.name}")
+                self._ctx.tell("container.restarted", container=container.name)
             case "signal":
                 self._ctx.containers.signal(container.name, action.signal)
-                self._ctx.tell("container.signalled", f"container={container.name} signal={action.signal}")
+                self._ctx.tell("container.signalled", container=container.name, signal=action.signal)
             case "exec":
                 extra = waits_for("the program in the container")
                 logger.debug("container.executing container=%s", container.name, extra=extra)
                 self._ctx.containers.exec(container.name, action.argv)
-                self._ctx.tell("container.executed", f"container={container.name} argv={action.argv!r}")
+                self._ctx.tell("container.executed", container=container.name, argv=[*action.argv])
 
     def _restart(self, container: Container, stop_timeout_s: int) -> None:
         """Restart it, with the intent on disk for as long as the restart may be half done."""

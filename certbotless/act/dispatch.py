@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..base.errors import ZoneNotFound
-from ..base.log_context import RunEvent
+from ..base.log_context import Event
 from ..config.settings import Target
 from ..model.decision import Step
 from ..model.observation import Observation
@@ -49,7 +49,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     # An optional step is logged as a detail: neither the progress nor the attempt log has it.
     is_optional = step.action in ("list", "renewal-info", "note")
     level = logging.DEBUG if is_optional else logging.INFO
-    extra = None if is_optional else RunEvent("begins", step.key, step.reason).extra
+    extra = None if is_optional else Event("begins", {"step": step.key, "reason": step.reason}).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
     actions = [each.action for each in later]
     if step.action in ("order", "collect", "adopt", "restore") and ctx.site.deploy:
@@ -61,10 +61,10 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
         if isinstance(exc, ZoneNotFound):
             # It may have become a part of its parent since it was found, or have moved elsewhere.
             ctx.forget_zones()
-        extra = RunEvent("not done", step.key).extra
+        extra = Event("not done", {"step": step.key}).extra
         logger.debug("%s.not_done domain=%s error=%s", step.key, domain, exc, extra=extra)
         raise
-    logger.debug("%s.done domain=%s", step.key, domain, extra=RunEvent("done", step.key).extra)
+    logger.debug("%s.done domain=%s", step.key, domain, extra=Event("done", {"step": step.key}).extra)
 
 
 def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:

@@ -168,8 +168,7 @@ class Proof:
         """Let the service have the certificate before; always raises, for the new one is not served."""
         ctx = self._ctx
         ctx.store.select(self._seen.published.previous)
-        text = f"refused={self.sha256} reason={failed.message!r}"
-        ctx.tell("certificate.rolled_back", text)
+        ctx.tell("certificate.rolled_back", refused=self.sha256, reason=failed.message)
         # What was done with the refused one shall not keep it from another try.
         ctx.file.put("acted", service.name, None)
         outcome = "the certificate before serves again"
@@ -227,7 +226,7 @@ class Proof:
             if leaf != sha256:
                 other_until_s = pace.waited_s
             pace.wait()
-        self._ctx.tell("certificate.served", f"at={at} sha256={sha256} after_s={pace.waited_s:.2f}")
+        self._ctx.tell("certificate.served", at=at, sha256=sha256, after_s=round(pace.waited_s, 2))
         return sha256
 
 

@@ -80,12 +80,12 @@ class RecordSteps:
         for change in changes:
             match change:
                 case Add(record):
-                    ctx.tell("record.added", f"fqdn={fqdn} value={record.value} ttl_s={record.ttl_s}")
+                    ctx.tell("record.added", fqdn=fqdn, value=record.value, ttl_s=record.ttl_s)
                 case Update(record, old):
-                    values = f"old={old.value} new={record.value}"
-                    ctx.tell("record.updated", f"fqdn={fqdn} {values} ttl_s={record.ttl_s}")
+                    values = {"old": old.value, "new": record.value, "ttl_s": record.ttl_s}
+                    ctx.tell("record.updated", fqdn=fqdn, **values)
                 case Delete(record):
-                    ctx.tell("record.deleted", f"fqdn={fqdn} value={record.value}")
+                    ctx.tell("record.deleted", fqdn=fqdn, value=record.value)
 
     def list(self) -> None:
         """Keep what the API lists of this name: what counts where no name server speaks for the zone.

@@ -187,14 +187,14 @@ class _SiteRun:
             except Interrupted:
                 raise
             except CertbotlessError as exc:
-                failed = str(exc)
+                failed = exc
             except Exception as exc:
                 logger.exception("rehearsal.crashed domain=%s", self._site.domain)
-                failed = str(internal_error(exc))
+                failed = internal_error(exc)
             else:
                 return Outcome(self._site.domain, "ok", after, True, None)
-        self._ctx.keep("rehearsal.failed", failed)
-        return Outcome(self._site.domain, "failing", failed, False, None)
+        self._ctx.keep_failure("rehearsal", failed)
+        return Outcome(self._site.domain, "failing", str(failed), False, None)
 
     def _locked(self) -> AbstractContextManager[object]:
         timeout_s = self._config.longest_run.total_seconds() - _LEFT_BEHIND_ANOTHER_S
@@ -310,7 +310,7 @@ class _SiteRun:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
         self._file.change(failures=failures | noted)
-        self._ctx.keep(f"{key}.failed", str(exc))
+        self._ctx.keep_failure(key, exc)
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:
         # The CA's schedule is for what the CA saw, and for a certificate that takes a service down at each

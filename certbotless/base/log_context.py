@@ -1,51 +1,55 @@
-"""What goes with a line of the log beside its text: the site that it is about, and the event that it tells.
+"""What goes with a line of the log beside its text: the site that it is about, and an event of the site.
 
-The progress on a terminal and the attempt log are made from these values. Neither reads the text of a line.
+The progress on a terminal, the attempt log and `events.jsonl` are made from these values. None of them reads
+the text of a line.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 _site: ContextVar[str] = ContextVar("site", default="")
 
-# The first word of the last line about a site in a run. A complete attempt log ends with this line.
-RUN_ENDED = "run.ended"
-
 
 @dataclass(frozen=True, slots=True)
-class RunEvent:
-    """What happens in a run for a site.
+class Event:
+    """What happens at a site in a run, as data; words are made of it when it is shown.
 
     Attributes:
-        kind: a step begins, is done or not done; something is waited for; the run has ended for the site.
-        what: the key of the step; in words, what is waited for.
-        detail: the reason of a step; what more is known of a wait.
+        kind: a change as ``record.added``, a failure as ``order.failed``, or one of these with their values:
+            begins (step, reason), done (step), not done (step), waits (what, detail), run ended.
+        values: texts, numbers and lists by name.
     """
 
-    kind: Literal["begins", "done", "not done", "waits", "run ended"]
-    what: str = ""
-    detail: str = ""
+    kind: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def extra(self) -> dict[str, RunEvent]:
+    def words(self) -> str:
+        """The values as they are shown."""
+        return " ".join(f"{name}={value}" for name, value in self.values.items())
+
+    @property
+    def extra(self) -> dict[str, Event]:
         """Pass this to a logger as `extra`."""
-        return {"run_event": self}
+        return {"event": self}
 
 
-def event_of(record: logging.LogRecord) -> RunEvent | None:
-    """Return the event that a line of the log tells, None for any other line."""
-    return getattr(record, "run_event", None)
+_NO_EVENT = Event()
 
 
-def waits_for(what: str, detail: str = "") -> dict[str, RunEvent]:
+def event_of(record: logging.LogRecord) -> Event:
+    """Return the event of a line of the log; its kind is empty for a line without one."""
+    return getattr(record, "event", _NO_EVENT)
+
+
+def waits_for(what: str, detail: str = "") -> dict[str, Event]:
     """Return the `extra` of a line that says what is waited for."""
-    return RunEvent("waits", what, detail).extra
+    return Event("waits", {"what": what, "detail": detail}).extra
 
 
 @contextmanager

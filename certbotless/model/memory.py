@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from ..base.checked import Model, after, of_json
 from ..base.clock import is_believable
+from ..base.log_context import Event
 from ..base.times import BoundedMoment, Moment, rfc3339
 from ..config.fingerprints import FORM
 from .certificate import LeafFacts, Origin
@@ -302,10 +303,19 @@ class SiteState(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Event(Model):
-    """Something that changed at a site."""
+class KeptEvent(Model):
+    """A line of `events.jsonl`: an event of a site (base.log_context).
+
+    `text` has the words of an error. Of an older version it has the words of the values, in their place.
+    """
 
     at: Moment
     site: str
     event: str
-    text: str
+    values: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+    @property
+    def words(self) -> str:
+        """The event as it is shown."""
+        return f"{self.event} {self.text or Event(self.event, self.values).words}"

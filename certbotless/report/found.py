@@ -9,17 +9,18 @@ from typing import Any
 from .. import __version__
 from ..base.times import rfc3339
 from ..model.certificate import LeafFacts
-from ..model.memory import Event, Failure
+from ..model.memory import Failure, KeptEvent
 from ..model.view import View, Visits, facts_of
 from .status_json import site_json, unseen_site_json
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What `status DOMAIN` adds: the last events, the last attempt, and whether a run is at work."""
+    """What `status DOMAIN` adds: the last events, the last attempt, its end, and whether a run is at work."""
 
-    events: Sequence[Event]
+    events: Sequence[KeptEvent]
     attempt: Sequence[str]
+    has_ended: bool
     is_running: bool
 
 

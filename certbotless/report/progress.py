@@ -1,8 +1,8 @@
 """What a person at a terminal sees of a run: a line for each step, which ends in its time, as it happens.
 
 The last line says what is at work and what is waited for, and is drawn again until that is done. Warnings and
-errors stand above it. All of it is made from the log and the events that go with its lines
-(`base.log_context`). Where standard error is no terminal the log itself is shown, without this module.
+errors are above it. All of it is made from the log and the events of its lines (`base.log_context`). Where
+standard error is no terminal the log itself is shown, without this module.
 """
 
 import logging
@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..base.log_context import RunEvent, event_of, site
+from ..base.log_context import Event, event_of, site
 from ..base.times import elapsed
 from .terminal import Terminal
 
@@ -55,25 +55,24 @@ class Board:
     def __init__(self) -> None:
         self._works: dict[str, _Work] = {}
 
-    def take(self, domain: str, event: RunEvent | None, now_s: float, *, is_change: bool) -> Ended | None:
-        """Take in what a line of the log tells of a site; return the step that ends with it, if one does.
+    def take(self, domain: str, event: Event, now_s: float) -> Ended | None:
+        """Take in an event of a site; return the step that ends with it, if one does.
 
-        Args:
-            is_change: the line says that something has changed. A wait is over then.
+        With any change a wait is over.
         """
         work = self._works.get(domain)
         match event:
-            case RunEvent("begins", key, reason):
+            case Event("begins", {"step": str(key), "reason": str(reason)}):
                 self._works[domain] = _Work(key, reason, now_s)
-            case RunEvent("waits", what, detail):
+            case Event("waits", {"what": str(what), "detail": detail}):
                 work = self._works.setdefault(domain, _Work("", "", now_s))
                 work.waits_for, work.detail = what, f" ({detail})" if detail else ""
-            case RunEvent("run ended"):
+            case Event("run ended"):
                 self._works.pop(domain, None)
-            case RunEvent(kind, key) if work is not None and work.step == key:
+            case Event(kind, {"step": key}) if work is not None and work.step == key:
                 del self._works[domain]
-                return Ended(domain, key, work.reason, kind == "done", now_s - work.began_s)
-            case None if work is not None and is_change:
+                return Ended(domain, work.step, work.reason, kind == "done", now_s - work.began_s)
+            case Event(kind) if kind and work is not None:
                 work.waits_for = work.detail = ""
         return None
 
@@ -143,9 +142,8 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a line of the log changes. The handler's lock is held."""
-        domain, event, now_s = site(), event_of(record), time.monotonic()
-        is_change = record.levelno == logging.INFO
-        ended = self._board.take(domain, event, now_s, is_change=is_change) if domain else None
+        domain, now_s = site(), time.monotonic()
+        ended = self._board.take(domain, event_of(record), now_s) if domain else None
         with self._unless_gone():
             if record.levelno >= logging.WARNING:
                 for line in self.format(record).splitlines():

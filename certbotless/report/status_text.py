@@ -17,7 +17,6 @@ from rich.styled import Styled
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..base.log_context import RUN_ENDED
 from ..base.names import u_labels
 from ..base.times import distance, moment, span
 from ..model.certificate import LeafFacts
@@ -155,9 +154,8 @@ def _served_text(served: Served, view: View) -> str:
 def _attempt_lines(story: Story) -> list[str]:
     if not story.attempt:
         return ["none is kept"]
-    if f" {RUN_ENDED} " in story.attempt[-1]:
-        return [*story.attempt]
-    return [*story.attempt, "(it goes on)" if story.is_running else "(it was killed)"]
+    end = [] if story.has_ended else ["(it goes on)" if story.is_running else "(it was killed)"]
+    return [*story.attempt, *end]
 
 
 def _moment(at: datetime, now: datetime) -> str:
@@ -226,9 +224,7 @@ def _one_site(view: View, found: Found, story: Story, screen: Terminal) -> Itera
         _add(more, "client", [f"{met.text}, {distance(met.at - entry.now)}"])
     steps = [_step_text(step, entry.now) for step in view.decision.steps]
     _add(more, "steps", [text for text in steps if text not in entry.notes])
-    _add(
-        more, "events", [f"{e.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {e.event} {e.text}" for e in story.events]
-    )
+    _add(more, "events", [f"{e.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {e.words}" for e in story.events])
     yield more
     yield from _legend([entry], screen)
 

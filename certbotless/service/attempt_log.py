@@ -1,8 +1,8 @@
 """The last attempt at a site, as one text that is fit for a bug report: `<state_dir>/sites/<domain>.log`.
 
 It is the log of one run, from the first step for the site on, with every request to the CA and every call of
-the DNS API. It holds no secret. The run does not depend on it: a fault that keeps it from being written is
-logged, and the run goes on.
+the DNS API. It holds no secret. Until the run has ended it is called `<domain>.log.unfinished`. The run does
+not depend on it: a fault that keeps it from being written is logged, and the run goes on.
 """
 
 import logging
@@ -49,8 +49,7 @@ class AttemptLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, if it is about a site for which a step has begun."""
-        domain, event = site(), event_of(record)
-        kind = event.kind if event is not None else ""
+        domain, kind = site(), event_of(record).kind
         if not domain or (domain not in self._streams and kind != "begins"):
             return
         try:
@@ -58,6 +57,8 @@ class AttemptLogs(logging.Handler):
                 self._streams[domain] = self._begin(domain, record)
             if stream := self._streams[domain]:
                 self._write(stream, record, is_end=kind == "run ended")
+                if kind == "run ended":
+                    self._path_of(domain).replace(SiteFile(self._state_dir, domain).attempt_path)
         except OSError as exc:
             self._end(domain)
             logger.warning("transcript.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
@@ -70,10 +71,10 @@ class AttemptLogs(logging.Handler):
         super().close()
 
     def _path_of(self, domain: str) -> Path:
-        return SiteFile(self._state_dir, domain).attempt_path
+        return SiteFile(self._state_dir, domain).unfinished_path
 
     def _begin(self, domain: str, record: logging.LogRecord) -> TextIO:
-        """Make the file, for its owner alone, in place of an older one, and write the head."""
+        """Make the file, for its owner alone, in place of one that a killed run has left; write the head."""
         path = self._path_of(domain)
         files.make_dir(path.parent, 0o700)
         path.unlink(missing_ok=True)

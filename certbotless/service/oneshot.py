@@ -21,7 +21,7 @@ from ..base import privileges
 from ..base.clock import Clock, SystemClock
 from ..base.errors import NotifyError, StoreError
 from ..base.locks import Lock, running_daemon
-from ..base.log_context import RUN_ENDED, RunEvent
+from ..base.log_context import Event
 from ..config.fingerprints import Fingerprints
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
@@ -70,7 +70,7 @@ def run(
     def tell(outcome: Outcome) -> None:
         line = wire.report(outcome.domain, _how_it_ended(outcome, intent))
         say(line)
-        logger.debug("%s %s", RUN_ENDED, line, extra=RunEvent("run ended").extra)
+        logger.debug("run.ended %s", line, extra=Event("run ended").extra)
 
     known = wire.settled_addresses(settled, sites)
     outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)

@@ -1,4 +1,4 @@
-"""The story of what changed, for `status`: one JSON object a line."""
+"""`events.jsonl`: what changed at the sites, for `status`."""
 
 import logging
 from contextlib import suppress
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..base import files
 from ..base.errors import encodable
-from ..model.memory import Event
+from ..base.log_context import Event
+from ..model.memory import KeptEvent
 
 logger = logging.getLogger(__name__)
 
@@ -16,28 +17,29 @@ _EVENTS_MAX_BYTES = 1 << 20
 
 
 class Events:
-    """The story of what changed, one JSON object a line."""
+    """The events of all sites, one JSON object a line."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "events.jsonl"
         self._old = self._path.with_suffix(".jsonl.old")
 
-    def last(self, site: str, count: int) -> list[Event]:
+    def last(self, site: str, count: int) -> list[KeptEvent]:
         """Return the newest events of a site, oldest first. Raises StoreError where they cannot be read."""
-        found: list[Event] = []
+        found: list[KeptEvent] = []
         for path in (self._old, self._path):
             for line in (files.read_if_there(path) or b"").splitlines():
-                with suppress(ValueError):  # cut off by a full disk: the story goes on
-                    found.append(Event.validate_json(line))
+                with suppress(ValueError):  # cut off by a full disk
+                    found.append(KeptEvent.validate_json(line))
         return [event for event in found if event.site == site][-count:]
 
-    def append(self, at: datetime, site: str, event: str, text: str) -> None:
-        """Write one event. The story is no fact: what keeps it from being told is only logged."""
-        text = encodable(text)
+    def append(self, at: datetime, site: str, event: Event, text: str = "") -> None:
+        """Write one event, with the words of an error. No run fails because it cannot be written."""
+        values = {k: encodable(v) if isinstance(v, str) else v for k, v in event.values.items()}
+        line = KeptEvent(at, site, event.kind, values, encodable(text)).dump_json() + b"\n"
         try:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
                 self._path.replace(self._old)
-            files.append(self._path, Event(at, site, event, text).dump_json() + b"\n", 0o600)
+            files.append(self._path, line, 0o600)
         except OSError as exc:
             logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)

@@ -3,7 +3,7 @@
     daemon.lock, daemon.json, ledger.lock, ledger.jsonl, events.jsonl, notify.lock, notify.json
     accounts/<ca>/   key.pem, account.json, lock
     sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued);
-                     .log (the last attempt)
+                     .log (the last attempt), .log.unfinished (one that goes on, or was killed)
 
 Everything here can be lost: the world and the generations in certs_dir say the rest again.
 """
@@ -44,8 +44,9 @@ class SiteFile:
         self._pair = self._home / f"{domain}.pair"
         self._lock = self._home / f"{domain}.lock"
         self._state: SiteState | None = None
-        # The log of the last attempt.
+        # The log of the last attempt; until the run has ended it has the second name.
         self.attempt_path = self._home / f"{domain}.log"
+        self.unfinished_path = self._home / f"{domain}.log.unfinished"
 
     def load(self) -> SiteState:
         """Return the state; one that makes no sense counts as empty, and is lost until `tidy` or a change.
@@ -148,9 +149,15 @@ class SiteFile:
             self._path.replace(kept)
         logger.warning("state.set_aside file=%s to=%s", self._path, kept)
 
-    def last_attempt(self) -> list[str]:
-        """Return the lines of the last attempt, none where none is kept. Raises StoreError."""
-        return (files.read_if_there(self.attempt_path) or b"").decode("utf-8", "replace").splitlines()
+    def last_attempt(self) -> tuple[list[str], bool]:
+        """Return the lines of the last attempt, none where none is kept, and whether it has ended.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        unfinished = files.read_if_there(self.unfinished_path)
+        raw = files.read_if_there(self.attempt_path) if unfinished is None else unfinished
+        return (raw or b"").decode("utf-8", "replace").splitlines(), unfinished is None
 
     def note_generation(self, name: str, digest: str) -> None:
         """Keep the digest of what is about to be published, beside those that are known."""

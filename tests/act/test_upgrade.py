@@ -19,6 +19,7 @@ from certbotless.model.situation import Goal
 from certbotless.notify import alerts, outbox
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Looking, look
+from certbotless.state.history import Events
 from certbotless.state.pair import with_digest
 from certbotless.world.acme import keys
 
@@ -101,3 +102,8 @@ def test_an_upgrade_tells_what_is_wrong_once_and_nothing_else(upgraded: Scene) -
     subjects = [letter.message.subject for letter in post.letters]
     assert len(subjects) == 1
     assert DOMAIN in subjects[0]
+
+
+def test_an_event_of_the_older_version_is_shown_as_it_was(upgraded: Scene) -> None:
+    first, *_ = Events(upgraded.state_dir).last(DOMAIN, 9)
+    assert first.words.startswith("order.failed no connection to the CA at https://127.0.0.1:1/dir (")

@@ -20,6 +20,7 @@ from support.boxes import CANARY, DOMAIN, Box
 from certbotless import __version__
 from certbotless.base.clock import SystemClock
 from certbotless.base.locks import DaemonLock
+from certbotless.base.log_context import Event
 from certbotless.base.times import rfc3339
 from certbotless.cli.arguments import parse
 from certbotless.cli.log import Formatter
@@ -494,7 +495,8 @@ def test_one_site_is_shown_with_its_last_events(box: Box, capfd: pytest.CaptureF
     """And without an attempt, where none is kept."""
     box.publish()
     for i in range(12):
-        Events(box.state_dir).append(datetime.now(UTC), DOMAIN, "record.updated", f"new=10.0.0.{i}")
+        event = Event("record.updated", {"new": f"10.0.0.{i}"})
+        Events(box.state_dir).append(datetime.now(UTC), DOMAIN, event)
     assert main(["--config", str(box.file), "status", DOMAIN]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[-2:] == ["The last attempt", "none is kept"]
@@ -508,7 +510,7 @@ def test_an_attempt_that_did_not_end_was_killed_or_goes_on(
 ) -> None:
     box.publish()
     SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
-    path = box.state_dir / "sites" / f"{DOMAIN}.log"
+    path = box.state_dir / "sites" / f"{DOMAIN}.log.unfinished"
     path.write_text("   0.000 INFO    order.due\x1b[2J\n")
     _, out, _ = said_by(box, capfd, "status", DOMAIN)
     assert out.splitlines()[-2:] == ["   0.000 INFO    order.due\\x1b[2J", "(it was killed)"]

@@ -72,7 +72,7 @@ def test_what_was_there_before_is_there_again(is_killed: bool, box: Box) -> None
 @pytest.mark.process
 def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
     """As many as there is room for, and each cut; who is not well makes the code."""
-    log = box.state_dir / "sites" / f"{DOMAIN}.log"
+    log = box.state_dir / "sites" / f"{DOMAIN}.log.unfinished"
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {number} {'域名' * 50}\n" for number in range(100)))
     with Terminal(command(box, "--watch", DOMAIN), height=30) as terminal:

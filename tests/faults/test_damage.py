@@ -20,6 +20,7 @@ from support.swaps import publish
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
+from certbotless.base.log_context import Event
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Acted, Restarting, WrittenRecord
 from certbotless.state.history import Events
@@ -72,7 +73,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         ledger = LedgerFile(scene.state_dir)
         for age in (9, 10):
             ledger.append(Entry(now - timedelta(days=age), "order", DIRECTORY, (DOMAIN,)))
-        Events(scene.state_dir).append(now, DOMAIN, "certificate.served", "at=127.0.0.1:5000")
+        Events(scene.state_dir).append(now, DOMAIN, Event("certificate.served", {"at": "127.0.0.1:5000"}))
         assert scene.run().state == "ok"
         yield scene
 

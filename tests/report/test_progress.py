@@ -17,12 +17,14 @@ from support.terminals import cells, resize, shown, written
 from certbotless.base import log_context
 from certbotless.base.errors import StoreError
 from certbotless.base.locks import Lock
-from certbotless.base.log_context import RunEvent, waits_for
+from certbotless.base.log_context import Event, waits_for
 from certbotless.report.progress import Board, Ended, Progress, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
 _MARK = "\x1e"
 LOGGER = logging.getLogger("certbotless.test")
+# The event of a line that has none.
+NOTHING = Event()
 
 
 class Told:
@@ -32,15 +34,18 @@ class Told:
         self.board = Board()
         self.now_s = 100.0
 
-    def __call__(self, event: RunEvent | None, domain: str = DEVBOX) -> Ended | None:
-        return self.board.take(domain, event, self.now_s, is_change=False)
+    def __call__(self, event: Event = NOTHING, domain: str = DEVBOX) -> Ended | None:
+        return self.board.take(domain, event, self.now_s)
 
     def begin(self, step: str, reason: str = "asked for", domain: str = DEVBOX) -> None:
-        assert self(RunEvent("begins", step, reason), domain) is None
+        assert self(Event("begins", {"step": step, "reason": reason}), domain) is None
+
+    def wait(self, what: str, detail: str = "", domain: str = DEVBOX) -> None:
+        assert self(Event("waits", {"what": what, "detail": detail}), domain) is None
 
     def change(self) -> None:
-        """Let a line say that something has changed."""
-        assert self.board.take(DEVBOX, None, self.now_s, is_change=True) is None
+        """Let something change."""
+        assert self(Event("record.added", {"value": "10.0.0.1"})) is None
 
     def doing(self) -> str:
         return self.board.doing(self.now_s)
@@ -57,14 +62,14 @@ def told() -> Told:
 def test_a_step_ends_with_its_time(told: Told) -> None:
     told.begin("order", "there is no certificate yet")
     told.now_s += 4.25
-    ended = told(RunEvent("done", "order"))
+    ended = told(Event("done", {"step": "order"}))
     assert ended == Ended(DEVBOX, "order", "there is no certificate yet", True, 4.25)
     assert told.doing() == ""
 
 
 def test_a_step_that_was_not_done_ends_too(told: Told) -> None:
     told.begin("deploy:systemctl reload nginx")
-    ended = told(RunEvent("not done", "deploy:systemctl reload nginx"))
+    ended = told(Event("not done", {"step": "deploy:systemctl reload nginx"}))
     assert ended == Ended(DEVBOX, "deploy:systemctl reload nginx", "asked for", False, 0.0)
 
 
@@ -72,13 +77,13 @@ def test_what_is_waited_for_is_seen_until_it_has_happened(told: Told) -> None:
     """Requests and answers in between change nothing."""
     told.begin("order")
     assert told.doing() == f"{DEVBOX} order 0 s"
-    told(RunEvent("waits", "the name servers to show it", "ns1.alidns.com,ns2.alidns.com"))
+    told.wait("the name servers to show it", "ns1.alidns.com,ns2.alidns.com")
     told.now_s += 75
-    told(None)
+    told()
     waits = "waits for the name servers to show it (ns1.alidns.com,ns2.alidns.com)"
     assert told.doing() == f"{DEVBOX} order 1 min 15 s, {waits}"
-    told(RunEvent("waits", "the CA to validate"))
-    told(None)
+    told.wait("the CA to validate")
+    told()
     assert told.doing() == f"{DEVBOX} order 1 min 15 s, waits for the CA to validate"
     told.change()
     assert told.doing() == f"{DEVBOX} order 1 min 15 s"
@@ -86,17 +91,17 @@ def test_what_is_waited_for_is_seen_until_it_has_happened(told: Told) -> None:
 
 def test_a_wait_before_the_first_step_is_seen(told: Told) -> None:
     """As for another run, which holds the site's lock."""
-    told(RunEvent("waits", "another run"))
+    told.wait("another run")
     told.now_s += 3
     assert told.doing() == f"{DEVBOX} 3 s, waits for another run"
-    told(RunEvent("run ended"))
+    told(Event("run ended"))
     assert told.doing() == ""
 
 
 def test_upkeep_and_lines_between_steps_are_no_steps(told: Told) -> None:
     """The line with which upkeep begins has no event."""
-    told(None)
-    assert told(RunEvent("done", "renewal-info")) is None
+    told()
+    assert told(Event("done", {"step": "renewal-info"})) is None
     told.change()
     assert told.doing() == ""
 
@@ -107,15 +112,15 @@ def test_several_sites_are_one_line_that_counts_what_is_waited_for(told: Told) -
     told.now_s += 5
     told.begin("deploy:registry", domain=DEVBOX)
     assert told.doing() == "2 sites, 5 s: 2 at work"
-    told(RunEvent("waits", "the CA to issue"), GIT)
+    told.wait("the CA to issue", domain=GIT)
     told.begin("order", domain="a.sweetlove.top")
-    told(RunEvent("waits", "the name servers to show it", "ns1"), "a.sweetlove.top")
-    told(RunEvent("waits", "the name servers to show it", "ns2"), DEVBOX)
+    told.wait("the name servers to show it", "ns1", "a.sweetlove.top")
+    told.wait("the name servers to show it", "ns2")
     assert told.doing() == (
         "3 sites, 5 s: 2 wait for the name servers to show it; 1 waits for the CA to issue"
     )
-    assert told(RunEvent("done", "order"), GIT) == Ended(GIT, "order", "asked for", True, 5.0)
-    told(RunEvent("run ended"), "a.sweetlove.top")
+    assert told(Event("done", {"step": "order"}), GIT) == Ended(GIT, "order", "asked for", True, 5.0)
+    told(Event("run ended"), "a.sweetlove.top")
     assert told.doing() == f"{DEVBOX} deploy:registry 0 s, waits for the name servers to show it (ns2)"
 
 
@@ -168,14 +173,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, TextIO]]:
 
 def begin(step: str, reason: str = "x", domain: str = DEVBOX) -> None:
     """Log that a step begins."""
-    LOGGER.info(
-        "%s.due domain=%s reason=%s", step, domain, reason, extra=RunEvent("begins", step, reason).extra
-    )
+    extra = Event("begins", {"step": step, "reason": reason}).extra
+    LOGGER.info("%s.due domain=%s reason=%s", step, domain, reason, extra=extra)
 
 
 def end(step: str, domain: str = DEVBOX) -> None:
     """Log that a step is done."""
-    LOGGER.debug("%s.done domain=%s", step, domain, extra=RunEvent("done", step).extra)
+    LOGGER.debug("%s.done domain=%s", step, domain, extra=Event("done", {"step": step}).extra)
 
 
 def validate() -> None:
@@ -277,7 +281,7 @@ def test_many_sites_at_a_time_stay_readable(terminal: tuple[int, TextIO]) -> Non
             for step in ("record", "order", "deploy:registry"):
                 begin(step, domain=domain)
                 end(step, domain)
-            LOGGER.debug("run.ended %s: ok", domain, extra=RunEvent("run ended").extra)
+            LOGGER.debug("run.ended %s: ok", domain, extra=Event("run ended").extra)
 
     threads = [threading.Thread(target=work, args=(f"s{i}.sweetlove.top",)) for i in range(4)]
     with progress_on(terminal[1]):
@@ -304,16 +308,16 @@ def test_a_terminal_that_is_gone_breaks_no_run(
         full.close()
 
 
-def test_a_warning_ends_no_wait(terminal: tuple[int, TextIO]) -> None:
-    """And no text of a line does, whatever it says: only its event and its level count."""
+def test_only_an_event_ends_a_wait(terminal: tuple[int, TextIO]) -> None:
+    """No text of a line does, whatever it says."""
     with progress_on(terminal[1]), log_context.about(DEVBOX):
         begin("order")
         validate()
         LOGGER.warning("order.done domain=%s", DEVBOX)
-        LOGGER.debug("run.ended %s: ok", DEVBOX)
+        LOGGER.info("run.ended %s: ok", DEVBOX)
         (_, doing) = seen(terminal)
         assert doing.endswith("waits for the CA to validate")
-        LOGGER.info("certificate.published sha256=ab")
+        LOGGER.info("anything", extra=Event("certificate.published", {"sha256": "ab"}).extra)
         assert re.fullmatch(rf"{DEVBOX} order \d+ s", seen(terminal)[-1])
 
 
@@ -329,4 +333,5 @@ def test_a_lock_that_another_run_holds_is_told_as_a_wait(
         Lock(tmp_path / "a.lock", clock, 5),
     ):
         pass
-    assert [log_context.event_of(record) for record in caplog.records] == [RunEvent("waits", "another run")]
+    wait = Event("waits", {"what": "another run", "detail": ""})
+    assert [log_context.event_of(record) for record in caplog.records] == [wait]

@@ -13,7 +13,7 @@ from support.views import FACTS, NOTHING, NOW, SITE, failure, said, site, view
 
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
-from certbotless.model.memory import Event
+from certbotless.model.memory import KeptEvent
 from certbotless.model.view import View
 from certbotless.report import status_text
 from certbotless.report.found import Found, Story
@@ -52,9 +52,9 @@ def lines_of(*views: View, width: int = 80, encoding: str = "utf-8") -> list[str
     return "\n".join(lines).rpartition("\n\n")[0].split("\n") if has_legend else lines
 
 
-def lines_of_one(shown: View, *events: Event) -> list[str]:
+def lines_of_one(shown: View, *events: KeptEvent) -> list[str]:
     """Return the lines of `status DOMAIN`."""
-    return text_of(shown, story=Story(events, (), False)).splitlines()
+    return text_of(shown, story=Story(events, (), True, False)).splitlines()
 
 
 def pair(not_before: timedelta, not_after: timedelta) -> Published:
@@ -320,7 +320,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
         failures={"order": failure(text, hint=text)},
         answers={(domain, "A"): (frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"}),)},
     )
-    story = Story([Event(NOW, "", "record.updated", text)], (), False)
+    story = Story([KeptEvent(NOW, "", "record.updated", {"old": text}, text)], (), True, False)
     drawn = [
         text_of(shown, WELL, UNBORN, width=width, encoding=encoding),
         text_of(shown, width=width, encoding=encoding, story=story),
@@ -335,7 +335,7 @@ def test_no_line_is_wider_than_the_screen(domain: str, text: str, width: int, en
 
 
 def test_one_site_is_shown_whole() -> None:
-    event = Event(NOW, "", "record.added", "value=10.79.40.213 ttl_s=600")
+    event = KeptEvent(NOW, "", "record.added", {"value": "10.79.40.213", "ttl_s": 600})
     assert lines_of_one(view(Step("record", said("...")), IN_WINDOW), event) == [
         "devbox.sweetlove.top pending",
         "  address      10.79.40.213",

@@ -13,7 +13,7 @@ import pytest
 
 from certbotless.base import log_context
 from certbotless.base.errors import StoreError
-from certbotless.base.log_context import RunEvent
+from certbotless.base.log_context import Event
 from certbotless.config.redact import Redactor
 from certbotless.service.attempt_log import MOST_BYTES, AttemptLogs
 from certbotless.state.site import SiteFile
@@ -43,23 +43,24 @@ def logs(tmp_path: Path) -> Iterator[AttemptLogs]:
     handler.close()
 
 
-def path_of(state_dir: Path, domain: str) -> Path:
-    return SiteFile(state_dir, domain).attempt_path
+def path_of(state_dir: Path, domain: str = DOMAIN) -> Path:
+    """Return the path before the end of the run."""
+    return SiteFile(state_dir, domain).unfinished_path
 
 
-def read(state_dir: Path, domain: str) -> list[str]:
-    return SiteFile(state_dir, domain).last_attempt()
+def read(state_dir: Path, domain: str = DOMAIN) -> list[str]:
+    return SiteFile(state_dir, domain).last_attempt()[0]
 
 
 def due(key: str = "order") -> None:
     """Let a step begin."""
-    extra = RunEvent("begins", key, "asked for").extra
+    extra = Event("begins", {"step": key, "reason": "asked for"}).extra
     LOGGER.info("%s.due domain=%s reason=%s", key, DOMAIN, "asked for", extra=extra)
 
 
 def end() -> None:
     """Let the run end."""
-    LOGGER.debug("run.ended %s: ok", DOMAIN, extra=RunEvent("run ended").extra)
+    LOGGER.debug("run.ended %s: ok", DOMAIN, extra=Event("run ended").extra)
 
 
 def told(state_dir: Path, domain: str = DOMAIN) -> list[str]:
@@ -87,13 +88,15 @@ def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(tmp_path: Path
         "DEBUG   alidns.call action=AddDomainRecord",
         "DEBUG   run.ended devbox.sweetlove.top: ok",
     ]
-    assert list(path_of(tmp_path, DOMAIN).parent.iterdir()) == [path_of(tmp_path, DOMAIN)]
-    assert f"{path_of(tmp_path, DOMAIN).parent.stat().st_mode & 0o7777:04o}" == "0700"
+    file = SiteFile(tmp_path, DOMAIN)
+    assert list(path_of(tmp_path).parent.iterdir()) == [file.attempt_path]
+    assert file.last_attempt()[1]
+    assert f"{path_of(tmp_path).parent.stat().st_mode & 0o7777:04o}" == "0700"
 
 
 def test_the_head_says_what_ran_and_for_what(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
-    head = read(tmp_path, DOMAIN)[:4]
+    head = read(tmp_path)[:4]
     assert re.match(r"certbotless \S+, Python \d+\.\d+\.\d+, Linux \S+", head[0])
     assert head[1:3] == [f"site: {DOMAIN}", "key: ***\\nforged"]
     assert re.fullmatch(r"began at \S+Z; seconds since then:", head[3])
@@ -129,6 +132,7 @@ def test_the_next_attempt_takes_its_place(tmp_path: Path, logs: AttemptLogs) -> 
             LOGGER.info("it only looks")
             assert told(tmp_path)[0].startswith("INFO    record.due")
             due("order")
+            assert not SiteFile(tmp_path, DOMAIN).last_attempt()[1]
         assert told(tmp_path) == ["INFO    order.due domain=devbox.sweetlove.top reason=asked for"]
     finally:
         LOGGER.removeHandler(with_next)
@@ -142,7 +146,7 @@ def test_who_takes_no_step_writes_nothing(tmp_path: Path, logs: AttemptLogs) -> 
     LOGGER.debug("renewal-info.done domain=%s", DOMAIN)
     end()
     assert list(tmp_path.iterdir()) == []
-    assert read(tmp_path, DOMAIN) == []
+    assert read(tmp_path) == []
 
 
 # --- what never is ------------------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, logs: AttemptLogs
         raise RuntimeError(secret)
     except RuntimeError:
         LOGGER.exception("step.crashed")
-    text = path_of(tmp_path, DOMAIN).read_text()
+    text = path_of(tmp_path).read_text()
     assert "planted" not in text.lower().replace("ltai***", "")
     assert "id=LTAI***" in text
     assert "RuntimeError: ***\n         ***\n" in text
@@ -167,7 +171,7 @@ def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, logs: AttemptLogs
 def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
     LOGGER.info("x detail=%s", "a\n   0.001 INFO forged\x1b[2J" + "x" * 10_000)
-    lines = read(tmp_path, DOMAIN)
+    lines = read(tmp_path)
     assert all(line.isprintable() and len(line) <= 1100 for line in lines)
     assert len(told(tmp_path)) == 2
 
@@ -178,7 +182,7 @@ def test_foreign_text_cannot_forge_a_line_or_act_on_a_terminal(tmp_path: Path, l
 def test_its_file_is_for_its_owner_alone_and_no_link_in_its_place_is_followed(
     tmp_path: Path, logs: AttemptLogs
 ) -> None:
-    path, victim = path_of(tmp_path, DOMAIN), tmp_path / "victim"
+    path, victim = path_of(tmp_path), tmp_path / "victim"
     victim.write_text("precious")
     before = os.umask(0)
     try:
@@ -202,7 +206,7 @@ def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, logs: Attemp
     assert last.startswith("DEBUG   dns.no_answer server=")
     assert mark == "(what follows is left out, but for the end)"
     assert ended == "DEBUG   run.ended devbox.sweetlove.top: ok"
-    assert MOST_BYTES <= path_of(tmp_path, DOMAIN).stat().st_size < MOST_BYTES + 200
+    assert MOST_BYTES <= SiteFile(tmp_path, DOMAIN).attempt_path.stat().st_size < MOST_BYTES + 200
 
 
 def test_one_huge_error_does_not_fill_it(tmp_path: Path, logs: AttemptLogs) -> None:
@@ -213,7 +217,7 @@ def test_one_huge_error_does_not_fill_it(tmp_path: Path, logs: AttemptLogs) -> N
         LOGGER.exception("step.crashed")
     end()
     assert told(tmp_path)[-1] == "DEBUG   run.ended devbox.sweetlove.top: ok"
-    assert path_of(tmp_path, DOMAIN).stat().st_size < MOST_BYTES / 2
+    assert SiteFile(tmp_path, DOMAIN).attempt_path.stat().st_size < MOST_BYTES / 2
 
 
 def test_where_it_cannot_be_begun_the_run_goes_on(
@@ -225,7 +229,7 @@ def test_where_it_cannot_be_begun_the_run_goes_on(
     due("order")
     end()
     said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
-    assert said == [f"transcript.not_written file={path_of(tmp_path, DOMAIN)} error=Not a directory"]
+    assert said == [f"transcript.not_written file={path_of(tmp_path)} error=Not a directory"]
 
 
 def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
@@ -234,7 +238,7 @@ def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
     """As on a full disk; here no file may grow any more."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     due()
-    written = path_of(tmp_path, DOMAIN).stat().st_size
+    written = path_of(tmp_path).stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (written, before[1]))
     try:
         LOGGER.info("container.restarted")
@@ -243,11 +247,11 @@ def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     LOGGER.info("and so on")
     said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
-    assert said == [f"transcript.not_written file={path_of(tmp_path, DOMAIN)} error=File too large"]
+    assert said == [f"transcript.not_written file={path_of(tmp_path)} error=File too large"]
     assert len(told(tmp_path)) == 1
 
 
 def test_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    path_of(tmp_path, DOMAIN).mkdir(parents=True)
+    path_of(tmp_path).mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot read"):
-        read(tmp_path, DOMAIN)
+        read(tmp_path)

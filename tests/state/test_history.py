@@ -1,4 +1,4 @@
-"""The story of what changed: kept in order, of bounded size, and never a reason for a run to fail."""
+"""Events are kept in order, with a bound on their size, and never make a run fail."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.files import mode_of
 
+from certbotless.base.log_context import Event
 from certbotless.state.history import Events
 
 DOMAIN = "devbox.sweetlove.test"
@@ -19,12 +20,26 @@ NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 
 def test_an_event_is_a_line_of_json(tmp_path: Path) -> None:
     events = Events(tmp_path / "state")
-    events.append(NOW, DOMAIN, "record.updated", 'old="1"\nnew="2"')
-    events.append(NOW + timedelta(seconds=1), DOMAIN, "certificate.served", "最終 \ud800")
+    events.append(NOW, DOMAIN, Event("record.updated", {"old": "最終 \ud800", "ttl_s": 600, "argv": ["a"]}))
+    events.append(
+        NOW + timedelta(seconds=1), DOMAIN, Event("order.failed", {"error": "DnsError"}), "no\n\ud800"
+    )
     rows = [json.loads(line) for line in (tmp_path / "state" / "events.jsonl").read_bytes().splitlines()]
     assert rows == [
-        {"at": "2026-11-24T05:30:00Z", "site": DOMAIN, "event": "record.updated", "text": 'old="1"\nnew="2"'},
-        {"at": "2026-11-24T05:30:01Z", "site": DOMAIN, "event": "certificate.served", "text": "最終 \\ud800"},
+        {
+            "at": "2026-11-24T05:30:00Z",
+            "site": DOMAIN,
+            "event": "record.updated",
+            "values": {"old": "最終 \\ud800", "ttl_s": 600, "argv": ["a"]},
+            "text": "",
+        },
+        {
+            "at": "2026-11-24T05:30:01Z",
+            "site": DOMAIN,
+            "event": "order.failed",
+            "values": {"error": "DnsError"},
+            "text": "no\n\\ud800",
+        },
     ]
     assert mode_of(tmp_path / "state" / "events.jsonl") == "0o600"
 
@@ -33,7 +48,7 @@ def test_events_start_a_new_file_when_the_old_one_is_large(tmp_path: Path) -> No
     path = tmp_path / "events.jsonl"
     events = Events(tmp_path)
     path.write_bytes(b"x" * ((1 << 20) + 1))
-    events.append(NOW, DOMAIN, "record.updated", "")
+    events.append(NOW, DOMAIN, Event("record.updated"))
     assert len(path.read_text().splitlines()) == 1
     assert (tmp_path / "events.jsonl.old").stat().st_size == (1 << 20) + 1
 
@@ -43,20 +58,20 @@ def test_the_last_events_of_a_site_are_told_in_order(tmp_path: Path) -> None:
     events = Events(tmp_path)
     assert events.last(DOMAIN, 3) == []
     for i in range(3):
-        events.append(NOW, DOMAIN, "record.updated", f"new=10.0.0.{i}")
-        events.append(NOW, "other.example.com", "record.updated", "")
+        events.append(NOW, DOMAIN, Event("record.updated", {"new": f"10.0.0.{i}", "ttl_s": 600}))
+        events.append(NOW, "other.example.com", Event("record.updated"))
     path = tmp_path / "events.jsonl"
     path.replace(path.with_suffix(".jsonl.old"))
     path.write_text('{"at": "2026-11-\n[]\n"text"\n{"site": "' + DOMAIN + '"}\n')
-    events.append(NOW, DOMAIN, "certificate.served", "x")
-    assert [(event.at, event.event, event.text) for event in events.last(DOMAIN, 3)] == [
-        (NOW, "record.updated", "new=10.0.0.1"),
-        (NOW, "record.updated", "new=10.0.0.2"),
-        (NOW, "certificate.served", "x"),
+    events.append(NOW, DOMAIN, Event("order.failed", {"error": "DnsError"}), "no; wait")
+    assert [(event.at, event.words) for event in events.last(DOMAIN, 3)] == [
+        (NOW, "record.updated new=10.0.0.1 ttl_s=600"),
+        (NOW, "record.updated new=10.0.0.2 ttl_s=600"),
+        (NOW, "order.failed no; wait"),
     ]
 
 
 def test_an_event_that_cannot_be_told_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "events.jsonl").mkdir()
-    Events(tmp_path).append(NOW, DOMAIN, "record.updated", "")
+    Events(tmp_path).append(NOW, DOMAIN, Event("record.updated"))
     assert "events.not_written" in caplog.text
