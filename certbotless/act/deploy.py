@@ -5,8 +5,8 @@ What they show then is proved by `proof`.
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -19,10 +19,18 @@ from ..base.log_context import waits_for
 from ..base.times import rfc3339
 from ..config.secret import environment_without
 from ..config.settings import Target
+from ..config.values import Reload
 from ..decide.deploy import window_wait
 from ..model.memory import Restarting
 from ..model.observation import Endpoint, Observation, endpoints_of
-from ..world.containers import PROGRAM_TIMEOUT_S, Container, check_may_act, published_port, run_command
+from ..world.containers import (
+    ACTION_EVENTS,
+    PROGRAM_TIMEOUT_S,
+    Container,
+    check_may_act,
+    published_port,
+    run_command,
+)
 from .context import SiteContext
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
 
@@ -143,8 +151,10 @@ class DeploySteps:
             def is_dead() -> bool:
                 with suppress(DeployError):  # an engine that is away says nothing about the container
                     now = self._ctx.containers.find(found.name)
-                    # One of another id was made anew by its admin, and may be about to come up.
-                    return now.id == container.id and now.has_left(container)
+                    # The engine may have started it again. One of another id was made anew by its admin, and
+                    # may be about to come up.
+                    has_left = now.status != "running" or now.started_at != container.started_at
+                    return now.id == container.id and has_left
                 return False
 
             acted, age = self._proof.acted(container.name), self._ctx.clock.now() - container.started_at
@@ -248,28 +258,21 @@ class DeploySteps:
         return not is_known or container.started_at <= there_since
 
     def _act(self, target: Target, container: Container, stop_timeout_s: int | None) -> None:
-        action = target.action
-        match action.kind if container.is_up else "restart":
-            case "restart":
-                self._restart(container, stop_timeout_s or int(target.stop_timeout.total_seconds()))
-                self._ctx.tell("container.restarted", container=container.name)
-            case "signal":
-                self._ctx.containers.signal(container.name, action.signal)
-                self._ctx.tell("container.signalled", container=container.name, signal=action.signal)
-            case "exec":
-                extra = waits_for("the program in the container")
-                logger.debug("container.executing container=%s", container.name, extra=extra)
-                self._ctx.containers.exec(container.name, action.argv)
-                self._ctx.tell("container.executed", container=container.name, argv=[*action.argv])
+        action = target.action if container.is_up else Reload("restart")
+        stop_timeout_s = stop_timeout_s or int(target.stop_timeout.total_seconds())
+        event, awaited = ACTION_EVENTS[action.kind]
+        logger.debug("container.acting container=%s", container.name, extra=waits_for(awaited))
+        with self._noted_restart(container) if action.kind == "restart" else nullcontext():
+            self._ctx.containers.act(container.name, action, stop_timeout_s)
+        self._ctx.tell(event, container=container.name, **action.values)
 
-    def _restart(self, container: Container, stop_timeout_s: int) -> None:
-        """Restart it, with the intent on disk for as long as the restart may be half done."""
+    @contextmanager
+    def _noted_restart(self, container: Container) -> Iterator[None]:
+        """Have the intent to restart it on disk for as long as the restart may be half done."""
         note = partial(self._ctx.file.put, "restarting", container.name)
         note(_restarting(container))
-        extra = waits_for("the container to restart")
-        logger.debug("container.restarting container=%s", container.name, extra=extra)
         try:
-            self._ctx.containers.restart(container.name, stop_timeout_s)
+            yield
         except DeployError:
             # Where the engine refused, and it runs as before, a later stop is its admin's and not ours.
             with suppress(DeployError):

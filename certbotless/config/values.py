@@ -63,6 +63,12 @@ class Reload:
     signal: str = ""
     argv: tuple[str, ...] = ()
 
+    @property
+    def values(self) -> dict[str, object]:
+        """What it is done with, by name; empty for a restart."""
+        values = {"signal": self.signal, "argv": [*self.argv]}
+        return {name: value for name, value in values.items() if value}
+
 
 @dataclass(frozen=True, slots=True)
 class Port:

@@ -5,8 +5,6 @@ Containers are resolved by name each time, never created, and never started agai
 Source: Docker Engine API (a container may be created, running, paused, restarting, removing, exited, dead).
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import signal
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..base.errors import DeployError, DeployWaits, printable, reason_of
+from ..config.values import Reload
 from .identity import (
     MOST_ARCHIVE_BYTES,
     Namespace,
@@ -68,10 +67,6 @@ class Container:
         """Whether the engine runs it, be it in a crash loop."""
         return self.status in ("running", "restarting")
 
-    def has_left(self, before: Container) -> bool:
-        """Whether it has ended since it was seen as `before`, be it that the engine started it again."""
-        return self.status != "running" or self.started_at != before.started_at
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -112,19 +107,27 @@ class Containers(Protocol):
     def matching(self, label: str) -> list[Container]:
         """Return every container with this label (``key`` or ``key=value``), by name; also stopped ones."""
 
-    def restart(self, name: str, stop_timeout_s: int) -> None:
-        """Stop (kill after the timeout) and start; returns when it was started."""
+    def act(self, name: str, action: Reload, stop_timeout_s: int) -> None:
+        """Do to the container what makes it read its files anew; returns when that is done.
 
-    def signal(self, name: str, signal_name: str) -> None:
-        """Send a signal (``HUP``) to its first process."""
-
-    def exec(self, name: str, argv: Sequence[str]) -> None:
-        """Run a program in it to its end; one that does not end in time, or not with 0, is a failure."""
+        A restart kills the container after `stop_timeout_s`, and ends when it was started. A program that
+        does not end in time, or not with 0, is a failure.
+        """
 
 
-def load() -> None:
-    """Load what talks to the engine, which takes 0.1 s, before a container is needed."""
-    import docker  # noqa: F401, PLC0415
+# By the kind of an action: its event, and what is waited for until it is done.
+ACTION_EVENTS: Mapping[str, tuple[str, str]] = {
+    "restart": ("container.restarted", "the container to restart"),
+    "signal": ("container.signalled", "the engine to send the signal"),
+    "exec": ("container.executed", "the program in the container"),
+}
+
+
+def load() -> Any:
+    """Return the library that talks to the engine; loading it takes 0.1 s, and only a deploy needs it."""
+    import docker  # noqa: PLC0415
+
+    return docker
 
 
 class DockerContainers:
@@ -170,42 +173,38 @@ class DockerContainers:
         with self._engine_errors(f"label {label}"):
             return self._named(self._engine.containers(all=True, filters={"label": label}))
 
-    def restart(self, name: str, stop_timeout_s: int) -> None:
+    def act(self, name: str, action: Reload, stop_timeout_s: int) -> None:
         with self._engine_errors(name):
-            self._engine.restart(name, timeout=stop_timeout_s)
+            match action.kind:
+                case "restart":
+                    self._engine.restart(name, timeout=stop_timeout_s)
+                case "signal":
+                    self._engine.kill(name, signal=action.signal)
+                case "exec":
+                    self._exec(name, action.argv)
 
-    def signal(self, name: str, signal_name: str) -> None:
-        with self._engine_errors(name):
-            self._engine.kill(name, signal=signal_name)
-
-    def exec(self, name: str, argv: Sequence[str]) -> None:
-        hint = "run it there by hand: docker exec"
-        with self._engine_errors(name):
-            api = self._engine
-            run_id = api.exec_create(name, list(argv))["Id"]
-            stream = api.exec_start(run_id, stream=True)
-            # The library waits for output without end; closing the stream ends it, though not the program.
-            limit = threading.Timer(self._program_timeout_s, stream.close)
-            limit.start()
-            try:
-                output = b""
-                for part in stream:
-                    output = (output + part)[-_MOST_WORDS_BYTES:]
-            finally:
-                limit.cancel()
-                stream._response.close()  # the library leaves it to its caller, without a name for it
-            code = api.exec_inspect(run_id)["ExitCode"]
-        if code is None:
-            text = f"{argv[0]!r} in the container did not end in {self._program_timeout_s:g} s"
-            raise DeployError(text, hint=hint)
+    def _exec(self, name: str, argv: Sequence[str]) -> None:
+        api = self._engine
+        run_id = api.exec_create(name, list(argv))["Id"]
+        stream = api.exec_start(run_id, stream=True)
+        # The library waits for output without end; closing the stream ends it, though not the program.
+        limit = threading.Timer(self._program_timeout_s, stream.close)
+        limit.start()
+        try:
+            output = b""
+            for part in stream:
+                output = (output + part)[-_MOST_WORDS_BYTES:]
+        finally:
+            limit.cancel()
+            stream._response.close()  # the library leaves it to its caller, without a name for it
+        code = api.exec_inspect(run_id)["ExitCode"]
         if code != 0:
-            raise DeployError(f"{argv[0]!r} in the container ended with {code}{_words(output)}", hint=hint)
+            how = _how(code, self._program_timeout_s, output)
+            raise DeployError(f"{argv[0]!r} in the container {how}", hint="run it there by hand: docker exec")
 
     @cached_property
     def _engine(self) -> Any:
-        import docker  # noqa: PLC0415  (100 ms that only a deploy needs)
-
-        class Direct(docker.APIClient):
+        class Direct(load().APIClient):  # type: ignore[misc]  # the library has no types
             # An HTTP_PROXY of the environment is for the Internet. The first request is made in the making.
             trust_env = property(lambda _: False, lambda _, __: None)
 
@@ -214,11 +213,9 @@ class DockerContainers:
     @cached_property
     def _root(self) -> RootHere:
         """What root in a container is here; as on this machine where the engine, or a proxy, does not say."""
-        from docker import errors  # noqa: PLC0415
-
         try:
             return root_of_engine(self._engine.info(), self._host.removeprefix("unix://"))
-        except errors.APIError:
+        except load().errors.APIError:
             return RootHere()
 
     def _inspect(self, name: str) -> Any:
@@ -230,14 +227,12 @@ class DockerContainers:
 
     def _named(self, listed: Any) -> list[Container]:
         """Return the containers of a list, by name; one that is gone by now is left out."""
-        from docker import errors  # noqa: PLC0415
-
         found = []
         # Beside its name, a container has one for each that is linked to it, with a slash in it.
         for name in sorted(each[1:] for row in listed for each in row["Names"] or () if each.count("/") == 1):
             try:
                 found.append(self._container(self._inspect(name)))
-            except errors.NotFound:
+            except load().errors.NotFound:
                 continue
         return found
 
@@ -278,8 +273,8 @@ class DockerContainers:
     @contextmanager
     def _engine_errors(self, what: str) -> Iterator[None]:
         import requests  # noqa: PLC0415
-        from docker import errors  # noqa: PLC0415
 
+        errors = load().errors
         try:
             yield
         except errors.NotFound as exc:
@@ -343,11 +338,11 @@ def run_command(
             # With all that it started, or each try would leave some more of it.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise DeployError(f"{name} did not end in {timeout_s:g} s", hint=hint) from exc
+            raise DeployError(f"{name} {_how(None, timeout_s)}", hint=hint) from exc
         if code != 0:
             size = output.seek(0, os.SEEK_END)
             output.seek(max(size - _MOST_WORDS_BYTES, 0))
-            raise DeployError(f"{name} ended with {code}{_words(output.read())}", hint=hint)
+            raise DeployError(f"{name} {_how(code, timeout_s, output.read())}", hint=hint)
 
 
 def published_port(container: Container) -> int:
@@ -386,9 +381,12 @@ def _address(text: str | None) -> str:
     return "" if address.is_unspecified else str(address)
 
 
-def _words(output: bytes) -> str:
-    words = output.decode(errors="replace").strip()
-    return f": {printable(words)}" if words else ""
+def _how(code: int | None, timeout_s: float, output: bytes = b"") -> str:
+    """Return how a program has failed, with what it said last; `code` is None for one that did not end."""
+    if code is None:
+        return f"did not end in {timeout_s:g} s"
+    words = printable(output.decode(errors="replace").strip())
+    return f"ended with {code}: {words}" if words else f"ended with {code}"
 
 
 def _absent(name: str) -> DeployError:

@@ -178,14 +178,14 @@ def test_a_restart_gives_the_container_its_time_to_stop_and_is_proved(ctx: Bench
 def test_a_signal_is_no_restart(ctx: Bench, service: Service) -> None:
     ctx.containers.on_reload = shows(service)
     ctx.deploy(port=service.port, action={"signal": "SIGHUP"})
-    assert ctx.containers.signals == [(container().id, "HUP")]
+    assert ctx.containers.reloads == [(container().id, Reload("signal", "HUP"))]
     assert ctx.containers.restarts == []
 
 
 def test_a_program_is_no_restart(ctx: Bench, service: Service) -> None:
     ctx.containers.on_reload = shows(service)
     ctx.deploy(port=service.port, action={"exec": ["nginx", "-s", "reload"]})
-    assert ctx.containers.programs == [(container().id, ("nginx", "-s", "reload"))]
+    assert ctx.containers.reloads == [(container().id, Reload("exec", argv=("nginx", "-s", "reload")))]
     assert ctx.containers.restarts == []
 
 
@@ -313,7 +313,7 @@ def test_a_container_that_its_admin_stopped_is_left_alone(
     with pytest.raises(DeployWaits, match=f"'registry' is {status}") as waits:
         ctx.deploy(port=service.port, action=action)
     assert f"docker {'unpause' if status == 'paused' else 'start'} registry" in waits.value.hint
-    assert (ctx.containers.restarts, ctx.containers.signals) == ([], [])
+    assert (ctx.containers.restarts, ctx.containers.reloads) == ([], [])
 
 
 @pytest.mark.parametrize("age", [MINUTE, -MINUTE], ids=["before the files", "after the files"])
@@ -504,14 +504,14 @@ def test_the_first_of_a_label_is_the_canary(shared: Bench) -> None:
     shared.containers.put(container("web1", status="restarting"))
     with pytest.raises(DeployError, match="'web1' is restarting"):
         shared.deploy(label=LABEL, port="none", action={"signal": "HUP"})
-    assert shared.containers.signals == []
+    assert shared.containers.reloads == []
 
 
 def test_a_later_failure_leaves_none_out(shared: Bench) -> None:
     shared.containers.put(container("web2", status="restarting"))
     with pytest.raises(DeployError, match="'web2' is restarting"):
         shared.deploy(label=LABEL, port="none", action={"signal": "HUP"})
-    assert [id_ for id_, _ in shared.containers.signals] == [container("web1").id, container("web3").id]
+    assert [id_ for id_, _ in shared.containers.reloads] == [container("web1").id, container("web3").id]
 
 
 def test_one_that_its_admin_stopped_keeps_none_of_the_others(shared: Bench) -> None:

@@ -199,7 +199,7 @@ def test_an_action_counts_for_no_site_that_asks_for_another_one(scene: Scene) ->
     """A program that reads some of its files at HUP and all of them at its start."""
     share(scene, {"container": "registry", "action": RELOAD}, {"container": "registry", "action": RESTART})
     assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
-    assert (len(scene.engine.restarts), len(scene.engine.signals)) == (1, 1)
+    assert (len(scene.engine.restarts), len(scene.engine.reloads)) == (1, 1)
 
 
 # --- a container in two targets ---------------------------------------------------------------------------

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from certbotless.base.errors import DeployError
+from certbotless.config.values import Reload
 from certbotless.world.containers import Container
 
 from .checks import Violation, check_window, leaf_on_disk, sha256_of
@@ -69,25 +69,20 @@ class SimulatedEngine:
         found = [self.find(name) for name, service in self.services.items() if not service.is_absent]
         return sorted(found, key=lambda container: container.name)
 
-    def restart(self, name: str, stop_timeout_s: int) -> None:
+    def act(self, name: str, action: Reload, stop_timeout_s: int) -> None:
         service = self._up(name)
         check_window(self._world, service.name)
-        service.status, service.loaded = "exited", ""
-        self._world.may_die("stopped")
-        self.boot(service)
-        self._world.may_die("started")
-
-    def signal(self, name: str, signal_name: str) -> None:
-        service = self._up(name)
-        check_window(self._world, service.name)
+        if action.kind == "restart":
+            service.status, service.loaded = "exited", ""
+            self._world.may_die("stopped")
+            self.boot(service)
+            self._world.may_die("started")
+            return
         if service.status != "running":
             raise DeployError(f"{service.name} is {service.status}")
         found = self._on_disk()
         if found and (service.known is None or found in service.known):
             service.loaded = found
-
-    def exec(self, name: str, argv: Sequence[str]) -> None:
-        self.signal(name, "")
 
     # The world.
 

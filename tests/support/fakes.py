@@ -3,7 +3,7 @@
 import socketserver
 import ssl
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import dns.rrset
 
 from certbotless.base.clock import Clock
 from certbotless.base.errors import CertbotlessError, DeployError, DnsRefused, Interrupted, ZoneNotFound
+from certbotless.config.values import Reload
 from certbotless.model.records import Record
 from certbotless.world.containers import Container
 from support.listeners import Served
@@ -177,11 +178,10 @@ class FakeContainers:
 
     Attributes:
         restarts: id and stop timeout (seconds) of each restart so far.
-        signals: id and name of each signal so far.
-        programs: id and arguments of each program run so far.
+        reloads: id and action of each other action so far.
         exit_code: of the programs that are run from now on.
         on_restart: called with the container before a restart returns: what it does when it comes up.
-        on_reload: called with the container at the end of a signal and of a program that ended well.
+        on_reload: called with the container at the end of another action that ended well.
     """
 
     def __init__(
@@ -190,8 +190,7 @@ class FakeContainers:
         labels: Mapping[str, Collection[str]] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.signals: list[tuple[str, str]] = []
-        self.programs: list[tuple[str, tuple[str, ...]]] = []
+        self.reloads: list[tuple[str, Reload]] = []
         self.exit_code = 0
         self.restarts: list[tuple[str, int]] = []
         self.on_restart: Callable[[Container], object] = lambda container: None
@@ -212,30 +211,20 @@ class FakeContainers:
 
         return sorted(filter(has, self._by_name.values()), key=lambda container: container.name)
 
-    def restart(self, name: str, stop_timeout_s: int) -> None:
+    def act(self, name: str, action: Reload, stop_timeout_s: int) -> None:
         container = self.find(name)
-        self.restarts.append((container.id, stop_timeout_s))
-        # As the engine does: it also starts one that was stopped.
-        self.put(replace(container, status="running", started_at=self._clock.now()))
-        self.on_restart(self._by_name[container.name])
-
-    def signal(self, name: str, signal_name: str) -> None:
-        container = self._find_running(name)
-        self.signals.append((container.id, signal_name))
-        self.on_reload(container)
-
-    def exec(self, name: str, argv: Sequence[str]) -> None:
-        container = self._find_running(name)
-        self.programs.append((container.id, tuple(argv)))
-        if self.exit_code:
-            raise DeployError(f"{argv[0]!r} in the container ended with {self.exit_code}")
-        self.on_reload(container)
-
-    def _find_running(self, name: str) -> Container:
-        container = self.find(name)
+        if action.kind == "restart":
+            self.restarts.append((container.id, stop_timeout_s))
+            # As the engine does: it also starts one that was stopped.
+            self.put(replace(container, status="running", started_at=self._clock.now()))
+            self.on_restart(self._by_name[name])
+            return
         if container.status != "running":
-            raise DeployError(f"the container {container.name!r} is {container.status}")
-        return container
+            raise DeployError(f"the container {name!r} is {container.status}")
+        self.reloads.append((container.id, action))
+        if action.argv and self.exit_code:
+            raise DeployError(f"{action.argv[0]!r} in the container ended with {self.exit_code}")
+        self.on_reload(container)
 
     def put(self, container: Container) -> None:
         """Create or change a container by hand."""

@@ -12,6 +12,7 @@ from support.children import DONE, run_in_child
 from support.nginx import PROGRAM, Nginx, configuration
 
 from certbotless.base.errors import DeployError
+from certbotless.config.values import Reload
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import Registry, served_sha256
@@ -84,7 +85,7 @@ def test_a_program_that_does_not_end_holds_nobody_up(bed: Bed, script: str) -> N
     server = nginx(bed)
     containers = DockerContainers(bed.engine.docker_host, program_timeout_s=0.5)
     with pytest.raises(DeployError, match=r"'/bin/sh' in the container did not end in 0\.5 s"):
-        containers.exec(server.id, ["/bin/sh", "-c", script])
+        containers.act(server.id, Reload("exec", argv=("/bin/sh", "-c", script)), 1)
 
 
 def test_a_label_means_every_container_that_has_it(bed: Bed) -> None:

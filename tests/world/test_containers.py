@@ -24,12 +24,15 @@ from support.fakes import FakeContainers, HttpServer, Reply, Request
 from support.scripted_ca import json_reply
 
 from certbotless.base.errors import DeployError, DeployWaits
+from certbotless.config.values import Reload
 from certbotless.world.containers import Container, Containers, DockerContainers, run_command
 from certbotless.world.identity import RootHere, reads_all
 
 ID = "0123456789abcdef" * 4
 STARTED = datetime(2026, 11, 24, 5, 30, 0, 123456, tzinfo=UTC)
 REGISTRY = Container(ID, "registry", "running", (5443,), STARTED)
+RESTART, HANGUP = Reload("restart"), Reload("signal", "HUP")
+PROGRAM = Reload("exec", argv=("nginx", "-s", "reload"))
 VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.24", "Version": "26.1"}
 PORTS = {
     "5000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "5443"}, {"HostIp": "::", "HostPort": "5443"}],  # noqa: S104
@@ -195,8 +198,8 @@ def test_the_addresses_at_which_a_port_is_published_are_known_unless_it_is_all_o
 
 def test_a_restart_says_how_long_it_may_take_to_stop_and_a_signal_its_name(engine: Engine) -> None:
     containers = DockerContainers(engine.host)
-    containers.restart("registry", 7)
-    containers.signal("registry", "HUP")
+    containers.act("registry", RESTART, 7)
+    containers.act("registry", HANGUP, 7)
     assert engine.asked() == [
         ("POST", "/containers/registry/restart?t=7"),
         ("POST", "/containers/registry/kill?signal=HUP"),
@@ -204,7 +207,7 @@ def test_a_restart_says_how_long_it_may_take_to_stop_and_a_signal_its_name(engin
 
 
 def test_a_program_that_ends_well_is_no_failure(engine: Engine) -> None:
-    DockerContainers(engine.host).exec("registry", ["nginx", "-s", "reload"])
+    DockerContainers(engine.host).act("registry", PROGRAM, 7)
     [sent] = [r.body for r in engine.server.requests if r.path.endswith("/containers/registry/exec")]
     assert json.loads(sent)["Cmd"] == ["nginx", "-s", "reload"]
 
@@ -215,7 +218,7 @@ def test_a_program_that_fails_or_goes_on_when_its_output_ends_is_told(
 ) -> None:
     engine.exit_code = code
     with pytest.raises(DeployError, match=f"'nginx' in the container {told}") as failed:
-        DockerContainers(engine.host).exec("registry", ["nginx", "-s", "reload"])
+        DockerContainers(engine.host).act("registry", PROGRAM, 7)
     assert "docker exec" in failed.value.hint
 
 
@@ -258,9 +261,8 @@ def test_a_container_is_spoken_to_by_its_name_alone(engine: Engine) -> None:
     containers = DockerContainers(engine.host)
     (found,) = containers.matching("x")
     containers.settings(found.name)
-    containers.restart(found.name, 7)
-    containers.signal(found.name, "HUP")
-    containers.exec(found.name, ["true"])
+    for action in (RESTART, HANGUP, PROGRAM):
+        containers.act(found.name, action, 7)
     assert [path for _, path in engine.asked() if ID[:12] in path] == []
 
 
@@ -411,7 +413,7 @@ def find(engine: Engine) -> DeployError:
 
 def restart(engine: Engine) -> DeployError:
     with pytest.raises(DeployError) as failed:
-        DockerContainers(engine.host).restart("registry", 10)
+        DockerContainers(engine.host).act("registry", RESTART, 10)
     return failed.value
 
 
@@ -594,7 +596,7 @@ def test_a_container_is_found_by_its_exact_name_alone(containers: Containers) ->
 
 
 def test_a_restart_returns_when_the_container_was_started(containers: Containers) -> None:
-    containers.restart("registry", 10)
+    containers.act("registry", RESTART, 10)
     assert containers.find("registry").is_up
 
 
@@ -603,5 +605,5 @@ def test_a_container_is_found_by_its_label(containers: Containers) -> None:
 
 
 def test_a_running_container_takes_signals_and_programs(containers: Containers) -> None:
-    containers.signal("registry", "HUP")
-    containers.exec("registry", ["nginx", "-s", "reload"])
+    containers.act("registry", HANGUP, 10)
+    containers.act("registry", PROGRAM, 10)
