@@ -1,4 +1,4 @@
-"""Frozen dataclasses that pydantic's core makes of data by their annotations: the configuration, the state.
+"""Frozen dataclasses that pydantic's core makes from data, by their annotations: configuration and state.
 
 The models of pydantic itself do no more for us. They cost each command 40 ms of CPU and the idle daemon
 6 MiB, so no command loads pydantic itself. An annotation is a type of `_PLAIN`, a model, a `Literal`,
@@ -10,6 +10,7 @@ Source: the documentation of ``pydantic_core.core_schema``.
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -37,7 +38,7 @@ from pydantic_core import (
 from .errors import StoreError
 
 T = TypeVar("T")
-# What is said of a value within `Annotated`: the schema of its type -> the schema to check it by.
+# What `Annotated` adds to a type: the schema of the type -> the schema that checks the value.
 Mark = Callable[[CoreSchema], CoreSchema]
 
 _PLAIN: dict[Any, CoreSchema] = {
@@ -52,37 +53,37 @@ _PLAIN: dict[Any, CoreSchema] = {
 
 
 def after(make: Callable[[Any], object]) -> Mark:
-    """Return the mark of a value that `make` makes of what was checked. A ValueError of it is a fault."""
+    """Return a mark: `make` turns the checked value into the final one. A ValueError of it is a fault."""
     return lambda schema: core_schema.no_info_after_validator_function(make, schema)
 
 
 def or_else(default: object) -> Mark:
-    """Return the mark of a value that is the default where it is none of its type."""
+    """Return a mark: a value of another type is replaced by the default."""
     return lambda schema: core_schema.with_default_schema(schema, default=default, on_error="default")
 
 
 def or_made_by(make: Callable[[dict[str, Any]], object]) -> Mark:
-    """Return the mark of a value that `make` makes of the fields before it where it is none of its type."""
+    """Return a mark: a value of another type is replaced by what `make` returns for the fields before it."""
     return lambda schema: core_schema.with_default_schema(
         schema, default_factory=make, default_factory_takes_data=True, on_error="default"
     )
 
 
 def exactly(schema: CoreSchema) -> CoreSchema:
-    """The mark of a value that nothing of another type is turned into."""
+    """A mark: no value of another type is converted."""
     return {**schema, "strict": True}
 
 
 def at_least_one(schema: CoreSchema) -> CoreSchema:
-    """The mark of a tuple that is not empty."""
+    """A mark: the tuple is not empty."""
     return core_schema.tuple_variable_schema(schema["items_schema"][0], strict=False, min_length=1)
 
 
 class Model:
-    """What a dataclass inherits that is made of data, of a mapping with its fields.
+    """The base of a dataclass that is made from a mapping with its fields.
 
     Attributes:
-        strict: whether no value is turned into one of another kind, and no other keys are allowed.
+        strict: whether no value is converted from another type, and no other keys are allowed.
     """
 
     __slots__ = ()
@@ -91,17 +92,8 @@ class Model:
     @classmethod
     def validate(cls, data: object) -> Self:
         """Return the value that plain data means. Raises ValidationError, with every fault."""
-        made: Self = _validators[cls].validate_python(data)
+        made: Self = _validator(cls).validate_python(data)
         return made
-
-    @classmethod
-    def validate_json(cls, raw: bytes) -> Self:
-        """Return the value that JSON means. Raises ValidationError."""
-        return of_json(cls, raw)
-
-    def dump_json(self) -> bytes:
-        """Return the JSON from which `validate_json` makes the same value."""
-        return dump(self)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the plain data, as JSON has it, from which `validate` makes the same value."""
@@ -113,22 +105,19 @@ class Model:
         return {each.name: getattr(self, each.name) for each in _given(type(self))}
 
 
-class _Validators(dict[Any, SchemaValidator]):
-    """The validator of each annotation, made when it is first asked for. Its errors show no values."""
-
-    def __missing__(self, kind: Any) -> SchemaValidator:
-        self[kind] = SchemaValidator(schema_of(kind), {"hide_input_in_errors": True})
-        return self[kind]
+def _validator_of(kind: Any) -> SchemaValidator:
+    """Return the validator of an annotation. Its errors show no values."""
+    return SchemaValidator(schema_of(kind), {"hide_input_in_errors": True})
 
 
-_validators = _Validators()
+_validator: Callable[[Any], SchemaValidator] = cache(_validator_of)
 
 
 def dump(value: object, *, indent: int | None = None) -> bytes:
-    """Return the JSON of a value.
+    """Return the JSON of a value, from which `of_json` makes the same one.
 
     Raises:
-        StoreError: a text in it is half a character, of another's answer.
+        StoreError: a text in it holds half a character, as an answer from outside may.
     """
     try:
         return to_json(value, indent=indent)
@@ -138,7 +127,7 @@ def dump(value: object, *, indent: int | None = None) -> bytes:
 
 def of_json(kind: type[T], raw: bytes) -> T:
     """Return the value of an annotation, as of a model, that JSON means. Raises ValidationError."""
-    made: T = _validators[kind].validate_json(raw)
+    made: T = _validator(kind).validate_json(raw)
     return made
 
 

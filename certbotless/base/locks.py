@@ -25,7 +25,7 @@ from .times import parse_rfc3339
 
 logger = logging.getLogger(__name__)
 
-# To look at a lock: a pipe in its place must not keep us.
+# To see whether a lock is held: a pipe in its place must not make us wait.
 _LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 # A moment, a space and 16 digits.
@@ -33,10 +33,10 @@ _MOST_NOTED_BYTES = 64
 
 
 class Lock:
-    """An flock on a file; the kernel releases it when its holder ends, however it ends.
+    """An flock on a file. Waiting polls, because flock(2) would not notice that we are asked to stop.
 
-    Waiting polls, because flock(2) itself would not notice that we are asked to stop. The holder removes
-    what writers of the files that it guards have left where they were killed.
+    Args:
+        guards: files that only the holder writes. What killed writers left beside them goes on entering.
     """
 
     def __init__(self, path: Path, clock: Clock, timeout_s: float, *, guards: Sequence[Path] = ()) -> None:
@@ -52,13 +52,12 @@ class Lock:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
-            if not (is_ours := _try_flock(self._fd, fcntl.LOCK_EX)):
+            if not _try_flock(self._fd, fcntl.LOCK_EX):
                 logger.debug("lock.waiting file=%s", self._path, extra=waits_for("another run"))
-            while not is_ours:
-                if pace.expired:
-                    raise self._held()
-                pace.wait()
-                is_ours = _try_flock(self._fd, fcntl.LOCK_EX)
+                while not _try_flock(self._fd, fcntl.LOCK_EX):
+                    if pace.expired:
+                        raise self._held()
+                    pace.wait()
         except BaseException:
             os.close(self._fd)
             raise
@@ -83,14 +82,14 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds the lock of a site: its pid, 0 if that is not known, and since when."""
+    """The process that holds a lock: its pid, 0 if that is not known, and since when."""
 
     pid: int
     since: datetime
 
 
-class SiteLock(Lock):
-    """The lock around a run for one site; it has the pid of its holder, to report a run that never ends."""
+class SignedLock(Lock):
+    """A lock whose file says who holds it (pid and moment); `holder` reads that without the lock."""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -130,24 +129,18 @@ class ActionLock(Lock):
             self._note(f"{began.isoformat(timespec='microseconds')} {_noted(what)}")
 
 
-class DaemonLock(Lock):
-    """`daemon.lock`, with our pid in it, for the daemon's life.
+class DaemonLock(SignedLock):
+    """`daemon.lock`, for the daemon's life.
 
-    Entering it raises AlreadyRunning where another daemon has it; its pid is named.
+    Entering it raises AlreadyRunning, with the pid, if another daemon holds it.
     """
 
     def __init__(self, state_dir: Path, clock: Clock) -> None:
         # `running_daemon` holds the lock for an instant, so one refusal proves nothing.
         super().__init__(state_dir / "daemon.lock", clock, timeout_s=1)
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        with suppress(OSError):  # nothing depends on it
-            self._note(f"{os.getpid()}\n")
-        return self
-
     def _held(self) -> CertbotlessError:
-        pid, state_dir = _pid_in(_read(self._fd)), str(self._path.parent)
+        pid, state_dir = _holder_in(_read(self._fd)).pid, str(self._path.parent)
         return AlreadyRunning(
             f"another certbotless daemon is running with pid {pid} on {state_dir!r}",
             hint="stop it first, or give this one a state_dir of its own",
@@ -155,34 +148,33 @@ class DaemonLock(Lock):
 
 
 def running_daemon(state_dir: Path) -> int | None:
-    """Return the pid of the daemon that runs on this state directory, or None."""
-    noted = _noted_in(state_dir / "daemon.lock")
-    return None if noted is None else _pid_in(noted)
+    """Return the pid of the daemon that runs on this state directory, 0 if not known; None for no daemon."""
+    found = holder(state_dir / "daemon.lock")
+    return None if found is None else found.pid
 
 
 def holder(path: Path) -> Holder | None:
-    """Return the holder of the `SiteLock` of this file, None where there is none. Never waits."""
-    if (noted := _noted_in(path)) is None:
-        return None
-    try:
-        pid, _, since = noted.partition(" ")
-        return Holder(int(pid), parse_rfc3339(since))
-    except ValueError:
-        return Holder(0, datetime.now(UTC))  # it has just come, or is of an older version
-
-
-def _noted_in(path: Path) -> str | None:
-    """Return what the holder of a lock has noted in it, None where nobody holds it. Never waits."""
+    """Return the holder of the `SignedLock` on this file, None where there is none. Never waits."""
     try:
         fd = os.open(path, _LOOK)
     except OSError:
         return None
     try:
-        return None if _try_flock(fd, fcntl.LOCK_SH) else _read(fd)
+        return None if _try_flock(fd, fcntl.LOCK_SH) else _holder_in(_read(fd))
     except OSError:
-        return ""  # of a file system without locks, or a broken disk: nobody is known
+        return _holder_in("")  # a file system without locks, or a broken disk
     finally:
         os.close(fd)
+
+
+def _holder_in(noted: str) -> Holder:
+    """Return the holder that a lock file names."""
+    pid, _, since = noted.partition(" ")
+    try:
+        moment = parse_rfc3339(since)
+    except ValueError:
+        moment = datetime.now(UTC)  # it has written nothing yet, or an older version wrote it
+    return Holder(int(pid) if pid.strip().isdecimal() else 0, moment)
 
 
 def _noted(what: str) -> str:
@@ -202,7 +194,3 @@ def _try_flock(fd: int, kind: int) -> bool:
 
 def _read(fd: int) -> str:
     return os.pread(fd, _MOST_NOTED_BYTES, 0).decode(errors="replace")
-
-
-def _pid_in(noted: str) -> int:
-    return int(noted) if noted.strip().isdecimal() else 0

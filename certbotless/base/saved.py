@@ -1,4 +1,4 @@
-"""The small files of `state_dir`: one JSON value each, written as a whole."""
+"""The small files of `state_dir`, which nobody else may read: one JSON value each, written as a whole."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ def load(path: Path, kind: type[T]) -> T | None:
     """Return the value that a file holds, None where there is no file.
 
     Args:
-        kind: a `Model`, or another annotation that `model` knows.
+        kind: a `Model`, or another annotation that `checked` knows.
 
     Raises:
         ValueError: it makes no sense.
@@ -27,9 +27,19 @@ def save(path: Path, value: object) -> None:
     """Give the file this value; on disk when this returns. One process at a time may do so.
 
     Raises:
-        StoreError: there is no room, or no right; or the value holds half a character, of another's answer.
+        StoreError: as `write`; or the value holds half a character, of another's answer.
     """
-    text = dump(value, indent=1)
+    data = dump(value, indent=1)
+    files.sweep(path.parent, [path.name])
+    write(path, data)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Give the file these bytes, in a folder that is made if absent; on disk when this returns.
+
+    Raises:
+        StoreError: there is no room, or no right.
+    """
     with files.store_errors(path):
-        files.sweep(path.parent, [path.name])
-        files.replace(path, text, 0o600)
+        files.make_dir(path.parent, 0o700)
+        files.replace(path, data, 0o600)

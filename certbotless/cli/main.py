@@ -335,10 +335,11 @@ def _help(source: Path | None, name: str) -> int:
 
             client_visit.visit_due(load.load(source))
         case "notify":
+            from ..base.checked import of_json
             from ..base.clock import SystemClock
             from ..notify import apprise_sender, outbox
 
-            post = outbox.Post.validate_json(sys.stdin.buffer.read())
+            post = of_json(outbox.Post, sys.stdin.buffer.read())
             outbox.deliver(post, apprise_sender.send, SystemClock())
     return 0
 

@@ -85,4 +85,4 @@ def _facts_of(domain: str, certs_dir: Path, state_dir: Path) -> LeafFacts | None
 
 def _story(state_dir: Path, domain: str) -> Story:
     file = SiteFile(state_dir, domain)
-    return Story(Events(state_dir).last(domain, _EVENTS), *file.last_attempt(), file.is_locked)
+    return Story(Events(state_dir).last(domain, _EVENTS), *file.last_attempt(), file.holder is not None)

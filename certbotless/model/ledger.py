@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from ..base.checked import Model, after, exactly, or_else, or_made_by
+from ..base.checked import Model, after, dump, exactly, of_json, or_else, or_made_by
 from ..base.clock import TRUSTED_SKEW
 from ..base.errors import StoreError
 from ..base.times import in_words, within_bounds
@@ -83,13 +83,13 @@ class Entry(Model):
 
     def to_line(self) -> bytes:
         """Return the line that `from_line` reads; older versions skip the keys that they do not know."""
-        return self.dump_json() + b"\n"
+        return dump(self) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
         """Return the entry of a line, `UNREADABLE` for anything else."""
         try:
-            return cls.validate_json(line)
+            return of_json(cls, line)
         except ValueError:
             return UNREADABLE
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from ..base.checked import Model, after, of_json
+from ..base.checked import Model, after
 from ..base.clock import is_believable
 from ..base.log_context import Event
 from ..base.times import BoundedMoment, Moment, rfc3339
@@ -247,9 +247,8 @@ class SiteState(Model):
     is_lost: bool = False
 
     @classmethod
-    def of_saved(cls, raw: bytes) -> SiteState:
-        """Return the state that a file holds. Raises ValidationError."""
-        saved = of_json(dict[str, Any], raw)
+    def of_saved(cls, saved: dict[str, Any]) -> SiteState:
+        """Return the state that a file holds, by its keys. Raises ValidationError."""
         for name in _BY_TYPE:
             found = {type_: saved.pop(name + suffix, {}) for type_, suffix in _SUFFIXES.items()}
             saved[name] = {type_: each for type_, each in found.items() if each != {}}

@@ -168,7 +168,7 @@ class Checker:
         config, now = current.config, self._clock.now()
         try:
             files = {site.domain: SiteFile(config.state_dir, site.domain) for site in current.sites}
-            current.locked = frozenset(domain for domain, file in files.items() if file.is_locked)
+            current.locked = frozenset(domain for domain, file in files.items() if file.holder)
             current.ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
             shown_by, address_of = self._dns_schedule.shown, self._lan.address
             self._fingerprints = Fingerprints.of(config, self._fingerprints)

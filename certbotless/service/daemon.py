@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..base import privileges
+from ..base.checked import dump
 from ..base.clock import SystemClock
 from ..base.errors import CertbotlessError, StoreError
 from ..base.locks import DaemonLock
@@ -266,4 +267,4 @@ class Daemon:
             return
         self._outbox_fault = ""
         if post.letters:
-            self._workers.help("notify", post.dump_json())
+            self._workers.help("notify", dump(post))

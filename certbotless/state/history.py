@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..base import files
+from ..base.checked import dump, of_json
 from ..base.errors import encodable
 from ..base.log_context import Event
 from ..model.memory import KeptEvent
@@ -29,13 +30,13 @@ class Events:
         for path in (self._old, self._path):
             for line in (files.read_if_there(path) or b"").splitlines():
                 with suppress(ValueError):  # cut off by a full disk
-                    found.append(KeptEvent.validate_json(line))
+                    found.append(of_json(KeptEvent, line))
         return [event for event in found if event.site == site][-count:]
 
     def append(self, at: datetime, site: str, event: Event, text: str = "") -> None:
         """Write one event, with the words of an error. No run fails because it cannot be written."""
         values = {k: encodable(v) if isinstance(v, str) else v for k, v in event.values.items()}
-        line = KeptEvent(at, site, event.kind, values, encodable(text)).dump_json() + b"\n"
+        line = dump(KeptEvent(at, site, event.kind, values, encodable(text))) + b"\n"
         try:
             files.make_dir(self._path.parent, 0o700)
             if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:

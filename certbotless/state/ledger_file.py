@@ -1,13 +1,12 @@
 """The ledger on disk: its rows, what stands in for a lost one, and the lock around count-and-reserve."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from ..base import files
+from ..base import files, saved
 from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Lock
@@ -39,8 +38,7 @@ class LedgerFile:
         Raises:
             StoreError: the file is there, but cannot be read.
         """
-        rows = [Entry.from_line(line) for line in self._lines()]
-        return with_old_failures(rows) or _past_orders(self._certs_dirs)
+        return self._whole(map(Entry.from_line, self._lines()))
 
     def seen(self) -> Ledger:
         """Return what `entries` returns, or why that cannot be read: then only orders must wait."""
@@ -49,43 +47,31 @@ class LedgerFile:
         except StoreError as exc:
             return exc.with_traceback(None)
 
-    def settle(self, now: datetime) -> list[Entry]:
-        """Settle the rows (ledger.settled), in the file too, and return them. Hold the lock.
+    def settle(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]] = list) -> list[Entry]:
+        """Settle the rows (ledger.settled), change them by `how`, and return what the file has then.
 
-        Lines that cannot be read are kept aside.
+        All of it is one step. Lines that cannot be read are kept aside. Hold the lock.
         """
         lines = self._lines()
         found = [Entry.from_line(line) for line in lines]
-        rows = settled(with_old_failures(found) or _past_orders(self._certs_dirs), now)
-        if rows == found:
-            return rows
-        with files.store_errors(self._path):
-            files.make_dir(self._path.parent, 0o700)
-            if unreadable := [line for line, row in zip(lines, found, strict=True) if row == UNREADABLE]:
-                aside = self._path.with_suffix(".jsonl.unreadable")
-                files.append(aside, b"\n".join(unreadable) + b"\n", 0o600)
-                logger.warning("ledger.unreadable rows=%d kept_in=%s", len(unreadable), aside)
-            if not found:
-                logger.warning("ledger.rebuilt file=%s rows=%d", self._path, len(rows))
-            self._write(rows)
-        return rows
-
-    def change(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
-        """Settle the rows, and write in their place what `how` makes of them, as one step. Hold the lock."""
-        rows = self.settle(now)
+        rows = settled(self._whole(found), now)
         changed = how(rows)
-        if changed != rows:
-            with files.store_errors(self._path):
-                files.make_dir(self._path.parent, 0o700)
-                self._write(changed)
+        if changed == found:
+            return changed
+        if unreadable := [line for line, row in zip(lines, found, strict=True) if row == UNREADABLE]:
+            aside = self._path.with_suffix(".jsonl.unreadable")
+            self._append(aside, b"\n".join(unreadable) + b"\n")
+            logger.warning("ledger.unreadable rows=%d kept_in=%s", len(unreadable), aside)
+        if rows and not found:
+            logger.warning("ledger.rebuilt file=%s rows=%d", self._path, len(rows))
+        self._write(changed)
+        return changed
 
     def append(self, entry: Entry) -> None:
         """Write a row; on disk when this returns."""
-        with files.store_errors(self._path):
-            files.make_dir(self._path.parent, 0o700)
-            # A line cut off by a full disk or a power cut must not swallow this one.
-            start = b"" if _ends_in_newline(self._path) else b"\n"
-            files.append(self._path, start + entry.to_line(), 0o600)
+        # A line that a full disk or a power cut has cut off must not swallow this one.
+        is_cut_off = not (files.read_if_there(self._path) or b"\n").endswith(b"\n")
+        self._append(self._path, b"\n" * is_cut_off + entry.to_line())
 
     def remove(self, entry: Entry) -> None:
         """Take out the newest row that says this, whatever time it has by now. Hold the lock."""
@@ -93,14 +79,22 @@ class LedgerFile:
         like = [row for row in rows if replace(row, at=entry.at) == entry]
         if like:
             rows.remove(like[-1])
-            with files.store_errors(self._path):
-                self._write(rows)
+            self._write(rows)
 
     def _lines(self) -> list[bytes]:
         return [line for line in (files.read_if_there(self._path) or b"").split(b"\n") if line]
 
+    def _whole(self, rows: Iterable[Entry]) -> list[Entry]:
+        """Return the rows of the file, or what stands in for them if they are lost."""
+        return with_old_failures(rows) or _past_orders(self._certs_dirs)
+
+    def _append(self, path: Path, lines: bytes) -> None:
+        with files.store_errors(path):
+            files.make_dir(path.parent, 0o700)
+            files.append(path, lines, 0o600)
+
     def _write(self, rows: Iterable[Entry]) -> None:
-        files.replace(self._path, b"".join(entry.to_line() for entry in rows), 0o600)
+        saved.write(self._path, b"".join(entry.to_line() for entry in rows))
 
 
 def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
@@ -120,14 +114,3 @@ def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
                 lifetime_s=int(facts.lifetime.total_seconds()),
             )
     return sorted(found.values(), key=lambda entry: entry.at)
-
-
-def _ends_in_newline(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return True
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-    except FileNotFoundError:
-        return True

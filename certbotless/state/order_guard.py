@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from ..base.clock import Clock
 from ..base.errors import RateLimited
 from ..base.times import rfc3339
 from ..config.settings import Site
 from ..model.certificate import LeafFacts
-from ..model.ledger import Entry, limit_on, purpose_of, with_certificate, with_failure, without_failure
+from ..model.ledger import Entry, Kind, limit_on, purpose_of, with_certificate, with_failure, without_failure
 from ..model.memory import RenewalInfo
 from .ledger_file import LedgerFile
 
@@ -51,8 +52,7 @@ class OrderGuard:
         """
         self.clock.sleep(0)  # nothing new begins once we are asked to stop
         purpose = purpose_of(self.in_hand, is_exempt=replaces and self._is_suggested(at))
-        names = self.site.all_names
-        order = Entry(at, "order", self.directory, names, purpose, rehearsal=self.is_rehearsal)
+        order = self._entry(at, "order", self.site.all_names, purpose=purpose)
         self._reserve(order, f"no order for {self.site.domain}")
         self._order = order
 
@@ -83,7 +83,7 @@ class OrderGuard:
         then.
         """
         if self.is_rehearsal:
-            failure = self._failure(at, names)
+            failure = self._entry(at, "failure", names, outcome="failed")
             self._change(at, lambda rows: with_failure(rows, failure, self.site.all_names))
             self._failed_ahead = failure
 
@@ -95,13 +95,9 @@ class OrderGuard:
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
         """Write down that the validation of these names of the newest order failed, and of no others."""
-        failure, order_names = self._failure(at, names), self.site.all_names
+        failure, order_names = self._entry(at, "failure", names, outcome="failed"), self.site.all_names
         self._change(at, lambda rows: with_failure(self._without_failure_ahead(rows), failure, order_names))
         self._failed_ahead = None
-
-    def _failure(self, at: datetime, names: Sequence[str]) -> Entry:
-        about = tuple(names)
-        return Entry(at, "failure", self.directory, about, outcome="failed", rehearsal=self.is_rehearsal)
 
     def _without_failure_ahead(self, rows: Sequence[Entry]) -> list[Entry]:
         if self._failed_ahead is None:
@@ -110,19 +106,16 @@ class OrderGuard:
 
     def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
         """Write down that the newest order has given a certificate that lives so long; 0 if not known."""
-        order = Entry(
-            at,
-            "order",
-            self.directory,
-            self.site.all_names,
-            rehearsal=self.is_rehearsal,
-            lifetime_s=int(lifetime.total_seconds()),
-        )
+        order = self._entry(at, "order", self.site.all_names, lifetime_s=int(lifetime.total_seconds()))
         self._change(at, lambda rows: with_certificate(rows, order))
+
+    def _entry(self, at: datetime, kind: Kind, names: Sequence[str], **facts: Any) -> Entry:
+        """Return a row of this CA; of a dry run if this is one."""
+        return Entry(at, kind, self.directory, tuple(names), rehearsal=self.is_rehearsal, **facts)
 
     def _change(self, at: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
         with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):
-            self.rows.change(at, how)
+            self.rows.settle(at, how)
 
     def _reserve(self, planned: Entry, refusal: str) -> None:
         with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):

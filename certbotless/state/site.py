@@ -9,21 +9,20 @@ Everything here can be lost: the world and the generations in certs_dir say the 
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..base import files, saved
-from ..base.checked import Model, dump
+from ..base.checked import dump, of_json
 from ..base.clock import Clock
 from ..base.errors import StoreError
-from ..base.locks import Holder, Lock, SiteLock, holder
+from ..base.locks import Holder, Lock, SignedLock, holder
 from ..model.memory import SavedPair, SiteState, TxtValue
 
 logger = logging.getLogger(__name__)
@@ -54,15 +53,11 @@ class SiteFile:
         Raises:
             StoreError: it is there, but cannot be read.
         """
-        return self._load()[0]
-
-    def _load(self) -> tuple[SiteState, bytes | None]:
-        raw = files.read_if_there(self._path)
         try:
-            return SiteState.of_saved(raw) if raw is not None else SiteState(), raw
+            return SiteState.of_saved(saved.load(self._path, dict[str, Any]) or {})
         except ValueError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
-            return SiteState(is_lost=True), raw
+            return SiteState(is_lost=True)
 
     @property
     def state(self) -> SiteState:
@@ -81,11 +76,10 @@ class SiteFile:
         after = replace(before, **{**changed, "is_lost": False})
         if after != before:
             if before.is_lost:
-                with files.store_errors(self._path):
-                    self._set_aside()
+                self._set_aside()
             # If the write fails the disk has either state: the next use reads it again.
             self._state = None
-            self._write(self._path, dump(after.to_saved(), indent=1))
+            saved.write(self._path, dump(after.to_saved(), indent=1))
         self._state = after
         return after
 
@@ -94,11 +88,6 @@ class SiteFile:
         others = {each: kept for each, kept in getattr(self.state, field).items() if each != name}
         return self.change(**{field: others if value is None else others | {name: value}})
 
-    def _write(self, path: Path, data: bytes) -> None:
-        with files.store_errors(path):
-            files.make_dir(self._home, 0o700)
-            files.replace(path, data, 0o600)
-
     def tidy(self) -> None:
         """Read the state, set one aside that makes no sense, and remove what a killed run has left.
 
@@ -106,14 +95,13 @@ class SiteFile:
         Hold the lock. What cannot be done now is left to the next time.
         """
         with suppress(OSError, StoreError):
-            state, raw = self._load()
-            self._state = state
+            state = self._state = self.load()
             if state.is_lost:
                 self._set_aside()
                 self._state = SiteState()
-            elif raw is not None and json.loads(raw).keys() - state.to_saved().keys():
+            elif (saved.load(self._path, dict[str, Any]) or {}).keys() - state.to_saved().keys():
                 kept = self._path.with_suffix(".json.newer")
-                files.replace(kept, raw, 0o600)
+                saved.write(kept, files.read_if_there(self._path) or b"")
                 logger.warning("state.newer file=%s kept=%s", self._path, kept)
             if state.order is None and os.path.lexists(self._order_key):
                 self._order_key.unlink()  # of an order that was dropped, or whose URL is lost
@@ -129,23 +117,18 @@ class SiteFile:
             files.probe(self._path)
 
     @property
-    def is_locked(self) -> bool:
-        """Whether a run is at work on the site."""
-        return self.holder is not None
-
-    @property
     def holder(self) -> Holder | None:
-        """The process that holds the lock of the site, None for none."""
+        """The process that holds the lock of the site, as it works on the site; None for none."""
         return holder(self._lock)
 
     def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the site's lock, to be entered. Raises StoreError for a link in place of its folder."""
         files.refuse_link(self._home)
-        return SiteLock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
+        return SignedLock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
 
     def _set_aside(self) -> None:
         kept = self._path.with_suffix(".json.unreadable")
-        with suppress(FileNotFoundError):
+        with files.store_errors(self._path), suppress(FileNotFoundError):
             self._path.replace(kept)
         logger.warning("state.set_aside file=%s to=%s", self._path, kept)
 
@@ -184,7 +167,7 @@ class SiteFile:
 
     def save_order_key(self, pem: bytes) -> None:
         """Keep the certificate key until the order has given its certificate."""
-        self._write(self._order_key, pem)
+        saved.write(self._order_key, pem)
 
     def drop_order(self) -> None:
         """Forget the order in flight and its key."""
@@ -194,8 +177,8 @@ class SiteFile:
 
     def save_pair(self, pair: SavedPair) -> None:
         """Keep a copy of what is about to be published, to restore it from; its digest is a second line."""
-        data = pair.dump_json()
-        self._write(self._pair, data + b"\n" + _digest(data) + b"\n")
+        data = dump(pair)
+        saved.write(self._pair, data + b"\n" + _digest(data) + b"\n")
 
     def saved_pair(self) -> SavedPair:
         """Return the pair last issued.
@@ -208,7 +191,7 @@ class SiteFile:
             raise StoreError(f"the copy {str(self._pair)!r} is gone")
         data, _, told = raw.partition(b"\n")
         try:
-            pair = SavedPair.validate_json(data)
+            pair = of_json(SavedPair, data)
         except ValueError:
             pair = None
         # A certificate with a flipped bit in its signature looks as good as ever.
@@ -231,15 +214,8 @@ class SiteFile:
         """Return the copy, None where there is none that makes sense; changes nothing."""
         with suppress(StoreError, ValueError):
             data = (files.read_if_there(self._pair) or b"").partition(b"\n")[0]
-            return SavedPair.validate_json(data)
+            return of_json(SavedPair, data)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class _AccountUrl(Model):
-    """The URL of an account, empty where the CA has none of ours."""
-
-    url: str
 
 
 class Accounts:
@@ -262,8 +238,7 @@ class Accounts:
         """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
         key = files.read_if_there(self._key)
         with suppress(ValueError, StoreError):
-            if (account := saved.load(self._url, _AccountUrl)) is not None:
-                return key, account.url
+            return key, (saved.load(self._url, dict[str, str]) or {}).get("url", "")
         return key, ""
 
     def save_key(self, pem: bytes) -> None:
@@ -275,7 +250,7 @@ class Accounts:
 
     def save_url(self, url: str) -> None:
         """Keep the account URL, or forget it when empty."""
-        saved.save(self._url, _AccountUrl(url))
+        saved.save(self._url, {"url": url})
 
 
 def known_sites(state_dir: Path) -> list[str]:

@@ -158,7 +158,7 @@ def test_a_look_at_a_lock_never_waits(tmp_path: Path, site: SiteFile, kind: str)
     plant(kind, tmp_path / "daemon.lock")
 
     def look() -> None:
-        assert not site.is_locked
+        assert site.holder is None
         assert running_daemon(tmp_path) is None
 
     assert in_time(look) == DONE
@@ -166,11 +166,11 @@ def test_a_look_at_a_lock_never_waits(tmp_path: Path, site: SiteFile, kind: str)
 
 @pytest.mark.process
 def test_whether_a_run_is_at_work_is_seen_without_waiting(tmp_path: Path, site: SiteFile) -> None:
-    seen = [site.is_locked]
-    with held_by_another_process(lambda: SiteFile(tmp_path, DOMAIN).locked(SystemClock(), 1)):
-        seen.append(site.is_locked)
-    seen.append(site.is_locked)
-    assert seen == [False, True, False]
+    seen = [site.holder]
+    with held_by_another_process(lambda: SiteFile(tmp_path, DOMAIN).locked(SystemClock(), 1)) as pid:
+        seen.append(site.holder)
+    seen.append(site.holder)
+    assert [each and each.pid for each in seen] == [None, pid, None]
 
 
 def test_the_locks_of_two_sites_and_of_two_daemons_are_two_locks(tmp_path: Path, site: SiteFile) -> None:
@@ -245,7 +245,7 @@ def test_a_running_daemon_is_known_by_its_pid_and_one_that_was_killed_is_not(tmp
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert running_daemon(tmp_path) is None
     with DaemonLock(tmp_path, FakeClock()):
-        assert (tmp_path / "daemon.lock").read_text() == f"{os.getpid()}\n"
+        assert (tmp_path / "daemon.lock").read_text().startswith(f"{os.getpid()} ")
         assert running_daemon(tmp_path) == os.getpid()
     assert running_daemon(tmp_path) is None
 

@@ -13,6 +13,7 @@ from support.conditions import BROKEN, DOMAIN, OVER, broken
 from support.fakes import FakeClock
 from support.views import view
 
+from certbotless.base.checked import dump, of_json
 from certbotless.base.clock import Clock
 from certbotless.base.errors import Interrupted, NotifyError, StoreError
 from certbotless.config import load
@@ -80,7 +81,7 @@ class Mail:
         self.got.clear()
         post = self.due(shown)
         if post.letters:
-            outbox.deliver(Post.validate_json(post.dump_json()), self.send, self.clock)
+            outbox.deliver(of_json(Post, dump(post)), self.send, self.clock)
         return sorted(self.got)
 
     def send(self, url: str, message: Message, _: Clock) -> None:

@@ -209,15 +209,12 @@ class Rows(LedgerFile):
     def locked(self, clock: Clock, timeout_s: float) -> Any:
         return nullcontext()
 
-    def settle(self, now: datetime) -> list[Entry]:
-        self.rows = ledger.settled(self.rows, now)
+    def settle(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]] = list) -> list[Entry]:
+        self.rows = how(ledger.settled(self.rows, now))
         return self.rows
 
     def append(self, entry: Entry) -> None:
         self.rows.append(entry)
-
-    def change(self, now: datetime, how: Callable[[Sequence[Entry]], list[Entry]]) -> None:
-        self.rows = how(self.settle(now))
 
     def remove(self, entry: Entry) -> None:
         self.rows.remove(next(row for row in reversed(self.rows) if replace(row, at=entry.at) == entry))
