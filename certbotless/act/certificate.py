@@ -145,9 +145,8 @@ class CertificateSteps:
             )
         )
         if window is not None and moment is not None and moment != known.moment:
-            why = {"explained_at": told.explanation} if told.explanation else {}
-            drawn = {"at": moment, "from": window.start, "to": window.end}
-            self._ctx.tell("renewal.drawn", **{name: rfc3339(at) for name, at in drawn.items()}, **why)
+            drawn = {"at": rfc3339(moment), "from": rfc3339(window.start), "to": rfc3339(window.end)}
+            self._ctx.tell("renewal.drawn", **drawn, explained_at=told.explanation)
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
@@ -226,7 +225,7 @@ class CertificateSteps:
                 return
         else:
             self._ctx.publish(*self._copy())
-        self._ctx.tell("files.restored", reason=seen.published.fault or seen.published.wrong_mode)
+        self._ctx.tell("files.restored", reason=seen.published.fault, key_mode=seen.published.wrong_mode)
         if seen.published.is_contested:
             self._ctx.file.change(restored=(*self._restored_lately(now), now))
 
@@ -236,8 +235,9 @@ class CertificateSteps:
             self._ctx.store.set_key_mode()
             return True
         domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
+        why = f"the key has mode {wrong_mode}, not {self._ctx.config.key_mode}"
         text = "key.mode_not_kept domain=%s reason='%s, and the file system keeps no modes' hint=%r"
-        logger.warning(text, domain, wrong_mode, hint)
+        logger.warning(text, domain, why, hint)
         self._ctx.file.change(unkept_mode=wrong_mode)
         return False
 

@@ -17,20 +17,16 @@ from ..base.clock import SlotClock
 from ..base.concurrent import together
 from ..base.errors import (
     AccountPaused,
-    AccountRefused,
     CertbotlessError,
     CertificateRefused,
     DeployError,
     DeployWaits,
     DnsError,
-    DnsRefused,
     Interrupted,
     IssueError,
     PropagationTimeout,
     RateLimited,
     RecordConflict,
-    SecretUnreadable,
-    ZoneNotFound,
     internal_error,
 )
 from ..base.log_context import about
@@ -301,8 +297,8 @@ class _SiteRun:
         failure = _failure(exc, self._clock.now(), self._backoff(step, exc, count, seen), count, address)
         level = logging.WARNING if failure.is_waiting or exc.retryable else logging.ERROR
         text = "%s.failed domain=%s error=%s retry_at=%s"
-        # The link that lifts a pause is told once; then `status` has it.
-        is_told = isinstance(exc, AccountPaused) and before is not None and before.what == exc.message
+        # The link that lifts a pause is logged once; then `status` has it.
+        is_told = isinstance(exc, AccountPaused) and before is not None and before.kind == failure.kind
         error = exc.message if is_told else str(exc)
         logger.log(level, text, key, self._site.domain, error, rfc3339(failure.retry_at))
         noted = {key: failure}
@@ -354,6 +350,6 @@ def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int, 
         count=count,
         is_waiting=isinstance(exc, DeployWaits),
         limited_until=now + asked if is_limit else None,
-        is_of_secret=isinstance(exc, DnsRefused | ZoneNotFound | AccountRefused | SecretUnreadable),
+        kind=type(exc).__name__,
         address=address,
     )

@@ -30,8 +30,8 @@ class Event:
 
     @property
     def words(self) -> str:
-        """The values as they are shown."""
-        return " ".join(f"{name}={value}" for name, value in self.values.items())
+        """The values as they are shown; an empty one is left out."""
+        return " ".join(f"{name}={value}" for name, value in self.values.items() if value not in ("", None))
 
     @property
     def extra(self) -> dict[str, Event]:

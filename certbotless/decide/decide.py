@@ -34,7 +34,7 @@ def decide(situation: Situation) -> Decision:
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_adopt_steps(seen, state),
-        *_restore_steps(seen, state),
+        *_restore_steps(situation),
         *([Step("order", order)] if order else ()),
         *([Step("collect", because(Why.ORDER_LEFT))] if state.order and not order else ()),
         *(redeploy_steps(situation) if not order else ()),
@@ -71,11 +71,12 @@ def state_of(
     return "ok", None
 
 
-def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
+def _restore_steps(situation: Situation) -> list[Step]:
+    seen, state = situation.seen, situation.remembered
     published, foreign = seen.published, _judged(seen, state)
     if published.is_intact:
-        is_to_be_set = published.wrong_mode not in ("", state.unkept_mode)
-        return [Step("restore", because(Why.FAULT, published.wrong_mode))] if is_to_be_set else []
+        why = because(Why.KEY_MODE, published.wrong_mode, situation.goal.config.key_mode)
+        return [Step("restore", why)] if published.wrong_mode not in ("", state.unkept_mode) else []
     if not (published.facts or seen.has_copy):
         return []
     if published.plain and not published.facts and seen.copy_ends is None:

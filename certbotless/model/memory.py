@@ -16,6 +16,9 @@ from .certificate import LeafFacts, Origin
 # In a file: a damaged one must not lead a sum or a power out of what a machine can count.
 Count = Annotated[int, after(lambda count: min(max(count, 0), 1_000_000))]
 
+# The kinds of failures that another secret may cure.
+_OF_SECRET = {"DnsRefused", "RecordConflict", "ZoneNotFound", "AccountRefused", "SecretUnreadable"}
+
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)
 
@@ -24,10 +27,10 @@ _LONGEST_WAIT = timedelta(days=8)
 class Failure(Model):
     """The last attempt at something did not succeed; times are aware UTC.
 
-    `is_waiting`: no error, something else must come first. `limited_until`: the moment that a CA named which
-    counts our requests; None where none did. Until then it is of no use to ask, whoever wants it.
-    `is_of_secret`: another secret may cure it. `address`: the one that could not be written, which keeps no
-    other one from being written; empty for another failure.
+    `kind`: the class of the error (base.errors), empty if an older version wrote it. `is_waiting`: no error,
+    something else must come first. `limited_until`: the moment that a CA named which counts our requests;
+    None where none did. Until then it is of no use to ask, whoever wants it. `address`: the one that could
+    not be written, which keeps no other one from being written; empty for another failure.
     """
 
     at: BoundedMoment
@@ -37,7 +40,7 @@ class Failure(Model):
     count: Count
     is_waiting: bool = False
     limited_until: BoundedMoment | None = None
-    is_of_secret: bool = False
+    kind: str = ""
     address: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -216,7 +219,7 @@ class SiteState(Model):
         foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
         generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
-        unkept_mode: what was wrong with the mode of the key where the file system keeps none.
+        unkept_mode: the mode of the key, as ``0777``, where the file system keeps none.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
 
@@ -284,7 +287,7 @@ class SiteState(Model):
             # No order may follow an upgrade, so this counts as the same configuration.
             return replace(self, digest=digest, file_digest=file_digest)
         if self.file_digest == file_digest:
-            failures = {key: failure for key, failure in self.failures.items() if not failure.is_of_secret}
+            failures = {key: failed for key, failed in self.failures.items() if failed.kind not in _OF_SECRET}
             return replace(self, digest=digest, failures=failures)
         # What actions could not cure under the old one may be cured under this one.
         acted = {name: replace(done, count=0) for name, done in self.acted.items()}

@@ -39,6 +39,7 @@ class Why(Enum):
     RENEWAL_TIME = "the CA may want it renewed at another time"
     # restore, rebuild, note
     NOT_PUBLISHED = "nothing is published"
+    KEY_MODE = "the key has mode {}, not {}"
     COPY_END_UNKNOWN = "it is not known when our copy of the certificate ends"
     STATE_LOST = "its state makes no sense"
     NO_COPY = "there is no copy of the published pair"

@@ -80,11 +80,11 @@ class Store:
         return replace(published, fault=fault, is_contested=is_contested, wrong_mode=wrong_mode)
 
     def _wrong_mode(self, generation: str) -> str:
-        """Say which mode the key has where that is not the one of the configuration; else empty."""
+        """Return the mode of the key where that is not the one of the configuration; else empty."""
         with contextlib.suppress(OSError):
             mode = stat.S_IMODE((self._home / generation / PRIVKEY).lstat().st_mode)
             if mode != self._key.mode:
-                return f"the key has mode {mode:04o}, not {self._key.mode:04o}"
+                return f"{mode:04o}"
         return ""
 
     def _plain(self) -> str:

@@ -14,7 +14,15 @@ from support.children import DONE, REFUSED, limit_file_size, run_in_child
 from support.fakes import FakeClock
 from support.files import KINDS, in_time, mode_of, plant
 
-from certbotless.base.errors import CertbotlessError, StoreError
+from certbotless.base import errors
+from certbotless.base.errors import (
+    AccountRefused,
+    CertbotlessError,
+    DnsRefused,
+    SecretUnreadable,
+    StoreError,
+    ZoneNotFound,
+)
 from certbotless.base.times import rfc3339
 from certbotless.model.certificate import Origin
 from certbotless.model.memory import (
@@ -447,9 +455,18 @@ def test_a_copy_is_told_without_being_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == b"{"
 
 
-def test_another_secret_lets_go_what_a_secret_can_cure_and_nothing_else() -> None:
-    of_secret = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, is_of_secret=True)
-    other = replace(of_secret, is_of_secret=False)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, DnsRefused | ZoneNotFound | AccountRefused | SecretUnreadable)
+    ],
+)
+def test_another_secret_lets_go_what_a_secret_can_cure_and_nothing_else(kind: str) -> None:
+    of_secret = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, kind=kind)
+    other = replace(of_secret, kind="DnsUnavailable")
     state = SiteState(
         digest="2:a",
         file_digest="2:f",
@@ -470,7 +487,7 @@ def test_another_secret_lets_go_what_a_secret_can_cure_and_nothing_else() -> Non
 
 def test_what_an_older_version_noted_counts_under_the_configuration_of_now() -> None:
     """Its digests were made in another way. No order may follow an upgrade."""
-    failure = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, is_of_secret=True)
+    failure = Failure(at=NOW, what="refused", hint="", retry_at=NOW, count=2, kind="DnsRefused")
     state = SiteState(
         digest="ab" * 32, failures={"order": failure}, acted={"web": Acted(sha256="ab", count=2)}
     )

@@ -73,10 +73,9 @@ def certificate(case: Case, view: View, now: datetime) -> bool:
         text = f"expired {-days:.0f} days ago{said}" if facts else f"none is published yet{said}"
         case.fail("certificate", domain, published.fault or text, cure)
         return False
-    mode = stat.S_IMODE(_key(case.config, view.site).stat().st_mode)
-    if f"{mode:04o}" != case.config.key_mode:
-        text = f"the key has mode {mode:04o}, and key_mode is {case.config.key_mode}"
-        if published.wrong_mode and published.wrong_mode == view.remembered.unkept_mode:
+    if published.wrong_mode:
+        text = f"the key has mode {published.wrong_mode}, and key_mode is {case.config.key_mode}"
+        if published.wrong_mode == view.remembered.unkept_mode:
             text = f"{text}: the file system of certs_dir keeps no modes"
             cure = "let the options of its mount say who may read there, or move certs_dir to another one"
         case.warn("certificate", domain, text, cure)
