@@ -21,7 +21,8 @@ from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout
 from certbotless.model.memory import TxtValue
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_errors import Account, ApiRefusal
+from certbotless.world.dns.alidns_access import AlidnsAccess
+from certbotless.world.dns.alidns_errors import ApiRefusal
 from certbotless.world.dns.nameservers import NameServers
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"
@@ -37,11 +38,11 @@ def dns() -> Iterator[AlidnsEmulator]:
 
 @pytest.fixture
 def ctx(dns: AlidnsEmulator, tmp_path: Path) -> SiteContext:
-    account, settings = Account(dns.endpoint, "id", "secret"), {"nameservers": list(dns.nameservers)}
+    access, settings = AlidnsAccess(dns.endpoint, "id", "secret"), {"nameservers": list(dns.nameservers)}
     return site_context(
         tmp_path,
         {},
-        lambda site_clock: AlidnsAccount(account, site_clock),
+        lambda site_clock: AlidnsAccount(access, site_clock),
         clock=SystemClock(),
         dns={"propagation_timeout": "2s", **settings},
     )

@@ -14,7 +14,7 @@ from certbotless.base.names import rr_of
 from certbotless.model.records import Add, Change, Delete, Record, Update, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_errors import Account
+from certbotless.world.dns.alidns_access import AlidnsAccess
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"
@@ -187,7 +187,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             )
             return made.record_id
 
-        account = AlidnsAccount(Account(emulator.endpoint, "id", "secret"), FakeClock())
+        account = AlidnsAccount(AlidnsAccess(emulator.endpoint, "id", "secret"), FakeClock())
         yield Bench(account.open(ZONE), put)
 
 

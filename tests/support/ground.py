@@ -17,7 +17,7 @@ from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_errors import Account
+from certbotless.world.dns.alidns_access import AlidnsAccess
 from certbotless.world.dns.nameservers import NameServers
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 from support.fakes import FakeClock, FakeContainers
@@ -45,11 +45,11 @@ class Ground:
     def run(self, home: Path, *, asks_again: bool = False) -> Outcome:
         """Make the facts of the site true; with `asks_again` whatever failed before, as with `--force`."""
         config = self._config(home)
-        account = Account(self.api_proxy.url, KEY_ID, KEY_SECRET, ca_bundle=str(self.api_proxy.ca_bundle))
+        access = AlidnsAccess(self.api_proxy.url, KEY_ID, KEY_SECRET, ca_bundle=str(self.api_proxy.ca_bundle))
         edges = Edges(
             self.clock,
             NameServers(config.dns.nameservers, self.clock),
-            lambda clock: AlidnsAccount(account, clock),
+            lambda clock: AlidnsAccount(access, clock),
             FakeContainers(),
             Fingerprints.of(config),
         )

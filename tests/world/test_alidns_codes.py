@@ -18,7 +18,7 @@ from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
 from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
-from certbotless.world.dns.alidns_errors import Account
+from certbotless.world.dns.alidns_access import AlidnsAccess
 
 WRONG_ID, WRONG_SECRET = "LTAI5tAnother", "another secret"
 
@@ -32,7 +32,7 @@ class World:
 
     def open(self, zone: str = ZONE, key_id: str = KEY_ID, secret: str = SECRET) -> AlidnsZone:
         """Return a zone as one with this key sees it."""
-        return AlidnsAccount(Account(self.dns.endpoint, key_id, secret), self.clock).open(zone)
+        return AlidnsAccount(AlidnsAccess(self.dns.endpoint, key_id, secret), self.clock).open(zone)
 
     def add(self, **fields: Any) -> str:
         """Add the A record of the name, but for these fields."""

@@ -18,7 +18,7 @@ from certbotless.state.site import SiteFile
 from certbotless.world.acme.challenge import presented, sweep
 from certbotless.world.dns import ram_policy
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_errors import Account
+from certbotless.world.dns.alidns_access import AlidnsAccess
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.
@@ -39,7 +39,7 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[AlidnsEmulator]:
 
 @pytest.fixture
 def account(emulator: AlidnsEmulator) -> AlidnsAccount:
-    return AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), FakeClock())
+    return AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), FakeClock())
 
 
 def values(emulator: AlidnsEmulator) -> list[str]:
@@ -164,7 +164,7 @@ def test_an_ascii_name_goes_out_byte_for_byte_as_before() -> None:
 
 
 def account_at(server: HttpServer) -> AlidnsAccount:
-    return AlidnsAccount(Account(server.url, KEY_ID, SECRET), FakeClock())
+    return AlidnsAccount(AlidnsAccess(server.url, KEY_ID, SECRET), FakeClock())
 
 
 def listing(**row: object) -> Reply:
@@ -233,7 +233,7 @@ def test_the_policy_names_such_a_zone_in_both_forms(is_unicode: bool) -> None:
     ) as emulator:
         document = ram_policy.document(IN_CHINESE).replace("ACCOUNT", ACCOUNT_ID)
         emulator.attach_policy(ram.parse(document).permits)
-        account = AlidnsAccount(Account(emulator.endpoint, KEY_ID, SECRET), FakeClock())
+        account = AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), FakeClock())
         zone = account.open(account.find(NAME))
         zone.delete(zone.add(Record(NAME, "A", "10.0.0.1", 600)))
     assert ram_policy.document(IN_ASCII).count("domain/") == 1

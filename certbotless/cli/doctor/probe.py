@@ -23,10 +23,10 @@ from ...base.times import rfc3339
 from ...config.redact import Redactor
 from ...config.settings import Config, Site
 from ...model.records import Record
-from ...service import wiring
 from ...state.site import SiteFile
 from ...world.dns.alidns import AlidnsAccount
-from ...world.dns.alidns_errors import Account, NoAnswer
+from ...world.dns.alidns_access import AlidnsAccess
+from ...world.dns.alidns_errors import NoAnswer
 from ...world.dns.nameservers import NameServers
 from ...world.dns.query import Server, ask_all
 from ...world.resolve import addresses_of
@@ -61,7 +61,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
         tell: is given what is for the person alone: it has names.
     """
     redact = Redactor.of(config)
-    account = wiring.dns_account(config)
+    access = AlidnsAccess.of(config.aliyun)
     if os.path.isdir(config.state_dir):
         privileges.become_owner(config.state_dir, ())
 
@@ -71,12 +71,12 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     report(f"certbotless {__version__}, doctor --probe, {rfc3339(clock.now())}")
     is_whole = True
     try:
-        finder = AlidnsAccount(account, clock)
+        finder = AlidnsAccount(access, clock)
         zones = sorted({_zone_of(config, site, finder) for site in config.sites})
         for number, zone in enumerate(zones, 1):
             form = "ASCII" if u_labels(zone) == zone else "not ASCII"
             report(f"zone {number} of {len(zones)}: {form}, {zone.count('.') + 1} labels")
-            is_whole &= _ZoneProbe(config, account, zone, clock, report, tell).run()
+            is_whole &= _ZoneProbe(config, access, zone, clock, report, tell).run()
     except CertbotlessError as exc:
         report(f"ended: {kind_of(exc)}")
         tell(str(exc))
@@ -92,13 +92,13 @@ class _ZoneProbe:
     """The questions about one zone."""
 
     def __init__(
-        self, config: Config, secrets: Account, zone: str, clock: Clock, say: Say, tell: Say
+        self, config: Config, access: AlidnsAccess, zone: str, clock: Clock, say: Say, tell: Say
     ) -> None:
         self._config, self._zone, self._clock, self._say, self._tell = config, zone, clock, say, tell
         self._name = f"{LABEL}.{zone}"
         # Read before this process becomes the owner of state_dir, which may not read them.
-        self._secrets = secrets
-        self._account = AlidnsAccount(secrets, clock, self._hear)
+        self._access = access
+        self._account = AlidnsAccount(access, clock, self._hear)
         # What is asked now, and what the replies have told so far: of each question its code; in what letters
         # names are written; the range of the TTL.
         self._asked = ""
@@ -188,7 +188,7 @@ class _ZoneProbe:
 
     def _clean_up(self, value: str) -> None:
         """Delete what has our value, by another account object: we may have been asked to stop."""
-        zone = AlidnsAccount(self._secrets, SystemClock(), self._hear).open(self._zone)
+        zone = AlidnsAccount(self._access, SystemClock(), self._hear).open(self._zone)
         self._asked = "to delete the TXT record"
         try:
             for record in zone.records(self._name):

@@ -18,12 +18,12 @@ from ...model.memory import SiteState
 from ...model.view import View
 from ...notify import apprise_sender, outbox
 from ...observe.views import look_at
-from ...service import wiring
 from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
 from ...state.site import SiteFile
 from ...world.acme.account import CaView
 from ...world.dns.alidns import AlidnsAccount
+from ...world.dns.alidns_access import AlidnsAccess
 from ...world.lan.address import address_now
 from . import api, authority, machine, naming, service
 from .api import ApiView
@@ -101,7 +101,7 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
     if not lost and not warnings:
         case.ok("configuration", path, f"{len(case.config.sites)} sites, and every secret can be read")
     try:
-        return AlidnsAccount(wiring.dns_account(case.config), case.clock)
+        return AlidnsAccount(AlidnsAccess.of(case.config.aliyun), case.clock)
     except SecretUnreadable:
         return None
 

@@ -43,13 +43,13 @@ from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, 
 from ...config.redact import Redactor
 from ...model.records import DEFAULT_LINE, Record
 from ..http import BoundedSession, http_date, retry_after
+from .alidns_access import AlidnsAccess
 from .alidns_errors import (
     AGAIN,
     HINTS,
     NO_SUCH_ZONE,
     NOT_ALLOWED,
     OF_ONE_RECORD,
-    Account,
     ApiRefusal,
     NoAnswer,
     RecordRefusal,
@@ -95,14 +95,14 @@ OnReply = Callable[[str, int, Mapping[str, Any]], None]
 class AlidnsAccount:
     """The DNS account: finds zones and opens them, by one signed call at a time. For one thread."""
 
-    def __init__(self, account: Account, clock: Clock, on_reply: OnReply = lambda *_: None) -> None:
-        self._account = account
+    def __init__(self, access: AlidnsAccess, clock: Clock, on_reply: OnReply = lambda *_: None) -> None:
+        self._access = access
         self._on_reply = on_reply
         self._clock = clock
         self._session = BoundedSession(clock)
         # An error reply may repeat the call, with all that signs it.
-        secrets = [account.key_secret, account.security_token or ""]
-        self._redact = Redactor(secrets, [account.key_id])
+        secrets = [access.key_secret, access.security_token or ""]
+        self._redact = Redactor(secrets, [access.key_id])
         # How far our clock is ahead of the API's, as of its last reply; None where it has told no time.
         self.clock_ahead: timedelta | None = None
 
@@ -118,8 +118,8 @@ class AlidnsAccount:
         """
         request = REQUESTS[action]()
         request.set_accept_format("JSON")
-        if self._account.security_token is not None:
-            parameters["SecurityToken"] = self._account.security_token
+        if self._access.security_token is not None:
+            parameters["SecurityToken"] = self._access.security_token
         for name, value in parameters.items():
             request.add_query_param(name, value)
         pace = Pace(self._clock, TOTAL_TIMEOUT_S, first_s=0.5, most_s=8, share=0.5)
@@ -134,16 +134,16 @@ class AlidnsAccount:
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
 
     def _try(self, action: str, request: Any, timeout_s: float) -> dict[str, Any]:
-        account = self._account
+        access = self._access
         # Signed anew for every try: nonce and time are part of it.
-        path = request.get_url(_REGION, account.key_id, account.key_secret)
-        with transport_errors(action, account):
+        path = request.get_url(_REGION, access.key_id, access.key_secret)
+        with transport_errors(action, access):
             response = self._session.request(
                 request.get_method(),
-                f"{account.endpoint}{path}",
-                headers=request.get_signed_header(_REGION, account.key_id, account.key_secret),
+                f"{access.endpoint}{path}",
+                headers=request.get_signed_header(_REGION, access.key_id, access.key_secret),
                 timeout=timeout_s,
-                verify=account.ca_bundle or True,
+                verify=access.ca_bundle or True,
             )
         date = http_date(response.headers.get("Date", ""))
         self.clock_ahead = None if date is None else self._clock.now() - date
@@ -158,7 +158,7 @@ class AlidnsAccount:
         if not code or not request_id:
             # A captive portal answers 200 with a page of its own; a broken proxy anything.
             raise NoAnswer(
-                f"{action} at {account.endpoint}: HTTP {response.status_code}, not an answer of the DNS API",
+                f"{action} at {access.endpoint}: HTTP {response.status_code}, not an answer of the DNS API",
                 hint="check what stands between this machine and the API: proxy, portal, firewall",
             )
         raise self._refusal(action, code, request_id, reply, response)

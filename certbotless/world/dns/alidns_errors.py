@@ -4,16 +4,12 @@ Source: Alidns API 2015-01-09, error codes; what people report of them stands be
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import requests
 
-from ...base.errors import (
-    DnsRefused,
-    DnsUnavailable,
-    RecordConflict,
-)
+from ...base.errors import DnsRefused, DnsUnavailable, RecordConflict
 from ..http import BadAnswer
+from .alidns_access import AlidnsAccess
 
 AGAIN = frozenset(
     {
@@ -90,23 +86,12 @@ class RecordRefusal(ApiRefusal, RecordConflict):
     """One that is about this record alone: a TXT record beside it may be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """How to reach the API; the secrets stay out of every `repr`."""
-
-    endpoint: str
-    key_id: str = field(repr=False)
-    key_secret: str = field(repr=False)
-    security_token: str | None = field(default=None, repr=False)
-    ca_bundle: str | None = None
-
-
 class NoAnswer(DnsUnavailable):
     """Nobody answered, or somebody else did."""
 
 
 @contextmanager
-def transport_errors(action: str, account: Account) -> Iterator[None]:
+def transport_errors(action: str, access: AlidnsAccess) -> Iterator[None]:
     """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
     try:
         yield
@@ -126,6 +111,6 @@ def transport_errors(action: str, account: Account) -> Iterator[None]:
                 what = f"no connection ({type(exc).__name__})"
                 hint = "check the network, the resolver and aliyun.endpoint"
             case _:
-                what = f"the trust bundle {account.ca_bundle!r} cannot be read"
+                what = f"the trust bundle {access.ca_bundle!r} cannot be read"
                 hint = "correct aliyun.ca_bundle"
-        raise NoAnswer(f"{action} at {account.endpoint}: {what}", hint=hint) from None
+        raise NoAnswer(f"{action} at {access.endpoint}: {what}", hint=hint) from None
