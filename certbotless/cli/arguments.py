@@ -3,13 +3,18 @@
 Source: argparse; what it cannot do, domains among options and the nearest command, is added.
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from ..base.errors import UsageError, printable
 from ..service import wire
+
+if TYPE_CHECKING:
+    from ..config.settings import Config, Site
 
 _COMMANDS = {
     "check": "validate the configuration, offline",
@@ -139,3 +144,21 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:
     of.add_argument(name, action="store_true", help=text)
+
+
+def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
+    """Return the sites with exactly these domains, all of them for none.
+
+    Raises:
+        UsageError: there is no such site.
+    """
+    from ..base.names import u_labels  # noqa: PLC0415  (help needs none)
+
+    # A name in Chinese may be given as it is written there too.
+    by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
+    for domain in domains:
+        if domain not in by_name:
+            known = ", ".join(site.domain for site in config.sites)
+            raise UsageError(f"no site has the domain {printable(domain, 80)!r}; there is {known}")
+    chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
+    return list(chosen.values()) or list(config.sites)

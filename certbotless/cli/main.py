@@ -5,8 +5,6 @@ Exit codes: 0 as asked; 1 a fact is not true, or it cannot run; 2 bad usage or c
 look answer at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import logging
@@ -14,18 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from ..base.errors import CertbotlessError, ConfigError, UsageError, printable
+from ..base.errors import CertbotlessError, ConfigError, UsageError
 from . import arguments, log
-
-if TYPE_CHECKING:
-    from ..config.settings import Config, Site
-    from ..model.decision import Intent
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
@@ -60,15 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(arguments.parse(sys.argv[1:] if argv is None else argv))
-    except ConfigError as exc:
-        print("\n".join(exc.faults), file=sys.stderr)
-        return 2
-    except UsageError as exc:
-        print(f"certbotless: {exc}", file=sys.stderr)
-        return 2
     except CertbotlessError as exc:
-        print(f"certbotless: {exc}", file=sys.stderr)
-        return 1
+        text, code = _told(exc)
+        print(text, file=sys.stderr)
+        return code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -77,37 +65,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
+def _told(exc: CertbotlessError) -> tuple[str, int]:
+    """Return what is said of an error, and the exit code."""
+    if isinstance(exc, ConfigError):
+        return str(exc), 2
+    return f"certbotless: {exc}", 2 if isinstance(exc, UsageError) else 1
+
+
 def _dispatch(args: argparse.Namespace) -> int:
-    if args.command == "sandbox":
-        from ..sandbox import run
-
-        return run.main(args.rest)
-    if args.force and not args.renew_now:
-        raise UsageError("--force goes with --renew-now")
-    if args.dry_run and not args.renew_now:
-        raise UsageError("--dry-run goes with --renew-now")
+    if not args.renew_now:
+        for option in ("force", "dry-run"):
+            if getattr(args, option.replace("-", "_")):
+                raise UsageError(f"--{option} goes with --renew-now")
+    commands = {
+        "check": _check,
+        "plan": _plan,
+        "status": _status,
+        "doctor": _probe if args.command == "doctor" and args.probe else _doctor,
+        "notify-test": _notify_test,
+        "init": _init,
+        "sandbox": _sandbox,
+    }
     source = None if args.config == "-" else Path(args.config)
-    match args.command:
-        case "check":
-            return _check(source)
-        case "plan":
-            return _plan(source, args.exit_code)
-        case "status":
-            return _status(source, args.domain, as_json=args.json, again=args.watch)
-        case "doctor":
-            examine = _probe if args.probe else _doctor
-            return examine(source, as_json=args.json)
-        case "notify-test":
-            return _notify_test(source)
-        case "init":
-            return _init(source, args)
+    if args.command is not None:
+        return commands[args.command](source, args)
     if args.once or args.renew_now:
-        from ..model.decision import Intent
-
-        intent = Intent()
-        if args.renew_now:
-            intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
-        return _act(source, args.domains, intent, args.settled)
+        return _act(source, args)
     log.set_up()
     if args.errand is not None:
         return _help(source, args.errand)
@@ -117,7 +100,7 @@ def _dispatch(args: argparse.Namespace) -> int:
 # --- commands that look -----------------------------------------------------------------------------------
 
 
-def _check(source: Path | None) -> int:
+def _check(source: Path | None, _: argparse.Namespace) -> int:
     from ..config import checks, load
 
     checked = load.load(source)
@@ -127,7 +110,7 @@ def _check(source: Path | None) -> int:
     return 0
 
 
-def _plan(source: Path | None, exit_code: bool) -> int:
+def _plan(source: Path | None, args: argparse.Namespace) -> int:
     from ..config import load
     from ..observe.views import look_at
     from ..report import status_json
@@ -146,21 +129,17 @@ def _plan(source: Path | None, exit_code: bool) -> int:
     print(status_json.plan_text(views, verdicts))
     if any(view.decision.problems for view in views):
         return 1
-    return 3 if exit_code and any(view.decision.steps for view in views) else 0
+    return 3 if args.exit_code and any(view.decision.steps for view in views) else 0
 
 
-def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bool) -> int:
+def _status(source: Path | None, args: argparse.Namespace) -> int:
     from . import status
 
     log.set_up(logging.ERROR)
-
-    def choose(checked: Config) -> list[Site]:
-        return _named(checked, [domain] if domain else [])
-
-    if again:
-        return _watch(source, choose, is_one=domain is not None, as_json=as_json)
-    found = status.find(source, choose, is_one=domain is not None and not as_json)
-    if as_json:
+    if args.watch:
+        _watch(source, args)
+    found = status.find(source, args.domain, has_story=not args.json)
+    if args.json:
         print(found.to_json())
     else:
         from ..report import status_text
@@ -173,14 +152,12 @@ def _status(source: Path | None, domain: str | None, *, as_json: bool, again: bo
     return found.code
 
 
-def _watch(
-    source: Path | None, choose: Callable[[Config], list[Site]], *, is_one: bool, as_json: bool
-) -> NoReturn:
+def _watch(source: Path | None, args: argparse.Namespace) -> NoReturn:
     from ..report import status_text
     from ..report.terminal import Drawing, Terminal
     from . import status
 
-    if as_json:
+    if args.json:
         raise UsageError("--watch does not go with --json; ask for --json as often as you like")
     if source is None:
         raise UsageError("--watch reads the file again and again, so it cannot be standard input")
@@ -190,15 +167,15 @@ def _watch(
 
     def look() -> tuple[Drawing, int]:
         try:
-            found = status.find(source, choose, is_one=is_one)
+            found = status.find(source, args.domain)
         except CertbotlessError as exc:
-            return f"certbotless: {exc}", 2 if isinstance(exc, UsageError) else 1
+            return _told(exc)
         return status_text.draw(found, screen, is_watched=True), found.code
 
     screen.watch(look)
 
 
-def _doctor(source: Path | None, *, as_json: bool) -> int:
+def _doctor(source: Path | None, args: argparse.Namespace) -> int:
     from ..config import load
     from .doctor import finding, run
 
@@ -207,20 +184,20 @@ def _doctor(source: Path | None, *, as_json: bool) -> int:
     checked = load.parse(raw, str(source or "-"))
 
     def say(found: finding.Finding) -> None:
-        if not as_json:
+        if not args.json:
             print(found.line, flush=True)
 
     findings = run.examine(checked, raw, str(source or "-"), say)
-    print(finding.as_json(findings) if as_json else finding.summary(findings))
+    print(finding.as_json(findings) if args.json else finding.summary(findings))
     return 1 if any(found.level == "fail" for found in findings) else 0
 
 
-def _probe(source: Path | None, *, as_json: bool) -> int:
+def _probe(source: Path | None, args: argparse.Namespace) -> int:
     from ..base.clock import SystemClock
     from ..config import load
     from .doctor import probe
 
-    if as_json:
+    if args.json:
         raise UsageError("--probe prints one text; leave --json out")
     log.set_up(logging.CRITICAL)
     clock = SystemClock()
@@ -236,7 +213,7 @@ def _probe(source: Path | None, *, as_json: bool) -> int:
     return 0 if is_whole else 1
 
 
-def _notify_test(source: Path | None) -> int:
+def _notify_test(source: Path | None, _: argparse.Namespace) -> int:
     import socket
 
     from ..base import privileges
@@ -274,18 +251,18 @@ def _notify_test(source: Path | None) -> int:
 
 
 def _init(source: Path | None, args: argparse.Namespace) -> int:
-    from ..model.decision import Intent
-    from .init import questions, run
+    from .init import run
 
     if source is None:
         raise UsageError("init makes a file: give its name with --config FILE")
     log.set_up(logging.CRITICAL)
-    flags = questions.Flags(**{field.name: getattr(args, field.name) for field in fields(questions.Flags)})
     # `sys.stdin` is None where standard input is closed.
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
-    if not run.run(source, flags, ask, lambda line: print(line, flush=True)):
-        return 0
-    return _act(source, [], Intent(_BEGAN, ignore_backoff=True, only_rehearse=True), [])
+    if run.run(source, vars(args), ask, lambda line: print(line, flush=True)):
+        # As a command of its own it has its own log, and shows its progress.
+        program = [sys.executable, "-P", "-m", "certbotless"]
+        os.execv(program[0], [*program, "--config", str(source), "--renew-now", "--dry-run"])  # noqa: S606
+    return 0
 
 
 def _ask(question: str, is_secret: bool) -> str:
@@ -294,10 +271,16 @@ def _ask(question: str, is_secret: bool) -> str:
     return getpass(question) if is_secret else input(question)
 
 
+def _sandbox(_: Path | None, args: argparse.Namespace) -> int:
+    from ..sandbox import run
+
+    return run.main(args.rest)
+
+
 # --- commands that act ------------------------------------------------------------------------------------
 
 
-def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: Sequence[str]) -> int:
+def _act(source: Path | None, args: argparse.Namespace) -> int:
     # A worker of the daemon has its configuration on standard input, and writes to the daemon's log.
     if source is not None and sys.stderr.isatty():
         from ..report.progress import Progress
@@ -305,25 +288,27 @@ def _act(source: Path | None, domains: Sequence[str], intent: Intent, settled: S
         progress = Progress(sys.stderr, log.Formatter(for_journal=False))
         log.log_through(progress, logging.INFO)
         with progress:
-            return _run(source, domains, intent, settled, progress.say)
+            return _run(source, args, progress.say)
     log.set_up()
-    return _run(source, domains, intent, settled, lambda line: print(line, flush=True))
+    return _run(source, args, lambda line: print(line, flush=True))
 
 
-def _run(
-    source: Path | None, domains: Sequence[str], intent: Intent, settled: Sequence[str], say: Say
-) -> int:
+def _run(source: Path | None, args: argparse.Namespace, say: Say) -> int:
     from ..config import checks, load
 
     checked = load.load(source)
-    sites = _named(checked, domains)
+    sites = arguments.sites_named(checked, args.domains)
     checks.prove_readable(checked)
     if source is not None:
         checks.log(checked, source)
+    from ..model.decision import Intent
     from ..service import oneshot
 
-    tells = source is not None and not intent.only_rehearse
-    return oneshot.run(checked, sites, intent, say, settled, tells=tells)
+    intent = Intent()
+    if args.renew_now:
+        intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
+    tells = source is not None and not args.dry_run
+    return oneshot.run(checked, sites, intent, say, args.settled, tells=tells)
 
 
 def _help(source: Path | None, name: str) -> int:
@@ -354,21 +339,3 @@ def _daemon(source: Path | None) -> int:
     logging.shutdown()
     # A look that hangs in a resolver would hold the exit up: its thread is not waited for.
     os._exit(code)
-
-
-def _named(config: Config, domains: Sequence[str]) -> list[Site]:
-    """Return the sites with exactly these domains, all of them for none.
-
-    Raises:
-        UsageError: there is no such site.
-    """
-    from ..base.names import u_labels
-
-    # A name in Chinese may be given as it is written there too.
-    by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
-    for domain in domains:
-        if domain not in by_name:
-            known = ", ".join(site.domain for site in config.sites)
-            raise UsageError(f"no site has the domain {printable(domain, 80)!r}; there is {known}")
-    chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
-    return list(chosen.values()) or list(config.sites)

@@ -2,22 +2,25 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bed import assert_mode
-from support.boxes import CANARY
+from support.boxes import CANARY, DIRECTORY
+from support.terminals import Terminal, answer
 
 from certbotless.base.errors import StoreError, UsageError
 from certbotless.base.names import normalise
 from certbotless.cli.init.found import Running
-from certbotless.cli.init.questions import Ask, Flags
+from certbotless.cli.init.questions import Ask
 from certbotless.cli.init.run import run
 from certbotless.cli.init.text import Answers, config_text, run_text, terms_text
 from certbotless.cli.main import main
@@ -31,7 +34,13 @@ from certbotless.world.containers import Container, Settings
 DOMAIN = "devbox.sweetlove.top"
 ANSWERS = Answers(DOMAIN, "file:/etc/id", "credential:certbotless.config.secret")
 # Enough for a whole file, with nothing asked.
-FLAGS = Flags(domain=DOMAIN, access_key_id="${ID}", access_key_secret="file:/a", address="10.0.0.5", yes=True)
+FLAGS = {
+    "domain": DOMAIN,
+    "access_key_id": "${ID}",
+    "access_key_secret": "file:/a",
+    "address": "10.0.0.5",
+    "yes": True,
+}
 
 
 @pytest.fixture
@@ -225,7 +234,7 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
         }
     )
     asked: list[str] = []
-    assert not run(file, Flags(), person(answers, asked), said.append)
+    assert not run(file, {}, person(answers, asked), said.append)
     assert len(asked) == 4 + 2 + 3 + 1 + 2 + 2 + 3 + 2 + 1
     for text in (
         "'nonsense' is not a full DNS name",
@@ -244,7 +253,7 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
 
 
 def test_secrets_that_are_typed_get_files_of_their_own(file: Path) -> None:
-    run(file, Flags(), person(keys()), list[str]().append)
+    run(file, {}, person(keys()), list[str]().append)
     folder = file.parent
     config = load.load(file)
     assert config.aliyun.access_key_id == Secret("file", str(folder / "access_key_id"))
@@ -263,7 +272,7 @@ def test_a_secret_that_lies_there_is_the_default_and_never_replaced(file: Path) 
     said: list[str] = []
     (file.parent / "access_key_id").write_text("old\n")
     answers = keys({"AccessKey ID": ["new", ""]})
-    run(file, Flags(), person(answers), said.append)
+    run(file, {}, person(answers), said.append)
     assert (file.parent / "access_key_id").read_text() == "old\n"
     assert any("access_key_id' is there already" in line for line in said)
     assert load.load(file).aliyun.access_key_id.read() == "old"
@@ -271,9 +280,24 @@ def test_a_secret_that_lies_there_is_the_default_and_never_replaced(file: Path) 
 
 def test_the_dry_run_is_offered_and_not_the_default(file: Path) -> None:
     answers = keys({"dry run": ["y"]})
-    assert run(file, Flags(), person(answers), list[str]().append)
+    assert run(file, {}, person(answers), list[str]().append)
     file.unlink()
-    assert not run(file, Flags(), person(keys({"AccessKey": []})), list[str]().append)
+    assert not run(file, {}, person(keys({"AccessKey": []})), list[str]().append)
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_the_dry_run_that_is_offered_shows_its_steps(file: Path) -> None:
+    """As one that is started by hand; here it fails, because no API is to be reached."""
+    (file.parent / "key").write_text(CANARY)
+    given = FLAGS | dict.fromkeys(("access_key_id", "access_key_secret"), f"file:{file.parent}/key")
+    given |= {"zone": "sweetlove.top", "container": "none", "email": "none"} | {"directory": DIRECTORY}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "yes"]
+    command = [sys.executable, "-m", "certbotless", "init", "--config", str(file), *flags]
+    with Terminal(command) as terminal:
+        answer(terminal, ("dry run now? [y/N]", "y"))
+        assert terminal.wait() == 1
+        assert f"not done  {DOMAIN}  rehearse: " in terminal.text()
 
 
 # --- flags --------------------------------------------------------------------------------------------------
@@ -299,15 +323,10 @@ def test_the_dry_run_is_offered_and_not_the_default(file: Path) -> None:
     ],
 )
 def test_a_flag_that_is_bad_or_missing_is_one_line_and_nothing_is_written(
-    change: dict[str, str | None], said: str, file: Path, capfd: pytest.CaptureFixture[str]
+    change: dict[str, Any], said: str, file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    flags = replace(FLAGS, **change)  # type: ignore[arg-type]
-    words = ["--yes"] if flags.yes else []
-    for name in ("domain", "zone", "access_key_id", "access_key_secret", "container", "address"):
-        words += [f"--{name.replace('_', '-')}={value}"] if (value := getattr(flags, name)) else []
-    words += [
-        f"--{name}={value}" for name in ("directory", "email", "port") if (value := getattr(flags, name))
-    ]
+    flags = {f"--{name.replace('_', '-')}": value for name, value in (FLAGS | change).items() if value}
+    words = [name if value is True else f"{name}={value}" for name, value in flags.items()]
     assert main(["init", "--config", str(file), *words]) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -323,10 +342,9 @@ def test_the_file_is_none_on_standard_input(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_where_all_is_given_nobody_is_needed(file: Path) -> None:
-    given = replace(FLAGS, yes=False, zone="none", directory="letsencrypt-staging", email="none")
-    flags = replace(given, container="hub", port="5000")
     said: list[str] = []
-    run(file, flags, None, said.append)
+    further = {"zone": "none", "directory": "letsencrypt-staging", "email": "none", "container": "hub"}
+    run(file, FLAGS | {"yes": False, "port": "5000"} | further, None, said.append)
     written = yaml.safe_load(file.read_text())
     assert written["sites"][0]["deploy"] == [
         {"container": "hub", "action": "restart", "port": 5000, "stop_timeout": "35s"}
@@ -363,7 +381,7 @@ def test_what_comes_while_we_ask_stays_and_we_leave_nothing(file: Path, last: st
 
     answers = person(keys())
     with pytest.raises(StoreError, match="File exists"):
-        run(file, Flags(), ask, list[str]().append)
+        run(file, {}, ask, list[str]().append)
     assert [path.name for path in file.parent.iterdir()] == [last]
     assert os.readlink(file.parent / last) == "/nowhere/else"
 
@@ -384,7 +402,7 @@ def test_ctrl_c_while_we_write_leaves_nothing(file: Path, monkeypatch: pytest.Mo
     for count in range(4):
         left = count
         with pytest.raises(KeyboardInterrupt):
-            run(inside, Flags(), person(keys()), list[str]().append)
+            run(inside, {}, person(keys()), list[str]().append)
         assert list(file.parent.iterdir()) == []
 
 
@@ -407,7 +425,7 @@ def test_an_end_of_the_input_is_one_line(file: Path) -> None:
         raise EOFError
 
     with pytest.raises(UsageError, match="nothing is written"):
-        run(file, Flags(), ask, list[str]().append)
+        run(file, {}, ask, list[str]().append)
     assert list(file.parent.iterdir()) == []
 
 

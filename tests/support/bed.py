@@ -149,9 +149,7 @@ class Bed:
     def status(self) -> dict[str, Any]:
         """Return the object of `status --json`; the program is not started, since many wait for a change."""
         self.write()
-        found: dict[str, Any] = json.loads(
-            find(self.file, lambda config: config.sites, is_one=False).to_json()
-        )
+        found: dict[str, Any] = json.loads(find(self.file).to_json())
         return found
 
     @contextmanager

@@ -106,9 +106,7 @@ class Machine:
 
     def status(self) -> dict[str, Any]:
         """Return the object of `status --json`; the program is not started, since many wait for a change."""
-        found: dict[str, Any] = json.loads(
-            look(self.file, lambda config: config.sites, is_one=False).to_json()
-        )
+        found: dict[str, Any] = json.loads(look(self.file).to_json())
         return found
 
     def wait_for_looks(self, looks: int) -> None:

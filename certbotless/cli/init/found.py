@@ -38,14 +38,12 @@ class Running:
     def certs_dir(self) -> Path | None:
         """The folder of this machine that it sees as the one of its certificate."""
         mounts = self.settings.mounts
-        folder = mounts[self.certificate].parent if self.certificate in mounts else None
-        for inside in self.certificate.parents:
+        for inside in (*self.certificate.parents, self.certificate):
             if inside in mounts:
-                folder = mounts[inside] / self.certificate.parent.relative_to(inside)
-                break
-        # The image names it: it may lead out of the mount, or hold what a terminal acts upon.
-        with suppress(ValueError):
-            return Path(check(Config, "certs_dir")(str(folder))) if folder is not None else None
+                folder = (mounts[inside] / self.certificate.relative_to(inside)).parent
+                # The image names it: it may lead out of the mount, or hold what a terminal acts upon.
+                with suppress(ValueError):
+                    return Path(check(Config, "certs_dir")(str(folder)))
         return None
 
     @property

@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...base.errors import UsageError, printable
 from ...base.names import is_in_zone, normalise
@@ -26,30 +26,17 @@ Check = Callable[[str], T]
 
 
 @dataclass(frozen=True, slots=True)
-class Flags:
-    """What the command line has said already; None where it has not. `yes`: nothing is asked."""
-
-    domain: str | None = None
-    zone: str | None = None
-    access_key_id: str | None = None
-    access_key_secret: str | None = None
-    container: str | None = None
-    port: str | None = None
-    address: str | None = None
-    directory: str | None = None
-    email: str | None = None
-    yes: bool = False
-
-
 class Questions:
     """Answers from flags, from a person, or from what was found.
 
-    Args:
-        ask: None where there is nobody to ask.
+    Attributes:
+        flags: what the command line has said already, by the name of its option. `yes`: nothing is asked.
+        person: None where there is nobody to ask.
     """
 
-    def __init__(self, flags: Flags, ask: Ask | None, say: Say) -> None:
-        self._flags, self._ask, self._say = flags, ask, say
+    flags: Mapping[str, Any]
+    person: Ask | None
+    say: Say
 
     def get(
         self, name: str, question: str, check: Check[T], default: str | None, *, is_secret: bool = False
@@ -59,8 +46,8 @@ class Questions:
         Raises:
             UsageError: the flag's value is bad, or there is none and nobody to ask.
         """
-        flag, given = f"--{name.replace('_', '-')}", getattr(self._flags, name)
-        if given is None and self._flags.yes:
+        flag, given = f"--{name.replace('_', '-')}", self.flags.get(name)
+        if given is None and self.flags.get("yes"):
             if default is None:
                 raise UsageError(f"{flag} is needed: nothing was found that could take its place")
             given = default
@@ -73,31 +60,31 @@ class Questions:
 
     def ask(self, flag: str, question: str, check: Check[T], default: str | None, *, is_secret: bool) -> T:
         """Return the checked answer of a person; `flag` would have spared the question. Raises as `get`."""
-        if self._ask is None:
+        if self.person is None:
             raise UsageError(
                 f"standard input is no terminal to ask at: give {flag}, or --yes for the defaults"
             )
         shown = f" [{printable(default, 80) or 'none'}]" if default is not None else ""
         while True:
             try:
-                answer = self._ask(f"{question}{shown}: ", is_secret).strip()
+                answer = self.person(f"{question}{shown}: ", is_secret).strip()
                 return check(answer or default or "")
             except ValueError as exc:
-                self._say(f"  that {exc}" if str(exc).startswith(("is ", "must ")) else f"  {exc}")
+                self.say(f"  that {exc}" if str(exc).startswith(("is ", "must ")) else f"  {exc}")
             except EOFError as exc:
                 raise UsageError("the input ended before all was answered; nothing is written") from exc
 
     def agrees(self, question: str) -> bool:
         """Whether a person says yes; what is not asked is no."""
-        if self._ask is None or self._flags.yes:
+        if self.person is None or self.flags.get("yes"):
             return False
         with suppress(EOFError):
-            return self._ask(f"{question} [y/N]: ", False).strip().lower() in ("y", "yes")
+            return self.person(f"{question} [y/N]: ", False).strip().lower() in ("y", "yes")
         return False
 
 
 def answer(
-    path: Path, flags: Flags, questions: Questions, address: str | None, running: Sequence[Running]
+    path: Path, questions: Questions, address: str | None, running: Sequence[Running]
 ) -> tuple[Answers, dict[Path, str]]:
     """Return the answers, and the secrets that were typed by the files that shall hold them."""
     get, secrets = questions.get, dict[Path, str]()
@@ -109,7 +96,7 @@ def answer(
     def key(name: str, what: str) -> str:
         file = path.with_name(name)
         question = f"{what}: credential:NAME, file:/path, ${{ENV}}, or itself (not shown)"
-        check = _secret(file, is_flag=getattr(flags, name) is not None)
+        check = _secret(file, is_flag=questions.flags.get(name) is not None)
         text = get(name, question, check, _reference(name, file), is_secret=True)
         if Secret.parse(text).kind != "literal":
             return text
@@ -127,18 +114,18 @@ def answer(
     email = get("email", "E-mail address for the CA", _or_none(check(Acme, "email")), "")
     answers = Answers(domain, key_id, key_secret, zone, address, directory, email, container=name)
     if name:
-        answers = _of_container(answers, flags, questions, chosen)
-    elif flags.port is not None:
+        answers = _of_container(answers, questions, chosen)
+    elif questions.flags.get("port") is not None:
         raise UsageError("--port goes with a container")
     return answers, secrets
 
 
-def _of_container(answers: Answers, flags: Flags, questions: Questions, chosen: Running | None) -> Answers:
+def _of_container(answers: Answers, questions: Questions, chosen: Running | None) -> Answers:
     """Return the answers with those about the container; `chosen` is None where there is none of its name."""
     name = answers.container
     # Of one that is not there, or waits for its first certificate, no port is to be seen.
     ports = chosen.container.ports if chosen else ()
-    if flags.port is not None or len(ports) != 1:
+    if questions.flags.get("port") is not None or len(ports) != 1:
         listed = f", of {', '.join(map(str, ports))}" if ports else ""
         own = None if ports else str(registry.PORT)
         port = questions.get("port", f"Port where {name} serves TLS{listed}", _port, own)
@@ -147,7 +134,7 @@ def _of_container(answers: Answers, flags: Flags, questions: Questions, chosen: 
         # One that is made as we say.
         return replace(answers, stop_timeout_s=STOP_TIMEOUT_S)
     certs_dir = chosen.certs_dir or answers.certs_dir
-    if certs_dir != answers.certs_dir and not flags.yes:
+    if certs_dir != answers.certs_dir and not questions.flags.get("yes"):
         question = f"Folder on this machine where {name} looks for its certificate"
         checked = check(Config, "certs_dir")
         certs_dir = questions.ask("--yes", question, checked, str(certs_dir), is_secret=False)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...base import files, systemd
 from ...base.errors import StoreError
@@ -21,15 +22,18 @@ from ...config.settings import DOCKER_SOCKET
 from ...world.dns import ram_policy
 from . import found
 from .found import Running, Say
-from .questions import Ask, Flags, Questions, answer
+from .questions import Ask, Questions, answer
 from .text import CERTS_DIR, Answers, config_text, run_text, sees_text, terms_text
 
 # As `make install` names it, beside the configuration.
 _EXAMPLE = "config.example.yaml"
 
 
-def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
+def run(path: Path, flags: Mapping[str, Any], ask: Ask | None, say: Say) -> bool:
     """Make the file; return whether a person wants the dry run now. The numbers are those of the module.
+
+    Args:
+        flags, ask: as `Questions` has them.
 
     Raises:
         UsageError: a flag is bad or missing.
@@ -47,7 +51,7 @@ def run(path: Path, flags: Flags, ask: Ask | None, say: Say) -> bool:
     # 2.
     if ask is not None:
         say("\n".join(notes))
-    answers, secrets = answer(path, flags, questions, address, running)
+    answers, secrets = answer(path, questions, address, running)
     if answers.container and docker_host != DOCKER_SOCKET:
         # The service has not the environment that led us there.
         answers = replace(answers, docker_host=docker_host)
