@@ -6,7 +6,8 @@ away.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 
 from ...act.challenge_zones import Aliases
 from ...act.context import Zones
@@ -28,48 +29,29 @@ _ABOUT_THE_KEY = (
 _ABOUT_TIME = "InvalidTimeStamp"
 
 
-@dataclass
-class ApiView:
-    """What the API has told.
-
-    Attributes:
-        zones: the zone of each domain, as far as it is known.
-        readable: the zones whose records the key may read.
-        clock_is_refused: the API takes our time for wrong.
-    """
-
-    zones: dict[str, str] = field(default_factory=dict)
-    readable: dict[str, Zone] = field(default_factory=dict)
-    clock_is_refused: bool = False
-
-
 class _NoUse(Exception):
     """No further call is of any use."""
 
 
-def examine(case: Case, zones: Zones, sites: Sequence[tuple[Site, SiteState]]) -> ApiView:
-    """Look for the zones of each site, and try each right once on every zone that needs it."""
-    view = ApiView()
-    try:
-        needed: dict[str, bool] = {}
+def examine(case: Case, zones: Zones, sites: Sequence[tuple[Site, SiteState]]) -> None:
+    """Find the zones of each site, and try each right once on every zone that needs it."""
+    needed: dict[str, bool] = {}
+    with suppress(_NoUse):
         for site, state in sites:
-            for zone, has_records in _zones_of(case, view, zones, site, state).items():
+            for zone, has_records in _zones_of(case, zones, site, state).items():
                 needed[zone] = needed.get(zone, False) or has_records
         for zone, has_records in sorted(needed.items()):
-            _try_rights(case, view, zones.open(zone), has_records=has_records)
-    except _NoUse:
-        pass
-    return view
+            _try_rights(case, zones.open(zone), has_records=has_records)
 
 
-def _zones_of(case: Case, view: ApiView, zones: Zones, site: Site, state: SiteState) -> dict[str, bool]:
+def _zones_of(case: Case, zones: Zones, site: Site, state: SiteState) -> dict[str, bool]:
     """Return the zones that the key must change for a site, and whether for address records too."""
     try:
         own = site.zone or state.zone or zones.find(site.domain)
     except DnsError as exc:
-        _tell(case, view, exc, "zone", site.domain)
+        _tell(case, exc, "zone", site.domain)
         return {}
-    view.zones[site.domain] = own
+    case.zones[site.domain] = own
     needed = {own: True} if any(map(site.names_with, site.rules)) else {}
     aliases = Aliases(
         case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias), zones.open
@@ -80,17 +62,17 @@ def _zones_of(case: Case, view: ApiView, zones: Zones, site: Site, state: SiteSt
         except DnsUnavailable:
             continue  # the name servers have a test of their own
         except DnsError as exc:
-            _tell(case, view, exc, "delegation", name)
+            _tell(case, exc, "delegation", name)
             continue
         needed.setdefault(zone, False)
     return needed
 
 
-def _tell(case: Case, view: ApiView, exc: DnsError, check: str, about: str) -> None:
-    """Tell of a call that went wrong. Raises `_NoUse` where any other would as well."""
+def _tell(case: Case, exc: DnsError, check: str, about: str) -> None:
+    """Report a call that failed. Raises `_NoUse` where every other call would fail too."""
     code = exc.code if isinstance(exc, ApiRefusal) else ""
     if code.startswith(_ABOUT_TIME):
-        view.clock_is_refused = True
+        case.clock_is_refused = True
         raise _NoUse
     if wrong_time(exc):
         case.clock_is_in_doubt = True
@@ -101,7 +83,7 @@ def _tell(case: Case, view: ApiView, exc: DnsError, check: str, about: str) -> N
     case.fail_by(check, about, exc)
 
 
-def _try_rights(case: Case, view: ApiView, zone: Zone, *, has_records: bool) -> None:
+def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
     """Try every right that is needed on this zone."""
     probe = Record(f"{_LABEL}.{zone.name}", "TXT", _VALUE, _TTL_S)
     made: list[str] = []
@@ -127,9 +109,9 @@ def _try_rights(case: Case, view: ApiView, zone: Zone, *, has_records: bool) -> 
                 if isinstance(exc, ApiRefusal) and exc.is_forbidden:
                     refused[action] = exc
                     continue
-                _tell(case, view, exc, "zone", zone.name)
+                _tell(case, exc, "zone", zone.name)
                 if isinstance(exc, ZoneNotFound):
-                    _forget(view, zone.name)
+                    _forget(case, zone.name)
                 return
     finally:
         _take_away(case, zone, probe, made)
@@ -137,13 +119,13 @@ def _try_rights(case: Case, view: ApiView, zone: Zone, *, has_records: bool) -> 
         text = f"the key may do nothing there: {next(iter(refused.values())).message}"
         cure = "attach the policy of docs/ram-policy.md for this zone to the RAM user"
         case.fail("permission", zone.name, text, f"{cure}, or correct sites[].zone")
-        _forget(view, zone.name)
+        _forget(case, zone.name)
         return
     for action, error in refused.items():
         left = f", and delete the TXT record {probe.fqdn}" if action == "DeleteDomainRecord" else ""
         case.fail("permission", f"{action} {zone.name}", error.message, f"{error.hint}{left}")
     if "DescribeSubDomainRecords" in allowed:
-        view.readable[zone.name] = zone
+        case.readable[zone.name] = zone
     case.ok("permission", zone.name, f"the key may {', '.join(allowed)}")
 
 
@@ -156,6 +138,6 @@ def _take_away(case: Case, zone: Zone, probe: Record, made: Sequence[str]) -> No
             case.warn("zone", zone.name, text, "run doctor again, or delete it in the Alidns console")
 
 
-def _forget(view: ApiView, zone: str) -> None:
-    """What hangs on a zone that is no good is not tested."""
-    view.zones = {domain: name for domain, name in view.zones.items() if name != zone}
+def _forget(case: Case, zone: str) -> None:
+    """Let nothing be tested that depends on this zone."""
+    case.zones = {domain: name for domain, name in case.zones.items() if name != zone}

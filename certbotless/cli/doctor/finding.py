@@ -13,6 +13,8 @@ from ...base.clock import Clock
 from ...base.errors import CertbotlessError, causes, printable
 from ...base.times import rfc3339
 from ...config.settings import Config
+from ...model.records import Zone
+from ...world.acme.account import CaView
 from ...world.containers import DockerContainers
 from ...world.dns.nameservers import NameServers
 from ...world.dns.query import Server
@@ -77,6 +79,10 @@ class Case:
 
     Attributes:
         clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
+        clock_is_refused: the API takes our time for wrong.
+        ca: what the CA says of itself; None where it cannot be asked.
+        zones: the zone of each domain, as far as it is known.
+        readable: the zones whose records the key may read, by name.
         speaking: the authoritative servers of each zone that speak for it.
     """
 
@@ -85,7 +91,10 @@ class Case:
         self.clock = clock
         self.servers = NameServers(config.dns.nameservers, clock)
         self.containers = DockerContainers(config.docker.host)
-        self.clock_is_in_doubt = False
+        self.clock_is_in_doubt = self.clock_is_refused = False
+        self.ca: CaView | None = None
+        self.zones: dict[str, str] = {}
+        self.readable: dict[str, Zone] = {}
         self.speaking: dict[str, list[Server]] = {}
         self.findings: list[Finding] = []
         self._say = say

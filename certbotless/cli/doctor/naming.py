@@ -13,7 +13,7 @@ from ...config.settings import Site
 from ...model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from ...world.dns import hijack
 from ...world.dns.nameservers import PUBLIC_RESOLVERS, system_resolvers
-from ...world.dns.query import Server, ask_all
+from ...world.dns.query import Server, ask_all, speaks
 from ...world.resolve import addresses_of
 from .finding import Case
 
@@ -21,7 +21,7 @@ _HOSTS = Path("/etc/hosts")
 
 
 def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
-    """Look at each authoritative server of the zone; return those that speak for it."""
+    """Test each authoritative server of the zone; return those that speak for it."""
     try:
         servers = case.servers.of(zone)
     except DnsError as exc:
@@ -29,7 +29,7 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
         return []
     answers = dict(zip(servers, ask_all(servers, domain, "A"), strict=True))
     answering = [server for server, answer in answers.items() if answer.values is not None]
-    true = [server for server in answering if answers[server].has_authority or server.is_given]
+    true = [server for server, answer in answers.items() if speaks(server, answer)]
     if not answering:
         listed = ", ".join(f"{server.name} ({answers[server].fault})" for server in servers)
         text = f"none of them answers: {listed}"
@@ -42,13 +42,14 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
         if hijack.is_made_up([*told, *(server.address for server in servers)]):
             text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
         case.fail("name servers", zone, text, cure)
-    for server in true:
-        case.ok("name server", f"{server.name} of {zone}", f"answers at {server.address}")
     for server in servers if true else ():
-        if server not in true:
+        about = f"{server.name} of {zone}"
+        if server in true:
+            case.ok("name server", about, f"answers at {server.address}")
+        else:
             fault = answers[server].fault or "another server answers in its place"
             cure = "nothing, if it passes: the others speak for the zone"
-            case.warn("name server", f"{server.name} of {zone}", f"does not answer ({fault})", cure)
+            case.warn("name server", about, f"does not answer ({fault})", cure)
     return true
 
 
@@ -107,13 +108,14 @@ class Resolvers:
 
     def __init__(self, case: Case) -> None:
         self._case = case
+        # Those that have not been reported as out.
         self._public = [Server(at, at, is_resolver=True) for at in PUBLIC_RESOLVERS]
         self._system = [Server(at, at, is_resolver=True) for at in system_resolvers()]
-        self._system_is_out = False
 
     def ask(self, fqdn: str, wanted: str, zone: str) -> None:
         """Ask them for a name."""
-        self._ask_system(fqdn, wanted, zone)
+        if self._system:
+            self._ask_system(fqdn, wanted, zone)
         check, asked = "public resolver", tuple(self._public)
         for server, answer in zip(asked, ask_all(asked, fqdn, "A"), strict=True):
             about = f"{server.name} of {fqdn}"
@@ -131,8 +133,6 @@ class Resolvers:
                 self._case.fail(check, about, text, cure)
 
     def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
-        if self._system_is_out:
-            return
         found = _addresses(fqdn)
         if found == {wanted}:
             self._case.ok("system resolver", fqdn, f"gives {wanted}")
@@ -152,16 +152,16 @@ class Resolvers:
         answers = dict(zip(self._system, ask_all(self._system, fqdn, "A"), strict=True))
         known = {server: answer for server, answer in answers.items() if answer.values is not None}
         if not known:
-            self._system_is_out = True
+            self._system.clear()
             faults = ", ".join(f"{server.name}: {answer.fault}" for server, answer in answers.items())
             cure = "set a resolver that answers in /etc/resolv.conf, or mend the one there"
-            return f"does not answer ({faults or 'none is named'})", cure
+            return f"does not answer ({faults})", cure
         server, answer = next(iter(known.items()))
         if not answer.exists:
             text = f"{server.name} says that there is no such name: split horizon, or an old answer"
             return text, _entry_of_its_own(fqdn)
         if not answer.values and ipaddress.IPv4Address(wanted).is_private and _knows(server, zone):
-            self._system_is_out = True
+            self._system.clear()
             text = (
                 f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
                 " rebinding, which leaves out addresses of the LAN"

@@ -21,12 +21,10 @@ from ...observe.views import look_at
 from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
 from ...state.site import SiteFile
-from ...world.acme.account import CaView
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_access import AlidnsAccess
 from ...world.lan.address import address_now
 from . import api, authority, machine, naming, service
-from .api import ApiView
 from .finding import Case, Finding
 
 # The API refuses a call whose time is about so far off.
@@ -48,8 +46,8 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     service.folders(case)
     _daemon(case, raw)
     sites = _sites(case)
-    ca, seen = _outside(case, account, sites)
-    for zone, domain in {zone: domain for domain, zone in seen.zones.items()}.items():
+    _outside(case, account, sites)
+    for zone, domain in {zone: domain for domain, zone in case.zones.items()}.items():
         case.speaking[zone] = naming.name_servers(case, zone, domain)
     views = look_at(config, [site for site, _ in sites], fingerprints)
     entries = LedgerFile(config.state_dir, config.certs_dirs).seen()
@@ -57,11 +55,11 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
         case.fail("state", "ledger", entries.message, entries.hint)
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
-        _names(case, view, seen, resolvers)
-        _certificate(case, view, seen, ca, entries)
+        _names(case, view, resolvers)
+        _certificate(case, view, entries)
         if case.has_failed("certs_dir", str(config.certs_dir_of(view.site))):
             continue
-        if service.certificate(case, view, case.clock.now()):
+        if service.certificate(case, view):
             for target in view.site.deploy:
                 targets.look_at(view, target)
     return case.findings
@@ -128,21 +126,22 @@ def _sites(case: Case) -> list[tuple[Site, SiteState]]:
     return found
 
 
-def _outside(
-    case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Site, SiteState]]
-) -> tuple[CaView | None, ApiView]:
+def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Site, SiteState]]) -> None:
     """Ask the CA and the API, and compare their clocks with ours."""
     if not is_possible(case.clock.now()):
         text = f"shows {rfc3339(case.clock.now())}, which is before this program was made"
         case.fail("clock", "", text, _SET_THE_CLOCK)
-        return None, ApiView()
-    ca = authority.examine(case)
-    ahead = {"CA": case.clock.now() - ca.time} if ca is not None and ca.time is not None else {}
-    seen = api.examine(case, account, sites) if account is not None else ApiView()
-    if account is not None and account.clock_ahead is not None:
-        ahead["API"] = account.clock_ahead
+        return
+    ahead = {}
+    case.ca = authority.examine(case)
+    if case.ca is not None and case.ca.time is not None:
+        ahead["CA"] = case.clock.now() - case.ca.time
+    if account is not None:
+        api.examine(case, account, sites)
+        if account.clock_ahead is not None:
+            ahead["API"] = account.clock_ahead
     text = ", ".join(f"{_difference(by)} the {who}'s" for who, by in ahead.items())
-    if seen.clock_is_refused or any(not -START_SLACK <= by <= TRUSTED_SKEW for by in ahead.values()):
+    if case.clock_is_refused or any(not -START_SLACK <= by <= TRUSTED_SKEW for by in ahead.values()):
         case.fail("clock", "", text or "the API refuses our time", _SET_THE_CLOCK)
     elif case.clock_is_in_doubt:
         text = f"shows {rfc3339(case.clock.now())}, when the certificate of the CA or the API is not valid"
@@ -151,18 +150,17 @@ def _outside(
         case.warn("clock", "", f"{text}: the API refuses more than about 15 minutes", _SET_THE_CLOCK)
     elif ahead:
         case.ok("clock", "", text)
-    return ca, seen
 
 
 def _difference(ahead: timedelta) -> str:
     return f"{abs(ahead.total_seconds()):.0f} s {'behind' if ahead < timedelta() else 'ahead of'}"
 
 
-def _names(case: Case, view: View, seen: ApiView, resolvers: naming.Resolvers) -> None:
+def _names(case: Case, view: View, resolvers: naming.Resolvers) -> None:
     """Test the records of the site: at name servers, or in the API's list where none speaks for the zone."""
     site = view.site
-    zone = seen.zones.get(site.domain, "")
-    servers, listed = case.speaking.get(zone), seen.readable.get(zone)
+    zone = case.zones.get(site.domain, "")
+    servers, listed = case.speaking.get(zone), case.readable.get(zone)
     for type_, rule in site.rules.items():
         names = site.names_with(type_)
         if not names:
@@ -190,11 +188,11 @@ def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
         case.warn("address", site.domain, text, f"{cure} in sites[].address, with the port forwarded there")
 
 
-def _certificate(case: Case, view: View, seen: ApiView, ca: CaView | None, entries: Ledger) -> None:
+def _certificate(case: Case, view: View, entries: Ledger) -> None:
     """Test whether another certificate could be had."""
-    site, zone = view.site, seen.zones.get(view.site.domain, "")
-    if ca is not None and (servers := case.speaking.get(zone)):
-        authority.caa(case, site, zone, servers, ca)
+    site, zone = view.site, case.zones.get(view.site.domain, "")
+    if case.ca is not None and (servers := case.speaking.get(zone)):
+        authority.caa(case, site, zone, servers, case.ca)
     in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
     if not isinstance(entries, StoreError):
         authority.limits(case, site, entries, in_hand, view.remembered)

@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from ...base.errors import DeployError
@@ -40,9 +40,10 @@ def _folder(case: Case, check: str, folder: Path) -> None:
         text = f"is no folder, or we (uid {os.geteuid()}) may not go there"
         case.fail(check, about, text, f"mkdir {folder}, let us into the folders above it, or correct {check}")
         return
-    inside = [folder / ".certbotless", *_in(folder / ".certbotless")] if check == "certs_dir" else _in(folder)
-    for path in (folder, *(path for path in inside if os.path.isdir(path))):
-        if not os.access(path, os.W_OK | os.X_OK):
+    store = folder / ".certbotless"
+    inside = [store, *sorted(store.glob("*"))] if check == "certs_dir" else sorted(folder.glob("*"))
+    for path in (folder, *inside):
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
             text = f"we (uid {os.geteuid()}) may not write in {path}: it is {_modes(path)}"
             cure = f"chown it to the service's user; under systemd, add ReadWritePaths={folder} by a drop-in"
             case.fail(check, about, text, cure)
@@ -54,20 +55,13 @@ def _folder(case: Case, check: str, folder: Path) -> None:
         case.ok(check, about, f"may be written by us (uid {os.geteuid()}): {_modes(folder)}")
 
 
-def _in(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def certificate(case: Case, view: View, now: datetime) -> bool:
+def certificate(case: Case, view: View) -> bool:
     """Whether a certificate is published that a service could serve."""
     domain, published, facts = view.site.domain, view.seen.published, view.seen.published.facts
     renewal = next((step for step in view.decision.steps if step.action == "order"), None)
     failed = view.standing_failures.get("order")
     said = f" (the last order: {failed.advice})" if failed is not None else ""
-    days = (facts.not_after - now) / timedelta(days=1) if facts else 0
+    days = (facts.not_after - case.clock.now()) / timedelta(days=1) if facts else 0
     cure = f"certbotless --once {domain}"
     if published.fault or facts is None or days <= 0:
         text = f"expired {-days:.0f} days ago{said}" if facts else f"none is published yet{said}"
