@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..base.errors import printable
 from ..base.times import distance, rfc3339
-from ..config.settings import Config, Target
+from ..config.settings import Config
 from ..model.certificate import LeafFacts
 from ..model.ledger import Ledger
 from ..model.memory import Failure
@@ -130,25 +130,22 @@ class Served:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def served_of(view: View) -> list[Served]:
-    """Return what every target of the site serves."""
-    return [served for target in view.site.deploy for served in _served_by(view, target)]
-
-
-def _served_by(view: View, target: Target) -> Iterator[Served]:
+def served_of(view: View) -> Iterator[Served]:
+    """Yield what every target of the site serves."""
     facts = view.seen.published.facts
-    failure = view.standing_failures.get(f"deploy:{target.name}")
-    for place in endpoints_of(view.site, target, view.remembered, view.seen.address):
-        leaf = view.seen.served.get(place.key)
-        acted = view.remembered.acted.get(place.name)
-        state: Literal["serving", "pending", "failing", "unproved"] = "pending"
-        if facts is not None and leaf == facts.sha256:
-            state = "serving"
-        elif failure is not None and not failure.is_waiting:
-            state = "failing"
-        elif target.port is not None and target.port.kind == "none" and facts and acted:
-            state = "unproved" if acted.sha256 == facts.sha256 else "pending"
-        yield Served(place.name, state, leaf, place.where)
+    for target in view.site.deploy:
+        failure = view.standing_failures.get(f"deploy:{target.name}")
+        for place in endpoints_of(view.site, target, view.remembered, view.seen.address):
+            leaf = view.seen.served.get(place.key)
+            acted = view.remembered.acted.get(place.name)
+            state: Literal["serving", "pending", "failing", "unproved"] = "pending"
+            if facts is not None and leaf == facts.sha256:
+                state = "serving"
+            elif failure is not None and not failure.is_waiting:
+                state = "failing"
+            elif target.port is not None and target.port.kind == "none" and facts and acted:
+                state = "unproved" if acted.sha256 == facts.sha256 else "pending"
+            yield Served(place.name, state, leaf, place.where)
 
 
 def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:

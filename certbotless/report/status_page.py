@@ -10,12 +10,11 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..base.errors import printable
 from ..base.times import distance, parse_rfc3339, span
@@ -59,23 +58,12 @@ def _title(sites: Sequence[Mapping[str, Any]], amiss: Sequence[str]) -> str:
     return f"{first[:1].upper()}{first[1:]}; {counted}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """The life of a certificate as a bar that is 1000 long.
+def _bar_of(certificate: Mapping[str, Any], next_renewal: str | None, now: datetime) -> dict[str, Any]:
+    """Return the life of a certificate as a bar that is 1000 long, for the template.
 
-    Attributes:
-        passed, due: where now and the renewal are on it.
-        parts: of each rectangle its left end, its width and its kind, those in the back first.
+    `begin` and `end` are moments; `passed` and `due` are where now and the renewal are on the bar. Each of
+    `parts` is a rectangle: its left end, its width and its kind; those in the back come first.
     """
-
-    begin: datetime
-    end: datetime
-    passed: float
-    due: float
-    parts: Sequence[tuple[float, float, str]]
-
-
-def _bar_of(certificate: Mapping[str, Any], next_renewal: str | None, now: datetime) -> _Bar:
     begin, end = (parse_rfc3339(certificate[key]) for key in ("not_before", "not_after"))
 
     def place(at: datetime) -> float:
@@ -87,7 +75,8 @@ def _bar_of(certificate: Mapping[str, Any], next_renewal: str | None, now: datet
         (due, 1000 - due, "reserve"),
         (0.0, passed, "past" if now < end else "over"),
     ]
-    return _Bar(begin, end, passed, due, [part for part in parts if part[1] > 0])
+    shown = [part for part in parts if part[1] > 0]
+    return {"begin": begin, "end": end, "passed": passed, "due": due, "parts": shown}
 
 
 def _shown(value: object) -> object:
@@ -95,18 +84,14 @@ def _shown(value: object) -> object:
     return value if hasattr(value, "__html__") else printable(value, _LONGEST)
 
 
-def _load(name: str) -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-    )
-    environment.filters |= {"moment": parse_rfc3339, "distance": distance, "span": span}
-    environment.globals |= {"bar_of": _bar_of, "style": _STYLE}
-    return environment.get_template(name)
-
-
-_TEMPLATE = _load("page.html")
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    finalize=_shown,
+)
+_ENVIRONMENT.filters |= {"moment": parse_rfc3339, "distance": distance, "span": span}
+_ENVIRONMENT.globals |= {"bar_of": _bar_of, "style": _STYLE}
+_TEMPLATE = _ENVIRONMENT.get_template("page.html")

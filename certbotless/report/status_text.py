@@ -64,18 +64,15 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
     """
     pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
     daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
-    if found.error and not found.views:
-        note = (found.why_unseen,)
-        entries = [
-            _Entry(screen.legible(name), "pending", "-", facts, None, (), note, found.at)
+    if found.story is None:
+        entries = [_entry(view, found.visits) for view in found.views]
+        entries += [
+            _Entry(screen.legible(name), "pending", "-", facts, None, (), (found.why_unseen,), found.at)
             for name, facts in found.known
         ]
-        return Group(*error, *_sites(entries, screen), daemon) if entries else Group(*error)
-    if found.story is None:
         failure = found.notify_failure
         unsent = [f"notify: {failure_text(failure)}"] if failure else []
-        entries = [_entry(view, found.visits) for view in found.views]
-        return Group(*error, *_sites(entries, screen), daemon, *unsent)
+        return Group(*error, *_sites(entries, screen), daemon, *unsent) if entries else Group(*error)
     (view,) = found.views
     above = Group(
         *error, *_one_site(view, found, found.story, screen), daemon, "", Styled("The last attempt", "bold")
