@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import fault_proxy as faults
+from support.bed import wait_until
 from support.fakes import HttpServer, Reply, Request
 from support.fault_proxy import Fault, FaultProxy
 
@@ -28,12 +29,14 @@ def proxy(tmp_path: Path, upstream: HttpServer) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def get(proxy: FaultProxy, path: str = "/a?b=c", method: str = "GET") -> tuple[int, bytes]:
-    """Ask once, on a connection of its own."""
+def get(proxy: FaultProxy, patience_s: float = 60) -> tuple[int, bytes]:
+    """Ask once, on a connection of its own, and wait so long for each part of the answer."""
     tls = ssl.create_default_context(cafile=proxy.ca_bundle)
-    connection = http.client.HTTPSConnection("127.0.0.1", proxy.port, timeout=0.3, context=tls)
+    connection = http.client.HTTPSConnection("127.0.0.1", proxy.port, timeout=60, context=tls)
     try:
-        connection.request(method, path)
+        connection.connect()
+        connection.sock.settimeout(patience_s)
+        connection.request("GET", "/a?b=c")
         reply = connection.getresponse()
         assert reply.getheader("X-Kept", "yes") == "yes"
         return reply.status, reply.read()
@@ -49,7 +52,7 @@ LEFT = {
     "hung": (faults.hung(), TimeoutError, 0),
     "hung after the change": (faults.hung(after_change=True), TimeoutError, 1),
     "cut": (faults.cut(), http.client.IncompleteRead, 1),
-    "dripped": (faults.dripped(1), TimeoutError, 1),
+    "dripped": (faults.dripped(60), TimeoutError, 1),
 }
 
 
@@ -59,8 +62,8 @@ def test_an_answer_may_never_come(
 ) -> None:
     proxy.at("GET", "/", fault)
     with pytest.raises(error):
-        get(proxy)
-    assert len(upstream.requests) == carried_out
+        get(proxy, 0.3 if error is TimeoutError else 60)
+    wait_until(lambda: len(proxy.asked) == 1 and len(upstream.requests) == carried_out, "it has come")
     assert get(proxy)[0] == 200
 
 

