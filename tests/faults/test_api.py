@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -133,9 +134,17 @@ def test_a_ttl_below_the_plan_becomes_the_least_one(bare: Bed) -> None:
 
 
 @pytest.mark.row(37)
-def test_two_machines_that_prove_one_name_at_once_leave_each_other_alone(bare: Bed) -> None:
+def test_two_machines_that_prove_one_name_at_once_leave_each_other_alone(
+    bare: Bed, ca_proxy: FaultProxy
+) -> None:
     """Both values stand together; each run deletes its own, and both get their certificate."""
-    bare.dns.set_delay(1, 2)
+    is_seen = threading.Event()
+
+    def held(exchange: faults.Exchange) -> None:
+        is_seen.wait(60)
+        exchange.send(exchange.forward())
+
+    ca_proxy.at("POST", "/chalZ/", held, times=2)
     bare.config["sites"] = [bare.site(address="none", deploy=[])]
     bare.write()
     other = yaml.safe_load(bare.file.read_text())
@@ -146,6 +155,7 @@ def test_two_machines_that_prove_one_name_at_once_leave_each_other_alone(bare: B
     commands = [bare.command("--once"), theirs]
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     wait_until(lambda: len(bare.dns.records(OURS, "TXT")) == 3, "both values and the foreign one stand")
+    is_seen.set()
     bare.said += [run.communicate(timeout=60)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], bare.said
     certs = [Path(config["certs_dir"]) / f"{DOMAIN}.pem" for config in (bare.config, other)]

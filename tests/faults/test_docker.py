@@ -286,7 +286,7 @@ def test_a_push_that_a_restart_has_cut_short_succeeds_when_it_is_given_again(bed
             return tries[-1]
 
         with closing(client):
-            wait_until(succeeds, f"{image} is pushed", patience_s=60)
+            wait_until(succeeds, f"{image} is pushed")
         return tries.count(False)
 
     refused = 0

@@ -17,7 +17,6 @@ from certbotless.model.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.pebble import Pebble
 
 HOUR_S = 3600
-PATIENCE_S = 60
 own_ca = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["own"])
 
 
@@ -92,12 +91,12 @@ def test_after_three_failures_the_daemon_gets_the_certificate_of_a_mended_zone_b
             bare.run("--renew-now")
     assert len(bare.rows("failure")) == bare.orders() == 3
     with bare.daemon():
-        wait_until(lambda: bare.status()["daemon"]["running"], "the daemon looks", PATIENCE_S)
+        wait_until(lambda: bare.status()["daemon"]["running"], "the daemon looks")
         assert bare.orders() == 3
     let_pass(bare, timedelta(minutes=110))
     with bare.daemon():
-        wait_until((bare.certs / f"{DOMAIN}.pem").exists, "it is published", PATIENCE_S)
-        wait_until(lambda: bare.status()["sites"][0]["state"] == "ok", "all is well", PATIENCE_S)
+        wait_until((bare.certs / f"{DOMAIN}.pem").exists, "it is published")
+        wait_until(lambda: bare.status()["sites"][0]["state"] == "ok", "all is well")
     assert bare.orders() == 4
     assert_invariants(bare)
 
@@ -112,7 +111,7 @@ def test_a_validation_that_fails_after_its_run_was_killed_is_counted_when_it_is_
         ca_proxy.at("POST", "/authZ/", hung(after_change=True), nth=2)
         bare.write()
         run = subprocess.Popen(bare.command("--once"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda: ca_proxy.count("POST", "/authZ/") == 2, "it looks at the outcome", PATIENCE_S)
+        wait_until(lambda: ca_proxy.count("POST", "/authZ/") == 2, "it looks at the outcome")
         run.kill()
         run.wait()
     assert bare.rows("failure") == []
