@@ -225,20 +225,20 @@ class CertificateSteps:
                 return
         else:
             self._ctx.publish(*self._copy())
-        self._ctx.tell("files.restored", reason=seen.published.fault, key_mode=seen.published.wrong_mode)
+        modes = " -> ".join(seen.published.wrong_mode)
+        self._ctx.tell("files.restored", reason=seen.published.fault, key_mode=modes)
         if seen.published.is_contested:
             self._ctx.file.change(restored=(*self._restored_lately(now), now))
 
-    def _has_set_mode(self, wrong_mode: str) -> bool:
+    def _has_set_mode(self, wrong_mode: tuple[str, ...]) -> bool:
         """Give the key its mode, or warn, and keep in mind, that this cannot be. Raises `StoreError`."""
         if self._ctx.store.keeps_key_mode:
             self._ctx.store.set_key_mode()
             return True
         domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
-        why = f"the key has mode {wrong_mode}, not {self._ctx.config.key_mode}"
-        text = "key.mode_not_kept domain=%s reason='%s, and the file system keeps no modes' hint=%r"
-        logger.warning(text, domain, why, hint)
-        self._ctx.file.change(unkept_mode=wrong_mode)
+        why = "the key has mode {}, not {}, and the file system keeps no modes".format(*wrong_mode)
+        logger.warning("key.mode_not_kept domain=%s reason=%r hint=%r", domain, why, hint)
+        self._ctx.file.change(unkept_modes=wrong_mode)
         return False
 
     def _copy(self) -> tuple[SavedPair, LeafFacts]:

@@ -34,7 +34,7 @@ def decide(situation: Situation) -> Decision:
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_adopt_steps(seen, state),
-        *_restore_steps(situation),
+        *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
         *([Step("collect", because(Why.ORDER_LEFT))] if state.order and not order else ()),
         *(redeploy_steps(situation) if not order else ()),
@@ -71,12 +71,11 @@ def state_of(
     return "ok", None
 
 
-def _restore_steps(situation: Situation) -> list[Step]:
-    seen, state = situation.seen, situation.remembered
+def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
     published, foreign = seen.published, _judged(seen, state)
     if published.is_intact:
-        why = because(Why.KEY_MODE, published.wrong_mode, situation.goal.config.key_mode)
-        return [Step("restore", why)] if published.wrong_mode not in ("", state.unkept_mode) else []
+        is_to_be_set = published.wrong_mode not in ((), state.unkept_modes)
+        return [Step("restore", because(Why.KEY_MODE, *published.wrong_mode))] if is_to_be_set else []
     if not (published.facts or seen.has_copy):
         return []
     if published.plain and not published.facts and seen.copy_ends is None:

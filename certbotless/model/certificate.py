@@ -105,7 +105,7 @@ class Published:
     any others; empty where they are not both plain files. `generation` is the folder's name, and `previous`
     that of the one which it took the place of; empty where there is none. `digest` is the SHA-256 of its
     `meta.json`, which has those of the other files.
-    `wrong_mode` is the mode of the key, as ``0644``, where it is not the one of the configuration.
+    `wrong_mode` is the mode of the key, as ``0644``, and the wanted one; empty where they are equal.
     """
 
     facts: LeafFacts | None
@@ -116,7 +116,7 @@ class Published:
     generation: str = ""
     previous: str = ""
     digest: str = ""
-    wrong_mode: str = ""
+    wrong_mode: tuple[str, ...] = ()
 
     @property
     def is_intact(self) -> bool:

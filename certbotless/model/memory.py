@@ -219,7 +219,7 @@ class SiteState(Model):
         foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
         generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
-        unkept_mode: the mode of the key, as ``0777``, where the file system keeps none.
+        unkept_modes: a `wrong_mode` (certificate.Published) that stays, as the file system keeps no modes.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
 
@@ -246,7 +246,7 @@ class SiteState(Model):
     restored: tuple[BoundedMoment, ...] = ()
     foreign: Foreign | None = None
     generations: dict[str, str] = field(default_factory=dict)
-    unkept_mode: str = ""
+    unkept_modes: tuple[str, ...] = ()
     is_lost: bool = False
 
     @classmethod
@@ -300,7 +300,7 @@ class SiteState(Model):
             restored=(),
             rewritten={},
             foreign=None,
-            unkept_mode="",
+            unkept_modes=(),
         )
 
 

@@ -79,13 +79,13 @@ class Store:
         wrong_mode = self._wrong_mode(published.generation)
         return replace(published, fault=fault, is_contested=is_contested, wrong_mode=wrong_mode)
 
-    def _wrong_mode(self, generation: str) -> str:
-        """Return the mode of the key where that is not the one of the configuration; else empty."""
+    def _wrong_mode(self, generation: str) -> tuple[str, ...]:
+        """Return the mode of the key and that of the configuration; empty where they are equal."""
         with contextlib.suppress(OSError):
             mode = stat.S_IMODE((self._home / generation / PRIVKEY).lstat().st_mode)
             if mode != self._key.mode:
-                return f"{mode:04o}"
-        return ""
+                return f"{mode:04o}", f"{self._key.mode:04o}"
+        return ()
 
     def _plain(self) -> str:
         """Return what changes when other plain files come to the two names; empty where one is none."""

@@ -68,8 +68,8 @@ def certificate(case: Case, view: View) -> bool:
         case.fail("certificate", domain, published.fault or text, cure)
         return False
     if published.wrong_mode:
-        text = f"the key has mode {published.wrong_mode}, and key_mode is {case.config.key_mode}"
-        if published.wrong_mode == view.remembered.unkept_mode:
+        text = "the key has mode {}, and key_mode is {}".format(*published.wrong_mode)
+        if published.wrong_mode == view.remembered.unkept_modes:
             text = f"{text}: the file system of certs_dir keeps no modes"
             cure = "let the options of its mount say who may read there, or move certs_dir to another one"
         case.warn("certificate", domain, text, cure)
