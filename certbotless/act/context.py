@@ -1,4 +1,4 @@
-"""What the steps of one site work with: its configuration, the outside world, its files, its story."""
+"""What the steps of one site work with: its configuration, the outside world, its files, its events."""
 
 import logging
 from collections.abc import Callable
@@ -88,15 +88,6 @@ class SiteContext:
             self.file.change(zone=name)
             self.tell("zone.found", zone=name)
         return self.zones.open(name)
-
-    def forget_zones(self) -> None:
-        """Forget the zones that were found through the API; they are looked for again when needed."""
-        self.file.change(zone="", alias_zones={})
-
-    def tidy(self) -> None:
-        """Make good what a run that was killed has left in our files; the site's lock is held."""
-        self.file.tidy()
-        self.store.tidy()
 
     def publish(self, pair: SavedPair, facts: LeafFacts) -> None:
         """Publish a pair of which there is a copy. Raises `StoreError`."""

@@ -89,7 +89,7 @@ class DeploySteps:
         """
         if target.name != self._ctx.site.deploy[0].name or self._is_held(target):
             return
-        places = endpoints_of(self._ctx.site, target, self._ctx.state, self._seen.address)
+        places = endpoints_of(target, self._ctx.state, self._seen.host)
         if target.label is not None:
             with suppress(DeployError):  # told by the deploy itself
                 found = self._ctx.containers.matching(target.label)
@@ -193,7 +193,7 @@ class DeploySteps:
 
     def _reload(self, target: Target, *, is_canary: bool) -> None:
         """Run the target's command; other sites may share it, and one run may serve all of them."""
-        places = endpoints_of(self._ctx.site, target, self._ctx.state, self._seen.address)
+        places = endpoints_of(target, self._ctx.state, self._seen.host)
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
@@ -223,7 +223,7 @@ class DeploySteps:
         if target.port is None and file.state.ports.get(container.name) not in container.ports:
             file.put("ports", container.name, published_port(container))
         state = file.put("bound", container.name, dict(container.bound) or None)
-        places = endpoints_of(self._ctx.site, target, state, self._seen.address)
+        places = endpoints_of(target, state, self._seen.host)
         where = next((place.where for place in places if place.name == container.name), None)
         if where is None:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..base.errors import ZoneNotFound
@@ -60,7 +61,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     except BaseException as exc:
         if isinstance(exc, ZoneNotFound):
             # It may have become a part of its parent since it was found, or have moved elsewhere.
-            ctx.forget_zones()
+            ctx.file.change(zone="", alias_zones={})
         extra = Event("not done", {"step": step.key}).extra
         logger.debug("%s.not_done domain=%s error=%s", step.key, domain, exc, extra=extra)
         raise
@@ -127,46 +128,30 @@ def _target_of(step: Step, ctx: SiteContext) -> Target:
 # --- what is loaded ahead -----------------------------------------------------------------------------------
 
 
-def _of_records() -> None:
-    from ..world.dns import alidns  # noqa: F401
-    from . import record  # noqa: F401
-
-
-def _of_certificates() -> None:
-    from ..world.dns import alidns  # noqa: F401
-    from . import certificate  # noqa: F401
-
-
-def _of_containers() -> None:
-    from ..world import containers
-    from . import deploy as serve  # noqa: F401
-
-    containers.load()
-
-
-_LOADS: dict[str, Callable[[], None]] = {
-    "record": _of_records,
-    "record6": _of_records,
-    "order": _of_certificates,
-    "deploy": _of_containers,
-    "redeploy": _of_containers,
+# By action; docker is what the first call to the engine loads.
+_LOADS = {
+    "record": ("..world.dns.alidns", ".record"),
+    "record6": ("..world.dns.alidns", ".record"),
+    "order": ("..world.dns.alidns", ".certificate"),
+    "deploy": (".deploy", "docker"),
+    "redeploy": (".deploy", "docker"),
 }
-_loaded: set[Callable[[], None]] = set()
+_loaded: set[str] = set()
 
 
 def load_ahead(action: str, later: Sequence[str]) -> None:
     """Begin to load what later actions need, if that was not begun; not what this one is about to load."""
-    known = _loaded | {_LOADS.get(action)}
-    ahead = [load for load in dict.fromkeys(map(_LOADS.get, later)) if load is not None and load not in known]
+    known = _loaded.union(_LOADS.get(action, ()))
+    ahead = [name for each in later for name in _LOADS.get(each, ()) if name not in known]
     if not ahead:
         return
     _loaded.update(ahead)
 
     def load_all() -> None:
-        for load in ahead:
-            # What cannot be loaded is told by the step that needs it.
+        for name in ahead:
+            # What cannot be loaded is reported by the step that needs it.
             with suppress(ImportError, OSError):
-                load()
+                import_module(name, __package__)
 
     with suppress(RuntimeError):  # no more threads: then each step loads what it needs
         threading.Thread(target=load_all, name="load").start()

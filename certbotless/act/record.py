@@ -11,17 +11,7 @@ from datetime import datetime, timedelta
 
 from ..base.errors import AddressError, DnsUnavailable, RecordConflict
 from ..model.memory import Listed, Rewritten, WrittenRecord
-from ..model.records import (
-    DEFAULT_LINE,
-    Add,
-    Change,
-    Delete,
-    Record,
-    Update,
-    address_type,
-    apply_changes,
-    plan_changes,
-)
+from ..model.records import DEFAULT_LINE, Change, Record, address_type, apply_changes, plan_changes
 from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
 from .context import SiteContext
 
@@ -79,13 +69,13 @@ class RecordSteps:
         self._keep([*(record for record in existing if record.type != wanted.type), wanted])
         for change in changes:
             match change:
-                case Add(record):
-                    ctx.tell("record.added", fqdn=fqdn, value=record.value, ttl_s=record.ttl_s)
-                case Update(record, old):
-                    values = {"old": old.value, "new": record.value, "ttl_s": record.ttl_s}
+                case None, Record() as new:
+                    ctx.tell("record.added", fqdn=fqdn, value=new.value, ttl_s=new.ttl_s)
+                case Record() as old, Record() as new:
+                    values = {"old": old.value, "new": new.value, "ttl_s": new.ttl_s}
                     ctx.tell("record.updated", fqdn=fqdn, **values)
-                case Delete(record):
-                    ctx.tell("record.deleted", fqdn=fqdn, value=record.value)
+                case Record() as old, None:
+                    ctx.tell("record.deleted", fqdn=fqdn, value=old.value)
 
     def list(self) -> None:
         """Keep what the API lists of this name: what counts where no name server speaks for the zone.
@@ -161,7 +151,7 @@ class RecordSteps:
         if written is None or not written.is_seen or written.value != self._address:
             return False
         # A change of the TTL alone is ours.
-        if all(isinstance(change, Update) and change.old.value == self._address for change in changes):
+        if all(old and new and old.value == self._address for old, new in changes):
             return False
         times = self._rewritten_lately()
         if len(times) >= MOST_REWRITTEN and not self._ctx.intent.ignore_backoff:
@@ -175,7 +165,5 @@ class RecordSteps:
 
 
 def _found(changes: Sequence[Change]) -> str:
-    if isinstance(changes[0], Add):
-        return "is gone"
-    values = [repr(c.old.value if isinstance(c, Update) else c.record.value) for c in changes]
-    return f"is {', '.join(values)}"
+    values = [repr(old.value) for old, _ in changes if old]
+    return f"is {', '.join(values)}" if values else "is gone"

@@ -123,18 +123,20 @@ def _guarded(
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(domain, "pending", exc.message, False, None)
-    except CertbotlessError as exc:
+    except Exception as exc:  # noqa: BLE001  (_explained logs it)
         # Not a step that failed, which is kept in the state, but the state itself.
-        logger.error("site.failed domain=%s error=%s", domain, exc)
-        return _failing(goal, exc, edges.clock.now())
-    except Exception as exc:
-        logger.exception("site.crashed domain=%s", domain)
-        return _failing(goal, internal_error(exc), edges.clock.now())
+        error = _explained(exc, "site", domain)
+        logger.error("site.failed domain=%s error=%s", domain, error)
+        failure = _failure(error, edges.clock.now(), goal.config.check_every, 1)
+        return Outcome(domain, "failing", failure.what, False, failure)
 
 
-def _failing(goal: Goal, exc: CertbotlessError, now: datetime) -> Outcome:
-    failure = _failure(exc, now, goal.config.check_every, 1)
-    return Outcome(goal.site.domain, "failing", failure.what, False, failure)
+def _explained(exc: Exception, what: str, domain: str) -> CertbotlessError:
+    """Return the error that users see; the log gets the traceback of a fault of the program."""
+    if isinstance(exc, CertbotlessError):
+        return exc
+    logger.error("%s.crashed domain=%s", what, domain, exc_info=exc)
+    return internal_error(exc)
 
 
 class _SiteRun:
@@ -148,7 +150,9 @@ class _SiteRun:
 
     def run(self) -> Outcome:
         with self._locked():
-            self._ctx.tidy()
+            # What a run that was killed has left.
+            self._file.tidy()
+            self._ctx.store.tidy()
             self._forget_failures_of_another_config()
             taken: set[str] = set()
             while True:
@@ -182,11 +186,8 @@ class _SiteRun:
                 take(Step("rehearse", because(why)), view.seen, self._ctx)
             except Interrupted:
                 raise
-            except CertbotlessError as exc:
-                failed = exc
-            except Exception as exc:
-                logger.exception("rehearsal.crashed domain=%s", self._site.domain)
-                failed = internal_error(exc)
+            except Exception as exc:  # noqa: BLE001  (_explained logs it)
+                failed = _explained(exc, "rehearsal", self._site.domain)
             else:
                 return Outcome(self._site.domain, "ok", after, True, None)
         self._ctx.keep_failure("rehearsal", failed)
@@ -240,7 +241,7 @@ class _SiteRun:
         if seen.published.generation != trial.generation:
             return seen.refused is None
         facts, canary = seen.published.facts, self._site.deploy[0]
-        first = endpoints_of(self._site, canary, view.remembered, seen.address)[0]
+        first = endpoints_of(canary, view.remembered, seen.host)[0]
         return facts is not None and seen.served.get(first.key) == facts.sha256
 
     def _take(self, step: Step, seen: Observation, later: Sequence[Step]) -> set[str]:
@@ -255,12 +256,10 @@ class _SiteRun:
                 take(step, seen, self._ctx, later)
         except Interrupted:
             raise  # a killed attempt is no failure
-        except CertbotlessError as exc:
-            self._note_failure(step, exc, seen)
-            return self._ruled_out(step, exc)
-        except Exception as exc:
-            logger.exception("step.crashed domain=%s step=%s", self._site.domain, step.key)
-            self._note_failure(step, internal_error(exc), seen)
+        except Exception as exc:  # noqa: BLE001  (_explained logs it)
+            error = _explained(exc, step.key, self._site.domain)
+            self._note_failure(step, error, seen)
+            return self._ruled_out(step, error)
         else:
             failures = self._file.state.failures
             # A certificate that was collected is what the order had failed to get.

@@ -18,13 +18,13 @@ _CANARY_HOLDS = timedelta(days=1)
 
 def deploy_steps(situation: Situation) -> list[Step]:
     """Return a step for each target that serves another certificate than the published one."""
-    site, seen, state = situation.goal.site, situation.seen, situation.remembered
+    seen, state = situation.seen, situation.remembered
     facts = seen.published.facts
     if facts is None or not seen.published.is_intact:
         return []  # what is started now would find no pair, or another one
     steps = []
-    for target in site.deploy:
-        places = endpoints_of(site, target, state, seen.address)
+    for target in situation.goal.site.deploy:
+        places = endpoints_of(target, state, seen.host)
         if target.port is not None and target.port.kind == "none":
             acted = [state.acted.get(place.name) for place in places]
             wrong = {Why.NOT_ACTED_UPON for each in acted if not each or each.sha256 != facts.sha256}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..base.errors import CertbotlessError
-from ..config.settings import Site, Target
+from ..config.settings import Target
 from .certificate import Published
 from .memory import Failure, SiteState
 from .records import address_type
@@ -35,6 +35,8 @@ class Observation:
         listed_at: when the API listed what is known of a name that no name server speaks for, None for never.
         unreachable: why none does; None where every name has one that does.
         shown_at: when the name servers were asked; None for now.
+        host: where the ports of this machine are met: the wanted IPv4 address, while it is not known the one
+            that was written last; 127.0.0.1 for a site that wants none.
     """
 
     at: datetime
@@ -49,6 +51,7 @@ class Observation:
     listed_at: Mapping[str, datetime | None] = field(default_factory=dict)
     unreachable: Failure | None = None
     shown_at: datetime | None = None
+    host: str = ""
 
     @property
     def address(self) -> str:
@@ -103,36 +106,22 @@ def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Fa
     return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + check_every, count=1)
 
 
-def endpoints_of(site: Site, target: Target, state: SiteState, address: str) -> list[Endpoint]:
-    """Return every place where `target` serves, as far as it is known.
-
-    While the machine has no LAN address, the address that was written last is used.
-    """
+def endpoints_of(target: Target, state: SiteState, host: str) -> list[Endpoint]:
+    """Return every place where `target` serves, as far as it is known; `host` is `Observation.host`."""
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
     return [
-        Endpoint(
-            name,
-            where_of(site, target, state, address, state.ports.get(name), state.bound.get(name, {})),
-            target.name,
-        )
+        Endpoint(name, where_of(target, host, state.ports.get(name), state.bound.get(name, {})), target.name)
         for name in names
     ]
 
 
 def where_of(
-    site: Site,
-    target: Target,
-    state: SiteState,
-    address: str,
-    found_port: int | None,
-    bound: Mapping[int, Sequence[str]],
+    target: Target, host: str, found_port: int | None, bound: Mapping[int, Sequence[str]]
 ) -> tuple[str, int] | None:
     """Return where one place of `target` serves, if the port that it publishes is known; see `Endpoint`.
 
     `bound` are the addresses at which a container publishes a port, of those that it does not publish at all.
     """
-    last = state.records.get("A", {}).get(site.domain)
-    host = "127.0.0.1" if site.address.kind == "none" else address or (last.value if last else "")
     if target.port is not None and target.port.kind == "none":
         return None
     if target.port is not None and target.port.kind == "elsewhere":

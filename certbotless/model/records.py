@@ -9,7 +9,7 @@ Source: docs/decisions/decide.md, "The A record".
 import ipaddress
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..base.errors import RecordConflict
 
@@ -62,29 +62,11 @@ class Zone(Protocol):
         """Delete by id; one that is gone already is no error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
-    """Create `record`."""
+class Change(NamedTuple):
+    """What becomes of one record; `old` is None for one that is created, `new` for one that is deleted."""
 
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Give the record with `record.record_id` the contents of `record`; it held `old`."""
-
-    record: Record
-    old: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Remove `record`."""
-
-    record: Record
-
-
-Change = Add | Update | Delete
+    old: Record | None
+    new: Record | None
 
 
 def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection[str] = ()) -> list[Change]:
@@ -109,7 +91,7 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
         )
     addresses = [r for r in active if r.type == wanted.type]
     if not addresses:
-        return [Add(wanted)]
+        return [Change(None, wanted)]
     free = [r for r in addresses if r.value in ours or _is_private(r.value)]
     kept = next((r for r in addresses if r.value == wanted.value), (free or addresses)[0])
     others = [r for r in addresses if r is not kept]
@@ -119,9 +101,9 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
                 f"{wanted.fqdn!r} also has the public address {other.value!r}, which is not ours",
                 hint="delete that record in the Alidns console if it is stale",
             )
-    changes: list[Change] = [Delete(other) for other in others]
+    changes = [Change(other, None) for other in others]
     if (kept.value, kept.ttl_s) != (wanted.value, wanted.ttl_s):
-        changes.insert(0, Update(replace(wanted, record_id=kept.record_id), kept))
+        changes.insert(0, Change(kept, replace(wanted, record_id=kept.record_id)))
     return changes
 
 
@@ -133,12 +115,12 @@ def apply_changes(zone: Zone, changes: Sequence[Change]) -> None:
     """
     for change in changes:
         match change:
-            case Add(record):
-                zone.add(record)
-            case Update(record):
-                zone.update(record)
-            case Delete(record):
-                zone.delete(record.record_id)
+            case None, Record() as new:
+                zone.add(new)
+            case Record(), Record() as new:
+                zone.update(new)
+            case Record() as old, None:
+                zone.delete(old.record_id)
 
 
 def _is_private(value: str) -> bool:

@@ -123,7 +123,7 @@ def ports_of(view: View) -> list[tuple[str, int]]:
     found = []
     for target in view.site.deploy:
         is_elsewhere = target.port is not None and target.port.kind == "elsewhere"
-        for place in endpoints_of(view.site, target, view.remembered, view.seen.address):
+        for place in endpoints_of(target, view.remembered, view.seen.host):
             if place.where is not None:
                 host, port = place.where
                 # One that is published at another address alone is not met at the site's name.

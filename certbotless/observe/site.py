@@ -29,7 +29,8 @@ def observe(
     problems: list[CertbotlessError] = []
     addresses = {type_: _wanted(type_, rule, address_of, problems) for type_, rule in site.rules.items()}
     store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
-    places = [place for target in site.deploy for place in endpoints_of(site, target, state, addresses["A"])]
+    host = host_of(goal, state, addresses["A"])
+    places = [place for target in site.deploy for place in endpoints_of(target, state, host)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, shown_by, goal, state, now)
         published = store.look(state.generations)
@@ -55,7 +56,14 @@ def observe(
         listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
         unreachable=unseen(shown.fault, now, config.check_every) if shown.fault else None,
         shown_at=shown.at,
+        host=host,
     )
+
+
+def host_of(goal: Goal, state: SiteState, address: str) -> str:
+    """Return `Observation.host`, empty where it is not known."""
+    last = state.records.get("A", {}).get(goal.site.domain)
+    return "127.0.0.1" if goal.site.address.kind == "none" else address or (last.value if last else "")
 
 
 def _wanted(

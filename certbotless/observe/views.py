@@ -41,30 +41,13 @@ _MOST_THREADS = 600
 _THREADS_A_QUESTION = 6
 
 
-class Crashes:
-    """The sites whose last look has crashed, and where: each traceback is logged once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def is_new(self, domain: str, exc: Exception) -> bool:
-        """Note the crash, and return whether the last look at the site did not crash at the same place."""
-        where = "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
-        before, self._known[domain] = self._known.get(domain), where
-        return before != where
-
-    def forget(self, domain: str) -> None:
-        """Note that a look at the site has come to its end."""
-        self._known.pop(domain, None)
-
-
 @dataclass(frozen=True, slots=True)
 class Looking:
     """What looks at sites work with.
 
     Attributes:
         shown_by: what the name servers show.
-        crashes: of the looks before; without them, a traceback is logged each time.
+        crashes: where the last check of a site crashed, by domain: a traceback is logged once.
         fingerprints: of the configuration; without them, its secrets are read where something has failed.
     """
 
@@ -72,7 +55,7 @@ class Looking:
     ledger: Ledger = ()
     intent: Intent = NOTHING_ASKED
     address_of: AddressSource = address_now
-    crashes: Crashes = field(default_factory=Crashes)
+    crashes: dict[str, str] = field(default_factory=dict)
     fingerprints: Fingerprints | None = None
 
 
@@ -88,12 +71,14 @@ def look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | No
     try:
         view = _look(goal, looking, now, remembered)
     except Exception as exc:
-        if looking.crashes.is_new(goal.site.domain, exc):
+        where = "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
+        if looking.crashes.get(goal.site.domain) != where:
+            looking.crashes[goal.site.domain] = where
             logger.exception("look.crashed domain=%s", goal.site.domain)
         # The observation may be the cause of the crash: the code after us must not get it.
         seen = Observation(now, {}, {}, Published(None, None), False, {})
         return _unseen_view(goal, seen, internal_error(exc))
-    looking.crashes.forget(goal.site.domain)
+    looking.crashes.pop(goal.site.domain, None)
     return view
 
 

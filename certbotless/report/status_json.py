@@ -135,7 +135,7 @@ def served_of(view: View) -> Iterator[Served]:
     facts = view.seen.published.facts
     for target in view.site.deploy:
         failure = view.standing_failures.get(f"deploy:{target.name}")
-        for place in endpoints_of(view.site, target, view.remembered, view.seen.address):
+        for place in endpoints_of(target, view.remembered, view.seen.host):
             leaf = view.seen.served.get(place.key)
             acted = view.remembered.acted.get(place.name)
             state: Literal["serving", "pending", "failing", "unproved"] = "pending"

@@ -19,7 +19,7 @@ from ..model.ledger import Ledger
 from ..model.situation import Goal
 from ..model.view import View
 from ..observe.dns_schedule import DnsSchedule
-from ..observe.views import Crashes, Looking, look
+from ..observe.views import Looking, look
 from ..state.ledger_file import LedgerFile
 from ..state.site import SiteFile
 from ..world.dns.nameservers import NameServers
@@ -79,7 +79,7 @@ class Checker:
         self._dns_schedule = DnsSchedule(clock, lambda: timetable.after("shown", 0, self.check_soon))
         self._current: Check | None = None
         self._must_check = False
-        self._crashes = Crashes()
+        self._crashes: dict[str, str] = {}
         self._fingerprints: Fingerprints | None = None
         self._problems: dict[str, tuple[str, ...]] = {}
         self._progress_due_s = clock.monotonic()

@@ -89,6 +89,7 @@ def container(
 SEEN = Observation(
     at=EPOCH,
     addresses={"A": "127.0.0.1"},
+    host="127.0.0.1",
     answers={},
     published=Published(
         LeafFacts((DOMAIN,), NEW.sha256, "CN=Example CA", EPOCH, EPOCH + timedelta(days=90)),

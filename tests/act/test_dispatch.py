@@ -30,6 +30,6 @@ def test_what_the_next_steps_need_is_loaded_ahead_once_and_not_what_this_one_loa
     assert done.stdout.splitlines() == [
         "0",
         "1 docker",
-        "1 acme aliyunsdkcore docker",
-        "0 acme aliyunsdkcore docker",
+        "1 acme docker",
+        "0 acme docker",
     ]

@@ -73,6 +73,7 @@ ORIGIN = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - DAY)
 WELL = Observation(
     at=NOW,
     addresses={"A": LAN},
+    host=LAN,
     answers={(DOMAIN, "A"): (frozenset({LAN}), frozenset({LAN}))},
     published=Published(FACTS, ORIGIN),
     has_copy=True,

@@ -20,7 +20,7 @@ from certbotless.model.observation import Observation, endpoints_of, unseen
 from certbotless.model.records import Record
 from certbotless.model.situation import Goal
 from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.site import observe
+from certbotless.observe.site import host_of, observe
 from certbotless.state.pair import Store
 from certbotless.world.dns.nameservers import NameServers
 
@@ -152,7 +152,8 @@ def test_what_could_not_be_seen_is_tried_again_at_the_next_look(tmp_path: Path) 
 def where(home: Path, target: dict[str, Any], state: SiteState, found: str = LAN, **site: Any) -> Any:
     """Where the one place of a target is."""
     config = config_of(home, **site, deploy=[target])
-    [place] = endpoints_of(config.sites[0], config.sites[0].deploy[0], state, found)
+    goal = Goal(config.sites[0], config)
+    [place] = endpoints_of(goal.site.deploy[0], state, host_of(goal, state, found))
     return place.where
 
 
@@ -203,11 +204,11 @@ def test_a_port_that_is_published_at_one_address_is_proved_there(
 def test_a_label_has_a_place_for_each_match(tmp_path: Path) -> None:
     config = config_of(tmp_path, deploy=[{"label": "tls=x"}])
     state = SiteState(matched={"tls=x": ("web1", "web2")}, ports={"web1": 5000, "web2": 5001})
-    places = endpoints_of(config.sites[0], config.sites[0].deploy[0], state, LAN)
+    places = endpoints_of(config.sites[0].deploy[0], state, LAN)
     assert {place.name: place.where for place in places} == {"web1": (LAN, 5000), "web2": (LAN, 5001)}
     assert len({place.key for place in places}) == 2
     # Before anybody looked for them there is one, which is not known yet.
-    [place] = endpoints_of(config.sites[0], config.sites[0].deploy[0], SiteState(), LAN)
+    [place] = endpoints_of(config.sites[0].deploy[0], SiteState(), LAN)
     assert place.where is None
 
 
@@ -263,6 +264,5 @@ def test_the_pairs_that_may_be_published_are_this_one_the_one_before_and_a_refus
 def test_a_container_that_two_targets_are_about_has_two_places(tmp_path: Path) -> None:
     config = config_of(tmp_path, deploy=[{"container": "web"}, {"label": "tls=x"}])
     state = SiteState(matched={"tls=x": ("web",)}, ports={"web": 5000})
-    site = config.sites[0]
-    keys = [place.key for target in site.deploy for place in endpoints_of(site, target, state, LAN)]
+    keys = [place.key for target in config.sites[0].deploy for place in endpoints_of(target, state, LAN)]
     assert keys == ["web", "label:tls=x web"]

@@ -24,7 +24,7 @@ from certbotless.model.memory import Failure
 from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.views import Crashes, Looking, look, look_at
+from certbotless.observe.views import Looking, look, look_at
 from certbotless.state.site import SiteFile
 from certbotless.world.dns.nameservers import NameServers
 from certbotless.world.lan.address import AddressSource
@@ -216,7 +216,7 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
 ) -> None:
     """It is logged once with its traceback, and once more where it came back."""
     publish(scene)
-    config, crashes = scene.config, Crashes()
+    config, crashes = scene.config, dict[str, str]()
     shown_by = ask_servers(NameServers([], FakeClock()))
 
     def with_source(address_of: AddressSource) -> View:

@@ -74,6 +74,7 @@ def view(
     observation = Observation(
         **{
             "at": NOW,
+            "host": "10.79.40.213",
             "addresses": {"A": "10.79.40.213", "AAAA": ""},
             "answers": {(of.domain, "A"): answers},
             "published": pair,

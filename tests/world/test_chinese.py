@@ -71,8 +71,9 @@ def test_a_record_is_added_listed_moved_and_deleted(
     assert found == Record(fqdn, "A", "10.0.0.1", 600, record_id)
     assert opened.add(wanted) == record_id  # as a duplicate
     [change] = plan_changes([found], Record(fqdn, "A", "10.0.0.2", 600))
-    opened.update(change.record)
-    opened.update(change.record)  # a duplicate, by itself
+    assert change.new is not None
+    opened.update(change.new)
+    opened.update(change.new)  # a duplicate, by itself
     assert values(emulator) == ["10.0.0.2"]
     opened.delete(record_id)
     assert opened.records(fqdn) == []

@@ -116,7 +116,7 @@ class Targets:
                 self._case.fail("command", program, "cannot be run here", "give its full path")
                 return
             self._case.ok("command", program, "can be run")
-            where = where_of(view.site, wanted, view.remembered, view.seen.address, None, {})
+            where = where_of(wanted, view.seen.host, None, {})
             self._serves(view, wanted, wanted.name, where, _leaf(where, view.site.domain))
         elif self._has_engine:
             for container in self._found(wanted):
@@ -146,7 +146,7 @@ class Targets:
         except DeployError as exc:
             case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
             return
-        where = where_of(view.site, wanted, view.remembered, view.seen.address, port, container.bound)
+        where = where_of(wanted, view.seen.host, port, container.bound)
         leaf, facts = _leaf(where, view.site.domain), view.seen.published.facts
         # One that serves what is published can read it, however it comes to it. One that cannot does not run
         # either; then only the cause is told.
