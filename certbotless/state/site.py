@@ -53,11 +53,16 @@ class SiteFile:
         Raises:
             StoreError: it is there, but cannot be read.
         """
+        return self._load()[0]
+
+    def _load(self) -> tuple[SiteState, set[str]]:
+        """Return the state and the names of the fields in its file."""
         try:
-            return SiteState.of_saved(saved.load(self._path, dict[str, Any]) or {})
+            fields = saved.load(self._path, dict[str, Any]) or {}
+            return SiteState.of_saved(dict(fields)), set(fields)
         except ValueError as exc:
             logger.warning("state.unreadable file=%s error=%s", self._path, type(exc).__name__)
-            return SiteState(is_lost=True)
+            return SiteState(is_lost=True), set()
 
     @property
     def state(self) -> SiteState:
@@ -95,11 +100,12 @@ class SiteFile:
         Hold the lock. What cannot be done now is left to the next time.
         """
         with suppress(OSError, StoreError):
-            state = self._state = self.load()
+            state, fields = self._load()
+            self._state = state
             if state.is_lost:
                 self._set_aside()
                 self._state = SiteState()
-            elif (saved.load(self._path, dict[str, Any]) or {}).keys() - state.to_saved().keys():
+            elif fields - state.to_saved().keys():
                 kept = self._path.with_suffix(".json.newer")
                 saved.write(kept, files.read_if_there(self._path) or b"")
                 logger.warning("state.newer file=%s kept=%s", self._path, kept)
