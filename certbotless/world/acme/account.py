@@ -70,22 +70,12 @@ class Account:
 
     def open(self) -> None:
         """Connect in the name of our account, which is made if there is none."""
-        key, self.url = self._load()
-        if key is not None and self.url:
+        key, url = self._load()
+        if key is not None and url:
             self._connect(key)
-            self.network.use_account(self.url)
-            return
-        with self.store.locked(self.clock, _LOCK_TIMEOUT_S):
-            key, self.url = self._load()
-            if key is None:
-                self._take_new_key()
-                self._make()
-                return
-            self._connect(key)
-            if self.url:
-                self.network.use_account(self.url)
-            else:
-                self._find_or_make()
+            self._use(url)
+        else:
+            self._settle()
 
     def standing(self) -> Standing:
         """Connect, and ask how the CA has our account. Makes no account, and keeps nothing."""
@@ -107,18 +97,27 @@ class Account:
         if problem not in (_GONE, _CLOSED):
             return False
         refused = self.url
+        return self._settle(refused, is_gone=problem == _GONE) != refused
+
+    def _settle(self, refused: str = "", *, is_gone: bool = False) -> str:
+        """Connect in the name of an account that is found or made; return its URL, empty for a new one.
+
+        Args:
+            refused: the URL of an account that the CA did not take; `is_gone` if it does not know it.
+        """
         with self.store.locked(self.clock, _LOCK_TIMEOUT_S):
             key, url = self._load()
             if key is None:
                 self._take_new_key()
-            else:
-                self._connect(key)
+                self._make()
+                return ""
+            self._connect(key)
             if url and url != refused:
                 self._use(url)  # another run was here first
-                return True
-            if problem == _GONE:
+                return url
+            if is_gone:
                 self.store.save_url("")
-            return self._find_or_make() != refused
+            return self._find_or_make()
 
     def _load(self) -> tuple[keys.CertificateKey | None, str]:
         """Return key and URL; the account of a key that is lost, or damaged, is lost with it."""
@@ -135,7 +134,6 @@ class Account:
         self.key = jose.JWKEC(key=key)
         self.network = Network(self.key, self.acme, self.clock)
         self.directory = self.network.read_directory()
-        self.network.new_nonce_url = self.directory["newNonce"]
 
     def _take_new_key(self) -> None:
         self.store.save_url("")
@@ -144,18 +142,7 @@ class Account:
         self._connect(key)
 
     def _find_or_make(self) -> str:
-        """Return the URL of the account that was found; empty for one that had to be made."""
-        url = self._find()
-        if url:
-            self.store.save_url(url)
-            self._use(url)
-            logger.info("account.recovered url=%s", printable(url))
-        else:
-            self._make()
-        return url
-
-    def _find(self) -> str:
-        """Return the URL of the account of our key, empty if there is none.
+        """Return the URL of the account that was found; empty for one that had to be made.
 
         A key whose account is closed for good gives way to a new one.
         """
@@ -163,6 +150,11 @@ class Account:
         if standing == "closed":
             logger.warning("account.closed directory=%s", self.acme.url)
             self._take_new_key()
+        if url:
+            self._keep(url)
+            logger.info("account.recovered url=%s", printable(url))
+        else:
+            self._make()
         return url
 
     def _standing_and_url(self) -> tuple[Standing, str]:
@@ -191,8 +183,7 @@ class Account:
         self.guard.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
         url = self.network.checked_url(response.headers["Location"])
-        self.store.save_url(url)
-        self._use(url)
+        self._keep(url)
         logger.info("account.made url=%s", printable(url))
 
     def _binding(self) -> dict[str, Any] | None:
@@ -212,6 +203,10 @@ class Account:
             self.key.public_key(), eab.kid, hmac_key, self.directory
         )
         return binding
+
+    def _keep(self, url: str) -> None:
+        self.store.save_url(url)
+        self._use(url)
 
     def _use(self, url: str) -> None:
         self.url = url

@@ -48,18 +48,21 @@ _NONCE_TRIES = 10
 _MOST_RETRY_AFTER = timedelta(hours=34)
 
 PROBLEM = "urn:ietf:params:acme:error:"
+# By the kind of a problem.
 _ACCOUNT_HINTS = {
-    PROBLEM + name: hint
-    for name, hint in {
-        "accountDoesNotExist": "check acme.directory",
-        "badSignatureAlgorithm": "choose a CA that takes account keys of kind P-256",
-        "externalAccountRequired": "set acme.eab to the kid and hmac_key that the CA gives its customers",
-        "invalidContact": "correct acme.email, or leave it out",
-        "unauthorized": "check acme.directory, acme.email and acme.eab",
-        "unsupportedContact": "correct acme.email, or leave it out",
-        "userActionRequired": "ask the CA what it wants agreed to, then run certbotless --renew-now",
-    }.items()
+    "accountDoesNotExist": "check acme.directory",
+    "badSignatureAlgorithm": "choose a CA that takes account keys of kind P-256",
+    "externalAccountRequired": "set acme.eab to the kid and hmac_key that the CA gives its customers",
+    "invalidContact": "correct acme.email, or leave it out",
+    "unauthorized": "check acme.directory, acme.email and acme.eab",
+    "unsupportedContact": "correct acme.email, or leave it out",
+    "userActionRequired": "ask the CA what it wants agreed to, then run certbotless --renew-now",
 }
+# What the libraries raise where an answer is none of an ACME server, and what comes of reading one.
+_NO_ACME_ERRORS = (
+    *(acme_errors.Error, jose.Error, ValueError, KeyError),
+    *(TypeError, AttributeError, OverflowError, RecursionError),
+)
 # Visible ASCII, as in a header or a problem document; RFC 8555 section 5 has HTTPS alone.
 _URL = re.compile(r"https://[!-~]{1,2000}")
 # Let's Encrypt's slowest bucket gives one try a day back; more often is of no use before a person has acted.
@@ -84,7 +87,7 @@ class Network(ClientNetwork):
         self._clock = clock
         self._directory = acme.url
         self._urls = CaUrls(acme.url)
-        self.new_nonce_url = ""
+        self._new_nonce_url = ""
         # Of the last reply.
         self.retry_after: timedelta | None = None
         self.status_code = 0
@@ -97,6 +100,7 @@ class Network(ClientNetwork):
         directory: messages.Directory = messages.Directory.from_json(self.get(self._directory).json())
         for resource in ("newNonce", "newAccount", "newOrder"):
             self._urls.admit(directory[resource])
+        self._new_nonce_url = directory["newNonce"]
         with suppress(KeyError, CaUnavailable):  # one that is missing or broken keeps nobody from ordering
             self._urls.admit(directory["renewalInfo"])
         return directory
@@ -112,13 +116,10 @@ class Network(ClientNetwork):
     def send(self, url: str, payload: Any = None, accept: str = "") -> requests.Response:
         """POST a signed payload; None is POST-as-GET (RFC 8555 section 6.3)."""
         headers = {"Content-Type": self.JOSE_CONTENT_TYPE} | ({"Accept": accept} if accept else {})
-        return self.post(url, payload, new_nonce_url=self.new_nonce_url, headers=headers)
-
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
         end = self._clock.monotonic() + _SIGNED_TIMEOUT_S
         for tries_left in reversed(range(_NONCE_TRIES)):
             try:
-                return self._post_once(*args, **kwargs)
+                return self._post_once(url, payload, new_nonce_url=self._new_nonce_url, headers=headers)
             except messages.Error as exc:
                 is_late = self._clock.monotonic() > end
                 if exc.typ != f"{PROBLEM}badNonce" or not tries_left or is_late:
@@ -161,48 +162,34 @@ def ca_errors(directory: str, network: Callable[[], Network | None] = lambda: No
         yield
     except CertbotlessError:
         raise
-    except messages.Error as exc:
-        raise _from_problem(directory, exc, network()) from exc
-    except BadAnswer as exc:
-        raise CaUnavailable(
-            f"the CA at {directory}: {exc}", hint="check acme.directory, and who answers there"
-        ) from exc
-    except requests.exceptions.SSLError as exc:
-        raise CaUnavailable(
-            f"the TLS certificate of the CA at {directory} is not trusted",
-            hint="set acme.ca_bundle for a private CA, or look who answers there, or at this machine's clock",
-        ) from exc
-    except requests.JSONDecodeError as exc:  # for requests, an error of the connection
-        raise _no_acme_server(directory, exc, _asked_wait(network())) from exc
-    except requests.RequestException as exc:
-        raise CaUnavailable(
-            f"no connection to the CA at {directory} ({type(exc).__name__})",
-            hint="check the network and acme.directory",
-        ) from exc
-    except OSError as exc:
-        # requests names the bundle that it cannot read.
-        raise CaUnavailable(
-            f"the CA at {directory} cannot be asked: {printable(exc)}", hint="check acme.ca_bundle"
-        ) from exc
-    except (
-        acme_errors.Error,
-        jose.Error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as exc:
-        raise _no_acme_server(directory, exc, _asked_wait(network())) from exc
+    except (messages.Error, OSError, *_NO_ACME_ERRORS) as exc:
+        raise _meaning(directory, exc, network()) from exc
 
 
-def _no_acme_server(directory: str, exc: Exception, wait: timedelta | None) -> CaUnavailable:
-    return CaUnavailable(
-        f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
-        hint="check acme.directory; if it is right, the CA may be overloaded",
-        retry_after=wait,
-    )
+def _meaning(directory: str, exc: Exception, network: Network | None) -> IssueError:
+    wait = network.retry_after if network else None
+    if isinstance(exc, messages.Error):
+        return _from_problem(directory, exc, wait, network.to_visit if network else "")
+    if not isinstance(exc, OSError) or isinstance(exc, requests.JSONDecodeError):
+        return CaUnavailable(
+            f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
+            hint="check acme.directory; if it is right, the CA may be overloaded",
+            retry_after=wait,
+        )
+    match exc:
+        case BadAnswer():
+            text, hint = f"the CA at {directory}: {exc}", "check acme.directory, and who answers there"
+        case requests.exceptions.SSLError():
+            text = f"the TLS certificate of the CA at {directory} is not trusted"
+            hint = (
+                "set acme.ca_bundle for a private CA, or look who answers there, or at this machine's clock"
+            )
+        case requests.RequestException():
+            text = f"no connection to the CA at {directory} ({type(exc).__name__})"
+            hint = "check the network and acme.directory"
+        case _:  # requests names the bundle that it cannot read
+            text, hint = f"the CA at {directory} cannot be asked: {printable(exc)}", "check acme.ca_bundle"
+    return CaUnavailable(text, hint=hint)
 
 
 def _status(exc: Exception) -> str:
@@ -213,29 +200,25 @@ def _status(exc: Exception) -> str:
     return type(exc).__name__
 
 
-def _asked_wait(network: Network | None) -> timedelta | None:
-    return network.retry_after if network else None
-
-
-def _from_problem(directory: str, problem: messages.Error, network: Network | None) -> IssueError:
-    wait = _asked_wait(network)
+def _from_problem(
+    directory: str, problem: messages.Error, wait: timedelta | None, to_visit: str
+) -> IssueError:
     kind = printable(problem.typ, 120).removeprefix(PROBLEM)
     detail = problem.detail or problem.title or "no reason given"
     text = f"the CA at {directory} refused with {kind}: {printable(detail)}"
-    if problem.typ == f"{PROBLEM}rateLimited":
+    if kind == "rateLimited":
         link = _URL.search(detail)
         if link and "unpause" in link[0]:
             return _paused(directory, detail[: link.start()], link[0], wait)
         hint = "wait: the limits are the CA's; --renew-now --force asks before that"
         return RateLimited(text, hint=hint, retry_after=wait)
-    if problem.typ in _ACCOUNT_HINTS:
-        hint = _ACCOUNT_HINTS[problem.typ]
-        if problem.typ == f"{PROBLEM}userActionRequired" and network and network.to_visit:
-            hint = f"do what {network.to_visit} asks for, then run certbotless --renew-now"
+    if kind in _ACCOUNT_HINTS:
+        hint = _ACCOUNT_HINTS[kind]
+        if kind == "userActionRequired" and to_visit:
+            hint = f"do what {to_visit} asks for, then run certbotless --renew-now"
         return AccountRefused(text, hint=hint)
-    if problem.typ in (f"{PROBLEM}serverInternal", f"{PROBLEM}badNonce"):
-        return CaUnavailable(text, retry_after=wait)
-    return RequestRefused(text, retry_after=wait)
+    kind_of_error = CaUnavailable if kind in ("serverInternal", "badNonce") else RequestRefused
+    return kind_of_error(text, retry_after=wait)
 
 
 def _paused(directory: str, reason: str, link: str, wait: timedelta | None) -> AccountPaused:

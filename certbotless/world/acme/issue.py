@@ -30,7 +30,7 @@ from . import keys
 from .account import Account
 from .connection import PROBLEM, Network
 from .order import Issued, PendingOrder, TxtPlaces
-from .renewal_info import _renewal_info_url
+from .renewal_info import renewal_info_url
 
 logger = logging.getLogger(__name__)
 
@@ -177,11 +177,10 @@ class Issuance:
             if self._network.status_code == 429 or self._network.status_code >= 500:
                 raise  # a CA that cannot answer now has not lost it
             logger.info("order.lost url=%s error=%s", printable(self._order_url), printable(exc, 120))
-            order = None
-        if order is not None and order.status != messages.STATUS_INVALID:
-            logger.info("order.resumed status=%s", order.status.name)
-            return order
-        if order is not None:
+        else:
+            if order.status != messages.STATUS_INVALID:
+                logger.info("order.resumed status=%s", order.status.name)
+                return order
             self._count_unseen_failures(order)
         self.pending.drop()
         return None
@@ -239,7 +238,7 @@ class Issuance:
         facts, origin = (predecessor.facts, predecessor.origin) if predecessor else (None, None)
         if facts is None or origin is None or origin.directory != self.acme.url:
             return None
-        if origin.account != self._account.url or not _renewal_info_url(self._account.directory):
+        if origin.account != self._account.url or not renewal_info_url(self._account.directory):
             return None
         return facts.ari_id or None
 
@@ -287,12 +286,12 @@ class Issuance:
         )
 
     def _answer(self, todo: Sequence[_Challenge]) -> None:
-        self.guard.begin_validation(self._account.now(), sorted({challenge.name for challenge in todo}))
+        names = sorted({challenge.name for challenge in todo})
+        self.guard.begin_validation(self._account.now(), names)
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
-        names = ",".join(sorted({challenge.name for challenge in todo}))
-        logger.debug("ca.validating names=%s", names, extra=waits_for("the CA to validate"))
+        logger.debug("ca.validating names=%s", ",".join(names), extra=waits_for("the CA to validate"))
         failed = {}
         looks = self._looks("validate", _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}

@@ -8,19 +8,19 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 from ...base.clock import START_SLACK
 from ...base.errors import IssueError, StoreError, printable
 from ...base.times import bounded
 from ...model.certificate import MOST_ISSUER, LeafFacts
 
-CertificateKey = CertificateIssuerPrivateKeyTypes
+CertificateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 # Leaf and intermediates; the longest public chains have four certificates.
 _MAX_CHAIN = 10
@@ -50,10 +50,8 @@ def new_key(key_type: str = "ec256") -> CertificateKey:
 
 
 def key_type_of(key: CertificateKey) -> str:
-    """Return what the configuration calls such a key; one that it has no word for by its kind and size."""
-    kind = "rsa" if isinstance(key, rsa.RSAPrivateKey) else "ec"
-    size = getattr(key, "key_size", 0)
-    return f"{kind}{size}"
+    """Return what the configuration calls such a key, by its kind and size."""
+    return f"{'rsa' if isinstance(key, rsa.RSAPrivateKey) else 'ec'}{key.key_size}"
 
 
 @_chain_errors()
@@ -172,7 +170,8 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
     for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
         if not _signs(issuer, cert):
             raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one")
-    if _is_ca(chain[0]):
+    constraints = _extension(chain[0], x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
         raise IssueError("the CA's leaf certificate is itself a CA")
     if not facts.not_before - START_SLACK <= now < facts.not_after:
         raise IssueError(
@@ -202,10 +201,9 @@ def _signs(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
 
 
 def _facts(cert: x509.Certificate) -> LeafFacts:
-    try:
-        sans = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound as exc:
-        raise IssueError("the CA's certificate names nobody") from exc
+    sans = _extension(cert, x509.SubjectAlternativeName)
+    if sans is None:
+        raise IssueError("the CA's certificate names nobody")
     names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
     facts = LeafFacts(
         names=names,
@@ -225,21 +223,20 @@ def _facts(cert: x509.Certificate) -> LeafFacts:
 
 def _ari_id(cert: x509.Certificate) -> str:
     """Return the identifier of RFC 9773 section 4.1, empty without an authority key identifier."""
-    try:
-        aki = cert.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
+    issuer, serial = _extension(cert, x509.AuthorityKeyIdentifier), cert.serial_number
+    if issuer is None or not issuer.key_identifier:
         return ""
-    serial = cert.serial_number
     # DER of an INTEGER: one zero byte more where the first bit of a positive one is set.
     der = serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)
-    return f"{_base64url(aki)}.{_base64url(der)}" if aki else ""
+    return f"{_base64url(issuer.key_identifier)}.{_base64url(der)}"
 
 
-def _is_ca(cert: x509.Certificate) -> bool:
+def _extension(cert: x509.Certificate, kind: type[x509.ExtensionType]) -> Any:
+    """Return the value of an extension, None where the certificate has none."""
     try:
-        return cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return cert.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
-        return False
+        return None
 
 
 def _base64url(data: bytes) -> str:

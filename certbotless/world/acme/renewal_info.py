@@ -33,7 +33,7 @@ def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
     # Nothing is signed: the answer is open to everybody.
     network = Network(None, acme, clock)
     with ca_errors(acme.url, lambda: network):
-        url = _renewal_info_url(network.read_directory())
+        url = renewal_info_url(network.read_directory())
         if not url:
             return Suggestion()
         told = network.get(f"{url}/{ari_id}").json()
@@ -41,7 +41,7 @@ def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
         return Suggestion(window, printable(told.get("explanationURL", "")), network.retry_after)
 
 
-def _renewal_info_url(directory: messages.Directory) -> str:
+def renewal_info_url(directory: messages.Directory) -> str:
     """Return where renewal information is asked for, empty for a CA that has none."""
     try:
         return str(directory["renewalInfo"]).removesuffix("/")
