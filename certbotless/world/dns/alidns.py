@@ -208,7 +208,9 @@ class AlidnsAccount:
                 with _reply_shape("DescribeDomainRecords"):
                     reply = self.call("DescribeDomainRecords", DomainName=u_labels(name), PageSize=1)
                     for row in reply["DomainRecords"]["Record"]:
-                        _refuse_another_zone(row, name)
+                        # With a record of another zone in its list `name` need not be a zone at all.
+                        if (zone := a_labels(row.get("DomainName", name))) != name:
+                            raise NameFault(f"asked for the zone {name!r}, told of {zone!r}")
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
@@ -261,13 +263,14 @@ class AlidnsZone:
 
     def add(self, record: Record) -> str:
         try:
-            with _reply_shape("AddDomainRecord"):
-                return _record_id(self._write("AddDomainRecord", record, DomainName=u_labels(self.name)))
+            reply = self._write("AddDomainRecord", record, DomainName=u_labels(self.name))
         except ApiRefusal as exc:
             if exc.code != "DomainRecordDuplicate":
                 raise
             # An earlier try did the change and its answer was lost, or someone else's record is the same.
             return self._twin(record).record_id
+        with _reply_shape("AddDomainRecord"):
+            return _record_id(reply)
 
     def update(self, record: Record) -> None:
         try:
@@ -314,9 +317,7 @@ class AlidnsZone:
         raise DnsUnavailable(f"the API holds {wanted.fqdn!r} for a duplicate, but does not list it")
 
     def _name_of(self, row: dict[str, Any]) -> str:
-        """Return the full name of a row of a list; one that is not understood is an error, never no row."""
-        with _understood(row):
-            return fqdn_of(a_labels(row["RR"]), a_labels(row.get("DomainName", self.name)))
+        return fqdn_of(a_labels(row["RR"]), a_labels(row.get("DomainName", self.name)))
 
     def _record(self, row: dict[str, Any]) -> Record:
         type_, value = str(row["Type"]).upper(), str(row["Value"])
@@ -340,31 +341,18 @@ class AlidnsZone:
 
 @contextmanager
 def _reply_shape(action: str) -> Iterator[None]:
+    """Map what a reply raises that lacks what it must hold; a row that is not understood is never no row."""
     try:
         yield
+    except NameFault as exc:
+        raise DnsUnavailable(
+            f"{action}: the API answers in a form that is not understood: {exc.message}",
+            hint="please report it, with this line and the text of certbotless doctor --probe",
+        ) from exc
     except CertbotlessError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise DnsUnavailable(f"{action}: the reply lacks what it must hold ({printable(exc, 80)})") from exc
-
-
-@contextmanager
-def _understood(row: dict[str, Any]) -> Iterator[None]:
-    try:
-        yield
-    except NameFault as exc:
-        names = {key: row.get(key) for key in ("RR", "DomainName")}
-        raise DnsUnavailable(
-            f"the API answers in a form that is not understood: {printable(names, 120)} ({exc.message})",
-            hint="please report it, with this line and the text of certbotless doctor --probe",
-        ) from exc
-
-
-def _refuse_another_zone(row: dict[str, Any], name: str) -> None:
-    """Raise for a record of another zone in the list of `name`: then `name` need not be a zone at all."""
-    with _understood(row):
-        if a_labels(row.get("DomainName", name)) != name:
-            raise NameFault(f"asked for the zone {name!r}")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
