@@ -151,16 +151,16 @@ class DockerContainers:
         with self._engine_errors(name):
             attrs = self._inspect(name)
             config = attrs.get("Config") or {}
-            uid, gids = identity(attrs, lambda path: self._archive(name, path))
             root = root_of_container(self._root, attrs)
+            uid, gids = identity(attrs, lambda path: self._archive(name, path), root)
             variables = (entry.partition("=") for entry in config.get("Env") or ())
             mounts = attrs.get("Mounts") or ()
             return Settings(
                 image=str(config.get("Image", "")),
                 environment={name: value for name, _, value in variables},
                 mounts={Path(m["Destination"]): Path(m["Source"]) for m in mounts if m.get("Source")},
-                uid=root.uid_of(uid),
-                gids=root.gids_of(gids),
+                uid=uid,
+                gids=gids,
                 namespace=root.namespace,
             )
 

@@ -45,13 +45,14 @@ class RootHere:
     uid: int | None = 0
     gid: int | None = 0
 
-    def uid_of(self, uid: int | None) -> int | None:
-        """Return the uid on this machine of one in the container, None where it is not known."""
-        return _here(self, self.uid, uid)
-
-    def gids_of(self, gids: frozenset[int]) -> frozenset[int]:
-        """Return the gids on this machine of those in the container, as far as they are known."""
-        return frozenset(here for gid in gids if (here := _here(self, self.gid, gid)) is not None)
+    def here(self, first: int | None, id_: int | None) -> int | None:
+        """Return an id on this machine of one in the container, `first` being root's; None for not known."""
+        if not self.namespace:
+            return id_
+        if first is None or id_ is None:
+            return None
+        # The ids of a rootless engine but for its root come from /etc/subuid, wherever they begin.
+        return first + id_ if id_ == 0 or self.namespace == "userns" else None
 
 
 def root_of_engine(info: Any, socket: str) -> RootHere:
@@ -71,9 +72,7 @@ def root_of_engine(info: Any, socket: str) -> RootHere:
         return RootHere("rootless", None, None)
     if "userns" in names:
         remapped = _REMAPPED.search(str(info.get("DockerRootDir", "")))
-        return (
-            RootHere("userns", *map(int, remapped.groups())) if remapped else RootHere("userns", None, None)
-        )
+        return RootHere("userns", *(map(int, remapped.groups()) if remapped else (None, None)))
     return RootHere()
 
 
@@ -99,10 +98,10 @@ def reads_all(root: RootHere) -> bool:
     return not root.namespace or root.uid == os.geteuid()
 
 
-def identity(attrs: Any, archive: Archive) -> tuple[int | None, frozenset[int]]:
-    """Return as which uid and gids of its own a container's first process runs.
+def identity(attrs: Any, archive: Archive, root: RootHere) -> tuple[int | None, frozenset[int]]:
+    """Return as which uid and gids of this machine a container's first process runs.
 
-    A name that its image does not know is None, and absent from the gids.
+    What is not known, as of a name that is not in its image, is None, and absent from the gids.
     """
     user = (attrs.get("Config") or {}).get("User") or "0"
     further = (attrs.get("HostConfig") or {}).get("GroupAdd") or ()
@@ -117,7 +116,8 @@ def identity(attrs: Any, archive: Archive) -> tuple[int | None, frozenset[int]]:
     login = next((ids[1] for ids in users.values() if ids[0] == uid and len(ids) > 1), 0)
     named = [group or str(login), *further]
     gids = [int(each) if _is_id(each) else groups.get(each, [None])[0] for each in named]
-    return uid, frozenset(gid for gid in gids if gid is not None)
+    here = (root.here(root.gid, gid) for gid in gids)
+    return root.here(root.uid, uid), frozenset(gid for gid in here if gid is not None)
 
 
 def _ids_in(archive: bytes) -> Mapping[str, list[int]]:
@@ -141,15 +141,6 @@ def _ids_in(archive: bytes) -> Mapping[str, list[int]]:
 
 def _is_id(word: str) -> bool:
     return bool(_ID.fullmatch(word))
-
-
-def _here(root: RootHere, first: int | None, id_: int | None) -> int | None:
-    if not root.namespace:
-        return id_
-    if first is None or id_ is None:
-        return None
-    # The ids of a rootless engine but for its root come from /etc/subuid, wherever they begin.
-    return first + id_ if id_ == 0 or root.namespace == "userns" else None
 
 
 def _group_of(uid: int) -> int | None:
