@@ -15,6 +15,7 @@ import io
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPResponse
 from typing import Any
 
@@ -141,25 +142,6 @@ class _Bounds:
             return count
 
 
-class _BoundedReader(io.RawIOBase):
-    """The reading side of a connection; `file` is what the library would read, and keeps it open."""
-
-    def __init__(self, connection: socket.socket, file: io.RawIOBase, bounds: _Bounds) -> None:
-        self._connection = connection
-        self._file = file
-        self._bounds = bounds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._bounds.receive(self._connection, buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 class _BoundedResponse(HTTPResponse):
     """A response that is read, from its first byte, within `bounds`."""
 
@@ -167,7 +149,10 @@ class _BoundedResponse(HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach(), self.bounds))
+        # All that the library reads comes through this method of its file, which else stays as it is.
+        raw = self.fp.detach()
+        raw.readinto = partial(self.bounds.receive, sock)  # type: ignore[method-assign]
+        self.fp = io.BufferedReader(raw)
 
 
 class _BoundedAdapter(HTTPAdapter):

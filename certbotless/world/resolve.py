@@ -8,8 +8,8 @@ import ipaddress
 import socket
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 # A LAN's resolver answers in milliseconds, and a look must end within seconds.
 _TIMEOUT_S = 2.0
@@ -26,15 +26,12 @@ def addresses_of(host: str) -> list[str]:
     with suppress(ValueError):
         if ipaddress.ip_address(host).version == 4 or "%" not in host:  # an interface may not be there
             return [host]
-    answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_ask(host)), daemon=True).start()
+    answer: Future[list[str]] = Future()
+    threading.Thread(target=_ask, args=(host, answer), daemon=True).start()
     try:
-        answer = answers.get(timeout=_TIMEOUT_S)
-    except Empty:
+        return answer.result(_TIMEOUT_S)
+    except TimeoutError:
         raise TimeoutError(f"no resolver answers in {_TIMEOUT_S:g} s") from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
 
 
 def connect(host: str, port: int, timeout_s: float) -> socket.socket:
@@ -58,12 +55,13 @@ def left_s(end_s: float) -> float:
     return max(end_s - time.monotonic(), 0.01)
 
 
-def _ask(host: str) -> list[str] | OSError:
+def _ask(host: str, answer: Future[list[str]]) -> None:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError:
-        return socket.gaierror(socket.EAI_NONAME, "no name of a host")
+        answer.set_exception(socket.gaierror(socket.EAI_NONAME, "no name of a host"))
     except OSError as exc:
-        return exc
-    in_order = sorted(found, key=lambda info: info[0] != socket.AF_INET)
-    return list(dict.fromkeys(str(info[4][0]) for info in in_order))
+        answer.set_exception(exc)
+    else:
+        in_order = sorted(found, key=lambda info: info[0] != socket.AF_INET)
+        answer.set_result(list(dict.fromkeys(str(info[4][0]) for info in in_order)))

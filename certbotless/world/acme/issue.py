@@ -103,7 +103,6 @@ class Issuance:
 
     def __post_init__(self) -> None:
         self._account = Account(self.acme, self.accounts, self.guard, self.clock)
-        self._order_url = ""
 
     def issue(self, predecessor: Published | None = None) -> Issued:
         """Get the certificate; blocks for propagation and at most 40 minutes of the CA's own.
@@ -170,13 +169,12 @@ class Issuance:
         """Return the order in flight if it can still give a certificate."""
         if not self.pending.url:
             return None
-        self._order_url = self.pending.url
         try:
-            order = self._read_order(self._network.send(self._order_url))
+            order = self._read_order(self._network.send(self.pending.url))
         except (messages.Error, jose.DeserializationError) as exc:
             if self._network.status_code == 429 or self._network.status_code >= 500:
                 raise  # a CA that cannot answer now has not lost it
-            logger.info("order.lost url=%s error=%s", printable(self._order_url), printable(exc, 120))
+            logger.info("order.lost url=%s error=%s", printable(self.pending.url), printable(exc, 120))
         else:
             if order.status != messages.STATUS_INVALID:
                 logger.info("order.resumed status=%s", order.status.name)
@@ -217,8 +215,7 @@ class Issuance:
             elif not self._account.is_replaced_after(kind):
                 raise
             response = self._new_order(None)
-        self._order_url = self._network.checked_url(response.headers["Location"])
-        self.pending.begin(self._order_url)
+        self.pending.begin(self._network.checked_url(response.headers["Location"]))
         return self._read_order(response)
 
     def _new_order(self, replaces: str | None) -> requests.Response:
@@ -331,7 +328,7 @@ class Issuance:
             raise
 
     def _fetch(self, order: messages.Order) -> bytes:
-        url = printable(self._order_url, 200)
+        url = printable(self.pending.url, 200)
         logger.debug("ca.issuing order=%s", url, extra=waits_for("the CA to issue"))
         looks = self._looks("issue", _ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         while order.status != messages.STATUS_VALID:
@@ -340,7 +337,7 @@ class Issuance:
                 detail = printable(order.error.detail if order.error else "no reason given")
                 raise IssueError(f"the CA at {self.acme.url} refused the order: {detail}")
             next(looks)
-            order = self._read_order(self._network.send(self._order_url))
+            order = self._read_order(self._network.send(self.pending.url))
         try:
             chain = self._network.send(str(order.certificate), accept=_PEM_CHAIN).content
         except messages.Error:

@@ -47,7 +47,7 @@ def wait_until_shown(
         PropagationTimeout: after `timeout_s` a server still answers without a value.
     """
     pace = Pace(clock, timeout_s, first_s=0.1, most_s=5)
-    waiting = _Waiting(servers, wanted)
+    waiting, told = _Waiting(servers, wanted), ""
     while True:
         waiting.ask()
         waiting.leave_out_silent(is_late=pace.waited_s >= SILENCE_S or pace.expired)
@@ -61,8 +61,15 @@ def wait_until_shown(
             logger.warning("dns.all_silent servers=%s waited_s=%.0f", named, pace.waited_s)
             return False
         if pace.expired:
-            raise waiting.timeout(timeout_s)
-        waiting.tell()
+            fqdns = ", ".join(sorted({item.fqdn for _, item in waiting.missing}))
+            raise PropagationTimeout(
+                f"after {timeout_s:.0f} s {waiting.late} does not show {fqdns}",
+                hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
+            )
+        if waiting.late != told:
+            told = waiting.late
+            extra = waits_for("the name servers to show it", told)
+            logger.debug("dns.waiting servers=%s", told, extra=extra)
         pace.wait()
 
 
@@ -82,7 +89,6 @@ class _Waiting:
         self.answered: set[Server] = set()
         self._asked: Counter[Server] = Counter()
         self._faults: dict[Server, str] = {}
-        self._told = ""
 
     def ask(self) -> None:
         """Ask each server for the values that it does not show yet."""
@@ -103,37 +109,20 @@ class _Waiting:
 
     def leave_out_silent(self, *, is_late: bool) -> None:
         """Wait no longer for a silent address of a server that answers, nor for a silent server once late."""
+        silent = {server for server, _ in self.missing} - self.answered
         names = {server.name for server in self.answered}
         # The first packet to an address may be lost.
-        silent = {s for s in self._silent if s.name in names and self._asked[s] > 1}
-        self.missing = {(server, item) for server, item in self.missing if server not in silent}
-        if is_late and self.answered and (silent := self._silent):
-            logger.warning("dns.server_silent servers=%s", self.faults_of(silent))
-            self.missing = {(server, item) for server, item in self.missing if server in self.answered}
+        left_out = {s for s in silent if s.name in names and self._asked[s] > 1}
+        if is_late and self.answered and silent != left_out:
+            logger.warning("dns.server_silent servers=%s", self.faults_of(silent - left_out))
+            left_out = silent
+        self.missing = {(server, item) for server, item in self.missing if server not in left_out}
 
     @property
-    def _silent(self) -> set[Server]:
-        return {server for server, _ in self.missing} - self.answered
-
-    def tell(self) -> None:
-        """Log the servers that are waited for, when they are others than before."""
-        if (late := self._late) != self._told:
-            self._told = late
-            extra = waits_for("the name servers to show it", late)
-            logger.debug("dns.waiting servers=%s", late, extra=extra)
-
-    @property
-    def _late(self) -> str:
+    def late(self) -> str:
+        """The names of the servers that are waited for."""
         return ",".join(sorted({server.name for server, _ in self.missing}))
 
     def faults_of(self, servers: Collection[Server]) -> str:
         """Return the names of these servers, each with why its last answer did not count."""
         return ",".join(sorted({f"{server.name}({self._faults[server]})" for server in servers}))
-
-    def timeout(self, timeout_s: float) -> PropagationTimeout:
-        """Return the error that names the servers and the names."""
-        fqdns = ", ".join(sorted({item.fqdn for _, item in self.missing}))
-        return PropagationTimeout(
-            f"after {timeout_s:.0f} s {self._late} does not show {fqdns}",
-            hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
-        )

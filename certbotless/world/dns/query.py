@@ -117,18 +117,19 @@ def _answers(servers: Sequence[Server], questions: Sequence[Question]) -> list[l
 
 
 def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
-    end_s = time.monotonic() + server.timeout_s
+    end_s, is_chosen = time.monotonic() + server.timeout_s, server.is_resolver or server.is_given
     try:
         query = dns.message.make_query(fqdn, rdtype)
-        if not (server.is_resolver or server.is_given):
+        if not is_chosen:
             query.flags &= ~dns.flags.RD
         reply = exchange(query, server, end_s)
+        is_answer = reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
+        fault = "" if is_answer else dns.rcode.to_text(reply.rcode())
     except (dns.exception.DNSException, EOFError, OSError) as exc:
-        logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, type(exc).__name__)
-        return Answer(fault=type(exc).__name__)
-    if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        logger.debug("dns.no_answer server=%s fqdn=%s rcode=%s", server.name, fqdn, reply.rcode())
-        return Answer(fault=dns.rcode.to_text(reply.rcode()))
+        fault = type(exc).__name__
+    if fault:
+        logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, fqdn, fault)
+        return Answer(fault=fault)
     name = query.question[0].name
     values = frozenset(
         _text(rdata)
@@ -136,17 +137,12 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
         if (rrset.name == name or server.is_resolver) and rrset.rdtype == dns.rdatatype.from_text(rdtype)
         for rdata in rrset
     )
-    exists = reply.rcode() != dns.rcode.NXDOMAIN
-    may_be_old = bool(reply.flags & dns.flags.RA) and not reply.flags & dns.flags.AA
-    return Answer(values, _has_authority(reply, server, fqdn, end_s), exists=exists, may_be_old=may_be_old)
-
-
-def _has_authority(reply: dns.message.Message, server: Server, fqdn: str, end_s: float) -> bool:
-    if not reply.flags & dns.flags.AA:
-        return False
-    if server.is_given or server.is_resolver:
-        return True  # the user chose this server
-    return not hijack.is_by_a_proxy(reply, fqdn, lambda query: exchange(query, server, end_s))
+    claims_it = bool(reply.flags & dns.flags.AA)
+    has_authority = claims_it and (
+        is_chosen or not hijack.is_by_a_proxy(reply, fqdn, lambda each: exchange(each, server, end_s))
+    )
+    may_be_old = bool(reply.flags & dns.flags.RA) and not claims_it
+    return Answer(values, has_authority, exists=reply.rcode() != dns.rcode.NXDOMAIN, may_be_old=may_be_old)
 
 
 def exchange(query: dns.message.Message, server: Server, end_s: float) -> dns.message.Message:

@@ -69,8 +69,7 @@ class Lan:
     def follow(self, rules: Iterable[AddressRule]) -> None:
         """Follow these rules from now on, and no others."""
         wanted = {rule for rule in rules if rule.kind not in ("literal", "none")}
-        known = {rule: held for rule, held in self._held.items() if rule in wanted}
-        self._held = known | {rule: self._found(rule) for rule in wanted - known.keys()}
+        self._held = {rule: self._held.get(rule) or self._found(rule) for rule in wanted}
 
     def listen(self, on_news: Callable[[], None]) -> None:
         """Call back, from a thread of its own, whenever the kernel tells of a change."""
