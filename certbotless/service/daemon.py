@@ -233,9 +233,8 @@ class Daemon:
             if self._web is None and http is not None:
                 from .http_paths import Web  # noqa: PLC0415
 
-                self._web = Web(
-                    self._config, self._source.name, lambda: self._source.refused, self._is_on_time
-                )
+                seen = status_json.Seen(self._config)
+                self._web = Web(seen, self._source.name, lambda: self._source.refused, self._is_on_time)
             is_as_wanted = self._web is None or self._web.follow(http)
             self._web_fault = ""
         except Exception as exc:

@@ -8,14 +8,12 @@ load. The answer is as old as the last check. A check leaves out a site while a 
 """
 
 import errno
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from ..base.errors import printable
 from ..base.times import distance
@@ -47,22 +45,20 @@ class Web:
     """The status page and the metrics of one daemon.
 
     Attributes:
-        config: in force at the start.
+        seen: what is shown.
         path: of the configuration file.
         refused: returns the faults of the file as it is now, a line each.
         is_looking: returns whether the checks go on.
     """
 
-    config: InitVar[Config]
+    seen: Seen
     path: str
     refused: Callable[[], Sequence[str]]
     is_looking: Callable[[], bool]
-
-    def __post_init__(self, config: Config) -> None:
-        self._seen = Seen(config)
-        self.server: Server | None = None
-        self._listen = self._complaint = ""
-        self._answers: dict[str, tuple[float, Reply]] = {}
+    server: Server | None = None
+    _listen: str = ""
+    _complaint: str = ""
+    _answers: dict[str, tuple[float, Reply]] = field(default_factory=dict)
 
     # The job thread of the daemon.
 
@@ -99,18 +95,15 @@ class Web:
 
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
         """Show these views from now on. A site that is not among them keeps its last view."""
-        known = {**self._seen.views, **{view.site.domain: view for view in views}}
+        known = {**self.seen.views, **{view.site.domain: view for view in views}}
         shown = {site.domain: known[site.domain] for site in config.sites if site.domain in known}
-        well_at = {
-            domain: view.seen.at if view.is_well else self._seen.well_at.get(domain)
-            for domain, view in shown.items()
-        }
-        self._seen = Seen(config, shown, ledger, {domain: at for domain, at in well_at.items() if at})
+        well_at = {domain: view.seen.at for domain, view in shown.items() if view.is_well}
+        self.seen = Seen(config, shown, ledger, {**self.seen.well_at, **well_at})
 
     # The server's thread that makes answers.
 
     def _names(self) -> set[str]:
-        return {name for site in self._seen.config.sites for name in site.all_names}
+        return {name for site in self.seen.config.sites for name in site.all_names}
 
     def answer(self, path: str) -> Reply:
         """Return the answer to a path. Calls must not overlap."""
@@ -123,19 +116,17 @@ class Web:
         if make is None:
             return Reply(404, b"there are /, /status.json, /metrics and /healthz\n")
         began_s = time.monotonic()
-        fresh_until_s, reply = self._answers.get(path, (0.0, None))
-        if reply is None or began_s >= fresh_until_s:
-            reply, took_s = make(self._seen), time.monotonic() - began_s
+        if path not in self._answers or began_s >= self._answers[path][0]:
+            reply, took_s = make(self.seen), time.monotonic() - began_s
             self._answers[path] = began_s + max(_FRESH_S, took_s * _FRESH_SHARE), reply
-        return reply
+        return self._answers[path][1]
 
     def _page(self, seen: Seen) -> Reply:
-        text = status_page.page(self._status(seen), datetime.now(UTC), self._stale(seen))
+        text = status_page.page(self._status(seen).to_plain(), datetime.now(UTC), self._stale(seen))
         return Reply(200, text.encode(), "text/html; charset=utf-8", status_page.STYLE_SOURCE)
 
     def _status_json(self, seen: Seen) -> Reply:
-        text = json.dumps(self._status(seen), indent=2)
-        return Reply(200, f"{text}\n".encode(), "application/json")
+        return Reply(200, f"{self._status(seen).to_json()}\n".encode(), "application/json")
 
     def _healthz(self, seen: Seen) -> Reply:
         faults = self._not_well(seen)
@@ -147,15 +138,16 @@ class Web:
             from ..report import metrics  # noqa: PLC0415  (of an extra, which may come while we run)
         except ModuleNotFoundError:
             return Reply(503, f"{NEEDS_PROMETHEUS}\n".encode())
-        visits, is_looking, is_refused = (
+        text = metrics.text(
+            seen,
             client_visit.remembered(seen.config.state_dir),
-            self.is_looking(),
-            bool(self.refused()),
+            datetime.now(UTC),
+            is_looking=self.is_looking(),
+            is_refused=bool(self.refused()),
         )
-        text = metrics.text(seen, visits, datetime.now(UTC), is_looking=is_looking, is_refused=is_refused)
         return Reply(200, text.encode(), metrics.TYPE)
 
-    def _status(self, seen: Seen) -> dict[str, Any]:
+    def _status(self, seen: Seen) -> Found:
         history = outbox.history_of(seen.config)
         return Found(
             at=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
@@ -167,7 +159,7 @@ class Web:
             known=[(domain, None) for domain in seen.unseen],
             why_unseen=_UNSEEN,
             notify=history.to_json() if history else None,
-        ).to_plain()
+        )
 
     def _not_well(self, seen: Seen) -> str:
         """Return in a line why `status` would not exit 0, or that the checks have stopped; else empty."""

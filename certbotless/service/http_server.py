@@ -1,14 +1,13 @@
-"""The HTTP server of the status page: the standard library's, read-only, with bounds where it has none.
+"""The HTTP server of the status page: read-only, with bounds on the head, the connections and their time.
 
 It knows nothing of the pages. Any client may connect: a browser that another website sends here, a slow or
-hostile client, a client of another protocol. `http.server` alone reads a megabyte of headers, accepts what is
-only half HTTP, and never ends a request whose bytes arrive one at a time.
+hostile client, a client of another protocol. The `http.server` of the standard library reads a megabyte of
+headers, accepts what is only half HTTP, and never ends a request whose bytes arrive one at a time.
 
 Source: RFC 9110 (methods, 421, Allow), RFC 9112 sections 2.2, 3 and 9.6 (request line, Host, closing).
 """
 
 import errno
-import io
 import ipaddress
 import logging
 import re
@@ -21,7 +20,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -37,10 +37,11 @@ _PAUSE_S = 0.2
 # How often the thread wakes while nobody connects. Its end does not wait for that: `close` wakes it.
 _IDLE_S = 3600.0
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_REQUEST_LINE = rb"([A-Z]{1,20}) /[!-~]* HTTP/1\.[0-9]\r?\n"
+_REQUEST_LINE = rb"([A-Z]{1,20}) (/[!-~]*) HTTP/(1\.[0-9])\r?\n"
 # No two repeats of it can take the same byte, so a head that does not match is refused after one pass.
 _HEAD = re.compile(_REQUEST_LINE + rb"(?:[!-9;-~]+:[\t -~\x80-\xff]*\r?\n)*\r?\n")
 _START = re.compile(_REQUEST_LINE + rb"|[A-Z][^\n]*\Z")
+_HOST_FIELD = re.compile(rb"(?im)^Host:([^\r\n]*)")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 # Nothing is kept, framed, sniffed, or told to other sites.
 _FIELDS = {
@@ -187,21 +188,15 @@ class Server(socketserver.ThreadingTCPServer):
             logger.error("page.crashed", exc_info=exc)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(socketserver.BaseRequestHandler):
     """One connection: the head of a request, our answer, and the rest of the request."""
 
     server: Server
-    protocol_version = request_version = "HTTP/1.1"
 
     def handle(self) -> None:
         self._deadline_s = time.monotonic() + DEADLINE_S
         head = self._read_head()
-        self.rfile = io.BytesIO(head)
-        self.command = "HEAD" if head.startswith(b"HEAD ") else "GET"
-        if refusal := _refusal(head):
-            self._send(refusal)
-        else:
-            self.handle_one_request()
+        self._send(self._reply_to(head), has_body=not head.startswith(b"HEAD "))
         self._skim()
 
     def _read_head(self) -> bytes:
@@ -218,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _receive(self, most: int) -> bytes:
         self._limit_wait()
-        chunk: bytes = self.connection.recv(most)
+        chunk: bytes = self.request.recv(most)
         return chunk
 
     def _limit_wait(self) -> None:
@@ -226,27 +221,27 @@ class _Handler(BaseHTTPRequestHandler):
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(0, "the client is too slow")
-        self.connection.settimeout(left_s)
+        self.request.settimeout(left_s)
 
-    def do_GET(self) -> None:
-        hosts = self.headers.get_all("Host", [])
-        if len(hosts) > 1 or (not hosts and self.request_version != "HTTP/1.0"):
-            self._send(_text(400, "there must be one Host header"))
-        elif hosts and not self.server.is_ours(hosts[0]):
-            self._send(_text(421, "no page is shown under this name; use the address, or a name of a site"))
-        else:
-            self._send(self.server.answer(self.path.partition("?")[0]))
+    def _reply_to(self, head: bytes) -> Reply:
+        if len(head) > _MOST_HEAD:
+            return _text(431, f"more than {_MOST_HEAD} bytes of headers")
+        match = _HEAD.fullmatch(head)
+        if match is None:
+            return _text(400, "this is no request of HTTP/1.1")
+        method, path, version = match.groups()
+        if method not in (b"GET", b"HEAD"):
+            return _text(405, "this can only be read")
+        hosts = _HOST_FIELD.findall(head)
+        if len(hosts) > 1 or (not hosts and version != b"1.0"):
+            return _text(400, "there must be one Host header")
+        if hosts and not self.server.is_ours(hosts[0].decode("latin-1")):
+            return _text(421, "no page is shown under this name; use the address, or a name of a site")
+        return self.server.answer(path.decode().partition("?")[0])
 
-    do_HEAD = do_GET
-
-    def handle_expect_100(self) -> bool:
-        """Send nothing: no body is asked for."""
-        return True
-
-    def _send(self, reply: Reply) -> None:
-        self.send_response_only(reply.status)
+    def _send(self, reply: Reply, *, has_body: bool) -> None:
         fields = {
-            "Date": self.date_time_string(),
+            "Date": formatdate(usegmt=True),
             "Content-Type": reply.type,
             "Content-Length": str(len(reply.body)),
             **_FIELDS,
@@ -255,38 +250,20 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if reply.status == 405:
             fields["Allow"] = "GET, HEAD"
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self._limit_wait()  # of both: sendall has one time-out for all that it sends
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what the library refuses: more than 100 header fields."""
-        self._send(_text(code, message or self.responses[code][0]))
+        status = f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"
+        lines = [status, *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        self._limit_wait()
+        self.request.sendall("\r\n".join(lines).encode())
+        if has_body:
+            self._limit_wait()
+            self.request.sendall(reply.body)
 
     def _skim(self) -> None:
         """Read the rest and drop it. A close with unread bytes could cost the client the answer."""
-        self.connection.shutdown(socket.SHUT_WR)
+        self.request.shutdown(socket.SHUT_WR)
         left = _MOST_REST
         while left > 0 and (chunk := self._receive(_MOST_HEAD)):
             left -= len(chunk)
-
-    def log_message(self, *args: Any) -> None:
-        """Log nothing: a request changes nothing."""
-
-
-def _refusal(head: bytes) -> Reply | None:
-    """Return the answer to a head that is no valid request for reading; None for a valid one."""
-    if len(head) > _MOST_HEAD:
-        return _text(431, f"more than {_MOST_HEAD} bytes of headers")
-    match = _HEAD.fullmatch(head)
-    if match is None:
-        return _text(400, "this is no request of HTTP/1.1")
-    if match[1] not in (b"GET", b"HEAD"):
-        return _text(405, "this can only be read")
-    return None
 
 
 def _text(status: int, text: str) -> Reply:

@@ -26,6 +26,7 @@ from support.views import NOW, SITE, failure, said, site, view
 from certbotless.config.settings import Http
 from certbotless.model.decision import Step
 from certbotless.model.view import View
+from certbotless.report.status_json import Seen
 from certbotless.sandbox.host import require_private_host
 from certbotless.service.http_paths import Web
 
@@ -116,7 +117,7 @@ def sample_of(web: Web, name: str, domain: str) -> float | None:
 
 
 def web_of(home: Path, *views: View) -> Web:
-    return Web(config_of([*views], home), PATH, tuple, lambda: True)
+    return Web(Seen(config_of([*views], home)), PATH, tuple, lambda: True)
 
 
 def test_before_the_first_look_nothing_is_said_to_be_well(tmp_path: Path) -> None:

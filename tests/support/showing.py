@@ -17,6 +17,7 @@ from certbotless.model.decision import Step
 from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.notify.alerts import Sent
 from certbotless.notify.outbox import History
+from certbotless.report.status_json import Seen
 from certbotless.service.http_paths import Web
 from support.views import NOTHING, failure, said, site, view
 
@@ -120,7 +121,7 @@ def showing(
 ) -> Iterator[str]:
     """Show these views, however old, for as long as the block runs, and give the URL of the page."""
     config = replace(config_of(views, home / "state", propagation_timeout), notify=notify)
-    web = Web(config, PATH, lambda: refused, lambda: is_looking)
+    web = Web(Seen(config), PATH, lambda: refused, lambda: is_looking)
     http = Http(listen=f"127.0.0.1:{free_port()}")
     web.show(config, views, ())
     web.follow(http)
