@@ -115,12 +115,6 @@ class Case:
         """It is broken in a way that has its own words."""
         self.fail(check, about, error.message, error.hint)
 
-    def has_failed(self, check: str, about: str) -> bool:
-        """Whether that test failed."""
-        return any(
-            (found.check, found.about, found.level) == (check, about, "fail") for found in self.findings
-        )
-
     def _find(self, finding: Finding) -> None:
         self.findings.append(finding)
         self._say(finding)

@@ -160,21 +160,22 @@ class Resolvers:
         if not answer.exists:
             text = f"{server.name} says that there is no such name: split horizon, or an old answer"
             return text, _entry_of_its_own(fqdn)
-        if not answer.values and ipaddress.IPv4Address(wanted).is_private and _knows(server, zone):
+        # Where the resolver answers for the zone itself, it is not the way there that is broken.
+        is_private = ipaddress.IPv4Address(wanted).is_private
+        if not answer.values and is_private and ask_all([server], zone, "SOA")[0].values:
             self._system.clear()
             text = (
                 f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
                 " rebinding, which leaves out addresses of the LAN"
             )
-            return text, _exception_for(fqdn, zone)
+            return text, (
+                f"let the router except {zone}. OpenWrt: uci add_list"
+                f" dhcp.@dnsmasq[0].rebind_domain='{zone}' && uci commit dhcp && service dnsmasq restart;"
+                f' dnsmasq: rebind-domain-ok=/{zone}/; unbound: private-domain: "{zone}"; FRITZ!Box: Home'
+                f" Network > Network > Network Settings > DNS Rebind Protection: {fqdn}"
+            )
         text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
         return text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver"
-
-
-def _knows(server: Server, zone: str) -> bool:
-    """Whether a resolver answers for the zone itself, so that it is not the way there that is broken."""
-    [answer] = ask_all([server], zone, "SOA")
-    return bool(answer.values)
 
 
 def _addresses(fqdn: str) -> frozenset[str]:
@@ -199,15 +200,6 @@ def _entry_of_its_own(fqdn: str) -> str:
     return (
         f"delete the entry or zone of {fqdn} at that resolver (in a router: local DNS, host names, static"
         " DNS); if the record is new, wait as long as its TTL"
-    )
-
-
-def _exception_for(fqdn: str, zone: str) -> str:
-    return (
-        f"let the router except {zone}. OpenWrt: uci add_list dhcp.@dnsmasq[0].rebind_domain='{zone}' &&"
-        f" uci commit dhcp && service dnsmasq restart; dnsmasq: rebind-domain-ok=/{zone}/; unbound:"
-        f' private-domain: "{zone}"; FRITZ!Box: Home Network > Network > Network Settings > DNS Rebind'
-        f" Protection: {fqdn}"
     )
 
 

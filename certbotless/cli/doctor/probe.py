@@ -8,7 +8,7 @@ docs/doctor.md has the questions: the service documents none of the answers.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,12 +17,12 @@ from typing import Any
 from ... import __version__
 from ...base import privileges
 from ...base.clock import Clock, SystemClock
-from ...base.errors import CertbotlessError, DnsError, Interrupted, printable
+from ...base.errors import CertbotlessError, DnsError, printable
 from ...base.names import is_in_zone, u_labels
 from ...base.times import rfc3339
 from ...config.redact import Redactor
-from ...config.settings import Config, Site
-from ...model.records import Record
+from ...config.settings import Config
+from ...model.records import Record, Zone
 from ...state.site import SiteFile
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_access import AlidnsAccess
@@ -72,8 +72,11 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     is_whole = True
     try:
         finder = AlidnsAccount(access, clock)
-        zones = sorted({_zone_of(config, site, finder) for site in config.sites})
-        for number, zone in enumerate(zones, 1):
+        zones = set()
+        for site in config.sites:
+            known = site.zone or SiteFile(config.state_dir, site.domain).load().zone
+            zones.add(known or finder.find(site.domain))
+        for number, zone in enumerate(sorted(zones), 1):
             form = "ASCII" if u_labels(zone) == zone else "not ASCII"
             report(f"zone {number} of {len(zones)}: {form}, {zone.count('.') + 1} labels")
             is_whole &= _ZoneProbe(config, access, zone, clock, report, tell).run()
@@ -82,10 +85,6 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
         tell(str(exc))
         return False
     return is_whole
-
-
-def _zone_of(config: Config, site: Site, account: AlidnsAccount) -> str:
-    return site.zone or SiteFile(config.state_dir, site.domain).load().zone or account.find(site.domain)
 
 
 class _ZoneProbe:
@@ -117,17 +116,27 @@ class _ZoneProbe:
         self._read()
         try:
             servers = self._write()
-        except Interrupted:
-            raise
         except DnsError as exc:
             servers, self._is_whole = f"not asked: {kind_of(exc)}", False
             self._tell(str(exc))
+        alias = self._code_of("DescribeDomainRecords of the zone in A-labels")
+        forms = [f"{key} {' and '.join(sorted(seen)) or 'absent'}" for key, seen in self._forms.items()]
+        policy = "not asked"
+        if u_labels(self._zone) != self._zone:
+            read = self._code_of(f"DescribeDomainRecords PageSize={_PAGE_SIZES[0]}")
+            policy = (
+                f"{read}; please say which of the two lines of docs/ram-policy.md the policy has (one alone"
+                " tells most), or that the key is the account's own"
+            )
         largest = f"PageSize={_PAGE_SIZES[-1]}"
-        self._say(f"1. names: {self._about_names()}")
-        self._say(f"2. RAM policy of a zone that is not ASCII: {self._about_policy()}")
+        ttl = self._code_of("AddDomainRecord of the TXT record")
+        if self._ttl_range:
+            ttl = f"refused; the range is {self._ttl_range}"
+        self._say(f"1. names: a zone in A-labels: {alias}; in answers: {', '.join(forms)}")
+        self._say(f"2. RAM policy of a zone that is not ASCII: {policy}")
         self._say(f"3. pages: {largest}: {self._code_of(f'DescribeDomainRecords {largest}')}")
         self._say(f"4. name servers: {servers}")
-        self._say(f"5. TTL of {_TTL_S}: {self._about_ttl()}")
+        self._say(f"5. TTL of {_TTL_S}: {ttl}")
         return self._is_whole
 
     # The questions.
@@ -161,7 +170,7 @@ class _ZoneProbe:
         """Make the record, watch it come, and take it away; return what is to be said of the name servers."""
         zone = self._account.open(self._zone)
         self._asked = "before the TXT record"
-        self._refuse_others(zone.records(self._name))
+        self._clear(zone)
         value = f"{VALUE}{rfc3339(self._clock.now())}"
         self._tell(f"the TXT record {self._name!r} is made, and deleted at the end")
         try:
@@ -175,15 +184,16 @@ class _ZoneProbe:
             self._clean_up(value)
         return servers
 
-    def _refuse_others(self, found: Iterable[Record]) -> None:
-        for record in found:
+    def _clear(self, zone: Zone) -> None:
+        """Delete what an earlier probe has left. Raises DnsError for the record of anybody else."""
+        for record in zone.records(self._name):
             if not _is_left(record, self._clock.now()):
                 self._tell(f"there is a {record.type} record {self._name!r}: {record.value!r}")
                 raise DnsError(
                     f"a record that this probe did not make is at {self._name!r}",
                     hint="delete it in the Alidns console; if another probe is at work, wait 10 minutes",
                 )
-            self._account.open(self._zone).delete(record.record_id)
+            zone.delete(record.record_id)
             self._say("the TXT record of an earlier probe is deleted")
 
     def _clean_up(self, value: str) -> None:
@@ -210,7 +220,6 @@ class _ZoneProbe:
         except DnsError as exc:
             self._say(f"name servers: {kind_of(exc)}")
             return "no resolver names them"
-        labels = {server: _label(server, number) for number, server in enumerate(servers, 1)}
         shown: dict[Server, float] = {}
         faults: dict[Server, str] = {}
         while True:
@@ -222,23 +231,22 @@ class _ZoneProbe:
             if len(shown) == len(servers) or self._clock.monotonic() - made_at >= LAG_S:
                 break
             self._clock.sleep(_LAG_STEP_S)
-        for server, label in labels.items():
+        for number, server in enumerate(servers, 1):
             when = f"after {shown[server]:.1f} s" if server in shown else f"not within {LAG_S} s"
-            self._say(f"{label}: shown {when}{f' ({faults[server]})' if faults[server] else ''}")
+            fault = f" ({faults[server]})" if faults[server] else ""
+            self._say(f"{_label(server, number)}: shown {when}{fault}")
         times = sorted(shown.values())
         span = f", after {times[0]:.1f} to {times[-1]:.1f} s" if times else ""
         limit = self._questions_in_a_row(servers[0])
         return f"{len(shown)} of {len(servers)} addresses showed the record{span}; {limit}"
 
     def _questions_in_a_row(self, server: Server) -> str:
-        asked = answered = silent = 0
-        while asked < _QUESTIONS and silent < _MOST_SILENT:
+        heard: list[bool] = []
+        while len(heard) < _QUESTIONS and (any(heard[-_MOST_SILENT:]) or len(heard) < _MOST_SILENT):
             [answer] = ask_all([server], self._zone, "SOA")
-            asked += 1
-            answered += answer.values is not None
-            silent = 0 if answer.values is not None else silent + 1
+            heard.append(answer.values is not None)
             self._clock.sleep(0)
-        return f"{answered} of {asked} questions in a row to one address were answered"
+        return f"{sum(heard)} of {len(heard)} questions in a row to one address were answered"
 
     # What the API said.
 
@@ -254,25 +262,6 @@ class _ZoneProbe:
 
     def _code_of(self, question: str) -> str:
         return self._codes.get(question, "not asked")
-
-    def _about_names(self) -> str:
-        asked = self._code_of("DescribeDomainRecords of the zone in A-labels")
-        forms = [f"{key} {' and '.join(sorted(seen)) or 'absent'}" for key, seen in self._forms.items()]
-        return f"a zone in A-labels: {asked}; in answers: {', '.join(forms)}"
-
-    def _about_policy(self) -> str:
-        if u_labels(self._zone) == self._zone:
-            return "not asked"
-        read = self._code_of(f"DescribeDomainRecords PageSize={_PAGE_SIZES[0]}")
-        return (
-            f"{read}; please say which of the two lines of docs/ram-policy.md the policy has (one alone tells"
-            " most), or that the key is the account's own"
-        )
-
-    def _about_ttl(self) -> str:
-        if self._ttl_range:
-            return f"refused; the range is {self._ttl_range}"
-        return self._code_of("AddDomainRecord of the TXT record")
 
 
 def _is_left(record: Record, now: datetime) -> bool:

@@ -43,7 +43,7 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     fingerprints = Fingerprints.of(config)
     if os.path.isdir(config.state_dir):
         privileges.become_owner(config.state_dir, ())
-    service.folders(case)
+    writable = service.folders(case)
     _daemon(case, raw)
     sites = _sites(case)
     _outside(case, account, sites)
@@ -57,9 +57,7 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     for view in views:
         _names(case, view, resolvers)
         _certificate(case, view, entries)
-        if case.has_failed("certs_dir", str(config.certs_dir_of(view.site))):
-            continue
-        if service.certificate(case, view):
+        if config.certs_dir_of(view.site) in writable and service.certificate(case, view):
             for target in view.site.deploy:
                 targets.look_at(view, target)
     return case.findings

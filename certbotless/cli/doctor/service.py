@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,19 +26,18 @@ _LEAST_ROOM_BYTES = 1 << 20
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def folders(case: Case) -> None:
-    """May we write what we remember, and what we publish?"""
+def folders(case: Case) -> set[Path]:
+    """Test whether we may write what we remember and what we publish; return each certs_dir where we may."""
     _folder(case, "state_dir", case.config.state_dir)
-    for folder in sorted(case.config.certs_dirs):
-        _folder(case, "certs_dir", folder)
+    return {folder for folder in sorted(case.config.certs_dirs) if _folder(case, "certs_dir", folder)}
 
 
-def _folder(case: Case, check: str, folder: Path) -> None:
+def _folder(case: Case, check: str, folder: Path) -> bool:
     about = str(folder)
     if not os.path.isdir(folder):
         text = f"is no folder, or we (uid {os.geteuid()}) may not go there"
         case.fail(check, about, text, f"mkdir {folder}, let us into the folders above it, or correct {check}")
-        return
+        return False
     store = folder / ".certbotless"
     inside = [store, *sorted(store.glob("*"))] if check == "certs_dir" else sorted(folder.glob("*"))
     for path in (folder, *inside):
@@ -47,12 +45,13 @@ def _folder(case: Case, check: str, folder: Path) -> None:
             text = f"we (uid {os.geteuid()}) may not write in {path}: it is {_modes(path)}"
             cure = f"chown it to the service's user; under systemd, add ReadWritePaths={folder} by a drop-in"
             case.fail(check, about, text, cure)
-            return
+            return False
     room = os.statvfs(folder)
     if room.f_bavail * room.f_frsize < _LEAST_ROOM_BYTES:
         case.fail(check, about, "its disk is full", f"make room: df -h {folder}")
-    else:
-        case.ok(check, about, f"may be written by us (uid {os.geteuid()}): {_modes(folder)}")
+        return False
+    case.ok(check, about, f"may be written by us (uid {os.geteuid()}): {_modes(folder)}")
+    return True
 
 
 def certificate(case: Case, view: View) -> bool:
@@ -206,9 +205,11 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
     if not case.config.docker.host.startswith("unix:"):
         return True  # an engine elsewhere has folders of its own
     folder = case.config.certs_dir_of(site)
-    seen = list(_seen_in_container(settings, folder))
+    real = Path(os.path.realpath(folder))
+    sources = {inside: Path(os.path.realpath(source)) for inside, source in settings.mounts.items()}
+    seen = [inside / real.relative_to(at) for inside, at in sources.items() if real.is_relative_to(at)]
     if not seen:
-        single = _single_files(settings, folder)
+        single = sorted(str(settings.mounts[i]) for i, at in sources.items() if at.is_relative_to(real))
         text = f"mounts {', '.join(single)} alone, and sees the old file when a new one takes its place"
         cure = f"create it with the folder mounted: -v {folder}:{folder}:ro"
         if single and wanted.action.kind == "restart":
@@ -218,10 +219,18 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
             return True  # it comes to the pair in a way of its own
         case.fail("mount", name, text if single else f"sees nothing of {folder}", cure)
         return False
-    for variable, ending in {registry.CERTIFICATE: "pem", registry.KEY: "key"}.items():
-        # One that several sites share may be told of the pair of another one.
-        domains = [site.domain, *(other.domain for other in case.config.sites)]
-        right = [str(path) for domain in domains for path in _names_in_container(seen, domain, ending)]
+    # One that several sites share may be told of the pair of another one.
+    domains = [site.domain, *(other.domain for other in case.config.sites)]
+    for variable, ending, file in (
+        (registry.CERTIFICATE, "pem", "fullchain.pem"),
+        (registry.KEY, "key", "privkey.pem"),
+    ):
+        right = [
+            str(inside / path)
+            for domain in domains
+            for inside in seen
+            for path in (f"{domain}.{ending}", f".certbotless/{domain}/current/{file}")
+        ]
         # Where it is not set, a file of the container's own may name the pair.
         said = settings.environment.get(variable)
         if said is not None and said not in right and not is_served:
@@ -229,27 +238,6 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
             return False
     case.ok("mount", name, f"sees {folder} as {seen[0]}")
     return True
-
-
-def _seen_in_container(settings: Settings, folder: Path) -> Iterator[Path]:
-    """Yield where the container sees the folder."""
-    real = Path(os.path.realpath(folder))
-    for inside, source in settings.mounts.items():
-        if real.is_relative_to(os.path.realpath(source)):
-            yield inside / real.relative_to(os.path.realpath(source))
-
-
-def _single_files(settings: Settings, folder: Path) -> list[str]:
-    real = os.path.realpath(folder)
-    sources = settings.mounts.values()
-    return sorted(str(source) for source in sources if Path(os.path.realpath(source)).is_relative_to(real))
-
-
-def _names_in_container(seen: Collection[Path], domain: str, ending: str) -> Iterator[Path]:
-    real = {"pem": "fullchain.pem", "key": "privkey.pem"}[ending]
-    for folder in seen:
-        yield folder / f"{domain}.{ending}"
-        yield folder / ".certbotless" / domain / "current" / real
 
 
 def _reads_key(case: Case, site: Site, container: Container, settings: Settings) -> bool:
