@@ -24,9 +24,6 @@ from . import arguments, log
 # first one is done, and what that one issued counts as done since they were given.
 _BEGAN = datetime.now(UTC)
 
-# Prints a line.
-Say = Callable[[str], None]
-
 # Twice as many as `--once` makes while it loads all that a run may need.
 _OBJECTS_OF_A_START = 200_000
 _OBJECTS_OF_A_DAEMON = gc.get_threshold()[0]
@@ -293,7 +290,7 @@ def _act(source: Path | None, args: argparse.Namespace) -> int:
     return _run(source, args, lambda line: print(line, flush=True))
 
 
-def _run(source: Path | None, args: argparse.Namespace, say: Say) -> int:
+def _run(source: Path | None, args: argparse.Namespace, say: Callable[[str], None]) -> int:
     from ..config import checks, load
 
     checked = load.load(source)
@@ -313,19 +310,18 @@ def _run(source: Path | None, args: argparse.Namespace, say: Say) -> int:
 
 def _help(source: Path | None, name: str) -> int:
     """Do the work of a helper of the daemon (`service.wire`)."""
-    match name:
-        case "visit":
-            from ..config import load
-            from ..observe import client_visit
+    if name == "visit":
+        from ..config import load
+        from ..observe import client_visit
 
-            client_visit.visit_due(load.load(source))
-        case "notify":
-            from ..base.checked import of_json
-            from ..base.clock import SystemClock
-            from ..notify import apprise_sender, outbox
+        client_visit.visit_due(load.load(source))
+    else:
+        from ..base.checked import of_json
+        from ..base.clock import SystemClock
+        from ..notify import apprise_sender, outbox
 
-            post = of_json(outbox.Post, sys.stdin.buffer.read())
-            outbox.deliver(post, apprise_sender.send, SystemClock())
+        post = of_json(outbox.Post, sys.stdin.buffer.read())
+        outbox.deliver(post, apprise_sender.send, SystemClock())
     return 0
 
 

@@ -49,18 +49,15 @@ def text(seen: Seen, visits: Visits, now: datetime, *, is_looking: bool, is_refu
 
 
 class _Families(Collector):
-    """Gauges by name, in the order in which they came up; a sample stands once, the first one."""
+    """Gauges by name, in the order in which they came up."""
 
     def __init__(self) -> None:
         self._found: dict[str, GaugeMetricFamily] = {}
-        self._samples: set[tuple[str, tuple[str, ...]]] = set()
 
     def add(self, name: str, about: str, value: float | datetime | None, **labels: str) -> None:
         """Add a sample, but where nothing is known."""
-        key = (name, tuple(labels.values()))
-        if value is None or key in self._samples:
+        if value is None:
             return
-        self._samples.add(key)
         family = self._found.get(name)
         if family is None:
             family = self._found[name] = GaugeMetricFamily(f"certbotless_{name}", about, labels=[*labels])
@@ -85,15 +82,18 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
         ("next_renewal", "From when on the certificate is due for renewal.", view.decision.next_renewal),
     ):
         families.add(f"{name}_timestamp_seconds", about, at, domain=domain)
-    failed = _failed(view)
+    failed = Counter({"look": len(view.decision.problems)})
+    for key, failure in view.standing_failures.items():
+        if not failure.is_waiting:
+            failed[fact_of(key)] += failure.count
     for kind in get_args(Fact):
         about = "Attempts in a row that failed to make a fact true, or to look at it; 0 once one succeeds."
         families.add("failed_attempts", about, failed[kind], domain=domain, kind=kind)
-    for served in served_of(view):
-        if served.state != "unproved":
+    # A name that is there twice, for two ports, has one sample: the first.
+    for name, state in {each.name: each.state for each in reversed([*served_of(view)])}.items():
+        if state != "unproved":
             about = "1 where the target was last seen to serve the certificate on disk."
-            is_same = served.state == "serving"
-            families.add("served_matches_disk", about, is_same, domain=domain, target=served.name)
+            families.add("served_matches_disk", about, state == "serving", domain=domain, target=name)
 
 
 def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
@@ -107,15 +107,6 @@ def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
     for domain, left in zip(seen.views, orders_left_for_each(seen.ledger, planned), strict=True):
         about = "Orders that our own limits allow for now."
         families.add("orders_left", about, left, domain=domain)
-
-
-def _failed(view: View) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for key, failure in view.standing_failures.items():
-        if not failure.is_waiting:
-            found[fact_of(key)] += failure.count
-    found["look"] += len(view.decision.problems)
-    return found
 
 
 def _add_client(families: _Families, view: View, visits: Visits) -> None:

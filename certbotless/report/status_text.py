@@ -4,7 +4,7 @@ A row for each site and its certificate as a bar; below it, where something is n
 when it is tried again. A narrow terminal gets the same as a list. No state is told by colour alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -90,34 +90,20 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 def _entry(view: View, visits: Visits) -> _Entry:
     site, seen = view.site, view.seen
     found = [seen.wanted(type_) or "not found" for type_, rule in site.rules.items() if rule.kind != "none"]
-    address = ", ".join(found) or "no record"
-    notes = list(_notes(view))
-    for type_, wanted in seen.addresses.items():
-        for fqdn in site.names_with(type_) if wanted else ():
-            shown = seen.shown(fqdn, type_)
-            if shown and not seen.is_shown(fqdn, wanted):
-                published = ", ".join(sorted(set().union(*shown))) or "nothing"
-                notes.append(f"published for {fqdn}: {published}; wanted: {wanted}")
-    if note := by_api(view):
-        notes.append(note)
-        notes += [f"to do: {seen.unreachable.hint}"] if seen.unreachable and seen.unreachable.hint else []
-    met = facts_of(view, visits)
-    if met is not None and not met.is_well:
-        notes.append(f"as a client, {distance(met.at - seen.at)}: {met.text}; see certbotless doctor")
     return _Entry(
-        view.site.domain,
+        site.domain,
         view.state,
-        address,
-        view.seen.published.facts,
+        ", ".join(found) or "no record",
+        seen.published.facts,
         view.decision.next_renewal,
         tuple(_served_text(served, view) for served in served_of(view)),
-        tuple(notes),
-        view.seen.at,
+        tuple(_notes(view, visits)),
+        seen.at,
     )
 
 
-def _notes(view: View) -> Iterable[str]:
-    now, cause, failure = view.seen.at, view.cause, view.last_failure
+def _notes(view: View, visits: Visits) -> Iterator[str]:
+    seen, now, cause, failure = view.seen, view.seen.at, view.cause, view.last_failure
     if isinstance(cause, Step):
         yield _step_text(cause, now)
     elif cause is not None and (failure is None or failure.what != cause.what):
@@ -130,6 +116,19 @@ def _notes(view: View) -> Iterable[str]:
     for step in view.decision.steps:
         if step.waits_for_window and step is not cause:
             yield _step_text(step, now)
+    for type_, wanted in seen.addresses.items():
+        for fqdn in view.site.names_with(type_) if wanted else ():
+            shown = seen.shown(fqdn, type_)
+            if shown and not seen.is_shown(fqdn, wanted):
+                published = ", ".join(sorted(set().union(*shown))) or "nothing"
+                yield f"published for {fqdn}: {published}; wanted: {wanted}"
+    if note := by_api(view):
+        yield note
+        if seen.unreachable and seen.unreachable.hint:
+            yield f"to do: {seen.unreachable.hint}"
+    met = facts_of(view, visits)
+    if met is not None and not met.is_well:
+        yield f"as a client, {distance(met.at - now)}: {met.text}; see certbotless doctor"
 
 
 def _step_text(step: Step, now: datetime) -> str:

@@ -113,12 +113,10 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
     made: list[Path] = []
     folder = next(iter(texts)).parent
     is_new_folder = not folder.is_dir()
-    if is_new_folder:
-        with files.store_errors(folder):
-            folder.mkdir(0o755)
-    try:
-        for path, text in texts.items():
-            with files.store_errors(path):
+    with files.store_errors(folder):
+        try:
+            folder.mkdir(0o755, exist_ok=True)
+            for path, text in texts.items():
                 if _is_untouched_example(path):
                     path.unlink()
                 made.append(path)
@@ -127,16 +125,15 @@ def _write(texts: Mapping[Path, str]) -> list[str]:
                 except FileExistsError:
                     made.remove(path)
                     raise
-        with files.store_errors(folder):
             files.sync_dir(folder)
-    except BaseException:
-        # Also at Ctrl-C: half of it would only be in the way of the next try.
-        for path in made:
-            path.unlink(missing_ok=True)
-        if is_new_folder:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+        except BaseException:
+            # Also at Ctrl-C: half of it would only be in the way of the next try.
+            for path in made:
+                path.unlink(missing_ok=True)
+            if is_new_folder:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
     return [f"{path} ({mode:04o}{owner})" for path in made]
 
 
