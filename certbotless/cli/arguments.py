@@ -1,6 +1,6 @@
-"""The command line: what may be asked for, and how it is understood.
+"""The command line: its commands and options, and how they are parsed.
 
-Source: argparse; what it cannot do, domains among options and the nearest command, is added.
+Added to argparse is what it cannot do: domains between options, and the nearest command.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ONE_SHOT = ("--once", "--renew-now")
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all errors of ours; it takes no shortened options."""
+    """A parser whose errors are one line, like all our errors; it takes no shortened options."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -52,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what is asked for; where domains may stand, they may stand in any order with the options.
+    """Return the parsed command line. Domains and options may be in any order.
 
     Raises:
         UsageError: it makes no sense.
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _first_word(argv: Sequence[str]) -> str | None:
-    """Return the first argument that is no option and no option's value."""
+    """Return the first argument that is neither an option nor the value of one."""
     words = iter(argv)
     for word in words:
         if word == "--config":
@@ -147,14 +147,14 @@ def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:
 
 
 def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
-    """Return the sites with exactly these domains, all of them for none.
+    """Return the sites with exactly these domains; every site where no domain is given.
 
     Raises:
-        UsageError: there is no such site.
+        UsageError: no site has one of these domains.
     """
     from ..base.names import u_labels  # noqa: PLC0415  (help needs none)
 
-    # A name in Chinese may be given as it is written there too.
+    # A domain in Chinese may also be given in Chinese letters.
     by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
     for domain in domains:
         if domain not in by_name:

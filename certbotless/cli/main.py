@@ -1,8 +1,8 @@
-"""The commands: carries out what is asked for, maps errors to exit codes.
+"""The commands: each does what is asked for; an error becomes an exit code.
 
 Exit codes: 0 as asked; 1 a fact is not true, or it cannot run; 2 bad usage or configuration; 3 `plan
---exit-code` found something to do. Heavy imports stand where they are needed, so that the commands that only
-look answer at once.
+--exit-code` found something to do. Heavy imports are made where they are needed, so that the commands that
+only read answer at once.
 """
 
 import argparse
@@ -32,8 +32,8 @@ _OBJECTS_OF_A_DAEMON = gc.get_threshold()[0]
 def start() -> int:
     """Run the command of this process and return its exit code.
 
-    What is loaded stays to the end: to look for garbage among it, again and again and once more at the end,
-    would be a fifth of the CPU of a command that looks.
+    What is loaded stays to the end. To look for garbage in it would take a fifth of the CPU of a command that
+    only reads.
     """
     gc.set_threshold(_OBJECTS_OF_A_START)
     code = main()
@@ -46,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Every file is created with the mode that it shall have, whatever the caller's umask.
     os.umask(0o022)
     if isinstance(sys.stdout, TextIOWrapper):
-        # What a CA says may have letters that this terminal lacks.
+        # A text of a CA may have letters that this terminal lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(arguments.parse(sys.argv[1:] if argv is None else argv))
     except CertbotlessError as exc:
-        text, code = _told(exc)
+        text, code = _said_of(exc)
         print(text, file=sys.stderr)
         return code
     except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _told(exc: CertbotlessError) -> tuple[str, int]:
+def _said_of(exc: CertbotlessError) -> tuple[str, int]:
     """Return what is said of an error, and the exit code."""
     if isinstance(exc, ConfigError):
         return str(exc), 2
@@ -94,7 +94,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     return _daemon(source)
 
 
-# --- commands that look -----------------------------------------------------------------------------------
+# --- commands that read -----------------------------------------------------------------------------------
 
 
 def _check(source: Path | None, _: argparse.Namespace) -> int:
@@ -166,7 +166,7 @@ def _watch(source: Path | None, args: argparse.Namespace) -> NoReturn:
         try:
             found = status.find(source, args.domain)
         except CertbotlessError as exc:
-            return _told(exc)
+            return _said_of(exc)
         return status_text.draw(found, screen, is_watched=True), found.code
 
     screen.watch(look)
@@ -333,5 +333,5 @@ def _daemon(source: Path | None) -> int:
     service.become_owner()
     code = service.run()
     logging.shutdown()
-    # A look that hangs in a resolver would hold the exit up: its thread is not waited for.
+    # A check may hang in a resolver: the exit does not wait for its thread.
     os._exit(code)

@@ -1,4 +1,4 @@
-"""What `status` finds in one look, and as JSON for a program. Reads only, and is light."""
+"""What `status` finds. Reads only, and is light."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         has_story: whether the last events and the last attempt of that one site are read too.
 
     Raises:
-        UsageError: there is no such site.
+        UsageError: no site has this domain.
         CertbotlessError: the state cannot be read.
     """
     now, path = datetime.now(UTC), str(source or "-")
@@ -42,7 +42,7 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     state_dir = checked.state_dir
     views = look_at(checked, sites_named(checked, [domain] if domain is not None else []))
-    # What is good in itself may yet be refused: a secret that the daemon cannot read.
+    # The daemon may refuse a file that is good in itself: it cannot read a secret.
     error = "\n".join(refusal(state_dir, raw))
     story = _story(state_dir, views[0].site.domain) if domain is not None and has_story else None
     kept = None

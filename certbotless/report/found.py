@@ -26,12 +26,12 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How the sites stand, or what is known of them while the file is broken.
+    """The sites at one moment, or what is known of them while the file is broken.
 
     Attributes:
         path: of the file; ``-`` for standard input.
         error: what is wrong with the file, or why the daemon refuses it, one fault a line.
-        known: domain and certificate of the sites that were not looked at, for the reason `why_unseen`.
+        known: domain and certificate of the sites that were not checked, for the reason `why_unseen`.
         notify: the object of `status --json` about the receivers; None where there are none.
         notify_failure: the newest failure of a receiver.
         story: only where one site was asked for, and the file is good.

@@ -1,7 +1,7 @@
-"""Facts -> metrics for Prometheus (prometheus-client). Pure, and light; docs/status-page.md tells of each.
+"""Facts -> metrics for Prometheus (prometheus-client). Pure, and light; docs/status-page.md explains each.
 
-Every sample is a gauge: it says what is so now, from the last look. What a site failed at counts again from 0
-once it succeeds, and is kept over a restart of the daemon, so it is no counter either.
+Every sample is a gauge: the last check has found it. Failed attempts are no counter either: they go back to 0
+with a success, and a restart of the daemon does not reset them.
 
 Source: prometheus.io, "Metric and label naming" and "Exposition formats".
 """
@@ -32,7 +32,7 @@ def text(seen: Seen, visits: Visits, now: datetime, *, is_looking: bool, is_refu
     """Return the metrics in Prometheus' text format, of the type `TYPE`.
 
     Args:
-        is_looking: whether the looks go on.
+        is_looking: whether the checks go on.
         is_refused: whether the file, as it is now, is refused.
     """
     families = _Families()
@@ -55,7 +55,7 @@ class _Families(Collector):
         self._found: dict[str, GaugeMetricFamily] = {}
 
     def add(self, name: str, about: str, value: float | datetime | None, **labels: str) -> None:
-        """Add a sample, but where nothing is known."""
+        """Add a sample, unless its value is not known."""
         if value is None:
             return
         family = self._found.get(name)

@@ -21,7 +21,7 @@ _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, 
 
 
 def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -> dict[str, Any]:
-    """Return the entry of a site that was not looked at, for this reason."""
+    """Return the entry of a site that was not checked, for this reason."""
     return {
         "domain": domain,
         "state": "pending",
@@ -73,7 +73,7 @@ def by_api(view: View) -> str:
 
 
 def headline(views: Sequence[View], busy: int) -> str:
-    """Return in a line how all stands; `busy` more sites are at work."""
+    """Return one line about all sites; a run is at work on `busy` more."""
     counts = Counter(view.state for view in views)
     parts = [f"{counts[state]} {state}" for state in ("ok", "pending", "failing") if counts[state]]
     parts += [f"{busy} at work"] if busy else []
@@ -91,7 +91,7 @@ def failure_text(failure: Failure) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the looks have found: of each site the last one, in the order of the file, and the ledger.
+    """What the checks have found: the last view of each site, in the order of the file, and the ledger.
 
     Attributes:
         well_at: when a site was last seen well; absent where it was not since the daemon started.
@@ -104,7 +104,7 @@ class Seen:
 
     @property
     def unseen(self) -> list[str]:
-        """Sites that nobody has looked at yet, because a run is at work on them."""
+        """Sites that were not checked yet, because a run is at work on them."""
         return [site.domain for site in self.config.sites if site.domain not in self.views]
 
 
@@ -112,7 +112,7 @@ class Seen:
 class Served:
     """What is served at one place of a site, by the name of its container or target.
 
-    `sha256` is that of the leaf seen there, empty for no TLS answer, None if it was not looked at.
+    `sha256` is that of the leaf seen there, empty for no TLS answer, None if it was not checked.
     `where` is the address and port, None where they are not known or nothing is to be proved.
     """
 

@@ -32,29 +32,29 @@ def page(status: Mapping[str, Any], now: datetime, stale: Sequence[str] = ()) ->
 
     Args:
         status: the object of `status --json`, with at least one site.
-        stale: why what it says may not be so any more, a line each.
+        stale: why the page may be out of date, a line each.
     """
     sites = sorted(status["sites"], key=lambda site: _STATES.index(site["state"]))
-    amiss = [*(["an edit is refused"] if status["config"]["error"] else []), *stale]
+    faults = [*(["an edit is refused"] if status["config"]["error"] else []), *stale]
     return _TEMPLATE.render(
         status=status,
         sites=sites,
-        title=_title(sites, amiss),
-        worst="failing" if amiss else sites[0]["state"],
+        title=_title(sites, faults),
+        worst="failing" if faults else sites[0]["state"],
         stale=stale,
         now=now,
     )
 
 
-def _title(sites: Sequence[Mapping[str, Any]], amiss: Sequence[str]) -> str:
-    """Return how all stands; what is amiss beside the sites comes first, without its details."""
+def _title(sites: Sequence[Mapping[str, Any]], faults: Sequence[str]) -> str:
+    """Return the state of all sites in a few words; the first other fault comes first, without details."""
     counts = Counter(site["state"] for site in sites)
-    if counts["ok"] == len(sites) and not amiss:
+    if counts["ok"] == len(sites) and not faults:
         return "All is well" if len(sites) == 1 else f"All {len(sites)} sites are well"
     counted = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
-    if not amiss:
+    if not faults:
         return counted
-    first = amiss[0].partition(":")[0]
+    first = faults[0].partition(":")[0]
     return f"{first[:1].upper()}{first[1:]}; {counted}"
 
 

@@ -1,7 +1,7 @@
 """What `status` shows a person: a table of all sites, or all that is known of one. Pure: facts -> drawing.
 
-A row for each site and its certificate as a bar; below it, where something is not well, what, what to do, and
-when it is tried again. A narrow terminal gets the same as a list. No state is told by colour alone.
+Each site has a row, and its certificate as a bar. Below it is what is not well, what to do, and when it is
+tried again. A narrow terminal gets the same as a list. No state is shown by colour alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from .status_json import Served, by_api, failure_text, served_of
 from .terminal import Drawing, Terminal
 
 _HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")
-# A domain that is longer stands on a line of its own; with less room for it the table becomes a list.
+# A longer domain has a line of its own; with less room for it the table becomes a list.
 _LEAST_DOMAIN = 20
 _GAP = "  "
 _BAR_WIDTH = 30
@@ -41,7 +41,7 @@ _MARKS = {"failing": "! ", "pending": "- ", "ok": "- "}
 class _Entry:
     """What a person reads of one site; `notes` say what is not well, most important first.
 
-    `domain` may stand in a `Text`: it is legible.
+    `domain` may be put into a `Text`: it is legible.
     """
 
     domain: str
@@ -58,9 +58,9 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
     """Return the table of the sites, or all of one; nothing where nothing is known.
 
     Args:
-        is_watched: whether it is all that a person sees. Then it begins with what is wrong with the file, and
-            of an attempt it has the last lines for which there is room, each cut at the end of the screen.
-            Else they are whole, so that they can be copied.
+        is_watched: whether a person sees nothing else. Then it begins with the faults of the file, and has as
+            many of the last lines of an attempt as there is room for, each cut at the end of the screen.
+            Else the lines are whole, so that they can be copied.
     """
     pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
     daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
@@ -194,7 +194,7 @@ def _sites(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
         for domain, state, *rest in rows:
             name = Styled(domain if cell_len(domain) <= room else "", "bold")
             table.add_row(name, Styled(state, _TONES[state]), *rest)
-        # rich knows no cell of several columns, so what stands between the rows is put there.
+        # rich knows no cell of several columns, so what is between the rows is put there.
         head, *lines = screen.render_lines(table, pad=False)
         yield SegmentLines([head], new_lines=True)
         for entry, line in zip(entries, lines, strict=True):

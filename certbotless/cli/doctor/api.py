@@ -1,8 +1,7 @@
 """May the key do at the DNS API what the program does there?
 
-Each right is tried on a TXT record of our own with a fixed name and value, which is gone again afterwards:
-the service tells of a right in no other way. One that a killed run has left is found by the next, and taken
-away.
+The service does not say which rights a key has. So each right is tried on a TXT record of our own, with a
+fixed name and value, which is deleted afterwards. A record that a killed run has left is deleted by the next.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from .finding import Case, wrong_time
 
 # A name that nobody asks for.
 _LABEL, _VALUE, _TTL_S = "_certbotless-doctor", "made and deleted by certbotless doctor", 600
-# Starts of the codes that say no to whatever the key asks.
+# Starts of the codes with which every call of the key is refused.
 _ABOUT_THE_KEY = (
     *("InvalidAccessKeyId", "SignatureDoesNotMatch", "IncompleteSignature"),
     *("InvalidSecurityToken", "MissingSecurityToken"),
@@ -30,7 +29,7 @@ _ABOUT_TIME = "InvalidTimeStamp"
 
 
 class _NoUse(Exception):
-    """No further call is of any use."""
+    """No further call can succeed."""
 
 
 def examine(case: Case, zones: Zones, sites: Sequence[tuple[Site, SiteState]]) -> None:
@@ -90,7 +89,7 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
     rights: dict[str, Callable[[], object]] = {
         "DescribeSubDomainRecords": lambda: zone.records(probe.fqdn),
         "AddDomainRecord": lambda: made.append(zone.add(probe)),
-        # One that changed nothing would be refused, and looked for.
+        # An update that changes nothing is refused by the service.
         "UpdateDomainRecord": lambda: zone.update(replace(probe, record_id=made[0], ttl_s=2 * _TTL_S)),
         "DeleteDomainRecord": lambda: zone.delete(made.pop()),
     }

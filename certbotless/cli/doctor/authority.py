@@ -1,4 +1,4 @@
-"""Would the CA give the certificates? Its reach, our account, its profiles, CAA, and our own limits.
+"""Would the CA issue the certificates? Its directory, our account, its profiles, CAA, and our own limits.
 
 Source: RFC 8555 sections 7.1.1 (directory meta) and 7.3.1; RFC 8659 (CAA), RFC 8657 (accounturi).
 """
@@ -40,7 +40,7 @@ def examine(case: Case) -> CaView | None:
 
 
 def account(case: Case, seen: CaView) -> None:
-    """Say how the CA has our account."""
+    """Report whether the CA has our account."""
     acme = case.config.acme
     match seen.standing:
         case "valid":
@@ -57,7 +57,7 @@ def account(case: Case, seen: CaView) -> None:
 
 
 def profile(case: Case, seen: CaView) -> None:
-    """Say whether the CA has the profile that is asked for, if one is."""
+    """Report whether the CA lists the profile of the configuration, if there is one."""
     wanted = case.config.acme.profile
     if wanted is None or seen.profiles is None:
         return
@@ -69,7 +69,7 @@ def profile(case: Case, seen: CaView) -> None:
 
 
 def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaView) -> None:
-    """Say whether CAA lets this CA, and this account, give the certificate."""
+    """Report whether the CAA records let this CA, and this account, issue the certificate."""
     for name in site.all_names:
         owner, records = _caa_of(name.removeprefix("*."), zone, servers)
         rows = [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
@@ -96,7 +96,7 @@ def _pin(owner: str, tag: str, seen: CaView) -> str:
 
 
 def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[str]]:
-    """Return the records that count for `name`, the first set on the way up, and the name that has them."""
+    """Return the nearest name from `name` upwards that has CAA records, and these; they count for `name`."""
     resolvers = [Server(at, at, is_resolver=True, timeout_s=1) for at in system_resolvers()[:1]]
     while "." in name:
         asked = servers if is_in_zone(name, zone) else resolvers
@@ -121,7 +121,7 @@ def _names_us(value: str, seen: CaView) -> bool:
 def limits(
     case: Case, site: Site, entries: Sequence[Entry], facts: LeafFacts | None, state: SiteState
 ) -> None:
-    """Say how many orders our own count leaves for the names of the site.
+    """Report how many orders our own limits still allow for the names of the site.
 
     Args:
         facts: of the certificate in hand, if this CA gave it for these names.

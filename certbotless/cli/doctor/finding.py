@@ -1,4 +1,4 @@
-"""What was tested, how it stands, and the cure."""
+"""What was tested, its result, and the cure."""
 
 import json
 import ssl
@@ -22,7 +22,7 @@ from ...world.dns.query import Server
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test, in the order of its entry of `doctor --json`.
+    """One test and its result; the fields are in the order of `doctor --json`.
 
     Attributes:
         check: what was tested, the same words for the same test.
@@ -66,7 +66,7 @@ _WRONG_TIME = (9, 10)
 
 
 def wrong_time(error: BaseException) -> bool:
-    """Whether it came of a certificate that is not valid at this time: by a clock that may be wrong."""
+    """Whether a certificate was refused because it is not valid now, by a clock that may be wrong."""
     refused = next((each for each in causes(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
     return refused is not None and refused.verify_code in _WRONG_TIME
 
@@ -75,7 +75,7 @@ class Case:
     """One examination: what it works with, and what it has found so far.
 
     Args:
-        say: is told each finding when it is made.
+        say: is given each finding when it is made.
 
     Attributes:
         clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
@@ -100,19 +100,19 @@ class Case:
         self._say = say
 
     def ok(self, check: str, about: str, text: str) -> None:
-        """It is as it should be."""
+        """Report what is as it should be."""
         self._find(Finding(check, about, "ok", text))
 
     def warn(self, check: str, about: str, text: str, cure: str) -> None:
-        """It works, or may work; a person should know."""
+        """Report what works, or may work, and what a person should know."""
         self._find(Finding(check, about, "warn", text, cure))
 
     def fail(self, check: str, about: str, text: str, cure: str) -> None:
-        """It is broken."""
+        """Report what is broken."""
         self._find(Finding(check, about, "fail", text, cure))
 
     def fail_by(self, check: str, about: str, error: CertbotlessError) -> None:
-        """It is broken in a way that has its own words."""
+        """Report what is broken in the words of the error."""
         self.fail(check, about, error.message, error.hint)
 
     def _find(self, finding: Finding) -> None:

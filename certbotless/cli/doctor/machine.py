@@ -1,4 +1,4 @@
-"""Is the address of this machine one that others on the LAN reach? Behind the NAT of its own host it is not.
+"""Do other machines of the LAN reach this machine's address? They do not behind a NAT of its own host.
 
 Sources: Microsoft, "Accessing network applications with WSL" (WSL2 has a NAT unless its networking mode is
 mirrored, which has the interface loopback0); VirtualBox manual, "Network Address Translation"; QEMU, "-netdev

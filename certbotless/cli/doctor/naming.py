@@ -1,7 +1,7 @@
-"""What is told of our names: by the authoritative servers, by this machine's resolver, and by public ones.
+"""What our names resolve to: at the authoritative servers, at this machine's resolver, and at public ones.
 
-A resolver that leaves out what leads into the LAN (protection against DNS rebinding, on by default in many
-routers) is told from one that has a zone of its own (split horizon), and from one that is broken.
+Three faults of a resolver have different cures. It may leave out addresses of the LAN (protection against DNS
+rebinding, on by default in many routers), have a zone of its own (split horizon), or be broken.
 """
 
 import ipaddress
@@ -61,7 +61,7 @@ def record(
     check = f"{type_} record"
     shown = [a.values for a in ask_all(servers, fqdn, type_) if a.values is not None]
     if not shown:
-        return False  # no server answers, which is told of by itself
+        return False  # that no server answers is a finding of its own
     if all(values == {wanted} for values in shown):
         case.ok(check, fqdn, f"every server shows {wanted}")
         return True
@@ -82,7 +82,7 @@ def record(
 
 
 def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) -> bool:
-    """Whether the API lists the address alone: what counts where no name server speaks for the zone."""
+    """Whether the API lists the address alone, which counts where no name server speaks for the zone."""
     type_ = address_type(wanted)
     check = f"{type_} record"
     try:
@@ -101,19 +101,19 @@ def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) ->
 
 
 class Resolvers:
-    """What clients on this LAN, and those elsewhere, are told of names that their zones show as they should.
+    """This machine's resolver and public ones, for names that their name servers show as they should.
 
-    A resolver that is out is told of once, and asked for nothing more.
+    A resolver that does not answer is reported once, and not asked again.
     """
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        # Those that have not been reported as out.
+        # Those that are still asked.
         self._public = [Server(at, at, is_resolver=True) for at in PUBLIC_RESOLVERS]
         self._system = [Server(at, at, is_resolver=True) for at in system_resolvers()]
 
     def ask(self, fqdn: str, wanted: str, zone: str) -> None:
-        """Ask them for a name."""
+        """Test what each resolver gives for a name."""
         if self._system:
             self._ask_system(fqdn, wanted, zone)
         check, asked = "public resolver", tuple(self._public)
@@ -160,7 +160,7 @@ class Resolvers:
         if not answer.exists:
             text = f"{server.name} says that there is no such name: split horizon, or an old answer"
             return text, _entry_of_its_own(fqdn)
-        # Where the resolver answers for the zone itself, it is not the way there that is broken.
+        # The resolver reaches the zone if it answers for the zone itself.
         is_private = ipaddress.IPv4Address(wanted).is_private
         if not answer.values and is_private and ask_all([server], zone, "SOA")[0].values:
             self._system.clear()
@@ -179,7 +179,7 @@ class Resolvers:
 
 
 def _addresses(fqdn: str) -> frozenset[str]:
-    """Return the IPv4 addresses that programs of this machine are told: hosts file, resolver and all."""
+    """Return the IPv4 addresses that programs of this machine get, be it by the hosts file or a resolver."""
     try:
         return frozenset(at for at in addresses_of(fqdn) if ipaddress.ip_address(at).version == 4)
     except (OSError, ValueError):

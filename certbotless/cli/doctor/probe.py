@@ -33,9 +33,9 @@ from ...world.resolve import addresses_of
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 
 LABEL = "_certbotless-probe"
-# The time that follows says whether it was left by one that was killed.
+# The time when it was made follows: an old record was left by a probe that was killed.
 VALUE = "made and deleted by certbotless doctor --probe at "
-# One that is younger may be at work.
+# The probe of a younger one may be at work.
 _LEFT_AFTER = timedelta(minutes=10)
 # Less than the free plan allows, so that the service names its least one.
 _TTL_S = 60
@@ -44,7 +44,7 @@ _PAGE_SIZES = (1, 100, 500)
 LAG_S = 60
 _LAG_STEP_S = 1
 _MOST_ADDRESSES = 32
-# In a row, to one address; it is left alone after this many that had no answer.
+# Asked of one address in a row; it is left alone after this many in a row without an answer.
 _QUESTIONS, _MOST_SILENT = 50, 3
 # The names of these servers do not tell whose zone it is.
 _PUBLIC_SERVERS = (".hichina.com", ".alidns.com")
@@ -53,12 +53,12 @@ Say = Callable[[str], None]
 
 
 def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
-    """Ask, and return whether everything was asked and nothing is left.
+    """Ask, and return whether everything was asked and no record is left.
 
     Args:
-        clock: ends the waits of one that is stopped.
-        say: is given the lines of the report.
-        tell: is given what is for the person alone: it has names.
+        clock: to stop it ends the probe.
+        say: prints a line of the report.
+        tell: prints a line for the person alone: it has names.
     """
     redact = Redactor.of(config)
     access = AlidnsAccess.of(config.aliyun)
@@ -107,7 +107,7 @@ class _ZoneProbe:
         self._is_whole = True
 
     def run(self) -> bool:
-        """Ask everything, then say what it comes to; return whether all was asked, and nothing is left.
+        """Ask everything, then report the answers; return whether everything was asked and no record is left.
 
         Raises:
             NoAnswer: the API does not answer.
@@ -167,7 +167,7 @@ class _ZoneProbe:
             pass  # a refusal is an answer
 
     def _write(self) -> str:
-        """Make the record, watch it come, and take it away; return what is to be said of the name servers."""
+        """Make the record, watch it appear, and delete it; return the answer about the name servers."""
         zone = self._account.open(self._zone)
         self._asked = "before the TXT record"
         self._clear(zone)
@@ -197,7 +197,7 @@ class _ZoneProbe:
             self._say("the TXT record of an earlier probe is deleted")
 
     def _clean_up(self, value: str) -> None:
-        """Delete what has our value, by another account object: we may have been asked to stop."""
+        """Delete the record with our value, by another account object: a stop has ended the first one."""
         zone = AlidnsAccount(self._access, SystemClock(), self._hear).open(self._zone)
         self._asked = "to delete the TXT record"
         try:
@@ -212,7 +212,7 @@ class _ZoneProbe:
     # The name servers.
 
     def _watch(self, value: str) -> str:
-        """Say when each address of each name server shows the record; return what it comes to."""
+        """Report when each address of each name server shows the record; return the answer about them."""
         made_at = self._clock.monotonic()
         try:
             found = NameServers(self._config.dns.nameservers, self._clock)
@@ -276,7 +276,7 @@ def _is_left(record: Record, now: datetime) -> bool:
 
 
 def _every_address(found: NameServers, zone: str) -> Iterator[Server]:
-    """Yield each address of IPv4 of each name server of the zone, also those that a look leaves out."""
+    """Yield every IPv4 address of each name server of the zone, also those that a check leaves out."""
     first: dict[str, Server] = {}
     for server in found.of(zone):
         first.setdefault(server.name, server)

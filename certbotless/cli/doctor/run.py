@@ -1,4 +1,4 @@
-"""The whole examination, in the order in which one thing leans on another."""
+"""The whole examination. Each test comes after those that it depends on."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ _SET_THE_CLOCK = "timedatectl set-ntp true"
 
 
 def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None]) -> list[Finding]:
-    """Test everything that can break, and return what was found; `say` is told each finding at once.
+    """Test everything that can break, and return what was found; `say` is given each finding at once.
 
     Args:
         raw: the text of the configuration; `path` is its file.
@@ -59,12 +59,12 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
         _certificate(case, view, entries)
         if config.certs_dir_of(view.site) in writable and service.certificate(case, view):
             for target in view.site.deploy:
-                targets.look_at(view, target)
+                targets.examine(view, target)
     return case.findings
 
 
 def receivers(case: Case) -> None:
-    """Look whether the receivers can be sent messages, and had the last one; nothing is sent."""
+    """Test the URL of each receiver, and whether its last message was sent; nothing is sent."""
     found = outbox.history_of(case.config)
     for receiver in outbox.receivers(case.config) if found else []:
         try:
@@ -81,7 +81,7 @@ def receivers(case: Case) -> None:
 
 
 def _configuration(case: Case, path: str) -> AlidnsAccount | None:
-    """Tell of lost secrets and of what is careless; return the DNS account, if its keys can be read."""
+    """Report unreadable secrets and what is careless; return the DNS account, if its keys can be read."""
     lost = False
     for key, secret in case.config.secrets().items():
         try:
@@ -179,7 +179,7 @@ def _names(case: Case, view: View, resolvers: naming.Resolvers) -> None:
 
 
 def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
-    """Warn of an address that was found, and that no other machine reaches."""
+    """Warn of an address that was found and that no other machine reaches."""
     between, cure = machine.nat_around(address) if rule.kind != "literal" else ("", "")
     if between:
         text = f"{address} is inside {between}: no other machine of the LAN reaches it"
@@ -187,7 +187,7 @@ def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
 
 
 def _certificate(case: Case, view: View, entries: Ledger) -> None:
-    """Test whether another certificate could be had."""
+    """Test whether another certificate could be ordered."""
     site, zone = view.site, case.zones.get(view.site.domain, "")
     if case.ca is not None and (servers := case.speaking.get(zone)):
         authority.caa(case, site, zone, servers, case.ca)

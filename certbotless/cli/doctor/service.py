@@ -1,4 +1,4 @@
-"""What does this machine show? The published files, the containers that read them, and what they serve."""
+"""This machine: the published files, the containers that read them, and what these serve."""
 
 import os
 import shutil
@@ -89,7 +89,7 @@ def _key(config: Config, site: Site) -> Path:
 
 
 class Targets:
-    """The targets of all sites. What several of them share is told of once.
+    """The targets of all sites. What several sites share is reported once.
 
     Args:
         case: the examination; the engine is asked at once, if a site needs it.
@@ -107,7 +107,7 @@ class Targets:
                 self._has_engine = False
                 case.fail_by("engine", case.config.docker.host, exc)
 
-    def look_at(self, view: View, wanted: Target) -> None:
+    def examine(self, view: View, wanted: Target) -> None:
         """Test a target of a site, and what is served there."""
         if wanted.command is not None:
             program = wanted.command[0]
@@ -147,8 +147,8 @@ class Targets:
             return
         where = where_of(wanted, view.seen.host, port, container.bound)
         leaf, facts = _leaf(where, view.site.domain), view.seen.published.facts
-        # One that serves what is published can read it, however it comes to it. One that cannot does not run
-        # either; then only the cause is told.
+        # A container that serves what is published can read it. One that cannot read it does not run either;
+        # then only the cause is reported.
         is_served = facts is not None and leaf == facts.sha256
         can_read = _mount(case, view.site, wanted, name, settings, is_served=is_served) and (
             is_served or _reads_key(case, view.site, container, settings)
@@ -173,7 +173,7 @@ class Targets:
     def _serves(
         self, view: View, wanted: Target, name: str, where: tuple[str, int] | None, leaf: str
     ) -> None:
-        """Say what is served there; nothing of a target that is not to be proved."""
+        """Report what is served there; nothing for a target that is not to be proved."""
         case, facts = self._case, view.seen.published.facts
         if where is None or facts is None:
             return
@@ -201,7 +201,7 @@ def _leaf(where: tuple[str, int] | None, domain: str) -> str:
 
 
 def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings, *, is_served: bool) -> bool:
-    """Whether the container sees the folder of the pair, and is told the right names."""
+    """Whether the container sees the folder of the pair, and its environment names the right files."""
     if not case.config.docker.host.startswith("unix:"):
         return True  # an engine elsewhere has folders of its own
     folder = case.config.certs_dir_of(site)
@@ -216,10 +216,10 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
             case.warn("mount", name, f"{text}, until it is restarted", cure)
             return True
         if not single and is_served:
-            return True  # it comes to the pair in a way of its own
+            return True  # it gets the pair in a way of its own
         case.fail("mount", name, text if single else f"sees nothing of {folder}", cure)
         return False
-    # One that several sites share may be told of the pair of another one.
+    # A container that several sites share may be given the names of another site's pair.
     domains = [site.domain, *(other.domain for other in case.config.sites)]
     for variable, ending, file in (
         (registry.CERTIFICATE, "pem", "fullchain.pem"),
@@ -231,7 +231,7 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
             for inside in seen
             for path in (f"{domain}.{ending}", f".certbotless/{domain}/current/{file}")
         ]
-        # Where it is not set, a file of the container's own may name the pair.
+        # Where it is not set, a file in the container may name the pair.
         said = settings.environment.get(variable)
         if said is not None and said not in right and not is_served:
             case.fail("mount", name, f"{variable} is {said!r}", f"create it with -e {variable}={right[0]}")
@@ -301,7 +301,7 @@ def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
 
 
 def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look: str) -> None:
-    """Do as a client of this machine does: verify by its own trust store, for this name, and ask."""
+    """Connect as a client of this machine does: verify by its trust store, for this name, and ask."""
     met = knock(*where, site.domain)
     if met.is_trusted:
         case.ok("trusted", about, "by this machine's trust store")

@@ -1,4 +1,4 @@
-"""What may be shown to anybody of an answer of the DNS API: its code, and the keys and types of its JSON.
+"""What anybody may see of an answer of the DNS API: its code, and the keys and types of its JSON.
 
 Pure. No name, no value and no id gets through, whatever the service puts where.
 """
@@ -34,14 +34,14 @@ def range_in(text: object) -> str:
 
 
 def rows_of(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the records of a list; none of what is no list of records."""
+    """Return the records of a reply that lists records, else none."""
     records = reply.get("DomainRecords")
     rows = records.get("Record") if isinstance(records, Mapping) else None
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
 def form_of(name: object) -> str:
-    """Return in what letters a name is written."""
+    """Return how a name is written."""
     if not isinstance(name, str):
         return "absent"
     if not name.isascii():
@@ -50,7 +50,7 @@ def form_of(name: object) -> str:
 
 
 def shape_of(value: object) -> str:
-    """Return the keys and types of a value; of a list its length too, and what counts the records."""
+    """Return the keys and types of a value, the length of each list, and the numbers that count records."""
     match value:
         case bool():
             return "bool"

@@ -1,4 +1,4 @@
-"""What this machine tells by itself: its LAN address, and the containers that run."""
+"""What is found on this machine: its LAN address, and the containers that run."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,38 +31,38 @@ class Running:
 
     @property
     def certificate(self) -> Path:
-        """Where it looks for its certificate, as far as its environment tells."""
+        """The path of its certificate in the container, as far as its environment says."""
         return Path(self.settings.environment.get(registry.CERTIFICATE, "/certs/absent.pem"))
 
     @property
     def certs_dir(self) -> Path | None:
-        """The folder of this machine that it sees as the one of its certificate."""
+        """The folder of this machine in which the container sees its certificate."""
         mounts = self.settings.mounts
         for inside in (*self.certificate.parents, self.certificate):
             if inside in mounts:
                 folder = (mounts[inside] / self.certificate.relative_to(inside)).parent
-                # The image names it: it may lead out of the mount, or hold what a terminal acts upon.
+                # The image names the path: it may lead out of the mount, or hold control characters.
                 with suppress(ValueError):
                     return Path(check(Config, "certs_dir")(str(folder)))
         return None
 
     @property
     def domain(self) -> str:
-        """The name that its certificate's file has, empty where that is none."""
+        """The domain that its certificate's file is named after, empty for another name."""
         with suppress(ValueError):
             return normalise(self.certificate.stem)
         return ""
 
     @property
     def stop_timeout_s(self) -> int:
-        """How long it may take to end, as far as stop_timeout can say it; 0 where it does not drain."""
+        """How long it may take to stop, as far as stop_timeout allows; 0 where it does not drain."""
         drain = registry.drain_of(self.settings.environment)
         return min(ceil((drain + registry.DRAIN_SPARE).total_seconds()), 600) if drain else 0
 
     def serves(self, domain: str) -> bool:
-        """Whether it may look for the files of `domain`, in a folder that it sees.
+        """Whether it may serve the files of `domain`, from a folder that it sees.
 
-        Where its environment does not tell, a file of its own may.
+        What its environment does not say, a file in the container may.
         """
         folder, environment = self.certificate.parent, self.settings.environment
         wanted = {
@@ -80,7 +80,7 @@ class Running:
 
 
 def address(say: Say) -> str | None:
-    """Return the rule that finds the LAN address of now, None where none does."""
+    """Return the rule that finds the LAN address, None where there is none."""
     try:
         say(f"found: LAN address {address_now(AddressRule('auto'))}")
     except AddressError as exc:

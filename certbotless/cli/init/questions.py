@@ -41,7 +41,7 @@ class Questions:
     def get(
         self, name: str, question: str, check: Check[T], default: str | None, *, is_secret: bool = False
     ) -> T:
-        """Return a checked answer: of the flag `name`, else of a person, until it is good.
+        """Return a checked answer: the flag `name`, else that of a person, who is asked until it is good.
 
         Raises:
             UsageError: the flag's value is bad, or there is none and nobody to ask.
@@ -59,7 +59,7 @@ class Questions:
             raise UsageError(f"{flag}: {exc}") from exc
 
     def ask(self, flag: str, question: str, check: Check[T], default: str | None, *, is_secret: bool) -> T:
-        """Return the checked answer of a person; `flag` would have spared the question. Raises as `get`."""
+        """Return the checked answer of a person; `flag` is the option to give instead. Raises as `get`."""
         if self.person is None:
             raise UsageError(
                 f"standard input is no terminal to ask at: give {flag}, or --yes for the defaults"
@@ -75,7 +75,7 @@ class Questions:
                 raise UsageError("the input ended before all was answered; nothing is written") from exc
 
     def agrees(self, question: str) -> bool:
-        """Whether a person says yes; what is not asked is no."""
+        """Return whether a person says yes; no where nobody is asked."""
         if self.person is None or self.flags.get("yes"):
             return False
         with suppress(EOFError):
@@ -86,7 +86,7 @@ class Questions:
 def answer(
     path: Path, questions: Questions, address: str | None, running: Sequence[Running]
 ) -> tuple[Answers, dict[Path, str]]:
-    """Return the answers, and the secrets that were typed by the files that shall hold them."""
+    """Return the answers, and each secret that was typed, by the file that shall hold it."""
     get, secrets = questions.get, dict[Path, str]()
     first = next((each for each in running if each.settings.is_registry), None)
     found = (first.domain or None) if first else None
@@ -121,9 +121,9 @@ def answer(
 
 
 def _of_container(answers: Answers, questions: Questions, chosen: Running | None) -> Answers:
-    """Return the answers with those about the container; `chosen` is None where there is none of its name."""
+    """Return the answers with those about the container; `chosen` is None where it does not run."""
     name = answers.container
-    # Of one that is not there, or waits for its first certificate, no port is to be seen.
+    # A container that does not run, or waits for its first certificate, shows no port.
     ports = chosen.container.ports if chosen else ()
     if questions.flags.get("port") is not None or len(ports) != 1:
         listed = f", of {', '.join(map(str, ports))}" if ports else ""
@@ -131,7 +131,7 @@ def _of_container(answers: Answers, questions: Questions, chosen: Running | None
         port = questions.get("port", f"Port where {name} serves TLS{listed}", _port, own)
         answers = replace(answers, port=port)
     if chosen is None:
-        # One that is made as we say.
+        # It will be made as we say.
         return replace(answers, stop_timeout_s=STOP_TIMEOUT_S)
     certs_dir = chosen.certs_dir or answers.certs_dir
     if certs_dir != answers.certs_dir and not questions.flags.get("yes"):
@@ -182,7 +182,7 @@ def _port(text: str) -> int:
 
 
 def _secret(file: Path, *, is_flag: bool) -> Check[str]:
-    """Return a check of a reference, or of a secret that goes into `file`; no fault repeats it."""
+    """Return a check of a reference, or of a secret that goes into `file`; no fault holds the secret."""
 
     def checked(text: str) -> str:
         if Secret.parse(text).kind == "literal":
@@ -199,7 +199,7 @@ def _secret(file: Path, *, is_flag: bool) -> Check[str]:
 
 
 def _reference(name: str, file: Path) -> str | None:
-    """Return where this part of the AccessKey lies already; None for nowhere."""
+    """Return a reference to this part of the AccessKey, if it is on this machine already."""
     if os.path.lexists(file):
         return f"file:{file}"
     reference = f"credential:certbotless.{name}"

@@ -1,9 +1,9 @@
-"""The command: see, ask, write, tell.
+"""The command, in four steps.
 
-1. See what this machine tells by itself.
+1. Find what is on this machine.
 2. Ask for the rest; what was found is the default.
 3. Write the file, and typed secrets into files beside it: all of them, or none.
-4. Say what to do outside of this machine, and what comes next.
+4. Print what to do outside of this machine, and what comes next.
 """
 
 import grp
@@ -30,7 +30,7 @@ _EXAMPLE = "config.example.yaml"
 
 
 def run(path: Path, flags: Mapping[str, Any], ask: Ask | None, say: Say) -> bool:
-    """Make the file; return whether a person wants the dry run now. The numbers are those of the module.
+    """Make the file; return whether a person wants the dry run now. The steps have the numbers of the module.
 
     Args:
         flags, ask: as `Questions` has them.
@@ -53,14 +53,14 @@ def run(path: Path, flags: Mapping[str, Any], ask: Ask | None, say: Say) -> bool
         say("\n".join(notes))
     answers, secrets = answer(path, questions, address, running)
     if answers.container and docker_host != DOCKER_SOCKET:
-        # The service has not the environment that led us there.
+        # The service does not have our environment, which names this engine.
         answers = replace(answers, docker_host=docker_host)
     text = config_text(answers)
     config = load.parse(text.encode(), str(path))
 
     # 3.
     if ask is None:
-        # Not before: a flag that is bad is told in one line.
+        # Not before: where a flag is bad, nothing else is printed.
         say("\n".join(notes))
     for written in _write({**secrets, path: text}):
         say(f"written: {written}")
@@ -88,7 +88,7 @@ def _check_place(path: Path) -> None:
 
 
 def _is_untouched_example(path: Path) -> bool:
-    """Whether it is the copy of the example that `make install` has put there, and nobody has edited it."""
+    """Whether it is the example as `make install` has copied it, not edited."""
     try:
         return files.read(path) == files.read(path.with_name(_EXAMPLE).resolve())
     except OSError:
@@ -99,9 +99,9 @@ def _is_untouched_example(path: Path) -> bool:
 
 
 def _write(texts: Mapping[Path, str]) -> list[str]:
-    """Make these files, all or none; return what was made, with mode and owner.
+    """Make these files, all or none; return a line for each, with its mode and owner.
 
-    The service's user reads them through its group, where there is one and we may give files to it.
+    The group of the service's user may read them, where there is that group and we may give files to it.
 
     Raises:
         StoreError: one is there already, or cannot be made.

@@ -1,4 +1,4 @@
-"""Pure: answers -> the file, and what a person pastes elsewhere.
+"""From answers to the file, and to what a person pastes elsewhere. Pure.
 
 Source: docs/configuration.md; docs/registry.md, "The container".
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from ...world import registry
 
 CERTS_DIR = Path("/certs")
-# What a registry that we tell of drains for.
+# The drain time of a registry that is made as we say.
 _DRAIN_S = 30
 STOP_TIMEOUT_S = _DRAIN_S + registry.DRAIN_SPARE.seconds
 # Text that YAML reads as text without quotes, unless it is one of its own words.
@@ -145,7 +145,7 @@ def run_text(answers: Answers) -> str:
 
 
 def terms_text(directory: str) -> str:
-    """Return where the CA's terms of service stand."""
+    """Return where the CA's terms of service are."""
     where = _TERMS if directory.startswith("letsencrypt") else "named by its ACME directory"
     return f"The CA's terms of service ({where}) are agreed to with the first order."
 
