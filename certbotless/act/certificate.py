@@ -232,8 +232,7 @@ class CertificateSteps:
 
     def _has_set_mode(self, wrong_mode: tuple[str, ...]) -> bool:
         """Give the key its mode, or warn, and keep in mind, that this cannot be. Raises `StoreError`."""
-        if self._ctx.store.keeps_key_mode:
-            self._ctx.store.set_key_mode()
+        if self._ctx.store.set_key_mode():
             return True
         domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
         why = "the key has mode {}, not {}, and the file system keeps no modes".format(*wrong_mode)

@@ -86,19 +86,19 @@ def kind_of(mode: int) -> str:
     return next((word for is_kind, word in _KINDS if is_kind(mode)), "a device")
 
 
-def read(path: Path, most_bytes: int = MAX_BYTES) -> bytes:
+def read(path: Path, most_bytes: int = MAX_BYTES, *, follows_links: bool = False) -> bytes:
     """Return what a plain file holds, at once, whatever else may stand in its place.
 
     Raises:
         NotPlainError: it is a link, a pipe, a directory and the like, or larger than `most_bytes`.
         OSError: it is absent, or cannot be read.
     """
-    return read_with_mode(path, most_bytes)[0]
+    return read_with_mode(path, most_bytes, follows_links=follows_links)[0]
 
 
-def read_with_mode(path: Path, most_bytes: int) -> tuple[bytes, int]:
+def read_with_mode(path: Path, most_bytes: int, *, follows_links: bool = False) -> tuple[bytes, int]:
     """Return what a plain file holds, and the mode of that very file; raises as `read`."""
-    fd = _open_plain(path, os.O_RDONLY)
+    fd = _open_plain(path, os.O_RDONLY | (0 if follows_links else os.O_NOFOLLOW))
     with open(fd, "rb") as file:
         data, mode = file.read(most_bytes + 1), os.fstat(fd).st_mode
     if len(data) > most_bytes:
@@ -117,10 +117,10 @@ def read_if_there(path: Path) -> bytes | None:
     return None
 
 
-def refuse_link(folder: Path) -> None:
-    """Raise StoreError for a link in place of a folder of ours: it may lead to anything of anybody's."""
-    if folder.is_symlink():
-        what = f"{str(folder)!r} is a symbolic link; it must be a folder of ours"
+def refuse_unless_directory(path: Path) -> None:
+    """Raise StoreError for a link in place of a directory of ours, which may lead anywhere, or for a file."""
+    if os.path.lexists(path) and not stat.S_ISDIR(mode := path.lstat().st_mode):
+        what = f"{str(path)!r} is {kind_of(mode)}; it must be a directory of ours"
         raise StoreError(what, hint="move it away")
 
 
@@ -152,7 +152,7 @@ def write_new(path: Path, data: bytes, mode: int, group: int | None = None) -> N
 def append(path: Path, data: bytes, mode: int) -> None:
     """Add to the end of a file, which is made if absent; on disk when this returns."""
     is_new = not os.path.lexists(path)
-    fd = _open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    fd = _open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode)
     with _errors_about(path), open(fd, "ab", buffering=0) as file:
         written = file.write(data)
         if written != len(data):
@@ -316,7 +316,7 @@ def _errors_about(path: Path) -> Iterator[None]:
 
 def _open_plain(path: Path, flags: int, mode: int = 0) -> int:
     """Open a plain file. Without O_NONBLOCK a named pipe would keep us until somebody opens its other end."""
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = os.open(path, flags, mode)
     except OSError as exc:

@@ -5,7 +5,6 @@ Each is an flock, so the kernel releases it when its holder ends, however it end
 Source: flock(2).
 """
 
-import errno
 import fcntl
 import hashlib
 import logging
@@ -108,7 +107,7 @@ class ActionLock(Lock):
     """
 
     def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
-        files.refuse_link(state_dir / "containers")
+        files.refuse_unless_directory(state_dir / "containers")
         super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
 
     def last_action(self, what: str) -> datetime | None:
@@ -185,10 +184,8 @@ def _noted(what: str) -> str:
 def _try_flock(fd: int, kind: int) -> bool:
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except OSError as exc:
-        if exc.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise
+    except (BlockingIOError, PermissionError):
+        return False
     return True
 
 

@@ -120,28 +120,16 @@ def _files_of_program() -> list[Path]:
 
 
 def _refuse_unless_readable(paths: Iterable[Path], user: str) -> None:
-    """See that all of these can be read now.
-
-    Raises:
-        ProgramUnreadable: the first one that cannot be, and the folder that keeps us from it.
-    """
-    for path in paths:
-        if not os.access(path, os.R_OK):
-            closed = _closed_on_the_way_to(path)
-            mode = ""
-            with suppress(OSError):
-                mode = f": {str(closed)!r} has mode {stat.S_IMODE(closed.stat().st_mode):04o}"
-            raise ProgramUnreadable(
-                f"{user} cannot read {str(path)!r}, a file of this program{mode}",
-                hint="install it where every user can read it: by `make install`, or by pipx with"
-                " PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin",
-            )
-
-
-def _closed_on_the_way_to(path: Path) -> Path:
-    """Return the first folder that we may not enter, also where a link leads; else the file itself."""
-    for way in (path, Path(os.path.realpath(path))):
-        for folder in reversed(way.parents):
-            if not os.access(folder, os.X_OK):
-                return folder
-    return path
+    """Raise ProgramUnreadable for the first path that we cannot read; it names the folder in the way."""
+    path = next((each for each in paths if not os.access(each, os.R_OK)), None)
+    if path is None:
+        return
+    folders = [*reversed(path.parents), *reversed(Path(os.path.realpath(path)).parents)]
+    closed, mode = next((folder for folder in folders if not os.access(folder, os.X_OK)), path), ""
+    with suppress(OSError):
+        mode = f": {str(closed)!r} has mode {stat.S_IMODE(closed.stat().st_mode):04o}"
+    raise ProgramUnreadable(
+        f"{user} cannot read {str(path)!r}, a file of this program{mode}",
+        hint="install it where every user can read it: by `make install`, or by pipx with"
+        " PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin",
+    )

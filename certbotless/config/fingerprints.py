@@ -48,25 +48,22 @@ class Fingerprints:
         The first is also of what the secrets hold; the second is not, for a temporary key changes each hour.
         """
         parts = (config.acme, config.aliyun, config.dns, config.docker, config.certs_dir, site)
-        of_file = _digest(_plain(parts))
+        of_file = _digest(parts)
         return _digest([of_file, self.secrets]), of_file
 
 
 def _plain(value: object) -> Any:
-    """Return a value as JSON has it; of a secret only where it is."""
+    """Return what JSON has no form for in another form; of a secret only where it is."""
     if isinstance(value, Secret):
         return [value.kind, "" if value.kind == "literal" else value.where]
-    if isinstance(value, str):
-        return value  # also one that is no UTF-8, as an environment may have
     if is_dataclass(value):
         given = {each.name: (getattr(value, each.name), each.default) for each in fields(value)}
-        return {name: _plain(found) for name, (found, default) in given.items() if found != default}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return {name: found for name, (found, default) in given.items() if found != default}
     return json.loads(dump(value))
 
 
 def _digest(value: object) -> str:
     import hashlib  # noqa: PLC0415  (with OpenSSL, which `check` does not need)
 
-    return FORM + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(value, sort_keys=True, default=_plain)
+    return FORM + hashlib.sha256(text.encode()).hexdigest()

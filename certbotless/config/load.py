@@ -119,13 +119,11 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
 def _check_zone(
     doc: Document, i: int, zone: str | None, domain: str | None, names: _Names
 ) -> Iterator[Fault]:
-    if zone is None:
-        return
-    if domain is not None and not is_in_zone(domain, zone):
-        yield doc.fault(("sites", i, "zone"), f"{domain!r} is not in the zone {zone!r}")
-    for j, name in enumerate(names):
-        if name is not None and not is_in_zone(name, zone):
-            yield doc.fault(("sites", i, "names", j), f"{name!r} is not in the zone {zone!r}")
+    named: list[tuple[yaml_document.Path, str | None]] = [(("zone",), domain)]
+    named += [(("names", j), name) for j, name in enumerate(names)]
+    for path, name in named:
+        if zone is not None and name is not None and not is_in_zone(name, zone):
+            yield doc.fault(("sites", i, *path), f"{name!r} is not in the zone {zone!r}")
 
 
 def _check_records(

@@ -8,7 +8,6 @@ Source: systemd.exec(5), CREDENTIALS.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -17,10 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..base import files
 from ..base.errors import SecretUnreadable, ValueFault
 
-_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_CREDENTIAL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}")
+_Kind = Literal["literal", "environment", "file", "credential"]
+# The kind of a reference, how one begins, its form, and what to say of another form.
+_FORMS: tuple[tuple[_Kind, str, str, str], ...] = (
+    ("environment", "${", r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", "an environment reference is written ${NAME}"),
+    ("file", "file:", "file:(/.*)", "a file reference is written file:/absolute/path"),
+    (
+        "credential",
+        "credential:",
+        "credential:([A-Za-z0-9_-][A-Za-z0-9._-]{0,253})",
+        "a credential reference is written credential:NAME",
+    ),
+)
 # An Aliyun STS token, the longest secret we know, is under 2 KiB.
 _MAX_BYTES = 64 * 1024
 # Where systemd looks for what a unit imports.
@@ -31,7 +41,7 @@ CREDSTORES = [f"/{root}/credstore{kind}" for root in ("etc", "run", "usr/lib") f
 class Secret:
     """Where a secret is, not what it is."""
 
-    kind: Literal["literal", "environment", "file", "credential"]
+    kind: _Kind
     where: str = field(repr=False)
 
     def __repr__(self) -> str:
@@ -49,20 +59,11 @@ class Secret:
             raise ValueFault("is empty")
         if not text.isprintable():
             raise ValueFault("must be one line of text")
-        if text.startswith("${"):
-            match = _ENV.fullmatch(text)
-            if match is None:
-                raise ValueFault("an environment reference is written ${NAME}")
-            return cls("environment", match[1])
-        if text.startswith("file:"):
-            if not text.startswith("file:/"):
-                raise ValueFault("a file reference is written file:/absolute/path")
-            return cls("file", text.removeprefix("file:"))
-        if text.startswith("credential:"):
-            name = text.removeprefix("credential:")
-            if not _CREDENTIAL.fullmatch(name):
-                raise ValueFault("a credential reference is written credential:NAME")
-            return cls("credential", name)
+        for kind, start, form, fault in _FORMS:
+            if text.startswith(start):
+                if (found := re.fullmatch(form, text)) is None:
+                    raise ValueFault(fault)
+                return cls(kind, found[1])
         return cls("literal", text)
 
     def read(self) -> str:
@@ -82,7 +83,7 @@ class Secret:
         else:
             what, is_lacking, hint = f"the secret {str(path)!r}", "is empty", "write the secret into it"
             try:
-                value = _read_plain(path).decode().strip()
+                value = files.read(path, _MAX_BYTES, follows_links=True).decode().strip()
             except (OSError, UnicodeDecodeError) as exc:
                 reason = exc.strerror if isinstance(exc, OSError) else "not text"
                 cure = "create it, readable by the user that runs certbotless"
@@ -139,14 +140,3 @@ def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:
     """Return the environment for a program that is none of ours: without what holds or leads to a secret."""
     hidden = {secret.where for secret in secrets if secret.kind == "environment"} | {"CREDENTIALS_DIRECTORY"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
-
-
-def _read_plain(path: Path) -> bytes:
-    # At once, also of a pipe that nobody fills.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file")
-        return os.read(fd, _MAX_BYTES)
-    finally:
-        os.close(fd)

@@ -193,12 +193,10 @@ class Config(_Section):
         found = {
             "aliyun.access_key_id": self.aliyun.access_key_id,
             "aliyun.access_key_secret": self.aliyun.access_key_secret,
+            "aliyun.security_token": self.aliyun.security_token,
+            "acme.eab.hmac_key": self.acme.eab.hmac_key if self.acme.eab else None,
         }
-        if self.aliyun.security_token is not None:
-            found["aliyun.security_token"] = self.aliyun.security_token
-        if self.acme.eab is not None:
-            found["acme.eab.hmac_key"] = self.acme.eab.hmac_key
-        return found
+        return {path: secret for path, secret in found.items() if secret is not None}
 
     @property
     def longest_run(self) -> timedelta:

@@ -95,14 +95,6 @@ def refuse_directory(path: Path) -> None:
         raise StoreError(f"{str(path)!r} is a directory", hint="move it away")
 
 
-def refuse_unless_directory(path: Path) -> None:
-    """Raise StoreError for a link to a folder, or a file in its place."""
-    if os.path.lexists(path) and not stat.S_ISDIR(mode := path.lstat().st_mode):
-        raise StoreError(
-            f"{str(path)!r} is {files.kind_of(mode)}; it must be a directory of ours", hint="move it away"
-        )
-
-
 def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
     """Raise StoreError for what another user owns, or a file that has a second name: it may change any time.
 

@@ -37,10 +37,6 @@ _GENERATION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _KEEP = timedelta(days=1)
 
 
-def _ignore(generation: str, digest: str) -> None:
-    """Keep nothing."""
-
-
 class Store:
     """The files of one site below `certs_dir`.
 
@@ -116,7 +112,7 @@ class Store:
         facts: LeafFacts,
         origin: Origin,
         now: datetime,
-        note: Callable[[str, str], None] = _ignore,
+        note: Callable[[str, str], object] = lambda generation, digest: None,
     ) -> None:
         """Make this pair the published one.
 
@@ -172,22 +168,22 @@ class Store:
             if self._current_name() != generation:
                 files.link(self._current, generation)
 
-    @property
-    def keeps_key_mode(self) -> bool:
-        """Whether the file system lets a key have the mode of the configuration. Raises `StoreError`."""
+    def set_key_mode(self) -> bool:
+        """Give the published key the mode of the configuration; False if the file system keeps no such mode.
+
+        Raises:
+            StoreError: it could not be done.
+        """
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
-            return files.keeps_mode(self._home, self._key.mode)
-
-    def set_key_mode(self) -> None:
-        """Give the published key the mode of the configuration. Raises `StoreError`."""
-        with files.store_errors(self._certs_dir):
-            way = (".certbotless", self._domain, self._current_name(), PRIVKEY)
-            files.set_mode(self._certs_dir, way, self._key.mode)
+            if is_kept := files.keeps_mode(self._home, self._key.mode):
+                way = (".certbotless", self._domain, self._current_name(), PRIVKEY)
+                files.set_mode(self._certs_dir, way, self._key.mode)
+            return is_kept
 
     def linked_at(self) -> datetime | None:
         """Return when the names and `current` were last led to where they lead; None where one is gone."""
-        links = (self._current, *(place.path for place in self._places))
+        links = (self._current, self._chain.path, self._key.path)
         try:
             return datetime.fromtimestamp(max(link.lstat().st_mtime for link in links), UTC)
         except (OSError, OverflowError, ValueError):
@@ -256,7 +252,7 @@ class Store:
         for path in (self._chain.path, self._key.path, self._current):
             foreign_files.refuse_directory(path)
         for folder in (self._home.parent, self._home):
-            foreign_files.refuse_unless_directory(folder)
+            files.refuse_unless_directory(folder)
             foreign_files.refuse_unless_ours(folder, self._certs_dir)
 
     def _link_names(self) -> None:
@@ -357,8 +353,8 @@ def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: s
         # To the microsecond: a waiting --renew-now asks whether it was issued since it began.
         **origin.to_plain(),
         "files": digests,
-        # What another tool left has no meta.json, so nothing says whether it may be gone back to.
-        "previous": previous if _stamp_of(previous) else "",
+        # What another tool left has no meta.json, so nothing says whether it may be published again.
+        "previous": _safe_name(previous),
     }
     return with_digest(meta)
 

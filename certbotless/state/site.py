@@ -129,7 +129,7 @@ class SiteFile:
 
     def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the site's lock, to be entered. Raises StoreError for a link in place of its folder."""
-        files.refuse_link(self._home)
+        files.refuse_unless_directory(self._home)
         return SignedLock(self._lock, clock, timeout_s, guards=(self._path, self._order_key, self._pair))
 
     def _set_aside(self) -> None:
@@ -237,7 +237,7 @@ class Accounts:
     def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the lock that keeps two runs from making two accounts. Raises StoreError for links."""
         for folder in (self._home.parent, self._home):
-            files.refuse_link(folder)
+            files.refuse_unless_directory(folder)
         return Lock(self._home / "lock", clock, timeout_s, guards=(self._key, self._url))
 
     def load(self) -> tuple[bytes | None, str]:

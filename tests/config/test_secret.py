@@ -127,10 +127,10 @@ def test_a_file_that_gives_no_secret_is_named_with_the_reason(tmp_path: Path) ->
     text = f"file:{path}"
     assert f"{str(path)!r}: No such file" in unreadable(text)
     path.mkdir()
-    assert f"{str(path)!r}: it is no plain file" in unreadable(text)
+    assert f"{str(path)!r}: it is a directory" in unreadable(text)
     path.rmdir()
     os.mkfifo(path)  # which nobody fills, and nobody waits for
-    assert f"{str(path)!r}: it is no plain file" in unreadable(text)
+    assert f"{str(path)!r}: it is a named pipe" in unreadable(text)
     path.unlink()
     path.write_text(" \n")
     assert f"{str(path)!r} is empty" in unreadable(text)
