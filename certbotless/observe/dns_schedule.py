@@ -36,7 +36,6 @@ class _Kept:
     shown: SeenAnswers
     due_s: float
     right_since_s: float | None = None
-    is_quiet: bool = False
 
 
 class DnsSchedule:
@@ -76,7 +75,8 @@ class DnsSchedule:
         written = [record.at for records in state.records.values() for record in records.values()]
         if kept is None or not is_of_now or any(at > kept.shown.at for at in written if at <= now):
             shown = self._ask(goal, state, now)
-            all_kept[site.domain] = _Kept(goal, zone, shown, now_s + self._every_s * _share(site.domain))
+            due_s = now_s + _until_turn_s(site.domain, self._every_s, now_s)
+            all_kept[site.domain] = _Kept(goal, zone, shown, due_s)
             return shown
         return kept.shown
 
@@ -86,7 +86,7 @@ class DnsSchedule:
         if kept is None:
             return
         if view.decision.problems or any(step.action in _ABOUT_RECORDS for step in view.decision.steps):
-            kept.right_since_s, kept.is_quiet = None, False
+            kept.right_since_s = None
             kept.due_s = min(kept.due_s, self._clock.monotonic() + self._every_s)
         elif kept.right_since_s is None:
             kept.right_since_s = self._clock.monotonic()
@@ -104,24 +104,19 @@ class DnsSchedule:
         now_s = self._clock.monotonic()
         due = [kept for kept in list(self.kept.values()) if kept.due_s <= now_s]
         for kept in due:
-            kept.due_s = now_s + self._wait_s(kept, now_s)
+            since_s, every_s = kept.right_since_s, self._every_s
+            if since_s is not None and now_s - since_s >= _QUIET_AFTER.total_seconds():
+                every_s = max(QUIET_EVERY.total_seconds(), every_s)
+            kept.due_s = now_s + _until_turn_s(kept.goal.site.domain, every_s, now_s)
         return due
-
-    def _wait_s(self, kept: _Kept, now_s: float) -> float:
-        quiet_s = max(QUIET_EVERY.total_seconds(), self._every_s)
-        since_s = kept.right_since_s
-        if since_s is None or now_s - since_s < _QUIET_AFTER.total_seconds():
-            return self._every_s
-        was_quiet, kept.is_quiet = kept.is_quiet, True
-        # All that began together are spread over the longer interval as well.
-        return quiet_s if was_quiet else quiet_s * _share(kept.goal.site.domain)
 
     def _ask_again(self, kept: _Kept) -> None:
         before, kept.shown = kept.shown, self._ask(kept.goal, SiteState(zone=kept.zone), self._clock.now())
-        if not kept.shown.is_as(before):
+        if (kept.shown.answers, type(kept.shown.fault)) != (before.answers, type(before.fault)):
             self._on_news()
 
 
-def _share(domain: str) -> float:
-    """Return the site's share of an interval, above 0 and up to 1, always the same."""
-    return (zlib.crc32(domain.encode()) % 1000 + 1) / 1000
+def _until_turn_s(domain: str, every_s: float, now_s: float) -> float:
+    """Return how long until the site's turn, above 0: its place in each interval is always the same."""
+    share = (zlib.crc32(domain.encode()) % 1000) / 1000
+    return every_s - (now_s - every_s * share) % every_s

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ..base.errors import CertbotlessError, DnsError, ZoneOnHold
+from ..base.errors import CertbotlessError, DnsError
 from ..model.memory import SiteState
 from ..model.observation import Answers
 from ..model.situation import Goal
@@ -38,15 +38,6 @@ class SeenAnswers:
     def unanswered(self) -> frozenset[str]:
         """The names that no server spoke for."""
         return frozenset(fqdn for (fqdn, _), values in (self.answers or {}).items() if set(values) <= {None})
-
-    def is_as(self, other: SeenAnswers) -> bool:
-        """Whether another time the same was shown."""
-        return (self.answers, type(self.fault)) == (other.answers, type(other.fault))
-
-    @property
-    def is_on_hold(self) -> bool:
-        """Whether resolvers say that there is no such zone."""
-        return isinstance(self.fault, ZoneOnHold)
 
 
 # From what the file asks, what is remembered of the site, and now to what is shown.

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..base.clock import is_believable
 from ..base.concurrent import together
-from ..base.errors import AddressError, CertbotlessError, DeployError
+from ..base.errors import AddressError, CertbotlessError, DeployError, ZoneOnHold
 from ..config.values import AddressRule
 from ..model.certificate import Published
 from ..model.memory import Listed, SiteState
@@ -40,7 +40,7 @@ def observe(
         served = _leaves(places, site.domain)
         shown = asked.result()
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
-    if shown.fault is not None and (shown.is_on_hold or not any(listed.values())):
+    if shown.fault is not None and (isinstance(shown.fault, ZoneOnHold) or not any(listed.values())):
         problems.append(shown.fault)
     refused = _refused(store, state, published)
     return Observation(
