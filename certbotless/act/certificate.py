@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from ..base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
 from ..base.names import challenge_name, rr_of
@@ -26,13 +25,10 @@ from ..world.acme.issue import Issuance
 from ..world.acme.order import Issued, PendingOrder
 from ..world.acme.renewal_info import suggested_renewal
 from .challenge_zones import ChallengeZones
+from .contest import set_right_lately
 from .context import SiteContext
 
 logger = logging.getLogger(__name__)
-
-# A program that writes our files is told of, and given way to; what is merely gone is put back each time.
-_MOST_RESTORED = 3
-_RESTORED_WITHIN = timedelta(days=1)
 
 
 class CertificateSteps:
@@ -60,7 +56,7 @@ class CertificateSteps:
         certificate is issued. What the site has in flight stays as it is.
         """
         self._check_before_order(seen)
-        acme, order = self._acme(), _Rehearsed(self._ctx.config.acme.key_type)
+        acme, order = self._acme(), _Rehearsed(keys.new_key(self._ctx.config.acme.key_type))
         staging = staging_of(acme.url)
         if not staging:
             with self._validation(order):
@@ -122,7 +118,7 @@ class CertificateSteps:
         if facts is None:
             return
         known = self._ctx.state.renewal
-        if known is None or known.sha256 != facts.sha256:
+        if known is None or not known.is_of(facts):
             known = RenewalInfo(sha256=facts.sha256, next_look=now)
         try:
             told = suggested_renewal(self._acme(), facts.ari_id, self._ctx.clock)
@@ -135,18 +131,11 @@ class CertificateSteps:
         moment = known.moment
         if (start, end) != (known.start, known.end):
             moment = window.moment(random.random()) if window else None  # noqa: S311  (it spreads a fleet)
-        self._ctx.file.change(
-            renewal=RenewalInfo(
-                sha256=facts.sha256,
-                next_look=next_look(now, told.retry_after),
-                start=start,
-                end=end,
-                moment=moment,
-            )
-        )
+        drawn = replace(known, start=start, end=end, moment=moment)
+        self._ctx.file.change(renewal=replace(drawn, next_look=next_look(now, told.retry_after)))
         if window is not None and moment is not None and moment != known.moment:
-            drawn = {"at": rfc3339(moment), "from": rfc3339(window.start), "to": rfc3339(window.end)}
-            self._ctx.tell("renewal.drawn", **drawn, explained_at=told.explanation)
+            times = {"at": rfc3339(moment), "from": rfc3339(window.start), "to": rfc3339(window.end)}
+            self._ctx.tell("renewal.drawn", **times, explained_at=told.explanation)
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""
@@ -216,9 +205,12 @@ class CertificateSteps:
         Raises:
             StoreError: it could not be done; or another program has written over it too often to go on.
         """
-        now = self._ctx.clock.now()
+        now, lately = self._ctx.clock.now(), None
         if seen.published.is_contested:
-            self._refuse_to_fight(seen.published.fault, now)
+            # What is merely gone is put back each time.
+            what = f"{seen.published.fault}, again: it was put right"
+            hint = "find the program that writes there, and stop it or give it another folder"
+            lately = set_right_lately(self._ctx, self._ctx.state.restored, StoreError, what, hint)
         if seen.published.facts is not None:
             self._ctx.store.relink(now)
             if seen.published.wrong_mode and not self._has_set_mode(seen.published.wrong_mode):
@@ -227,8 +219,8 @@ class CertificateSteps:
             self._ctx.publish(*self._copy())
         modes = " -> ".join(seen.published.wrong_mode)
         self._ctx.tell("files.restored", reason=seen.published.fault, key_mode=modes)
-        if seen.published.is_contested:
-            self._ctx.file.change(restored=(*self._restored_lately(now), now))
+        if lately is not None:
+            self._ctx.file.change(restored=(*lately, now))
 
     def _has_set_mode(self, wrong_mode: tuple[str, ...]) -> bool:
         """Give the key its mode, or warn, and keep in mind, that this cannot be. Raises `StoreError`."""
@@ -252,20 +244,6 @@ class CertificateSteps:
         except (StoreError, IssueError):
             self._ctx.file.set_pair_aside()
             raise
-
-    def _restored_lately(self, now: datetime) -> tuple[datetime, ...]:
-        restored = self._ctx.state.restored
-        return tuple(at for at in restored if now - _RESTORED_WITHIN < at <= now)
-
-    def _refuse_to_fight(self, fault: str, now: datetime) -> None:
-        lately = self._restored_lately(now)
-        if len(lately) < _MOST_RESTORED or self._ctx.intent.ignore_backoff:
-            return
-        raise StoreError(
-            f"{fault}, again: it was put right {len(lately)} times within a day",
-            hint="find the program that writes there, and stop it or give it another folder",
-            retry_after=lately[-_MOST_RESTORED] + _RESTORED_WITHIN - now,
-        )
 
     def rebuild(self, seen: Observation) -> None:
         """Restore what state_dir has lost: the copy of the published pair, and the list of our pairs.
@@ -341,19 +319,16 @@ class _Pending:
 
 @dataclass
 class _Rehearsed:
-    """The order of a rehearsal (issue.PendingOrder): nobody resumes it."""
+    """The order of a rehearsal (issue.PendingOrder): it is never resumed."""
 
-    key_type: str
+    made: keys.CertificateKey
     url: str = ""
-    _key: keys.CertificateKey | None = None
 
     def begin(self, url: str) -> None:
         self.url = url
 
     def key(self) -> keys.CertificateKey:
-        if self._key is None:
-            self._key = keys.new_key(self.key_type)
-        return self._key
+        return self.made
 
     def drop(self) -> None:
         self.url = ""

@@ -1,27 +1,24 @@
 """Make the A and AAAA records lead here, and see that the authoritative servers show it.
 
 Another machine, or a DDNS client, may keep the same record: if the name servers had shown our value and show
-another one now, something has changed it. It is written again three times a day at most: two programs that
-keep one record would change it without end.
+another one now, something has changed it (`contest`).
 """
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ..base.errors import AddressError, DnsUnavailable, RecordConflict
 from ..model.memory import Listed, Rewritten, WrittenRecord
 from ..model.records import DEFAULT_LINE, Change, Record, address_type, apply_changes, plan_changes
 from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
+from .contest import set_right_lately
 from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
 # Values that we once wrote, to know our own records again.
 _MOST_OUR_VALUES = 20
-# As often as a file that another program writes over.
-MOST_REWRITTEN = 3
-_REWRITTEN_WITHIN = timedelta(days=1)
 
 
 class RecordSteps:
@@ -32,6 +29,7 @@ class RecordSteps:
         self._fqdn = fqdn
         self._address = address
         self._type = address_type(address)
+        self._key = f"{self._type} {fqdn}"
 
     def write(self) -> None:
         """Write what `plan_changes` asks for, if the name still leads here then.
@@ -41,7 +39,6 @@ class RecordSteps:
             DnsError: any other.
         """
         ctx, file, fqdn, address = self._ctx, self._ctx.file, self._fqdn, self._address
-        self._forget_changes_of_another_address()
         zone, wanted = ctx.zone(), Record(fqdn, self._type, address, ctx.site.ttl)
         ours_by_name = file.state.our_values.get(self._type, {})
         ours = ours_by_name.get(fqdn, ())
@@ -56,14 +53,15 @@ class RecordSteps:
         if not self._is_still_ours():
             logger.info("record.not_written fqdn=%s reason=%s is no more the LAN address", fqdn, address)
             return
-        is_contested = self._is_contested_by(changes)
+        lately = self._set_right_lately(changes)
         # Known as ours before it is there, should we be killed in between.
         ours = (*(value for value in ours if value != address), address)[-_MOST_OUR_VALUES:]
         file.put("our_values", self._type, ours_by_name | {fqdn: ours})
         apply_changes(zone, changes)
-        if is_contested:
+        if lately is not None:
             # What the API did not take was not set back.
-            self._keep_rewritten((*self._rewritten_lately(), ctx.clock.now()))
+            rewritten = Rewritten(value=address, at=(*lately, ctx.clock.now()))
+            file.put("rewritten", self._key, rewritten)
         written = WrittenRecord(value=address, ttl_s=wanted.ttl_s, at=ctx.clock.now())
         file.put("records", self._type, file.state.records.get(self._type, {}) | {fqdn: written})
         self._keep([*(record for record in existing if record.type != wanted.type), wanted])
@@ -122,48 +120,22 @@ class RecordSteps:
         except AddressError:
             return False
 
-    # Does another program keep this record?
-
-    @property
-    def _rewritten(self) -> Rewritten | None:
-        return self._ctx.state.rewritten.get(f"{self._type} {self._fqdn}")
-
-    def _keep_rewritten(self, times: tuple[datetime, ...]) -> None:
-        rewritten = Rewritten(value=self._address, at=times)
-        self._ctx.file.put("rewritten", f"{self._type} {self._fqdn}", rewritten)
-
-    def _forget_changes_of_another_address(self) -> None:
-        kept = self._rewritten
-        if kept is not None and kept.value != self._address:
-            self._keep_rewritten(())
-
-    def _rewritten_lately(self) -> tuple[datetime, ...]:
-        now, kept = self._ctx.clock.now(), self._rewritten
-        return tuple(at for at in kept.at if now - _REWRITTEN_WITHIN < at <= now) if kept else ()
-
-    def _is_contested_by(self, changes: Sequence[Change]) -> bool:
-        """Whether these changes undo a change that we did not make.
+    def _set_right_lately(self, changes: Sequence[Change]) -> tuple[datetime, ...] | None:
+        """Return when this was done in the last day, if it undoes a change that we did not make; else None.
 
         Raises:
-            RecordConflict: that was done often enough, and no command asks for it now.
+            RecordConflict: it was done often enough, and no command asks for it now.
         """
-        written = self._ctx.state.records.get(self._type, {}).get(self._fqdn)
-        if written is None or not written.is_seen or written.value != self._address:
-            return False
+        state, type_, fqdn, address = self._ctx.state, self._type, self._fqdn, self._address
+        written, kept = state.records.get(type_, {}).get(fqdn), state.rewritten.get(self._key)
+        if written is None or not written.is_seen or written.value != address:
+            return None
         # A change of the TTL alone is ours.
-        if all(old and new and old.value == self._address for old, new in changes):
-            return False
-        times = self._rewritten_lately()
-        if len(times) >= MOST_REWRITTEN and not self._ctx.intent.ignore_backoff:
-            raise RecordConflict(
-                f"the {self._type} record of {self._fqdn!r} {_found(changes)} again: it was set back to"
-                f" {self._address!r} {len(times)} times within a day",
-                hint="find what else keeps this record, another machine or a DDNS client, and stop it",
-                retry_after=times[-MOST_REWRITTEN] + _REWRITTEN_WITHIN - self._ctx.clock.now(),
-            )
-        return True
-
-
-def _found(changes: Sequence[Change]) -> str:
-    values = [repr(old.value) for old, _ in changes if old]
-    return f"is {', '.join(values)}" if values else "is gone"
+        if all(old and new and old.value == address for old, new in changes):
+            return None
+        values = ", ".join(repr(old.value) for old, _ in changes if old)
+        found = f"is {values or 'gone'} again: it was set back to {address!r}"
+        what = f"the {type_} record of {fqdn!r} {found}"
+        hint = "find what else keeps this record, another machine or a DDNS client, and stop it"
+        times = kept.at if kept and kept.value == address else ()
+        return set_right_lately(self._ctx, times, RecordConflict, what, hint)

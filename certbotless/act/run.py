@@ -263,14 +263,12 @@ class _SiteRun:
         else:
             failures = self._file.state.failures
             # A certificate that was collected is what the order had failed to get.
-            over = {step.key, "order"} if step.action == "collect" and self._has_new() else {step.key}
+            has_new = step.action == "collect" and is_issued_since(
+                self._ctx.store.look().origin, self._began, self._clock.now()
+            )
+            over = {step.key, "order"} if has_new else {step.key}
             self._file.change(failures={key: f for key, f in failures.items() if key not in over})
         return set()
-
-    def _has_new(self) -> bool:
-        """Whether the published certificate came in this run."""
-        origin = self._ctx.store.look().origin
-        return origin is not None and is_issued_since(origin.issued_at, self._began, self._clock.now())
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
         is_of_account = (
@@ -321,9 +319,8 @@ class _SiteRun:
         return order_backoff(count, facts, self._clock.now(), random.random(), is_spent=is_spent)  # noqa: S311
 
     def _outcome(self, view: View, taken: set[str]) -> Outcome:
-        origin = view.seen.published.origin
         since = self._intent.renew_since or self._began
-        is_fresh = origin is not None and is_issued_since(origin.issued_at, since, view.seen.at)
+        is_fresh = is_issued_since(view.seen.published.origin, since, view.seen.at)
         is_served = not any(step.action in ("order", "restore", "deploy") for step in view.decision.steps)
         waits = [step.wait_text for step in view.decision.steps if step.wait_text]
         reason = waits[0] if waits else view.reason

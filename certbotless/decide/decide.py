@@ -12,9 +12,9 @@ from typing import Literal
 
 from ..base.clock import RELEASED, is_believable, is_possible
 from ..base.errors import StoreError
-from ..model.certificate import Published
+from ..model.certificate import LeafFacts, Origin, Published
 from ..model.decision import CONFIRM_OF, WRITES, Decision, Step
-from ..model.ledger import Entry, Limit, limit_on, planned_order
+from ..model.ledger import Entry, limit_on, next_order
 from ..model.memory import Failure, Foreign, SiteState
 from ..model.observation import Observation, unseen
 from ..model.reason import Reason, Why, because
@@ -28,7 +28,8 @@ def decide(situation: Situation) -> Decision:
     """Return the steps that make the four facts of a site true."""
     seen, state = without_abandoned(situation.goal, situation.seen), situation.remembered
     situation = replace(situation, seen=seen)
-    facts, drawn = seen.in_hand.facts, _drawn_moment(seen, state)
+    facts, told = seen.in_hand.facts, state.renewal
+    drawn = told.moment if told and told.is_of(facts) else None
     order = _reasons_to_order(situation, drawn)
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
@@ -106,12 +107,6 @@ def _judged(seen: Observation, state: SiteState) -> Foreign | None:
     return state.foreign if state.foreign and state.foreign.files == seen.published.plain else None
 
 
-def _drawn_moment(seen: Observation, state: SiteState) -> datetime | None:
-    """Return the renewal moment drawn for the leaf in hand, None where the CA suggests none."""
-    facts, told = seen.in_hand.facts, state.renewal
-    return told.moment if facts and told and told.sha256 == facts.sha256 else None
-
-
 def _rebuild_steps(seen: Observation, state: SiteState) -> list[Step]:
     """Return the step that restores what state_dir has lost, before it is needed."""
     if state.is_lost:
@@ -138,8 +133,7 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
         return []
     if origin.directory != situation.goal.config.acme.url:
         return []
-    is_told = told is not None and told.sha256 == facts.sha256
-    look_at = told.next_look if told and is_told else first_look(origin.issued_at, facts.lifetime)
+    look_at = told.next_look if told and told.is_of(facts) else first_look(origin.issued_at, facts.lifetime)
     return [Step("renewal-info", because(Why.RENEWAL_TIME))] if is_look_due(look_at, now) else []
 
 
@@ -155,7 +149,7 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
         return mismatch
     if is_due(facts, seen.at, drawn):
         return because(Why.DUE, renewal_moment(facts, drawn), facts.not_after)
-    if since is not None and not is_issued_since(origin.issued_at, since, seen.at):
+    if since is not None and not is_issued_since(origin, since, seen.at):
         return because(Why.ASKED_FOR)
     return ()
 
@@ -184,9 +178,9 @@ def _mismatch(goal: Goal, held: Published) -> tuple[Reason, ...]:
     return ()
 
 
-def is_issued_since(issued_at: datetime, since: datetime, now: datetime) -> bool:
+def is_issued_since(origin: Origin | None, since: datetime, now: datetime) -> bool:
     """Whether a certificate was issued since a moment: not if the clock has gone back since."""
-    return issued_at >= since and is_believable(issued_at, now)
+    return origin is not None and origin.issued_at >= since and is_believable(origin.issued_at, now)
 
 
 def _beside(step: Step, steps: Sequence[Step]) -> Step:
@@ -213,7 +207,7 @@ def _held_back(step: Step, situation: Situation) -> Step:
     if step.action == "order" and situation.remembered.order is None:
         if isinstance(ledger, StoreError):
             waits.append((seen.at + situation.goal.config.check_every, Reason(Why.FAULT, (ledger.message,))))
-        elif not intent.ignore_ledger and (limit := _limit_on_order(situation, ledger)):
+        elif not intent.ignore_ledger and (limit := limit_on(ledger, *_next_order(situation))):
             waits.append((limit.until, Reason(Why.OUR_LIMIT, (limit.reason,))))
     if not waits:
         return step
@@ -234,11 +228,6 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
     return failure.address not in ("", address_written(step, seen))
 
 
-def _limit_on_order(situation: Situation, ledger: Sequence[Entry]) -> Limit | None:
-    """Return the limit on an order as far as it is known without asking the CA, which may know of others."""
+def _next_order(situation: Situation) -> tuple[Entry, LeafFacts | None]:
     seen, goal = situation.seen, situation.goal
-    directory, names = goal.config.acme.url, goal.site.all_names
-    in_hand = seen.in_hand.facts_for(directory, names)
-    is_suggested = situation.remembered.suggests_renewal(in_hand, seen.at)
-    planned = planned_order(seen.at, directory, names, in_hand, is_suggested=is_suggested)
-    return limit_on(ledger, planned, seen.in_hand.facts_as_of(directory, names))
+    return next_order(seen.at, goal.config.acme.url, goal.site.all_names, seen.in_hand, situation.remembered)

@@ -14,6 +14,8 @@ from ..model.situation import Situation
 # How long a first target that fails holds the others back where no one knows the end of what they serve, as
 # with a first certificate in place of another tool's: long enough for an admin to look.
 _CANARY_HOLDS = timedelta(days=1)
+# What a place shows that serves no certificate (Observation.served).
+_WRONG_LEAF = {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}
 
 
 def deploy_steps(situation: Situation) -> list[Step]:
@@ -29,8 +31,8 @@ def deploy_steps(situation: Situation) -> list[Step]:
             acted = [state.acted.get(place.name) for place in places]
             wrong = {Why.NOT_ACTED_UPON for each in acted if not each or each.sha256 != facts.sha256}
         else:
-            leaves = [seen.served.get(place.key) for place in places]
-            wrong = {_what(leaf) for leaf in leaves if leaf != facts.sha256}
+            leaves = {seen.served.get(place.key) for place in places} - {facts.sha256}
+            wrong = {_WRONG_LEAF.get(leaf, Why.OTHER_CERTIFICATE) for leaf in leaves}
         if facts.not_after <= seen.at:
             # An expired certificate replaces no other one; the service is started only if it does not answer.
             wrong &= {Why.NO_ANSWER}
@@ -38,10 +40,6 @@ def deploy_steps(situation: Situation) -> list[Step]:
             step = Step("deploy", tuple(Reason(why) for why in Why if why in wrong), target.name)
             steps.append(step if Why.NO_ANSWER in wrong else _in_window(step, target, situation))
     return _behind_canary(steps, situation) if steps else []
-
-
-def _what(leaf: str | None) -> Why:
-    return {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}.get(leaf, Why.OTHER_CERTIFICATE)
 
 
 def _in_window(step: Step, target: Target, situation: Situation) -> Step:

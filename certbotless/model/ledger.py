@@ -6,7 +6,7 @@ a clock that jumps neither forgets what was ordered nor holds it against us for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -16,8 +16,9 @@ from ..base.clock import TRUSTED_SKEW
 from ..base.errors import StoreError
 from ..base.times import in_words, within_bounds
 from . import limits
-from .certificate import LeafFacts
+from .certificate import LeafFacts, Published
 from .limits import Allowance
+from .memory import SiteState
 
 # More than any CA signs for; a lifetime beyond it is damage, and not known.
 _LONGEST_LIFETIME = timedelta(days=36525)
@@ -25,6 +26,7 @@ _LONGEST_LIFETIME = timedelta(days=36525)
 _KEEP = 2 * limits.LONGEST_WINDOW
 
 Kind = Literal["order", "failure", "account", "unreadable"]
+_KINDS: tuple[Kind, ...] = ("order", "failure", "account")
 # Whether a certificate came of an order; unknown where the run was killed, or the answer lost.
 OrderOutcome = Literal["unknown", "issued", "failed"]
 Purpose = Literal["new", "renewal", "replacement"]
@@ -110,21 +112,16 @@ class Limit:
     until: datetime
 
 
-def planned_order(
-    at: datetime,
-    directory: str,
-    names: tuple[str, ...],
-    in_hand: LeafFacts | None,
-    *,
-    is_suggested: bool = False,
-) -> Entry:
+def next_order(
+    at: datetime, directory: str, names: tuple[str, ...], held: Published, remembered: SiteState
+) -> tuple[Entry, LeafFacts | None]:
     """Return the row of an order that would be placed now, as far as it is known without asking the CA.
 
-    Args:
-        in_hand: the certificate of this CA for these very names, if there is one.
-        is_suggested: whether the CA suggests to renew that one just now.
+    With it comes what `limit_on` and `orders_left` take for the certificate in hand.
     """
-    return Entry(at, "order", directory, names, purpose_of(in_hand, is_exempt=is_suggested))
+    in_hand, told = held.facts_for(directory, names), remembered.renewal
+    purpose = purpose_of(in_hand, is_exempt=told is not None and told.suggests(in_hand, at))
+    return Entry(at, "order", directory, names, purpose), held.facts_as_of(directory, names)
 
 
 def purpose_of(in_hand: LeafFacts | None, *, is_exempt: bool) -> Purpose:
@@ -146,15 +143,13 @@ def limit_on(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None
         planned: the row as it would be written.
         in_hand: the certificate of this CA for these very names, if there is one; also one that was adopted.
     """
-    mine = [entry for entry in entries if _is_of(entry, planned.directory)]
-    found = [count.limit_at(planned.at) for count in _counts(mine, planned, in_hand)]
+    found = [count.limit_at(planned.at) for count in _counts(entries, planned, in_hand)]
     return max((limit for limit in found if limit), key=lambda limit: limit.until, default=None)
 
 
 def orders_left(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None = None) -> int:
     """Return how many more orders like the planned one could be made now. The arguments are `limit_on`'s."""
-    mine = [entry for entry in entries if _is_of(entry, planned.directory)]
-    return min(count.left_at(planned.at) for count in _counts(mine, planned, in_hand))
+    return min(count.left_at(planned.at) for count in _counts(entries, planned, in_hand))
 
 
 def orders_left_for_each(entries: Ledger, planned: Iterable[tuple[Entry, LeafFacts | None]]) -> Iterator[int]:
@@ -284,28 +279,36 @@ class _Count:
         return sorted(e.at for e in self.rows if now - self.window < e.at <= now + TRUSTED_SKEW)
 
 
-def _counts(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) -> Iterator[_Count]:
+def _counts(entries: Iterable[Entry], planned: Entry, in_hand: LeafFacts | None) -> Iterator[_Count]:
     """Yield all that `planned` is counted with."""
+    by_kind: dict[Kind, list[Entry]] = {kind: [] for kind in _KINDS}
+    for entry in entries:
+        if entry.kind == "unreadable":
+            # It may have been of any kind, and of these names.
+            for kind in _KINDS:
+                by_kind[kind].append(replace(entry, kind=kind, names=planned.names))
+        elif entry.directory == planned.directory:
+            by_kind[entry.kind].append(entry)
     if planned.kind == "account":
-        yield _Count.of(limits.NEW_ACCOUNTS, _of_kind(mine, "account"))
+        yield _Count.of(limits.NEW_ACCOUNTS, by_kind["account"])
         return
-    orders = _of_kind(mine, "order")
-    same = [e for e in orders if e.kind == "unreadable" or set(e.names) == set(planned.names)]
     is_staging = planned.directory in limits.STAGING
     if is_staging or planned.rehearsal:
-        rehearsals = [e for e in same if is_staging or e.rehearsal]
-        yield _Count.of(limits.REHEARSALS, rehearsals)
+        rehearsals = [e for e in by_kind["order"] if is_staging or e.rehearsal]
+        same = [e for e in rehearsals if set(e.names) == set(planned.names)]
+        yield _Count.of(limits.REHEARSALS, same)
     if not is_staging:
-        yield from _counts_in_earnest(mine, planned, in_hand)
+        # A name and its wildcard are validated at one place, under the name.
+        for base in sorted(_bases(planned)):
+            failures = [e for e in by_kind["failure"] if base in _bases(e)]
+            yield _Count.of(limits.FAILED_VALIDATIONS, failures, base)
+        yield from _counts_in_earnest(by_kind["order"], planned, in_hand)
 
 
-def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None) -> Iterator[_Count]:
-    """Yield what is counted where certificates are trusted; a rehearsal there gives none."""
-    orders = _of_kind(mine, "order")
-    # A name and its wildcard are validated at one place, under the name.
-    for base in sorted(_bases(planned)):
-        failures = _about(base, _of_kind(mine, "failure"), _bases)
-        yield _Count.of(limits.FAILED_VALIDATIONS, failures, base)
+def _counts_in_earnest(
+    orders: Sequence[Entry], planned: Entry, in_hand: LeafFacts | None
+) -> Iterator[_Count]:
+    """Yield which orders are counted where certificates are trusted; a rehearsal there gives none."""
     is_new_there = planned.directory == limits.LETS_ENCRYPT and planned.purpose == "new"
     if is_new_there:
         # The CA counts each that is placed, whatever comes of it.
@@ -313,7 +316,7 @@ def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts
     if planned.rehearsal:
         return
     certificates = [e for e in orders if e.outcome != "failed" and not e.rehearsal]
-    same = [e for e in certificates if e.kind == "unreadable" or set(e.names) == set(planned.names)]
+    same = [e for e in certificates if set(e.names) == set(planned.names)]
     count = _Count.of(limits.SAME_NAMES, same)
     if lifetime := in_hand.lifetime if in_hand else _newest_lifetime(same):
         count = replace(count, window=limits.same_names_window(lifetime))
@@ -325,7 +328,8 @@ def _counts_in_earnest(mine: Sequence[Entry], planned: Entry, in_hand: LeafFacts
     if is_new_there:
         new = [e for e in certificates if e.purpose == "new"]
         for domain in sorted(_domains(planned)):
-            yield _Count.of(limits.NEW_CERTIFICATES, _about(domain, new, _domains), domain)
+            below = [e for e in new if domain in _domains(e)]
+            yield _Count.of(limits.NEW_CERTIFICATES, below, domain)
 
 
 def _newest_lifetime(orders: Iterable[Entry]) -> timedelta:
@@ -343,18 +347,6 @@ def _with_reserve(count: _Count, in_hand: LeafFacts | None) -> Iterator[_Count]:
     yield replace(count, ends_at=end - limits.last_part(lifetime))
     yield replace(count, most=limits.MOST_AT_THE_END - 1, ends_at=end - lifetime / limits.LAST_SHARE)
     yield replace(count, most=limits.MOST_AT_THE_END)
-
-
-def _is_of(entry: Entry, directory: str) -> bool:
-    return entry.kind == "unreadable" or entry.directory == directory
-
-
-def _of_kind(entries: Sequence[Entry], kind: Kind) -> list[Entry]:
-    return [entry for entry in entries if entry.kind in (kind, "unreadable")]
-
-
-def _about(subject: str, entries: Sequence[Entry], subjects: Callable[[Entry], set[str]]) -> list[Entry]:
-    return [entry for entry in entries if entry.kind == "unreadable" or subject in subjects(entry)]
 
 
 def _bases(entry: Entry) -> set[str]:

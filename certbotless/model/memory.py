@@ -147,9 +147,13 @@ class RenewalInfo(Model):
     end: BoundedMoment | None = None
     moment: BoundedMoment | None = None
 
-    def suggests(self, sha256: str, now: datetime) -> bool:
-        """Whether the CA suggests to renew the leaf with this SHA-256 just now."""
-        return self.sha256 == sha256 and bool(self.start and self.end and self.start <= now < self.end)
+    def is_of(self, facts: LeafFacts | None) -> bool:
+        """Whether it is about this certificate."""
+        return facts is not None and facts.sha256 == self.sha256
+
+    def suggests(self, facts: LeafFacts | None, now: datetime) -> bool:
+        """Whether the CA suggests to renew this certificate just now."""
+        return self.is_of(facts) and bool(self.start and self.end and self.start <= now < self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +269,6 @@ class SiteState(Model):
             by_type = saved.pop(name)
             saved |= {name + suffix: by_type.get(type_, {}) for type_, suffix in _SUFFIXES.items()}
         return saved
-
-    def suggests_renewal(self, facts: LeafFacts | None, now: datetime) -> bool:
-        """Whether the CA suggests to renew this certificate just now."""
-        return facts is not None and self.renewal is not None and self.renewal.suggests(facts.sha256, now)
 
     @property
     def has_old_digest(self) -> bool:

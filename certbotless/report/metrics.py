@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from ..model.decision import Fact, fact_of
-from ..model.ledger import orders_left_for_each, planned_order
+from ..model.ledger import next_order, orders_left_for_each
 from ..model.view import View, Visits, facts_of
 from .status_json import Seen, served_of
 
@@ -97,13 +97,10 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
 
 
 def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
-    directory, planned = seen.config.acme.url, []
-    for view in seen.views.values():
-        names = view.site.all_names
-        in_hand = view.seen.in_hand.facts_for(directory, names)
-        is_suggested = view.remembered.suggests_renewal(in_hand, now)
-        order = planned_order(now, directory, names, in_hand, is_suggested=is_suggested)
-        planned.append((order, view.seen.in_hand.facts_as_of(directory, names)))
+    planned = (
+        next_order(now, seen.config.acme.url, view.site.all_names, view.seen.in_hand, view.remembered)
+        for view in seen.views.values()
+    )
     for domain, left in zip(seen.views, orders_left_for_each(seen.ledger, planned), strict=True):
         about = "Orders that our own limits allow for now."
         families.add("orders_left", about, left, domain=domain)

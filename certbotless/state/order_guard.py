@@ -51,19 +51,13 @@ class OrderGuard:
             Interrupted, StoreError: it was not written down.
         """
         self.clock.sleep(0)  # nothing new begins once we are asked to stop
-        purpose = purpose_of(self.in_hand, is_exempt=replaces and self._is_suggested(at))
+        # The CA exempts an order with `replaces` only while it suggests a renewal: Let's Encrypt's server
+        # Boulder, wfe2/wfe.go, `SuggestedWindow.IsWithin`.
+        is_suggested = self.renewal is not None and self.renewal.suggests(self.in_hand, at)
+        purpose = purpose_of(self.in_hand, is_exempt=replaces and is_suggested)
         order = self._entry(at, "order", self.site.all_names, purpose=purpose)
         self._reserve(order, f"no order for {self.site.domain}")
         self._order = order
-
-    def _is_suggested(self, at: datetime) -> bool:
-        """Whether the CA suggests a renewal just now: it exempts an order with ``replaces`` only then.
-
-        Source: Let's Encrypt's server Boulder, wfe2/wfe.go: the exemption is `SuggestedWindow.IsWithin`.
-        """
-        if self.in_hand is None or self.renewal is None:
-            return False
-        return self.renewal.suggests(self.in_hand.sha256, at)
 
     def withdraw_order(self) -> None:
         """Take back the order that was reserved last: the CA did not take it."""

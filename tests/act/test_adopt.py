@@ -18,7 +18,7 @@ from support.scenes import ADDRESS, DAY, DIRECTORY, DOMAIN, HOUR, ZONE, Scene
 from certbotless.act.adopt import judge
 from certbotless.cli import main
 from certbotless.config.values import DIRECTORIES
-from certbotless.model.ledger import Entry, limit_on, planned_order
+from certbotless.model.ledger import Entry, limit_on, next_order
 from certbotless.model.situation import Goal
 from certbotless.model.view import View
 from certbotless.observe.record_answers import ask_servers
@@ -123,9 +123,8 @@ def test_the_first_order_after_it_is_no_renewal_for_the_ledger(scene: Scene, roo
     put(scene, *pair_of(root))
     scene.run()
     directory, names = DIRECTORIES["letsencrypt"], (DOMAIN,)
-    in_hand = scene.published.facts_for(directory, names)
-    planned = planned_order(NOW, directory, names, in_hand)
-    assert planned.purpose == "new"
+    planned, in_hand = next_order(NOW, directory, names, scene.published, scene.state)
+    assert (planned.purpose, in_hand) == ("new", scene.published.facts)
     rows = [Entry(NOW - timedelta(hours=2), "order", directory, (f"{n}.{DOMAIN}",)) for n in range(300)]
     assert limit_on(rows, planned, in_hand) is not None
 

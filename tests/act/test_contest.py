@@ -9,7 +9,7 @@ import pytest
 from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from support.scenes import DAY, DOMAIN, HOUR, ZONE, Scene, failed_with
 
-from certbotless.act.record import MOST_REWRITTEN
+from certbotless.act.contest import MOST
 from certbotless.act.run import Outcome
 from certbotless.base.errors import DnsUnavailable
 from certbotless.model.decision import Intent
@@ -65,7 +65,7 @@ def fought(hosts: tuple[Scene, Scene]) -> Scene:
     """A machine whose record was set back as often as it will be."""
     scene, _ = hosts
     scene.run()
-    for _ in range(MOST_REWRITTEN):
+    for _ in range(MOST):
         assert set_back(scene).state == "ok"
     return scene
 
@@ -78,7 +78,7 @@ def test_two_machines_that_keep_one_record_stop_after_three_times_and_fail(
     for _ in range(2 * 24 * 6):
         told += [scene.run() for scene in hosts]
         hosts[0].clock.advance(10 * MINUTE)
-    each = 1 + 2 * MOST_REWRITTEN
+    each = 1 + 2 * MOST
     assert len(writes(zone)) <= 2 * each, writes(zone)
     assert "failing" in {outcome.state for outcome in told[-2:]}
     failed = next(outcome for outcome in told if outcome.state == "failing")
@@ -132,7 +132,7 @@ def test_another_address_of_this_machine_is_written_at_once(fought: Scene) -> No
 def test_a_record_that_is_deleted_again_and_again_counts_too(hosts: tuple[Scene, Scene]) -> None:
     scene, _ = hosts
     scene.run()
-    for _ in range(MOST_REWRITTEN + 1):
+    for _ in range(MOST + 1):
         [record] = scene.zone.held("A")
         scene.zone.delete(record.record_id)
         scene.clock.advance(MINUTE)
@@ -156,7 +156,7 @@ def test_what_the_api_did_not_take_was_not_set_back(hosts: tuple[Scene, Scene], 
     scene, _ = hosts
     scene.run()
     by_hand(scene, THERE)
-    for _ in range(MOST_REWRITTEN + 1):
+    for _ in range(MOST + 1):
         zone.fail("update", DnsUnavailable("busy"))
         scene.clock.advance(HOUR.total_seconds())
         assert failed_with(scene.run()) == "busy"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
+from support.views import NOTHING, view
 
 from certbotless.cli.doctor import authority, finding, service
 from certbotless.cli.doctor.finding import Case, Finding
 from certbotless.config import load
 from certbotless.model.ledger import Entry
-from certbotless.model.memory import SiteState
 from certbotless.model.records import Record
 from certbotless.world import registry
 from certbotless.world.acme.account import CaView
@@ -126,7 +126,7 @@ def test_the_orders_that_are_left_are_counted_for_these_names() -> None:
         found = case()
         (site,) = found.config.sites
         ledger = [Entry(EPOCH, "order", DIRECTORY, site.all_names)] * orders
-        authority.limits(found, site, ledger, None, SiteState())
+        authority.limits(found, view(of=site, published=NOTHING), ledger)
         assert only(found).level == level
         assert words in only(found).text
 

@@ -24,7 +24,7 @@ from certbotless.model.ledger import (
     order_backoff,
     orders_left,
     orders_left_for_each,
-    planned_order,
+    purpose_of,
     settled,
     with_certificate,
     with_failure,
@@ -325,8 +325,8 @@ def test_only_an_order_that_the_ca_suggests_now_is_exempt() -> None:
         (facts, False, "renewal"),
         (leaf(SIX_DAYS), True, "renewal"),
     ):
-        planned = planned_order(NOW, LETS_ENCRYPT, NAMES, in_hand, is_suggested=is_suggested)
-        assert planned.purpose == purpose
+        assert purpose_of(in_hand, is_exempt=is_suggested) == purpose
+        planned = Entry(NOW, "order", LETS_ENCRYPT, NAMES, purpose)
         rows = at_lets_encrypt(*SPREAD, purpose="renewal")
         assert (limit_on(rows, planned, in_hand) is None) == (purpose == "replacement")
 
@@ -438,7 +438,8 @@ BASES = ("a.example.com", "b.example.com", "a.example.org")
 def test_many_orders_are_counted_as_each_alone(rows: list[Entry], directory: str, has_one: bool) -> None:
     in_hand = leaf(90 * DAY) if has_one else None
     sets: list[tuple[str, ...]] = [BASES, BASES[:1], (f"*.{BASES[1]}", BASES[1])]
-    planned = [(planned_order(NOW, directory, names, in_hand), in_hand) for names in sets]
+    purpose = purpose_of(in_hand, is_exempt=False)
+    planned = [(Entry(NOW, "order", directory, names, purpose), in_hand) for names in sets]
     assert [*orders_left_for_each(rows, planned)] == [orders_left(rows, *each) for each in planned]
 
 
@@ -683,13 +684,13 @@ def test_no_bytes_are_more_than_a_row_that_cannot_be_read(line: bytes) -> None:
 
 def test_an_order_for_new_names_is_counted_with_all_new_names_of_the_account() -> None:
     rows = [row for n in range(6) for row in of_many(40, HOUR, domain=f"other{n}.test")]
-    planned = planned_order(NOW, LETS_ENCRYPT, NAMES, None)
+    planned = Entry(NOW, "order", LETS_ENCRYPT, NAMES)
     [left] = orders_left_for_each(rows + of_many(9, HOUR, domain="seventh.test"), [(planned, None)])
     assert left == 1
 
 
 def test_a_renewal_is_counted_with_the_orders_for_its_own_names() -> None:
-    planned = (planned_order(NOW, CA, NAMES, leaf(90 * DAY)), leaf(90 * DAY))
+    planned = (Entry(NOW, "order", CA, NAMES, "renewal"), leaf(90 * DAY))
     rows = entries(3 * DAY, 2 * DAY, purpose="renewal")
     assert [*orders_left_for_each(rows, [planned])] == [orders_left(rows, *planned)] == [1]
 

@@ -10,9 +10,8 @@ from ...base.errors import CertbotlessError, StoreError, printable
 from ...base.names import is_in_zone
 from ...base.times import rfc3339
 from ...config.settings import Site
-from ...model.certificate import LeafFacts
-from ...model.ledger import Entry, limit_on, orders_left, planned_order
-from ...model.memory import SiteState
+from ...model.ledger import Entry, limit_on, next_order, orders_left
+from ...model.view import View
 from ...state.site import Accounts
 from ...world.acme.account import CaView, look_at_ca
 from ...world.dns.nameservers import system_resolvers
@@ -118,21 +117,14 @@ def _names_us(value: str, seen: CaView) -> bool:
     )
 
 
-def limits(
-    case: Case, site: Site, entries: Sequence[Entry], facts: LeafFacts | None, state: SiteState
-) -> None:
-    """Report how many orders our own limits still allow for the names of the site.
-
-    Args:
-        facts: of the certificate in hand, if this CA gave it for these names.
-    """
-    now, url = case.clock.now(), case.config.acme.url
-    is_suggested = state.suggests_renewal(facts, now)
-    planned = planned_order(now, url, site.all_names, facts, is_suggested=is_suggested)
-    limit = limit_on(entries, planned, facts)
+def limits(case: Case, view: View, entries: Sequence[Entry]) -> None:
+    """Report how many orders our own limits still allow for the names of the site."""
+    now, url, site = case.clock.now(), case.config.acme.url, view.site
+    order = next_order(now, url, site.all_names, view.seen.in_hand, view.remembered)
+    limit = limit_on(entries, *order)
     if limit is not None:
         cure = f"wait until {rfc3339(limit.until)}, or certbotless --renew-now {site.domain} --force"
         case.warn("limits", site.domain, f"no order is made now: {limit.reason}", cure)
     else:
-        left = orders_left(entries, planned, facts)
+        left = orders_left(entries, *order)
         case.ok("limits", site.domain, f"{left} more order{'' if left == 1 else 's'} may be made now")

@@ -191,6 +191,5 @@ def _certificate(case: Case, view: View, entries: Ledger) -> None:
     site, zone = view.site, case.zones.get(view.site.domain, "")
     if case.ca is not None and (servers := case.speaking.get(zone)):
         authority.caa(case, site, zone, servers, case.ca)
-    in_hand = view.seen.in_hand.facts_for(case.config.acme.url, site.all_names)
     if not isinstance(entries, StoreError):
-        authority.limits(case, site, entries, in_hand, view.remembered)
+        authority.limits(case, view, entries)
