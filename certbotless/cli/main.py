@@ -329,9 +329,7 @@ def _daemon(source: Path | None) -> int:
     from ..service import daemon
 
     gc.set_threshold(_OBJECTS_OF_A_DAEMON)
-    service = daemon.Daemon(source)
-    service.become_owner()
-    code = service.run()
+    code = daemon.Daemon(source).run()
     logging.shutdown()
     # A check may hang in a resolver: the exit does not wait for its thread.
     os._exit(code)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from traceback import format_exception
 from typing import TextIO
 
 from .. import __version__
@@ -40,12 +41,9 @@ class AttemptLogs(logging.Handler):
         self, state_dir: Path, head: Callable[[str], Sequence[str]], redact: Callable[[str], str]
     ) -> None:
         super().__init__(logging.DEBUG)
-        self._state_dir = state_dir
-        self._head = head
-        self._redact = redact
+        self._state_dir, self._head, self._redact = state_dir, head, redact
         # By domain; None where no more is written.
         self._streams: dict[str, TextIO | None] = {}
-        self.setFormatter(_Formatter(redact))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, if it is about a site for which a step has begun."""
@@ -95,25 +93,18 @@ class AttemptLogs(logging.Handler):
                 stream.write("         (what follows is left out, but for the end)\n")
             stream.flush()
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line for the message and one for each of its traceback, printable, without secrets."""
+        message = printable(self._redact(record.getMessage()), _MOST_LINE)
+        lines = [f"{record.relativeCreated / 1000:8.3f} {record.levelname:<7} {message}"]
+        if record.exc_info:
+            # Redacted as a whole: a key in PEM has several lines. The exception is at the end.
+            trace = self._redact("".join(format_exception(record.exc_info[1]))).splitlines()
+            lines += [f"         {printable(line, _MOST_LINE)}" for line in trace[-_MOST_LINES_OF_TRACE:]]
+        return "\n".join(lines)
+
     def _end(self, domain: str) -> None:
         stream, self._streams[domain] = self._streams.get(domain), None
         if stream is not None:
             with suppress(OSError):
                 stream.close()
-
-
-class _Formatter(logging.Formatter):
-    """A line for a message and one for each of its traceback, printable, and without secrets."""
-
-    def __init__(self, redact: Callable[[str], str]) -> None:
-        super().__init__()
-        self._redact = redact
-
-    def format(self, record: logging.LogRecord) -> str:
-        message = printable(self._redact(record.getMessage()), _MOST_LINE)
-        lines = [f"{record.relativeCreated / 1000:8.3f} {record.levelname:<7} {message}"]
-        if record.exc_info:
-            # Redacted as a whole: a key in PEM has several lines. The exception is at the end.
-            trace = self._redact(self.formatException(record.exc_info)).splitlines()
-            lines += [f"         {printable(line, _MOST_LINE)}" for line in trace[-_MOST_LINES_OF_TRACE:]]
-        return "\n".join(lines)

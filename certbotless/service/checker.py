@@ -74,6 +74,7 @@ class Checker:
         on_seen: Callable[[Check, Sequence[View]], None],
     ) -> None:
         self._timetable, self._workers, self._lan, self._clock = timetable, workers, lan, clock
+        workers.on_ended = self._check_ended
         self._on_seen = on_seen
         self._sites: Sequence[Site] = ()
         self._dns_schedule = DnsSchedule(clock, lambda: timetable.after("shown", 0, self.check_soon))
@@ -119,7 +120,7 @@ class Checker:
         self._dns_schedule.forget()
         self.check_soon()
 
-    def check_ended(self, domains: Collection[str]) -> None:
+    def _check_ended(self, domains: Collection[str]) -> None:
         """Check these sites, whose workers have ended."""
         self._dns_schedule.forget(domains)
         if not self._clock.is_stopped:
@@ -155,7 +156,7 @@ class Checker:
             return
         self._lan.look()
         self._plan_addresses()
-        self._workers.end_misled(config.sites, self._lan.settled, config.longest_run)
+        self._workers.end_misled(config, self._lan.settled)
         if self._current is not None:
             return
         self._must_check = False
@@ -167,38 +168,41 @@ class Checker:
     def _observe(self, current: Check) -> None:
         config, now = current.config, self._clock.now()
         try:
-            files = {site.domain: SiteFile(config.state_dir, site.domain) for site in current.sites}
-            current.locked = frozenset(domain for domain, file in files.items() if file.holder)
+            files = [(site, SiteFile(config.state_dir, site.domain)) for site in current.sites]
+            current.locked = frozenset(site.domain for site, file in files if file.holder)
             current.ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
-            shown_by, address_of = self._dns_schedule.shown, self._lan.address
             self._fingerprints = Fingerprints.of(config, self._fingerprints)
             looking = Looking(
-                shown_by,
+                self._dns_schedule.shown,
                 current.ledger,
-                address_of=address_of,
+                address_of=self._lan.address,
                 crashes=self._crashes,
                 fingerprints=self._fingerprints,
             )
             one = partial(self._observe_site, looking=looking, now=now)
-            goals = [Goal(site, config) for site in current.sites]
-            current.views = together(one, goals, _SITES_AT_ONCE)
+            current.views = together(one, [Goal(site, config) for site in current.sites], _SITES_AT_ONCE)
         finally:
-            self._timetable.after("seen", 0, self._finish)
+            self._timetable.after("seen", 0, partial(self._finish, current))
 
     def _observe_site(self, goal: Goal, looking: Looking, now: datetime) -> View:
         view = look(goal, looking, now)
         self._progress_due_s = self._clock.monotonic()
         return view
 
-    def _finish(self) -> None:
+    def _finish(self, current: Check) -> None:
         """Report what was seen, act on it, and plan what comes next."""
-        current, self._current = self._current, None
+        self._current = None
         self._progress_due_s = self._clock.monotonic() + self._config.check_every.total_seconds()
         if self._must_check:
             self.check_soon()
-        if current is None or current.views is None:
+        if current.views is None:
             return
-        self._report_problems(current.views)
+        for view in current.views:
+            problems = tuple(problem.advice for problem in view.decision.problems)
+            if problems != self._problems.get(view.site.domain, ()):
+                self._problems[view.site.domain] = problems
+                for problem in problems:
+                    logger.warning("look.blind domain=%s problem=%s", view.site.domain, problem)
         try:
             # After an edit or a jump of the clock it starts nothing; the next check follows at once.
             if not current.is_outdated:
@@ -234,11 +238,3 @@ class Checker:
         """Whether a record is due whose address is too new; all of its site waits, a minute at most."""
         due = {step.action for step in view.decision.due(view.seen.at)} & WRITES.keys()
         return any(not self._lan.is_settled(view.site.rules[WRITES[action]]) for action in due)
-
-    def _report_problems(self, views: Sequence[View]) -> None:
-        for view in views:
-            problems = tuple(problem.advice for problem in view.decision.problems)
-            if problems != self._problems.get(view.site.domain, ()):
-                self._problems[view.site.domain] = problems
-                for problem in problems:
-                    logger.warning("look.blind domain=%s problem=%s", view.site.domain, problem)

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,7 @@ class Daemon:
         # Signal handlers put into it; unlike an Event's, its lock bears being interrupted by them.
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._timetable = Timetable(*THREADS)
-        self._workers = Workers(self._timetable, self._clock, self._on_ended)
+        self._workers = Workers(self._timetable, self._clock)
         self._checker = Checker(self._timetable, self._workers, Lan(), self._clock, self._publish)
         self._checker.follow(*self._edited)
         self._watchdog = Watchdog()
@@ -87,30 +87,21 @@ class Daemon:
         self._web: Web | None = None
         self._has_stopped = threading.Event()
 
-    def become_owner(self) -> None:
-        """Become the owner of the state directory, if root has started us.
-
-        Raises:
-            SecretUnreadable: the owner cannot read what the workers will need.
-            StoreError: a folder could not be made.
-        """
-        config = self._config
-        privileges.become_owner(config.state_dir, config.certs_dirs)
-        checks.prove_readable(config)
-
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT, and return the exit code.
+        """Become the owner of the state directory, run until SIGTERM or SIGINT, and return the exit code.
 
         Raises:
             AlreadyRunning, StoreError: it cannot run.
+            SecretUnreadable: the owner cannot read what the workers will need.
         """
+        privileges.become_owner(self._config.state_dir, self._config.certs_dirs)
+        checks.prove_readable(self._config)
         # The watchdog ends a daemon that hangs by SIGABRT: then the journal has where each thread was.
         faulthandler.enable()
         with DaemonLock(self._config.state_dir, self._clock):
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, self._on_signal)
             self._write_refusal()
-            signal.signal(signal.SIGCHLD, self._on_signal)
             self._timetable.start()
             self._update_web()
             checks.log(self._config, self._source.path)
@@ -196,9 +187,6 @@ class Daemon:
             checks.log(self._config, self._source.path)
         self._checker.check_afresh()
 
-    def _on_ended(self, domains: Collection[str]) -> None:
-        self._checker.check_ended(domains)
-
     def _stop(self) -> None:
         """End all processes; no job after this one starts any."""
         self._workers.stop()
@@ -207,7 +195,12 @@ class Daemon:
     def _publish(self, check: Check, views: Sequence[View]) -> None:
         """Show what a check has found in systemd, on the status page and, if it is in force, by messages."""
         config = check.config
-        self._update_systemd(views, len(config.sites) - len(views))
+        line = status_json.headline(views, len(config.sites) - len(views))
+        if refused := self._source.refused:
+            line = f"{line}; an edit is refused: {refused[0]}"
+        if line != self._headline:
+            self._headline = line
+            notify(f"STATUS={line}")
         if not check.is_outdated:
             self._timetable.after("visit", 0, partial(self._visit, check, views))
             if config.notify:
@@ -215,15 +208,6 @@ class Daemon:
         self._update_web()
         if self._web is not None:
             self._web.show(config, views, check.ledger)
-
-    def _update_systemd(self, views: Sequence[View], busy: int) -> None:
-        """Put one line on all sites where `systemctl status` shows it."""
-        line = status_json.headline(views, busy)
-        if refused := self._source.refused:
-            line = f"{line}; an edit is refused: {refused[0]}"
-        if line != self._headline:
-            self._headline = line
-            notify(f"STATUS={line}")
 
     def _update_web(self) -> None:
         """Have the status page where the file wants it; a daemon without one loads nothing for it."""

@@ -67,10 +67,8 @@ class Web:
         wanted = http.listen if http is not None else ""
         if self.server is not None and not (self._listen == wanted and self.server.is_alive):
             self.close()
-        if http is None:
+        if http is None or self.server is not None:
             self._complaint = ""
-            return True
-        if self.server is not None:
             return True
         try:
             self.server = Server(http.where, self.answer, self._names)

@@ -85,7 +85,6 @@ class Server(socketserver.ThreadingTCPServer):
     """
 
     allow_reuse_address = True  # a connection closed just before may still be in TIME_WAIT
-    daemon_threads = True
     request_queue_size = 128
 
     def __init__(
@@ -116,16 +115,14 @@ class Server(socketserver.ThreadingTCPServer):
 
     def close(self) -> None:
         """Stop listening; open connections get no answer."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+        _cut(self.socket)  # which wakes the thread
         self.shutdown()
         self._thread.join()
         with self._ended:
             for connection in self._open:
                 _cut(connection)
-            self._ended.wait_for(lambda: not self._open)
+        self.server_close()  # waits for the threads of the connections
         self._maker.shutdown()
-        self.server_close()
 
     def is_ours(self, host: str) -> bool:
         """Return whether a Host header names us.
@@ -142,11 +139,8 @@ class Server(socketserver.ThreadingTCPServer):
 
     def answer(self, path: str) -> Reply:
         """Return the answer. A fault of ours is logged once and affects no other connection."""
-        return self._maker.submit(self._make, path).result()
-
-    def _make(self, path: str) -> Reply:
         try:
-            return self._answer(path)
+            return self._maker.submit(self._answer, path).result()
         except Exception as exc:  # noqa: BLE001  (other connections are answered all the same)
             self._log_fault(exc)
             return _text(500, "this cannot be shown; the daemon's log says why")
@@ -271,6 +265,6 @@ def _text(status: int, text: str) -> Reply:
 
 
 def _cut(connection: socket.socket) -> None:
-    """End a connection; the thread that serves it closes it."""
+    """Wake the thread that waits at a socket: it closes it."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -74,7 +74,7 @@ def run(
 
     known = wire.settled_addresses(settled, sites)
     outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)
-    to = _receivers(config) if tells else []
+    to = _receivers(config) if tells and config.notify else []
     privileges.become_owner(config.state_dir, config.certs_dirs)
     with (
         _recorded(AttemptLogs(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
@@ -130,8 +130,6 @@ def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
 
 def _receivers(config: Config) -> list[Receiver]:
     """Return the receivers and load the library: the owner may be unable to read secrets or the library."""
-    if not config.notify:
-        return []
     from ..notify import apprise_sender, outbox
 
     found = outbox.receivers(config)
@@ -191,12 +189,9 @@ def _head(config: Config, domain: str, intent: Intent) -> list[str]:
         *(["--force"] if intent.ignore_ledger else []),
         *(["--dry-run"] if intent.only_rehearse else []),
     ]
-    parts = {
-        "site": next(site for site in config.sites if site.domain == domain),
-        "acme": config.acme,
-        "aliyun": config.aliyun,
-        "dns": config.dns,
-        "docker": config.docker,
-        "folders": f"certs_dir={str(config.certs_dir)!r} state_dir={str(config.state_dir)!r}",
-    }
-    return [f"asked for: {' '.join(asked)}", *(f"{name}: {part}" for name, part in parts.items())]
+    return [
+        f"asked for: {' '.join(asked)}",
+        f"site: {next(site for site in config.sites if site.domain == domain)}",
+        *(f"{name}: {getattr(config, name)}" for name in ("acme", "aliyun", "dns", "docker")),
+        f"folders: certs_dir={str(config.certs_dir)!r} state_dir={str(config.state_dir)!r}",
+    ]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from . import wire
 from .wire import Addresses
@@ -94,18 +95,14 @@ class Process:
             self._process.wait()
 
 
-class Helper(Process):
-    """A process that changes none of the four facts.
+def start_helper(name: str, stdin: bytes) -> Process:
+    """Start a process that changes none of the four facts.
 
     Args:
         name: one of `wire.HELPERS`.
         stdin: as in `wire`.
     """
-
-    def __init__(self, name: str, stdin: bytes) -> None:
-        super().__init__(
-            stdin, [f"{wire.ERRAND}={name}"], f"errand={name}", _HELPER_TIMEOUT_S, subprocess.DEVNULL
-        )
+    return Process(stdin, [f"{wire.ERRAND}={name}"], f"errand={name}", _HELPER_TIMEOUT_S, subprocess.DEVNULL)
 
 
 class Worker(Process):
@@ -129,16 +126,10 @@ class Worker(Process):
 
     @property
     def unfinished(self) -> frozenset[str]:
-        """The sites that it has not reported as done."""
-        self._read_reports()
-        return frozenset(self._left)
-
-    def _read_reports(self) -> None:
-        """Take in the reports that are there by now."""
-        try:
+        """The sites that it has not reported as done by now."""
+        with suppress(BlockingIOError):
             while chunk := os.read(self._reports, 4096):
                 self._unread += chunk
-        except BlockingIOError:
-            pass
         *lines, self._unread = self._unread.split(b"\n")
         self._left -= set(map(wire.domain_of, lines))
+        return frozenset(self._left)

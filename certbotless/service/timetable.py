@@ -44,7 +44,8 @@ class Timetable:
         # Of two threads that plan the same job, the one with the later moment must not win.
         self._planning = threading.Lock()
         self._crashed: set[str] = set()
-        self._began_s: float | None = None
+        # By thread, when the job began that it is at.
+        self._began_s: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin with the jobs that are planned by now."""
@@ -88,8 +89,8 @@ class Timetable:
     @property
     def busy_s(self) -> float:
         """For how long the job thread has been at its present job, in seconds; 0 if it has none."""
-        began_s = self._began_s
-        return 0 if began_s is None else time.monotonic() - began_s
+        now_s = time.monotonic()
+        return now_s - self._began_s.get(_JOBS, now_s)
 
     def _add(self, name: str, moment: datetime, job: Job, thread: str) -> None:
         self._scheduler.add_job(
@@ -104,8 +105,7 @@ class Timetable:
 
     def _run(self, name: str, job: Job, thread: str) -> None:
         """Run a job; a fault of the program in it keeps no other job from being run."""
-        if thread == _JOBS:
-            self._began_s = time.monotonic()
+        self._began_s[thread] = time.monotonic()
         try:
             job()
             self._crashed.discard(name)
@@ -113,5 +113,4 @@ class Timetable:
             logger.exception("job.crashed name=%s", name)
             self._crashed.add(name)
         finally:
-            if thread == _JOBS:
-                self._began_s = None
+            del self._began_s[thread]

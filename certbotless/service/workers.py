@@ -3,17 +3,17 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from ..base.clock import SystemClock
 from ..config.fingerprints import Fingerprints
-from ..config.settings import Config, Site
+from ..config.settings import Config
 from ..config.values import AddressRule
 from ..model.decision import CONFIRM_OF
 from ..model.ledger import local_backoff
 from ..model.view import View
-from .process import Helper, Worker
+from .process import Process, Worker, start_helper
 from .timetable import Timetable
 from .wire import Addresses
 
@@ -34,11 +34,10 @@ class Workers:
     """The processes of one daemon. Each method runs in the job thread.
 
     Args:
-        on_ended: called with the domains of workers that have ended.
         start_worker: takes the configuration, the addresses by domain and the timeout in seconds.
-        start_helper: takes the name and the standard input.
 
     Attributes:
+        on_ended: called with the domains of workers that have ended; to be set.
         pauses: between workers for the same steps.
     """
 
@@ -46,16 +45,14 @@ class Workers:
         self,
         timetable: Timetable,
         clock: SystemClock,
-        on_ended: Callable[[Collection[str]], None],
         start_worker: Callable[[bytes, Mapping[str, Addresses], float], Worker] = Worker,
-        start_helper: Callable[[str, bytes], Helper] = Helper,
     ) -> None:
-        self._timetable, self._clock, self._on_ended = timetable, clock, on_ended
-        self._start_worker, self._start_helper = start_worker, start_helper
+        self._timetable, self._clock, self._start_worker = timetable, clock, start_worker
+        self.on_ended: Callable[[Collection[str]], None]
         self._workers: list[Worker] = []
         self.pauses = StartPauses()
         self._misled_at: dict[str, list[float]] = {}
-        self._helpers: dict[str, Helper] = {}
+        self._helpers: dict[str, Process] = {}
         self._no_helper_until_s: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
 
@@ -81,25 +78,22 @@ class Workers:
         edited = {s.domain for s in before.sites if digests.get(s.domain) != old.digests(before, s)}
         self._ask_to_end(edited, "the configuration was edited")
 
-    def end_misled(
-        self, sites: Sequence[Site], settled: Callable[[AddressRule], str], longest: timedelta
-    ) -> None:
+    def end_misled(self, config: Config, settled: Callable[[AddressRule], str]) -> None:
         """Ask workers to end that began with another LAN address: no address waits for a certificate.
 
         Args:
             settled: returns the address that a rule has settled on; empty for none.
-            longest: how long a run may take.
         """
         begun = {d: w.addresses[d] for w in self._workers for d in w.unfinished if not w.is_ending}
         misled = {
             site.domain
-            for site in sites
+            for site in config.sites
             for type_, then in begun.get(site.domain, {}).items()
             if settled(site.rules[type_]) not in ("", then)
         }
-        now_s = self._clock.monotonic()
+        now_s, longest_s = self._clock.monotonic(), config.longest_run.total_seconds()
         for domain in sorted(misled):
-            lately = [at for at in self._misled_at.get(domain, ()) if now_s - at < longest.total_seconds()]
+            lately = [at for at in self._misled_at.get(domain, ()) if now_s - at < longest_s]
             if len(lately) >= _MOST_MISLED:
                 misled.discard(domain)
             else:
@@ -131,7 +125,7 @@ class Workers:
             return
         pause = local_backoff(self._failures[name] + 1, _HELPER_PAUSES[name])
         self._no_helper_until_s[name] = now_s + pause.total_seconds()
-        self._helpers[name] = self._start_helper(name, stdin)
+        self._helpers[name] = start_helper(name, stdin)
         self._plan_reap()
 
     # All processes.
@@ -144,7 +138,7 @@ class Workers:
             self._failures[name] = self._failures[name] + 1 if self._helpers.pop(name).has_failed else 0
         self._plan_reap()
         if ended:
-            self._on_ended([domain for worker in ended for domain in worker.addresses])
+            self.on_ended([domain for worker in ended for domain in worker.addresses])
 
     def _plan_reap(self) -> None:
         """Reap again when the next process is overdue."""

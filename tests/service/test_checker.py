@@ -1,7 +1,7 @@
 """When the sites are checked, and what a check starts. Mostly without threads and processes."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Scene:
         self.on_checked: Callable[[], object] = lambda: None
         self.jobs, self.clock = Jobs(), MovedClock()
         timetable = jobs or self.jobs
-        workers = Workers(timetable, self.clock, self._on_ended, self._start)
+        workers = Workers(timetable, self.clock, self._start)
         self.checker = Checker(timetable, workers, lan or Lan(), self.clock, self._checked)
         self.checker.follow(raw, config)
 
@@ -67,9 +67,6 @@ class Scene:
         """Let one check come to its end."""
         self.checker.check_soon()
         self.jobs.run(*ONE_CHECK)
-
-    def _on_ended(self, domains: Collection[str]) -> None:
-        self.checker.check_ended(domains)
 
     def _start(self, *what: object) -> StillWorker:
         self.started.append(StillWorker(*what))  # type: ignore[arg-type]

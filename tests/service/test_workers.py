@@ -110,7 +110,8 @@ class Scene:
         self.started: list[StillWorker] = []
         self.ended: list[Collection[str]] = []
         self.jobs, self.clock = Jobs(), MovedClock()
-        self.workers = Workers(self.jobs, self.clock, self.ended.append, self._start)
+        self.workers = Workers(self.jobs, self.clock, self._start)
+        self.workers.on_ended = self.ended.append
 
     def _start(self, *what: object) -> StillWorker:
         self.started.append(StillWorker(*what))  # type: ignore[arg-type]
@@ -167,8 +168,8 @@ def test_addresses_that_come_and_go_let_a_worker_come_to_its_end(scene: Scene) -
         def settled(rule: AddressRule, there: str = there) -> str:
             return there
 
-        scene.workers.end_misled(CONFIG.sites, settled, CONFIG.longest_run)
-        scene.workers.end_misled(CONFIG.sites, settled, CONFIG.longest_run)
+        scene.workers.end_misled(CONFIG, settled)
+        scene.workers.end_misled(CONFIG, settled)
         for worker in scene.started:
             worker.has_gone = worker.is_ending
         scene.workers.reap()
@@ -180,5 +181,5 @@ def test_addresses_that_come_and_go_let_a_worker_come_to_its_end(scene: Scene) -
             )
     assert [worker.asked for worker in scene.started] == [1, 1, 1, 0]
     scene.clock.ahead_s = CONFIG.longest_run.total_seconds() + 1
-    scene.workers.end_misled(CONFIG.sites, lambda _: "10.79.40.99", CONFIG.longest_run)
+    scene.workers.end_misled(CONFIG, lambda _: "10.79.40.99")
     assert [worker.asked for worker in scene.started] == [1, 1, 1, 1]
