@@ -41,11 +41,6 @@ _HINT = "check the URL, the network, and the settings of the service, then: cert
 _OF_PLUGINS = (ImportError, OSError, AttributeError, TypeError, ValueError, LookupError)
 
 
-def check(url: str) -> None:
-    """Look whether something can be sent to such a URL, without any request. Raises NotifyError if not."""
-    _service(url)
-
-
 def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S) -> None:
     """Send a message. Takes `timeout_s` at most. Several threads may call it at the same time.
 
@@ -53,7 +48,7 @@ def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S)
         NotifyError: it was not taken, or nobody knows whether it was.
         Interrupted: the clock was told to stop; nobody knows either.
     """
-    service, results = _service(url), list[Any]()
+    service, results = service_of(url), list[Any]()
 
     def notify() -> None:
         results.append(
@@ -84,7 +79,7 @@ def load() -> None:
         NotifyError: it is not there, or not whole.
     """
     # The library reads its plug-ins when it is asked for the first of them.
-    _service("json://localhost")
+    service_of("json://localhost")
 
 
 def _without_tokens(url: str, text: str) -> str:
@@ -111,8 +106,8 @@ def library() -> Any:
     return apprise
 
 
-def _service(url: str) -> Any:
-    """Return the library's view of one URL. Raises NotifyError if it has none."""
+def service_of(url: str) -> Any:
+    """Return the library's view of one URL; makes no request. Raises NotifyError if it has none."""
     apprise = library()
     asset = apprise.AppriseAsset(
         app_id="certbotless",

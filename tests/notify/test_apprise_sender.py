@@ -125,7 +125,7 @@ def test_mail_is_handed_to_its_server() -> None:
 )
 def test_the_forms_of_the_page_are_those_of_the_services(url: str, service: str, host: str) -> None:
     """What docs/notifications.md shows is taken, by the plug-in of that service."""
-    apprise_sender.check(url)
+    apprise_sender.service_of(url)
     import apprise
 
     found = apprise.Apprise.instantiate(url)
@@ -273,7 +273,7 @@ def test_nobody_there_is_told_in_the_words_of_the_system() -> None:
 )
 def test_what_is_no_url_of_a_service_is_told_without_it(url: str) -> None:
     with heard() as lines, pytest.raises(NotifyError) as caught:
-        apprise_sender.check(url)
+        apprise_sender.service_of(url)
     assert "no URL of a service that apprise knows" in str(caught.value)
     assert TOKEN not in "".join([str(caught.value), *lines])
 
@@ -281,7 +281,7 @@ def test_what_is_no_url_of_a_service_is_told_without_it(url: str) -> None:
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "exec:///bin/true", "include:///etc/x"])
 def test_no_url_leads_to_a_file_or_a_program(url: str) -> None:
     with pytest.raises(NotifyError):
-        apprise_sender.check(url)
+        apprise_sender.service_of(url)
 
 
 def test_nothing_that_the_library_says_is_heard_by_others() -> None:
@@ -307,7 +307,7 @@ def test_what_is_loaded_needs_no_further_file() -> None:
         "sender.load()\n"
         "sys.meta_path.clear()\n"
         "for scheme in ('dingtalk', 'feishu', 'wecombot', 'jsons'):\n"
-        "    sender.check(f'{scheme}://PlantedCanaryToken1234567890')\n"
+        "    sender.service_of(f'{scheme}://PlantedCanaryToken1234567890')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

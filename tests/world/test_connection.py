@@ -30,7 +30,7 @@ from certbotless.base.errors import (
 from certbotless.config.settings import Acme
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 from certbotless.world.acme import keys
-from certbotless.world.acme.connection import Network, ca_errors
+from certbotless.world.acme.connection import Network
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def mapped(exc: Exception) -> IssueError:
     """Return what `exc` becomes, after a reply that asked to wait 5 s."""
     network = Network(None, Acme(directory=DIRECTORY), FakeClock())
     network.retry_after = timedelta(seconds=5)
-    with pytest.raises(IssueError) as caught, ca_errors(DIRECTORY, lambda: network):
+    with pytest.raises(IssueError) as caught, network.errors():
         raise exc
     assert DIRECTORY in caught.value.message
     assert caught.value.message.isprintable()
@@ -230,7 +230,8 @@ def test_a_problem_without_words_and_an_answer_that_is_none_are_told_all_the_sam
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("no"), DnsRefused("no")])
 def test_an_error_that_is_none_of_these_or_our_own_goes_through_as_it_is(error: Exception) -> None:
-    with pytest.raises(type(error), match=r"^no$"), ca_errors(DIRECTORY):
+    network = Network(None, Acme(directory=DIRECTORY), FakeClock())
+    with pytest.raises(type(error), match=r"^no$"), network.errors():
         raise error
 
 
@@ -315,7 +316,7 @@ def test_an_account_that_is_refused_is_told_with_the_key_to_set(bench: Bench, ki
 def get_directory(url: str, ca_bundle: Path | None = None) -> None:
     """Ask for a directory, as the first step of a conversation does."""
     network = Network(jose.JWKEC(key=keys.new_key()), Acme(directory=url, ca_bundle=ca_bundle), FakeClock())
-    with ca_errors(url):
+    with network.errors():
         network.get(url)
 
 

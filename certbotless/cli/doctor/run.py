@@ -68,7 +68,7 @@ def receivers(case: Case) -> None:
     found = outbox.history_of(case.config)
     for receiver in outbox.receivers(case.config) if found else []:
         try:
-            apprise_sender.check(receiver.url)
+            apprise_sender.service_of(receiver.url)
         except NotifyError as exc:
             case.fail_by("notify", receiver.label, exc)
             continue

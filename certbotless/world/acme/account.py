@@ -7,7 +7,6 @@ Source: RFC 8555 sections 7.3 (accounts), 7.3.1 (find by key), 7.3.4 (external b
 
 import logging
 import re
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from ...config.settings import Acme
 from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
 from . import keys
-from .connection import PROBLEM, Network, ca_errors
+from .connection import PROBLEM, Network
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +54,8 @@ class Account:
     network: Network = field(init=False)
     directory: messages.Directory = field(init=False)
 
-    def errors(self) -> AbstractContextManager[None]:
-        """Return the context in which what the CA and its libraries raise becomes one of our errors."""
-        return ca_errors(self.acme.url, lambda: getattr(self, "network", None))
+    def __post_init__(self) -> None:
+        self.network = Network(None, self.acme, self.clock)
 
     def now(self) -> datetime:
         """Return the CA's time as of its last reply; ours, where it tells none that could be right.
@@ -81,7 +79,6 @@ class Account:
         """Connect, and ask how the CA has our account. Makes no account, and keeps nothing."""
         key, self.url = self._load()
         if key is None:
-            self.network = Network(None, self.acme, self.clock)
             self.directory = self.network.read_directory()
             return "none"
         self._connect(key)
@@ -131,8 +128,8 @@ class Account:
             return None, ""
 
     def _connect(self, key: keys.CertificateKey) -> None:
-        self.key = jose.JWKEC(key=key)
-        self.network = Network(self.key, self.acme, self.clock)
+        self.key = self.network.key = jose.JWKEC(key=key)
+        self.network.account = None  # the key itself signs until its account is known
         self.directory = self.network.read_directory()
 
     def _take_new_key(self) -> None:
@@ -170,7 +167,7 @@ class Account:
             raise
         if response.json()["status"] != "valid":
             return "closed", ""
-        return "valid", self.network.checked_url(response.headers["Location"])
+        return "valid", self.network.urls.check(response.headers["Location"])
 
     def _make(self) -> None:
         body = messages.NewRegistration.from_data(
@@ -182,7 +179,7 @@ class Account:
             raise AccountRefused("an account is made by an order alone")
         self.guard.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
-        url = self.network.checked_url(response.headers["Location"])
+        url = self.network.urls.check(response.headers["Location"])
         self._keep(url)
         logger.info("account.made url=%s", printable(url))
 
@@ -243,7 +240,7 @@ def look_at_ca(acme: Acme, store: Accounts, clock: Clock) -> CaView:
         IssueError: it could not be asked.
     """
     account = Account(acme, store, None, clock)
-    with account.errors():
+    with account.network.errors():
         standing = account.standing()
         meta = account.directory.meta
         return CaView(

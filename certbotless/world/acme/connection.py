@@ -9,7 +9,7 @@ Source: RFC 8555 sections 6 and 7.3.4.
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,28 +86,24 @@ class Network(ClientNetwork):
         self.session = BoundedSession(clock)
         self._clock = clock
         self._directory = acme.url
-        self._urls = CaUrls(acme.url)
+        self.urls = CaUrls(acme.url)
         self._new_nonce_url = ""
         # Of the last reply.
         self.retry_after: timedelta | None = None
         self.status_code = 0
         self.date: datetime | None = None
         # Where the CA wants a person to go, in a problem document.
-        self.to_visit = ""
+        self._to_visit = ""
 
     def read_directory(self) -> messages.Directory:
         """Ask the CA where it is asked for what; the hosts that it names are the CA's from now on."""
         directory: messages.Directory = messages.Directory.from_json(self.get(self._directory).json())
         for resource in ("newNonce", "newAccount", "newOrder"):
-            self._urls.admit(directory[resource])
+            self.urls.admit(directory[resource])
         self._new_nonce_url = directory["newNonce"]
         with suppress(KeyError, CaUnavailable):  # one that is missing or broken keeps nobody from ordering
-            self._urls.admit(directory["renewalInfo"])
+            self.urls.admit(directory["renewalInfo"])
         return directory
-
-    def checked_url(self, url: object) -> str:
-        """Return a URL of this CA. Raises `CaUnavailable` for any other."""
-        return self._urls.check(url)
 
     def use_account(self, url: str) -> None:
         """Sign by this account URL from now on."""
@@ -130,7 +126,7 @@ class Network(ClientNetwork):
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         try:
-            response = super()._send_request(method, self._urls.check(url), *args, **kwargs)
+            response = super()._send_request(method, self.urls.check(url), *args, **kwargs)
         except Exception as exc:
             logger.debug("acme.request %s %s error=%s", method, printable(url, 200), type(exc).__name__)
             raise
@@ -139,8 +135,45 @@ class Network(ClientNetwork):
         self.retry_after = retry_after(asked, datetime.now(UTC), _MOST_RETRY_AFTER)
         self.status_code = response.status_code
         self.date = http_date(response.headers.get("Date", ""))
-        self.to_visit = "" if response.ok else _instance_of(response)
+        self._to_visit = "" if response.ok else _instance_of(response)
         return response
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Map what acme, josepy and requests raise; the CA's own words are kept, escaped."""
+        try:
+            yield
+        except CertbotlessError:
+            raise
+        except (messages.Error, OSError, *_NO_ACME_ERRORS) as exc:
+            raise self._meaning(exc) from exc
+
+    def _meaning(self, exc: Exception) -> IssueError:
+        directory = self._directory
+        if isinstance(exc, messages.Error):
+            return _from_problem(directory, exc, self.retry_after, self._to_visit)
+        if not isinstance(exc, OSError) or isinstance(exc, requests.JSONDecodeError):
+            return CaUnavailable(
+                f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
+                hint="check acme.directory; if it is right, the CA may be overloaded",
+                retry_after=self.retry_after,
+            )
+        match exc:
+            case BadAnswer():
+                text, hint = f"the CA at {directory}: {exc}", "check acme.directory, and who answers there"
+            case requests.exceptions.SSLError():
+                text = f"the TLS certificate of the CA at {directory} is not trusted"
+                hint = (
+                    "set acme.ca_bundle for a private CA, or look who answers there,"
+                    " or at this machine's clock"
+                )
+            case requests.RequestException():
+                text = f"no connection to the CA at {directory} ({type(exc).__name__})"
+                hint = "check the network and acme.directory"
+            case _:  # requests names the bundle that it cannot read
+                text = f"the CA at {directory} cannot be asked: {printable(exc)}"
+                hint = "check acme.ca_bundle"
+        return CaUnavailable(text, hint=hint)
 
 
 def _instance_of(response: requests.Response) -> str:
@@ -150,46 +183,6 @@ def _instance_of(response: requests.Response) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return match[0] if match else ""
-
-
-@contextmanager
-def ca_errors(directory: str, network: Callable[[], Network | None] = lambda: None) -> Iterator[None]:
-    """Map what acme, josepy and requests raise; the CA's own words are kept, escaped.
-
-    `network` gives the connection, for what the last reply says besides; None before there is one.
-    """
-    try:
-        yield
-    except CertbotlessError:
-        raise
-    except (messages.Error, OSError, *_NO_ACME_ERRORS) as exc:
-        raise _meaning(directory, exc, network()) from exc
-
-
-def _meaning(directory: str, exc: Exception, network: Network | None) -> IssueError:
-    wait = network.retry_after if network else None
-    if isinstance(exc, messages.Error):
-        return _from_problem(directory, exc, wait, network.to_visit if network else "")
-    if not isinstance(exc, OSError) or isinstance(exc, requests.JSONDecodeError):
-        return CaUnavailable(
-            f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
-            hint="check acme.directory; if it is right, the CA may be overloaded",
-            retry_after=wait,
-        )
-    match exc:
-        case BadAnswer():
-            text, hint = f"the CA at {directory}: {exc}", "check acme.directory, and who answers there"
-        case requests.exceptions.SSLError():
-            text = f"the TLS certificate of the CA at {directory} is not trusted"
-            hint = (
-                "set acme.ca_bundle for a private CA, or look who answers there, or at this machine's clock"
-            )
-        case requests.RequestException():
-            text = f"no connection to the CA at {directory} ({type(exc).__name__})"
-            hint = "check the network and acme.directory"
-        case _:  # requests names the bundle that it cannot read
-            text, hint = f"the CA at {directory} cannot be asked: {printable(exc)}", "check acme.ca_bundle"
-    return CaUnavailable(text, hint=hint)
 
 
 def _status(exc: Exception) -> str:

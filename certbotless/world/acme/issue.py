@@ -123,7 +123,7 @@ class Issuance:
         """
         order = self.authorize(predecessor)
         key = self.pending.key()
-        with self._account.errors():
+        with self._network.errors():
             if order.status in (messages.STATUS_PENDING, messages.STATUS_READY):
                 order = self._finalize(order, key)  # 6
             return Issued(self._fetch(order), key, self._account.url)  # 7
@@ -134,7 +134,7 @@ class Issuance:
         Raises:
             IssueError, DnsError, Interrupted: they could not be validated.
         """
-        with self._account.errors():
+        with self._network.errors():
             self._account.open()  # 1
             order = self._resume() or self._place(predecessor)  # 2
             todo = self._pending_challenges(order)  # 3
@@ -143,7 +143,7 @@ class Issuance:
             with self.dns.presented(values):  # 4
                 self.pending.key()
                 self.dns.wait_until_shown(values)
-                with self._account.errors():
+                with self._network.errors():
                     self._answer(todo)  # 5
         return order
 
@@ -153,7 +153,7 @@ class Issuance:
         Raises:
             IssueError, Interrupted: not now.
         """
-        with self._account.errors():
+        with self._network.errors():
             self._account.open()
             order = self._resume()
             if order is None or order.status not in (messages.STATUS_VALID, messages.STATUS_PROCESSING):
@@ -215,7 +215,7 @@ class Issuance:
             elif not self._account.is_replaced_after(kind):
                 raise
             response = self._new_order(None)
-        self.pending.begin(self._network.checked_url(response.headers["Location"]))
+        self.pending.begin(self._network.urls.check(response.headers["Location"]))
         return self._read_order(response)
 
     def _new_order(self, replaces: str | None) -> requests.Response:
@@ -253,11 +253,11 @@ class Issuance:
             )
 
     def _pending_challenges(self, order: messages.Order) -> list[_Challenge]:
-        found: list[_Challenge] = []
         if order.status != messages.STATUS_PENDING:
-            return found
+            return []
         if len(order.authorizations) > len(self.names):
             raise IssueError(f"the CA at {self.acme.url} asks for more than was ordered")
+        found = []
         for url in order.authorizations:
             authorization = self._read_authorization(url)
             if authorization.identifier.value not in {name.removeprefix("*.") for name in self.names}:

@@ -10,7 +10,7 @@ from ...base.errors import printable
 from ...base.times import parse_rfc3339
 from ...config.settings import Acme
 from ...model.renewal import RenewalWindow
-from .connection import Network, ca_errors
+from .connection import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def suggested_renewal(acme: Acme, ari_id: str, clock: Clock) -> Suggestion:
     """
     # Nothing is signed: the answer is open to everybody.
     network = Network(None, acme, clock)
-    with ca_errors(acme.url, lambda: network):
+    with network.errors():
         url = renewal_info_url(network.read_directory())
         if not url:
             return Suggestion()

@@ -30,16 +30,11 @@ AddressSource = Callable[[AddressRule], str]
 # of them is not; what people are told that an address is, its key in the file, and what may be written there.
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BEYOND = {4: "223.5.5.5", 6: "2400:3200::1"}
+_LAN4 = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 192.0.2.0/24 198.51.100.0/24 203.0.113.0/24"
 _LAN: dict[int, tuple[Network, ...]] = {
     # RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private` also holds
     # 198.18.0.0/15, where proxies put their tunnels.
-    4: tuple(
-        IPv4Network(text)
-        for text in (
-            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-            *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
-        )
-    ),
+    4: tuple(map(IPv4Network, _LAN4.split())),
     6: (IPv6Network("fc00::/7"),),
 }
 _STRANGER = {4: "is not a private address", 6: "is not a unique local address"}
