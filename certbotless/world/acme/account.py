@@ -207,7 +207,7 @@ class Account:
 
     def _use(self, url: str) -> None:
         self.url = url
-        self.network.use_account(url)
+        self.network.account = messages.RegistrationResource(uri=url, body=messages.Registration())
 
 
 # --- only to look -------------------------------------------------------------------------------------------

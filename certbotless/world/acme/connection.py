@@ -105,10 +105,6 @@ class Network(ClientNetwork):
             self.urls.admit(directory["renewalInfo"])
         return directory
 
-    def use_account(self, url: str) -> None:
-        """Sign by this account URL from now on."""
-        self.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-
     def send(self, url: str, payload: Any = None, accept: str = "") -> requests.Response:
         """POST a signed payload; None is POST-as-GET (RFC 8555 section 6.3)."""
         headers = {"Content-Type": self.JOSE_CONTENT_TYPE} | ({"Accept": accept} if accept else {})

@@ -73,7 +73,10 @@ class NameServers:
             at, found = self._cache.get(key, (0.0, None))
             lasts_s = _FAILED_CACHE_S if isinstance(found, CertbotlessError) else _CACHE_S
             if found is None or self._clock.monotonic() - at > lasts_s:
-                found = self._find(zone)
+                try:
+                    found = self._find(zone)
+                except DnsUnavailable as exc:
+                    found = exc
                 self._cache[key] = (self._clock.monotonic(), found)
         if isinstance(found, CertbotlessError):
             raise found
@@ -82,13 +85,10 @@ class NameServers:
     def _key(self, zone: str) -> str:
         return zone if self.need_zone else ""
 
-    def _find(self, zone: str) -> tuple[Server, ...] | CertbotlessError:
-        try:
-            if self.need_zone:
-                return _find_servers(zone, self._resolver_timeout_s)
-            return tuple(map(_fixed_server, self._fixed))
-        except DnsUnavailable as exc:
-            return exc
+    def _find(self, zone: str) -> tuple[Server, ...]:
+        if self.need_zone:
+            return _find_servers(zone, self._resolver_timeout_s)
+        return tuple(map(_fixed_server, self._fixed))
 
     def note(self, zone: str, *, is_blind: bool) -> None:
         """Remember whether no server that speaks for `zone` has answered a question about it."""

@@ -53,6 +53,13 @@ _NOT_LAN = re.compile(rf"{_DOCKER.pattern}|(virbr|veth|cni|tun|wg|tailscale).*")
 _RT_SCOPE_UNIVERSE = 0
 _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE, _PERMANENT = 0x01, 0x08, 0x20, 0x40, 0x80
 
+# Of IPv6, the first that is so counts.
+_FAULTS = {
+    _TEMPORARY: "is temporary",
+    _DEPRECATED: "is deprecated",
+    _TENTATIVE | _DAD_FAILED: "is not known to be the only one of its kind",
+}
+
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 # What a host has and a container's own network does not: bridges.
 _HOST_BRIDGE = re.compile(r"docker|br|podman|cni|virbr|vmbr")
@@ -205,13 +212,7 @@ def _fault(version: IPVersion, each: netlink.KernelAddress) -> str:
     if version == 4:
         is_lasting = each.scope == _RT_SCOPE_UNIVERSE and not each.flags & _DEPRECATED
         return "" if is_lasting else "is deprecated or of a narrow scope"
-    if each.flags & _TEMPORARY:
-        return "is temporary"
-    if each.flags & _DEPRECATED:
-        return "is deprecated"
-    if each.flags & (_TENTATIVE | _DAD_FAILED):
-        return "is not known to be the only one of its kind"
-    return ""
+    return next((why for flags, why in _FAULTS.items() if each.flags & flags), "")
 
 
 def _host(version: IPVersion) -> Host:
