@@ -28,7 +28,6 @@ from certbotless.base.errors import (
     RequestRefused,
 )
 from certbotless.config.settings import Acme
-from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 from certbotless.world.acme import keys
 from certbotless.world.acme.connection import Network
 
@@ -340,34 +339,22 @@ def test_what_is_no_ca_is_told(bench: Bench, reply: Reply) -> None:
     assert bench.reserved == 0
 
 
-@pytest.fixture
-def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server with a certificate of a private root that is no ACME server: its URL, and the root."""
-    ca = trustme.CA()
-    root, chain = tmp_path / "root.pem", tmp_path / "chain.pem"
-    ca.cert_pem.write_to_path(root)
-    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
-    with AlidnsEmulator(
-        [], access_key_id="id", access_key_secret="secret", https=HttpsListener(0, chain, chain)
-    ) as server:
-        yield server.https_endpoint, root
-
-
-def test_a_certificate_that_is_not_trusted_is_told(tls: tuple[str, Path]) -> None:
+def test_a_certificate_that_is_not_trusted_is_told(https: tuple[str, Path]) -> None:
+    """By a server that is no ACME server, and has a certificate of a private root."""
     with pytest.raises(CaUnavailable, match="is not trusted") as untrusted:
-        get_directory(tls[0])
+        get_directory(https[0])
     assert "acme.ca_bundle" in untrusted.value.hint
     # Before 2026 none of them is valid.
     assert "this machine's clock" in untrusted.value.hint
 
 
 def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_says(
-    tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    https: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
     with pytest.raises(IssueError, match="refused with"):
-        get_directory(tls[0], tls[1])
+        get_directory(*https)
 
 
 def test_a_missing_root_file_is_told(tmp_path: Path) -> None:

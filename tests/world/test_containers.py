@@ -402,35 +402,30 @@ def test_the_users_of_an_image_are_read_of_one_plain_file(
 # --- how it fails ---------------------------------------------------------------------------------------
 
 
-def find(engine: Engine) -> DeployError:
-    """Return what looking for the container raises."""
+def failure(engine: Engine, *, of_a_restart: bool = False) -> DeployError:
+    """Return what looking for the container, or its restart, raises."""
+    containers = DockerContainers(engine.host)
     with pytest.raises(DeployError) as failed:
-        DockerContainers(engine.host).find("registry")
+        containers.act("registry", RESTART, 10) if of_a_restart else containers.find("registry")
     assert not isinstance(failed.value, DeployWaits)
     assert failed.value.retryable
     return failed.value
 
 
-def restart(engine: Engine) -> DeployError:
-    with pytest.raises(DeployError) as failed:
-        DockerContainers(engine.host).act("registry", RESTART, 10)
-    return failed.value
-
-
 def test_an_absent_container_is_told_by_name(engine: Engine) -> None:
     engine.instead = json_reply({"message": "No such container: registry"}, 404)
-    assert find(engine).message == "there is no container 'registry'"
-    assert find(engine).container == "registry"
-    assert "sites[].deploy[].container" in find(engine).hint
-    assert restart(engine).message == "there is no container 'registry'"
+    assert failure(engine).message == "there is no container 'registry'"
+    assert failure(engine).container == "registry"
+    assert "sites[].deploy[].container" in failure(engine).hint
+    assert failure(engine, of_a_restart=True).message == "there is no container 'registry'"
 
 
 @pytest.mark.parametrize("status", [400, 409, 500, 503])
 def test_a_refusal_of_the_engine_is_told_in_its_words(engine: Engine, status: int) -> None:
     engine.instead = json_reply({"message": "cannot\nrestart \x1b[31mnow"}, status)
     text = r"the Docker engine refused for 'registry': cannot\nrestart \x1b[31mnow"
-    assert find(engine).message == text
-    assert r"refused for 'registry'" in restart(engine).message
+    assert failure(engine).message == text
+    assert r"refused for 'registry'" in failure(engine, of_a_restart=True).message
 
 
 @pytest.mark.parametrize(
@@ -446,7 +441,7 @@ def test_a_refusal_of_the_engine_is_told_in_its_words(engine: Engine, status: in
 )
 def test_what_is_no_answer_of_an_engine_is_told(engine: Engine, reply: Reply) -> None:
     engine.instead = reply
-    assert find(engine).message.startswith(
+    assert failure(engine).message.startswith(
         (
             f"no Docker engine at {engine.host!r}",
             f"what answers at {engine.host!r} is no",
@@ -587,8 +582,9 @@ def containers(request: pytest.FixtureRequest, engine: Engine) -> Containers:
     return DockerContainers(engine.host)
 
 
-def test_a_container_is_found_by_its_exact_name_alone(containers: Containers) -> None:
+def test_a_container_is_found_by_its_exact_name_alone_or_by_its_label(containers: Containers) -> None:
     assert containers.find("registry") == REGISTRY
+    assert containers.matching("certbotless.reload=devbox") == [REGISTRY]
     for other in ("registr", "registry2", ID[:12]):
         with pytest.raises(DeployError, match=f"there is no container '{other}'") as absent:
             containers.find(other)
@@ -598,10 +594,6 @@ def test_a_container_is_found_by_its_exact_name_alone(containers: Containers) ->
 def test_a_restart_returns_when_the_container_was_started(containers: Containers) -> None:
     containers.act("registry", RESTART, 10)
     assert containers.find("registry").is_up
-
-
-def test_a_container_is_found_by_its_label(containers: Containers) -> None:
-    assert containers.matching("certbotless.reload=devbox") == [REGISTRY]
 
 
 def test_a_running_container_takes_signals_and_programs(containers: Containers) -> None:

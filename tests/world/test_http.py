@@ -93,16 +93,10 @@ def test_nothing_packed_is_asked_for_and_no_secret_of_other_programs_told(
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password a-password\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    heard: list[bytes] = []
-
-    def serve(connection: socket.socket) -> None:
-        connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
-
-    with sending(serve) as url:
-        asked = session.get(url, timeout=TOTAL_S).request
-    heard += [f"{name}: {value}".encode() for name, value in asked.headers.items()]
-    assert b"Accept-Encoding: identity" in heard
-    assert not [line for line in heard if line.startswith(b"Authorization")]
+    with HttpServer(lambda _: Reply()) as server:
+        headers = session.get(server.url, timeout=TOTAL_S).request.headers
+    assert headers["Accept-Encoding"] == "identity"
+    assert "Authorization" not in headers
 
 
 # --- time ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,22 @@
+"""What the tests of several edges need."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from support.alidns import KEY_ID, SECRET, ZONE
+
+from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
+
+
+@pytest.fixture
+def https(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The stand-in of the DNS API over HTTPS: its endpoint, and the root that its certificate comes from."""
+    ca = trustme.CA()
+    root, chain = tmp_path / "root.pem", tmp_path / "chain.pem"
+    ca.cert_pem.write_to_path(root)
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
+    listener = HttpsListener(0, chain, chain)
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET, https=listener) as server:
+        yield server.https_endpoint, root
