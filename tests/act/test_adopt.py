@@ -20,9 +20,6 @@ from certbotless.cli import main
 from certbotless.config.values import DIRECTORIES
 from certbotless.model.ledger import Entry, limit_on, next_order
 from certbotless.model.situation import Goal
-from certbotless.model.view import View
-from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.views import Looking, look
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.world import verify
 from certbotless.world.acme import keys
@@ -71,15 +68,9 @@ def put(scene: Scene, chain: bytes, key: bytes) -> str:
     return keys.leaf_sha256(chain)
 
 
-def view_of(scene: Scene) -> View:
-    config, ledger = scene.config, LedgerFile(scene.state_dir).entries()
-    looking = Looking(ask_servers(scene.edges().servers), ledger)
-    return look(Goal(config.sites[0], config), looking, scene.clock.now())
-
-
 def due(scene: Scene) -> list[str]:
     """Return the keys of the steps that a daemon would start a child for."""
-    view = view_of(scene)
+    view = scene.look()
     return [step.key for step in view.decision.due(view.seen.at)]
 
 
@@ -159,7 +150,7 @@ def publish_expired(scene: Scene, *, is_folder_lost: bool = False) -> None:
 
 
 def verdict(scene: Scene) -> str:
-    view = view_of(scene)
+    view = scene.look()
     return judge(Goal(view.site, scene.config), view.seen, view.remembered.generations).why
 
 
@@ -177,7 +168,7 @@ def test_the_pair_of_a_house_ca_is_named_and_a_certificate_ordered(
     for _ in range(3):
         scene.run()
     assert scene.published.facts is None
-    steps = view_of(scene).decision.steps
+    steps = scene.look().decision.steps
     assert [step.key for step in steps] == ["adopt", "order"]
     logged = [r.message for r in caplog.records if r.message.startswith("certificate.not_adopted")]
     assert len(logged) == 1
@@ -285,7 +276,7 @@ def test_a_valid_pair_that_is_not_taken_over_keeps_no_order_back(scene: Scene) -
     put(scene, *pair_of(trustme.CA(), left=3650 * DAY))
     scene.run()
     assert due(scene) == []
-    order = view_of(scene).decision.steps[-1]
+    order = scene.look().decision.steps[-1]
     assert (order.key, order.reason) == ("order", "our certificate has expired; there is only a copy of it")
     assert "3 orders" in order.wait_reason
     scene.clock.advance(8 * 24 * 3600)
@@ -361,7 +352,7 @@ def test_what_cannot_be_taken_over_is_looked_into_once(scene: Scene) -> None:
     assert due(scene) == ["adopt"]
     scene.run()
     assert due(scene) == []
-    view = view_of(scene)
+    view = scene.look()
     assert "3 orders" in view.reason
     put(scene, *pair_of(trustme.CA(), name="yet.another.name"))
     assert due(scene) == ["adopt"]

@@ -48,6 +48,12 @@ def ctx(dns: AlidnsEmulator, tmp_path: Path) -> SiteContext:
     )
 
 
+def chain(dns: AlidnsEmulator, *names: str) -> None:
+    """Let each name be an alias of the next one."""
+    for name, target in itertools.pairwise(names):
+        alias(dns, name, target)
+
+
 def alias(dns: AlidnsEmulator, name: str, target: str) -> None:
     """Make `name`, of either zone, an alias."""
     zone = ZONE if name.endswith(ZONE) else OTHER
@@ -89,15 +95,13 @@ def test_a_name_is_asked_about_once_a_run(dns: AlidnsEmulator, ctx: SiteContext)
 @pytest.mark.parametrize("length", [1, 2, 8])
 def test_a_chain_is_followed_to_its_end(dns: AlidnsEmulator, ctx: SiteContext, length: int) -> None:
     names = [NAME, *(f"hop{number}.{[ZONE, OTHER][number % 2]}" for number in range(length))]
-    for name, target in itertools.pairwise(names):
-        alias(dns, name, target)
+    chain(dns, *names)
     assert place(ctx).fqdn == names[-1]
 
 
 def test_a_chain_without_an_end_in_sight_is_told(dns: AlidnsEmulator, ctx: SiteContext) -> None:
     names = [NAME, *(f"hop{number}.{OTHER}" for number in range(9))]
-    for name, target in itertools.pairwise(names):
-        alias(dns, name, target)
+    chain(dns, *names)
     with pytest.raises(DnsError, match=r"start of a long chain: _acme-challenge.* -> hop8\.throwaway"):
         place(ctx)
 
@@ -106,8 +110,7 @@ def test_a_chain_without_an_end_in_sight_is_told(dns: AlidnsEmulator, ctx: SiteC
 @pytest.mark.parametrize("hops", [[], [f"a.{OTHER}"], [f"a.{OTHER}", f"b.{ZONE}"]], ids=["1", "2", "3"])
 def test_a_loop_is_told_with_its_names(dns: AlidnsEmulator, ctx: SiteContext, hops: list[str]) -> None:
     names = [NAME, *hops, NAME]
-    for name, target in itertools.pairwise(names):
-        alias(dns, name, target)
+    chain(dns, *names)
     with pytest.raises(DnsError, match="leads back to itself") as loop:
         place(ctx)
     assert " -> ".join(names) in loop.value.message

@@ -411,21 +411,15 @@ def test_a_container_that_is_gone_is_told(ctx: Bench, service: Service) -> None:
 # --- the port ---------------------------------------------------------------------------------------------
 
 
-def test_the_published_port_is_found_and_remembered(ctx: Bench, service: Service) -> None:
-    ctx.containers.put(container("registry", service.port))
-    ctx.containers.on_restart = shows(service)
-    ctx.deploy()
-    assert ctx.state.ports == {"registry": service.port}
-
-
-def test_a_port_that_the_container_no_longer_publishes_is_looked_up_anew(
-    ctx: Bench, service: Service
+@pytest.mark.parametrize("ports", [{}, {"registry": 1, "mirror": 2}], ids=["first", "no longer published"])
+def test_the_published_port_is_found_and_remembered(
+    ctx: Bench, service: Service, ports: dict[str, int]
 ) -> None:
-    ctx.remember(ports={"registry": 1, "mirror": 2})
+    ctx.remember(ports=ports)
     ctx.containers.put(container("registry", service.port))
     ctx.containers.on_restart = shows(service)
     ctx.deploy()
-    assert ctx.state.ports == {"registry": service.port, "mirror": 2}
+    assert ctx.state.ports == ports | {"registry": service.port}
 
 
 @pytest.mark.parametrize(("ports", "listed"), [((), "none"), ((443, 5000), "443, 5000")])

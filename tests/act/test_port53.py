@@ -17,12 +17,8 @@ from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.situation import Goal
-from certbotless.model.view import View
-from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.views import Looking, look
 from certbotless.report.status_json import plan_text
 from certbotless.service.workers import StartPauses
-from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
 
 OTHER_ADDRESS = "127.0.0.9"
@@ -37,14 +33,6 @@ def without_port_53(scene: Scene) -> Scene:
     return scene
 
 
-def seen(scene: Scene, at: int = 0) -> View:
-    """What the daemon, `status` and `plan` see of the site number `at`."""
-    config = scene.config
-    ledger = LedgerFile(scene.state_dir).entries()
-    looking = Looking(ask_servers(scene.edges().servers), ledger)
-    return look(Goal(config.sites[at], config), looking, scene.clock.now())
-
-
 def lists(scene: Scene) -> int:
     return [call.method for call in scene.zone.calls].count("records")
 
@@ -54,7 +42,7 @@ def live(scene: Scene, minutes: int) -> list[str]:
     pauses = StartPauses()
     states: list[str] = []
     for _ in range(minutes):
-        views = [seen(scene, at) for at in range(len(scene.domains))]
+        views = [scene.look(at) for at in range(len(scene.domains))]
         states += [view.state for view in views]
         if [view for view in views if pauses.may_start(view, scene.config.check_every)]:
             scene.run_all()
@@ -70,7 +58,7 @@ def test_a_new_site_is_ok_after_one_run_and_one_list(scene: Scene) -> None:
     assert [record.value for record in scene.zone.held("A")] == [ADDRESS]
     assert (lists(scene), scene.writes) == (1, ["add"])
     assert scene.clock.now() - EPOCH < MINUTE
-    view = seen(scene)
+    view = scene.look()
     assert (view.state, view.decision.steps, view.seen.problems) == ("ok", (), ())
 
 
@@ -87,7 +75,7 @@ def test_a_new_lan_address_is_published_at_the_look_that_sees_it(scene: Scene) -
     scene.clock.advance(DAY.total_seconds())
     scene.keys |= {"address": OTHER_ADDRESS, "deploy": []}
     before = lists(scene)
-    assert [step.key for step in seen(scene).decision.steps] == ["record"]
+    assert [step.key for step in scene.look().decision.steps] == ["record"]
     assert scene.run().state == "ok"
     assert [record.value for record in scene.zone.held("A")] == [OTHER_ADDRESS]
     assert lists(scene) == before + 1
@@ -104,11 +92,11 @@ def test_a_new_lan_address_does_not_wait_for_the_retry_time_of_the_one_before(sc
     scene.remember()
     scene.keys |= {"address": OTHER_ADDRESS, "deploy": []}
     scene.remember()  # as if nobody had edited the file
-    assert [step.key for step in seen(scene).decision.due(scene.clock.now())] == ["record"]
+    assert [step.key for step in scene.look().decision.due(scene.clock.now())] == ["record"]
     scene.zone.fail("records", DnsUnavailable("no connection"))
     scene.run()
     assert scene.state.failures["record"].count == 1
-    assert seen(scene).decision.due(scene.clock.now()) == ()
+    assert scene.look().decision.due(scene.clock.now()) == ()
 
 
 @pytest.mark.row(80)
@@ -176,14 +164,14 @@ def test_what_was_listed_in_the_future_is_not_believed(scene: Scene) -> None:
     """The clock has gone back since."""
     listed = Listed(at=EPOCH + HOUR, values={"A": (ADDRESS,)})
     scene.remember(listed={DOMAIN: listed})
-    assert [step.key for step in seen(scene).decision.steps] == ["record"]
+    assert [step.key for step in scene.look().decision.steps] == ["record"]
 
 
 @pytest.mark.row(80, 81)
 def test_the_plan_says_where_the_record_is_known_from(scene: Scene) -> None:
     scene.run()
     scene.clock.advance(180)
-    assert plan_text([seen(scene)]).splitlines() == [
+    assert plan_text([scene.look()]).splitlines() == [
         f"{DOMAIN}: no authoritative name server answers (REFUSED); the record is known from the API, as of"
         " 3 min ago",
         f"{DOMAIN}: nothing to do",
@@ -195,18 +183,11 @@ def test_a_record_that_cannot_be_seen_from_here_is_not_logged_as_shown(
 ) -> None:
     """Nor is it waited for longer than it takes to find that out."""
     edges, config = scene.edges(), scene.config
-    bench = SiteContext(Goal(config.sites[0], config), edges, Intent())
+    ctx = SiteContext(Goal(config.sites[0], config), edges, Intent())
     with caplog.at_level(logging.DEBUG):
-        RecordSteps(bench, DOMAIN, ADDRESS).confirm()
+        RecordSteps(ctx, DOMAIN, ADDRESS).confirm()
     assert "record.shown" not in caplog.text
     assert 30 <= scene.clock.monotonic() <= 36
-
-
-def test_a_look_tells_the_age_of_the_list(scene: Scene) -> None:
-    scene.run()
-    listed_at = scene.state.listed[DOMAIN].at
-    scene.clock.advance(300)
-    assert seen(scene).seen.listed_at == {DOMAIN: listed_at}
 
 
 @pytest.mark.row(41)

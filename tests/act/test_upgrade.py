@@ -15,10 +15,7 @@ import trustme
 from support.scenes import DOMAIN, HOUR, Scene
 
 from certbotless.base.times import rfc3339
-from certbotless.model.situation import Goal
 from certbotless.notify import alerts, outbox
-from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.views import Looking, look
 from certbotless.state.history import Events
 from certbotless.state.pair import with_digest
 from certbotless.world.acme import keys
@@ -96,8 +93,7 @@ def test_an_upgrade_orders_nothing_before_the_time_that_the_older_version_noted(
 def test_an_upgrade_tells_what_is_wrong_once_and_nothing_else(upgraded: Scene) -> None:
     upgraded.run()
     config, now = upgraded.config, upgraded.clock.now()
-    view = look(Goal(config.sites[0], config), Looking(ask_servers(upgraded.edges().servers)), now)
-    found = alerts.conditions(now, [DOMAIN], [view], {})
+    found = alerts.conditions(now, [DOMAIN], [upgraded.look()], {})
     post = outbox.due(config, found, alerts.Steady(), timedelta())
     subjects = [letter.message.subject for letter in post.letters]
     assert len(subjects) == 1

@@ -17,9 +17,6 @@ from support.scripted_ca import ScriptedCa
 from certbotless.act.run import run
 from certbotless.base.errors import DnsRefused
 from certbotless.model.decision import Intent
-from certbotless.model.situation import Goal
-from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.views import Looking, look
 from tools.docs import schema
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -120,21 +117,14 @@ def test_the_ca_is_told_where_to_write_and_which_profile_is_ordered(scene: Scene
     assert ca.sent["order"]["profile"] == "classic"
 
 
-def sees_pair(scene: Scene) -> bool:
-    config = scene.config
-    looking = Looking(ask_servers(scene.edges().servers))
-    view = look(Goal(config.sites[0], config), looking, scene.clock.now())
-    return view.seen.published.facts is not None
-
-
 def test_a_pair_counts_where_the_file_wants_it(scene: Scene, tmp_path: Path) -> None:
     """The site's own certs_dir comes before that of the file."""
     scene.publish()
-    assert sees_pair(scene)
+    assert scene.look().seen.published.facts is not None
     scene.settings = {"certs_dir": str(tmp_path / "elsewhere")}
-    assert not sees_pair(scene)
+    assert scene.look().seen.published.facts is None
     scene.keys["certs_dir"] = str(scene.certs_dir)
-    assert sees_pair(scene)
+    assert scene.look().seen.published.facts is not None
 
 
 class CrowdedZones:

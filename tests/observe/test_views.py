@@ -12,22 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakes import EPOCH, FakeClock
+from support.fakes import EPOCH
 from support.scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
 from certbotless.base.errors import StoreError
 from certbotless.config import load
 from certbotless.config.values import AddressRule
-from certbotless.model.decision import NOTHING_ASKED, Intent
-from certbotless.model.ledger import Entry, Ledger
+from certbotless.model.decision import Intent
+from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure
-from certbotless.model.situation import Goal
 from certbotless.model.view import View
-from certbotless.observe.record_answers import ask_servers
-from certbotless.observe.views import Looking, look, look_at
+from certbotless.observe.views import look_at
 from certbotless.state.site import SiteFile
-from certbotless.world.dns.nameservers import NameServers
-from certbotless.world.lan.address import AddressSource
 
 
 @pytest.fixture
@@ -46,17 +42,6 @@ def silent(scene: Scene, *containers: str) -> None:
 def publish(scene: Scene, domain: str = DOMAIN) -> None:
     """Let a good pair be published, and a copy of it be there."""
     SiteFile(scene.state_dir, domain).save_pair(scene.publish(domain=domain))
-
-
-def looked(scene: Scene, intent: Intent = NOTHING_ASKED) -> View:
-    """Look at `devbox`."""
-    return looked_at_both(scene, intent)[0]
-
-
-def looked_at_both(scene: Scene, intent: Intent = NOTHING_ASKED, ledger: Ledger = ()) -> list[View]:
-    shown_by = ask_servers(NameServers([], FakeClock()))
-    looking = Looking(shown_by, ledger, intent)
-    return [look(Goal(site, scene.config), looking, EPOCH) for site in scene.config.sites]
 
 
 def state_file(scene: Scene) -> Path:
@@ -78,7 +63,7 @@ def said(view: View) -> tuple[str, str]:
 
 def test_a_site_whose_facts_are_true_is_ok_without_a_reason(scene: Scene) -> None:
     publish(scene)
-    view = looked(scene)
+    view = scene.look()
     assert said(view) == ("ok", "")
     assert (view.standing_failures, view.last_failure) == ({}, None)
 
@@ -106,7 +91,7 @@ def test_the_failure_behind_the_state_is_told(
     silent(scene, "mirror", "registry")
     publish(scene)
     scene.remember(failures=failures)
-    view = looked(scene)
+    view = scene.look()
     assert (said(view), view.last_failure) == (state, last)
     assert view.standing_failures == failures
 
@@ -114,30 +99,12 @@ def test_the_failure_behind_the_state_is_told(
 # --- what of the past still stands ------------------------------------------------------------------------
 
 
-def test_a_failure_at_what_is_true_by_now_does_not_stand(scene: Scene) -> None:
-    publish(scene)
-    scene.remember(failures={key: a_failure() for key in ("record", "restore", "deploy:registry")})
-    view = looked(scene)
-    assert said(view) == ("ok", "")
-    assert (view.standing_failures, view.last_failure) == ({}, None)
-
-
-def test_a_failed_order_stands_until_one_succeeds(scene: Scene) -> None:
-    """True facts, and a renewal that was asked for in vain: ok, and told of."""
-    publish(scene)
-    failure = a_failure("the CA is closed")
-    scene.remember(failures={"order": failure})
-    view = looked(scene)
-    assert said(view) == ("ok", "")
-    assert view.last_failure == failure
-
-
 def test_a_container_that_keeps_an_order_from_being_placed_stands_with_it(scene: Scene) -> None:
     """Nothing can be deployed yet, but it is the container that is missing."""
     silent(scene, "registry")
     failure = a_failure("there is no container 'registry'")
     scene.remember(failures={"order": failure, "deploy:registry": failure})
-    view = looked(scene)
+    view = scene.look()
     assert said(view) == ("failing", "there is no container 'registry'")
     assert set(view.standing_failures) == {"order", "deploy:registry"}
 
@@ -147,9 +114,9 @@ def test_what_failed_under_another_configuration_says_nothing_about_this_one(sce
     silent(scene, "registry")
     publish(scene)
     scene.remember(failures={"deploy:registry": a_failure()})
-    assert looked(scene).decision.due(EPOCH) == ()
+    assert scene.look().decision.due(EPOCH) == ()
     silent(scene, "registry", "mirror")
-    view = looked(scene)
+    view = scene.look()
     assert (view.state, view.standing_failures) == ("pending", {})
     assert [step.key for step in view.decision.due(EPOCH)] == ["deploy:registry", "deploy:mirror"]
 
@@ -159,12 +126,12 @@ def test_what_failed_under_another_configuration_says_nothing_about_this_one(sce
 
 def test_what_a_command_asks_for_is_decided_upon(scene: Scene) -> None:
     publish(scene)
-    assert said(looked(scene, Intent(renew_since=EPOCH))) == ("pending", "order: asked for")
+    assert said(scene.look(intent=Intent(renew_since=EPOCH))) == ("pending", "order: asked for")
 
 
 def test_the_ledger_is_decided_upon(scene: Scene) -> None:
     ledger = [Entry(EPOCH - HOUR, "order", DIRECTORY, (DOMAIN,))] * 3
-    view, other = looked_at_both(scene, ledger=ledger)
+    view, other = (scene.look(at, ledger=ledger) for at in (0, 1))
     assert view.decision.due(EPOCH) == ()
     assert [step.key for step in other.decision.due(EPOCH)] == ["order"]
 
@@ -175,7 +142,7 @@ def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene
     publish(scene, OTHER_DOMAIN)
     state_file(scene).unlink()
     state_file(scene).mkdir()
-    view, other = looked_at_both(scene, Intent(renew_since=EPOCH))
+    view, other = (scene.look(at, intent=Intent(renew_since=EPOCH)) for at in (0, 1))
     assert view.state == "failing"
     assert str(state_file(scene)) in view.reason
     assert (told := view.last_failure) is not None
@@ -189,7 +156,7 @@ def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest
     publish(scene)
     scene.remember(failures={"order": a_failure()})
     state_file(scene).write_text("{")
-    view = looked(scene)
+    view = scene.look()
     assert (view.state, view.last_failure) == ("ok", None)
     warnings = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
     assert [str(state_file(scene)) in warning for warning in warnings] == [True]
@@ -198,7 +165,7 @@ def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest
 def test_a_ledger_that_cannot_be_read_is_told_where_an_order_is_due_and_nowhere_else(scene: Scene) -> None:
     publish(scene)
     ledger = StoreError("'ledger.jsonl' could not be read", hint="see who owns it")
-    well, ill = looked_at_both(scene, ledger=ledger)
+    well, ill = (scene.look(at, ledger=ledger) for at in (0, 1))
     assert said(well) == ("ok", "")
     assert said(ill) == ("failing", ledger.message)
     assert ill.last_failure is not None
@@ -216,16 +183,10 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
 ) -> None:
     """It is logged once with its traceback, and once more where it came back."""
     publish(scene)
-    config, crashes = scene.config, dict[str, str]()
-    shown_by = ask_servers(NameServers([], FakeClock()))
-
-    def with_source(address_of: AddressSource) -> View:
-        looking = Looking(shown_by, address_of=address_of, crashes=crashes)
-        return look(Goal(config.sites[0], config), looking, EPOCH)
-
+    crashes: dict[str, str] = {}
     for times in (1, 2):
         for _ in range(3):
-            view = with_source(crashing)
+            view = scene.look(address_of=crashing, crashes=crashes)
             assert said(view) == ("failing", "internal error: ZeroDivisionError")
             assert view.last_failure is not None
             assert view.last_failure.hint == "please report it with the log"
@@ -233,7 +194,7 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
             assert view.seen.at == EPOCH
         crashed = [r for r in caplog.records if r.message == f"look.crashed domain={DOMAIN}"]
         assert [r.exc_info is not None for r in crashed] == [True] * times
-        assert said(with_source(lambda _: "")) == ("ok", "")
+        assert said(scene.look(address_of=lambda _: "", crashes=crashes)) == ("ok", "")
 
 
 @pytest.mark.process
@@ -258,13 +219,13 @@ def test_a_run_that_holds_a_site_longer_than_any_may_take_is_reported(
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        view = looked(scene)
+        view = scene.look()
         other.communicate()
     assert view.state == state
     assert (f"process {other.pid} has held the lock of this site since" in view.reason) == (
         state == "failing"
     )
-    assert said(looked(scene)) == ("ok", "")
+    assert said(scene.look()) == ("ok", "")
 
 
 @pytest.mark.long
@@ -309,10 +270,10 @@ def test_a_look_writes_nothing(scene: Scene, tmp_path: Path) -> None:
         seen = {path: path.lstat() for path in tmp_path.rglob("*")}
         return {path: (stat.st_ino, stat.st_size, stat.st_ctime_ns) for path, stat in seen.items()}
 
-    looked(scene)
+    scene.look()
     assert found() == {}
     publish(scene)
     scene.remember(failures={"order": a_failure(), "record": a_failure()})
     before = found()
-    looked(scene)
+    scene.look()
     assert found() == before

@@ -25,6 +25,10 @@ from certbotless.model.decision import Intent
 from certbotless.model.memory import Failure, SavedPair, SiteState
 from certbotless.model.records import Record
 from certbotless.model.situation import Goal
+from certbotless.model.view import View
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.views import Looking, look
+from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
 from certbotless.world.acme import keys
@@ -208,6 +212,12 @@ class Scene:
         """Run for every site."""
         config = self.config
         return run(config, config.sites, self.edges(), intent)
+
+    def look(self, at: int = 0, **fields: Any) -> View:
+        """What the daemon, `status` and `plan` see of the site number `at`; `fields` are of `Looking`."""
+        given = {"ledger": LedgerFile(self.state_dir).entries(), **fields}
+        looking = Looking(ask_servers(self.edges().servers), **given)
+        return look(Goal(self.config.sites[at], self.config), looking, self.clock.now())
 
     def wait_for_retry(self, key: str) -> Failure:
         """Let time pass until the step with this key may be tried again, and return its failure."""
