@@ -132,14 +132,12 @@ def _receivers(config: Config) -> list[Receiver]:
     """Return the receivers and load the library: the owner may be unable to read secrets or the library."""
     from ..notify import apprise_sender, outbox
 
-    found = outbox.receivers(config)
     try:
-        if found:
-            apprise_sender.load()
+        apprise_sender.load()
     except NotifyError as exc:
         logger.warning("notify.failed error=%s", exc)
         return []
-    return found
+    return outbox.receivers(config)
 
 
 def send_messages(
@@ -147,7 +145,7 @@ def send_messages(
     to: Sequence[Receiver],
     redact: Redactor,
     clock: Clock,
-    fingerprints: Fingerprints | None = None,
+    fingerprints: Fingerprints,
 ) -> None:
     """Send what is due at once: the next run may be hours away. This run does not depend on it."""
     from ..notify import alerts, apprise_sender, outbox

@@ -96,12 +96,7 @@ class Process:
 
 
 def start_helper(name: str, stdin: bytes) -> Process:
-    """Start a process that changes none of the four facts.
-
-    Args:
-        name: one of `wire.HELPERS`.
-        stdin: as in `wire`.
-    """
+    """Start one of `wire.HELPERS`, which changes none of the four facts; `wire` says what it reads."""
     return Process(stdin, [f"{wire.ERRAND}={name}"], f"errand={name}", _HELPER_TIMEOUT_S, subprocess.DEVNULL)
 
 
@@ -120,8 +115,7 @@ class Worker(Process):
         self.addresses = addresses
         self._left = set(addresses)
         self._unread = b""
-        reports = self._process.stdout
-        self._reports = reports.fileno()  # type: ignore[union-attr]  # a pipe was asked for
+        self._reports = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
         os.set_blocking(self._reports, False)
 
     @property

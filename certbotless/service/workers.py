@@ -114,11 +114,7 @@ class Workers:
         return name in self._helpers
 
     def help(self, name: str, stdin: bytes) -> None:
-        """Start a helper, unless it runs or was started a moment ago.
-
-        Args:
-            stdin: what it reads on its standard input.
-        """
+        """Start a helper that reads this, unless it runs or was started a moment ago."""
         now_s = self._clock.monotonic()
         is_pausing = now_s < self._no_helper_until_s.get(name, now_s)
         if is_pausing or self.is_helping(name) or self._clock.is_stopped:

@@ -109,7 +109,8 @@ def test_two_commands_that_end_at_once_send_each_message_once(box: Box, hook: Ho
             super().sleep(seconds)
 
     def send(clock: SystemClock) -> None:
-        oneshot.send_messages(config, outbox.receivers(config), Redactor.of(config), clock)
+        to, redact, prints = outbox.receivers(config), Redactor.of(config), Fingerprints.of(config)
+        oneshot.send_messages(config, to, redact, clock, prints)
 
     def end_as_well() -> None:
         if len(hook.told) == 1:
