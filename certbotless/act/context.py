@@ -102,5 +102,5 @@ class SiteContext:
 
     def keep_failure(self, key: str, exc: CertbotlessError) -> None:
         """Keep for `status` that something failed, with the kind of the error."""
-        event = Event(f"{key}.failed", {"error": type(exc).__name__})
+        event = Event(f"{key}.failed", {"error": exc.kind})
         self._events.append(self.clock.now(), self.site.domain, event, str(exc))

@@ -346,6 +346,6 @@ def _failure(exc: CertbotlessError, now: datetime, wait: timedelta, count: int, 
         count=count,
         is_waiting=isinstance(exc, DeployWaits),
         limited_until=now + asked if is_limit else None,
-        kind=type(exc).__name__,
+        kind=exc.kind,
         address=address,
     )

@@ -59,6 +59,11 @@ class CertbotlessError(Exception):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    @property
+    def kind(self) -> str:
+        """The name of its class, or of the nearest one above it in this module: a file may keep that."""
+        return next(each.__name__ for each in type(self).__mro__ if each.__module__ == __name__)
+
 
 def internal_error(exc: Exception) -> CertbotlessError:
     """Return the error that users see for a fault of the program itself; the log has its traceback."""

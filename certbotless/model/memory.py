@@ -27,7 +27,7 @@ _LONGEST_WAIT = timedelta(days=8)
 class Failure(Model):
     """The last attempt at something did not succeed; times are aware UTC.
 
-    `kind`: the class of the error (base.errors), empty if an older version wrote it. `is_waiting`: no error,
+    `kind`: that of the error (base.errors), empty if an older version wrote it. `is_waiting`: no error,
     something else must come first. `limited_until`: the moment that a CA named which counts our requests;
     None where none did. Until then it is of no use to ask, whoever wants it. `address`: the one that could
     not be written, which keeps no other one from being written; empty for another failure.

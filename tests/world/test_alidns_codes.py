@@ -154,6 +154,8 @@ def test_a_refusal_is_told_at_once_with_its_code_request_id_and_cure(world: Worl
     assert str(refused.value) == f"{refused.value.message}; {refused.value.hint}"
     assert not refused.value.retryable
     assert isinstance(refused.value, RecordConflict) == (code in OF_ONE_RECORD)
+    kind = "ZoneNotFound" if code in NO_SUCH_ZONE else "DnsRefused"
+    assert refused.value.kind == ("RecordConflict" if code in OF_ONE_RECORD else kind)
     assert_tells_no_secret(refused.value)
     assert not any(wrong in str(refused.value) for wrong in (WRONG_ID, WRONG_SECRET))
     assert world.dns.calls[0].code == code
