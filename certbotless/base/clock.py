@@ -91,6 +91,7 @@ class SlotClock:
     """
 
     def __init__(self, clock: Clock, slots: threading.BoundedSemaphore) -> None:
+        self.now, self.monotonic = clock.now, clock.monotonic
         self._clock = clock
         self._slots = slots
         self._has_slot = False
@@ -101,12 +102,6 @@ class SlotClock:
 
     def __exit__(self, *exc: object) -> None:
         self._give()
-
-    def now(self) -> datetime:
-        return self._clock.now()
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
 
     def sleep(self, seconds: float) -> None:
         with self.slot_for_others():

@@ -6,7 +6,6 @@ Source: flock(2).
 """
 
 import fcntl
-import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -27,8 +26,8 @@ logger = logging.getLogger(__name__)
 # To see whether a lock is held: a pipe in its place must not make us wait.
 _LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-# A moment, a space and 16 digits.
-_MOST_NOTED_BYTES = 64
+# As long as a program with its arguments may be; of a longer one it is not known whether it is the same.
+_MOST_NOTED_BYTES = 1 << 16
 
 
 class Lock:
@@ -120,12 +119,12 @@ class ActionLock(Lock):
             last = parse_rfc3339(moment)
         except ValueError:
             return None
-        return last if last <= self._clock.now() and noted == _noted(what) else None
+        return last if last <= self._clock.now() and noted == what else None
 
     def note_action(self, began: datetime, what: str) -> None:
         """Write down an action that has succeeded: when it began, and what it was. Hold the lock."""
         with files.store_errors(self._path):
-            self._note(f"{began.isoformat(timespec='microseconds')} {_noted(what)}")
+            self._note(f"{began.isoformat(timespec='microseconds')} {what}")
 
 
 class DaemonLock(SignedLock):
@@ -174,11 +173,6 @@ def _holder_in(noted: str) -> Holder:
     except ValueError:
         moment = datetime.now(UTC)  # it has written nothing yet, or an older version wrote it
     return Holder(int(pid) if pid.strip().isdecimal() else 0, moment)
-
-
-def _noted(what: str) -> str:
-    # A program with its arguments may be long.
-    return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
 def _try_flock(fd: int, kind: int) -> bool:

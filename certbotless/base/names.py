@@ -71,8 +71,6 @@ def u_labels(name: str) -> str:
 
     An A-label that stands for nothing (``xn--zzz``) stays as it is too.
     """
-    if _ACE_PREFIX not in name:
-        return name
     return ".".join(map(_u_label, name.split(".")))
 
 
