@@ -1,7 +1,6 @@
 """Time as an outside thing: decisions take `now`, waiting code takes a clock.
 
-A clock that was told to stop raises `Interrupted` from its next sleep, so everything that waits ends at once
-and cleans up on the way out.
+After a stop, every sleep of the clock raises `Interrupted`. So all that waits ends at once and cleans up.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ from typing import Protocol
 
 from .errors import Interrupted
 
-# A clock that shows less is wrong: this code is younger. To be set anew with each release.
+# A clock that shows less is wrong: this code is younger. Set it with each release.
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
-# A clock that is further from the CA's orders nothing: what it says is due may not be.
+# With a clock that is further from the CA's nothing is ordered: what seems to be due may not be.
 TRUSTED_SKEW = timedelta(hours=1)
-# A certificate that begins so far ahead of our clock is published all the same: clocks differ. Not every CA
-# dates its certificates back, so with a clock that is further behind than this none is ordered.
+# A certificate may begin so far ahead of our clock: clocks differ. With a clock that is further behind
+# nothing is ordered, for not every CA dates its certificates back.
 START_SLACK = timedelta(minutes=5)
-# NTP may step back by as much without anybody's noticing.
+# NTP may step back by so much.
 _STEP = timedelta(minutes=1)
 
 
 def is_possible(now: datetime) -> bool:
-    """Whether a clock that is right may say so; one without a battery starts in 1970."""
+    """Whether a correct clock can show this; one without a battery starts in 1970."""
     return now >= RELEASED
 
 
 def is_believable(noted: datetime, now: datetime) -> bool:
-    """Whether a moment that was written down as past is past; else the clock has gone back since."""
+    """Whether a moment that was noted as past is past. If not, the clock has gone back since."""
     return noted <= now + _STEP
 
 
@@ -51,10 +50,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock, with a stop that any thread or signal handler may pull.
+    """The machine's clock. Any thread or signal handler may stop it.
 
-    The stop is a token in a queue that every waiter looks at and leaves there: unlike the lock of an Event, a
-    SimpleQueue may be used by a signal handler that interrupts its own user.
+    The stop is a token in a queue; every waiter takes it and puts it back. A signal handler may use a
+    SimpleQueue even while it interrupts a user of it, unlike the lock of an Event.
     """
 
     def __init__(self) -> None:
@@ -85,9 +84,9 @@ class SystemClock:
 
 
 class SlotClock:
-    """A clock whose sleepers hold no slot: all waits overlap, only talking is limited.
+    """A clock that gives its slot back while it sleeps: all waits overlap, only talking is limited.
 
-    Use as a context manager around all that one site does. After a stop it cleans up without a slot.
+    Use it as a context manager around all that is done for one site. Cleaning up after a stop needs no slot.
     """
 
     def __init__(self, clock: Clock, slots: threading.BoundedSemaphore) -> None:
@@ -109,13 +108,13 @@ class SlotClock:
 
     @contextmanager
     def slot_for_others(self) -> Iterator[None]:
-        """Hold no slot inside, and wait for one at the end, unless it was entered without one."""
+        """Hold no slot inside; then wait for one again, unless there was none before."""
         takes_again = self._has_slot
         self._give()
         try:
             yield
         except Interrupted:
-            takes_again = False  # after a stop it cleans up without a slot
+            takes_again = False
             raise
         finally:
             if takes_again:
@@ -135,10 +134,9 @@ class Pace:
     """Polling that starts fast and slows down with the time already waited, under one deadline.
 
     Args:
-        timeout_s: from now; `expired` turns true after it.
+        timeout_s: from now; `expired` is true after it.
         first_s, most_s: the shortest and the longest wait.
-        share: each wait is this share of the time waited so far, so what is polled for is noticed
-            at most that share late.
+        share: each wait is this share of the time waited so far, so a change is noticed at most that late.
     """
 
     def __init__(
@@ -167,6 +165,6 @@ class Pace:
         return self.left_s == 0
 
     def wait(self, at_least_s: float = 0) -> None:
-        """Sleep for the next step, or for as long as the other side asked, but not past the deadline."""
+        """Sleep for the next step, or as long as the other side has asked for, but not past the deadline."""
         step_s = min(max(self.waited_s * self._share, self._first_s), self._most_s)
         self._clock.sleep(min(max(step_s, at_least_s), self.left_s))

@@ -11,12 +11,12 @@ R = TypeVar("R")
 
 
 def together(function: Callable[[T], R], items: Sequence[T], most: int | None = None) -> list[R]:
-    """Return `function(item)` of each, in order; at most `most` at a time, of which the caller does one.
+    """Return `function(item)` for each item, in order. At most `most` run at a time.
 
-    What is logged belongs to the site that the caller is about.
+    One of them runs in the thread of the caller. Log lines are about the site of the caller.
 
     Raises:
-        Exception: one that one of them raised, once all have ended.
+        Exception: one that a call has raised, after all have ended.
     """
     others = min(len(items), most or len(items)) - 1
     if others < 1:
@@ -28,9 +28,9 @@ def together(function: Callable[[T], R], items: Sequence[T], most: int | None = 
 
 
 class Threads:
-    """So many threads for several callers; a caller that needs some waits until they are free.
+    """A number of threads for several callers; a caller waits until enough are free.
 
-    For what others have a say in, such as how many servers they name: a process may start only so many.
+    It bounds what others decide, such as how many name servers a zone has: a process can start only so many.
     """
 
     def __init__(self, most: int) -> None:
@@ -39,7 +39,7 @@ class Threads:
         self._turn = threading.Lock()
 
     def together(self, function: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:
-        """Do as the function of this name. What `function` calls must not share the same threads."""
+        """Do what the function of this name does. `function` must not use the same threads."""
         wanted = min(len(items), most, self._most + 1) - 1
         if wanted < 1:
             return list(map(function, items))

@@ -1,6 +1,6 @@
 """The exception tree: what happened, what to do now, and whether trying again can help.
 
-Owns no policy: other rooms decide from `retryable` and `retry_after` what is tried again, and when.
+Other rooms decide from `retryable` and `retry_after` what is tried again, and when.
 """
 
 from collections.abc import Iterator
@@ -21,18 +21,18 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return the text with half characters as escapes: names of files and answers of others may hold some."""
+    """Return the text with half characters as escapes: file names and foreign answers may hold some."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why something failed: the system's own words, also where libraries have wrapped them, if any."""
+    """Return why something failed: the words of the operating system, if some error in the chain has them."""
     found = (each.strerror for each in causes(error) if isinstance(each, OSError) and each.strerror)
     return next(found, "") or str(error) or type(error).__name__
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it came of, the first of all last."""
+    """Yield an error, then its cause, then the cause of that, and so on."""
     while error is not None:
         yield error
         inner = (error.__cause__, error.__context__, *error.args, getattr(error, "reason", None))
@@ -87,11 +87,11 @@ class ConfigError(CertbotlessError):
 
 
 class ValueFault(CertbotlessError, ValueError):
-    """A value has the right form and cannot be used all the same; to pydantic it is a fault of its place."""
+    """A value has the right form, but cannot be used; pydantic adds its place."""
 
 
 class ProgramUnreadable(CertbotlessError):
-    """The user that a command of root has become cannot read the program."""
+    """The user that a command of root has switched to cannot read the program."""
 
 
 class SecretUnreadable(CertbotlessError):
@@ -127,7 +127,7 @@ class DnsRefused(DnsError):
 
 
 class RecordConflict(DnsRefused):
-    """What else is at a name is for a person to change; it says nothing of what the account may do."""
+    """A person must change what else is at a name. The rights of the account are not in question."""
 
 
 class DnsUnavailable(DnsError):
@@ -137,7 +137,7 @@ class DnsUnavailable(DnsError):
 
 
 class ZoneOnHold(DnsUnavailable):
-    """Resolvers answer, and say that there is no such zone: no CA can validate a name in it."""
+    """Resolvers answer that there is no such zone: no CA can validate a name in it."""
 
 
 class PropagationTimeout(DnsError):
@@ -175,13 +175,13 @@ class RateLimited(IssueError):
 
 
 class AccountPaused(RateLimited):
-    """The CA takes no order for these names any more until a person has opened a link."""
+    """The CA takes no order for these names until a person has opened a link."""
 
     retryable = False
 
 
 class CaUnavailable(IssueError):
-    """The CA did not answer, or not as an ACME server does."""
+    """The CA did not answer, or not like an ACME server."""
 
     retryable = True
 
@@ -211,7 +211,7 @@ class CertificateRefused(DeployError):
 
 
 class DeployWaits(DeployError):
-    """Nothing is wrong on our side, but a person or a moment must come first."""
+    """Nothing is wrong, but a person must act or a moment must come first."""
 
 
 class NotifyError(CertbotlessError):

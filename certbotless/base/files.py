@@ -1,7 +1,7 @@
 """Files that are whole or absent: each is written beside its place, synced, and renamed into it.
 
-Any user that may write to a folder may plant anything under a name that we read. So no link is followed,
-nothing but a plain file is read at all, and no read waits or is without a bound.
+A user who may write to a folder may plant anything under a name that we read. So no link is followed, only
+plain files are read, and each read ends at once and has a bound.
 
 Source: rename(2), fsync(2) (a rename is durable only after its directory is synced), open(2), fifo(7).
 """
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 # The longest chain that we know of is 8 KiB.
 MAX_BYTES = 1 << 20
-# Of what only we write. A ledger of 50,000 rows: a hundred times what 90 days of 500 sites leave.
+# For what only we write. A ledger of 50,000 rows: a hundred times as many as 500 sites leave in 90 days.
 _MOST_OF_OURS = 16 << 20
-# As much as a pair with its facts, and what the state of a site may grow by while it is issued.
+# As much as a pair with its facts, and as the state of a site may grow by during an order.
 _TRIAL_BYTES = 64 * 1024
 TRIAL = "trial"
-# What a writer that was killed leaves: see `_beside`.
+# The name of a file that a killed writer leaves: see `_beside`.
 _LITTER = re.compile(r"\.(.+)\.[0-9a-f]{16}")
 
 _KINDS = (
@@ -42,7 +42,7 @@ _KINDS = (
 
 
 class NotPlainError(OSError):
-    """What stands there is no plain file of a sensible size; `strerror` says what it is."""
+    """The path is no plain file of a sensible size; `strerror` says what it is."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(errno.EINVAL, what, str(path))
@@ -50,7 +50,7 @@ class NotPlainError(OSError):
 
 @contextmanager
 def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator[None]:
-    """Map what the file system raises; `path` is what we were about to touch.
+    """Map the errors of the file system; `path` is the file that we are about to use.
 
     Raises:
         StoreError: for any OSError inside.
@@ -68,7 +68,7 @@ def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator
 
 
 def _drop_in(path: Path, exc: OSError) -> str:
-    """Return how to let the unit of ours that runs us write there; empty where that is not what is amiss."""
+    """Return how to let our unit write there; empty if the cause is another one."""
     unit = systemd.own_unit().removesuffix(".service") if exc.errno == errno.EROFS else ""
     if not unit:
         return ""
@@ -87,7 +87,7 @@ def kind_of(mode: int) -> str:
 
 
 def read(path: Path, most_bytes: int = MAX_BYTES, *, follows_links: bool = False) -> bytes:
-    """Return what a plain file holds, at once, whatever else may stand in its place.
+    """Return the content of a plain file, at once.
 
     Raises:
         NotPlainError: it is a link, a pipe, a directory and the like, or larger than `most_bytes`.
@@ -97,7 +97,7 @@ def read(path: Path, most_bytes: int = MAX_BYTES, *, follows_links: bool = False
 
 
 def read_with_mode(path: Path, most_bytes: int, *, follows_links: bool = False) -> tuple[bytes, int]:
-    """Return what a plain file holds, and the mode of that very file; raises as `read`."""
+    """Return the content of a plain file, and the mode of that very file. Raises like `read`."""
     fd = _open_plain(path, os.O_RDONLY | (0 if follows_links else os.O_NOFOLLOW))
     with open(fd, "rb") as file:
         data, mode = file.read(most_bytes + 1), os.fstat(fd).st_mode
@@ -107,7 +107,7 @@ def read_with_mode(path: Path, most_bytes: int, *, follows_links: bool = False) 
 
 
 def read_if_there(path: Path) -> bytes | None:
-    """Return what is in a file that only we write, None where there is none.
+    """Return the content of a file that only we write, None if there is none.
 
     Raises:
         StoreError: it cannot be read.
@@ -125,7 +125,7 @@ def refuse_unless_directory(path: Path) -> None:
 
 
 def make_dir(path: Path, mode: int) -> None:
-    """Make the directory and those above it where absent, durably; one that exists keeps its mode."""
+    """Make the directory, and those above it, if absent; durably. One that exists keeps its mode."""
     if not path.is_dir():
         make_dir(path.parent, mode)
         with contextlib.suppress(FileExistsError):
@@ -134,10 +134,10 @@ def make_dir(path: Path, mode: int) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int, group: int | None = None) -> None:
-    """Write a file that must not exist yet; it has its final mode before it has a byte. Synced.
+    """Write a file that must not exist yet, and sync it. It has its mode and group before its first byte.
 
     Args:
-        group: the gid that it is given to before it has a byte; None leaves it to the file system.
+        group: its gid; None leaves it to the file system.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with _errors_about(path), open(fd, "wb", buffering=0) as file:
@@ -150,7 +150,7 @@ def write_new(path: Path, data: bytes, mode: int, group: int | None = None) -> N
 
 
 def append(path: Path, data: bytes, mode: int) -> None:
-    """Add to the end of a file, which is made if absent; on disk when this returns."""
+    """Add to the end of a file, which is made if absent. On disk when this returns."""
     is_new = not os.path.lexists(path)
     fd = _open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, mode)
     with _errors_about(path), open(fd, "ab", buffering=0) as file:
@@ -178,9 +178,9 @@ def link(path: Path, target: str) -> None:
 
 
 def probe(path: Path) -> None:
-    """Write, sync, read back and remove a file as large as a pair beside `path`.
+    """Write, sync, read back and remove a file beside `path` that is as large as a pair.
 
-    It is random, so that no file system stores it in less room than a key.
+    Its bytes are random, so that no file system stores it in less room than a key.
 
     Raises:
         OSError: there is no room, or no right, or the disk does not keep what it is given.
@@ -197,12 +197,12 @@ def probe(path: Path) -> None:
 
 
 def sweep(folder: Path, names: Collection[str]) -> None:
-    """Remove what killed writers have left beside these names; the caller holds the lock of the writers.
+    """Remove what killed writers have left beside these names. Hold the lock of the writers.
 
-    Nothing but what has exactly the form of a temporary name of ours is touched.
+    Only files whose names have exactly the form of our temporary names are removed.
     """
     names = {*names, *(f"{name}.{TRIAL}" for name in names)}
-    with contextlib.suppress(OSError):  # what cannot be removed now is left to the next time
+    with contextlib.suppress(OSError):  # the next time, then
         for entry in list(os.scandir(folder)):
             match = _LITTER.fullmatch(entry.name)
             if match and match[1] in names and (entry.is_symlink() or entry.is_file()):
@@ -211,7 +211,7 @@ def sweep(folder: Path, names: Collection[str]) -> None:
 
 
 def remove_dir(folder: Path, names: Collection[str]) -> None:
-    """Remove a folder of ours; one that holds anything else than `names` stays as it is.
+    """Remove a folder of ours. It stays as it is if it has anything else than `names`.
 
     Raises:
         OSError: not all of it could be removed.
@@ -224,9 +224,9 @@ def remove_dir(folder: Path, names: Collection[str]) -> None:
 
 
 def keeps_mode(folder: Path, mode: int) -> bool:
-    """Whether a file in this folder can be given this mode, as a trial file shows. Raises OSError.
+    """Whether a file in this folder can be given this mode, which a trial file shows. Raises OSError.
 
-    On CIFS, NTFS and the drives of Windows below WSL the mount says the mode of each file.
+    On CIFS, NTFS and the drives of Windows below WSL the mount sets the mode of all files.
     """
     trial = _beside(folder / TRIAL)
     fd = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -240,10 +240,10 @@ def keeps_mode(folder: Path, mode: int) -> bool:
 
 
 def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
-    """Give a file of ours this mode, unless it has a second name; no link is followed below `top`.
+    """Give a file of ours this mode, unless it has a second name. No link is followed below `top`.
 
     Args:
-        way: the names of the folders that lead from `top` to the file, and its own.
+        way: the names of the folders from `top` to the file, and the file's name.
 
     Raises:
         OSError: it is not there, or not ours.
@@ -274,10 +274,10 @@ def sync_dir(path: Path) -> None:
 
 
 def open_to_all(path: Path) -> str:
-    """Return which folder on the way to `path` anybody may change, with its mode; empty for none.
+    """Return the folder on the way to `path` that anybody may change, with its mode; empty for none.
 
-    In one with the sticky bit, as /tmp, nobody can take away what is another's: only the last folder must
-    not be one of these, for there they may put what they like.
+    In a folder with the sticky bit, such as /tmp, nobody can remove the files of others, but anybody can add
+    some: so it may be on the way, but not be the last folder.
     """
     for folder in (path, *path.parents):
         try:
@@ -291,7 +291,7 @@ def open_to_all(path: Path) -> str:
 
 @contextmanager
 def _renamed_into(path: Path) -> Iterator[Path]:
-    """Give a name to write under, and rename that into its place; nothing is left of it if that fails."""
+    """Yield a temporary name to write to, and rename it to `path`. After a failure nothing is left of it."""
     temporary = _beside(path)
     with _errors_about(path):
         try:
@@ -306,7 +306,7 @@ def _renamed_into(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _errors_about(path: Path) -> Iterator[None]:
-    """Let errors name what was to be written: write(2) names nothing, and a temporary name means nothing."""
+    """Put this path into errors: write(2) names no file, and a temporary name says nothing."""
     try:
         yield
     except OSError as exc:
@@ -315,7 +315,7 @@ def _errors_about(path: Path) -> Iterator[None]:
 
 
 def _open_plain(path: Path, flags: int, mode: int = 0) -> int:
-    """Open a plain file. Without O_NONBLOCK a named pipe would keep us until somebody opens its other end."""
+    """Open a plain file. O_NONBLOCK: else a named pipe would make us wait until its other end is opened."""
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = os.open(path, flags, mode)

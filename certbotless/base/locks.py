@@ -1,6 +1,6 @@
 """Locks between runs, in `state_dir`: of a site, the ledger, an account, a container, the daemon.
 
-Each is an flock, so the kernel releases it when its holder ends, however it ends.
+Each is an flock. The kernel releases it when its holder ends, however it ends.
 
 Source: flock(2).
 """
@@ -66,14 +66,14 @@ class Lock:
         os.close(self._fd)
 
     def _held(self) -> CertbotlessError:
-        """Return the error for a lock that was not free in time."""
+        """Return the error for a lock that is not free in time."""
         return StoreError(
             f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
             hint="another certbotless is at work on it; try again later",
         )
 
     def _note(self, text: str) -> None:
-        """Give the file this text. Hold the lock."""
+        """Write this text to the lock file. Hold the lock."""
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, text.encode(), 0)
 
@@ -102,7 +102,7 @@ class ActionLock(Lock):
     Args:
         action_id: hexadecimal, such as the digest of the container's name.
 
-    It remembers the last action that succeeded, for the runs that waited for it.
+    Its file has the last action that succeeded, for the runs that have waited for the lock.
     """
 
     def __init__(self, state_dir: Path, action_id: str, clock: Clock, timeout_s: float) -> None:
@@ -110,9 +110,9 @@ class ActionLock(Lock):
         super().__init__(state_dir / "containers" / f"{action_id}.lock", clock, timeout_s)
 
     def last_action(self, what: str) -> datetime | None:
-        """Return when the last action began, if it was this one. Hold the lock.
+        """Return when the last action began, None if it was not this one or lies in the future.
 
-        None if there was none, another one since, or one at a time to come.
+        Hold the lock.
         """
         try:
             moment, _, noted = _read(self._fd).partition(" ")
@@ -122,7 +122,7 @@ class ActionLock(Lock):
         return last if last <= self._clock.now() and noted == what else None
 
     def note_action(self, began: datetime, what: str) -> None:
-        """Write down an action that has succeeded: when it began, and what it was. Hold the lock."""
+        """Note an action that has succeeded: when it began, and what it was. Hold the lock."""
         with files.store_errors(self._path):
             self._note(f"{began.isoformat(timespec='microseconds')} {what}")
 
@@ -146,13 +146,13 @@ class DaemonLock(SignedLock):
 
 
 def running_daemon(state_dir: Path) -> int | None:
-    """Return the pid of the daemon that runs on this state directory, 0 if not known; None for no daemon."""
+    """Return the pid of the daemon on this state directory, 0 if not known; None if no daemon runs."""
     found = holder(state_dir / "daemon.lock")
     return None if found is None else found.pid
 
 
 def holder(path: Path) -> Holder | None:
-    """Return the holder of the `SignedLock` on this file, None where there is none. Never waits."""
+    """Return the holder of the `SignedLock` with this file, None if there is none. Never waits."""
     try:
         fd = os.open(path, _LOOK)
     except OSError:

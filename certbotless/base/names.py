@@ -11,10 +11,10 @@ import re
 from .errors import ValueFault, printable
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
-# What may be a label of a record, hosts or not.
+# A label of any record, not only of a host.
 _RECORD_LABEL = re.compile(r"[a-z0-9_-]{1,63}|[*@]")
 _ACE_PREFIX = "xn--"
-# What ends a label in another script (UTS 46).
+# Characters that end a label in other scripts (UTS 46).
 _FULL_STOPS = re.compile("[\u3002\uff0e\uff61]")
 
 
@@ -48,10 +48,10 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
 
 
 def _in_a_labels(text: str, fault: str) -> str:
-    """Return a name or a label in A-labels, IDNA 2008 after the mapping of UTS 46; one in ASCII as it is.
+    """Return a name or a label in A-labels (IDNA 2008 after the mapping of UTS 46); ASCII is not changed.
 
     Args:
-        fault: what the text is if it cannot be.
+        fault: what an error says that the text is.
     """
     if text.isascii():
         return text
@@ -67,9 +67,9 @@ def _in_a_labels(text: str, fault: str) -> str:
 
 
 def u_labels(name: str) -> str:
-    """Return a name or an rr with each A-label in its own script; an ASCII name stays as it is, to the byte.
+    """Return a name or an rr with each A-label in its own script.
 
-    An A-label that stands for nothing (``xn--zzz``) stays as it is too.
+    Other labels are not changed, nor is an A-label without a meaning (``xn--zzz``).
     """
     return ".".join(map(_u_label, name.split(".")))
 
@@ -85,7 +85,7 @@ def _u_label(label: str) -> str:
 
 
 def a_labels(text: str) -> str:
-    """Return a name or an rr of another program in lower case and A-labels; the reverse of `u_labels`.
+    """Return a foreign name or rr in lower case and A-labels; the reverse of `u_labels`.
 
     Raises:
         NameFault: it cannot be the name of a record.

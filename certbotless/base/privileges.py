@@ -2,12 +2,12 @@
 
 So `sudo certbotless --renew-now` never leaves a file that the daemon's user cannot read.
 
-Until then root makes a folder only where no other user could put a link in its way, and gives away nothing
-but a folder that it has just made, by its descriptor. What is imported later, and what workers run, is read
-by the owner: where it cannot be, a run would fail in ways that say nothing of the cause. That is told first.
+As root it makes a folder only where no other user can put a link in the way. It gives away only a folder that
+it has just made, by its descriptor. The owner reads what is imported later and what workers run: if the owner
+cannot read it, a run would fail in ways that hide the cause. So this is checked first.
 
-Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2); access(2), which asks
-for the real user, as all of ours are after setuid(2).
+Source: credentials(7), initgroups(3), chown(2) (by a name it follows links), open(2); access(2), which checks
+the real user: after setuid(2) all our user ids are the same.
 """
 
 import os
@@ -25,8 +25,8 @@ from .errors import ProgramUnreadable, StoreError
 def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     """Make the folders that are absent, and become the owner of `state_dir`, with all of its groups.
 
-    What is made belongs to the service's user if there is one, else to us. A folder that is absent below one
-    that others may change is left for its owner to make. Does nothing unless we are root.
+    A new folder belongs to the service's user if there is one, else to us. In a folder that others may change
+    none is made: its owner must do it. Does nothing unless we are root.
 
     Raises:
         StoreError: a folder could not be made.
@@ -59,7 +59,7 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
 
 
 def _make(path: Path, mode: int) -> None:
-    """Make a folder where nothing is, for the service's user, if only root can change the way to it."""
+    """Make an absent folder for the service's user, if only root can change the way to it."""
     above = [folder for folder in path.parents if not os.path.lexists(folder)]
     if os.path.lexists(path) or not _is_roots_alone((above[-1] if above else path).parent):
         return
@@ -91,9 +91,9 @@ def _give_to_the_service(folder: Path) -> None:
 
 
 def _is_roots_alone(folder: Path) -> bool:
-    """Whether only root can change where this path leads, and what is in the folder at its end.
+    """Whether only root can change where this path leads, and the content of the folder at its end.
 
-    In a folder with the sticky bit, as /tmp, no other user can remove or replace what is root's.
+    In a folder with the sticky bit, such as /tmp, other users cannot remove or replace what belongs to root.
     """
     if folder != folder.parent and not _is_roots_alone(folder.parent):
         return False
@@ -110,13 +110,13 @@ def _is_roots_alone(folder: Path) -> bool:
 
 
 def _files_of_program() -> list[Path]:
-    """Return what a run needs to read: our own files first, what is loaded by now, and the Python itself.
+    """Return the files that a run reads: our own first, those of loaded modules, and Python itself.
 
     Call it before the user changes: the new user may not see them.
     """
-    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    places = [*sorted(Path(__file__).parents[1].rglob("*.py")), *(Path(file) for file in loaded if file)]
-    return [path for path in [*places, Path(sys.executable)] if path.exists()]
+    loaded = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    places = [*sorted(Path(__file__).parents[1].rglob("*.py")), *map(Path, loaded), Path(sys.executable)]
+    return [path for path in places if path.is_file()]
 
 
 def _refuse_unless_readable(paths: Iterable[Path], user: str) -> None:

@@ -16,7 +16,7 @@ def load(path: Path, kind: type[T]) -> T | None:
         kind: a `Model`, or another annotation that `checked` knows.
 
     Raises:
-        ValueError: it makes no sense.
+        ValueError: the file makes no sense.
         StoreError: it cannot be read.
     """
     raw = files.read_if_there(path)
@@ -27,7 +27,7 @@ def save(path: Path, value: object) -> None:
     """Give the file this value; on disk when this returns. One process at a time may do so.
 
     Raises:
-        StoreError: as `write`; or the value holds half a character, of another's answer.
+        StoreError: like `write`; or a text in the value holds half a character (`dump`).
     """
     data = dump(value, indent=1)
     files.sweep(path.parent, [path.name])

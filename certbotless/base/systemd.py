@@ -1,7 +1,7 @@
-"""The service manager that may have started us: what it says in the environment, and what it is told.
+"""systemd, which may have started us: what it says in the environment, and what we tell it.
 
-JOURNAL_STREAM, NOTIFY_SOCKET and WATCHDOG_USEC are of its protocol and no settings of the user's: so they are
-read here, and not where the configuration is. Without systemd nothing is said.
+JOURNAL_STREAM, NOTIFY_SOCKET and WATCHDOG_USEC belong to its protocol. They are no settings of the user, so
+they are read here and not in `config`. Without systemd they are absent, and nothing is sent.
 
 Source: systemd.exec(5), JOURNAL_STREAM; sd_notify(3); sd_watchdog_enabled(3).
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 USER = "certbotless"
 # The last part of a control group, in `0::/system.slice/certbotless.service`.
 _UNIT = re.compile(r"/(certbotless[^/\n]*\.service)$", re.MULTILINE)
-# Of the time after which systemd gives us up; sd_watchdog_enabled(3) asks for a half, a delay is allowed for.
+# The part of the watchdog's time between pings. sd_watchdog_enabled(3) asks for a half; pings may be late.
 _PING_SHARE = 1 / 4
 
 
@@ -33,7 +33,7 @@ def is_read_by_journal(fd: int) -> bool:
 
 
 def unit_of(control_groups: str) -> str:
-    """Return which unit of ours stands in the text of a /proc/PID/cgroup; empty for none."""
+    """Return the unit of ours that the text of a /proc/PID/cgroup names; empty for none."""
     found = _UNIT.search(control_groups)
     return found[1] if found else ""
 
@@ -47,7 +47,7 @@ def own_unit() -> str:
 
 
 def notify(state: str) -> None:
-    """Tell systemd of our state, as in ``READY=1``, if it wants to know."""
+    """Send our state, such as ``READY=1``, to systemd if it listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -64,10 +64,10 @@ def notify(state: str) -> None:
 
 
 class Watchdog:
-    """The watchdog of systemd: it ends a process that it has not heard of for its time, and starts it again.
+    """systemd's watchdog: it restarts a process that sends no ping within a time.
 
     Attributes:
-        time_s: its time; None if it watches no process, or another one, such as our parent.
+        time_s: that time; None if it watches no process, or another one, such as our parent.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Watchdog:
         self._next_s = 0.0
 
     def ping(self) -> None:
-        """Tell it that we are well; call it as often as you like."""
+        """Send a ping if one is due. Call it as often as you like."""
         now = time.monotonic()
         if self.time_s is not None and now >= self._next_s:
             self._next_s = now + self.time_s * _PING_SHARE

@@ -1,4 +1,4 @@
-"""Moments and spans as text: for files and the log, and as a person reads them.
+"""Moments and durations as text: for files and the log, and for people.
 
 Source: RFC 3339.
 """
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from .checked import after
 
-# A clock without a battery starts at the first; nothing that we note, and no certificate, is beyond the last.
+# A clock without a battery starts at the first. No moment that we note and no certificate is beyond the last.
 # So no sum of a moment and a wait leaves the calendar.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -25,8 +25,8 @@ def within_bounds(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-# In a file: what is out of bounds is a fault, or the nearest moment where one date that makes no sense is no
-# reason to forget all the rest.
+# In a file, a moment out of bounds is a fault; or, where one wrong date is no reason to drop all the rest, it
+# is the nearest moment within them.
 Moment = Annotated[datetime, after(within_bounds)]
 BoundedMoment = Annotated[datetime, after(bounded)]
 
@@ -54,12 +54,12 @@ def moment(at: datetime) -> str:
 
 
 def distance(duration: timedelta) -> str:
-    """Return how far away something is, as a person says it: ``in 50 days``, ``3 min ago``."""
+    """Return how far away something is: ``in 50 days``, ``3 min ago``."""
     return f"in {span(duration)}" if duration > timedelta() else f"{span(-duration)} ago"
 
 
 def span(duration: timedelta) -> str:
-    """Return a duration in its largest unit that says enough."""
+    """Return a duration in its largest unit that says enough: ``2 days``, ``119 min``."""
     seconds = duration.total_seconds()
     for unit, size_s, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
         if seconds >= least * size_s:
@@ -68,7 +68,7 @@ def span(duration: timedelta) -> str:
 
 
 def elapsed(seconds: float, digits: int = 1) -> str:
-    """Return how long something took or takes, as a person reads it: ``4.2 s``, ``1 min 15 s``."""
+    """Return how long something took or takes: ``4.2 s``, ``1 min 15 s``."""
     if seconds < 60:
         return f"{seconds:.{digits}f} s"
     minutes, rest = divmod(int(seconds), 60)

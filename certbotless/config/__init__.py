@@ -1,5 +1,5 @@
 """From the YAML file to one frozen `Config`, and from an edit to the next one.
 
 Entry: `load.load`; the keys are in `settings`.
-Never: asks the network, or changes a file.
+Never: uses the network, or changes a file.
 """

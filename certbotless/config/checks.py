@@ -1,6 +1,6 @@
-"""What is careless about a configuration, or not there yet. None of it is a fault: it is used all the same.
+"""Warnings: what is careless about a configuration, or not there yet. It is used all the same.
 
-Asks this machine: for its files and their modes, and for optional libraries.
+The checks read files of this machine and their modes, and look for optional libraries.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def prove_readable(config: Config) -> None:
-    """Read every secret that certificates need; the receivers of messages hold nothing up.
+    """Read every secret that certificates need. The receivers of messages need not be readable.
 
     Raises:
         SecretUnreadable: one cannot be read.
@@ -36,9 +36,7 @@ def log(config: Config, file: Path | None) -> None:
 
 
 def warnings(config: Config, file: Path | None = None) -> list[str]:
-    """Return each careless setting as ``path: text``; also the file itself, if others may change it,
-    or read a secret in it.
-    """
+    """Return careless settings as ``path: text``, and the file if others may write it or read a secret."""
     # Root checks what the service's user, who owns state_dir, will use.
     trusted = {0, os.geteuid()}
     with suppress(OSError):
@@ -48,9 +46,9 @@ def warnings(config: Config, file: Path | None = None) -> list[str]:
 
 
 def _of_file(file: Path, config: Config, trusted: Collection[int]) -> Iterator[str]:
-    """Yield whether other users may write it, or read a secret in it.
+    """Yield how other users may write the file, or read a secret in it.
 
-    A user who may write it can run programs as its user, and send the AccessKey anywhere.
+    Who may write it can run programs as its user, and send the AccessKey anywhere.
     """
     with suppress(OSError):
         seen = file.stat()

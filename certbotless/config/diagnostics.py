@@ -1,7 +1,7 @@
-"""The text for each value that the configuration may not have: one line for each error of pydantic.
+"""The words for each wrong value of the configuration: one line for each error of pydantic.
 
-The words are in the tables here, but for those that a `ValueFault` brings. They say what is wrong and what
-would be right. What people are known to write in place of the right thing is a row of `_SLIPS`.
+They say what is wrong and what would be right. They are in the tables here, or in a `ValueFault`. `_SLIPS`
+has what people are known to write instead of the right thing.
 
 Source: pydantic's list of the kinds of errors, ``docs/errors/validation_errors.md``.
 """
@@ -79,7 +79,7 @@ _SLIPS = (
     ("ttl", ".*[^-0-9].*", "must be a whole number of seconds"),
     ("port", ".*:.*", "{0!r} is not of the form host:port"),
 )
-# By pydantic's name of the kind of error, where the kind says it all.
+# By pydantic's name of the kind of error, for kinds whose words do not depend on the key.
 _KINDS = {
     "missing": "is needed",
     "dict_type": "must be a mapping",
@@ -88,7 +88,7 @@ _KINDS = {
     "string_type": 'must be text: put it in quotes, "..."',
     "int_type": "must be a whole number",
 }
-# Keys whose hint is the same for a value of any type.
+# Keys with the same words for a wrong value of any type.
 _SELF_EVIDENT = {
     "propagation_timeout",
     "check_every",
@@ -99,7 +99,7 @@ _SELF_EVIDENT = {
     "port",
     "when",
 }
-# A fault of a part of these is a fault of the whole: their parts have no names of their own.
+# A fault of a part of these is told as a fault of the whole: their parts have no names.
 _WHOLE = ("command", "action", "port")
 _SECTIONS: dict[str, type[Model]] = {
     "acme": Acme,
@@ -114,13 +114,13 @@ _SECTIONS: dict[str, type[Model]] = {
 
 
 def place_of(error: ErrorDetails) -> Path:
-    """Return the path of the value that is wrong."""
+    """Return the path of the wrong value."""
     loc = error["loc"]
     return loc[: next((i + 1 for i, step in enumerate(loc) if step in _WHOLE), len(loc))]
 
 
 def describe(doc: Document, error: ErrorDetails) -> Fault:
-    """Return the fault that an error of the model is, at its place in the file."""
+    """Return an error of the model as a fault, at its place in the file."""
     path = place_of(error)
     if error["type"] != "extra_forbidden":
         return doc.fault(path, text_of(error))
@@ -135,7 +135,7 @@ def describe(doc: Document, error: ErrorDetails) -> Fault:
 
 
 def text_of(error: ErrorDetails) -> str:
-    """Return what is wrong with a value and what would be right, without its place."""
+    """Return what is wrong with a value, and what would be right, without its place."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if isinstance(context.get("error"), ValueFault):
         return str(context["error"])
@@ -151,7 +151,7 @@ def text_of(error: ErrorDetails) -> str:
 
 
 def _model_of(path: Path) -> type[Model]:
-    """Return the model that has the last key of the path, or should have it."""
+    """Return the model that the last key of the path belongs to."""
     section = next((step for step in reversed(path[:-1]) if isinstance(step, str)), "")
     return _SECTIONS.get(section, Config)
 

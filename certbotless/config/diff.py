@@ -1,7 +1,7 @@
-"""Pure: what an edit of the configuration changes, a line a change. Light.
+"""Pure: what an edit of the configuration changes, one line for each change. Light.
 
-Two configurations are compared key by key, sites and targets by their names. Values stand as the file writes
-them. A secret is known by its type and never shown, nor where it is: it has changed, or not.
+Two configurations are compared key by key, sites and targets by their names. Values are shown as the file
+writes them. Neither a secret nor its place is shown, only that it has changed.
 """
 
 import shlex
@@ -15,17 +15,17 @@ from .secret import Secret
 from .settings import Config
 from .values import AddressRule, DailyWindow, Port, Reload, short
 
-# Of a value; a line says what has changed, not all of it.
+# The most characters of a value that a line shows.
 _LONGEST = 120
 
 
 def changes(before: Config, after: Config) -> list[str]:
-    """Return a line for each difference in meaning; none for comments, order of sites, or ways to write."""
+    """Return a line for each difference in meaning. Comments, the order of sites and spelling are none."""
     return [*_differences("", _keys(before), _keys(after))]
 
 
 def _keys(part: Model) -> dict[str, Any]:
-    """Return the values of a section by their keys, each site and target by a key of its own."""
+    """Return the values of a section by their keys; each site and each target has its own key."""
     found = part.to_dict()
     found |= {f"site {site.domain}": site for site in found.pop("sites", ())}
     if "deploy" in found:

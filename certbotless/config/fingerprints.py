@@ -1,6 +1,6 @@
-"""Digests that tell one configuration from another: what failed under one says nothing of the next.
+"""Digests that tell one configuration from another: a failure under one says nothing about the next.
 
-They are of data: the canonical JSON of what the file says, without what is a default.
+A digest is made of data: the canonical JSON of what the file says, without defaults.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ FORM = "2:"
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What the secrets of a configuration held when they were read, and the digests that follow.
+    """The secrets of a configuration as digests, and the digests of its sites.
 
-    Make it before privileges drop: the user after that may not be able to read the secrets.
+    Make it before privileges drop: the later user may not be able to read the secrets.
 
     Attributes:
-        secrets: by the path of its key the digest of each secret, or why it could not be read.
+        secrets: the digest of each secret, or why it could not be read, by the path of its key.
     """
 
     secrets: Mapping[str, str]
 
     @classmethod
     def of(cls, config: Config, before: Fingerprints | None = None) -> Fingerprints:
-        """Read the secrets that certificates need; one that cannot be read counts as it did `before`."""
+        """Read the secrets that certificates need. One that cannot be read keeps its entry of `before`."""
         found = {}
         for path, secret in config.needed_secrets().items():
             try:
@@ -43,9 +43,9 @@ class Fingerprints:
         return cls(found)
 
     def digests(self, config: Config, site: Site) -> tuple[str, str]:
-        """Return two digests of all that decides how attempts for `site` go.
+        """Return two digests of all settings that attempts for `site` depend on: with and without secrets.
 
-        The first is also of what the secrets hold; the second is not, for a temporary key changes each hour.
+        The second tells whether only a secret has changed, as a temporary key does each hour.
         """
         parts = (config.acme, config.aliyun, config.dns, config.docker, config.certs_dir, site)
         of_file = _digest(parts)
@@ -53,7 +53,7 @@ class Fingerprints:
 
 
 def _plain(value: object) -> Any:
-    """Return what JSON has no form for in another form; of a secret only where it is."""
+    """Return a value that JSON has no form for as plain data; of a secret only its place."""
     if isinstance(value, Secret):
         return [value.kind, "" if value.kind == "literal" else value.where]
     if is_dataclass(value):

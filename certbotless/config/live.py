@@ -1,9 +1,9 @@
-"""The configuration in force, as its file and the files of its secrets are edited. Light.
+"""The configuration in force, while its file and the files of its secrets are edited. Light.
 
-They are small, so each poll reads them and compares: whatever an editor does (writes in place, renames over,
-flips a link somewhere in the path, deletes and creates), the content counts and not how it came. An edit is
-taken when it has come to rest and all of it is good; else it is refused, and the last good one stays. A file
-that is absent or broken for a moment, as while it is saved, is no matter.
+The files are small, so each poll reads them and compares their contents: how an editor saves does not matter
+(it may write in place, rename over, change a link in the path, or delete and create). An edit is accepted
+when it is at rest and all of it is good; else it is refused, and the last good one stays in force. A file may
+be absent or broken for a moment, as while it is saved.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .settings import Config
 logger = logging.getLogger(__name__)
 
 # Between two polls: while nothing happens, and while something may be in the middle of being saved. Together
-# less than a second, so that a machine whose cores are busy has another one to follow an edit within two.
+# less than a second, so that a busy machine has another second to follow an edit within two.
 _POLL_S, _POLL_SOON_S = 0.5, 0.25
-# What is good and has stood so long is taken; what is bad and has stood so long is told.
+# A good content that is so old is accepted; a bad one that is so old is refused.
 _AT_REST_S, _SAVED_WITHIN_S = 0.2, 1.0
 
 # What a file held when it was read: its bytes, or why it could not be read.
@@ -35,17 +35,17 @@ class Source:
     """The configuration file and its secrets.
 
     Args:
-        path: None reads standard input. That, and a pipe, is read once; then only the secrets are followed.
+        path: None reads standard input. That or a pipe is read once; then only the secrets are followed.
 
     Attributes:
-        name: of the file, for people.
-        path: the file; None where it is read once.
-        raw, config: what is in force, as text and as meaning.
-        refused: what is wrong with the file as it is now, a line each; empty for the one in force.
+        name: the name of the file, for people.
+        path: the file; None if it is read only once.
+        raw, config: the configuration in force, as text and as a value.
+        refused: the faults of the file as it is now, one line each; empty if it is in force.
         refused_digest: SHA-256 of that file.
 
     Raises:
-        ConfigError, SecretUnreadable: there is nothing good to begin with.
+        ConfigError, SecretUnreadable: the first configuration is not good.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -58,7 +58,7 @@ class Source:
         self.path = path if path is not None and _is_plain(path) else None
         self._file = _Followed(self._read, self.raw)
         self._secrets = self._follow_secrets()
-        # Of a file that was refused for their sake: it is good as soon as they can be read.
+        # The secrets of a file that was refused because of one: it is tried again when all can be read.
         self._lacking: tuple[Secret, ...] = ()
 
     @property
@@ -68,13 +68,13 @@ class Source:
         return _POLL_SOON_S if is_edited else _POLL_S
 
     def poll(self, now_s: float, *, is_asked: bool = False) -> Config | None:
-        """Take an edit that is there by now; return what is in force if that, or a secret, has changed.
+        """Follow edits; return the configuration in force if it, or a secret of it, has changed.
 
-        What is wrong with an edit is logged, once a fault.
+        Each fault of an edit is logged once.
 
         Args:
             now_s: monotonic time.
-            is_asked: somebody says that all is saved: it is taken, or refused, as it is now.
+            is_asked: whether the user says that all is saved: the file is accepted, or refused, as it is.
         """
         is_edited = self.path is not None and self._poll_file(now_s, is_asked)
         has_changed = [secret.poll(now_s) for secret in self._secrets]
@@ -90,7 +90,7 @@ class Source:
         return self._take(content, is_final=stood_s >= _SAVED_WITHIN_S)
 
     def _take(self, content: _Content, *, is_final: bool = True, is_told_again: bool = False) -> bool:
-        """Put this content into force, or refuse it if it is final."""
+        """Put this content into force. If it is bad, refuse it if it is final."""
         try:
             if isinstance(content, CertbotlessError):
                 raise content
@@ -131,13 +131,13 @@ class Source:
         return load.read(self.path)
 
     def _parsed(self, raw: bytes) -> Config:
-        """Return what the text means, if the secrets that certificates need can be read too."""
+        """Return the configuration in the text, if all secrets that certificates need can be read."""
         config = load.parse(raw, self.name)
         checks.prove_readable(config)
         return config
 
     def _follow_secrets(self) -> list[_FollowedSecret]:
-        """Return those that can change while we run."""
+        """Return the secrets that can change while we run."""
         found = self.config.secrets().items()
         return [_FollowedSecret(key, secret) for key, secret in found if secret.path is not None]
 
@@ -148,14 +148,14 @@ def _digest_of(content: _Content) -> str:
 
 
 class _Followed:
-    """A file, and the content of it that was dealt with; that is kept as its digest, for it may be a secret.
+    """A file, and the last content that was handled. Only its digest is kept: it may be a secret.
 
     Args:
-        read: reads it; a CertbotlessError is a content too.
-        known: what was dealt with already; else what is there now.
+        read: reads the file; a CertbotlessError counts as a content.
+        known: the content that was handled already; None for the present one.
 
     Attributes:
-        is_new: at the last poll there was a content that was not dealt with.
+        is_new: whether the last poll found a content that was not handled yet.
     """
 
     def __init__(self, read: Callable[[], bytes], known: _Content | None = None) -> None:
@@ -168,7 +168,7 @@ class _Followed:
         return bool(self._new)
 
     def poll(self, now_s: float) -> tuple[_Content, float] | None:
-        """Return a content that was not dealt with and how many seconds it has stood, if there is one."""
+        """Return a content that was not handled yet and its age in seconds, None if there is none."""
         content = self.now()
         digest = _digest_of(content)
         if digest == self._known:
@@ -179,14 +179,14 @@ class _Followed:
         return content, now_s - self._new_since_s
 
     def now(self) -> _Content:
-        """Return what the file holds now."""
+        """Return the present content of the file."""
         try:
             return self._read()
         except CertbotlessError as exc:
             return exc
 
     def settle(self, content: _Content) -> None:
-        """Take note that this content was dealt with."""
+        """Note that this content was handled."""
         self._known, self._new = _digest_of(content), ""
 
 
@@ -200,7 +200,7 @@ class _FollowedSecret:
         self._stamps = dict(map(_stamp, secret.sources()))
 
     def poll(self, now_s: float) -> bool:
-        """Return whether it has another value, or can be read again; what is wrong with it is logged once."""
+        """Return whether it has a new value, or can be read again. A fault is logged once."""
         self._poll_sources()
         found = self.file.poll(now_s)
         if found is None:
@@ -226,9 +226,9 @@ class _FollowedSecret:
 
 
 def _stamp(path: Path) -> tuple[Path, tuple[int, ...]]:
-    """Return what each edit of a file changes, though we may not read it; of its folder, if that is closed.
+    """Return what each edit of a file changes in its stat, which needs no right to read the file.
 
-    Empty for what is not there.
+    If its folder is closed to us, the stat of the folder; if the file is absent, nothing.
     """
     for place in (path, path.parent):
         try:
@@ -242,7 +242,7 @@ def _stamp(path: Path) -> tuple[Path, tuple[int, ...]]:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether nobody is waited for when it is read, as one would be with a pipe; also if it is absent."""
+    """Whether reading it does not wait for others, as a pipe would; true also if it is absent."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -1,6 +1,6 @@
-"""From the configuration file to a `Config`, or to a report of every fault, each with its line and column.
+"""From the configuration file to a `Config`, or to a report of all faults, each with its line and column.
 
-Parse, then check values, then check them together; all faults are reported at once.
+It parses the file, checks each value, then checks them together, and reports all faults at once.
 
 Source: the key table of docs/configuration.md.
 """
@@ -19,12 +19,12 @@ from . import yaml_document
 from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .yaml_document import Document, Fault
 
-# None stands for a name that is wrong by itself, or absent.
+# None is a name that is wrong by itself, or absent.
 _Names = list[str | None]
 
 
 def read(source: Path | None) -> bytes:
-    """Return the bytes of the file, or of standard input for None; one more than the limit at most.
+    """Return the bytes of the file, or of standard input for None; at most one more than the limit.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -40,7 +40,7 @@ def read(source: Path | None) -> bytes:
 
 
 def parse(raw: bytes, name: str) -> Config:
-    """Return the configuration that `raw` holds; `name` stands in the faults.
+    """Return the configuration that `raw` holds. Faults begin with `name`.
 
     Raises:
         ConfigError: every fault of the file.
@@ -58,7 +58,7 @@ def parse(raw: bytes, name: str) -> Config:
 
 
 def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
-    """Return all faults: of the document, of each value (one each), of values that contradict each other."""
+    """Return all faults: those of the document, one for each wrong value, and contradictions of values."""
     from . import diagnostics  # noqa: PLC0415  (time and memory that only a mistake needs)
 
     # To pydantic, a list of nothing but wrong entries is an empty one too.
@@ -69,7 +69,7 @@ def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
 
 
 def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
-    """Yield what is wrong with the engine of the environment, where a container needs it."""
+    """Yield the fault of DOCKER_HOST in the environment, if a container needs it."""
     is_needed = any(target.command is None for site in config.sites for target in site.deploy)
     if not is_needed or "host" in doc.data.get("docker", {}) or config.docker.host == DOCKER_SOCKET:
         return
@@ -87,7 +87,7 @@ def load(source: Path | None) -> Config:
 
 
 def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -> Iterator[Fault]:
-    """Yield the faults of values that contradict each other; a value that is `wrong` by itself is skipped."""
+    """Yield the contradictions of values; a value that is `wrong` by itself is left out."""
 
     def name(value: Any, *path: str | int) -> str | None:
         return None if value is None or path in wrong else normalise(value, wildcard=True)
@@ -129,7 +129,7 @@ def _check_zone(
 def _check_records(
     doc: Document, sites: list[dict[str, Any]], domains: _Names, names: list[_Names], key: str, type_: str
 ) -> Iterator[Fault]:
-    """Two sites that want one name to show different addresses would write it in turns for ever."""
+    """Yield names for which two sites want different addresses: they would overwrite each other for ever."""
     rules = [site.get(key, default_of(Site, key).kind) for site in sites]
     first = {domain: i for i, domain in enumerate(domains) if domain is not None and rules[i] != "none"}
     for i, site in enumerate(sites):
@@ -143,7 +143,7 @@ def _check_records(
 
 
 def _check_wildcards(doc: Document, i: int, domain: str | None, names: _Names) -> Iterator[Fault]:
-    """Let's Encrypt refuses an order for a wildcard and a name that it covers as malformed."""
+    """Yield wildcards that cover another name: Let's Encrypt refuses such an order as malformed."""
     for j, wildcard in enumerate(names):
         if wildcard is None or not wildcard.startswith("*."):
             continue
@@ -181,12 +181,12 @@ def _entries(value: object) -> list[object]:
 
 
 def _mappings(value: object) -> list[dict[str, Any]]:
-    """Return the entries of a list; anything else than a mapping as an empty one, so that places hold."""
+    """Return the entries of a list; one that is no mapping becomes an empty one, so indexes stay right."""
     return [entry if isinstance(entry, dict) else {} for entry in _entries(value)]
 
 
 def folder_of_broken(raw: bytes, key: str) -> Path:
-    """Return certs_dir or state_dir as far as a broken file tells, else its default."""
+    """Return certs_dir or state_dir from a broken file if it can be read there, else its default."""
     from .diagnostics import check  # noqa: PLC0415  (as above)
 
     # A file that is not YAML as a whole may still have the line that we look for.

@@ -1,7 +1,7 @@
-"""Secrets out of a text that a person may show to anybody.
+"""Remove secrets from a text that a person may show to anybody.
 
-By value, for every secret that the configuration leads to; and by form, for what libraries may say: keys in
-PEM, signed requests of ACME and Aliyun, key authorizations.
+They are found by value, for every secret of the configuration; and by form, for what libraries may say: keys
+in PEM, signed requests of ACME and Aliyun, key authorizations.
 
 Source: RFC 7468 (PEM), RFC 7515 (JWS), RFC 8555 section 8.1 (key authorization); the V1 signature of Aliyun's
 APIs, whose requests carry it in their query.
@@ -17,13 +17,13 @@ from ..base.errors import SecretUnreadable
 from .settings import Config
 
 _HIDDEN = "***"
-# Shorter values are no secrets, and stand in every second word.
+# Shorter values are no secrets, and are parts of many words.
 _LEAST_LENGTH = 6
 # As much of an AccessKey's id as tells a person which one it is.
 _KEPT_OF_ID = 4
 
 _FORMS = (
-    # Also one whose end was cut off, and one with its line ends escaped.
+    # Also without its end, and with its line ends escaped.
     (re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL), _HIDDEN),
     (re.compile(r"\?[\w.%-]+=[^\s'\"<>]*"), f"?{_HIDDEN}"),
     (re.compile(r"://[^/\s@'\"]+@"), f"://{_HIDDEN}@"),
@@ -40,17 +40,17 @@ _FORMS = (
 
 
 class Redactor:
-    """Takes secrets out of texts.
+    """Removes secrets from texts.
 
     Args:
-        secrets: values that never may be seen.
-        key_ids: ids of AccessKeys, of which four letters stay.
+        secrets: values that must not be shown.
+        key_ids: ids of AccessKeys; their first four letters stay.
     """
 
     def __init__(self, secrets: Iterable[str], key_ids: Iterable[str] = ()) -> None:
         shown = {key_id: key_id[:_KEPT_OF_ID] + _HIDDEN for key_id in key_ids}
         shown |= dict.fromkeys(secrets, _HIDDEN)
-        # A call is in a URL, and the text that it was signed by holds that once more encoded.
+        # A request has them in its URL, and the signed text has that URL encoded once more.
         for _ in range(2):
             shown |= {quote(value, safe=""): instead for value, instead in shown.items()}
         # The longest first: a value may begin with another.
@@ -60,9 +60,9 @@ class Redactor:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Return one for all that is secret in a configuration, as far as it can be read.
+        """Return one for all secrets of a configuration that can be read.
 
-        Of a URL only the whole: a part of it may be a word that everybody uses, as the name of a robot is.
+        A URL is removed only as a whole: a part of it may be a common word, such as the name of a robot.
         """
         values: dict[str, str] = {}
         for path, secret in config.secrets().items():
@@ -74,7 +74,7 @@ class Redactor:
         return cls([*values.values(), *private], key_ids)
 
     def __call__(self, text: str) -> str:
-        """Return the text without what is secret in it."""
+        """Return the text without the secrets in it."""
         if self._values is not None:
             text = self._values.sub(lambda found: self._shown[found[0]], text)
         for form, instead in _FORMS:

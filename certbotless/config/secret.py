@@ -1,6 +1,6 @@
 """Secrets by reference: a literal, an environment variable, a file, or a systemd credential.
 
-The value is read when it is needed and never kept in the configuration's `repr`, so it cannot slip into a
+The value is read when it is needed, and it is not in the `repr` of the configuration. So it cannot get into a
 log, an exception or a state file.
 
 Source: systemd.exec(5), CREDENTIALS.
@@ -31,15 +31,15 @@ _FORMS: tuple[tuple[_Kind, str, str, str], ...] = (
         "a credential reference is written credential:NAME",
     ),
 )
-# An Aliyun STS token, the longest secret we know, is under 2 KiB.
+# An Aliyun STS token, the longest secret that we know, is under 2 KiB.
 _MAX_BYTES = 64 * 1024
-# Where systemd looks for what a unit imports.
+# Where systemd looks for credentials that a unit imports.
 CREDSTORES = [f"/{root}/credstore{kind}" for root in ("etc", "run", "usr/lib") for kind in ("", ".encrypted")]
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Where a secret is, not what it is."""
+    """The place of a secret, not its value."""
 
     kind: _Kind
     where: str = field(repr=False)
@@ -49,10 +49,10 @@ class Secret:
 
     @classmethod
     def parse(cls, text: str) -> Secret:
-        """Return the reference that `text` writes.
+        """Return the reference in `text`.
 
         Raises:
-            ValueFault: the reference is not well formed; the text never repeats it.
+            ValueFault: the reference is not well formed. The message does not repeat it.
         """
         text = text.strip()
         if not text:
@@ -70,7 +70,7 @@ class Secret:
         """Return the secret as it is now, without surrounding white space.
 
         Raises:
-            SecretUnreadable: nothing is there, or we may not read it.
+            SecretUnreadable: it is absent, or we may not read it.
         """
         if self.kind == "literal":
             return self.where
@@ -95,10 +95,10 @@ class Secret:
         return value
 
     def warning(self, trusted: Collection[int]) -> str | None:
-        """Return what is careless about the secret's file, if anything is.
+        """Return what is careless about the file of the secret, if anything is.
 
         Args:
-            trusted: uids that it may belong to.
+            trusted: the uids that may own it.
         """
         if (path := self.path) is None:
             return None
@@ -115,7 +115,7 @@ class Secret:
 
     @property
     def path(self) -> Path | None:
-        """The file that it is read from, None for one that cannot change while we run."""
+        """The file that it is read from; None for a literal or a variable, which cannot change as we run."""
         if self.kind == "file":
             return Path(self.where)
         if self.kind != "credential":
@@ -127,9 +127,9 @@ class Secret:
         return Path("/etc/credstore", self.where)
 
     def sources(self) -> list[Path]:
-        """Return where systemd may have taken a credential from; what changes there needs a restart.
+        """Return where systemd may have read a credential; after a change there the service must restart.
 
-        A unit may name other places, and ours may not be ours to see.
+        A unit may name other places, and we may not be allowed to see these.
         """
         if self.kind != "credential" or self.path == Path("/etc/credstore", self.where):
             return []
@@ -137,6 +137,6 @@ class Secret:
 
 
 def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:
-    """Return the environment for a program that is none of ours: without what holds or leads to a secret."""
+    """Return the environment for a foreign program, without what holds or leads to a secret."""
     hidden = {secret.where for secret in secrets if secret.kind == "environment"} | {"CREDENTIALS_DIRECTORY"}
     return {name: value for name, value in os.environ.items() if name not in hidden}

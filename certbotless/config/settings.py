@@ -1,7 +1,6 @@
-"""The model of the configuration: one frozen `Config`, and what it says of itself.
+"""The model of the configuration: one frozen `Config`, and what follows from it.
 
-It is data alone. `load` makes it of a file; `checks` and `fingerprints` ask the machine about it.
-The environment counts in one place: DOCKER_HOST is a default.
+It is only data. `load` makes it from a file. The environment counts in one place: DOCKER_HOST is a default.
 
 Source: the key table of docs/configuration.md, whose words are in tools/docs/keys.yaml.
 """
@@ -20,7 +19,7 @@ from .values import DIRECTORIES, AddressRule, Reload
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
 RUN_MARGIN = timedelta(hours=1)
-# CAs that bind each account to one that they know already.
+# CAs that bind each new account to one that they know already.
 NEED_EAB = ("zerossl", "google", "litessl")
 # The keys whose values are secrets, wherever they stand.
 SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
@@ -30,7 +29,7 @@ DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
 class _Section(Model):
-    """A mapping of the file: its keys and no others, and no value that is turned into one of another kind."""
+    """A mapping of the file. Other keys are faults, and no value is converted from another type."""
 
     __slots__ = ()
     strict = True
@@ -89,7 +88,7 @@ class Docker(_Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http(_Section):
-    """The status page and the metrics: what `status` tells, over HTTP. Absent: nothing is open."""
+    """The status page and the metrics: what `status` tells, over HTTP. If absent, no port is open."""
 
     listen: values.Listen = "127.0.0.1:9109"
 
@@ -147,7 +146,7 @@ class Site(_Section):
 
     @property
     def rules(self) -> dict[str, AddressRule]:
-        """What is asked for each type of record that carries an address."""
+        """How the address is found, for each type of record."""
         return {"A": self.address, "AAAA": self.address6}
 
     @property
@@ -189,7 +188,7 @@ class Config(_Section):
         return {f"notify[{i}]": secret for i, secret in enumerate(self.notify)}
 
     def needed_secrets(self) -> dict[str, Secret]:
-        """Return those that certificates need, by the path of the key: an attempt may fail for them."""
+        """Return the secrets that certificates need, by the path of the key: no attempt succeeds without."""
         found = {
             "aliyun.access_key_id": self.aliyun.access_key_id,
             "aliyun.access_key_secret": self.aliyun.access_key_secret,

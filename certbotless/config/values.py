@@ -1,9 +1,8 @@
-"""What a value of the configuration file may be: its form, as pydantic checks it.
+"""The values that the configuration file may have: the form of each kind, as pydantic checks it.
 
-A kind of value states its form once, as a constraint of pydantic. What no constraint can say is said by a
-function, which returns the value or raises a `ValueError`; a `ValueFault` says more than that the form is
-wrong. The words for people are in `diagnostics`. What values say against each other is the matter of
-`load`.
+Each kind of value states its form once, as a constraint of pydantic. What no constraint can check, a function
+checks: it returns the value or raises a `ValueError`, or a `ValueFault` with its own words. All other words
+for people are in `diagnostics`. `load` checks values against each other.
 
 Source: the key table of docs/configuration.md.
 """
@@ -57,7 +56,7 @@ class AddressRule:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What makes a container read its files anew: a restart, a signal, or a program run in it."""
+    """What makes a container read its files again: a restart, a signal, or a program run in it."""
 
     kind: Literal["restart", "signal", "exec"]
     signal: str = ""
@@ -65,14 +64,14 @@ class Reload:
 
     @property
     def values(self) -> dict[str, object]:
-        """What it is done with, by name; empty for a restart."""
+        """The signal or the program, by name; empty for a restart."""
         values = {"signal": self.signal, "argv": [*self.argv]}
         return {name: value for name, value in values.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """Where a target serves TLS: a port on the site's address, elsewhere, or nowhere that could be proved."""
+    """Where a target serves TLS: a port on the site's address, elsewhere, or nowhere (no proof then)."""
 
     kind: Literal["number", "elsewhere", "none"]
     number: int = 0
@@ -87,7 +86,7 @@ class DailyWindow:
     end: time
 
 
-# --- what no constraint can say -----------------------------------------------------------------------------
+# --- what no constraint can check ---------------------------------------------------------------------------
 
 
 def _require(is_so: object) -> None:
@@ -159,7 +158,7 @@ def _host_and_port(text: str) -> str:
 
 
 def _listen(text: str) -> str:
-    # A name would be opened at whatever it leads to, and be a question to a resolver at each start.
+    # A name could lead to any address, and would need a resolver at each start.
     ipaddress.ip_address(text.rpartition(":")[0].strip("[]"))
     return _host_and_port(text)
 
@@ -203,7 +202,7 @@ def _label(text: str) -> str:
 
 
 def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
-    # What is run stands in the log and in `status`, each of which is a line.
+    # The log and `status` show it in one line.
     _require(words[0] and all(map(str.isprintable, words)))
     return words
 
@@ -211,7 +210,7 @@ def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
 def _signal(text: str) -> str:
     name = text.upper().removeprefix("SIG")
     _require(f"SIG{name}" in signal.Signals.__members__)
-    # signal(7): no program can catch these two, so none reads its files anew for them.
+    # signal(7): no program can catch these two, so none reads its files again for them.
     if name in ("KILL", "STOP"):
         raise ValueFault(f"{name} makes no program read its files: write restart, or a signal such as HUP")
     return name
@@ -239,12 +238,12 @@ def _window(written: str | None) -> DailyWindow | None:
 
 
 def _written(form: CoreSchema, make: Callable[[Any], object] | None = None) -> Mark:
-    """Return the mark of a value that is written in this form, and made of it by `make`."""
+    """Return the mark of a value that is written in this form; `make` turns it into the final value."""
     return lambda _: form if make is None else after(make)(form)
 
 
 def _kind(pattern: str, make: Callable[[str], object] | None = None) -> Mark:
-    """Return the mark of a value that is text of this form, and made of it by `make`."""
+    """Return the mark of a value that is text of this form; `make` turns it into the final value."""
     return _written(core_schema.str_schema(pattern=pattern), make)
 
 
@@ -268,11 +267,11 @@ def _one_key(key: str, value: CoreSchema) -> CoreSchema:
 
 # The scheme of a URL may be in capitals (RFC 3986, section 3.1).
 _HTTP = "[Hh][Tt][Tt][Pp]"
-# Labels that are neither empty nor too long: the resolver raises errors of its own for them.
+# Labels that are neither empty nor too long: the resolver has its own errors for those.
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _PORT_NUMBER = "[1-9][0-9]{0,4}"
 _HOST_AND_PORT = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}"
-# What may be an address; the value is parsed.
+# What may be an address; it is parsed after that.
 _IPV4, _IPV6 = r"[0-9]+(\.[0-9]+){3}", "[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 # The kernel's own rule for the names of interfaces.
 _INTERFACE = r"[^\s:/]{1,15}"
@@ -314,7 +313,7 @@ ARGV_WORDS = 'must be a list of a program and its arguments, each one line of te
 
 
 def _way(written: object) -> str | None:
-    """Return which form of an action is written; None for none of them."""
+    """Return the form of a written action; None for an unknown one."""
     if isinstance(written, dict):
         return next(iter(written), None) if len(written) == 1 else None
     return "restart" if written == "restart" else None

@@ -1,6 +1,6 @@
-"""A YAML file as plain values that remember where they stand.
+"""A YAML file as plain values, with the line and column of each.
 
-Only the YAML that every reader agrees on: ``true``/``false``, decimal whole numbers, text, lists, mappings.
+Only the YAML that all readers agree on: ``true``/``false``, decimal whole numbers, text, lists, mappings.
 YAML 1.1's surprises (``no`` is false, ``010`` is 8, ``1:30`` is 90) stay text. Anchors, tags, duplicate keys,
 deep nesting and large files are faults, so nothing can grow beyond the size of the file.
 
@@ -35,11 +35,10 @@ Fault = tuple[int, int, str]
 
 
 class Document:
-    """A parsed file: `data` is its plain tree, `locate` says where a path of it stands.
+    """A parsed file: `data` is its plain tree, `locate` gives the place of a path in it.
 
     Attributes:
-        faults: what is wrong with it though the rest can be read, such as a repeated key. Of a repeated key
-            `data` has the first value.
+        faults: what is wrong though the rest can be read, such as a repeated key; `data` has its first value.
 
     Raises:
         ConfigError: the text is not YAML within the limits.
@@ -49,7 +48,7 @@ class Document:
         self._name = name
         self._marks: dict[Path, tuple[yaml.Mark, yaml.Mark]] = {}
         self.faults: list[Fault] = []
-        # What YAML knows and a configuration does not: then nothing else is told.
+        # What a configuration must not have, though YAML knows it: then nothing else is reported.
         self._refused: list[Fault] = []
         self.data: Any = self._read(self._decode(raw))
         if self._refused:
@@ -64,7 +63,7 @@ class Document:
         return ConfigError([f"{self._name}:{line}:{column}: {text}" for line, column, text in sorted(faults)])
 
     def locate(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
-        """Return line and column (from 1) of the value at `path`, or of the nearest thing around it."""
+        """Return line and column (from 1) of the value at `path`, or of the nearest value around it."""
         for length in range(len(path), -1, -1):
             if (marks := self._marks.get(path[:length])) is not None:
                 return _position(marks[0] if at_key and length == len(path) else marks[1])
@@ -103,7 +102,7 @@ class Document:
         return self.error([(*where, f"{dotted(())}: {text}")])
 
     def _plain(self, events: Iterator[Any], event: Any, path: Path, key: Any) -> Any:
-        """Return the value that begins with `event`, and read on to its end."""
+        """Return the value that begins with `event`; its events are read to the last."""
         self._marks[path] = (key, event.start_mark)
         self._refuse_extras(event)
         if isinstance(event, yaml.ScalarEvent):
@@ -139,14 +138,14 @@ class Document:
         return result
 
     def _skip(self, events: Iterator[Any], event: Any, path: Path) -> None:
-        """Read on to the end of the value that begins with `event`, which is none of `data`."""
+        """Read the events of the value that begins with `event`, and forget it."""
         faults = len(self.faults)
         self._plain(events, event, (*path, -1), event.start_mark)
         del self.faults[faults:]
 
     def _refuse_extras(self, event: Any) -> None:
-        """Note an anchor, an alias and a tag."""
-        # The text is not repeated: a secret that starts with & or ! looks like these, too.
+        """Note an anchor, an alias or a tag."""
+        # The text is not repeated: a secret that starts with & or ! looks like one.
         where = _position(event.start_mark)
         if event.anchor is not None:
             what = "YAML anchors and aliases are not supported: put text that starts with & or * in quotes"

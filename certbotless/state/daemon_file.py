@@ -1,6 +1,6 @@
-"""What the daemon tells the commands beside it: which edit it refuses. Light.
+"""`daemon.json`: the daemon tells other commands which edit of the configuration it refuses. Light.
 
-It is written at the start and when an edit is refused, and counts for as long as that daemon runs.
+The daemon writes it at its start and when it refuses an edit. It counts for as long as that daemon runs.
 """
 
 import hashlib
@@ -20,36 +20,37 @@ _NAME = "daemon.json"
 
 
 @dataclass(frozen=True, slots=True)
-class _Told(Model):
-    """What the file says: the faults of the text that is refused, a line each, and its SHA-256."""
+class _Refusal(Model):
+    """The file: the faults of the refused text, one line each, and the SHA-256 of that text."""
 
     refused: tuple[str, ...]
     refused_digest: str
 
 
 def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
-    """Write it; where that fails, the commands know less, and nothing else is lost.
+    """Write the file. A failure is only logged: the commands know less then.
 
     Args:
-        refused: what is wrong with the file, a line each; empty where it is in force.
-        digest: SHA-256 of the file that is refused.
+        refused: the faults of the configuration file, one line each; empty if it is in force.
+        digest: SHA-256 of the refused file.
     """
     try:
-        saved.save(state_dir / _NAME, _Told(tuple(refused), digest))
+        saved.save(state_dir / _NAME, _Refusal(tuple(refused), digest))
     except StoreError as exc:
         logger.warning("daemon.not_told error=%s", exc)
 
 
 def refusal(state_dir: Path, raw: bytes) -> tuple[str, ...]:
-    """Return why the daemon that runs now refuses this text, a line each.
+    """Return why the running daemon refuses this text, one line each.
 
-    Nothing, if it does not, if none runs, or if what it told makes no sense.
+    Empty if it does not refuse it, if no daemon runs, or if the file makes no sense.
     """
     if running_daemon(state_dir) is None:
         return ()
     try:
-        told = saved.load(state_dir / _NAME, _Told)
+        told = saved.load(state_dir / _NAME, _Refusal)
     except (ValueError, StoreError):
         return ()
-    is_of_this = told is not None and told.refused_digest == hashlib.sha256(raw).hexdigest()
-    return told.refused if told and is_of_this else ()
+    if told is None or told.refused_digest != hashlib.sha256(raw).hexdigest():
+        return ()
+    return told.refused

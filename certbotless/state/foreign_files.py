@@ -1,7 +1,7 @@
-"""What another tool has at our names: told from what is ours, refused, or set aside without a byte lost.
+"""Files of another tool at our names: recognised, refused, or set aside without losing a byte.
 
-A user that may write to certs_dir may put there a link to a key of ours, a second name of it, or a pipe that
-nobody fills. So no link is followed, no pipe opened, and no copy open to more users than its original.
+A user who may write to certs_dir may put a link to one of our keys there, a second name of it, or a pipe that
+nobody fills. So no link is followed, no pipe is opened, and no copy is open to more users than its original.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 # A larger file is no certificate; it is moved, not copied.
 _MOST_COPIED_BYTES = 16 << 20
-# A folder that is being filled; one that stays was left by a run that was killed.
+# A folder that is being filled. A run that was killed leaves it.
 _GATHERING = re.compile(r"\.aside\.[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
 class OurName:
-    """A name of ours: the path that servers read, what it is called in a generation, and its mode there."""
+    """A name of ours: the path that servers read, the file's name in a generation, and its mode there."""
 
     path: Path
     name: str
@@ -34,21 +34,21 @@ class OurName:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether something stands there that is not ours."""
+        """Whether the path has a file that is not ours."""
         if self.path.is_symlink():
             return ".certbotless/" not in str(self.path.readlink())
         return os.path.lexists(self.path)
 
 
 def take_over(places: tuple[OurName, ...], home: Path, stamp: str) -> None:
-    """Turn what another tool has at these places into links to the same.
+    """Set aside what another tool has at these places, so that our links there will lead to the same files.
 
-    1. Gather what each place gives now in a folder of its own, below `home`. What is a link stays one.
-    2. Lead `current` there: as links of ours the places will give the same.
-    3. Move there what could not be copied: a pipe, or a file that is huge or not ours to read.
+    1. Copy what each place has now into a new folder below `home`. A link stays a link.
+    2. Lead `current` to that folder: once the places are links of ours, they give what they gave before.
+    3. Move what could not be copied into it: a pipe, or a file that is huge or that we may not read.
 
     Raises:
-        OSError: every place gives what it gave, or, if it could not be copied, nothing.
+        OSError: every place gives what it gave before, or nothing if that could not be copied.
     """
     foreign = [place for place in places if place.is_foreign]
     if not foreign:
@@ -62,7 +62,7 @@ def take_over(places: tuple[OurName, ...], home: Path, stamp: str) -> None:
 
 
 def _gather(places: tuple[OurName, ...], home: Path, stamp: str) -> tuple[Path, list[OurName]]:
-    """Return a folder that gives what these places give now, and those of them that could not be copied."""
+    """Return a folder with copies of what these places have, and the places that could not be copied."""
     gathered = home / f".aside.{secrets.token_hex(8)}"
     try:
         gathered.mkdir(0o755)
@@ -79,7 +79,7 @@ def _gather(places: tuple[OurName, ...], home: Path, stamp: str) -> tuple[Path, 
 
 
 def tidy(places: tuple[OurName, ...], home: Path) -> None:
-    """Remove what `take_over` has left where it was killed.
+    """Remove what `take_over` leaves when it is killed.
 
     Raises:
         OSError: not all of it could be removed.
@@ -89,16 +89,10 @@ def tidy(places: tuple[OurName, ...], home: Path) -> None:
             files.remove_dir(folder, {place.name for place in places})
 
 
-def refuse_directory(path: Path) -> None:
-    """Raise StoreError for a directory, which no rename takes away."""
-    if path.is_dir() and not path.is_symlink():
-        raise StoreError(f"{str(path)!r} is a directory", hint="move it away")
-
-
 def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
-    """Raise StoreError for what another user owns, or a file that has a second name: it may change any time.
+    """Raise StoreError for a file that others may change: one of another user, or one with a second name.
 
-    Ours is what belongs to us, to root, or to the owner of certs_dir.
+    What belongs to us, to root, or to the owner of certs_dir is ours.
     """
     if not os.path.lexists(path):
         return
@@ -113,7 +107,7 @@ def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
 
 
 def _copy(place: OurName, folder: Path) -> bool:
-    """Let `folder` give what a place gives now; False if something is there that cannot be copied."""
+    """Copy what a place has into `folder`; return False if it has something that cannot be copied."""
     path, to = place.path, folder / place.name
     if path.is_symlink() and place.is_foreign:
         target = path.readlink()
@@ -131,13 +125,13 @@ def _copy(place: OurName, folder: Path) -> bool:
 
 
 def _same_as(gathered: Path, home: Path) -> Path | None:
-    """Return where the very same was set aside before: its hourly writer shall not fill the disk."""
+    """Return where the same files were set aside before: a tool that writes hourly must not fill the disk."""
     content = _content(gathered)
     return next((folder for folder in sorted(home.glob("aside-*")) if _content(folder) == content), None)
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    """Return each file of a folder, and of a link where it leads; what cannot be read is left out."""
+    """Return each file of a folder, for a link its target; what cannot be read is left out."""
     found = {}
     with contextlib.suppress(OSError):
         for path in folder.iterdir():

@@ -1,4 +1,4 @@
-"""The ledger on disk: its rows, what stands in for a lost one, and the lock around count-and-reserve."""
+"""The ledger on disk: its rows, what replaces a lost one, and the lock around count-and-reserve."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ class LedgerFile:
     """The rows of `ledger.jsonl`, and the lock around count-and-reserve.
 
     Args:
-        certs_dirs: where the generations are that stand in for a ledger that is lost.
+        certs_dirs: the folders of the generations that replace a lost ledger.
     """
 
     def __init__(self, state_dir: Path, certs_dirs: Iterable[Path] = ()) -> None:
@@ -33,7 +33,7 @@ class LedgerFile:
         return Lock(self._lock, clock, timeout_s, guards=(self._path,))
 
     def entries(self) -> list[Entry]:
-        """Return every row, `UNREADABLE` for what is none; a lost ledger's as far as generations tell of it.
+        """Return every row, `UNREADABLE` for a line that is none; without any row, the orders of generations.
 
         Raises:
             StoreError: the file is there, but cannot be read.
@@ -41,7 +41,7 @@ class LedgerFile:
         return self._whole(map(Entry.from_line, self._lines()))
 
     def seen(self) -> Ledger:
-        """Return what `entries` returns, or why that cannot be read: then only orders must wait."""
+        """Return the `entries`, or the error if they cannot be read: then only orders must wait."""
         try:
             return self.entries()
         except StoreError as exc:
@@ -74,7 +74,7 @@ class LedgerFile:
         self._append(self._path, b"\n" * is_cut_off + entry.to_line())
 
     def remove(self, entry: Entry) -> None:
-        """Take out the newest row that says this, whatever time it has by now. Hold the lock."""
+        """Remove the newest row like this one, whatever time it has by now. Hold the lock."""
         rows = self.entries()
         like = [row for row in rows if replace(row, at=entry.at) == entry]
         if like:
@@ -85,7 +85,7 @@ class LedgerFile:
         return [line for line in (files.read_if_there(self._path) or b"").split(b"\n") if line]
 
     def _whole(self, rows: Iterable[Entry]) -> list[Entry]:
-        """Return the rows of the file, or what stands in for them if they are lost."""
+        """Return the rows of the file, or what replaces them if they are lost."""
         return with_old_failures(rows) or _past_orders(self._certs_dirs)
 
     def _append(self, path: Path, lines: bytes) -> None:
@@ -98,7 +98,7 @@ class LedgerFile:
 
 
 def _past_orders(certs_dirs: Iterable[Path]) -> list[Entry]:
-    """Return what the generations tell of past orders: one a certificate, which may have been restored."""
+    """Return the orders of the generations: one for each certificate, which may have been published twice."""
     found = {}
     for made, name, told in generations(certs_dirs):
         facts, origin = told.facts, told.origin

@@ -1,4 +1,4 @@
-"""The ledger for one site at one CA: count what was, and write down what comes, as one step."""
+"""The ledger for one site at one CA: past requests are counted and a new one is written down in one step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -19,13 +19,13 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass
 class OrderGuard:
-    """What one run of one site may ask of a CA, and has asked; every moment is the CA's time.
+    """What one run of one site may request from a CA, and has requested. Every moment is the CA's time.
 
     Attributes:
-        directory: of the CA that counts too.
-        in_hand: the certificate of this CA for these very names, if there is one.
-        is_forced: write down whatever the limits say.
-        adopted: the one for these names that was adopted instead: its lifetime and its end count as well.
+        directory: the URL of the CA, which counts too.
+        in_hand: the certificate of this CA for exactly these names, if there is one.
+        is_forced: whether the limits are ignored; the rows are written all the same.
+        adopted: without `in_hand`, the adopted certificate for these names: its lifetime and end count.
         renewal: what the CA suggests for the certificate in hand.
         is_rehearsal: whether this is a dry run.
     """
@@ -60,21 +60,20 @@ class OrderGuard:
         self._order = order
 
     def withdraw_order(self) -> None:
-        """Take back the order that was reserved last: the CA did not take it."""
+        """Remove the row of the order that was reserved last: the CA has refused it."""
         if self._order is not None:
             with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):
                 self.rows.remove(self._order)
             self._order = None
 
     def reserve_account(self, at: datetime) -> None:
-        """Write down an account that is about to be made. Raises as `reserve_order`."""
+        """Write down an account that is about to be made. Raises like `reserve_order`."""
         self._reserve(Entry(at, "account", self.directory, ()), f"no new account at {self.directory}")
 
     def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
-        """Write down, for a dry run, that the validation of these names failed, until it is known.
+        """For a dry run, count the validation of these names as failed until its outcome is known.
 
-        Nobody resumes a dry run that is killed. An order in earnest is resumed, and its failures are counted
-        then.
+        A dry run that is killed is not resumed. A real order is, and its failures are counted then.
         """
         if self.is_rehearsal:
             failure = self._entry(at, "failure", names, outcome="failed")
@@ -82,13 +81,13 @@ class OrderGuard:
             self._failed_ahead = failure
 
     def note_validation(self, at: datetime) -> None:
-        """Take back what `begin_validation` has written: no validation failed."""
+        """Remove what `begin_validation` has written: no validation has failed."""
         if self._failed_ahead is not None:
             self._change(at, self._without_failure_ahead)
             self._failed_ahead = None
 
     def count_failure(self, at: datetime, names: Sequence[str]) -> None:
-        """Write down that the validation of these names of the newest order failed, and of no others."""
+        """Write down that in the newest order the validation of exactly these names has failed."""
         failure, order_names = self._entry(at, "failure", names, outcome="failed"), self.site.all_names
         self._change(at, lambda rows: with_failure(self._without_failure_ahead(rows), failure, order_names))
         self._failed_ahead = None
@@ -99,7 +98,7 @@ class OrderGuard:
         return without_failure(rows, self._failed_ahead, self.site.all_names)
 
     def note_certificate(self, at: datetime, lifetime: timedelta) -> None:
-        """Write down that the newest order has given a certificate that lives so long; 0 if not known."""
+        """Write down that the newest order gave a certificate with this lifetime, 0 if not known."""
         order = self._entry(at, "order", self.site.all_names, lifetime_s=int(lifetime.total_seconds()))
         self._change(at, lambda rows: with_certificate(rows, order))
 

@@ -4,10 +4,10 @@
     <certs_dir>/<domain>.key  -> .certbotless/<domain>/current/privkey.pem
     <certs_dir>/.certbotless/<domain>/current -> <generation>/
 
-One rename of `current` swaps both files. Links are relative, so they hold inside a container that mounts
-certs_dir. Nothing that we did not write is ever deleted, and nothing but a plain file is ever opened:
-other users may be able to plant a link to a key of ours, or a pipe without a writer. A pair that lies there
-is not ours for that: the caller says which `meta.json` was published, by its SHA-256.
+One rename of `current` swaps both files. The links are relative, so they hold inside a container that mounts
+certs_dir. Nothing that we did not write is deleted, and only plain files are opened: other users may be able
+to plant a link to one of our keys, or a pipe without a writer. A pair is not ours only because it lies there:
+the caller knows the SHA-256 of each `meta.json` that we published.
 """
 
 import contextlib
@@ -40,8 +40,8 @@ _KEEP = timedelta(days=1)
 class Store:
     """The files of one site below `certs_dir`.
 
-    What is called `known` is what was published lately, as it is kept where nobody else can write: for each
-    generation the SHA-256 of its `meta.json`. Where nothing is known, what lies there is believed.
+    `known` is what was published lately: the SHA-256 of `meta.json` by the name of the generation. It is kept
+    where nobody else can write. If it is empty or None, any pair whose `meta.json` fits is taken for ours.
     """
 
     def __init__(self, certs_dir: Path, domain: str, *, key_mode: int = 0o600) -> None:
@@ -54,7 +54,7 @@ class Store:
         self._places = (self._chain, self._key)
 
     def look(self, known: Mapping[str, str] | None = None) -> Published:
-        """Return what is published now. Reads only; never waits, and never raises for what it finds."""
+        """Return what is published now. Reads only, never waits, never raises."""
         found = self._look(known)
         return found if found.is_intact else replace(found, plain=self._plain())
 
@@ -84,7 +84,7 @@ class Store:
         return ()
 
     def _plain(self) -> str:
-        """Return what changes when other plain files come to the two names; empty where one is none."""
+        """Return what tells the plain files at the two names from any others; empty if one is not plain."""
         try:
             found = [place.path.lstat() for place in self._places]
         except OSError:
@@ -117,14 +117,13 @@ class Store:
         """Make this pair the published one.
 
         1. Write the new generation completely, and sync it. `note` keeps its name and the SHA-256 of its
-           `meta.json` before anything leads there.
-        2. Lead both names through `current`, which still is the old pair, so that
-        3. one rename swaps both files.
+           `meta.json` before any link leads to it.
+        2. Lead both names through `current`, which still leads to the old pair.
+        3. Swap both files by one rename.
         4. Remove generations that nobody can be reading any more.
 
         Raises:
-            StoreError: the pair in place is whole, and the old one; or the new one, should only its
-                durability be in doubt.
+            StoreError: the whole old pair is in place; or the new one, if only its last sync has failed.
         """
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
@@ -182,7 +181,7 @@ class Store:
             return is_kept
 
     def linked_at(self) -> datetime | None:
-        """Return when the names and `current` were last led to where they lead; None where one is gone."""
+        """Return when the newest of the two names and `current` was made; None if one of them is gone."""
         links = (self._current, self._chain.path, self._key.path)
         try:
             return datetime.fromtimestamp(max(link.lstat().st_mtime for link in links), UTC)
@@ -190,10 +189,10 @@ class Store:
             return None
 
     def probe_writable(self) -> None:
-        """Look whether a pair can be published, before an order is spent on it.
+        """Check that a pair can be published, before an order is spent on it.
 
         Raises:
-            StoreError: there is no room, or no right, or something is in the way that a person must move.
+            StoreError: there is no room, or no right, or a person must move something out of the way.
         """
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
@@ -201,7 +200,7 @@ class Store:
             files.probe(self._current)
 
     def tidy(self) -> None:
-        """Remove what a run that was killed has left; hold the site's lock. What cannot be removed stays."""
+        """Remove what killed runs have left. Hold the site's lock. What cannot be removed stays."""
         files.sweep(self._certs_dir, {place.path.name for place in self._places})
         files.sweep(self._home, {self._current.name, files.TRIAL})
         with contextlib.suppress(OSError):
@@ -211,10 +210,10 @@ class Store:
                     files.remove_dir(path, _FILES)
 
     def plain_pair(self) -> tuple[bytes, bytes]:
-        """Return chain and key of files that are not ours under the two names.
+        """Return chain and key of the files of another tool at the two names.
 
         Raises:
-            StoreError: they are not both there, cannot be read, or may be changed by somebody else.
+            StoreError: one is absent, cannot be read, or may be changed by others.
         """
         with files.store_errors(self._certs_dir, "read"):
             for place in self._places:
@@ -235,7 +234,7 @@ class Store:
             return found[FULLCHAIN], found[PRIVKEY]
 
     def _link_fault(self) -> tuple[str, bool]:
-        """Return what is wrong with the two names, and whether it is because somebody else wrote them."""
+        """Return what is wrong with the two names, and whether another program has written there."""
         for place in self._places:
             path = place.path
             if not os.path.lexists(path):
@@ -248,9 +247,10 @@ class Store:
         return "", False
 
     def _refuse_what_is_in_the_way(self) -> None:
-        """Raise StoreError for what only a person may move, and for a folder that may be somebody else's."""
+        """Raise StoreError for what only a person may move, and for a folder that others may change."""
         for path in (self._chain.path, self._key.path, self._current):
-            foreign_files.refuse_directory(path)
+            if path.is_dir() and not path.is_symlink():  # no rename takes it away
+                raise StoreError(f"{str(path)!r} is a directory", hint="move it away")
         for folder in (self._home.parent, self._home):
             files.refuse_unless_directory(folder)
             foreign_files.refuse_unless_ours(folder, self._certs_dir)
@@ -268,12 +268,12 @@ class Store:
                 files.remove_dir(path, _FILES)
 
     def _current_name(self) -> str:
-        """Return the generation that `current` leads to, empty where it leads to none below our folder."""
+        """Return the generation that `current` leads to, empty if it leads to none in our folder."""
         target = str(self._current.readlink()) if self._current.is_symlink() else ""
         return "" if "/" in target or target in (".", "..") else target
 
     def _generation(self) -> Path:
-        """Return the folder of the published pair: one for all its files, also while they are swapped.
+        """Return the folder of the published pair. Read all its files there: `current` may change meanwhile.
 
         Raises:
             FileNotFoundError: there is none.
@@ -291,13 +291,13 @@ class _Edited(Exception):
     """A file of the published pair is not as it was published."""
 
 
-# What may come of a meta.json that others have written.
+# What reading a meta.json may raise that others have written.
 _NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _NOT_AS_PUBLISHED = (_Edited, *_NONSENSE)
 
 
 def _load(generation: Path, known: Mapping[str, str] | None) -> tuple[Published, dict[str, bytes]]:
-    """Return what a generation holds, and its two files, if all of it is as it was published."""
+    """Return what a generation holds, and its two files. Raises if they are not as they were published."""
     raw = files.read(generation / META)
     digest = _digest(raw)
     if known and known.get(generation.name) != digest:
@@ -310,18 +310,18 @@ def _load(generation: Path, known: Mapping[str, str] | None) -> tuple[Published,
         if _digest(data) != meta["files"][name]:
             raise _Edited(f"{name} was edited by hand")
     previous = _safe_name(meta.get("previous", ""))
-    published = Published(*_told(meta), generation=generation.name, previous=previous, digest=digest)
+    published = Published(*_facts_in(meta), generation=generation.name, previous=previous, digest=digest)
     return published, found
 
 
-def _told(meta: dict[str, Any]) -> tuple[LeafFacts, Origin]:
+def _facts_in(meta: dict[str, Any]) -> tuple[LeafFacts, Origin]:
     return LeafFacts.validate(meta).checked(), Origin.validate(meta)
 
 
 def generations(certs_dirs: Iterable[Path]) -> Iterator[tuple[datetime, str, Published]]:
-    """Yield every generation of every site below these folders that has not been pruned; reads only.
+    """Yield the generations of all sites below these folders: moment, name, and the facts in `meta.json`.
 
-    Each is when it was published, its name, and what `meta.json` says; nothing where that is damaged.
+    A damaged one has no facts. Reads only.
     """
     for certs_dir in certs_dirs:
         for path in certs_dir.glob(".certbotless/*/*"):
@@ -329,7 +329,7 @@ def generations(certs_dirs: Iterable[Path]) -> Iterator[tuple[datetime, str, Pub
             if made is None:
                 continue
             try:
-                yield made, path.name, Published(*_told(json.loads(files.read(path / META))))
+                yield made, path.name, Published(*_facts_in(json.loads(files.read(path / META))))
             except (OSError, *_NONSENSE):
                 yield made, path.name, Published(None, None)
 
@@ -339,7 +339,7 @@ def _is_generation(path: Path) -> bool:
 
 
 def _is_half_written(generation: Path) -> bool:
-    """Whether its writer was killed: the facts, which come last, are not there."""
+    """Whether its writer was killed before it wrote `meta.json`, which comes last."""
     try:
         json.loads(files.read(generation / META))
     except (FileNotFoundError, ValueError, RecursionError):
@@ -360,10 +360,7 @@ def _meta(facts: LeafFacts, origin: Origin, digests: dict[str, str], previous: s
 
 
 def with_digest(meta: dict[str, Any]) -> bytes:
-    """Return meta.json with a digest of itself.
-
-    A date that was changed by hand, or by the disk, would keep the certificate from being renewed.
-    """
+    """Return meta.json with its own digest: a changed date would keep the certificate from being renewed."""
     return _as_json(meta | {"digest": _digest(_as_json(meta))})
 
 

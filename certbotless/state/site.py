@@ -5,7 +5,7 @@
     sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued);
                      .log (the last attempt), .log.unfinished (one that goes on, or was killed)
 
-Everything here can be lost: the world and the generations in certs_dir say the rest again.
+All of it can be lost: it is rebuilt from the world and the generations in certs_dir.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ class SiteFile:
     """The state of one site, and its lock. Only the holder of the lock may change it.
 
     A run that holds the lock reads the file once, and keeps the state in hand (`state`). A change counts once
-    it is on disk. Whatever else comes to stand in the file meanwhile is written over by the next change.
-    Processes without the lock call `load`.
+    it is on disk. The next change overwrites whatever others write to the file meanwhile. Processes without
+    the lock call `load`.
     """
 
     def __init__(self, state_dir: Path, domain: str) -> None:
@@ -48,10 +48,10 @@ class SiteFile:
         self.unfinished_path = self._home / f"{domain}.log.unfinished"
 
     def load(self) -> SiteState:
-        """Return the state; one that makes no sense counts as empty, and is lost until `tidy` or a change.
+        """Return the state. If the file makes no sense, the state is empty, with `is_lost`.
 
         Raises:
-            StoreError: it is there, but cannot be read.
+            StoreError: the file is there, but cannot be read.
         """
         return self._load()[0]
 
@@ -66,7 +66,7 @@ class SiteFile:
 
     @property
     def state(self) -> SiteState:
-        """The state in hand: as it was read at first, or as we last wrote it. Raises as `load`."""
+        """The state in hand: as it was read first, or as we last wrote it. Raises like `load`."""
         if self._state is None:
             self._state = self.load()
         return self._state
@@ -89,15 +89,15 @@ class SiteFile:
         return after
 
     def put(self, field: str, name: str, value: object) -> SiteState:
-        """Write one entry of a field that has them by name, None for none, and return the new state."""
+        """Write one entry of a field that is a mapping, or remove it (None), and return the new state."""
         others = {each: kept for each, kept in getattr(self.state, field).items() if each != name}
         return self.change(**{field: others if value is None else others | {name: value}})
 
     def tidy(self) -> None:
-        """Read the state, set one aside that makes no sense, and remove what a killed run has left.
+        """Read the state, set a file aside that makes no sense, and remove what a killed run has left.
 
-        What a newer version wrote is read as far as we know it, and kept as it is before we write over it.
-        Hold the lock. What cannot be done now is left to the next time.
+        Of a file of a newer version, the known fields are read, and a copy is kept. Hold the lock. What
+        cannot be done now is left to the next time.
         """
         with suppress(OSError, StoreError):
             state, fields = self._load()
@@ -113,7 +113,7 @@ class SiteFile:
                 self._order_key.unlink()  # of an order that was dropped, or whose URL is lost
 
     def probe_writable(self) -> None:
-        """Look whether an order can be kept, before one is placed.
+        """Check that an order can be kept, before one is placed.
 
         Raises:
             StoreError: there is no room, or no right.
@@ -124,7 +124,7 @@ class SiteFile:
 
     @property
     def holder(self) -> Holder | None:
-        """The process that holds the lock of the site, as it works on the site; None for none."""
+        """The process that works on the site and so holds its lock; None if there is none."""
         return holder(self._lock)
 
     def locked(self, clock: Clock, timeout_s: float) -> Lock:
@@ -139,7 +139,7 @@ class SiteFile:
         logger.warning("state.set_aside file=%s to=%s", self._path, kept)
 
     def last_attempt(self) -> tuple[list[str], bool]:
-        """Return the lines of the last attempt, none where none is kept, and whether it has ended.
+        """Return the lines of the last attempt, none if none is kept, and whether it has ended.
 
         Raises:
             StoreError: it cannot be read.
@@ -149,13 +149,13 @@ class SiteFile:
         return (raw or b"").decode("utf-8", "replace").splitlines(), unfinished is None
 
     def note_generation(self, name: str, digest: str) -> None:
-        """Keep the digest of what is about to be published, beside those that are known."""
+        """Keep the digest of a generation that is about to be published."""
         self.put("generations", name, digest)
 
-    # The journal of TXT records: what survives us of those that we are about to make, or have made.
+    # The journal of TXT records: those that we have made, or are about to make.
 
     def note(self, txt: TxtValue) -> None:
-        """Write an entry, or the id of one that is there; on disk when this returns."""
+        """Write an entry, or the id into one that is there; on disk when this returns."""
         self.change(txt=(*self._others(txt), txt))
 
     def forget(self, txt: TxtValue) -> None:
@@ -168,7 +168,7 @@ class SiteFile:
     # The order in flight and the pair last issued.
 
     def order_key(self) -> bytes | None:
-        """Return the certificate key of the order in flight, PEM; None where there is none yet."""
+        """Return the certificate key of the order in flight, PEM; None if there is none yet."""
         return files.read_if_there(self._order_key)
 
     def save_order_key(self, pem: bytes) -> None:
@@ -182,7 +182,7 @@ class SiteFile:
             self._order_key.unlink(missing_ok=True)
 
     def save_pair(self, pair: SavedPair) -> None:
-        """Keep a copy of what is about to be published, to restore it from; its digest is a second line."""
+        """Keep a copy of a pair that is about to be published. The second line of the file is its digest."""
         data = dump(pair)
         saved.write(self._pair, data + b"\n" + _digest(data) + b"\n")
 
@@ -207,7 +207,7 @@ class SiteFile:
         return pair
 
     def set_pair_aside(self) -> None:
-        """Keep a copy that cannot be used out of the way."""
+        """Rename a copy that cannot be used."""
         with files.store_errors(self._pair), suppress(FileNotFoundError):
             self._pair.replace(self._pair.with_suffix(".pair.unusable"))
 
@@ -217,7 +217,7 @@ class SiteFile:
         return self._pair.exists()
 
     def copy(self) -> SavedPair | None:
-        """Return the copy, None where there is none that makes sense; changes nothing."""
+        """Return the copy, None if there is none that makes sense; changes nothing."""
         with suppress(StoreError, ValueError):
             data = (files.read_if_there(self._pair) or b"").partition(b"\n")[0]
             return of_json(SavedPair, data)
@@ -241,21 +241,21 @@ class Accounts:
         return Lock(self._home / "lock", clock, timeout_s, guards=(self._key, self._url))
 
     def load(self) -> tuple[bytes | None, str]:
-        """Return the account key (PEM) and the account URL; None and empty where there is none yet."""
+        """Return the account key (PEM) and the account URL; None and empty if there is none yet."""
         key = files.read_if_there(self._key)
         with suppress(ValueError, StoreError):
             return key, (saved.load(self._url, dict[str, str]) or {}).get("url", "")
         return key, ""
 
     def save_key(self, pem: bytes) -> None:
-        """Keep the account key, before the CA learns of it, and the one before beside it."""
+        """Keep the account key before the CA gets to know it. The key before it is kept as `key.pem.old`."""
         with files.store_errors(self._key):
             with suppress(FileNotFoundError):
                 self._key.replace(self._key.with_suffix(".pem.old"))
             files.replace(self._key, pem, 0o600)
 
     def save_url(self, url: str) -> None:
-        """Keep the account URL, or forget it when empty."""
+        """Keep the account URL; empty forgets it."""
         saved.save(self._url, {"url": url})
 
 
