@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +35,9 @@ HEAVY = {
 }
 
 
+Told = Callable[..., tuple[int, str, str]]
+
+
 def ended(*arguments: str) -> int:
     """Return the code with which a command ends that argparse itself answers."""
     with pytest.raises(SystemExit) as caught:
@@ -43,18 +46,16 @@ def ended(*arguments: str) -> int:
     return caught.value.code
 
 
-def said_by(box: Box, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run a command that looks, in this process; return its code and what it printed to both streams."""
-    code = main(["--config", str(box.file), *arguments])
-    return (code, *capfd.readouterr())
+@pytest.fixture
+def told(box: Box, capfd: pytest.CaptureFixture[str]) -> Told:
+    """Runs a command in this process; returns its code and what it printed to both streams."""
+    return lambda *arguments: (main(["--config", str(box.file), *arguments]), *capfd.readouterr())
 
 
-def assert_refused(
-    box: Box, arguments: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def assert_refused(box: Box, told: Told, arguments: list[str], code: int, said: str) -> None:
     """A command ends with this code and one line that begins so, and nothing is done."""
     before = sorted(box.home.iterdir())
-    found, out, line = said_by(box, capfd, *arguments)
+    found, out, line = told(*arguments)
     assert (found, out, line.count("\n")) == (code, "", 1)
     assert line.startswith(said)
     assert sorted(box.home.iterdir()) == before
@@ -150,10 +151,10 @@ def test_bad_usage_is_2_and_one_line(
     ],
 )
 def test_what_does_not_exist_is_bad_usage_and_nothing_is_done(
-    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
+    arguments: list[str], box: Box, told: Told
 ) -> None:
     """A DOMAIN must equal the domain of a site."""
-    assert_refused(box, arguments, 2, "certbotless: no site has the domain ", capfd)
+    assert_refused(box, told, arguments, 2, "certbotless: no site has the domain ")
 
 
 @pytest.mark.parametrize("flags", [["--once"], ["--renew-now", "--force"], ["--renew-now", "--dry-run"]])
@@ -168,18 +169,12 @@ def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
         assert asked == {flag.strip("-").replace("-", "_") for flag in flags}
 
 
-def test_without_a_domain_it_is_all_of_them() -> None:
-    for flags in (["--once"], ["--renew-now", "--force"], ["--config", "-", "--once"]):
-        assert parse(flags).domains == []
-
-
 # --- the configuration --------------------------------------------------------------------------------------
 
 
-def test_a_good_file_is_ok_and_its_sites_are_counted(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_good_file_is_ok_and_its_sites_are_counted(box: Box, told: Told) -> None:
     box.write("  - domain: b.example.com")
-    assert main(["check", "--config", str(box.file)]) == 0
-    assert capfd.readouterr() == (f"{box.file}: ok (2 sites)\n", "")
+    assert told("check") == (0, f"{box.file}: ok (2 sites)\n", "")
 
 
 def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
@@ -197,18 +192,19 @@ def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.C
     assert capfd.readouterr().err.startswith(f"{other}:1:1: the file: cannot be read: No such file")
 
 
-def test_without_a_name_it_is_the_file_in_etc() -> None:
-    for arguments in (["check"], ["--once"], []):
-        assert parse(arguments).config == "/etc/certbotless/config.yaml"
+def test_without_a_name_it_is_the_file_in_etc_and_without_a_domain_all_of_them() -> None:
+    for arguments in (["check"], ["--once"], ["--renew-now", "--force"], []):
+        args = parse(arguments)
+        assert args.config == "/etc/certbotless/config.yaml"
+        assert getattr(args, "domains", []) == []
 
 
 @pytest.mark.row(24)
-def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_fault_is_a_line_and_the_code_is_2(box: Box, told: Told) -> None:
     """Nothing else is said."""
     box.write("    tll: 5", "    ttl: 010", "    ttl: 20", "check_every: 5")
-    assert main(["check", "--config", str(box.file)]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
+    code, out, err = told("check")
+    assert (code, out) == (2, "")
     assert [line.removeprefix(f"{box.file}:").split(": ")[:2] for line in err.splitlines()] == [
         ["12:5", "sites[0].tll"],
         ["13:10", "sites[0].ttl"],
@@ -220,12 +216,10 @@ def test_every_fault_is_a_line_and_the_code_is_2(box: Box, capfd: pytest.Capture
 @pytest.mark.parametrize(
     "arguments", [[], ["--once"], ["--renew-now"], ["--renew-now", DOMAIN], ["check"], ["plan"], ["status"]]
 )
-def test_a_bad_file_is_2_everywhere_and_nothing_is_done(
-    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_file_is_2_everywhere_and_nothing_is_done(arguments: list[str], box: Box, told: Told) -> None:
     box.write("nonsense: 1")
     said = f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the nearest known key is "
-    assert_refused(box, arguments, 2, said, capfd)
+    assert_refused(box, told, arguments, 2, said)
 
 
 @pytest.mark.process
@@ -249,32 +243,25 @@ def test_standard_input_that_is_closed_cannot_be_read(box: Box) -> None:
 # --- secrets ------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_that_is_not_there_is_a_warning_of_check(
-    box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_secret_that_is_not_there_is_a_warning_of_check(box: Box, told: Told) -> None:
     """It may be there when systemd starts the daemon."""
     box.secret.unlink()
-    assert main(["check", "--config", str(box.file)]) == 0
-    out, err = capfd.readouterr()
-    assert out == f"{box.file}: ok (1 sites)\n"
-    (line,) = err.splitlines()
-    assert line.startswith(
-        f"warning: aliyun.access_key_secret: cannot read the secret {str(box.secret)!r}: No such"
-    )
+    code, out, err = told("check")
+    assert (code, out, err.count("\n")) == (0, f"{box.file}: ok (1 sites)\n", 1)
+    unread = f"cannot read the secret {str(box.secret)!r}: No such"
+    assert err.startswith(f"warning: aliyun.access_key_secret: {unread}")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--once"], ["--renew-now"], ["--once", DOMAIN]])
-def test_a_secret_that_is_not_there_ends_what_acts(
-    arguments: list[str], box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_secret_that_is_not_there_ends_what_acts(arguments: list[str], box: Box, told: Told) -> None:
     """At the start, with one line and code 1, before anything is touched."""
     box.secret.unlink()
     said = f"certbotless: cannot read the secret {str(box.secret)!r}: No such file"
-    assert_refused(box, arguments, 1, said, capfd)
+    assert_refused(box, told, arguments, 1, said)
 
 
 @pytest.mark.process
-def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, told: Told) -> None:
     """By `check`, and in the log of what acts; not by a run of the daemon, which has said so itself.
 
     That one has its configuration from standard input.
@@ -282,8 +269,8 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.C
     box.publish()
     box.secret.chmod(0o644)
     text = f"aliyun.access_key_secret: {str(box.secret)!r} has mode 0644"
-    assert main(["check", "--config", str(box.file)]) == 0
-    assert capfd.readouterr().err.startswith(f"warning: {text}")
+    code, _, err = told("check")
+    assert (code, err.startswith(f"warning: {text}")) == (0, True)
     run = box.run("--once")
     assert (run.returncode, run.stdout) == (0, f"{DOMAIN}: ok\n")
     assert re.fullmatch(rf"\S+Z WARNING config\.careless {re.escape(text)}.*\n", run.stderr)
@@ -294,17 +281,16 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, capfd: pytest.C
 # --- looking ------------------------------------------------------------------------------------------------
 
 
-def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, told: Told) -> None:
     facts = box.publish()
     before = sorted(box.home.rglob("*"))
-    assert main(["plan", "--exit-code", "--config", str(box.file)]) == 0
-    assert capfd.readouterr() == (f"{DOMAIN}: nothing to do\n", "")
-    assert main(["status", "--config", str(box.file)]) == 0
-    out, err = capfd.readouterr()
-    assert (out.splitlines()[-1], err) == ("daemon: not running", "")
+    assert told("plan", "--exit-code") == (0, f"{DOMAIN}: nothing to do\n", "")
+    code, out, err = told("status")
+    assert (code, out.splitlines()[-1], err) == (0, "daemon: not running", "")
     assert out.splitlines()[1].startswith(f"{DOMAIN}  ok ")
-    assert main(["status", "--json", "--config", str(box.file)]) == 0
-    found = json.loads(capfd.readouterr().out)
+    code, out, _ = told("status", "--json")
+    found = json.loads(out)
+    assert code == 0
     assert found["config"] == {"path": str(box.file), "error": None}
     assert (found["daemon"], found["version"]) == ({"running": False, "pid": None}, __version__)
     assert [site["state"] for site in found["sites"]] == ["ok"]
@@ -312,36 +298,32 @@ def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, capfd: pytest
     assert sorted(box.home.rglob("*")) == before
 
 
-def test_what_is_due_is_planned_and_not_done(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_due_is_planned_and_not_done(box: Box, told: Told) -> None:
     """3 only where it was asked for."""
     before = sorted(box.home.iterdir())
     for arguments, code in ((["plan"], 0), (["plan", "--exit-code"], 3)):
-        assert main(["--config", str(box.file), *arguments]) == code
-        assert capfd.readouterr() == (f"{DOMAIN}: order: there is no certificate yet\n", "")
-    assert main(["--config", str(box.file), "status", "--json"]) == 1
-    (site,) = json.loads(capfd.readouterr().out)["sites"]
-    assert (site["state"], site["certificate"]) == ("pending", None)
+        assert told(*arguments) == (code, f"{DOMAIN}: order: there is no certificate yet\n", "")
+    code, out, _ = told("status", "--json")
+    (site,) = json.loads(out)["sites"]
+    assert (code, site["state"], site["certificate"]) == (1, "pending", None)
     assert sorted(box.home.iterdir()) == before
 
 
-def test_what_cannot_be_seen_is_1_also_where_3_was_asked_for(
-    box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
-    box.file.write_text(box.file.read_text().replace("none", "10.79.40.213"))
-    with box.file.open("a") as file:
-        file.write('dns: {nameservers: ["127.0.0.1:1"]}\n')
-    assert main(["plan", "--exit-code", "--config", str(box.file)]) == 1
-    assert f"{DOMAIN}: cannot be seen: no authoritative name server answers" in capfd.readouterr().out
+def test_what_cannot_be_seen_is_1_also_where_3_was_asked_for(box: Box, told: Told) -> None:
+    box.write('dns: {nameservers: ["127.0.0.1:1"]}', address="10.79.40.213")
+    code, out, _ = told("plan", "--exit-code")
+    assert code == 1
+    assert f"{DOMAIN}: cannot be seen: no authoritative name server answers" in out
 
 
-def test_one_site_can_be_asked_for(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_site_can_be_asked_for(box: Box, told: Told) -> None:
     """Its state alone makes the code."""
     box.write("  - {domain: b.example.com, address: none}")
     box.publish("b.example.com")
-    assert main(["--config", str(box.file), "status", "b.example.com", "--json"]) == 0
-    assert [site["domain"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["b.example.com"]
-    assert main(["--config", str(box.file), "status", "--json"]) == 1
-    assert [site["state"] for site in json.loads(capfd.readouterr().out)["sites"]] == ["pending", "ok"]
+    code, out, _ = told("status", "b.example.com", "--json")
+    assert (code, [site["domain"] for site in json.loads(out)["sites"]]) == (0, ["b.example.com"])
+    code, out, _ = told("status", "--json")
+    assert (code, [site["state"] for site in json.loads(out)["sites"]]) == (1, ["pending", "ok"])
 
 
 @pytest.mark.process
@@ -349,8 +331,7 @@ def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> No
     """It has nothing to do here."""
     box.publish()
     box.secret.chmod(0o644)
-    command = [sys.executable, "-m", "certbotless", "--config", str(box.file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+    with subprocess.Popen(box.command(), stderr=subprocess.PIPE, text=True) as daemon:
         assert daemon.stderr is not None
         said = [daemon.stderr.readline(), daemon.stderr.readline()]
         daemon.send_signal(signal.SIGTERM)
@@ -368,13 +349,11 @@ def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         silent.settimeout(30)
-        box.file.write_text(box.file.read_text().replace("none", "10.79.40.213"))
-        with box.file.open("a") as file:
-            file.write(f'check_every: 1s\ndns: {{nameservers: ["127.0.0.1:{silent.getsockname()[1]}"]}}\n')
+        nameserver = f"127.0.0.1:{silent.getsockname()[1]}"
+        box.write("check_every: 1s", f"dns: {{nameservers: ['{nameserver}']}}", address="10.79.40.213")
         box.publish()
-        command = [sys.executable, "-m", "certbotless", "--config", str(box.file)]
         lock = SiteFile(box.state_dir, DOMAIN).locked(SystemClock(), 1)
-        with lock, subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+        with lock, subprocess.Popen(box.command(), stderr=subprocess.PIPE, text=True) as daemon:
             for _ in range(3):
                 silent.recv(512)
             daemon.send_signal(signal.SIGTERM)
@@ -383,25 +362,22 @@ def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
     assert events == ["daemon.started", "look.blind", "daemon.stopped"]
 
 
-def test_a_running_daemon_is_known_by_its_lock(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_running_daemon_is_known_by_its_lock(box: Box, told: Told) -> None:
     box.publish()
     with DaemonLock(box.state_dir, SystemClock()):
-        _, out, _ = said_by(box, capfd, "status", "--json")
+        _, out, _ = told("status", "--json")
         assert json.loads(out)["daemon"] == {"running": True, "pid": os.getpid()}
 
 
 @pytest.mark.process
-def test_a_state_that_cannot_be_read_is_told_as_any_problem(
-    box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_state_that_cannot_be_read_is_told_as_any_problem(box: Box, told: Told) -> None:
     """What, where, and what to do; no traceback, and what can be seen is shown all the same."""
     box.publish()
     shutil.rmtree(box.state_dir)
     box.state_dir.write_text("a file")
     run = box.run("--once")
-    told = [(run.returncode, run.stdout, run.stderr)]
-    told += [said_by(box, capfd, *looks) for looks in (["status"], ["status", "--json"], ["plan"])]
-    for code, out, err in told:
+    found = [told(*arguments) for arguments in (["status"], ["status", "--json"], ["plan"])]
+    for code, out, err in ((run.returncode, run.stdout, run.stderr), *found):
         assert (code, "Traceback" in err) == (1, False)
         assert str(box.state_dir) in "".join((out + err).split())
 
@@ -410,37 +386,32 @@ def test_a_state_that_cannot_be_read_is_told_as_any_problem(
 
 
 @pytest.mark.parametrize("broken", ["nonsense: 1\n", "sites: [\n", "certs_dir: /other\n", "\t"])
-def test_the_status_of_a_broken_file_is_printed_all_the_same(
-    broken: str, box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_status_of_a_broken_file_is_printed_all_the_same(broken: str, box: Box, told: Told) -> None:
     """With the faults in it and on stderr, and the sites that the state knows; the code is 2."""
     facts = box.publish()
     SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
     SiteFile(box.state_dir, "gone.example.com").change(zone="example.com")
     with box.file.open("a") as file:
         file.write(broken)
-    assert main(["status", "--json", "--config", str(box.file)]) == 2
-    out, err = capfd.readouterr()
+    code, out, err = told("status", "--json")
     found = json.loads(out)
-    assert found["config"]["path"] == str(box.file)
-    assert found["config"]["error"] == err.rstrip("\n")
+    assert code == 2
+    assert found["config"] == {"path": str(box.file), "error": err.rstrip("\n")}
     assert all(re.match(rf"{re.escape(str(box.file))}:\d+:\d+: ", line) for line in err.splitlines())
     sites = {site["domain"]: site for site in found["sites"]}
     assert sorted(sites) == [DOMAIN, "gone.example.com"]
     assert sites[DOMAIN]["certificate"]["sha256"] == facts.sha256
     assert sites["gone.example.com"]["certificate"] is None
-    assert main(["status", "--config", str(box.file)]) == 2
-    out, faults = capfd.readouterr()
-    assert (out.splitlines()[-1], faults) == ("daemon: not running", err)
+    code, out, faults = told("status")
+    assert (code, out.splitlines()[-1], faults) == (2, "daemon: not running", err)
     assert [line.split()[0] for line in out.splitlines() if "pending" in line] == [DOMAIN, "gone.example.com"]
 
 
-def test_the_status_without_a_file_is_printed_all_the_same(
-    box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_status_without_a_file_is_printed_all_the_same(box: Box, told: Told) -> None:
     absent = str(box.home / "none.yaml")
-    assert main(["status", "--json", "--config", absent]) == 2
-    found = json.loads(capfd.readouterr().out)
+    code, out, _ = told("status", "--json", "--config", absent)
+    found = json.loads(out)
+    assert code == 2
     assert found["config"]["path"] == absent
     assert found["config"]["error"].startswith(f"{absent}:1:1: the file: cannot be read: No such file")
     assert found.keys() == {"version", "observed_at", "daemon", "config", "notify", "sites"}
@@ -472,9 +443,7 @@ def test_every_site_is_tried_and_one_that_fails_makes_the_code(box: Box, dns_lin
 
 
 @pytest.mark.process
-def test_a_renewal_that_was_asked_for_and_not_made_is_1(
-    box: Box, dns_lines: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: list[str], told: Told) -> None:
     """Though all four facts are true: the site serves no new leaf."""
     box.write(*dns_lines)
     box.publish()
@@ -482,7 +451,7 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(
     assert run.returncode == 1
     (line,) = run.stdout.splitlines()
     assert re.fullmatch(rf"{DOMAIN}: .*127\.0\.0\.1:1.*; next try \S+Z", line)
-    code, status, _ = said_by(box, capfd, "status", "--json")
+    code, status, _ = told("status", "--json")
     (site,) = json.loads(status)["sites"]
     assert (code, site["state"]) == (0, "ok")
     assert "127.0.0.1:1" in site["last_error"]["what"]
@@ -491,31 +460,29 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(
 # --- the last attempt ---------------------------------------------------------------------------------------
 
 
-def test_one_site_is_shown_with_its_last_events(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_site_is_shown_with_its_last_events(box: Box, told: Told) -> None:
     """And without an attempt, where none is kept."""
     box.publish()
     for i in range(12):
         event = Event("record.updated", {"new": f"10.0.0.{i}"})
         Events(box.state_dir).append(datetime.now(UTC), DOMAIN, event)
-    assert main(["--config", str(box.file), "status", DOMAIN]) == 0
-    lines = capfd.readouterr().out.splitlines()
-    assert lines[-2:] == ["The last attempt", "none is kept"]
-    told = [line.rpartition("new=")[2] for line in lines if "record.updated" in line]
-    assert told == [f"10.0.0.{i}" for i in range(2, 12)]
+    code, out, _ = told("status", DOMAIN)
+    lines = out.splitlines()
+    assert (code, lines[-2:]) == (0, ["The last attempt", "none is kept"])
+    new = [line.rpartition("new=")[2] for line in lines if "record.updated" in line]
+    assert new == [f"10.0.0.{i}" for i in range(2, 12)]
     assert "daemon: not running" in lines
 
 
-def test_an_attempt_that_did_not_end_was_killed_or_goes_on(
-    box: Box, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_attempt_that_did_not_end_was_killed_or_goes_on(box: Box, told: Told) -> None:
     box.publish()
     SiteFile(box.state_dir, DOMAIN).change(zone="sweetlove.top")
     path = box.state_dir / "sites" / f"{DOMAIN}.log.unfinished"
     path.write_text("   0.000 INFO    order.due\x1b[2J\n")
-    _, out, _ = said_by(box, capfd, "status", DOMAIN)
+    _, out, _ = told("status", DOMAIN)
     assert out.splitlines()[-2:] == ["   0.000 INFO    order.due\\x1b[2J", "(it was killed)"]
     with SiteFile(box.state_dir, DOMAIN).locked(SystemClock(), 1):
-        _, out, _ = said_by(box, capfd, "status", DOMAIN)
+        _, out, _ = told("status", DOMAIN)
     assert out.splitlines()[-1] == "(it goes on)"
 
 
@@ -563,13 +530,7 @@ def test_the_text_of_an_exception_is_escaped_and_indented() -> None:
 
 @pytest.mark.parametrize(
     ("level", "priority"),
-    [
-        (logging.DEBUG, 7),
-        (logging.INFO, 6),
-        (logging.WARNING, 4),
-        (logging.ERROR, 3),
-        (logging.CRITICAL, 3),
-    ],
+    {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 3}.items(),
 )
 def test_the_journal_gets_the_priority_of_each_line(level: int, priority: int) -> None:
     """And no moment, which it has itself (sd-daemon(3))."""
@@ -607,17 +568,9 @@ def test_what_is_not_used_is_not_loaded(command: str, unused: set[str], box: Box
     """Where all is well. It is most of the CPU of a start; what measures coverage loads more."""
     box.publish()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    line = [
-        sys.executable,
-        "-X",
-        "importtime",
-        "-m",
-        "certbotless",
-        "--config",
-        str(box.file),
-        *command.split(),
-    ]
-    done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+    environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    done = box.run(*command.split(), env=environment)
+    assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in loaded
     assert ("rich" in loaded) == (command == "status")

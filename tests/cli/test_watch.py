@@ -3,16 +3,11 @@
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from support.boxes import DOMAIN, Box
 from support.terminals import Terminal, cells
-
-
-def command(box: Box, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "certbotless", "--config", str(box.file), "status", *arguments]
 
 
 @pytest.mark.process
@@ -24,7 +19,7 @@ def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: 
     planted = box.state_dir / "sites" / "[red]x[bold] \x1b]0;title\a.json"
     planted.parent.mkdir(parents=True)
     planted.touch()
-    with Terminal(command(box, "--watch")) as terminal:
+    with Terminal(box.command("status", "--watch")) as terminal:
         terminal.wait_until(lambda: f"{DOMAIN}  pending" in terminal.text(), "it is pending")
         good = box.file.read_text()
         box.file.write_text(f"{good}nonsense: 1\n")
@@ -54,7 +49,7 @@ def test_what_was_there_before_is_there_again(is_killed: bool, box: Box) -> None
     names = [f"s{number}.sweetlove.top" for number in range(9)]
     box.write(*(f"  - {{domain: {name}, address: none, zone: sweetlove.top}}" for name in names))
     script = 'trap : INT; echo before; "$@"; echo "after $?"'
-    with Terminal(["sh", "-c", script, "sh", *command(box, "--watch")], height=10) as terminal:
+    with Terminal(["sh", "-c", script, "sh", *box.command("status", "--watch")], height=10) as terminal:
         last = "(23 more lines; a higher terminal shows them)"
         terminal.wait_until(lambda: terminal.lines()[-1] == last, "it is full")
         assert len(terminal.lines()) == 10
@@ -75,7 +70,7 @@ def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
     log = box.state_dir / "sites" / f"{DOMAIN}.log.unfinished"
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {number} {'域名' * 50}\n" for number in range(100)))
-    with Terminal(command(box, "--watch", DOMAIN), height=30) as terminal:
+    with Terminal(box.command("status", "--watch", DOMAIN), height=30) as terminal:
         terminal.wait_until(lambda: "(it was killed)" in terminal.text(), "the attempt is shown")
         *_, line, last = terminal.lines()
         assert (len(terminal.lines()), last) == (30, "(it was killed)")
@@ -86,6 +81,6 @@ def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
 
 @pytest.mark.process
 def test_a_dumb_terminal_is_none(box: Box) -> None:
-    with Terminal(command(box, "--watch"), environment={"TERM": "dumb"}) as terminal:
+    with Terminal(box.command("status", "--watch"), environment={"TERM": "dumb"}) as terminal:
         assert terminal.wait() == 2
         assert "--watch draws on a terminal" in terminal.text()

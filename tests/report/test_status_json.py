@@ -173,9 +173,8 @@ def test_serving_is_said_only_of_what_was_seen(
 ) -> None:
     """And failing only after an attempt at this container failed."""
     served = {} if leaf is None else {"registry": leaf}
-    entry = site_of(view(Step("deploy", said("x"), "registry"), served=served, failures=failures))["deploy"][
-        0
-    ]
+    site = site_of(view(Step("deploy", said("x"), "registry"), served=served, failures=failures))
+    entry, *_ = site["deploy"]
     told = {"container": "registry", "state": state, "served_sha256": leaf or None}
     assert entry == told | {"at": "10.79.40.213:5000"}
 
@@ -208,12 +207,8 @@ def test_the_last_error_is_told_with_its_moment_and_the_next_try(
 
 
 def test_what_cannot_be_seen_is_not_well() -> None:
-    found = site_of(
-        view(
-            answers={(FACTS.names[1], "A"): (None,)},
-            problems=(failure("no authoritative name server answers"),),
-        )
-    )
+    blind = failure("no authoritative name server answers")
+    found = site_of(view(answers={(FACTS.names[1], "A"): (None,)}, problems=(blind,)))
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
     assert found["last_error"] == CLOSED | {"what": "no authoritative name server answers"}
 
@@ -225,12 +220,7 @@ def test_the_plan_names_each_step_with_its_reason() -> None:
     wait = NOW + timedelta(hours=1)
     steps = (
         Step("record", said("10.0.0.1 -> 10.79.40.213")),
-        Step(
-            "order",
-            said("due"),
-            wait_until=wait,
-            wait_why=said("3 orders in 7 days")[0],
-        ),
+        Step("order", said("due"), wait_until=wait, wait_why=said("3 orders in 7 days")[0]),
         Step("deploy", said("no TLS answer"), "registry"),
     )
     assert status_json.plan_text([view(*steps)]).splitlines() == [

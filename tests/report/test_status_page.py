@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.showing import PATH, views_at
-from support.views import FACTS, NOTHING, NOW, failure, said, view
+from support.views import FACTS, NOTHING, NOW, failure, pair, said, view
 
-from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.view import View
 from certbotless.report import status_page
@@ -23,6 +22,7 @@ BLOCKS = {"title", "h1", "h2", "h3", "p", "dt", "dd", "li", "section"}
 WELL = view()
 UNBORN = view(Step("order", said("there is no certificate yet")), published=NOTHING, served={})
 FAILING = view(Step("order", said("due")), failures={"order": failure()})
+MET = dict(at="2026-11-24T05:00:00Z", resolved=True, trusted=False, answered=None, text="no root")
 
 
 class Reader(HTMLParser):
@@ -92,10 +92,8 @@ def test_the_title_says_how_all_stands() -> None:
 
 def test_the_title_does_not_say_that_all_is_well_while_nobody_looks_or_an_edit_is_refused() -> None:
     """Its details stand below it."""
-    stopped, late = (
-        "the daemon has stopped checking",
-        "the last check of a.example.com was 3 h ago: a run has it",
-    )
+    stopped = "the daemon has stopped checking"
+    late = "the last check of a.example.com was 3 h ago: a run has it"
     refused = status_of(WELL, error="c.yaml:1:1: a")
     assert title_of(refused) == "✕ An edit is refused; 1 ok · certbotless"
     assert title_of(refused, stopped) == "✕ An edit is refused; 1 ok · certbotless"
@@ -163,16 +161,9 @@ def test_another_certificate_is_named() -> None:
 
 
 def test_what_a_client_met_is_three_words() -> None:
-    met = {
-        "at": "2026-11-24T05:00:00Z",
-        "resolved": True,
-        "trusted": False,
-        "answered": None,
-        "text": "no root",
-    }
-    text = read(status_of(WELL, client=met)).text
+    text = read(status_of(WELL, client=MET)).text
     assert "✓ resolved, ✕ not trusted, ○ not tried: answered no root 2026-11-24 05:00 UTC 30 min ago" in text
-    silent = read(status_of(WELL, client=met | {"trusted": True, "text": "it speaks no HTTP"})).text
+    silent = read(status_of(WELL, client=MET | {"trusted": True, "text": "it speaks no HTTP"})).text
     assert "✓ resolved, ✓ trusted it speaks no HTTP 2026-11-24 05:00 UTC" in silent
     assert "As a client not tried yet" in read(status_of(WELL)).text
 
@@ -210,9 +201,7 @@ def bar_of(
     begin: timedelta, end: timedelta, renewal: timedelta
 ) -> tuple[dict[str, tuple[float, float]], str]:
     """Return from where to where each part goes, of a thousand, and what is said to who does not see it."""
-    facts = LeafFacts(FACTS.names, FACTS.sha256, FACTS.issuer, NOW + begin, NOW + end)
-    pair = Published(facts, Origin("https://ca.example.org/dir", "", "ec256", facts.not_before))
-    reader = read(status_of(view(published=pair, renewal=NOW + renewal)))
+    reader = read(status_of(view(published=pair(begin, end), renewal=NOW + renewal)))
     bar = next(attributes for attributes in reader.of("svg") if attributes.get("role") == "img")
     rects = [rect for rect in reader.of("rect") if rect["class"] and rect["width"] != "10.0"]
     parts = {
@@ -222,18 +211,11 @@ def bar_of(
 
 
 def test_the_bar_shows_what_has_passed_and_what_is_left() -> None:
-    days = [timedelta(days=n) for n in (-10, 80, 50)]
-    parts, label = bar_of(days[0], days[1], days[2])
-    assert parts == {
-        "ahead": (0, 666.7),
-        "reserve": (666.7, 1000),
-        "past": (0, 111.1),
-        "now": (111.1, 115.1),
-    }
-    assert (
-        label
-        == "Certificate of 90 days: 11% of its life has passed, 80 days left; renewal in 50 days, at 67%"
-    )
+    parts, label = bar_of(*(timedelta(days=n) for n in (-10, 80, 50)))
+    ahead = {"ahead": (0, 666.7), "reserve": (666.7, 1000)}
+    assert parts == ahead | {"past": (0, 111.1), "now": (111.1, 115.1)}
+    passed = "Certificate of 90 days: 11% of its life has passed, 80 days left"
+    assert label == f"{passed}; renewal in 50 days, at 67%"
 
 
 def test_the_bar_of_an_expired_certificate_is_over() -> None:
@@ -266,19 +248,8 @@ def test_no_text_of_others_becomes_part_of_the_page() -> None:
         address6={"wanted": HOSTILE, "published": [], "source": None},
         certificate=status_of(WELL)["sites"][0]["certificate"] | {"names": [HOSTILE], "issuer": HOSTILE},
         deploy=[{"container": HOSTILE, "state": "serving", "served_sha256": HOSTILE}],
-        client={
-            "at": "2026-11-24T05:00:00Z",
-            "resolved": True,
-            "trusted": True,
-            "answered": True,
-            "text": HOSTILE,
-        },
-        last_error={
-            "at": "2026-11-24T05:00:00Z",
-            "what": "w" + HOSTILE,
-            "hint": HOSTILE,
-            "retry_at": "2026-11-24T05:00:00Z",
-        },
+        client=MET | {"text": HOSTILE},
+        last_error={"at": MET["at"], "what": "w" + HOSTILE, "hint": HOSTILE, "retry_at": MET["at"]},
     )
     text = status_page.page(bad, NOW)
     reader = Reader(text)

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.terminals import written
-from support.views import FACTS, NOTHING, NOW, SITE, failure, said, site, view
+from support.views import FACTS, IN_WINDOW, NOTHING, NOW, SITE, failure, pair, said, site, view
 
-from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Step
 from certbotless.model.memory import KeptEvent
 from certbotless.model.view import View
@@ -27,14 +26,6 @@ UNBORN = view(
     served={"registry": "ab" * 32},
 )
 FAILING = view(Step("order", said("due")), failures={"order": failure()})
-IN_WINDOW = Step(
-    "deploy",
-    said("another certificate"),
-    "registry",
-    wait_until=NOW + timedelta(hours=12),
-    wait_why=said("its window 02:00-05:00")[0],
-    waits_for_window=True,
-)
 WAITING = view(IN_WINDOW, served={"registry": "cd" * 32, "web": ""})
 
 
@@ -55,12 +46,6 @@ def lines_of(*views: View, width: int = 80, encoding: str = "utf-8") -> list[str
 def lines_of_one(shown: View, *events: KeptEvent) -> list[str]:
     """Return the lines of `status DOMAIN`."""
     return text_of(shown, story=Story(events, (), True, False)).splitlines()
-
-
-def pair(not_before: timedelta, not_after: timedelta) -> Published:
-    """Return a published pair that is valid from and until so far from now."""
-    facts = LeafFacts(FACTS.names, FACTS.sha256, FACTS.issuer, NOW + not_before, NOW + not_after)
-    return Published(facts, Origin("https://ca.example.org/dir", "", "ec256", facts.not_before))
 
 
 def bar_of(shown: View, encoding: str = "utf-8") -> str:
@@ -103,10 +88,8 @@ def test_a_failure_stands_below_with_what_to_do_and_when_it_is_tried_again() -> 
 
 def test_a_failure_whose_retry_has_come_is_due() -> None:
     old = failure(at=NOW - timedelta(hours=1), hint="")
-    assert lines_of(view(Step("order", said("due")), failures={"order": old}))[3:] == [
-        "  ! the CA is closed",
-        "    next try: due",
-    ]
+    shown = view(Step("order", said("due")), failures={"order": old})
+    assert lines_of(shown)[3:] == ["  ! the CA is closed", "    next try: due"]
 
 
 def test_a_failed_forced_renewal_over_four_true_facts_is_told_of_a_site_that_is_ok() -> None:
@@ -125,11 +108,7 @@ def test_a_site_that_waits_for_its_window_says_until_when() -> None:
 
 
 def test_a_window_is_told_behind_what_is_worse() -> None:
-    shown = view(
-        Step("record", said("nothing -> 10.79.40.213")),
-        IN_WINDOW,
-        failures={"record": failure()},
-    )
+    shown = view(Step("record", said("none -> 10.0.0.1")), IN_WINDOW, failures={"record": failure()})
     text = " ".join(" ".join(lines_of(shown)[3:]).split())
     assert text.startswith("! the CA is closed to do: try later")
     assert text.endswith("waits until 2026-11-24 17:30 UTC, in 12 h: its window 02:00-05:00")
@@ -162,10 +141,8 @@ def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:
     both = view(of=site(address6="auto"), addresses={"A": "10.79.40.213", "AAAA": "fd00::5"}, answers=answers)
     assert "10.79.40.213, fd00::5" in "\n".join(lines_of(both))
     assert f"published for {SITE.domain}: nothing; wanted: fd00::5" in "\n".join(lines_of(both))
-    assert (
-        "fd00::5"
-        in lines_of(view(of=site(address="none", address6="auto"), addresses={"AAAA": "fd00::5"}))[1]
-    )
+    alone = view(of=site(address="none", address6="auto"), addresses={"AAAA": "fd00::5"})
+    assert "fd00::5" in lines_of(alone)[1]
     lost = view(addresses={}, problems=(failure("the cable is out"),))
     assert "not found" in lines_of(lost)[1]
     assert "  ! the cable is out" in lines_of(lost)
@@ -180,14 +157,10 @@ def test_what_is_not_proved_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("left", "said"),
-    [
-        (timedelta(days=2000), "2000 days"),
-        (timedelta(seconds=59), "59 s"),
-        (timedelta(), "expired"),
-    ],
+    [(timedelta(days=2000), "2000 days"), (timedelta(seconds=59), "59 s"), (timedelta(), "expired")],
 )
 def test_what_is_left_has_a_unit_that_fits(left: timedelta, said: str) -> None:
-    shown = view(published=pair(not_before=timedelta(days=-10), not_after=left))
+    shown = view(published=pair(timedelta(days=-10), left))
     assert re.split(r"  +", lines_of(shown)[1])[4] == said
 
 
@@ -213,10 +186,9 @@ def test_many_sites_are_under_one_head_and_one_legend() -> None:
 
 
 def test_the_bar_goes_from_issue_to_end() -> None:
-    days = {"not_before": timedelta(days=-30), "not_after": timedelta(days=60)}
-    assert bar_of(view(published=pair(**days), renewal=NOW + timedelta(days=30))) == (
-        "██████████◆░░░░░░░░░│▒▒▒▒▒▒▒▒▒"
-    )
+    published = pair(timedelta(days=-30), timedelta(days=60))
+    bar = bar_of(view(published=published, renewal=NOW + timedelta(days=30)))
+    assert bar == "██████████◆░░░░░░░░░│▒▒▒▒▒▒▒▒▒"
 
 
 @pytest.mark.parametrize(
@@ -231,8 +203,7 @@ def test_the_bar_goes_from_issue_to_end() -> None:
 def test_the_bar_of_a_certificate_that_is_expired_or_not_valid_yet_or_overdue(
     begin: timedelta, end: timedelta, renewal: timedelta, bar: str
 ) -> None:
-    shown = view(published=pair(not_before=begin, not_after=end), renewal=NOW + renewal)
-    assert bar_of(shown) == bar
+    assert bar_of(view(published=pair(begin, end), renewal=NOW + renewal)) == bar
 
 
 def test_an_encoding_without_blocks_has_a_bar_too() -> None:
@@ -241,14 +212,10 @@ def test_an_encoding_without_blocks_has_a_bar_too() -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.integers(-(10**9), 10**9),
-    st.integers(-(10**9), 10**9),
-    st.integers(-(10**9), 10**9),
-)
+@given(*[st.integers(-(10**9), 10**9)] * 3)
 def test_a_bar_has_one_now_and_its_width(begin_s: int, end_s: int, renewal_s: int) -> None:
     """Whatever the clock and the CA say."""
-    published = pair(not_before=timedelta(seconds=begin_s), not_after=timedelta(seconds=end_s))
+    published = pair(timedelta(seconds=begin_s), timedelta(seconds=end_s))
     bar = bar_of(view(published=published, renewal=NOW + timedelta(seconds=renewal_s)))
     assert (len(bar), bar.count("◆")) == (30, 1)
     assert set(bar) <= set("█◆░│▒")
@@ -361,10 +328,7 @@ def test_one_site_is_shown_whole() -> None:
 
 
 def test_steps_that_nothing_else_told_of_are_listed() -> None:
-    shown = view(
-        Step("record", said("...")),
-        Step("deploy", said("another certificate"), "registry"),
-    )
+    shown = view(Step("record", said("...")), Step("deploy", said("another certificate"), "registry"))
     assert "  steps        deploy:registry: another certificate" in lines_of_one(shown)
 
 

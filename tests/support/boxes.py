@@ -36,7 +36,7 @@ class Box:
         self.secret.write_text(f"{CANARY}\n")
         self.write()
 
-    def write(self, *further: str) -> str:
+    def write(self, *further: str, address: str = "none") -> str:
         """Write a file with one site, and further lines; return the text."""
         lines = [
             f"acme: {{directory: '{DIRECTORY}'}}",
@@ -48,7 +48,7 @@ class Box:
             f"state_dir: {self.state_dir}",
             "sites:",
             f"  - domain: {DOMAIN}",
-            "    address: none",
+            f"    address: {address}",
             "    zone: sweetlove.top",
             *further,
         ]
@@ -67,8 +67,11 @@ class Box:
         SiteFile(self.state_dir, domain).save_pair(SavedPair.of(b"chain", b"key", origin))
         return facts
 
+    def command(self, *arguments: str) -> list[str]:
+        """Return a command on the configuration."""
+        return [sys.executable, "-m", "certbotless", "--config", str(self.file), *arguments]
+
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command on the configuration in a process of its own."""
-        command = [sys.executable, "-m", "certbotless", "--config", str(self.file), *arguments]
         settings = {"capture_output": True, "text": True, "timeout": 60, **options}
-        return subprocess.run(command, check=False, **settings)
+        return subprocess.run(self.command(*arguments), check=False, **settings)

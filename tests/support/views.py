@@ -54,9 +54,25 @@ def failure(what: str = "the CA is closed", *, at: datetime = NOW, **fields: Any
     )
 
 
+def pair(begin: timedelta, end: timedelta) -> Published:
+    """Return a published pair that is valid from and until so far from now."""
+    facts = LeafFacts(FACTS.names, FACTS.sha256, FACTS.issuer, NOW + begin, NOW + end)
+    return Published(facts, Origin(ORIGIN.directory, "", "ec256", facts.not_before))
+
+
 def said(text: str) -> tuple[Reason, ...]:
     """Return a reason of these words."""
     return because(Why.FAULT, text)
+
+
+IN_WINDOW = Step(
+    "deploy",
+    said("another certificate"),
+    "registry",
+    wait_until=NOW + timedelta(hours=12),
+    wait_why=said("its window 02:00-05:00")[0],
+    waits_for_window=True,
+)
 
 
 def view(
