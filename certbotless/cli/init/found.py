@@ -26,10 +26,6 @@ class Running:
     settings: Settings
 
     @property
-    def name(self) -> str:
-        return self.container.name
-
-    @property
     def certificate(self) -> Path:
         """The path of its certificate in the container, as far as its environment says."""
         return Path(self.settings.environment.get(registry.CERTIFICATE, "/certs/absent.pem"))
@@ -76,7 +72,7 @@ class Running:
         mounts = ", ".join(f"{inside} from {source}" for inside, source in self.settings.mounts.items())
         ports = ", ".join(map(str, self.container.ports))
         facts = f"port {ports or 'none'}, user {self.settings.uid}, mounts {mounts or 'none'}"
-        return printable(f"{self.name} ({self.settings.image}): {facts}")
+        return printable(f"{self.container.name} ({self.settings.image}): {facts}")
 
 
 def address(say: Say) -> str | None:
@@ -89,16 +85,16 @@ def address(say: Say) -> str | None:
     return "auto"
 
 
-def containers(say: Say) -> tuple[str, list[Running]]:
-    """Return the engine's address, empty where none answers, and what runs there: registries first."""
+def containers(say: Say) -> tuple[str, dict[str, Running]]:
+    """Return the engine's address, empty where none answers, and what runs there, by name, registries first."""
     host = Docker().host
     try:
         engine = DockerContainers(check(Docker, "host")(host))
         running = [Running(each, engine.settings(each.name)) for each in engine.running()]
     except (DeployError, ValueError) as exc:
         say(f"found no container: {exc}")
-        return "", []
+        return "", {}
     running.sort(key=lambda each: not each.settings.is_registry)
     for each in running:
         say(f"found: container {each}")
-    return host, running
+    return host, {each.container.name: each for each in running}

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,11 +84,11 @@ class Questions:
 
 
 def answer(
-    path: Path, questions: Questions, address: str | None, running: Sequence[Running]
+    path: Path, questions: Questions, address: str | None, running: Mapping[str, Running]
 ) -> tuple[Answers, dict[Path, str]]:
     """Return the answers, and each secret that was typed, by the file that shall hold it."""
     get, secrets = questions.get, dict[Path, str]()
-    first = next((each for each in running if each.settings.is_registry), None)
+    first = next((each for each in running.values() if each.settings.is_registry), None)
     found = (first.domain or None) if first else None
     domain = get("domain", "Domain of the service, like registry.example.com", normalise, found)
     zone = get("zone", "Its zone at Aliyun DNS; none: found through the API", _zone_of(domain), "")
@@ -104,11 +104,12 @@ def answer(
         return f"file:{file}"
 
     key_id, key_secret = key("access_key_id", "AccessKey ID"), key("access_key_secret", "AccessKey secret")
-    question, found = "Container that serves the certificate, or none", first.name if first else "registry"
+    question = "Container that serves the certificate, or none"
+    found = first.container.name if first else "registry"
     name = get("container", question, _or_none(check(Target, "container")), found)
-    chosen = next((each for each in running if each.name == name), None)
+    chosen = running.get(name)
     question = "Address of its A record: auto, auto:INTERFACE, an IPv4 address, none"
-    address = get("address", question, _as_written(check(Site, "address")), address)
+    address = get("address", question, _address, address)
     question = "CA: letsencrypt, letsencrypt-staging, or an https:// URL"
     directory = get("directory", question, _directory, "letsencrypt")
     email = get("email", "E-mail address for the CA", _or_none(check(Acme, "email")), "")
@@ -145,14 +146,9 @@ def _of_container(answers: Answers, questions: Questions, chosen: Running | None
 # --- what an answer may be ----------------------------------------------------------------------------------
 
 
-def _as_written(check: Callable[[object], object]) -> Check[str]:
-    """Return a check that keeps the text as it is."""
-
-    def checked(text: str) -> str:
-        check(text)
-        return text
-
-    return checked
+def _address(text: str) -> str:
+    check(Site, "address")(text)
+    return text
 
 
 def _or_none(check: Check[str]) -> Check[str]:

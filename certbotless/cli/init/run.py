@@ -68,7 +68,7 @@ def run(path: Path, flags: Mapping[str, Any], ask: Ask | None, say: Say) -> bool
         say(f"warning: {warning}")
 
     # 4.
-    _tell(path, answers, next((each for each in running if each.name == answers.container), None), say)
+    _tell(path, answers, running.get(answers.container), say)
     return questions.agrees("Do the dry run now?")
 
 
@@ -89,10 +89,9 @@ def _check_place(path: Path) -> None:
 
 def _is_untouched_example(path: Path) -> bool:
     """Whether it is the example as `make install` has copied it, not edited."""
-    try:
+    with suppress(OSError):
         return files.read(path) == files.read(path.with_name(_EXAMPLE).resolve())
-    except OSError:
-        return False
+    return False
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -145,13 +144,13 @@ def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> Non
     say(f"\nThe RAM policy of the AccessKey, for exactly the calls that are made; put yours for {put}:\n")
     say(ram_policy.document(answers.zone or "ZONE"))
     say(terms_text(answers.directory))
-    certs_dir = answers.certs_dir
-    if chosen is None and answers.container:
-        say(f"\nNo container {answers.container!r} runs yet. A registry that serves TLS from {certs_dir}:\n")
+    certs_dir, name = answers.certs_dir, answers.container
+    if chosen is None and name:
+        say(f"\nNo container {name!r} runs yet. A registry that serves TLS from {certs_dir}:\n")
         say(run_text(answers))
         say("It starts again and again until the first certificate is there.")
     elif chosen is not None and chosen.settings.is_registry and not chosen.serves(answers.domain):
-        say(f"\n{chosen.name} does not look for its certificate where it will be: make it anew, but with")
+        say(f"\n{name} does not look for its certificate where it will be: make it anew, but with")
         say(f"  {' '.join(sees_text(answers))}")
     if answers.key_mode == "0640" and chosen is not None:
         why = {
@@ -161,7 +160,7 @@ def _tell(path: Path, answers: Answers, chosen: Running | None, say: Say) -> Non
         }[chosen.settings.namespace]
         folder = shlex.quote(str(certs_dir))
         gid = max(chosen.settings.gids, default="GID")
-        say(f"\n{chosen.name} {why} and reads the key through the group of {certs_dir}:")
+        say(f"\n{name} {why} and reads the key through the group of {certs_dir}:")
         say(f"  chgrp {gid} {folder} && chmod 2755 {folder}")
         if gid == "GID":
             say("Write a group of the container's user on this machine for GID (docs/configuration.md).")

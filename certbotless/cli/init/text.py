@@ -78,10 +78,8 @@ def config_text(answers: Answers) -> str:
         "    # auto | auto:eth0 | auto:10.0.0.0/8 | 10.0.0.5 | none",
         f"    address: {_scalar(answers.address)}",
     ]
-    if not answers.container:
-        return _joined([*lines, "    deploy: []    # nobody serves it: the files are all"])
     port, stop = answers.port, answers.stop_timeout_s
-    lines += [
+    deploy = [
         "    deploy:",
         f"      - container: {_scalar(answers.container)}",
         "        action: restart    # how it reads its files anew; or {signal: HUP}",
@@ -93,7 +91,8 @@ def config_text(answers: Answers) -> str:
         if stop
         else "        # stop_timeout: 35s    # longer than its drain",
     ]
-    return _joined(lines)
+    nobody = ["    deploy: []    # nobody serves it: the files are all"]
+    return _joined([*lines, *(deploy if answers.container else nobody)])
 
 
 def sees_text(answers: Answers) -> list[str]:
