@@ -109,10 +109,9 @@ def line_of(ended: Ended, screen: Terminal) -> Table:
 
 
 class Progress(logging.Handler):
-    """Shows a run on the terminal `stream`; use it as a context manager around the run.
+    """Shows a run on the terminal `stream`, and warnings and errors in the form of `formatter`.
 
-    Args:
-        formatter: of warnings and errors.
+    Use it as a context manager around the run.
     """
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:

@@ -37,11 +37,7 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
 
 
 def plan_text(views: Sequence[View], verdicts: Mapping[str, str] | None = None) -> str:
-    """Return what would be done for each site and why.
-
-    Args:
-        verdicts: what was found of the pairs of other tools, by domain.
-    """
+    """Return what would be done for each site and why; `verdicts` is on pairs of other tools, by domain."""
     lines = []
     for view in views:
         domain = view.site.domain

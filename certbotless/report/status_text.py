@@ -34,7 +34,6 @@ _BAR_WIDTH = 30
 _LABEL_WIDTH = 15
 
 _TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
-_MARKS = {"failing": "! ", "pending": "- ", "ok": "- "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +239,8 @@ def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
 def _notes_of(entry: _Entry) -> Table:
     notes = _grid(len(_GAP) + 2)
     for i, note in enumerate(entry.notes):
-        mark, tone = (_MARKS[entry.state], _TONES[entry.state]) if i == 0 else ("", None)
-        notes.add_row(_GAP + mark, note, style=tone)
+        mark = "" if i else "! " if entry.state == "failing" else "- "
+        notes.add_row(_GAP + mark, note, style=None if i else _TONES[entry.state])
     return notes
 
 

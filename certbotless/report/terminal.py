@@ -83,12 +83,10 @@ class Terminal(Console):
         self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
     def watch(self, look: Callable[[], tuple[Drawing, int]]) -> NoReturn:
-        """Show what `look` returns, every 2 s, on the terminal's alternate screen.
+        """Show the drawing that `look` returns, every 2 s, on the terminal's alternate screen.
 
-        SIGINT and SIGTERM end the process with the last exit code; the last drawing stays on the main screen.
-
-        Args:
-            look: returns a drawing and an exit code.
+        SIGINT and SIGTERM end the process with the last exit code that it returned; the last drawing stays on
+        the main screen.
         """
 
         def leave(*_: object) -> NoReturn:

@@ -24,10 +24,10 @@ _NATS = {
 
 def nat_around(address: str) -> tuple[str, str]:
     """Return what is between this machine's address and the LAN, and the cure; empty texts for nothing."""
-    if is_wsl2(_read(_VERSION)) and not os.path.exists(_MIRRORED):
+    if is_wsl2(text_of(_VERSION)) and not os.path.exists(_MIRRORED):
         cure = "set networkingMode=mirrored in .wslconfig of Windows, or write Windows' own LAN address"
         return "WSL2", cure
-    if name := _NATS.get((address, default_gateway(_read(_ROUTES)))):
+    if name := _NATS.get((address, default_gateway(text_of(_ROUTES)))):
         cure = "give it a bridged network instead, or write the host's address"
         return f"a virtual machine of {name}", cure
     return "", ""
@@ -48,8 +48,8 @@ def default_gateway(routes: str) -> str:
     return ""
 
 
-def _read(path: Path) -> str:
-    try:
+def text_of(path: Path) -> str:
+    """Return the text of a file of the system, empty where it cannot be read."""
+    with suppress(OSError):
         return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    return ""

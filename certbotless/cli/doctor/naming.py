@@ -6,6 +6,7 @@ rebinding, on by default in many routers), have a zone of its own (split horizon
 
 import ipaddress
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ...base.errors import DnsError, printable
@@ -16,6 +17,7 @@ from ...world.dns.nameservers import PUBLIC_RESOLVERS, system_resolvers
 from ...world.dns.query import Server, ask_all, speaks
 from ...world.resolve import addresses_of
 from .finding import Case
+from .machine import text_of
 
 _HOSTS = Path("/etc/hosts")
 
@@ -180,18 +182,13 @@ class Resolvers:
 
 def _addresses(fqdn: str) -> frozenset[str]:
     """Return the IPv4 addresses that programs of this machine get, be it by the hosts file or a resolver."""
-    try:
+    with suppress(OSError, ValueError):
         return frozenset(at for at in addresses_of(fqdn) if ipaddress.ip_address(at).version == 4)
-    except (OSError, ValueError):
-        return frozenset()
+    return frozenset()
 
 
 def _in_hosts_file(fqdn: str) -> str:
-    try:
-        lines = _HOSTS.read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    rows = [line.partition("#")[0].split() for line in lines]
+    rows = [line.partition("#")[0].split() for line in text_of(_HOSTS).splitlines()]
     found = [row[0] for row in rows if fqdn in map(str.lower, row[1:]) and ":" not in row[0]]
     return printable(", ".join(found), 100)
 

@@ -19,7 +19,7 @@ from ...base import privileges
 from ...base.clock import Clock, SystemClock
 from ...base.errors import CertbotlessError, DnsError, printable
 from ...base.names import is_in_zone, u_labels
-from ...base.times import rfc3339
+from ...base.times import parse_rfc3339, rfc3339
 from ...config.redact import Redactor
 from ...config.settings import Config
 from ...model.records import Record, Zone
@@ -266,13 +266,10 @@ class _ZoneProbe:
 
 def _is_left(record: Record, now: datetime) -> bool:
     """Whether a probe that was killed has left this record."""
-    if record.type != "TXT" or not record.value.startswith(VALUE):
-        return False
-    try:
-        made_at = datetime.fromisoformat(record.value.removeprefix(VALUE))
-        return now - made_at > _LEFT_AFTER
-    except (ValueError, TypeError):
-        return False
+    if record.type == "TXT" and record.value.startswith(VALUE):
+        with suppress(ValueError):
+            return now - parse_rfc3339(record.value.removeprefix(VALUE)) > _LEFT_AFTER
+    return False
 
 
 def _every_address(found: NameServers, zone: str) -> Iterator[Server]:

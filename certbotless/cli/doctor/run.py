@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,8 +36,7 @@ _SET_THE_CLOCK = "timedatectl set-ntp true"
 def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None]) -> list[Finding]:
     """Test everything that can break, and return what was found; `say` is given each finding at once.
 
-    Args:
-        raw: the text of the configuration; `path` is its file.
+    `raw` is the text of the configuration, and `path` its file.
     """
     case = Case(config, SystemClock(), say)
     account = _configuration(case, path)
@@ -65,14 +65,14 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
 
 def receivers(case: Case) -> None:
     """Test the URL of each receiver, and whether its last message was sent; nothing is sent."""
-    found = outbox.history_of(case.config)
-    for receiver in outbox.receivers(case.config) if found else []:
+    history = outbox.history_of(case.config)
+    for receiver in outbox.receivers(case.config):
         try:
             apprise_sender.service_of(receiver.url)
         except NotifyError as exc:
             case.fail_by("notify", receiver.label, exc)
             continue
-        failure = found.failures.get(receiver.name) if found else None
+        failure = history.failures.get(receiver.name) if history else None
         if failure is not None:
             text = f"the last message was not sent: {failure.what}"
             case.warn("notify", receiver.label, text, failure.hint)
@@ -96,10 +96,9 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
         case.warn("configuration", key, words, "see docs/configuration.md")
     if not lost and not warnings:
         case.ok("configuration", path, f"{len(case.config.sites)} sites, and every secret can be read")
-    try:
+    with suppress(SecretUnreadable):
         return AlidnsAccount(AlidnsAccess.of(case.config.aliyun), case.clock)
-    except SecretUnreadable:
-        return None
+    return None
 
 
 def _daemon(case: Case, raw: bytes) -> None:

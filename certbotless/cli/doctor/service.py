@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,11 +90,7 @@ def _key(config: Config, site: Site) -> Path:
 
 
 class Targets:
-    """The targets of all sites. What several sites share is reported once.
-
-    Args:
-        case: the examination; the engine is asked at once, if a site needs it.
-    """
+    """The targets of all sites. What several sites share is reported once, the engine first."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -191,10 +188,9 @@ class Targets:
 
 
 def _leaf(where: tuple[str, int] | None, domain: str) -> str:
-    try:
+    with suppress(DeployError):
         return served_leaf(*where, domain) if where else ""
-    except DeployError:
-        return ""
+    return ""
 
 
 # --- what a container may read ------------------------------------------------------------------------------
@@ -243,7 +239,7 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
 def _reads_key(case: Case, site: Site, container: Container, settings: Settings) -> bool:
     """Whether the container's user may read the key, and go through the folders on the way to it."""
     key, top = _key(case.config, site), case.config.certs_dir_of(site)
-    if container.reads_all or not os.path.exists(key):
+    if container.reads_all:
         return True
     if settings.uid is None:
         cure = f"look whether it may read {key}: {_modes(key)}"
