@@ -86,7 +86,7 @@ def address(say: Say) -> str | None:
 
 
 def containers(say: Say) -> tuple[str, dict[str, Running]]:
-    """Return the engine's address, empty where none answers, and what runs there, by name, registries first."""
+    """Return the address of the engine, empty for none, and what runs there by name: registries first."""
     host = Docker().host
     try:
         engine = DockerContainers(check(Docker, "host")(host))
