@@ -10,6 +10,7 @@ from contextvars import copy_context
 from pathlib import Path
 
 import pytest
+from support.files import mode_of
 
 from certbotless.base import log_context
 from certbotless.base.errors import StoreError
@@ -91,7 +92,7 @@ def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(tmp_path: Path
     file = SiteFile(tmp_path, DOMAIN)
     assert list(path_of(tmp_path).parent.iterdir()) == [file.attempt_path]
     assert file.last_attempt()[1]
-    assert f"{path_of(tmp_path).parent.stat().st_mode & 0o7777:04o}" == "0700"
+    assert mode_of(path_of(tmp_path).parent) == "0o700"
 
 
 def test_the_head_says_what_ran_and_for_what(tmp_path: Path, logs: AttemptLogs) -> None:
@@ -157,11 +158,8 @@ def test_no_secret_is_in_it_whatever_is_logged(tmp_path: Path, logs: AttemptLogs
     LOGGER.info("x key=%s", CANARY)
     LOGGER.debug("x url=https://alidns.aliyuncs.com/?Signature=%s", "planted")
     LOGGER.debug("x id=%s", "LTAI5tPlantedCanary1")
-    secret = f"{CANARY}\n-----BEGIN EC PRIVATE KEY-----\nplanted\n"
-    try:
-        raise RuntimeError(secret)
-    except RuntimeError:
-        LOGGER.exception("step.crashed")
+    error = RuntimeError(f"{CANARY}\n-----BEGIN EC PRIVATE KEY-----\nplanted\n")
+    LOGGER.error("step.crashed", exc_info=error)
     text = path_of(tmp_path).read_text()
     assert "planted" not in text.lower().replace("ltai***", "")
     assert "id=LTAI***" in text
@@ -184,17 +182,16 @@ def test_its_file_is_for_its_owner_alone_and_no_link_in_its_place_is_followed(
 ) -> None:
     path, victim = path_of(tmp_path), tmp_path / "victim"
     victim.write_text("precious")
+    path.parent.mkdir(0o700)
+    path.symlink_to(victim)
     before = os.umask(0)
     try:
-        path.parent.mkdir(0o700)
-        path.symlink_to(victim)
-        with log_context.about(DOMAIN):
-            due()
+        due()
     finally:
         os.umask(before)
     assert victim.read_text() == "precious"
     assert not path.is_symlink()
-    assert f"{path.stat().st_mode & 0o7777:04o}" == "0600"
+    assert mode_of(path) == "0o600"
 
 
 def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, logs: AttemptLogs) -> None:
@@ -211,10 +208,8 @@ def test_it_stays_small_and_tells_how_the_run_ended(tmp_path: Path, logs: Attemp
 
 def test_one_huge_error_does_not_fill_it(tmp_path: Path, logs: AttemptLogs) -> None:
     due()
-    try:
-        raise RuntimeError("a line of a text\n" * 100_000)
-    except RuntimeError:
-        LOGGER.exception("step.crashed")
+    error = RuntimeError("a line of a text\n" * 100_000)
+    LOGGER.error("step.crashed", exc_info=error)
     end()
     assert told(tmp_path)[-1] == "DEBUG   run.ended devbox.sweetlove.top: ok"
     assert SiteFile(tmp_path, DOMAIN).attempt_path.stat().st_size < MOST_BYTES / 2

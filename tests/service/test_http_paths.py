@@ -46,8 +46,8 @@ HOSTILE = (
 
 
 def get(listen: str, path: str, **headers: str) -> tuple[int, str]:
-    """Return status and body of an answer."""
-    host, _, port = listen.rpartition(":")
+    """Return status and body of an answer; `listen` may be the URL."""
+    host, _, port = listen.removeprefix("http://").rstrip("/").rpartition(":")
     with closing(http.client.HTTPConnection(host, int(port), timeout=30)) as connection:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -57,7 +57,7 @@ def get(listen: str, path: str, **headers: str) -> tuple[int, str]:
 def shown(home: Path, path: str, *views: View, **keywords: Any) -> tuple[int, str]:
     """Return what is answered while these views are shown."""
     with showing(home, [*views], **keywords) as url:
-        return get(url.removeprefix("http://").rstrip("/"), path)
+        return get(url, path)
 
 
 # --- the paths ----------------------------------------------------------------------------------------------
@@ -96,9 +96,8 @@ def test_the_page_is_html_and_the_rest_is_not(tmp_path: Path) -> None:
 
 def test_the_names_of_the_sites_lead_to_the_page_and_those_of_others_do_not(tmp_path: Path) -> None:
     with showing(tmp_path, [WELL]) as url:
-        listen = url.removeprefix("http://").rstrip("/")
-        assert get(listen, "/", Host=f"{DOMAIN}:9109")[0] == 421
-        assert get(listen, "/", Host=f"{SITE.domain}:9109")[0] == 200
+        assert get(url, "/", Host=f"{DOMAIN}:9109")[0] == 421
+        assert get(url, "/", Host=f"{SITE.domain}:9109")[0] == 200
 
 
 # --- what was seen last -------------------------------------------------------------------------------------
@@ -159,11 +158,10 @@ def test_a_site_that_a_run_keeps_from_all_looks_is_not_well_any_more(
     late = replace(WELL, seen=replace(WELL.seen, at=datetime.now(UTC) - age))
     text = f"the last check of {SITE.domain} was 92 min ago: a run on it does not end"
     with showing(tmp_path, [late], propagation_timeout=timedelta(minutes=30)) as url:
-        listen = url.removeprefix("http://").rstrip("/")
-        found = get(listen, "/healthz")
+        found = get(url, "/healthz")
         assert found[0] == status
         assert (found[1] == f"{text}\n") == (status == 503)
-        assert (text in get(listen, "/")[1]) == (status == 503)
+        assert (text in get(url, "/")[1]) == (status == 503)
 
 
 def test_a_site_that_was_taken_out_of_the_file_is_shown_no_more(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.bed import PATIENCE_S, wait_until
 from support.daemons import publish
 from support.fakes import FakeZone, HttpServer, Reply, Request, ZoneServer
 
@@ -27,7 +27,6 @@ WELL, FAILING, AT_WORK = f"well.{ZONE}", f"failing.{ZONE}", f"at-work.{ZONE}"
 DIRECTORY = "https://127.0.0.1:1/dir"
 ADDRESSES: Addresses = {"A": "10.79.40.213", "AAAA": ""}
 CANARY = "PlantedCanary"
-PATIENCE_S = 120
 
 
 class Scene:
@@ -68,7 +67,7 @@ class Scene:
     def start_at_work(self, *, timeout_s: float = PATIENCE_S) -> Worker:
         """Start a worker that asks the API, and return when it does."""
         worker = self.start(AT_WORK, timeout_s=timeout_s)
-        wait_until(lambda: bool(self.api.requests))
+        wait_until(lambda: bool(self.api.requests), "the API is asked")
         return worker
 
     def end(self) -> None:
@@ -92,14 +91,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             yield scene
         finally:
             scene.end()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Poll until `holds`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def the_pid() -> int:
@@ -127,7 +118,7 @@ def test_nothing_in_the_working_directory_is_run_in_its_place(
     (theirs.parent / "yaml.py").write_text(f"open({str(stolen)!r}, 'w')")
     monkeypatch.chdir(theirs.parent)
     worker = scene.start(WELL)
-    wait_until(lambda: stolen.exists() or not worker.unfinished)
+    wait_until(lambda: stolen.exists() or not worker.unfinished, "it is done")
     assert not stolen.exists()
 
 
@@ -139,7 +130,7 @@ def test_a_site_that_is_done_is_reported_while_the_worker_works_on_another(scene
     worker = scene.start(WELL, FAILING, AT_WORK)
     assert worker.addresses == dict.fromkeys((WELL, FAILING, AT_WORK), ADDRESSES)
     assert worker.unfinished == {WELL, FAILING, AT_WORK}
-    wait_until(lambda: worker.unfinished == {AT_WORK})
+    wait_until(lambda: worker.unfinished == {AT_WORK}, "the others are done")
     assert not worker.has_ended()
 
 
@@ -149,8 +140,8 @@ def test_it_works_on_the_given_sites_alone_and_ends_by_itself(
 ) -> None:
     """That a site failed is no error of the worker."""
     worker = scene.start(domain)
-    wait_until(lambda: not worker.unfinished)
-    wait_until(worker.has_ended)
+    wait_until(lambda: not worker.unfinished, "it is done")
+    wait_until(worker.has_ended, "it has ended")
     assert errors_in(caplog) == []
     assert scene.api.requests == []
 
@@ -189,7 +180,7 @@ def test_one_that_is_asked_to_end_does_in_time_and_that_is_no_error(
 ) -> None:
     worker = scene.start_at_work()
     ask(worker)
-    wait_until(worker.has_ended)
+    wait_until(worker.has_ended, "it has ended")
     assert errors_in(caplog) == []
 
 
@@ -199,7 +190,7 @@ def test_one_that_is_asked_to_end_before_it_can_listen_is_no_error_either(
     """It ends by the signal itself: its handlers stand only after its imports."""
     worker = scene.start(AT_WORK)
     worker.ask_to_end()
-    wait_until(worker.has_ended)
+    wait_until(worker.has_ended, "it has ended")
     assert errors_in(caplog) == []
     assert scene.api.requests == []
 
@@ -228,12 +219,12 @@ def test_one_that_others_killed_is_told_of(scene: Scene, caplog: pytest.LogCaptu
     worker = scene.start_at_work()
     pid = the_pid()
     os.kill(pid, signal.SIGKILL)
-    wait_until(worker.has_ended)
+    wait_until(worker.has_ended, "it has ended")
     assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
 
 
 def test_one_that_cannot_work_at_all_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """As for a site that its configuration does not know."""
     worker = scene.start(f"unknown.{ZONE}")
-    wait_until(worker.has_ended)
+    wait_until(worker.has_ended, "it has ended")
     assert [error.rpartition(" ")[2] for error in errors_in(caplog)] == ["exit=2"]

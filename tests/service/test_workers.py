@@ -1,8 +1,9 @@
 """When workers are started, for how long not again, and when they are asked to end."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.daemons import DOMAIN, ZONE
@@ -11,7 +12,6 @@ from support.jobs import Jobs, MovedClock, StillWorker
 from support.views import said
 
 from certbotless.config import load
-from certbotless.config.values import AddressRule
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Decision, Step
 from certbotless.model.memory import SiteState
@@ -50,40 +50,37 @@ def starts(*looks: tuple[int, *tuple[Step, ...]], check_every: timedelta = MINUT
     ]
 
 
-def test_what_changes_nothing_is_tried_with_growing_pauses() -> None:
-    each_second = [(second, ORDER) for second in range(64)]
-    assert starts(*each_second, check_every=SECOND) == [0, 1, 3, 7, 15, 31, 63]
+HELD = Step("order", WHY, wait_until=EPOCH + MINUTE, wait_why=WHY[0])
+OTHERS = ((0, ORDER), (1, ORDER, RECORD), (2, RECORD), (3, DEPLOY), (4, DEPLOY_MIRROR))
+
+
+@pytest.mark.parametrize(
+    ("looks", "check_every", "started"),
+    [
+        # What changes nothing is tried with growing pauses.
+        ([(second, ORDER) for second in range(64)], SECOND, [0, 1, 3, 7, 15, 31, 63]),
+        # Rare checks do not make the first pause longer: one that comes early, as after a worker has ended.
+        ([(0, ORDER), (29, ORDER), (30, ORDER)], timedelta(hours=6), [0, 30]),
+        # Something else is tried at once: one thing more or less, another container. Its pauses start anew.
+        ([*OTHERS, (33, DEPLOY_MIRROR), (34, DEPLOY_MIRROR)], MINUTE, [0, 1, 2, 3, 4, 34]),
+        # A record that spreads needs no worker, and makes no difference beside something else.
+        ([(0, CONFIRM), (1, CONFIRM, ORDER), (2, ORDER)], MINUTE, [1]),
+        # What must wait is not tried.
+        ([(59, HELD), (60, HELD)], MINUTE, [60]),
+        # What came true in between is tried at once when it is lost again.
+        ([(0, DEPLOY), (1,), (2, DEPLOY)], MINUTE, [0, 2]),
+    ],
+)
+def test_a_worker_is_started_at_once_for_what_is_new_and_after_a_pause_for_what_is_not(
+    looks: Sequence[Any], check_every: timedelta, started: list[int]
+) -> None:
+    assert starts(*looks, check_every=check_every) == started
 
 
 def test_the_pauses_grow_to_ten_minutes_and_no_further() -> None:
     started = starts(*((second, ORDER) for second in range(3700)))
     pauses = [after - before for before, after in itertools.pairwise(started)]
     assert pauses == [30, 60, 120, 240, 480, 600, 600, 600, 600]
-
-
-def test_rare_looks_do_not_make_the_first_pause_longer() -> None:
-    """A look that comes early, as after a worker has ended, may start one again after 30 s."""
-    assert starts((0, ORDER), (29, ORDER), (30, ORDER), check_every=timedelta(hours=6)) == [0, 30]
-
-
-def test_something_else_is_tried_at_once() -> None:
-    """Also one thing more or less, and another container; and its pauses start anew."""
-    others = ((0, ORDER), (1, ORDER, RECORD), (2, RECORD), (3, DEPLOY), (4, DEPLOY_MIRROR))
-    assert starts(*others, (33, DEPLOY_MIRROR), (34, DEPLOY_MIRROR)) == [0, 1, 2, 3, 4, 34]
-
-
-def test_a_record_that_spreads_needs_no_worker() -> None:
-    """It makes no difference beside something else either."""
-    assert starts((0, CONFIRM), (1, CONFIRM, ORDER), (2, ORDER)) == [1]
-
-
-def test_what_must_wait_is_not_tried() -> None:
-    held = Step("order", WHY, wait_until=EPOCH + MINUTE, wait_why=WHY[0])
-    assert starts((59, held), (60, held)) == [60]
-
-
-def test_what_came_true_in_between_is_tried_at_once_when_it_is_lost_again() -> None:
-    assert starts((0, DEPLOY), (1,), (2, DEPLOY)) == [0, 2]
 
 
 def test_sites_do_not_hold_each_other_up_and_after_an_edit_everything_is_tried_at_once() -> None:
@@ -164,12 +161,8 @@ def test_addresses_that_come_and_go_let_a_worker_come_to_its_end(scene: Scene) -
     """
     for number in range(8):
         there = f"10.79.40.{number + 10}"
-
-        def settled(rule: AddressRule, there: str = there) -> str:
-            return there
-
-        scene.workers.end_misled(CONFIG, settled)
-        scene.workers.end_misled(CONFIG, settled)
+        for _ in range(2):
+            scene.workers.end_misled(CONFIG, lambda _, there=there: there)  # type: ignore[misc]
         for worker in scene.started:
             worker.has_gone = worker.is_ending
         scene.workers.reap()
