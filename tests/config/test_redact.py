@@ -4,8 +4,8 @@ import josepy as jose
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.configs import parse
 
-from certbotless.config import load
 from certbotless.config.redact import Redactor
 from certbotless.world.acme import keys
 
@@ -128,7 +128,7 @@ def test_whatever_a_secret_is_and_wherever_it_stands_it_is_gone(secret: str, bef
 def test_a_word_that_stands_in_a_url_too_is_kept(url: str, text: str) -> None:
     """A robot may be called as the program is, and a path as a container."""
     config = f"aliyun: {{access_key_id: id, access_key_secret: PlantedCanary}}\nnotify: ['{url}']\n"
-    redact = Redactor.of(load.parse(f"{config}sites: [{{domain: a.example.com}}]\n".encode(), "c.yaml"))
+    redact = Redactor.of(parse(f"{config}sites: [{{domain: a.example.com}}]\n"))
     assert redact(text) == text
     assert redact(f"no answer from {url}, PlantedCanary") == "no answer from ***, ***"
 
@@ -140,8 +140,6 @@ def test_all_secrets_of_a_configuration_go_and_one_that_cannot_be_read_hinders_n
         "notify: ['json://user:PlantedPassword@hooks.example.com/PlantedToken0123']\n"
         "sites: [{domain: a.example.com}]\n"
     )
-    redact = Redactor.of(load.parse(text.encode(), "c.yaml"))
     url = "json://user:PlantedPassword@hooks.example.com/PlantedToken0123"
-    assert (
-        redact(f"LTAI5tPlantedCanary you@example.com {url} a.example.com") == "LTAI*** *** *** a.example.com"
-    )
+    told = Redactor.of(parse(text))(f"LTAI5tPlantedCanary you@example.com {url} a.example.com")
+    assert told == "LTAI*** *** *** a.example.com"

@@ -1,21 +1,15 @@
 """Events are kept in order, with a bound on their size, and never make a run fail."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.files import mode_of
+from support.pairs import DOMAIN, NOW
 
 from certbotless.base.log_context import Event
 from certbotless.state.history import Events
-
-DOMAIN = "devbox.sweetlove.test"
-DIRECTORY = "https://ca.test/directory"
-NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
-
-
-# --- events -----------------------------------------------------------------------------------------------
 
 
 def test_an_event_is_a_line_of_json(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.children import DONE, start_child, wait_for
 from support.files import mode_of
+from support.pairs import DOMAIN, FACTS, NOW, ORIGIN
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import StoreError
-from certbotless.model.certificate import LeafFacts, Origin
 from certbotless.model.ledger import UNREADABLE, Entry, limit_on
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store
 
-DOMAIN = "devbox.sweetlove.test"
-DIRECTORY = "https://ca.test/directory"
-NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+DIRECTORY = ORIGIN.directory
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -179,7 +177,6 @@ def test_rows_of_many_processes_are_all_kept(tmp_path: Path) -> None:
 # --- a ledger that is lost --------------------------------------------------------------------------------
 
 GENERATION = "20261124T053000Z-3f9a01c2"
-LEAF = LeafFacts((DOMAIN,), "ab" * 32, "CN=Example CA", NOW - DAY, NOW + 89 * DAY)
 
 
 def publish(
@@ -191,8 +188,7 @@ def publish(
     published_at: datetime | None = None,
 ) -> None:
     """Let a pair have been issued this long ago, and published then or at another moment."""
-    facts = replace(LEAF, names=(domain,), sha256=sha256)
-    origin = Origin(DIRECTORY, "https://ca.test/account/1", "ec256", NOW - age)
+    facts, origin = replace(FACTS, names=(domain,), sha256=sha256), replace(ORIGIN, issued_at=NOW - age)
     Store(certs_dir, domain).publish(b"chain", b"key", facts, origin, published_at or NOW - age)
 
 

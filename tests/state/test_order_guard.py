@@ -1,13 +1,14 @@
 """Count and write down as one step: what is reserved, refused, forced and taken back, and by whose clock."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.children import DONE, start_child, wait_for
 from support.fakes import FakeClock
+from support.pairs import DOMAIN, NOW, ORIGIN
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import Interrupted, RateLimited
@@ -19,10 +20,8 @@ from certbotless.model.memory import RenewalInfo
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.order_guard import OrderGuard
 
-CA = "https://ca.test/directory"
-DOMAIN = "devbox.sweetlove.test"
+CA = ORIGIN.directory
 SITE = Site(domain=DOMAIN, names=(f"*.{DOMAIN}",))
-NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LEAF = LeafFacts(SITE.all_names, "ab" * 32, "CN=Example CA", NOW - 60 * DAY, NOW + 30 * DAY, "a.b")
 SUGGESTED = RenewalInfo(sha256=LEAF.sha256, next_look=NOW, start=NOW - DAY, end=NOW + DAY)
