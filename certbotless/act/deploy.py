@@ -22,7 +22,7 @@ from ..config.settings import Target
 from ..config.values import Reload
 from ..decide.deploy import window_wait
 from ..model.memory import Restarting
-from ..model.observation import Endpoint, Observation, endpoints_of
+from ..model.observation import Endpoint, Observation, where_of
 from ..world.containers import (
     ACTION_EVENTS,
     PROGRAM_TIMEOUT_S,
@@ -89,13 +89,12 @@ class DeploySteps:
         """
         if target.name != self._ctx.site.deploy[0].name or self._is_held(target):
             return
-        places = endpoints_of(target, self._ctx.state, self._seen.host)
+        name = target.name
         if target.label is not None:
-            with suppress(DeployError):  # told by the deploy itself
+            with suppress(DeployError):  # reported by the deploy itself
                 found = self._ctx.containers.matching(target.label)
-                canary = self._canary(found).name if found else ""
-                places = [place for place in places if place.name == canary]
-        leaf = self._seen.served.get(places[0].key) if places else ""
+                name = self._canary(found).name if found else ""
+        leaf = self._seen.served.get(Endpoint(name, None, target.name).key)
         if leaf and leaf != self._proof.sha256 and self._proof.fallback() is not None:
             self._proof.begin_trial()
 
@@ -161,8 +160,8 @@ class DeploySteps:
             since = f"started after the files, at {rfc3339(container.started_at)}"
             service = Service(
                 name=container.name,
-                key=Endpoint(container.name, None, target.name).key,
                 where=self._where(target, container),
+                target=target.name,
                 what=dump(target.action).decode(),
                 act=act,
                 may_help=lambda leaf: is_ours or self._may_help(container, leaf),
@@ -193,7 +192,6 @@ class DeploySteps:
 
     def _reload(self, target: Target, *, is_canary: bool) -> None:
         """Run the target's command; other sites may share it, and one run may serve all of them."""
-        places = endpoints_of(target, self._ctx.state, self._seen.host)
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
@@ -202,8 +200,8 @@ class DeploySteps:
 
         service = Service(
             name=target.name,
-            key=places[0].key,
-            where=places[0].where,
+            where=where_of(target, self._seen.host, None, {}),
+            target=target.name,
             what="run",
             act=act,
             may_help=lambda _: self._may_act_again(target.name),
@@ -223,8 +221,7 @@ class DeploySteps:
         if target.port is None and file.state.ports.get(container.name) not in container.ports:
             file.put("ports", container.name, published_port(container))
         state = file.put("bound", container.name, dict(container.bound) or None)
-        places = endpoints_of(target, state, self._seen.host)
-        where = next((place.where for place in places if place.name == container.name), None)
+        where = where_of(target, self._seen.host, state.ports.get(container.name), container.bound)
         if where is None:
             raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
         return where

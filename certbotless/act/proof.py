@@ -17,7 +17,7 @@ from ..base.locks import ActionLock
 from ..base.log_context import waits_for
 from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import Acted, Trial
-from ..model.observation import Observation
+from ..model.observation import Endpoint, Observation
 from ..world.tls import served_leaf
 from .context import SiteContext
 
@@ -35,11 +35,10 @@ SILENCE_HINT = "look into its log: does it run, and is this its TLS port?"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What a target is about, as it is now: one container, or what a command reloads.
+class Service(Endpoint):
+    """A place where a target serves, as it is now: one container, or what a command reloads.
 
     Attributes:
-        key: of its place in `Observation.served`.
         where: where it is proved, None where the file says that it cannot be.
         what: what is done to it, in one line, so that another site knows whether it was done for it too.
         act: makes it read its files anew; takes how long it may need to end by itself, None for the
@@ -55,9 +54,6 @@ class Service:
         hint: what to look into where it does not answer.
     """
 
-    name: str
-    key: str
-    where: tuple[str, int] | None
     what: str
     act: Callable[[int | None], None]
     may_help: Callable[[str], bool]

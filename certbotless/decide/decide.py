@@ -26,8 +26,7 @@ from .record import list_steps, record_steps
 
 def decide(situation: Situation) -> Decision:
     """Return the steps that make the four facts of a site true."""
-    seen, state = without_abandoned(situation.goal, situation.seen), situation.remembered
-    situation = replace(situation, seen=seen)
+    seen, state = situation.seen, situation.remembered
     facts, told = seen.in_hand.facts, state.renewal
     drawn = told.moment if told and told.is_of(facts) else None
     order = _reasons_to_order(situation, drawn)

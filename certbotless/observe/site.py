@@ -9,6 +9,7 @@ from ..base.clock import is_believable
 from ..base.concurrent import together
 from ..base.errors import AddressError, CertbotlessError, DeployError, ZoneOnHold
 from ..config.values import AddressRule
+from ..decide.decide import without_abandoned
 from ..model.certificate import Published
 from ..model.memory import Listed, SiteState
 from ..model.observation import Answers, Endpoint, Observation, endpoints_of, unseen
@@ -42,8 +43,7 @@ def observe(
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
     if shown.fault is not None and (isinstance(shown.fault, ZoneOnHold) or not any(listed.values())):
         problems.append(shown.fault)
-    refused = _refused(store, state, published)
-    return Observation(
+    seen = Observation(
         at=now,
         addresses=addresses,
         answers=_answers(shown, listed),
@@ -51,13 +51,14 @@ def observe(
         has_copy=has_copy,
         served=served,
         problems=tuple(unseen(problem, now, config.check_every) for problem in problems),
-        refused=refused,
+        refused=_refused(store, state, published),
         copy_ends=copy.not_after if copy else None,
         listed_at={fqdn: each.at if each else None for fqdn, each in listed.items()},
         unreachable=unseen(shown.fault, now, config.check_every) if shown.fault else None,
         shown_at=shown.at,
         host=host,
     )
+    return without_abandoned(goal, seen)
 
 
 def host_of(goal: Goal, state: SiteState, address: str) -> str:

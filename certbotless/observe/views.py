@@ -16,7 +16,7 @@ from ..base.errors import CertbotlessError, StoreError, internal_error
 from ..base.times import rfc3339
 from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
-from ..decide.decide import decide, state_of, without_abandoned
+from ..decide.decide import decide, state_of
 from ..model.certificate import Published
 from ..model.decision import CONFIRM_OF, NOTHING_ASKED, Decision, Intent
 from ..model.ledger import Ledger
@@ -95,7 +95,7 @@ def _look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | N
     if remembered.failures or remembered.foreign:
         prints = looking.fingerprints or Fingerprints.of(config)
         remembered = remembered.under(*prints.digests(config, site))
-    seen = without_abandoned(goal, observed(remembered))
+    seen = observed(remembered)
     decision = decide(Situation(goal, seen, remembered, looking.ledger, looking.intent))
     if (endless := _endless_run(goal, now)) is not None:
         problem = unseen(endless, now, config.check_every)
