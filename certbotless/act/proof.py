@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 # A registry restarts in half a second; one that drains its uploads takes its drain time more.
 PROOF_TIMEOUT_S = 30
-# A lost SYN is sent again only after a second, so give up on it sooner and try anew.
+# A lost SYN is sent again only after a second, so give up on it sooner and try again.
 _CONNECT_TIMEOUT_S = 0.5
-# What does not answer has nothing to finish, and nobody is served until it has ended.
+# A service that does not answer has nothing to finish, and serves no client until it has ended.
 _DOWN_STOP_TIMEOUT_S = 1
 # An action and its proof are over by then; what is left of an older trial says nothing of today's service.
 _TRIAL_LASTS = timedelta(minutes=10)
@@ -41,10 +41,10 @@ class Service(Endpoint):
     Attributes:
         where: where it is proved, None where the file says that it cannot be.
         what: what is done to it, in one line, so that another site knows whether it was done for it too.
-        act: makes it read its files anew; takes how long it may need to end by itself, None for the
-            target's own time.
-        may_help: whether that may be a cure, for the leaf that it serves now (empty for no TLS answer);
-            `hopeless` says why it is not.
+        act: makes it read its files again; its argument is how many seconds it may need to end by itself,
+            None for the target's own time.
+        may_help: whether that may be a cure, by the leaf that it serves now (empty for no TLS answer);
+            `hopeless` says why it is none.
         is_canary: whether it may be a reason to go back.
         is_held: whether its window is closed, or what is published has expired, so that it is left alone as
             long as it answers.
@@ -67,7 +67,7 @@ class Service(Endpoint):
 
 
 class Proof:
-    """What one site has published, as it was seen a moment ago, and how its services take it."""
+    """What one site has published, as it was seen a moment ago, and whether its services serve it."""
 
     def __init__(self, ctx: SiteContext, seen: Observation) -> None:
         self._ctx = ctx
@@ -120,7 +120,7 @@ class Proof:
     def settle(self, service: Service, lock: ActionLock) -> None:
         """Make a service show what is published, and prove it.
 
-        1. Look at what it shows: it may be right by now, its window closed, or an action no cure.
+        1. Ask what it shows: it may be right by now, its window may be closed, or an action may be no cure.
         2. Put the certificate on trial, if the service answers now, and there is one to go back to.
         3. Act.
         4. Prove it by a handshake.
@@ -161,7 +161,7 @@ class Proof:
         self._go_back(service, before, lock, failed)  # 5
 
     def _go_back(self, service: Service, before: Published, lock: ActionLock, failed: DeployError) -> None:
-        """Let the service have the certificate before; always raises, for the new one is not served."""
+        """Give the service the certificate before; always raises, because the new one is not served."""
         ctx = self._ctx
         ctx.store.select(self._seen.published.previous)
         ctx.tell("certificate.rolled_back", refused=self.sha256, reason=failed.message)
@@ -180,7 +180,7 @@ class Proof:
         raise CertificateRefused(f"{failed.message}; {outcome}", hint=failed.hint) from failed
 
     def _was_acted_upon(self, service: Service, lock: ActionLock) -> bool:
-        """Whether what cannot be proved was acted upon for this leaf, be it for another site."""
+        """Whether a service that cannot be proved was acted upon for this leaf, by this site or another."""
         if self.acted(service.name):
             return True
         last = lock.last_action(service.what)
@@ -196,10 +196,7 @@ class Proof:
 
     def _served(self, host: str, port: int) -> str:
         """Return the leaf that is served now, empty for no TLS answer."""
-        try:
-            return served_leaf(host, port, self._ctx.site.domain, connect_timeout_s=_CONNECT_TIMEOUT_S)
-        except DeployError:
-            return ""
+        return served_leaf(host, port, self._ctx.site.domain, connect_timeout_s=_CONNECT_TIMEOUT_S)
 
     def _wait_for(self, service: Service, sha256: str) -> str:
         """Wait until this leaf, and none but it, is served for as long as old workers may answer.

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..base.clock import is_believable
 from ..base.concurrent import together
-from ..base.errors import AddressError, CertbotlessError, DeployError, ZoneOnHold
+from ..base.errors import AddressError, CertbotlessError, ZoneOnHold
 from ..config.values import AddressRule
 from ..decide.decide import without_abandoned
 from ..model.certificate import Published
@@ -101,11 +101,6 @@ def _refused(store: Store, state: SiteState, published: Published) -> Published 
 
 
 def _leaves(places: Sequence[Endpoint], domain: str) -> dict[str, str]:
-    def served(where: tuple[str, int]) -> str:
-        try:
-            return served_leaf(*where, domain)
-        except DeployError:
-            return ""
-
     known = {place.key: place.where for place in places if place.where}
-    return dict(zip(known, together(served, list(known.values())), strict=True))
+    leaves = together(lambda where: served_leaf(*where, domain), list(known.values()))
+    return dict(zip(known, leaves, strict=True))

@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -113,7 +112,8 @@ class Targets:
                 return
             self._case.ok("command", program, "can be run")
             where = where_of(wanted, view.seen.host, None, {})
-            self._serves(view, wanted, wanted.name, where, _leaf(where, view.site.domain))
+            leaf = served_leaf(*where, view.site.domain) if where else ""
+            self._serves(view, wanted, wanted.name, where, leaf)
         elif self._has_engine:
             for container in self._found(wanted):
                 self._container(view, wanted, container)
@@ -143,7 +143,7 @@ class Targets:
             case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
             return
         where = where_of(wanted, view.seen.host, port, container.bound)
-        leaf, facts = _leaf(where, view.site.domain), view.seen.published.facts
+        leaf, facts = served_leaf(*where, view.site.domain) if where else "", view.seen.published.facts
         # A container that serves what is published can read it. One that cannot read it does not run either;
         # then only the cause is reported.
         is_served = facts is not None and leaf == facts.sha256
@@ -185,12 +185,6 @@ class Targets:
         else:
             case.ok("served", about, f"the published certificate, at {at}")
             _as_client(case, view.site, where, about, look)
-
-
-def _leaf(where: tuple[str, int] | None, domain: str) -> str:
-    with suppress(DeployError):
-        return served_leaf(*where, domain) if where else ""
-    return ""
 
 
 # --- what a container may read ------------------------------------------------------------------------------
