@@ -50,8 +50,7 @@ class Verdict:
 def adopt(ctx: SiteContext, seen: Observation) -> None:
     """Publish the plain files as a generation of ours, the same bytes, if they are usable (`judge`).
 
-    Otherwise the verdict is noted: they stay until the first certificate of our own is published, and are set
-    aside then.
+    Otherwise the verdict is kept; the files are set aside when the first certificate of our own is published.
 
     Raises:
         StoreError: they are usable, but could not be published.

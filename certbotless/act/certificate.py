@@ -71,7 +71,7 @@ class CertificateSteps:
         self._ctx.tell("rehearsal.passed", directory=acme.url, not_after=rfc3339(facts.not_after))
 
     def _check_before_order(self, seen: Observation) -> None:
-        """Free checks before an order is spent: the store takes it, the zones are ours, somebody serves."""
+        """Check what costs nothing before an order is spent: files, zones and containers."""
         self._ctx.store.probe_writable()
         self._ctx.file.probe_writable()
         zone = self._ctx.zone()
@@ -97,7 +97,7 @@ class CertificateSteps:
 
     @contextmanager
     def _validation(self, pending: PendingOrder) -> Iterator[None]:
-        """Note whether the validation inside succeeds."""
+        """Remember whether the validation inside succeeds."""
         try:
             yield
         except AuthorizationFailed:
@@ -113,7 +113,7 @@ class CertificateSteps:
         self._dns.note_validation(is_valid=True)
 
     def ask_when_to_renew(self, seen: Observation) -> None:
-        """Look up the CA's window, and draw a moment in it if it is a new one; a failure is no matter."""
+        """Ask for the CA's window, and draw a moment in it if it is a new one; a failure does no harm."""
         facts, now = seen.in_hand.facts, self._ctx.clock.now()
         if facts is None:
             return
@@ -223,7 +223,7 @@ class CertificateSteps:
             self._ctx.file.change(restored=(*lately, now))
 
     def _has_set_mode(self, wrong_mode: tuple[str, ...]) -> bool:
-        """Give the key its mode, or warn, and keep in mind, that this cannot be. Raises `StoreError`."""
+        """Give the key its mode; where that cannot be, warn and remember it. Raises `StoreError`."""
         if self._ctx.store.set_key_mode():
             return True
         domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
@@ -236,7 +236,7 @@ class CertificateSteps:
         """Return the copy of the pair last issued, and its facts; one that cannot be used is set aside.
 
         Raises:
-            StoreError, IssueError: there is none; the next look orders a certificate.
+            StoreError, IssueError: there is none; the next check orders a certificate.
         """
         pair = self._ctx.file.saved_pair()
         try:
@@ -248,9 +248,9 @@ class CertificateSteps:
     def rebuild(self, seen: Observation) -> None:
         """Restore what state_dir has lost: the copy of the published pair, and the list of our pairs.
 
-        Where nothing says which are ours, as after an upgrade too, what lies there is believed; but not facts
-        that are not those of the certificate beside them. Where nothing is published, only when the copy
-        ends: it was saved by a version that did not note that.
+        Where nothing says which pairs are ours, as after an upgrade, the published one counts as ours, if its
+        facts are those of its certificate. Where nothing is published, only the end of the copy is added: an
+        older version did not save it.
 
         Raises:
             StoreError, IssueError: the pair cannot be read, or something not be written.

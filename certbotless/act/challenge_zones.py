@@ -33,7 +33,7 @@ _MOST_DOUBLINGS = 9
 
 
 def servers_of(servers: NameServers, zone: str) -> tuple[Server, ...]:
-    """Return the servers of a zone, none where no resolver answers: then the API alone tells of it.
+    """Return the servers of a zone; none where no resolver answers, so that only the API knows the zone.
 
     Raises:
         ZoneOnHold: there is no such zone on the Internet, so no CA can see it.
@@ -208,7 +208,7 @@ class ChallengeZones:
             self._ctx.tell("challenge.unseen", names=names, zone=zone, waited_s=waited_s, reason=reason)
 
     def note_validation(self, *, is_valid: bool) -> None:
-        """Remember how the CA's look at the values ended: after a failure the next wait is longer."""
+        """Remember whether the CA has validated the values: after a failure the next wait is longer."""
         failures = self._ctx.state.unseen_failures
         if is_valid and failures:
             self._ctx.file.change(unseen_failures=0)
@@ -216,7 +216,7 @@ class ChallengeZones:
             self._ctx.file.change(unseen_failures=min(failures + 1, _MOST_DOUBLINGS))
 
     def explained(self, exc: DnsError) -> DnsError:
-        """Return the error with what may be behind it that cannot be seen from here."""
+        """Return the error with a cause in its hint that may be there and cannot be seen from here."""
         is_conflict = getattr(exc, "code", "") == "DomainRecordConflict"
         if not is_conflict or not any(self._ctx.servers.blind_s(zone) for _, zone in self._ends.values()):
             return exc

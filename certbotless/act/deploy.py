@@ -45,7 +45,7 @@ _MOST_ACTIONS = 2
 
 
 class DeploySteps:
-    """The steps `deploy` and `redeploy` of one site, for what was seen of it a moment ago."""
+    """The steps `deploy` and `redeploy` of one site; `seen` is from a moment ago."""
 
     def __init__(self, ctx: SiteContext, seen: Observation) -> None:
         self._ctx = ctx
@@ -55,8 +55,9 @@ class DeploySteps:
     def deploy(self, target: Target) -> None:
         """Make all of the target serve what is published, and see that it does.
 
-        Of several containers with one label the first that may be acted upon is the canary: where it fails,
-        the others stay as they are. A later failure, or one that waits for its admin, leaves none out.
+        Of several containers with one label, the first that may be acted upon is the canary: if it fails, the
+        others are left as they are. If a later one fails, or waits for its admin, the others are still acted
+        upon.
 
         Raises:
             DeployError: of what failed first.
@@ -84,8 +85,8 @@ class DeploySteps:
     def announce(self, target: Target) -> None:
         """Put what is published on trial if this target may be a reason to go back.
 
-        Before anybody acts: another site that shares the container may be the first, and what answers now may
-        be down by the time that it is our turn.
+        This is done before any site acts: another site that shares the container may be the first, and what
+        answers now may be down when the turn of this site comes.
         """
         if target.name != self._ctx.site.deploy[0].name or self._is_held(target):
             return
@@ -131,10 +132,7 @@ class DeploySteps:
         return found
 
     def _serve(self, target: Target, found: Container, *, is_canary: bool) -> None:
-        """Make one container serve what is published.
-
-        Alone on it, for other sites may share it; and not if its admin stopped it.
-        """
+        """Make one container serve what is published, under its lock; not if its admin stopped it."""
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
         with self._alone_on(found.name, timeout_s) as lock:
             container = self._ctx.containers.find(found.name)
@@ -150,8 +148,8 @@ class DeploySteps:
             def is_dead() -> bool:
                 with suppress(DeployError):  # an engine that is away says nothing about the container
                     now = self._ctx.containers.find(found.name)
-                    # The engine may have started it again. One of another id was made anew by its admin, and
-                    # may be about to come up.
+                    # The engine may have started it again. A container of another id was created by its admin
+                    # since, and may be about to come up.
                     has_left = now.status != "running" or now.started_at != container.started_at
                     return now.id == container.id and has_left
                 return False
@@ -181,7 +179,7 @@ class DeploySteps:
         return ActionLock(self._ctx.config.state_dir, lock_id, self._ctx.clock, timeout_s)
 
     def _is_left_by_us(self, container: Container, *, is_canary: bool) -> bool:
-        """Whether it is a restart of ours, cut short, or a certificate of ours, that ended the container."""
+        """Whether a restart of ours that was cut short, or our new certificate, ended the container."""
         state = self._ctx.state
         if container.status != "exited":
             return False

@@ -44,7 +44,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
         later: the other steps of the decision, which may come next.
 
     Raises:
-        CertbotlessError: any; what was reached until then stands, and the next look sees it.
+        CertbotlessError: any; what was done until then remains, and the next check sees it.
     """
     domain = ctx.site.domain
     # An optional step is logged as a detail: neither the progress nor the attempt log has it.

@@ -32,7 +32,7 @@ class RecordSteps:
         self._key = f"{self._type} {fqdn}"
 
     def write(self) -> None:
-        """Write what `plan_changes` asks for, if the name still leads here then.
+        """Write what `plan_changes` asks for, if the address is still ours by then.
 
         Raises:
             RecordConflict: a person must act: another record is in the way, or another program keeps this.
@@ -76,7 +76,7 @@ class RecordSteps:
                     ctx.tell("record.deleted", fqdn=fqdn, value=old.value)
 
     def list(self) -> None:
-        """Keep what the API lists of this name: what counts where no name server speaks for the zone.
+        """Keep what the API lists of this name: it counts where no name server speaks for the zone.
 
         Raises:
             DnsError: the API did not list it.

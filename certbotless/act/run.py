@@ -1,7 +1,7 @@
 """Carry the steps out: several sites at a time, each under its lock.
 
-For each site: observe, decide, take the first step that is due, and look again, until nothing is due. So
-every step is taken for what the world is, not for what the step before should have made of it.
+For each site: observe, decide, take the first step that is due, and check again, until nothing is due. So
+every step follows from what is true now, not from what the step before should have made true.
 """
 
 import logging
@@ -67,12 +67,12 @@ _REHEARSED_WITHOUT_STAGING = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a site stood at the end of a run.
+    """The state of a site at the end of a run.
 
     Attributes:
         state, reason: as in `status`; after a rehearsal that succeeded, its result.
-        is_renewed: a certificate issued after the run began is served, or published where nobody serves;
-            after a rehearsal, that it succeeded.
+        is_renewed: a certificate issued after the run began is served, or published for a site without
+            targets; after a rehearsal, whether it succeeded.
         failure: what went wrong, if anything did.
     """
 
@@ -90,10 +90,10 @@ def run(
     intent: Intent,
     on_done: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Make the facts of these sites true, and return how each one stands.
+    """Make the facts of these sites true, and return the outcome of each.
 
-    `config.parallel` sites talk at a time; one that waits holds no slot. One failing site holds up no other.
-    `on_done` is told of each as soon as it is done, from the thread that did it.
+    `config.parallel` sites talk at a time; a site that waits does not count. One that fails delays no other.
+    `on_done` is called with each outcome at once, in the thread of the site.
     """
     slots = threading.BoundedSemaphore(config.parallel)
     goals = [Goal(site, config) for site in sites]
@@ -153,7 +153,9 @@ class _SiteRun:
             # What a run that was killed has left.
             self._file.tidy()
             self._ctx.store.tidy()
-            self._forget_failures_of_another_config()
+            # What failed under another configuration.
+            digests = self._ctx.fingerprints.digests(self._config, self._site)
+            self._file.change(**self._file.state.under(*digests).to_dict())
             taken: set[str] = set()
             while True:
                 self._clock.sleep(0)  # nothing new begins once we are asked to stop
@@ -163,7 +165,7 @@ class _SiteRun:
                 step = next(due, None)
                 if step is None:
                     return self._outcome(view, taken)
-                self._clock.sleep(0)  # a look takes its time, and we may have been asked meanwhile
+                self._clock.sleep(0)  # a check takes some time, and we may have been asked meanwhile
                 if step.action == "deploy":
                     announce(step, view.seen, self._ctx)
                     self._shared.wait(self._site.domain, step.target, self._clock)
@@ -174,7 +176,7 @@ class _SiteRun:
                     taken.add("renewal-info")
 
     def rehearse(self) -> Outcome:
-        """Get a certificate and forget it. What failed is told, and not kept: it was only a rehearsal."""
+        """Get a certificate and forget it. A failure is reported, and not remembered."""
         has_staging = bool(staging_of(self._config.acme.url))
         why, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
@@ -208,14 +210,10 @@ class _SiteRun:
         )
         return look(ctx.goal, looking, self._clock.now(), ctx.state)
 
-    def _forget_failures_of_another_config(self) -> None:
-        digests = self._ctx.fingerprints.digests(self._config, self._site)
-        self._file.change(**self._file.state.under(*digests).to_dict())
-
     def _note_what_is_true(self, view: View) -> None:
-        """Remember that the servers show what we wrote, so that a later drift is put right at once.
+        """Remember which records of ours the servers show, so that a later change of one is undone at once.
 
-        And forget the failures at what has come true by itself.
+        Forget failures of what has come true by itself.
         """
         for type_, records in view.remembered.records.items():
             seen = {
@@ -232,7 +230,7 @@ class _SiteRun:
             self._file.change(failures=failures)
 
     def _is_over(self, view: View) -> bool:
-        """Whether a trial has its end: the service shows the certificate, or another one is in its place."""
+        """Whether a trial has ended: the service shows the certificate, or another one is published."""
         trial, seen = view.remembered.trial, view.seen
         if trial is None:
             return False

@@ -19,7 +19,7 @@ _TIMEOUT_S = 120
 
 
 class SharedTargets:
-    """Where the sites of a run that share a container wait for each other, so that it is acted upon once.
+    """Lets the sites of a run that share a container wait for each other, so that it is acted upon once.
 
     A container counts as shared whether a target names it or matches it by its label. The names behind a
     label are those of the last check.
@@ -35,12 +35,12 @@ class SharedTargets:
         self._lock = threading.Lock()
 
     def leave(self, domain: str) -> None:
-        """Say that the site has what it serves, or will not get it in this run."""
+        """Note that the site has its certificate, or will not get one in this run."""
         with self._lock:
             self._certifying.discard(domain)
 
     def wait(self, domain: str, target: str, clock: Clock) -> None:
-        """Wait for the others that share `target`; at most 2 minutes, so that none holds another up."""
+        """Wait for the others that share `target`, at most 2 minutes."""
         self.leave(domain)
         ours = self._names[domain, target]
         sharers = {sharer for (sharer, _), names in self._names.items() if names & ours}
@@ -66,7 +66,7 @@ def _names_of(goal: Goal, target: Target, *, is_shared: bool) -> frozenset[str]:
     """
     names = {target.name}
     if target.label is not None and is_shared:
-        with suppress(StoreError):  # told where it matters
+        with suppress(StoreError):  # the check of the site reports it
             state = SiteFile(goal.config.state_dir, goal.site.domain).load()
             names |= set(state.matched.get(target.label, ()))
     return frozenset(names)

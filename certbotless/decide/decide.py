@@ -102,7 +102,7 @@ def _has_expired(seen: Observation) -> bool:
 
 
 def _judged(seen: Observation, state: SiteState) -> Foreign | None:
-    """Return what is known of the files that another tool has at our names; None before the first look."""
+    """Return the verdict on the files that another tool has at our names; None before the first one."""
     return state.foreign if state.foreign and state.foreign.files == seen.published.plain else None
 
 
@@ -154,9 +154,9 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
 
 
 def without_abandoned(goal: Goal, seen: Observation) -> Observation:
-    """Return what was seen without a refused certificate that the file does not ask for any more.
+    """Return what was seen; without a refused certificate that the file does not ask for any more.
 
-    So an edit that is taken back after a rollback orders nothing: the published one fits the file.
+    So an edit that is taken back after a rollback orders nothing: the published certificate fits the file.
     """
     if seen.refused is None or _mismatch(goal, seen.published) or not _mismatch(goal, seen.refused):
         return seen
@@ -183,7 +183,7 @@ def is_issued_since(origin: Origin | None, since: datetime, now: datetime) -> bo
 
 
 def _beside(step: Step, steps: Sequence[Step]) -> Step:
-    """Let what was found to be no pair for us be looked into again where an order is tried."""
+    """Let the files of another tool be judged again when an order is tried."""
     order = next((each for each in steps if each.action == "order"), None)
     if step.action != "adopt" or order is None or order.wait_until is None:
         return step
@@ -191,7 +191,7 @@ def _beside(step: Step, steps: Sequence[Step]) -> Step:
 
 
 def _held_back(step: Step, situation: Situation) -> Step:
-    """Return the step with the moment before which it must not be taken, if there is one."""
+    """Return the step with the moment before which it must not be taken, if there is any."""
     seen, intent, ledger = situation.seen, situation.intent, situation.ledger
     waits = [(step.wait_until, step.wait_why)] if step.wait_until else []
     failure = situation.remembered.failures.get(step.key)

@@ -1,4 +1,4 @@
-"""When a target is acted upon: what it serves, its window, the canary before the others. Pure."""
+"""When a target is acted upon: by what it serves, by its window, and after the canary. Pure."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,8 @@ from ..model.observation import endpoints_of
 from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
 
-# How long a first target that fails holds the others back where no one knows the end of what they serve, as
-# with a first certificate in place of another tool's: long enough for an admin to look.
+# How long a first target that fails holds the others back where the end of what they serve is not known, as
+# with a first certificate in place of another tool's: long enough for an admin to act.
 _CANARY_HOLDS = timedelta(days=1)
 # What a place shows that serves no certificate (Observation.served).
 _WRONG_LEAF = {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}
@@ -69,7 +69,7 @@ def redeploy_steps(situation: Situation) -> list[Step]:
 
 
 def _behind_canary(steps: list[Step], situation: Situation) -> list[Step]:
-    """Hold the other targets back while the first one fails, as long as theirs is no worse than it was."""
+    """Hold the other targets back while the first one fails, as long as what they serve is still valid."""
     seen, state, first = situation.seen, situation.remembered, situation.goal.site.deploy[0].name
     canary = state.failures.get(f"deploy:{first}")
     if canary is None or canary.is_waiting or not canary.blocks_at(seen.at) or steps[0].target != first:

@@ -52,7 +52,7 @@ def list_steps(situation: Situation, others: Sequence[Step]) -> tuple[list[Step]
 def _record_step(
     step: Step, wanted: tuple[str, str], written: WrittenRecord | None, situation: Situation
 ) -> Step | None:
-    """Return the step with its reason, or what waits for it to show; None where all is well.
+    """Return the step with its reason, or the one that waits until the record shows; None where all is well.
 
     Args:
         wanted: the name, and the address that it shall have.

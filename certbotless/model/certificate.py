@@ -99,13 +99,15 @@ class Origin(Model):
 class Published:
     """What is published of one site.
 
-    `facts` and `origin` are None where nothing was published, or the generation itself is damaged; `fault`
-    says in words what is not as it should be, empty if all is well. `is_contested`: it is not gone, but
-    somebody has written something else. `plain` tells the two files that another tool has at our names from
-    any others; empty where they are not both plain files. `generation` is the folder's name, and `previous`
-    that of the one which it took the place of; empty where there is none. `digest` is the SHA-256 of its
-    `meta.json`, which has those of the other files.
-    `wrong_mode` is the mode of the key, as ``0644``, and the wanted one; empty where they are equal.
+    Attributes:
+        facts, origin: None where nothing was published, or the generation itself is damaged.
+        fault: what is wrong, in words; empty where nothing is.
+        is_contested: the files are not gone; another program has written something else.
+        plain: identifies the two files that another tool has at our names; empty where not both are plain
+            files.
+        generation, previous: the name of its folder, and of the folder of the one before; empty for none.
+        digest: the SHA-256 of its `meta.json`, which has those of the other files.
+        wrong_mode: the mode of the key, as ``0644``, and the wanted one; empty where they are equal.
     """
 
     facts: LeafFacts | None

@@ -28,13 +28,13 @@ Action = Literal[
     "note",
 ]
 
-# What waits for that which the other has written to show: of the A record and of the AAAA record.
+# By step that writes a record, the step that waits until the name servers show it.
 CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
 
 # The type of the records that a step writes.
 WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
-# What a step makes true; `look` is what cannot be seen.
+# What a step makes true; `look` stands for what cannot be seen.
 Fact = Literal["record", "certificate", "files", "served", "look"]
 
 FACT_OF: Mapping[str, Fact] = {
@@ -68,7 +68,7 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Names the fact that the step makes true; failures are kept under it."""
+        """The name under which failures of the step are kept."""
         return f"{self.action}:{self.target}" if self.target else self.action
 
     @property
@@ -130,7 +130,7 @@ class Decision:
         steps: every step that a fact asks for, also those that must wait.
         problems: what could not be seen, so nothing can be decided about it.
         next_renewal: the renewal moment of the certificate in hand, if there is one.
-        optional: steps that no fact depends on: the site is as well without them.
+        optional: steps that no fact depends on.
     """
 
     steps: tuple[Step, ...]

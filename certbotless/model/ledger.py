@@ -1,7 +1,7 @@
 """Our own count of what the CAs count: pure rules over a persisted list of attempts.
 
-The numbers stand in `limits`, each with its source. Rows carry the CA's own time where it tells one, so that
-a clock that jumps neither forgets what was ordered nor holds it against us for ever.
+The numbers are in `limits`, each with its source. Rows have the CA's own time where the CA gives one, so that
+a jump of our clock neither forgets an order nor counts it for ever.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def _of_a_newer_version(known: dict[str, Any]) -> OrderOutcome:
 class Entry(Model):
     """One attempt at a CA, a line of ledger.jsonl.
 
-    What a newer version may have written as `outcome` and after it counts as nothing that is known. A failed
-    validation with such an outcome counts as every other one, and marks no order.
+    An unknown value of `outcome`, or of a field after it, was written by a newer version and counts as not
+    known. A failed validation with such an outcome counts like any other, and marks no order.
 
     Attributes:
-        kind: an order, a failed validation, or a new account; a row that cannot be read may have been any.
+        kind: an order, a failed validation, or a new account; a row that cannot be read counts as each.
         names: those of the order, or those whose validation failed.
         purpose: of an order: a certificate for names that have none, another one for the same names, or one
             that the CA exempts: it names its predecessor in ``replaces``, in the window suggested for that.
@@ -96,11 +96,11 @@ class Entry(Model):
             return UNREADABLE
 
 
-# It happened at some time, like what has a time in the future.
+# Its time is not known, so it is in the future, like that of a row from a clock that was ahead.
 UNREADABLE = Entry(datetime.max.replace(tzinfo=UTC), "unreadable", "", ())
 
 
-# All rows; or why the file cannot be read: what was ordered is not known then, so nothing may be.
+# All rows; or why the file cannot be read: then nothing may be ordered.
 Ledger = Sequence[Entry] | StoreError
 
 
@@ -197,7 +197,7 @@ def without_failure(entries: Iterable[Entry], failure: Entry, order_names: tuple
 
 
 def with_old_failures(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the rows of a file, with the orders marked as failed whose failed validation has no mark.
+    """Return the rows of a file; orders whose failed validation has no mark are marked as failed.
 
     Versions before 2026-11-28 wrote that one down after its order, and marked neither.
     """
@@ -383,7 +383,7 @@ def order_backoff(
 def local_backoff(failures: int, check_every: timedelta, in_hand: LeafFacts | None = None) -> timedelta:
     """Return how long to wait after the n-th failure (from 1) at the record or the container.
 
-    At most a tenth of the lifetime of the certificate in hand, but for a look.
+    At most a tenth of the lifetime of the certificate in hand, but at least until the next check.
     """
     doubled: timedelta = check_every * (1 << min(failures - 1, 10))
     most = min(_LOCAL_BACKOFF_MOST, in_hand.lifetime / 10) if in_hand else _LOCAL_BACKOFF_MOST

@@ -22,7 +22,7 @@ _WEEK = timedelta(days=7)
 class Allowance:
     """At most `count` of something in any `window`.
 
-    `what` is counted, as it follows the number; ``{}`` stands for its subject.
+    `what` names it, as it follows the number; ``{}`` is replaced by its subject.
     """
 
     what: str
@@ -30,7 +30,7 @@ class Allowance:
     window: timedelta
 
 
-# What each CA itself allows, and who says so: tools/docs/tables.py, from which docs/limits.md is made.
+# What each CA itself allows, with the sources: tools/docs/tables.py, from which docs/limits.md is made.
 SAME_NAMES = Allowance("orders for these names", 3, _WEEK)
 NOT_REPLACING = Allowance("orders for these names that are not exempt", 3, _WEEK)
 FAILED_VALIDATIONS = Allowance("failed validations of {}", 3, timedelta(hours=1))

@@ -139,7 +139,7 @@ class Foreign(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalInfo(Model):
-    """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and the next look."""
+    """What the CA suggests for the leaf with this SHA-256, the moment drawn in it, and when to ask again."""
 
     sha256: str
     next_look: BoundedMoment
@@ -160,7 +160,7 @@ class RenewalInfo(Model):
 class TxtValue(Model):
     """A txt value (43 characters), the challenge name where the CA looks for it, and the zone of that.
 
-    `record_id` is the DNS service's id of its record, empty until the service told it.
+    `record_id` is the DNS service's id of its record, empty until the service has given it.
     """
 
     fqdn: str
@@ -209,12 +209,12 @@ class SiteState(Model):
     """All that is remembered of one site.
 
     Attributes:
-        digest, file_digest: of the configuration that failures are of; the latter without its secrets.
+        digest, file_digest: of the configuration at the time of the failures; the latter without secrets.
         records: the record that we last wrote, by its type and name.
         our_values: all that we wrote there lately.
         rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
         listed: what the API last listed of a name, for as long as no name server speaks for the zone.
-        unseen_failures: how many validations have failed in a row whose value no name server had shown.
+        unseen_failures: how many validations in a row have failed whose value no name server had shown.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
         bound: of each container that publishes a port at some addresses alone, these by port.

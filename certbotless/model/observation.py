@@ -29,7 +29,7 @@ class Observation:
         has_copy: whether the pair last issued can be restored.
         served: SHA-256 of the leaf that is served at each place, by its key, empty for no TLS answer; one
             whose port is not known yet, or that cannot be proved, is absent.
-        problems: what could not be seen; the next look tries again.
+        problems: what could not be seen; the next check tries again.
         refused: the newer generation that the service did not come up with; None where there is none.
         copy_ends: when the certificate of the copy ends; None where that is not known, or does not matter.
         listed_at: when the API listed what is known of a name that no name server speaks for, None for never.
@@ -64,7 +64,7 @@ class Observation:
 
     @property
     def in_hand(self) -> Published:
-        """The newest certificate, be it published or refused: what says whether one must be ordered."""
+        """The newest certificate, published or refused: it decides whether one must be ordered."""
         return self.refused or self.published
 
     @property
@@ -97,12 +97,12 @@ class Endpoint:
 
     @property
     def key(self) -> str:
-        """Tells it from the other places of the site: two targets may be one container at two ports."""
+        """Unique within the site: two targets may be one container at two ports."""
         return self.name if self.name == self.target else f"{self.target} {self.name}"
 
 
 def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Failure:
-    """Return what could not be seen, as the failure that it is until the next look."""
+    """Return what could not be seen as a failure that lasts until the next check."""
     return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + check_every, count=1)
 
 

@@ -10,7 +10,7 @@ Value = str | int | datetime | time | tuple[str, ...]
 
 
 class Why(Enum):
-    """The kinds of reasons, each with its words; the values of a reason stand in the braces."""
+    """The kinds of reasons, each with its words; the values of a reason replace the braces."""
 
     # what is wrong, in words of its own
     FAULT = "{}"

@@ -1,7 +1,7 @@
 """Resource records as values, and the changes that lead from what is there to what is wanted.
 
-Pure. The A and the AAAA record of a name are ours as far as this: of that type, line ``default``, enabled.
-What lies outside is named and never touched.
+Pure. A record of a name is ours if it is of type A or AAAA, of the line ``default``, and enabled. Other
+records are reported and never touched.
 
 Source: docs/decisions/decide.md, "The A record".
 """
@@ -77,8 +77,8 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
         wanted: the A or AAAA record that shall be there; its id is not looked at.
         ours: values that we once wrote there, so we may delete them even if they are public.
 
-    The record that stays is the wanted one, else the newest that is ours or private, else the newest: so a
-    public one of somebody else is updated only where it is the only one.
+    The record that stays is the wanted one, else the newest that is ours or private, else the newest. So the
+    public address of another owner is replaced only where it is the only record.
 
     Raises:
         RecordConflict: a person must decide: there is a CNAME, or another public address beside ours.
@@ -111,7 +111,7 @@ def apply_changes(zone: Zone, changes: Sequence[Change]) -> None:
     """Carry the changes out in order.
 
     Raises:
-        DnsError: one failed; the ones before it stand.
+        DnsError: one failed; those before it were made.
     """
     for change in changes:
         match change:

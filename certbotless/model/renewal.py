@@ -32,10 +32,10 @@ class RenewalWindow:
     end: datetime
 
     def is_sound(self, facts: LeafFacts) -> bool:
-        """Whether it can be meant for this certificate. One in the past is: it means now.
+        """Whether it can be meant for this certificate. A window in the past can: it means now.
 
-        One that ended long before the certificate began would be as true of the next one, and each would be
-        renewed at once.
+        But not one that ended long before the certificate began: the next certificate would get the same
+        window, and each would be renewed at once.
         """
         length = self.end - self.start
         is_of_its_life = self.start <= facts.not_after and self.end > facts.not_before - _BEFORE_ITS_LIFE
@@ -52,18 +52,14 @@ def renewal_moment(facts: LeafFacts, drawn: datetime | None = None) -> datetime:
     Args:
         drawn: the moment drawn in the CA's window, if there is one; the last 1/20 of life overrules it.
 
-    Without a window the jitter comes from the leaf's own digest: uniform over leaves, the same at every look,
-    and nothing to store.
+    Without a window the jitter comes from the leaf's own digest: uniform over leaves, always the same for one
+    leaf, and nothing to store.
     """
     if drawn is not None:
-        return min(drawn, _backstop(facts))
+        return min(drawn, facts.not_after - facts.lifetime * _LAST_SHARE)
     share = 1 / 2 if facts.lifetime < _SHORT else 2 / 3
     jitter = int(facts.sha256[:8], 16) / 0xFFFFFFFF * _JITTER_SHARE
     return facts.not_before + facts.lifetime * (share + jitter)
-
-
-def _backstop(facts: LeafFacts) -> datetime:
-    return facts.not_after - facts.lifetime * _LAST_SHARE
 
 
 def is_due(facts: LeafFacts, now: datetime, drawn: datetime | None = None) -> bool:
@@ -72,15 +68,15 @@ def is_due(facts: LeafFacts, now: datetime, drawn: datetime | None = None) -> bo
 
 
 def first_look(issued_at: datetime, lifetime: timedelta) -> datetime:
-    """Return when the CA's window is looked up first: not right after it has been asked for so much."""
+    """Return when the CA is first asked for its window: not right after the order, which asks for much."""
     return issued_at + min(_LOOK_EVERY, lifetime / 8)
 
 
 def next_look(now: datetime, asked: timedelta | None) -> datetime:
-    """Return when the CA's window is looked up again; `asked` is the CA's Retry-After, if it gave one."""
+    """Return when the CA is asked for its window again; `asked` is its Retry-After, None for none."""
     return now + (min(max(asked, _SOONEST_LOOK), _LATEST_LOOK) if asked is not None else _LOOK_EVERY)
 
 
 def is_look_due(look_at: datetime, now: datetime) -> bool:
-    """Tell whether the CA's window is to be looked up. A moment beyond any was set by a wrong clock."""
+    """Tell whether the CA is to be asked for its window. A later moment than any was set by a wrong clock."""
     return not now < look_at <= now + _LATEST_LOOK

@@ -11,7 +11,7 @@ from .observation import Observation
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the file asks of one site: its entry, and the file that it stands in."""
+    """What the file asks of one site: its entry, and the file around it."""
 
     site: Site
     config: Config

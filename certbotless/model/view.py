@@ -77,8 +77,8 @@ class ClientFacts(Model):
         answered: GET /v2/ had an answer, and no error of the server. A registry says 200, or 401 where a
             login is needed. None for a service that has never answered in HTTP. The last two are None where
             they were not tried: what comes before it did not pass, or nothing is known to serve.
-        text: what is not well, or what the answer was.
-        about: a digest of what was tried; where the site has changed since, it says nothing any more.
+        text: what is wrong, or what the answer was.
+        about: a digest of what was tried; if the site has changed since, the visit counts no more.
     """
 
     at: Moment
@@ -94,7 +94,7 @@ class ClientFacts(Model):
         return False not in (self.resolved, self.trusted, self.answered)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that stands under `client` in `status --json`."""
+        """Return the object `client` of `status --json`."""
         told = self.to_plain() | {"at": rfc3339(self.at)}
         del told["about"]
         return told
@@ -105,7 +105,7 @@ Visits = Mapping[str, ClientFacts]
 
 
 def facts_of(view: View, known: Visits) -> ClientFacts | None:
-    """Return what a client met, if it still says something about the site as it is now."""
+    """Return what a client met, if that was at the site as it is now."""
     facts = known.get(view.site.domain)
     return facts if facts is not None and facts.about == digest_of_visit(view) else None
 

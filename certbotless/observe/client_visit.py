@@ -1,7 +1,7 @@
 """What a client of a site meets: the name at this machine's resolver, its trust store, the answer. Light.
 
-It is tried once an hour, in a process of its own, and told by `status`; nothing is ever done for it. What the
-daemon proves is that the service shows our certificate; this is what all of it is for.
+It is tried once an hour, in a process of its own, and `status` shows the result; no step depends on it. The
+daemon proves that the service shows our certificate; a visit shows whether clients can use it.
 
 Source: RFC 9112 section 4 (status line); the registry's `/v2/`: OCI distribution specification, "Determining
 Support".
@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 _NAME = "clients.json"
 _EVERY = timedelta(hours=1)
-# What is not well is tried again sooner: a resolver may remember for the TTL of 10 minutes what was.
+# After a fault it is tried again sooner: a resolver may keep an old answer for the TTL of 10 minutes.
 _EVERY_WHILE_NOT_WELL = timedelta(minutes=10)
 # For the connection, the handshake and the answer together, beside the 2 s that a resolver has.
 _TIMEOUT_S = 8.0
 _VISITORS = 32
 _SERVER_ERROR = 500
-# A status line is as long as its reason phrase, which nobody needs.
+# More than any status line; the rest of it is not read.
 _MOST_BYTES = 4096
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
 
@@ -46,7 +46,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
 
 
 def remembered(state_dir: Path) -> dict[str, ClientFacts]:
-    """Return by domain what was met last; of what cannot be read, nothing: it is tried again."""
+    """Return by domain what was met last; nothing where it cannot be read, so that all is tried again."""
     try:
         return saved.load(state_dir / _NAME, dict[str, ClientFacts]) or {}
     except (ValueError, StoreError):
@@ -54,7 +54,7 @@ def remembered(state_dir: Path) -> dict[str, ClientFacts]:
 
 
 def is_due(view: View, known: Visits) -> bool:
-    """Whether it is time to try: once an hour, and when what is served has changed; not while that is due."""
+    """Whether it is time to try: once an hour, and after a change of the site; not while steps are due."""
     if view.seen.published.facts is None or view.decision.due(view.seen.at):
         return False
     facts = facts_of(view, known)
@@ -68,13 +68,13 @@ def is_due(view: View, known: Visits) -> bool:
 
 
 def visit_due(config: Config) -> None:
-    """Visit every site whose time has come, and write down what was met. Takes some 10 s for each 32 sites.
+    """Visit every site whose time has come, and save what was met. Takes some 10 s for each 32 sites.
 
     Raises:
         StoreError: the state cannot be read, or written.
     """
     known = remembered(config.state_dir)
-    # Where it cannot be written, nobody is visited, again and again.
+    # Where the file cannot be written no site is visited, or all would be visited again and again.
     saved.save(config.state_dir / _NAME, known)
     due = [view for view in look_at(config, config.sites) if is_due(view, known)]
     facts = together(lambda view: visit(view, known.get(view.site.domain)), due, _VISITORS)
@@ -129,13 +129,13 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
 
 
 def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
-    """Return in which way this machine's resolver gives another address than these; empty if it does not."""
+    """Say what this machine's resolver gives in place of these addresses; empty if it gives them."""
     try:
         found = addresses_of(name)
     except OSError as exc:
         return f"{name}: this machine's resolver gives no address ({reason_of(exc)})"
     for address in wanted:
-        # A record of the other kind may be somebody else's.
+        # A record of the other kind may belong to others.
         gives = [each for each in found if address_type(each) == address_type(address)]
         if gives != [address]:
             text = f"{name}: this machine's resolver gives {', '.join(gives) or 'nothing'}, not {address}"
@@ -145,7 +145,7 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
 
 
 def _may_remember_until(view: View) -> datetime | None:
-    """Return until when a resolver may rightly give what was before our newest record; None if not now."""
+    """Return until when a resolver may still give what was before our newest record; None if not now."""
     written = [record for records in view.remembered.records.values() for record in records.values()]
     ends = [record.at + timedelta(seconds=record.ttl_s) for record in written]
     return max((end for end in ends if end > view.seen.at), default=None)

@@ -1,8 +1,8 @@
 """When the name servers are asked again about each site: by turns, and seldom while all is right. Light.
 
-A look takes what was shown last, so a thousand sites do not ask the same servers in one burst each minute.
-Files and handshakes are no load for anybody else: a look sees those of all sites together, so that what is to
-be done about one container is done once.
+A check takes what was shown last, so a thousand sites do not ask the same servers in one burst each minute.
+Files and handshakes are no load for others: a check reads those of all sites together, so that a container is
+acted upon once.
 """
 
 import math
@@ -39,7 +39,7 @@ class _Kept:
 
 
 class DnsSchedule:
-    """What was shown last, of all sites. Looks take it from several threads while `ask_due` asks again.
+    """What was shown last, of all sites. Checks take it from several threads while `ask_due` asks again.
 
     Args:
         on_news: called, from any thread, when something else is shown than before.
@@ -58,7 +58,7 @@ class DnsSchedule:
         self.kept = {}
 
     def forget(self, domains: Collection[str] | None = None) -> None:
-        """Let the next look ask at once: about these sites, or all."""
+        """Let the next check ask at once: about these sites, or all."""
         if domains is None:
             self.kept = {}
         else:
@@ -81,7 +81,7 @@ class DnsSchedule:
         return kept.shown
 
     def judge(self, view: View) -> None:
-        """Take in how a look found the records of a site."""
+        """Plan the next turn by what a check found of the records of a site."""
         kept = self.kept.get(view.site.domain)
         if kept is None:
             return

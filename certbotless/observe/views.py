@@ -33,9 +33,9 @@ from .site import observe
 
 logger = logging.getLogger(__name__)
 
-# Each look waits for the network most of its time.
+# Each check waits for the network most of its time.
 _LOOKERS = 128
-# All of them together: the units and compose.yaml allow 1024, with a daemon and its workers beside us.
+# All of them together: the units and compose.yaml allow 1024, for a daemon and its workers too.
 _MOST_THREADS = 600
 # Each question has as many: two name servers, as zones at Aliyun have, at three addresses each.
 _THREADS_A_QUESTION = 6
@@ -43,7 +43,7 @@ _THREADS_A_QUESTION = 6
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What looks at sites work with.
+    """What checks of sites work with.
 
     Attributes:
         shown_by: what the name servers show.
@@ -63,7 +63,7 @@ def look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | No
     """Observe and decide. Takes at most about 6 s, and never raises.
 
     A state that cannot be read is a problem of this site alone; without it nothing is decided. So is a fault
-    of the program in this look.
+    of the program in this check.
 
     Args:
         remembered: what a run has in hand; else the state of the site is read.
@@ -140,12 +140,12 @@ def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decisi
 
 
 def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | None = None) -> list[View]:
-    """Look at several sites at once. Takes about as long as the slowest of them, at most 6 s."""
+    """Check several sites at once. Takes about as long as the slowest of them, at most 6 s."""
     clock = SystemClock()
     shown_by = ask_servers(NameServers(config.dns.nameservers, clock, is_brief=True))
     ledger = LedgerFile(config.state_dir, config.certs_dirs).seen()
     looking = Looking(shown_by, ledger, fingerprints=fingerprints)
-    # One for the look, one that waits for DNS.
+    # One for the check, one that waits for DNS.
     threads = 2 + _THREADS_A_QUESTION * max((len(site.wanted_records) for site in sites), default=0)
     most = max(min(_LOOKERS, _MOST_THREADS // threads), 1)
     return together(lambda site: look(Goal(site, config), looking, clock.now()), sites, most)
