@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from certbotless.cli.doctor.machine import default_gateway, is_wsl2
+from certbotless.cli.doctor import machine
+from certbotless.cli.doctor.machine import default_gateway, nat_around
 
 VERSIONS = {
     "Linux version 5.15.167.4-microsoft-standard-WSL2 (root@f9c826d3017f) (gcc (GCC) 11.2.0)": True,
@@ -23,9 +25,16 @@ print(nat_around(sys.argv[1])[0])
 
 
 @pytest.mark.parametrize(("version", "is_one"), VERSIONS.items())
-def test_wsl2_is_known_by_its_kernel(version: str, is_one: bool) -> None:
+def test_wsl2_is_known_by_its_kernel(
+    version: str, is_one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """WSL1 has the network of Windows itself."""
-    assert is_wsl2(version) == is_one
+    (tmp_path / "version").write_text(version)
+    monkeypatch.setattr(machine, "_VERSION", tmp_path / "version")
+    monkeypatch.setattr(machine, "_MIRRORED", str(tmp_path / "loopback0"))
+    assert nat_around("10.79.40.213")[0] == ("WSL2" if is_one else "")
+    (tmp_path / "loopback0").touch()
+    assert nat_around("10.79.40.213") == ("", "")
 
 
 @pytest.mark.parametrize(

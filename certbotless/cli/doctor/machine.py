@@ -24,18 +24,13 @@ _NATS = {
 
 def nat_around(address: str) -> tuple[str, str]:
     """Return what is between this machine's address and the LAN, and the cure; empty texts for nothing."""
-    if is_wsl2(text_of(_VERSION)) and not os.path.exists(_MIRRORED):
+    if "microsoft" in text_of(_VERSION) and not os.path.exists(_MIRRORED):
         cure = "set networkingMode=mirrored in .wslconfig of Windows, or write Windows' own LAN address"
         return "WSL2", cure
     if name := _NATS.get((address, default_gateway(text_of(_ROUTES)))):
         cure = "give it a bridged network instead, or write the host's address"
         return f"a virtual machine of {name}", cure
     return "", ""
-
-
-def is_wsl2(version: str) -> bool:
-    """Whether /proc/version is that of WSL2."""
-    return "microsoft" in version
 
 
 def default_gateway(routes: str) -> str:
