@@ -40,13 +40,12 @@ class Threads:
 
     def together(self, function: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:
         """Do what the function of this name does. `function` must not use the same threads."""
-        wanted = min(len(items), most, self._most + 1) - 1
-        if wanted < 1:
-            return list(map(function, items))
+        others = range(min(len(items), most, self._most + 1) - 1)
         with self._turn:
-            for _ in range(wanted):
+            for _ in others:
                 self._free.acquire()
         try:
-            return together(function, items, wanted + 1)
+            return together(function, items, len(others) + 1)
         finally:
-            self._free.release(wanted)
+            for _ in others:
+                self._free.release()

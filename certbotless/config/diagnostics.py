@@ -101,16 +101,8 @@ _SELF_EVIDENT = {
 }
 # A fault of a part of these is told as a fault of the whole: their parts have no names.
 _WHOLE = ("command", "action", "port")
-_SECTIONS: dict[str, type[Model]] = {
-    "acme": Acme,
-    "aliyun": Aliyun,
-    "dns": Dns,
-    "docker": Docker,
-    "eab": Eab,
-    "http": Http,
-    "sites": Site,
-    "deploy": Target,
-}
+_MODELS: tuple[type[Model], ...] = (Acme, Aliyun, Dns, Docker, Eab, Http)
+_SECTIONS = {model.__name__.lower(): model for model in _MODELS} | {"sites": Site, "deploy": Target}
 
 
 def place_of(error: ErrorDetails) -> Path:

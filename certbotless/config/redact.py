@@ -68,10 +68,9 @@ class Redactor:
         for path, secret in config.secrets().items():
             with suppress(SecretUnreadable):
                 values[path] = secret.read()
-        key_ids = [values.pop(path) for path in ("aliyun.access_key_id",) if path in values]
-        # A public report is no place for an address either.
-        private = [config.acme.email] if config.acme.email else []
-        return cls([*values.values(), *private], key_ids)
+        key_id = values.pop("aliyun.access_key_id", "")
+        # An address does not belong into a public report either.
+        return cls([*values.values(), config.acme.email or ""], [key_id])
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets in it."""

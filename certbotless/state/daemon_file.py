@@ -6,6 +6,7 @@ The daemon writes it at its start and when it refuses an edit. It counts for as 
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +46,9 @@ def refusal(state_dir: Path, raw: bytes) -> tuple[str, ...]:
 
     Empty if it does not refuse it, if no daemon runs, or if the file makes no sense.
     """
-    if running_daemon(state_dir) is None:
-        return ()
-    try:
+    digest = hashlib.sha256(raw).hexdigest()
+    with suppress(ValueError, StoreError):
         told = saved.load(state_dir / _NAME, _Refusal)
-    except (ValueError, StoreError):
-        return ()
-    if told is None or told.refused_digest != hashlib.sha256(raw).hexdigest():
-        return ()
-    return told.refused
+        if told and told.refused_digest == digest and running_daemon(state_dir) is not None:
+            return told.refused
+    return ()
