@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -25,11 +26,10 @@ _PING_SHARE = 1 / 4
 def is_read_by_journal(fd: int) -> bool:
     """Tell whether systemd's journal reads this descriptor."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
-    try:
+    with suppress(OSError):
         found = os.fstat(fd)
-    except OSError:
-        return False
-    return (device, inode) == (str(found.st_dev), str(found.st_ino))
+        return (device, inode) == (str(found.st_dev), str(found.st_ino))
+    return False
 
 
 def unit_of(control_groups: str) -> str:
@@ -40,10 +40,9 @@ def unit_of(control_groups: str) -> str:
 
 def own_unit() -> str:
     """Return the name of the unit of ours that runs this process; empty for none."""
-    try:
+    with suppress(OSError):
         return unit_of(Path("/proc/self/cgroup").read_text())
-    except OSError:
-        return ""
+    return ""
 
 
 def notify(state: str) -> None:

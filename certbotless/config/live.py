@@ -12,6 +12,7 @@ import hashlib
 import logging
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ..base.errors import CertbotlessError, ConfigError, SecretUnreadable
@@ -243,10 +244,9 @@ def _stamp(path: Path) -> tuple[Path, tuple[int, ...]]:
 
 def _is_plain(path: Path) -> bool:
     """Whether reading it does not wait for others, as a pipe would; true also if it is absent."""
-    try:
+    with suppress(OSError):
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return True
+    return True
 
 
 def _is_readable(secret: Secret) -> bool:

@@ -69,9 +69,6 @@ class Store:
             return Published(None, None, str(exc), is_contested=True)
         except OSError as exc:
             return Published(None, None, f"its generation cannot be read ({exc.strerror})")
-        except _NONSENSE as exc:
-            what = f"its generation cannot be read ({type(exc).__name__})"
-            return Published(None, None, what, is_contested=True)
         wrong_mode = self._wrong_mode(published.generation)
         return replace(published, fault=fault, is_contested=is_contested, wrong_mode=wrong_mode)
 
@@ -85,20 +82,18 @@ class Store:
 
     def _plain(self) -> str:
         """Return what tells the plain files at the two names from any others; empty if one is not plain."""
-        try:
+        with contextlib.suppress(OSError):
             found = [place.path.lstat() for place in self._places]
-        except OSError:
-            return ""
-        if not all(stat.S_ISREG(each.st_mode) for each in found):
-            return ""
-        return " ".join(f"{each.st_ino}:{each.st_size}:{each.st_mtime_ns}" for each in found)
+            if all(stat.S_ISREG(each.st_mode) for each in found):
+                return " ".join(f"{each.st_ino}:{each.st_size}:{each.st_mtime_ns}" for each in found)
+        return ""
 
     def look_at(self, generation: str, known: Mapping[str, str] | None = None) -> Published:
         """Return what a generation holds, current or not; reads only, and never raises."""
         try:
             return _load(self._home / generation, known)[0]
-        except (OSError, *_NOT_AS_PUBLISHED) as exc:
-            return Published(None, None, f"its generation cannot be read ({type(exc).__name__})")
+        except (OSError, _Edited) as exc:
+            return Published(None, None, str(exc))
 
     def select(self, generation: str) -> None:
         """Make a generation the published one, by one rename. Raises StoreError."""
@@ -183,10 +178,9 @@ class Store:
     def linked_at(self) -> datetime | None:
         """Return when the newest of the two names and `current` was made; None if one of them is gone."""
         links = (self._current, self._chain.path, self._key.path)
-        try:
+        with contextlib.suppress(OSError, OverflowError, ValueError):
             return datetime.fromtimestamp(max(link.lstat().st_mtime for link in links), UTC)
-        except (OSError, OverflowError, ValueError):
-            return None
+        return None
 
     def probe_writable(self) -> None:
         """Check that a pair can be published, before an order is spent on it.
@@ -229,7 +223,7 @@ class Store:
         with files.store_errors(self._certs_dir, "read"):
             try:
                 _, found = _load(self._generation(), known)
-            except _NOT_AS_PUBLISHED as exc:
+            except _Edited as exc:
                 raise StoreError("the published pair is not as it was published any more") from exc
             return found[FULLCHAIN], found[PRIVKEY]
 
@@ -293,24 +287,31 @@ class _Edited(Exception):
 
 # What reading a meta.json may raise that others have written.
 _NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-_NOT_AS_PUBLISHED = (_Edited, *_NONSENSE)
 
 
 def _load(generation: Path, known: Mapping[str, str] | None) -> tuple[Published, dict[str, bytes]]:
-    """Return what a generation holds, and its two files. Raises if they are not as they were published."""
+    """Return what a generation holds, and its two files.
+
+    Raises:
+        _Edited: they are not as they were published.
+        OSError: one of them cannot be read.
+    """
     raw = files.read(generation / META)
     digest = _digest(raw)
     if known and known.get(generation.name) != digest:
         raise _Edited(f"{META} is not the one that was published")
-    meta = json.loads(raw)
-    if meta.pop("digest", None) != _digest(_as_json(meta)):
-        raise _Edited(f"{META} was edited by hand")
-    found = {name: files.read(generation / name) for name in (FULLCHAIN, PRIVKEY)}
-    for name, data in found.items():
-        if _digest(data) != meta["files"][name]:
-            raise _Edited(f"{name} was edited by hand")
-    previous = _safe_name(meta.get("previous", ""))
-    published = Published(*_facts_in(meta), generation=generation.name, previous=previous, digest=digest)
+    try:
+        meta = json.loads(raw)
+        if meta.pop("digest", None) != _digest(_as_json(meta)):
+            raise _Edited(f"{META} was edited by hand")
+        found = {name: files.read(generation / name) for name in (FULLCHAIN, PRIVKEY)}
+        for name, data in found.items():
+            if _digest(data) != meta["files"][name]:
+                raise _Edited(f"{name} was edited by hand")
+        previous = _safe_name(meta.get("previous", ""))
+        published = Published(*_facts_in(meta), generation=generation.name, previous=previous, digest=digest)
+    except _NONSENSE as exc:
+        raise _Edited(f"its generation cannot be read ({type(exc).__name__})") from exc
     return published, found
 
 
@@ -369,10 +370,9 @@ def _as_json(meta: dict[str, Any]) -> bytes:
 
 
 def _stamp_of(name: str) -> datetime | None:
-    try:
+    with contextlib.suppress(ValueError):
         return datetime.strptime(f"{name.partition('-')[0]}+0000", f"{_STAMP}%z")
-    except ValueError:
-        return None
+    return None
 
 
 def _safe_name(name: object) -> str:
