@@ -32,16 +32,11 @@ def is_read_by_journal(fd: int) -> bool:
     return False
 
 
-def unit_of(control_groups: str) -> str:
-    """Return the unit of ours that the text of a /proc/PID/cgroup names; empty for none."""
-    found = _UNIT.search(control_groups)
-    return found[1] if found else ""
-
-
-def own_unit() -> str:
+def own_unit(control_groups: Path = Path("/proc/self/cgroup")) -> str:
     """Return the name of the unit of ours that runs this process; empty for none."""
     with suppress(OSError):
-        return unit_of(Path("/proc/self/cgroup").read_text())
+        if found := _UNIT.search(control_groups.read_text()):
+            return found[1]
     return ""
 
 

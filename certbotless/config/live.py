@@ -202,9 +202,13 @@ class _FollowedSecret:
 
     def poll(self, now_s: float) -> bool:
         """Return whether it has a new value, or can be read again. A fault is logged once."""
-        self._poll_sources()
-        found = self.file.poll(now_s)
-        if found is None:
+        stamps = dict(map(_stamp, self._secret.sources()))
+        if stamps != self._stamps:
+            where = ", ".join(str(path) for path in stamps if stamps[path] != self._stamps.get(path))
+            self._stamps = stamps
+            hint = "a service keeps the credentials that it was started with: restart needed"
+            logger.warning("secret.restart_needed key=%s changed=%s hint=%s", self._key, where, hint)
+        if (found := self.file.poll(now_s)) is None:
             return False
         content, stood_s = found
         if stood_s < (_AT_REST_S if isinstance(content, bytes) else _SAVED_WITHIN_S):
@@ -215,15 +219,6 @@ class _FollowedSecret:
             return False
         logger.info("secret.changed key=%s", self._key)
         return True
-
-    def _poll_sources(self) -> None:
-        stamps = dict(map(_stamp, self._secret.sources()))
-        if stamps != self._stamps:
-            where = ", ".join(str(path) for path in stamps if stamps[path] != self._stamps.get(path))
-            self._stamps = stamps
-            text = "secret.restart_needed key=%s changed=%s hint=%s"
-            hint = "a service keeps the credentials that it was started with: restart needed"
-            logger.warning(text, self._key, where, hint)
 
 
 def _stamp(path: Path) -> tuple[Path, tuple[int, ...]]:

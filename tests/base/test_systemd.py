@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certbotless.base.systemd import Watchdog, is_read_by_journal, notify, unit_of
+from certbotless.base.systemd import Watchdog, is_read_by_journal, notify, own_unit
 
 
 def test_the_journal_is_known_by_the_stream_that_systemd_names(
@@ -59,9 +59,10 @@ def test_a_systemd_that_does_not_listen_is_no_reason_to_end(
         ("", ""),
     ],
 )
-def test_a_unit_of_ours_is_known_by_its_control_group(text: str, unit: str) -> None:
+def test_a_unit_of_ours_is_known_by_its_control_group(text: str, unit: str, tmp_path: Path) -> None:
     """On a machine of one hierarchy of control groups, and on one of several."""
-    assert unit_of(text) == unit
+    (tmp_path / "cgroup").write_text(text)
+    assert own_unit(tmp_path / "cgroup") == unit
 
 
 @pytest.mark.parametrize(
