@@ -23,14 +23,7 @@ from ..config.values import Reload
 from ..decide.deploy import window_wait
 from ..model.memory import Restarting
 from ..model.observation import Endpoint, Observation, where_of
-from ..world.containers import (
-    ACTION_EVENTS,
-    PROGRAM_TIMEOUT_S,
-    Container,
-    check_may_act,
-    published_port,
-    run_command,
-)
+from ..world.containers import ACTION_EVENTS, PROGRAM_TIMEOUT_S, Container, published_port, run_command
 from .context import SiteContext
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
 
@@ -107,7 +100,7 @@ class DeploySteps:
         ctx, target = self._ctx, self._ctx.site.deploy[0]
         if target.command is None:
             canary = self._canary(self._resolve(target))
-            check_may_act(canary, self._is_left_by_us(canary, is_canary=True))
+            _check_may_act(canary, self._is_left_by_us(canary, is_canary=True))
         if (trial := ctx.state.trial) is not None:
             ctx.store.select(trial.generation)
         published = ctx.store.look(ctx.state.generations)
@@ -137,7 +130,7 @@ class DeploySteps:
         with self._alone_on(found.name, timeout_s) as lock:
             container = self._ctx.containers.find(found.name)
             is_ours = self._is_left_by_us(container, is_canary=is_canary)
-            check_may_act(container, is_ours)
+            _check_may_act(container, is_ours)
 
             def act(stop_timeout_s: int | None) -> None:
                 nonlocal container
@@ -275,6 +268,21 @@ class DeploySteps:
                     note(None)
             raise
         note(None)
+
+
+def _check_may_act(container: Container, is_our_unfinished_restart: bool) -> None:
+    """Let pass only what the admin wants to run.
+
+    Raises:
+        DeployWaits: the admin stopped or paused it.
+    """
+    if container.is_up or is_our_unfinished_restart:
+        return
+    start = "unpause" if container.status == "paused" else "start"
+    raise DeployWaits(
+        f"the container {container.name!r} is {container.status}; it is not ours to start",
+        hint=f"start it when you want it: docker {start} {container.name}",
+    )
 
 
 def _hint_at(container: Container) -> str:

@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,10 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
         except Interrupted:
             return sent
         except CertbotlessError as exc:
-            failure = _failure(f"{label}: {exc.message}", exc.hint, sent.failure, clock.now())
+            now, count = clock.now(), sent.failure.count + 1 if sent.failure else 1
+            retry_at = now + _PAUSES[min(count, len(_PAUSES)) - 1]
+            what = printable(f"{label}: {exc.message}")
+            failure = Failure(at=now, what=what, hint=exc.hint, retry_at=retry_at, count=count)
             logger.warning("notify.failed error=%s retry_at=%s", failure.advice, rfc3339(failure.retry_at))
             return replace(sent, failure=failure)
         logger.info("notify.sent to=%s subject=%s", label, letter.message.subject)
@@ -212,9 +215,3 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
 
     after = dict(zip(tried, together(outcome, post.letters), strict=True))
     saved.save(post.state_dir / _NAME, History(receivers=before | after))
-
-
-def _failure(what: str, hint: str, before: Failure | None, now: datetime) -> Failure:
-    count = before.count + 1 if before else 1
-    retry_at = now + _PAUSES[min(count, len(_PAUSES)) - 1]
-    return Failure(at=now, what=printable(what), hint=hint, retry_at=retry_at, count=count)

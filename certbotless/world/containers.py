@@ -295,21 +295,6 @@ class DockerContainers:
             ) from exc
 
 
-def check_may_act(container: Container, is_our_unfinished_restart: bool) -> None:
-    """Let pass only what the admin wants to run.
-
-    Raises:
-        DeployWaits: the admin stopped or paused it.
-    """
-    if container.is_up or is_our_unfinished_restart:
-        return
-    start = "unpause" if container.status == "paused" else "start"
-    raise DeployWaits(
-        f"the container {container.name!r} is {container.status}; it is not ours to start",
-        hint=f"start it when you want it: docker {start} {container.name}",
-    )
-
-
 def run_command(
     argv: Sequence[str], environment: Mapping[str, str], timeout_s: float = PROGRAM_TIMEOUT_S
 ) -> None:

@@ -63,7 +63,11 @@ class BoundedSession(requests.Session):
         try:
             response = super().send(request, **kwargs)
             with response:
-                _refuse_unread(response)
+                if response.is_redirect:
+                    raise BadAnswer(f"it redirects to {printable(response.headers['Location'], 200)!r}")
+                coding = response.headers.get("Content-Encoding", "identity")
+                if coding.strip().lower() not in ("", "identity"):
+                    raise BadAnswer(f"its answer is packed ({printable(coding, 40)}), unasked")
                 _ = response.content  # reads it, and keeps it
         except requests.RequestException as exc:
             if self._bounds.exceeded:
@@ -74,14 +78,6 @@ class BoundedSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         # Even where redirects are not followed, the library looks at the next one, and reads all of the body.
         return None
-
-
-def _refuse_unread(response: requests.Response) -> None:
-    if response.is_redirect:
-        raise BadAnswer(f"it redirects to {printable(response.headers['Location'], 200)!r}")
-    coding = response.headers.get("Content-Encoding", "identity")
-    if coding.strip().lower() not in ("", "identity"):
-        raise BadAnswer(f"its answer is packed ({printable(coding, 40)}), unasked")
 
 
 def http_date(text: str) -> datetime | None:

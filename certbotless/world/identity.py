@@ -108,14 +108,14 @@ def identity(attrs: Any, archive: Archive, root: RootHere) -> tuple[int | None, 
     name, _, group = user.partition(":")
     users: Mapping[str, list[int]] = {}
     groups: Mapping[str, list[int]] = {}
-    if not _is_id(name) or (not group and int(name) != 0):
+    if not _ID.fullmatch(name) or (not group and int(name) != 0):
         users = _ids_in(archive("/etc/passwd"))
-    if not all(map(_is_id, (group or "0", *further))):
+    if not all(map(_ID.fullmatch, (group or "0", *further))):
         groups = _ids_in(archive("/etc/group"))
-    uid = int(name) if _is_id(name) else users.get(name, [None])[0]
+    uid = int(name) if _ID.fullmatch(name) else users.get(name, [None])[0]
     login = next((ids[1] for ids in users.values() if ids[0] == uid and len(ids) > 1), 0)
     named = [group or str(login), *further]
-    gids = [int(each) if _is_id(each) else groups.get(each, [None])[0] for each in named]
+    gids = [int(each) if _ID.fullmatch(each) else groups.get(each, [None])[0] for each in named]
     here = (root.here(root.gid, gid) for gid in gids)
     return root.here(root.uid, uid), frozenset(gid for gid in here if gid is not None)
 
@@ -133,14 +133,10 @@ def _ids_in(archive: bytes) -> Mapping[str, list[int]]:
         return {}  # an image of one program has no such file, and a proxy before the engine may give none
     rows: Sequence[list[str]] = [line.split(":") for line in text.splitlines()]
     return {
-        row[0]: [int(word) for word in row[2:4] if _is_id(word)]
+        row[0]: [int(word) for word in row[2:4] if _ID.fullmatch(word)]
         for row in rows
-        if len(row) > 2 and _is_id(row[2])
+        if len(row) > 2 and _ID.fullmatch(row[2])
     }
-
-
-def _is_id(word: str) -> bool:
-    return bool(_ID.fullmatch(word))
 
 
 def _group_of(uid: int) -> int | None:

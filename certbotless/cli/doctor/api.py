@@ -15,7 +15,7 @@ from ...base.names import challenge_name
 from ...config.settings import Site
 from ...model.memory import SiteState
 from ...model.records import Record, Zone
-from ...world.dns.alidns_errors import ApiRefusal
+from ...world.dns.alidns_errors import NOT_ALLOWED, ApiRefusal
 from .finding import Case, wrong_time
 
 # A name that nobody asks for.
@@ -105,7 +105,7 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
                 attempt()
                 allowed.append(action)
             except DnsError as exc:
-                if isinstance(exc, ApiRefusal) and exc.is_forbidden:
+                if isinstance(exc, ApiRefusal) and exc.code in NOT_ALLOWED:
                     refused[action] = exc
                     continue
                 _tell(case, exc, "zone", zone.name)

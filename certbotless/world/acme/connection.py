@@ -149,8 +149,11 @@ class Network(ClientNetwork):
         if isinstance(exc, messages.Error):
             return _from_problem(directory, exc, self.retry_after, self._to_visit)
         if not isinstance(exc, OSError) or isinstance(exc, requests.JSONDecodeError):
+            # What little such an error tells: the HTTP status, else its kind.
+            answers = [f"HTTP {each.status_code}" for each in exc.args if isinstance(each, requests.Response)]
+            what = next(iter(answers), type(exc).__name__)
             return CaUnavailable(
-                f"the CA at {directory} does not answer as an ACME server ({_status(exc)})",
+                f"the CA at {directory} does not answer as an ACME server ({what})",
                 hint="check acme.directory; if it is right, the CA may be overloaded",
                 retry_after=self.retry_after,
             )
@@ -181,14 +184,6 @@ def _instance_of(response: requests.Response) -> str:
     return match[0] if match else ""
 
 
-def _status(exc: Exception) -> str:
-    """Return what little such an error tells: the HTTP status, else its kind."""
-    for response in exc.args[:1]:
-        if isinstance(response, requests.Response):
-            return f"HTTP {response.status_code}"
-    return type(exc).__name__
-
-
 def _from_problem(
     directory: str, problem: messages.Error, wait: timedelta | None, to_visit: str
 ) -> IssueError:
@@ -198,7 +193,13 @@ def _from_problem(
     if kind == "rateLimited":
         link = _URL.search(detail)
         if link and "unpause" in link[0]:
-            return _paused(directory, detail[: link.start()], link[0], wait)
+            # Let's Encrypt says so after years of failures: a sentence, then an invitation with a link.
+            before = detail[: link.start()]
+            return AccountPaused(
+                f"the CA at {directory} has paused us: {printable(before.rpartition('. ')[0] or before)}",
+                hint=f"see to the cause, open {link[0]} to be let in again, then run certbotless --renew-now",
+                retry_after=max(wait or _PAUSED_RETRY, _PAUSED_RETRY),
+            )
         hint = "wait: the limits are the CA's; --renew-now --force asks before that"
         return RateLimited(text, hint=hint, retry_after=wait)
     if kind in _ACCOUNT_HINTS:
@@ -208,13 +209,3 @@ def _from_problem(
         return AccountRefused(text, hint=hint)
     kind_of_error = CaUnavailable if kind in ("serverInternal", "badNonce") else RequestRefused
     return kind_of_error(text, retry_after=wait)
-
-
-def _paused(directory: str, reason: str, link: str, wait: timedelta | None) -> AccountPaused:
-    """Return what Let's Encrypt says after years of failures: a sentence, then an invitation with a link."""
-    said = printable(reason.rpartition(". ")[0] or reason)
-    return AccountPaused(
-        f"the CA at {directory} has paused us: {said}",
-        hint=f"see to the cause, open {link} to be let in again, then run certbotless --renew-now",
-        retry_after=max(wait or _PAUSED_RETRY, _PAUSED_RETRY),
-    )

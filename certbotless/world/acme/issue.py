@@ -28,7 +28,7 @@ from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
 from . import keys
 from .account import Account
-from .connection import PROBLEM, Network
+from .connection import PROBLEM
 from .order import Issued, PendingOrder, TxtPlaces
 from .renewal_info import renewal_info_url
 
@@ -103,6 +103,7 @@ class Issuance:
 
     def __post_init__(self) -> None:
         self._account = Account(self.acme, self.accounts, self.guard, self.clock)
+        self._network = self._account.network
 
     def issue(self, predecessor: Published | None = None) -> Issued:
         """Get the certificate; blocks for propagation and at most 40 minutes of the CA's own.
@@ -160,10 +161,6 @@ class Issuance:
                 self.pending.drop()
                 return None
             return Issued(self._fetch(order), self.pending.key(), self._account.url)
-
-    @property
-    def _network(self) -> Network:
-        return self._account.network
 
     def _resume(self) -> messages.Order | None:
         """Return the order in flight if it can still give a certificate."""

@@ -214,7 +214,7 @@ class AlidnsAccount:
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
-                if exc.is_forbidden:
+                if exc.code in NOT_ALLOWED:
                     forbidden.append(name)
                 elif not exc.code.startswith("InvalidDomainName"):
                     raise

@@ -76,11 +76,6 @@ class ApiRefusal(DnsRefused):
         self.code = code
         self.said = said
 
-    @property
-    def is_forbidden(self) -> bool:
-        """Whether the RAM user's policy does not allow the call."""
-        return self.code in NOT_ALLOWED
-
 
 class RecordRefusal(ApiRefusal, RecordConflict):
     """One that is about this record alone: a TXT record beside it may be written."""

@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -150,19 +150,14 @@ def _with_addresses(resolver: Server, names: Iterable[str]) -> tuple[Server, ...
     Of many names fewer: all have one address before any has two, 13 in all.
     """
     named = sorted(name.lower().removesuffix(".") for name in names)[:_MOST_NAMES]
-    found = [told[0].values for told in ask_each([resolver], [(name, "A") for name in named])]
-    servers = [
-        [Server(name, at) for at in _some(all_ or ())] for name, all_ in zip(named, found, strict=True)
-    ]
+    found = ask_each([resolver], [(name, "A") for name in named])
+    servers = []
+    for name, (answer,) in zip(named, found, strict=True):
+        addresses = sorted(answer.values or ())
+        others = random.sample(addresses[1:], min(len(addresses[1:]), _MOST_ADDRESSES - 1))
+        servers.append([Server(name, at) for at in [*addresses[:1], *others]])
     kept = [server for turn in zip_longest(*servers) for server in turn if server][:_MOST_SERVERS]
     return tuple(server for of_one in servers for server in of_one if server in kept)
-
-
-def _some(addresses: Collection[str]) -> list[str]:
-    if not addresses:
-        return []
-    first, *others = sorted(addresses)
-    return [first, *random.sample(others, min(len(others), _MOST_ADDRESSES - 1))]
 
 
 def system_resolvers() -> list[str]:
