@@ -35,7 +35,6 @@ def has(interface: str, text: str, *, fault: str = "", is_fixed: bool = False) -
 LO = has("lo", "127.0.0.1/8", fault="is deprecated or of a narrow scope")
 ETH0 = has("eth0", "192.168.1.20/24")
 WLAN0 = has("wlan0", "10.79.40.213/24")
-DOCKER0 = has("docker0", "172.17.0.1/16")
 TUNNEL = has("wg0", "10.8.0.2/24")
 
 LINK6 = has("eth0", "fe80::1/64")

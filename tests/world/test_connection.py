@@ -189,17 +189,14 @@ def test_what_an_answer_without_sense_raises_is_mapped(exc: Exception) -> None:
     assert isinstance(mapped(exc), CaUnavailable)
 
 
+OF_THE_ACCOUNT = (
+    *("accountDoesNotExist", "badSignatureAlgorithm", "externalAccountRequired", "invalidContact"),
+    *("unauthorized", "unsupportedContact", "userActionRequired"),
+)
 KINDS: dict[str, type[IssueError]] = {
     "rateLimited": RateLimited,
-    "accountDoesNotExist": AccountRefused,
-    "badSignatureAlgorithm": AccountRefused,
-    "externalAccountRequired": AccountRefused,
-    "invalidContact": AccountRefused,
-    "unauthorized": AccountRefused,
-    "unsupportedContact": AccountRefused,
-    "userActionRequired": AccountRefused,
-    "serverInternal": CaUnavailable,
-    "badNonce": CaUnavailable,
+    **dict.fromkeys(OF_THE_ACCOUNT, AccountRefused),
+    **dict.fromkeys(("serverInternal", "badNonce"), CaUnavailable),
 }
 
 

@@ -80,14 +80,13 @@ def test_a_server_of_the_zone_speaks_for_it(told: Told, kind: str) -> None:
         assert answer.values == (frozenset({ADDRESS}) if kind == "A" else frozenset())
 
 
-def test_a_server_that_offers_no_recursion_is_asked_nothing_more() -> None:
-    with answering(of_a_name_server) as (server, asked):
-        ask_all([server], NAME, "A")
-        assert asked == [f"{NAME} A"]
-
-
-def test_a_made_up_address_has_no_authority_whatever_is_offered() -> None:
-    with answering(lambda name, kind: ([MADE_UP], AUTHORITY)) as (server, asked):
+@pytest.mark.parametrize(
+    ("told", "is_believed"), [(of_a_name_server, True), (lambda name, kind: ([MADE_UP], AUTHORITY), False)]
+)
+def test_where_no_recursion_is_offered_nothing_more_is_asked(told: Told, is_believed: bool) -> None:
+    """A made-up address has no authority whatever is offered."""
+    with answering(told) as (server, asked):
         [answer] = ask_all([server], NAME, "A")
-        assert not speaks(server, answer)
+        assert speaks(server, answer) is is_believed
         assert set(asked) == {f"{NAME} A"}
+        assert len(asked) == 1 or not is_believed

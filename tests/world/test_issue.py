@@ -164,12 +164,17 @@ def test_a_profile_is_asked_for_where_the_ca_lists_it_or_lists_none(bench: Bench
     assert bench.ca.asked.count("order") == 2
 
 
-def test_a_profile_that_the_ca_does_not_list_costs_no_order(bench: Bench) -> None:
-    bench.introduction = replace(bench.introduction, profile="shortlived")
-    bench.ca.meta = {"profiles": {"tlsserver": "text", "classic": "text"}}
-    with pytest.raises(IssueError, match="lists no profile 'shortlived'") as refused:
+@pytest.mark.parametrize(
+    "profiles", [{"tlsserver": "text", "classic": "text"}, 7, "shortlived", True], ids=repr
+)
+def test_a_profile_that_the_ca_does_not_list_or_no_list_costs_no_order(bench: Bench, profiles: Any) -> None:
+    bench.introduction = replace(bench.introduction, profile="fast")
+    bench.ca.meta = {"profiles": profiles}
+    with pytest.raises(IssueError) as refused:
         bench.issue((DOMAIN,))
-    assert "classic, tlsserver" in refused.value.hint
+    if isinstance(profiles, dict):
+        assert "lists no profile 'fast'" in refused.value.message
+        assert "classic, tlsserver" in refused.value.hint
     assert (bench.reserved, bench.ca.asked.count("order")) == (0, 0)
 
 
@@ -197,15 +202,6 @@ def test_an_account_that_is_there_needs_no_binding_any_more(bench: Bench) -> Non
     bench.pending.drop()
     bench.ca.meta = {"externalAccountRequired": True}
     assert bench.issue((DOMAIN,)).chain_pem == CHAIN
-
-
-@pytest.mark.parametrize("profiles", [7, "shortlived", True])
-def test_a_list_of_profiles_that_is_none_costs_no_order(bench: Bench, profiles: Any) -> None:
-    bench.ca.meta = {"profiles": profiles}
-    bench.introduction = replace(bench.introduction, profile="classic")
-    with pytest.raises(IssueError):
-        bench.issue((DOMAIN,))
-    assert bench.reserved == 0
 
 
 def test_no_key_is_in_a_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -158,8 +158,7 @@ def test_who_starts_with_a_settled_address_takes_no_other() -> None:
         with pytest.raises(AddressError, match="has changed a moment ago"):
             settled_before(settled, source_of(NEW))(AUTO)
 
-
-def test_who_starts_without_takes_what_is_there() -> None:
+    # Who starts without takes what is there.
     assert settled_before({}, source_of(NEW))(AUTO) == NEW
     assert settled_before({AUTO: OLD}, source_of(NEW))(ETH1) == THIRD
     assert settled_before({AUTO: OLD}, source_of(NEW))(LITERAL) == "10.9.9.9"
