@@ -1,8 +1,9 @@
 """Decide which messages are due: what is wrong now, and what one receiver was sent before. Pure and light.
 
-A problem is one fact of one site, or of the configuration file, that is wrong. A receiver is sent that it
-began, once a day that it lasts, and that it is over. What was not sent is decided again at the next look,
-from what is true then: a lost file or a killed process costs a message too many, and none that still matters.
+A problem is one fact of one site, or of the configuration file, that is wrong. A receiver gets a message when
+it begins, one a day while it lasts, and one when it is over. What was not sent is decided again at the next
+check, from what is true then: after a lost file or a killed process one message may come twice, and none that
+still matters is lost.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from ..model.memory import Failure
 from ..model.reason import Why
 from ..model.view import ClientFacts, View, Visits, facts_of
 
-# How long the daemon waits before it tells of a problem, or of its end: two more looks, if they come soon.
+# How long the daemon waits before it reports a problem, or its end: two more checks, if they come soon.
 _LOOKS, _PATIENCE = 2, timedelta(minutes=2)
 _DAY = timedelta(days=1)
 # About one problem (or the certificates of one site), and in all, to one receiver.
@@ -130,7 +131,7 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
 
 
 def _met(view: View, visits: Visits, now: datetime) -> ClientFacts | None:
-    """Return what a client met; None where that says nothing, since it is long ago or was too early."""
+    """Return the result of the last client visit; None where it is too old, or was too early."""
     met = facts_of(view, visits)
     if met is None or met.resolved is None or abs(now - met.at) >= _VISIT_COUNTS:
         return None
@@ -138,7 +139,7 @@ def _met(view: View, visits: Visits, now: datetime) -> ClientFacts | None:
 
 
 def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozenset[str]:
-    """Return the facts that nobody can call right, although no problem with them is known.
+    """Return the facts that are not known to be right, although no problem with them is known.
 
     Where the site cannot be seen, that is all of them. A step that is still due may have failed before an
     edit made us forget the failure. A certificate that is not there is neither served nor old.
@@ -185,7 +186,7 @@ class Steady:
         self._since: dict[Key, tuple[bool, datetime]] = {}
 
     def follow(self, found: Conditions, sent: Iterable[Key], patience: timedelta) -> dict[Key, datetime]:
-        """Take in one look, and return since when each problem has been as it is, if for long enough.
+        """Take in one check, and return since when each problem has been as it is, if for long enough.
 
         Args:
             sent: the problems that any receiver was sent.
@@ -241,7 +242,7 @@ class Sent(Model):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing to tell: about a problem, or about a new certificate.
+    """One thing to report: a problem, or a new certificate.
 
     Attributes:
         fact, began_at: of the problem; `problem` is None when it is over.

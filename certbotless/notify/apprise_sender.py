@@ -45,8 +45,8 @@ def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S)
     """Send a message. Takes `timeout_s` at most. Several threads may call it at the same time.
 
     Raises:
-        NotifyError: it was not taken, or nobody knows whether it was.
-        Interrupted: the clock was told to stop; nobody knows either.
+        NotifyError: it was not taken, or it is not known whether it was.
+        Interrupted: the clock was told to stop; it is not known either.
     """
     service, results = service_of(url), list[Any]()
 
@@ -93,7 +93,7 @@ def _without_tokens(url: str, text: str) -> str:
 
 @functools.cache
 def library() -> Any:
-    """Return the library, with a log that nobody else reads and with sessions of ours."""
+    """Return the library, with a log that goes nowhere else and with sessions of ours."""
     log = logging.getLogger("apprise")
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -122,7 +122,7 @@ def service_of(url: str) -> Any:
         found = apprise.Apprise.instantiate(url, asset=asset)
     except _OF_PLUGINS as exc:
         what = f"the library apprise cannot be used here ({type(exc).__name__})"
-        raise NotifyError(what, hint="install it anew, readable by the user that runs certbotless") from exc
+        raise NotifyError(what, hint="install it again, readable by the user that runs certbotless") from exc
     if found is None:
         what = "this is no URL of a service that apprise knows here"
         raise NotifyError(what, hint="see docs/notifications.md for its form")

@@ -1,4 +1,4 @@
-"""Write the alerts of one look as one message in plain text. Pure and light.
+"""Write the alerts of one check as one message in plain text. Pure and light.
 
 What several sites have in common is said once.
 """
@@ -51,7 +51,7 @@ class Message(Model):
 
 
 def message_of(alerts: Sequence[Alert], host: str, now: datetime) -> Message:
-    """Return one message with all alerts of a look; `host` is the name of this machine."""
+    """Return one message with all alerts of a check; `host` is the name of this machine."""
     alerts = sorted(alerts, key=lambda alert: list(_SEVERITIES).index(alert.kind))
     first = alerts[0]
     alike = [alert for alert in alerts if (alert.kind, alert.fact) == (first.kind, first.fact)]

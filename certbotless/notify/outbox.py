@@ -2,7 +2,7 @@
 
     <state_dir>/notify.json     by receiver: what it was sent (alerts), and why the last try failed
 
-A message is written down when it was sent; until then it is decided again at each look. So a process that is
+A message is written down when it was sent; until then it is decided again at each check. So a process that is
 killed in between sends one message twice, and none is lost. URLs are secrets: the file has a receiver by its
 scheme and a digest, and no text of a message.
 """
@@ -86,7 +86,7 @@ class History(Model):
         return max(self.failures.values(), key=lambda failure: failure.at, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that stands under `notify` in `status --json`."""
+        """Return the object under `notify` in `status --json`."""
         last = self.last_failure
         sent_at = max((sent.last_at for sent in self.receivers.values() if sent.last_at), default=None)
         return {
@@ -126,7 +126,7 @@ class Letter(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post(Model):
-    """The letters of one look. As JSON it is what another process needs to send them; it holds URLs."""
+    """The letters of one check. As JSON it is what another process needs to send them; it holds URLs."""
 
     state_dir: Path
     letters: tuple[Letter, ...]
@@ -143,7 +143,7 @@ def due(
     """Return the letters that are to be sent now.
 
     Args:
-        steady: what this process knows from earlier looks; `patience` is as `Steady.follow` takes it.
+        steady: what this process knows from earlier checks; `patience` is as `Steady.follow` takes it.
         to, redact: made by a caller while it could read the secrets; else they are made now.
 
     Raises:
@@ -190,7 +190,7 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
     """
     before = (_load(post.state_dir) or History()).receivers
     # Each try counts, also one after which we are killed; and what cannot be written down would be sent again
-    # at each look.
+    # at each check.
     tried = {
         each.receiver.name: replace(before.get(each.receiver.name, Sent()), tries=each.sent.tries)
         for each in post.letters

@@ -49,8 +49,8 @@ class Container:
         ports: its published TCP ports.
         started_at: when it last started.
         reads_all: whether it may read every file of ours that is mounted, whatever its mode.
-        namespace: of which kind the user namespace is that it runs in; empty for none.
-        bound: the addresses of this machine at which a port is published, where it is not published at all.
+        namespace: the kind of its user namespace; empty for none.
+        bound: by port, the addresses at which it is published, for a port that is not published at every one.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Container:
 
     @property
     def is_up(self) -> bool:
-        """Whether the engine runs it, be it in a crash loop."""
+        """Whether the engine runs it, even in a crash loop."""
         return self.status in ("running", "restarting")
 
 
@@ -76,7 +76,7 @@ class Settings:
         image: the name that it was made from.
         environment: what its first process gets.
         mounts: what it sees of the host: path in it -> path on the host.
-        uid, gids: of this machine, as which its first process runs; None, or absent, where that is not known.
+        uid, gids: those of its first process, on this machine; None, or absent, where they are not known.
         namespace: see `Container`.
     """
 
@@ -237,7 +237,7 @@ class DockerContainers:
         return found
 
     def _container(self, attrs: Any) -> Container:
-        """Return what we need of what the engine tells. Raises KeyError and the like where it is none."""
+        """Return the container of an engine's answer. Raises KeyError and the like for any other."""
         root = root_of_container(self._root, attrs) if is_root(attrs) else None
         bound = _published(attrs)
         return Container(
@@ -355,7 +355,7 @@ def _published(attrs: Any) -> dict[int, tuple[str, ...]]:
         for binding in published or ():
             if port.endswith("/tcp") and binding["HostPort"]:
                 found.setdefault(int(binding["HostPort"]), set()).add(_address(binding.get("HostIp")))
-    # The address of IPv4 first, for the looks.
+    # The address of IPv4 first: checks ask there.
     in_order = {port: tuple(sorted(found[port], key=lambda each: (":" in each, each))) for port in found}
     return {port: () if "" in addresses else addresses for port, addresses in in_order.items()}
 

@@ -2,7 +2,7 @@
 
 `requests` bounds the wait for each single read, so a server that sends a byte now and then holds it for ever.
 It takes a body of any size, unpacks it, and follows redirects. The CA and the DNS API are asked
-through here instead, for either may be hostile, or stand behind something that is. Owns the bounds, and what
+through this module instead: either may be hostile, or behind a hostile proxy. Owns the bounds, and what
 an answer says of time; knows nothing of what is asked.
 
 The look-up of the host's name is left to the system, which bounds it: to 30 s at most, by default
@@ -53,7 +53,7 @@ class BoundedSession(requests.Session):
         self.mount("https://", adapter)
         self.mount("http://", adapter)
         self.headers["Accept-Encoding"] = "identity"
-        # Else what ~/.netrc has for this host, or for any, would be told to it.
+        # Without this the library would send what ~/.netrc has for this host, or for any.
         self.auth = lambda request: request
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:

@@ -1,4 +1,4 @@
-"""As which user of this machine a container's first process runs, and whether it may read what we write.
+"""Which user of this machine runs a container's first process, and whether it may read what we write.
 
 The ids in a container are this machine's, but for an engine that is rootless or that remaps them: its root is
 an ordinary user here, and reads no file of another one.
@@ -21,7 +21,7 @@ from typing import Any, Literal
 _MOST_NAMES_BYTES = 1 << 20
 # What is read of an archive with such a file: its headers and its padding are less than the rest.
 MOST_ARCHIVE_BYTES = _MOST_NAMES_BYTES + (1 << 16)
-# Where an engine remaps ids, its data folder is called by what root is here: /var/lib/docker/100000.100000.
+# The data folder of an engine that remaps ids has the ids of its root here: /var/lib/docker/100000.100000.
 _REMAPPED = re.compile(r"/([0-9]{1,9})\.([0-9]{1,9})/*\Z")
 
 # As Linux has them, and no digits of other scripts: an image may write anything.
@@ -87,7 +87,7 @@ def root_of_container(engine: RootHere, attrs: Any) -> RootHere:
 
 
 def is_root(attrs: Any) -> bool:
-    """Whether the first process is root with the capability that takes no account of modes."""
+    """Whether the first process is root, with the capability to ignore the modes of files."""
     user = attrs.get("Config", {}).get("User") or ""
     dropped = {name.upper().removeprefix("CAP_") for name in attrs.get("HostConfig", {}).get("CapDrop") or ()}
     return user.partition(":")[0] in {"", "0", "root"} and not dropped & {"ALL", "DAC_OVERRIDE"}
@@ -99,7 +99,7 @@ def reads_all(root: RootHere) -> bool:
 
 
 def identity(attrs: Any, archive: Archive, root: RootHere) -> tuple[int | None, frozenset[int]]:
-    """Return as which uid and gids of this machine a container's first process runs.
+    """Return uid and gids of a container's first process, as this machine has them.
 
     What is not known, as of a name that is not in its image, is None, and absent from the gids.
     """

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 
-# A LAN's resolver answers in milliseconds, and a look must end within seconds.
+# A LAN's resolver answers in milliseconds, and a check must end within seconds.
 _TIMEOUT_S = 2.0
 
 
@@ -21,7 +21,7 @@ def addresses_of(host: str) -> list[str]:
     The system's resolver cannot be stopped: the thread that asks it may outlast the call.
 
     Raises:
-        OSError: there is no such host, or nobody has said so in time.
+        OSError: there is no such host, or no resolver answered in time.
     """
     with suppress(ValueError):
         if ipaddress.ip_address(host).version == 4 or "%" not in host:  # an interface may not be there

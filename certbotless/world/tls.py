@@ -10,7 +10,7 @@ from functools import cache
 
 from .resolve import connect
 
-# A slow box needs a second for a handshake; together with the connection that stays below a look's 5 s.
+# A slow box needs a second for a handshake; together with the connection that stays below the 5 s of a check.
 _HANDSHAKE_TIMEOUT_S = 2
 
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Another run may wait for its CA as long as for an order.
 _LOCK_TIMEOUT_S = 600
-# There is no account yet; the CA has it; the CA knows no such account; the CA takes it no more.
+# There is no account yet; the CA takes it; the CA knows no such account; the CA has closed it.
 Standing = Literal["none", "valid", "gone", "closed"]
 _GONE, _CLOSED = f"{PROBLEM}accountDoesNotExist", f"{PROBLEM}unauthorized"
 # Base64url, with or without padding, or base64: the library's decoder skips what is neither.
@@ -58,7 +58,7 @@ class Account:
         self.network = Network(None, self.acme, self.clock)
 
     def now(self) -> datetime:
-        """Return the CA's time as of its last reply; ours, where it tells none that could be right.
+        """Return the CA's time as of its last reply; ours, where that has none, or one that cannot be right.
 
         What is counted by it settles the rows of every CA, so a CA whose clock is far off must not. Twice the
         difference at which nothing is ordered, for one that was just below has passed that check.
@@ -76,7 +76,7 @@ class Account:
             self._settle()
 
     def standing(self) -> Standing:
-        """Connect, and ask how the CA has our account. Makes no account, and keeps nothing."""
+        """Connect, and ask the CA for the state of our account. Makes no account, and keeps nothing."""
         key, self.url = self._load()
         if key is None:
             self.directory = self.network.read_directory()
@@ -195,7 +195,7 @@ class Account:
         # The CA would only say that the MAC is wrong.
         hmac_key = eab.hmac_key.read()
         if not _MAC_KEY.fullmatch(hmac_key):
-            raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA anew")
+            raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA again")
         binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
             self.key.public_key(), eab.kid, hmac_key, self.directory
         )
@@ -210,7 +210,7 @@ class Account:
         self.network.account = messages.RegistrationResource(uri=url, body=messages.Registration())
 
 
-# --- only to look -------------------------------------------------------------------------------------------
+# --- to ask alone -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +221,8 @@ class CaView:
         account_url: of an account that is valid; else empty.
         profiles: those that it lists; None where it knows of none.
         caa_identities: how CAA records name it; empty where it does not say.
-        needs_binding: whether it binds accounts to ones that it knows.
-        time: as of its last reply; None where it told none.
+        needs_binding: whether it makes an account only for a customer (acme.eab).
+        time: of its last reply; None where that had none.
     """
 
     standing: Standing

@@ -2,8 +2,8 @@
 
 Every URL after the first comes from the CA: in its directory, its orders, its authorizations. They are hosts
 of its choice that this machine would talk to, from inside the LAN. So: HTTPS alone, and only the host of
-`acme.directory` and those that the directory names. Some CAs do spread over several hosts, and who speaks for
-the directory may say which; an order or a challenge may not.
+`acme.directory` and those that the directory names. Some CAs use several hosts. Their directory may name
+them; an order or a challenge may not.
 
 Source: RFC 8555 sections 6.1 (HTTPS), 7.1 (resources) and 10.5 (denial of service and request forgery).
 """

@@ -72,7 +72,7 @@ _PAUSED_RETRY = timedelta(days=1)
 class Network(ClientNetwork):
     """The library's network with more patience for nonces, and an eye on Retry-After.
 
-    Nonces go stale while nobody talks, so make a new one for each issuance, in the thread that uses it.
+    Unused nonces go stale, so make a new network for each issuance, in the thread that uses it.
     """
 
     def __init__(self, key: jose.JWK | None, acme: Acme, clock: Clock) -> None:
@@ -101,7 +101,7 @@ class Network(ClientNetwork):
         for resource in ("newNonce", "newAccount", "newOrder"):
             self.urls.admit(directory[resource])
         self._new_nonce_url = directory["newNonce"]
-        with suppress(KeyError, CaUnavailable):  # one that is missing or broken keeps nobody from ordering
+        with suppress(KeyError, CaUnavailable):  # orders need none
             self.urls.admit(directory["renewalInfo"])
         return directory
 

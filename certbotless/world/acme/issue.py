@@ -358,7 +358,7 @@ class Issuance:
             )
 
     def _looks(self, what: str, timeout_s: int, most_s: float) -> Iterator[None]:
-        """Yield when it is time for a look; what the CA asks to wait counts from the second on.
+        """Yield when it is time to ask again; the wait that the CA asks for counts from the second time on.
 
         Raises:
             OrderTimeout: it has not done `what` in time.

@@ -5,7 +5,7 @@ is plain HTTP by default, sends no SNI on Python 3.12 and later, and never tries
 line exactly: the service's own searches are fuzzy. Deletes by record id only.
 
 The service has names in their own script: it refuses a zone in A-labels, and answers in U-labels. Inside the
-program names are A-labels, so every name is turned here, in both directions.
+program names are A-labels, so every name is converted here, in both directions.
 
 Source: Alidns API 2015-01-09; docs/dependencies.md; for names in Chinese
 external-dns PR 6141, lego's alidns provider, and DNSControl's providers/alidns/convert.go.
@@ -88,7 +88,7 @@ LEAST_TTL_S = 600
 _TTL_RANGE = re.compile(r"\b(\d{1,6}) to \d{1,6}\b")
 
 
-# Hears each reply of the API: the action, the HTTP status, and the JSON object, empty for none.
+# Is called with each reply of the API: the action, the HTTP status, and the JSON object, empty for none.
 OnReply = Callable[[str, int, Mapping[str, Any]], None]
 
 
@@ -109,7 +109,7 @@ class AlidnsAccount:
     def call(self, action: str, **parameters: str | int) -> dict[str, Any]:
         """Call an action with exactly these parameters, and return the JSON object of the reply.
 
-        What the service itself asks to send again is tried for 60 s; where nobody answers, for 15 s.
+        A call that the service asks to send again is tried for 60 s; one without an answer for 15 s.
 
         Raises:
             DnsRefused: the service said no; an `ApiRefusal` carries its code.

@@ -1,6 +1,6 @@
 """What the Alidns API refuses, and what keeps us from reaching it: what each means, and what to do.
 
-Source: Alidns API 2015-01-09, error codes; what people report of them stands beside each."""
+Source: Alidns API 2015-01-09, error codes; what people report of them is beside each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +82,7 @@ class RecordRefusal(ApiRefusal, RecordConflict):
 
 
 class NoAnswer(DnsUnavailable):
-    """Nobody answered, or somebody else did."""
+    """There was no answer, or one that is not of the DNS API."""
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class NameServers:
 
     Args:
         fixed: ``host:port`` entries that are asked instead, for every zone.
-        is_brief: give a resolver less time, for a look that must answer within 5 s.
+        is_brief: give a resolver less time, for a check that must end within 5 s.
     """
 
     def __init__(self, fixed: Sequence[str], clock: Clock, *, is_brief: bool = False) -> None:

@@ -63,7 +63,7 @@ class Answer:
     """The values of an answer, and whether it has authority; or None, and the `fault`.
 
     `exists` is whether there is such a name at all, whatever it has; `may_be_old` is whether it comes from a
-    resolver, which remembers what it was told, also that there was nothing.
+    resolver, which caches answers, also that there was nothing.
     """
 
     values: frozenset[str] | None = None

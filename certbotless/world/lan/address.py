@@ -91,8 +91,8 @@ class Host:
     Attributes:
         addresses: all its addresses, by the index of their interface, then as the kernel orders them.
         source: of IPv4, the source address of the default route; None without such a route.
-        interface: of IPv6, the name of the interface that the default route leaves by, be it IPv4's where
-            IPv6 has none; empty without one. Its source address tells nothing: it is a global one, mostly.
+        interface: of IPv6, the name of the interface that the default route leaves by, or IPv4's where
+            IPv6 has none; empty without one. Its source address is of no use: it is mostly a global one.
         is_in_container: we run in a container that has a network of its own.
     """
 

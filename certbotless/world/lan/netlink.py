@@ -1,4 +1,4 @@
-"""What the kernel tells of this machine's addresses when it is asked, and news that they may have changed.
+"""This machine's addresses, as the kernel has them, and news that they may have changed.
 
 `addresses` asks once; `News` listens. Neither sends anything to the network nor changes anything.
 

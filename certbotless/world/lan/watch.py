@@ -1,8 +1,8 @@
 """The LAN addresses of this machine over time: news of them, and which have lasted.
 
 A record is written with an address that has been the same for 2 s, so that neither a lease that comes in two
-steps nor a loose cable is published. It is the level that counts: what is there now, and for how long; news
-from the kernel only say when to look. Where it gives none, looks at an interval find the same, later.
+steps nor a loose cable is published. What counts is which address is there now, and for how long. News from
+the kernel only says when to check; without it, checks at an interval find the same, later.
 """
 
 import logging
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 # How long an address must have been the same before it is published.
 SETTLE_S = 2.0
-# One that has not settled for so long is none, so that the rest of a site waits for it no longer.
+# An address that has not settled after this counts as absent: the rest of a site waits no longer for it.
 RESTLESS_S = 60.0
 
 
 def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = address_now) -> AddressSource:
-    """Return a source for a process that starts right after these addresses had settled; no other has."""
+    """Return a source for a process that starts now: for these rules it takes the settled address alone."""
 
     def source(rule: AddressRule) -> str:
         found = now(rule)
@@ -72,7 +72,7 @@ class Lan:
         self._held = {rule: self._held.get(rule) or self._found(rule) for rule in wanted}
 
     def listen(self, on_news: Callable[[], None]) -> None:
-        """Call back, from a thread of its own, whenever the kernel tells of a change."""
+        """Call `on_news`, from a thread of its own, whenever the kernel reports a change."""
         try:
             news = News()
         except OSError as exc:
@@ -90,7 +90,7 @@ class Lan:
         threading.Thread(target=hear, name="lan-news", daemon=True).start()
 
     def look(self) -> bool:
-        """Look at every rule; return whether one has settled since the look before."""
+        """Check every rule; return whether the address of one has settled since the last check."""
         before = self._held
         self._held = {rule: self._followed(held, self._found(rule)) for rule, held in before.items()}
         return any(
@@ -116,7 +116,7 @@ class Lan:
         return held.address if held.restless_since_s is None else ""
 
     def address(self, rule: AddressRule) -> str:
-        """Return what `rule` found at the last look, be it settled or not; an `AddressSource`.
+        """Return what `rule` found at the last check, settled or not; an `AddressSource`.
 
         Raises:
             AddressError: there is none, or it keeps changing.
