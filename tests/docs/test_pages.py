@@ -3,12 +3,12 @@
 import ast
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from support.commands import completed
 from support.pages import (
     CHECKED_BY_KIND,
     OUTPUT,
@@ -140,7 +140,7 @@ def test_every_drop_in_is_understood_by_systemd(block: Block, tmp_path: Path) ->
     drop_ins.mkdir()
     (drop_ins / "page.conf").write_text(block.text)
     verify = ["systemd-analyze", "verify", "--recursive-errors=no", str(tmp_path / UNIT.name)]
-    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    done = completed(verify)
     assert (done.returncode, done.stderr) == (0, "")
 
 

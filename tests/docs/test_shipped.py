@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tomllib
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flit_core.sdist import SdistBuilder
+from support.commands import completed
 
 from certbotless.config import load
 from certbotless.config.yaml_document import Document
@@ -68,7 +68,7 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
         text = unit.read_text().replace("/usr/local/bin/certbotless", f"{sys.executable} -m certbotless")
         (tmp_path / unit.name).write_text(text)
     verify = ["systemd-analyze", "verify", "--recursive-errors=no", *map(str, tmp_path.iterdir())]
-    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    done = completed(verify)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -77,7 +77,7 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
 def test_a_service_is_hardened(unit: Path) -> None:
     """`systemd-analyze security` scores exposure from 0 to 10; a plain root service has 9.4."""
     security = ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(unit)]
-    done = subprocess.run(security, capture_output=True, text=True, check=False)
+    done = completed(security)
     assert done.returncode == 0, done.stdout
 
 
@@ -126,13 +126,8 @@ def test_an_installation_to_a_path_that_would_need_quotes_is_refused(
 ) -> None:
     """With one line, before anything is made or removed."""
     places = {"PREFIX": "/usr", "DESTDIR": f"{tmp_path}/stage", setting: value.format(tmp_path)}
-    done = subprocess.run(
-        [ROOT / "tools/install", target],
-        env={"PATH": os.defpath, "PYTHON": "/bin/false", **places},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"PATH": os.defpath, "PYTHON": "/bin/false", **places}
+    done = completed([ROOT / "tools/install", target], env=environment)
     assert done.returncode == 1
     assert done.stderr.startswith(f"install: PREFIX ({places['PREFIX']}) and DESTDIR ")
     assert (done.stdout, list(tmp_path.iterdir())) == ("", [])

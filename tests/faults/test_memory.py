@@ -1,11 +1,11 @@
 """Answers without an end: what is read of them is bounded, and with it the memory of a run."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 from support.bed import Bed
+from support.commands import completed
 from support.fault_proxy import Fault, FaultProxy, gzip_bomb, huge
 from support.invariants import assert_invariants
 
@@ -27,7 +27,7 @@ def peak_kib(bed: Bed) -> int:
     """Run `--once` to its end, and return the most memory that it held."""
     bed.write()
     command = [sys.executable, "-c", _MEASURE, *bed.command("--once")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = completed(command)
     code, peak = map(int, done.stdout.split())
     assert code in (0, 1), done.stderr
     return peak

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from dns import rcode
 from support.bed import DOMAIN, ZONE, Bed, wait_until
+from support.commands import completed
 from support.fault_proxy import FaultProxy, answer, hung, problem
 from support.invariants import assert_invariants
 
@@ -228,8 +229,7 @@ def test_rows_that_cannot_be_read_hold_an_order_and_are_kept(bare: Bed) -> None:
 def at(moment: str, command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command on a machine whose clock says so; the monotonic one goes on as it should."""
     environment = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    command = ["faketime", moment, *command]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return completed(["faketime", moment, *command], env=environment)
 
 
 @pytest.mark.row(55)

@@ -32,6 +32,7 @@ from support.alidns_caller import (
     emulator,
     timestamp,
 )
+from support.commands import completed
 
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.alidnsservice import AlidnsService
@@ -632,7 +633,7 @@ def test_alone_it_says_in_one_line_why_it_cannot_start(secret_file: Path) -> Non
         }
         for arguments, (code, words) in cases.items():
             command = alone(secret_file, "--dns", "127.0.0.1:0", *arguments)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            done = completed(command)
             assert (done.returncode, done.stdout) == (code, "")
             assert words in done.stderr
             assert code == 2 or done.stderr == words

@@ -1,27 +1,22 @@
 """A private engine survives a kill, and leaves nothing behind."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import completed
 
 pytestmark = pytest.mark.process
 
+ON_PRIVATE_HOST = [sys.executable, "-m", "certbotless.sandbox.host"]
 SCRIPT = str(Path(__file__).with_name("engine_facts.py"))
 
 
 def facts_of(*arguments: str, code: int) -> dict[str, Any]:
     """Run the script on a private host and return its facts."""
-    run = subprocess.run(
-        [sys.executable, "-m", "certbotless.sandbox.host", sys.executable, "-X", "dev", SCRIPT, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    run = completed([*ON_PRIVATE_HOST, sys.executable, "-X", "dev", SCRIPT, *arguments])
     assert (run.stderr, run.returncode) == ("", code)
     facts: dict[str, Any] = json.loads(run.stdout)
     return facts
@@ -54,11 +49,7 @@ try:
 except host.SandboxError as error:
     print(error, list(Path("/run").iterdir()))
 """
-    answer = subprocess.run(
-        [sys.executable, "-m", "certbotless.sandbox.host", sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    answer = completed([*ON_PRIVATE_HOST, sys.executable, "-c", script])
+    assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("this is not a private host")
     assert answer.stdout.endswith(" []\n")

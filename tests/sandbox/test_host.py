@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.bed import wait_until
+from support.commands import completed
 
 pytestmark = pytest.mark.process
 
@@ -78,24 +79,7 @@ def resident() -> Iterator[Resident]:
 
 def run_inside(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command on a private host, with further environment variables."""
-    return subprocess.run(
-        [*ON_PRIVATE_HOST, *command],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, **settings},
-    )
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Poll a condition for at most a minute."""
-    end = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
+    return completed([*ON_PRIVATE_HOST, *command], env={**os.environ, **settings})
 
 
 def test_it_has_a_lan_address_that_carries_the_default_route() -> None:
@@ -187,13 +171,8 @@ def test_a_private_host_that_is_made_in_a_chroot_is_at_the_root_of_its_mounts(
     jail.mkdir()
     enters = f'{made}\nmount -t tmpfs jail "$0/tmp"\nexec chroot "$0" "$@"'
     asks = "cat /.certbotless-host; nsenter --mount=/proc/self/ns/mnt cat /.certbotless-host"
-    answer = subprocess.run(
-        ["unshare", "--mount", "sh", "-euc", enters, jail, *ON_PRIVATE_HOST, "sh", "-euc", asks],
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["unshare", "--mount", "sh", "-euc", enters, str(jail), *ON_PRIVATE_HOST, "sh", "-euc", asks]
+    answer = completed(command, cwd="/")
     assert (answer.returncode, answer.stderr) == (0, "")
     inside, entered = answer.stdout.splitlines()
     assert inside == entered
@@ -216,7 +195,7 @@ def test_killing_the_holder_ends_all_of_it() -> None:
         groups = unified if unified.is_dir() else unified.parent
         (groups / host.name / "container").mkdir(parents=True)
         host.holder.kill()
-        assert eventually(host.gone), (host.processes(), host.traces())
+        wait_until(host.gone, "all of it is gone")
 
 
 def test_killing_the_first_process_ends_all_of_it() -> None:
@@ -244,8 +223,7 @@ def test_interfaces_of_this_machine_stay_as_they_are() -> None:
 )
 def test_without_the_right_to_administer_it_is_one_line(weakened: list[str], said: str) -> None:
     """Where we are not root, and where the kernel refuses it to root."""
-    command = [*weakened, *ON_PRIVATE_HOST, "true"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = completed([*weakened, *ON_PRIVATE_HOST, "true"])
     assert answer.returncode == 125
     assert re.fullmatch(f"certbotless: {said}", answer.stderr)
 

@@ -24,6 +24,7 @@ from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry, served_sha256
 from support import forks
+from support.commands import completed
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
@@ -105,14 +106,7 @@ class Bed:
         if self.python == Path(sys.executable):
             done = forks.run(["--config", str(self.file), *args], environment, LONGEST_RUN_S)
         else:
-            done = subprocess.run(
-                self.command(*args),
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=LONGEST_RUN_S,
-                check=False,
-            )
+            done = completed(self.command(*args), timeout_s=LONGEST_RUN_S, env=environment)
         self.said += [done.stdout, done.stderr]
         return done
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pydantic_core
 
 from certbotless.sandbox.engine import Engine
+from support.commands import completed
 from support.pages import block
 from support.services import PROJECT
 
@@ -38,15 +39,9 @@ def build(engine: Engine, folder: Path) -> None:
     with _served(_WHEELS) as url:
         for setting in (f"BASE={BASE}", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={url}"):
             command += ["--build-arg", setting]
-        done = subprocess.run(
-            [*command, "--network=host", context],
-            cwd=PROJECT,
-            # Debian has no other builder than the first one.
-            env=os.environ | {"DOCKER_HOST": engine.docker_host, "DOCKER_BUILDKIT": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # Debian has no other builder than the first one.
+        beside = os.environ | {"DOCKER_HOST": engine.docker_host, "DOCKER_BUILDKIT": "0"}
+        done = completed([*command, "--network=host", context], cwd=PROJECT, env=beside)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

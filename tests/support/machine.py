@@ -19,6 +19,7 @@ from types import TracebackType
 
 from certbotless.sandbox.host import require_private_host
 from support.bed import wait_until
+from support.commands import completed
 
 # By its whole path: a machine has a PATH of its own.
 _SYSTEMD = "/usr/lib/systemd/systemd"
@@ -114,15 +115,7 @@ class Machine:
 
     def run(self, *command: str | Path, patience_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command of root's there, and return what came of it."""
-        return subprocess.run(
-            self.command(*command),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=patience_s,
-            check=False,
-        )
+        return completed(self.command(*command), timeout_s=patience_s, cwd="/", stdin=subprocess.DEVNULL)
 
     def command(self, *command: str | Path) -> list[str]:
         """Return what runs a command of root's there."""

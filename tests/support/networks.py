@@ -1,7 +1,8 @@
 """Machines made for a question: each has a network of its own, which ends with the process that asks."""
 
-import subprocess
 import sys
+
+from support.commands import completed
 
 ASK = """
 import sys
@@ -69,12 +70,7 @@ def ask6(rules: list[str], *commands: str) -> list[str]:
 def ask(rules: list[str], *commands: str, script: str = ASK, key: str = "address") -> list[str]:
     """Make a machine by these commands, and return what each rule of `sites[].KEY` finds there."""
     setup = " && ".join(["ip link set lo up", *commands, 'exec "$@"'])
-    ended = subprocess.run(
-        ["unshare", "--net", "sh", "-c", setup, "sh", sys.executable, "-c", script, key, *rules],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    asking = [sys.executable, "-c", script, key, *rules]
+    ended = completed(["unshare", "--net", "sh", "-c", setup, "sh", *asking])
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.splitlines()

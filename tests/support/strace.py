@@ -12,11 +12,12 @@ a fault has hit is read from strace's log, for the test to compare.
 
 import os
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from support.commands import completed
 
 _CALLS = (
     *("openat", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2"),
@@ -134,13 +135,6 @@ def _run(options: Sequence[str], command: Sequence[str], *, umask: int = 0o022) 
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     python, *module, first = command[:4]
     assert module == ["-m", "certbotless"]
-    done = subprocess.run(
-        ["strace", "-f", "-qq", *options, python, "-c", _START, first, *command[4:]],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        umask=umask,
-        env={**env, "PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    traced = ["strace", "-f", "-qq", *options, python, "-c", _START, first, *command[4:]]
+    done = completed(traced, umask=umask, env={**env, "PYTHONDONTWRITEBYTECODE": "1"})
     return Run(done.returncode, done.stdout + done.stderr)

@@ -5,7 +5,6 @@ What these understand, and what they make of its errors, is the check that it be
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.auth.credentials import AccessKeyCredential
 from aliyunsdkcore.client import AcsClient
 from cryptography import x509
+from support.commands import completed
 
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 from certbotless.sandbox.pebble import Pebble
@@ -151,7 +151,7 @@ def test_acme_sh_issues_a_certificate_through_the_stand_in(tmp_path: Path) -> No
         foreign = alidns.add("_acme-challenge.box", "TXT", "of another client")
         bundle = tmp_path / "bundle.pem"
         bundle.write_bytes(authority.cert_pem.bytes() + pebble.ca_bundle.read_bytes())
-        done = subprocess.run(
+        done = completed(
             [
                 *("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)),
                 *("acme.sh", "--issue", "--server", pebble.directory_url, "--dns", "dns_ali"),
@@ -166,10 +166,6 @@ def test_acme_sh_issues_a_certificate_through_the_stand_in(tmp_path: Path) -> No
                 "Ali_Secret": KEY_SECRET,
                 "CURL_CA_BUNDLE": str(bundle),
             },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         root = x509.load_pem_x509_certificate(pebble.root_pem().encode())
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,12 +3,12 @@
 import re
 import shlex
 import socket
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.commands import completed
 from support.pages import ROOT, Reading, block
 
 SANDBOX = [sys.executable, "-m", "certbotless", "sandbox"]
@@ -30,9 +30,7 @@ def surroundings() -> set[str]:
 def story() -> str:
     """Run the demo as a newcomer does; it must end well and leave this machine as it was."""
     before = surroundings()
-    run = subprocess.run(
-        shlex.split(DEMO), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    run = completed(shlex.split(DEMO), cwd=ROOT)
     assert (run.stderr, run.returncode) == ("", 0), run.stdout
     assert surroundings() ^ before == set()
     scratch = re.search(r"ca_bundle: (/\w+/(certbotless-\w+))/", run.stdout)
@@ -95,13 +93,7 @@ def test_a_sandbox_that_cannot_go_on_says_why(broken: str, cover: str, words: st
     """On a machine where the program is missing, or does not work; exit code 1 and nothing left."""
     before = surroundings()
     hide = f'mount --bind {cover} "$(command -v {broken})"; exec "$@"'
-    run = subprocess.run(
-        [sys.executable, "-m", "certbotless.sandbox.host", "sh", "-euc", hide, "sh", *SANDBOX],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = completed([sys.executable, "-m", "certbotless.sandbox.host", "sh", "-euc", hide, "sh", *SANDBOX])
     assert run.returncode == 1
     assert run.stderr.startswith(words)
     assert len(run.stderr.splitlines()) == 1

@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from packaging.metadata import Metadata
+from support.commands import completed
 from support.services import PROJECT
 
 import certbotless
@@ -23,14 +23,9 @@ _NOT_OURS = shutil.ignore_patterns(".*", "__pycache__", "dist", "*.log")
 
 def make_dist(source: Path, *, umask: int) -> dict[str, bytes]:
     """Run `make dist` in a copy of the project, whose set-up is ours, and return the files that it built."""
-    done = subprocess.run(
-        ["make", "-C", source, "--assume-old=setup", "dist", f"BIN={sys.prefix}/bin"],
-        env=os.environ | {"SOURCE_DATE_EPOCH": "1790000000"},
-        umask=umask,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1790000000"}
+    make = ("make", "-C", str(source), "--assume-old=setup", "dist", f"BIN={sys.prefix}/bin")
+    done = completed(make, env=environment, umask=umask)
     assert done.returncode == 0, done.stdout + done.stderr
     return {path.name: path.read_bytes() for path in (source / "dist").iterdir()}
 
@@ -137,9 +132,7 @@ def test_pipx_installs_it(
     kind: str, built: dict[str, bytes], source: Path, pipx: dict[str, str], tmp_path: Path
 ) -> None:
     (package,) = (source / "dist" / name for name in built if name.endswith(kind))
-    done = subprocess.run(
-        ["pipx", "install", "--force", package], env=pipx, capture_output=True, text=True, check=False
-    )
+    done = completed(["pipx", "install", "--force", package], env=pipx)
     assert done.returncode == 0, done.stdout + done.stderr
     # What the example names, systemd would hand over.
     for part in ("id", "secret"):
@@ -149,11 +142,6 @@ def test_pipx_installs_it(
         "--version": f"certbotless {certbotless.__version__}\n",
         f"check --config {example}": f"{example}: ok (1 sites)\n",
     }.items():
-        told = subprocess.run(
-            [Path(pipx["PIPX_BIN_DIR"], "certbotless"), *arguments.split()],
-            env=pipx | {"CREDENTIALS_DIRECTORY": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [f"{pipx['PIPX_BIN_DIR']}/certbotless", *arguments.split()]
+        told = completed(command, env=pipx | {"CREDENTIALS_DIRECTORY": str(tmp_path)})
         assert (told.returncode, told.stdout) == (0, says), told.stderr

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from support.bed import DOMAIN, ZONE, Bed, wait_until
+from support.commands import completed
 from support.listeners import listening
 from support.ram import pasted
 
@@ -71,7 +72,7 @@ def doctor(bed: Bed, *through: str) -> tuple[int, list[dict[str, str]]]:
         found: dict[str, Any] = json.loads(as_json(findings))
         return (0 if found["ok"] else 1), found["checks"]
     command = [*through, *bed.command("doctor", "--json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = completed(command)
     bed.said += [done.stdout, done.stderr]
     assert done.stderr == ""
     found = json.loads(done.stdout)

@@ -15,6 +15,7 @@ import yaml
 from docker.models.containers import Container
 from support import images
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, assert_mode, wait_until
+from support.commands import completed
 from support.pages import Reading, block, yaml_after
 from support.services import PROJECT
 
@@ -74,16 +75,8 @@ def empty(folder: Path) -> None:
 
 def shell(bed: Bed, command: str, *, typed: str = "", folder: Path = PROJECT) -> str:
     """Run a line of the page beside this engine, and return what it said; it must exit 0."""
-    done = subprocess.run(
-        ["sh", "-euc", command],
-        cwd=folder,
-        input=typed,
-        env=os.environ | {"DOCKER_HOST": bed.engine.docker_host},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    beside = os.environ | {"DOCKER_HOST": bed.engine.docker_host}
+    done = completed(["sh", "-euc", command], cwd=folder, input=typed, env=beside)
     bed.said += [done.stdout, done.stderr]
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout

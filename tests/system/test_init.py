@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import yaml
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode
+from support.commands import completed
 from support.pages import Reading
 from support.terminals import ENTER, Terminal, _is_asked, answer, lead_to_stand_ins
 
@@ -16,15 +17,7 @@ from certbotless.sandbox.registry import Registry
 def certbotless(bed: Bed, *args: str) -> subprocess.CompletedProcess[str]:
     """Run the program on the file as it is, beside this engine."""
     environment = os.environ | {"DOCKER_HOST": bed.engine.docker_host}
-    done = subprocess.run(
-        bed.command(*args),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
+    done = completed(bed.command(*args), env=environment, stdin=subprocess.DEVNULL)
     bed.said += [done.stdout, done.stderr]
     return done
 

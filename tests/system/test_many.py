@@ -1,11 +1,11 @@
 """Many at once: sites that are due together, commands given together, daemons."""
 
-import subprocess
 import sys
 from collections import Counter
 
 import pytest
 from support.bed import DOMAIN, ZONE, Bed, wait_until
+from support.commands import completed
 
 MANY = [f"box{number}.{ZONE}" for number in range(20)]
 
@@ -73,7 +73,7 @@ def test_fifty_hasty_renewals_beside_a_daemon_are_one_order(bed: Bed) -> None:
     bed.config["check_every"] = "1s"
     with bed.daemon() as daemon:
         command = [sys.executable, "-c", _FIFTY, *bed.command("--renew-now", DOMAIN)[3:]]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = completed(command)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines() == [f"{DOMAIN}: renewed and served"] * 50
         asked = len(bed.dns.queries)

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.commands import completed
 from support.services import PROJECT
 
 _WHEELS = Path(sys.prefix, "wheels")
@@ -80,20 +81,9 @@ class Index:
 
     def install(self) -> subprocess.CompletedProcess[str]:
         """Install from here below a folder, as `make install` does."""
-        return subprocess.run(
-            [self.source / "tools" / "install", "install"],
-            env={
-                **os.environ,
-                "DESTDIR": str(self._home / "stage"),
-                "PREFIX": "/usr",
-                "PIP_NO_INDEX": "1",
-                "PIP_FIND_LINKS": str(self._wheels),
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        settings = {"DESTDIR": str(self._home / "stage"), "PREFIX": "/usr"}
+        pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self._wheels)}
+        return completed([self.source / "tools/install", "install"], env={**os.environ, **settings, **pip})
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import docker
 import pytest
 import trustme
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
+from support.commands import completed
 from support.machine import Machine
 from support.nginx import PROGRAM as NGINX
 from support.nginx import configuration as nginx_configuration
@@ -202,15 +203,7 @@ def test_the_go_program_of_the_page_serves_what_is_renewed_without_a_reload(bed:
     own = {"GOCACHE": str(cache), "GOPATH": str(bed.home / "go"), "GOTOOLCHAIN": "local"}
     own |= {"GOFLAGS": "'-gcflags=all=-N -l'", "CGO_ENABLED": "0"}
     for command in (["gofmt", "-l", "hello.go"], shlex.split(build)):
-        done = subprocess.run(
-            command,
-            cwd=bed.home,
-            env=os.environ | own,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = completed(command, cwd=bed.home, env=os.environ | own)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
     chain, key = bed.certs / f"{DOMAIN}.pem", bed.certs / f"{DOMAIN}.key"
     server = Background([str(bed.home / "hello"), f":{PORT}", str(chain), str(key)], bed.home / "hello.log")
