@@ -15,21 +15,12 @@ from support.bed import DOMAIN, Bed
 from support.fault_proxy import Exchange, FaultProxy
 from support.invariants import assert_invariants
 from support.kills import evenly, is_pair, litter, make_due, txt_of_ours, watched
+from support.private_host import mounted
 
 from certbotless.sandbox.host import LAN_ADDRESS
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT")
 _MOST_TRIES = 5
-
-
-@contextmanager
-def mounted(folder: Path, *arguments: str) -> Iterator[None]:
-    """Mount something over a folder for as long as the block runs."""
-    subprocess.run(["mount", *arguments, folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def remount(folder: Path, options: str) -> None:

@@ -19,6 +19,7 @@ import docker
 import pytest
 from support.bed import DOMAIN, Bed, wait_until
 from support.invariants import assert_invariants
+from support.private_host import mounted
 
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, SandboxError
@@ -104,19 +105,16 @@ def remapping(tmp_path: Path) -> Iterator[Engine]:
     (folder := tmp_path / "remapping").mkdir()
     ids = folder / "subuid"
     ids.write_text(f"daemon:{REMAPPED}:65536\n")
-    places = ("/etc/subuid", "/etc/subgid")
     for folder_above in (folder, *folder.parents[:-1]):
         folder_above.chmod(folder_above.stat().st_mode | 0o011)
-    try:
-        for place in places:
-            subprocess.run(["mount", "--bind", ids, place], check=True)
-        options = ["--userns-remap=daemon:daemon", "--bridge=none", "--iptables=false"]
+    options = ["--userns-remap=daemon:daemon", "--bridge=none", "--iptables=false"]
+    with (
+        mounted("/etc/subuid", "--bind", ids),
+        mounted("/etc/subgid", "--bind", ids),
         # Without networks an engine removes the bridge of the one beside it.
-        with Engine(folder, options, through=["unshare", "--net"]) as engine:
-            yield engine
-    finally:
-        for place in places:
-            subprocess.run(["umount", place], check=False)
+        Engine(folder, options, through=["unshare", "--net"]) as engine,
+    ):
+        yield engine
 
 
 # --- the container ------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import dns.query
 import pytest
 from support.bed import DOMAIN, Bed, wait_until
 from support.invariants import assert_invariants
+from support.private_host import ip
 
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.world.lan.watch import SETTLE_S
@@ -204,10 +205,6 @@ def test_without_an_address_the_record_stays_and_status_says_so(bare: Bed, nic: 
 
 
 ULA, OTHER_ULA, GLOBAL = "fd12:3456:789a::20", "fd12:3456:789a::7", "2409:8a00:1:2::20"
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True)
 
 
 @pytest.fixture

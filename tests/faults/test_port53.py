@@ -4,18 +4,13 @@ The program's own run in this process, before real stand-ins and real resolvers;
 """
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 
-import dns.exception
-import dns.message
-import dns.query
 import pytest
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
 from support.fakes import FakeClock
 from support.invariants import assert_invariants, plant_foreign
 from support.lan_resolver import (
@@ -23,10 +18,11 @@ from support.lan_resolver import (
     NOWHERE,
     PROVIDER,
     SERVERS,
+    Resolver,
     Way,
+    dnsmasq,
     named_in_resolv_conf,
     nobody_answers,
-    of_the_provider,
     resolving,
 )
 
@@ -70,30 +66,14 @@ def all_blocked() -> Iterator[None]:
 
 @contextmanager
 def real_dnsmasq() -> Iterator[None]:
-    """The cache of most routers, which leaves out private addresses and takes port 53 over."""
-    program = shutil.which("dnsmasq")
-    assert program is not None, "apt-get install dnsmasq-base"
+    """One that leaves out private addresses and takes port 53 over; it asks the provider's resolver."""
     hosts = [f"--host-record=ns{number}.alidns.test,{HERE}" for number in (1, 2)]
-    options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="]
-    bound = [f"--listen-address={HERE}", "--bind-interfaces", f"--server={PROVIDER}"]
-    command = [program, *options, *bound, "--stop-dns-rebind", "--user=root", *hosts]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    try:
-        with named_in_resolv_conf(HERE), of_the_provider():
-            wait_until(lambda: _answers(process), "dnsmasq answers")
-            yield
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def _answers(process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, process.communicate()[1]
-    asked = dns.message.make_query("ns1.alidns.test", "A")
-    try:
-        return bool(dns.query.udp(asked, HERE, timeout=1).answer)
-    except (OSError, dns.exception.DNSException):
-        return False
+    with (
+        Resolver("refuse_without_rd", PROVIDER),
+        dnsmasq(HERE, PROVIDER, "--stop-dns-rebind", *hosts),
+        named_in_resolv_conf(HERE),
+    ):
+        yield
 
 
 def way(name: str) -> AbstractContextManager[object]:

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -13,6 +12,7 @@ import pytest
 from support.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until
 from support.fault_proxy import Answer, Exchange, Fault, FaultProxy, answer, down, dropped, problem
 from support.invariants import plant_foreign
+from support.private_host import mounted
 
 import certbotless
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -168,13 +168,10 @@ def daemon_with_a_child_and_a_traceback(everywhere: Everywhere) -> list[str]:
         wait_until(lambda: "certificate.served" in daemon.log_text(), "the new certificate is served")
         # As in the middle of an upgrade, which has taken the page away.
         page = Path(certbotless.__file__).parent / "service" / "http_paths.py"
-        subprocess.run(["mount", "--bind", "/dev/null", page], check=True)
-        try:
+        with mounted(page, "--bind", "/dev/null"):
             bed.config["http"] = {"listen": f"127.0.0.1:{free_port()}"}
             bed.write()
             wait_until(lambda: "Traceback" in daemon.log_text(), "the page could not be made")
-        finally:
-            subprocess.run(["umount", page], check=True)
         del bed.config["http"]
     return argvs
 

@@ -8,10 +8,10 @@ import ipaddress
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Literal
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.query
@@ -19,6 +19,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from support.bed import ZONE, wait_until
+from support.private_host import RESOLV_CONF, with_address, written_over
 from support.resolvers import DnsServer, asked_for
 
 # The name servers of the zone, where a host of our own alone can have them.
@@ -106,7 +108,7 @@ def resolving(way: Way = "honest") -> Iterator[Resolver]:
         resolver = Resolver(way)
         running.enter_context(resolver)
         if way == "fake_ip":
-            running.enter_context(_address(MADE_UP))
+            running.enter_context(with_address(MADE_UP))
             taken = Resolver(way, MADE_UP)
             taken.names = resolver.names
             running.enter_context(taken)
@@ -114,22 +116,10 @@ def resolving(way: Way = "honest") -> Iterator[Resolver]:
 
 
 @contextmanager
-def of_the_provider() -> Iterator[None]:
-    """Have a resolver for as long as the block runs that a router asks, on PROVIDER."""
-    with Resolver("refuse_without_rd", PROVIDER):
-        yield
-
-
-@contextmanager
 def named_in_resolv_conf(*addresses: str) -> Iterator[None]:
     """Let these be the machine's resolvers."""
-    system = Path("/etc/resolv.conf")
-    before = system.read_text()
-    system.write_text("".join(f"nameserver {address}\n" for address in addresses))
-    try:
+    with written_over(RESOLV_CONF, "".join(f"nameserver {address}\n" for address in addresses)):
         yield
-    finally:
-        system.write_text(before)
 
 
 @contextmanager
@@ -144,9 +134,22 @@ def nobody_answers() -> Iterator[None]:
 
 
 @contextmanager
-def _address(address: str) -> Iterator[None]:
-    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+def dnsmasq(address: str, upstream: str, *options: str) -> Iterator[None]:
+    """Have the cache of most routers at an address, which asks `upstream` (ADDRESS#PORT)."""
+    command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]
+    command += ["--pid-file=", "--user=root", "--bind-interfaces", f"--listen-address={address}"]
+    process = subprocess.Popen([*command, f"--server={upstream}", *options], stderr=subprocess.PIPE)
+
+    def answers() -> bool:
+        assert process.poll() is None, process.communicate()[1]
+        with suppress(OSError, dns.exception.DNSException):
+            dns.query.udp(dns.message.make_query(ZONE, "SOA"), address, timeout=1)
+            return True
+        return False
+
     try:
+        wait_until(answers, "dnsmasq answers")
         yield
     finally:
-        subprocess.run(["ip", "address", "delete", f"{address}/32", "dev", "lo"], check=True)
+        process.terminate()
+        process.communicate()

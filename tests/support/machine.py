@@ -20,6 +20,7 @@ from types import TracebackType
 from certbotless.sandbox.host import require_private_host
 from support.bed import wait_until
 from support.commands import completed
+from support.private_host import mounted
 
 # By its whole path: a machine has a PATH of its own.
 _SYSTEMD = "/usr/lib/systemd/systemd"
@@ -184,11 +185,8 @@ class Machine:
             self._boot.wait()
         groups = self._workdir / "groups"
         if groups.is_dir():
-            subprocess.run(["mount", "-t", "cgroup2", "none", groups], check=True)
-            try:
+            with mounted(groups, "-t", "cgroup2", "none"):
                 wait_until(lambda: _remove(groups / self._group), "its control groups are gone")
-            finally:
-                subprocess.run(["umount", groups], check=True)
 
 
 def _remove(groups: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import shutil
 import stat
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import certbotless
 from support.bed import Bed
+from support.private_host import mounted
 
 
 @contextmanager
@@ -21,13 +21,9 @@ def readable_program(home: Path) -> Iterator[list[str]]:
         Path(certbotless.__file__).parent, copy / "certbotless", ignore=shutil.ignore_patterns("__pycache__")
     )
     libraries.mkdir()
-    subprocess.run(["mount", "--bind", sysconfig.get_path("purelib"), libraries], check=True)
     python = Path(sys.executable).resolve()
-    try:
-        with passable(python):
-            yield ["env", f"PYTHONPATH={copy}:{libraries}", str(python), "-P", "-m", "certbotless"]
-    finally:
-        subprocess.run(["umount", libraries], check=True)
+    with mounted(libraries, "--bind", sysconfig.get_path("purelib")), passable(python):
+        yield ["env", f"PYTHONPATH={copy}:{libraries}", str(python), "-P", "-m", "certbotless"]
 
 
 @contextmanager
@@ -58,11 +54,8 @@ def within_reach(bed: Bed) -> Iterator[None]:
     bed.ca.ca_bundle.chmod(0o644)
     project, seen = Path(__file__).parents[2], bed.home / "project"
     seen.mkdir()
-    subprocess.run(["mount", "--bind", project, seen], check=True)
     bed.python = seen / bed.python.relative_to(project)
     # Before what the environment was made for, the project at its own path; and that is no place to start in.
     bed.environment |= {"PYTHONPATH": str(seen), "PYTHONSAFEPATH": "1"}
-    try:
+    with mounted(seen, "--bind", project):
         yield
-    finally:
-        subprocess.run(["umount", seen], check=True)

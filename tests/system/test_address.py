@@ -4,13 +4,13 @@ Each has a network of its own, so that names of interfaces, addresses and routes
 with the process that asks.
 """
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.bed import Bed, wait_until
 from support.networks import ASK, ask, ask6, bridge, default_route, default_route6, interface, with_ipv6
+from support.private_host import ip
 
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE, require_private_host
 
@@ -320,9 +320,6 @@ def test_in_a_container_with_the_hosts_network_the_address_is_the_hosts() -> Non
 
 def test_the_record_follows_also_while_a_certificate_is_waited_for(bed: Bed) -> None:
     """The one at work knows the old address: it is ended early, and what it began goes on."""
-
-    def ip(*args: str) -> None:
-        subprocess.run(["ip", *args], check=True)
 
     def move(old: str, new: str) -> None:
         ip("address", "delete", f"{old}/24", "dev", LAN_INTERFACE)

@@ -1,10 +1,10 @@
 """A machine that starts: network, engine and clock come one after the other, later than the daemon."""
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 from support.bed import wait_until
+from support.private_host import ip
 from support.services import DAEMON, Services
 
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
@@ -51,10 +51,6 @@ class Boot:
         beside = self._machine.path(f"{_TIME}.new")
         beside.write_text(f"{what}\n")
         beside.rename(self._machine.path(_TIME))
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
 
 
 @pytest.fixture

@@ -4,23 +4,20 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.bed import DOMAIN, Bed, wait_until
 from support.listeners import listening
+from support.pages import exchanged
+from support.private_host import HOSTS, written_over
 
 from certbotless.base.times import parse_rfc3339
 from certbotless.config import load
 from certbotless.observe import client_visit
 from certbotless.observe.views import look_at
 from certbotless.sandbox.host import LAN_ADDRESS
-
-HOSTS = Path("/etc/hosts")
 
 
 @pytest.fixture
@@ -45,18 +42,6 @@ def age_the_record(bed: Bed) -> None:
     state = json.loads(path.read_text())
     state["records"][DOMAIN]["at"] = "2026-01-01T00:00:00Z"
     path.write_text(json.dumps(state))
-
-
-@contextmanager
-def hosts(before: str, after: str) -> Iterator[None]:
-    """Another line in /etc/hosts."""
-    text = HOSTS.read_text()
-    assert before in text
-    HOSTS.write_text(text.replace(before, after))
-    try:
-        yield
-    finally:
-        HOSTS.write_text(text)
 
 
 def visited(bed: Bed) -> dict[str, Any]:
@@ -101,7 +86,8 @@ def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -
     """The four facts are true, and so is `ok`."""
     age_the_record(trusted)
     orders, records = trusted.orders(), trusted.dns.records()
-    with hosts(f"{LAN_ADDRESS} {DOMAIN}", f"10.79.40.7 {DOMAIN}"):
+    hosts = exchanged(HOSTS.read_text(), {f"{LAN_ADDRESS} {DOMAIN}": f"10.79.40.7 {DOMAIN}"})
+    with written_over(HOSTS, hosts):
         found = visited(trusted)
     assert facts(found) == (False, None, None)
     text = f"{DOMAIN}: this machine's resolver gives 10.79.40.7, not {LAN_ADDRESS}"

@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from support.bed import DOMAIN, ZONE, Bed, wait_until
 from support.commands import completed
+from support.lan_resolver import dnsmasq, named_in_resolv_conf
 from support.listeners import listening
+from support.pages import exchanged
+from support.private_host import HOSTS, mounted, with_address, written_over
 from support.ram import pasted
 
 from certbotless.cli.doctor.finding import as_json
@@ -31,7 +33,7 @@ from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.sandbox.registry import Registry
 
 Planted = Callable[[Bed], AbstractContextManager[None]]
-RESOLVER, PUBLIC = "10.79.40.99", "119.29.29.29"
+ROUTER, PUBLIC = "10.79.40.99", "119.29.29.29"
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,6 @@ def doctor(bed: Bed, *through: str) -> tuple[int, list[dict[str, str]]]:
 
 def of_level(level: str, found: list[dict[str, str]]) -> list[dict[str, str]]:
     return [finding for finding in found if finding["level"] == level]
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -157,11 +155,8 @@ def a_machine_inside_wsl2(bed: Bed) -> Iterator[None]:
     bed.config["sites"][0]["address"] = "auto"
     version = bed.home / "version"
     version.write_text("Linux version 5.15.167.4-microsoft-standard-WSL2 (root@f9c826d3017f)\n")
-    subprocess.run(["mount", "--bind", version, "/proc/version"], check=True)
-    try:
+    with mounted("/proc/version", "--bind", version):
         yield
-    finally:
-        subprocess.run(["umount", "/proc/version"], check=True)
 
 
 # --- the key and the API ------------------------------------------------------------------------------------
@@ -241,81 +236,54 @@ def an_alias_in_place_of_the_record(bed: Bed) -> Iterator[None]:
 
 @breakage("system resolver", "'/etc/hosts' says 10.79.40.7", "correct the line of devbox")
 def a_hosts_file_that_leads_elsewhere(bed: Bed) -> Iterator[None]:
-    hosts = Path("/etc/hosts")
-    before = hosts.read_text()
-    hosts.write_text(before.replace(f"{LAN_ADDRESS} {DOMAIN}", f"10.79.40.7 {DOMAIN}"))
-    yield
-    hosts.write_text(before)
+    hosts = exchanged(HOSTS.read_text(), {f"{LAN_ADDRESS} {DOMAIN}": f"10.79.40.7 {DOMAIN}"})
+    with written_over(HOSTS, hosts):
+        yield
 
 
 @contextmanager
-def resolver(bed: Bed, *options: str, address: str = RESOLVER) -> Iterator[None]:
-    """A router's dnsmasq that passes on what the zone's servers say, and no line of /etc/hosts."""
-    hosts, resolv = Path("/etc/hosts"), Path("/etc/resolv.conf")
-    before = hosts.read_text(), resolv.read_text()
-    ip("address", "add", f"{address}/32", "dev", "lo")
-    server = bed.dns.nameservers[0].replace(":", "#")
-    process = subprocess.Popen(
-        ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
-         "--user=root", "--pid-file=", f"--server={server}", f"--listen-address={address}",
-         "--bind-interfaces", *options],
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        hosts.write_text(before[0].replace(f"{LAN_ADDRESS} {DOMAIN}\n", ""))
-        if address == RESOLVER:
-            resolv.write_text(f"nameserver {address}\n")
-        wait_until(lambda: answers(address), "dnsmasq answers")
-        if address != RESOLVER:
-            hosts.write_text(before[0])
+def resolver(bed: Bed, address: str, *options: str) -> Iterator[None]:
+    """A dnsmasq at this address that passes on what the zone's servers say."""
+    upstream = bed.dns.nameservers[0].replace(":", "#")
+    with with_address(address), dnsmasq(address, upstream, *options):
         yield
-    finally:
-        process.terminate()
-        process.wait()
-        ip("address", "del", f"{address}/32", "dev", "lo")
-        hosts.write_text(before[0])
-        resolv.write_text(before[1])
 
 
-def answers(address: str) -> bool:
-    import dns.exception
-    import dns.message
-    import dns.query
-
-    with suppress(dns.exception.DNSException, OSError):
-        dns.query.udp(dns.message.make_query(ZONE, "SOA"), address, timeout=1)
-        return True
-    return False
+@contextmanager
+def router(bed: Bed, *options: str) -> Iterator[None]:
+    """The resolver of the LAN, which this machine asks, and no line of /etc/hosts."""
+    hosts = exchanged(HOSTS.read_text(), {f"{LAN_ADDRESS} {DOMAIN}\n": ""})
+    with resolver(bed, ROUTER, *options), written_over(HOSTS, hosts), named_in_resolv_conf(ROUTER):
+        yield
 
 
 @breakage("system resolver", "protection against DNS rebinding", f"rebind_domain='{ZONE}'")
 def a_router_that_leaves_lan_addresses_out(bed: Bed) -> Iterator[None]:
-    with resolver(bed, "--stop-dns-rebind"):
+    with router(bed, "--stop-dns-rebind"):
         yield
 
 
 @breakage("system resolver", "gives 10.79.40.7, not", "delete the entry")
 def a_router_with_an_answer_of_its_own(bed: Bed) -> Iterator[None]:
-    with resolver(bed, f"--address=/{DOMAIN}/10.79.40.7"):
+    with router(bed, f"--address=/{DOMAIN}/10.79.40.7"):
         yield
 
 
 @breakage("system resolver", "there is no such name", "static DNS")
 def a_router_with_a_zone_of_its_own(bed: Bed) -> Iterator[None]:
-    with resolver(bed, f"--address=/{DOMAIN}/"):
+    with router(bed, f"--address=/{DOMAIN}/"):
         yield
 
 
 @breakage("system resolver", "does not answer", "/etc/resolv.conf")
 def a_resolver_that_is_not_there(bed: Bed) -> Iterator[None]:
-    with resolver(bed):
-        Path("/etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+    with router(bed), named_in_resolv_conf("127.0.0.1"):
         yield
 
 
 @breakage("public resolver", "gives 10.79.40.7, not", "at its registrar")
 def a_public_resolver_that_is_led_elsewhere(bed: Bed) -> Iterator[None]:
-    with resolver(bed, f"--address=/{DOMAIN}/10.79.40.7", address=PUBLIC):
+    with resolver(bed, PUBLIC, f"--address=/{DOMAIN}/10.79.40.7"):
         yield
 
 
@@ -353,12 +321,9 @@ def read_only(folder: str) -> Callable[[Bed], Iterator[None]]:
 
     def plant(bed: Bed) -> Iterator[None]:
         path = getattr(bed, folder)
-        subprocess.run(["mount", "--bind", path, path], check=True)
-        try:
+        with mounted(path, "--bind", path):
             subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
             yield
-        finally:
-            subprocess.run(["umount", path], check=True)
 
     plant.__name__ = f"{folder} that is read-only"
     return plant

@@ -17,6 +17,7 @@ from support import images
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, assert_mode, wait_until
 from support.commands import completed
 from support.pages import Reading, block, yaml_after
+from support.private_host import mounted
 from support.services import PROJECT
 
 from certbotless.sandbox.engine import Engine
@@ -45,8 +46,7 @@ def host(bed: Bed) -> Iterator[Bed]:
             undone.callback(empty, folder)
         _SOCKET.touch()
         undone.callback(_SOCKET.unlink)
-        subprocess.run(["mount", "--bind", bed.engine.socket, _SOCKET], check=True)
-        undone.callback(lambda: subprocess.run(["umount", _SOCKET], check=True))
+        undone.enter_context(mounted(_SOCKET, "--bind", bed.engine.socket))
         undone.callback(remove_containers, bed)
         for command in block(_PAGE, "make ready").commands:
             shell(bed, command, typed=KEY_ID if "access-key-id" in command else KEY_SECRET)
