@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from support.bed import KEY_ID, KEY_SECRET, ZONE, files_below, wait_until
+from support.bed import KEY_ID, KEY_SECRET, ZONE, children_of, files_below, wait_until
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
@@ -107,15 +107,6 @@ def is_well(command: list[str]) -> bool:
     return subprocess.run(command, stdout=quiet, stderr=quiet, check=False, env=ENVIRONMENT).returncode == 0
 
 
-def has_children(pid: int) -> bool:
-    """Whether a process has children, be they ended, that it has not taken leave of."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # a thread that has ended meanwhile
-            if (task / "children").read_text():
-                return True
-    return False
-
-
 @contextmanager
 def daemon(file: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the daemon for as long as the block runs."""
@@ -187,7 +178,7 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
             asked = len(dns.queries)
             wait_until(lambda: len(dns.queries) >= asked + 4 * count, "two looks", 300)
             wait_until((state / "clients.json").exists, "the visits of this hour", 300)
-            wait_until(lambda: not has_children(process.pid), "their process has ended", 300)
+            wait_until(lambda: not children_of(process.pid), "their process has ended", 300)
             files, calls, asked = files_below(certs, state), len(dns.calls), len(dns.queries)
             before, began = Reading.of(process.pid), time.monotonic()
             with read_page(listen) if listen else nullcontext():

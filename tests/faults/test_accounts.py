@@ -1,6 +1,5 @@
 """The CA and we do not know each other any more, or it wants a person: counted, told once, and no loop."""
 
-import json
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import pytest
 from support.acme_client import client_of_account
 from support.bed import DOMAIN, ZONE, Bed
-from support.fault_proxy import FaultProxy, answer
+from support.fault_proxy import FaultProxy, problem
 from support.invariants import assert_invariants
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 
-PROBLEM = "urn:ietf:params:acme:error:"
 # A CA that keeps nothing over a restart, and that nobody else uses meanwhile.
 own_ca = pytest.mark.parametrize("ca", [{"retry_after_s": 0}], indirect=True, ids=["own"])
 
@@ -122,10 +120,6 @@ LINK = "https://unpause.ca.test/sfe/v1/unpause?jwt=" + "eyJhbGci." * 90
 NEW_ORDER = "/order-plz"
 
 
-def document(kind: str, detail: str, **fields: str) -> bytes:
-    return json.dumps({"type": f"{PROBLEM}{kind}", "detail": detail, **fields}).encode()
-
-
 @pytest.mark.row(49)
 def test_a_pause_is_told_once_with_its_link_and_then_left_alone_for_a_day(
     bare: Bed, ca_proxy: FaultProxy
@@ -133,8 +127,7 @@ def test_a_pause_is_told_once_with_its_link_and_then_left_alone_for_a_day(
     bare.ok("--once")
     old = bare.published()
     detail = f"Your account is prevented from requesting certificates for {DOMAIN}. Please visit: {LINK}"
-    paused = answer(429, document("rateLimited", detail), {"Content-Type": "application/problem+json"})
-    ca_proxy.at("POST", NEW_ORDER, paused, times=2)
+    ca_proxy.at("POST", NEW_ORDER, problem("rateLimited", 429, detail=detail), times=2)
 
     first = bare.run("--renew-now")
     assert first.returncode == 1
@@ -169,8 +162,8 @@ def test_new_terms_are_told_with_where_to_agree_and_nothing_else_is_tried(
     bare: Bed, ca_proxy: FaultProxy
 ) -> None:
     """RFC 8555 section 7.3.3."""
-    terms = document("userActionRequired", "the terms have changed", instance="https://ca.test/agree")
-    ca_proxy.at("POST", NEW_ORDER, answer(403, terms, {"Content-Type": "application/problem+json"}))
+    agree = problem("userActionRequired", 403, instance="https://ca.test/agree")
+    ca_proxy.at("POST", NEW_ORDER, agree)
     failed = bare.run("--once")
     assert failed.returncode == 1
     assert "do what https://ca.test/agree asks for, then run certbotless --renew-now" in failed.stdout

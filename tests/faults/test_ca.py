@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import fault_proxy as faults
 from support.bed import DOMAIN, ZONE, Bed
+from support.fakes import Reply
 from support.fault_proxy import FaultProxy
 from support.ground import Ground
 from support.hostile import forged
@@ -187,7 +188,7 @@ def test_a_ca_that_asks_for_a_day_between_two_polls_is_polled_all_the_same(
     """Authorization and order ask for it three times, and the TXT record is there each time."""
 
     def not_yet(status: str) -> faults.Fault:
-        def change(true: faults.Answer) -> faults.Answer:
+        def change(true: Reply) -> Reply:
             body = json.dumps(json.loads(true.body) | {"status": status}).encode()
             return replace(true, body=body, headers={**true.headers, "Retry-After": "86400"})
 

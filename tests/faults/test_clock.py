@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from support.bed import DOMAIN, ZONE, Bed, Daemon, wait_until
 from support.daemons import Machine, publish
-from support.fault_proxy import Answer, FaultProxy, rewritten
+from support.fakes import Reply
+from support.fault_proxy import FaultProxy, rewritten
 from support.invariants import assert_invariants
 
 # The dynamic linker puts the right folder in the place of $LIB.
@@ -109,7 +110,7 @@ def test_a_renewal_that_comes_due_by_a_jump_is_made_at_once(
     """60 days ahead, and the CA and the API say so too: the machine has slept."""
     publish(bare.certs, bare.state, DOMAIN, datetime.now(UTC) - 10 * DAY, bare.config["acme"]["directory"])
 
-    def dated(true: Answer) -> Answer:
+    def dated(true: Reply) -> Reply:
         moved = format_datetime(datetime.now(UTC) + 60 * DAY, usegmt=True)
         return replace(true, headers={**true.headers, "Date": moved})
 

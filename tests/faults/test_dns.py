@@ -7,9 +7,11 @@ import dns.message
 import dns.rcode
 import pytest
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
-from support.fault_proxy import Answer, Exchange, FaultProxy
+from support.fakes import Reply
+from support.fault_proxy import Exchange, FaultProxy
 from support.invariants import assert_invariants, plant_foreign
 from support.lan_resolver import SERVERS, resolving
+from support.scripted_ca import PROBLEM
 
 from certbotless.sandbox.alidns import AlidnsEmulator
 
@@ -160,9 +162,9 @@ def test_what_the_ca_saw_is_told_by_its_kind_with_a_hint(bare: Bed, ca_proxy: Fa
     def refuse(exchange: Exchange) -> None:
         true = exchange.forward()
         told = json.loads(true.body) | {"status": "invalid"}
-        error = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail}
+        error = {"type": f"{PROBLEM}{kind}", "detail": detail}
         told["challenges"] = [{**c, "status": "invalid", "error": error} for c in told["challenges"]]
-        exchange.send(Answer(true.status, json.dumps(told).encode(), true.headers))
+        exchange.send(Reply(true.status, json.dumps(told).encode(), true.headers))
 
     ca_proxy.at("POST", "/authZ/", refuse, nth=2)
     line = bare.refused("--once")

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 from support.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until
-from support.fault_proxy import Answer, Exchange, Fault, FaultProxy, answer, down, dropped, problem
+from support.fakes import Reply
+from support.fault_proxy import Exchange, Fault, FaultProxy, answer, down, dropped, problem
 from support.invariants import plant_foreign
 from support.private_host import mounted
 
@@ -104,7 +105,7 @@ def echoed(code: str) -> Fault:
         secret = " ".join(said[name][0] for name in ("SecurityToken", "AccessKeyId", "Signature"))
         message = f"{secret}; server string to sign is:POST&%2F&{quote(urlencode(said, doseq=True), safe='')}"
         body = json.dumps({"Code": code, "Message": message, "RequestId": "1"}).encode()
-        exchange.send(Answer(400, body, {"Content-Type": "application/json"}))
+        exchange.send(Reply(400, body, {"Content-Type": "application/json"}))
 
     return fault
 

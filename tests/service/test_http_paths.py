@@ -20,7 +20,7 @@ import trustme
 from support.bed import files_below, wait_until
 from support.daemons import DOMAIN, Machine
 from support.pages import Reading, exchanged
-from support.showing import PATH, config_of, free_port, showing
+from support.showing import PATH, config_of, showing
 from support.views import NOW, SITE, failure, said, site, view
 
 from certbotless.config.settings import Http
@@ -28,6 +28,7 @@ from certbotless.model.decision import Step
 from certbotless.model.view import View
 from certbotless.report.status_json import Seen
 from certbotless.sandbox.host import require_private_host
+from certbotless.sandbox.process import free_port
 from certbotless.service.http_paths import Web
 
 OTHER = site("other.sweetlove.top")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from support.bed import wait_until
-from support.showing import free_port
 
+from certbotless.sandbox.process import free_port
 from certbotless.service import http_server
 from certbotless.service.http_server import Reply, Server
 

@@ -227,19 +227,16 @@ class Daemon:
 
     def children(self) -> list[int]:
         """Return the pids of the children that it has now."""
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        found: list[int] = []
-        for task in tasks.iterdir():
-            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
-                found += map(int, (task / "children").read_text().split())
-        return found
+        return children_of(self.process.pid)
 
-    def rss_kib(self) -> int:
-        """Return its resident memory."""
-        fields = dict(
-            line.split(":", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        )
-        return int(fields["VmRSS"].split()[0])
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process, be they ended, that it has not taken leave of."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:

@@ -4,15 +4,16 @@ Source: W3C WebDriver; chromedriver's command for the DevTools protocol, which s
 """
 
 import base64
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import requests
+
+from certbotless.sandbox.process import free_port
+from support.bed import wait_until
 
 Scheme = Literal["light", "dark"]
 _CHROMIUM, _DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
@@ -105,16 +106,15 @@ class Browser:
 @contextmanager
 def browser(home: Path) -> Iterator[Browser]:
     """Run Chromium for as long as the block runs; what it keeps is kept below `home`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     profile = home / "chromium"
     profile.mkdir()
+    port = free_port()
     driver = subprocess.Popen(
         [_DRIVER, f"--port={port}", f"--log-path={home / 'chromedriver.log'}"], stdout=subprocess.DEVNULL
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(url)
+        wait_until(lambda: _is_ready(url), "chromedriver answers")
         options = {"binary": _CHROMIUM, "args": [*_FLAGS, f"--user-data-dir={profile}"]}
         asked = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
         value = requests.post(f"{url}/session", json=asked, timeout=_PATIENCE_S).json()["value"]
@@ -129,12 +129,8 @@ def browser(home: Path) -> Iterator[Browser]:
         driver.wait(_PATIENCE_S)
 
 
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            if requests.get(f"{url}/status", timeout=_PATIENCE_S).json()["value"]["ready"]:
-                return
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline, "chromedriver does not answer"
-            time.sleep(0.05)
+def _is_ready(url: str) -> bool:
+    try:
+        return bool(requests.get(f"{url}/status", timeout=_PATIENCE_S).json()["value"]["ready"])
+    except requests.ConnectionError:
+        return False

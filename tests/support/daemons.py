@@ -17,6 +17,7 @@ from certbotless.model.memory import SavedPair
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
+from support.bed import children_of
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
@@ -101,8 +102,7 @@ class Machine:
 
     def wait_for_errands(self) -> None:
         """Wait until no process that the daemon has started is left."""
-        find = ["pgrep", "--parent", str(self.process.pid)]
-        self.wait_until(lambda: subprocess.run(find, stdout=subprocess.DEVNULL, check=False).returncode == 1)
+        self.wait_until(lambda: not children_of(self.process.pid))
 
     def status(self) -> dict[str, Any]:
         """Return the object of `status --json`; the program is not started, since many wait for a change."""

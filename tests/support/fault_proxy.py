@@ -24,7 +24,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 import trustme
 
 from certbotless.sandbox.listener import TcpListener
+from support.fakes import Reply
+from support.scripted_ca import PROBLEM
 
 # Named once in a message, and ours to say.
 _HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "keep-alive"}
@@ -46,15 +48,6 @@ class Asked:
     method: str
     path: str
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exchange:
@@ -72,11 +65,11 @@ class Exchange:
         """What was asked for, with its query, as it came."""
         return self._handler.path
 
-    def forward(self) -> Answer:
+    def forward(self) -> Reply:
         """Have the request carried out, and return the true answer."""
         return self._handler.forward(self.asked)
 
-    def send(self, answer: Answer, *, length: int | None = None) -> None:
+    def send(self, answer: Reply, *, length: int | None = None) -> None:
         """Answer; `length` is what Content-Length says, where that is not true."""
         self._handler.send_answer(answer, len(answer.body) if length is None else length)
 
@@ -116,16 +109,19 @@ Fault = Callable[[Exchange], object]
 
 def answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Fault:
     """Answer in the place of the server, which never hears of it."""
-    return lambda exchange: exchange.send(Answer(status, body, headers or {}))
+    return lambda exchange: exchange.send(Reply(status, body, headers or {}))
 
 
-def problem(kind: str, status: int = 400, headers: Mapping[str, str] | None = None) -> Fault:
-    """Answer with a problem document of ACME (RFC 8555 section 6.7)."""
-    body = f'{{"type": "urn:ietf:params:acme:error:{kind}", "detail": "so the proxy says"}}'.encode()
-    return answer(status, body, {"Content-Type": "application/problem+json", **(headers or {})})
+def problem(
+    kind: str, status: int = 400, headers: Mapping[str, str] | None = None, **fields: object
+) -> Fault:
+    """Answer with a problem document of ACME (RFC 8555 section 6.7), which has these fields too."""
+    document = {"type": f"{PROBLEM}{kind}", "detail": "so the proxy says", **fields}
+    kind_of_text = {"Content-Type": "application/problem+json"}
+    return answer(status, json.dumps(document).encode(), {**kind_of_text, **(headers or {})})
 
 
-def rewritten(change: Callable[[Answer], Answer]) -> Fault:
+def rewritten(change: Callable[[Reply], Reply]) -> Fault:
     """Have the request carried out, and give another answer than the true one."""
     return lambda exchange: exchange.send(change(exchange.forward()))
 
@@ -143,7 +139,7 @@ def json_with(**fields: object) -> Fault:
 def header_with(name: str, value: str | None) -> Fault:
     """As `rewritten`, where a header differs; None leaves it out."""
 
-    def change(true: Answer) -> Answer:
+    def change(true: Reply) -> Reply:
         others = {known: text for known, text in true.headers.items() if known.lower() != name.lower()}
         return replace(true, headers=others if value is None else {**others, name: value})
 
@@ -208,7 +204,7 @@ def huge(size: int = 10 << 30) -> Fault:
     """Give a body of `size` bytes, for as long as anybody takes it."""
 
     def fault(exchange: Exchange) -> None:
-        exchange.send(Answer(200, b"", {"Content-Type": "application/json"}), length=size)
+        exchange.send(Reply(200, b"", {"Content-Type": "application/json"}), length=size)
         for _ in range(0, size, 1 << 16):
             exchange.write(b" " * (1 << 16))
 
@@ -336,15 +332,6 @@ class _Handler(BaseHTTPRequestHandler):
     def proxy(self) -> FaultProxy:
         return cast(_Listener, self.server).proxy
 
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         split = urlsplit(self.path)
@@ -353,17 +340,19 @@ class _Handler(BaseHTTPRequestHandler):
         asked = Asked(self.command, action[1].decode() if action else split.path, body)
         self.proxy.fault_for(asked)(Exchange(self, asked))
 
-    def forward(self, asked: Asked) -> Answer:
+    do_GET = do_HEAD = do_POST = _serve
+
+    def forward(self, asked: Asked) -> Reply:
         connection = self.proxy.connect()
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
             connection.request(asked.method, self.path, asked.body or None, headers)
             reply = connection.getresponse()
-            return Answer(reply.status, reply.read(), _one_each(reply.headers))
+            return Reply(reply.status, reply.read(), _one_each(reply.headers))
         finally:
             connection.close()
 
-    def send_answer(self, answer: Answer, length: int) -> None:
+    def send_answer(self, answer: Reply, length: int) -> None:
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             if name.lower() not in _HOP_BY_HOP:

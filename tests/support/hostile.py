@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from support import fault_proxy as faults
 from support.bed import DOMAIN
 from support.fault_proxy import Exchange, Fault
+from support.scripted_ca import PROBLEM
 
 JSON = {"Content-Type": "application/json"}
 # What a terminal acts upon, a forged line of a log, text that runs backwards, half of a pair, and much of it.
@@ -108,17 +109,6 @@ def with_challenge(**fields: object) -> Fault:
     return faults.body_rewritten(change)
 
 
-def problem(status: int, document: object, retry_after: str = "") -> Fault:
-    headers = {"Content-Type": "application/problem+json"}
-    headers |= {"Retry-After": retry_after} if retry_after else {}
-    return faults.answer(status, json.dumps(document).encode(), headers)
-
-
-def rate_limited(retry_after: str) -> Fault:
-    document = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many"}
-    return problem(429, document, retry_after)
-
-
 def ca_cases(on_byte: Callable[[], object]) -> Iterator[Case]:
     """Yield the cases of the CA, in the order of the conversation."""
     for name, fault, says in everywhere(on_byte):
@@ -172,8 +162,7 @@ def _account_cases() -> Iterator[Case]:
         fault = faults.header_with("Location", url)
         yield Case(f"account: at {name}", "POST", "/sign-me-up", fault, NOT_ITS_OWN)
     yield Case("account: nowhere", "POST", "/sign-me-up", faults.header_with("Location", None), NO_ACME)
-    never = problem(400, {"type": "urn:ietf:params:acme:error:badNonce", "detail": "never"})
-    yield Case("account: no nonce is good", "POST", "/sign-me-up", never, "badNonce")
+    yield Case("account: no nonce is good", "POST", "/sign-me-up", faults.problem("badNonce"), "badNonce")
 
 
 def _order_cases() -> Iterator[Case]:
@@ -203,25 +192,25 @@ def _order_cases() -> Iterator[Case]:
     }
     for name, (changed, says) in fields.items():
         yield order(name, faults.json_with(**changed), says, 1)
-    ugly: dict[str, object] = {
-        "ugly words": {"type": "urn:ietf:params:acme:error:malformed", "detail": UGLY, "title": UGLY},
+    ugly: dict[str, dict[str, Any]] = {
+        "ugly words": {"detail": UGLY, "title": UGLY},
         "an ugly kind": {"type": UGLY, "detail": UGLY},
         "a kind that is none": {"type": ["malformed"], "detail": {"a": UGLY}},
         "ugly parts": {
-            "type": "urn:ietf:params:acme:error:malformed",
-            "detail": "no",
             "subproblems": [{"type": UGLY, "detail": UGLY, "identifier": {"type": "dns", "value": UGLY}}],
         },
     }
     for name, document in ugly.items():
-        yield order(f"refused with {name}", problem(400, document), f"refused with|{NO_ACME}", 1)
+        refused = faults.problem("malformed", **document)
+        yield order(f"refused with {name}", refused, f"refused with|{NO_ACME}", 1)
     for name, wait in {
         "a century": str(100 * 365 * 86400),
         "a number without an end": "9" * 5000,
         "a date far away": "Sat, 24 Nov 2096 05:30:00 GMT",
         "a wait that is none": "NaN",
     }.items():
-        yield order(f"rate limited for {name}", rate_limited(wait), "rateLimited", 1)
+        limited = faults.problem("rateLimited", 429, {"Retry-After": wait})
+        yield order(f"rate limited for {name}", limited, "rateLimited", 1)
 
 
 def _authorization_cases() -> Iterator[Case]:
@@ -253,7 +242,7 @@ def _authorization_cases() -> Iterator[Case]:
     # From the second on it is polled.
     forever = faults.json_with(status="pending")
     yield authorization("pending for ever", forever, "did not validate in 1800 s", nth=2)
-    refused = {"type": "urn:ietf:params:acme:error:caa", "detail": UGLY}
+    refused = {"type": f"{PROBLEM}caa", "detail": UGLY}
 
     def refuse(exchange: Exchange) -> None:
         true = exchange.forward()
@@ -271,7 +260,7 @@ def _certificate_cases() -> Iterator[Case]:
 
     yield finalized("processing for ever", faults.json_with(status="processing"), "did not issue in 600 s")
     yield finalized("pending again", faults.json_with(status="pending"), "did not issue in 600 s")
-    error = {"type": "urn:ietf:params:acme:error:malformed", "detail": UGLY}
+    error = {"type": f"{PROBLEM}malformed", "detail": UGLY}
     yield finalized("refused", faults.json_with(status="invalid", error=error), "refused the order", 2)
     for name, (fault, says) in _chains().items():
         # An order that gives such a certificate is given up, but not where the answer is none.

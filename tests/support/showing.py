@@ -1,7 +1,6 @@
 """A status page of three made-up sites, one in each state, at the real server: for tests and pictures."""
 
 import hashlib
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.notify.alerts import Sent
 from certbotless.notify.outbox import History
 from certbotless.report.status_json import Seen
+from certbotless.sandbox.process import free_port
 from certbotless.service.http_paths import Web
 from support.views import NOTHING, failure, said, site, view
 
@@ -100,13 +100,6 @@ def remember_messages(state_dir: Path, now: datetime) -> None:
     state_dir.mkdir(exist_ok=True)
     sent = Sent(last_at=now - timedelta(hours=3), failure=refused)
     saved.save(state_dir / "notify.json", History(receivers={"json-1": sent}))
-
-
-def free_port() -> int:
-    """Return a port where nobody listens just now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import pytest
 import requests
 from support.bed import ZONE, Bed, wait_until
 from support.browser import Browser, Scheme, browser
-from support.showing import free_port, remember_messages, remember_visit, showing, views_at
+from support.showing import remember_messages, remember_visit, showing, views_at
 
 from certbotless.config.secret import Secret
 from certbotless.model.view import View
+from certbotless.sandbox.process import free_port
 
 NARROW, WIDE = 360, 1280
 # WCAG 2.2, success criterion 1.4.3.

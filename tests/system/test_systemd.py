@@ -16,9 +16,9 @@ from support.freeze import all_but_the_main_thread
 from support.machine import Machine
 from support.pages import Reading, exchanged
 from support.services import CHECK, DAEMON, ONCE, SOCKET, Services
-from support.showing import free_port
 
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.process import free_port
 
 # With a watchdog of 4 s, a daemon that has not looked for so long has been ended.
 _LONGER_THAN_A_PULSE_S = 16
