@@ -104,11 +104,15 @@ def promised(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
 
 
 @pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    """A configuration that is good."""
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def box(tmp_path: Path, _no_proxies: None) -> Box:
+    """A configuration that is good."""
     return Box(tmp_path)
 
 
@@ -121,11 +125,8 @@ def paper(request: pytest.FixtureRequest) -> Iterator[Reading]:
 
 
 @pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+def hook(_no_proxies: None) -> Iterator[Hook]:
     """A receiver of messages, not behind a proxy."""
-    for name in list(os.environ):
-        if name.upper().endswith("_PROXY"):
-            monkeypatch.delenv(name)
     with Hook() as hook:
         yield hook
 

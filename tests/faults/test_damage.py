@@ -4,19 +4,18 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.bed import DOMAIN, Bed, wait_until
 from support.children import start_child, wait_for
-from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from support.files import plant
 from support.invariants import assert_invariants
+from support.pairs import publish_alike
 from support.scenes import DIRECTORY, ZONE, Scene
-from support.swaps import publish
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
@@ -50,32 +49,28 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(scene: Scene) -> Scene:
     """A machine with one site that is well, and has a past."""
-    zone = FakeZone(ZONE)
-    with ExitStack() as stack:
-        server = stack.enter_context(ZoneServer(zone))
-        scene = Scene(tmp_path, zone, server, stack.enter_context(TlsServer()), FakeClock())
-        now = scene.clock.now()
-        record = WrittenRecord(value="127.0.0.1", ttl_s=600, at=now - timedelta(days=1), is_seen=True)
-        scene.remember(
-            zone=ZONE,
-            records={"A": {DOMAIN: record}},
-            our_values={"A": {DOMAIN: ("127.0.0.1", "10.0.0.7")}},
-            ports={"registry": 5000},
-            acted={"registry": Acted(sha256="ab" * 32, count=1)},
-            restarting={"registry": Restarting(id="ab", started_at=now)},
-            restored=(now - timedelta(days=2),),
-        )
-        scene.point()
-        scene.file.save_pair(scene.publish())
-        scene.start()
-        ledger = LedgerFile(scene.state_dir)
-        for age in (9, 10):
-            ledger.append(Entry(now - timedelta(days=age), "order", DIRECTORY, (DOMAIN,)))
-        Events(scene.state_dir).append(now, DOMAIN, Event("certificate.served", {"at": "127.0.0.1:5000"}))
-        assert scene.run().state == "ok"
-        yield scene
+    now = scene.clock.now()
+    record = WrittenRecord(value="127.0.0.1", ttl_s=600, at=now - timedelta(days=1), is_seen=True)
+    scene.remember(
+        zone=ZONE,
+        records={"A": {DOMAIN: record}},
+        our_values={"A": {DOMAIN: ("127.0.0.1", "10.0.0.7")}},
+        ports={"registry": 5000},
+        acted={"registry": Acted(sha256="ab" * 32, count=1)},
+        restarting={"registry": Restarting(id="ab", started_at=now)},
+        restored=(now - timedelta(days=2),),
+    )
+    scene.point()
+    scene.file.save_pair(scene.publish())
+    scene.start()
+    ledger = LedgerFile(scene.state_dir)
+    for age in (9, 10):
+        ledger.append(Entry(now - timedelta(days=age), "order", DIRECTORY, (DOMAIN,)))
+    Events(scene.state_dir).append(now, DOMAIN, Event("certificate.served", {"at": "127.0.0.1:5000"}))
+    assert scene.run().state == "ok"
+    return scene
 
 
 # --- damaged anywhere ---------------------------------------------------------------------------------------
@@ -317,7 +312,7 @@ def test_no_write_goes_through_a_link_that_is_planted_meanwhile(tmp_path: Path) 
         while published < 100:
             # A link that is planted between two steps may make them fail, and nothing else.
             with suppress(StoreError):
-                publish(certs_dir, published)
+                publish_alike(certs_dir, published)
                 published += 1
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -325,5 +320,5 @@ def test_no_write_goes_through_a_link_that_is_planted_meanwhile(tmp_path: Path) 
     assert victim.read_bytes() == b"secret"
     copies = [path for path in certs_dir.rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path for path in copies if b"secret" in path.read_bytes()] == []
-    publish(certs_dir, published)
+    publish_alike(certs_dir, published)
     assert (certs_dir / f"{DOMAIN}.key").read_bytes() == b"%d" % published

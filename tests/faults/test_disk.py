@@ -13,8 +13,8 @@ import pytest
 from support import strace
 from support.bed import DOMAIN, Bed
 from support.fault_proxy import Exchange, FaultProxy
-from support.invariants import assert_invariants
-from support.kills import evenly, is_pair, litter, make_due, txt_of_ours, watched
+from support.invariants import assert_invariants, is_pair
+from support.kills import evenly, litter, make_due, txt_of_ours, watched
 from support.private_host import mounted
 
 from certbotless.sandbox.host import LAN_ADDRESS

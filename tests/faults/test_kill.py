@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support import strace
 from support.bed import DOMAIN, Bed, wait_until
 from support.fault_proxy import Exchange, FaultProxy
-from support.invariants import assert_invariants
-from support.kills import evenly, is_pair, litter, make_due, txt_of_ours, watched
+from support.invariants import assert_invariants, is_pair
+from support.kills import evenly, litter, make_due, txt_of_ours, watched
 
 # --- at every system call -----------------------------------------------------------------------------------
 

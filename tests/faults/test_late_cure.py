@@ -11,9 +11,8 @@ from typing import Literal
 
 import pytest
 from support.fakes import EPOCH
-from support.weeks import DAY, HOUR, MINUTE
+from support.weeks import DAY, HOUR, MINUTE, config_of
 
-from certbotless.config import load
 from certbotless.decide.decide import decide
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts, Origin, Published
@@ -23,14 +22,7 @@ from certbotless.model.observation import Observation
 from certbotless.model.renewal import renewal_moment
 from certbotless.model.situation import Goal, Situation
 
-CONFIG = load.parse(
-    b"""
-acme: {directory: letsencrypt}
-aliyun: {access_key_id: id, access_key_secret: secret}
-sites: [{domain: box.sweetlove.test, address: none}]
-""",
-    "test.yaml",
-)
+CONFIG = config_of("letsencrypt", 1)
 SITE = CONFIG.sites[0]
 # How an order ends: the CA could not validate, which costs no certificate; or nobody knows, which may have.
 End = Literal["failed", "unknown"]

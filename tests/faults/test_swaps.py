@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.children import DONE, start_child, wait_for
-from support.swaps import DOMAIN, publish
+from support.pairs import DOMAIN, publish_alike
 
 
 def read_at(folder: int | None, name: str | Path) -> bytes:
@@ -90,12 +90,12 @@ def test_a_reader_of_one_folder_never_sees_a_mixed_pair_in_a_storm_of_swaps(
     tmp_path: Path, swaps: int, reads: int
 ) -> None:
     """Nor a missing file: the generations of a day are kept. One that goes by the names is not as safe."""
-    publish(tmp_path, 0)
+    publish_alike(tmp_path, 0)
     by_folder, by_names = Reader(tmp_path, read_by_folder, reads), Reader(tmp_path, read_by_names, reads)
     number = 0
     while number < swaps or not by_folder.is_done:
         number += 1
-        publish(tmp_path, number)
+        publish_alike(tmp_path, number)
     whole, mixed, missing = by_folder.end()
     naive = by_names.end()
     print(

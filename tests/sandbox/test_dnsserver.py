@@ -241,36 +241,34 @@ def alidns() -> Iterator[AlidnsEmulator]:
         yield running
 
 
+Transport = Callable[..., dns.message.Message]
+by_each_transport = pytest.mark.parametrize("transport", [dns.query.udp, dns.query.tcp])
+
+
 def place_of(alidns: AlidnsEmulator, server: int = 0) -> tuple[str, int]:
     host, _, port = alidns.nameservers[server].rpartition(":")
     return host, int(port)
 
 
-def udp(
-    alidns: AlidnsEmulator, server: int, query: dns.message.Message, timeout_s: float = 30
+def asked(
+    alidns: AlidnsEmulator,
+    server: int,
+    query: dns.message.Message,
+    transport: Transport = dns.query.udp,
+    timeout_s: float = 30,
 ) -> dns.message.Message:
     host, port = place_of(alidns, server)
-    return dns.query.udp(query, host, timeout=timeout_s, port=port)
+    return transport(query, host, timeout=timeout_s, port=port)
 
 
-def tcp(
-    alidns: AlidnsEmulator, server: int, query: dns.message.Message, timeout_s: float = 30
-) -> dns.message.Message:
-    host, port = place_of(alidns, server)
-    return dns.query.tcp(query, host, timeout=timeout_s, port=port)
-
-
-Transport = Callable[..., dns.message.Message]
-
-
-@pytest.mark.parametrize("transport", [udp, tcp])
+@by_each_transport
 def test_every_server_answers_over_udp_and_tcp(alidns: AlidnsEmulator, transport: Transport) -> None:
     alidns.add("box", "A", "10.0.0.1")
     for server in (0, 1):
-        response = transport(alidns, server, dns.message.make_query("Box.sweetlove.test", "A"))
+        response = asked(alidns, server, dns.message.make_query("Box.sweetlove.test", "A"), transport)
         assert told(response) == ("NOERROR", ["Box.sweetlove.test. A 10.0.0.1"], [])
     seen = [(query.server, query.name, query.type, query.tcp) for query in alidns.queries]
-    assert seen == [(server, "box.sweetlove.test", "A", transport is tcp) for server in (0, 1)]
+    assert seen == [(server, "box.sweetlove.test", "A", transport is dns.query.tcp) for server in (0, 1)]
 
 
 def test_a_resolver_finds_its_way(alidns: AlidnsEmulator) -> None:
@@ -304,14 +302,14 @@ def test_a_datagram_holds_what_the_client_can_take(
     response = dns.message.from_wire(wire)
     assert len(wire) <= limit
     assert response.flags & dns.flags.TC
-    whole = tcp(alidns, 0, query)
+    whole = asked(alidns, 0, query, dns.query.tcp)
     assert not whole.flags & dns.flags.TC
     assert len(whole.answer[0]) == 40
 
 
 def test_a_small_answer_is_not_cut(alidns: AlidnsEmulator) -> None:
     alidns.add("box", "A", "10.0.0.1")
-    response = udp(alidns, 0, dns.message.make_query("box.sweetlove.test", "A", use_edns=True))
+    response = asked(alidns, 0, dns.message.make_query("box.sweetlove.test", "A", use_edns=True))
     assert not response.flags & dns.flags.TC
     assert response.payload == 1232
 
@@ -326,17 +324,17 @@ def test_several_questions_share_a_connection(alidns: AlidnsEmulator) -> None:
             assert query.is_response(response)
 
 
-@pytest.mark.parametrize("transport", [udp, tcp])
+@by_each_transport
 def test_a_silent_server_answers_nothing_and_then_again(alidns: AlidnsEmulator, transport: Transport) -> None:
     """The other one goes on; the questions are noted all the same."""
     query = dns.message.make_query(ZONE, "SOA")
     alidns.set_silent(1, True)
     with pytest.raises(dns.exception.Timeout):
-        transport(alidns, 1, query, 0.2)
+        asked(alidns, 1, query, transport, 0.2)
     wait_until(lambda: len(alidns.queries) == 1, "it has come")
-    assert transport(alidns, 0, query).rcode() == dns.rcode.NOERROR
+    assert asked(alidns, 0, query, transport).rcode() == dns.rcode.NOERROR
     alidns.set_silent(1, False)
-    assert transport(alidns, 1, query).rcode() == dns.rcode.NOERROR
+    assert asked(alidns, 1, query, transport).rcode() == dns.rcode.NOERROR
     assert [seen.server for seen in alidns.queries] == [1, 0, 1]
 
 
@@ -344,10 +342,10 @@ def test_a_changed_and_a_deleted_record_are_answered_so(alidns: AlidnsEmulator) 
     query = dns.message.make_query("box.sweetlove.test", "A")
     made = alidns.add("box", "A", "10.0.0.1")
     alidns.update(made.record_id, value="10.0.0.2", ttl_s=60)
-    response = udp(alidns, 0, query)
+    response = asked(alidns, 0, query)
     assert (answers(response), response.answer[0].ttl) == (["box.sweetlove.test. A 10.0.0.2"], 60)
     alidns.delete(made.record_id)
-    assert udp(alidns, 0, query).rcode() == dns.rcode.NXDOMAIN
+    assert asked(alidns, 0, query).rcode() == dns.rcode.NXDOMAIN
 
 
 # Packets that are no questions.
@@ -406,5 +404,5 @@ def test_a_server_outlives_garbage_on_the_network(alidns: AlidnsEmulator) -> Non
             client.sendto(wire, place_of(alidns))
     with socket.create_connection(place_of(alidns), timeout=30) as connection:
         connection.sendall(b"\x00\x05abc")
-    assert udp(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
-    assert tcp(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
+    assert asked(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
+    assert asked(alidns, 0, dns.message.make_query(ZONE, "SOA"), dns.query.tcp).rcode() == dns.rcode.NOERROR

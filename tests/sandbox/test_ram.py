@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from support import ram
-from support.alidns_caller import KEY_ID, KEY_SECRET, Client
+from support.alidns_caller import ZONE, Client, emulator
 
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Permits
 
-ZONE, OTHER = "sweetlove.test", "other.test"
+OTHER = "other.test"
 
 
 def statement(effect: str, action: str | list[str], resource: str | list[str]) -> dict[str, object]:
@@ -34,14 +34,8 @@ def for_one_zone() -> Permits:
 
 @pytest.fixture
 def alidns() -> Iterator[AlidnsEmulator]:
-    with AlidnsEmulator([ZONE, OTHER], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as running:
+    with emulator(zones=[ZONE, OTHER]) as running:
         yield running
-
-
-@pytest.fixture
-def client(alidns: AlidnsEmulator) -> Iterator[Client]:
-    with Client(alidns.endpoint) as made:
-        yield made
 
 
 def calls_on(zone: str, record_id: str) -> dict[str, dict[str, str]]:

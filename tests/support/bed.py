@@ -178,11 +178,7 @@ class Bed:
 
     def published(self, domain: str = DOMAIN) -> str:
         """Return the fingerprint of the leaf in `<domain>.pem`."""
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
-
-        pem = (self.certs / f"{domain}.pem").read_bytes()
-        return x509.load_pem_x509_certificates(pem)[0].fingerprint(hashes.SHA256()).hex()
+        return sha256_of(self.certs / f"{domain}.pem")
 
     def forget_account(self) -> None:
         """Let the next run make another account, so that the CA validates all names of its order.
@@ -199,11 +195,6 @@ class Bed:
         that begins with a zero byte. The order is then placed without it, and our ledger counts the two once.
         """
         return self.ca.orders_made()
-
-    def container_runs(self) -> bool:
-        """Return whether there is a registry, and it runs."""
-        containers = self.engine.client().containers.list(filters={"name": "^/registry$"})
-        return bool(containers)
 
     def a_values(self, rr: str = "devbox") -> list[str]:
         """Return the A values at the service."""
@@ -245,6 +236,14 @@ def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENC
     while not holds():
         assert time.monotonic() < deadline, f"not within {patience_s} s: {what}"
         time.sleep(0.02)
+
+
+def sha256_of(chain: Path) -> str:
+    """Return the fingerprint of the leaf in a file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    return x509.load_pem_x509_certificates(chain.read_bytes())[0].fingerprint(hashes.SHA256()).hex()
 
 
 def assert_mode(path: Path, mode: int) -> None:

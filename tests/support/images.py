@@ -6,9 +6,6 @@ import shlex
 import subprocess
 import sys
 import tarfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +14,7 @@ import pydantic_core
 
 from certbotless.sandbox.engine import Engine
 from support.commands import completed
+from support.listeners import Served
 from support.pages import block
 from support.services import PROJECT
 
@@ -36,7 +34,9 @@ def build(engine: Engine, folder: Path) -> None:
     engine.client().api.import_image_from_file(str(base), repository=BASE)
     (line,) = block(PAGE, "build").commands
     *command, context = shlex.split(line)
-    with _served(_WHEELS) as url:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(_WHEELS)))
+    url = f"http://127.0.0.1:{server.server_port}/"
+    with Served(server):
         for setting in (f"BASE={BASE}", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={url}"):
             command += ["--build-arg", setting]
         # Debian has no other builder than the first one.
@@ -68,16 +68,3 @@ def _write_base(file: Path) -> None:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """Have the files of a folder at a URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()

@@ -3,18 +3,16 @@
 `plant_foreign` before, `assert_invariants` after; the fixtures of conftest.py see to the first.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certbotless.model.limits import FAILED_VALIDATIONS, SAME_NAMES
 from certbotless.sandbox.alidns import AlidnsEmulator
 from support.artefacts import assert_no_secret_is_told
-from support.bed import DOMAIN, Bed
+from support.bed import DOMAIN, Bed, sha256_of
 
 # Records of somebody else (rr, type, value); one of them stands where our own challenges do.
 FOREIGN = frozenset(
@@ -52,16 +50,18 @@ def _assert_pair_is_whole(bed: Bed) -> None:
     assert chain.exists() == key.exists()
     if not chain.exists():
         return
-    leaf = x509.load_pem_x509_certificates(chain.read_bytes())[0]
-    assert leaf.public_key() == load_pem_private_key(key.read_bytes(), None).public_key()
-    if bed.container_runs():
+    assert is_pair(bed.certs)
+    if bed.engine.client().containers.list(filters={"name": "^/registry$"}):
         chains = (bed.certs / ".certbotless" / DOMAIN).glob("*/fullchain.pem")
         plain = (path for path in chains if path.is_file() and not path.is_symlink())
-        assert bed.served() in {bed.published(), *map(_sha256, plain)}
+        assert bed.served() in {bed.published(), *map(sha256_of, plain)}
 
 
-def _sha256(path: Path) -> str:
-    return x509.load_pem_x509_certificates(path.read_bytes())[0].fingerprint(hashes.SHA256()).hex()
+def is_pair(folder: Path) -> bool:
+    """Whether the two files of the site are certificate and key of each other."""
+    leaf = x509.load_pem_x509_certificate((folder / f"{DOMAIN}.pem").read_bytes())
+    key = load_pem_private_key((folder / f"{DOMAIN}.key").read_bytes(), None)
+    return leaf.public_key() == key.public_key()
 
 
 def _assert_limits_hold(bed: Bed, forced_orders: int) -> None:
@@ -69,13 +69,10 @@ def _assert_limits_hold(bed: Bed, forced_orders: int) -> None:
 
     An order whose validation failed gave no certificate, and one of a dry run was to give none.
     """
-    ledger = bed.state / "ledger.jsonl"
-    lines = ledger.read_text().splitlines() if ledger.exists() else []
-    rows = [json.loads(line) for line in lines]
-    orders = [row for row in rows if row["kind"] == "order"]
+    orders = bed.rows("order")
     may_have_given = [row for row in orders if row.get("outcome") != "failed" and not row.get("rehearsal")]
     certificates = Counter(tuple(sorted(row["names"])) for row in may_have_given)
-    failures = Counter(name for row in rows if row["kind"] == "failure" for name in row["names"])
+    failures = Counter(name for row in bed.rows("failure") for name in row["names"])
     assert max(certificates.values(), default=0) <= SAME_NAMES.count + forced_orders
     assert max(failures.values(), default=0) <= FAILED_VALIDATIONS.count + forced_orders
     assert bed.orders() <= len(orders)

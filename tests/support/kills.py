@@ -1,27 +1,16 @@
 """A renewal that is due, killed at any moment, and what must be left."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certbotless.model.ledger import Entry
 from support import strace
-from support.bed import DOMAIN, Bed
+from support.bed import Bed
 from support.invariants import FOREIGN
 
 
 def txt_of_ours(bed: Bed) -> list[str]:
     """Return the TXT values in the zone that are not somebody else's."""
     return [r.value for r in bed.dns.records(type="TXT") if (r.rr, r.type, r.value) not in FOREIGN]
-
-
-def is_pair(folder: Path) -> bool:
-    """Whether the two files of the site are certificate and key of each other."""
-    leaf = x509.load_pem_x509_certificate((folder / f"{DOMAIN}.pem").read_bytes())
-    key = load_pem_private_key((folder / f"{DOMAIN}.key").read_bytes(), None)
-    return leaf.public_key() == key.public_key()
 
 
 def litter(bed: Bed) -> list[str]:

@@ -29,3 +29,9 @@ def pair(name: str) -> tuple[bytes, bytes]:
 
 def publish(certs_dir: Path, name: str, now: datetime = NOW) -> None:
     Store(certs_dir, DOMAIN).publish(*pair(name), FACTS, replace(ORIGIN, issued_at=now), now)
+
+
+def publish_alike(certs_dir: Path, number: int) -> None:
+    """Publish a pair whose two files say the same; one every five minutes, so that 288 of them are kept."""
+    text, now = b"%d" % number, NOW + timedelta(minutes=5 * number)
+    Store(certs_dir, DOMAIN).publish(text, text, FACTS, ORIGIN, now)

@@ -121,6 +121,11 @@ class Services:
         """Run systemctl, which must exit 0."""
         return self.machine.ok("systemctl", *args)
 
+    def start(self) -> None:
+        """Start the daemon, and wait until all is well."""
+        self.systemctl("start", DAEMON)
+        self.wait_ok()
+
     def property(self, name: str, unit: str = DAEMON) -> str:
         """Return a property of a unit."""
         return self.systemctl("show", "--value", f"--property={name}", unit).strip()

@@ -24,14 +24,11 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.auth.credentials import AccessKeyCredential
 from aliyunsdkcore.client import AcsClient
 from cryptography import x509
+from support.alidns_caller import KEY_ID, KEY_SECRET, ZONE, emulator
 from support.commands import completed
 
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 from certbotless.sandbox.pebble import Pebble
-
-ZONE = "sweetlove.test"
-KEY_ID = "key-id"
-KEY_SECRET = "key-secret"
 
 
 class Sdk:
@@ -62,7 +59,7 @@ class Sdk:
 
 @pytest.fixture
 def alidns() -> Iterator[AlidnsEmulator]:
-    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as running:
+    with emulator() as running:
         yield running
 
 
@@ -144,10 +141,10 @@ def test_acme_sh_issues_a_certificate_through_the_stand_in(tmp_path: Path) -> No
     home.mkdir()
     names = ["box.sweetlove.test", "*.box.sweetlove.test"]
 
-    emulator = AlidnsEmulator(
-        [ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET, https=HttpsListener(443, chain, chain)
-    )
-    with emulator as alidns, Pebble(tmp_path, alidns.nameservers[0]) as pebble:
+    with (
+        emulator(https=HttpsListener(443, chain, chain)) as alidns,
+        Pebble(tmp_path, alidns.nameservers[0]) as pebble,
+    ):
         foreign = alidns.add("_acme-challenge.box", "TXT", "of another client")
         bundle = tmp_path / "bundle.pem"
         bundle.write_bytes(authority.cert_pem.bytes() + pebble.ca_bundle.read_bytes())

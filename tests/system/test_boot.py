@@ -112,8 +112,7 @@ def test_a_certificate_from_before_the_start_is_kept_whatever_the_clock_says(
     services: Services, boot: Boot
 ) -> None:
     boot.bring("clock")
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     services.systemctl("stop", DAEMON)
     before = services.bed.published()
     boot.lack_all()

@@ -59,8 +59,7 @@ def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Service
 
 def test_the_service_does_not_see_the_ids_of_containers(services: Services) -> None:
     """They are names of control groups; all facts come true without them."""
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     container_id, daemon = str(services.bed.registry.container.id), Path("/proc", str(services.pid()))
     for hidden in ("sys/fs/cgroup", "run/docker", "run/containerd"):
         folder = daemon / "root" / hidden
@@ -116,8 +115,7 @@ def test_the_status_page_is_open_when_the_service_is_ready(services: Services) -
 
 
 def test_a_good_edit_is_reloaded_and_a_bad_one_fails_the_reload_with_its_line(services: Services) -> None:
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     services.config["sites"].append(services.bed.site(f"second.{ZONE}", deploy=[]))
     services.write()
     services.systemctl("reload", DAEMON)
@@ -153,8 +151,7 @@ def test_a_stop_in_the_middle_of_an_order_leaves_no_txt(services: Services) -> N
     bed.assert_no_txt()
     assert (services.property("Result"), services.property("NRestarts")) == ("success", "0")
     bed.dns.set_delay(1, 0)
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     assert bed.orders() == 1
 
 
@@ -183,8 +180,7 @@ def test_a_look_that_hangs_is_ended_by_the_watchdog_and_the_journal_says_where(s
     return; the main thread ticks all the same.
     """
     services.add_to(DAEMON, "[Service]", "WatchdogSec=4", "RestartSec=100ms")
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     pid = services.pid()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
@@ -212,8 +208,7 @@ def test_a_look_that_hangs_is_ended_by_the_watchdog_and_the_journal_says_where(s
 @pytest.mark.row(13)
 def test_a_daemon_that_stands_still_is_ended_by_the_watchdog(services: Services) -> None:
     services.add_to(DAEMON, "[Service]", "WatchdogSec=4", "RestartSec=100ms")
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     os.kill(services.pid(), signal.SIGSTOP)
     wait_until(lambda: services.property("NRestarts") == "1", "systemd has started it anew")
     assert "Watchdog timeout" in services.journal()
@@ -245,8 +240,7 @@ def test_a_start_with_a_bad_file_is_not_tried_again(services: Services) -> None:
 
 
 def test_roots_renewal_beside_the_service_leaves_all_to_its_user(services: Services) -> None:
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     before = services.bed.published()
     services.machine.ok("certbotless", "--renew-now")
     assert services.bed.published() != before
@@ -297,8 +291,7 @@ def test_credentials_are_loaded_one_by_one_where_systemd_cannot_import_them(serv
         services.add_to(
             DAEMON, "[Service]", *(f"LoadCredential={name}:/etc/credstore/{name}" for name in names)
         )
-        services.systemctl("start", DAEMON)
-        services.wait_ok()
+        services.start()
     finally:
         unit.write_text(shipped)
 
@@ -320,8 +313,7 @@ def test_a_credential_counts_from_the_next_start_as_the_error_says(services: Ser
 
 
 def test_the_check_is_content_with_a_daemon_that_runs_and_sites_that_are_well(services: Services) -> None:
-    services.systemctl("start", DAEMON)
-    services.wait_ok()
+    services.start()
     services.systemctl("start", CHECK)
     assert services.property("Result", CHECK) == "success"
 
