@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.authors import STYLES, TICK_S, Author, renamed_over
+from support.authors import STYLES, TICK_S, Author
+from support.bed import renamed_over
 from support.configs import CANARY, text_of
 
 from certbotless.base.errors import ConfigError, SecretUnreadable

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import fault_proxy as faults
-from support.bed import DOMAIN, KEY_SECRET, Bed, wait_until
+from support.bed import DOMAIN, KEY_SECRET, Bed, wait_until, write_secret
 from support.fault_proxy import FaultProxy
 from support.invariants import assert_invariants
 
@@ -81,8 +81,7 @@ def test_a_key_that_may_not_costs_no_order_and_a_corrected_one_is_tried_at_once(
     bare: Bed, code: str, cure: str
 ) -> None:
     secret = bare.home / "secret"
-    secret.write_text(f"{KEY_SECRET}-wrong\n")
-    secret.chmod(0o600)
+    write_secret(secret, f"{KEY_SECRET}-wrong\n")
     bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
     if code != "SignatureDoesNotMatch":
         bare.dns.fail("DescribeSubDomainRecords", Fault("error", code=code), times=100)

@@ -20,40 +20,15 @@ from support.daemons import Machine, publish
 from support.fakes import Reply
 from support.fault_proxy import FaultProxy, rewritten
 from support.invariants import assert_invariants
+from support.wall_clock import WallClock
 
-# The dynamic linker puts the right folder in the place of $LIB.
-FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WITHIN_S = 60
 
 
-class WallClock:
-    """The wall clock of the processes that run with `environment`, to be moved under them."""
-
-    def __init__(self, home: Path) -> None:
-        self._file = home / "faketime"
-        self.set("+0")
-        self.environment = {
-            "LD_PRELOAD": FAKETIME,
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def set(self, what: str) -> None:
-        """Move it: by an offset in seconds, or to ``@`` and a moment."""
-        beside = self._file.with_suffix(".new")
-        beside.write_text(f"{what}\n")
-        beside.replace(self._file)
-
-    def move(self, by: timedelta) -> None:
-        """Let it be so far ahead of the true time."""
-        self.set(f"{by.total_seconds():+.0f}")
-
-
 @pytest.fixture
 def wall(tmp_path: Path) -> WallClock:
-    return WallClock(tmp_path)
+    return WallClock(tmp_path / "faketime")
 
 
 @pytest.fixture(autouse=True)

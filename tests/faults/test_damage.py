@@ -211,13 +211,13 @@ def test_files_that_somebody_changed_are_put_back_by_the_daemon_without_an_order
 ) -> None:
     bed.config["check_every"] = "1s"
     bed.ok("--once")
-    leaf, started_at = bed.published(), bed.registry.container.attrs["State"]["StartedAt"]
+    leaf, started_at = bed.published(), bed.started_at()
     with bed.daemon() as daemon:
         edit(bed)
         wait_until(lambda: "files.restored" in daemon.log_text(), "the files are restored")
         wait_until(lambda: bed.status()["sites"][0]["state"] == "ok", "the site is well")
     assert bed.served() == bed.published() == leaf
-    assert bed.registry.container.attrs["State"]["StartedAt"] == started_at
+    assert bed.started_at() == started_at
     assert bed.orders() == 1
     assert_invariants(bed)
 
@@ -227,7 +227,7 @@ def test_a_daemon_gives_way_to_a_second_writer_and_tells_of_it(bed: Bed) -> None
     """It replaces what that writes three times a day, then it says what to do; no restart, no order."""
     bed.config["check_every"] = "1s"
     bed.ok("--once")
-    started_at = bed.registry.container.attrs["State"]["StartedAt"]
+    started_at = bed.started_at()
     with bed.daemon() as daemon:
         restored = "files.restored"
         for number in range(1, 4):
@@ -245,7 +245,7 @@ def test_a_daemon_gives_way_to_a_second_writer_and_tells_of_it(bed: Bed) -> None
         "a file of another tool, again: it was put right 3 times within a day" in site["last_error"]["what"]
     )
     assert "find the program that writes there" in site["last_error"]["hint"]
-    assert bed.registry.container.attrs["State"]["StartedAt"] == started_at
+    assert bed.started_at() == started_at
     assert bed.orders() == 1
     # What was there at first, and the three pairs that were replaced.
     assert len(list((bed.certs / ".certbotless" / DOMAIN).glob("aside-*"))) == 4
@@ -262,13 +262,13 @@ def test_a_daemon_gives_way_to_a_second_writer_and_tells_of_it(bed: Bed) -> None
 def test_a_lost_state_dir_is_rebuilt_from_what_is_published(bed: Bed) -> None:
     """No order; and what is lost after it is restored from the copy that was saved again."""
     bed.ok("--once")
-    leaf, started_at = bed.published(), bed.registry.container.attrs["State"]["StartedAt"]
+    leaf, started_at = bed.published(), bed.started_at()
     shutil.rmtree(bed.state)
     bed.ok("--once")
     shutil.rmtree(bed.certs / ".certbotless")
     bed.ok("--once")
     assert bed.served() == bed.published() == leaf
-    assert bed.registry.container.attrs["State"]["StartedAt"] == started_at
+    assert bed.started_at() == started_at
     assert bed.orders() == 1
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.authors import STYLES, Author
-from support.bed import DOMAIN, KEY_SECRET, ZONE, Bed, wait_until
+from support.bed import DOMAIN, KEY_SECRET, ZONE, Bed, wait_until, write_secret
 from support.configs import CANARY, FULL
 from support.daemons import Machine
 from support.invariants import assert_invariants
@@ -253,8 +253,7 @@ def test_a_container_under_another_name_is_made_to_serve_what_is_published_witho
 def test_a_corrected_secret_file_is_used_at_once(bare: Bed) -> None:
     """The daemon looks once a day, and the attempt before has failed a moment ago."""
     secret = bare.home / "secret"
-    secret.touch(0o600)
-    secret.write_text("wrong")
+    write_secret(secret, "wrong")
     bare.config["check_every"] = "1d"
     bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
     with bare.daemon() as daemon:

@@ -158,7 +158,7 @@ def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting(bare: Bed) ->
         assert "the record is known from the API, as of" in words
         address = bare.status()["sites"][0]["address"]
         assert (address["published"], address["source"]) == ([LAN_ADDRESS], "api")
-        checks = json.loads(bare.run("doctor", "--json").stdout)["checks"]
+        checks = bare.checks()
         told = {check["check"]: check for check in checks if said in check["text"]}
         assert "name servers" in told
         assert all(cure in check["cure"] for check in told.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
-from support.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until
+from support.bed import NAME_SERVER_PORT, ZONE, Bed, wait_until, write_secret
 from support.fakes import Reply
 from support.fault_proxy import Exchange, Fault, FaultProxy, answer, down, dropped, problem
 from support.invariants import plant_foreign
@@ -45,8 +45,7 @@ class Everywhere:
     def __init__(self, bed: Bed) -> None:
         self.bed = bed
         self.secret = bed.home / "secret"
-        self.secret.touch(0o600)
-        self.secret.write_text(SECRETS["access_key_secret"])
+        write_secret(self.secret, SECRETS["access_key_secret"])
         credentials = bed.home / "credentials"
         credentials.mkdir()
         (credentials / "token").write_text(SECRETS["security_token"])

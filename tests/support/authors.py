@@ -8,6 +8,7 @@ import pytest
 
 from certbotless.config.live import Source
 from certbotless.config.settings import Config
+from support.bed import renamed_over
 
 TICK_S = 0.25
 
@@ -49,13 +50,6 @@ def in_place(path: Path, text: str) -> None:
     with path.open("r+") as file:
         file.truncate()
         file.write(text)
-
-
-def renamed_over(path: Path, text: str) -> None:
-    """Save as an editor that renames a new file over the old one."""
-    beside = path.with_suffix(".swp")
-    beside.write_text(text)
-    beside.replace(path)
 
 
 def created_anew(path: Path, text: str) -> None:

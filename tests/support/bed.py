@@ -89,11 +89,8 @@ class Bed:
         return {"domain": domain, "zone": ZONE, "deploy": deploy, **keys}
 
     def write(self) -> None:
-        """Save `config` as the file, as an editor does that replaces files."""
-        beside = self.file.with_suffix(".new")
-        beside.write_text(yaml.safe_dump(self.config))
-        beside.chmod(self.file_mode)
-        beside.replace(self.file)
+        """Save `config` as the file."""
+        renamed_over(self.file, yaml.safe_dump(self.config), self.file_mode)
 
     def command(self, *args: str) -> list[str]:
         """Return the argument list of a run of the program."""
@@ -196,6 +193,15 @@ class Bed:
         """
         return self.ca.orders_made()
 
+    def checks(self) -> list[dict[str, Any]]:
+        """Return what `doctor --json` has found."""
+        found: list[dict[str, Any]] = json.loads(self.run("doctor", "--json").stdout)["checks"]
+        return found
+
+    def started_at(self, name: str = "registry") -> str:
+        """Return when a container was last started, in the engine's words."""
+        return str(self.engine.client().containers.get(name).attrs["State"]["StartedAt"])
+
     def a_values(self, rr: str = "devbox") -> list[str]:
         """Return the A values at the service."""
         return [record.value for record in self.dns.records(rr, "A")]
@@ -236,6 +242,20 @@ def wait_until(holds: Callable[[], bool], what: str, patience_s: float = PATIENC
     while not holds():
         assert time.monotonic() < deadline, f"not within {patience_s} s: {what}"
         time.sleep(0.02)
+
+
+def renamed_over(path: Path, text: str, mode: int = 0o644) -> None:
+    """Save as an editor that renames a new file over the old one."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.chmod(mode)
+    beside.replace(path)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that is for its owner alone."""
+    path.touch(0o600)
+    path.write_text(text)
 
 
 def sha256_of(chain: Path) -> str:

@@ -17,7 +17,7 @@ from certbotless.model.memory import SavedPair
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
-from support.bed import children_of
+from support.bed import children_of, renamed_over
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
@@ -66,10 +66,7 @@ class Machine:
 
     def write(self, **keys: Any) -> None:
         """Save the configuration, with these keys added."""
-        beside = self.file.with_suffix(".new")
-        beside.write_text(self.text(**keys))
-        beside.chmod(0o600)
-        beside.replace(self.file)
+        renamed_over(self.file, self.text(**keys), 0o600)
 
     def site(self, **keys: Any) -> dict[str, Any]:
         """Return the site, with these keys added."""

@@ -13,6 +13,7 @@ from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import served_sha256
 from support.bed import wait_until
+from support.programs import without_error
 
 PROGRAM = "/usr/sbin/nginx"
 IMAGE = "nginx:test"
@@ -95,7 +96,7 @@ class Nginx:
                 str(config): {"bind": "/etc/nginx", "mode": "ro"},
             },
         )
-        wait_until(self._serves, f"the container {name} serves TLS")
+        wait_until(without_error(lambda: self.served("any.test")), f"the container {name} serves TLS")
 
     @property
     def container(self) -> Container:
@@ -107,21 +108,9 @@ class Nginx:
         """The container's id."""
         return str(self.container.id)
 
-    @property
-    def started_at(self) -> str:
-        """When it was last started, in the engine's words."""
-        return str(self.container.attrs["State"]["StartedAt"])
-
     def served(self, domain: str) -> str:
         """Return the fingerprint of the leaf that it serves for `domain`."""
         return served_sha256(LAN_ADDRESS, self.port, domain)
-
-    def _serves(self) -> bool:
-        try:
-            self.served("any.test")
-        except OSError:
-            return False
-        return True
 
 
 def image_of(program: str) -> bytes:

@@ -4,13 +4,37 @@ import shutil
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import certbotless
-from support.bed import Bed
+from certbotless.sandbox.process import Background
+from support.bed import PATIENCE_S, Bed
 from support.private_host import mounted
+
+
+def without_error(action: Callable[[], object]) -> Callable[[], bool]:
+    """Return whether an action raises no OSError, as a question."""
+
+    def asked() -> bool:
+        with suppress(OSError):
+            action()
+            return True
+        return False
+
+    return asked
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, answers: Callable[[], object]) -> Iterator[Background]:
+    """Run a program for as long as the block runs, which is once `answers` raises no OSError."""
+    program = Background(command, log)
+    program.wait_ready(without_error(answers), PATIENCE_S)
+    try:
+        yield program
+    finally:
+        program.end()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from certbotless.sandbox.engine import Engine
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, PATIENCE_S, Bed, wait_until
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, PATIENCE_S, Bed, wait_until, write_secret
 from support.machine import Machine
 
 PROJECT = Path(__file__).parents[2]
@@ -85,9 +85,7 @@ class Services:
         bundle = "/etc/certbotless/ca.pem"
         machine.path(bundle).write_bytes(bed.ca.ca_bundle.read_bytes())
         for name, secret in {"access_key_id": KEY_ID, "access_key_secret": KEY_SECRET}.items():
-            path = machine.path(f"/etc/credstore/certbotless.{name}")
-            path.touch(0o600)
-            path.write_text(f"{secret}\n")
+            write_secret(machine.path(f"/etc/credstore/certbotless.{name}"), f"{secret}\n")
         self.config = {
             **bed.config,
             "acme": {"directory": bed.ca.directory_url, "ca_bundle": bundle},

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from support.bed import KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed
+from support.bed import KEY_ID, KEY_SECRET, NAME_SERVER_PORT, ZONE, Bed, write_secret
 from support.forward_proxy import Proxy
 
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -45,8 +45,7 @@ def dns(tmp_path: Path) -> Iterator[AlidnsEmulator]:
 @pytest.fixture
 def access(bare: Bed) -> Bed:
     """A bed whose key is a temporary one, its token in a file."""
-    (bare.home / "token").write_text(f"{TOKEN}\n")
-    (bare.home / "token").chmod(0o600)
+    write_secret(bare.home / "token", f"{TOKEN}\n")
     bare.config["aliyun"] |= {
         "endpoint": bare.dns.https_endpoint,
         "ca_bundle": str(bare.home / "api-root.pem"),
@@ -94,6 +93,15 @@ def test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right(acc
 # --- proxies ----------------------------------------------------------------------------------------------
 
 
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 443
+
+
+def lead_to_the_ca(bed: Bed) -> None:
+    """Let the CA be where only a proxy leads to it."""
+    bed.config["acme"]["directory"] = f"https://{CA}{urlsplit(bed.ca.directory_url).path}"
+
+
 def test_the_api_and_the_ca_are_reached_through_the_proxy_of_the_environment(
     access: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,13 +109,10 @@ def test_the_api_and_the_ca_are_reached_through_the_proxy_of_the_environment(
 
     The password in its address goes to the proxy, and to nobody else.
     """
-    ca = urlsplit(access.ca.directory_url)
-    assert ca.port is not None
-    api_port = urlsplit(access.dns.https_endpoint).port
-    assert api_port is not None
-    access.config["acme"]["directory"] = f"https://{CA}{ca.path}"
+    places = {API: port_of(access.dns.https_endpoint), CA: port_of(access.ca.directory_url)}
+    lead_to_the_ca(access)
     del access.config["aliyun"]["endpoint"]  # the default is the service's own name
-    with Proxy({API: api_port, CA: ca.port}) as proxy:
+    with Proxy(places) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:a-password@{proxy.place}")
         done = access.run("--once")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -123,10 +128,8 @@ def test_the_api_and_the_ca_are_reached_through_the_proxy_of_the_environment(
 
 def test_what_no_proxy_names_is_reached_without_one(access: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the two alone, as where the API stands in the LAN and the CA outside; also in small letters."""
-    ca = urlsplit(access.ca.directory_url)
-    assert ca.port is not None
-    access.config["acme"]["directory"] = f"https://{CA}{ca.path}"
-    with Proxy({CA: ca.port}) as proxy:
+    lead_to_the_ca(access)
+    with Proxy({CA: port_of(access.ca.directory_url)}) as proxy:
         monkeypatch.setenv("https_proxy", f"http://{proxy.place}")
         monkeypatch.setenv("no_proxy", "intranet.test,127.0.0.1")
         access.ok("--once")

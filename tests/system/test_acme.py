@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dns import rcode
 from support.acme_client import client_of_account
-from support.bed import DOMAIN, ZONE, Bed
+from support.bed import DOMAIN, ZONE, Bed, write_secret
 
 from certbotless.sandbox.alidns import Fault
 from certbotless.state.pair import with_digest
@@ -52,8 +52,7 @@ def test_a_ca_that_binds_accounts_is_told_who_we_are(bare: Bed) -> None:
     assert bare.orders() == 0
 
     secret = bare.home / "hmac-key"
-    secret.write_text(f"{MAC_KEY}\n")
-    secret.chmod(0o600)
+    write_secret(secret, f"{MAC_KEY}\n")
     bare.config["acme"]["eab"] = {"kid": "kid-1", "hmac_key": f"file:{secret}"}
     bare.ok("--once")
     assert leaf(bare.certs)
@@ -147,12 +146,12 @@ def test_a_rehearsal_has_the_names_validated_and_changes_nothing(bed: Bed) -> No
     """Up to the validation; files, container, record and what is in state stay as they were."""
     bed.ok("--once")
     bed.ok("--once")
-    started = bed.registry.container.attrs["State"]["StartedAt"]
+    started = bed.started_at()
     before = (bed.published(), bed.served(), bed.state_of(), started, bed.a_values())
 
     assert "rehearsed" in bed.ok("--renew-now", DOMAIN, "--dry-run")
 
-    started = bed.registry.container.attrs["State"]["StartedAt"]
+    started = bed.started_at()
     assert (bed.published(), bed.served(), bed.state_of(), started, bed.a_values()) == before
     assert bed.ca.requests().count("POST /certZ/") == 1
     bed.assert_no_txt()

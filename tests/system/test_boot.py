@@ -6,7 +6,9 @@ import pytest
 from support.bed import wait_until
 from support.private_host import ip
 from support.services import DAEMON, Services
+from support.wall_clock import WallClock
 
+from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 
 _GATEWAY = f"{LAN_ADDRESS.rpartition('.')[0]}.1"
@@ -17,13 +19,13 @@ _TIME = "/etc/certbotless/faketime"
 class Boot:
     """What a machine lacks when it starts, and what brings it."""
 
-    def __init__(self, services: Services) -> None:
-        self._machine, self._engine = services.machine, services.bed.engine
+    def __init__(self, clock: WallClock, engine: Engine) -> None:
+        self._clock, self._engine = clock, engine
         self._lacks: set[str] = set()
 
     def lack_all(self) -> None:
         """Let there be no network, no engine and no right time."""
-        self._set_clock("@1970-01-01 00:00:10")
+        self._clock.set("@1970-01-01 00:00:10")
         self._engine.stop()
         ip("route", "del", "default")
         ip("address", "flush", "dev", LAN_INTERFACE)
@@ -39,7 +41,7 @@ class Boot:
         elif what == "engine":
             self._engine.start()
         else:
-            self._set_clock("+0")
+            self._clock.set("+0")
         self._lacks.discard(what)
 
     def bring_all(self) -> None:
@@ -47,24 +49,14 @@ class Boot:
         for what in sorted(self._lacks):
             self.bring(what)
 
-    def _set_clock(self, what: str) -> None:
-        beside = self._machine.path(f"{_TIME}.new")
-        beside.write_text(f"{what}\n")
-        beside.rename(self._machine.path(_TIME))
-
 
 @pytest.fixture
 def boot(services: Services) -> Iterator[Boot]:
     """A machine whose daemon has a clock of its own."""
-    faked = {
-        "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
-        "FAKETIME_TIMESTAMP_FILE": _TIME,
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DISABLE_SHM": "1",
-    }
-    services.add_to(DAEMON, "[Service]", *(f"Environment={name}={value}" for name, value in faked.items()))
-    boot = Boot(services)
+    clock = WallClock(services.machine.path(_TIME), _TIME)
+    faked = (f"Environment={name}={value}" for name, value in clock.environment.items())
+    services.add_to(DAEMON, "[Service]", *faked)
+    boot = Boot(clock, services.bed.engine)
     try:
         yield boot
     finally:
@@ -111,7 +103,6 @@ def test_a_machine_that_starts_with_nothing_ready_is_ready_when_all_of_it_is_the
 def test_a_certificate_from_before_the_start_is_kept_whatever_the_clock_says(
     services: Services, boot: Boot
 ) -> None:
-    boot.bring("clock")
     services.start()
     services.systemctl("stop", DAEMON)
     before = services.bed.published()

@@ -3,9 +3,7 @@
 The API has them in their own script and refuses a zone in A-labels; DNS and the CA have A-labels.
 """
 
-import json
 import re
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -19,11 +17,6 @@ SITES = [
     ("registry.例子.com", "registry.xn--fsqu00a.com", "registry"),
     (f"仓库.{ZONE}", f"xn--5mqv79a.{ZONE}", "xn--5mqv79a"),
 ]
-
-
-def findings(bed: Bed, *args: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(bed.run("doctor", "--json", *args).stdout)["checks"]
-    return found
 
 
 @pytest.mark.row(78, 82)
@@ -57,7 +50,7 @@ def test_a_name_in_chinese_is_found_issued_moved_and_cleaned_up(
     [shown] = bare.status()["sites"]
     assert (shown["domain"], shown["address"]["published"]) == (domain, ["10.79.40.8"])
 
-    checks = {(found["check"], found["level"]) for found in findings(bare)}
+    checks = {(found["check"], found["level"]) for found in bare.checks()}
     assert {("permission", "ok"), ("A record", "ok"), ("CAA", "ok")} <= checks
     assert not checks & {("permission", "fail"), ("zone", "fail"), ("API", "fail")}
     assert [record.rr for record in dns.records()] == [rr]

@@ -10,11 +10,11 @@ import pytest
 from support.bed import DOMAIN, ZONE, Bed, wait_until
 from support.children import DONE, run_in_child
 from support.nginx import PROGRAM, Nginx, configuration
+from support.programs import running
 
 from certbotless.base.errors import DeployError
 from certbotless.config.values import Reload
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import Registry, served_sha256
 from certbotless.world.containers import DockerContainers
 
@@ -26,10 +26,6 @@ FAIL = ["/bin/sh", "-c", "echo no such service >&2; exit 3"]
 def nginx(bed: Bed, name: str = "nginx", port: int = 8443, **how: Any) -> Nginx:
     """Start an nginx for the bed's site, published at `port`."""
     return Nginx(bed.engine, bed.home, bed.certs, [DOMAIN], name=name, ports={443: port}, **how)
-
-
-def registry_started_at(bed: Bed) -> str:
-    return str(bed.registry.container.attrs["State"]["StartedAt"])
 
 
 def deploy_states(bed: Bed) -> dict[str, str]:
@@ -44,7 +40,7 @@ def count_restarts(log: str) -> int:
 def test_a_signal_and_a_program_reload_without_a_restart_beside_a_container_that_restarts(bed: Bed) -> None:
     """Three targets of one site, each in its own way, and all are proved."""
     signalled, executed = nginx(bed, "signalled", 8443), nginx(bed, "executed", 8444)
-    before = (signalled.started_at, executed.started_at, registry_started_at(bed))
+    before = [bed.started_at(name) for name in ("signalled", "executed", "registry")]
     deploy = [
         {"container": "signalled", "action": {"signal": "HUP"}},
         {"container": "executed", "action": {"exec": RELOAD}, "port": 8444},
@@ -53,14 +49,14 @@ def test_a_signal_and_a_program_reload_without_a_restart_beside_a_container_that
     bed.config["sites"] = [bed.site(deploy=deploy)]
     bed.ok("--once")
     assert {signalled.served(DOMAIN), executed.served(DOMAIN), bed.served()} == {bed.published()}
-    assert (signalled.started_at, executed.started_at) == before[:2]
-    assert registry_started_at(bed) != before[2]
+    assert [bed.started_at(name) for name in ("signalled", "executed")] == before[:2]
+    assert bed.started_at() != before[2]
     assert deploy_states(bed) == dict.fromkeys(["signalled", "executed", "registry"], "serving")
 
 
 def test_a_program_that_fails_is_told_with_its_words_and_spares_the_other_targets(bed: Bed) -> None:
     """The first target is the canary, in this run and in the next ones."""
-    server, started_at, old = nginx(bed), registry_started_at(bed), bed.served()
+    server, started_at, old = nginx(bed), bed.started_at(), bed.served()
     deploy: list[dict[str, Any]] = [
         {"container": "nginx", "action": {"exec": FAIL}},
         {"container": "registry", "port": bed.registry.port},
@@ -72,7 +68,7 @@ def test_a_program_that_fails_is_told_with_its_words_and_spares_the_other_target
     assert [line for line in done.stdout.splitlines() if text in line] == done.stdout.splitlines()
     assert bed.run("--once").returncode == 1
     assert (bed.served(), server.served(DOMAIN)) == (old, old)
-    assert registry_started_at(bed) == started_at
+    assert bed.started_at() == started_at
     assert deploy_states(bed)["nginx"] == "failing"
 
     deploy[0]["action"] = {"exec": RELOAD}
@@ -111,19 +107,11 @@ def test_a_command_reloads_a_service_of_the_machine(bed: Bed, tmp_path: Path) ->
     Registry(bed.engine, OTHER, certs=bed.certs).write_self_signed()
     file = tmp_path / "nginx.conf"
     file.write_text(configuration([DOMAIN, OTHER], bed.certs, tmp_path, 8443))
-    server = Background([PROGRAM, "-c", str(file)], tmp_path / "nginx.log")
 
     def served(domain: str = DOMAIN) -> str:
         return served_sha256("127.0.0.1", 8443, domain)
 
-    def answers() -> bool:
-        try:
-            return bool(served())
-        except OSError:
-            return False
-
-    try:
-        server.wait_ready(answers, 10)
+    with running([PROGRAM, "-c", str(file)], tmp_path / "nginx.log", served):
         old = served()
         for command, text in (
             (FAIL, "the command '/bin/sh' ended with 3: no such service"),
@@ -147,15 +135,13 @@ def test_a_command_reloads_a_service_of_the_machine(bed: Bed, tmp_path: Path) ->
         done = bed.run("--renew-now")
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr.count("command.run") == 1
-    finally:
-        server.end()
 
 
 def test_what_cannot_be_proved_is_acted_upon_once_for_each_certificate(bed: Bed) -> None:
     bed.config["sites"] = [bed.site(deploy=[{"container": "registry", "port": "none"}])]
-    before = registry_started_at(bed)
+    before = bed.started_at()
     bed.ok("--once")
-    once = registry_started_at(bed)
+    once = bed.started_at()
     assert once != before
     status = bed.status()["sites"][0]
     assert status["state"] == "ok"
@@ -163,9 +149,9 @@ def test_what_cannot_be_proved_is_acted_upon_once_for_each_certificate(bed: Bed)
     assert (target["container"], target["state"], target["served_sha256"]) == ("registry", "unproved", None)
 
     bed.ok("--once")
-    assert registry_started_at(bed) == once
+    assert bed.started_at() == once
     bed.ok("--renew-now")
-    assert registry_started_at(bed) != once
+    assert bed.started_at() != once
     bed.registry.wait_serving()  # nobody has waited for it
     assert bed.served() == bed.published()
 

@@ -498,7 +498,7 @@ def a_container_that_was_not_told_of_the_renewal(bed: Bed) -> Iterator[None]:
 def test_what_is_well_is_called_well_and_leaves_no_trace(well: Bed) -> None:
     """Nothing is changed at the service, in our files, or at the container."""
     well.dns.attach_policy(pasted(ZONE))
-    records, started = well.dns.records(), well.registry.container.attrs["State"]["StartedAt"]
+    records, started = well.dns.records(), well.started_at()
     state = sorted((path, path.stat().st_mtime) for path in well.state.rglob("*"))
     with well.daemon():
         code, found = doctor(well, "env")
@@ -508,7 +508,7 @@ def test_what_is_well_is_called_well_and_leaves_no_trace(well: Bed) -> None:
     assert warned == {"public resolver", "trusted"}
     assert len(of_level("ok", found)) >= 17
     assert well.dns.records() == records
-    assert well.registry.container.attrs["State"]["StartedAt"] == started
+    assert well.started_at() == started
     kept = sorted((path, path.stat().st_mtime) for path in well.state.rglob("*"))
     of_daemon = ("daemon.json", "daemon.lock", "clients.json")
     assert [path for path, _ in kept if path.name not in of_daemon] == [path for path, _ in state]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from support.bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
+from support.bed import KEY_ID, KEY_SECRET, ZONE, Bed, wait_until, write_secret
 from support.programs import within_reach
 
 from certbotless.sandbox.host import LAN_ADDRESS
@@ -41,8 +41,7 @@ def test_one_that_is_ended_takes_its_record_away(bare: Bed, number: signal.Signa
 def test_root_may_read_secrets_that_the_owner_of_the_state_may_not(bare: Bed, user: int) -> None:
     """As those of /etc/credstore are."""
     secret = bare.home / "secret"
-    secret.write_text(KEY_SECRET)
-    secret.chmod(0o600)
+    write_secret(secret, KEY_SECRET)
     bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
     bare.state.mkdir(mode=0o700, exist_ok=True)
     os.chown(bare.state, user, user)

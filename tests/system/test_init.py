@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import yaml
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, write_secret
 from support.commands import completed
 from support.pages import Reading
 from support.terminals import ENTER, Terminal, _is_asked, answer, lead_to_stand_ins
@@ -104,8 +104,7 @@ def test_where_no_registry_runs_the_one_that_is_printed_will_do(bed: Bed) -> Non
     done = certbotless(bed, "init", "--yes", *flags)
     assert done.returncode == 0, done.stderr
     for name, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
-        (bed.home / name).touch(0o600)
-        (bed.home / name).write_text(secret)
+        write_secret(bed.home / name, secret)
 
     printed = done.stdout.partition("or the same as a compose file:\n")[2].partition("\n\nIt starts again")[0]
     (service,) = yaml.safe_load(printed)["services"].values()

@@ -5,7 +5,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import docker
 import pytest
 import trustme
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, wait_until, write_secret
 from support.commands import completed
 from support.machine import Machine
 from support.nginx import PROGRAM as NGINX
 from support.nginx import configuration as nginx_configuration
 from support.nginx import image_of
 from support.pages import Reading, exchanged, yaml_after
+from support.programs import running, without_error
 
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.sandbox.process import Background
 from certbotless.sandbox.registry import RefusedByEngine, served_sha256
 
 HAPROXY = "/usr/sbin/haproxy"
@@ -36,18 +36,6 @@ def certbotless(bed: Bed, command: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = shlex.split(command)
     assert program == "certbotless"
     return bed.run(*arguments)
-
-
-def answers(served: Callable[[], str]) -> Callable[[], bool]:
-    """Return whether a service shows a certificate, as a question."""
-
-    def asked() -> bool:
-        try:
-            return bool(served())
-        except OSError:
-            return False
-
-    return asked
 
 
 # --- the first ten minutes ----------------------------------------------------------------------------------
@@ -68,9 +56,7 @@ def test_from_nothing_to_a_push_as_the_readme_says(
     for path in bed.certs.iterdir():
         path.unlink()
     for part, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
-        file = bed.home / f"certbotless.access_key_{part}"
-        file.touch(0o600)
-        file.write_text(secret)
+        write_secret(bed.home / f"certbotless.access_key_{part}", secret)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bed.home))
     written = yaml_after("README.md", "push", {IN_README: DOMAIN})
     bed.config |= {**written, "aliyun": bed.config["aliyun"] | written["aliyun"]}
@@ -131,7 +117,7 @@ def start_container(bed: Bed, name: str, program: list[str], folder: str, files:
     client.containers.run(
         f"{name}:page", command=program, name=name, detach=True, ports={"443/tcp": PORT}, volumes=volumes
     )
-    wait_until(answers(served), f"{name} serves TLS")
+    wait_until(without_error(served), f"{name} serves TLS")
 
 
 def served(address: str = LAN_ADDRESS) -> str:
@@ -149,19 +135,15 @@ def assert_two_certificates_are_served(bed: Bed, target: dict[str, Any]) -> None
     assert len(set(seen)) == 3
 
 
-def started_at(bed: Bed, name: str) -> str:
-    return str(bed.engine.client().containers.get(name).attrs["State"]["StartedAt"])
-
-
 @pytest.mark.page("docs/services.md", "nginx")
 def test_the_nginx_of_the_page_serves_what_is_renewed(bed: Bed, paper: Reading) -> None:
     server = exchanged(paper.text("docs/services.md", "nginx"), {ELSEWHERE: DOMAIN})
     text = nginx_configuration([], Path("/certs"), Path("/tmp"), 443)  # noqa: S108  # in the container
     files = {"nginx.conf": f"{text.rstrip().removesuffix('}')}{server}}}\n"}
     start_container(bed, "nginx", [NGINX], "/etc/nginx", files)
-    before = started_at(bed, "nginx")
+    before = bed.started_at("nginx")
     assert_two_certificates_are_served(bed, target_of("docs/services.md", "nginx"))
-    assert started_at(bed, "nginx") == before
+    assert bed.started_at("nginx") == before
 
 
 @pytest.mark.page("docs/services.md", "haproxy")
@@ -169,9 +151,9 @@ def test_the_haproxy_of_the_page_serves_what_is_renewed(bed: Bed, paper: Reading
     files = {"haproxy.cfg": exchanged(paper.text("docs/services.md", "haproxy"), {ELSEWHERE: DOMAIN})}
     program = [HAPROXY, "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"]
     start_container(bed, "haproxy", program, "/etc/haproxy", files)
-    before = started_at(bed, "haproxy")
+    before = bed.started_at("haproxy")
     assert_two_certificates_are_served(bed, target_of("docs/services.md", "haproxy"))
-    assert started_at(bed, "haproxy") == before
+    assert bed.started_at("haproxy") == before
 
 
 @pytest.mark.page("docs/services.md", "haproxy before 3.0", "key beside")
@@ -184,13 +166,9 @@ def test_the_link_of_the_page_is_where_an_older_haproxy_looks_for_the_key(bed: B
     text = paper.text("docs/services.md", "haproxy before 3.0")
     file = bed.home / "haproxy.cfg"
     file.write_text(exchanged(text, {ELSEWHERE: DOMAIN, "/certs": str(bed.certs), ":443": f":{PORT}"}))
-    server = Background([HAPROXY, "-W", "-db", "-f", str(file)], bed.home / "haproxy.log")
-    try:
-        server.wait_ready(answers(served), 10)
+    with running([HAPROXY, "-W", "-db", "-f", str(file)], bed.home / "haproxy.log", served) as server:
         reload = ["/usr/bin/kill", "-HUP", str(server.process.pid)]
         assert_two_certificates_are_served(bed, {"command": reload, "port": PORT})
-    finally:
-        server.end()
 
 
 @pytest.mark.page("docs/services.md", "go program", "go build")
@@ -206,17 +184,14 @@ def test_the_go_program_of_the_page_serves_what_is_renewed_without_a_reload(bed:
         done = completed(command, cwd=bed.home, env=os.environ | own)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
     chain, key = bed.certs / f"{DOMAIN}.pem", bed.certs / f"{DOMAIN}.key"
-    server = Background([str(bed.home / "hello"), f":{PORT}", str(chain), str(key)], bed.home / "hello.log")
-    try:
-        server.wait_ready(answers(served), 10)
+    program = [str(bed.home / "hello"), f":{PORT}", str(chain), str(key)]
+    with running(program, bed.home / "hello.log", served):
         assert_two_certificates_are_served(bed, target_of("docs/services.md", "go build"))
         last = served()
         key.unlink()
         chain.unlink()
         chain.write_text("no certificate")
         assert served() == last
-    finally:
-        server.end()
 
 
 @pytest.mark.page("docs/services.md", "path unit", "reload unit", "start the path unit")
@@ -229,7 +204,7 @@ def test_the_path_unit_of_the_page_reloads_the_nginx_of_a_machine(bed: Bed, pape
         text = nginx_configuration([DOMAIN], Path("/certs"), Path("/run"), PORT)
         machine.path("/etc/nginx/nginx.conf").write_text(text.replace("daemon off;", ""))
         machine.ok("systemctl", "start", "nginx")
-        wait_until(answers(served), "nginx serves TLS")
+        wait_until(without_error(served), "nginx serves TLS")
         before = served()
         for kind, name in (("path", "path unit"), ("service", "reload unit")):
             unit = paper.text("docs/services.md", name).replace(ELSEWHERE, DOMAIN)
@@ -304,9 +279,7 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
     bed.engine.socket.parent.chmod(0o711)
     file = bed.home / "proxy.cfg"
     file.write_text(exchanged(paper.text("docs/security.md", "socket proxy"), here))
-    proxy = Background([HAPROXY, "-db", "-f", str(file)], bed.home / "proxy.log")
-    try:
-        proxy.wait_ready(proxy_socket.exists, 10)
+    with running([HAPROXY, "-db", "-f", str(file)], bed.home / "proxy.log", proxy_socket.stat):
         written = yaml_after(
             "docs/security.md", "socket proxy", {"/run/docker-proxy/docker.sock": str(proxy_socket)}
         )
@@ -321,13 +294,13 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
             name="other",
             detach=True,
         )
-        started = started_at(bed, "other")
+        started = bed.started_at("other")
         for path in detours(id_from_cgroups(str(other.id))):
             for method, action in (("GET", "json"), ("POST", "restart"), ("POST", "kill?signal=HUP")):
                 request = f"{method} {path}/{action}"
                 assert status_of(proxy_socket, request) in (400, 403), request
         assert status_of(proxy_socket, "GET /containers/registry/json") == 200
-        assert started_at(bed, "other") == started
+        assert bed.started_at("other") == started
         client = docker.DockerClient(base_url=f"unix://{proxy_socket}")
         try:
             registry = client.containers.get("registry")
@@ -347,8 +320,6 @@ def test_the_socket_proxy_of_the_page_lets_through_what_is_needed_and_no_more(
                 assert refused.value.status_code == 403
         finally:
             client.close()
-    finally:
-        proxy.end()
 
 
 def id_from_cgroups(container_id: str) -> str:

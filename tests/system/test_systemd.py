@@ -36,12 +36,12 @@ def owners(machine: Machine, *folders: str) -> set[str]:
 def test_the_service_is_ready_makes_all_facts_true_and_says_so(services: Services) -> None:
     """As its own user, with secrets that only root may read; the registry is restarted by it."""
     machine, bed = services.machine, services.bed
-    started = bed.registry.container.attrs["State"]["StartedAt"]
+    started = bed.started_at()
     services.systemctl("start", DAEMON)
     assert services.property("ActiveState") == "active"
     services.wait_ok()
     services.assert_served()
-    assert bed.registry.container.attrs["State"]["StartedAt"] != started
+    assert bed.started_at() != started
     assert bed.a_values() == [LAN_ADDRESS]
     wait_until(
         lambda: services.property("StatusText").startswith("sites: 1 ok; next renewal 20"), "it says so"
