@@ -100,7 +100,7 @@ def _site(bare: Bed) -> None:
 def told_by(place: str, type_: str = "A") -> set[str]:
     """Ask one name server for the values of the site's name."""
     host, _, port = place.rpartition(":")
-    reply = dns.query.udp(dns.message.make_query(DOMAIN, type_), host, timeout=5, port=int(port))
+    reply = dns.query.udp(dns.message.make_query(DOMAIN, type_), host, timeout=60, port=int(port))
     return {str(rdata) for rrset in reply.answer for rdata in rrset}
 
 

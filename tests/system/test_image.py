@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -123,14 +122,6 @@ def ended(bed: Bed, container: Container) -> tuple[int, str]:
     return code, said
 
 
-def stop(bed: Bed, container: Container) -> tuple[int, float]:
-    """Stop a container as `docker stop` does, and return its exit code and how long it took."""
-    began = time.monotonic()
-    container.stop(timeout=30)
-    took = time.monotonic() - began
-    return ended(bed, container)[0], took
-
-
 @pytest.mark.page("docs/docker.md", "build", "make ready", "run")
 def test_the_image_runs_the_chain_and_ends_when_it_is_asked_to(host: Bed, paper: Reading) -> None:
     """As its own user, who is not root; also as the first process of its container."""
@@ -155,9 +146,8 @@ def test_the_image_runs_the_chain_and_ends_when_it_is_asked_to(host: Bed, paper:
     assert daemon.top()["Processes"][0][0] != "root"
     assert_has_no_rights(host)
     shell(host, "docker exec certbotless certbotless --renew-now")
-    code, took_s = stop(host, daemon)
-    assert code == 0
-    assert took_s < 30  # else the engine has killed it
+    daemon.stop(timeout=30)
+    assert ended(host, daemon)[0] == 0  # 137 where the engine had to kill it
 
 
 def test_without_the_machines_network_an_address_must_be_written(host: Bed) -> None:
