@@ -108,7 +108,8 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     for name, type_ in site.wanted_records:
         address = view.seen.wanted(type_)
         wanted.setdefault(name, []).extend([address] if address else [])
-    for name, addresses in (wanted or {site.domain: []}).items():
+    wanted = wanted or {site.domain: []}
+    for name, addresses in wanted.items():
         if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):
                 return facts(None, None, None, f"{text}; it may remember what was until {rfc3339(until)}")
@@ -118,7 +119,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
         return facts(True, None, None, "nothing is known to serve it")
     has_spoken = before is not None and before.answered is not None
     said: list[Met] = []
-    for name in wanted or [site.domain]:
+    for name in wanted:
         for host, port in ports:
             met = knock(host or name, port, name)
             said.append(met)
