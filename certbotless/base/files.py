@@ -6,14 +6,13 @@ plain files are read, and each read ends at once and has a bound.
 Source: rename(2), fsync(2) (a rename is durable only after its directory is synced), open(2), fifo(7).
 """
 
-import contextlib
 import errno
 import logging
 import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -112,7 +111,7 @@ def read_if_there(path: Path) -> bytes | None:
     Raises:
         StoreError: it cannot be read.
     """
-    with store_errors(path, "read"), contextlib.suppress(FileNotFoundError):
+    with store_errors(path, "read"), suppress(FileNotFoundError):
         return read(path, _MOST_OF_OURS)
     return None
 
@@ -128,7 +127,7 @@ def make_dir(path: Path, mode: int) -> None:
     """Make the directory, and those above it, if absent; durably. One that exists keeps its mode."""
     if not path.is_dir():
         make_dir(path.parent, mode)
-        with contextlib.suppress(FileExistsError):
+        with suppress(FileExistsError):
             path.mkdir(mode)
         sync_dir(path.parent)
 
@@ -192,7 +191,7 @@ def probe(path: Path) -> None:
             if read(trial) != data:
                 raise OSError(errno.EIO, "it does not read back as it was written")
         finally:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 trial.unlink()
 
 
@@ -202,7 +201,7 @@ def sweep(folder: Path, names: Collection[str]) -> None:
     Only files whose names have exactly the form of our temporary names are removed.
     """
     names = {*names, *(f"{name}.{TRIAL}" for name in names)}
-    with contextlib.suppress(OSError):  # the next time, then
+    with suppress(OSError):  # the next time, then
         for entry in list(os.scandir(folder)):
             match = _LITTER.fullmatch(entry.name)
             if match and match[1] in names and (entry.is_symlink() or entry.is_file()):
@@ -231,7 +230,7 @@ def keeps_mode(folder: Path, mode: int) -> bool:
     trial = _beside(folder / TRIAL)
     fd = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with contextlib.suppress(PermissionError):  # vfat, for a mode that it cannot show
+        with suppress(PermissionError):  # vfat, for a mode that it cannot show
             os.fchmod(fd, mode)
         return stat.S_IMODE(os.fstat(fd).st_mode) == mode
     finally:
@@ -298,7 +297,7 @@ def _renamed_into(path: Path) -> Iterator[Path]:
             yield temporary
             temporary.replace(path)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 temporary.unlink()
             raise
         sync_dir(path.parent)

@@ -65,7 +65,7 @@ class Source:
     @property
     def poll_within_s(self) -> float:
         """How soon the next poll should come."""
-        is_edited = self._file.is_new or any(secret.file.is_new for secret in self._secrets)
+        is_edited = self._file.new_digest or any(secret.file.new_digest for secret in self._secrets)
         return _POLL_SOON_S if is_edited else _POLL_S
 
     def poll(self, now_s: float, *, is_asked: bool = False) -> Config | None:
@@ -156,27 +156,23 @@ class _Followed:
         known: the content that was handled already; None for the present one.
 
     Attributes:
-        is_new: whether the last poll found a content that was not handled yet.
+        new_digest: of a content that the last poll found and that was not handled yet; else empty.
     """
 
     def __init__(self, read: Callable[[], bytes], known: _Content | None = None) -> None:
         self._read = read
         self._known = _digest_of(self.now() if known is None else known)
-        self._new, self._new_since_s = "", 0.0
-
-    @property
-    def is_new(self) -> bool:
-        return bool(self._new)
+        self.new_digest, self._new_since_s = "", 0.0
 
     def poll(self, now_s: float) -> tuple[_Content, float] | None:
         """Return a content that was not handled yet and its age in seconds, None if there is none."""
         content = self.now()
         digest = _digest_of(content)
         if digest == self._known:
-            self._new = ""
+            self.new_digest = ""
             return None
-        if digest != self._new:
-            self._new, self._new_since_s = digest, now_s
+        if digest != self.new_digest:
+            self.new_digest, self._new_since_s = digest, now_s
         return content, now_s - self._new_since_s
 
     def now(self) -> _Content:
@@ -188,7 +184,7 @@ class _Followed:
 
     def settle(self, content: _Content) -> None:
         """Note that this content was handled."""
-        self._known, self._new = _digest_of(content), ""
+        self._known, self.new_digest = _digest_of(content), ""
 
 
 class _FollowedSecret:
