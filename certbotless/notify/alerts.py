@@ -110,7 +110,7 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
     now, facts = view.seen.at, view.seen.published.facts
     found: dict[str, Problem] = {}
     for failure in view.decision.problems:
-        found.setdefault("sight", _of_failure(failure))
+        found.setdefault("sight", Problem(failure.what, failure.hint, failure.retry_at))
     for step in view.decision.steps:
         # A failure of a step that is not asked for, as of a forced renewal, is no problem of the site.
         standing = view.standing_failures.get(step.key)
@@ -118,7 +118,7 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
             # That the service refused the new certificate is a problem of its own.
             is_rollback = view.seen.refused and step.action == "redeploy"
             fact = "rollback" if is_rollback else _fact_of(step)
-            found.setdefault(fact, _of_failure(standing))
+            found.setdefault(fact, Problem(standing.what, standing.hint, standing.retry_at))
         elif standing is None and step.action == "order" and facts is None and step.wait_until is not None:
             found.setdefault("order", Problem(step.wait_reason, retry_at=step.wait_until))
     if view.seen.refused is not None:
@@ -160,10 +160,6 @@ def _is_late(step: Step, view: View) -> bool:
     """Whether the certificate that was replaced is near its end, and may still be served."""
     deploy_by = view.remembered.deploy_by
     return deploy_by is not None and deploy_by <= view.seen.at and not step.has(Why.NO_ANSWER)
-
-
-def _of_failure(failure: Failure) -> Problem:
-    return Problem(failure.what, failure.hint, failure.retry_at)
 
 
 def _end_of(facts: LeafFacts, now: datetime) -> str:

@@ -59,12 +59,8 @@ def heard() -> Iterator[list[str]]:
         root.removeHandler(ear)
 
 
-def receiver(reply: Reply) -> HttpServer:
-    """A receiver on loopback; `at` is what follows the scheme in a URL of the library."""
-    return HttpServer(lambda _: reply)
-
-
 def at(server: HttpServer, path: str = f"/hook/{TOKEN}") -> str:
+    """What follows the scheme in a URL of the library."""
     return f"{server.url.removeprefix('http://')}{path}"
 
 
@@ -72,7 +68,7 @@ def at(server: HttpServer, path: str = f"/hook/{TOKEN}") -> str:
 
 
 def test_a_plain_webhook_gets_the_message() -> None:
-    with receiver(Reply(200, b"")) as server:
+    with HttpServer(lambda _: Reply(200, b"")) as server:
         apprise_sender.send(f"json://{at(server)}", MESSAGE, SystemClock())
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", f"/hook/{TOKEN}")
@@ -138,14 +134,14 @@ def test_the_forms_of_the_page_are_those_of_the_services(url: str, service: str,
 
 
 def test_an_error_of_the_receiver_is_told() -> None:
-    with receiver(Reply(500, b"")) as server:
+    with HttpServer(lambda _: Reply(500, b"")) as server:
         assert "error=500" in failure(f"json://{at(server)}")
 
 
 def test_a_redirect_is_not_followed() -> None:
     """A message is for whom the file names."""
-    with receiver(Reply(200, b"")) as other:
-        with receiver(Reply(302, b"", {"Location": f"{other.url}/{TOKEN}"})) as server:
+    with HttpServer(lambda _: Reply(200, b"")) as other:
+        with HttpServer(lambda _: Reply(302, b"", {"Location": f"{other.url}/{TOKEN}"})) as server:
             told = failure(f"json://{at(server)}")
         assert "it redirects to 'http://" in told
         assert TOKEN not in told
@@ -198,7 +194,7 @@ def test_a_certificate_that_nobody_trusts_here_gets_no_message(
     ca.cert_pem.write_to_path(tmp_path / "root.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "chain.pem")
-    server = receiver(Reply(200, b""))
+    server = HttpServer(lambda _: Reply(200, b""))
     plain = cast(Any, server)._server
     plain.socket = context.wrap_socket(plain.socket, server_side=True)
     plain.handle_error = lambda *_: None  # of handshakes that the other side breaks off
@@ -286,7 +282,7 @@ def test_no_url_leads_to_a_file_or_a_program(url: str) -> None:
 
 def test_nothing_that_the_library_says_is_heard_by_others() -> None:
     """Its details hold the whole URL."""
-    with heard() as lines, receiver(Reply(500, b"")) as server:
+    with heard() as lines, HttpServer(lambda _: Reply(500, b"")) as server:
         failure(f"json://user:{TOKEN}@{at(server)}")
     assert TOKEN not in "".join(lines)
 
@@ -294,7 +290,7 @@ def test_nothing_that_the_library_says_is_heard_by_others() -> None:
 def test_requests_of_others_are_made_as_ever() -> None:
     """The library's sessions are ours in the thread of a message alone."""
     apprise_sender.load()
-    with receiver(Reply(302, b"", {"Location": "/there"})) as server:
+    with HttpServer(lambda _: Reply(302, b"", {"Location": "/there"})) as server:
         assert requests.get(server.url, allow_redirects=False, timeout=5).status_code == 302
 
 
