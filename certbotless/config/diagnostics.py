@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_s
 from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
-from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES
+from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
 from .yaml_document import Document, Fault, Path, dotted
 
 _DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
@@ -57,7 +57,7 @@ _FORMS = {
     "label": "{0!r} is not a label: key or key=value",
     "command": ARGV_WORDS,
     **ACTION_WORDS,
-    "port": "must be a port number, 1..65535, or host:port, or none",
+    "port": "must be a port number, 1..65535 without quotes, or host:port, or none",
     "when": 'must be now, or a daily window in local time, like "02:00-05:00"',
     "stop_timeout": _DURATION,
     **dict.fromkeys(("access_key_id", "access_key_secret", "security_token", "hmac_key"), "is empty"),
@@ -76,14 +76,47 @@ _SLIPS = (
     ("address", "auto:(.*)", "{1!r} is neither an interface like eth0 nor a network like 10.0.0.0/8"),
     ("address6", "auto:(.*)", "{1!r} is not an interface like eth0"),
     ("address6", ".*:.*%.*", "{0!r} leads to no machine by itself; write a ULA or global address"),
+    (
+        "address",
+        f"({IPV4})/.*",
+        "{0!r} is a network: write {1}, or auto: and the network, like auto:10.0.0.0/24",
+    ),
+    (
+        "address",
+        "[A-Za-z][A-Za-z0-9._-]{0,14}",
+        "{0!r} is no address: for that of an interface write auto:{0}",
+    ),
+    (
+        "address6",
+        "[A-Za-z][A-Za-z0-9._-]{0,14}",
+        "{0!r} is no address: for that of an interface write auto:{0}",
+    ),
+    ("listen", "(?:localhost:|:)?([1-9][0-9]{0,4})", "{0!r} is no IP address and port: write 127.0.0.1:{1}"),
     ("ttl", ".*[^-0-9].*", "must be a whole number of seconds"),
+    (
+        "port",
+        "([0-9]+):[0-9]+",
+        "{0!r} names two ports: write {1} alone, the one at which clients reach the service",
+    ),
     ("port", ".*:.*", "{0!r} is not of the form host:port"),
+    *(
+        (key, pattern, text)
+        for key in ("domain", "names", "zone")
+        for pattern, text in (
+            (r"(?i:https?)://([^/:]+).*", "{0!r} is an address of the web: write the name alone, {1}"),
+            (r"([^/:]+):[0-9]+", "{0!r} has a port: write the name alone, {1}"),
+            (r"(\w[\w.-]*)/.*", "{0!r} has a path: write the name alone, {1}"),
+            (IPV4, "{0!r} is an IP address: a certificate is for a name, like registry.example.com"),
+            (r"[^.*]+", "{0!r} has no domain: write the full name, like {0}.example.com"),
+        )
+    ),
 )
+_SLIP_KEYS = {key for key, _, _ in _SLIPS}
 # By pydantic's name of the kind of error, for kinds whose words do not depend on the key.
 _KINDS = {
     "missing": "is needed",
-    "dict_type": "must be a mapping",
-    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping: write its keys below it, each as 'key: value'",
+    "tuple_type": "must be a list: begin each entry with '- '",
     "too_short": "needs at least one entry",
     "string_type": 'must be text: put it in quotes, "..."',
     "int_type": "must be a whole number",
@@ -121,24 +154,34 @@ def describe(doc: Document, error: ErrorDetails) -> Fault:
         # `hmac_key:x`, with no space, is a key as a whole: what follows the name is not for the log.
         text = "a longer key begins so; write a colon, a space and the secret after the name"
         return (*doc.locate(path, at_key=True), f"{dotted((*path[:-1], hidden))}: {text}")
-    nearest = difflib.get_close_matches(key.lower(), fields_of(_model_of(path)), n=1, cutoff=0)[0]
-    text = f"unknown key {printable(key, 60)!r}; the nearest known key is {nearest!r}"
-    return doc.fault(path, text, at_key=True)
+    known = fields_of(_model_of(path))
+    near = difflib.get_close_matches(key.lower(), known, n=1)
+    help_ = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
+    return doc.fault(path, f"unknown key {printable(key, 60)!r}; {help_}", at_key=True)
 
 
 def text_of(error: ErrorDetails) -> str:
     """Return what is wrong with a value, and what would be right, without its place."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    steps = [str(step) for step in reversed(error["loc"]) if isinstance(step, str)]
+    slip_key = next((step for step in steps if step in _SLIP_KEYS), "")
+    for of_key, pattern, text in _SLIPS:
+        found = re.fullmatch(pattern, str(value), re.DOTALL) if isinstance(value, str | int) else None
+        if of_key == slip_key and found:
+            return text.format(printable(value, 80), *(printable(part, 80) for part in found.groups()))
     if isinstance(context.get("error"), ValueFault):
         return str(context["error"])
-    key = next((str(step) for step in reversed(error["loc"]) if step in _FORMS), "")
+    key = next((step for step in steps if step in _FORMS), "")
     if kind == "literal_error" and not key:
         return error["msg"].replace("Input should be", "must be")
-    for of_key, pattern, text in _SLIPS:
-        if of_key == key and isinstance(value, str) and (found := re.fullmatch(pattern, value, re.DOTALL)):
-            return text.format(printable(value, 80), *(printable(part, 80) for part in found.groups()))
+    if value is None and kind != "missing" and key not in _SELF_EVIDENT:
+        return "is empty"
     if kind in _KINDS and key not in _SELF_EVIDENT:
-        return "must be text" if kind == "string_type" and value is None else _KINDS[kind]
+        return (
+            "must be one value, not several"
+            if kind == "string_type" and isinstance(value, list | dict)
+            else _KINDS[kind]
+        )
     return _FORMS[key].format(printable(value, 80)) if key else error["msg"]
 
 

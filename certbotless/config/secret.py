@@ -31,6 +31,9 @@ _FORMS: tuple[tuple[_Kind, str, str, str], ...] = (
         "a credential reference is written credential:NAME",
     ),
 )
+# How other programs write an environment reference, and what pages have in the place of a secret.
+_OTHER_ENV = re.compile(r"(?i:\$[A-Za-z_]\w*|env:.*|\$env:.*|%\w+%|\$\(.*\)|\{\{.*\}\})")
+_PLACEHOLDER = re.compile(r"(?i:<.*>|\*+|x{3,}|\.{3}|your[-_ ].*|change[-_]?me)")
 # An Aliyun STS token, the longest secret that we know, is under 2 KiB.
 _MAX_BYTES = 64 * 1024
 # Where systemd looks for credentials that a unit imports.
@@ -64,6 +67,10 @@ class Secret:
                 if (found := re.fullmatch(form, text)) is None:
                     raise ValueFault(fault)
                 return cls(kind, found[1])
+        if _OTHER_ENV.fullmatch(text):
+            raise ValueFault("an environment reference is written ${NAME}")
+        if _PLACEHOLDER.fullmatch(text):
+            raise ValueFault("is a placeholder: write the secret itself, or where it is")
         return cls("literal", text)
 
     def read(self) -> str:

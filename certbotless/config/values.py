@@ -34,6 +34,21 @@ DIRECTORIES = {
 }
 # A file name has 255 bytes at most, and `.DOMAIN.json.trial.` with 16 digits is the longest that we write.
 _LONGEST_DOMAIN = 226
+# Domains that nobody can own. Source: RFC 6761, RFC 6762 (local, and appendix G), RFC 8375 (home.arpa), ICANN
+# (internal).
+_PRIVATE = [
+    "corp",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "private",
+]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 IPVersion = Literal[4, 6]
@@ -117,8 +132,18 @@ def _path(text: str) -> Path:
     return path
 
 
+def _public(text: str, *, wildcard: bool = False) -> str:
+    name = normalise(text, wildcard=wildcard)
+    if found := next((end for end in _PRIVATE if f".{name}".endswith(f".{end}")), ""):
+        raise ValueFault(
+            f"no public CA gives a certificate for a name in .{found}",
+            hint="use a name in a domain that you own at Aliyun DNS",
+        )
+    return name
+
+
 def _domain(text: str) -> str:
-    domain = normalise(text)
+    domain = _public(text)
     if len(domain) > _LONGEST_DOMAIN:
         raise ValueFault(
             f"has {len(domain)} characters; it names files, so {_LONGEST_DOMAIN} are the most",
@@ -222,6 +247,7 @@ def _port(written: int | str) -> Port:
     if written == "none":
         return Port("none")
     host, _, number = _host_and_port(written).rpartition(":")
+    _require(not host.isdigit())  # `5000:5000` is what docker has of a port
     return Port("elsewhere", int(number), host.strip("[]"))
 
 
@@ -272,7 +298,7 @@ _LABEL = "[A-Za-z0-9_-]{1,63}"
 _PORT_NUMBER = "[1-9][0-9]{0,4}"
 _HOST_AND_PORT = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}"
 # What may be an address; it is parsed after that.
-_IPV4, _IPV6 = r"[0-9]+(\.[0-9]+){3}", "[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
+IPV4, _IPV6 = r"[0-9]+(\.[0-9]+){3}", "[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 # The kernel's own rule for the names of interfaces.
 _INTERFACE = r"[^\s:/]{1,15}"
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -284,7 +310,7 @@ NotifyUrl = Annotated[
 PathValue = Annotated[Path, _kind("^/", _path)]
 Name = Annotated[str, after(normalise)]
 Domain = Annotated[str, after(_domain)]
-CertificateName = Annotated[str, after(partial(normalise, wildcard=True))]
+CertificateName = Annotated[str, after(partial(_public, wildcard=True))]
 Directory = Annotated[str, _kind(rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)]
 Email = Annotated[str, _kind(r"^[^\s@,?]+@[^\s@,?]+$", _printable)]
 Kid = Annotated[str, _kind("^[!-~]{1,256}$")]
@@ -293,10 +319,10 @@ Endpoint = Annotated[
     str, _kind(rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint)
 ]
 HostAndPort = Annotated[str, _kind(f"^{_HOST_AND_PORT}$", _host_and_port)]
-Listen = Annotated[str, _kind(rf"^({_IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen)]
+Listen = Annotated[str, _kind(rf"^({IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen)]
 DockerHost = Annotated[str, _kind(r"^(unix:///|tcp://)\S+$", _printable)]
 Address = Annotated[
-    AddressRule, _kind(rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{_IPV4})$", _address(4))
+    AddressRule, _kind(rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{IPV4})$", _address(4))
 ]
 Address6 = Annotated[AddressRule, _kind(rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6))]
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]

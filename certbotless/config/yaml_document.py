@@ -21,6 +21,8 @@ MAX_BYTES = 1 << 20
 # The deepest path of the configuration, sites[].deploy[].action.exec[], is 8 levels.
 MAX_DEPTH = 20
 
+SAVE_AS = "save it as UTF-8 (Windows Notepad: Save as, Encoding UTF-8; 另存为, 编码 UTF-8)"
+
 Path = tuple[str | int, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -50,7 +52,8 @@ class Document:
         self.faults: list[Fault] = []
         # What a configuration must not have, though YAML knows it: then nothing else is reported.
         self._refused: list[Fault] = []
-        self.data: Any = self._read(self._decode(raw))
+        self._text = self._decode(raw)
+        self.data: Any = self._read(self._text)
         if self._refused:
             raise self.error(self._refused)
 
@@ -59,7 +62,16 @@ class Document:
         return (*self.locate(path, at_key=at_key), f"{dotted(path)}: {text}")
 
     def error(self, faults: Iterable[Fault]) -> ConfigError:
-        """Return the error that reports these faults, each as ``FILE:LINE:COL: path: text``."""
+        """Return the error that reports these faults, each as ``FILE:LINE:COL: path: text``.
+
+        A slip of the hand comes in place of what a parser makes of its line.
+        """
+        from . import slips  # noqa: PLC0415  (time and memory that only a mistake needs)
+
+        found = {slip[0]: _of_file(slip) for slip in slips.find(self._text)}
+        return self._error([*found.values(), *(fault for fault in faults if fault[0] not in found)])
+
+    def _error(self, faults: Iterable[Fault]) -> ConfigError:
         return ConfigError([f"{self._name}:{line}:{column}: {text}" for line, column, text in sorted(faults)])
 
     def locate(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
@@ -72,11 +84,13 @@ class Document:
     def _decode(self, raw: bytes) -> str:
         if len(raw) > MAX_BYTES:
             raise self._refusal((1, 1), f"larger than {MAX_BYTES} bytes")
+        if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw[:4]:
+            raise self._refusal((1, 1), f"UTF-16 text: {SAVE_AS}")
         try:
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             before = exc.object[: exc.start].decode()
-            raise self._refusal(_end_of(before), "not UTF-8 text") from exc
+            raise self._refusal(_end_of(before), f"not UTF-8 text: {SAVE_AS}") from exc
         if (bad := _NOT_YAML.search(text)) is not None:
             what = f"not YAML: the character U+{ord(bad[0]):04X} is not allowed"
             raise self._refusal(_end_of(text[: bad.start()]), what)
@@ -93,13 +107,13 @@ class Document:
             if not isinstance(rest := next(events), yaml.StreamEndEvent):
                 raise self._refusal(_position(rest.start_mark), "not YAML: a second document begins here")
         except yaml.MarkedYAMLError as exc:
-            where = _position(exc.problem_mark or exc.context_mark)
-            what = ": ".join(part for part in (exc.context, exc.problem) if part)
-            raise self._refusal(where, f"not YAML: {printable(what)}") from exc
+            from . import slips  # noqa: PLC0415  (as in `error`)
+
+            raise self._error(map(_of_file, slips.explained(text, exc))) from exc
         return data
 
     def _refusal(self, where: tuple[int, int], text: str) -> ConfigError:
-        return self.error([(*where, f"{dotted(())}: {text}")])
+        return self._error([_of_file((*where, text))])
 
     def _plain(self, events: Iterator[Any], event: Any, path: Path, key: Any) -> Any:
         """Return the value that begins with `event`; its events are read to the last."""
@@ -153,6 +167,11 @@ class Document:
         if getattr(event, "tag", None) is not None:
             what = "YAML tags are not supported: put text that starts with ! in quotes"
             self._refused.append((*where, f"{dotted(())}: {what}"))
+
+
+def _of_file(slip: Fault) -> Fault:
+    line, column, text = slip
+    return line, column, f"{dotted(())}: {text}"
 
 
 def _position(mark: Any) -> tuple[int, int]:

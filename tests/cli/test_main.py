@@ -218,7 +218,7 @@ def test_every_fault_is_a_line_and_the_code_is_2(box: Box, told: Told) -> None:
 )
 def test_a_bad_file_is_2_everywhere_and_nothing_is_done(arguments: list[str], box: Box, told: Told) -> None:
     box.write("nonsense: 1")
-    said = f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the nearest known key is "
+    said = f"{box.file}:12:1: nonsense: unknown key 'nonsense'; the keys here are "
     assert_refused(box, told, arguments, 2, said)
 
 

@@ -25,7 +25,7 @@ def secret_file(tmp_path: Path) -> Path:
 # --- the four ways to write one -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [CANARY, f"  {CANARY}\n", "a$b", "$ENV", "files:x", "x${ENV}", "例子 x"])
+@pytest.mark.parametrize("text", [CANARY, f"  {CANARY}\n", "a$b", "files:x", "x${ENV}", "例子 x"])
 def test_a_literal_is_the_secret_itself(text: str) -> None:
     """Without the white space around it, such as the line end of a YAML block."""
     assert Secret.parse(text).read() == text.strip()
