@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from .checked import after
+from .words import _
 
 # A clock without a battery starts at the first. No moment that we note and no certificate is beyond the last.
 # So no sum of a moment and a wait leaves the calendar.
@@ -49,22 +50,26 @@ def parse_rfc3339(text: str) -> datetime:
 
 
 def moment(at: datetime) -> str:
-    """Return a moment as people read it."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    """Return a moment as people read it: in local time, with the offset from UTC."""
+    local = at.astimezone()
+    offset = f"{local:%z}"
+    zone = f"{offset[:3]}:{offset[3:]}" if local.utcoffset() else "UTC"
+    return f"{local:%Y-%m-%d %H:%M} {zone}"
 
 
 def distance(duration: timedelta) -> str:
     """Return how far away something is: ``in 50 days``, ``3 min ago``."""
-    return f"in {span(duration)}" if duration > timedelta() else f"{span(-duration)} ago"
+    form = _("in {}") if duration > timedelta() else _("{} ago")
+    return form.format(span(abs(duration)))
 
 
 def span(duration: timedelta) -> str:
     """Return a duration in its largest unit that says enough: ``2 days``, ``119 min``."""
     seconds = duration.total_seconds()
-    for unit, size_s, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1)):
+    for unit, size_s, least in ((_("{} days"), 86400, 2), (_("{} h"), 3600, 2), (_("{} min"), 60, 1)):
         if seconds >= least * size_s:
-            return f"{seconds // size_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return unit.format(f"{seconds // size_s:.0f}")
+    return _("{} s").format(f"{seconds:.0f}")
 
 
 def elapsed(seconds: float, digits: int = 1) -> str:

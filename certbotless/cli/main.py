@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+from ..base import words
 from ..base.errors import CertbotlessError, ConfigError, UsageError
 from . import arguments, log
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # A text of a CA may have letters that this terminal lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
+    words.speak("auto")
     try:
         return _dispatch(arguments.parse(sys.argv[1:] if argv is None else argv))
     except CertbotlessError as exc:
@@ -179,6 +181,7 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
     log.set_up(logging.CRITICAL)
     raw = load.read(source)
     checked = load.parse(raw, str(source or "-"))
+    words.speak(checked.language)
 
     def say(found: finding.Finding) -> None:
         if not args.json:
@@ -231,8 +234,8 @@ def _notify_test(source: Path | None, _: argparse.Namespace) -> int:
     if os.path.isdir(checked.state_dir):
         privileges.become_owner(checked.state_dir, ())
     host = socket.gethostname()
-    text = f"A test: who reads this will be told of the certificates of {host}."
-    message = Message("success", f"certbotless on {host}: a test", text)
+    text = words._("This is a test. You will receive the messages of certbotless about {} here.").format(host)
+    message = Message("success", words._("certbotless on {}: a test").format(host), text)
 
     def fault_of(receiver: outbox.Receiver) -> str:
         try:

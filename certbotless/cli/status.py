@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..base import locks
+from ..base import locks, words
 from ..base.errors import ConfigError, StoreError
 from ..config import load
 from ..model.certificate import LeafFacts
@@ -36,6 +36,7 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
     try:
         raw = load.read(source)
         checked = load.parse(raw, path)
+        words.speak(checked.language)
     except ConfigError as exc:
         certs_dir, state_dir = (load.folder_of_broken(raw, key) for key in ("certs_dir", "state_dir"))
         known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in site.known_sites(state_dir)]

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ..base import words
 from ..base.errors import CertbotlessError, ConfigError, SecretUnreadable
 from . import checks, diff, load
 from .secret import Secret
@@ -53,6 +54,7 @@ class Source:
         self.name = str(path or "-")
         self.raw = load.read(path)
         self.config = self._parsed(self.raw)
+        words.speak(self.config.language)
         self.refused: tuple[str, ...] = ()
         self.refused_digest = ""
         # A pipe has been read, and is empty now.
@@ -103,6 +105,7 @@ class Source:
                 self._refuse(content, exc, is_told_again=is_told_again)
             return False
         before, self.raw, self.config = self.config, content, edited
+        words.speak(edited.language)
         self._file.settle(content)
         self._secrets = self._follow_secrets()
         self._lacking, self.refused, self.refused_digest = (), (), ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import ValidationError
 
+from ..base import words
 from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault
 from ..base.names import is_in_zone, normalise
@@ -82,8 +83,10 @@ def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
 
 
 def load(source: Path | None) -> Config:
-    """Read and parse in one step; None is standard input, named ``-``."""
-    return parse(read(source), str(source or "-"))
+    """Read and parse; from now on the file's language is spoken. None is standard input, named ``-``."""
+    config = parse(read(source), str(source or "-"))
+    words.speak(config.language)
+    return config
 
 
 def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -> Iterator[Fault]:

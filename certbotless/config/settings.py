@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ..base.checked import Model, at_least_one
+from ..base.words import Language
 from . import values
 from .secret import Secret
 from .values import DIRECTORIES, AddressRule, Reload
@@ -177,6 +178,7 @@ class Config(_Section):
     parallel: values.Parallel = 8
     key_mode: Literal["0600", "0640"] = "0600"
     notify: tuple[values.NotifyUrl, ...] = ()
+    language: Language = "auto"
     sites: Annotated[tuple[Site, ...], at_least_one]
 
     def secrets(self) -> dict[str, Secret]:

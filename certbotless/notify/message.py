@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..base.checked import Model
 from ..base.times import moment
+from ..base.words import N_, _
 from .alerts import Alert
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
@@ -28,16 +29,18 @@ _SEVERITIES: dict[str, Severity] = {
     "issued": "success",
     "renewed": "success",
 }
+_TITLES_OF_CERTIFICATES = {"issued": N_("new certificate"), "renewed": N_("certificate renewed")}
+_STANDINGS = {"lasting": N_("still: {}"), "over": N_("solved: {}")}
 _TITLES = {
-    "config": "an edit of the configuration is refused",
-    "deploy": "deploy failed",
-    "rollback": "rolled back",
-    "order": "no new certificate",
-    "record": "its DNS record is not right",
-    "files": "its files are not right",
-    "sight": "cannot be seen",
-    "expiry": "its certificate is near its end",
-    "client": "a client is not served well",
+    "config": N_("an edit of the configuration is refused"),
+    "deploy": N_("deploy failed"),
+    "rollback": N_("rolled back"),
+    "order": N_("no new certificate"),
+    "record": N_("its DNS record is wrong"),
+    "files": N_("its certificate files are wrong"),
+    "sight": N_("the check could not run"),
+    "expiry": N_("its certificate ends soon"),
+    "client": N_("the check as a client failed"),
 }
 
 
@@ -55,36 +58,36 @@ def message_of(alerts: Sequence[Alert], host: str, now: datetime) -> Message:
     alerts = sorted(alerts, key=lambda alert: list(_SEVERITIES).index(alert.kind))
     first = alerts[0]
     alike = [alert for alert in alerts if (alert.kind, alert.fact) == (first.kind, first.fact)]
-    about = f"{len(alike)} sites" if len(alike) > 1 else first.domain
-    more = f" (and {len(alerts) - len(alike)} more)" if len(alerts) > len(alike) else ""
-    subject = f"certbotless on {host}: {about}{': ' if about else ''}{_title(first)}{more}"
+    about = _("{} sites").format(len(alike)) if len(alike) > 1 else first.domain
+    more = _(" (and {} more)").format(len(alerts) - len(alike)) if len(alerts) > len(alike) else ""
+    subject = _("certbotless on {}: ").format(host) + f"{about}{': ' if about else ''}{_title(first)}{more}"
     return Message(_SEVERITIES[first.kind], _cut(subject, _MOST_SUBJECT_BYTES), _body(alerts, host, now))
 
 
 def _title(alert: Alert) -> str:
     if alert.leaf is not None:
-        return f"certificate {alert.kind}"
-    before = {"lasting": "still: ", "over": "over: "}.get(alert.kind, "")
-    return f"{before}{_TITLES[alert.fact]}"
+        return _(_TITLES_OF_CERTIFICATES[alert.kind])
+    return _(_STANDINGS.get(alert.kind, "{}")).format(_(_TITLES[alert.fact]))
 
 
 def _lines(alert: Alert) -> Iterator[str]:
     """Yield the lines about one alert, but for when it is tried next."""
     if alert.leaf is not None:
-        yield f"{_listed(alert.leaf.names)}; good until {moment(alert.leaf.not_after)}"
+        yield _("{}; valid until {}").format(_listed(alert.leaf.names), moment(alert.leaf.not_after))
     if alert.problem is not None:
         yield _cut(alert.problem.what, _MOST_TEXT_BYTES)
         if alert.problem.hint:
-            yield f"to do: {_cut(alert.problem.hint, _MOST_TEXT_BYTES)}"
+            yield _("fix: {}").format(_cut(alert.problem.hint, _MOST_TEXT_BYTES))
     if alert.began_at is not None and alert.kind != "begun":
-        yield f"{'since' if alert.kind == 'lasting' else 'it began at'} {moment(alert.began_at)}"
+        since = _("since {}") if alert.kind == "lasting" else _("it began at {}")
+        yield since.format(moment(alert.began_at))
 
 
 def _body(alerts: Sequence[Alert], host: str, now: datetime) -> str:
-    foot = f"\n{host}, {moment(now)}; all of it: certbotless status"
+    foot = _("\n{}, {}; for details: certbotless status").format(host, moment(now))
     text, paragraphs = "", list(_paragraphs(alerts, now))
     for i, paragraph in enumerate(paragraphs):
-        rest = f"and {len(paragraphs) - i} more\n"
+        rest = _("and {} more\n").format(len(paragraphs) - i)
         if len((text + paragraph + rest + foot).encode()) > _MOST_BODY_BYTES:
             return text + rest + foot
         text += paragraph
@@ -100,12 +103,12 @@ def _paragraphs(alerts: Sequence[Alert], now: datetime) -> Iterator[str]:
         head = f"{named}: {title}" if named else title
         tries = [alert.problem.retry_at for alert in those if alert.problem and alert.problem.retry_at]
         if (coming := min(tries, default=now)) > now:
-            lines.append(f"next try: {moment(coming)}")
+            lines.append(_("next try: {}").format(moment(coming)))
         yield "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in lines)))
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES_IN_ONE} more" if len(names) > _NAMES_IN_ONE else ""
+    more = _(" and {} more").format(len(names) - _NAMES_IN_ONE) if len(names) > _NAMES_IN_ONE else ""
     return _cut(", ".join(names[:_NAMES_IN_ONE]), _MOST_TEXT_BYTES) + more
 
 

@@ -102,10 +102,10 @@ def test_a_problem_is_told_once_and_its_end_once(reader: Reader) -> None:
     assert began.body == (
         f"{BROKEN}\n"
         "  it does not start\n"
-        "  to do: try later\n"
+        "  fix: try later\n"
         "  next try: 2026-11-24 05:40 UTC\n"
         "\n"
-        "box, 2026-11-24 05:32 UTC; all of it: certbotless status"
+        "box, 2026-11-24 05:32 UTC; for details: certbotless status"
     )
     assert reader.look(view(), looks=60) == [OVER]
     assert reader.messages[-1].severity == "success"
@@ -165,7 +165,7 @@ def test_a_service_that_comes_and_goes_is_told_of_four_times_a_day(reader: Reade
     assert reader.most_of_a_day() == 4
     assert len(reader.at) >= 2 * 3
     reader.look(view(), looks=2 * 24 * 6, every=10 * MINUTE)
-    assert reader.messages[-1].subject.endswith("over: deploy failed")
+    assert reader.messages[-1].subject.endswith("solved: deploy failed")
     assert reader.look(view(published=issued("cd" * 32, reader.now))) == [RENEWED]
     assert reader.sent.problems == {}
 
@@ -184,9 +184,9 @@ def test_however_it_goes_the_last_message_is_true_in_the_end_and_there_are_few(
     for state in states:
         reader.look(views[state], every=every * MINUTE)
     assert reader.most_of_a_day() <= 8
-    for title in ("deploy failed", "its DNS record is not right"):
+    for title in ("deploy failed", "its DNS record is wrong"):
         lines = [line for m in reader.messages for line in m.body.splitlines() if line.endswith(f": {title}")]
-        is_over = [line.split(": ")[1] == "over" for line in lines if ": still: " not in line]
+        is_over = [line.split(": ")[1] == "solved" for line in lines if ": still: " not in line]
         assert is_over == [i % 2 == 1 for i in range(len(is_over))]
     reader.look(views[states[-1] if states else "well"], looks=3 * 24, every=timedelta(hours=1))
     believed = {key.split(" ")[1] for key, each in reader.sent.problems.items() if each.is_on}
@@ -262,7 +262,7 @@ def test_what_the_subject_names_is_in_the_body_however_much_there_is_to_say(
     reader.look(shown, looks=3)
     (message,) = reader.messages
     assert message.body.startswith(f"{LONG.domain}: deploy failed\n  {name}")
-    assert "to do: " in message.body
+    assert "fix: " in message.body
     assert len(message.subject.encode()) <= 120
     assert len(message.body.encode()) <= 1900
 
@@ -272,7 +272,7 @@ def test_a_certificate_of_a_hundred_names_is_told_of_with_ten(reader: Reader) ->
     reader.look(view(published=replace(issued("", NOW), facts=replace(FACTS, names=names))))
     body = reader.messages[-1].body
     assert body.startswith(f"{RENEWED}\n  {names[0]}")
-    assert " and 90 more; good until 2027-02-12 05:30 UTC\n" in body
+    assert " and 90 more; valid until 2027-02-12 05:30 UTC\n" in body
     assert len(body.encode()) <= 1900
 
 
@@ -291,7 +291,7 @@ def test_a_new_certificate_is_told_when_it_is_served(reader: Reader) -> None:
     other = issued("cd" * 32, reader.now)
     assert reader.look(view(DEPLOY, published=other), looks=3) == []
     assert reader.look(view(published=other), looks=3) == [RENEWED]
-    assert "good until 2027-02-12 05:30 UTC" in reader.messages[-1].body
+    assert "valid until 2027-02-12 05:30 UTC" in reader.messages[-1].body
     assert reader.look(view(), looks=3) == []
     for now in (NOW + 7 * DAY, NOW - DAY):
         assert Reader(now=now).look(view(published=other), looks=3) == []
@@ -300,7 +300,7 @@ def test_a_new_certificate_is_told_when_it_is_served(reader: Reader) -> None:
 def test_the_first_certificate_of_a_site_is_issued(reader: Reader) -> None:
     reader.look(view(Step("order", said("there is none")), published=NOTHING, served={}), looks=3)
     first = Published(FACTS, replace(ORIGIN, issued_at=reader.now))
-    assert reader.look(view(published=first), looks=3) == [f"{DOMAIN}: certificate issued"]
+    assert reader.look(view(published=first), looks=3) == [f"{DOMAIN}: new certificate"]
 
 
 def test_a_site_that_is_taken_out_and_put_back_has_no_new_certificate(reader: Reader) -> None:
@@ -351,36 +351,36 @@ STOPPED = replace(
     ("title", "is_wrong", "is_undone"),
     [
         (
-            "its DNS record is not right",
+            "its DNS record is wrong",
             NO_RECORD,
             view(Step("confirm", said("not every server shows it yet"))),
         ),
         # As without a network: no name server speaks for the zone, and the API cannot be asked either.
         *(
             (
-                "cannot be seen",
+                "the check could not run",
                 view(Step(action, because(Why.UNREACHABLE)), failures={action: failure()}),
                 None,
             )
             for action in ("record", "record6", "list")
         ),
-        ("cannot be seen", SILENT, None),
+        ("the check could not run", SILENT, None),
         ("no new certificate", NO_ORDER, view(replace(ORDER, wait_until=NOW + DAY))),
         ("no new certificate", view(HELD, published=NOTHING, served={}), view(HELD)),
-        ("its files are not right", NO_FILES, view(RESTORE)),
+        ("its certificate files are wrong", NO_FILES, view(RESTORE)),
         ("rolled back", ROLLED_BACK, view(RESTORE, published=DAMAGED)),
         ("deploy failed", broken(), view(DEPLOY)),
         ("deploy failed", broken(), waiting(DEPLOY, "its admin stopped it")),
         ("deploy failed", broken(), view(RESTORE, published=DAMAGED)),
         ("deploy failed", LATE, WAITS),
-        ("its certificate is near its end", NEAR_ITS_END, view(published=NOTHING)),
+        ("its certificate ends soon", NEAR_ITS_END, view(published=NOTHING)),
     ],
 )
 def test_a_problem_has_a_name_and_is_not_over_while_something_is_to_be_done(
     title: str, is_wrong: View, is_undone: View | None, reader: Reader
 ) -> None:
     """Whatever became of its failure; and what begins anew is the same problem."""
-    over = f"{DOMAIN}: over: {title}"
+    over = f"{DOMAIN}: solved: {title}"
     assert reader.look(is_wrong, looks=3) == [f"{DOMAIN}: {title}"]
     if is_undone is not None:
         assert over not in reader.look(is_undone, looks=30)
@@ -409,7 +409,7 @@ def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(rea
 
     reader.look(aged(74))
     assert reader.look(aged(74), looks=3) == []
-    assert reader.look(aged(76), looks=3) == [f"{DOMAIN}: its certificate is near its end"]
+    assert reader.look(aged(76), looks=3) == [f"{DOMAIN}: its certificate ends soon"]
     assert "will expire in 13 days, at 2026-12-08" in reader.messages[-1].body
     reader.now += DAY
     reader.look(aged(91))
@@ -417,7 +417,7 @@ def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(rea
 
 
 MET = ClientFacts(NOW, False, None, None, "the resolver gives no address", digest_of_visit(view()))
-NOT_SERVED = f"{DOMAIN}: a client is not served well"
+NOT_SERVED = f"{DOMAIN}: the check as a client failed"
 
 
 def test_what_a_client_met_is_told_and_is_over_when_it_was_there_again(reader: Reader) -> None:
@@ -426,7 +426,7 @@ def test_what_a_client_met_is_told_and_is_over_when_it_was_there_again(reader: R
     assert reader.look(view(), looks=60) == []
     assert reader.look(view(), looks=3, visits={DOMAIN: replace(MET, resolved=None)}) == []
     well = {DOMAIN: replace(MET, resolved=True)}
-    assert reader.look(view(), looks=3, visits=well) == [NOT_SERVED.replace(": ", ": over: ")]
+    assert reader.look(view(), looks=3, visits=well) == [NOT_SERVED.replace(": ", ": solved: ")]
 
 
 def test_what_a_client_met_long_ago_is_neither_a_problem_nor_its_end(reader: Reader) -> None:
@@ -441,9 +441,9 @@ def test_what_a_client_met_long_ago_is_neither_a_problem_nor_its_end(reader: Rea
 def test_behind_a_silence_nothing_is_over(reader: Reader) -> None:
     """A record that nobody can ask for is none that has been put right."""
     reader.look(NO_RECORD, looks=3)
-    assert reader.look(SILENT, looks=60) == [f"{DOMAIN}: cannot be seen"]
+    assert reader.look(SILENT, looks=60) == [f"{DOMAIN}: the check could not run"]
     reader.look(NO_RECORD, looks=3)
-    assert reader.look(view(), looks=3) == [f"{DOMAIN}: over: its DNS record is not right"]
+    assert reader.look(view(), looks=3) == [f"{DOMAIN}: solved: its DNS record is wrong"]
 
 
 def test_a_refused_edit_is_told_without_a_site(reader: Reader) -> None:
@@ -451,4 +451,4 @@ def test_a_refused_edit_is_told_without_a_site(reader: Reader) -> None:
     told = reader.look(view(), looks=3, refused=refused)
     assert told == ["an edit of the configuration is refused"]
     assert "c.yaml:3:1" in reader.messages[0].body
-    assert reader.look(view(), looks=3) == ["over: an edit of the configuration is refused"]
+    assert reader.look(view(), looks=3) == ["solved: an edit of the configuration is refused"]

@@ -39,7 +39,7 @@ from certbotless.state.site import SiteFile
 NOBODY = 65534
 Run = Callable[..., tuple[int, str]]
 REFUSED = "an edit of the configuration is refused"
-NEAR_ITS_END = f"{DOMAIN}: its certificate is near its end (and 1 more)"
+NEAR_ITS_END = f"{DOMAIN}: its certificate ends soon (and 1 more)"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_two_commands_that_end_at_once_send_each_message_once(box: Box, hook: Ho
     hook.on_message = end_as_well
     with ThreadPoolExecutor() as pool:
         send(SystemClock())
-    assert hook.told == [f"{DOMAIN}: its certificate is near its end"]
+    assert hook.told == [f"{DOMAIN}: its certificate ends soon"]
 
 
 def test_a_message_that_cannot_be_sent_shows_and_makes_no_difference_to_the_exit_code(
@@ -132,7 +132,7 @@ def test_a_message_that_cannot_be_sent_shows_and_makes_no_difference_to_the_exit
     box.publish()
     hook.status = 503
     assert run("--once")[0] == 0
-    assert hook.told[1] == f"{DOMAIN}: over: its certificate is near its end (and 2 more)"
+    assert hook.told[1] == f"{DOMAIN}: solved: its certificate ends soon (and 2 more)"
     shown = json.loads(run("status", "--json")[1])["notify"]
     assert shown["unsent"] == 1
     assert shown["last_error"]["what"].startswith("notify[0] (json): Failed to send JSON POST notification")
@@ -211,7 +211,7 @@ def test_the_daemon_tells_of_a_refused_edit_and_of_its_end_once_each(
         assert "notify.sent" not in machine.log.read_text()
         may_answer.set()
         machine.write(**keys)
-        machine.wait_until(lambda: hook.times(f"over: {REFUSED}") == 1)
+        machine.wait_until(lambda: hook.times(f"solved: {REFUSED}") == 1)
         machine.wait_for_log("notify.sent", 2)
         shown = machine.status()["notify"]
         # Asked to end while coverage writes at its exit, the errand would have coverage write once more.

@@ -296,7 +296,7 @@ def test_a_file_with_content_that_nobody_wrote_is_read_as_far_as_it_makes_sense(
     sent["problems"] |= dict.fromkeys(names, odd) | {f"{DOMAIN} record": {**odd, "at": []}}
     sent["certificates"] = {"": first, DOMAIN: last}
     mail.file.write_text(json.dumps(history))
-    assert mail.look(broken()) == [(FIRST, "over: an edit of the configuration is refused (and 2 more)")]
+    assert mail.look(broken()) == [(FIRST, "solved: an edit of the configuration is refused (and 2 more)")]
     assert mail.look(broken()) == []
     assert mail.look(view()) == [(FIRST, OVER)]
 

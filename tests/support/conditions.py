@@ -8,7 +8,7 @@ HOST, DOMAIN = "box", "devbox.sweetlove.top"
 
 DEPLOY = Step("deploy", said("another certificate"), "registry")
 
-BROKEN, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
+BROKEN, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: solved: deploy failed"
 
 
 def broken(what: str = "it does not start", **fields: object) -> View:

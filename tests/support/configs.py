@@ -68,6 +68,7 @@ check_every: 30s
 parallel: 3
 key_mode: "0640"
 notify: ["jsons://PlantedCanaryHook@hooks.example.com/x"]
+language: zh
 sites:
   - domain: DevBox.SweetLove.top.
     names: ["*.devbox.sweetlove.top", git.sweetlove.top]

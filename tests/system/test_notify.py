@@ -3,8 +3,8 @@
 from support.bed import DOMAIN, Bed, files_below, wait_until
 from support.hooks import Hook
 
-FAILED, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: over: deploy failed"
-ISSUED, RENEWED = f"{DOMAIN}: certificate issued", f"{DOMAIN}: certificate renewed"
+FAILED, OVER = f"{DOMAIN}: deploy failed", f"{DOMAIN}: solved: deploy failed"
+ISSUED, RENEWED = f"{DOMAIN}: new certificate", f"{DOMAIN}: certificate renewed"
 
 
 def kept_of(bed: Bed) -> dict[str, tuple[int, int, int]]:
@@ -20,7 +20,7 @@ def test_people_hear_once_of_each_change_and_then_nothing(bed: Bed, hook: Hook) 
         wait_until(lambda: hook.times(ISSUED) == 1, "the first certificate is told")
         bed.registry.container.remove(force=True, v=True)
         wait_until(lambda: hook.times(FAILED) == 1, "that it is gone is told")
-        assert any("to do: " in body for body in hook.bodies)
+        assert any("fix: " in body for body in hook.bodies)
         bed.registry.create()
         wait_until(lambda: hook.times(OVER) == 1, "that it is back is told")
         bed.ok("--renew-now")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from certbotless.world.dns import ram_policy
 
-from . import manual, schema, tables
+from . import manual, schema, tables, words
 
 
 def replace_region(page: str, name: str, text: str) -> str:
@@ -37,6 +37,8 @@ def write(root: Path) -> None:
     """Write all files below the root of a source tree."""
     for path, make in MADE.items():
         (root / path).write_text(make((root / path).read_text()))
+    for path, content in [*words.catalogues(root)]:
+        path.write_bytes(content)
 
 
 if __name__ == "__main__":
