@@ -22,7 +22,7 @@ from support.hooks import Hook
 from support.pages import Reading
 from support.scenes import Scene
 
-from certbotless.base import systemd
+from certbotless.base import systemd, words
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry, require_private_host
@@ -36,6 +36,10 @@ for _profile, _examples in {"quick": 25, "test": 100, "soak": 2_000}.items():
         _profile, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
 settings.load_profile("test")
+
+# Programs of tests speak English, whatever the developer's own language is.
+os.environ.pop("LANGUAGE", None)
+os.environ["LC_MESSAGES"] = "C"
 
 # A shell's background job, and nohup, ignore some of these, and every program of a test would inherit that.
 for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
@@ -90,6 +94,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         _may_start_programs = True
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    """A test that speaks another language does so for itself alone."""
+    words.speak("en")
 
 
 @pytest.fixture

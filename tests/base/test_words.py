@@ -1,7 +1,6 @@
 """People are spoken to in their language: by the file, or by the environment."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from tools.docs.words import catalogues, texts
 ROOT = Path(__file__).parents[2]
 TEXT = "certificate renewed"
 CATALOGUES = sorted(words.CATALOGUES.glob("*/LC_MESSAGES/*.po"))
-
-
-@pytest.fixture(autouse=True)
-def _english_afterwards() -> Iterator[None]:
-    yield
-    words.speak("en")
 
 
 @pytest.mark.parametrize(
