@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from support.configs import text_of
 
 from certbotless.base import words
+from certbotless.config import load
 from tools.docs.words import catalogues, texts
 
 ROOT = Path(__file__).parents[2]
@@ -55,3 +57,15 @@ def test_the_catalogues_are_those_of_the_code() -> None:
     """`make docs` writes them: what is compiled is what is read."""
     for path, content in catalogues(ROOT):
         assert path.read_bytes() == content, path
+
+
+@pytest.mark.parametrize(("language", "expected"), [("zh", "证书已续期"), ("en", TEXT)])
+def test_a_file_that_is_loaded_has_its_language_spoken(
+    language: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment says."""
+    monkeypatch.setenv("LC_MESSAGES", "zh_CN.UTF-8")
+    path = tmp_path / "config.yaml"
+    path.write_text(text_of(top=f"language: {language}"))
+    assert load.load(path).language == language
+    assert words._(TEXT) == expected

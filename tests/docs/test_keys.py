@@ -53,6 +53,7 @@ PROOFS = {
     "parallel": "docs/test_keys.py::test_as_many_sites_talk_at_a_time_as_the_file_allows",
     "key_mode": "faults/test_disk.py::test_a_key_is_never_open_to_more_than_its_mode_says",
     "notify": "notify/test_notify.py::test_a_run_tells_what_is_amiss_at_once_and_only_once",
+    "language": "base/test_words.py::test_a_file_that_is_loaded_has_its_language_spoken",
     "sites[].domain": "system/test_chain.py::"
     "test_an_untrusted_registry_becomes_one_that_every_client_trusts_and_stays_so",
     "sites[].names": "system/test_chain.py::test_a_wildcard_and_its_base_are_proved_together",
