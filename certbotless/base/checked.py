@@ -104,6 +104,10 @@ class Model:
         """Return the value of each field by its name."""
         return {each.name: getattr(self, each.name) for each in _given(type(self))}
 
+    def is_default(self, name: str) -> bool:
+        """Whether a field has the value that it has where none is given."""
+        return bool(getattr(self, name) == default_of(type(self), name))
+
 
 def _validator_of(kind: Any) -> SchemaValidator:
     """Return the validator of an annotation. Its errors show no values."""

@@ -80,6 +80,11 @@ def elapsed(seconds: float, digits: int = 1) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are: ``1 site``, ``2 sites``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def in_words(window: timedelta) -> str:
     """Return the window of a limit as ``7 days`` or ``2.5 h``."""
     hours = window.total_seconds() / 3600

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "check": "validate the configuration, offline",
-    "plan": "look at the world and print what would be done; changes nothing",
+    "plan": "check and print what would be done; changes nothing",
     "status": "show each site: address, certificate, what is served, next renewal",
     "doctor": "test everything that can break, a line each, with the cure",
     "notify-test": "send a test message to each URL of notify",
@@ -39,6 +39,21 @@ _INIT_OPTIONS = (
 _CONFIG = "/etc/certbotless/config.yaml"
 _CONFIG_HELP = f"the configuration (default {_CONFIG}); - is standard input"
 _ONE_SHOT = ("--once", "--renew-now")
+# What other tools call it, and what does it here.
+_ELSEWHERE = {
+    **dict.fromkeys(("renew", "force-renew", "renew-now"), "certbotless --renew-now [DOMAIN ...]"),
+    **dict.fromkeys(("run", "issue", "once", "obtain", "certonly"), "certbotless --once [DOMAIN ...]"),
+    **dict.fromkeys(("list", "ls", "show", "certificates"), "certbotless status"),
+    **dict.fromkeys(("debug", "diagnose"), "certbotless doctor"),
+    **dict.fromkeys(("daemon", "start", "serve"), "certbotless, without a command"),
+    "help": "certbotless --help",
+    "version": "certbotless --version",
+    "add": "an entry below `sites:` in the configuration file; certbotless check tests the edit",
+}
+# The short options.
+_SHORT = ("-c", "-h", "-V")
+# How alike a word must be to be taken for a slip of the hand; 1 is the same word.
+_NEAR = 0.6
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,27 +77,40 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         for command in (word for word in args.domains if word in _COMMANDS):
             raise UsageError(f"{command} does not go with --once or --renew-now")
         return args
-    word = _first_word(argv)
+    options, word = _split(argv)
+    parsed = parser()
+    known = {name for action in parsed._actions for name in action.option_strings}
+    for option in options:
+        if option.partition("=")[0] not in known and option[:2] not in _SHORT:
+            parsed.error(f"there is no option {printable(option, 80)!r}")
     if word is not None and word not in _COMMANDS:
-        from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
-
-        (nearest,) = get_close_matches(word, _COMMANDS, 1, cutoff=0)
-        hint = f"the nearest one is {nearest!r}"
-        if "." in word:
-            hint = "a DOMAIN goes with --once, --renew-now or status"
-        raise UsageError(f"there is no command {printable(word, 80)!r}; {hint}")
-    return parser().parse_args(argv)
+        raise UsageError(f"there is no command {printable(word, 80)!r}; {_meant(word)}")
+    return parsed.parse_args(argv)
 
 
-def _first_word(argv: Sequence[str]) -> str | None:
-    """Return the first argument that is neither an option nor the value of one."""
-    words = iter(argv)
+def _split(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return the options in front of the first other argument, and that argument."""
+    options, words = list[str](), iter(argv)
     for word in words:
-        if word == "--config":
+        if not word.startswith("-"):
+            return options, word
+        options.append(word)
+        if word in ("--config", "-c"):
             next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return None
+    return options, None
+
+
+def _meant(word: str) -> str:
+    """Return what may have been meant by a word that is no command."""
+    from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
+
+    if "." in word:
+        return "a DOMAIN goes with --once, --renew-now, status or plan"
+    if word in _ELSEWHERE:
+        return f"use: {_ELSEWHERE[word]}"
+    for nearest in get_close_matches(word, _COMMANDS, 1, _NEAR):
+        return f"the nearest one is {nearest!r}"
+    return f"the commands are {', '.join(_COMMANDS)}"
 
 
 def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
@@ -93,10 +121,10 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         "       %(prog)s [--config FILE] --once [DOMAIN ...]\n"
         "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--force] [--dry-run]",
         description="Keep a LAN service trusted: its A record, its certificate, and what it serves.",
-        epilog="Without a command: the daemon. Exit codes: 0 well, 1 not well, 2 bad usage or configuration.",
+        epilog="Without a command: the daemon. Exit codes: 0 ok, 1 a problem, 2 bad usage or configuration.",
     )
-    parser.add_argument("--version", action="version", version=f"certbotless {__version__}")
-    parser.add_argument("--config", metavar="FILE", default=_CONFIG, help=_CONFIG_HELP)
+    parser.add_argument("-V", "--version", action="version", version=f"certbotless {__version__}")
+    parser.add_argument("-c", "--config", metavar="FILE", default=_CONFIG, help=_CONFIG_HELP)
     once = parser.add_mutually_exclusive_group()
     _flag(once, "--once", "make all facts true where they are not, of these sites or all; exit")
     _flag(once, "--renew-now", "order now, publish, restart, prove, these sites or all; exit")
@@ -118,11 +146,14 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, config_help: str = _CONFIG_HELP) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=_COMMANDS[name], description=_COMMANDS[name])
-        command.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+        default = argparse.SUPPRESS
+        command.add_argument("-c", "--config", metavar="FILE", default=default, help=config_help)
         return command
 
-    add("check")
+    check = add("check")
+    _flag(check, "--strict", "exit 1 when there is a warning")
     plan = add("plan")
+    plan.add_argument("domains", nargs="*", metavar="DOMAIN", help="only these sites; none: all sites")
     _flag(plan, "--exit-code", "exit 3 when something is to be done")
     status = add("status")
     domain_help = "only this site, and all that is known of it"

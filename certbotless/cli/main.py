@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from ..base import words
 from ..base.errors import CertbotlessError, ConfigError, UsageError
+from ..base.times import counted
 from . import arguments, log
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
@@ -99,24 +100,34 @@ def _dispatch(args: argparse.Namespace) -> int:
 # --- commands that read -----------------------------------------------------------------------------------
 
 
-def _check(source: Path | None, _: argparse.Namespace) -> int:
+def _check(source: Path | None, args: argparse.Namespace) -> int:
     from ..config import checks, load
 
     checked = load.load(source)
-    for warning in checks.warnings(checked, source):
+    warnings = checks.warnings(checked, source)
+    _warn(warnings)
+    but = ""
+    if lacking := checks.unreadable(checked):
+        but = f", but {counted(len(lacking), 'secret')} cannot be read: nothing can be issued yet"
+    print(f"{source or '-'}: ok ({counted(len(checked.sites), 'site')}){but}")
+    return 1 if args.strict and warnings else 0
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{source or '-'}: ok ({len(checked.sites)} sites)")
-    return 0
 
 
 def _plan(source: Path | None, args: argparse.Namespace) -> int:
-    from ..config import load
+    from ..base.locks import running_daemon
+    from ..config import checks, load
     from ..observe.views import look_at
-    from ..report import status_json
+    from ..report import plan_text
 
     log.set_up(logging.WARNING)
     checked = load.load(source)
-    views = look_at(checked, checked.sites)
+    sites = arguments.sites_named(checked, args.domains)
+    views = look_at(checked, sites)
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
         from ..act.adopt import judge
@@ -125,8 +136,12 @@ def _plan(source: Path | None, args: argparse.Namespace) -> int:
         for view in asked:
             verdict = judge(Goal(view.site, checked), view.seen, view.remembered.generations)
             verdicts[view.site.domain] = verdict.text
-    print(status_json.plan_text(views, verdicts))
-    if any(view.decision.problems for view in views):
+    print(plan_text.text_of(views, verdicts))
+    _warn(plan_text.warnings_of(views))
+    # A daemon that runs has read them; it may have them from systemd.
+    lacking = checks.unreadable(checked) if running_daemon(checked.state_dir) is None else []
+    _warn(lacking)
+    if lacking or any(view.decision.problems for view in views):
         return 1
     return 3 if args.exit_code and any(view.decision.steps for view in views) else 0
 
@@ -148,6 +163,7 @@ def _status(source: Path | None, args: argparse.Namespace) -> int:
         screen.show(status_text.draw(found, screen))
     if found.error:
         print(found.error, file=sys.stderr)
+    _warn(found.warnings)
     return found.code
 
 
@@ -157,7 +173,7 @@ def _watch(source: Path | None, args: argparse.Namespace) -> NoReturn:
     from . import status
 
     if args.json:
-        raise UsageError("--watch does not go with --json; ask for --json as often as you like")
+        raise UsageError("--watch does not go with --json; use: watch certbotless status --json")
     if source is None:
         raise UsageError("--watch reads the file again and again, so it cannot be standard input")
     screen = Terminal(sys.stdout)

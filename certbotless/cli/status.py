@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..base import locks, words
 from ..base.errors import ConfigError, StoreError
-from ..config import load
+from ..config import checks, load
 from ..model.certificate import LeafFacts
 from ..observe import client_visit
 from ..observe.views import look_at
@@ -42,6 +42,7 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in site.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     state_dir = checked.state_dir
+    pid = locks.running_daemon(state_dir)
     views = look_at(checked, sites_named(checked, [domain] if domain is not None else []))
     # The daemon may refuse a file that is good in itself: it cannot read a secret.
     error = "\n".join(refusal(state_dir, raw))
@@ -55,11 +56,13 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         now,
         path,
         error,
-        locks.running_daemon(state_dir),
+        pid,
         views,
         client_visit.remembered(state_dir),
         notify=kept.to_json() if kept else None,
         notify_failure=kept.last_failure if kept else None,
+        # A daemon that runs has read them; it may have them from systemd.
+        warnings=[] if pid is not None else checks.unreadable(checked),
         story=story,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..base import files
 from ..base.errors import SecretUnreadable
+from .secret import Secret
 from .settings import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
 from .values import is_loopback
 
@@ -62,15 +63,25 @@ def _of_file(file: Path, config: Config, trusted: Collection[int]) -> Iterator[s
             yield f"{str(file)!r} has mode {mode:04o}, and {literal} is written in it: chmod o-r"
 
 
+def unreadable(config: Config) -> list[str]:
+    """Return each secret that certificates need and that cannot be read, as ``path: text``."""
+    needed = config.needed_secrets()
+    return [f"{path}: {fault}" for path, secret in needed.items() if (fault := _fault_of(secret))]
+
+
 def _of_secrets(config: Config, trusted: Collection[int]) -> Iterator[str]:
     for path, secret in config.secrets().items():
-        try:
-            secret.read()
-            text = secret.warning(trusted)
-        except SecretUnreadable as exc:
-            text = str(exc)
-        if text is not None:
+        if text := _fault_of(secret) or secret.warning(trusted):
             yield f"{path}: {text}"
+
+
+def _fault_of(secret: Secret) -> str:
+    """Return why a secret cannot be read; empty if it can."""
+    try:
+        secret.read()
+    except SecretUnreadable as exc:
+        return str(exc)
+    return ""
 
 
 def _of_values(config: Config) -> Iterator[str]:
@@ -80,7 +91,7 @@ def _of_values(config: Config) -> Iterator[str]:
         for key, rule in {"address": site.address, "address6": site.address6}.items():
             if rule.kind == "literal" and is_loopback(rule.value):
                 text = f"{rule.value} leads every other machine to itself; write the LAN address"
-                yield f"sites[{i}].{key}: {text}"
+                yield f"sites[{i}].{key} ({site.domain}): {text}"
     host = config.docker.host
     if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
         yield (
@@ -97,7 +108,7 @@ def _of_values(config: Config) -> Iterator[str]:
 
 
 def _of_folders(config: Config) -> Iterator[str]:
-    own = {f"sites[{i}].certs_dir": site.certs_dir for i, site in enumerate(config.sites)}
+    own = {f"sites[{i}].certs_dir ({site.domain})": site.certs_dir for i, site in enumerate(config.sites)}
     for path, folder in {"certs_dir": config.certs_dir, "state_dir": config.state_dir, **own}.items():
         if folder is not None and (opened := files.open_to_all(folder)):
             yield f"{path}: {opened}: anybody may put files in our place; chmod o-w"

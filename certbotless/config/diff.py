@@ -49,7 +49,7 @@ def _differences(about: str, before: dict[str, Any], after: dict[str, Any]) -> I
         elif any(map(_is_hidden, (old, new))):
             yield f"{what} {'added' if not old else 'changed' if new else 'removed'}"
         else:
-            yield f"{what} {_text(old)} -> {_text(new)}"
+            yield f"{what} {_short(old)} -> {_short(new)}"
 
 
 def _is_hidden(value: object) -> bool:
@@ -58,7 +58,11 @@ def _is_hidden(value: object) -> bool:
     return isinstance(value, Secret | Model)
 
 
-def _text(value: object) -> str:
+def _short(value: object) -> str:
+    return printable(written(value), _LONGEST)
+
+
+def written(value: object) -> str:
     """Return a value as the file writes it."""
     match value:
         case None:
@@ -81,4 +85,4 @@ def _text(value: object) -> str:
             text = f"[{', '.join(map(str, value))}]"
         case _:
             text = str(value)
-    return printable(text, _LONGEST)
+    return text

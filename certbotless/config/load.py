@@ -35,9 +35,11 @@ def read(source: Path | None) -> bytes:
         with open(source or 0, "rb", closefd=source is not None) as file:
             return file.read(yaml_document.MAX_BYTES + 1)
     except OSError as exc:
-        hint = "; name the file with --config FILE" if isinstance(exc, FileNotFoundError) else ""
         name = source or "-"
-        raise ConfigError([f"{name}:1:1: the file: cannot be read: {exc.strerror}{hint}"]) from exc
+        fault = f"{name}:1:1: the file: cannot be read: {exc.strerror}"
+        if isinstance(exc, FileNotFoundError):
+            fault = f"no configuration yet at {name}; make one: certbotless init"
+        raise ConfigError([fault]) from exc
 
 
 def parse(raw: bytes, name: str) -> Config:

@@ -50,6 +50,12 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(***)" if self.kind == "literal" else f"Secret({self.kind} {self.where})"
 
+    @property
+    def reference(self) -> str:
+        """The secret as the file refers to it; a literal is hidden."""
+        forms = {"environment": f"${{{self.where}}}", "file": f"file:{self.where}", "literal": "***"}
+        return forms.get(self.kind, f"credential:{self.where}")
+
     @classmethod
     def parse(cls, text: str) -> Secret:
         """Return the reference in `text`.

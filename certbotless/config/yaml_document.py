@@ -20,6 +20,8 @@ from ..base.errors import ConfigError, printable
 MAX_BYTES = 1 << 20
 # The deepest path of the configuration, sites[].deploy[].action.exec[], is 8 levels.
 MAX_DEPTH = 20
+# No value is broken into lines.
+_MOST_WIDTH = 1 << 20
 
 SAVE_AS = "save it as UTF-8 (Windows Notepad: Save as, Encoding UTF-8; 另存为, 编码 UTF-8)"
 
@@ -172,6 +174,12 @@ class Document:
 def _of_file(slip: Fault) -> Fault:
     line, column, text = slip
     return line, column, f"{dotted(())}: {text}"
+
+
+def text_of(data: object) -> str:
+    """Return plain values as YAML, one key a line, in the order that they have."""
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=_MOST_WIDTH)
+    return text
 
 
 def _position(mark: Any) -> tuple[int, int]:

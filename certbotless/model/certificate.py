@@ -19,6 +19,8 @@ _FIRST_CERTIFICATE = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_ISSUER = 500
 # No CA that we know of signs more.
 _MOST_NAMES = 1000
+# A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
+_SHARE_AT_THE_END = 6
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Key identifier and serial number, at most 20 bytes by RFC 5280 section 4.1.2.2; some CAs take longer ones.
 _ARI_ID = re.compile(r"[A-Za-z0-9_-]{1,200}\.[A-Za-z0-9_-]{1,200}|")
@@ -43,6 +45,10 @@ class LeafFacts(Model):
     def lifetime(self) -> timedelta:
         """From not_before to not_after."""
         return self.not_after - self.not_before
+
+    def ends_soon(self, now: datetime) -> bool:
+        """Whether little of its lifetime is left: a renewal that is on time comes long before."""
+        return self.not_after - now < self.lifetime / _SHARE_AT_THE_END
 
     def checked(self) -> LeafFacts:
         """Return these facts. Raises ValueError where a certificate cannot have them."""

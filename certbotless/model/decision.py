@@ -34,6 +34,9 @@ CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6
 # The type of the records that a step writes.
 WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
+# What a renewal does, in this order; the record and the files are right meanwhile.
+RENEWAL: frozenset[Action] = frozenset(("clean-up", "order", "collect", "deploy"))
+
 # What a step makes true; `look` stands for what cannot be seen.
 Fact = Literal["record", "certificate", "files", "served", "look"]
 

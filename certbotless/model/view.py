@@ -8,9 +8,9 @@ from typing import Any, Literal
 from ..base.checked import Model
 from ..base.times import Moment, rfc3339
 from ..config.settings import Site
-from .decision import Decision, Step
+from .decision import RENEWAL, Decision, Step
 from .memory import Failure, SiteState
-from .observation import Observation, endpoints_of
+from .observation import Endpoint, Observation, endpoints_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,50 @@ class View:
 
     @property
     def is_well(self) -> bool:
-        """Whether all is true, or only a target's window is waited for."""
-        steps = self.decision.steps
-        return self.state == "ok" or (
-            self.state == "pending" and all(step.waits_for_window for step in steps)
+        """Whether nobody needs to act: all is true, a target's window is waited for, or a renewal runs."""
+        if self.state != "pending":
+            return self.state == "ok"
+        return self._only_waits_for_window or self.is_renewing
+
+    @property
+    def _only_waits_for_window(self) -> bool:
+        return all(step.waits_for_window for step in self.decision.steps)
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a renewal is due or runs, and nothing else, while the certificate in use is valid.
+
+        In use is the published certificate, or the one before it where the new one is to be deployed. A
+        failure, a limit that is waited for, a refused certificate, and one that ends soon are no such thing.
+        """
+        seen, facts, now = self.seen, self.seen.published.facts, self.seen.at
+        if self.state != "pending" or self._only_waits_for_window or self.standing_failures:
+            return False
+        if facts is None or seen.refused is not None:
+            return False
+        is_valid = facts.not_before <= now and not facts.ends_soon(now)
+        if not is_valid or not set(self.site.all_names) <= set(facts.names):
+            return False
+        is_on_time = all(
+            step.waits_for_window or (step.action in RENEWAL and step.is_due(now))
+            for step in self.decision.steps
         )
+        places = [
+            place for each in self.site.deploy for place in endpoints_of(each, self.remembered, seen.host)
+        ]
+        return is_on_time and all(map(self._serves_ours, places))
+
+    def _serves_ours(self, place: Endpoint) -> bool:
+        """Whether a place serves the published certificate, or the one before it, which is still valid.
+
+        What cannot be proved serves what it was last acted upon for.
+        """
+        facts, acted = self.seen.published.facts, self.remembered.acted.get(place.name)
+        last, deploy_by = acted.sha256 if acted else None, self.remembered.deploy_by
+        leaf = self.seen.served.get(place.key, last)
+        if leaf is None or facts is None:
+            return False
+        return leaf == facts.sha256 or (leaf == last and deploy_by is not None and self.seen.at < deploy_by)
 
     @property
     def last_failure(self) -> Failure | None:

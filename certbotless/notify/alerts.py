@@ -28,8 +28,6 @@ _MOST_A_DAY, _MOST_MESSAGES_A_DAY = 4, 24
 # When one problem has its reminder, all others have theirs with it whose last message is that old: many sites
 # that fail are few messages.
 _NEARLY_A_DAY = timedelta(hours=18)
-# A renewal that is on time comes with a third of the lifetime left, or with a half of a short one.
-_SHARE_AT_THE_END = 6
 # A client visits each hour; an older visit, from before the daemon was stopped, says nothing of now.
 _VISIT_COUNTS = timedelta(hours=2)
 # A certificate is not new any more after this: its site may have waited a day for a window.
@@ -123,7 +121,7 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
             found.setdefault("order", Problem(step.wait_reason, retry_at=step.wait_until))
     if view.seen.refused is not None:
         found.setdefault("rollback", Problem("the service did not come up with the new certificate"))
-    if facts is not None and facts.not_after - now < facts.lifetime / _SHARE_AT_THE_END:
+    if facts is not None and facts.ends_soon(now):
         found["expiry"] = Problem(_end_of(facts, now), f"certbotless status {view.site.domain} says why")
     if met is not None and not met.is_well:
         found["client"] = Problem(met.text, "certbotless doctor names the cure")

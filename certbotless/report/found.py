@@ -34,6 +34,7 @@ class Found:
         known: domain and certificate of the sites that were not checked, for the reason `why_unseen`.
         notify: the object of `status --json` about the receivers; None where there are none.
         notify_failure: the newest failure of a receiver.
+        warnings: each secret that cannot be read, where no daemon runs that has read it.
         story: only where one site was asked for, and the file is good.
     """
 
@@ -47,6 +48,7 @@ class Found:
     why_unseen: str = "the configuration is broken"
     notify: Mapping[str, Any] | None = None
     notify_failure: Failure | None = None
+    warnings: Sequence[str] = ()
     story: Story | None = None
 
     @property

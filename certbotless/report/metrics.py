@@ -25,7 +25,10 @@ from .status_json import Seen, served_of
 __all__ = ["TYPE", "text"]
 
 _STATES = ("ok", "pending", "failing")
-_WELL = "1 where all facts are true, or only a target's window is waited for; 0 also before the first look."
+_WELL = (
+    "1 where all is right, only a window is waited for, or a renewal runs while the certificate in use is"
+    " valid and served; 0 also before the first check."
+)
 
 
 def text(seen: Seen, visits: Visits, now: datetime, *, is_looking: bool, is_refused: bool) -> str:

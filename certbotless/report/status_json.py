@@ -1,4 +1,4 @@
-"""Facts -> the JSON of `status`, the text of `plan`, and the last lines of a one-shot run."""
+"""Facts -> the JSON of `status`, and the last lines of a one-shot run."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ..base.errors import printable
 from ..base.times import distance, rfc3339
 from ..config.settings import Config
 from ..model.certificate import LeafFacts
@@ -15,8 +14,6 @@ from ..model.memory import Failure
 from ..model.observation import endpoints_of
 from ..model.view import ClientFacts, View
 
-# As a line of the log.
-_MOST_OF_A_LINE = 4000
 _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
 
 
@@ -36,27 +33,6 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
     }
 
 
-def plan_text(views: Sequence[View], verdicts: Mapping[str, str] | None = None) -> str:
-    """Return what would be done for each site and why; `verdicts` is on pairs of other tools, by domain."""
-    lines = []
-    for view in views:
-        domain = view.site.domain
-        lines += [f"{domain}: cannot be seen: {problem.advice}" for problem in view.decision.problems]
-        if note := by_api(view):
-            lines.append(f"{domain}: {note}")
-        for step in view.decision.steps:
-            wait = f" ({step.wait_text})" if step.wait_text else ""
-            found = (verdicts or {}).get(domain) if step.action == "adopt" else None
-            lines.append(f"{domain}: {step.key}: {found or step.reason}{wait}")
-        if any(step.action == "order" for step in view.decision.steps):
-            planned = {step.target for step in view.decision.steps}
-            follow = [target.name for target in view.site.deploy if target.name not in planned]
-            lines += [f"{domain}: deploy:{container}: after the order" for container in follow]
-        if not view.decision.steps and not view.decision.problems:
-            lines.append(f"{domain}: nothing to do")
-    return "\n".join(printable(line, _MOST_OF_A_LINE) for line in lines)
-
-
 def by_api(view: View) -> str:
     """Say that the records are known from the API alone, why, and as of when; empty where they are not."""
     seen = view.seen
@@ -70,8 +46,8 @@ def by_api(view: View) -> str:
 
 def headline(views: Sequence[View], busy: int) -> str:
     """Return one line about all sites; a run is at work on `busy` more."""
-    counts = Counter(view.state for view in views)
-    parts = [f"{counts[state]} {state}" for state in ("ok", "pending", "failing") if counts[state]]
+    counts = Counter("renewing" if view.is_renewing else view.state for view in views)
+    parts = [f"{counts[name]} {name}" for name in ("ok", "renewing", "pending", "failing") if counts[name]]
     parts += [f"{busy} at work"] if busy else []
     coming = [(at, v.site.domain) for v in views if (at := v.decision.next_renewal) is not None]
     if coming:

@@ -21,6 +21,7 @@ from ..base.names import u_labels
 from ..base.times import distance, moment, span
 from ..model.certificate import LeafFacts
 from ..model.decision import Step
+from ..model.memory import Failure
 from ..model.view import View, Visits, facts_of
 from .found import Found, Story
 from .status_json import Served, by_api, failure_text, served_of
@@ -33,6 +34,7 @@ _GAP = "  "
 _BAR_WIDTH = 30
 _LABEL_WIDTH = 15
 
+_NO_DAEMON = "daemon: not running: nothing is tried again; start it: systemctl start certbotless"
 _TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
 
 
@@ -62,56 +64,56 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
             Else the lines are whole, so that they can be copied.
     """
     pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
-    daemon = f"daemon: running, pid {pid}" if pid is not None else "daemon: not running"
+    above: list[Drawing] = [*error]
+    daemon = [f"daemon: running, pid {pid}"]
+    if pid is None:
+        above, daemon = [screen.one_line(_NO_DAEMON, style="red", is_cut=is_watched), *error, ""], []
     if found.story is None:
-        entries = [_entry(view, found.visits) for view in found.views]
+        entries = [_entry(view, found) for view in found.views]
         entries += [
             _Entry(screen.legible(name), "pending", "-", facts, None, (), (found.why_unseen,), found.at)
             for name, facts in found.known
         ]
         failure = found.notify_failure
-        unsent = [f"notify: {failure_text(failure)}"] if failure else []
-        return Group(*error, *_sites(entries, screen), daemon, *unsent) if entries else Group(*error)
+        unsent = [f"notify: {failure_text(failure) if pid else failure.advice}"] if failure else []
+        return Group(*above, *_sites(entries, screen), *daemon, *unsent) if entries else Group(*error)
     (view,) = found.views
-    above = Group(
-        *error, *_one_site(view, found, found.story, screen), daemon, "", Styled("The last attempt", "bold")
-    )
+    site = _one_site(view, found, found.story, screen)
+    head = Group(*above, *site, *daemon, "", Styled("The last attempt", "bold"))
     attempt = _attempt_lines(found.story)
     if is_watched:
-        room = screen.height - len(screen.render_lines(above))
+        room = screen.height - len(screen.render_lines(head))
         attempt = attempt[max(len(attempt) - room, 0) :] if room > 0 else []
-    return Group(above, *(screen.one_line(line, is_cut=is_watched) for line in attempt))
+    return Group(head, *(screen.one_line(line, is_cut=is_watched) for line in attempt))
 
 
 # --- what is said -------------------------------------------------------------------------------------------
 
 
-def _entry(view: View, visits: Visits) -> _Entry:
+def _entry(view: View, found: Found) -> _Entry:
     site, seen = view.site, view.seen
-    found = [seen.wanted(type_) or "not found" for type_, rule in site.rules.items() if rule.kind != "none"]
+    rules = site.rules.items()
+    addresses = [seen.wanted(type_) or "not found" for type_, rule in rules if rule.kind != "none"]
     return _Entry(
         site.domain,
         view.state,
-        ", ".join(found) or "no record",
+        ", ".join(addresses) or "no record",
         seen.published.facts,
         view.decision.next_renewal,
         tuple(_served_text(served, view) for served in served_of(view)),
-        tuple(_notes(view, visits)),
+        tuple(_notes(view, found.visits, is_tried_again=found.daemon_pid is not None)),
         seen.at,
     )
 
 
-def _notes(view: View, visits: Visits) -> Iterator[str]:
+def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]:
     seen, now, cause, failure = view.seen, view.seen.at, view.cause, view.last_failure
     if isinstance(cause, Step):
         yield _step_text(cause, now)
     elif cause is not None and (failure is None or failure.what != cause.what):
         yield cause.what
     if failure is not None:
-        yield failure.what
-        if failure.hint:
-            yield f"to do: {failure.hint}"
-        yield f"next try {_moment(failure.retry_at, now)}" if failure.retry_at > now else "next try: due"
+        yield from _failure_notes(failure, now, is_tried_again=is_tried_again)
     for step in view.decision.steps:
         if step.waits_for_window and step is not cause:
             yield _step_text(step, now)
@@ -128,6 +130,14 @@ def _notes(view: View, visits: Visits) -> Iterator[str]:
     met = facts_of(view, visits)
     if met is not None and not met.is_well:
         yield f"as a client, {distance(met.at - now)}: {met.text}; see certbotless doctor"
+
+
+def _failure_notes(failure: Failure, now: datetime, *, is_tried_again: bool) -> Iterator[str]:
+    yield failure.what
+    if failure.hint:
+        yield f"to do: {failure.hint}"
+    if is_tried_again:
+        yield f"next try {_moment(failure.retry_at, now)}" if failure.retry_at > now else "next try: due"
 
 
 def _step_text(step: Step, now: datetime) -> str:
@@ -148,7 +158,7 @@ def _served_text(served: Served, view: View) -> str:
 
 def _attempt_lines(story: Story) -> list[str]:
     if not story.attempt:
-        return ["none is kept"]
+        return ["no attempt yet"]
     end = [] if story.has_ended else ["(it goes on)" if story.is_running else "(it was killed)"]
     return [*story.attempt, *end]
 
@@ -205,7 +215,7 @@ def _sites(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
 
 
 def _one_site(view: View, found: Found, story: Story, screen: Terminal) -> Iterator[Drawing]:
-    entry, facts, met = _entry(view, found.visits), view.seen.published.facts, facts_of(view, found.visits)
+    entry, facts, met = _entry(view, found), view.seen.published.facts, facts_of(view, found.visits)
     yield from _card(entry, screen)
     more = _grid(_LABEL_WIDTH)
     in_unicode = u_labels(entry.domain)

@@ -95,7 +95,9 @@ class Web:
         """Show these views from now on. A site that is not among them keeps its last view."""
         known = {**self.seen.views, **{view.site.domain: view for view in views}}
         shown = {site.domain: known[site.domain] for site in config.sites if site.domain in known}
-        well_at = {domain: view.seen.at for domain, view in shown.items() if view.is_well}
+        well_at = {
+            domain: view.seen.at for domain, view in shown.items() if view.is_well and not view.is_renewing
+        }
         self.seen = Seen(config, shown, ledger, {**self.seen.well_at, **well_at})
 
     # The server's thread that makes answers.

@@ -22,6 +22,7 @@ from ..base.clock import Clock, SystemClock
 from ..base.errors import NotifyError, StoreError
 from ..base.locks import Lock, running_daemon
 from ..base.log_context import Event
+from ..config import as_yaml
 from ..config.fingerprints import Fingerprints
 from ..config.redact import Redactor
 from ..config.settings import Config, Site
@@ -189,7 +190,5 @@ def _head(config: Config, domain: str, intent: Intent) -> list[str]:
     ]
     return [
         f"asked for: {' '.join(asked)}",
-        f"site: {next(site for site in config.sites if site.domain == domain)}",
-        *(f"{name}: {getattr(config, name)}" for name in ("acme", "aliyun", "dns", "docker")),
-        f"folders: certs_dir={str(config.certs_dir)!r} state_dir={str(config.state_dir)!r}",
+        *as_yaml.lines(config, next(site for site in config.sites if site.domain == domain)),
     ]

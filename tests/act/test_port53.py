@@ -17,7 +17,7 @@ from certbotless.model.decision import Intent
 from certbotless.model.memory import Listed
 from certbotless.model.records import Record
 from certbotless.model.situation import Goal
-from certbotless.report.status_json import plan_text
+from certbotless.report import plan_text
 from certbotless.service.workers import StartPauses
 from certbotless.state.site import SiteFile
 
@@ -171,10 +171,11 @@ def test_what_was_listed_in_the_future_is_not_believed(scene: Scene) -> None:
 def test_the_plan_says_where_the_record_is_known_from(scene: Scene) -> None:
     scene.run()
     scene.clock.advance(180)
-    assert plan_text([scene.look()]).splitlines() == [
+    seen = [scene.look()]
+    assert plan_text.text_of(seen) == f"{DOMAIN}: nothing to do\n1 site, no changes"
+    assert plan_text.warnings_of(seen) == [
         f"{DOMAIN}: no authoritative name server answers (REFUSED); the record is known from the API, as of"
-        " 3 min ago",
-        f"{DOMAIN}: nothing to do",
+        " 3 min ago"
     ]
 
 

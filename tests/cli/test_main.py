@@ -35,6 +35,8 @@ HEAVY = {
 }
 
 
+NO_DAEMON = "daemon: not running: nothing is tried again; start it: systemctl start certbotless"
+
 Told = Callable[..., tuple[int, str, str]]
 
 
@@ -74,8 +76,9 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
-    assert ended("--version") == 0
-    assert capfd.readouterr().out == f"certbotless {__version__}\n"
+    for option in ("--version", "-V"):
+        assert ended(option) == 0
+        assert capfd.readouterr().out == f"certbotless {__version__}\n"
 
 
 @pytest.mark.process
@@ -90,19 +93,26 @@ def test_the_installed_command_is_the_module() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "there is no command 'nonsense'; the nearest one is "),
+        (["nonsense"], "there is no command 'nonsense'; the commands are check, plan, status, "),
+        (["renew"], "there is no command 'renew'; use: certbotless --renew-now [DOMAIN ...]"),
+        (["run", DOMAIN], "there is no command 'run'; use: certbotless --once [DOMAIN ...]"),
+        (["issue"], "there is no command 'issue'; use: certbotless --once [DOMAIN ...]"),
+        (["list"], "there is no command 'list'; use: certbotless status"),
+        (["add", DOMAIN], "there is no command 'add'; use: an entry below `sites:` in the configuration"),
+        (["version"], "there is no command 'version'; use: certbotless --version"),
+        (["help"], "there is no command 'help'; use: certbotless --help"),
         (["chek"], "there is no command 'chek'; the nearest one is 'check'"),
         (["--force", "statsu", "--json"], "there is no command 'statsu'; the nearest one is 'status'"),
         (["--config", "plan", "paln"], "there is no command 'paln'; the nearest one is 'plan'"),
-        ([DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with --once, --renew-now or status"),
+        ([DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with --once, --renew-now, status or plan"),
         (["--dry-run", DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with "),
-        (["x\x1b[2J"], "there is no command 'x\\\\x1b[2J'; the nearest one is "),
-        (["--nonsense"], "unrecognized arguments: --nonsense; see certbotless --help"),
-        (["--renew", DOMAIN], f"there is no command '{DOMAIN}'"),
+        (["x\x1b[2J"], "there is no command 'x\\\\x1b[2J'; the commands are "),
+        (["--nonsense"], "there is no option '--nonsense'; see certbotless --help"),
+        (["--renew", DOMAIN], "there is no option '--renew'; see certbotless --help"),
+        (["-x", "c.yaml", "check"], "there is no option '-x'; see certbotless --help"),
         (["--once", "--forc"], "unrecognized arguments: --forc; see certbotless --help"),
-        (["--config"], "argument --config: expected one argument"),
+        (["--config"], "argument -c/--config: expected one argument"),
         (["check", "extra"], "unrecognized arguments: extra"),
-        (["plan", DOMAIN], f"unrecognized arguments: {DOMAIN}"),
         (["status", DOMAIN, "extra"], "unrecognized arguments: extra"),
         (["status", "--jsn"], "unrecognized arguments: --jsn"),
         (["--once", "--renew-now"], "argument --renew-now: not allowed with argument --once"),
@@ -120,7 +130,10 @@ def test_the_installed_command_is_the_module() -> None:
         (["--once", "--config", "c", "sandbox"], "sandbox does not go with --once or --renew-now"),
         (["doctor", "--probe", "--json"], "--probe prints one text; leave --json out"),
         (["status", "--watch"], "--watch draws on a terminal, and standard output is none; leave it out"),
-        (["status", "--watch", "--json"], "--watch does not go with --json; ask for --json as often"),
+        (
+            ["status", "--watch", "--json"],
+            "--watch does not go with --json; use: watch certbotless status --json",
+        ),
         (["status", "--watch", "--config", "-"], "--watch reads the file again and again"),
     ],
 )
@@ -146,6 +159,7 @@ def test_bad_usage_is_2_and_one_line(
         ["--renew-now", f"{DOMAIN}."],
         ["--renew-now", ""],
         ["--once", "nobody.example.com"],
+        ["plan", "nobody.example.com"],
         ["status", "nobody.example.com"],
         ["status", "nobody.example.com", "--json"],
     ],
@@ -186,10 +200,13 @@ def test_the_file_is_named_before_or_after_the_command(box: Box, capfd: pytest.C
         [f"--config={good}", "check"],
         ["--config", other, "check", "--config", good],
         ["--config", other, "--config", good, "check"],
+        ["-c", good, "check"],
+        ["check", "-c", good],
     ):
         assert main(arguments) == 0
     assert main(["--config", good, "check", "--config", other]) == 2
-    assert capfd.readouterr().err.startswith(f"{other}:1:1: the file: cannot be read: No such file")
+    made = f"no configuration yet at {other}; make one: certbotless init\n"
+    assert capfd.readouterr().err == made
 
 
 def test_without_a_name_it_is_the_file_in_etc_and_without_a_domain_all_of_them() -> None:
@@ -226,7 +243,7 @@ def test_a_bad_file_is_2_everywhere_and_nothing_is_done(arguments: list[str], bo
 def test_standard_input_is_named_by_a_dash(box: Box) -> None:
     good = box.write()
     run = box.run("check", "--config", "-", input=good)
-    assert (run.returncode, run.stdout, run.stderr) == (0, "-: ok (1 sites)\n", "")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "-: ok (1 site)\n", "")
     run = box.run("check", "--config", "-", input=f"{good}nonsense: 1\n")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith("-:12:1: nonsense: ")
@@ -247,9 +264,16 @@ def test_a_secret_that_is_not_there_is_a_warning_of_check(box: Box, told: Told) 
     """It may be there when systemd starts the daemon."""
     box.secret.unlink()
     code, out, err = told("check")
-    assert (code, out, err.count("\n")) == (0, f"{box.file}: ok (1 sites)\n", 1)
+    said = "ok (1 site), but 1 secret cannot be read: nothing can be issued yet"
+    assert (code, out, err.count("\n")) == (0, f"{box.file}: {said}\n", 1)
     unread = f"cannot read the secret {str(box.secret)!r}: No such"
     assert err.startswith(f"warning: aliyun.access_key_secret: {unread}")
+    assert told("check", "--strict") == (1, out, err)
+    assert told("plan")[::2] == (1, err)
+    assert told("status")[2] == told("status", "--json")[2] == err
+    with DaemonLock(box.state_dir, SystemClock()):
+        # It has read the secret, which systemd may have given to it alone.
+        assert (told("plan")[::2], told("status")[2]) == ((0, ""), "")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--once"], ["--renew-now"], ["--once", DOMAIN]])
@@ -284,10 +308,11 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, told: Told) -> 
 def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, told: Told) -> None:
     facts = box.publish()
     before = sorted(box.home.rglob("*"))
-    assert told("plan", "--exit-code") == (0, f"{DOMAIN}: nothing to do\n", "")
+    assert told("check", "--strict")[0] == 0
+    assert told("plan", "--exit-code") == (0, f"{DOMAIN}: nothing to do\n1 site, no changes\n", "")
     code, out, err = told("status")
-    assert (code, out.splitlines()[-1], err) == (0, "daemon: not running", "")
-    assert out.splitlines()[1].startswith(f"{DOMAIN}  ok ")
+    assert (code, out.splitlines()[0], err) == (0, NO_DAEMON, "")
+    assert out.splitlines()[3].startswith(f"{DOMAIN}  ok ")
     code, out, _ = told("status", "--json")
     found = json.loads(out)
     assert code == 0
@@ -302,7 +327,11 @@ def test_what_is_due_is_planned_and_not_done(box: Box, told: Told) -> None:
     """3 only where it was asked for."""
     before = sorted(box.home.iterdir())
     for arguments, code in ((["plan"], 0), (["plan", "--exit-code"], 3)):
-        assert told(*arguments) == (code, f"{DOMAIN}: order: there is no certificate yet\n", "")
+        assert told(*arguments) == (
+            code,
+            f"{DOMAIN}: would request a certificate (there is none)\n1 site, 1 change\n",
+            "",
+        )
     code, out, _ = told("status", "--json")
     (site,) = json.loads(out)["sites"]
     assert (code, site["state"], site["certificate"]) == (1, "pending", None)
@@ -313,7 +342,7 @@ def test_what_cannot_be_seen_is_1_also_where_3_was_asked_for(box: Box, told: Tol
     box.write('dns: {nameservers: ["127.0.0.1:1"]}', address="10.79.40.213")
     code, out, _ = told("plan", "--exit-code")
     assert code == 1
-    assert f"{DOMAIN}: cannot be seen: no authoritative name server answers" in out
+    assert f"{DOMAIN}: cannot be checked: no authoritative name server answers" in out
 
 
 def test_one_site_can_be_asked_for(box: Box, told: Told) -> None:
@@ -322,6 +351,7 @@ def test_one_site_can_be_asked_for(box: Box, told: Told) -> None:
     box.publish("b.example.com")
     code, out, _ = told("status", "b.example.com", "--json")
     assert (code, [site["domain"] for site in json.loads(out)["sites"]]) == (0, ["b.example.com"])
+    assert told("plan", "b.example.com")[1] == "b.example.com: nothing to do\n1 site, no changes\n"
     code, out, _ = told("status", "--json")
     assert (code, [site["state"] for site in json.loads(out)["sites"]]) == (1, ["pending", "ok"])
 
@@ -403,7 +433,7 @@ def test_the_status_of_a_broken_file_is_printed_all_the_same(broken: str, box: B
     assert sites[DOMAIN]["certificate"]["sha256"] == facts.sha256
     assert sites["gone.example.com"]["certificate"] is None
     code, out, faults = told("status")
-    assert (code, out.splitlines()[-1], faults) == (2, "daemon: not running", err)
+    assert (code, out.splitlines()[0], faults) == (2, NO_DAEMON, err)
     assert [line.split()[0] for line in out.splitlines() if "pending" in line] == [DOMAIN, "gone.example.com"]
 
 
@@ -413,7 +443,7 @@ def test_the_status_without_a_file_is_printed_all_the_same(box: Box, told: Told)
     found = json.loads(out)
     assert code == 2
     assert found["config"]["path"] == absent
-    assert found["config"]["error"].startswith(f"{absent}:1:1: the file: cannot be read: No such file")
+    assert found["config"]["error"].startswith(f"no configuration yet at {absent}; ")
     assert found.keys() == {"version", "observed_at", "daemon", "config", "notify", "sites"}
 
 
@@ -461,17 +491,17 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: lis
 
 
 def test_one_site_is_shown_with_its_last_events(box: Box, told: Told) -> None:
-    """And without an attempt, where none is kept."""
+    """And without an attempt, where there was none."""
     box.publish()
     for i in range(12):
         event = Event("record.updated", {"new": f"10.0.0.{i}"})
         Events(box.state_dir).append(datetime.now(UTC), DOMAIN, event)
     code, out, _ = told("status", DOMAIN)
     lines = out.splitlines()
-    assert (code, lines[-2:]) == (0, ["The last attempt", "none is kept"])
+    assert (code, lines[-2:]) == (0, ["The last attempt", "no attempt yet"])
     new = [line.rpartition("new=")[2] for line in lines if "record.updated" in line]
     assert new == [f"10.0.0.{i}" for i in range(2, 12)]
-    assert "daemon: not running" in lines
+    assert lines[0] == NO_DAEMON
 
 
 def test_an_attempt_that_did_not_end_was_killed_or_goes_on(box: Box, told: Told) -> None:

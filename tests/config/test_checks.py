@@ -32,8 +32,10 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     first, second, *others = warnings(found)
     assert first.startswith("aliyun.access_key_id: the environment variable 'NO_SUCH_KEY' is not set")
     assert second.startswith(f"aliyun.access_key_secret: {str(secret)!r} has mode 0644")
-    assert others[0].startswith("sites[0].address6: ::1 leads every other machine to itself")
-    assert others[1].startswith("sites[1].address: 127.0.0.2 leads every other machine to itself")
+    assert others[0].startswith("sites[0].address6 (a.example.com): ::1 leads every other machine to itself")
+    assert others[1].startswith(
+        "sites[1].address (b.example.com): 127.0.0.2 leads every other machine to itself"
+    )
     secret.chmod(0o600)
     monkeypatch.setenv("NO_SUCH_KEY", CANARY)
     assert warnings(found) == others
@@ -68,7 +70,7 @@ def test_folders_that_anybody_may_write_to_are_warned_of(tmp_path: Path) -> None
     assert warnings(found) == []
     for folder in folders.values():
         folder.chmod(0o777)
-    keys = ["certs_dir", "state_dir", "sites[1].certs_dir"]
+    keys = ["certs_dir", "state_dir", "sites[1].certs_dir (b.example.com)"]
     told = "has mode 0777: anybody may put files in our place; chmod o-w"
     assert warnings(found) == [
         f"{key}: {str(folder)!r} {told}" for key, folder in zip(keys, folders.values(), strict=True)

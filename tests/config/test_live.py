@@ -134,8 +134,7 @@ def test_a_file_that_is_broken_or_absent_for_a_moment_is_no_matter(author: Autho
     author.file.unlink()
     author.wait(60)
     assert author.said() == [
-        f"config.refused {author.file}:1:1: the file: cannot be read: No such file or directory; "
-        "name the file with --config FILE"
+        f"config.refused no configuration yet at {author.file}; make one: certbotless init"
     ]
 
 

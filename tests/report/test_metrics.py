@@ -105,7 +105,8 @@ def test_the_daemon_tells_of_itself() -> None:
     ("shown", "state", "is_well"),
     [
         (view(), "ok", True),
-        (view(Step("order", said("due"))), "pending", False),
+        (view(Step("order", said("due"))), "pending", True),
+        (view(Step("order", said("due")), served={}), "pending", False),
         (view(IN_WINDOW), "pending", True),
         (view(Step("order", said("due")), failures={"order": failure()}), "failing", False),
     ],

@@ -1,8 +1,7 @@
-"""What `status` and `plan` say of a site; the keys of the JSON are a contract with whoever reads it."""
+"""What `status` says of a site; the keys of the JSON are a contract with whoever reads it."""
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -211,36 +210,3 @@ def test_what_cannot_be_seen_is_not_well() -> None:
     found = site_of(view(answers={(FACTS.names[1], "A"): (None,)}, problems=(blind,)))
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
     assert found["last_error"] == CLOSED | {"what": "no authoritative name server answers"}
-
-
-# --- plan ---------------------------------------------------------------------------------------------------
-
-
-def test_the_plan_names_each_step_with_its_reason() -> None:
-    wait = NOW + timedelta(hours=1)
-    steps = (
-        Step("record", said("10.0.0.1 -> 10.79.40.213")),
-        Step("order", said("due"), wait_until=wait, wait_why=said("3 orders in 7 days")[0]),
-        Step("deploy", said("no TLS answer"), "registry"),
-    )
-    assert status_json.plan_text([view(*steps)]).splitlines() == [
-        "devbox.sweetlove.top: record: 10.0.0.1 -> 10.79.40.213",
-        "devbox.sweetlove.top: order: due (order not before 2026-11-24T06:30:00Z: 3 orders in 7 days)",
-        "devbox.sweetlove.top: deploy:registry: no TLS answer",
-        "devbox.sweetlove.top: deploy:web: after the order",
-    ]
-
-
-def test_no_reason_of_the_plan_acts_upon_a_terminal_or_makes_a_line_of_its_own() -> None:
-    """It may be of a meta.json that others have written."""
-    reason = "the certificate is for \x1b]0;pwned\x07\x1b[2J\nb.example.com: nothing to do"
-    text = status_json.plan_text([view(Step("record", said(reason)))])
-    assert len(text.splitlines()) == 1
-    assert text.isprintable()
-
-
-def test_the_plan_says_what_it_could_not_see() -> None:
-    """Which is not the same as nothing to do."""
-    assert status_json.plan_text([view()]) == "devbox.sweetlove.top: nothing to do"
-    blind = status_json.plan_text([view(problems=(failure("no name server answers"),))])
-    assert blind == "devbox.sweetlove.top: cannot be seen: no name server answers; try later"

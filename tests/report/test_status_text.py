@@ -227,7 +227,7 @@ def test_a_bar_has_one_now_and_its_width(begin_s: int, end_s: int, renewal_s: in
 def test_colours_change_no_letter_and_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    found = Found(NOW, "c.yaml", "", None, [WELL, UNBORN, FAILING, WAITING])
+    found = Found(NOW, "c.yaml", "", 4711, [WELL, UNBORN, FAILING, WAITING])
     for width in (40, 80):
         plain, coloured = (
             written(lambda screen: status_text.draw(found, screen), width, is_terminal=is_terminal)
@@ -323,7 +323,7 @@ def test_one_site_is_shown_whole() -> None:
         "daemon: running, pid 4711",
         "",
         "The last attempt",
-        "none is kept",
+        "no attempt yet",
     ]
 
 
@@ -353,3 +353,11 @@ def test_of_a_broken_file_the_certificates_are_known() -> None:
         "daemon: running, pid 4711",
     ]
     assert text_of(error="it is broken") == ""
+
+
+def test_without_a_daemon_the_first_line_says_so_and_nothing_is_promised() -> None:
+    shown = text_of(FAILING, daemon_pid=None)
+    assert shown.startswith("daemon: not running: nothing is tried again; start it: systemctl start")
+    assert "next try" in text_of(FAILING)
+    assert "next try" not in shown
+    assert "daemon" not in shown.partition("\n\n")[2]

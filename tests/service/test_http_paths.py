@@ -33,7 +33,8 @@ from certbotless.service.http_paths import Web
 
 OTHER = site("other.sweetlove.top")
 WELL, OTHER_WELL = view(), view(of=OTHER)
-AT_WORK = view(Step("order", said("due since today")))
+RENEWING = view(Step("order", said("due since today")))
+AT_WORK = view(Step("restore", said("due since today")))
 FAILING = view(Step("order", said("due")), of=OTHER, failures={"order": failure()})
 IN_WINDOW = view(Step("deploy", said("x"), "web", wait_until=NOW + timedelta(hours=1), waits_for_window=True))
 NOBODY = 65534
@@ -69,9 +70,10 @@ def shown(home: Path, path: str, *views: View, **keywords: Any) -> tuple[int, st
     [
         ((WELL,), {}, 200, "sites: 1 ok; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"),
         ((IN_WINDOW,), {}, 200, "sites: 1 pending; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"),
-        ((AT_WORK,), {}, 503, "devbox.sweetlove.top pending: order: due since today"),
+        ((RENEWING,), {}, 200, "sites: 1 renewing; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"),
+        ((AT_WORK,), {}, 503, "devbox.sweetlove.top pending: restore: due since today"),
         ((WELL, FAILING), {}, 503, "other.sweetlove.top failing: the CA is closed"),
-        ((AT_WORK, FAILING), {}, 503, "devbox.sweetlove.top pending: order: due since today (and 1 more)"),
+        ((AT_WORK, FAILING), {}, 503, "devbox.sweetlove.top pending: restore: due since today (and 1 more)"),
         ((WELL,), {"refused": ("c.yaml:3:1: no", "further")}, 503, "an edit is refused: c.yaml:3:1: no"),
         ((WELL,), {"is_looking": False}, 503, "the daemon has stopped checking"),
     ],
@@ -180,9 +182,10 @@ def test_when_a_site_was_last_well_is_kept_while_it_is_not(tmp_path: Path) -> No
             web.show(config_of([WELL], tmp_path), [each], ())
         return sample_of(web, "last_success_timestamp_seconds", SITE.domain)
 
-    later = replace(AT_WORK, seen=replace(AT_WORK.seen, at=NOW + timedelta(minutes=5)))
-    assert last_success(WELL, later) == NOW.timestamp()
-    assert last_success(later) is None
+    for shown in (AT_WORK, RENEWING):
+        later = replace(shown, seen=replace(shown.seen, at=NOW + timedelta(minutes=5)))
+        assert last_success(WELL, later) == NOW.timestamp()
+        assert last_success(later) is None
 
 
 def test_what_is_asked_for_again_at_once_is_answered_with_the_same(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
     assert "DEBUG" not in done.stderr
     text = transcript(bed)
     assert "asked for: --renew-now\n" in text
-    assert f"site: Site(domain='{DOMAIN}'" in text
+    assert f"sites:\n- domain: {DOMAIN}\n" in text
+    assert "propagation_timeout: 1s\n" in text
+    assert "(domain=" not in text
     assert "WARNING order.failed" in text
     assert text.splitlines()[-1].endswith(f"run.ended {done.stdout.rstrip()}")
     shown = bed.run("status", DOMAIN).stdout
