@@ -147,7 +147,7 @@ def test_a_new_site_is_ok_after_one_run_and_follows_its_address(bare: Bed, name:
 @pytest.mark.row(80, 89)
 def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting(bare: Bed) -> None:
     """By status, by doctor for each who answers, and as a client; the record is known from the API."""
-    said, cure = "a proxy (Clash, mihomo, sing-box) answers", f"put +.{ZONE} into the fake-ip-filter"
+    said, cure = "a proxy (Clash, mihomo, sing-box) answers", f"add `+.{ZONE}` to the fake-ip-filter"
     runs = Runs(bare)
     with resolving("fake_ip"):
         assert runs.once().state == "ok"

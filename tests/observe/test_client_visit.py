@@ -238,4 +238,4 @@ def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting() -> None:
         met = visit(view())
     assert (met.resolved, met.trusted) == (False, None)
     assert "gives 198.18.0.77, not 10.79.40.213: a proxy (Clash, mihomo, sing-box) answers" in met.text
-    assert "put +.sweetlove.top into the fake-ip-filter of the proxy, or exclude port 53" in met.text
+    assert "add `+.sweetlove.top` to the fake-ip-filter of the proxy, or exclude port 53" in met.text

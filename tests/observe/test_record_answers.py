@@ -77,8 +77,10 @@ def test_where_only_answers_without_authority_come_no_server_speaks_for_the_zone
 @pytest.mark.row(89)
 def test_a_proxy_that_makes_addresses_up_is_named(goal: Goal) -> None:
     fault = shown(goal, {"ns1.x": SOMEBODY}, ["198.18.0.9"]).fault
-    assert "a proxy (Clash, mihomo, sing-box) answers with made-up addresses (198.18.0.0/15)" in str(fault)
-    assert f"put +.{ZONE} into the fake-ip-filter" in str(fault)
+    assert "a proxy (Clash, mihomo, sing-box) answers with made-up addresses (fake-ip, 198.18.0.0/15)" in str(
+        fault
+    )
+    assert f"add `+.{ZONE}` to the fake-ip-filter" in str(fault)
 
 
 @pytest.mark.row(81)

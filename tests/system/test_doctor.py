@@ -257,7 +257,11 @@ def router(bed: Bed, *options: str) -> Iterator[None]:
         yield
 
 
-@breakage("system resolver", "protection against DNS rebinding", f"rebind_domain='{ZONE}'")
+@breakage(
+    "system resolver",
+    "protection against DNS rebinding",
+    f"rules: @@||{ZONE}^; RouterOS: ",
+)
 def a_router_that_leaves_lan_addresses_out(bed: Bed) -> Iterator[None]:
     with router(bed, "--stop-dns-rebind"):
         yield

@@ -170,12 +170,7 @@ class Resolvers:
                 f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
                 " rebinding, which leaves out addresses of the LAN"
             )
-            return text, (
-                f"let the router except {zone}. OpenWrt: uci add_list"
-                f" dhcp.@dnsmasq[0].rebind_domain='{zone}' && uci commit dhcp && service dnsmasq restart;"
-                f' dnsmasq: rebind-domain-ok=/{zone}/; unbound: private-domain: "{zone}"; FRITZ!Box: Home'
-                f" Network > Network > Network Settings > DNS Rebind Protection: {fqdn}"
-            )
+            return text, _rebinding_cure(zone, fqdn, wanted)
         text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
         return text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver"
 
@@ -191,6 +186,18 @@ def _in_hosts_file(fqdn: str) -> str:
     rows = [line.partition("#")[0].split() for line in text_of(_HOSTS).splitlines()]
     found = [row[0] for row in rows if fqdn in map(str.lower, row[1:]) and ":" not in row[0]]
     return printable(", ".join(found), 100)
+
+
+def _rebinding_cure(zone: str, fqdn: str, wanted: str) -> str:
+    """Return how a resolver is made to give LAN addresses, those first that are common in China."""
+    return (
+        f"let the router or resolver make an exception for {zone}. AdGuard Home: Filters > Custom filtering"
+        f" rules: @@||{zone}^; RouterOS: /ip dns static add name={fqdn} address={wanted}; iKuai: a static"
+        f" DNS entry, {fqdn} {wanted}; OpenWrt: uci add_list"
+        f" dhcp.@dnsmasq[0].rebind_domain='{zone}' && uci commit dhcp && service dnsmasq restart;"
+        f' dnsmasq: rebind-domain-ok=/{zone}/; unbound: private-domain: "{zone}"; FRITZ!Box: Home'
+        f" Network > Network > Network Settings > DNS Rebind Protection: {fqdn}"
+    )
 
 
 def _entry_of_its_own(fqdn: str) -> str:

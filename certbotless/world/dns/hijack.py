@@ -20,7 +20,7 @@ import dns.message
 import dns.rdatatype
 
 _FAKE_IPS = ("198.18.", "198.19.")
-MADE_UP = "a proxy (Clash, mihomo, sing-box) answers with made-up addresses (198.18.0.0/15)"
+MADE_UP = "a proxy (Clash, mihomo, sing-box) answers with made-up addresses (fake-ip, 198.18.0.0/15)"
 
 # From a question to the reply of the server that is in doubt; DNSException, EOFError or OSError for none.
 Exchange = Callable[[dns.message.Message], dns.message.Message]
@@ -57,4 +57,4 @@ def is_made_up(values: Iterable[str], *, but: str = "") -> bool:
 
 def cure(zone: str) -> str:
     """Say what lets a zone through such a proxy."""
-    return f"put +.{zone} into the fake-ip-filter of the proxy, or exclude port 53 from it"
+    return f"add `+.{zone}` to the fake-ip-filter of the proxy, or exclude port 53 from it"
