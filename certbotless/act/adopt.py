@@ -58,8 +58,9 @@ def adopt(ctx: SiteContext, seen: Observation) -> None:
     verdict = judge(ctx.goal, seen, ctx.state.generations)
     pair, facts = verdict.pair, verdict.facts
     if pair is None or facts is None:
-        whose = f"issuer={facts.issuer!r} not_after={rfc3339(facts.not_after)} " if facts else ""
-        logger.info("certificate.not_adopted domain=%s %sreason=%s", ctx.site.domain, whose, verdict.why)
+        issuer, until = (facts.issuer, rfc3339(facts.not_after)) if facts else ("unknown", "unknown")
+        text = "certificate.not_adopted domain=%s issuer=%s not_after=%s reason=%s"
+        logger.info(text, ctx.site.domain, issuer, until, verdict.why)
         valid_until = facts.not_after if facts else None
         ctx.file.change(foreign=Foreign(files=seen.published.plain, why=verdict.why, valid_until=valid_until))
         return

@@ -61,14 +61,14 @@ class CertificateSteps:
         if not staging:
             with self._validation(order):
                 self._issuance(acme, seen, order).authorize()
-            self._ctx.tell("rehearsal.passed", directory=acme.url, certificate="none")
+            self._ctx.tell("dry_run.passed", directory=acme.url, certificate="none")
             return
         acme = replace(acme, directory=staging)
         issued = self._issue(acme, seen, order)
         facts = keys.checked_facts(
             issued.chain_pem, issued.key, self._ctx.site.all_names, self._ctx.clock.now()
         )
-        self._ctx.tell("rehearsal.passed", directory=acme.url, not_after=rfc3339(facts.not_after))
+        self._ctx.tell("dry_run.passed", directory=acme.url, not_after=rfc3339(facts.not_after))
 
     def _check_before_order(self, seen: Observation) -> None:
         """Check what costs nothing before an order is spent: files, zones and containers."""
@@ -123,7 +123,7 @@ class CertificateSteps:
         try:
             told = suggested_renewal(self._acme(), facts.ari_id, self._ctx.clock)
         except IssueError as exc:
-            logger.debug("renewal.not_told domain=%s error=%s", self._ctx.site.domain, exc)
+            logger.debug("renewal.window_unknown domain=%s error=%s", self._ctx.site.domain, exc)
             self._ctx.file.change(renewal=replace(known, next_look=next_look(now, exc.retry_after)))
             return
         window = told.window if told.window is not None and told.window.is_sound(facts) else None
@@ -193,7 +193,7 @@ class CertificateSteps:
         self._ctx.tell("certificate.published", sha256=facts.sha256, not_after=rfc3339(facts.not_after))
         if why := verify.doubt(acme.url, chain, key, self._ctx.site.domain):
             # Clients may know the CA all the same: a trust store here may be old, or absent.
-            text = "certificate.not_trusted_here domain=%s issuer=%r reason=%s hint=%s"
+            text = "certificate.not_trusted_here domain=%s issuer=%s reason=%s hint=%s"
             hint = "bring ca-certificates up to date; if it is, look who answers at acme.directory"
             logger.warning(text, self._ctx.site.domain, facts.issuer, why, hint)
 
@@ -228,7 +228,7 @@ class CertificateSteps:
             return True
         domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
         why = "the key has mode {}, not {}, and the file system keeps no modes".format(*wrong_mode)
-        logger.warning("key.mode_not_kept domain=%s reason=%r hint=%r", domain, why, hint)
+        logger.warning("key.mode_not_kept domain=%s reason=%s hint=%s", domain, why, hint)
         self._ctx.file.change(unkept_modes=wrong_mode)
         return False
 

@@ -185,7 +185,7 @@ class DeploySteps:
         """Run the target's command; other sites may share it, and one run may serve all of them."""
 
         def act(_: int | None) -> None:
-            logger.debug("command.running command=%r", target.name, extra=waits_for("the command"))
+            logger.debug("command.running command=%s", target.name, extra=waits_for("the command"))
             run_command(target.command or (), environment_without(self._ctx.config.secrets().values()))
             self._ctx.tell("command.run", command=target.name)
 

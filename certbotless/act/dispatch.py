@@ -88,7 +88,7 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             _certificate(ctx).ask_when_to_renew(seen)
         case "rebuild" | "note":
             _certificate(ctx).rebuild(seen)
-        case "rehearse":
+        case "dry_run":
             _certificate(ctx).rehearse(seen)
         case "redeploy":
             _deploy(ctx, seen).redeploy()

@@ -51,7 +51,8 @@ class RecordSteps:
         changes = plan_changes(existing, wanted, ours=ours)
         ctx.clock.sleep(0)  # nothing new begins once we are asked to stop
         if not self._is_still_ours():
-            logger.info("record.not_written fqdn=%s reason=%s is no more the LAN address", fqdn, address)
+            text = "record.not_written fqdn=%s value=%s reason=%s"
+            logger.info(text, fqdn, address, "it is not the LAN address any more")
             return
         lately = self._set_right_lately(changes)
         # Known as ours before it is there, should we be killed in between.

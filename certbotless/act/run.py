@@ -185,14 +185,14 @@ class _SiteRun:
             try:
                 if view.remembered.txt:
                     take(Step("clean-up", because(Why.TXT_LEFT)), view.seen, self._ctx)
-                take(Step("rehearse", because(why)), view.seen, self._ctx)
+                take(Step("dry_run", because(why)), view.seen, self._ctx)
             except Interrupted:
                 raise
             except Exception as exc:  # noqa: BLE001  (_explained logs it)
-                failed = _explained(exc, "rehearsal", self._site.domain)
+                failed = _explained(exc, "dry_run", self._site.domain)
             else:
                 return Outcome(self._site.domain, "ok", after, True, None)
-        self._ctx.keep_failure("rehearsal", failed)
+        self._ctx.keep_failure("dry_run", failed)
         return Outcome(self._site.domain, "failing", str(failed), False, None)
 
     def _locked(self) -> AbstractContextManager[object]:

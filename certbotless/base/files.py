@@ -206,7 +206,7 @@ def sweep(folder: Path, names: Collection[str]) -> None:
             match = _LITTER.fullmatch(entry.name)
             if match and match[1] in names and (entry.is_symlink() or entry.is_file()):
                 os.unlink(entry.path)
-                logger.info("file.swept path=%s", entry.path)
+                logger.info("file.removed path=%s", entry.path)
 
 
 def remove_dir(folder: Path, names: Collection[str]) -> None:

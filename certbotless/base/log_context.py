@@ -7,10 +7,15 @@ the text of a line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+_OURS = __name__.partition(".")[0]
+# The conversion of a value in the format of a line, with the "=" behind its name.
+_CONVERSION = re.compile(r"(=?)(%[-+ #0]*\d*(?:\.\d+)?[a-zA-Z%])")
 
 _site: ContextVar[str] = ContextVar("site", default="")
 
@@ -31,12 +36,49 @@ class Event:
     @property
     def words(self) -> str:
         """The values as they are shown; an empty one is left out."""
-        return " ".join(f"{name}={value}" for name, value in self.values.items() if value not in ("", None))
+        shown = {name: _plain(value) for name, value in self.values.items() if value not in ("", None)}
+        return " ".join(f"{name}={quoted(value)}" for name, value in shown.items())
 
     @property
     def extra(self) -> dict[str, Event]:
         """Pass this to a logger as `extra`."""
         return {"event": self}
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def quoted(value: str) -> str:
+    """Return a value as logfmt has it: in double quotes where it holds a blank, a double quote or ``=``.
+
+    Source: brandur.org/logfmt; github.com/kr/logfmt.
+    """
+    if value and not re.search(r'[\s"=]', value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def logfmt(record: logging.LogRecord, cleaned: Callable[[str], str] = str) -> str:
+    """Return the text of a record with each value quoted as it needs; that of a foreign logger as it is.
+
+    Args:
+        cleaned: what becomes of a value before it is quoted.
+    """
+    args = record.args
+    if record.name.partition(".")[0] != _OURS or not isinstance(args, tuple) or not args:
+        return cleaned(record.getMessage())
+    left = iter(args)
+
+    def shown(found: re.Match[str]) -> str:
+        key, form = found.groups()
+        if form == "%%":
+            return f"{key}%"
+        value = cleaned(form % (next(left),))
+        return f"{key}{quoted(value)}" if key else value
+
+    return _CONVERSION.sub(shown, str(record.msg))
 
 
 _NO_EVENT = Event()

@@ -54,7 +54,7 @@ def notify(state: str) -> None:
             notifier.connect(path)
             notifier.sendall(state.encode())
     except OSError as exc:
-        logger.warning("systemd.not_told error=%s", exc.strerror)
+        logger.warning("systemd.not_notified error=%s", exc.strerror)
 
 
 class Watchdog:

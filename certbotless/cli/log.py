@@ -5,6 +5,7 @@ import sys
 import time
 
 from ..base.errors import printable
+from ..base.log_context import logfmt
 from ..base.systemd import is_read_by_journal
 
 
@@ -18,7 +19,7 @@ class Formatter(logging.Formatter):
         self._for_journal = for_journal
 
     def format(self, record: logging.LogRecord) -> str:
-        line = printable(record.getMessage(), 4000)
+        line = printable(logfmt(record), 4000)
         if record.exc_info:
             # Indented, so that no text of an exception can pass for a record of ours.
             trace = self.formatException(record.exc_info).splitlines()

@@ -33,7 +33,7 @@ def prove_readable(config: Config) -> None:
 def log(config: Config, file: Path | None) -> None:
     """Log each warning."""
     for warning in warnings(config, file):
-        logger.warning("config.careless %s", warning)
+        logger.warning("config.warning text=%s", warning)
 
 
 def warnings(config: Config, file: Path | None = None) -> list[str]:

@@ -111,7 +111,7 @@ class Source:
         self._lacking, self.refused, self.refused_digest = (), (), ""
         logger.info("config.accepted sites=%d", len(edited.sites))
         for line in diff.changes(before, edited):
-            logger.info("config.changed %s", line)
+            logger.info("config.changed what=%s", line)
         return True
 
     def _refuse(self, content: _Content, error: CertbotlessError, *, is_told_again: bool) -> None:
@@ -123,7 +123,7 @@ class Source:
         if is_told_again or (not new and digest != self.refused_digest):
             new = [*lines]  # another edit with the same faults is refused as well
         for line in new:
-            logger.error("config.refused %s", line)
+            logger.error("config.refused fault=%s", line)
         self.refused, self.refused_digest = lines, digest
         self._lacking = ()
         if isinstance(error, SecretUnreadable):

@@ -22,7 +22,7 @@ Action = Literal[
     "redeploy",
     "confirm",
     "confirm6",
-    "rehearse",
+    "dry_run",
     "renewal-info",
     "rebuild",
     "note",
@@ -42,7 +42,7 @@ Fact = Literal["record", "certificate", "files", "served", "look"]
 
 FACT_OF: Mapping[str, Fact] = {
     **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
-    **dict.fromkeys(("order", "collect", "adopt", "clean-up", "rehearse", "renewal-info"), "certificate"),
+    **dict.fromkeys(("order", "collect", "adopt", "clean-up", "dry_run", "renewal-info"), "certificate"),
     **dict.fromkeys(("restore", "rebuild", "note"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),
     "list": "look",

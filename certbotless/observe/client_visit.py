@@ -85,8 +85,10 @@ def visit_due(config: Config) -> None:
     for domain, each in met.items():
         before = known.get(domain)
         if before is None or before.is_well != each.is_well:
-            level, event = (logging.INFO, "well") if each.is_well else (logging.WARNING, "not_well")
-            logger.log(level, "client.%s domain=%s text=%s", event, domain, each.text)
+            if each.is_well:
+                logger.info("client.ok domain=%s text=%s", domain, each.text)
+            else:
+                logger.warning("client.failed domain=%s text=%s", domain, each.text)
 
 
 def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:

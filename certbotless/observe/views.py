@@ -74,7 +74,7 @@ def look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | No
         where = "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
         if looking.crashes.get(goal.site.domain) != where:
             looking.crashes[goal.site.domain] = where
-            logger.exception("look.crashed domain=%s", goal.site.domain)
+            logger.exception("check.crashed domain=%s", goal.site.domain)
         # The observation may be the cause of the crash: the code after us must not get it.
         seen = Observation(now, {}, {}, Published(None, None), False, {})
         return _unseen_view(goal, seen, internal_error(exc))

@@ -18,7 +18,7 @@ from typing import TextIO
 from .. import __version__
 from ..base import files
 from ..base.errors import printable
-from ..base.log_context import event_of, site
+from ..base.log_context import event_of, logfmt, site
 from ..base.times import rfc3339
 from ..state.site import SiteFile
 
@@ -59,7 +59,7 @@ class AttemptLogs(logging.Handler):
                     self._path_of(domain).replace(SiteFile(self._state_dir, domain).attempt_path)
         except OSError as exc:
             self._end(domain)
-            logger.warning("transcript.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
+            logger.warning("attempt_log.not_written file=%s error=%s", self._path_of(domain), exc.strerror)
         if kind == "run ended":
             self._end(domain)
 
@@ -95,7 +95,7 @@ class AttemptLogs(logging.Handler):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line for the message and one for each of its traceback, printable, without secrets."""
-        message = printable(self._redact(record.getMessage()), _MOST_LINE)
+        message = printable(self._redact(logfmt(record, self._redact)), _MOST_LINE)
         lines = [f"{record.relativeCreated / 1000:8.3f} {record.levelname:<7} {message}"]
         if record.exc_info:
             # Redacted as a whole: a key in PEM has several lines. The exception is at the end.

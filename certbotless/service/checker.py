@@ -202,7 +202,7 @@ class Checker:
             if problems != self._problems.get(view.site.domain, ()):
                 self._problems[view.site.domain] = problems
                 for problem in problems:
-                    logger.warning("look.blind domain=%s problem=%s", view.site.domain, problem)
+                    logger.warning("check.incomplete domain=%s problem=%s", view.site.domain, problem)
         try:
             # After an edit or a jump of the clock it starts nothing; the next check follows at once.
             if not current.is_outdated:

@@ -225,7 +225,7 @@ class Daemon:
             # The checks go on without a page, as where an upgrade has just taken its files away.
             if (fault := repr(exc)) != self._web_fault:
                 self._web_fault = fault
-                logger.exception("page.not_made hint=tried again each second")
+                logger.exception("http.not_started hint=%s", "it is tried again each second")
         if not is_as_wanted:
             self._timetable.after("http", _PAGE_EVERY_S, self._update_web)
 
@@ -245,7 +245,7 @@ class Daemon:
             post = outbox.due(config, found, self._steady, alerts.patience(config.check_every))
         except StoreError as exc:
             if self._outbox_fault != str(exc):
-                logger.warning("notify.not_told error=%s", exc)
+                logger.warning("notify.not_sent error=%s", exc)
             self._outbox_fault = str(exc)
             return
         self._outbox_fault = ""

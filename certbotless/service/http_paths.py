@@ -78,10 +78,10 @@ class Web:
                 self._complaint = complaint
                 cure = _CURES.get(exc.errno, "correct http.listen")
                 hint = f"{cure}; it is tried again each second"
-                logger.warning("page.not_opened listen=%s error=%s hint=%s", wanted, exc.strerror, hint)
+                logger.warning("http.not_opened listen=%s error=%s hint=%s", wanted, exc.strerror, hint)
         else:
             self._listen, self._complaint = wanted, ""
-            logger.info("page.opened listen=%s", wanted)
+            logger.info("http.opened listen=%s", wanted)
         return self.server is not None
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Web:
         if self.server is not None:
             self.server.close()
             self.server = None
-            logger.info("page.closed listen=%s", self._listen)
+            logger.info("http.closed listen=%s", self._listen)
 
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
         """Show these views from now on. A site that is not among them keeps its last view."""

@@ -150,7 +150,7 @@ class Server(socketserver.ThreadingTCPServer):
             return super().get_request()
         except OSError as exc:
             if exc.errno != errno.EINVAL:  # which says that it is closed
-                logger.debug("page.not_accepted error=%s", exc.strerror)
+                logger.debug("http.not_accepted error=%s", exc.strerror)
                 time.sleep(_PAUSE_S)
             raise
 
@@ -172,14 +172,14 @@ class Server(socketserver.ThreadingTCPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         exc = sys.exception()
         if isinstance(exc, OSError):
-            logger.debug("page.connection_lost error=%s", exc.strerror or exc)
+            logger.debug("http.connection_lost error=%s", exc.strerror or exc)
         else:
             self._log_fault(exc)
 
     def _log_fault(self, exc: BaseException | None) -> None:
         if (fault := repr(exc)) != self._fault:
             self._fault = fault
-            logger.error("page.crashed", exc_info=exc)
+            logger.error("http.crashed", exc_info=exc)
 
 
 class _Handler(socketserver.BaseRequestHandler):

@@ -71,7 +71,7 @@ def run(
     def tell(outcome: Outcome) -> None:
         line = wire.report(outcome.domain, _how_it_ended(outcome, intent))
         say(line)
-        logger.debug("run.ended %s", line, extra=Event("run ended").extra)
+        logger.debug("run.ended result=%s", line, extra=Event("run ended").extra)
 
     known = wire.settled_addresses(settled, sites)
     outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)
@@ -98,7 +98,7 @@ def ends_in_time(longest: timedelta, clock: SystemClock) -> Iterator[None]:
     def watch() -> None:
         if is_over.wait(longest.total_seconds()):
             return
-        logger.error("run.overdue after=%s hint=run it again: what it began is resumed", longest)
+        logger.error("run.overdue after=%s hint=%s", longest, "run it again: what it began is resumed")
         clock.stop()
         if not is_over.wait(_LEAVE_S):
             os._exit(1)
@@ -160,7 +160,7 @@ def send_messages(
             if post.letters:
                 outbox.deliver(post, apprise_sender.send, clock)
     except StoreError as exc:
-        logger.warning("notify.not_told error=%s", exc)
+        logger.warning("notify.not_sent error=%s", exc)
 
 
 # --- the attempt log ----------------------------------------------------------------------------------------

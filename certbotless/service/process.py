@@ -51,13 +51,13 @@ class Process:
             self._process = subprocess.Popen(
                 [*program, "--config", "-", *arguments], stdin=file, stdout=stdout
             )
-        logger.debug("child.started pid=%d %s", self._process.pid, what)
+        logger.debug("worker.started pid=%d %s", self._process.pid, what)
 
     def has_ended(self) -> bool:
         """Return whether it has ended. One that is overdue is ended first, which may take 4 s."""
         code = self._process.poll()
         if code is None and time.monotonic() > self._deadline:
-            logger.error("child.overdue pid=%d %s", self._process.pid, self._what)
+            logger.error("worker.overdue pid=%d %s", self._process.pid, self._what)
             self.end(_KILL_AFTER_S)
             code = self._process.returncode
         if code is None:
@@ -65,7 +65,7 @@ class Process:
         # A process that has not set its signal handlers yet is ended by the signal itself.
         is_as_asked = self.is_ending and code == -signal.SIGTERM
         if code not in (0, 1) and not is_as_asked:
-            logger.error("child.failed pid=%d exit=%d", self._process.pid, code)
+            logger.error("worker.failed pid=%d exit=%d", self._process.pid, code)
         if self._process.stdout is not None:
             self._process.stdout.close()
         return True

@@ -104,7 +104,7 @@ class Workers:
     def _ask_to_end(self, domains: set[str], why: str) -> None:
         for worker in self._workers:
             if stale := worker.unfinished & domains:
-                logger.info("child.ended_early domains=%s reason=%s", ",".join(sorted(stale)), why)
+                logger.info("worker.ended_early domains=%s reason=%s", ",".join(sorted(stale)), why)
                 worker.ask_to_end()
 
     # Helpers.

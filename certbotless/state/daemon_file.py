@@ -38,7 +38,7 @@ def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
     try:
         saved.save(state_dir / _NAME, _Refusal(tuple(refused), digest))
     except StoreError as exc:
-        logger.warning("daemon.not_told error=%s", exc)
+        logger.warning("daemon.not_notified error=%s", exc)
 
 
 def refusal(state_dir: Path, raw: bytes) -> tuple[str, ...]:

@@ -177,7 +177,7 @@ def test_a_fault_of_the_program_at_one_site_is_no_matter_to_the_others(
     # The digest of a site is the first thing that a run makes of it.
     impossible = replace(config, sites=(well, replace(other, zone=Incomparable(other.zone))))
     for given, broken, event in (
-        (config, replace(edges, address_of=crashing), "look.crashed"),
+        (config, replace(edges, address_of=crashing), "check.crashed"),
         (impossible, edges, "site.crashed"),
     ):
         caplog.clear()

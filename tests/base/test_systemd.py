@@ -42,7 +42,7 @@ def test_a_systemd_that_does_not_listen_is_no_reason_to_end(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/notify")
     notify("READY=1")
-    assert caplog.messages == ["systemd.not_told error=No such file or directory"]
+    assert caplog.messages == ["systemd.not_notified error=No such file or directory"]
 
 
 @pytest.mark.parametrize(

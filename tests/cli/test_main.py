@@ -297,7 +297,7 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, told: Told) -> 
     assert (code, err.startswith(f"warning: {text}")) == (0, True)
     run = box.run("--once")
     assert (run.returncode, run.stdout) == (0, f"{DOMAIN}: ok\n")
-    assert re.fullmatch(rf"\S+Z WARNING config\.careless {re.escape(text)}.*\n", run.stderr)
+    assert re.fullmatch(rf"\S+Z WARNING config\.warning text=\"{re.escape(text)}.*\n", run.stderr)
     run = box.run("--config", "-", "--once", input=box.file.read_text())
     assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
 
@@ -366,7 +366,7 @@ def test_the_daemon_warns_at_its_start_and_ends_well_by_a_signal(box: Box) -> No
         said = [daemon.stderr.readline(), daemon.stderr.readline()]
         daemon.send_signal(signal.SIGTERM)
         said += daemon.stderr.readlines()
-    assert [line.split()[2] for line in said] == ["config.careless", "daemon.started", "daemon.stopped"]
+    assert [line.split()[2] for line in said] == ["config.warning", "daemon.started", "daemon.stopped"]
     assert daemon.returncode == 0
 
 
@@ -389,7 +389,7 @@ def test_looks_that_take_longer_than_the_interval_are_no_news(box: Box) -> None:
             daemon.send_signal(signal.SIGTERM)
             assert daemon.stderr is not None
             events = [line.split()[2] for line in daemon.stderr]
-    assert events == ["daemon.started", "look.blind", "daemon.stopped"]
+    assert events == ["daemon.started", "check.incomplete", "daemon.stopped"]
 
 
 def test_a_running_daemon_is_known_by_its_lock(box: Box, told: Told) -> None:
@@ -534,6 +534,27 @@ def test_a_record_is_a_line_with_its_moment_and_level() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("10.0.0.5", "10.0.0.5"),
+        ("it is full", '"it is full"'),
+        ('say "no"', r'"say \"no\""'),
+        ("a=b", '"a=b"'),
+        ("", '""'),
+        ("C:\\x", "C:\\x"),
+        ("C:\\x y", r'"C:\\x y"'),
+    ],
+)
+def test_a_value_is_quoted_as_logfmt_needs_it(value: str, shown: str) -> None:
+    assert format_of("x.y a=%s n=%d %s", value, 7, "b=c d").endswith(f" x.y a={shown} n=7 b=c d")
+
+
+def test_what_another_library_logs_stays_as_it_is() -> None:
+    record = logging.LogRecord("urllib3.pool", logging.INFO, "x.py", 1, "a=%s", ("b c",), None)
+    assert Formatter(for_journal=False).format(record).endswith(" INFO a=b c")
+
+
+@pytest.mark.parametrize(
     "hostile",
     ["a\n2026-11-24T05:30:00Z ERROR forged", "a\r\x1b[2J", "a\0\x07", "\u202egnp\u2028", "\x85\x9b31m"],
 )
@@ -564,7 +585,7 @@ def test_the_text_of_an_exception_is_escaped_and_indented() -> None:
 )
 def test_the_journal_gets_the_priority_of_each_line(level: int, priority: int) -> None:
     """And no moment, which it has itself (sd-daemon(3))."""
-    assert format_of("look.crashed", for_journal=True, level=level) == f"<{priority}>look.crashed"
+    assert format_of("check.crashed", for_journal=True, level=level) == f"<{priority}>check.crashed"
 
 
 @pytest.mark.process
@@ -576,7 +597,7 @@ def test_the_journal_is_found_by_its_stream(box: Box) -> None:
         environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
         box.run("--once", capture_output=False, stdout=subprocess.PIPE, stderr=stream, env=environment)
         stream.seek(0)
-        assert stream.read().startswith("<4>config.careless aliyun.access_key_secret: ")
+        assert stream.read().startswith('<4>config.warning text="aliyun.access_key_secret: ')
 
 
 # --- weight -------------------------------------------------------------------------------------------------

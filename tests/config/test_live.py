@@ -81,8 +81,8 @@ def test_a_good_edit_is_told_a_line_a_change(author: Author) -> None:
     author.wait(1)
     assert author.said() == [
         "config.accepted sites=1",
-        "config.changed aliyun.access_key_secret changed",
-        "config.changed site devbox.sweetlove.top: ttl 600 -> 60",
+        "config.changed what=aliyun.access_key_secret changed",
+        "config.changed what=site devbox.sweetlove.top: ttl 600 -> 60",
     ]
 
 
@@ -94,10 +94,10 @@ def test_a_bad_edit_is_refused_whole_and_each_fault_told_once(author: Author) ->
     assert author.source.config is good
     lines = author.said()
     assert [line.split(": ", 1)[0] for line in lines] == [
-        f"config.refused {author.file}:1:1",
-        f"config.refused {author.file}:7:1",
+        f"config.refused fault={author.file}:1:1",
+        f"config.refused fault={author.file}:7:1",
     ]
-    assert author.source.refused == tuple(line.removeprefix("config.refused ") for line in lines)
+    assert author.source.refused == tuple(line.removeprefix("config.refused fault=") for line in lines)
     # A second fault beside them is told alone.
     author.file.write_text(EDITED.replace("sites:", "sits:") + "nonsense: 1\n")
     author.wait(60)
@@ -134,7 +134,7 @@ def test_a_file_that_is_broken_or_absent_for_a_moment_is_no_matter(author: Autho
     author.file.unlink()
     author.wait(60)
     assert author.said() == [
-        f"config.refused no configuration yet at {author.file}; make one: certbotless init"
+        f"config.refused fault=no configuration yet at {author.file}; make one: certbotless init"
     ]
 
 
@@ -162,7 +162,7 @@ def test_another_state_dir_is_refused(author: Author) -> None:
     author.file.write_text(text_of(top="state_dir: /elsewhere"))
     author.wait(2)
     assert author.said() == [
-        "config.refused state_dir cannot change while the daemon runs; restart it",
+        "config.refused fault=state_dir cannot change while the daemon runs; restart it",
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_pipe_in_place_of_the_file_is_refused_and_waited_for_by_nobody(author:
     author.file.unlink()
     os.mkfifo(author.file)
     author.wait(2)
-    assert author.said() == [f"config.refused {author.file}:1:1: the file: is not a plain file"]
+    assert author.said() == [f"config.refused fault={author.file}:1:1: the file: is not a plain file"]
 
 
 # --- secrets ------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_a_key_authorization_is_gone_and_what_dns_shows_is_kept() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "acme.request POST https://acme-v02.api.letsencrypt.org/acme/authz/123/456 status=200",
+        "acme.request method=POST url=https://acme-v02.api.letsencrypt.org/acme/authz/123/456 status=200",
         "alidns.call action=AddDomainRecord code=none request_id=6856BCF6-11D6-4D7E-AC53-FD579933522B",
         f"certificate.published sha256={'ab' * 32} not_after=2027-02-22T13:35:38Z",
         "record.due domain=devbox.sweetlove.top reason=10.0.0.1 -> 10.79.40.213",

@@ -10,7 +10,7 @@ import pytest
 
 from certbotless.cli import arguments
 from certbotless.world.dns import ram_policy
-from tools.docs import manual, schema, tables
+from tools.docs import log_events, manual, schema, tables
 from tools.docs.made import MADE, replace_region
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,13 @@ def test_every_call_says_what_it_is_for_and_nothing_else_does() -> None:
     assert sorted(tables.PURPOSES) == ram_policy.actions()
     for action in ram_policy.actions():
         assert f"| `alidns:{action}` | {tables.PURPOSES[action]} |\n" in tables.calls_table()
+
+
+def test_every_event_of_the_log_says_what_it_means_and_nothing_else_does() -> None:
+    """A new event needs a line in tools/docs/log_events.yaml, and then `make docs`."""
+    assert sorted(log_events.MEANINGS) == sorted(log_events.events())
+    assert len(log_events.MEANINGS) > 90
+    assert all(f"| `{name}` | " in log_events.table() for name in log_events.MEANINGS)
 
 
 def test_each_command_and_option_is_on_the_man_page() -> None:

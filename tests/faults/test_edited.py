@@ -18,6 +18,7 @@ from support.configs import CANARY, FULL
 from support.daemons import Machine
 from support.invariants import assert_invariants
 
+from certbotless.base.log_context import quoted
 from certbotless.config import load
 from certbotless.sandbox.pebble import Pebble
 
@@ -63,7 +64,7 @@ def _refuse_or_take(author: Author, files: list[bytes]) -> int:
         refused += 1
         assert author.source.config is good
         assert author.source.refused
-        assert lines == [f"config.refused {line}" for line in author.source.refused]
+        assert lines == [f"config.refused fault={line}" for line in author.source.refused]
         for line in author.source.refused:
             place = line.removeprefix(f"{author.file}:").split(": ", 1)[0]
             is_whole = line.startswith(
@@ -126,7 +127,7 @@ def test_an_edit_is_in_force_within_two_seconds(
             began = time.monotonic()
             save(machine.file, machine.text(check_every="1d", sites=[machine.site(ttl=ttl)]))
             machine.wait_for_log(
-                f"config.changed site {DOMAIN}: ttl {ttl - 1 if ttl > 100 else 600} -> {ttl}"
+                f'config.changed what="site {DOMAIN}: ttl {ttl - 1 if ttl > 100 else 600} -> {ttl}"'
             )
             seconds.append(time.monotonic() - began)
             machine.wait_until(lambda looks=looks: len(machine.dns.queries) > looks)  # type: ignore[misc]
@@ -152,7 +153,7 @@ def test_twenty_fuzzed_files_leave_the_last_good_one_in_force(machine: Machine) 
         machine.write(acme={"directory": "http://127.0.0.1"})
         machine.wait_for_log("is neither letsencrypt")
         (error,) = machine.status()["config"]["error"].splitlines()
-        assert f"config.refused {error}" in machine.log.read_text()
+        assert f"config.refused fault={quoted(error)}" in machine.log.read_text()
         machine.write()
         machine.wait_for_log("config.accepted")
         assert machine.status()["config"]["error"] is None
@@ -161,7 +162,7 @@ def test_twenty_fuzzed_files_leave_the_last_good_one_in_force(machine: Machine) 
     assert "Traceback" not in said
     places = rf"{re.escape(str(machine.file))}:\d+:\d+: |state_dir cannot change"
     lines = [line for line in said.splitlines() if "config.refused" in line]
-    assert all(re.search(f"config.refused ({places})", line) for line in lines)
+    assert all(re.search(f'config.refused fault="?({places})', line) for line in lines)
 
 
 # --- while an order is in flight ----------------------------------------------------------------------------
@@ -272,8 +273,8 @@ def test_a_site_that_is_added_is_served_at_once_and_one_that_is_removed_left_alo
         bare.config["sites"] = [bare.site(f"second.{ZONE}", deploy=[])]
         bare.write()
         wait_until(lambda: bare.status()["sites"][0]["state"] == "ok", "the added one is well")
-        assert f"config.changed site second.{ZONE} added" in daemon.log_text()
-        assert f"config.changed site {DOMAIN} removed; its record, files and" in daemon.log_text()
+        assert f'config.changed what="site second.{ZONE} added' in daemon.log_text()
+        assert f'config.changed what="site {DOMAIN} removed; its record, files and' in daemon.log_text()
     assert bare.a_values() == bare.a_values("second") != []
     assert (bare.certs / f"{DOMAIN}.pem").exists()
     assert_invariants(bare)

@@ -192,7 +192,7 @@ def test_a_fault_of_the_program_in_a_look_is_a_problem_of_its_site(
             assert view.last_failure.hint == "please report it with the log"
             assert view.decision.due(EPOCH) == ()
             assert view.seen.at == EPOCH
-        crashed = [r for r in caplog.records if r.message == f"look.crashed domain={DOMAIN}"]
+        crashed = [r for r in caplog.records if r.message == f"check.crashed domain={DOMAIN}"]
         assert [r.exc_info is not None for r in crashed] == [True] * times
         assert said(scene.look(address_of=lambda _: "", crashes=crashes)) == ("ok", "")
 

@@ -85,7 +85,7 @@ def test_it_is_the_log_of_one_site_from_its_first_step_to_the_end(tmp_path: Path
     with log_context.about(""):
         LOGGER.info("about no site")
     assert told(tmp_path) == [
-        "INFO    record.due domain=devbox.sweetlove.top reason=asked for",
+        'INFO    record.due domain=devbox.sweetlove.top reason="asked for"',
         "DEBUG   alidns.call action=AddDomainRecord",
         "DEBUG   run.ended devbox.sweetlove.top: ok",
     ]
@@ -134,7 +134,7 @@ def test_the_next_attempt_takes_its_place(tmp_path: Path, logs: AttemptLogs) -> 
             assert told(tmp_path)[0].startswith("INFO    record.due")
             due("order")
             assert not SiteFile(tmp_path, DOMAIN).last_attempt()[1]
-        assert told(tmp_path) == ["INFO    order.due domain=devbox.sweetlove.top reason=asked for"]
+        assert told(tmp_path) == ['INFO    order.due domain=devbox.sweetlove.top reason="asked for"']
     finally:
         LOGGER.removeHandler(with_next)
         with_next.close()
@@ -223,8 +223,8 @@ def test_where_it_cannot_be_begun_the_run_goes_on(
     due("record")
     due("order")
     end()
-    said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
-    assert said == [f"transcript.not_written file={path_of(tmp_path)} error=Not a directory"]
+    said = [record.getMessage() for record in caplog.records if "attempt_log" in record.getMessage()]
+    assert said == [f"attempt_log.not_written file={path_of(tmp_path)} error=Not a directory"]
 
 
 def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
@@ -241,8 +241,8 @@ def test_where_it_cannot_be_gone_on_with_the_run_goes_on(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     LOGGER.info("and so on")
-    said = [record.getMessage() for record in caplog.records if "transcript" in record.getMessage()]
-    assert said == [f"transcript.not_written file={path_of(tmp_path)} error=File too large"]
+    said = [record.getMessage() for record in caplog.records if "attempt_log" in record.getMessage()]
+    assert said == [f"attempt_log.not_written file={path_of(tmp_path)} error=File too large"]
     assert len(told(tmp_path)) == 1
 
 

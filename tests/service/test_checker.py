@@ -98,7 +98,7 @@ def test_a_check_of_one_site_that_crashes_stops_no_other(
     for _ in range(3):
         scene.check()
     assert [[*worker.addresses] for worker in scene.started] == [[DOMAIN]]
-    crashed = [r for r in caplog.records if r.message == f"look.crashed domain={OTHER_DOMAIN}"]
+    crashed = [r for r in caplog.records if r.message == f"check.crashed domain={OTHER_DOMAIN}"]
     assert [record.exc_info is not None for record in crashed] == [True]
 
 

@@ -50,8 +50,8 @@ def test_what_cannot_be_seen_is_told_once_and_again_when_it_comes_back(machine: 
             for server in range(2):
                 machine.dns.set_rcode(server, None)
             machine.look(3)
-            assert machine.log.read_text().count("look.blind") == times
-    assert f"look.blind domain={DOMAIN} problem=no authoritative name server answers" in (
+            assert machine.log.read_text().count("check.incomplete") == times
+    assert f'check.incomplete domain={DOMAIN} problem="no authoritative name server answers' in (
         machine.log.read_text()
     )
 
@@ -62,7 +62,7 @@ def test_a_ledger_that_cannot_be_read_stops_no_look(machine: Machine) -> None:
         ledger.mkdir()
         machine.look(3)
         assert [site["state"] for site in machine.status()["sites"]] == ["ok"]
-    assert "look.crashed" not in machine.log.read_text()
+    assert "check.crashed" not in machine.log.read_text()
 
 
 def test_a_healthy_site_needs_no_worker(machine: Machine) -> None:
@@ -82,7 +82,7 @@ def test_what_the_api_tells_is_no_problem_where_no_name_server_answers(machine: 
         machine.wait_until(lambda: machine.status()["sites"][0]["address"]["source"] == "api")
         machine.wait_until(lambda: machine.status()["sites"][0]["state"] == "ok")
         machine.look(3)
-        assert machine.log.read_text().count("look.blind") == 1
+        assert machine.log.read_text().count("check.incomplete") == 1
     assert [call.action for call in machine.dns.calls] == ["DescribeSubDomainRecords"]
 
 

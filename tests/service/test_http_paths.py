@@ -23,6 +23,7 @@ from support.pages import Reading, exchanged
 from support.showing import PATH, config_of, showing
 from support.views import NOW, SITE, failure, said, site, view
 
+from certbotless.base.log_context import quoted
 from certbotless.config.settings import Http
 from certbotless.model.decision import Step
 from certbotless.model.view import View
@@ -208,12 +209,12 @@ def test_a_place_that_is_taken_is_told_once_and_tried_again(
         for _ in range(3):
             web.follow(wanted)
     assert [record.getMessage() for record in caplog.records] == [
-        f"page.not_opened listen={wanted.listen} error=Address already in use "
+        f"http.not_opened listen={wanted.listen} error=Address already in use "
         "hint=`ss -ltnp` says who listens there: end it, or take another port in http.listen; "
         "it is tried again each second"
     ]
     web.follow(wanted)
-    assert caplog.records[-1].getMessage() == f"page.opened listen={wanted.listen}"
+    assert caplog.records[-1].getMessage() == f"http.opened listen={wanted.listen}"
     assert get(wanted.listen, "/healthz")[0] == 503
     web.close()
 
@@ -239,7 +240,7 @@ def test_an_address_that_this_machine_does_not_have_is_told_again_when_it_is_wan
     web = web_of(tmp_path, WELL)
     for wanted in (Http(listen="192.0.2.1:9109"), None, Http(listen="192.0.2.1:9109")):
         web.follow(wanted)
-    assert caplog.text.count("page.not_opened") == 2
+    assert caplog.text.count("http.not_opened") == 2
     assert "error=Cannot assign requested address hint=this machine has no such address: " in caplog.text
 
 
@@ -340,13 +341,13 @@ def test_the_page_follows_the_file(machine: Machine, listen: str) -> None:
         machine.wait_until(lambda: not is_open(other))
         machine.wait_for_looks(2)
     story = [
-        line.split(" INFO ")[1] for line in machine.log.read_text().splitlines() if " INFO page." in line
+        line.split(" INFO ")[1] for line in machine.log.read_text().splitlines() if " INFO http." in line
     ]
     assert story == [
-        f"page.opened listen={listen}",
-        f"page.closed listen={listen}",
-        f"page.opened listen={other}",
-        f"page.closed listen={other}",
+        f"http.opened listen={listen}",
+        f"http.closed listen={listen}",
+        f"http.opened listen={other}",
+        f"http.closed listen={other}",
     ]
 
 
@@ -356,9 +357,9 @@ def test_a_port_that_is_taken_is_no_reason_not_to_run(machine: Machine, listen: 
     host, _, port = listen.rpartition(":")
     machine.write(http={"listen": listen})
     with socket.create_server((host, int(port))), machine.daemon():
-        machine.wait_for_log("page.not_opened")
+        machine.wait_for_log("http.not_opened")
         machine.wait_for_looks(3)
-        assert machine.log.read_text().count("page.not_opened") == 1
+        assert machine.log.read_text().count("http.not_opened") == 1
     with machine.daemon():
         wait_for_page(machine, listen)
 
@@ -373,7 +374,7 @@ def test_a_page_that_cannot_be_made_is_no_reason_not_to_run(machine: Machine, li
     with machine.daemon(PYTHONPATH=str(broken.parent), PYTHONDONTWRITEBYTECODE="1"):
         machine.wait_for_log("ImportError: this package has gone")
         machine.wait_for_looks(3)
-        assert machine.log.read_text().count("page.not_made") == 1
+        assert machine.log.read_text().count("http.not_started") == 1
         broken.unlink()
         wait_for_page(machine, listen)
 
@@ -403,7 +404,7 @@ def test_without_the_library_of_the_metrics_the_page_works(machine: Machine, lis
         wait_for_page(machine, listen)
         assert get(listen, "/metrics") == (503, f"{cure}\n")
         assert get(listen, "/")[0] == get(listen, "/status.json")[0] == 200
-    assert f"config.careless http: {cure}\n" in machine.log.read_text()
+    assert f"config.warning text={quoted(f'http: {cure}')}\n" in machine.log.read_text()
     with machine.daemon():
         wait_for_page(machine, listen)
         assert get(listen, "/metrics")[0] == 200
@@ -434,7 +435,7 @@ def test_a_page_that_others_can_reach_is_warned_of(machine: Machine) -> None:
     assert done.returncode == 0
     assert warning in done.stderr
     with machine.daemon():
-        machine.wait_for_log(f"config.careless {warning}")
+        machine.wait_for_log(f'config.warning text="{warning}')
 
 
 # --- behind a web server ------------------------------------------------------------------------------------

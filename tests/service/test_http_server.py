@@ -414,7 +414,7 @@ def test_what_cannot_be_shown_is_told_once_and_costs_nobody_else_an_answer(
             assert reply.endswith(b"\r\n\r\nthis cannot be shown; the daemon's log says why\n")
         other.sendall(b"Host: localhost\r\n\r\n")
         assert status_of(rest_of(other)) == 200
-    assert [record.getMessage() for record in caplog.records] == ["page.crashed"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["http.crashed"] * 2
     assert "ZeroDivisionError" in caplog.text
     assert "FileNotFoundError" in caplog.text
 
@@ -455,7 +455,7 @@ served.close()
     )
     said = "can't start new thread\nb''\nb'HTTP/1.1 200' True\n"
     assert (done.returncode, done.stdout) == (0, said), done.stderr
-    assert done.stderr.startswith("page.crashed\n")
+    assert done.stderr.startswith("http.crashed\n")
     assert done.stderr.count("can't start new thread") == 1
 
 
@@ -476,7 +476,7 @@ def test_where_no_file_can_be_opened_a_client_waits(
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         assert status_of(rest_of(sock)) == 200
-    assert {*caplog.messages} == {"page.not_accepted error=Too many open files"}
+    assert {*caplog.messages} == {"http.not_accepted error=Too many open files"}
     assert len(caplog.messages) < 100
 
 

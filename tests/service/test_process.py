@@ -202,7 +202,7 @@ def test_one_that_does_not_end_in_time_is_killed(scene: Scene, caplog: pytest.Lo
     pid = the_pid()
     worker.end(0.1)
     assert worker.has_ended()
-    assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
+    assert errors_in(caplog) == [f"worker.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
 
 
 @pytest.mark.row(13)
@@ -212,7 +212,7 @@ def test_one_past_its_deadline_is_ended_and_its_unfinished_sites_are_named(
     worker = scene.start_at_work(timeout_s=0)
     pid = the_pid()
     assert worker.has_ended()
-    assert errors_in(caplog)[0] == f"child.overdue pid={pid} domains={AT_WORK}"
+    assert errors_in(caplog)[0] == f"worker.overdue pid={pid} domains={AT_WORK}"
 
 
 def test_one_that_others_killed_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -220,7 +220,7 @@ def test_one_that_others_killed_is_told_of(scene: Scene, caplog: pytest.LogCaptu
     pid = the_pid()
     os.kill(pid, signal.SIGKILL)
     wait_until(worker.has_ended, "it has ended")
-    assert errors_in(caplog) == [f"child.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
+    assert errors_in(caplog) == [f"worker.failed pid={pid} exit=-{int(signal.SIGKILL)}"]
 
 
 def test_one_that_cannot_work_at_all_is_told_of(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

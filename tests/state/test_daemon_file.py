@@ -48,4 +48,4 @@ def test_where_it_cannot_be_told_the_daemon_goes_on(tmp_path: Path, caplog: pyte
     (tmp_path / "daemon.json").mkdir()
     daemon_file.tell(tmp_path, REFUSED, DIGEST)
     (record,) = caplog.records
-    assert record.getMessage().startswith("daemon.not_told error=cannot write")
+    assert record.getMessage().startswith("daemon.not_notified error=cannot write")

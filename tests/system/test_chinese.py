@@ -31,7 +31,7 @@ def test_a_name_in_chinese_is_found_issued_moved_and_cleaned_up(
     bare.config["sites"] = [site]
     dns.fail("DeleteDomainRecord", Fault("error", "Forbidden.RAM"))
     done = bare.run("--once")
-    assert f"txt.swept fqdn=_acme-challenge.{domain}" in done.stderr, done.stderr
+    assert f"txt.removed fqdn=_acme-challenge.{domain}" in done.stderr, done.stderr
     assert [record.value for record in dns.records(rr, "A")] == ["10.79.40.7"]
     bare.assert_no_txt()
     leaf = x509.load_pem_x509_certificate((bare.certs / f"{domain}.pem").read_bytes())

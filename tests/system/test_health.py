@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 
 import requests
 from support.bed import Bed, wait_until
-from support.showing import free_port
+
+from certbotless.sandbox.process import free_port
 
 EVERY_S = 0.1
 FAIL = {"exec": ["/bin/sh", "-c", "echo no; exit 3"]}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, files_below
 
+from certbotless.base.log_context import quoted
 from certbotless.sandbox.alidns import AlidnsEmulator
 
 TOKEN = "CAISplanted+of/a=temporary key"
@@ -49,12 +50,12 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
     bed.ok("--once")
     text = transcript(bed)
     assert_mode(bed.state / "sites" / f"{DOMAIN}.log", 0o600)
-    asked = re.findall(r"acme\.request (\S+) https://[^/]+(/[\w-]+/?)", text)
+    asked = re.findall(r"acme\.request method=(\S+) url=https://[^/]+(/[\w-]+/?)", text)
     assert [" ".join(request) for request in asked] == bed.ca.requests()
     called = re.findall(r"alidns\.call action=(\w+) status=200 code=none request_id=\S+", text)
     assert called == [call.action for call in bed.dns.calls]
     assert "INFO    certificate.published" in text
-    assert text.splitlines()[-1].endswith(f"run.ended {DOMAIN}: ok")
+    assert text.splitlines()[-1].endswith(f'run.ended result="{DOMAIN}: ok"')
     for secret in secrets_of(bed):
         assert secret not in text
     assert "eyJ" not in text
@@ -82,7 +83,7 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
     assert "propagation_timeout: 1s\n" in text
     assert "(domain=" not in text
     assert "WARNING order.failed" in text
-    assert text.splitlines()[-1].endswith(f"run.ended {done.stdout.rstrip()}")
+    assert text.splitlines()[-1].endswith(f"run.ended result={quoted(done.stdout.rstrip())}")
     shown = bed.run("status", DOMAIN).stdout
     assert text in shown
     for secret in secrets_of(bed):

@@ -474,6 +474,6 @@ def test_no_call_logs_a_secret(
     with caplog.at_level(logging.DEBUG, "certbotless"), pytest.raises(DnsRefused):
         call(zone)
     own = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("certbotless"))
-    assert "alidns.again" in own
+    assert "alidns.retry" in own
     for withheld in (KEY_ID, SECRET, "Signature="):
         assert withheld not in own

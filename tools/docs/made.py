@@ -8,7 +8,7 @@ from pathlib import Path
 
 from certbotless.world.dns import ram_policy
 
-from . import manual, schema, tables, words
+from . import log_events, manual, schema, tables, words
 
 
 def replace_region(page: str, name: str, text: str) -> str:
@@ -24,6 +24,7 @@ MADE: Mapping[Path, Callable[[str], str]] = {
     Path("config", "schema.json"): lambda _: schema.schema_text(),
     Path("docs", "certbotless.1"): lambda _: manual.page(),
     Path("docs", "configuration.md"): lambda page: replace_region(page, "keys", schema.table()),
+    Path("docs", "log-events.md"): lambda page: replace_region(page, "events", log_events.table()),
     Path("docs", "limits.md"): lambda page: replace_region(page, "limits", tables.limits_table()),
     Path("docs", "ram-policy.md"): lambda page: replace_region(
         replace_region(page, "policy", f"```json\n{ram_policy.document()}```\n"),

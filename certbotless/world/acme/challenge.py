@@ -71,7 +71,7 @@ def sweep(open_zone: OpenZone, journal: SiteFile) -> None:
             for record in zone.records(txt.fqdn):
                 if record.type == "TXT" and record.value == txt.value:
                     zone.delete(record.record_id)
-                    logger.info("txt.swept fqdn=%s", txt.fqdn)
+                    logger.info("txt.removed fqdn=%s", txt.fqdn)
             journal.forget(txt)
         except ZoneNotFound as exc:
             # The record is gone with its zone, or is in an account that we cannot ask.

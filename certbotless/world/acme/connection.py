@@ -124,9 +124,13 @@ class Network(ClientNetwork):
         try:
             response = super()._send_request(method, self.urls.check(url), *args, **kwargs)
         except Exception as exc:
-            logger.debug("acme.request %s %s error=%s", method, printable(url, 200), type(exc).__name__)
+            logger.debug(
+                "acme.request method=%s url=%s error=%s", method, printable(url, 200), type(exc).__name__
+            )
             raise
-        logger.debug("acme.request %s %s status=%d", method, printable(url, 200), response.status_code)
+        logger.debug(
+            "acme.request method=%s url=%s status=%d", method, printable(url, 200), response.status_code
+        )
         asked = response.headers.get("Retry-After", "")
         self.retry_after = retry_after(asked, datetime.now(UTC), _MOST_RETRY_AFTER)
         self.status_code = response.status_code

@@ -130,7 +130,7 @@ class AlidnsAccount:
                 if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
                     raise
                 extra = waits_for("the DNS API")
-                logger.debug("alidns.again action=%s error=%s", action, exc.message, extra=extra)
+                logger.debug("alidns.retry action=%s error=%s", action, exc.message, extra=extra)
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
 
     def _try(self, action: str, request: Any, timeout_s: float) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class Lan:
         try:
             news = News()
         except OSError as exc:
-            logger.warning("lan.no_news error=%s the address is looked at every check_every", exc.strerror)
+            hint = "the address is checked every check_every"
+            logger.warning("lan.watch_lost error=%s hint=%s", exc.strerror, hint)
             return
 
         def hear() -> None:
@@ -85,7 +86,7 @@ class Lan:
                     news.wait()
                     on_news()
             except OSError as exc:
-                logger.warning("lan.no_more_news error=%s", exc.strerror)
+                logger.warning("lan.watch_ended error=%s", exc.strerror)
 
         threading.Thread(target=hear, name="lan-news", daemon=True).start()
 
