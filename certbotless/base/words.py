@@ -27,9 +27,15 @@ def speak(language: Language) -> None:
     _spoken = gettext.translation(DOMAIN, CATALOGUES, named, fallback=True)
 
 
+def language() -> str:
+    """Return the language that is spoken, as `en` or `zh` (BCP 47)."""
+    return _spoken.info().get("language", "en")
+
+
 def _(text: str) -> str:
     """Return a text in the language that is spoken."""
-    return _spoken.gettext(text)
+    # In a catalogue the empty text has its header.
+    return _spoken.gettext(text) if text else text
 
 
 def N_(text: str) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from ..base.times import rfc3339
+from ..base.times import moment, rfc3339
+from ..base.words import N_, _
 from .memory import Failure
 from .reason import Reason, Why
 
@@ -27,6 +28,26 @@ Action = Literal[
     "rebuild",
     "note",
 ]
+
+# How people are told of an action; in English it is the action's name.
+_SPOKEN: Mapping[Action, str] = {
+    "clean-up": N_("clean-up"),
+    "list": N_("list"),
+    "record": N_("record"),
+    "record6": N_("record6"),
+    "adopt": N_("adopt"),
+    "order": N_("order"),
+    "collect": N_("collect"),
+    "restore": N_("restore"),
+    "deploy": N_("deploy"),
+    "redeploy": N_("redeploy"),
+    "confirm": N_("confirm"),
+    "confirm6": N_("confirm6"),
+    "rehearse": N_("rehearse"),
+    "renewal-info": N_("renewal-info"),
+    "rebuild": N_("rebuild"),
+    "note": N_("note"),
+}
 
 # By step that writes a record, the step that waits until the name servers show it.
 CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
@@ -60,6 +81,8 @@ class Step:
 
     `target` names what a deploy is about, or the further name that a record is of. A step with `wait_until`
     is not due before; where it waits for the target's window, nothing is wrong.
+
+    Texts are for programs: English, moments in UTC. Those with `spoken` are for people.
     """
 
     action: Action
@@ -80,6 +103,17 @@ class Step:
         return ", ".join(sorted(each.words for each in self.why))
 
     @property
+    def spoken_key(self) -> str:
+        """What is done, and to what."""
+        spoken = _(_SPOKEN[self.action])
+        return f"{spoken}:{self.target}" if self.target else spoken
+
+    @property
+    def spoken_reason(self) -> str:
+        """Why it is asked for, in words."""
+        return _(", ").join(sorted(each.spoken for each in self.why))
+
+    @property
     def fact(self) -> Fact:
         """The fact that it makes true. Where the name servers cannot be asked, the record may be right."""
         return "look" if self.has(Why.UNREACHABLE) else fact_of(self.action)
@@ -95,6 +129,20 @@ class Step:
         if self.wait_until is None:
             return ""
         return f"{self.key} not before {rfc3339(self.wait_until)}: {self.wait_reason}"
+
+    @property
+    def spoken_wait(self) -> str:
+        """When and why the step waits, empty if it does not."""
+        if self.wait_until is None:
+            return ""
+        return _("{} not before {}: {}").format(
+            self.spoken_key, moment(self.wait_until), self.spoken_wait_reason
+        )
+
+    @property
+    def spoken_wait_reason(self) -> str:
+        """Why it waits, in words; empty if it does not."""
+        return self.wait_why.spoken if self.wait_why else ""
 
     def has(self, kind: Why) -> bool:
         """Whether this is one of the reasons."""

@@ -1,10 +1,16 @@
-"""Why a step is due, or must wait: a kind and its values. Words are made of them when they are shown."""
+"""Why a step is due, or must wait: a kind and its values. Words are made of them when they are shown.
 
+JSON and the log have `words`: English, with moments in UTC. A person reads `spoken`: in the language that is
+spoken, with moments in local time.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time
 from enum import Enum
 
-from ..base.times import rfc3339
+from ..base.times import moment, rfc3339
+from ..base.words import N_, _
 
 Value = str | int | datetime | time | tuple[str, ...]
 
@@ -15,47 +21,47 @@ class Why(Enum):
     # what is wrong, in words of its own
     FAULT = "{}"
     # record, confirm, list
-    ZONE_UNKNOWN = "the zone is not known yet"
-    UNREACHABLE = "no name server speaks for the zone"
-    OTHER_TTL = "ttl {} -> {}"
-    OTHER_VALUES = "{} -> {}"
-    NOT_SHOWN_YET = "{} is not shown by every name server yet"
+    ZONE_UNKNOWN = N_("the zone is not known yet")
+    UNREACHABLE = N_("no name server speaks for the zone")
+    OTHER_TTL = N_("ttl {} -> {}")
+    OTHER_VALUES = N_("{} -> {}")
+    NOT_SHOWN_YET = N_("{} is not shown by every name server yet")
     # order, collect, adopt, clean-up, renewal-info
-    TXT_LEFT = "a TXT record of an earlier run is left"
-    NO_CERTIFICATE = "there is no certificate yet"
-    EXPIRED_COPY = "our certificate has expired; there is only a copy of it"
-    OTHER_NAMES = "the certificate is for {}"
-    OTHER_CA = "the certificate is from {}"
-    OTHER_KEY_TYPE = "the certificate's key is {}"
-    DUE = "due since {}, expires {}"
-    ASKED_FOR = "asked for"
-    NO_STAGING = (
+    TXT_LEFT = N_("a TXT record of an earlier run is left")
+    NO_CERTIFICATE = N_("there is no certificate yet")
+    EXPIRED_COPY = N_("our certificate has expired; there is only a copy of it")
+    OTHER_NAMES = N_("the certificate is for {}")
+    OTHER_CA = N_("the certificate is from {}")
+    OTHER_KEY_TYPE = N_("the certificate's key is {}")
+    DUE = N_("due since {}, expires {}")
+    ASKED_FOR = N_("asked for")
+    NO_STAGING = N_(
         "the CA has no staging directory: the dry run ends when all names are validated, and no certificate"
         " is issued; a failed validation counts"
     )
-    ORDER_LEFT = "an earlier run left an order"
-    ADOPTABLE = "another tool left a pair here, which may be as good as a new one"
-    NOT_ADOPTED = "the certificate of another tool is not taken over: {}"
-    RENEWAL_TIME = "the CA may want it renewed at another time"
+    ORDER_LEFT = N_("an earlier run left an order")
+    ADOPTABLE = N_("another tool left a pair here, which may be as good as a new one")
+    NOT_ADOPTED = N_("the certificate of another tool is not taken over: {}")
+    RENEWAL_TIME = N_("the CA may want it renewed at another time")
     # restore, rebuild, note
-    NOT_PUBLISHED = "nothing is published"
-    KEY_MODE = "the key has mode {}, not {}"
-    COPY_END_UNKNOWN = "it is not known when our copy of the certificate ends"
-    STATE_LOST = "its state makes no sense"
-    NO_COPY = "there is no copy of the published pair"
-    NOT_NOTED = "the digests of our certificates are not noted, or out of date"
+    NOT_PUBLISHED = N_("nothing is published")
+    KEY_MODE = N_("the key has mode {}, not {}")
+    COPY_END_UNKNOWN = N_("it is not known when our copy of the certificate ends")
+    STATE_LOST = N_("its state makes no sense")
+    NO_COPY = N_("there is no copy of the published pair")
+    NOT_NOTED = N_("the digests of our certificates are not noted, or out of date")
     # deploy, redeploy
-    NO_ANSWER = "no TLS answer"
-    OTHER_CERTIFICATE = "another certificate"
-    PORT_UNKNOWN = "its port is not known yet"
-    NOT_ACTED_UPON = "not acted upon for this certificate"
-    REFUSED = "the new certificate was refused"
+    NO_ANSWER = N_("no TLS answer")
+    OTHER_CERTIFICATE = N_("another certificate")
+    PORT_UNKNOWN = N_("its port is not known yet")
+    NOT_ACTED_UPON = N_("not acted upon for this certificate")
+    REFUSED = N_("the new certificate was refused")
     # what is waited for
-    CA_LIMIT = "{}; --renew-now --force asks all the same"
-    OUR_LIMIT = "{}; --renew-now --force orders all the same"
-    OLD_CLOCK = "this machine's clock is older than this program: set it"
-    WINDOW = "its window {:%H:%M}-{:%H:%M}"
-    CANARY_FAILED = "the first target failed: {}"
+    CA_LIMIT = N_("{}; --renew-now --force asks all the same")
+    OUR_LIMIT = N_("{}; --renew-now --force orders all the same")
+    OLD_CLOCK = N_("this machine's clock is older than this program: set it")
+    WINDOW = N_("its window {:%H:%M}-{:%H:%M}")
+    CANARY_FAILED = N_("the first target failed: {}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,13 @@ class Reason:
 
     @property
     def words(self) -> str:
-        """The reason as it is shown."""
-        return self.kind.value.format(*map(_shown, self.values))
+        """The reason for programs."""
+        return self.kind.value.format(*(_shown(value, str, rfc3339) for value in self.values))
+
+    @property
+    def spoken(self) -> str:
+        """The reason for people."""
+        return _(self.kind.value).format(*(_shown(value, _, moment) for value in self.values))
 
 
 def because(kind: Why, *values: Value) -> tuple[Reason, ...]:
@@ -76,7 +87,9 @@ def because(kind: Why, *values: Value) -> tuple[Reason, ...]:
     return (Reason(kind, values),)
 
 
-def _shown(value: Value) -> str | int | time:
+def _shown(value: Value, say: Callable[[str], str], show: Callable[[datetime], str]) -> str | int | time:
     if isinstance(value, datetime):
-        return rfc3339(value)
-    return ", ".join(value) if isinstance(value, tuple) else value
+        return show(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return say(value) if isinstance(value, str) else value

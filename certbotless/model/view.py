@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..base.checked import Model
 from ..base.times import Moment, rfc3339
+from ..base.words import _
 from ..config.settings import Site
 from .decision import RENEWAL, Decision, Step
 from .memory import Failure, SiteState
@@ -33,10 +34,18 @@ class View:
 
     @property
     def reason(self) -> str:
-        """The reason of the state in words; empty where all is well."""
+        """The reason of the state for programs, in English; empty where all is well."""
         if isinstance(self.cause, Step):
             return self.cause.wait_text or f"{self.cause.key}: {self.cause.reason}"
         return self.cause.what if self.cause else ""
+
+    @property
+    def spoken_reason(self) -> str:
+        """The reason of the state for people; empty where all is well."""
+        if isinstance(self.cause, Step):
+            step = self.cause
+            return step.spoken_wait or _("{}: {}").format(step.spoken_key, step.spoken_reason)
+        return _(self.cause.what) if self.cause else ""
 
     @property
     def is_well(self) -> bool:

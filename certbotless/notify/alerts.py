@@ -13,7 +13,8 @@ from typing import Literal
 
 from ..base.checked import Model
 from ..base.clock import is_believable
-from ..base.times import BoundedMoment, moment
+from ..base.times import BoundedMoment, moment, span
+from ..base.words import _
 from ..model.certificate import LeafFacts
 from ..model.decision import Fact, Step
 from ..model.memory import Failure
@@ -108,7 +109,7 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
     now, facts = view.seen.at, view.seen.published.facts
     found: dict[str, Problem] = {}
     for failure in view.decision.problems:
-        found.setdefault("sight", Problem(failure.what, failure.hint, failure.retry_at))
+        found.setdefault("sight", Problem(_(failure.what), _(failure.hint), failure.retry_at))
     for step in view.decision.steps:
         # A failure of a step that is not asked for, as of a forced renewal, is no problem of the site.
         standing = view.standing_failures.get(step.key)
@@ -116,15 +117,17 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
             # That the service refused the new certificate is a problem of its own.
             is_rollback = view.seen.refused and step.action == "redeploy"
             fact = "rollback" if is_rollback else _fact_of(step)
-            found.setdefault(fact, Problem(standing.what, standing.hint, standing.retry_at))
+            found.setdefault(fact, Problem(_(standing.what), _(standing.hint), standing.retry_at))
         elif standing is None and step.action == "order" and facts is None and step.wait_until is not None:
-            found.setdefault("order", Problem(step.wait_reason, retry_at=step.wait_until))
+            found.setdefault("order", Problem(step.spoken_wait_reason, retry_at=step.wait_until))
     if view.seen.refused is not None:
-        found.setdefault("rollback", Problem("the service did not come up with the new certificate"))
+        found.setdefault("rollback", Problem(_("the service did not come up with the new certificate")))
     if facts is not None and facts.ends_soon(now):
-        found["expiry"] = Problem(_end_of(facts, now), f"certbotless status {view.site.domain} says why")
+        found["expiry"] = Problem(
+            _end_of(facts, now), _("the reason: certbotless status {}").format(view.site.domain)
+        )
     if met is not None and not met.is_well:
-        found["client"] = Problem(met.text, "certbotless doctor names the cure")
+        found["client"] = Problem(_(met.text), _("certbotless doctor says what to do"))
     return found
 
 
@@ -163,9 +166,8 @@ def _is_late(step: Step, view: View) -> bool:
 def _end_of(facts: LeafFacts, now: datetime) -> str:
     left = facts.not_after - now
     if left <= timedelta():
-        return f"the certificate has expired at {moment(facts.not_after)}"
-    span = f"{left.days} days" if left >= 2 * _DAY else f"{left / timedelta(hours=1):.0f} hours"
-    return f"the certificate will expire in {span}, at {moment(facts.not_after)}"
+        return _("the certificate expired at {}").format(moment(facts.not_after))
+    return _("the certificate will expire in {}, at {}").format(span(left), moment(facts.not_after))
 
 
 def patience(check_every: timedelta) -> timedelta:

@@ -20,6 +20,7 @@ from ..base import saved
 from ..base.concurrent import together
 from ..base.errors import StoreError, printable, reason_of
 from ..base.times import rfc3339
+from ..base.words import N_
 from ..config.settings import Config
 from ..model.records import address_type
 from ..model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
@@ -118,7 +119,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
             return facts(False, None, None, text)
     ports = ports_of(view)
     if not ports:
-        return facts(True, None, None, "nothing is known to serve it")
+        return facts(True, None, None, N_("nothing is known to serve it"))
     has_spoken = before is not None and before.answered is not None
     said: list[Met] = []
     for name in wanted:
@@ -207,11 +208,11 @@ def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
                 break
             received += chunk
     except TimeoutError:
-        return Met(True, None, "no answer to GET /v2/ in time")
+        return Met(True, None, N_("no answer to GET /v2/ in time"))
     except OSError as exc:
         return Met(True, None, f"no answer to GET /v2/ ({reason_of(exc)})")
     found = _STATUS_LINE.match(received)
     if found is None:
-        return Met(True, 0, "it speaks no HTTP")
+        return Met(True, 0, N_("it speaks no HTTP"))
     status = int(found[1])
     return Met(True, status, f"HTTP {status} to GET /v2/")

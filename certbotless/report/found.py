@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import __version__
 from ..base.times import rfc3339
+from ..base.words import N_
 from ..model.certificate import LeafFacts
 from ..model.memory import Failure, KeptEvent
 from ..model.view import View, Visits, facts_of
@@ -45,7 +46,7 @@ class Found:
     views: Sequence[View] = ()
     visits: Visits = field(default_factory=dict)
     known: Sequence[tuple[str, LeafFacts | None]] = ()
-    why_unseen: str = "the configuration is broken"
+    why_unseen: str = N_("the configuration is broken")
     notify: Mapping[str, Any] | None = None
     notify_failure: Failure | None = None
     warnings: Sequence[str] = ()

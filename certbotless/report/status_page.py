@@ -8,40 +8,53 @@ Source: HTML Living Standard; WCAG 2.2, 1.4.1 (no state by colour alone) and 1.4
 
 import base64
 import hashlib
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..base import words
 from ..base.errors import printable
-from ..base.times import distance, parse_rfc3339, span
+from ..base.times import distance, moment, parse_rfc3339, span
+from ..base.words import N_, _
 
 _STYLE = Path(__file__).with_name("page.css").read_text()
 # The one thing that may style the page (CSP Level 3, section 2.3.1).
 STYLE_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 
-_STATES = ("failing", "pending", "ok")
+# The worst state is first.
+_STATES = {"failing": N_("{} failing"), "pending": N_("{} pending"), "ok": N_("{} ok")}
 _LONGEST = 1000
 
 
-def page(status: Mapping[str, Any], now: datetime, stale: Sequence[str] = ()) -> str:
-    """Return the page.
+def page(
+    status: Mapping[str, Any],
+    now: datetime,
+    stale: Sequence[str] = (),
+    reasons: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return the page, in the language of people.
 
     Args:
         status: the object of `status --json`, with at least one site.
         stale: why the page may be out of date, a line each.
+        reasons: of the states, for people, by domain; without one the page has that of `status`.
     """
-    sites = sorted(status["sites"], key=lambda site: _STATES.index(site["state"]))
-    faults = [*(["an edit is refused"] if status["config"]["error"] else []), *stale]
+    sites = sorted(status["sites"], key=lambda site: [*_STATES].index(site["state"]))
+    faults = [*([_("an edit is refused")] if status["config"]["error"] else []), *stale]
     return _TEMPLATE.render(
         status=status,
         sites=sites,
         title=_title(sites, faults),
         worst="failing" if faults else sites[0]["state"],
         stale=stale,
+        reasons=defaultdict(str, reasons),
+        language=words.language(),
         now=now,
     )
 
@@ -50,12 +63,12 @@ def _title(sites: Sequence[Mapping[str, Any]], faults: Sequence[str]) -> str:
     """Return the state of all sites in a few words; the first other fault comes first, without details."""
     counts = Counter(site["state"] for site in sites)
     if counts["ok"] == len(sites) and not faults:
-        return "All is well" if len(sites) == 1 else f"All {len(sites)} sites are well"
-    counted = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+        return _("Everything is OK") if len(sites) == 1 else _("All {} sites are OK").format(len(sites))
+    counted = _(", ").join(_(text).format(counts[state]) for state, text in _STATES.items() if counts[state])
     if not faults:
         return counted
-    first = faults[0].partition(":")[0]
-    return f"{first[:1].upper()}{first[1:]}; {counted}"
+    first = re.split(": |\uff1a", faults[0])[0]
+    return _("{}; {}").format(f"{first[:1].upper()}{first[1:]}", counted)
 
 
 def _bar_of(certificate: Mapping[str, Any], next_renewal: str | None, now: datetime) -> dict[str, Any]:
@@ -92,6 +105,6 @@ _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
     finalize=_shown,
 )
-_ENVIRONMENT.filters |= {"moment": parse_rfc3339, "distance": distance, "span": span}
-_ENVIRONMENT.globals |= {"bar_of": _bar_of, "style": _STYLE}
+_ENVIRONMENT.filters |= {"moment": parse_rfc3339, "local": moment, "distance": distance, "span": span}
+_ENVIRONMENT.globals |= {"bar_of": _bar_of, "style": _STYLE, "_": _}
 _TEMPLATE = _ENVIRONMENT.get_template("page.html")

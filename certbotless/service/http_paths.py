@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..base.errors import printable
-from ..base.times import distance
+from ..base.times import moment, rfc3339
+from ..base.words import N_, _
 from ..config.settings import NEEDS_PROMETHEUS, Config, Http
 from ..model.ledger import Ledger
 from ..model.view import View
@@ -122,7 +123,9 @@ class Web:
         return self._answers[path][1]
 
     def _page(self, seen: Seen) -> Reply:
-        text = status_page.page(self._status(seen).to_plain(), datetime.now(UTC), self._stale(seen))
+        found, stale = self._status(seen), self._stale(seen, _, moment)
+        reasons = {view.site.domain: view.spoken_reason for view in found.views}
+        text = status_page.page(found.to_plain(), datetime.now(UTC), stale, reasons)
         return Reply(200, text.encode(), "text/html; charset=utf-8", status_page.STYLE_SOURCE)
 
     def _status_json(self, seen: Seen) -> Reply:
@@ -167,22 +170,24 @@ class Web:
             return f"an edit is refused: {refused[0]}"
         if not seen.views and self.is_looking():
             return "nothing is known yet: the first check is running"
-        faults = self._stale(seen)
+        faults = self._stale(seen, str, rfc3339)
         faults += [f"{v.site.domain} {v.state}: {v.reason}" for v in seen.views.values() if not v.is_well]
         faults += [f"{domain} pending: {_UNSEEN}" for domain in seen.unseen]
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         return f"{faults[0]}{more}" if faults else ""
 
-    def _stale(self, seen: Seen) -> list[str]:
+    def _stale(self, seen: Seen, say: Callable[[str], str], show: Callable[[datetime], str]) -> list[str]:
         """Return in a line each why a view may be out of date; none while the checks go on."""
         if not self.is_looking():
-            return ["the daemon has stopped checking"]
+            return [say(N_("the daemon has stopped checking"))]
         now, longest = datetime.now(UTC), seen.config.longest_run + seen.config.check_every
         return [
-            f"the last check of {domain} was {distance(view.seen.at - now)}: a run on it does not end"
+            say(N_("the last check of {} was at {}: a run on it does not end")).format(
+                domain, show(view.seen.at)
+            )
             for domain, view in seen.views.items()
             if now - view.seen.at > longest
         ]
 
 
-_UNSEEN = "the first check is pending: a run is at work on this site"
+_UNSEEN = N_("the first check is pending: a run is at work on this site")

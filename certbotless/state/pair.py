@@ -26,6 +26,7 @@ from typing import Any
 
 from ..base import files
 from ..base.errors import StoreError
+from ..base.words import N_
 from ..model.certificate import LeafFacts, Origin, Published
 from . import foreign_files
 
@@ -63,7 +64,7 @@ class Store:
             published, _ = _load(self._generation(), known)
             fault, is_contested = self._link_fault()
         except FileNotFoundError:
-            fault = "its generation is gone" if self._current.is_symlink() else ""
+            fault = N_("its generation is gone") if self._current.is_symlink() else ""
             return Published(None, None, fault)
         except _Edited as exc:
             return Published(None, None, str(exc), is_contested=True)

@@ -18,6 +18,7 @@ import pytest
 from support.boxes import CANARY, DOMAIN, Box
 
 from certbotless import __version__
+from certbotless.base import words
 from certbotless.base.clock import SystemClock
 from certbotless.base.locks import DaemonLock
 from certbotless.base.log_context import Event
@@ -321,6 +322,25 @@ def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, told: Told) -
     assert [site["state"] for site in found["sites"]] == ["ok"]
     assert found["sites"][0]["certificate"]["not_after"] == rfc3339(facts.not_after)
     assert sorted(box.home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_the_json_of_status_is_the_same_in_each_language(
+    box: Box, told: Told, is_valid: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for when it was asked for; a site that waits has its reason in English there."""
+    box.write("  - {domain: b.example.com, address: none}" if is_valid else "typo: 1")
+    box.publish("b.example.com")
+    found = []
+    for language in ("zh_CN.UTF-8", "C"):
+        monkeypatch.setenv("LC_ALL", language)
+        shown = json.loads(told("status", "--json")[1])
+        assert words.language() == ("zh" if language != "C" else "en")
+        for site in shown["sites"]:
+            site["address"]["observed_at"] = ""
+        found.append(shown | {"observed_at": ""})
+    assert found[0] == found[1]
+    assert len(found[0]["sites"]) == (2 if is_valid else 1)
 
 
 def test_what_is_due_is_planned_and_not_done(box: Box, told: Told) -> None:

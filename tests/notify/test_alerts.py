@@ -413,7 +413,7 @@ def test_the_last_sixth_of_a_certificate_is_told_with_the_days_that_are_left(rea
     assert "will expire in 13 days, at 2026-12-08" in reader.messages[-1].body
     reader.now += DAY
     reader.look(aged(91))
-    assert "the certificate has expired at" in reader.messages[-1].body
+    assert "the certificate expired at" in reader.messages[-1].body
 
 
 MET = ClientFacts(NOW, False, None, None, "the resolver gives no address", digest_of_visit(view()))

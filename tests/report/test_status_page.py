@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.languages import chinese
 from support.showing import PATH, views_at
 from support.views import FACTS, NOTHING, NOW, failure, pair, said, view
 
@@ -85,20 +86,22 @@ def title_of(status: dict[str, Any], *stale: str) -> str:
 
 def test_the_title_says_how_all_stands() -> None:
     """A tab shows little more than its first letter, which is that of the worst."""
-    assert title_of(status_of(WELL)) == "✓ All is well · certbotless"
-    assert title_of(status_of(WELL, WELL)) == "✓ All 2 sites are well · certbotless"
+    assert title_of(status_of(WELL)) == "✓ Everything is OK · certbotless"
+    assert title_of(status_of(WELL, WELL)) == "✓ All 2 sites are OK · certbotless"
     assert title_of(status_of(WELL, FAILING, UNBORN)) == "✕ 1 failing, 1 pending, 1 ok · certbotless"
 
 
 def test_the_title_does_not_say_that_all_is_well_while_nobody_looks_or_an_edit_is_refused() -> None:
     """Its details stand below it."""
     stopped = "the daemon has stopped checking"
-    late = "the last check of a.example.com was 3 h ago: a run has it"
+    late = "the last check of a.example.com was at 2026-11-24 05:30 UTC: a run has it"
     refused = status_of(WELL, error="c.yaml:1:1: a")
     assert title_of(refused) == "✕ An edit is refused; 1 ok · certbotless"
     assert title_of(refused, stopped) == "✕ An edit is refused; 1 ok · certbotless"
     assert title_of(status_of(WELL), stopped) == "✕ The daemon has stopped checking; 1 ok · certbotless"
-    late_title = "✕ The last check of a.example.com was 3 h ago; 1 pending, 1 ok · certbotless"
+    late_title = (
+        "✕ The last check of a.example.com was at 2026-11-24 05:30 UTC; 1 pending, 1 ok · certbotless"
+    )
     assert title_of(status_of(WELL, UNBORN), late) == late_title
 
 
@@ -115,8 +118,8 @@ def test_each_state_is_a_word() -> None:
 
 def test_a_failure_says_what_to_do_and_when_it_is_tried_again() -> None:
     text = read(status_of(FAILING)).text
-    assert "the CA is closed To do: try later" in text
-    assert "Failed 2026-11-24 05:30 UTC 0 s ago; next try 2026-11-24 05:40 UTC in 10 min" in text
+    assert "the CA is closed Fix: try later" in text
+    assert "Failed at 2026-11-24 05:30 UTC 0 s ago; next try at 2026-11-24 05:40 UTC in 10 min" in text
     assert text.count("the CA is closed") == 1
 
 
@@ -157,7 +160,7 @@ def test_another_certificate_is_named() -> None:
     )
     text = read(status_of(other)).text
     assert "registry: ✓ serving web: … pending serves another certificate: " + "cd" * 32 in text
-    assert "Served by nobody" in read(status_of(WELL, deploy=[])).text
+    assert "Served by nothing" in read(status_of(WELL, deploy=[])).text
 
 
 def test_what_a_client_met_is_three_words() -> None:
@@ -165,7 +168,7 @@ def test_what_a_client_met_is_three_words() -> None:
     assert "✓ resolved, ✕ not trusted, ○ not tried: answered no root 2026-11-24 05:00 UTC 30 min ago" in text
     silent = read(status_of(WELL, client=MET | {"trusted": True, "text": "it speaks no HTTP"})).text
     assert "✓ resolved, ✓ trusted it speaks no HTTP 2026-11-24 05:00 UTC" in silent
-    assert "As a client not tried yet" in read(status_of(WELL)).text
+    assert "Tested as a client not yet" in read(status_of(WELL)).text
 
 
 def test_a_refused_edit_stands_above_all_sites() -> None:
@@ -175,11 +178,11 @@ def test_a_refused_edit_stands_above_all_sites() -> None:
     assert "refused" not in read(status_of(WELL)).text
 
 
-def test_what_may_not_be_so_any_more_is_said_above_all_sites() -> None:
-    text = read(status_of(WELL), "the last look was: one", "another").text
-    assert "What stands here may not be so any more the last look was: one another" in text
+def test_that_the_page_may_be_out_of_date_is_said_above_all_sites() -> None:
+    text = read(status_of(WELL), "the last check was: one", "another").text
+    assert "This page may be out of date the last check was: one another" in text
     assert text.index("another") < text.index("devbox.sweetlove.top")
-    assert "may not be so" not in read(status_of(WELL)).text
+    assert "out of date" not in read(status_of(WELL)).text
 
 
 def test_messages_that_could_not_be_sent_are_told_with_the_reason() -> None:
@@ -188,10 +191,40 @@ def test_messages_that_could_not_be_sent_are_told_with_the_reason() -> None:
     error = status_of(FAILING)["sites"][0]["last_error"]
     unsent = {"unsent": 2, "last_sent": None, "last_error": error}
     assert "message" not in read(status_of(WELL)).text
-    assert "last message 2026-11-24 05:00 UTC 30 min ago" in read(status_of(WELL) | {"notify": sent}).text
+    assert "last message at 2026-11-24 05:00 UTC 30 min ago" in read(status_of(WELL) | {"notify": sent}).text
     text = read(status_of(WELL) | {"notify": unsent}).text
     assert "messages not sent yet: 2; no message sent yet" in text
-    assert "A message could not be sent: the CA is closed To do: try later Failed" in text
+    assert "A message could not be sent: the CA is closed Fix: try later Failed" in text
+
+
+# --- in Chinese ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_in_the_language_of_people() -> None:
+    """What is not Chinese on it is the text of a program, and all of that is in the JSON."""
+    error = status_of(FAILING)["sites"][0]["last_error"]
+    status = status_of(WELL, UNBORN, FAILING, error="c.yaml:1:1: a", client=MET)
+    status["notify"] = {"unsent": 2, "last_sent": "2026-11-24T05:00:00Z", "last_error": error}
+    stale = "已停止检查"
+    with chinese():
+        text = status_page.page(status, NOW, [stale], {UNBORN.site.domain: UNBORN.spoken_reason})
+        assert status["sites"][1:] == status_of(UNBORN, FAILING)["sites"]
+    reader = Reader(text)
+    assert reader.of("html") == [{"lang": "zh"}]
+    known = {"certbotless", "pid", "A", "SHA", "metrics", "healthz", "json", "status"}
+    known |= set(re.findall("[A-Za-z]+", str(status)))
+    assert set(re.findall("[A-Za-z]+", reader.text)) <= known
+    for shown in (
+        "配置修改未被接受；1 个失败，1 个等待中，1 个正常",
+        "检查于 2026-11-24 13:30 +08:00",
+        "申请证书：还没有证书",
+        "✕ 证书不受信任，○ 未检查应答",
+        "失败于 2026-11-24 13:30 +08:00 0 秒前；下次尝试：2026-11-24 13:40 +08:00 10 分钟后",
+    ):
+        assert shown in reader.text
+    assert '<time datetime="2026-11-24T05:30:00Z">2026-11-24 13:30 +08:00</time>' in text
+    bar = next(attributes for attributes in reader.of("svg") if attributes.get("role") == "img")
+    assert str(bar["aria-label"]).startswith("证书有效期 ")
 
 
 # --- the bar ------------------------------------------------------------------------------------------------

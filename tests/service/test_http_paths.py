@@ -19,13 +19,16 @@ import requests
 import trustme
 from support.bed import files_below, wait_until
 from support.daemons import DOMAIN, Machine
+from support.languages import chinese
 from support.pages import Reading, exchanged
 from support.showing import PATH, config_of, showing
 from support.views import NOW, SITE, failure, said, site, view
 
 from certbotless.base.log_context import quoted
+from certbotless.base.times import moment, rfc3339
 from certbotless.config.settings import Http
 from certbotless.model.decision import Step
+from certbotless.model.reason import Why, because
 from certbotless.model.view import View
 from certbotless.report.status_json import Seen
 from certbotless.sandbox.host import require_private_host
@@ -36,6 +39,7 @@ OTHER = site("other.sweetlove.top")
 WELL, OTHER_WELL = view(), view(of=OTHER)
 RENEWING = view(Step("order", said("due since today")))
 AT_WORK = view(Step("restore", said("due since today")))
+OTHER_AT_WORK = view(Step("order", because(Why.DUE, NOW, NOW)), of=OTHER)
 FAILING = view(Step("order", said("due")), of=OTHER, failures={"order": failure()})
 IN_WINDOW = view(Step("deploy", said("x"), "web", wait_until=NOW + timedelta(hours=1), waits_for_window=True))
 NOBODY = 65534
@@ -84,6 +88,20 @@ def test_health_is_what_status_would_exit_with(
 ) -> None:
     """A line names the fault. A site without a check is not well."""
     assert shown(tmp_path, "/healthz", *views, **keywords) == (status, f"{text}\n")
+
+
+def test_programs_get_the_same_in_each_language(tmp_path: Path) -> None:
+    """Only the page is for people."""
+    refused = ("c.yaml:3:1: no",)
+    for keywords in ({}, {"refused": refused}, {"is_looking": False}):
+        for path in ("/healthz", "/status.json", "/metrics"):
+            english = shown(tmp_path, path, WELL, OTHER_AT_WORK, **keywords)
+            with chinese():
+                assert shown(tmp_path, path, WELL, OTHER_AT_WORK, **keywords) == english
+    with chinese():
+        page = shown(tmp_path, "/", WELL, OTHER_AT_WORK)[1]
+        assert "申请证书：2026-11-24 13:30 +08:00 起应续期" in page
+        assert "守护进程已停止检查" in shown(tmp_path, "/", WELL, is_looking=False)[1]
 
 
 def test_there_is_no_other_path(tmp_path: Path) -> None:
@@ -159,13 +177,14 @@ def test_a_site_that_a_run_keeps_from_all_looks_is_not_well_any_more(
     tmp_path: Path, age: timedelta, status: int
 ) -> None:
     """Here 91 minutes are the longest that a look can wait for a run. The page says it too."""
-    late = replace(WELL, seen=replace(WELL.seen, at=datetime.now(UTC) - age))
-    text = f"the last check of {SITE.domain} was 92 min ago: a run on it does not end"
+    at = datetime.now(UTC) - age
+    late = replace(WELL, seen=replace(WELL.seen, at=at))
+    text = f"the last check of {SITE.domain} was at {{}}: a run on it does not end"
     with showing(tmp_path, [late], propagation_timeout=timedelta(minutes=30)) as url:
         found = get(url, "/healthz")
         assert found[0] == status
-        assert (found[1] == f"{text}\n") == (status == 503)
-        assert (text in get(url, "/")[1]) == (status == 503)
+        assert (found[1] == f"{text.format(rfc3339(at))}\n") == (status == 503)
+        assert (text.format(moment(at)) in get(url, "/")[1]) == (status == 503)
 
 
 def test_a_site_that_was_taken_out_of_the_file_is_shown_no_more(tmp_path: Path) -> None:
