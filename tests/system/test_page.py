@@ -1,7 +1,8 @@
 """The status page in Chromium: anybody can read it, on any screen, and it says what `status --json` says."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import requests
 from support.bed import ZONE, Bed, wait_until
 from support.browser import Browser, Scheme, browser
+from support.languages import chinese
 from support.showing import remember_messages, remember_visit, showing, views_at
 
 from certbotless.config.secret import Secret
@@ -20,9 +22,9 @@ from certbotless.sandbox.process import free_port
 NARROW, WIDE = 360, 1280
 # WCAG 2.2, success criterion 1.4.3.
 LEAST_CONTRAST = 4.5
-# How the page says what is no text.
 # The moments that stand above the cards.
 TIMES = "return [...document.querySelectorAll('time:not(article time)')].map((time) => time.dateTime)"
+# How the page says what is no text in JSON.
 WORDS: dict[object, str] = {True: "", False: "not ", None: "not tried: "}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
@@ -125,9 +127,19 @@ def assert_shows_messages(page: str, moments: list[str], notify: dict[str, Any])
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", [NARROW, WIDE])
-def test_everything_can_be_read_on_any_screen(window: Browser, url: str, width: int, scheme: Scheme) -> None:
-    """Nothing reaches beyond the edge, and each text stands out from its ground, by daylight and at night."""
-    window.open(url, width, scheme)
+@pytest.mark.parametrize(("language", "spoken"), [("en", nullcontext), ("zh", chinese)])
+def test_everything_can_be_read_on_any_screen(
+    language: str,
+    spoken: Callable[[], AbstractContextManager[None]],
+    width: int,
+    scheme: Scheme,
+    window: Browser,
+    url: str,
+) -> None:
+    """Nothing reaches beyond the edge, and each text has contrast: by day and night, in each language."""
+    with spoken():
+        window.open(url, width, scheme)
+    assert window.run("return document.documentElement.lang") == language
     assert window.run("return document.documentElement.scrollWidth") == width
     beyond = window.run(
         "return [...document.querySelectorAll('body *')]"
