@@ -197,7 +197,7 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
     log.set_up(logging.CRITICAL)
     raw = load.read(source)
     checked = load.parse(raw, str(source or "-"))
-    words.speak(checked.language)
+    words.speak("en" if args.json else checked.language)
 
     def say(found: finding.Finding) -> None:
         if not args.json:

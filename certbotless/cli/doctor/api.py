@@ -12,6 +12,7 @@ from ...act.challenge_zones import Aliases
 from ...act.context import Zones
 from ...base.errors import DnsError, DnsUnavailable, ZoneNotFound
 from ...base.names import challenge_name
+from ...base.words import _
 from ...config.settings import Site
 from ...model.memory import SiteState
 from ...model.records import Record, Zone
@@ -57,7 +58,7 @@ def _zones_of(case: Case, zones: Zones, site: Site, state: SiteState) -> dict[st
     )
     for name in sorted({challenge_name(name) for name in site.all_names}):
         try:
-            _, zone = aliases.follow(name, own)
+            zone = aliases.follow(name, own)[1]
         except DnsUnavailable:
             continue  # the name servers have a test of their own
         except DnsError as exc:
@@ -115,17 +116,19 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
     finally:
         _take_away(case, zone, probe, made)
     if not allowed:
-        text = f"the key may do nothing there: {next(iter(refused.values())).message}"
-        cure = "attach the policy of docs/ram-policy.md for this zone to the RAM user"
-        case.fail("permission", zone.name, text, f"{cure}, or correct sites[].zone")
+        text = _("the key may do nothing there: {}").format(next(iter(refused.values())).message)
+        cure = _("attach the policy of docs/ram-policy.md for this zone to the RAM user")
+        case.fail("permission", zone.name, text, _("{}, or correct sites[].zone").format(cure))
         _forget(case, zone.name)
         return
     for action, error in refused.items():
-        left = f", and delete the TXT record {probe.fqdn}" if action == "DeleteDomainRecord" else ""
+        left = (
+            _(", and delete the TXT record {}").format(probe.fqdn) if action == "DeleteDomainRecord" else ""
+        )
         case.fail("permission", f"{action} {zone.name}", error.message, f"{error.hint}{left}")
     if "DescribeSubDomainRecords" in allowed:
         case.readable[zone.name] = zone
-    case.ok("permission", zone.name, f"the key may {', '.join(allowed)}")
+    case.ok("permission", zone.name, _("the key may {}").format(", ".join(allowed)))
 
 
 def _take_away(case: Case, zone: Zone, probe: Record, made: Sequence[str]) -> None:
@@ -133,8 +136,8 @@ def _take_away(case: Case, zone: Zone, probe: Record, made: Sequence[str]) -> No
         try:
             zone.delete(record_id)
         except DnsError as exc:
-            text = f"the TXT record {probe.fqdn} could not be deleted: {exc.message}"
-            case.warn("zone", zone.name, text, "run doctor again, or delete it in the Alidns console")
+            text = _("the TXT record {} could not be deleted: {}").format(probe.fqdn, exc.message)
+            case.warn("zone", zone.name, text, _("run doctor again, or delete it in the Alidns console"))
 
 
 def _forget(case: Case, zone: str) -> None:

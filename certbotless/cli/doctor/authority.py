@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from ...base.errors import CertbotlessError, StoreError, printable
 from ...base.names import is_in_zone
-from ...base.times import rfc3339
+from ...base.times import moment
+from ...base.words import _
 from ...config.settings import Site
 from ...model.ledger import Entry, limit_on, next_order, orders_left
 from ...model.view import View
@@ -32,7 +33,7 @@ def examine(case: Case) -> CaView | None:
         else:
             case.fail_by("state" if isinstance(exc, StoreError) else "CA", acme.url, exc)
         return None
-    case.ok("CA", acme.url, "answers")
+    case.ok("CA", acme.url, _("answers"))
     account(case, seen)
     profile(case, seen)
     return seen
@@ -45,14 +46,19 @@ def account(case: Case, seen: CaView) -> None:
         case "valid":
             case.ok("account", acme.url, seen.account_url)
         case "gone" | "closed" as standing:
-            what = {"gone": "does not know our account any more", "closed": "has closed our account"}
-            cure = "nothing: the next order makes a new one"
-            case.warn("account", acme.url, f"the CA {what[standing]}", cure)
+            what = {
+                "gone": _("the CA does not know our account any more"),
+                "closed": _("the CA has closed our account"),
+            }
+            cure = _("nothing: the next order makes a new one")
+            case.warn("account", acme.url, what[standing], cure)
         case "none" if seen.needs_binding and acme.eab is None:
-            text = "the CA binds accounts to ones that it knows, and acme.eab is not set"
-            case.fail("account", acme.url, text, "set acme.eab to the kid and hmac_key of your account there")
+            text = _("the CA binds accounts to ones that it knows, and acme.eab is not set")
+            case.fail(
+                "account", acme.url, text, _("set acme.eab to the kid and hmac_key of your account there")
+            )
         case "none":
-            case.ok("account", acme.url, "none yet: the first order makes it")
+            case.ok("account", acme.url, _("none yet: the first order makes it"))
 
 
 def profile(case: Case, seen: CaView) -> None:
@@ -61,10 +67,15 @@ def profile(case: Case, seen: CaView) -> None:
     if wanted is None or seen.profiles is None:
         return
     if wanted in seen.profiles:
-        case.ok("profile", wanted, "the CA lists it")
+        case.ok("profile", wanted, _("the CA lists it"))
     else:
         listed = printable(", ".join(seen.profiles) or "(none)", 200)
-        case.fail("profile", wanted, "the CA does not list it", f"set acme.profile to one of: {listed}")
+        case.fail(
+            "profile",
+            wanted,
+            _("the CA does not list it"),
+            _("set acme.profile to one of: {}").format(listed),
+        )
 
 
 def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaView) -> None:
@@ -78,15 +89,21 @@ def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaVi
         if tag not in tags or any(_names_us(value, seen) for of, value in rows if of == tag):
             continue
         said = printable(" | ".join(records), 300)
-        text = f"the CAA records of {owner} do not let this CA or account give {name}: {said}"
+        text = _("the CAA records of {} do not let this CA or account give {}: {}").format(owner, name, said)
         if not seen.caa_identities:
-            cure = "look whether they name the CA: it does not say how it is named"
+            cure = _("look whether they name the CA: it does not say how it is named")
             case.warn("CAA", site.domain, text, cure)
         else:
-            case.fail("CAA", site.domain, text, f"add in the Alidns console: {_pin(owner, tag, seen)}")
+            case.fail(
+                "CAA", site.domain, text, _("add in the Alidns console: {}").format(_pin(owner, tag, seen))
+            )
         return
-    pin = f"; to allow our account alone: {_pin(site.domain, 'issue', seen)}" if seen.caa_identities else ""
-    case.ok("CAA", site.domain, f"permits the CA{pin}")
+    pin = (
+        _("; to allow our account alone: {}").format(_pin(site.domain, "issue", seen))
+        if seen.caa_identities
+        else ""
+    )
+    case.ok("CAA", site.domain, _("permits the CA{}").format(pin))
 
 
 def _pin(owner: str, tag: str, seen: CaView) -> str:
@@ -123,8 +140,11 @@ def limits(case: Case, view: View, entries: Sequence[Entry]) -> None:
     order = next_order(now, url, site.all_names, view.seen.in_hand, view.remembered)
     limit = limit_on(entries, *order)
     if limit is not None:
-        cure = f"wait until {rfc3339(limit.until)}, or certbotless --renew-now {site.domain} --force"
-        case.warn("limits", site.domain, f"no order is made now: {limit.reason}", cure)
+        cure = _("wait until {}, or certbotless --renew-now {} --force").format(
+            moment(limit.until), site.domain
+        )
+        case.warn("limits", site.domain, _("no order is made now: {}").format(limit.reason), cure)
     else:
         left = orders_left(entries, *order)
-        case.ok("limits", site.domain, f"{left} more order{'' if left == 1 else 's'} may be made now")
+        text = _("{} more order may be made now") if left == 1 else _("{} more orders may be made now")
+        case.ok("limits", site.domain, text.format(left))

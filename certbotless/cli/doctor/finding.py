@@ -12,6 +12,7 @@ from ... import __version__
 from ...base.clock import Clock
 from ...base.errors import CertbotlessError, causes, printable
 from ...base.times import rfc3339
+from ...base.words import N_, _
 from ...config.settings import Config
 from ...model.records import Zone
 from ...world.acme.account import CaView
@@ -38,16 +39,29 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """The finding as one line."""
-        told = "; ".join(filter(None, (self.text, self.cure)))
-        return printable(f"{self.level:<5} {f'{self.check} {self.about}'.rstrip()}: {told}", 2000)
+        """The finding as one line, for people."""
+        told = _("; ").join(filter(None, (self.text, self.cure)))
+        subject = f"{_(self.check)} {self.about}".rstrip()
+        return printable(f"{_(self.level):<5} {_('{}: {}').format(subject, told)}", 2000)
+
+
+# What is looked up when it is shown: levels and tests.
+_LEVELS = (N_("ok"), N_("warn"), N_("fail"))
+CHECKS = (
+    *(N_("secret"), N_("notify"), N_("configuration"), N_("daemon"), N_("state"), N_("clock"), N_("address")),
+    *(N_("state_dir"), N_("certs_dir"), N_("API"), N_("zone"), N_("delegation"), N_("permission"), N_("CA")),
+    *(N_("account"), N_("profile"), N_("CAA"), N_("limits"), N_("name servers"), N_("name server")),
+    *(N_("A record"), N_("AAAA record"), N_("system resolver"), N_("public resolver"), N_("certificate")),
+    *(N_("engine"), N_("container"), N_("command"), N_("mount"), N_("key"), N_("drain"), N_("served")),
+    *(N_("trusted"), N_("answer")),
+)
 
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return the last line: how many of each."""
     counts = Counter(found.level for found in findings)
-    warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
-    return f"{counts['ok']} ok, {warnings}, {counts['fail']} failed"
+    text = _("{} ok, {} warning, {} failed") if counts["warn"] == 1 else _("{} ok, {} warnings, {} failed")
+    return text.format(counts["ok"], counts["warn"], counts["fail"])
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -113,7 +127,7 @@ class Case:
 
     def fail_by(self, check: str, about: str, error: CertbotlessError) -> None:
         """Report what is broken in the words of the error."""
-        self.fail(check, about, error.message, error.hint)
+        self.fail(check, about, _(error.message), _(error.hint))
 
     def _find(self, finding: Finding) -> None:
         self.findings.append(finding)

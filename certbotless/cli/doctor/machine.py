@@ -11,6 +11,8 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+from ...base.words import _
+
 _VERSION = Path("/proc/version")
 _ROUTES = Path("/proc/net/route")
 _MIRRORED = "/sys/class/net/loopback0"
@@ -25,11 +27,11 @@ _NATS = {
 def nat_around(address: str) -> tuple[str, str]:
     """Return what is between this machine's address and the LAN, and the cure; empty texts for nothing."""
     if "microsoft" in text_of(_VERSION) and not os.path.exists(_MIRRORED):
-        cure = "set networkingMode=mirrored in .wslconfig of Windows, or write Windows' own LAN address"
+        cure = _("set networkingMode=mirrored in .wslconfig of Windows, or write Windows' own LAN address")
         return "WSL2", cure
     if name := _NATS.get((address, default_gateway(text_of(_ROUTES)))):
-        cure = "give it a bridged network instead, or write the host's address"
-        return f"a virtual machine of {name}", cure
+        cure = _("give it a bridged network instead, or write the host's address")
+        return _("a virtual machine of {}").format(name), cure
     return "", ""
 
 

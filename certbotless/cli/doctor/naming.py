@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...base.errors import DnsError, printable
+from ...base.words import _
 from ...config.settings import Site
 from ...model.records import DEFAULT_LINE, Record, Zone, address_type, plan_changes
 from ...world.dns import hijack
@@ -34,24 +35,26 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
     true = [server for server, answer in answers.items() if speaks(server, answer)]
     if not answering:
         listed = ", ".join(f"{server.name} ({answers[server].fault})" for server in servers)
-        text = f"none of them answers: {listed}"
-        case.fail("name servers", zone, text, "let this machine reach port 53 of them, by UDP and TCP")
+        text = _("none of them answers: {}").format(listed)
+        case.fail("name servers", zone, text, _("let this machine reach port 53 of them, by UDP and TCP"))
     elif not true:
         told = [value for answer in answers.values() for value in answer.values or ()]
         names = dict.fromkeys(server.name for server in answering)
-        text = f"another server answers in the place of {', '.join(names)}"
-        cure = "let the router, provider or proxy pass port 53 on unchanged; until then the API's list counts"
+        text = _("another server answers in the place of {}").format(", ".join(names))
+        cure = _(
+            "let the router, provider or proxy pass port 53 on unchanged; until then the API's list counts"
+        )
         if hijack.is_made_up([*told, *(server.address for server in servers)]):
-            text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
+            text, cure = _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
         case.fail("name servers", zone, text, cure)
     for server in servers if true else ():
-        about = f"{server.name} of {zone}"
+        about = _("{} of {}").format(server.name, zone)
         if server in true:
-            case.ok("name server", about, f"answers at {server.address}")
+            case.ok("name server", about, _("answers at {}").format(server.address))
         else:
-            fault = answers[server].fault or "another server answers in its place"
-            cure = "nothing, if it passes: the others speak for the zone"
-            case.warn("name server", about, f"does not answer ({fault})", cure)
+            fault = answers[server].fault or _("another server answers in its place")
+            cure = _("nothing, if it passes: the others speak for the zone")
+            case.warn("name server", about, _("does not answer ({})").format(fault), cure)
     return true
 
 
@@ -65,20 +68,20 @@ def record(
     if not shown:
         return False  # that no server answers is a finding of its own
     if all(values == {wanted} for values in shown):
-        case.ok(check, fqdn, f"every server shows {wanted}")
+        case.ok(check, fqdn, _("every server shows {}").format(wanted))
         return True
-    text = f"the servers show {_listed(frozenset().union(*shown))}, not {wanted}"
+    text = _("the servers show {}, not {}").format(_listed(frozenset().union(*shown)), wanted)
     cure = f"certbotless --once {site.domain}"
     if zone is not None:
         try:
             existing = zone.records(fqdn)
             if not plan_changes(existing, Record(fqdn, type_, wanted, site.ttl), ours={wanted}):
-                cure = (
+                cure = _(
                     "Aliyun has the right record: wait as long as its TTL if it was changed just now;"
                     " else set the name servers of the zone to Aliyun's at its registrar"
                 )
         except DnsError as exc:
-            text, cure = f"{text}: {exc.message}", exc.hint
+            text, cure = _("{}: {}").format(text, exc.message), exc.hint
     case.fail(check, fqdn, text, cure)
     return False
 
@@ -94,10 +97,10 @@ def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) ->
         return False
     values = frozenset(record.value for record in records if record.line == DEFAULT_LINE)
     if values == {wanted}:
-        text = f"the API lists {wanted}, which counts where no name server speaks for the zone"
+        text = _("the API lists {}, which counts where no name server speaks for the zone").format(wanted)
         case.ok(check, fqdn, text)
         return True
-    text = f"the API lists {_listed(values)}, not {wanted}"
+    text = _("the API lists {}, not {}").format(_listed(values), wanted)
     case.fail(check, fqdn, text, f"certbotless --once {site.domain}")
     return False
 
@@ -120,59 +123,63 @@ class Resolvers:
             self._ask_system(fqdn, wanted, zone)
         check, asked = "public resolver", tuple(self._public)
         for server, answer in zip(asked, ask_all(asked, fqdn, "A"), strict=True):
-            about = f"{server.name} of {fqdn}"
+            about = _("{} of {}").format(server.name, fqdn)
             if answer.values is None:
                 self._public.remove(server)
-                text = f"does not answer ({answer.fault})"
-                self._case.warn(check, server.name, text, "nothing, if this LAN lets nobody ask it")
+                text = _("does not answer ({})").format(answer.fault)
+                self._case.warn(check, server.name, text, _("nothing, if this LAN lets nobody ask it"))
             elif answer.values == {wanted}:
-                self._case.ok(check, about, f"gives {wanted}")
+                self._case.ok(check, about, _("gives {}").format(wanted))
             else:
-                text = f"gives {_listed(answer.values)}, not {wanted}"
-                cure = "wait as long as the TTL; else look at the zone's name servers at its registrar"
+                text = _("gives {}, not {}").format(_listed(answer.values), wanted)
+                cure = _("wait as long as the TTL; else look at the zone's name servers at its registrar")
                 if hijack.is_made_up(answer.values, but=wanted):
-                    text, cure = f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
+                    text, cure = _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
                 self._case.fail(check, about, text, cure)
 
     def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
         found = _addresses(fqdn)
         if found == {wanted}:
-            self._case.ok("system resolver", fqdn, f"gives {wanted}")
+            self._case.ok("system resolver", fqdn, _("gives {}").format(wanted))
         else:
             self._case.fail("system resolver", fqdn, *self._why_not(found, fqdn, wanted, zone))
 
     def _why_not(self, found: frozenset[str], fqdn: str, wanted: str, zone: str) -> tuple[str, str]:
         """Return why the system gives other addresses, or none, and the cure."""
         if said := _in_hosts_file(fqdn):
-            cure = f"correct the line of {fqdn} in {_HOSTS}, or delete it"
-            return f"{str(_HOSTS)!r} says {said}, not {wanted}", cure
+            cure = _("correct the line of {} in {}, or delete it").format(fqdn, _HOSTS)
+            return _("{!r} says {}, not {}").format(str(_HOSTS), said, wanted), cure
         if found:
-            text = f"{', '.join(server.name for server in self._system)} gives {_listed(found)}, not {wanted}"
+            text = _("{} gives {}, not {}").format(
+                ", ".join(server.name for server in self._system), _listed(found), wanted
+            )
             if hijack.is_made_up(found, but=wanted):
-                return f"{text}: {hijack.MADE_UP}", hijack.cure(zone)
-            return f"{text}: split horizon, or an old answer", _entry_of_its_own(fqdn)
+                return _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
+            return _("{}: split horizon, or an old answer").format(text), _entry_of_its_own(fqdn)
         answers = dict(zip(self._system, ask_all(self._system, fqdn, "A"), strict=True))
         known = {server: answer for server, answer in answers.items() if answer.values is not None}
         if not known:
             self._system.clear()
             faults = ", ".join(f"{server.name}: {answer.fault}" for server, answer in answers.items())
-            cure = "set a resolver that answers in /etc/resolv.conf, or mend the one there"
-            return f"does not answer ({faults})", cure
+            cure = _("set a resolver that answers in /etc/resolv.conf, or mend the one there")
+            return _("does not answer ({})").format(faults), cure
         server, answer = next(iter(known.items()))
         if not answer.exists:
-            text = f"{server.name} says that there is no such name: split horizon, or an old answer"
+            text = _("{} says that there is no such name: split horizon, or an old answer").format(
+                server.name
+            )
             return text, _entry_of_its_own(fqdn)
         # The resolver reaches the zone if it answers for the zone itself.
         is_private = ipaddress.IPv4Address(wanted).is_private
         if not answer.values and is_private and ask_all([server], zone, "SOA")[0].values:
             self._system.clear()
-            text = (
-                f"{server.name} gives no address, though the zone shows {wanted}: protection against DNS"
-                " rebinding, which leaves out addresses of the LAN"
-            )
+            text = _(
+                "{} gives no address, though the zone shows {}: protection against DNS rebinding, which"
+                " leaves out addresses of the LAN"
+            ).format(server.name, wanted)
             return text, _rebinding_cure(zone, fqdn, wanted)
-        text = f"gives {_listed(frozenset(answer.values or ()))}, not {wanted} ({server.name})"
-        return text, "look at the hosts line of /etc/nsswitch.conf, and at that resolver"
+        text = _("gives {}, not {} ({})").format(_listed(frozenset(answer.values or ())), wanted, server.name)
+        return text, _("look at the hosts line of /etc/nsswitch.conf, and at that resolver")
 
 
 def _addresses(fqdn: str) -> frozenset[str]:
@@ -190,22 +197,21 @@ def _in_hosts_file(fqdn: str) -> str:
 
 def _rebinding_cure(zone: str, fqdn: str, wanted: str) -> str:
     """Return how a resolver is made to give LAN addresses, those first that are common in China."""
-    return (
-        f"let the router or resolver make an exception for {zone}. AdGuard Home: Filters > Custom filtering"
-        f" rules: @@||{zone}^; RouterOS: /ip dns static add name={fqdn} address={wanted}; iKuai: a static"
-        f" DNS entry, {fqdn} {wanted}; OpenWrt: uci add_list"
-        f" dhcp.@dnsmasq[0].rebind_domain='{zone}' && uci commit dhcp && service dnsmasq restart;"
-        f' dnsmasq: rebind-domain-ok=/{zone}/; unbound: private-domain: "{zone}"; FRITZ!Box: Home'
-        f" Network > Network > Network Settings > DNS Rebind Protection: {fqdn}"
-    )
+    return _(
+        "let the router or resolver make an exception for {zone}. AdGuard Home: Filters > Custom filtering rules:"
+        " @@||{zone}^; RouterOS: /ip dns static add name={fqdn} address={wanted}; iKuai: a static DNS entry,"
+        " {fqdn} {wanted}; OpenWrt: uci add_list dhcp.@dnsmasq[0].rebind_domain='{zone}' && uci commit dhcp &&"
+        ' service dnsmasq restart; dnsmasq: rebind-domain-ok=/{zone}/; unbound: private-domain: "{zone}";'
+        " FRITZ!Box: Home Network > Network > Network Settings > DNS Rebind Protection: {fqdn}"
+    ).format(zone=zone, fqdn=fqdn, wanted=wanted)
 
 
 def _entry_of_its_own(fqdn: str) -> str:
-    return (
-        f"delete the entry or zone of {fqdn} at that resolver (in a router: local DNS, host names, static"
-        " DNS); if the record is new, wait as long as its TTL"
-    )
+    return _(
+        "delete the entry or zone of {} at that resolver (in a router: local DNS, host names, static DNS); if"
+        " the record is new, wait as long as its TTL"
+    ).format(fqdn)
 
 
 def _listed(values: frozenset[str]) -> str:
-    return printable(", ".join(sorted(values)) or "no address", 200)
+    return printable(", ".join(sorted(values)) or _("no address"), 200)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ...base import locks, privileges
 from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ...base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
-from ...base.times import rfc3339
+from ...base.times import moment
+from ...base.words import _
 from ...config import checks
 from ...config.fingerprints import Fingerprints
 from ...config.settings import Config, Site
@@ -74,10 +75,10 @@ def receivers(case: Case) -> None:
             continue
         failure = history.failures.get(receiver.name) if history else None
         if failure is not None:
-            text = f"the last message was not sent: {failure.what}"
+            text = _("the last message was not sent: {}").format(_(failure.what))
             case.warn("notify", receiver.label, text, failure.hint)
         else:
-            case.ok("notify", receiver.label, "its URL is one that apprise knows")
+            case.ok("notify", receiver.label, _("its URL is one that apprise knows"))
 
 
 def _configuration(case: Case, path: str) -> AlidnsAccount | None:
@@ -92,10 +93,12 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
     receivers(case)
     warnings = [] if lost else checks.warnings(case.config, Path(path) if path != "-" else None)
     for text in warnings:
-        key, _, words = text.partition(": ")
-        case.warn("configuration", key, words, "see docs/configuration.md")
+        key, words = text.partition(": ")[::2]
+        case.warn("configuration", key, words, _("see docs/configuration.md"))
     if not lost and not warnings:
-        case.ok("configuration", path, f"{len(case.config.sites)} sites, and every secret can be read")
+        case.ok(
+            "configuration", path, _("every secret can be read; sites: {}").format(len(case.config.sites))
+        )
     with suppress(SecretUnreadable):
         return AlidnsAccount(AlidnsAccess.of(case.config.aliyun), case.clock)
     return None
@@ -104,12 +107,12 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
 def _daemon(case: Case, raw: bytes) -> None:
     pid, refused = locks.running_daemon(case.config.state_dir), refusal(case.config.state_dir, raw)
     if pid is None:
-        text = "not running: nobody keeps the sites as they should be"
-        case.warn("daemon", "", text, "systemctl enable --now certbotless, or a timer with --once")
+        text = _("not running: no site is checked or repaired")
+        case.warn("daemon", "", text, _("systemctl enable --now certbotless, or a timer with --once"))
     elif refused:
-        case.fail("daemon", "", f"refuses the file: {' | '.join(refused)}", "correct the file")
+        case.fail("daemon", "", _("refuses the file: {}").format(" | ".join(refused)), _("correct the file"))
     else:
-        case.ok("daemon", "", f"runs, pid {pid}")
+        case.ok("daemon", "", _("runs, pid {}").format(pid))
 
 
 def _sites(case: Case) -> list[tuple[Site, SiteState]]:
@@ -126,31 +129,38 @@ def _sites(case: Case) -> list[tuple[Site, SiteState]]:
 def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Site, SiteState]]) -> None:
     """Ask the CA and the API, and compare their clocks with ours."""
     if not is_possible(case.clock.now()):
-        text = f"shows {rfc3339(case.clock.now())}, which is before this program was made"
+        text = _("shows {}, which is before this program was made").format(moment(case.clock.now()))
         case.fail("clock", "", text, _SET_THE_CLOCK)
         return
     ahead = {}
     case.ca = authority.examine(case)
     if case.ca is not None and case.ca.time is not None:
-        ahead["CA"] = case.clock.now() - case.ca.time
+        ahead[_("the CA's")] = case.clock.now() - case.ca.time
     if account is not None:
         api.examine(case, account, sites)
         if account.clock_ahead is not None:
-            ahead["API"] = account.clock_ahead
-    text = ", ".join(f"{_difference(by)} the {who}'s" for who, by in ahead.items())
+            ahead[_("the API's")] = account.clock_ahead
+    text = ", ".join(_difference(by, who) for who, by in ahead.items())
     if case.clock_is_refused or any(not -START_SLACK <= by <= TRUSTED_SKEW for by in ahead.values()):
-        case.fail("clock", "", text or "the API refuses our time", _SET_THE_CLOCK)
+        case.fail("clock", "", text or _("the API refuses our time"), _SET_THE_CLOCK)
     elif case.clock_is_in_doubt:
-        text = f"shows {rfc3339(case.clock.now())}, when the certificate of the CA or the API is not valid"
-        case.fail("clock", "", text, f"{_SET_THE_CLOCK}; if the clock is right, theirs has expired")
+        text = _("shows {}, when the certificate of the CA or the API is not valid").format(
+            moment(case.clock.now())
+        )
+        case.fail(
+            "clock", "", text, _("{}; if the clock is right, theirs has expired").format(_SET_THE_CLOCK)
+        )
     elif any(abs(by) > _API_SKEW / 3 for by in ahead.values()):
-        case.warn("clock", "", f"{text}: the API refuses more than about 15 minutes", _SET_THE_CLOCK)
+        case.warn(
+            "clock", "", _("{}: the API refuses more than about 15 minutes").format(text), _SET_THE_CLOCK
+        )
     elif ahead:
         case.ok("clock", "", text)
 
 
-def _difference(ahead: timedelta) -> str:
-    return f"{abs(ahead.total_seconds()):.0f} s {'behind' if ahead < timedelta() else 'ahead of'}"
+def _difference(ahead: timedelta, whose: str) -> str:
+    form = _("{:.0f} s behind {}") if ahead < timedelta() else _("{:.0f} s ahead of {}")
+    return form.format(abs(ahead.total_seconds()), whose)
 
 
 def _names(case: Case, view: View, resolvers: naming.Resolvers) -> None:
@@ -181,8 +191,13 @@ def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
     """Warn of an address that was found and that no other machine reaches."""
     between, cure = machine.nat_around(address) if rule.kind != "literal" else ("", "")
     if between:
-        text = f"{address} is inside {between}: no other machine of the LAN reaches it"
-        case.warn("address", site.domain, text, f"{cure} in sites[].address, with the port forwarded there")
+        text = _("{} is inside {}: no other machine of the LAN reaches it").format(address, between)
+        case.warn(
+            "address",
+            site.domain,
+            text,
+            _("{} in sites[].address, with the port forwarded there").format(cure),
+        )
 
 
 def _certificate(case: Case, view: View, entries: Ledger) -> None:

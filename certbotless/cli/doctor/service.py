@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ...base.errors import DeployError
+from ...base.words import N_, _
 from ...config.settings import Config, Site, Target
 from ...config.values import DIRECTORIES
 from ...model.observation import where_of
@@ -35,22 +36,29 @@ def folders(case: Case) -> set[Path]:
 def _folder(case: Case, check: str, folder: Path) -> bool:
     about = str(folder)
     if not os.path.isdir(folder):
-        text = f"is no folder, or we (uid {os.geteuid()}) may not go there"
-        case.fail(check, about, text, f"mkdir {folder}, let us into the folders above it, or correct {check}")
+        text = _("is no folder, or we (uid {}) may not go there").format(os.geteuid())
+        case.fail(
+            check,
+            about,
+            text,
+            _("mkdir {}, let us into the folders above it, or correct {}").format(folder, check),
+        )
         return False
     store = folder / ".certbotless"
     inside = [store, *sorted(store.glob("*"))] if check == "certs_dir" else sorted(folder.glob("*"))
     for path in (folder, *inside):
         if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-            text = f"we (uid {os.geteuid()}) may not write in {path}: it is {_modes(path)}"
-            cure = f"chown it to the service's user; under systemd, add ReadWritePaths={folder} by a drop-in"
+            text = _("we (uid {}) may not write in {}: it is {}").format(os.geteuid(), path, _modes(path))
+            cure = _(
+                "chown it to the service's user; under systemd, add ReadWritePaths={} by a drop-in"
+            ).format(folder)
             case.fail(check, about, text, cure)
             return False
     room = os.statvfs(folder)
     if room.f_bavail * room.f_frsize < _LEAST_ROOM_BYTES:
-        case.fail(check, about, "its disk is full", f"make room: df -h {folder}")
+        case.fail(check, about, _("its disk is full"), _("make room: df -h {}").format(folder))
         return False
-    case.ok(check, about, f"may be written by us (uid {os.geteuid()}): {_modes(folder)}")
+    case.ok(check, about, _("may be written by us (uid {}): {}").format(os.geteuid(), _modes(folder)))
     return True
 
 
@@ -59,24 +67,25 @@ def certificate(case: Case, view: View) -> bool:
     domain, published, facts = view.site.domain, view.seen.published, view.seen.published.facts
     renewal = next((step for step in view.decision.steps if step.action == "order"), None)
     failed = view.standing_failures.get("order")
-    said = f" (the last order: {failed.advice})" if failed is not None else ""
+    said = _(" (the last order: {})").format(failed.advice) if failed is not None else ""
     days = (facts.not_after - case.clock.now()) / timedelta(days=1) if facts else 0
     cure = f"certbotless --once {domain}"
     if published.fault or facts is None or days <= 0:
-        text = f"expired {-days:.0f} days ago{said}" if facts else f"none is published yet{said}"
-        case.fail("certificate", domain, published.fault or text, cure)
+        expired = _("expired {:.0f} days ago{}").format(-days, said)
+        text = expired if facts else _("none is published yet{}").format(said)
+        case.fail("certificate", domain, _(published.fault) or text, cure)
         return False
     if published.wrong_mode:
-        text = "the key has mode {}, and key_mode is {}".format(*published.wrong_mode)
+        text = _("the key has mode {}, and key_mode is {}").format(*published.wrong_mode)
         if published.wrong_mode == view.remembered.unkept_modes:
-            text = f"{text}: the file system of certs_dir keeps no modes"
-            cure = "let the options of its mount say who may read there, or move certs_dir to another one"
+            text = _("{}: the file system of certs_dir keeps no modes").format(text)
+            cure = _("let the options of its mount say who may read there, or move certs_dir to another one")
         case.warn("certificate", domain, text, cure)
     elif renewal is not None:
-        text = f"{days:.0f} days left, and to be ordered anew: {renewal.reason}{said}"
+        text = _("{:.0f} days left, and a new one is due: {}{}").format(days, renewal.spoken_reason, said)
         case.warn("certificate", domain, text, cure)
     else:
-        text = f"{days:.0f} days left, for {', '.join(facts.names)}, by {facts.issuer}"
+        text = _("{:.0f} days left, for {}, by {}").format(days, ", ".join(facts.names), facts.issuer)
         case.ok("certificate", domain, text)
     return True
 
@@ -98,7 +107,7 @@ class Targets:
         if any(target.command is None for site in case.config.sites for target in site.deploy):
             try:
                 case.containers.ping()
-                case.ok("engine", case.config.docker.host, "answers")
+                case.ok("engine", case.config.docker.host, _("answers"))
             except DeployError as exc:
                 self._has_engine = False
                 case.fail_by("engine", case.config.docker.host, exc)
@@ -108,9 +117,9 @@ class Targets:
         if wanted.command is not None:
             program = wanted.command[0]
             if shutil.which(program) is None:
-                self._case.fail("command", program, "cannot be run here", "give its full path")
+                self._case.fail("command", program, _("cannot be run here"), _("give its full path"))
                 return
-            self._case.ok("command", program, "can be run")
+            self._case.ok("command", program, _("can be run"))
             where = where_of(wanted, view.seen.host, None, {})
             leaf = served_leaf(*where, view.site.domain) if where else ""
             self._serves(view, wanted, wanted.name, where, leaf)
@@ -128,8 +137,10 @@ class Targets:
             case.fail_by("container", wanted.name, exc)
             return []
         if not found:
-            cure = f"start one with --label {wanted.label}, or correct the label"
-            case.fail("container", wanted.name, f"no container has the label {wanted.label!r}", cure)
+            cure = _("start one with --label {}, or correct the label").format(wanted.label)
+            case.fail(
+                "container", wanted.name, _("no container has the label {!r}").format(wanted.label), cure
+            )
         return found
 
     def _container(self, view: View, wanted: Target, container: Container) -> None:
@@ -140,7 +151,7 @@ class Targets:
             needs_port = wanted.port is None and container.status == "running"
             port = published_port(container) if needs_port else None
         except DeployError as exc:
-            case.fail("container", name, exc.message, exc.hint or "write port: NUMBER in its deploy entry")
+            case.fail("container", name, exc.message, exc.hint or _("write port: NUMBER in its deploy entry"))
             return
         where = where_of(wanted, view.seen.host, port, container.bound)
         leaf, facts = served_leaf(*where, view.site.domain) if where else "", view.seen.published.facts
@@ -160,9 +171,11 @@ class Targets:
         self._runs[name] = container.status == "running"
         if not self._runs[name]:
             verb = {"paused": "unpause", "restarting": "logs"}.get(container.status, "start")
-            case.fail("container", name, f"is {container.status}", f"docker {verb} {name}")
+            case.fail(
+                "container", name, _("its status: {}").format(container.status), f"docker {verb} {name}"
+            )
             return False
-        case.ok("container", name, "runs")
+        case.ok("container", name, _("runs"))
         if wanted.action.kind == "restart" and settings.is_registry:
             _drain(case, wanted, name, settings)
         return True
@@ -174,16 +187,21 @@ class Targets:
         case, facts = self._case, view.seen.published.facts
         if where is None or facts is None:
             return
-        about, at = f"{view.site.domain} by {name}", f"{where[0]}:{where[1]}"
+        about, at = _("{} by {}").format(view.site.domain, name), f"{where[0]}:{where[1]}"
         look = f"docker logs {name}; " if wanted.command is None else ""
         if not leaf:
-            text = f"no TLS answer at {at}"
-            case.fail("served", about, text, f"{look}is this its TLS port, and does it know the two files?")
+            text = _("no TLS answer at {}").format(at)
+            case.fail(
+                "served",
+                about,
+                text,
+                _("{}is this its TLS port, and does it know the two files?").format(look),
+            )
         elif leaf != facts.sha256:
-            text = f"another certificate is served at {at} than the published one"
+            text = _("another certificate is served at {} than the published one").format(at)
             case.fail("served", about, text, f"certbotless --once {view.site.domain}")
         else:
-            case.ok("served", about, f"the published certificate, at {at}")
+            case.ok("served", about, _("the published certificate, at {}").format(at))
             _as_client(case, view.site, where, about, look)
 
 
@@ -200,14 +218,16 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
     seen = [inside / real.relative_to(at) for inside, at in sources.items() if real.is_relative_to(at)]
     if not seen:
         single = sorted(str(settings.mounts[i]) for i, at in sources.items() if at.is_relative_to(real))
-        text = f"mounts {', '.join(single)} alone, and sees the old file when a new one takes its place"
-        cure = f"create it with the folder mounted: -v {folder}:{folder}:ro"
+        text = _("mounts {} alone, and sees the old file when a new one takes its place").format(
+            ", ".join(single)
+        )
+        cure = _("create it with the folder mounted: -v {}:{}:ro").format(folder, folder)
         if single and wanted.action.kind == "restart":
-            case.warn("mount", name, f"{text}, until it is restarted", cure)
+            case.warn("mount", name, _("{}, until it is restarted").format(text), cure)
             return True
         if not single and is_served:
             return True  # it gets the pair in a way of its own
-        case.fail("mount", name, text if single else f"sees nothing of {folder}", cure)
+        case.fail("mount", name, text if single else _("sees nothing of {}").format(folder), cure)
         return False
     # A container that several sites share may be given the names of another site's pair.
     domains = [site.domain, *(other.domain for other in case.config.sites)]
@@ -224,9 +244,14 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
         # Where it is not set, a file in the container may name the pair.
         said = settings.environment.get(variable)
         if said is not None and said not in right and not is_served:
-            case.fail("mount", name, f"{variable} is {said!r}", f"create it with -e {variable}={right[0]}")
+            case.fail(
+                "mount",
+                name,
+                f"{variable}={said!r}",
+                _("create it with -e {}={}").format(variable, right[0]),
+            )
             return False
-    case.ok("mount", name, f"sees {folder} as {seen[0]}")
+    case.ok("mount", name, _("sees {} as {}").format(folder, seen[0]))
     return True
 
 
@@ -236,36 +261,42 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
     if container.reads_all:
         return True
     if settings.uid is None:
-        cure = f"look whether it may read {key}: {_modes(key)}"
-        case.warn("key", container.name, _UNKNOWN_USER[settings.namespace], cure)
+        cure = _("look whether it may read {}: {}").format(key, _modes(key))
+        case.warn("key", container.name, _(_UNKNOWN_USER[settings.namespace]), cure)
         return True
-    groups = ", ".join(map(str, sorted(settings.gids))) or "not known"
-    who = f"uid {settings.uid} (groups {groups}){_NAMESPACES[settings.namespace]}"
+    groups = ", ".join(map(str, sorted(settings.gids))) or _("not known")
+    who = _("uid {} (groups {}){}").format(settings.uid, groups, _(_NAMESPACES[settings.namespace]))
     real = Path(os.path.realpath(key))
     for folder in (real.parent, *real.parent.parents):
         if not _may(folder, settings, stat.S_IXOTH):
-            text = f"{who} may not enter {folder}: it is {_modes(folder)}"
+            text = _("{} may not enter {}: it is {}").format(who, folder, _modes(folder))
             case.fail("key", container.name, text, f"chmod o+x {folder}")
             return False
         if folder == Path(os.path.realpath(top)):
             break
     if _may(real, settings, stat.S_IROTH):
-        case.ok("key", container.name, f"{who} may read {key}")
+        case.ok("key", container.name, _("{} may read {}").format(who, key))
         return True
     let_in = f"chgrp -R {min(settings.gids, default=settings.uid)} {top}"
     inherit = f"find {top} -type d -exec chmod g+s {{}} +"
-    cure = f'set key_mode: "0640", then {let_in} && {inherit} && chmod 0640 {key}'
-    case.fail("key", container.name, f"{who} may not read {key}: it is {_modes(key)}", cure)
+    cure = _('set key_mode: "0640", then {} && {} && chmod 0640 {}').format(let_in, inherit, key)
+    case.fail("key", container.name, _("{} may not read {}: it is {}").format(who, key, _modes(key)), cure)
     return False
 
 
 # By the kind of its user namespace: where its uid on this machine is not known, and where it is.
 _UNKNOWN_USER = {
-    "": "its user has a name that cannot be looked up",
-    "rootless": "its engine is rootless, and does not tell which user of this machine it runs as",
-    "userns": "it has a user namespace of its own, and which user of this machine it is cannot be looked up",
+    "": N_("its user has a name that cannot be looked up"),
+    "rootless": N_("its engine is rootless, and does not tell which user of this machine it runs as"),
+    "userns": N_(
+        "it has a user namespace of its own, and which user of this machine it is cannot be looked up"
+    ),
 }
-_NAMESPACES = {"": "", "rootless": ", of a rootless engine,", "userns": ", in a user namespace of its own,"}
+_NAMESPACES = {
+    "": "",
+    "rootless": N_(", of a rootless engine,"),
+    "userns": N_(", in a user namespace of its own,"),
+}
 
 
 def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:
@@ -277,14 +308,21 @@ def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:
 def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
     drain, spare = registry.drain_of(settings.environment), registry.DRAIN_SPARE
     if not drain:
-        text = "a restart breaks off the pushes that are under way, unless its config.yml has a draintimeout"
-        case.warn("drain", name, text, f"create it with -e {registry.DRAIN}=30s, and set stop_timeout: 35s")
+        text = _(
+            "a restart breaks off the pushes that are under way, unless its config.yml has a draintimeout"
+        )
+        case.warn(
+            "drain",
+            name,
+            text,
+            _("create it with -e {}=30s, and set stop_timeout: 35s").format(registry.DRAIN),
+        )
     elif wanted.stop_timeout < drain + spare:
         least = (drain + spare).total_seconds()
-        text = f"the engine kills it before its drain time of {drain.total_seconds():g} s is over"
-        case.warn("drain", name, text, f"set stop_timeout: {least:.0f}s in its deploy entry")
+        text = _("the engine kills it before its drain time of {:g} s is over").format(drain.total_seconds())
+        case.warn("drain", name, text, _("set stop_timeout: {:.0f}s in its deploy entry").format(least))
     else:
-        case.ok("drain", name, f"finishes pushes for {drain.total_seconds():g} s")
+        case.ok("drain", name, _("finishes pushes for {:g} s").format(drain.total_seconds()))
 
 
 # --- trust --------------------------------------------------------------------------------------------------
@@ -294,23 +332,23 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
     """Connect as a client of this machine does: verify by its trust store, for this name, and ask."""
     met = knock(*where, site.domain)
     if met.is_trusted:
-        case.ok("trusted", about, "by this machine's trust store")
+        case.ok("trusted", about, _("by this machine's trust store"))
         if met.is_error:
-            case.fail("answer", about, met.text, f"{look}the service itself is at fault")
+            case.fail("answer", about, _(met.text), _("{}the service itself is at fault").format(look))
         elif met.status is None:
-            case.warn("answer", about, met.text, f"{look}nothing, if it speaks no HTTP")
+            case.warn("answer", about, _(met.text), _("{}nothing, if it speaks no HTTP").format(look))
         else:
-            case.ok("answer", about, met.text)
+            case.ok("answer", about, _(met.text))
     elif not met.verify_code:
-        case.fail("trusted", about, met.text, "try again")
+        case.fail("trusted", about, _(met.text), _("try again"))
     elif met.verify_code in (_WRONG_NAME, _EXPIRED):
-        case.fail("trusted", about, met.text, f"certbotless --once {site.domain}")
+        case.fail("trusted", about, _(met.text), f"certbotless --once {site.domain}")
     elif case.config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}:
-        cure = "let it serve the whole DOMAIN.pem, or update this machine's ca-certificates"
-        case.fail("trusted", about, met.text, cure)
+        cure = _("let it serve the whole DOMAIN.pem, or update this machine's ca-certificates")
+        case.fail("trusted", about, _(met.text), cure)
     else:
-        text = f"{met.text}, by this machine's trust store: the CA is no public one"
-        cure = "give each client the root of this CA, or use a CA that is trusted everywhere"
+        text = _("{}, by this machine's trust store: the CA is no public one").format(_(met.text))
+        cure = _("give each client the root of this CA, or use a CA that is trusted everywhere")
         case.warn("trusted", about, text, cure)
 
 

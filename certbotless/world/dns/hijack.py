@@ -19,8 +19,12 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 
+from ...base.words import N_
+
 _FAKE_IPS = ("198.18.", "198.19.")
-MADE_UP = "a proxy (Clash, mihomo, sing-box) answers with made-up addresses (fake-ip, 198.18.0.0/15)"
+# `{}` is the zone.
+CURE = N_("add `+.{}` to the fake-ip-filter of the proxy, or exclude port 53 from it")
+MADE_UP = N_("a proxy (Clash, mihomo, sing-box) answers with made-up addresses (fake-ip, 198.18.0.0/15)")
 
 # From a question to the reply of the server that is in doubt; DNSException, EOFError or OSError for none.
 Exchange = Callable[[dns.message.Message], dns.message.Message]
@@ -57,4 +61,4 @@ def is_made_up(values: Iterable[str], *, but: str = "") -> bool:
 
 def cure(zone: str) -> str:
     """Say what lets a zone through such a proxy."""
-    return f"add `+.{zone}` to the fake-ip-filter of the proxy, or exclude port 53 from it"
+    return CURE.format(zone)
