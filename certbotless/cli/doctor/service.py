@@ -171,9 +171,7 @@ class Targets:
         self._runs[name] = container.status == "running"
         if not self._runs[name]:
             verb = {"paused": "unpause", "restarting": "logs"}.get(container.status, "start")
-            case.fail(
-                "container", name, _("its status: {}").format(container.status), f"docker {verb} {name}"
-            )
+            case.fail("container", name, _("is {}").format(container.status), f"docker {verb} {name}")
             return False
         case.ok("container", name, _("runs"))
         if wanted.action.kind == "restart" and settings.is_registry:
@@ -247,7 +245,7 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
             case.fail(
                 "mount",
                 name,
-                f"{variable}={said!r}",
+                _("{} is {!r}").format(variable, said),
                 _("create it with -e {}={}").format(variable, right[0]),
             )
             return False
