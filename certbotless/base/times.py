@@ -49,12 +49,12 @@ def parse_rfc3339(text: str) -> datetime:
     return within_bounds(moment)
 
 
-def moment(at: datetime) -> str:
+def moment(at: datetime, form: str = "%Y-%m-%d %H:%M") -> str:
     """Return a moment as people read it: in local time, with the offset from UTC."""
     local = at.astimezone()
     offset = f"{local:%z}"
     zone = f"{offset[:3]}:{offset[3:]}" if local.utcoffset() else "UTC"
-    return f"{local:%Y-%m-%d %H:%M} {zone}"
+    return f"{local.strftime(form)} {zone}"
 
 
 def distance(duration: timedelta) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..base.times import distance, rfc3339
+from ..base.words import _
 from ..config.settings import Config
 from ..model.certificate import LeafFacts
 from ..model.ledger import Ledger
@@ -39,9 +40,8 @@ def by_api(view: View) -> str:
     known = [at for at in seen.listed_at.values() if at is not None]
     if seen.unreachable is None or not known:
         return ""
-    return (
-        f"{seen.unreachable.what}; the record is known from the API, as of {distance(min(known) - seen.at)}"
-    )
+    text = _("{}; the record is known from the API, as of {}")
+    return text.format(_(seen.unreachable.what), distance(min(known) - seen.at))
 
 
 def headline(views: Sequence[View], busy: int) -> str:

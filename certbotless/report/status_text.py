@@ -6,7 +6,7 @@ tried again. A narrow terminal gets the same as a list. No state is shown by col
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from rich.cells import cell_len
@@ -19,6 +19,7 @@ from rich.text import Text
 
 from ..base.names import u_labels
 from ..base.times import distance, moment, span
+from ..base.words import N_, _
 from ..model.certificate import LeafFacts
 from ..model.decision import Step
 from ..model.memory import Failure
@@ -27,14 +28,15 @@ from .found import Found, Story
 from .status_json import Served, by_api, failure_text, served_of
 from .terminal import Drawing, Terminal
 
-_HEADS = ("SITE", "STATE", "ADDRESS", "ENDS", "LEFT", "RENEWAL")
+_HEADS = (N_("SITE"), N_("STATE"), N_("ADDRESS"), N_("ENDS"), N_("LEFT"), N_("RENEWAL"))
 # A longer domain has a line of its own; with less room for it the table becomes a list.
 _LEAST_DOMAIN = 20
 _GAP = "  "
+_TO_THE_SECOND = "%Y-%m-%d %H:%M:%S"
 _BAR_WIDTH = 30
 _LABEL_WIDTH = 15
 
-_NO_DAEMON = "daemon: not running: nothing is tried again; start it: systemctl start certbotless"
+_NO_DAEMON = N_("daemon: not running: nothing is tried again; start it: systemctl start certbotless")
 _TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
 
 
@@ -65,21 +67,21 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
     """
     pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
     above: list[Drawing] = [*error]
-    daemon = [f"daemon: running, pid {pid}"]
+    daemon = [_("daemon: running, pid {}").format(pid)]
     if pid is None:
-        above, daemon = [screen.one_line(_NO_DAEMON, style="red", is_cut=is_watched), *error, ""], []
+        above, daemon = [screen.one_line(_(_NO_DAEMON), style="red", is_cut=is_watched), *error, ""], []
     if found.story is None:
         entries = [_entry(view, found) for view in found.views]
         entries += [
-            _Entry(screen.legible(name), "pending", "-", facts, None, (), (found.why_unseen,), found.at)
+            _Entry(screen.legible(name), "pending", "-", facts, None, (), (_(found.why_unseen),), found.at)
             for name, facts in found.known
         ]
         failure = found.notify_failure
-        unsent = [f"notify: {failure_text(failure) if pid else failure.advice}"] if failure else []
+        unsent = [_("notify: {}").format(failure_text(failure) if pid else failure.advice)] if failure else []
         return Group(*above, *_sites(entries, screen), *daemon, *unsent) if entries else Group(*error)
     (view,) = found.views
     site = _one_site(view, found, found.story, screen)
-    head = Group(*above, *site, *daemon, "", Styled("The last attempt", "bold"))
+    head = Group(*above, *site, *daemon, "", Styled(_("The last attempt"), "bold"))
     attempt = _attempt_lines(found.story)
     if is_watched:
         room = screen.height - len(screen.render_lines(head))
@@ -93,11 +95,11 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 def _entry(view: View, found: Found) -> _Entry:
     site, seen = view.site, view.seen
     rules = site.rules.items()
-    addresses = [seen.wanted(type_) or "not found" for type_, rule in rules if rule.kind != "none"]
+    addresses = [seen.wanted(type_) or _("not found") for type_, rule in rules if rule.kind != "none"]
     return _Entry(
         site.domain,
         view.state,
-        ", ".join(addresses) or "no record",
+        ", ".join(addresses) or _("no record"),
         seen.published.facts,
         view.decision.next_renewal,
         tuple(_served_text(served, view) for served in served_of(view)),
@@ -111,7 +113,7 @@ def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]
     if isinstance(cause, Step):
         yield _step_text(cause, now)
     elif cause is not None and (failure is None or failure.what != cause.what):
-        yield cause.what
+        yield _(cause.what)
     if failure is not None:
         yield from _failure_notes(failure, now, is_tried_again=is_tried_again)
     for step in view.decision.steps:
@@ -121,63 +123,70 @@ def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]
         for fqdn in view.site.names_with(type_) if wanted else ():
             shown = seen.shown(fqdn, type_)
             if shown and not seen.is_shown(fqdn, wanted):
-                published = ", ".join(sorted(set().union(*shown))) or "nothing"
-                yield f"published for {fqdn}: {published}; wanted: {wanted}"
+                published = ", ".join(sorted(set().union(*shown))) or _("nothing")
+                yield _("published for {}: {}; wanted: {}").format(fqdn, published, wanted)
     if note := by_api(view):
         yield note
         if seen.unreachable and seen.unreachable.hint:
-            yield f"to do: {seen.unreachable.hint}"
+            yield _("to do: {}").format(_(seen.unreachable.hint))
     met = facts_of(view, visits)
     if met is not None and not met.is_well:
-        yield f"as a client, {distance(met.at - now)}: {met.text}; see certbotless doctor"
+        yield _("as a client, {}: {}; see certbotless doctor").format(distance(met.at - now), _(met.text))
 
 
 def _failure_notes(failure: Failure, now: datetime, *, is_tried_again: bool) -> Iterator[str]:
-    yield failure.what
+    yield _(failure.what)
     if failure.hint:
-        yield f"to do: {failure.hint}"
+        yield _("to do: {}").format(_(failure.hint))
     if is_tried_again:
-        yield f"next try {_moment(failure.retry_at, now)}" if failure.retry_at > now else "next try: due"
+        is_later = failure.retry_at > now
+        yield _("next try {}").format(_moment(failure.retry_at, now)) if is_later else _("next try: due")
 
 
 def _step_text(step: Step, now: datetime) -> str:
     if step.wait_until is None:
-        return f"{step.key}: {step.reason}"
-    return f"{step.key}: {step.reason}; waits until {_moment(step.wait_until, now)}: {step.wait_reason}"
+        return _("{}: {}").format(step.spoken_key, step.spoken_reason)
+    until, why = _moment(step.wait_until, now), step.spoken_wait_reason
+    return _("{}: {}; waits until {}: {}").format(step.spoken_key, step.spoken_reason, until, why)
 
 
 def _served_text(served: Served, view: View) -> str:
-    text, facts, address = f"{served.name} {served.state}", view.seen.published.facts, view.seen.address
+    text, facts, address = f"{served.name} {_(served.state)}", view.seen.published.facts, view.seen.address
     if served.where and address and served.where[0] != address:
-        text += f" at {served.at}"
+        text += _(" at {}").format(served.at)
     if facts is None or served.state in ("serving", "unproved"):
         return text
-    what = {None: "not looked at", "": "no TLS answer"}.get(served.sha256, "another certificate")
-    return f"{text}: {what}"
+    what = {None: _("not checked"), "": _("no TLS answer")}.get(served.sha256, _("another certificate"))
+    return _("{}: {}").format(text, what)
 
 
 def _attempt_lines(story: Story) -> list[str]:
     if not story.attempt:
-        return ["no attempt yet"]
-    end = [] if story.has_ended else ["(it goes on)" if story.is_running else "(it was killed)"]
+        return [_("no attempt yet")]
+    end = [] if story.has_ended else [_("(it is running)") if story.is_running else _("(it was killed)")]
     return [*story.attempt, *end]
 
 
 def _moment(at: datetime, now: datetime) -> str:
-    return f"{moment(at)}, {distance(at - now)}"
+    return _("{}, {}").format(moment(at), distance(at - now))
 
 
 def _left(entry: _Entry) -> str:
     if entry.facts is None:
         return "-"
     left = entry.facts.not_after - entry.now
-    return span(left) if left > timedelta() else "expired"
+    return span(left) if left > timedelta() else _("expired")
 
 
 def _renewal(entry: _Entry) -> str:
     if entry.renewal is None:
         return "-"
-    return f"{entry.renewal:%Y-%m-%d}" if entry.renewal > entry.now else "due"
+    return _day(entry.renewal) if entry.renewal > entry.now else _("due")
+
+
+def _day(at: datetime) -> str:
+    """Return the day of a moment, by local time."""
+    return f"{at.astimezone():%Y-%m-%d}"
 
 
 # --- how it looks -------------------------------------------------------------------------------------------
@@ -185,8 +194,9 @@ def _renewal(entry: _Entry) -> str:
 
 def _sites(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
     """Yield the table, with what stands below each row; or a list, where there is no room for a table."""
-    rows = [(e.domain, e.state, e.address, _end(e), _left(e), _renewal(e)) for e in entries]
-    widths = [max(map(cell_len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    rows = [(e.domain, _(e.state), e.address, _end(e), _left(e), _renewal(e)) for e in entries]
+    heads = [*map(_, _HEADS)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
     room = screen.width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)
     if room < min(_LEAST_DOMAIN, widths[0]):
         for i, entry in enumerate(entries):
@@ -197,12 +207,12 @@ def _sites(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
         widths[0] = min(widths[0], room)
         columns = [
             Column(head, width=width, no_wrap=True, overflow=screen.cut)
-            for head, width in zip(_HEADS, widths, strict=True)
+            for head, width in zip(heads, widths, strict=True)
         ]
         table = Table(*columns, box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="dim")
-        for domain, state, *rest in rows:
+        for entry, (domain, state, *rest) in zip(entries, rows, strict=True):
             name = Styled(domain if cell_len(domain) <= room else "", "bold")
-            table.add_row(name, Styled(state, _TONES[state]), *rest)
+            table.add_row(name, Styled(state, _TONES[entry.state]), *rest)
         # rich knows no cell of several columns, so what is between the rows is put there.
         head, *lines = screen.render_lines(table, pad=False)
         yield SegmentLines([head], new_lines=True)
@@ -220,25 +230,25 @@ def _one_site(view: View, found: Found, story: Story, screen: Terminal) -> Itera
     more = _grid(_LABEL_WIDTH)
     in_unicode = u_labels(entry.domain)
     if entry.domain != in_unicode == screen.legible(in_unicode):
-        _add(more, "in Unicode", [in_unicode])
+        _add(more, _("in Unicode"), [in_unicode])
     if facts is not None:
-        _add(more, "names", [", ".join(facts.names)])
-        _add(more, "issuer", [facts.issuer])
+        _add(more, _("names"), [", ".join(facts.names)])
+        _add(more, _("issuer"), [facts.issuer])
         _add(more, "sha256", [facts.sha256])
     if met is not None and met.is_well:
-        _add(more, "client", [f"{met.text}, {distance(met.at - entry.now)}"])
+        _add(more, _("client"), [_("{}, {}").format(_(met.text), distance(met.at - entry.now))])
     steps = [_step_text(step, entry.now) for step in view.decision.steps]
-    _add(more, "steps", [text for text in steps if text not in entry.notes])
-    _add(more, "events", [f"{e.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {e.words}" for e in story.events])
+    _add(more, _("steps"), [text for text in steps if text not in entry.notes])
+    _add(more, _("events"), [f"{moment(e.at, _TO_THE_SECOND)} {e.words}" for e in story.events])
     yield more
     yield from _legend([entry], screen)
 
 
 def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
     """Yield what stands below a row: the bar with the targets beside it, then the problems."""
-    bar = _bar(entry.facts, entry, _BAR_WIDTH, screen) if entry.facts else Text("no certificate")
+    bar = _bar(entry.facts, entry, _BAR_WIDTH, screen) if entry.facts else Text(_("no certificate"))
     indent = len(_GAP) + _BAR_WIDTH + len(_GAP)
-    together = ", ".join(entry.served)
+    together = _(", ").join(entry.served)
     below = _grid(indent)
     for i, served in enumerate(entry.served if cell_len(together) > screen.width - indent else [together]):
         below.add_row(Text.assemble(_GAP, bar) if i == 0 else "", served)
@@ -256,21 +266,23 @@ def _notes_of(entry: _Entry) -> Table:
 
 def _card(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
     """Yield a site as a list of lines, each fact with its label."""
-    yield Text.assemble((entry.domain, "bold"), " ", (entry.state, _TONES[entry.state]))
+    yield Text.assemble((entry.domain, "bold"), " ", (_(entry.state), _TONES[entry.state]))
     card = _grid(_LABEL_WIDTH)
-    _add(card, "address", [entry.address])
+    _add(card, _("address"), [entry.address])
     if entry.facts is not None:
-        word = "" if _left(entry) == "expired" else " left"
-        dates = f"{entry.facts.not_before:%Y-%m-%d} to {_end(entry)}, {_left(entry)}{word}"
-        _add(card, "certificate", [dates])
+        is_over, left = entry.facts.not_after <= entry.now, _left(entry)
+        dates = _("{} to {}, {}").format(
+            _day(entry.facts.not_before), _end(entry), left if is_over else _("{} left").format(left)
+        )
+        _add(card, _("certificate"), [dates])
         width = max(min(_BAR_WIDTH, screen.width - _LABEL_WIDTH), 1)
         card.add_row("", _bar(entry.facts, entry, width, screen))
     else:
-        _add(card, "certificate", ["none"])
+        _add(card, _("certificate"), [_("none")])
     if entry.renewal is not None:
-        when = "due since " if entry.renewal <= entry.now else ""
-        _add(card, "renewal", [when + _moment(entry.renewal, entry.now)])
-    _add(card, "served by", entry.served)
+        form = _("due since {}") if entry.renewal <= entry.now else "{}"
+        _add(card, _("renewal"), [form.format(_moment(entry.renewal, entry.now))])
+    _add(card, _("served by"), entry.served)
     yield card
     yield _notes_of(entry)
 
@@ -287,7 +299,7 @@ def _add(grid: Table, label: str, texts: Sequence[str]) -> None:
 
 
 def _end(entry: _Entry) -> str:
-    return f"{entry.facts.not_after:%Y-%m-%d}" if entry.facts else "-"
+    return _day(entry.facts.not_after) if entry.facts else "-"
 
 
 def _letters(screen: Terminal) -> str:
@@ -316,6 +328,7 @@ def _bar(facts: LeafFacts, entry: _Entry, width: int, screen: Terminal) -> Text:
 
 def _legend(entries: Sequence[_Entry], screen: Terminal) -> Iterator[Drawing]:
     if any(entry.facts is not None for entry in entries):
-        words = zip(_letters(screen), ("past", "now", "ahead", "renewal", "to the end"), strict=True)
+        meanings = (_("past"), _("now"), _("ahead"), _("renewal"), _("to the end"))
+        words = zip(_letters(screen), meanings, strict=True)
         yield ""
         yield Styled(Columns([f"{letter} {word}" for letter, word in words], (0, len(_GAP))), "dim")

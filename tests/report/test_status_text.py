@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from support.languages import chinese
 from support.terminals import written
 from support.views import FACTS, IN_WINDOW, NOTHING, NOW, SITE, failure, pair, said, site, view
 
@@ -26,6 +27,7 @@ UNBORN = view(
     served={"registry": "ab" * 32},
 )
 FAILING = view(Step("order", said("due")), failures={"order": failure()})
+STORY = Story((), (), True, False)
 WAITING = view(IN_WINDOW, served={"registry": "cd" * 32, "web": ""})
 
 
@@ -35,10 +37,10 @@ def text_of(*views: View, width: int = 80, encoding: str = "utf-8", **found: Any
     return written(lambda screen: status_text.draw(facts, screen), width, encoding=encoding)
 
 
-def lines_of(*views: View, width: int = 80, encoding: str = "utf-8") -> list[str]:
+def lines_of(*views: View, width: int = 80, encoding: str = "utf-8", in_chinese: bool = False) -> list[str]:
     """Return the lines of the table, without the legend of the bar and what is said of the daemon."""
     *lines, daemon = text_of(*views, width=width, encoding=encoding).splitlines()
-    assert daemon == "daemon: running, pid 4711"
+    assert daemon == ("守护进程：运行中，pid 4711" if in_chinese else "daemon: running, pid 4711")
     has_legend = any(view.seen.published.facts for view in views)
     return "\n".join(lines).rpartition("\n\n")[0].split("\n") if has_legend else lines
 
@@ -67,6 +69,31 @@ def test_a_site_that_is_well_is_a_row_and_a_bar() -> None:
 def test_a_legend_says_what_the_bar_means_where_there_is_one() -> None:
     assert text_of(WELL).splitlines()[-3:-1] == ["", LEGEND]
     assert "past" not in text_of(UNBORN)
+
+
+def test_the_table_is_in_the_language_of_people() -> None:
+    """Its columns are as wide as the letters; days and moments are of the local time."""
+    with chinese():
+        shown = lines_of(WELL, in_chinese=True)
+        assert shown == [
+            "站点                  状态  地址          到期        剩余   续期",
+            "devbox.sweetlove.top  正常  10.79.40.213  2027-02-12  80 天  2027-01-13",
+            "  ███◆░░░░░░░░░░░░░░░░│▒▒▒▒▒▒▒▒▒  registry 已在使用，web 已在使用",
+        ]
+        assert lines_of(FAILING, in_chinese=True)[3:] == [
+            "  ! the CA is closed",
+            "    处理办法：try later",
+            "    下次尝试：2026-11-24 13:40 +08:00，10 分钟后",
+        ]
+        assert lines_of(UNBORN, in_chinese=True)[3:] == ["  - 申请证书：还没有证书"]
+        one = text_of(
+            FAILING,
+            story=Story((KeptEvent(NOW, SITE.domain, "record.updated", {"a": "b"}),), (), True, False),
+        )
+    assert "证书         2026-11-14 至 2027-02-12，剩余 80 天" in one
+    assert "2026-11-24 13:30:00 +08:00 record.updated a=b" in " ".join(one.split())
+    known = set(re.findall("[A-Za-z]+", text_of(FAILING, story=STORY) + "certbotless pid record.updated a=b"))
+    assert set(re.findall("[A-Za-z]+", one)) <= known
 
 
 def test_a_site_without_a_certificate_says_why() -> None:
@@ -152,7 +179,7 @@ def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:
 def test_what_is_not_proved_is_told() -> None:
     unproved = site(deploy="[{container: web, port: none}]")
     shown = view(of=unproved, served={})
-    assert lines_of(shown)[2].endswith("  web pending: not looked at")
+    assert lines_of(shown)[2].endswith("  web pending: not checked")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +344,7 @@ def test_one_site_is_shown_whole() -> None:
         "  names        *.devbox.sweetlove.top, devbox.sweetlove.top",
         "  issuer       CN=YE1,O=Example CA,C=XX",
         f"  sha256       {'ab' * 32}",
-        "  events       2026-11-24 05:30:00 record.added value=10.79.40.213 ttl_s=600",
+        "  events       2026-11-24 05:30:00 UTC record.added value=10.79.40.213 ttl_s=600",
         "",
         LEGEND,
         "daemon: running, pid 4711",
