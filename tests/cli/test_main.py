@@ -533,7 +533,7 @@ def test_an_attempt_that_did_not_end_was_killed_or_goes_on(box: Box, told: Told)
     assert out.splitlines()[-2:] == ["   0.000 INFO    order.due\\x1b[2J", "(it was killed)"]
     with SiteFile(box.state_dir, DOMAIN).locked(SystemClock(), 1):
         _, out, _ = told("status", DOMAIN)
-    assert out.splitlines()[-1] == "(it goes on)"
+    assert out.splitlines()[-1] == "(it is running)"
 
 
 # --- logging ------------------------------------------------------------------------------------------------
