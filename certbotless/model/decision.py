@@ -43,7 +43,7 @@ _SPOKEN: Mapping[Action, str] = {
     "redeploy": N_("redeploy"),
     "confirm": N_("confirm"),
     "confirm6": N_("confirm6"),
-    "rehearse": N_("rehearse"),
+    "dry_run": N_("dry_run"),
     "renewal-info": N_("renewal-info"),
     "rebuild": N_("rebuild"),
     "note": N_("note"),

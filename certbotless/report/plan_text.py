@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..base.errors import printable
-from ..base.times import counted, rfc3339
+from ..base.times import moment
+from ..base.words import N_, _
 from ..config.settings import Target
 from ..model.decision import CONFIRM_OF, WRITES, Step
 from ..model.reason import Why
@@ -15,19 +16,19 @@ _MOST_OF_A_LINE = 4000
 # The actions that change nothing: they ask or wait.
 _READING = {"list", *CONFIRM_OF.values()}
 _SAID = {
-    "clean-up": "delete the TXT record of an earlier run",
-    "list": "ask the API for the records",
-    "confirm": "wait until the name servers show the A record",
-    "confirm6": "wait until the name servers show the AAAA record",
-    "adopt": "check whether the certificate of another tool can be used",
-    "order": "request a certificate",
-    "collect": "fetch the certificate of an earlier request",
-    "restore": "restore the files",
-    "rebuild": "write the copy of the certificate again",
-    "redeploy": "try the certificate again that the service refused",
+    "clean-up": N_("delete the TXT record of an earlier run"),
+    "list": N_("ask the API for the records"),
+    "confirm": N_("wait until the name servers show the A record"),
+    "confirm6": N_("wait until the name servers show the AAAA record"),
+    "adopt": N_("check whether the certificate of another tool can be used"),
+    "order": N_("request a certificate"),
+    "collect": N_("fetch the certificate of an earlier request"),
+    "restore": N_("restore the files"),
+    "rebuild": N_("write the copy of the certificate again"),
+    "redeploy": N_("try the certificate again that the service refused"),
 }
 # Shorter than in a line of its own.
-_SHORT = {Why.NO_CERTIFICATE: "there is none"}
+_SHORT = {Why.NO_CERTIFICATE: N_("there is none")}
 
 
 def text_of(views: Sequence[View], verdicts: Mapping[str, str] | None = None) -> str:
@@ -39,16 +40,21 @@ def text_of(views: Sequence[View], verdicts: Mapping[str, str] | None = None) ->
     lines, changes = list[str](), 0
     for view in views:
         domain, steps = view.site.domain, view.decision.steps
-        lines += [f"{domain}: cannot be checked: {problem.advice}" for problem in view.decision.problems]
+        lines += [
+            _("{}: cannot be checked: {}").format(domain, problem.advice)
+            for problem in view.decision.problems
+        ]
         follow = [*_following(view)]
         said = [_would(step, view, (verdicts or {}).get(domain)) for step in steps]
-        said += [f"then {_doing(target)}" for target in follow]
+        said += [_("then {}").format(_doing(target)) for target in follow]
         if said:
-            lines.append(f"{domain}: {'; '.join(said)}")
+            lines.append(_("{}: {}").format(domain, _("; ").join(said)))
         elif not view.decision.problems:
-            lines.append(f"{domain}: nothing to do")
+            lines.append(_("{}: nothing to do").format(domain))
         changes += sum(step.action not in _READING for step in steps) + len(follow)
-    lines.append(f"{counted(len(views), 'site')}, {counted(changes, 'change') if changes else 'no changes'}")
+    sites = _("{} site") if len(views) == 1 else _("{} sites")
+    counted = {0: _("no changes"), 1: _("{} change")}.get(changes, _("{} changes"))
+    lines.append(_("{}, {}").format(sites.format(len(views)), counted.format(changes)))
     return "\n".join(printable(line, _MOST_OF_A_LINE) for line in lines)
 
 
@@ -70,36 +76,43 @@ def _would(step: Step, view: View, verdict: str | None) -> str:
         return verdict
     silent = {Why.TXT_LEFT, Why.ORDER_LEFT, Why.ADOPTABLE}
     if step.action in WRITES:
-        what = _writing(step, view)
-        if what.startswith("add"):
+        what, is_new = _writing(step, view)
+        if is_new:
             silent.add(Why.OTHER_VALUES)
     elif step.action == "deploy":
         what = next(_doing(target) for target in view.site.deploy if target.name == step.target)
     else:
-        what = _SAID.get(step.action, step.key)
-    why = ", ".join(_SHORT.get(each.kind, each.words) for each in step.why if each.kind not in silent)
-    when = f", not before {rfc3339(step.wait_until)}: {step.wait_reason}" if step.wait_until else ""
-    return f"would {what}{f' ({why})' if why else ''}{when}"
+        what = _(_SAID[step.action]) if step.action in _SAID else step.spoken_key
+    reasons = [each for each in step.why if each.kind not in silent]
+    why = _(", ").join(_(_SHORT[each.kind]) if each.kind in _SHORT else each.spoken for each in reasons)
+    text = _("would {}").format(what) + (_(" ({})").format(why) if why else "")
+    if step.wait_until is None:
+        return text
+    return text + _(", not before {}: {}").format(moment(step.wait_until), step.spoken_wait_reason)
 
 
-def _writing(step: Step, view: View) -> str:
-    """Return what is done to a record: that is the site's own, or the one of a further name."""
+def _writing(step: Step, view: View) -> tuple[str, bool]:
+    """Return what is done to a record, and whether there is none yet.
+
+    The record is the site's own, or the one of a further name.
+    """
     type_ = WRITES[step.action]
-    of = f" of {step.target}" if step.target else ""
+    of = _(" of {}").format(step.target) if step.target else ""
     shown = view.seen.shown(step.target or view.site.domain, type_)
-    verb = "change" if any(shown) else "add" if shown else "write"
-    to = "to " if any(shown) else ""
-    return f"{verb} the {type_} record{of} {to}{view.seen.wanted(type_)}"
+    form = _("write the {} record{} {}")
+    if shown:
+        form = _("change the {} record{} to {}") if any(shown) else _("add the {} record{} {}")
+    return form.format(type_, of, view.seen.wanted(type_)), bool(shown) and not any(shown)
 
 
 def _doing(target: Target) -> str:
     """Return what makes a target serve another certificate."""
     if target.command is not None:
-        return f"run {target.name}"
+        return _("run {}").format(target.name)
     match target.action.kind:
         case "signal":
-            return f"send {target.action.signal} to {target.name}"
+            return _("send {} to {}").format(target.action.signal, target.name)
         case "exec":
-            return f"run {target.action.argv[0]} in {target.name}"
+            return _("run {} in {}").format(target.action.argv[0], target.name)
         case _:
-            return f"restart {target.name}"
+            return _("restart {}").format(target.name)

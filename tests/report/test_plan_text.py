@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from support.languages import chinese
 from support.views import FACTS, IN_WINDOW, NOTHING, NOW, failure, said, site, view
 
 from certbotless.model.decision import Step
@@ -45,12 +46,12 @@ TARGETS = """[
                 Step("order", said("due"), wait_until=NOW + timedelta(hours=1), wait_why=said("a limit")[0]),
                 Step("deploy", because(Why.NO_ANSWER), "registry"),
             ),
-            "would request a certificate (due), not before 2026-11-24T06:30:00Z: a limit;"
+            "would request a certificate (due), not before 2026-11-24 06:30 UTC: a limit;"
             " would restart registry (no TLS answer); then restart web",
         ),
         (
             view(IN_WINDOW),
-            "would restart registry (another certificate), not before 2026-11-24T17:30:00Z:"
+            "would restart registry (another certificate), not before 2026-11-24 17:30 UTC:"
             " its window 02:00-05:00",
         ),
         (
@@ -67,6 +68,18 @@ TARGETS = """[
 )
 def test_a_site_is_a_line_of_what_would_be_done_and_why(shown: View, line: str) -> None:
     assert plan_text.text_of([shown]).splitlines()[0] == f"{DOMAIN}: {line}"
+
+
+def test_a_plan_is_in_the_language_of_people() -> None:
+    deploy = Step("deploy", because(Why.OTHER_CERTIFICATE), "registry", wait_until=NOW, wait_why=said("x")[0])
+    shown = view(Step("record", NEW), Step("order", NONE), deploy, answers=EMPTY)
+    with chinese():
+        assert plan_text.text_of([shown, view()]).splitlines() == [
+            f"{DOMAIN}：将添加 A 记录 10.79.40.213；将申请证书（还没有）；"
+            "将重启 registry（实际使用的是另一张证书），最早于 2026-11-24 13:30 +08:00：x；然后重启 web",
+            f"{DOMAIN}：无需操作",
+            "2 个站点，4 项改动",
+        ]
 
 
 def test_the_last_line_counts_the_changes() -> None:

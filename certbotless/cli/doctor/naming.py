@@ -201,8 +201,9 @@ def _rebinding_cure(zone: str, fqdn: str, wanted: str) -> str:
         "let the router or resolver make an exception for {zone}. AdGuard Home: Filters > Custom filtering"
         " rules: @@||{zone}^; RouterOS: /ip dns static add name={fqdn} address={wanted}; iKuai: a static DNS"
         " entry, {fqdn} {wanted}; OpenWrt: uci add_list dhcp.@dnsmasq[0].rebind_domain='{zone}' && uci"
-        ' commit dhcp && service dnsmasq restart; dnsmasq: rebind-domain-ok=/{zone}/; unbound: private-domain: "{zone}";'
-        " FRITZ!Box: Home Network > Network > Network Settings > DNS Rebind Protection: {fqdn}"
+        " commit dhcp && service dnsmasq restart; dnsmasq: rebind-domain-ok=/{zone}/; unbound:"
+        ' private-domain: "{zone}"; FRITZ!Box: Home Network > Network > Network Settings > DNS Rebind'
+        " Protection: {fqdn}"
     ).format(zone=zone, fqdn=fqdn, wanted=wanted)
 
 
