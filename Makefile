@@ -10,7 +10,12 @@ BIN = .venv/bin
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help root setup install uninstall demo test quick dist soak lint mutate measure footprint docs screenshot lock clean
+# Of `make release` (docs/releasing.md): what it makes, the base of the image, and what must have all wheels.
+PARTS = deb image
+BASE =
+ARCHITECTURES = amd64 arm64
+
+.PHONY: help root setup install uninstall demo test quick dist release soak lint mutate measure footprint docs screenshot lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -42,6 +47,11 @@ dist: setup  ## build the wheel and the sdist in dist/; from the same commit the
 	@rm -rf dist
 	@SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)}" $(BIN)/python -m build --no-isolation --outdir dist
 
+release: export FOR_RELEASE = yes
+release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+release: root setup dist  ## build all files of a release in dist/: wheel, sdist, Debian package, image, SHA256SUMS
+	@BIN='$(BIN)' BASE='$(BASE)' PYTHONS='$(PYTHONS)' ARCHITECTURES='$(ARCHITECTURES)' tools/release $(PARTS)
+
 soak: root setup  ## run the tests that take minutes, properties with 2,000 examples, and print their figures
 	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
 
@@ -51,7 +61,7 @@ lint: setup  ## check format, rules and types
 mutate: root setup  ## change the core in 100 places and more, and print what no test of the module notices
 	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.mutate
 
-measure: root setup  ## print the figures of the README: times and CPU
+measure: root setup  ## print the figures of docs/figures.md: times and CPU
 	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.measure
 
 footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000 sites

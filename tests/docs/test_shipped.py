@@ -13,6 +13,7 @@ import pytest
 from flit_core.sdist import SdistBuilder
 from support.commands import completed
 
+import certbotless
 from certbotless.config import load
 from certbotless.config.yaml_document import Document
 from tools.docs import schema
@@ -143,8 +144,28 @@ def test_the_settings_of_docker_are_in_no_sdist_image_or_commit(tmp_path: Path) 
     sdist = SdistBuilder.from_ini_path(tmp_path / "pyproject.toml").build(tmp_path)
     with tarfile.open(sdist) as tar:
         shipped = {name.partition("/docker/")[2] for name in tar.getnames()} - {""}
-    assert shipped == {"Dockerfile", "compose.yaml"}
+    assert shipped == {".env.example", "Dockerfile", "certbotless.sh", "compose.yaml"}
     everything, *allowed = (ROOT / ".dockerignore").read_text().splitlines()
     assert everything == "*"
-    assert not [line for line in allowed if line.startswith("!docker")]
+    assert [line for line in allowed if line.startswith("!docker")] == ["!docker/certbotless.sh"]
     assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_no_text_installs_what_is_not_there_yet() -> None:
+    """While the project has no address, no index and no hub has it either (docs/releasing.md, "Say so")."""
+    if certbotless.__url__:
+        return
+    foreign = re.compile(r"\b(pipx? install|docker pull|apt(-get)? install) '?certbotless\b(?!_)")
+    places = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("certbotless/**/*.py"),
+        *ROOT.glob("tools/*"),
+    ]
+    texts = {path: path.read_text() for path in places if path.is_file()}
+    assert [str(path) for path, text in texts.items() if foreign.search(text)] == []
+
+
+def test_the_address_of_the_project_is_in_one_place() -> None:
+    assert certbotless.__url__ in certbotless.CHECKOUT
+    assert ("this checkout" in certbotless.CHECKOUT) == (not certbotless.__url__)
