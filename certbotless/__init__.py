@@ -17,4 +17,8 @@ Its rooms, in the order of dependence; each imports from those above it alone:
     cli      the commands
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
+
+# The address of the project, which a maintainer sets when it has one. Every text that shows it takes it from here.
+__url__ = ""
+CHECKOUT = f"a checkout of {__url__}" if __url__ else "this checkout"

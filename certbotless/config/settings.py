@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
+from .. import CHECKOUT
 from ..base.checked import Model, at_least_one
 from ..base.words import Language
 from . import values
@@ -24,8 +25,9 @@ RUN_MARGIN = timedelta(hours=1)
 NEED_EAB = ("zerossl", "google", "litessl")
 # The keys whose values are secrets, wherever they stand.
 SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
-NEEDS_APPRISE = "nobody can be told without the library apprise: pip install 'certbotless[notify]'"
-NEEDS_PROMETHEUS = "/metrics needs the library prometheus-client: pip install 'certbotless[metrics]'"
+_BROUGHT = f"make install, the Debian package and the image bring it; else, in {CHECKOUT}: pip install"
+NEEDS_APPRISE = f"messages need the library apprise; {_BROUGHT} '.[notify]'"
+NEEDS_PROMETHEUS = f"/metrics needs the library prometheus-client; {_BROUGHT} '.[metrics]'"
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import shutil
 import sys
 
+from .. import CHECKOUT
 from . import host
 from .host import SandboxError
 
@@ -33,7 +34,8 @@ def main(argv: list[str]) -> int:
 def _check_parts() -> None:
     """Raise if something is not installed: one line for all, with how to get it."""
     if importlib.util.find_spec("trustme") is None:
-        raise SandboxError("the Python package trustme is missing", hint="pip install 'certbotless[sandbox]'")
+        hint = f"in {CHECKOUT}: make demo, or pip install '.[sandbox]'"
+        raise SandboxError("the Python package trustme is missing", hint=hint)
     missing = [program for program in PROGRAMS if shutil.which(program, path=host.PATH) is None]
     if missing:
         raise SandboxError(

@@ -321,5 +321,5 @@ def test_a_library_that_is_not_whole_or_not_there_is_told_in_a_line(monkeypatch:
             apprise_sender.load()
         apprise_sender.library.cache_clear()
         patch.setitem(sys.modules, "apprise", None)
-        with pytest.raises(NotifyError, match=r"pip install 'certbotless\[notify\]'"):
+        with pytest.raises(NotifyError, match=r"pip install '\.\[notify\]'"):
             apprise_sender.load()

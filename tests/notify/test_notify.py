@@ -311,7 +311,7 @@ def test_check_needs_no_library_and_warns_where_there_is_none(
     assert "notify" not in run("check")[1]
     monkeypatch.setitem(sys.modules, "apprise", None)
     code, said = run("check")
-    assert (code, "warning: notify: " in said, "pip install 'certbotless[notify]'" in said) == (0, True, True)
+    assert (code, "warning: notify: " in said, "pip install '.[notify]'" in said) == (0, True, True)
 
 
 def test_another_receiver_is_no_other_configuration_for_a_site(box: Box) -> None:

@@ -24,7 +24,7 @@ from support.showing import PATH, config_of, showing
 from support.views import NOW, SITE, failure, said, site, view
 
 from certbotless.base.log_context import quoted
-from certbotless.config.settings import Http
+from certbotless.config.settings import NEEDS_PROMETHEUS, Http
 from certbotless.model.decision import Step
 from certbotless.model.view import View
 from certbotless.report.status_json import Seen
@@ -393,7 +393,7 @@ def python_without(library: str, home: Path) -> Path:
 def test_without_the_library_of_the_metrics_the_page_works(machine: Machine, listen: str) -> None:
     """As an installation without the extra: `check` and the log say what is missing, and so does /metrics."""
     python = python_without("prometheus_client", machine.home / "venv")
-    cure = "/metrics needs the library prometheus-client: pip install 'certbotless[metrics]'"
+    cure = NEEDS_PROMETHEUS
     command = [str(python), "-m", "certbotless", "--config", str(machine.file), "check"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
     machine.write(http={"listen": listen})
