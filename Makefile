@@ -10,7 +10,11 @@ BIN = .venv/bin
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help root setup install uninstall demo test quick dist soak lint mutate measure footprint docs screenshot lock clean
+# The base of the image of `make release` (docs/releasing.md), and what must have wheels of all packages.
+BASE =
+ARCHITECTURES = amd64 arm64
+
+.PHONY: help root setup install uninstall demo test quick dist release soak lint mutate measure footprint docs screenshot lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list these commands
@@ -41,6 +45,11 @@ quick: setup  ## check what can be checked in a minute, while you write: format,
 dist: setup  ## build the wheel and the sdist in dist/; from the same commit they are the same to the byte
 	@rm -rf dist
 	@SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH-$$(git log -1 --format=%ct 2>/dev/null)}" $(BIN)/python -m build --no-isolation --outdir dist
+
+release: export FOR_RELEASE = yes
+release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+release: root setup dist  ## build all files of a release in dist/: wheel, sdist, Debian package, image, SHA256SUMS
+	@BIN='$(BIN)' BASE='$(BASE)' PYTHONS='$(PYTHONS)' ARCHITECTURES='$(ARCHITECTURES)' tools/release
 
 soak: root setup  ## run the tests that take minutes, properties with 2,000 examples, and print their figures
 	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
