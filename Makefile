@@ -10,7 +10,8 @@ BIN = .venv/bin
 PREFIX = /usr/local
 DESTDIR =
 
-# The base of the image of `make release` (docs/releasing.md), and what must have wheels of all packages.
+# Of `make release` (docs/releasing.md): what it makes, the base of the image, and what must have all wheels.
+PARTS = deb image
 BASE =
 ARCHITECTURES = amd64 arm64
 
@@ -49,7 +50,7 @@ dist: setup  ## build the wheel and the sdist in dist/; from the same commit the
 release: export FOR_RELEASE = yes
 release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 release: root setup dist  ## build all files of a release in dist/: wheel, sdist, Debian package, image, SHA256SUMS
-	@BIN='$(BIN)' BASE='$(BASE)' PYTHONS='$(PYTHONS)' ARCHITECTURES='$(ARCHITECTURES)' tools/release
+	@BIN='$(BIN)' BASE='$(BASE)' PYTHONS='$(PYTHONS)' ARCHITECTURES='$(ARCHITECTURES)' tools/release $(PARTS)
 
 soak: root setup  ## run the tests that take minutes, properties with 2,000 examples, and print their figures
 	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s

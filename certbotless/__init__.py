@@ -19,6 +19,6 @@ Its rooms, in the order of dependence; each imports from those above it alone:
 
 __version__ = "1.0.0"
 
-# The address of the project, which a maintainer sets when it has one. Every text that shows it takes it from here.
+# The address of the project, which a maintainer sets. Every text that shows it takes it from here.
 __url__ = ""
 CHECKOUT = f"a checkout of {__url__}" if __url__ else "this checkout"

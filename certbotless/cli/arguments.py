@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from ..base.errors import UsageError, printable
+from ..config import environment
 from ..service import wire
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _INIT_OPTIONS = (
     ("--directory", "CA", "letsencrypt, letsencrypt-staging, or an https:// URL"),
     ("--email", "ADDRESS", "where the CA may write to"),
 )
-_CONFIG = "/etc/certbotless/config.yaml"
+_CONFIG = str(environment.FILE)
 _CONFIG_HELP = f"the configuration (default {_CONFIG}); - is standard input"
 _ONE_SHOT = ("--once", "--renew-now")
 # What other tools call it, and what does it here.

@@ -16,7 +16,7 @@ from ..base import words
 from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault
 from ..base.names import is_in_zone, normalise
-from . import yaml_document
+from . import environment, yaml_document
 from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .yaml_document import Document, Fault
 
@@ -27,14 +27,18 @@ _Names = list[str | None]
 def read(source: Path | None) -> bytes:
     """Return the bytes of the file, or of standard input for None; at most one more than the limit.
 
+    Where the default file is absent, the variables of the environment count if they are set.
+
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read; a variable has no good value.
     """
     try:
         # By its number: `sys.stdin` is None where standard input is closed.
         with open(source or 0, "rb", closefd=source is not None) as file:
             return file.read(yaml_document.MAX_BYTES + 1)
     except OSError as exc:
+        if isinstance(exc, FileNotFoundError) and source == environment.FILE and environment.is_set():
+            return environment.text()
         name = source or "-"
         fault = f"{name}:1:1: the file: cannot be read: {exc.strerror}"
         if isinstance(exc, FileNotFoundError):

@@ -309,6 +309,7 @@ def test_the_environment_is_read_in_few_places() -> None:
             readers.add(name)
     assert {name for name in readers if room_of(name) != "sandbox"} == {
         "base.systemd",
+        "config.environment",
         "config.secret",
         "config.settings",
     }

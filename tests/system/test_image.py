@@ -1,4 +1,4 @@
-"""certbotless as a container of its own: the Dockerfile and the compose file of docker/, on a real engine."""
+"""certbotless as a container, built by docker/Dockerfile on a real engine; started by hand, with a file."""
 
 import os
 import shlex
@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
 import pytest
@@ -31,8 +30,8 @@ _MOUNTS = [f"{_ETC}:{_ETC}:ro", f"{_STATE}:{_STATE}", f"{_CERTS}:{_CERTS}", f"{_
 
 
 @pytest.fixture(scope="module", autouse=True)
-def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> None:
-    images.build(engine, tmp_path_factory.mktemp("image"))
+def image(engine: Engine) -> None:
+    images.build(engine)
 
 
 @pytest.fixture
@@ -154,33 +153,3 @@ def test_without_the_machines_network_an_address_must_be_written(host: Bed) -> N
     code, said = ended(host, run(host, "plan", network_mode="bridge"))
     assert code == 1
     assert "give the container the host's network, or write the address" in said
-
-
-@pytest.mark.page("docs/docker.md", "start both", "day by day")
-def test_the_compose_file_brings_both_up(host: Bed, tmp_path: Path, paper: Reading) -> None:
-    """From nothing: the registry has no certificate to start with, until certbotless has got one."""
-    copytree(PROJECT / "docker", tmp_path / "docker")
-    # The stand-in of the registry's image does not say what it runs.
-    registry = {"entrypoint": ["/bin/registry"], "command": ["serve", "/etc/docker-registry/config.yml"]}
-    override = {"services": {"registry": registry}}
-    (tmp_path / "docker" / "compose.override.yaml").write_text(yaml.safe_dump(override))
-    *settings, up = paper.commands(_PAGE, "start both")
-    for command in settings:
-        shell(host, command.replace("registry.example.com", DOMAIN), folder=tmp_path)
-    compose = up.removesuffix(" up -d") + " -f docker/compose.override.yaml"
-    shell(host, f"{compose} up -d", folder=tmp_path)
-    try:
-        daemon = host.engine.client().containers.get("certbotless")
-        wait_until(lambda: is_well(daemon), "all is well")
-        assert host.served() == host.published()
-        pushed = host.registry.push("hello:1")
-        assert host.registry.pull("hello:1") == pushed
-        assert_has_no_rights(host)
-        for command in paper.commands(_PAGE, "day by day"):
-            assert shell(host, command) or "logs" in command
-        shell(host, f"{compose} stop certbotless", folder=tmp_path)
-        daemon.reload()
-        assert daemon.attrs["State"]["ExitCode"] == 0
-        host.said.append(daemon.logs().decode())
-    finally:
-        shell(host, f"{compose} down --volumes", folder=tmp_path)

@@ -1,0 +1,58 @@
+"""The smallest configuration, from four variables of the environment: for a container that has no file.
+
+Only where the default file is absent. The text refers to the two secrets by the names of their variables, so
+neither is written anywhere.
+
+Source: docs/docker.md.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from ..base.errors import ConfigError, ValueFault
+
+FILE = Path("/etc/certbotless/config.yaml")
+DOMAIN, CONTAINER = "CERTBOTLESS_DOMAIN", "CERTBOTLESS_CONTAINER"
+KEY_ID, KEY_SECRET = "ALIYUN_ACCESS_KEY_ID", "ALIYUN_ACCESS_KEY_SECRET"
+
+
+def is_set() -> bool:
+    """Whether one of the variables has a value: then all of them are needed."""
+    return any(map(_value, (DOMAIN, CONTAINER, KEY_ID, KEY_SECRET)))
+
+
+def text() -> bytes:
+    """Return the configuration as YAML; `CERTBOTLESS_CONTAINER=none` is a site without a container.
+
+    Raises:
+        ConfigError: a variable is not set or not valid, a line for each.
+    """
+    from .diagnostics import check  # noqa: PLC0415  (time and memory that only this needs)
+    from .settings import Site, Target  # noqa: PLC0415  (as above)
+
+    faults, missing = [], [name for name in (DOMAIN, CONTAINER, KEY_ID, KEY_SECRET) if not _value(name)]
+    if missing:
+        faults.append(f"{', '.join(missing)}: not set; write the file {FILE}, or set all four variables")
+    for name, model, key in ((DOMAIN, Site, "domain"), (CONTAINER, Target, "container")):
+        try:
+            if _value(name):
+                check(model, key)(_value(name))
+        except ValueFault as exc:
+            faults.append(f"{name}: {exc}")
+    if faults:
+        raise ConfigError(faults)
+    lines = [
+        "aliyun:",
+        f"  access_key_id: ${{{KEY_ID}}}",
+        f"  access_key_secret: ${{{KEY_SECRET}}}",
+        "sites:",
+        f"  - domain: {json.dumps(_value(DOMAIN), ensure_ascii=False)}",
+    ]
+    if _value(CONTAINER) != "none":
+        lines += ["    deploy:", f"      - container: {json.dumps(_value(CONTAINER))}"]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _value(name: str) -> str:
+    return os.environ.get(name, "").strip()
