@@ -1,4 +1,4 @@
-"""``python -m tools.image_archive FROM TO TAG ...``: an image for `docker load`, the same bytes from each build.
+"""``python -m tools.image_archive FROM TO TAG ...``: an image for `docker load`, the same bytes each time.
 
 FROM is a tar archive of buildah's in the form of `docker save`. The configuration of the image there names
 the container that it was built in, another one each time: that goes. The layers stay as they are.
