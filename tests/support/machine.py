@@ -1,8 +1,9 @@
-"""A machine with a real systemd as its first process, booted from this one's own files.
+"""A machine with a real systemd as its first process, booted from this one's own files or from a folder.
 
 It has processes, mounts, control groups, /etc, /run, /tmp, /var and /usr/local of its own, all in memory;
-/usr is this machine's, read-only; the network is the private host's, so the stand-ins are where they are.
-There is no D-Bus, which a small server may lack too. All of it ends with its first process.
+/usr is this machine's, read-only. Of a folder all is its own: what is changed is in memory. The network is
+the private host's, so the stand-ins are where they are. There is no D-Bus, which a small server may lack too.
+All of it ends with its first process.
 
 Sources: systemd(1); systemd.io/CONTAINER_INTERFACE (what a payload finds); pid_namespaces(7).
 """
@@ -38,10 +39,13 @@ exec unshare --mount --pid --uts --ipc --cgroup --fork sh -euc "$@"
 """
 
 _BOOT = """
-systemd=$1 root=$2
-shift 2
+systemd=$1 root=$2 system=$3
+shift 3
 mount --make-rprivate /
 mount -t tmpfs -o mode=0755 machine "$root"
+"""
+
+_OF_THIS_MACHINE = """
 cd "$root"
 for link in bin sbin lib lib32 lib64 libx32; do
     [ ! -L "/$link" ] || cp -P "/$link" .
@@ -55,6 +59,17 @@ mount -t tmpfs -o mode=0755 machine usr/local
 mkdir usr/local/bin usr/local/lib var/lib var/log var/cache var/tmp
 chmod 1777 var/tmp
 ln -s /run var/run
+"""
+
+_OF_A_SYSTEM = """
+mkdir "$root/upper" "$root/work" "$root/system"
+mount -t overlay -o "lowerdir=$system,upperdir=$root/upper,workdir=$root/work" machine "$root/system"
+cd "$root/system"
+rm -f etc/resolv.conf
+cp /etc/hosts /etc/resolv.conf etc
+"""
+
+_GO_ON = """
 mount -t proc proc proc
 mount --bind proc/sys proc/sys  # the kernel's settings are everybody's
 mount -o remount,bind,ro proc/sys
@@ -92,10 +107,11 @@ class Machine:
     Args:
         workdir: an existing, empty folder.
         folders: what it sees of this machine: folder here -> absolute path there.
+        system: the folder of a whole system, which stays as it is; without it, it has this machine's files.
     """
 
-    def __init__(self, workdir: Path, folders: Mapping[Path, str]) -> None:
-        self._workdir = workdir
+    def __init__(self, workdir: Path, folders: Mapping[Path, str], system: Path | None = None) -> None:
+        self._workdir, self._system = workdir, system
         self._folders = folders
         self._group = f"{require_private_host()}-{workdir.name}"
         self._boot: subprocess.Popen[bytes] | None = None
@@ -152,10 +168,11 @@ class Machine:
         root.mkdir()
         groups.mkdir()
         pairs = [part for here, there in self._folders.items() for part in (str(here), there)]
+        boot = _BOOT + (_OF_A_SYSTEM if self._system else _OF_THIS_MACHINE) + _GO_ON
         join = ["sh", "-euc", _JOIN, "sh", str(groups), self._group]
         with (self._workdir / "boot.log").open("wb") as log:
             self._boot = subprocess.Popen(
-                [*join, _BOOT, "sh", _SYSTEMD, str(root), *pairs],
+                [*join, boot, "sh", _SYSTEMD, str(root), str(self._system or ""), *pairs],
                 env={"PATH": _PATH},
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -204,6 +204,7 @@ def rights_of_the_program(daemon: Container) -> dict[str, int]:
 
 
 @pytest.mark.page("docs/docker.md", "start both", "day by day")
+@pytest.mark.page("docs/upgrade.md", "load the image", "replace the container")
 def test_four_values_and_compose_lead_to_a_trusted_push(machine: Bed, project: Path, paper: Reading) -> None:
     settings, up = paper.commands("docs/docker.md", "start both")
     shell(machine, settings, project)
@@ -230,6 +231,8 @@ def test_four_values_and_compose_lead_to_a_trusted_push(machine: Bed, project: P
         push(machine, project)
         for command in paper.commands("docs/docker.md", "day by day"):
             assert shell(machine, command, project) or "logs" in command
+        upgrade(machine, project, compose, paper)
+        daemon = machine.engine.client().containers.get("certbotless")
         shell(machine, f"{compose} stop certbotless", project)
         daemon.reload()
         assert daemon.attrs["State"]["ExitCode"] == 0
@@ -237,6 +240,21 @@ def test_four_values_and_compose_lead_to_a_trusted_push(machine: Bed, project: P
         assert_secret_is_nowhere()
     finally:
         shell(machine, f"{compose} down --volumes", project)
+
+
+def upgrade(machine: Bed, project: Path, compose: str, paper: Reading) -> None:
+    """Load the image again, and have another container take the place of the first: nothing is lost."""
+    before, engine = machine.published(), machine.engine.client()
+    old = engine.containers.get("certbotless").id
+    (load,) = paper.commands("docs/upgrade.md", "load the image")
+    (up,) = paper.commands("docs/upgrade.md", "replace the container")
+    assert f"{compose} up -d".startswith(up.removesuffix(" up -d"))
+    shell(machine, load, built())
+    shell(machine, f"{compose} up -d --no-build --force-recreate certbotless", project)
+    daemon = engine.containers.get("certbotless")
+    assert daemon.id != old
+    wait_until(lambda: is_healthy(daemon), "all is well again")
+    assert machine.published() == before
 
 
 def push(machine: Bed, project: Path) -> None:

@@ -17,7 +17,7 @@ from support.services import PROJECT
 import certbotless
 
 _WHEELS = Path(sys.prefix, "wheels")
-_FOLDERS = ("certbotless", "config", "docker", "docs", "systemd", "tests", "tools")
+_FOLDERS = ("certbotless", "config", "docker", "docs", "packaging", "systemd", "tests", "tools")
 _NOT_OURS = shutil.ignore_patterns(".*", "__pycache__", "dist", "*.log")
 
 

@@ -40,6 +40,7 @@ def listing(machine: Machine) -> str:
 
 @pytest.mark.page("README.md", "install", "init by options")
 @pytest.mark.page("docs/systemd.md", "install")
+@pytest.mark.page("docs/upgrade.md", "make install")
 @pytest.mark.long
 def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Reading) -> None:
     fetch, install = paper.commands("README.md", "install")
@@ -78,6 +79,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Readi
         machine.path(path).touch()
     before = kept(machine)
     machine.ok("systemctl", "enable", "certbotless.service", "certbotless-check.timer")
+    assert paper.commands("docs/upgrade.md", "make install") == [install]
     said = make(machine, "install")
     assert f"{_ETC}/config.yaml is yours" in said
     assert machine.path(f"{_ETC}/config.yaml").read_text() == "# mine\n"
