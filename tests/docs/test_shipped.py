@@ -13,6 +13,7 @@ import pytest
 from flit_core.sdist import SdistBuilder
 from support.commands import completed
 
+import certbotless
 from certbotless.config import load
 from certbotless.config.yaml_document import Document
 from tools.docs import schema
@@ -148,3 +149,23 @@ def test_the_settings_of_docker_are_in_no_sdist_image_or_commit(tmp_path: Path) 
     assert everything == "*"
     assert [line for line in allowed if line.startswith("!docker")] == ["!docker/certbotless.sh"]
     assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_no_text_installs_what_is_not_there_yet() -> None:
+    """While the project has no address, no index and no hub has it either (docs/releasing.md, "Say so")."""
+    if certbotless.__url__:
+        return
+    foreign = re.compile(r"\b(pipx? install|docker pull|apt(-get)? install) '?certbotless\b(?!_)")
+    places = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("certbotless/**/*.py"),
+        *ROOT.glob("tools/*"),
+    ]
+    texts = {path: path.read_text() for path in places if path.is_file()}
+    assert [str(path) for path, text in texts.items() if foreign.search(text)] == []
+
+
+def test_the_address_of_the_project_is_in_one_place() -> None:
+    assert certbotless.__url__ in certbotless.CHECKOUT
+    assert ("this checkout" in certbotless.CHECKOUT) == (not certbotless.__url__)
