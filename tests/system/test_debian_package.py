@@ -70,7 +70,8 @@ def traces(machine: Machine) -> list[str]:
     mentions = machine.run(
         "grep", "-rl", "certbotless", "/etc", "/var/lib/systemd", "/var/lib/dpkg/status"
     ).stdout
-    return sorted({*found.splitlines(), *mentions.splitlines()})
+    # What ends so is the copy that useradd and the like make before they change a file.
+    return sorted(path for path in {*found.splitlines(), *mentions.splitlines()} if not path.endswith("-"))
 
 
 @pytest.mark.page("docs/upgrade.md", "debian package")
@@ -115,12 +116,9 @@ def test_from_an_older_version_on_a_bare_machine_to_its_end(
     assert debian.run("systemctl", "is-active", DAEMON).stdout == "inactive\n"
     left = [path for path in traces(debian) if not path.startswith(("/certs/", "/var/lib/certbotless"))]
     # The user, since its files stay.
-    assert left == sorted(f"/etc/{name}" for name in (*_ACCOUNTS, *(f"{name}-" for name in _ACCOUNTS)))
+    assert left == ["/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow"]
     assert debian.ok("id", "-un", "certbotless") == "certbotless\n"
     services.assert_served()
-
-
-_ACCOUNTS = ("group", "gshadow", "passwd", "shadow")
 
 
 def test_where_nothing_was_kept_a_purge_leaves_nothing(debian: Machine) -> None:
@@ -135,8 +133,7 @@ def test_where_nothing_was_kept_a_purge_leaves_nothing(debian: Machine) -> None:
     ]
     debian.ok("systemd-analyze", "verify", "--recursive-errors=no", f"/usr/lib/systemd/system/{DAEMON}")
     debian.ok(*_APT, "purge", "certbotless", patience_s=300)
-    # The copies that useradd and the like make before they change a file.
-    assert [path for path in traces(debian) if not path.endswith("-")] == []
+    assert traces(debian) == []
 
 
 _AS_DEBIAN_12 = r"""
@@ -155,9 +152,10 @@ _AS_INSTALLED_BY_MAKE = "install -D /dev/null /usr/local/lib/systemd/system/cert
 )
 def test_another_machine_is_refused_with_one_line(debian: Machine, prepare: str, line: str) -> None:
     debian.ok("sh", "-euc", prepare)
-    done = debian.run(*_APT, "install", package(__version__), patience_s=300)
+    done = debian.run("dpkg", "--install", package(__version__))
     assert done.returncode != 0
-    ours = [each for each in done.stderr.splitlines() if each.startswith("certbotless: ")]
-    assert len(ours) == 1, done.stderr
+    said = done.stdout + done.stderr
+    ours = [each for each in said.splitlines() if each.startswith("certbotless: ")]
+    assert len(ours) == 1, said
     assert re.fullmatch(f"certbotless: {line}", ours[0])
     assert not debian.path("/usr/lib/certbotless").exists()
