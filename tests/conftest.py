@@ -102,6 +102,12 @@ def _english() -> None:
     words.speak("en")
 
 
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """After the last test all that was there for others ends too, as an engine does."""
+    global _may_start_programs  # noqa: PLW0603  (as above)
+    _may_start_programs = _may_start_programs or nextitem is None
+
+
 @pytest.fixture
 def promised(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
     """Hold a time that was taken against a promise, in `make soak` alone: else much runs beside the test."""

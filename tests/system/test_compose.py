@@ -253,6 +253,8 @@ def upgrade(machine: Bed, project: Path, compose: str, paper: Reading) -> None:
     shell(machine, f"{compose} up -d --no-build --force-recreate certbotless", project)
     daemon = engine.containers.get("certbotless")
     assert daemon.id != old
+    # Before that it has no answer to a signal.
+    wait_until(lambda: b"daemon.started" in daemon.logs(), "the daemon has started")
     wait_until(lambda: is_healthy(daemon), "all is well again")
     assert machine.published() == before
 

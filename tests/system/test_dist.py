@@ -52,9 +52,9 @@ def test_another_folder_time_and_umask_build_the_same_bytes(
     built: dict[str, bytes], source: Path, tmp_path: Path
 ) -> None:
     other = shutil.copytree(source, tmp_path / "other", copy_function=shutil.copyfile)
-    for script in source.glob("tools/*"):
+    for script in source.rglob("*"):
         if script.is_file() and script.stat().st_mode & stat.S_IXUSR:
-            (other / "tools" / script.name).chmod(0o700)
+            (other / script.relative_to(source)).chmod(0o700)
     assert make_dist(other, umask=0o077) == built
 
 
