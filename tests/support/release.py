@@ -8,11 +8,11 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.commands import completed
 from support.services import PROJECT
 
 _VENV = Path(sys.prefix)
@@ -21,7 +21,7 @@ _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "dist", "tests", "*.log"
 _NEEDED = (".dockerignore", ".gitignore")
 # Of the image and the machine that tools/setup has made.
 IMAGE_BASE, MACHINE = _VENV / "image-base.tar", _VENV / "machine"
-TIME = 1790000000
+TIME, _LONGEST_S = 1790000000, 3600
 
 
 def built(*, version: str = "", parts: str = "deb image") -> Path:
@@ -48,31 +48,16 @@ def build(target: Path, *, version: str = "", parts: str = "deb image", umask: i
     """Run `make release` in a copy of the project, whose set-up is ours; `target` has what it built."""
     source = copy(target.with_name(f"{target.name}.source"), version)
     try:
-        done = subprocess.run(
-            [
-                *(
-                    "make",
-                    "-C",
-                    source,
-                    "--assume-old=setup",
-                    "release",
-                    f"BIN={_VENV}/bin",
-                    f"PARTS={parts}",
-                ),
-                # All that is here are the wheels of this Python and machine.
-                *(f"PYTHONS={sys.version_info[0]}.{sys.version_info[1]}", f"ARCHITECTURES={architecture()}"),
-            ],
-            env=os.environ
-            | {
-                "SOURCE_DATE_EPOCH": str(TIME),
-                "PIP_NO_INDEX": "1",
-                "PIP_FIND_LINKS": str(_VENV / "wheels"),
-            },
-            umask=umask,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # All that is here are the wheels of this Python and machine.
+        wheels = (f"PYTHONS={sys.version_info[0]}.{sys.version_info[1]}", f"ARCHITECTURES={architecture()}")
+        settings = ("--assume-old=setup", f"BIN={_VENV}/bin", f"PARTS={parts}", *wheels)
+        here = {
+            "SOURCE_DATE_EPOCH": str(TIME),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(_VENV / "wheels"),
+        }
+        command = ["make", "-C", str(source), "release", *settings]
+        done = completed(command, timeout_s=_LONGEST_S, env=os.environ | here, umask=umask)
         assert done.returncode == 0, done.stdout + done.stderr
         shutil.move(source / "dist", target)
         (target / "said").write_text(done.stdout)
@@ -97,8 +82,7 @@ def copy(target: Path, version: str = "") -> Path:
 
 def architecture() -> str:
     """Return Debian's name of this machine's architecture."""
-    done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return completed(["dpkg", "--print-architecture"]).stdout.strip()
 
 
 def _digest() -> str:

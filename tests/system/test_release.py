@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.commands import completed
 from support.pages import Reading
 from support.release import architecture, build, built
 from support.services import PROJECT
@@ -68,14 +68,8 @@ def test_another_folder_and_umask_make_the_same_release(tmp_path: Path) -> None:
 )
 def test_an_architecture_without_a_wheel_is_one_line(architectures: str, code: int, line: str) -> None:
     """By what `make setup` has fetched, which is for this architecture alone."""
-    done = subprocess.run(
-        [PROJECT / "tools/wheels", _PYTHON, architectures],
-        env=os.environ
-        | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(_WHEELS), "BIN": str(Path(sys.prefix, "bin"))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(_WHEELS), "BIN": str(Path(sys.prefix, "bin"))}
+    done = completed([PROJECT / "tools/wheels", _PYTHON, architectures], env=os.environ | here)
     assert done.returncode == code
     (said,) = (done.stdout + done.stderr).splitlines()
     assert line in said
