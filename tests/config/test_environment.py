@@ -95,10 +95,10 @@ def test_a_bad_value_is_one_line(
 
 
 def test_another_file_and_no_variable_are_told_as_ever(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"other\.yaml:1:1: the file: cannot be read"):
+    with pytest.raises(ConfigError, match=r"no configuration yet at .*other\.yaml"):
         load.read(file.with_name("other.yaml"))
     for name in VALUES:
         monkeypatch.delenv(name)
     assert not [name for name in os.environ if name in VALUES]
-    with pytest.raises(ConfigError, match=r"config\.yaml:1:1: the file: cannot be read"):
+    with pytest.raises(ConfigError, match=r"no configuration yet at .*config\.yaml"):
         load.read(file)
