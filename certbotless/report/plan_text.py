@@ -13,8 +13,8 @@ from .status_json import by_api
 
 # As a line of the log.
 _MOST_OF_A_LINE = 4000
-# The actions that change nothing: they ask or wait.
-_READING = {"list", *CONFIRM_OF.values()}
+# The actions that change nothing: they ask or wait, or come in place of an order that is planned as well.
+_READING = {"list", "adopt", *CONFIRM_OF.values()}
 _SAID = {
     "clean-up": N_("delete the TXT record of an earlier run"),
     "list": N_("ask the API for the records"),

@@ -103,6 +103,7 @@ def test_a_certificate_of_another_tool_has_its_verdict() -> None:
     verdict = "the certificate of another tool can be taken over"
     shown = view(Step("adopt", because(Why.ADOPTABLE)))
     assert plan_text.text_of([shown], {DOMAIN: verdict}).splitlines()[0] == f"{DOMAIN}: {verdict}"
+    assert plan_text.text_of([shown]).splitlines()[1] == "1 site, no changes"
     assert "would check whether the certificate of another tool" in plan_text.text_of([shown])
 
 

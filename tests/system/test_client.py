@@ -93,7 +93,7 @@ def test_a_name_that_leads_elsewhere_is_told_and_nothing_is_done(trusted: Bed) -
     text = f"{DOMAIN}: this machine's resolver gives 10.79.40.7, not {LAN_ADDRESS}"
     assert found["text"] == text
     assert f"{text}; see certbotless doctor" in " ".join(trusted.ok("status").split())
-    assert f"client.failed domain={DOMAIN} text={text}" in (trusted.home / "daemon.log").read_text()
+    assert f'client.failed domain={DOMAIN} text="{text}' in (trusted.home / "daemon.log").read_text()
     assert (trusted.orders(), trusted.dns.records()) == (orders, records)
 
 

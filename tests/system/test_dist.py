@@ -140,7 +140,7 @@ def test_pipx_installs_it(
     example = PROJECT / "config/certbotless.example.yaml"
     for arguments, says in {
         "--version": f"certbotless {certbotless.__version__}\n",
-        f"check --config {example}": f"{example}: ok (1 sites)\n",
+        f"check --config {example}": f"{example}: ok (1 site)\n",
     }.items():
         command = [f"{pipx['PIPX_BIN_DIR']}/certbotless", *arguments.split()]
         told = completed(command, env=pipx | {"CREDENTIALS_DIRECTORY": str(tmp_path)})
