@@ -42,7 +42,6 @@ _PRIVATE = [
     "home.arpa",
     "internal",
     "intranet",
-    "invalid",
     "lan",
     "local",
     "localdomain",

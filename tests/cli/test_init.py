@@ -297,7 +297,7 @@ def test_the_dry_run_that_is_offered_shows_its_steps(file: Path) -> None:
     with Terminal(command) as terminal:
         answer(terminal, ("dry run now? [y/N]", "y"))
         assert terminal.wait() == 1
-        assert f"not done  {DOMAIN}  rehearse: " in terminal.text()
+        assert f"not done  {DOMAIN}  dry_run: " in terminal.text()
 
 
 # --- flags --------------------------------------------------------------------------------------------------
