@@ -61,7 +61,7 @@ lint: setup  ## check format, rules and types
 mutate: root setup  ## change the core in 100 places and more, and print what no test of the module notices
 	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.mutate
 
-measure: root setup  ## print the figures of the README: times and CPU
+measure: root setup  ## print the figures of docs/figures.md: times and CPU
 	@cd tests && ../$(BIN)/python -m certbotless.sandbox.host ../$(BIN)/python -m bench.measure
 
 footprint: root setup  ## print what the idle daemon costs, for 1, 100 and 1,000 sites

@@ -1,4 +1,4 @@
-"""Measure what the README promises, on real parts; run by `make measure` on a private host.
+"""Measure the figures of docs/figures.md, on real parts; run by `make measure` on a private host.
 
 Prints the CPU time of commands (of some as a multiple of a bare import in the same run), how soon a
 certificate is published and served once the slower of two name servers shows the TXT value, and how long one

@@ -1,16 +1,20 @@
-"""The pages hold together: both READMEs say the same, links lead somewhere, what can be typed is tried."""
+"""The pages hold together: both languages say the same, links lead somewhere, what can be typed is tried."""
 
 import ast
 import json
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from support.commands import completed
 from support.pages import (
     CHECKED_BY_KIND,
+    CHINESE,
     OUTPUT,
     PAGES,
     ROOT,
@@ -22,8 +26,10 @@ from support.pages import (
     links,
     name_of,
     promised,
+    prose,
 )
 
+from certbotless.cli import arguments
 from certbotless.cli.init import text as init_text
 from certbotless.config import load
 
@@ -33,8 +39,8 @@ TRIED = [each for each in BLOCKS if each.language not in CHECKED_BY_KIND | {OUTP
 UNIT = ROOT / "systemd" / "certbotless.service"
 
 
-def of_language(language: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language == language]
+def checked_by_kind(language: str) -> list[Block]:
+    return [each for each in BLOCKS if each.language == language and not (each.run or each.untried)]
 
 
 # --- two languages ------------------------------------------------------------------------------------------
@@ -42,13 +48,18 @@ def of_language(language: str) -> list[Block]:
 
 @pytest.mark.parametrize(("page", "original"), TRANSLATED.items())
 def test_a_translation_has_the_same_blocks_in_the_same_order(page: str, original: str) -> None:
-    """What is said of a command, behind it, is in the reader's language."""
+    """A comment on a command or a key is in the reader's language."""
 
-    def shown(name: str) -> list[tuple[str, str, object]]:
-        return [
-            (block.language, block.run, block.commands if block.language == "sh" else block.text)
-            for block in blocks(name)
-        ]
+    def content(each: Block) -> object:
+        match each.language:
+            case "sh":
+                return each.commands
+            case "yaml":
+                return yaml.safe_load(each.text)
+        return each.text
+
+    def shown(name: str) -> list[tuple[str, str, bool, object]]:
+        return [(each.language, each.run, bool(each.untried), content(each)) for each in blocks(name)]
 
     assert shown(page) == shown(original)
 
@@ -56,17 +67,35 @@ def test_a_translation_has_the_same_blocks_in_the_same_order(page: str, original
 @pytest.mark.parametrize(("page", "original"), TRANSLATED.items())
 def test_a_translation_has_the_same_parts_tables_and_links(page: str, original: str) -> None:
     def shape(name: str) -> tuple[list[str], list[int], list[str]]:
-        text = (ROOT / name).read_text()
+        text = prose(name)
         headings = re.findall(r"^(#+) ", text, re.MULTILINE)
-        columns = [line.count("|") for line in text.splitlines() if line.startswith("|")]
-        return (
-            headings,
-            columns,
-            sorted(to for to in links(name) if to.endswith(".md") and "README" not in to),
-        )
+        columns = [line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")]
+        return headings, columns, sorted(_in_english(to) for to in links(name))
 
     assert shape(page) == shape(original)
-    assert {page, original} <= {to for name in (page, original) for to in links(name)}
+
+
+def _in_english(link: str) -> str:
+    return link.partition("#")[0].replace(CHINESE, ".md").replace(".zh-CN.svg", ".svg")
+
+
+@pytest.mark.parametrize(("page", "original"), TRANSLATED.items())
+def test_each_language_leads_to_pages_of_its_own_and_once_to_the_other(page: str, original: str) -> None:
+    """The first link of a page is the one to its other language; a page without a translation is English."""
+
+    def targets(name: str) -> list[str]:
+        folder = (ROOT / name).parent
+        to = [Path(os.path.normpath(folder / link.partition("#")[0])) for link in links(name)]
+        return [name_of(path) for path in to if path.suffix == ".md"]
+
+    assert (targets(page)[0], targets(original)[0]) == (original, page)
+    assert [to for to in targets(page)[1:] if to in TRANSLATED.values()] == []
+    assert [to for to in targets(original)[1:] if to in TRANSLATED] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_a_readme_is_read_in_a_few_minutes(page: str) -> None:
+    assert len((ROOT / page).read_text().splitlines()) <= 140
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -100,15 +129,15 @@ def test_every_block_says_what_it_is() -> None:
     assert [str(block) for block in BLOCKS if not block.language] == []
 
 
-def test_every_command_and_example_is_run_by_a_test_or_needs_a_real_account() -> None:
+def test_every_command_and_example_is_run_by_a_test_or_says_why_it_cannot() -> None:
     """Of each block that is to be run a test has the mark, and each mark names such a block."""
-    assert [str(block) for block in TRIED if not (block.run or block.account)] == []
+    assert [str(block) for block in TRIED if not (block.run or block.untried)] == []
     runs = {(block.page, block.run) for block in TRIED if block.run}
     assert {(page, name) for page, name in runs if page not in TRANSLATED} == promised()
     assert {(TRANSLATED[page], name) for page, name in runs if page in TRANSLATED} <= promised()
 
 
-@pytest.mark.parametrize("block", [b for b in of_language("yaml") if not b.run], ids=str)
+@pytest.mark.parametrize("block", checked_by_kind("yaml"), ids=str)
 def test_every_configuration_is_accepted(block: Block) -> None:
     """Those that show a part are completed: a target of a site, a site, or what stands beside the sites."""
     text = block.text
@@ -122,15 +151,39 @@ def test_every_configuration_is_accepted(block: Block) -> None:
     load.parse(text.encode(), str(block))
 
 
-@pytest.mark.parametrize("block", of_language("json"), ids=str)
+@pytest.mark.parametrize("block", checked_by_kind("json"), ids=str)
 def test_the_policy_is_json(block: Block) -> None:
     """What it says is tested in tests/system/test_ram_policy.py."""
     assert block.page == "docs/ram-policy.md"
     assert json.loads(block.text)["Statement"]
 
 
+OURS = set(re.findall(r"--[a-z-]+", arguments.parser(has_domains=True).format_help())) | {
+    option
+    for command in arguments.parser()._subparsers._group_actions[0].choices.values()  # type: ignore[union-attr]
+    for option in re.findall(r"--[a-z-]+", command.format_help())
+}
+COMMANDS = set(arguments.parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize("page", [name for name in NAMES if name != "CHANGELOG.md"])
+def test_every_command_of_ours_in_a_page_is_one_that_the_program_has(page: str) -> None:
+    """In the text too, where no test runs it."""
+    typed = re.findall(r"`(?:docker exec certbotless )?certbotless( [^`]+)`", prose(page))
+    typed += [
+        found for each in blocks(page) for found in re.findall(r"^certbotless(.*)", each.text, re.MULTILINE)
+    ]
+    unknown = []
+    for words in typed:
+        word, *options = [*re.sub(r"#.*", "", words).split(), ""]
+        known = word in COMMANDS or not re.fullmatch(r"[a-z][a-z-]*", word)
+        unknown += [] if known else [word]
+        unknown += [each for each in [word, *options] if each.startswith("--") and each.split("=")[0] not in OURS]
+    assert unknown == []
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("block", [b for b in of_language("ini") if not b.run], ids=str)
+@pytest.mark.parametrize("block", checked_by_kind("ini"), ids=str)
 def test_every_drop_in_is_understood_by_systemd(block: Block, tmp_path: Path) -> None:
     """Beside the unit that it is for; the unit that reports a failure is the reader's own."""
     shipped = UNIT.read_text().replace("/usr/local/bin/certbotless", f"{sys.executable} -m certbotless")
@@ -144,10 +197,20 @@ def test_every_drop_in_is_understood_by_systemd(block: Block, tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_init_prints_the_line_that_the_readme_shows_for_a_registry() -> None:
+def test_init_prints_the_options_that_the_page_shows_for_a_registry() -> None:
+    """The page adds a password."""
     answers = init_text.Answers("registry.example.com", "id", "secret", container="registry")
     line, *_ = init_text.run_text(answers).partition("\n\n")
-    assert Block("init", 1, "sh", f"{line}\n").commands == block("README.md", "registry").commands
+    (printed,) = Block("init", 1, "sh", f"{line}\n").commands
+    (shown,) = block("docs/registry.md", "registry").commands
+    password = {word for word in _options(shown) if "htpasswd" in word.lower() or ":/auth" in word}
+    assert _options(printed) - password == _options(shown) - password
+    assert len(password) == 4
+
+
+def _options(command: str) -> set[str]:
+    """Return the words of a command that starts a container, each option with its value."""
+    return set(re.sub(r" (-[a-z]) ", r" \1=", shlex.join(shlex.split(command))).split())
 
 
 # --- what is quoted -----------------------------------------------------------------------------------------
@@ -160,6 +223,7 @@ _NOT_OURS = {
     "x509: certificate signed by unknown authority",
     "status 216/GROUP",
     "refused with rateLimited",
+    "no basic auth credentials",
 }
 
 

@@ -3,8 +3,8 @@
 A fenced block says by its language what it is. What a reader types or starts has a comment before it, which
 says who tries it:
 
-    <!-- run: NAME -->                    the test with the mark ``page("docs/x.md", "NAME")``
-    <!-- needs a real account: WHY -->    nobody here
+    <!-- run: NAME -->         the test with the mark ``page("docs/x.md", "NAME")``
+    <!-- not tried: WHY -->    nobody here
 
 A test with that mark takes the blocks from the fixture `paper`, which fails it if one was left unread.
 """
@@ -22,28 +22,33 @@ import yaml
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+CHINESE = ".zh-CN.md"
 # A page that is a translation, and the page whose commands it has.
-TRANSLATED = {"README.zh-CN.md": "README.md"}
+TRANSLATED = {
+    page: f"{page.removesuffix(CHINESE)}.md"
+    for page in (path.relative_to(ROOT).as_posix() for path in PAGES)
+    if page.endswith(CHINESE)
+}
 # What is tried for what it is, wherever it stands; everything else has a comment.
 CHECKED_BY_KIND = {"yaml", "ini", "json"}
 OUTPUT = "text"
 
 _FENCE = re.compile(r"^(```+)(\w*)\n(.*?)^\1\n", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!-- (run|needs a real account): ([^\n]+?) -->\n\Z")
+_COMMENT = re.compile(r"<!-- (run|not tried): ([^\n]+?) -->\n\Z")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block of a page; `run` is its name, for who runs it, and `account` why nobody can."""
+    """A fenced block of a page; `run` is its name, for the test that runs it, and `untried` why none can."""
 
     page: str
     line: int
     language: str
     text: str
     run: str = ""
-    account: str = ""
+    untried: str = ""
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -73,7 +78,7 @@ def blocks(page: str) -> Iterator[Block]:
             found[2],
             found[3],
             run=words if kind == "run" else "",
-            account=words if kind != "run" else "",
+            untried=words if kind != "run" else "",
         )
 
 
@@ -98,15 +103,20 @@ def exchanged(text: str, instead: Mapping[str, str]) -> str:
     return text
 
 
+def prose(page: str) -> str:
+    """Return the text of a page without its fenced blocks."""
+    return _FENCE.sub("", (ROOT / page).read_text())
+
+
 def links(page: str) -> list[str]:
     """Return where the links and pictures of a page lead, but for those to other sites."""
-    prose = re.sub(r"`[^`\n]*`", "", _FENCE.sub("", (ROOT / page).read_text()))
-    return [to for to in _LINK.findall(prose) if not re.match(r"[a-z]+:", to)]
+    words = re.sub(r"`[^`\n]*`", "", prose(page))
+    return [to for to in _LINK.findall(words) if not re.match(r"[a-z]+:", to)]
 
 
 def anchors(page: str) -> set[str]:
     """Return what may stand behind ``#`` in a link to a page, as GitHub makes it of the headings."""
-    headings = _HEADING.findall(_FENCE.sub("", (ROOT / page).read_text()))
+    headings = _HEADING.findall(prose(page))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

@@ -22,10 +22,10 @@ def certbotless(bed: Bed, *args: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.page("README.md", "init")
+@pytest.mark.page("README.md", "install")
 def test_a_few_answers_make_the_file_and_no_secret_is_shown(bed: Bed, paper: Reading) -> None:
     """Enter takes what was found; what is typed as a secret is nowhere to be seen."""
-    (init,) = paper.commands("README.md", "init")
+    *_, init = paper.commands("README.md", "install")
     environment = {"DOCKER_HOST": bed.engine.docker_host}
     with Terminal(bed.command(*init.split()[1:]), width=200, environment=environment) as terminal:
         answer(

@@ -41,13 +41,12 @@ def certbotless(bed: Bed, command: str) -> subprocess.CompletedProcess[str]:
 # --- the first ten minutes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.page("README.md", "registry", "first run", "push")
-@pytest.mark.page("docs/registry.md", "registry")
+@pytest.mark.page("docs/registry.md", "registry", "password", "login")
 @pytest.mark.page("docs/troubleshooting.md", "begin here")
-def test_from_nothing_to_a_push_as_the_readme_says(
+def test_a_registry_with_a_password_serves_what_is_renewed(
     bed: Bed, paper: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The README's own configuration and commands; only the places of the stand-ins are added."""
+    """The README's own configuration and the page's commands; only the places of the stand-ins are added."""
     with pytest.raises(RefusedByEngine, match="certificate signed by unknown authority"):
         bed.registry.push("seed:1")
     client = bed.engine.client()
@@ -55,43 +54,55 @@ def test_from_nothing_to_a_push_as_the_readme_says(
     bed.registry.remove()
     for path in bed.certs.iterdir():
         path.unlink()
-    for part, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
-        write_secret(bed.home / f"certbotless.access_key_{part}", secret)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bed.home))
-    written = yaml_after("README.md", "push", {IN_README: DOMAIN})
-    bed.config |= {**written, "aliyun": bed.config["aliyun"] | written["aliyun"]}
+    configure_as_the_readme_does(bed, monkeypatch)
+    fetch, *make_users = paper.commands("docs/registry.md", "password")
+    subprocess.run(["dpkg-query", "--show", *shlex.split(fetch)[2:]], check=True, capture_output=True)
+    auth = bed.home / "auth"
+    for command in make_users:
+        typed = exchanged(command, {"/etc/registry": str(auth)}).replace("htpasswd -B", "htpasswd -iB", 1)
+        docker_shell(bed, typed, typed="made-up-password")
 
-    (run,) = paper.commands("README.md", "registry")
-    assert paper.commands("docs/registry.md", "registry") == [run]
+    (run,) = paper.commands("docs/registry.md", "registry")
     # The image is made of Debian's package, which has other paths than the one on the hub.
     instead = {
         IN_README: DOMAIN,
         "docker run ": "docker run --entrypoint=/bin/registry -e OTEL_TRACES_EXPORTER=none ",
         "-v /certs:": f"-v {bed.certs}:",
+        "-v /etc/registry:": f"-v {auth}:",
     }
-    subprocess.run(
-        ["sh", "-euc", f"{exchanged(run, instead)} serve /etc/docker-registry/config.yml"],
-        env=os.environ | {"DOCKER_HOST": bed.engine.docker_host},
-        capture_output=True,
-        check=True,
-    )
-    container = client.containers.get("registry")
-    for command in paper.commands("README.md", "first run"):
-        done = certbotless(bed, command)
+    docker_shell(bed, f"{exchanged(run, instead)} serve /etc/docker-registry/config.yml")
+    for command in ("check", "plan", "--renew-now --dry-run", "--once", "status", "doctor"):
+        done = certbotless(bed, f"certbotless {command}")
         assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     for command in paper.commands("docs/troubleshooting.md", "begin here"):
         assert certbotless(bed, command.replace(IN_README, DOMAIN)).returncode == 0
-    container.reload()
-    assert container.status == "running"
-
-    tag, push = (
-        shlex.split(exchanged(line, {IN_README: DOMAIN})) for line in paper.commands("README.md", "push")
-    )
-    assert (tag[:3], push) == (["docker", "tag", "hello-world"], ["docker", "push", tag[3]])
-    assert client.images.get(tag[2]).tag(tag[3])
-    pushed = [line for line in client.api.push(tag[3], stream=True, decode=True) if "aux" in line]
-    assert bed.registry.pull("hello-world") == pushed[0]["aux"]["Digest"]
     assert bed.orders() == 2  # the dry run's was one too: this CA has no staging directory
+
+    image = f"{bed.registry.where}/hello-world"
+    docker_shell(bed, f"docker tag hello-world {image}")
+    assert "no basic auth credentials" in docker_shell(bed, f"docker push {image}", code=1)
+    (login,) = paper.commands("docs/registry.md", "login")
+    for user in ("alice", "bob"):
+        login_as = f"{exchanged(login, {IN_README: DOMAIN})} -u {user} --password-stdin"
+        assert "Login Succeeded" in docker_shell(bed, login_as, typed="made-up-password")
+        docker_shell(bed, f"docker push {image}; docker rmi {image}; docker pull {image}")
+
+
+def configure_as_the_readme_does(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the README's whole file, with its secrets as credentials, beside what leads to the stand-ins."""
+    for part, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
+        write_secret(bed.home / f"certbotless.access_key_{part}", secret)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bed.home))
+    written = yaml_after("README.md", "first run", {IN_README: DOMAIN})
+    bed.config |= {**written, "aliyun": bed.config["aliyun"] | written["aliyun"]}
+
+
+def docker_shell(bed: Bed, command: str, *, typed: str = "", code: int = 0) -> str:
+    """Run a line with the client of Docker at the bed's engine; return what it said."""
+    where = {"DOCKER_HOST": bed.engine.docker_host, "DOCKER_CONFIG": str(bed.home / "docker")}
+    done = completed(["sh", "-euc", command], input=typed, env=os.environ | where, timeout_s=120)
+    assert done.returncode == code, f"{command}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
 
 
 # --- other services -----------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_the_service_does_not_see_the_ids_of_containers(services: Services) -> N
     assert container_id not in (daemon / "mountinfo").read_text()
 
 
-@pytest.mark.page("README.md", "enable")
+@pytest.mark.page("README.md", "first run")
 @pytest.mark.page("docs/systemd.md", "first start", "day by day", "timer in place of the daemon")
 def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
     services: Services, paper: Reading
@@ -75,7 +75,8 @@ def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
     """From the two secrets, typed in, on; `init` is given as options what a person answers."""
     machine = services.machine
     *type_in, init, plan, enable, doctor = paper.commands("docs/systemd.md", "first start")
-    assert paper.commands("README.md", "enable") == [enable]
+    dry_run, enabled, status = paper.commands("README.md", "first run")
+    assert enabled == enable
     machine.ok("sh", "-euc", "rm /etc/credstore/certbotless.* /etc/certbotless/config.yaml")
     for command, secret in zip(type_in, (KEY_ID, KEY_SECRET), strict=True):
         machine.ok("sh", "-euc", f"echo {secret} | {command}")
@@ -84,10 +85,11 @@ def test_the_first_start_and_the_days_after_it_are_as_the_page_says(
     written = yaml.safe_load(machine.path("/etc/certbotless/config.yaml").read_text())
     assert written["aliyun"]["access_key_secret"] == "credential:certbotless.access_key_secret"
     services.write()
-    for command in (plan, enable):
+    for command in (plan, dry_run, enable):
         machine.ok(*command.split())
     services.wait_ok()
-    machine.ok(*doctor.split())
+    for command in (doctor, status):
+        machine.ok(*command.split())
 
     for command in paper.commands("docs/systemd.md", "day by day"):
         machine.ok(*command.split())
@@ -327,7 +329,7 @@ def test_the_check_timer_makes_a_dead_daemon_a_failed_unit(services: Services) -
     assert CHECK in services.systemctl("list-units", "--failed", "--plain")
 
 
-@pytest.mark.page("docs/systemd.md", "what is amiss")
+@pytest.mark.page("docs/systemd.md", "what failed")
 def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(
     services: Services, paper: Reading
 ) -> None:
@@ -339,7 +341,7 @@ def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(
     journal = services.journal(CHECK)
     assert "'registry'" in journal
     assert "not every site is well" in journal
-    (show,) = paper.commands("docs/systemd.md", "what is amiss")
+    (show,) = paper.commands("docs/systemd.md", "what failed")
     assert "'registry'" in services.machine.ok(*show.split())
     services.bed.registry.create()
 
