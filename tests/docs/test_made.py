@@ -41,7 +41,10 @@ def test_a_page_without_its_marks_is_refused() -> None:
 
 
 def test_the_tables_have_a_row_for_each_thing_that_they_are_about() -> None:
-    assert all(f"\n| `{path}` | " in schema.table() for path, _, _ in schema.all_keys())
+    paths = {path for path, _, _ in schema.all_keys()}
+    for table in (schema.table(), schema.table_in_chinese()):
+        assert all(f"\n| `{path}` | " in table for path in paths)
+    assert schema.CHINESE["keys"].keys() == paths
     assert all(limit.theirs in tables.limits_table() for limit in tables.LIMITS)
 
 

@@ -3,6 +3,8 @@
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,9 +29,7 @@ def build(engine: Engine) -> None:
     engine.client().api.import_image_from_file(str(IMAGE_BASE), repository=BASE)
     (line,) = block(PAGE, "build").commands
     *command, context = shlex.split(line)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(_WHEELS)))
-    url = f"http://127.0.0.1:{server.server_port}/"
-    with Served(server):
+    with served(_WHEELS) as url:
         for setting in (f"BASE={BASE}", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={url}"):
             command += ["--build-arg", setting]
         # Debian has no other builder than the first one.
@@ -41,6 +41,14 @@ def build(engine: Engine) -> None:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Have the files of a folder at a URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    with Served(server):
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 def load(engine: Engine, archive: Path) -> None:

@@ -24,6 +24,9 @@ MADE: Mapping[Path, Callable[[str], str]] = {
     Path("config", "schema.json"): lambda _: schema.schema_text(),
     Path("docs", "certbotless.1"): lambda _: manual.page(),
     Path("docs", "configuration.md"): lambda page: replace_region(page, "keys", schema.table()),
+    Path("docs", "configuration.zh-CN.md"): lambda page: replace_region(
+        page, "keys", schema.table_in_chinese()
+    ),
     Path("docs", "log-events.md"): lambda page: replace_region(page, "events", log_events.table()),
     Path("docs", "limits.md"): lambda page: replace_region(page, "limits", tables.limits_table()),
     Path("docs", "ram-policy.md"): lambda page: replace_region(

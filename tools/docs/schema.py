@@ -25,6 +25,8 @@ from certbotless.config.values import AddressRule, Reload, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
 KEYS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("keys.yaml").read_text())
+# The words of the table in Chinese.
+CHINESE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("keys.zh-CN.yaml").read_text())
 _SECTIONS: dict[type[Model], str] = {
     Config: "",
     Acme: "acme.",
@@ -130,11 +132,33 @@ def _not_null(value: dict[str, Any]) -> dict[str, Any]:
 
 def table() -> str:
     """Return the table of all keys, in Markdown."""
-    rows = ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+    return _table(
+        ["Key", "Type", "Default", "Meaning"],
+        [
+            (path, _type(value), _default(value, is_needed, "needed"), value["description"])
+            for path, value, is_needed in all_keys()
+        ],
+    )
+
+
+def table_in_chinese() -> str:
+    """Return the same table in Chinese.
+
+    Raises:
+        KeyError: a key or a type has no words there.
+    """
+    rows = []
     for path, value, is_needed in all_keys():
-        cells = (f"`{path}`", _type(value), _default(value, is_needed), value["description"])
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
+        kind = _type(value)
+        kind = kind if kind.startswith("`") else CHINESE["types"][kind]
+        rows.append((path, kind, _default(value, is_needed, CHINESE["needed"]), CHINESE["keys"][path]))
+    return _table(CHINESE["header"], rows)
+
+
+def _table(header: list[str], rows: list[tuple[str, str, str, str]]) -> str:
+    lines = [header, ["---"] * len(header), *([f"`{path}`", *cells] for path, *cells in rows)]
+    texts = [" | ".join(cell.replace("|", "\\|") for cell in cells) for cells in lines]
+    return "".join(f"| {text} |\n" for text in texts).replace("| --- | --- | --- | --- |", "|---|---|---|---|")
 
 
 def _type(value: dict[str, Any]) -> str:
@@ -146,9 +170,9 @@ def _type(value: dict[str, Any]) -> str:
     return str(kind.get("title", "mapping"))
 
 
-def _default(value: dict[str, Any], is_needed: bool) -> str:
+def _default(value: dict[str, Any], is_needed: bool, needed: str) -> str:
     if "default" not in value:
-        return "**needed**" if is_needed else ""
+        return f"**{needed}**" if is_needed else ""
     default = value["default"]
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
