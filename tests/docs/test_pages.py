@@ -178,7 +178,9 @@ def test_every_command_of_ours_in_a_page_is_one_that_the_program_has(page: str) 
         word, *options = [*re.sub(r"#.*", "", words).split(), ""]
         known = word in COMMANDS or not re.fullmatch(r"[a-z][a-z-]*", word)
         unknown += [] if known else [word]
-        unknown += [each for each in [word, *options] if each.startswith("--") and each.split("=")[0] not in OURS]
+        unknown += [
+            each for each in [word, *options] if each.startswith("--") and each.split("=")[0] not in OURS
+        ]
     assert unknown == []
 
 
@@ -195,6 +197,29 @@ def test_every_drop_in_is_understood_by_systemd(block: Block, tmp_path: Path) ->
     verify = ["systemd-analyze", "verify", "--recursive-errors=no", str(tmp_path / UNIT.name)]
     done = completed(verify)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    table = (ROOT / "docs/commands.md").read_text()
+    assert [command for command in sorted(COMMANDS) if f"`certbotless {command}" not in table] == []
+
+
+# What is said in one place alone, to which other pages lead.
+ONCE = {
+    "within 2 seconds": "docs/configuration.md",
+    "docker run -d --name registry": "docs/registry.md",
+    "Docker socket is as good as root": "docs/security.md",
+    "REGISTRY_AUTH_HTPASSWD_PATH": "docs/registry.md",
+    "daocloud.io": "docs/mainland-china.md",
+    "tuna.tsinghua.edu.cn": "docs/mainland-china.md",
+    "rebind-domain-ok": "docs/mainland-china.md",
+}
+
+
+@pytest.mark.parametrize("words", ONCE)
+def test_what_is_said_once_is_in_its_page_alone(words: str) -> None:
+    places = [name for name in NAMES if name not in TRANSLATED and words in (ROOT / name).read_text()]
+    assert places == [ONCE[words]]
 
 
 def test_init_prints_the_options_that_the_page_shows_for_a_registry() -> None:

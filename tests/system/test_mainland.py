@@ -54,7 +54,10 @@ def test_an_image_is_pulled_by_the_name_of_the_mirror_and_has_its_usual_name(
     for command in paper.commands(PAGE, "pull"):
         typed = exchanged(command, {IMAGES: kept.registry.where})
         subprocess.run(
-            shlex.split(typed), env=os.environ | {"DOCKER_HOST": kept.engine.docker_host}, check=True, timeout=60
+            shlex.split(typed),
+            env=os.environ | {"DOCKER_HOST": kept.engine.docker_host},
+            check=True,
+            timeout=60,
         )
     for image, digest in expected.items():
         assert digest in str(images.get(image).attrs["RepoDigests"])

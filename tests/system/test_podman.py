@@ -1,4 +1,4 @@
-"""Podman in place of Docker: certbotless restarts its containers by its socket, which is where the page puts it."""
+"""Podman in place of Docker: certbotless restarts its containers by a socket that is open to it."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ class Podman(Engine):
         home, run = self.log.parent, self.socket.parent
         # crun, the default, refuses a machine that has both kinds of control groups.
         own = ["--runtime=/usr/sbin/runc", "--cgroup-manager=cgroupfs", f"--root={home}/docker"]
-        own += [f"--runroot={run}/podman", f"--tmpdir={run}/tmp"]
+        own += [f"--runroot={run}/podman", f"--tmpdir={run}/scratch"]
         self._process = Background(
             ["podman", *own, "system", "service", "--time=0", self.docker_host],
             self.log,

@@ -158,7 +158,9 @@ def table_in_chinese() -> str:
 def _table(header: list[str], rows: list[tuple[str, str, str, str]]) -> str:
     lines = [header, ["---"] * len(header), *([f"`{path}`", *cells] for path, *cells in rows)]
     texts = [" | ".join(cell.replace("|", "\\|") for cell in cells) for cells in lines]
-    return "".join(f"| {text} |\n" for text in texts).replace("| --- | --- | --- | --- |", "|---|---|---|---|")
+    return "".join(f"| {text} |\n" for text in texts).replace(
+        "| --- | --- | --- | --- |", "|---|---|---|---|"
+    )
 
 
 def _type(value: dict[str, Any]) -> str:
