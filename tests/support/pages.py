@@ -3,8 +3,8 @@
 A fenced block says by its language what it is. What a reader types or starts has a comment before it, which
 says who tries it:
 
-    <!-- run: NAME -->         the test with the mark ``page("docs/x.md", "NAME")``
-    <!-- not tried: WHY -->    nobody here
+    <!-- run: NAME -->    the test with the mark ``page("docs/x.md", "NAME")``
+    <!-- not tried: WHY -->, <!-- needs a real account: WHY -->    nobody here
 
 A test with that mark takes the blocks from the fixture `paper`, which fails it if one was left unread.
 """
@@ -34,7 +34,7 @@ CHECKED_BY_KIND = {"yaml", "ini", "json"}
 OUTPUT = "text"
 
 _FENCE = re.compile(r"^(```+)(\w*)\n(.*?)^\1\n", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!-- (run|not tried): ([^\n]+?) -->\n\Z")
+_COMMENT = re.compile(r"<!-- (run|not tried|needs a real account): ([^\n]+?) -->\n\Z")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 

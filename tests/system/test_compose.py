@@ -1,4 +1,4 @@
-"""From four values in docker/.env and `docker compose up -d` to a push that every client trusts.
+"""From four values in docker/.env to a push that every client trusts, as README.md says: with Docker.
 
 The image is that of `make release`. Nothing tells the program of the stand-ins: it asks Let's Encrypt and
 Aliyun DNS by their own names, which lead to them here, and the LAN's resolver leads to the zone's servers.
@@ -6,6 +6,7 @@ Aliyun DNS by their own names, which lead to them here, and the LAN's resolver l
 
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from docker.models.containers import Container
 from support import images
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 from support.lan_resolver import SERVERS, resolving
-from support.pages import Reading
+from support.pages import Reading, exchanged
 from support.release import built
 from support.services import PROJECT
 
@@ -203,15 +204,18 @@ def rights_of_the_program(daemon: Container) -> dict[str, int]:
     return {name.rstrip(":"): int(value, 10 if name == "Uid:" else 16) for name, value, *_ in lines}
 
 
-@pytest.mark.page("docs/docker.md", "start both", "day by day")
+@pytest.mark.page("README.md", "env", "up", "push")
+@pytest.mark.page("docs/docker.md", "day by day")
 @pytest.mark.page("docs/upgrade.md", "load the image", "replace the container")
 def test_four_values_and_compose_lead_to_a_trusted_push(machine: Bed, project: Path, paper: Reading) -> None:
-    settings, up = paper.commands("docs/docker.md", "start both")
-    shell(machine, settings, project)
-    file = project / "docker/.env"
-    said = dict(re.findall(r"(?m)^(\w+)=(.*)$", file.read_text()))
-    assert said.keys() == _VALUES.keys()
-    file.write_text("".join(f"{name}={value}\n" for name, value in _VALUES.items()))
+    shown, example = (
+        dict(re.findall(r"(?m)^(\w+)=(.*)$", text))
+        for text in (paper.text("README.md", "env"), (project / "docker/.env.example").read_text())
+    )
+    assert shown == example
+    assert shown.keys() == _VALUES.keys()
+    (project / "docker/.env").write_text("".join(f"{name}={value}\n" for name, value in _VALUES.items()))
+    up, status = paper.commands("README.md", "up")
     compose = up.removesuffix(" up -d") + " -f docker/compose.override.yaml"
     shell(machine, f"{compose} up -d --no-build", project)
     try:
@@ -228,14 +232,15 @@ def test_four_values_and_compose_lead_to_a_trusted_push(machine: Bed, project: P
             images.UID
         }
         assert list(Path("/etc/certbotless").iterdir()) == []
-        push(machine, project)
+        assert f"{DOMAIN}  ok" in shell(machine, status, project)
+        push(machine, project, paper.commands("README.md", "push"))
         for command in paper.commands("docs/docker.md", "day by day"):
             assert shell(machine, command, project) or "logs" in command
         upgrade(machine, project, compose, paper)
         daemon = machine.engine.client().containers.get("certbotless")
         shell(machine, f"{compose} stop certbotless", project)
         daemon.reload()
-        assert daemon.attrs["State"]["ExitCode"] == 0
+        assert daemon.attrs["State"]["ExitCode"] == 0, daemon.logs().decode()
         assert KEY_SECRET not in daemon.logs().decode()
         assert_secret_is_nowhere()
     finally:
@@ -259,19 +264,17 @@ def upgrade(machine: Bed, project: Path, compose: str, paper: Reading) -> None:
     assert machine.published() == before
 
 
-def push(machine: Bed, project: Path) -> None:
+def push(machine: Bed, project: Path, commands: list[str]) -> None:
     """Push and pull with the password that the registry has made; without it nothing is taken."""
-    where = machine.registry.where
-    for line in ("hello-world", f"{where}/hello-world"):
-        machine.engine.client().images.get("registry:2").tag(line)
-    assert "no basic auth credentials" in shell(
-        machine, f"docker push {where}/hello-world", project, exit_code=1
-    )
-    (password,) = set(
-        re.findall(r'password="?([^" ]+)', shell(machine, "docker logs registry 2>&1", project))
-    )
-    shell(machine, f"docker login -u docker -p '{password}' {where}", project)
-    assert "digest: sha256:" in shell(machine, f"docker push {where}/hello-world", project)
+    machine.engine.client().images.get("registry:2").tag("hello-world")
+    read, *others = commands
+    login, tag, send = (exchanged(line, {"registry.example.com": DOMAIN}) for line in others)
+    shell(machine, tag, project)
+    assert "no basic auth credentials" in shell(machine, send, project, exit_code=1)
+    (password,) = set(shell(machine, read, project).split())
+    typed = shlex.quote(password.removeprefix("password="))
+    shell(machine, f"printf %s {typed} | {login} --password-stdin", project)
+    assert "digest: sha256:" in shell(machine, send, project)
 
 
 def assert_secret_is_nowhere() -> None:
