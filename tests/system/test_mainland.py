@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.bed import Bed
+from support.commands import completed
 from support.images import served
 from support.pages import ROOT, Reading, block, exchanged
 
@@ -24,9 +25,7 @@ def test_the_engine_takes_the_configuration_of_the_page(tmp_path: Path, paper: R
     file = tmp_path / "daemon.json"
     file.write_text(paper.text(PAGE, "mirror"))
     assert json.loads(file.read_text())["registry-mirrors"] == [f"https://{IMAGES}"]
-    done = subprocess.run(
-        ["dockerd", "--validate", f"--config-file={file}"], capture_output=True, text=True, check=False
-    )
+    done = completed(["dockerd", "--validate", f"--config-file={file}"])
     assert (done.returncode, done.stderr.strip()) == (0, "configuration OK")
 
 
@@ -88,8 +87,6 @@ def test_the_packages_come_from_the_index_that_the_page_names(tmp_path: Path, pa
         stage = f"DESTDIR={tmp_path}/stage PREFIX=/usr"
         command = f"{exchanged(install, {PACKAGES: f'{url}simple'})} {stage}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-        done = subprocess.run(
-            ["sh", "-euc", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
+        done = completed(["sh", "-euc", command], cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "stage/usr/bin/certbotless").is_symlink()
