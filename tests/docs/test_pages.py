@@ -265,9 +265,16 @@ def said() -> str:
 
 
 def test_the_words_to_look_for_are_the_programs_own() -> None:
-    """In the first column of the tables by symptom, each part of a quotation."""
-    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
-    quoted = {quotation for row in rows for quotation in re.findall(r"`([^`]+)`", row)}
+    """In the first column of the tables by symptom, each part of a quotation; in both languages the same."""
+    quoted, in_chinese = (
+        {
+            quotation
+            for row in re.findall(r"^\| ([^|]+) \|", (ROOT / page).read_text(), re.MULTILINE)
+            for quotation in re.findall(r"`([^`]+)`", row)
+        }
+        for page in ("docs/troubleshooting.md", "docs/troubleshooting.zh-CN.md")
+    )
+    assert quoted == in_chinese
     ours = {
         quotation
         for quotation in quoted - _NOT_OURS

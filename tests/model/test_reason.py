@@ -10,6 +10,8 @@ from support.views import NOW, view
 from certbotless.model.decision import Step
 from certbotless.model.reason import Reason, Value, Why, because
 
+pytestmark = pytest.mark.usefixtures("in_utc")
+
 DUE = Reason(Why.DUE, (NOW, NOW + timedelta(days=30)))
 WINDOW = Reason(Why.WINDOW, (time(3), time(4, 30)))
 

@@ -19,6 +19,8 @@ from certbotless.notify import alerts, message
 from certbotless.notify.alerts import Sent, Steady
 from certbotless.notify.message import Message
 
+pytestmark = pytest.mark.usefixtures("in_utc")
+
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RENEWED = f"{DOMAIN}: certificate renewed"
 OTHER = site("other.sweetlove.top")

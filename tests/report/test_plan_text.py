@@ -11,6 +11,8 @@ from certbotless.model.reason import Why, because
 from certbotless.model.view import View
 from certbotless.report import plan_text
 
+pytestmark = pytest.mark.usefixtures("in_utc")
+
 DOMAIN = FACTS.names[1]
 NONE = because(Why.NO_CERTIFICATE)
 NEW = because(Why.OTHER_VALUES, "nothing", "10.79.40.213")

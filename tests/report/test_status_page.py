@@ -17,6 +17,8 @@ from certbotless.model.view import View
 from certbotless.report import status_page
 from certbotless.report.found import Found
 
+pytestmark = pytest.mark.usefixtures("in_utc")
+
 VOID = {"meta"}
 # Where a browser begins a new line.
 BLOCKS = {"title", "h1", "h2", "h3", "p", "dt", "dd", "li", "section"}

@@ -18,6 +18,8 @@ from certbotless.model.view import View
 from certbotless.report import status_text
 from certbotless.report.found import Found, Story
 
+pytestmark = pytest.mark.usefixtures("in_utc")
+
 NARROW = 40
 LEGEND = "█ past  ◆ now  ░ ahead  │ renewal  ▒ to the end"
 WELL = view()

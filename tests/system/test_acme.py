@@ -83,7 +83,7 @@ def test_a_registry_serves_leafs_of_every_kind_of_key(bed: Bed) -> None:
     bed.config["acme"]["key_type"] = "rsa4096"
     planned = bed.run("plan", "--exit-code")
     assert planned.returncode == 3
-    assert f"{DOMAIN}: order: the certificate's key is ec384" in planned.stdout
+    assert f"{DOMAIN}: would request a certificate (the certificate's key is ec384)" in planned.stdout
 
 
 # --- a CA that is hard to please --------------------------------------------------------------------------

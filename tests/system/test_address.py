@@ -333,7 +333,7 @@ def test_the_record_follows_also_while_a_certificate_is_waited_for(bed: Bed) -> 
         move(LAN_ADDRESS, "10.79.40.77")
         try:
             wait_until(lambda: bed.a_values() == ["10.79.40.77"], "the record has the new address")
-            assert "reason=the LAN address has changed" in daemon.log_text()
+            assert 'reason="the LAN address has changed"' in daemon.log_text()
         finally:
             move("10.79.40.77", LAN_ADDRESS)
             ip("route", "replace", "default", "via", "10.79.40.1", "dev", LAN_INTERFACE)

@@ -111,7 +111,7 @@ def test_the_status_page_is_open_when_the_service_is_ready(services: Services) -
 
     assert json.loads(get("status.json"))["daemon"]["running"] is True
     services.wait_ok()
-    assert "<title>✓ All is well · certbotless</title>" in get("")
+    assert "<title>✓ Everything is OK · certbotless</title>" in get("")
     assert get("healthz").startswith("sites: 1 ok; next renewal ")
     assert 'certbotless_site_state{domain="devbox.sweetlove.test",state="ok"} 1.0' in get("metrics")
 
