@@ -22,10 +22,8 @@ def lines(config: Config, site: Site) -> list[str]:
 def _plain(value: Any) -> Any:
     """Return a value as YAML has it; of a section, the keys that are not at their default."""
     match value:
-        case Reload("signal"):
-            return {"signal": value.signal}
-        case Reload("exec"):
-            return {"exec": [*value.argv]}
+        case Reload():
+            return value.written
         case Port("number"):
             return value.number
         case Model():

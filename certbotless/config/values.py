@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 from ..base.checked import Mark, after
 from ..base.errors import ValueFault
 from ..base.names import normalise
+from ..base.words import N_, _
 from .secret import Secret
 
 DIRECTORIES = {
@@ -81,6 +82,25 @@ class Reload:
         """The signal or the program, by name; empty for a restart."""
         values = {"signal": self.signal, "argv": [*self.argv]}
         return {name: value for name, value in values.items() if value}
+
+    @property
+    def written(self) -> str | dict[str, object]:
+        """The action as the file has it."""
+        held: list[object] = [*self.values.values()]
+        return {self.kind: held[0]} if held else self.kind
+
+    def spoken(self, container: str) -> str:
+        """Return what is done to a container, as a part of a sentence."""
+        what = self.signal or " ".join(self.argv[:1])
+        return _(_DONE[self.kind]).format(container, what)
+
+
+# What each kind does to a container, {0}, with its signal or program, {1}.
+_DONE = {
+    "restart": N_("restart {0}"),
+    "signal": N_("send {1} to {0}"),
+    "exec": N_("run {1} in {0}"),
+}
 
 
 @dataclass(frozen=True, slots=True)

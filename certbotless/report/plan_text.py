@@ -109,10 +109,4 @@ def _doing(target: Target) -> str:
     """Return what makes a target serve another certificate."""
     if target.command is not None:
         return _("run {}").format(target.name)
-    match target.action.kind:
-        case "signal":
-            return _("send {} to {}").format(target.action.signal, target.name)
-        case "exec":
-            return _("run {} in {}").format(target.action.argv[0], target.name)
-        case _:
-            return _("restart {}").format(target.name)
+    return target.action.spoken(target.name)

@@ -120,10 +120,13 @@ def many(bed: Bed) -> None:
 def _ours_s(bed: Bed, run: str, count: int) -> float:
     domains = [f"box{number}-of-{run}.{ZONE}" for number in range(count)]
     bed.config["sites"] = [bed.site(domain, deploy=[]) for domain in domains]
-    bed.config["state_dir"] = str(bed.home / f"state-{run}")
+    # A new box: where the ledger is lost, it is made again of all certificates that are there.
+    certs = bed.home / f"certs-{run}"
+    certs.mkdir()
+    bed.config |= {"state_dir": str(bed.home / f"state-{run}"), "certs_dir": str(certs)}
     bed.write()
     took_s = wall_s(bed.command("--once"))
-    assert len({bed.published(domain) for domain in domains}) == count
+    assert len(list(certs.glob("*.pem"))) == count
     return took_s
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from datetime import time, timedelta
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from support.configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
@@ -427,3 +427,14 @@ def test_a_signal_is_one_that_a_program_can_answer() -> None:
         assert fault == f"sites[0].deploy[0].action: {bad!r} is not the name of a signal, such as HUP"
     for bad in ("KILL", "SIGSTOP"):
         assert "makes no program read its files" in fault_of(target=f"action: {{signal: {bad}}}")
+
+
+@pytest.mark.parametrize("kind", get_args(get_type_hints(Reload)["kind"]))
+def test_each_action_is_said_and_written_as_the_file_has_it(kind: str) -> None:
+    action = {
+        "restart": Reload("restart"),
+        "signal": Reload("signal", "HUP"),
+        "exec": Reload("exec", argv=("nginx", "-s", "reload")),
+    }[kind]
+    assert parse(text_of(target=f"action: {json.dumps(action.written)}")).sites[0].deploy[0].action == action
+    assert "web" in action.spoken("web")
