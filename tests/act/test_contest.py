@@ -70,6 +70,7 @@ def fought(hosts: tuple[Scene, Scene]) -> Scene:
     return scene
 
 
+@pytest.mark.long
 def test_two_machines_that_keep_one_record_stop_after_three_times_and_fail(
     hosts: tuple[Scene, Scene], zone: FakeZone
 ) -> None:

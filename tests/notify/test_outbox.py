@@ -157,6 +157,7 @@ def test_a_problem_that_comes_and_goes_does_not_use_up_the_tries_of_a_receiver_t
     assert mail.look(broken()) == [(FIRST, BROKEN)]
 
 
+@pytest.mark.long
 def test_a_receiver_that_is_down_is_tried_24_times_a_day(mail: Mail) -> None:
     """After 1 and 10 minutes, then hourly; and when it is back, it is told what still holds."""
     mail.urls, mail.down = [FIRST], {FIRST}

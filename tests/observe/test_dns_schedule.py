@@ -88,6 +88,7 @@ def test_in_the_first_hour_each_site_is_asked_about_once_a_minute_and_not_in_one
 
 
 @pytest.mark.row(92)
+@pytest.mark.long
 def test_after_an_hour_that_was_right_the_servers_are_asked_twelve_times_an_hour(watcher: Watcher) -> None:
     watcher.pass_time(HOUR_S + 6 * MINUTE_S)
     watcher.questions.clear()
@@ -100,6 +101,7 @@ def test_after_an_hour_that_was_right_the_servers_are_asked_twelve_times_an_hour
 
 @pytest.mark.long
 @pytest.mark.row(92)
+@pytest.mark.long
 def test_a_record_changed_by_hand_is_seen_within_five_minutes(watcher: Watcher) -> None:
     watcher.pass_time(2 * HOUR_S)
     domain = watcher.scene.domains[7]
