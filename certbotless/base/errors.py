@@ -3,9 +3,29 @@
 Other rooms decide from `retryable` and `retry_after` what is tried again, and when.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from .words import N_, Text
+
+# What operating systems say most often: `reason_of` is looked up by these words.
+_REASONS = (
+    N_("Connection refused"),
+    N_("Connection reset by peer"),
+    N_("Connection timed out"),
+    N_("Is a directory"),
+    N_("Name or service not known"),
+    N_("Network is unreachable"),
+    N_("No route to host"),
+    N_("No space left on device"),
+    N_("No such file or directory"),
+    N_("Not a directory"),
+    N_("Operation not permitted"),
+    N_("Permission denied"),
+    N_("Read-only file system"),
+    N_("Temporary failure in name resolution"),
+    N_("timed out"),
+)
 # Text of a CA or an API may be hostile or huge; a log line stays one readable line.
 MAX_FOREIGN_TEXT = 500
 
@@ -22,13 +42,15 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
 
 def encodable(text: str) -> str:
     """Return the text with half characters as escapes: file names and foreign answers may hold some."""
-    return text.encode(errors="backslashreplace").decode()
+    # A `Text` stays one.
+    return text if (plain := text.encode(errors="backslashreplace").decode()) == text else plain
 
 
 def reason_of(error: BaseException) -> str:
     """Return why something failed: the words of the operating system, if some error in the chain has them."""
     found = (each.strerror for each in causes(error) if isinstance(each, OSError) and each.strerror)
-    return next(found, "") or str(error) or type(error).__name__
+    reason = next(found, "") or str(error) or type(error).__name__
+    return reason if isinstance(reason, Text) else Text(reason)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -57,7 +79,7 @@ class CertbotlessError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        return Text("{}; {}", self.message, self.hint) if self.hint else self.message
 
     @property
     def kind(self) -> str:
@@ -81,9 +103,9 @@ class Interrupted(CertbotlessError):
 class ConfigError(CertbotlessError):
     """The configuration has faults; `faults` holds all of them, one printable line each."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(Text.joined("\n", faults))
+        self.faults = [*faults]
 
 
 class ValueFault(CertbotlessError, ValueError):

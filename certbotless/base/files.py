@@ -18,6 +18,7 @@ from typing import Literal
 
 from . import systemd
 from .errors import StoreError
+from .words import Text
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +285,7 @@ def open_to_all(path: Path) -> str:
         except OSError:
             continue
         if mode & stat.S_IWOTH and (folder == path or not mode & stat.S_ISVTX):
-            return f"{str(folder)!r} has mode {stat.S_IMODE(mode):04o}"
+            return Text("{!r} has mode {:04o}", str(folder), stat.S_IMODE(mode))
     return ""
 
 

@@ -9,6 +9,7 @@ Source: RFC 1035 section 2.3.1 (letters, digits, hyphen), RFC 5890 (A-labels, U-
 import re
 
 from .errors import ValueFault, printable
+from .words import N_, Text
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 # A label of any record, not only of a host.
@@ -34,15 +35,17 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     """
     is_wildcard = text.startswith("*.")
     if is_wildcard and not wildcard:
-        raise NameFault(f"{printable(text)!r} is a wildcard", hint="a wildcard may stand in names only")
-    host = _in_a_labels(text.removeprefix("*.").lower(), "not a DNS name").removesuffix(".")
+        hint = Text("a wildcard may be in names alone")
+        raise NameFault(Text("{!r} is a wildcard", printable(text)), hint=hint)
+    host = _in_a_labels(text.removeprefix("*.").lower(), N_("{!r} is not a DNS name: {}")).removesuffix(".")
     labels = host.split(".")
     # No top-level domain is all digits (RFC 3696 section 2); an address is.
     is_number = labels[-1].isdigit()
     name = f"*.{host}" if is_wildcard else host
     if len(labels) < 2 or is_number or len(name) > 253 or not all(map(_HOST_LABEL.fullmatch, labels)):
         raise NameFault(
-            f"{printable(text, 80)!r} is not a full DNS name", hint="write it like devbox.example.com"
+            Text("{!r} is not a full DNS name", printable(text, 80)),
+            hint=Text("write it like devbox.example.com"),
         )
     return name
 
@@ -51,7 +54,7 @@ def _in_a_labels(text: str, fault: str) -> str:
     """Return a name or a label in A-labels (IDNA 2008 after the mapping of UTS 46); ASCII is not changed.
 
     Args:
-        fault: what an error says that the text is.
+        fault: the words of an error, with braces for the text and the reason.
     """
     if text.isascii():
         return text
@@ -63,7 +66,7 @@ def _in_a_labels(text: str, fault: str) -> str:
     try:
         return b".".join(map(codec.encode, labels)).decode("ascii").lower()
     except (dns.exception.DNSException, UnicodeError) as exc:
-        raise NameFault(f"{printable(text, 80)!r} is {fault}: {printable(exc, 80)}") from exc
+        raise NameFault(Text(fault, printable(text, 80), printable(exc, 80))) from exc
 
 
 def u_labels(name: str) -> str:
@@ -92,14 +95,14 @@ def a_labels(text: str) -> str:
     """
     name = ".".join(map(_a_label, text.lower().removesuffix(".").split(".")))
     if len(name) > 253:
-        raise NameFault(f"{printable(text, 80)!r} is too long for a DNS name")
+        raise NameFault(Text("{!r} is too long for a DNS name", printable(text, 80)))
     return name
 
 
 def _a_label(text: str) -> str:
-    label = _in_a_labels(text, "no DNS label")
+    label = _in_a_labels(text, N_("{!r} is no DNS label: {}"))
     if not _RECORD_LABEL.fullmatch(label):
-        raise NameFault(f"{printable(text, 80)!r} is no DNS label")
+        raise NameFault(Text("{!r} is no DNS label", printable(text, 80)))
     return label
 
 
@@ -112,7 +115,7 @@ def rr_of(fqdn: str, zone: str) -> str:
     if fqdn == zone:
         return "@"
     if not is_in_zone(fqdn, zone):
-        raise NameFault(f"{fqdn!r} is not in the zone {zone!r}")
+        raise NameFault(Text("{!r} is not in the zone {!r}", fqdn, zone))
     return fqdn.removesuffix(f".{zone}")
 
 

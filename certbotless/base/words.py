@@ -1,14 +1,19 @@
 """The language in which people are spoken to: English, or one that has a catalogue (GNU gettext).
 
 A text is English in the code, and is looked up in the catalogue where it is shown. Log events, JSON, metrics,
-names of states and all that is kept in files stay English.
+names of states and all that is kept in files stay English. A text with values, as that of an error, is a
+`Text`: it is the English string, and keeps what `_` needs to say it in another language.
 
 Source: GNU gettext manual, sections 2.3 (which variables name the language) and 10.3 (PO files); gettext(3).
 """
 
+from __future__ import annotations
+
 import gettext
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Language = Literal["auto", "en", "zh"]
 DOMAIN = "certbotless"
@@ -32,8 +37,64 @@ def language() -> str:
     return _spoken.info().get("language", "en")
 
 
+class Text(str):
+    """An English text, with what it is made of.
+
+    Args:
+        template: the text, with braces for the values as `str.format` has them; the catalogue has it.
+        values: in the order of the braces; one that is a `Text` is spoken as well. Without values, the braces
+            of the template stay.
+    """
+
+    template: str
+    values: tuple[object, ...]
+
+    def __new__(cls, template: str, *values: object) -> Text:
+        made = super().__new__(cls, template.format(*values) if values else template)
+        made.template, made.values = template, values
+        return made
+
+    @classmethod
+    def joined(cls, separator: str, texts: Iterable[str]) -> Text:
+        """Return one text of several."""
+        values = tuple(texts)
+        return cls(separator.join(["{}"] * len(values)), *values)
+
+    @property
+    def spoken(self) -> str:
+        """The text in the language that is spoken."""
+        template = _spoken.gettext(self.template) if self.template else ""
+        values = (value.spoken if isinstance(value, Text) else value for value in self.values)
+        return template.format(*values) if self.values else template
+
+
+def parts_of(text: str) -> list[Any] | None:
+    """Return the template and the values of a text as JSON has them; None for one that has neither."""
+    if not isinstance(text, Text):
+        return None
+    return [
+        text.template,
+        *((parts_of(each) or each) if isinstance(each, str) else each for each in text.values),
+    ]
+
+
+def of_parts(text: str, parts: Any) -> str:
+    """Return the text that was kept with these parts (`parts_of`); as it is, where they do not make it."""
+    with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+        if not isinstance(text, Text) and (made := _made_of(parts)) == text:
+            return made
+    return text
+
+
+def _made_of(parts: Any) -> Text:
+    template, *values = parts
+    return Text(template, *(_made_of(each) if isinstance(each, list) else each for each in values))
+
+
 def _(text: str) -> str:
     """Return a text in the language that is spoken."""
+    if isinstance(text, Text):
+        return text.spoken
     # In a catalogue the empty text has its header.
     return _spoken.gettext(text) if text else text
 

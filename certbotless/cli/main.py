@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from ..base import words
 from ..base.errors import CertbotlessError, ConfigError, UsageError
-from ..base.times import counted
+from ..base.words import Text, _
 from . import arguments, log
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
@@ -67,16 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _said_of(exc: CertbotlessError) -> tuple[str, int]:
     """Return what is said of an error, and the exit code."""
+    said = _(str(exc))
     if isinstance(exc, ConfigError):
-        return str(exc), 2
-    return f"certbotless: {exc}", 2 if isinstance(exc, UsageError) else 1
+        return said, 2
+    return f"certbotless: {said}", 2 if isinstance(exc, UsageError) else 1
 
 
 def _dispatch(args: argparse.Namespace) -> int:
     if not args.renew_now:
         for option in ("force", "dry-run"):
             if getattr(args, option.replace("-", "_")):
-                raise UsageError(f"--{option} goes with --renew-now")
+                raise UsageError(Text("--{} goes with --renew-now", option))
     commands = {
         "check": _check,
         "plan": _plan,
@@ -106,16 +107,21 @@ def _check(source: Path | None, args: argparse.Namespace) -> int:
     checked = load.load(source)
     warnings = checks.warnings(checked, source)
     _warn(warnings)
-    but = ""
-    if lacking := checks.unreadable(checked):
-        but = f", but {counted(len(lacking), 'secret')} cannot be read: nothing can be issued yet"
-    print(f"{source or '-'}: ok ({counted(len(checked.sites), 'site')}){but}")
+    count = len(checked.sites)
+    sites = (_("{} site") if count == 1 else _("{} sites")).format(count)
+    line = _("{}: ok ({})").format(source or "-", sites)
+    if lacking := len(checks.unreadable(checked)):
+        form = _("{}, but {} secret cannot be read: nothing can be issued yet")
+        if lacking > 1:
+            form = _("{}, but {} secrets cannot be read: nothing can be issued yet")
+        line = form.format(line, lacking)
+    print(line)
     return 1 if args.strict and warnings else 0
 
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(_("warning: {}").format(_(warning)), file=sys.stderr)
 
 
 def _plan(source: Path | None, args: argparse.Namespace) -> int:
@@ -162,7 +168,7 @@ def _status(source: Path | None, args: argparse.Namespace) -> int:
         screen = Terminal(sys.stdout)
         screen.show(status_text.draw(found, screen))
     if found.error:
-        print(found.error, file=sys.stderr)
+        print(_(found.error), file=sys.stderr)
     _warn(found.warnings)
     return found.code
 
@@ -173,12 +179,12 @@ def _watch(source: Path | None, args: argparse.Namespace) -> NoReturn:
     from . import status
 
     if args.json:
-        raise UsageError("--watch does not go with --json; use: watch certbotless status --json")
+        raise UsageError(Text("--watch does not go with --json; use: watch certbotless status --json"))
     if source is None:
-        raise UsageError("--watch reads the file again and again, so it cannot be standard input")
+        raise UsageError(Text("--watch reads the file again and again, so it cannot be standard input"))
     screen = Terminal(sys.stdout)
     if not (screen.is_terminal and screen.is_interactive):
-        raise UsageError("--watch draws on a terminal, and standard output is none; leave it out")
+        raise UsageError(Text("--watch draws on a terminal, and standard output is none; leave it out"))
 
     def look() -> tuple[Drawing, int]:
         try:
@@ -196,8 +202,9 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
 
     log.set_up(logging.CRITICAL)
     raw = load.read(source)
-    checked = load.parse(raw, str(source or "-"))
-    words.speak("en" if args.json else checked.language)
+    checked = load.spoken(raw, str(source or "-"))
+    if args.json:
+        words.speak("en")
 
     def say(found: finding.Finding) -> None:
         if not args.json:
@@ -214,12 +221,12 @@ def _probe(source: Path | None, args: argparse.Namespace) -> int:
     from .doctor import probe
 
     if args.json:
-        raise UsageError("--probe prints one text; leave --json out")
+        raise UsageError(Text("--probe prints one text; leave --json out"))
     log.set_up(logging.CRITICAL)
     clock = SystemClock()
     # A probe that is stopped deletes its record.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: clock.stop())
+        signal.signal(number, lambda *_args: clock.stop())
     is_whole = probe.probe(
         load.load(source),
         clock,
@@ -229,7 +236,7 @@ def _probe(source: Path | None, args: argparse.Namespace) -> int:
     return 0 if is_whole else 1
 
 
-def _notify_test(source: Path | None, _: argparse.Namespace) -> int:
+def _notify_test(source: Path | None, _args: argparse.Namespace) -> int:
     import socket
 
     from ..base import privileges
@@ -242,7 +249,7 @@ def _notify_test(source: Path | None, _: argparse.Namespace) -> int:
     log.set_up(logging.CRITICAL)
     checked = load.load(source)
     if not checked.notify:
-        raise CertbotlessError("notify names nobody to tell", hint="see docs/notifications.md")
+        raise CertbotlessError(Text("notify has no receiver"), hint=Text("see docs/notifications.md"))
     for secret in checked.receivers().values():
         secret.read()
     found = outbox.receivers(checked)
@@ -250,19 +257,19 @@ def _notify_test(source: Path | None, _: argparse.Namespace) -> int:
     if os.path.isdir(checked.state_dir):
         privileges.become_owner(checked.state_dir, ())
     host = socket.gethostname()
-    text = words._("This is a test. You will receive the messages of certbotless about {} here.").format(host)
-    message = Message("success", words._("certbotless on {}: a test").format(host), text)
+    text = _("This is a test. You will receive the messages of certbotless about {} here.").format(host)
+    message = Message("success", _("certbotless on {}: a test").format(host), text)
 
     def fault_of(receiver: outbox.Receiver) -> str:
         try:
             apprise_sender.send(receiver.url, message, SystemClock())
         except CertbotlessError as exc:
-            return str(exc)
+            return _("failed: {}").format(_(str(exc)))
         return ""
 
     faults = together(fault_of, found)
     for receiver, fault in zip(found, faults, strict=True):
-        print(f"{receiver.label}: {f'failed: {fault}' if fault else 'ok'}")
+        print(f"{receiver.label}: {fault or _('ok')}")
     return 1 if any(faults) else 0
 
 
@@ -270,7 +277,7 @@ def _init(source: Path | None, args: argparse.Namespace) -> int:
     from .init import run
 
     if source is None:
-        raise UsageError("init makes a file: give its name with --config FILE")
+        raise UsageError(Text("init makes a file: give its name with --config FILE"))
     log.set_up(logging.CRITICAL)
     # `sys.stdin` is None where standard input is closed.
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
@@ -287,7 +294,7 @@ def _ask(question: str, is_secret: bool) -> str:
     return getpass(question) if is_secret else input(question)
 
 
-def _sandbox(_: Path | None, args: argparse.Namespace) -> int:
+def _sandbox(_source: Path | None, args: argparse.Namespace) -> int:
     from ..sandbox import run
 
     return run.main(args.rest)

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..base import locks, words
+from ..base import locks
 from ..base.errors import ConfigError, StoreError
+from ..base.words import Text
 from ..config import checks, load
 from ..model.certificate import LeafFacts
 from ..observe import client_visit
@@ -35,17 +36,16 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
     raw = b""
     try:
         raw = load.read(source)
-        checked = load.parse(raw, path)
-        words.speak(checked.language)
+        checked = load.spoken(raw, path)
     except ConfigError as exc:
-        certs_dir, state_dir = (load.folder_of_broken(raw, key) for key in ("certs_dir", "state_dir"))
+        certs_dir, state_dir = (Path(load.value_of_broken(raw, key)) for key in ("certs_dir", "state_dir"))
         known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in site.known_sites(state_dir)]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     state_dir = checked.state_dir
     pid = locks.running_daemon(state_dir)
     views = look_at(checked, sites_named(checked, [domain] if domain is not None else []))
     # The daemon may refuse a file that is good in itself: it cannot read a secret.
-    error = "\n".join(refusal(state_dir, raw))
+    error = Text.joined("\n", refusal(state_dir, raw))
     story = _story(state_dir, views[0].site.domain) if domain is not None and has_story else None
     kept = None
     if checked.notify:

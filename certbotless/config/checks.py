@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..base import files
 from ..base.errors import SecretUnreadable
+from ..base.words import N_, Text
 from .secret import Secret
 from .settings import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
 from .values import is_loopback
@@ -54,25 +55,28 @@ def _of_file(file: Path, config: Config, trusted: Collection[int]) -> Iterator[s
     with suppress(OSError):
         seen = file.stat()
         if opened := files.open_to_all(file.absolute()) or files.open_to_all(file.resolve()):
-            yield f"{opened}: anybody may write the configuration, and so run programs as its user; chmod o-w"
+            form = N_("{}: anybody may write the configuration, and so run programs as its user; chmod o-w")
+            yield Text(form, opened)
         if seen.st_uid not in trusted:
-            yield f"{str(file)!r} belongs to another user (uid {seen.st_uid}), who may write it: chown it"
+            form = N_("{!r} belongs to another user (uid {}), who may write it: chown it")
+            yield Text(form, str(file), seen.st_uid)
         literal = next((path for path, secret in config.secrets().items() if secret.kind == "literal"), None)
         if literal is not None and seen.st_mode & stat.S_IROTH:
             mode = stat.S_IMODE(seen.st_mode)
-            yield f"{str(file)!r} has mode {mode:04o}, and {literal} is written in it: chmod o-r"
+            form = N_("{!r} has mode {:04o}, and {} is written in it: chmod o-r")
+            yield Text(form, str(file), mode, literal)
 
 
 def unreadable(config: Config) -> list[str]:
     """Return each secret that certificates need and that cannot be read, as ``path: text``."""
     needed = config.needed_secrets()
-    return [f"{path}: {fault}" for path, secret in needed.items() if (fault := _fault_of(secret))]
+    return [Text("{}: {}", path, fault) for path, secret in needed.items() if (fault := _fault_of(secret))]
 
 
 def _of_secrets(config: Config, trusted: Collection[int]) -> Iterator[str]:
     for path, secret in config.secrets().items():
         if text := _fault_of(secret) or secret.warning(trusted):
-            yield f"{path}: {text}"
+            yield Text("{}: {}", path, text)
 
 
 def _fault_of(secret: Secret) -> str:
@@ -86,22 +90,24 @@ def _fault_of(secret: Secret) -> str:
 
 def _of_values(config: Config) -> Iterator[str]:
     if config.notify and importlib.util.find_spec("apprise") is None:
-        yield f"notify: {NEEDS_APPRISE}"
+        yield Text("{}: {}", "notify", NEEDS_APPRISE)
     for i, site in enumerate(config.sites):
         for key, rule in {"address": site.address, "address6": site.address6}.items():
             if rule.kind == "literal" and is_loopback(rule.value):
-                text = f"{rule.value} leads every other machine to itself; write the LAN address"
-                yield f"sites[{i}].{key} ({site.domain}): {text}"
+                form = N_("{}: {} leads every other machine to itself; write the LAN address")
+                where = f"sites[{i}].{key} ({site.domain})"
+                yield Text(form, where, rule.value)
     host = config.docker.host
     if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
-        yield (
-            f"docker.host: {host} has no TLS and no password: anybody who reaches it is root there; "
+        form = N_(
+            "docker.host: {} has no TLS and no password: anybody who reaches it is root there; "
             "forward its socket by SSH instead"
         )
+        yield Text(form, host)
     if config.http is not None and importlib.util.find_spec("prometheus_client") is None:
-        yield f"http: {NEEDS_PROMETHEUS}"
+        yield Text("{}: {}", "http", NEEDS_PROMETHEUS)
     if config.http is not None and not is_loopback(config.http.where[0]):
-        yield (
+        yield Text(
             "http.listen: whoever reaches this address may read all that status tells, without a login; "
             "write 127.0.0.1 and put a proxy that asks for one in front"
         )
@@ -111,4 +117,4 @@ def _of_folders(config: Config) -> Iterator[str]:
     own = {f"sites[{i}].certs_dir ({site.domain})": site.certs_dir for i, site in enumerate(config.sites)}
     for path, folder in {"certs_dir": config.certs_dir, "state_dir": config.state_dir, **own}.items():
         if folder is not None and (opened := files.open_to_all(folder)):
-            yield f"{path}: {opened}: anybody may put files in our place; chmod o-w"
+            yield Text("{}: {}: anybody may put files in our place; chmod o-w", path, opened)

@@ -15,16 +15,14 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_s
 
 from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
+from ..base.words import N_, Text
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
 from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
 from .yaml_document import Document, Fault, Path, dotted
 
-_DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
-_PATH = "must be an absolute path"
-_FORWARD = (
-    "{0!r} cannot be used: forward the engine's socket "
-    "(ssh -nNT -L /run/remote-docker.sock:/var/run/docker.sock %s), and write unix:///run/remote-docker.sock"
-)
+_DURATION = N_("must be a duration with its unit, like 30s, 10m, 6h or 30d")
+_PATH = N_("must be an absolute path")
+_INTERFACE = N_("{0!r} is no address: for that of an interface write auto:{0}")
 
 
 def _bounds(model: type[Model], key: str) -> str:
@@ -33,93 +31,109 @@ def _bounds(model: type[Model], key: str) -> str:
     return f"{schema['ge']}..{schema['le']}"
 
 
-# By key: what its value must be. {0} is the value as it is written.
+# By key: what its value must be. {0} is the value as it is written, {1} that of `_FORM_VALUES`.
 _FORMS = {
-    "directory": f"{{0!r}} is neither {', '.join(DIRECTORIES)} nor an https:// URL",
-    "email": "{0!r} is not an e-mail address",
-    "kid": "must be the key id that the CA gave, printable ASCII",
-    "profile": "{0!r} is not the name of a profile",
-    "endpoint": "{0!r} is not of the form https://host[:port]",
-    "nameservers": "{0!r} is not of the form host:port",
+    "directory": N_("{0!r} is neither {1} nor an https:// URL"),
+    "email": N_("{0!r} is not an e-mail address"),
+    "kid": N_("must be the key id that the CA gave, printable ASCII"),
+    "profile": N_("{0!r} is not the name of a profile"),
+    "endpoint": N_("{0!r} is not of the form https://host[:port]"),
+    "nameservers": N_("{0!r} is not of the form host:port"),
     "propagation_timeout": _DURATION,
-    "host": "{0!r} is not of the form unix:///path or tcp://host:port",
-    "listen": "{0!r} is not an IP address and a port, like 127.0.0.1:9109",
+    "host": N_("{0!r} is not of the form unix:///path or tcp://host:port"),
+    "listen": N_("{0!r} is not an IP address and a port, like 127.0.0.1:9109"),
     "certs_dir": _PATH,
     "state_dir": _PATH,
     "ca_bundle": _PATH,
     "check_every": _DURATION,
-    "parallel": f"{{0}} is outside {_bounds(Config, 'parallel')}",
-    "notify": "must be a URL of apprise, like mailtos://..., or where one is: credential:NAME",
-    "address": "{0!r} is not auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none",
-    "address6": "{0!r} is not auto, auto:INTERFACE, an IPv6 address or none",
-    "ttl": f"{{0}} is outside {_bounds(Site, 'ttl')} (Aliyun's free plan starts at 600)",
-    "container": "{0!r} is not a container name",
-    "label": "{0!r} is not a label: key or key=value",
+    "parallel": N_("{0} is outside {1}"),
+    "notify": N_("must be a URL of apprise, like mailtos://..., or where one is: credential:NAME"),
+    "address": N_("{0!r} is not auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none"),
+    "address6": N_("{0!r} is not auto, auto:INTERFACE, an IPv6 address or none"),
+    "ttl": N_("{0} is outside {1} (Aliyun's free plan starts at 600)"),
+    "container": N_("{0!r} is not a container name"),
+    "label": N_("{0!r} is not a label: key or key=value"),
     "command": ARGV_WORDS,
     **ACTION_WORDS,
-    "port": "must be a port number, 1..65535 without quotes, or host:port, or none",
-    "when": 'must be now, or a daily window in local time, like "02:00-05:00"',
+    "port": N_("must be a port number, 1..65535 without quotes, or host:port, or none"),
+    "when": N_('must be now, or a daily window in local time, like "02:00-05:00"'),
     "stop_timeout": _DURATION,
-    **dict.fromkeys(("access_key_id", "access_key_secret", "security_token", "hmac_key"), "is empty"),
+    **dict.fromkeys(("access_key_id", "access_key_secret", "security_token", "hmac_key"), N_("is empty")),
+}
+_FORM_VALUES = {
+    "directory": ", ".join(DIRECTORIES),
+    "parallel": _bounds(Config, "parallel"),
+    "ttl": _bounds(Site, "ttl"),
 }
 # Hints, by key and by a pattern of the whole value. The first match counts; {1} is the pattern's group.
+# The group may be absent for a host alone.
 _SLIPS = (
     (
         "endpoint",
         r"(?i:http)://[^\s/?#@]+/*",
-        "plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https",
+        N_("plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https"),
     ),
     # What the library needs for SSH is not installed, and root's key would be in the hands of a service.
-    ("host", r"ssh://((?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9_.-]+)(?::[0-9]+)?/?", _FORWARD % "{1}"),
-    ("host", "ssh://.*", _FORWARD % "HOST"),
-    ("address", "auto:(.*/.*)", "{1!r} is not an IPv4 network like 10.0.0.0/8"),
-    ("address", "auto:(.*)", "{1!r} is neither an interface like eth0 nor a network like 10.0.0.0/8"),
-    ("address6", "auto:(.*)", "{1!r} is not an interface like eth0"),
-    ("address6", ".*:.*%.*", "{0!r} leads to no machine by itself; write a ULA or global address"),
+    (
+        "host",
+        r"ssh://(?:((?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9_.-]+)(?::[0-9]+)?/?|.*)",
+        N_(
+            "{0!r} cannot be used: forward the engine's socket (ssh -nNT -L "
+            "/run/remote-docker.sock:/var/run/docker.sock {1}), and write unix:///run/remote-docker.sock"
+        ),
+    ),
+    ("address", "auto:(.*/.*)", N_("{1!r} is not an IPv4 network like 10.0.0.0/8")),
+    ("address", "auto:(.*)", N_("{1!r} is neither an interface like eth0 nor a network like 10.0.0.0/8")),
+    ("address6", "auto:(.*)", N_("{1!r} is not an interface like eth0")),
+    ("address6", ".*:.*%.*", N_("{0!r} leads to no machine by itself; write a ULA or global address")),
     (
         "address",
         f"({IPV4})/.*",
-        "{0!r} is a network: write {1}, or auto: and the network, like auto:10.0.0.0/24",
+        N_("{0!r} is a network: write {1}, or auto: and the network, like auto:10.0.0.0/24"),
     ),
     (
         "address",
         "[A-Za-z][A-Za-z0-9._-]{0,14}",
-        "{0!r} is no address: for that of an interface write auto:{0}",
+        _INTERFACE,
     ),
     (
         "address6",
         "[A-Za-z][A-Za-z0-9._-]{0,14}",
-        "{0!r} is no address: for that of an interface write auto:{0}",
+        _INTERFACE,
     ),
-    ("listen", "(?:localhost:|:)?([1-9][0-9]{0,4})", "{0!r} is no IP address and port: write 127.0.0.1:{1}"),
-    ("ttl", ".*[^-0-9].*", "must be a whole number of seconds"),
+    (
+        "listen",
+        "(?:localhost:|:)?([1-9][0-9]{0,4})",
+        N_("{0!r} is no IP address and port: write 127.0.0.1:{1}"),
+    ),
+    ("ttl", ".*[^-0-9].*", N_("must be a whole number of seconds")),
     (
         "port",
         "([0-9]+):[0-9]+",
-        "{0!r} names two ports: write {1} alone, the one at which clients reach the service",
+        N_("{0!r} names two ports: write {1} alone, the one at which clients reach the service"),
     ),
-    ("port", ".*:.*", "{0!r} is not of the form host:port"),
+    ("port", ".*:.*", N_("{0!r} is not of the form host:port")),
     *(
         (key, pattern, text)
         for key in ("domain", "names", "zone")
         for pattern, text in (
-            (r"(?i:https?)://([^/:]+).*", "{0!r} is an address of the web: write the name alone, {1}"),
-            (r"([^/:]+):[0-9]+", "{0!r} has a port: write the name alone, {1}"),
-            (r"(\w[\w.-]*)/.*", "{0!r} has a path: write the name alone, {1}"),
-            (IPV4, "{0!r} is an IP address: a certificate is for a name, like registry.example.com"),
-            (r"[^.*]+", "{0!r} has no domain: write the full name, like {0}.example.com"),
+            (r"(?i:https?)://([^/:]+).*", N_("{0!r} is an address of the web: write the name alone, {1}")),
+            (r"([^/:]+):[0-9]+", N_("{0!r} has a port: write the name alone, {1}")),
+            (r"(\w[\w.-]*)/.*", N_("{0!r} has a path: write the name alone, {1}")),
+            (IPV4, N_("{0!r} is an IP address: a certificate is for a name, like registry.example.com")),
+            (r"[^.*]+", N_("{0!r} has no domain: write the full name, like {0}.example.com")),
         )
     ),
 )
 _SLIP_KEYS = {key for key, _, _ in _SLIPS}
 # By pydantic's name of the kind of error, for kinds whose words do not depend on the key.
 _KINDS = {
-    "missing": "is needed",
-    "dict_type": "must be a mapping: write its keys below it, each as 'key: value'",
-    "tuple_type": "must be a list: begin each entry with '- '",
-    "too_short": "needs at least one entry",
-    "string_type": 'must be text: put it in quotes, "..."',
-    "int_type": "must be a whole number",
+    "missing": N_("is needed"),
+    "dict_type": N_("must be a mapping: write its keys below it, each as 'key: value'"),
+    "tuple_type": N_("must be a list: begin each entry with '- '"),
+    "too_short": N_("needs at least one entry"),
+    "string_type": N_('must be text: put it in quotes, "..."'),
+    "int_type": N_("must be a whole number"),
 }
 # Keys with the same words for a wrong value of any type.
 _SELF_EVIDENT = {
@@ -152,12 +166,12 @@ def describe(doc: Document, error: ErrorDetails) -> Fault:
     key = str(path[-1])
     if hidden := next((name for name in SECRET_KEYS if key.startswith(name) and key != name), ""):
         # `hmac_key:x`, with no space, is a key as a whole: what follows the name is not for the log.
-        text = "a longer key begins so; write a colon, a space and the secret after the name"
-        return (*doc.locate(path, at_key=True), f"{dotted((*path[:-1], hidden))}: {text}")
+        text = Text("a longer key begins so; write a colon, a space and the secret after the name")
+        return (*doc.locate(path, at_key=True), Text("{}: {}", dotted((*path[:-1], hidden)), text))
     known = fields_of(_model_of(path))
     near = difflib.get_close_matches(key.lower(), known, n=1)
-    help_ = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
-    return doc.fault(path, f"unknown key {printable(key, 60)!r}; {help_}", at_key=True)
+    help_ = Text("did you mean {!r}?", near[0]) if near else Text("the keys here are {}", ", ".join(known))
+    return doc.fault(path, Text("unknown key {!r}; {}", printable(key, 60), help_), at_key=True)
 
 
 def text_of(error: ErrorDetails) -> str:
@@ -168,21 +182,19 @@ def text_of(error: ErrorDetails) -> str:
     for of_key, pattern, text in _SLIPS:
         found = re.fullmatch(pattern, str(value), re.DOTALL) if isinstance(value, str | int) else None
         if of_key == slip_key and found:
-            return text.format(printable(value, 80), *(printable(part, 80) for part in found.groups()))
+            return Text(text, *(printable(part, 80) for part in (value, *found.groups("HOST"))))
     if isinstance(context.get("error"), ValueFault):
         return str(context["error"])
     key = next((step for step in steps if step in _FORMS), "")
     if kind == "literal_error" and not key:
-        return error["msg"].replace("Input should be", "must be")
+        return Text("must be {} or {}", *context["expected"].rsplit(" or ", 1))
     if value is None and kind != "missing" and key not in _SELF_EVIDENT:
-        return "is empty"
+        return Text("is empty")
     if kind in _KINDS and key not in _SELF_EVIDENT:
-        return (
-            "must be one value, not several"
-            if kind == "string_type" and isinstance(value, list | dict)
-            else _KINDS[kind]
-        )
-    return _FORMS[key].format(printable(value, 80)) if key else error["msg"]
+        if kind == "string_type" and isinstance(value, list | dict):
+            return Text("must be one value, not several")
+        return Text(_KINDS[kind])
+    return Text(_FORMS[key], printable(value, 80), _FORM_VALUES.get(key)) if key else error["msg"]
 
 
 def _model_of(path: Path) -> type[Model]:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ..base.errors import ConfigError, ValueFault
+from ..base.words import N_, Text
 
 FILE = Path("/etc/certbotless/config.yaml")
 DOMAIN, CONTAINER = "CERTBOTLESS_DOMAIN", "CERTBOTLESS_CONTAINER"
@@ -33,13 +34,14 @@ def text() -> bytes:
 
     faults, missing = [], [name for name in (DOMAIN, CONTAINER, KEY_ID, KEY_SECRET) if not _value(name)]
     if missing:
-        faults.append(f"{', '.join(missing)}: not set; write the file {FILE}, or set all four variables")
+        form = N_("{}: not set; write the file {}, or set all four variables")
+        faults.append(Text(form, ", ".join(missing), str(FILE)))
     for name, model, key in ((DOMAIN, Site, "domain"), (CONTAINER, Target, "container")):
         try:
             if _value(name):
                 check(model, key)(_value(name))
         except ValueFault as exc:
-            faults.append(f"{name}: {exc}")
+            faults.append(Text("{}: {}", name, str(exc)))
     if faults:
         raise ConfigError(faults)
     lines = [

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..base import words
 from ..base.errors import CertbotlessError, ConfigError, SecretUnreadable
+from ..base.words import Text
 from . import checks, diff, load
 from .secret import Secret
 from .settings import Config
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 _POLL_S, _POLL_SOON_S = 0.5, 0.25
 # A good content that is so old is accepted; a bad one that is so old is refused.
 _AT_REST_S, _SAVED_WITHIN_S = 0.2, 1.0
+
+_NO_MOVE = Text("state_dir cannot change while the daemon runs")
 
 # What a file held when it was read: its bytes, or why it could not be read.
 _Content = bytes | CertbotlessError
@@ -99,7 +102,7 @@ class Source:
                 raise content
             edited = self._parsed(content)
             if edited.state_dir != self.config.state_dir:
-                raise CertbotlessError("state_dir cannot change while the daemon runs", hint="restart it")
+                raise CertbotlessError(_NO_MOVE, hint=Text("restart it"))
         except CertbotlessError as exc:
             if is_final:
                 self._refuse(content, exc, is_told_again=is_told_again)
@@ -131,7 +134,7 @@ class Source:
 
     def _read(self) -> bytes:
         if self.path is not None and not _is_plain(self.path):
-            raise ConfigError([f"{self.name}:1:1: the file: is not a plain file"])
+            raise ConfigError([Text("{}:1:1: the file: is not a plain file", self.name)])
         return load.read(self.path)
 
     def _parsed(self, raw: bytes) -> Config:

@@ -14,8 +14,9 @@ from pydantic_core import ValidationError
 
 from ..base import words
 from ..base.checked import default_of
-from ..base.errors import ConfigError, ValueFault
+from ..base.errors import ConfigError, ValueFault, reason_of
 from ..base.names import is_in_zone, normalise
+from ..base.words import N_, Text
 from . import environment, yaml_document
 from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .yaml_document import Document, Fault
@@ -40,9 +41,9 @@ def read(source: Path | None) -> bytes:
         if isinstance(exc, FileNotFoundError) and source == environment.FILE and environment.is_set():
             return environment.text()
         name = source or "-"
-        fault = f"{name}:1:1: the file: cannot be read: {exc.strerror}"
+        fault = Text("{}:1:1: the file: cannot be read: {}", str(name), reason_of(exc))
         if isinstance(exc, FileNotFoundError):
-            fault = f"no configuration yet at {name}; make one: certbotless init"
+            fault = Text("no configuration yet at {}; make one: certbotless init", str(name))
         raise ConfigError([fault]) from exc
 
 
@@ -54,7 +55,8 @@ def parse(raw: bytes, name: str) -> Config:
     """
     doc = Document(raw, name)
     if not isinstance(doc.data, dict):
-        raise doc.error([*doc.faults, doc.fault((), "must be a mapping with the keys aliyun and sites")])
+        text = Text("must be a mapping with the keys aliyun and sites")
+        raise doc.error([*doc.faults, doc.fault((), text)])
     try:
         config = Config.validate(doc.data)
     except ValidationError as exc:
@@ -85,12 +87,23 @@ def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
     try:
         check(Docker, "host")(config.docker.host)
     except ValueFault as exc:
-        yield doc.fault(("docker",), f"without host, DOCKER_HOST of the environment counts: {exc}")
+        yield doc.fault(
+            ("docker",), Text("without host, DOCKER_HOST of the environment counts: {}", str(exc))
+        )
 
 
 def load(source: Path | None) -> Config:
     """Read and parse; from now on the file's language is spoken. None is standard input, named ``-``."""
-    config = parse(read(source), str(source or "-"))
+    return spoken(read(source), str(source or "-"))
+
+
+def spoken(raw: bytes, name: str) -> Config:
+    """Parse; from now on the file's language is spoken, which may be read even in a broken file."""
+    try:
+        config = parse(raw, name)
+    except ConfigError:
+        words.speak(value_of_broken(raw, "language"))
+        raise
     words.speak(config.language)
     return config
 
@@ -104,7 +117,8 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     acme = doc.data.get("acme")
     directory = acme.get("directory") if isinstance(acme, dict) else None
     if directory in NEED_EAB and acme.get("eab") is None:
-        yield doc.fault(("acme", "directory"), f"{directory} needs eab: {{kid: ..., hmac_key: ...}}")
+        text = Text("{} needs eab: {{kid: ..., hmac_key: ...}}", directory)
+        yield doc.fault(("acme", "directory"), text)
     sites = _mappings(doc.data.get("sites"))
     domains = [name(site.get("domain"), "sites", i, "domain") for i, site in enumerate(sites)]
     names = [
@@ -114,7 +128,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     first: dict[str, int] = {}
     for i, domain in enumerate(domains):
         if domain is not None and first.setdefault(domain, i) != i:
-            text = f"{domain!r} is already the domain of sites[{first[domain]}]"
+            text = Text("{!r} is already the domain of sites[{}]", domain, first[domain])
             yield doc.fault(("sites", i, "domain"), text)
     yield from _check_records(doc, sites, domains, names, "address", "A")
     yield from _check_records(doc, sites, domains, names, "address6", "AAAA")
@@ -132,7 +146,7 @@ def _check_zone(
     named += [(("names", j), name) for j, name in enumerate(names)]
     for path, name in named:
         if zone is not None and name is not None and not is_in_zone(name, zone):
-            yield doc.fault(("sites", i, *path), f"{name!r} is not in the zone {zone!r}")
+            yield doc.fault(("sites", i, *path), Text("{!r} is not in the zone {!r}", name, zone))
 
 
 def _check_records(
@@ -147,7 +161,8 @@ def _check_records(
         for j, name in enumerate(names[i]):
             if name is None or name[0] == "*" or rules[first.setdefault(name, i)] == rules[i]:
                 continue
-            text = f"{name!r} has its {type_} record from sites[{first[name]}], with another address"
+            form = N_("{!r} has its {} record from sites[{}], with another address")
+            text = Text(form, name, type_, first[name])
             yield doc.fault(("sites", i, "names", j), text)
 
 
@@ -158,7 +173,8 @@ def _check_wildcards(doc: Document, i: int, domain: str | None, names: _Names) -
             continue
         for name in sorted({name for name in (domain, *names) if name is not None} - {wildcard}):
             if name.partition(".")[2] == wildcard.removeprefix("*."):
-                text = f"{wildcard!r} covers {name!r} already: a CA refuses the two in one certificate"
+                form = N_("{!r} covers {!r} already: a CA refuses the two in one certificate")
+                text = Text(form, wildcard, name)
                 yield doc.fault(("sites", i, "names", j), text)
 
 
@@ -172,17 +188,20 @@ def _check_targets(
         path = ("sites", i, "deploy", j)
         ways = [key for key in ("container", "label", "command") if target.get(key) is not None]
         if len(ways) != 1:
-            also = f", not {' and '.join(ways)}" if ways else ""
-            yield doc.fault(path, f"needs one of container, label and command{also}")
+            text = Text("needs one of container, label and command")
+            if ways:
+                text = Text("needs one of container, label and command, not {}", Text.joined(" and ", ways))
+            yield doc.fault(path, text)
             continue
         (way,) = ways
         name = None if (*path, way) in wrong else target_name(**{way: target[way]})
         if name is not None and first.setdefault(name, j) != j:
-            yield doc.fault((*path, way), f"{name!r} is already a target")
+            yield doc.fault((*path, way), Text("{!r} is already a target", name))
         if way == "command" and "action" in target:
-            yield doc.fault((*path, "action"), "does not go with command: the command is the action")
+            text = Text("does not go with command: the command is the action")
+            yield doc.fault((*path, "action"), text)
         if way == "command" and target.get("port") is None:
-            yield doc.fault(path, "a command needs port: a number, host:port, or none")
+            yield doc.fault(path, Text("a command needs port: a number, host:port, or none"))
 
 
 def _entries(value: object) -> list[object]:
@@ -194,15 +213,15 @@ def _mappings(value: object) -> list[dict[str, Any]]:
     return [entry if isinstance(entry, dict) else {} for entry in _entries(value)]
 
 
-def folder_of_broken(raw: bytes, key: str) -> Path:
-    """Return certs_dir or state_dir from a broken file if it can be read there, else its default."""
+def value_of_broken(raw: bytes, key: str) -> Any:
+    """Return the value of a key of the top level if it can be read in a broken file, else its default."""
     from .diagnostics import check  # noqa: PLC0415  (as above)
 
     # A file that is not YAML as a whole may still have the line that we look for.
     line = re.search(rf"^{key}:.*".encode(), raw, re.MULTILINE)
     for text in (raw, line[0] if line else b""):
         try:
-            return Path(check(Config, key)(Document(text, "").data[key]))
+            return check(Config, key)(Document(text, "").data[key])
         except (ConfigError, KeyError, TypeError, ValueError):
             continue
-    return Path(default_of(Config, key))
+    return default_of(Config, key)

@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Literal
 
 from ..base import files
-from ..base.errors import SecretUnreadable, ValueFault
+from ..base.errors import SecretUnreadable, ValueFault, reason_of
+from ..base.words import N_, Text
 
 _Kind = Literal["literal", "environment", "file", "credential"]
+_ENVIRONMENT_WORDS = N_("an environment reference is written ${NAME}")
 # The kind of a reference, how one begins, its form, and what to say of another form.
 _FORMS: tuple[tuple[_Kind, str, str, str], ...] = (
-    ("environment", "${", r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", "an environment reference is written ${NAME}"),
-    ("file", "file:", "file:(/.*)", "a file reference is written file:/absolute/path"),
+    ("environment", "${", r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", _ENVIRONMENT_WORDS),
+    ("file", "file:", "file:(/.*)", N_("a file reference is written file:/absolute/path")),
     (
         "credential",
         "credential:",
         "credential:([A-Za-z0-9_-][A-Za-z0-9._-]{0,253})",
-        "a credential reference is written credential:NAME",
+        N_("a credential reference is written credential:NAME"),
     ),
 )
 # How other programs write an environment reference, and what pages have in the place of a secret.
@@ -65,18 +67,18 @@ class Secret:
         """
         text = text.strip()
         if not text:
-            raise ValueFault("is empty")
+            raise ValueFault(Text("is empty"))
         if not text.isprintable():
-            raise ValueFault("must be one line of text")
+            raise ValueFault(Text("must be one line of text"))
         for kind, start, form, fault in _FORMS:
             if text.startswith(start):
                 if (found := re.fullmatch(form, text)) is None:
-                    raise ValueFault(fault)
+                    raise ValueFault(Text(fault))
                 return cls(kind, found[1])
         if _OTHER_ENV.fullmatch(text):
-            raise ValueFault("an environment reference is written ${NAME}")
+            raise ValueFault(Text(_ENVIRONMENT_WORDS))
         if _PLACEHOLDER.fullmatch(text):
-            raise ValueFault("is a placeholder: write the secret itself, or where it is")
+            raise ValueFault(Text("is a placeholder: write the secret itself, or where it is"))
         return cls("literal", text)
 
     def read(self) -> str:
@@ -88,23 +90,25 @@ class Secret:
         if self.kind == "literal":
             return self.where
         if (path := self.path) is None:
-            value, what = os.environ.get(self.where, "").strip(), f"the environment variable {self.where!r}"
-            is_lacking, hint = (
-                "is not set",
-                "set it where certbotless is started, or write file:/path instead",
-            )
+            value = os.environ.get(self.where, "").strip()
+            lacks = Text("the environment variable {!r} is not set", self.where)
+            hint = Text("set it where certbotless is started, or write file:/path instead")
+            wrong = Text("the environment variable {!r} is not one line of text", self.where)
         else:
-            what, is_lacking, hint = f"the secret {str(path)!r}", "is empty", "write the secret into it"
+            lacks = Text("the secret {!r} is empty", str(path))
+            hint = Text("write the secret into it")
+            wrong = Text("the secret {!r} is not one line of text", str(path))
             try:
                 value = files.read(path, _MAX_BYTES, follows_links=True).decode().strip()
             except (OSError, UnicodeDecodeError) as exc:
-                reason = exc.strerror if isinstance(exc, OSError) else "not text"
-                cure = "create it, readable by the user that runs certbotless"
-                raise SecretUnreadable(f"cannot read the secret {str(path)!r}: {reason}", hint=cure) from exc
+                reason = reason_of(exc) if isinstance(exc, OSError) else Text("not text")
+                cure = Text("create it, readable by the user that runs certbotless")
+                text = Text("cannot read the secret {!r}: {}", str(path), reason)
+                raise SecretUnreadable(text, hint=cure) from exc
         if not value:
-            raise SecretUnreadable(f"{what} {is_lacking}", hint=hint)
+            raise SecretUnreadable(lacks, hint=hint)
         if not value.isprintable():
-            raise SecretUnreadable(f"{what} is not one line of text", hint="write the secret into it, alone")
+            raise SecretUnreadable(wrong, hint=Text("write the secret into it, alone"))
         return value
 
     def warning(self, trusted: Collection[int]) -> str | None:
@@ -121,9 +125,10 @@ class Secret:
             return None
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o007:
-            return f"{str(path)!r} has mode {mode:04o}, open to others: chmod 600"
+            return Text("{!r} has mode {:04o}, open to others: chmod 600", str(path), mode)
         if found.st_uid not in trusted:
-            return f"{str(path)!r} belongs to another user (uid {found.st_uid}), who may change it: chown it"
+            form = N_("{!r} belongs to another user (uid {}), who may change it: chown it")
+            return Text(form, str(path), found.st_uid)
         return None
 
     @property

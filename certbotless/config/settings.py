@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from .. import CHECKOUT
 from ..base.checked import Model, at_least_one
-from ..base.words import Language
+from ..base.words import Language, Text
 from . import values
 from .secret import Secret
 from .values import DIRECTORIES, AddressRule, Reload
@@ -25,9 +25,16 @@ RUN_MARGIN = timedelta(hours=1)
 NEED_EAB = ("zerossl", "google", "litessl")
 # The keys whose values are secrets, wherever they stand.
 SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
-_BROUGHT = f"make install, the Debian package and the image bring it; else, in {CHECKOUT}: pip install"
-NEEDS_APPRISE = f"messages need the library apprise; {_BROUGHT} '.[notify]'"
-NEEDS_PROMETHEUS = f"/metrics needs the library prometheus-client; {_BROUGHT} '.[metrics]'"
+NEEDS_APPRISE = Text(
+    "messages need the library apprise; make install, the Debian package and the image bring it; "
+    "else, in {}: pip install '.[notify]'",
+    CHECKOUT,
+)
+NEEDS_PROMETHEUS = Text(
+    "/metrics needs the library prometheus-client; make install, the Debian package and the image bring it; "
+    "else, in {}: pip install '.[metrics]'",
+    CHECKOUT,
+)
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..base.checked import Model, fields_of
 from ..base.errors import printable
+from ..base.words import N_, Text
 from .settings import Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
 
 # Line and column, from 1, and what is wrong there.
@@ -25,35 +26,35 @@ _ENTRY = r"^\s*(?:-\s+)*"
 _START = rf"(?:^|[\[{{,]|{_ENTRY}-|:)\s*"
 
 _BLANK = "[\u00a0\u3000\u2000-\u200b\u202f]"
-_BLANK_WORDS = "this blank is not an ordinary space ({0}): type a space"
+_BLANK_WORDS = N_("this blank is not an ordinary space ({0}): type a space")
 
 # A pattern of a line and what it means. The fault is at the group of the pattern, which is {0}.
 _PATTERNS = (
-    (r"^ *(\t)", "this line is indented with a tab: use two spaces for each level"),
-    (r"^([<=>|]{7})(?: |$)", "a merge has left its mark here: keep one of the two versions"),
+    (r"^ *(\t)", N_("this line is indented with a tab: use two spaces for each level")),
+    (r"^([<=>|]{7})(?: |$)", N_("a merge has left its mark here: keep one of the two versions")),
     (rf"^ *(?:- +)*({_BLANK})", _BLANK_WORDS),
     (rf"[:\-\uff1a]\s*({_BLANK})", _BLANK_WORDS),
     (
         rf"(?:{_ENTRY}|[{{,]\s*)[A-Za-z_]\w*\s*([\uff1a\ufe55])",
-        "{0} is a full-width colon: type ': ', a colon and a space",
+        N_("{0} is a full-width colon: type ': ', a colon and a space"),
     ),
     (
         rf"{_START}([\u201c\u201d\u201e\u2018\u2019\u300c\u300d\u300e\u300f\uff02\uff07])",
-        '{0} is no quote of YAML: use " or no quotes',
+        N_('{0} is no quote of YAML: use " or no quotes'),
     ),
     (
         r"^\s*([\u2010-\u2015\uff0d\u2022\u00b7\u2212])\s*\w",
-        "{0} does not begin an entry of a list: type '- ', a hyphen and a space",
+        N_("{0} does not begin an entry of a list: type '- ', a hyphen and a space"),
     ),
-    (r"(?:^|\s)(\uff03)", "{0} does not begin a comment: type #"),
-    (r":\s+([\u3010\uff3b\uff5b])", "{0} does not begin a list: type ["),
-    (r"\[[^\]]*([\uff0c\u3001])", "{0} is a full-width comma: type ','"),
-    (rf"(?:{_ENTRY}|[{{,]\s*)(?:{_KEYS}):([^\s,}}\]/])", "a space is missing after the colon"),
-    (rf"^\s*-((?:{_KEYS}):)(?:\s|$)", "a space is missing after the hyphen"),
-    (rf"{_ENTRY}(?:{_KEYS})\s*(=)", "write ': ' in place of '='"),
-    (rf"{_START}(\*\.)", 'put a name that begins with * in quotes: "*.example.com"'),
-    (rf"{_START}(\{{\{{|\{{%)", "this is a template: fill it in"),
-    (rf"{_START}([@`%])", "put text that begins with {0} in quotes"),
+    (r"(?:^|\s)(\uff03)", N_("{0} does not begin a comment: type #")),
+    (r":\s+([\u3010\uff3b\uff5b])", N_("{0} does not begin a list: type [")),
+    (r"\[[^\]]*([\uff0c\u3001])", N_("{0} is a full-width comma: type ','")),
+    (rf"(?:{_ENTRY}|[{{,]\s*)(?:{_KEYS}):([^\s,}}\]/])", N_("a space is missing after the colon")),
+    (rf"^\s*-((?:{_KEYS}):)(?:\s|$)", N_("a space is missing after the hyphen")),
+    (rf"{_ENTRY}(?:{_KEYS})\s*(=)", N_("write ': ' in place of '='")),
+    (rf"{_START}(\*\.)", N_('put a name that begins with * in quotes: "*.example.com"')),
+    (rf"{_START}(\{{\{{|\{{%)", N_("this is a template: fill it in")),
+    (rf"{_START}([@`%])", N_("put text that begins with {0} in quotes")),
 )
 _QUOTED = re.compile(r"""(?:(?<=[\s\[{,:-])|^)("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
@@ -66,26 +67,34 @@ _MEANINGS = (
     (
         "while parsing a quoted scalar: found unknown",
         False,
-        r"\ in double quotes begins an escape: use single quotes",
+        N_(r"\ in double quotes begins an escape: use single quotes"),
     ),
-    ("while scanning a quoted scalar", True, "this quote is never closed"),
+    ("while scanning a quoted scalar", True, N_("this quote is never closed")),
     (
         "while parsing a flow sequence",
         True,
-        "this list is never closed, or a comma is missing between its entries",
+        N_("this list is never closed, or a comma is missing between its entries"),
     ),
     (
         "while parsing a flow mapping",
         True,
-        "this mapping is never closed, or a comma is missing between its keys",
+        N_("this mapping is never closed, or a comma is missing between its keys"),
     ),
-    ("while scanning a simple key", True, "this is neither 'key: value' nor an entry of a list, '- value'"),
+    (
+        "while scanning a simple key",
+        True,
+        N_("this is neither 'key: value' nor an entry of a list, '- value'"),
+    ),
     (
         "mapping values are not allowed",
         False,
-        "put text with ': ' in it in quotes; or check the blanks that begin this line",
+        N_("put text with ': ' in it in quotes; or check the blanks that begin this line"),
     ),
-    ("while parsing a block", False, "this line does not fit those above: check the blanks that begin it"),
+    (
+        "while parsing a block",
+        False,
+        N_("this line does not fit those above: check the blanks that begin it"),
+    ),
 )
 
 
@@ -100,8 +109,8 @@ def explained(text: str, exc: Any) -> list[Slip]:
 def _meaning(exc: Any) -> Slip:
     said = ": ".join(part for part in (exc.context, exc.problem) if part)
     words, is_at_context = next(
-        ((words, is_at_context) for begin, is_at_context, words in _MEANINGS if said.startswith(begin)),
-        (f"not YAML: {printable(said)}", False),
+        ((Text(words), is_at_context) for begin, is_at_context, words in _MEANINGS if said.startswith(begin)),
+        (Text("not YAML: {}", printable(said)), False),
     )
     mark = exc.context_mark if is_at_context else exc.problem_mark or exc.context_mark
     return (mark.line + 1, mark.column + 1, words) if mark else (1, 1, words)
@@ -117,7 +126,7 @@ def _in_lines(text: str) -> Iterator[Slip]:
         found = [(match, words) for pattern, words in _PATTERNS if (match := re.search(pattern, line))]
         if found:
             match, words = min(found, key=lambda each: each[0].start(1))
-            yield number, match.start(1) + 1, words.format(_shown(match[1]))
+            yield number, match.start(1) + 1, Text(words, _shown(match[1]))
 
 
 def _shown(text: str) -> str:
@@ -150,11 +159,8 @@ def _indentation(text: str) -> Iterator[Slip]:
         for column, name in _begun(line):
             above = min(reversed(opened), key=lambda each: abs(each[0] - column), default=(0, ""))
             if not _may_begin(opened, column, may_nest):
-                yield (
-                    number,
-                    column + 1,
-                    f"{name!r} begins in column {column + 1}, {above[1]!r} above in {above[0] + 1}",
-                )
+                form = N_("{!r} begins in column {}, {!r} above in {}")
+                yield number, column + 1, Text(form, name, column + 1, above[1], above[0] + 1)
                 break
             opened.append((column, name))
             may_nest = True

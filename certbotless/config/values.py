@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 from ..base.checked import Mark, after
 from ..base.errors import ValueFault
 from ..base.names import normalise
-from ..base.words import N_, _
+from ..base.words import N_, Text, _
 from .secret import Secret
 
 DIRECTORIES = {
@@ -147,7 +147,7 @@ def short(duration: timedelta) -> str:
 def _path(text: str) -> Path:
     path = Path(text)
     if ".." in path.parts or not text.isprintable():
-        raise ValueFault("must be a path of printable characters, without ..")
+        raise ValueFault(Text("must be a path of printable characters, without .."))
     return path
 
 
@@ -155,8 +155,8 @@ def _public(text: str, *, wildcard: bool = False) -> str:
     name = normalise(text, wildcard=wildcard)
     if found := next((end for end in _PRIVATE if f".{name}".endswith(f".{end}")), ""):
         raise ValueFault(
-            f"no public CA gives a certificate for a name in .{found}",
-            hint="use a name in a domain that you own at Aliyun DNS",
+            Text("no public CA gives a certificate for a name in .{}", found),
+            hint=Text("use a name in a domain that you own at Aliyun DNS"),
         )
     return name
 
@@ -165,8 +165,8 @@ def _domain(text: str) -> str:
     domain = _public(text)
     if len(domain) > _LONGEST_DOMAIN:
         raise ValueFault(
-            f"has {len(domain)} characters; it names files, so {_LONGEST_DOMAIN} are the most",
-            hint="put a long name into names",
+            Text("has {} characters; it names files, so {} are the most", len(domain), _LONGEST_DOMAIN),
+            hint=Text("put a long name into names"),
         )
     return domain
 
@@ -234,7 +234,7 @@ def _ip(text: str, version: IPVersion) -> str:
         return str(ipaddress.IPv4Address(text))
     address = ipaddress.IPv6Address(text)
     if address.is_link_local or address.is_multicast or address.is_unspecified or address.ipv4_mapped:
-        raise ValueFault(f"{text!r} leads to no machine by itself; write a ULA or global address")
+        raise ValueFault(Text("{0!r} leads to no machine by itself; write a ULA or global address", text))
     return str(address)
 
 
@@ -256,7 +256,8 @@ def _signal(text: str) -> str:
     _require(f"SIG{name}" in signal.Signals.__members__)
     # signal(7): no program can catch these two, so none reads its files again for them.
     if name in ("KILL", "STOP"):
-        raise ValueFault(f"{name} makes no program read its files: write restart, or a signal such as HUP")
+        text = Text("{} makes no program read its files: write restart, or a signal such as HUP", name)
+        raise ValueFault(text)
     return name
 
 
@@ -275,7 +276,7 @@ def _window(written: str | None) -> DailyWindow | None:
         return None
     start, end = map(time.fromisoformat, str(written).split("-"))
     if start == end:
-        raise ValueFault("the window is empty")
+        raise ValueFault(Text("the window is empty"))
     return DailyWindow(start, end)
 
 
@@ -293,10 +294,12 @@ def _kind(pattern: str, make: Callable[[str], object] | None = None) -> Mark:
 
 
 def _duration(least: str, most: str) -> Mark:
+    bounds = f"{least}..{most}"
+
     def check(text: str) -> timedelta:
         duration = _seconds(text)
         if not _seconds(least) <= duration <= _seconds(most):
-            raise ValueFault(f"{text} is outside {least}..{most}")
+            raise ValueFault(Text("{0} is outside {1}", text, bounds))
         return duration
 
     return _kind("^[0-9]{1,9}[smhd]$", check)
@@ -354,7 +357,9 @@ Container = Annotated[str, _kind("^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
 Label = Annotated[str, _kind(r"^[^\s=,]+(=.*)?$", _label)]
 _WORDS = core_schema.tuple_variable_schema(core_schema.str_schema(), strict=False, min_length=1)
 Argv = Annotated[tuple[str, ...], _written(_WORDS, _argv)]
-ARGV_WORDS = 'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
+ARGV_WORDS = N_(
+    'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
+)
 
 
 def _way(written: object) -> str | None:
@@ -383,8 +388,8 @@ _ACTION = core_schema.tagged_union_schema(
 ActionValue = Annotated[Reload, _written(_ACTION, _action)]
 # By key: what a faulty action must be (diagnostics). {0} is the value as it is written.
 ACTION_WORDS = {
-    "action": 'must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}',
-    "signal": "{0!r} is not the name of a signal, such as HUP",
+    "action": N_('must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}'),
+    "signal": N_("{0!r} is not the name of a signal, such as HUP"),
     "exec": ARGV_WORDS,
 }
 _PORT = core_schema.union_schema(

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ..base.errors import ConfigError, printable
+from ..base.words import N_, Text
 
 # 1,000 full sites are 207 KiB.
 MAX_BYTES = 1 << 20
@@ -23,7 +24,7 @@ MAX_DEPTH = 20
 # No value is broken into lines.
 _MOST_WIDTH = 1 << 20
 
-SAVE_AS = "save it as UTF-8 (Windows Notepad: Save as, Encoding UTF-8; 另存为, 编码 UTF-8)"
+SAVE_AS = Text("save it as UTF-8 (Windows Notepad: Save as, Encoding UTF-8; 另存为, 编码 UTF-8)")
 
 Path = tuple[str | int, ...]
 
@@ -61,7 +62,7 @@ class Document:
 
     def fault(self, path: Path, text: str, *, at_key: bool = False) -> Fault:
         """Return a fault of the value at `path`, or of its key."""
-        return (*self.locate(path, at_key=at_key), f"{dotted(path)}: {text}")
+        return (*self.locate(path, at_key=at_key), Text("{}: {}", dotted(path), text))
 
     def error(self, faults: Iterable[Fault]) -> ConfigError:
         """Return the error that reports these faults, each as ``FILE:LINE:COL: path: text``.
@@ -74,7 +75,8 @@ class Document:
         return self._error([*found.values(), *(fault for fault in faults if fault[0] not in found)])
 
     def _error(self, faults: Iterable[Fault]) -> ConfigError:
-        return ConfigError([f"{self._name}:{line}:{column}: {text}" for line, column, text in sorted(faults)])
+        placed = ((line, column, text) for line, column, text in sorted(faults))
+        return ConfigError([Text("{}:{}:{}: {}", self._name, *fault) for fault in placed])
 
     def locate(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
         """Return line and column (from 1) of the value at `path`, or of the nearest value around it."""
@@ -85,16 +87,16 @@ class Document:
 
     def _decode(self, raw: bytes) -> str:
         if len(raw) > MAX_BYTES:
-            raise self._refusal((1, 1), f"larger than {MAX_BYTES} bytes")
+            raise self._refusal((1, 1), Text("larger than {} bytes", MAX_BYTES))
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw[:4]:
-            raise self._refusal((1, 1), f"UTF-16 text: {SAVE_AS}")
+            raise self._refusal((1, 1), Text("UTF-16 text: {}", SAVE_AS))
         try:
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             before = exc.object[: exc.start].decode()
-            raise self._refusal(_end_of(before), f"not UTF-8 text: {SAVE_AS}") from exc
+            raise self._refusal(_end_of(before), Text("not UTF-8 text: {}", SAVE_AS)) from exc
         if (bad := _NOT_YAML.search(text)) is not None:
-            what = f"not YAML: the character U+{ord(bad[0]):04X} is not allowed"
+            what = Text("not YAML: the character U+{:04X} is not allowed", ord(bad[0]))
             raise self._refusal(_end_of(text[: bad.start()]), what)
         return text
 
@@ -107,7 +109,8 @@ class Document:
             data = self._plain(events, root := next(events), (), root.start_mark)
             next(events)  # the end of the document
             if not isinstance(rest := next(events), yaml.StreamEndEvent):
-                raise self._refusal(_position(rest.start_mark), "not YAML: a second document begins here")
+                what = Text("not YAML: a second document begins here")
+                raise self._refusal(_position(rest.start_mark), what)
         except yaml.MarkedYAMLError as exc:
             from . import slips  # noqa: PLC0415  (as in `error`)
 
@@ -126,7 +129,8 @@ class Document:
         if isinstance(event, yaml.AliasEvent):
             return None
         if len(path) == MAX_DEPTH:
-            raise self._refusal(_position(event.start_mark), f"nested more than {MAX_DEPTH} levels deep")
+            what = Text("nested more than {} levels deep", MAX_DEPTH)
+            raise self._refusal(_position(event.start_mark), what)
         inner = takewhile(lambda each: not isinstance(each, yaml.CollectionEndEvent), events)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(events, inner, path)
@@ -137,7 +141,8 @@ class Document:
         for event in keys:
             mark = event.start_mark
             if not isinstance(event, yaml.ScalarEvent):
-                self.faults.append((*_position(mark), f"{dotted(path)}: a key must be plain text"))
+                text = Text("a key must be plain text")
+                self.faults.append((*_position(mark), Text("{}: {}", dotted(path), text)))
                 self._skip(events, event, path)
                 self._skip(events, next(events), path)
                 continue
@@ -146,8 +151,8 @@ class Document:
             here = (*path, key)
             if key in result:
                 first, _ = self.locate(here, at_key=True)
-                text = f"duplicate key {printable(key, 60)!r}, first given in line {first}"
-                self.faults.append((*_position(mark), f"{dotted(here)}: {text}"))
+                text = Text("duplicate key {!r}, first given in line {}", printable(key, 60), first)
+                self.faults.append((*_position(mark), Text("{}: {}", dotted(here), text)))
                 self._skip(events, next(events), path)
             else:
                 result[key] = self._plain(events, next(events), here, mark)
@@ -164,16 +169,18 @@ class Document:
         # The text is not repeated: a secret that starts with & or ! looks like one.
         where = _position(event.start_mark)
         if event.anchor is not None:
-            what = "YAML anchors and aliases are not supported: put text that starts with & or * in quotes"
-            self._refused.append((*where, f"{dotted(())}: {what}"))
+            what = N_(
+                "YAML anchors and aliases are not supported: put text that starts with & or * in quotes"
+            )
+            self._refused.append(_of_file((*where, Text(what))))
         if getattr(event, "tag", None) is not None:
-            what = "YAML tags are not supported: put text that starts with ! in quotes"
-            self._refused.append((*where, f"{dotted(())}: {what}"))
+            what = N_("YAML tags are not supported: put text that starts with ! in quotes")
+            self._refused.append(_of_file((*where, Text(what))))
 
 
 def _of_file(slip: Fault) -> Fault:
     line, column, text = slip
-    return line, column, f"{dotted(())}: {text}"
+    return line, column, Text("{}: {}", dotted(()), text)
 
 
 def text_of(data: object) -> str:
@@ -193,7 +200,7 @@ def _end_of(text: str) -> tuple[int, int]:
 def dotted(path: Sequence[str | int]) -> str:
     """Return a path as a person writes it: ``sites[0].ttl``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{printable(step, 60)}" for step in path)
-    return text.removeprefix(".") or "the file"
+    return text.removeprefix(".") or Text("the file")
 
 
 def _scalar(text: str) -> Any:

@@ -88,7 +88,7 @@ def conditions(
         domains: of all sites; a site without a view, as one that is worked on, cannot be judged.
         refused: what is wrong with an edit of the configuration file, a line each.
     """
-    problems = {" config": Problem(refused[0])} if refused else {}
+    problems = {" config": Problem(_(refused[0]))} if refused else {}
     right = {" config"} - problems.keys()
     certificates = {}
     for view in views:

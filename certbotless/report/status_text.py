@@ -65,7 +65,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
             many of the last lines of an attempt as there is room for, each cut at the end of the screen.
             Else the lines are whole, so that they can be copied.
     """
-    pid, error = found.daemon_pid, found.error.splitlines() if is_watched else []
+    pid, error = found.daemon_pid, _(found.error).splitlines() if is_watched else []
     above: list[Drawing] = [*error]
     daemon = [_("daemon: running, pid {}").format(pid)]
     if pid is None:

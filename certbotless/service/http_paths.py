@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from ..base.errors import printable
 from ..base.times import moment, rfc3339
-from ..base.words import N_, _
+from ..base.words import N_, Text, _
 from ..config.settings import NEEDS_PROMETHEUS, Config, Http
 from ..model.ledger import Ledger
 from ..model.view import View
@@ -155,7 +155,7 @@ class Web:
         return Found(
             at=min((view.seen.at for view in seen.views.values()), default=datetime.now(UTC)),
             path=self.path,
-            error="\n".join(self.refused()),
+            error=Text.joined("\n", self.refused()),
             daemon_pid=os.getpid(),
             views=[*seen.views.values()],
             visits=client_visit.remembered(seen.config.state_dir),

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from ..base import saved
 from ..base.checked import Model
 from ..base.errors import StoreError
 from ..base.locks import running_daemon
+from ..base.words import of_parts, parts_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +25,14 @@ _NAME = "daemon.json"
 
 @dataclass(frozen=True, slots=True)
 class _Refusal(Model):
-    """The file: the faults of the refused text, one line each, and the SHA-256 of that text."""
+    """The file: the faults of the refused text, one line each, and the SHA-256 of that text.
+
+    `parts`: those of each fault (words.parts_of).
+    """
 
     refused: tuple[str, ...]
     refused_digest: str
+    parts: tuple[Any, ...] = ()
 
 
 def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
@@ -36,7 +43,7 @@ def tell(state_dir: Path, refused: Sequence[str], digest: str) -> None:
         digest: SHA-256 of the refused file.
     """
     try:
-        saved.save(state_dir / _NAME, _Refusal(tuple(refused), digest))
+        saved.save(state_dir / _NAME, _Refusal(tuple(refused), digest, tuple(map(parts_of, refused))))
     except StoreError as exc:
         logger.warning("daemon.not_notified error=%s", exc)
 
@@ -50,5 +57,5 @@ def refusal(state_dir: Path, raw: bytes) -> tuple[str, ...]:
     with suppress(ValueError, StoreError):
         told = saved.load(state_dir / _NAME, _Refusal)
         if told and told.refused_digest == digest and running_daemon(state_dir) is not None:
-            return told.refused
+            return tuple(of_parts(*each) for each in zip_longest(told.refused, told.parts))
     return ()

@@ -1,10 +1,14 @@
 """People are spoken to in their language: by the file, or by the environment."""
 
+import copy
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.configs import text_of
+from support.languages import chinese
 
 from certbotless.base import words
 from certbotless.config import load
@@ -12,6 +16,7 @@ from tools.docs.words import catalogues, texts
 
 ROOT = Path(__file__).parents[2]
 TEXT = "certificate renewed"
+PLAIN = "a.example.com: 3 days"
 CATALOGUES = sorted(words.CATALOGUES.glob("*/LC_MESSAGES/*.po"))
 
 
@@ -37,6 +42,35 @@ def test_the_language_is_that_of_the_file_or_else_of_the_environment(
         monkeypatch.setenv(name, value)
     words.speak(language)
     assert words._(TEXT) == expected
+
+
+def test_a_text_with_values_is_the_english_string_and_is_spoken_with_the_same_values() -> None:
+    inner = words.Text("{} days", 3)
+    text = words.Text("{}: {}", "a.example.com", inner)
+    assert (text, json.dumps([text]), hash(text)) == (PLAIN, f'["{PLAIN}"]', hash(PLAIN))
+    with chinese():
+        assert words._(text) == copy.deepcopy(text).spoken == "a.example.com：3 天"
+        assert f"{text}" == PLAIN
+        # Values that are no texts of ours are never looked up.
+        assert words._(words.Text("{}: {}", "now", "key")) == "now：key"
+
+
+def test_a_text_that_was_kept_with_its_parts_is_spoken_by_another_process() -> None:
+    text = words.Text("{}: {}", "a.example.com", words.Text("{} days", 3))
+    parts = json.loads(json.dumps(words.parts_of(text)))
+    with chinese():
+        assert words._(words.of_parts(PLAIN, parts)) == "a.example.com：3 天"
+    assert words.parts_of(PLAIN) is None
+
+
+@pytest.mark.parametrize(
+    "parts", [None, [], {}, 7, "{}", ["{}"], ["{}", 1], ["{x}", 1], ["{:d}", "x"], [[7]]]
+)
+def test_parts_that_do_not_make_the_text_are_dropped(parts: Any) -> None:
+    """Those of an older version, or of a damaged file."""
+    kept = words.of_parts(PLAIN, parts)
+    assert kept == PLAIN
+    assert words.parts_of(kept) is None
 
 
 def test_each_catalogue_has_every_text_translated_with_the_same_places_for_values() -> None:

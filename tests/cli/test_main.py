@@ -258,6 +258,20 @@ def test_standard_input_that_is_closed_cannot_be_read(box: Box) -> None:
     assert run.stderr == "-:1:1: the file: cannot be read: Bad file descriptor\n"
 
 
+def test_a_bad_file_is_told_of_in_the_language_of_the_reader(
+    box: Box, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the environment, or that of the file, though it is bad."""
+    box.write("parallel: 0")
+    _code, _out, english = told("check")
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    chinese = english.replace(": parallel: 0 is outside 1..64", ": parallel：0 超出范围 1..64")
+    assert told("check") == (2, "", chinese)
+    assert chinese != english
+    box.write("parallel: 0", "language: en")
+    assert told("check") == (2, "", english)
+
+
 # --- secrets ------------------------------------------------------------------------------------------------
 
 

@@ -343,7 +343,7 @@ def test_a_file_that_cannot_be_read_is_a_fault_with_the_reason(tmp_path: Path) -
 def test_a_broken_file_still_tells_where_its_sites_are(text: str, folders: tuple[str, str]) -> None:
     """As far as it can: `status` shows them all the same."""
     for key, folder in zip(("certs_dir", "state_dir"), folders, strict=True):
-        assert load.folder_of_broken(text.encode(), key) == Path(folder)
+        assert load.value_of_broken(text.encode(), key) == Path(folder)
 
 
 # --- properties ---------------------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """What beginners type by mistake: each slip is told at its true place, with what to type instead."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from support.configs import faults_of
+from support.languages import chinese
 
+from certbotless.base import words
 from certbotless.base.errors import ConfigError
 from certbotless.config import load
 
@@ -33,6 +36,18 @@ def test_a_slip_is_told_alone_at_its_place_with_what_to_type(row: dict[str, str]
     """The parser stops later, or blames something else."""
     text = FILE.replace(row["good"], row["typed"], 1)
     assert faults_of(text) == [f"c.yaml:{row['told']}"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["typed"])
+def test_a_slip_is_told_in_chinese_at_the_same_place(row: dict[str, str]) -> None:
+    """What remains in English are keys, and what is to be typed."""
+    with pytest.raises(ConfigError) as caught:
+        load.parse(FILE.replace(row["good"], row["typed"], 1).encode(), "c.yaml")
+    with chinese():
+        spoken = words._(str(caught.value))
+    place, path, told = re.fullmatch(r"(c\.yaml:\d+:\d+): ([^：]+)：(.+)", spoken).groups()  # type: ignore[union-attr]
+    assert f"c.yaml:{row['told']}".startswith(f"{place}: {path.replace('文件', 'the file')}: ")
+    assert re.search("[\u4e00-\u9fff]", told)
 
 
 @pytest.mark.parametrize(

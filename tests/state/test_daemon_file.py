@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from support.fakes import FakeClock
+from support.languages import chinese
 
 from certbotless.base.locks import DaemonLock
+from certbotless.base.words import Text, _
 from certbotless.state import daemon_file
 
 REFUSED, RAW = ("c.yaml:1:1: sites: is needed", "c.yaml:2:1: acme: is no list"), b"sits: []\n"
@@ -23,6 +25,15 @@ def test_a_refusal_is_told_of_that_text_alone_and_while_the_daemon_runs(tmp_path
         assert daemon_file.refusal(tmp_path, RAW) == ()
         daemon_file.tell(tmp_path, REFUSED, DIGEST)
     assert daemon_file.refusal(tmp_path, RAW) == ()
+
+
+def test_a_refusal_is_told_in_the_language_of_the_reader(tmp_path: Path) -> None:
+    fault = Text("{}:{}:{}: {}", "c.yaml", 1, 1, Text("{}: {}", "sites", Text("is needed")))
+    with DaemonLock(tmp_path, FakeClock()):
+        daemon_file.tell(tmp_path, [fault], DIGEST)
+        assert daemon_file.refusal(tmp_path, RAW) == REFUSED[:1]
+        with chinese():
+            assert [*map(_, daemon_file.refusal(tmp_path, RAW))] == ["c.yaml:1:1: sites：缺少此项"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def texts(root: Path) -> Catalog:
     """Return every text that is spoken in the program, below the root of a source tree."""
     found = Catalog()
     options = {"**.html": {"trimmed": "true"}}
-    keywords = {"_": None, "N_": None}
+    keywords = {"_": None, "N_": None, "Text": None}
     for _file, _line, text, _comments, _context in extract.extract_from_dir(
         str(root), METHODS, options, keywords=keywords
     ):

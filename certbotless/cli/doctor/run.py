@@ -110,7 +110,9 @@ def _daemon(case: Case, raw: bytes) -> None:
         text = _("not running: no site is checked or repaired")
         case.warn("daemon", "", text, _("systemctl enable --now certbotless, or a timer with --once"))
     elif refused:
-        case.fail("daemon", "", _("refuses the file: {}").format(" | ".join(refused)), _("correct the file"))
+        case.fail(
+            "daemon", "", _("refuses the file: {}").format(" | ".join(map(_, refused))), _("correct the file")
+        )
     else:
         case.ok("daemon", "", _("runs, pid {}").format(pid))
 
