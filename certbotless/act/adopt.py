@@ -81,7 +81,7 @@ def judge(goal: Goal, seen: Observation, known: Mapping[str, str]) -> Verdict:
        what has the issuer of the certificate before.
     """
     facts: LeafFacts | None = None
-    site, url = goal.site, goal.config.acme.url
+    site, url = goal.site, goal.authority.id
     store = Store(goal.config.certs_dir_of(site), site.domain)
     try:
         chain, key_pem = store.plain_pair()
@@ -119,8 +119,8 @@ def _chain_before(goal: Goal, store: Store, seen: Observation, known: Mapping[st
     """Return the chain that the CA of the file gave last, empty where none is known."""
     copy = SiteFile(goal.config.state_dir, goal.site.domain).copy()
     if copy is not None:
-        return copy.chain.encode() if copy.directory == goal.config.acme.url else b""
+        return copy.chain.encode() if copy.directory == goal.authority.id else b""
     origin = seen.published.origin
-    if origin is None or origin.directory != goal.config.acme.url:
+    if origin is None or origin.directory != goal.authority.id:
         return b""
     return store.pair(known)[0]

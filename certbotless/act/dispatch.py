@@ -85,7 +85,7 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
         case "collect":
             _certificate(ctx).collect(seen)
         case "renewal-info":
-            _certificate(ctx).ask_when_to_renew(seen)
+            _certificate(ctx).orders.ask_when_to_renew(seen)
         case "rebuild" | "note":
             _certificate(ctx).rebuild(seen)
         case "dry_run":

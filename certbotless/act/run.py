@@ -308,7 +308,7 @@ class _SiteRun:
         # try; a missing container or a full disk is tried soon again.
         is_costly = step.action == "order" and isinstance(exc, IssueError | PropagationTimeout)
         origin = seen.in_hand.origin
-        is_of_this_ca = origin is not None and origin.directory == self._config.acme.url
+        is_of_this_ca = origin is not None and origin.directory == self._ctx.goal.authority.id
         facts = seen.in_hand.facts if is_of_this_ca else None
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every, facts)

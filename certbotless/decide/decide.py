@@ -130,7 +130,7 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
     facts, origin = in_hand.facts, in_hand.origin
     if facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
         return []
-    if origin.directory != situation.goal.config.acme.url:
+    if origin.directory != situation.goal.authority.id:
         return []
     look_at = told.next_look if told and told.is_of(facts) else first_look(origin.issued_at, facts.lifetime)
     return [Step("renewal-info", because(Why.RENEWAL_TIME))] if is_look_due(look_at, now) else []
@@ -170,9 +170,9 @@ def _mismatch(goal: Goal, held: Published) -> tuple[Reason, ...]:
         return because(Why.NO_CERTIFICATE)
     if facts.names != goal.site.all_names:
         return because(Why.OTHER_NAMES, facts.names)
-    if origin.directory != goal.config.acme.url:
+    if origin.directory != goal.authority.id:
         return because(Why.OTHER_CA, origin.directory)
-    if origin.key_type != goal.config.acme.key_type:
+    if origin.key_type != goal.authority.key_type:
         return because(Why.OTHER_KEY_TYPE, origin.key_type)
     return ()
 
@@ -229,4 +229,4 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
 
 def _next_order(situation: Situation) -> tuple[Entry, LeafFacts | None]:
     seen, goal = situation.seen, situation.goal
-    return next_order(seen.at, goal.config.acme.url, goal.site.all_names, seen.in_hand, situation.remembered)
+    return next_order(seen.at, goal.authority.id, goal.site.all_names, seen.in_hand, situation.remembered)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..config.settings import Config, Site
+from .authority import Authority
 from .decision import NOTHING_ASKED, Intent
 from .ledger import Ledger
 from .memory import SiteState
@@ -15,6 +16,11 @@ class Goal:
 
     site: Site
     config: Config
+
+    @property
+    def authority(self) -> Authority:
+        """Who certifies the site."""
+        return Authority(self.config.acme.url, self.config.acme.key_type)
 
 
 @dataclass(frozen=True, slots=True)

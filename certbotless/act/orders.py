@@ -1,0 +1,28 @@
+"""How a certificate is got: what the steps around a certificate ask of the authority of its site."""
+
+from typing import Protocol
+
+from ..model.observation import Observation
+from ..world.acme.order import Issued
+
+
+class Orders(Protocol):
+    """The orders of one site at its authority. Every call may raise `CertbotlessError`."""
+
+    def check(self, seen: Observation) -> None:
+        """Check what costs nothing before an order is spent."""
+
+    def order(self, seen: Observation) -> Issued:
+        """Get a new certificate; an order in flight is finished first."""
+
+    def collect(self, seen: Observation) -> Issued | None:
+        """Return what an order in flight has given; None, and the order is dropped, where that is nothing."""
+
+    def drop(self) -> None:
+        """Forget the order in flight: its certificate is published, or cannot be used."""
+
+    def rehearse(self, seen: Observation) -> None:
+        """Do all that an order does, and forget the certificate."""
+
+    def ask_when_to_renew(self, seen: Observation) -> None:
+        """Ask when the authority wants the certificate renewed, and keep the answer; a failure does no harm."""
