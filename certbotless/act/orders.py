@@ -25,4 +25,4 @@ class Orders(Protocol):
         """Do all that an order does, and forget the certificate."""
 
     def ask_when_to_renew(self, seen: Observation) -> None:
-        """Ask when the authority wants the certificate renewed, and keep the answer; a failure does no harm."""
+        """Keep when the authority wants the certificate renewed. A failure does no harm."""
