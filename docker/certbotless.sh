@@ -1,7 +1,7 @@
 #!/bin/sh
-# `certbotless` in its image. A container that is started as root (docker/compose.yaml) becomes the user 10001 before
-# anything else, without any right of root, in the group of the engine's socket, whose number differs between machines.
-# Folders that the engine has just made for it, root's and empty, become that user's first.
+# `certbotless` in its image. If the container starts as root (docker/compose.yaml), this script first changes to the
+# user 10001 without any right of root, in the group of the engine's socket. The number of that group differs between
+# machines. Before that, it gives this user the empty folders that the engine has created as root.
 set -eu
 program=/opt/certbotless/bin/certbotless
 user=10001

@@ -104,7 +104,7 @@ echo "${scratch##*/}" >"$root$mark"
 
 echo "$host_name" >/proc/sys/kernel/hostname
 rm -f "$root/etc/resolv.conf"
-echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"  # nothing listens there, unless somebody wants it
+echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"  # a test may start a resolver there
 printf '127.0.0.1 localhost\\n::1 localhost\\n127.0.1.1 %s\\n' "$host_name" >"$root/etc/hosts"
 ip link set lo up
 ip link add "$lan" type veth peer name "$lan-peer"
@@ -137,7 +137,7 @@ def require_private_host() -> str:
     """
     if not inside():
         raise SandboxError(
-            "this is not a private host, and an engine would change the machine it runs on",
+            "this is not a private host, and an engine would change this machine",
             hint="start it as: python -m certbotless.sandbox.host COMMAND",
         )
     return _MARK.read_text().strip()
@@ -202,14 +202,16 @@ def run(command: Sequence[str]) -> int:
 def _check_means() -> None:
     """Raise, if this process cannot make a private host, one line: what is missing, how to get it."""
     if os.geteuid() != 0:
-        raise SandboxError("a private host needs root: it is made of namespaces", hint="run it with sudo")
+        raise SandboxError(
+            "a private host needs root, because it is made of namespaces", hint="run it with sudo"
+        )
     for program, package in {"unshare": "util-linux", "ip": "iproute2"}.items():
         if shutil.which(program, path=PATH) is None:
             raise SandboxError(f"the program {program!r} is missing", hint=f"apt-get install {package}")
     trial = subprocess.run(["unshare", *_NAMESPACES, "true"], capture_output=True, text=True, check=False)
     if trial.returncode != 0:
         raise SandboxError(
-            f"the kernel lets even root make no namespaces here: {trial.stderr.strip()}",
+            f"the kernel allows no namespaces here, even to root: {trial.stderr.strip()}",
             hint="use a real or virtual machine, or a container started with --privileged",
         )
 
