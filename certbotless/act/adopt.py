@@ -108,7 +108,7 @@ def _refuse_unless_of_this_ca(
             raise IssueError(f"its issuer {facts.issuer!r} is not known to be the CA at {directory}")
     elif facts.lifetime > _LONGEST_PUBLIC:
         raise IssueError(
-            f"its issuer {facts.issuer!r} is no public CA: the certificate lasts"
+            f"its issuer {facts.issuer!r} is not a public CA: the certificate lasts"
             f" {facts.lifetime.days} days, and those of a public CA last {_LONGEST_PUBLIC.days} at most"
         )
     elif why := verify.why_untrusted(chain, key, domain):

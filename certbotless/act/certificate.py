@@ -84,7 +84,7 @@ class CertificateSteps:
         if why := verify.doubt(authority.id, chain, key, self._ctx.site.domain):
             # Clients may know the CA all the same: a trust store here may be old, or absent.
             text = "certificate.not_trusted_here domain=%s issuer=%s reason=%s hint=%s"
-            hint = "bring ca-certificates up to date; if it is, look who answers at acme.directory"
+            hint = "update ca-certificates; if it is up to date, check which server acme.directory reaches"
             logger.warning(text, self._ctx.site.domain, facts.issuer, why, hint)
 
     def restore(self, seen: Observation) -> None:
@@ -98,7 +98,7 @@ class CertificateSteps:
         now, lately = self._ctx.clock.now(), None
         if seen.published.is_contested:
             # What is merely gone is put back each time.
-            what = f"{seen.published.fault}, again: it was put right"
+            what = f"{seen.published.fault}, again: certbotless restored it"
             hint = "find the program that writes there, and stop it or give it another folder"
             lately = set_right_lately(self._ctx, self._ctx.state.restored, StoreError, what, hint)
         if seen.published.facts is not None:
@@ -116,8 +116,8 @@ class CertificateSteps:
         """Give the key its mode; where that cannot be, warn and remember it. Raises `StoreError`."""
         if self._ctx.store.set_key_mode():
             return True
-        domain, hint = self._ctx.site.domain, "the options of the mount say who may read it"
-        why = "the key has mode {}, not {}, and the file system keeps no modes".format(*wrong_mode)
+        domain, hint = self._ctx.site.domain, "the options of the mount decide which users can read it"
+        why = "the key has mode {}, not {}, and the file system does not keep modes".format(*wrong_mode)
         logger.warning("key.mode_not_kept domain=%s reason=%s hint=%s", domain, why, hint)
         self._ctx.file.change(unkept_modes=wrong_mode)
         return False

@@ -204,7 +204,10 @@ class ChallengeZones:
         if not self._are_shown(zone, values, deadline, wait_s):
             self._has_waited_unseen = True
             names = ",".join(sorted({txt.fqdn for txt in values}))
-            waited_s, reason = round(clock.monotonic() - began_s), "no name server speaks for the zone here"
+            waited_s, reason = (
+                round(clock.monotonic() - began_s),
+                "no name server of the zone can be reached",
+            )
             self._ctx.tell("challenge.unseen", names=names, zone=zone, waited_s=waited_s, reason=reason)
 
     def note_validation(self, *, is_valid: bool) -> None:
@@ -221,8 +224,8 @@ class ChallengeZones:
         if not is_conflict or not any(self._ctx.servers.blind_s(zone) for _, zone in self._ends.values()):
             return exc
         hint = (
-            "an alias (CNAME) may be at the challenge name, which cannot be seen: port 53 is blocked or taken"
-            " over, and the key may not list the name; allow it to (docs/delegation.md)"
+            "the challenge name may be an alias (CNAME), and certbotless cannot see it: port 53 is blocked or"
+            " intercepted, and the AccessKey may not list the name; allow that (docs/delegation.md)"
         )
         return DnsRefused(exc.message, hint=f"{exc.hint}; {hint}" if exc.hint else hint)
 
@@ -235,8 +238,8 @@ class ChallengeZones:
             except ZoneNotFound as exc:
                 raise ZoneNotFound(
                     f"{name!r} is an alias of {printable(alias)!r}; {exc.message}",
-                    hint="let the CNAME lead to a zone that the key may change (docs/delegation.md),"
-                    " or delete it in the Alidns console",
+                    hint="point the CNAME to a zone that the AccessKey may change (docs/delegation.md), or"
+                    " delete it in the Alidns console",
                 ) from exc
             known = self._ctx.file.put("alias_zones", alias, found).alias_zones
             self._ctx.tell("challenge.delegated", name=name, to=printable(alias), zone=found)

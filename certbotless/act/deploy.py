@@ -156,7 +156,7 @@ class DeploySteps:
                 what=dump(target.action).decode(),
                 act=act,
                 may_help=lambda leaf: is_ours or self._may_help(container, leaf),
-                hopeless=f"{container.name!r} was {'acted upon for it' if acted else since}",
+                hopeless=f"{container.name!r} was {'already reloaded for it' if acted else since}",
                 is_canary=is_canary,
                 is_held=self._is_held(target),
                 is_coming_up=abs(age) < timedelta(seconds=PROOF_TIMEOUT_S),
@@ -280,8 +280,8 @@ def _check_may_act(container: Container, is_our_unfinished_restart: bool) -> Non
         return
     start = "unpause" if container.status == "paused" else "start"
     raise DeployWaits(
-        f"the container {container.name!r} is {container.status}; it is not ours to start",
-        hint=f"start it when you want it: docker {start} {container.name}",
+        f"the container {container.name!r} is {container.status}; certbotless does not start it",
+        hint=f"to start it: docker {start} {container.name}",
     )
 
 
@@ -289,13 +289,13 @@ def _hint_at(container: Container) -> str:
     if container.reads_all:
         return SILENCE_HINT
     why = {
-        "": "It is no full root",
+        "": "It does not run as full root",
         "rootless": "Its engine is rootless",
         "userns": "It has a user namespace of its own",
     }[container.namespace]
     return (
-        f'can it read the key? {why}: set key_mode "0640", and let the group of certs_dir'
-        " be one of its own (docs/configuration.md); else look into its log"
+        f'it may not be able to read the key. {why}: set key_mode "0640", and give certs_dir a group'
+        " that it is in (docs/configuration.md); otherwise see its log"
     )
 
 

@@ -31,7 +31,7 @@ _CONNECT_TIMEOUT_S = 0.5
 _DOWN_STOP_TIMEOUT_S = 1
 # An action and its proof are over by then; what is left of an older trial says nothing of today's service.
 _TRIAL_LASTS = timedelta(minutes=10)
-SILENCE_HINT = "look into its log: does it run, and is this its TLS port?"
+SILENCE_HINT = "check that it runs and that this is its TLS port; see its log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Proof:
     def _published(self) -> tuple[LeafFacts, Origin]:
         facts, origin = self._seen.published.facts, self._seen.published.origin
         if facts is None or origin is None:
-            raise StoreError("nothing is published that could be served")
+            raise StoreError("no certificate is published yet")
         return facts, origin
 
     @property
@@ -167,16 +167,16 @@ class Proof:
         ctx.tell("certificate.rolled_back", refused=self.sha256, reason=failed.message)
         # What was done with the refused one shall not keep it from another try.
         ctx.file.put("acted", service.name, None)
-        outcome = "the certificate before serves again"
+        outcome = "the previous certificate is in use again"
         try:
             began = ctx.clock.now()
             service.act(_DOWN_STOP_TIMEOUT_S)
             lock.note_action(began, service.what)
             sha256 = before.facts.sha256 if before.facts else ""
             if self._wait_for(service, sha256) != sha256:
-                outcome = "it does not come up with the certificate before either"
+                outcome = "it does not start with the previous certificate either"
         except DeployError as exc:
-            outcome = f"going back failed too: {exc.message}"
+            outcome = f"the rollback failed too: {exc.message}"
         raise CertificateRefused(f"{failed.message}; {outcome}", hint=failed.hint) from failed
 
     def _was_acted_upon(self, service: Service, lock: ActionLock) -> bool:
@@ -208,7 +208,9 @@ class Proof:
         if service.where is None:
             return sha256
         at = f"{service.where[0]}:{service.where[1]}"
-        logger.debug("certificate.proving at=%s", at, extra=waits_for("the new certificate to be served", at))
+        logger.debug(
+            "certificate.proving at=%s", at, extra=waits_for("the service to use the new certificate", at)
+        )
         pace = Pace(self._ctx.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0
         while (leaf := self._served(*service.where)) != sha256 or (
@@ -229,5 +231,5 @@ def _not_served(service: Service, leaf: str, when: str) -> DeployError:
         return DeployError(f"no TLS answer at {at}; {when}", hint=service.hint)
     return DeployError(
         f"{at} serves another certificate ({leaf[:16]}...); {when}",
-        hint="does the container mount certs_dir as a folder, and read these two files?",
+        hint="check that the container mounts certs_dir as a folder, and reads these two files",
     )

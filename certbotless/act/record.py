@@ -135,8 +135,8 @@ class RecordSteps:
         if all(old and new and old.value == address for old, new in changes):
             return None
         values = ", ".join(repr(old.value) for old, _ in changes if old)
-        found = f"is {values or 'gone'} again: it was set back to {address!r}"
+        found = f"is {values or 'gone'} again: certbotless had set it to {address!r}"
         what = f"the {type_} record of {fqdn!r} {found}"
-        hint = "find what else keeps this record, another machine or a DDNS client, and stop it"
+        hint = "find what else changes this record, another machine or a DDNS client, and stop it"
         times = kept.at if kept and kept.value == address else ()
         return set_right_lately(self._ctx, times, RecordConflict, what, hint)

@@ -61,7 +61,7 @@ _ASKED_JITTER = 1 / 20
 _REHEARSED = Why.ASKED_FOR, "the CA gave a certificate; nothing was published"
 _REHEARSED_WITHOUT_STAGING = (
     Why.NO_STAGING,
-    "the CA has validated all names; it has no staging directory, so no certificate was issued",
+    "the CA has validated all names; it has no staging directory, so it issued no certificate",
 )
 
 

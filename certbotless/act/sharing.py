@@ -54,7 +54,7 @@ class SharedTargets:
             if busy != told:
                 told = busy
                 others = ",".join(sorted(busy))
-                extra = waits_for("other sites that share the target", others)
+                extra = waits_for("the other sites of this target", others)
                 logger.debug("target.shared target=%s with=%s", target, others, extra=extra)
             pace.wait()
 

@@ -76,7 +76,7 @@ def _drop_in(path: Path, exc: OSError) -> str:
     folder = path if path.is_dir() or not path.suffix else path.parent
     make = "" if folder.is_dir() else f"`install -d -o {systemd.USER} -g {systemd.USER} {folder}`, then "
     return (
-        f"its unit may write there only if told so: {make}`systemctl edit {unit}` with the lines"
+        f"its unit needs the right to write there: {make}`systemctl edit {unit}` with the lines"
         f" `[Service]` and `ReadWritePaths=-{folder}`, and `systemctl restart {unit}`"
     )
 
@@ -120,7 +120,7 @@ def read_if_there(path: Path) -> bytes | None:
 def refuse_unless_directory(path: Path) -> None:
     """Raise StoreError for a link in place of a directory of ours, which may lead anywhere, or for a file."""
     if os.path.lexists(path) and not stat.S_ISDIR(mode := path.lstat().st_mode):
-        what = f"{str(path)!r} is {kind_of(mode)}; it must be a directory of ours"
+        what = f"{str(path)!r} is {kind_of(mode)}; it must be a directory"
         raise StoreError(what, hint="move it away")
 
 
@@ -257,7 +257,7 @@ def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
             fd = inner
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
-            raise OSError(errno.EPERM, "its mode is not ours to set", str(top.joinpath(*way)))
+            raise OSError(errno.EPERM, "this user may not set its mode", str(top.joinpath(*way)))
         os.fchmod(fd, mode)
     finally:
         os.close(fd)
@@ -342,6 +342,6 @@ def _room_at(path: Path) -> str:
     try:
         found = os.statvfs(path)
     except OSError:
-        return "its file system cannot be asked for room"
+        return "the free space of its file system is not known"
     files = " and no file" if found.f_files and not found.f_favail else ""
     return f"{found.f_bavail * found.f_frsize} bytes{files} free"

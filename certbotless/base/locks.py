@@ -69,7 +69,7 @@ class Lock:
         """Return the error for a lock that is not free in time."""
         return StoreError(
             f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
-            hint="another certbotless is at work on it; try again later",
+            hint="another certbotless process is using it; try again later",
         )
 
     def _note(self, text: str) -> None:

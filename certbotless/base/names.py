@@ -35,7 +35,7 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     """
     is_wildcard = text.startswith("*.")
     if is_wildcard and not wildcard:
-        hint = Text("a wildcard may be in names alone")
+        hint = Text("a wildcard is allowed in names only")
         raise NameFault(Text("{!r} is a wildcard", printable(text)), hint=hint)
     host = _in_a_labels(text.removeprefix("*.").lower(), N_("{!r} is not a DNS name: {}")).removesuffix(".")
     labels = host.split(".")
@@ -100,9 +100,9 @@ def a_labels(text: str) -> str:
 
 
 def _a_label(text: str) -> str:
-    label = _in_a_labels(text, N_("{!r} is no DNS label: {}"))
+    label = _in_a_labels(text, N_("{!r} is not a DNS label: {}"))
     if not _RECORD_LABEL.fullmatch(label):
-        raise NameFault(Text("{!r} is no DNS label", printable(text, 80)))
+        raise NameFault(Text("{!r} is not a DNS label", printable(text, 80)))
     return label
 
 

@@ -40,7 +40,7 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     if not state_dir.is_dir():
         raise StoreError(
             f"state_dir {str(state_dir)!r} is absent, and others may change the folders above it",
-            hint=f"make it for the user that shall own it: install -d -m 0700 -o {systemd.USER} {state_dir}",
+            hint=f"create it for the user that owns it: install -d -m 0700 -o {systemd.USER} {state_dir}",
         )
     found = state_dir.stat()
     if found.st_uid == 0:

@@ -18,27 +18,28 @@ if TYPE_CHECKING:
     from ..config.settings import Config, Site
 
 _COMMANDS = {
-    "check": "validate the configuration, offline",
-    "plan": "check and print what would be done; changes nothing",
-    "status": "show each site: address, certificate, what is served, next renewal",
-    "doctor": "test everything that can break, a line each, with the cure",
+    "check": "check the configuration file; needs no network",
+    "plan": "show what a run would do; change nothing",
+    "status": "show each site: address, certificate, the certificate in use, next renewal",
+    "doctor": "run all checks; each failure comes with a fix",
     "notify-test": "send a test message to each URL of notify",
-    "init": "make a first configuration from a few questions, or from options; overwrites nothing",
-    "sandbox": "the whole chain on this machine, nothing needed from outside",
+    "init": "write a first configuration, from questions or options; overwrite nothing",
+    "sandbox": "show how certbotless works, with local stand-ins of Aliyun DNS and the CA",
 }
 _INIT_OPTIONS = (
     ("--domain", "NAME", "the public name of the service"),
     ("--zone", "NAME", "its zone at Aliyun DNS; found through the API when absent"),
     ("--access-key-id", "REF", "credential:NAME, file:/path or ${ENV}"),
     ("--access-key-secret", "REF", "the same for its secret"),
-    ("--container", "NAME", "who serves the certificate, or none"),
+    ("--container", "NAME", "the container that uses the certificate, or none"),
     ("--port", "PORT", "where it serves TLS; its one published port when absent"),
     ("--address", "RULE", "auto, auto:INTERFACE, auto:NETWORK, an IPv4 address, or none"),
     ("--directory", "CA", "letsencrypt, letsencrypt-staging, or an https:// URL"),
-    ("--email", "ADDRESS", "where the CA may write to"),
+    ("--email", "ADDRESS", "your e-mail address for the CA"),
 )
 _CONFIG = str(environment.FILE)
 _CONFIG_HELP = f"the configuration (default {_CONFIG}); - is standard input"
+_DOMAINS_HELP = "domain of a site (default: all sites)"
 _ONE_SHOT = ("--once", "--renew-now")
 # What other tools call it, and what does it here.
 _ELSEWHERE = {
@@ -121,20 +122,23 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         usage="%(prog)s [--config FILE] [COMMAND ...]\n"
         "       %(prog)s [--config FILE] --once [DOMAIN ...]\n"
         "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--force] [--dry-run]",
-        description="Keep a LAN service trusted: its A record, its certificate, and what it serves.",
-        epilog="Without a command: the daemon. Exit codes: 0 ok, 1 a problem, 2 bad usage or configuration.",
+        description="Give a service on a LAN an HTTPS certificate: keep its A record, get and renew the"
+        " certificate, restart the service and check that it uses the certificate.",
+        epilog="Without a command, certbotless runs as the daemon. Exit codes: 0 ok, 1 a problem, 2"
+        " wrong usage or configuration.",
     )
     parser.add_argument("-V", "--version", action="version", version=f"certbotless {__version__}")
     parser.add_argument("-c", "--config", metavar="FILE", default=_CONFIG, help=_CONFIG_HELP)
     once = parser.add_mutually_exclusive_group()
-    _flag(once, "--once", "make all facts true where they are not, of these sites or all; exit")
-    _flag(once, "--renew-now", "order now, publish, restart, prove, these sites or all; exit")
-    _flag(parser, "--force", "with --renew-now: order even beyond our own limits on orders")
-    dry_run_help = "with --renew-now: try the whole chain at the CA's staging directory; publish nothing"
-    _flag(parser, "--dry-run", dry_run_help)
+    _flag(once, "--once", "check and repair the given sites (default: all), then exit")
+    renew_help = "request a new certificate for the given sites (default: all), install it, check its use"
+    _flag(once, "--renew-now", f"{renew_help}, then exit")
+    _flag(parser, "--force", "with --renew-now: ignore the limits of certbotless and the CA's Retry-After")
+    dry_run_help = "with --renew-now: request a test certificate from the CA's staging server"
+    _flag(parser, "--dry-run", f"{dry_run_help}; change no file and no service")
     if has_domains:
         parser.add_argument(wire.SETTLED, action="append", default=[], help=argparse.SUPPRESS)
-        parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="a site's domain; none: all sites")
+        parser.add_argument("domains", nargs="*", metavar="DOMAIN", help=_DOMAINS_HELP)
         parser.set_defaults(command=None, errand=None)
         return parser
     parser.add_argument(wire.ERRAND, choices=wire.HELPERS, help=argparse.SUPPRESS)
@@ -152,24 +156,24 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         return command
 
     check = add("check")
-    _flag(check, "--strict", "exit 1 when there is a warning")
+    _flag(check, "--strict", "exit with 1 if there is a warning")
     plan = add("plan")
-    plan.add_argument("domains", nargs="*", metavar="DOMAIN", help="only these sites; none: all sites")
-    _flag(plan, "--exit-code", "exit 3 when something is to be done")
+    plan.add_argument("domains", nargs="*", metavar="DOMAIN", help=_DOMAINS_HELP)
+    _flag(plan, "--exit-code", "exit with 3 if there is something to do")
     status = add("status")
-    domain_help = "only this site, and all that is known of it"
+    domain_help = "show only this site, in detail"
     status.add_argument("domain", nargs="?", metavar="DOMAIN", help=domain_help)
-    _flag(status, "--json", "as one JSON object")
-    _flag(status, "--watch", "again every 2 s, in place, until Ctrl-C")
+    _flag(status, "--json", "print one JSON object")
+    _flag(status, "--watch", "refresh every 2 s, until Ctrl-C")
     doctor = add("doctor")
-    _flag(doctor, "--json", "as one JSON object")
-    probe_help = "only ask the DNS API how it behaves, with a TXT record that is made and deleted"
+    _flag(doctor, "--json", "print one JSON object")
+    probe_help = "only test how the DNS API behaves, with a TXT record that is created and deleted"
     _flag(doctor, "--probe", f"{probe_help}; print a text for a report, without names and secrets")
     add("notify-test")
-    init = add("init", f"the file to be made (default {_CONFIG})")
+    init = add("init", f"the file to write (default {_CONFIG})")
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=text)
-    _flag(init, "--yes", "ask nothing: take what is found")
+    _flag(init, "--yes", "ask nothing: use what is found")
     sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
     sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 

@@ -184,7 +184,7 @@ def _watch(source: Path | None, args: argparse.Namespace) -> NoReturn:
         raise UsageError(Text("--watch reads the file again and again, so it cannot be standard input"))
     screen = Terminal(sys.stdout)
     if not (screen.is_terminal and screen.is_interactive):
-        raise UsageError(Text("--watch draws on a terminal, and standard output is none; leave it out"))
+        raise UsageError(Text("--watch needs a terminal, and standard output is not one; leave it out"))
 
     def look() -> tuple[Drawing, int]:
         try:
@@ -249,7 +249,9 @@ def _notify_test(source: Path | None, _args: argparse.Namespace) -> int:
     log.set_up(logging.CRITICAL)
     checked = load.load(source)
     if not checked.notify:
-        raise CertbotlessError(Text("notify has no receiver"), hint=Text("see docs/notifications.md"))
+        raise CertbotlessError(
+            Text("notify is empty: there is no receiver"), hint=Text("see docs/notifications.md")
+        )
     for secret in checked.receivers().values():
         secret.read()
     found = outbox.receivers(checked)

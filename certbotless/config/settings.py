@@ -98,7 +98,7 @@ class Docker(_Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http(_Section):
-    """The status page and the metrics: what `status` tells, over HTTP. If absent, no port is open."""
+    """The status page and the metrics of the daemon, over HTTP. If absent, no port is open."""
 
     listen: values.Listen = "127.0.0.1:9109"
 

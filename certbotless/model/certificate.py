@@ -84,7 +84,7 @@ _MOST_TEXT = 2000
 def _line(text: str) -> str:
     """Return one line of text. Raises ValueError for what is none."""
     if not text.isprintable() or len(text) > _MOST_TEXT:
-        raise ValueError("it is no line of text")
+        raise ValueError("it is not one line of text")
     return text
 
 

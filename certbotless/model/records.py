@@ -98,7 +98,7 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
     for other in others:
         if other not in free:
             raise RecordConflict(
-                f"{wanted.fqdn!r} also has the public address {other.value!r}, which is not ours",
+                f"{wanted.fqdn!r} also has the public address {other.value!r}, not written by certbotless",
                 hint="delete that record in the Alidns console if it is stale",
             )
     changes = [Change(other, None) for other in others]

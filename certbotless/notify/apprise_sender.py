@@ -67,7 +67,7 @@ def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S)
     while thread.is_alive() and not pace.expired:
         pace.wait()
     if thread.is_alive():
-        raise NotifyError(f"not sent within {timeout_s:.0f} s", hint="look whether the service answers")
+        raise NotifyError(f"not sent within {timeout_s:.0f} s", hint="check that the service answers")
     if not results or not results[0]:
         raise NotifyError(_without_tokens(url, _reason(results)), hint=_HINT)
 
@@ -124,7 +124,7 @@ def service_of(url: str) -> Any:
         what = f"the library apprise cannot be used here ({type(exc).__name__})"
         raise NotifyError(what, hint="install it again, readable by the user that runs certbotless") from exc
     if found is None:
-        what = "this is no URL of a service that apprise knows here"
+        what = "apprise does not know a service for this URL here"
         raise NotifyError(what, hint="see docs/notifications.md for its form")
     service = apprise.Apprise(asset=asset)
     service.add(found)

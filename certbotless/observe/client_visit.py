@@ -115,11 +115,11 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     for name, addresses in wanted.items():
         if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):
-                return facts(None, None, None, f"{text}; it may remember what was until {rfc3339(until)}")
+                return facts(None, None, None, f"{text}; it may cache the old answer until {rfc3339(until)}")
             return facts(False, None, None, text)
     ports = ports_of(view)
     if not ports:
-        return facts(True, None, None, N_("nothing is known to serve it"))
+        return facts(True, None, None, N_("no service for it is known"))
     has_spoken = before is not None and before.answered is not None
     said: list[Met] = []
     for name in wanted:
@@ -213,6 +213,6 @@ def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
         return Met(True, None, f"no answer to GET /v2/ ({reason_of(exc)})")
     found = _STATUS_LINE.match(received)
     if found is None:
-        return Met(True, 0, N_("it speaks no HTTP"))
+        return Met(True, 0, N_("it does not use HTTP"))
     status = int(found[1])
     return Met(True, status, f"HTTP {status} to GET /v2/")

@@ -75,17 +75,17 @@ def why_unreachable(servers: Sequence[Server], answers: Sequence[Answer], zone: 
     """Say why no server speaks for a zone."""
     values = [value for answer in answers for value in answer.values or ()]
     if hijack.is_made_up([*values, *(server.address for server in servers)]):
-        return DnsError(f"port 53 is taken over: {hijack.MADE_UP}", hint=hijack.cure(zone))
+        return DnsError(f"port 53 is intercepted: {hijack.MADE_UP}", hint=hijack.cure(zone))
     if any(answer.values is not None for answer in answers):
         names = ", ".join(sorted({server.name for server in servers}))
         return DnsError(
-            f"port 53 is taken over: another server answers in the place of {names}",
-            hint="let the router, provider or proxy pass port 53 on unchanged",
+            f"port 53 is intercepted: another server answers instead of {names}",
+            hint="configure the router, provider or proxy to pass port 53 unchanged",
         )
     faults = ", ".join(sorted({answer.fault for answer in answers}))
     return DnsError(
         f"no authoritative name server answers ({faults})",
-        hint="check the network; let this machine reach port 53, by UDP and TCP",
+        hint="check the network; allow this machine to reach port 53, by UDP and TCP",
     )
 
 

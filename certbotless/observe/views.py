@@ -111,7 +111,7 @@ def _endless_run(goal: Goal, now: datetime) -> CertbotlessError | None:
     return CertbotlessError(
         f"process {holder.pid} has held the lock of this site since {rfc3339(holder.since)}, longer than"
         " a run may take",
-        hint=f"see `ps {holder.pid}`; let it go on (`fg`, `kill -CONT`) or end it",
+        hint=f"see `ps {holder.pid}`; continue it (`fg`, `kill -CONT`) or end it",
     )
 
 

@@ -26,7 +26,7 @@ __all__ = ["TYPE", "text"]
 
 _STATES = ("ok", "pending", "failing")
 _WELL = (
-    "1 where all is right, only a window is waited for, or a renewal runs while the certificate in use is"
+    "1 if the site is ok, waits only for a window, or is being renewed while the certificate in use is"
     " valid and served; 0 also before the first check."
 )
 
@@ -39,9 +39,11 @@ def text(seen: Seen, visits: Visits, now: datetime, *, is_looking: bool, is_refu
         is_refused: whether the file, as it is now, is refused.
     """
     families = _Families()
-    families.add("build_info", "The program that runs; always 1.", 1, version=__version__)
-    families.add("looks_go_on", "1 while no look of the daemon is overdue.", is_looking)
-    families.add("config_refused", "1 while an edit of the configuration file is refused.", is_refused)
+    families.add("build_info", "The version that runs; always 1.", 1, version=__version__)
+    families.add("looks_go_on", "1 while no check of the daemon is overdue.", is_looking)
+    families.add(
+        "config_refused", "1 while the daemon refuses an edit of the configuration file.", is_refused
+    )
     for domain, view in seen.views.items():
         _add_site(families, view, seen.well_at.get(domain))
         _add_client(families, view, visits)
@@ -78,11 +80,11 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
     families.add("site_well", _WELL, view.is_well, domain=domain)
     begin, end = (facts.not_before, facts.not_after) if facts else (None, None)
     for name, about, at in (
-        ("last_look", "When the site was last looked at.", view.seen.at),
-        ("last_success", "When all facts of the site were last seen true, since the daemon started.", ok_at),
-        ("certificate_not_before", "When the certificate on disk begins to be valid.", begin),
+        ("last_look", "When the site was last checked.", view.seen.at),
+        ("last_success", "When the site was last ok, since the daemon started.", ok_at),
+        ("certificate_not_before", "From when the certificate on disk is valid.", begin),
         ("certificate_not_after", "When the certificate on disk expires.", end),
-        ("next_renewal", "From when on the certificate is due for renewal.", view.decision.next_renewal),
+        ("next_renewal", "When the certificate is due for renewal.", view.decision.next_renewal),
     ):
         families.add(f"{name}_timestamp_seconds", about, at, domain=domain)
     failed = Counter({"look": len(view.decision.problems)})
@@ -90,12 +92,12 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
         if not failure.is_waiting:
             failed[fact_of(key)] += failure.count
     for kind in get_args(Fact):
-        about = "Attempts in a row that failed to make a fact true, or to look at it; 0 once one succeeds."
+        about = "Attempts of this kind that failed in a row; 0 after one succeeds."
         families.add("failed_attempts", about, failed[kind], domain=domain, kind=kind)
     # A name that is there twice, for two ports, has one sample: the first.
     for name, state in {each.name: each.state for each in reversed([*served_of(view)])}.items():
         if state != "unproved":
-            about = "1 where the target was last seen to serve the certificate on disk."
+            about = "1 if the target used the certificate on disk at the last check."
             families.add("served_matches_disk", about, state == "serving", domain=domain, target=name)
 
 
@@ -105,7 +107,7 @@ def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
         for view in seen.views.values()
     )
     for domain, left in zip(seen.views, orders_left_for_each(seen.ledger, planned), strict=True):
-        about = "Orders that our own limits allow for now."
+        about = "Orders that certbotless' own limits allow now."
         families.add("orders_left", about, left, domain=domain)
 
 
@@ -114,7 +116,7 @@ def _add_client(families: _Families, view: View, visits: Visits) -> None:
     if met is None:
         return
     for check, passed in (("resolved", met.resolved), ("trusted", met.trusted), ("answered", met.answered)):
-        about = "1 where a client of this machine got this far at its last visit; absent where not tried."
+        about = "1 if the last connection as a client passed this check; absent if it was not tried."
         families.add("client_passed", about, passed, domain=view.site.domain, check=check)
-    about = "When a client was last sent."
+    about = "When certbotless last connected as a client."
     families.add("client_visit_timestamp_seconds", about, met.at, domain=view.site.domain)

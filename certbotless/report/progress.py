@@ -89,7 +89,7 @@ class Board:
             waits = f", waits for {work.waits_for}{work.detail}" if work.waits_for else ""
             return f"{domain}{step} {took}{waits}"
         texts = [
-            f"{count} {'wait' if count > 1 else 'waits'} for {what}" if what else f"{count} at work"
+            f"{count} {'wait' if count > 1 else 'waits'} for {what}" if what else f"{count} running"
             for what, count in Counter(work.waits_for for work in works.values()).most_common()
         ]
         return f"{len(works)} sites, {took}: {'; '.join(texts)}"

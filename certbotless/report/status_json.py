@@ -48,7 +48,7 @@ def headline(views: Sequence[View], busy: int) -> str:
     """Return one line about all sites; a run is at work on `busy` more."""
     counts = Counter("renewing" if view.is_renewing else view.state for view in views)
     parts = [f"{counts[name]} {name}" for name in ("ok", "renewing", "pending", "failing") if counts[name]]
-    parts += [f"{busy} at work"] if busy else []
+    parts += [f"{busy} running"] if busy else []
     coming = [(at, v.site.domain) for v in views if (at := v.decision.next_renewal) is not None]
     if coming:
         at, domain = min(coming)

@@ -28,7 +28,7 @@ def wait_until(ready: Callable[[], bool], patience_s: float, what: str) -> None:
     end = time.monotonic() + patience_s
     while not ready():
         if time.monotonic() > end:
-            raise SandboxError(f"waited {patience_s:g} s in vain: {what}")
+            raise SandboxError(f"nothing in {patience_s:g} s; expected: {what}")
         time.sleep(0.02)
 
 

@@ -20,8 +20,8 @@ def main(argv: list[str]) -> int:
     """Run the story and return its exit code: 0 only if every fact in it held."""
     argparse.ArgumentParser(
         prog="certbotless sandbox",
-        description="Show the whole chain on this machine, on local stand-ins of Aliyun DNS and the CA. "
-        "Needs root, happens in namespaces of its own, and leaves nothing behind.",
+        description="Show how certbotless works, with local stand-ins of Aliyun DNS and the CA. "
+        "It needs root, runs in its own namespaces, and leaves nothing behind.",
     ).parse_args(argv)
     try:
         _check_parts()

@@ -97,7 +97,7 @@ class Teller:
             SandboxError: it is not.
         """
         if not holds:
-            raise SandboxError(f"this should be so, and is not: {text}")
+            raise SandboxError(f"this was expected, but is not so: {text}")
         self.facts += 1
         self._line(f"   ok {text}", "32")
 
@@ -144,14 +144,14 @@ def main() -> int:
             print(f"certbotless: the sandbox failed in step {tell.steps}: {error}", file=sys.stderr)
             return 1
     tell.step("The end")
-    tell.say(f"{tell.facts} facts verified in {tell.seconds():.1f} s; nothing of this stays on your machine.")
+    tell.say(f"{tell.facts} checks passed in {tell.seconds():.1f} s; nothing is left on your machine.")
     tell.say("Next: README.md, for your own zone and registry; docs/architecture.md, for how it works.")
     return 0
 
 
 def start(tell: Teller, workdir: Path, alive: ExitStack) -> Parts:
     """Start the stand-ins, which end with `alive`."""
-    tell.step("What stands where")
+    tell.step("The parts, and where they are")
     tell.say(
         f"A private host, {HOST_NAME}: own network, mounts and processes; {LAN_ADDRESS} on {LAN_INTERFACE}"
     )
@@ -179,7 +179,7 @@ def start(tell: Teller, workdir: Path, alive: ExitStack) -> Parts:
         engine.trust(f"{name}:{PORT}", ca.root_pem())
     version = engine.client().version()["Version"]
     tell.say(
-        f"A real Docker engine {version}, which trusts Pebble's root, as all machines trust a public CA's"
+        f"A real Docker engine {version}, which trusts Pebble's root as other machines trust a public CA"
     )
     registry.write_self_signed(HOSTS_NAME)
     registry.create()
@@ -244,14 +244,14 @@ def first_run(tell: Teller, parts: Parts) -> None:
         telling = [call.parameters.get(name, "") for name in ("SubDomain", "RR", "Type", "Value", "RecordId")]
         tell.quote(" ".join([call.action, *filter(None, telling)]))
     tell.fact(
-        "DNS-01: Pebble read the TXT record through that DNS, and holds the name for proved",
+        "DNS-01: Pebble read the TXT record through that DNS, and has validated the name",
         "set VALID by completed challenge" in parts.ca.log.read_text(),
     )
 
 
 def look_around(tell: Teller, parts: Parts) -> None:
     """Verify the four facts, from outside the program."""
-    tell.step("The four facts")
+    tell.step("The four results, checked from outside")
     question = dns.message.make_query(DOMAIN, "A")
     for server in parts.aliyun.nameservers:
         address, _, port = server.partition(":")
@@ -259,13 +259,13 @@ def look_around(tell: Teller, parts: Parts) -> None:
         values = [record.to_text() for rrset in rrsets for record in rrset]
         tell.fact(f"record: {DOMAIN} is {LAN_ADDRESS}, says name server {server}", values == [LAN_ADDRESS])
     found = socket.gethostbyname(DOMAIN)
-    tell.fact(f"record: {DOMAIN} is {LAN_ADDRESS}, looked up as by any client", found == LAN_ADDRESS)
+    tell.fact(f"record: {DOMAIN} is {LAN_ADDRESS}, as any client resolves it", found == LAN_ADDRESS)
     only_record(tell, parts)
     for name in (f"{DOMAIN}.pem", f"{DOMAIN}.key"):
         file = CERTS / name
         tell.quote(f"{stat.filemode(file.stat().st_mode)} {file} -> {file.readlink()}")
     mode = stat.S_IMODE((CERTS / f"{DOMAIN}.key").stat().st_mode)
-    tell.fact("files: the key is for its owner alone", mode == 0o600)
+    tell.fact("files: only the owner can read the key", mode == 0o600)
     root = ssl.create_default_context(cadata=parts.ca.root_pem())
     with (
         socket.create_connection((DOMAIN, PORT), timeout=5) as connection,
@@ -281,7 +281,7 @@ def only_record(tell: Teller, parts: Parts) -> None:
     """Verify that the zone holds the A record and nothing else: no TXT record is left."""
     held = [(record.rr, record.type, record.value) for record in parts.aliyun.records()]
     tell.quote("\n".join(" ".join(record) for record in held))
-    tell.fact("the zone holds that record alone: no TXT is left", held == [("devbox", "A", LAN_ADDRESS)])
+    tell.fact("the zone has only that record: no TXT record is left", held == [("devbox", "A", LAN_ADDRESS)])
 
 
 def served_is_file(tell: Teller) -> str:
@@ -291,7 +291,7 @@ def served_is_file(tell: Teller) -> str:
     in_file = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index(end) + len(end)])).hexdigest()
     served = served_sha256(LAN_ADDRESS, PORT, DOMAIN)
     tell.quote(f"sha256 in the file {in_file}\nsha256 served      {served}")
-    tell.fact("served: the registry shows the file's leaf", served == in_file)
+    tell.fact("service: the registry uses the certificate in the file", served == in_file)
     return served
 
 
@@ -310,7 +310,7 @@ def push_and_pull(tell: Teller, parts: Parts) -> None:
 
 def quiet(tell: Teller, parts: Parts) -> None:
     """Show that the program sees the facts, and then has nothing to do."""
-    tell.step("All is well, so nothing is done")
+    tell.step("Everything is ok, so a run changes nothing")
     certbotless(tell, "status")
     asked = len(parts.ca.requests()), len(parts.aliyun.calls)
     certbotless(tell, "--once")
@@ -327,19 +327,20 @@ def renew(tell: Teller, parts: Parts) -> None:
     with Clients(DOMAIN, LAN_ADDRESS, PORT, parts.ca.root_pem()) as clients:
         certbotless(tell, "--renew-now")
     new = served_is_file(tell)
-    tell.fact(f"another leaf: {old[:16]}... -> {new[:16]}...", new != old)
+    tell.fact(f"another certificate: {old[:16]}... -> {new[:16]}...", new != old)
     visits = clients.visits()
     failed = Counter(visit.error for visit in visits if visit.sha256 is None)
     leaves = [visit.sha256 for visit in visits if visit.sha256 is not None]
     slowest_s = max(visit.took_s for visit in visits if visit.sha256 is not None)
     tell.say(
-        f"{len(visits)} clients: {leaves.count(old)} saw the old leaf, {leaves.count(new)} the new, "
+        f"{len(visits)} clients: {leaves.count(old)} saw the old certificate, {leaves.count(new)} the new, "
         f"{failed.total()} none ({', '.join(f'{n} {error}' for error, n in failed.items()) or 'no failure'})"
     )
-    tell.say(f"the gap: clients were turned away for {1000 * gap_s(visits):.0f} ms")
+    tell.say(f"the gap: connections were refused for {1000 * gap_s(visits):.0f} ms")
     tell.say(f"the slowest client that was served took {slowest_s:.1f} s")
     tell.fact(
-        "each client saw the old leaf, the new one, or none; never a wrong one", set(leaves) == {old, new}
+        "each client saw the old certificate, the new one, or none; never a wrong one",
+        set(leaves) == {old, new},
     )
     only_record(tell, parts)
 

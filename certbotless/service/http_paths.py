@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 _FRESH_S, _FRESH_SHARE = 1.0, 20
 # Hints for a port that cannot be opened.
 _CURES: dict[int | None, str] = {
-    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: take a higher one in http.listen",
-    errno.EADDRINUSE: "`ss -ltnp` says who listens there: end it, or take another port in http.listen",
+    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: use a higher one in http.listen",
+    errno.EADDRINUSE: "`ss -ltnp` shows the program that listens there: end it, or use another port in"
+    " http.listen",
     errno.EADDRNOTAVAIL: "this machine has no such address: `ip -brief address` shows those that it has",
 }
 
@@ -190,4 +191,4 @@ class Web:
         ]
 
 
-_UNSEEN = N_("the first check is pending: a run is at work on this site")
+_UNSEEN = N_("the first check is pending: a run on this site has not ended")

@@ -203,7 +203,7 @@ class _Handler(socketserver.BaseRequestHandler):
             # TLS, HTTP/2 and the like never come to the end of a head.
             if len(received) > _MOST_HEAD or not _START.match(received):
                 return received
-        raise ConnectionAbortedError(0, "the client has gone")
+        raise ConnectionAbortedError(0, "the client has disconnected")
 
     def _receive(self, most: int) -> bytes:
         self._limit_wait()
@@ -222,10 +222,10 @@ class _Handler(socketserver.BaseRequestHandler):
             return _text(431, f"more than {_MOST_HEAD} bytes of headers")
         match = _HEAD.fullmatch(head)
         if match is None:
-            return _text(400, "this is no request of HTTP/1.1")
+            return _text(400, "this is not a request of HTTP/1.1")
         method, path, version = match.groups()
         if method not in (b"GET", b"HEAD"):
-            return _text(405, "this can only be read")
+            return _text(405, "this page is read-only")
         hosts = _HOST_FIELD.findall(head)
         if len(hosts) > 1 or (not hosts and version != b"1.0"):
             return _text(400, "there must be one Host header")

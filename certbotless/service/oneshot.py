@@ -98,7 +98,7 @@ def ends_in_time(longest: timedelta, clock: SystemClock) -> Iterator[None]:
     def watch() -> None:
         if is_over.wait(longest.total_seconds()):
             return
-        logger.error("run.overdue after=%s hint=%s", longest, "run it again: what it began is resumed")
+        logger.error("run.overdue after=%s hint=%s", longest, "run it again: it resumes what it began")
         clock.stop()
         if not is_over.wait(_LEAVE_S):
             os._exit(1)
@@ -119,7 +119,7 @@ def _is_well(outcome: Outcome, intent: Intent) -> bool:
 def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
     if _is_well(outcome, intent):
         if intent.only_rehearse:
-            return f"rehearsed: {outcome.reason}"
+            return f"dry run: {outcome.reason}"
         return "ok" if intent.renew_since is None else "renewed and served"
     if outcome.failure is None:
         return f"{outcome.state}: {outcome.reason or 'not renewed'}"

@@ -100,7 +100,7 @@ def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
     if found.st_uid not in (0, os.geteuid(), certs_dir.stat().st_uid):
         raise StoreError(
             f"{str(path)!r} belongs to another user (uid {found.st_uid})",
-            hint=f"find out who wrote it; then remove it, or chown it to the owner of {str(certs_dir)!r}",
+            hint=f"find out what wrote it; then remove it, or chown it to the owner of {str(certs_dir)!r}",
         )
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         raise StoreError(f"{str(path)!r} has a second name (a hard link)", hint="remove it, or the other one")

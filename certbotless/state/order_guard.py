@@ -114,10 +114,14 @@ class OrderGuard:
         with self.rows.locked(self.clock, _LOCK_TIMEOUT_S):
             limit = limit_on(self.rows.settle(planned.at), planned, self.in_hand or self.adopted)
             if limit is not None and not self.is_forced:
-                now = "--dry-run --force rehearses now" if self.is_rehearsal else "--force orders now"
+                now = (
+                    "for a dry run now: certbotless --renew-now --dry-run --force"
+                    if self.is_rehearsal
+                    else "to order now: certbotless --renew-now --force"
+                )
                 raise RateLimited(
                     f"{refusal}: already {limit.reason}",
-                    hint=f"it may be tried again at {rfc3339(limit.until)}; --renew-now {now}",
+                    hint=f"it may be tried again at {rfc3339(limit.until)}; {now}",
                     retry_after=limit.until - planned.at,
                 )
             self.rows.append(planned)

@@ -64,12 +64,12 @@ class Store:
             published, _ = _load(self._generation(), known)
             fault, is_contested = self._link_fault()
         except FileNotFoundError:
-            fault = N_("its generation is gone") if self._current.is_symlink() else ""
+            fault = N_("its files are missing") if self._current.is_symlink() else ""
             return Published(None, None, fault)
         except _Edited as exc:
             return Published(None, None, str(exc), is_contested=True)
         except OSError as exc:
-            return Published(None, None, f"its generation cannot be read ({exc.strerror})")
+            return Published(None, None, f"its files cannot be read ({exc.strerror})")
         wrong_mode = self._wrong_mode(published.generation)
         return replace(published, fault=fault, is_contested=is_contested, wrong_mode=wrong_mode)
 
@@ -225,7 +225,7 @@ class Store:
             try:
                 _, found = _load(self._generation(), known)
             except _Edited as exc:
-                raise StoreError("the published pair is not as it was published any more") from exc
+                raise StoreError("the published certificate or key has been changed") from exc
             return found[FULLCHAIN], found[PRIVKEY]
 
     def _link_fault(self) -> tuple[str, bool]:
@@ -233,12 +233,12 @@ class Store:
         for place in self._places:
             path = place.path
             if not os.path.lexists(path):
-                return f"{str(path)!r} is gone", False
+                return f"{str(path)!r} is missing", False
             if not path.is_symlink():
                 what = "a file of another tool" if path.is_file() else files.kind_of(path.lstat().st_mode)
                 return f"{str(path)!r} is {what}", True
             if str(path.readlink()) != self._target(place):
-                return f"{str(path)!r} leads elsewhere", True
+                return f"{str(path)!r} links to another place", True
         return "", False
 
     def _refuse_what_is_in_the_way(self) -> None:
@@ -312,7 +312,7 @@ def _load(generation: Path, known: Mapping[str, str] | None) -> tuple[Published,
         previous = _safe_name(meta.get("previous", ""))
         published = Published(*_facts_in(meta), generation=generation.name, previous=previous, digest=digest)
     except _NONSENSE as exc:
-        raise _Edited(f"its generation cannot be read ({type(exc).__name__})") from exc
+        raise _Edited(f"its files cannot be read ({type(exc).__name__})") from exc
     return published, found
 
 

@@ -194,7 +194,7 @@ class SiteFile:
         """
         raw = files.read_if_there(self._pair)
         if raw is None:
-            raise StoreError(f"the copy {str(self._pair)!r} is gone")
+            raise StoreError(f"the copy {str(self._pair)!r} is missing")
         data, _, told = raw.partition(b"\n")
         try:
             pair = of_json(SavedPair, data)
@@ -203,7 +203,7 @@ class SiteFile:
         # A certificate with a flipped bit in its signature looks as good as ever.
         if pair is None or told.strip() not in (b"", _digest(data)):
             self.set_pair_aside()
-            raise StoreError(f"the copy {str(self._pair)!r} makes no sense, and was set aside")
+            raise StoreError(f"the copy {str(self._pair)!r} is damaged, and was moved aside")
         return pair
 
     def set_pair_aside(self) -> None:

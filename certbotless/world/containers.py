@@ -286,11 +286,12 @@ class DockerContainers:
         except (errors.DockerException, requests.RequestException) as exc:
             raise DeployError(
                 f"no Docker engine at {self._host!r}: {printable(reason_of(exc), 200)}",
-                hint="is it running, and may this user use its socket (group docker)? See docker.host",
+                hint="check that it runs, and that this user may use its socket (group docker); see"
+                " docker.host",
             ) from exc
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise DeployError(
-                f"what answers at {self._host!r} is no Docker engine ({type(exc).__name__})",
+                f"the server at {self._host!r} is not a Docker engine ({type(exc).__name__})",
                 hint="correct docker.host",
             ) from exc
 

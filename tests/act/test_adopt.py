@@ -200,7 +200,7 @@ def test_no_public_ca_gives_a_certificate_for_more_than_398_days(
     """mkcert puts its root into the trust store, and lets its leaves live for 825 days."""
     at(scene, "letsencrypt")
     put(scene, *pair_of(root, left=(days - 1) * DAY))
-    assert ("is no public CA" in verdict(scene)) == (days > 398)
+    assert ("is not a public CA" in verdict(scene)) == (days > 398)
 
 
 def test_without_a_trust_store_nothing_is_taken_for_a_public_one(
@@ -277,7 +277,7 @@ def test_a_valid_pair_that_is_not_taken_over_keeps_no_order_back(scene: Scene) -
     scene.run()
     assert due(scene) == []
     order = scene.look().decision.steps[-1]
-    assert (order.key, order.reason) == ("order", "our certificate has expired; there is only a copy of it")
+    assert (order.key, order.reason) == ("order", "the certificate has expired; there is only a copy of it")
     assert "3 orders" in order.wait_reason
     scene.clock.advance(8 * 24 * 3600)
     assert due(scene) == ["adopt", "order"]

@@ -198,7 +198,7 @@ def test_where_an_alias_cannot_be_seen_the_conflict_says_that_it_may_be_there(
         assert placement.locate(NAME, VALUE) == TxtValue(NAME, VALUE, ZONE)
     explained = placement.explained(conflict)
     assert explained.message == "refused"
-    assert "an alias (CNAME) may be at the challenge name" in explained.hint
+    assert "the challenge name may be an alias (CNAME)" in explained.hint
     assert "port 53 is blocked" in explained.hint
 
 
@@ -233,7 +233,7 @@ def test_values_are_waited_for_in_every_zone_under_one_deadline(
 
 
 def blind_wait(ctx: SiteContext, clock: FakeClock) -> float:
-    """Wait for a value where no name server speaks for the zone; return for how long."""
+    """Wait for a value where no name server of the zone can be reached; return for how long."""
     ctx.clock = clock
     ctx.servers = NameServers([], clock, is_brief=True)
     placement = ChallengeZones(ctx)
@@ -263,7 +263,7 @@ def test_an_unseen_value_is_waited_for_45_s_and_each_failed_validation_doubles_i
         waits = [blind_wait(patient, clock) for _ in range(6)]
     assert waits == pytest.approx([45, 90, 180, 360, 600, 600], abs=6)
     assert caplog.text.count("challenge.unseen domain=devbox.sweetlove.test") == 6
-    assert "no name server speaks for the zone here" in caplog.text
+    assert "no name server of the zone can be reached" in caplog.text
     ChallengeZones(patient).note_validation(is_valid=True)
     assert blind_wait(patient, clock) == pytest.approx(45, abs=6)
 

@@ -95,7 +95,8 @@ def test_after_three_times_in_a_day_it_stays_as_others_have_it(fought: Scene) ->
     assert (outcome.state, fought.zone.held("A")[0].value) == ("failing", THERE)
     assert outcome.failure is not None
     assert outcome.failure.what == (
-        f"the A record of {DOMAIN!r} is {THERE!r} again: it was set back to {HERE!r} 3 times within a day"
+        f"the A record of {DOMAIN!r} is {THERE!r} again: certbotless had set it to {HERE!r}"
+        " 3 times within a day"
     )
     assert outcome.failure.retry_at - fought.clock.now() > timedelta(hours=23)
     for _ in range(60):

@@ -235,15 +235,15 @@ def test_a_container_that_may_be_unable_to_read_the_key_is_told_how_to_let_it(
     ctx.clock.least_sleep_s = 5
     ctx.containers.put(replace(container(), reads_all=reads_all))
     ctx.containers.on_restart = shows(service, None)
-    for text in ("30 s after the action", "'registry' was acted upon for it"):
+    for text in ("30 s after the action", "'registry' was already reloaded for it"):
         with pytest.raises(DeployError, match=f"no TLS answer .*; {text}") as failed:
             ctx.deploy(port=service.port)
         assert ('key_mode "0640"' in failed.value.hint) is not reads_all
-        assert "look into its log" in failed.value.hint
+        assert "see its log" in failed.value.hint
 
 
 def test_nothing_can_be_served_that_is_not_published(ctx: Bench, service: Service) -> None:
-    with pytest.raises(StoreError, match="nothing is published"):
+    with pytest.raises(StoreError, match="no certificate is published"):
         ctx.deploy(port=service.port, seen=replace(SEEN, published=Published(None, None)))
 
 
@@ -287,7 +287,7 @@ def test_a_container_that_serves_another_leaf_is_acted_upon_twice(
     """It may have read the files a moment before they were there; a third action cures nothing."""
     ctx.clock.least_sleep_s = 5
     ctx.containers.put(container(age=age))
-    late, done = "30 s after the action", "'registry' was acted upon for it"
+    late, done = "30 s after the action", "'registry' was already reloaded for it"
     for restarts, text in ((1, late), (2, late), (2, done)):
         with pytest.raises(DeployError, match=f"serves another certificate .*; {text}"):
             ctx.deploy(port=service.port)

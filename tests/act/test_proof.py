@@ -41,7 +41,7 @@ def test_where_the_service_comes_down_with_a_new_pair_the_one_before_serves_agai
     outcome = refusing.run()
     assert outcome.state == "failing"
     text = failed_with(outcome)
-    assert "'registry' has ended; the certificate before serves again" in text
+    assert "'registry' has ended; the previous certificate is in use again" in text
     assert refusing.published.generation == refused.previous
     assert refusing.published.is_intact
     assert len(refusing.engine.restarts) == 2
@@ -101,7 +101,7 @@ def test_a_container_that_ended_during_a_trial_is_ours_only_where_the_trial_can_
     refusing.clock.advance(later.total_seconds())
     outcome = refusing.run()
     if is_ours:
-        assert "serves again" in failed_with(outcome)
+        assert "is in use again" in failed_with(outcome)
         assert refusing.published.generation == refused.previous
     else:
         assert (outcome.state, refusing.engine.restarts) == ("pending", [])
@@ -114,7 +114,7 @@ def test_a_pair_that_is_refused_though_others_took_the_action_is_on_trial_as_wel
     refusing.put_container(started_at=refusing.clock.now() + SECOND)
     refusing.server.on_query = refusing.tls.unload
     refusing.remember(trial=Trial(generation=refused.generation, previous=refused.previous, at=EPOCH))
-    assert "serves again" in failed_with(refusing.run())
+    assert "is in use again" in failed_with(refusing.run())
     assert refusing.state.trial is not None
     assert not refusing.asked_the_ca
 
@@ -233,7 +233,7 @@ def test_a_refused_pair_is_not_published_again_while_its_container_is_away(
 def test_a_service_that_does_not_come_up_with_the_pair_before_either_is_told(refusing: Scene) -> None:
     refused = refusing.published
     refusing.engine.on_restart = lambda _: refusing.tls.unload()
-    assert "it does not come up with the certificate before either" in failed_with(refusing.run())
+    assert "it does not start with the previous certificate either" in failed_with(refusing.run())
     assert refusing.published.generation == refused.previous
 
 

@@ -239,7 +239,7 @@ def test_a_second_writer_is_given_way_to_after_three_times_a_day(
     write(scene)
     outcome = scene.run()
     assert outcome.state == "failing"
-    assert "again: it was put right 3 times within a day" in failed_with(outcome)
+    assert "again: certbotless restored it 3 times within a day" in failed_with(outcome)
     failure = scene.state.failures["restore"]
     assert "find the program that writes there" in failure.hint
     assert failure.retry_at == EPOCH + DAY
@@ -299,7 +299,7 @@ def mode_of_key(scene: Scene) -> str:
 
 
 def test_an_edit_of_key_mode_takes_effect_by_itself(scene: Scene) -> None:
-    """Of the key that is there already: nothing is published, restarted or ordered for it."""
+    """Of the key that is there already: no certificate is published, restarted or ordered for it."""
     scene.make_well()
     scene.run()
     before, done = scene.published.generation, len(scene.engine.restarts)
@@ -320,7 +320,7 @@ def test_a_key_whose_mode_cannot_be_set_is_reported_and_still_served(scene: Scen
     scene.settings = {"key_mode": "0640"}
     outcome = scene.run()
     assert outcome.state == "failing"
-    assert "its mode is not ours to set" in failed_with(outcome)
+    assert "this user may not set its mode" in failed_with(outcome)
     assert mode_of_key(scene) == "0o600"
     assert not [step for step in scene.state.failures if step.startswith("deploy")]
 
@@ -684,7 +684,7 @@ def test_a_container_that_its_admin_stopped_is_waited_for(
     unserved.put_container(status="exited")
     outcome = unserved.run()
     assert (outcome.state, outcome.is_renewed, outcome.failure) == ("pending", False, None)
-    assert "the container 'registry' is exited; it is not ours to start" in outcome.reason
+    assert "the container 'registry' is exited; certbotless does not start it" in outcome.reason
     assert unserved.engine.restarts == []
     assert unserved.state.failures["deploy:registry"].is_waiting
     assert all(record.levelno < logging.ERROR for record in caplog.records)

@@ -242,7 +242,7 @@ def test_where_the_first_of_a_label_is_stopped_the_next_one_is_the_canary(
         scene.engine.on_restart = come_up_but_with(scene, refused.generation, "web2")
         outcome = scene.run()
     assert outcome.state == "failing"
-    assert "serves again" in failed_with(outcome)
+    assert "is in use again" in failed_with(outcome)
     assert scene.published.generation == refused.previous
     assert {id_ for id_, _ in scene.engine.restarts} == {MIRROR_ID}
 

@@ -130,7 +130,7 @@ def test_the_installed_command_is_the_module() -> None:
         (["plan", "--renew-now", "--force"], "plan does not go with --once or --renew-now"),
         (["--once", "--config", "c", "sandbox"], "sandbox does not go with --once or --renew-now"),
         (["doctor", "--probe", "--json"], "--probe prints one text; leave --json out"),
-        (["status", "--watch"], "--watch draws on a terminal, and standard output is none; leave it out"),
+        (["status", "--watch"], "--watch needs a terminal, and standard output is not one; leave it out"),
         (
             ["status", "--watch", "--json"],
             "--watch does not go with --json; use: watch certbotless status --json",

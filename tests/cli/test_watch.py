@@ -83,4 +83,4 @@ def test_of_an_attempt_the_last_lines_are_shown(box: Box) -> None:
 def test_a_dumb_terminal_is_none(box: Box) -> None:
     with Terminal(box.command("status", "--watch"), environment={"TERM": "dumb"}) as terminal:
         assert terminal.wait() == 2
-        assert "--watch draws on a terminal" in terminal.text()
+        assert "--watch needs a terminal" in terminal.text()

@@ -344,12 +344,12 @@ def test_the_order_of_names_in_the_file_is_no_reason() -> None:
 
 
 RESTORES = {
-    "a name deleted": (published(fault="'/certs/x.pem' is gone"), "'/certs/x.pem' is gone"),
+    "a name deleted": (published(fault="'/certs/x.pem' is missing"), "'/certs/x.pem' is missing"),
     "the generation edited": (
         replace(WELL, published=Published(None, None, "privkey.pem was edited by hand")),
         "privkey.pem was edited by hand",
     ),
-    "all deleted": (replace(WELL, published=Published(None, None)), "nothing is published"),
+    "all deleted": (replace(WELL, published=Published(None, None)), "no certificate is published"),
 }
 
 
@@ -358,7 +358,9 @@ def test_what_can_be_restored_is_restored_without_an_order(seen: Observation, re
     assert [step for step in steps_of(seen) if not step[0].startswith("deploy")] == [("restore", reason)]
 
 
-@pytest.mark.parametrize("fault", ["'/certs/devbox.key' is gone", "'/certs/devbox.key' leads elsewhere"])
+@pytest.mark.parametrize(
+    "fault", ["'/certs/devbox.key' is missing", "'/certs/devbox.key' links to another place"]
+)
 def test_nothing_is_restarted_on_files_that_are_not_as_they_were_published(fault: str) -> None:
     """It would come up with no pair, or with another one."""
     published = replace(WELL.published, fault=fault)
@@ -378,7 +380,7 @@ def test_a_lost_copy_or_state_is_made_good_and_the_site_is_well_all_the_same(
 
 
 @pytest.mark.parametrize(
-    "published", [Published(None, None), replace(WELL.published, fault="'/certs/devbox.key' is gone")]
+    "published", [Published(None, None), replace(WELL.published, fault="'/certs/devbox.key' is missing")]
 )
 def test_there_is_nothing_to_copy_but_an_intact_pair(published: Published) -> None:
     assert decided(replace(WELL, published=published, has_copy=False)).optional == ()
@@ -493,7 +495,7 @@ def test_what_cannot_be_proved_is_due_once_for_each_certificate(
     config: Config, remembered: SiteState, is_due: bool
 ) -> None:
     keys = [reason for _, reason in steps_of(replace(WELL, served={}), remembered, config=config)]
-    assert keys == (["not acted upon for this certificate"] if is_due else [])
+    assert keys == (["not yet reloaded for this certificate"] if is_due else [])
 
 
 # --- the canary -------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_a_command_is_refused_until_the_ca_takes_orders_again_unless_it_is_force
     line = bare.refused("--renew-now")
     assert "rateLimited" in line
     assert "order not before 20" in line
-    assert "--renew-now --force asks all the same" in line
+    assert "to ask now: certbotless --renew-now --force" in line
     assert len(ca_proxy.asked) == asked
     bare.ok("--renew-now", "--force")
     assert_invariants(bare)

@@ -242,7 +242,8 @@ def test_a_daemon_gives_way_to_a_second_writer_and_tells_of_it(bed: Bed) -> None
         site = bed.status()["sites"][0]
     assert site["state"] == "failing"
     assert (
-        "a file of another tool, again: it was put right 3 times within a day" in site["last_error"]["what"]
+        "a file of another tool, again: certbotless restored it 3 times within a day"
+        in site["last_error"]["what"]
     )
     assert "find the program that writes there" in site["last_error"]["hint"]
     assert bed.started_at() == started_at

@@ -335,11 +335,11 @@ def test_a_key_whose_file_system_keeps_no_modes_is_warned_of_once_and_the_site_i
                 hasty.ok("--once")
             said = "".join(hasty.said[before:])
             assert said.count("key.mode_not_kept") == 1, said
-            assert f"the key has mode 0777, not {key_mode}, and the file system keeps no modes" in said
+            assert f"the key has mode 0777, not {key_mode}, and the file system does not keep modes" in said
             assert "files.restored" not in said
             assert hasty.status()["sites"][0]["state"] == "ok"
             told = hasty.run("doctor").stdout
-            text = f"key_mode is {key_mode}: the file system of certs_dir keeps no modes"
+            text = f"key_mode is {key_mode}: the file system of certs_dir does not keep modes"
             assert text in re.sub(r"\s+", " ", told), told
         assert (is_pair(hasty.certs), hasty.orders(), litter(hasty)) == (True, 1, [])
         # A renewal there is warned of no more.

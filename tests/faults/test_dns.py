@@ -105,7 +105,7 @@ def test_doctor_finds_the_name_servers_and_tells_once_who_takes_their_place(bare
         checks = bare.checks()
     (told,) = [found for found in checks if found["level"] == "fail"]
     assert (told["check"], told["about"]) == ("name servers", ZONE)
-    assert "another server answers in the place of ns1.alidns.test, ns2.alidns.test" in told["text"]
+    assert "another server answers instead of ns1.alidns.test, ns2.alidns.test" in told["text"]
     assert_invariants(bare)
 
 
@@ -146,7 +146,7 @@ TOLD = {
     "dns": (
         f"DNS problem: SERVFAIL looking up TXT for _acme-challenge.{DOMAIN} - the domain's nameservers may be"
         " malfunctioning",
-        "the CA's resolver got no answer: look at the delegation of the zone, and at its DNSSEC",
+        "the CA's resolver got no answer: check the delegation of the zone, and its DNSSEC",
     ),
     "unauthorized": (
         f"Incorrect TXT record found at _acme-challenge.{DOMAIN}",

@@ -79,7 +79,7 @@ def test_the_root_of_an_engine_that_remaps_users_is_told_what_it_needs_to_read_t
         done = bare.run("--renew-now")
         assert "It has a user namespace of its own: set key_mode" in done.stdout
         told = bare.run("doctor").stdout
-        assert f"uid {REMAPPED} (groups {REMAPPED}), in a user namespace of its own, may not read" in told
+        assert f"uid {REMAPPED} (groups {REMAPPED}), in its own user namespace, may not read" in told
 
         (cure,) = re.findall(r"then (chgrp -R \d+ .+)", told)
         subprocess.run(["sh", "-euc", cure], check=True)
@@ -237,11 +237,11 @@ def test_a_registry_that_refuses_the_new_pair_has_the_old_one_again(
         out, _ = process.communicate(timeout=300)
         slowest_s = max(slowest_s, time.monotonic() - began)
         assert process.returncode == 1
-        assert "the certificate before serves again" in out
+        assert "the previous certificate is in use again" in out
         assert bed.served() == bed.published() == old
     print(f"refused {tries} times, the old pair served again {tries} times, at most {slowest_s:.1f} s later")
     promised(slowest_s, WITHIN_S)
-    assert "'registry' has ended; the certificate before serves again" in out
+    assert "'registry' has ended; the previous certificate is in use again" in out
     assert 'set key_mode "0640"' in out
     site = bed.status()["sites"][0]
     assert (site["state"], site["last_error"]["what"]) == ("failing", site["reason"])

@@ -66,7 +66,7 @@ def test_a_failed_validation_counts_once_and_the_next_order_comes_by_the_schedul
         refused = bare.run("--renew-now")
         assert refused.returncode == 1
         assert f"order not before {until}: 3 failed validations of {DOMAIN} in 1 h" in refused.stdout
-        assert "--renew-now --force orders all the same" in refused.stdout
+        assert "to order now: certbotless --renew-now --force" in refused.stdout
         assert bare.orders() == 3
         assert [row["outcome"] for row in bare.rows("order")] == ["failed"] * 3
     bare.ok("--renew-now", "--force")

@@ -1,4 +1,4 @@
-"""Port 53 is taken over or blocked, and a site with an A record is kept all the same.
+"""Port 53 is intercepted or blocked, and a site with an A record is kept all the same.
 
 The program's own run in this process, before real stand-ins and real resolvers; only the waits cost no time.
 """

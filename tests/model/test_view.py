@@ -52,7 +52,7 @@ REPLACED = acted_for(view(DEPLOY, served=BOTH_OLD), OLD, deploy_by=NOW + DAY)
         (view(ORDER, Step("record", said("10.0.0.1 -> 10.0.0.2"))), False),
         (view(Step("confirm", said("not shown yet"))), False),
         (view(Step("list", said("no name server"))), False),
-        (view(Step("restore", said("nothing is published"))), False),
+        (view(Step("restore", said("no certificate is published"))), False),
         (view(ORDER, Step("redeploy", said("refused"))), False),
         (view(ORDER, refused=pair(-DAY, 80 * DAY)), False),
         (view(replace(ORDER, wait_until=NOW + DAY, wait_why=said("a limit")[0])), False),

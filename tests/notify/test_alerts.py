@@ -357,7 +357,7 @@ STOPPED = replace(
             NO_RECORD,
             view(Step("confirm", said("not every server shows it yet"))),
         ),
-        # As without a network: no name server speaks for the zone, and the API cannot be asked either.
+        # As without a network: no name server of the zone can be reached, and the API cannot be asked either.
         *(
             (
                 "the check could not run",

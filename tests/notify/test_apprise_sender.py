@@ -270,7 +270,7 @@ def test_nobody_there_is_told_in_the_words_of_the_system() -> None:
 def test_what_is_no_url_of_a_service_is_told_without_it(url: str) -> None:
     with heard() as lines, pytest.raises(NotifyError) as caught:
         apprise_sender.service_of(url)
-    assert "no URL of a service that apprise knows" in str(caught.value)
+    assert "does not know a service for this URL" in str(caught.value)
     assert TOKEN not in "".join([str(caught.value), *lines])
 
 

@@ -255,7 +255,7 @@ def test_a_url_that_does_not_work_is_named_with_the_reason_and_without_its_token
         "notify[0] (json): ok",
         "notify[1] (jsons): failed: no connection (Connection refused); check the URL, the network, and the"
         " settings of the service, then: certbotless notify-test",
-        "notify[2] (nosuch): failed: this is no URL of a service that apprise knows here; see"
+        "notify[2] (nosuch): failed: apprise does not know a service for this URL here; see"
         " docs/notifications.md for its form",
         "notify[3] (json): ok",
     ]
@@ -265,7 +265,7 @@ def test_a_url_that_does_not_work_is_named_with_the_reason_and_without_its_token
 def test_a_test_without_a_receiver_says_so(run: Run) -> None:
     assert run("notify-test") == (
         1,
-        "certbotless: notify names nobody to tell; see docs/notifications.md\n",
+        "certbotless: notify is empty: there is no receiver; see docs/notifications.md\n",
     )
 
 

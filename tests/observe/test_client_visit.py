@@ -72,7 +72,7 @@ def test_an_answer_is_an_answer(code: int) -> None:
 )
 def test_what_speaks_no_http_is_trusted_all_the_same(said: bytes) -> None:
     with service(said) as port:
-        assert knock("127.0.0.1", port, NAME) == Met(True, 0, "it speaks no HTTP")
+        assert knock("127.0.0.1", port, NAME) == Met(True, 0, "it does not use HTTP")
 
 
 def test_who_says_a_byte_now_and_then_does_not_hold_us() -> None:
@@ -194,7 +194,7 @@ def test_a_resolver_may_remember_for_a_ttl_what_was_before_our_record(type_: str
     young = unknown(records={type_: written(timedelta(minutes=9))})
     met = visit(young)
     assert (met.resolved, met.trusted, met.answered, met.is_well) == (None, None, None, True)
-    assert met.text.endswith("; it may remember what was until 2026-11-24T05:31:00Z")
+    assert met.text.endswith("; it may cache the old answer until 2026-11-24T05:31:00Z")
     for minutes, due in ((9, False), (10, True)):
         earlier = replace(met, at=NOW - timedelta(minutes=minutes))
         assert is_due(young, {"nobody.invalid": earlier}) is due

@@ -70,8 +70,8 @@ def test_where_only_answers_without_authority_come_no_server_speaks_for_the_zone
     found = shown(goal, {"ns1.x": SOMEBODY}, [ADDRESS])
     assert found.answers == {(NAME, "A"): (None,)}
     assert found.unanswered == {NAME}
-    assert "port 53 is taken over: another server answers in the place of ns1.x" in str(found.fault)
-    assert "let the router, provider or proxy pass port 53 on" in str(found.fault)
+    assert "port 53 is intercepted: another server answers instead of ns1.x" in str(found.fault)
+    assert "configure the router, provider or proxy to pass port 53" in str(found.fault)
 
 
 @pytest.mark.row(89)

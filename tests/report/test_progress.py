@@ -111,7 +111,7 @@ def test_several_sites_are_one_line_that_counts_what_is_waited_for(told: Told) -
     told.begin("order", domain=GIT)
     told.now_s += 5
     told.begin("deploy:registry", domain=DEVBOX)
-    assert told.doing() == "2 sites, 5 s: 2 at work"
+    assert told.doing() == "2 sites, 5 s: 2 running"
     told.wait("the CA to issue", domain=GIT)
     told.begin("order", domain="a.sweetlove.top")
     told.wait("the name servers to show it", "ns1", "a.sweetlove.top")

@@ -45,8 +45,8 @@ def test_how_all_stands_in_a_line() -> None:
         "sites: 1 ok; next renewal 2027-01-13 05:30 UTC, devbox.sweetlove.top"
     )
     blank = view(order, published=NOTHING, served={})
-    assert status_json.headline([blank, blank], 3) == "sites: 2 pending, 3 at work"
-    assert status_json.headline([], 1) == "sites: 1 at work"
+    assert status_json.headline([blank, blank], 3) == "sites: 2 pending, 3 running"
+    assert status_json.headline([], 1) == "sites: 1 running"
 
 
 # --- status --json ------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
 
 def test_what_a_client_met_stands_in_the_object_as_long_as_it_says_something() -> None:
     """Of a site that has changed since, nobody knows."""
-    facts = ClientFacts(NOW, True, True, None, "it speaks no HTTP", digest_of_visit(view()))
+    facts = ClientFacts(NOW, True, True, None, "it does not use HTTP", digest_of_visit(view()))
     known = {"devbox.sweetlove.top": facts}
     (site,) = json_of(view(), visits=known)["sites"]
     assert site["client"] == {
@@ -118,7 +118,7 @@ def test_what_a_client_met_stands_in_the_object_as_long_as_it_says_something() -
         "resolved": True,
         "trusted": True,
         "answered": None,
-        "text": "it speaks no HTTP",
+        "text": "it does not use HTTP",
     }
     (site,) = json_of(view(addresses={"A": "10.79.40.9"}), visits=known)["sites"]
     assert site["client"] is None

@@ -168,8 +168,8 @@ def test_another_certificate_is_named() -> None:
 def test_what_a_client_met_is_three_words() -> None:
     text = read(status_of(WELL, client=MET)).text
     assert "✓ resolved, ✕ not trusted, ○ not tried: answered no root 2026-11-24 05:00 UTC 30 min ago" in text
-    silent = read(status_of(WELL, client=MET | {"trusted": True, "text": "it speaks no HTTP"})).text
-    assert "✓ resolved, ✓ trusted it speaks no HTTP 2026-11-24 05:00 UTC" in silent
+    silent = read(status_of(WELL, client=MET | {"trusted": True, "text": "it does not use HTTP"})).text
+    assert "✓ resolved, ✓ trusted it does not use HTTP 2026-11-24 05:00 UTC" in silent
     assert "Tested as a client not yet" in read(status_of(WELL)).text
 
 

@@ -216,7 +216,10 @@ def test_interfaces_of_this_machine_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("weakened", "said"),
     [
-        (["unshare", "--user"], "a private host needs root: it is made of namespaces; run it with sudo\n"),
+        (
+            ["unshare", "--user"],
+            "a private host needs root, because it is made of namespaces; run it with sudo\n",
+        ),
         (["setpriv", "--bounding-set=-sys_admin"], ".*Operation not permitted.*--privileged.*\n"),
     ],
     ids=["nobody's namespace", "an ordinary container"],

@@ -229,7 +229,7 @@ def test_a_place_that_is_taken_is_told_once_and_tried_again(
             web.follow(wanted)
     assert [record.getMessage() for record in caplog.records] == [
         f"http.not_opened listen={wanted.listen} error=Address already in use "
-        "hint=`ss -ltnp` says who listens there: end it, or take another port in http.listen; "
+        "hint=`ss -ltnp` shows the program that listens there: end it, or use another port in http.listen; "
         "it is tried again each second"
     ]
     web.follow(wanted)

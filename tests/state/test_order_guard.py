@@ -106,7 +106,9 @@ def test_the_fourth_order_is_refused_with_when_it_may_be_tried_again(ledger: Led
     ) as limited:
         guard(ledger).reserve_order(NOW + 3 * HOUR, replaces=False)
     assert limited.value.retry_after == 7 * DAY - 3 * HOUR
-    assert limited.value.hint.startswith("it may be tried again at 2026-12-01T05:30:00Z; --renew-now --force")
+    assert limited.value.hint.startswith(
+        "it may be tried again at 2026-12-01T05:30:00Z; to order now: certbotless --renew-now --force"
+    )
     assert len(ledger.entries()) == 3
 
 
@@ -177,7 +179,7 @@ def test_a_dry_run_is_counted_apart_and_its_refusal_orders_nothing_in_earnest(le
         guard(ledger, is_rehearsal=True).reserve_order(NOW, replaces=False)
     with pytest.raises(RateLimited, match="already 30 dry runs") as limited:
         guard(ledger, is_rehearsal=True).reserve_order(NOW + HOUR, replaces=False)
-    assert limited.value.hint.endswith("; --renew-now --dry-run --force rehearses now")
+    assert limited.value.hint.endswith("; for a dry run now: certbotless --renew-now --dry-run --force")
     guard(ledger).reserve_order(NOW + HOUR, replaces=False)
     assert [row.rehearsal for row in ledger.entries()] == [True] * 30 + [False]
 

@@ -294,7 +294,7 @@ def test_a_file_that_was_edited_in_the_generation_is_found_and_the_pair_not_hand
     publish(tmp_path, "A")
     (home(tmp_path) / "current" / name).write_bytes(b"edited")
     assert look(tmp_path) == Published(None, None, f"{name} was edited by hand", is_contested=True)
-    with pytest.raises(StoreError, match="not as it was published"):
+    with pytest.raises(StoreError, match="has been changed"):
         Store(tmp_path, DOMAIN).pair()
 
 
@@ -302,7 +302,7 @@ def test_a_file_that_was_edited_in_the_generation_is_found_and_the_pair_not_hand
 def test_a_generation_that_lacks_a_file_is_found(tmp_path: Path, name: str) -> None:
     publish(tmp_path, "A")
     (home(tmp_path) / "current" / name).unlink()
-    assert look(tmp_path) == Published(None, None, "its generation is gone")
+    assert look(tmp_path) == Published(None, None, "its files are missing")
 
 
 META = {
@@ -352,7 +352,7 @@ def test_what_is_published_is_below_our_own_folder(tmp_path: Path, where: str) -
     current = home(tmp_path) / "current"
     current.unlink()
     current.symlink_to(where)
-    assert look(tmp_path) == Published(None, None, "its generation is gone")
+    assert look(tmp_path) == Published(None, None, "its files are missing")
     publish(tmp_path, "B")
     assert (read_pair(tmp_path), other.pair()) == (pair("B"), pair("other"))
     assert look(tmp_path).is_intact
@@ -361,9 +361,9 @@ def test_what_is_published_is_below_our_own_folder(tmp_path: Path, where: str) -
 @pytest.mark.parametrize(
     ("edit", "fault"),
     [
-        (lambda path: path.unlink(), "gone"),
+        (lambda path: path.unlink(), "missing"),
         (lambda path: (path.unlink(), path.write_bytes(b"other")), "a file of another tool"),
-        (lambda path: (path.unlink(), path.symlink_to("/etc/ssl/other.pem")), "leads elsewhere"),
+        (lambda path: (path.unlink(), path.symlink_to("/etc/ssl/other.pem")), "links to another place"),
     ],
     ids=["deleted", "overwritten", "moved"],
 )
@@ -379,7 +379,7 @@ def test_a_name_that_was_changed_by_hand_is_found_and_put_back(
     assert not found.is_intact
     assert str(path) in found.fault
     assert fault in found.fault
-    assert found.is_contested == (fault != "gone")
+    assert found.is_contested == (fault != "missing")
     Store(tmp_path, DOMAIN).relink(NOW)
     assert look(tmp_path).is_intact
     assert read_pair(tmp_path) == pair("A")
@@ -434,7 +434,7 @@ def test_what_is_no_file_in_a_generation_is_a_fault(tmp_path: Path, name: str, k
     plant(kind, path)
 
     def check() -> None:
-        assert look(tmp_path) == Published(None, None, f"its generation cannot be read (it is {kind})")
+        assert look(tmp_path) == Published(None, None, f"its files cannot be read (it is {kind})")
 
     assert in_time(check) == DONE
 

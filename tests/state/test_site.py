@@ -329,7 +329,7 @@ def test_a_copy_that_makes_no_sense_is_told_and_set_aside(
 ) -> None:
     site.change(zone="sweetlove.test")
     (tmp_path / "sites" / f"{DOMAIN}.pair").write_bytes(broken)
-    with pytest.raises(StoreError, match="makes no sense, and was set aside"):
+    with pytest.raises(StoreError, match="is damaged, and was moved aside"):
         site.saved_pair()
     assert (tmp_path / "sites" / f"{DOMAIN}.pair.unusable").read_bytes() == broken
     assert not site.has_pair
@@ -344,7 +344,7 @@ def test_a_copy_that_cannot_be_read_is_told_and_stays(site: SiteFile, tmp_path: 
 
 
 def test_a_copy_that_is_gone_is_told(site: SiteFile) -> None:
-    with pytest.raises(StoreError, match="is gone"):
+    with pytest.raises(StoreError, match="is missing"):
         site.saved_pair()
 
 

@@ -225,7 +225,7 @@ def _authorization_cases() -> Iterator[Case]:
         "without an end": "A" * 100_000,
         "lines": "A" * 22 + "\n" + "A" * 22,
     }.items():
-        yield authorization(f"a token with {name}", with_challenge(token=token), "a token that is none")
+        yield authorization(f"a token with {name}", with_challenge(token=token), "an invalid token")
     yield authorization("a token that is no text", with_challenge(token=1), NO_ACME)
     not_ordered = {"type": "dns", "value": "evil.sweetlove.test"}
     yield authorization(
@@ -294,9 +294,9 @@ def _chains() -> dict[str, tuple[Fault, str]]:
         "a hundred certificates": (faults.body_rewritten(lambda true: true * 50), "has 100 certificates"),
         "the wrong way round": (faults.body_rewritten(_reversed), "for another key"),
         "for another key": (forged(key=key.public_key()), "for another key"),
-        "of a CA": (forged(is_ca=True), "is itself a CA"),
+        "of a CA": (forged(is_ca=True), "issued a CA certificate"),
         "for other names": (forged(names=("evil.test",)), "is for"),
-        "for no names": (forged(names=()), "names nobody"),
+        "for no names": (forged(names=()), "has no names"),
         "expired": (forged(start=now - timedelta(days=9), end=now - timedelta(days=1)), "is valid from"),
         "of tomorrow": (forged(start=now + timedelta(days=1), end=now + timedelta(days=9)), "is valid from"),
         "signed by nobody": (forged(signs_itself=True), "not signed by the next"),

@@ -201,7 +201,7 @@ def test_dry_runs_are_counted_apart_and_six_in_an_hour_are_answered_by_the_ca(ba
             )
             == 1
         )
-        assert "so no certificate was issued" in done.stdout
+        assert "so it issued no certificate" in done.stdout
         assert bare.ca.orders_made() == number
     asked = bare.ca.requests()
     assert [line for line in asked if line.startswith(("POST /finalize", "POST /certZ"))] == []
@@ -221,7 +221,7 @@ def test_a_dry_run_that_cannot_be_validated_costs_a_failed_validation(bare: Bed)
         assert f"the CA could not validate {DOMAIN}" in bare.refused("--renew-now", "--dry-run")
     text = bare.refused("--renew-now", "--dry-run")
     assert f"already 3 failed validations of {DOMAIN} in 1 h; it may be tried again at" in text
-    assert "--renew-now --dry-run --force rehearses now" in text
+    assert "for a dry run now: certbotless --renew-now --dry-run --force" in text
     assert bare.ca.orders_made() == 3
     bare.assert_no_txt()
 

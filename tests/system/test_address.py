@@ -236,7 +236,7 @@ def test_a_service_that_may_not_ask_the_kernel_is_told_so(key: str) -> None:
     """A unit whose RestrictAddressFamilies= leaves netlink out: the call fails as here."""
     closed = "import socket\nsocket.AF_NETLINK = 45\n" + ASK
     (told,) = ask(["auto"], interface("eth0", "10.79.40.213"), script=closed, key=key)
-    assert told.startswith("refused: the kernel does not tell this machine's addresses: ")
+    assert told.startswith("refused: the kernel does not list this machine's addresses: ")
     assert "allow AF_NETLINK" in told
     assert told.endswith(f"sites[].{key}")
 

@@ -61,15 +61,15 @@ def test_the_command_that_the_readme_names_for_developers_is_what_ci_runs() -> N
         "DNS-01: Pebble read the TXT record",
         "record: devbox.sweetlove.test is 10.79.40.213, says name server 127.0.0.1:53",
         "record: devbox.sweetlove.test is 10.79.40.213, says name server 127.0.0.2:53",
-        "record: devbox.sweetlove.test is 10.79.40.213, looked up as by any client",
-        "files: the key is for its owner alone",
+        "record: devbox.sweetlove.test is 10.79.40.213, as any client resolves it",
+        "files: only the owner can read the key",
         "certificate: a client that trusts the CA's root verifies devbox.sweetlove.test",
-        "served: the registry shows the file's leaf",
+        "service: the registry uses the certificate in the file",
         "push accepted",
         "pulled back, the same image",
         "a second run: 0 ACME requests, 0 calls of the Aliyun API",
-        "each client saw the old leaf, the new one, or none; never a wrong one",
-        "the zone holds that record alone: no TXT is left",
+        "each client saw the old certificate, the new one, or none; never a wrong one",
+        "the zone has only that record: no TXT record is left",
     ],
 )
 def test_each_promised_fact_is_verified(story: str, fact: str) -> None:
@@ -79,8 +79,8 @@ def test_each_promised_fact_is_verified(story: str, fact: str) -> None:
 
 def test_the_renewal_shows_two_leaves_and_the_gap(story: str) -> None:
     """The restart turns clients away for a moment; both leaves were seen by some."""
-    leaves = re.search(r"another leaf: ([0-9a-f]{16})\.\.\. -> ([0-9a-f]{16})\.\.\.", story)
-    gap = re.search(r"the gap: clients were turned away for (\d+) ms", story)
+    leaves = re.search(r"another certificate: ([0-9a-f]{16})\.\.\. -> ([0-9a-f]{16})\.\.\.", story)
+    gap = re.search(r"the gap: connections were refused for (\d+) ms", story)
     assert leaves is not None
     assert gap is not None
     assert leaves[1] != leaves[2]

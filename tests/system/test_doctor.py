@@ -132,7 +132,7 @@ breakage("API", "InvalidAccessKeyId", "correct aliyun.access_key_id")(
     edited(("aliyun",), "access_key_id", "LTAIunknown")
 )
 breakage("API", "no connection", "check the network")(edited(("aliyun",), "endpoint", "http://127.0.0.1:1"))
-breakage("permission", "the key may do nothing there", "attach the policy")(edited(SITE, "zone", DOMAIN))
+breakage("permission", "the AccessKey has no rights there", "attach the policy")(edited(SITE, "zone", DOMAIN))
 breakage("address", "no-such0", "auto:INTERFACE")(edited(SITE, "address", "auto:no-such0"))
 breakage("CA", "no connection to the CA", "check the network and acme.directory")(
     edited(("acme",), "directory", "https://127.0.0.1:1/dir")
@@ -141,7 +141,7 @@ breakage("container", "there is no container 'nobody'", "create it")(edited(TARG
 breakage("engine", "no Docker engine at", "group docker")(
     edited(("docker",), "host", "unix:///nowhere/docker.sock")
 )
-breakage("served", "no TLS answer", "is this its TLS port")(edited(TARGET, "port", 5001))
+breakage("served", "no TLS answer", "check that this is its TLS port")(edited(TARGET, "port", 5001))
 breakage("drain", "before its drain time of 20 s", "set stop_timeout: 25s", "warn")(
     edited(TARGET, "stop_timeout", "10s")
 )
@@ -200,7 +200,7 @@ def a_zone_that_is_not_in_the_account(bed: Bed) -> Iterator[None]:
 # --- names --------------------------------------------------------------------------------------------------
 
 
-@breakage("name server", "does not answer", "nothing, if it passes", "warn")
+@breakage("name server", "does not answer", "ignore it if it is temporary", "warn")
 def one_name_server_that_is_silent(bed: Bed) -> Iterator[None]:
     bed.dns.set_silent(1, True)
     yield
@@ -300,7 +300,7 @@ def a_ca_whose_root_is_unknown(bed: Bed) -> Iterator[None]:
     yield
 
 
-@breakage("CAA", "do not let this CA", "look whether they name the CA", "warn")
+@breakage("CAA", "do not let this CA", "check that they name the CA", "warn")
 def a_caa_record_for_another_ca(bed: Bed) -> Iterator[None]:
     record = bed.dns.add("@", "CAA", '0 issue "other.test"')
     yield
@@ -333,11 +333,11 @@ def read_only(folder: str) -> Callable[[Bed], Iterator[None]]:
     return plant
 
 
-breakage("certs_dir", "may not write in", "ReadWritePaths=")(read_only("certs"))
-breakage("state_dir", "may not write in", "chown")(read_only("state"))
+breakage("certs_dir", "may not write to", "ReadWritePaths=")(read_only("certs"))
+breakage("state_dir", "may not write to", "chown")(read_only("state"))
 
 
-@breakage("certs_dir", "is no folder", "mkdir")
+@breakage("certs_dir", "is not a folder", "mkdir")
 def a_folder_that_is_not_there(bed: Bed) -> Iterator[None]:
     bed.config["certs_dir"] = str(bed.home / "nowhere")
     yield
@@ -405,7 +405,7 @@ def a_container_that_was_paused(bed: Bed) -> Iterator[None]:
     bed.registry.container.unpause()
 
 
-@breakage("answer", "HTTP 502 to GET /v2/", "the service itself is at fault")
+@breakage("answer", "HTTP 502 to GET /v2/", "the fault is in the service itself")
 def a_service_behind_a_proxy_that_is_down(bed: Bed) -> Iterator[None]:
     """It serves the certificate, which this machine trusts, and nothing else."""
     root = bed.home / "root.pem"
@@ -445,7 +445,7 @@ def instead(bed: Bed, registry: Registry, mounts: dict[str, dict[str, str]] | No
     bed.registry.create()
 
 
-@breakage("mount", "sees nothing of", "create it with the folder mounted: -v")
+@breakage("mount", "does not see", "create it with the folder mounted: -v")
 def a_mount_that_was_forgotten(bed: Bed) -> Iterator[None]:
     with instead(bed, Registry(bed.engine, DOMAIN), {"/srv": {"bind": "/certs", "mode": "ro"}}):
         yield
@@ -459,7 +459,7 @@ def an_environment_that_names_other_files(bed: Bed) -> Iterator[None]:
         yield
 
 
-@breakage("mount", "alone, and sees the old file", "with the folder mounted")
+@breakage("mount", "still sees the old file", "with the folder mounted")
 def a_mount_of_single_files_that_a_signal_does_not_renew(bed: Bed) -> Iterator[None]:
     bed.config["sites"][0]["deploy"][0]["action"] = {"signal": "HUP"}
     files = {
@@ -486,7 +486,7 @@ def a_folder_that_the_user_may_not_enter(bed: Bed) -> Iterator[None]:
         bed.certs.chmod(0o755)
 
 
-@breakage("served", "another certificate is served", f"certbotless --once {DOMAIN}")
+@breakage("served", "is not the published one", f"certbotless --once {DOMAIN}")
 def a_container_that_was_not_told_of_the_renewal(bed: Bed) -> Iterator[None]:
     targets = bed.config["sites"][0]["deploy"]
     bed.config["sites"][0]["deploy"] = []

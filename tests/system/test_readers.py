@@ -83,7 +83,12 @@ def test_a_registry_that_cannot_read_the_key_leads_to_its_mode_and_group(shared:
     assert site["state"] == "failing"
     assert [entry["state"] for entry in site["deploy"]] == ["failing"]
     assert "no TLS answer" in site["last_error"]["what"]
-    for word in ("can it read the key?", 'key_mode "0640"', "group of certs_dir", "docs/configuration.md"):
+    for word in (
+        "it may not be able to read the key",
+        'key_mode "0640"',
+        "group of certs_dir",
+        "docs/configuration.md",
+    ):
         assert word in site["last_error"]["hint"]
         assert word in done.stdout
     assert "permission denied" in shared.registry.container.logs(tail=3).decode()

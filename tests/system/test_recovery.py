@@ -153,6 +153,6 @@ def test_only_a_stop_that_is_our_own_is_undone(is_ours: bool, bed: Bed) -> None:
         assert bed.state_of()["restarting"] == {}
     else:
         assert done.returncode == 1
-        assert "the container 'registry' is exited; it is not ours to start" in done.stdout
+        assert "the container 'registry' is exited; certbotless does not start it" in done.stdout
         assert bed.registry.container.status == "exited"
     assert bed.orders() == 1

@@ -148,7 +148,7 @@ def test_a_stop_in_the_middle_of_an_order_leaves_no_txt(services: Services) -> N
     services.systemctl("start", DAEMON)
     wait_until(lambda: len(bed.dns.records(type="TXT")) == 1, "the challenge is presented")
     time.sleep(_LONGER_THAN_A_PULSE_S)
-    assert "at work" in services.property("StatusText")
+    assert "running" in services.property("StatusText")
     services.systemctl("stop", DAEMON)
     bed.assert_no_txt()
     assert (services.property("Result"), services.property("NRestarts")) == ("success", "0")
@@ -304,7 +304,7 @@ def test_a_credential_counts_from_the_next_start_as_the_error_says(services: Ser
     right = secret.read_text()
     secret.write_text("an older one\n")
     services.systemctl("start", DAEMON)
-    told = "a credential of systemd counts from the next start of its service"
+    told = "after changing a systemd credential: systemctl restart certbotless"
     wait_until(lambda: told in services.journal(), "the error says so")
     secret.write_text(right)
     services.systemctl("restart", DAEMON)

@@ -156,7 +156,7 @@ def test_an_address_in_the_subnet_of_a_container_network_is_refused(
     ours = has("eth0", lan)
     there = host(ours, has(docker, bridge), by=ours)
     for rule in rules:
-        text = f"{str(ours.ip)!r} on 'eth0' lies in the subnet of the container network {docker!r}"
+        text = f"{str(ours.ip)!r} on 'eth0' is in the subnet of the container network {docker!r}"
         assert text in refusal(rule, there).message
     assert choose(on("eth0", rules[0].version), there) == str(ours.ip)
 

@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
     "DomainRecordLocked": (a_change_of_a_locked_record, "unlock the record"),
     "DomainRecordNotBelongToUser": (
         lambda world: world.open().update(a_record(record_id="1")),
-        "still there",
+        "still exists",
     ),
     "Forbidden.RAM": (
         an_addition_that_no_policy_allows,
@@ -103,9 +103,9 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
     ),
     "SubDomainInvalid.RR": (
         lambda world: world.add(fqdn=f"xn--4ca.{ZONE}"),
-        "beyond ASCII the service takes Chinese letters alone",
+        "beyond ASCII the service accepts only Chinese characters",
     ),
-    "InvalidAction.NotFound": (injected("InvalidAction.NotFound"), "look the code up"),
+    "InvalidAction.NotFound": (injected("InvalidAction.NotFound"), "see the code"),
     "InvalidDomainName.Format": (
         lambda world: world.open("sweet_love.test").add(Record("box.sweet_love.test", "A", "10.0.0.1", 600)),
         "correct sites[].zone",
@@ -114,14 +114,14 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
         lambda world: world.open("another.test").add(Record("box.another.test", "A", "10.0.0.1", 600)),
         "add the zone in the Alidns console or correct sites[].zone",
     ),
-    "InvalidRR.Format": (lambda world: world.add(fqdn=f"a..b.{ZONE}"), "look the code up"),
+    "InvalidRR.Format": (lambda world: world.add(fqdn=f"a..b.{ZONE}"), "see the code"),
     "InvalidSecurityToken.MismatchWithAccessKey": (
         injected("InvalidSecurityToken.MismatchWithAccessKey"),
         "renew aliyun.security_token",
     ),
     "InvalidTimeStamp.Expired": (injected("InvalidTimeStamp.Expired"), "set the clock"),
     "InvalidTimeStamp.Format": (injected("InvalidTimeStamp.Format"), "set the clock"),
-    "InvalidVersion": (injected("InvalidVersion"), "look the code up"),
+    "InvalidVersion": (injected("InvalidVersion"), "see the code"),
     "QuotaExceeded.ARecord": (injected("QuotaExceeded.ARecord"), "larger plan"),
     "QuotaExceeded.TTL": (lambda world: world.add(ttl_s=86401), "set sites[].ttl"),
     "SignatureDoesNotMatch": (

@@ -444,7 +444,7 @@ def test_what_is_no_answer_of_an_engine_is_told(engine: Engine, reply: Reply) ->
     assert failure(engine).message.startswith(
         (
             f"no Docker engine at {engine.host!r}",
-            f"what answers at {engine.host!r} is no",
+            f"the server at {engine.host!r} is not",
             "the Docker engine refused",
         )
     )

@@ -287,7 +287,7 @@ def issuer(key: Any, subject: str, issuer_key: Any, name: str = "Example CA R1")
 ROOT = issuer(ROOT_KEY, "Example Root", ROOT_KEY, "Example Root")
 NOT_SIGNED = "is not signed by the next one"
 REFUSED: dict[str, tuple[bytes, str]] = {
-    "without names": (pem(certificate(names=None, subject=NAMES[1])), "names nobody"),
+    "without names": (pem(certificate(names=None, subject=NAMES[1])), "has no names"),
     "in the wrong order": (pem(MIDDLE, LEAF), ""),
     "issuers in the wrong order": (
         pem(LEAF, ROOT, MIDDLE),
@@ -295,7 +295,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "an issuer by name alone": (pem(LEAF, issuer(OTHER_KEY, "Example CA R1", OTHER_KEY)), NOT_SIGNED),
     "an issuer of another name": (pem(LEAF, issuer(MIDDLE_KEY, "Another CA", ROOT_KEY)), NOT_SIGNED),
-    "a leaf that is a CA": (pem(certificate(is_ca=True), MIDDLE), "itself a CA"),
+    "a leaf that is a CA": (pem(certificate(is_ca=True), MIDDLE), "issued a CA certificate"),
     "without end": (pem(LEAF) + pem(MIDDLE) * 10, "has 11 certificates"),
     "a key of no known kind": (of_no_known_kind("06082a8648ce3d030107"), ""),  # prime256v1
     "a signature of no known kind": (of_no_known_kind("06082a8648ce3d040302") + pem(MIDDLE), ""),

@@ -10,10 +10,10 @@ from certbotless.world.dns.ram_policy import actions
 
 PURPOSES = {
     "AddDomainRecord": "Adds the A or AAAA record of a site, and the TXT record of a challenge.",
-    "DeleteDomainRecord": "Deletes that TXT record afterwards, and a stale A or AAAA record beside ours.",
+    "DeleteDomainRecord": "Deletes that TXT record afterwards, and stale A and AAAA records.",
     "DescribeDomainRecords": "Finds the zone of a site without `zone`, and that of a delegated challenge.",
-    "DescribeSubDomainRecords": "Reads the records of a name: before one is written, to find ours again,"
-    " and where no name server speaks for the zone.",
+    "DescribeSubDomainRecords": "Reads the records of a name: before one is written, to find the right one,"
+    " and where no name server of the zone can be reached.",
     "UpdateDomainRecord": "Changes the A or AAAA record to another address or TTL.",
 }
 

@@ -116,7 +116,7 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
     finally:
         _take_away(case, zone, probe, made)
     if not allowed:
-        text = _("the key may do nothing there: {}").format(next(iter(refused.values())).message)
+        text = _("the AccessKey has no rights there: {}").format(next(iter(refused.values())).message)
         cure = _("attach the policy of docs/ram-policy.md for this zone to the RAM user")
         case.fail("permission", zone.name, text, _("{}, or correct sites[].zone").format(cure))
         _forget(case, zone.name)
@@ -128,7 +128,7 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
         case.fail("permission", f"{action} {zone.name}", error.message, f"{error.hint}{left}")
     if "DescribeSubDomainRecords" in allowed:
         case.readable[zone.name] = zone
-    case.ok("permission", zone.name, _("the key may {}").format(", ".join(allowed)))
+    case.ok("permission", zone.name, _("the AccessKey may {}").format(", ".join(allowed)))
 
 
 def _take_away(case: Case, zone: Zone, probe: Record, made: Sequence[str]) -> None:

@@ -50,10 +50,10 @@ def account(case: Case, seen: CaView) -> None:
                 "gone": _("the CA does not know our account any more"),
                 "closed": _("the CA has closed our account"),
             }
-            cure = _("nothing: the next order makes a new one")
+            cure = _("ignore it: the next order makes a new one")
             case.warn("account", acme.url, what[standing], cure)
         case "none" if seen.needs_binding and acme.eab is None:
-            text = _("the CA binds accounts to ones that it knows, and acme.eab is not set")
+            text = _("the CA requires external account binding, and acme.eab is not set")
             case.fail(
                 "account", acme.url, text, _("set acme.eab to the kid and hmac_key of your account there")
             )
@@ -91,7 +91,7 @@ def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaVi
         said = printable(" | ".join(records), 300)
         text = _("the CAA records of {} do not let this CA or account give {}: {}").format(owner, name, said)
         if not seen.caa_identities:
-            cure = _("look whether they name the CA: it does not say how it is named")
+            cure = _("check that they name the CA: it does not publish its name for CAA records")
             case.warn("CAA", site.domain, text, cure)
         else:
             case.fail(
@@ -99,7 +99,7 @@ def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaVi
             )
         return
     pin = (
-        _("; to allow our account alone: {}").format(_pin(site.domain, "issue", seen))
+        _("; to allow only this account: {}").format(_pin(site.domain, "issue", seen))
         if seen.caa_identities
         else ""
     )

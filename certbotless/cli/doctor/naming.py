@@ -36,13 +36,14 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
     if not answering:
         listed = ", ".join(f"{server.name} ({answers[server].fault})" for server in servers)
         text = _("none of them answers: {}").format(listed)
-        case.fail("name servers", zone, text, _("let this machine reach port 53 of them, by UDP and TCP"))
+        case.fail("name servers", zone, text, _("allow this machine to reach their port 53, by UDP and TCP"))
     elif not true:
         told = [value for answer in answers.values() for value in answer.values or ()]
         names = dict.fromkeys(server.name for server in answering)
-        text = _("another server answers in the place of {}").format(", ".join(names))
+        text = _("another server answers instead of {}").format(", ".join(names))
         cure = _(
-            "let the router, provider or proxy pass port 53 on unchanged; until then the API's list counts"
+            "configure the router, provider or proxy to pass port 53 unchanged; until then"
+            " certbotless uses the list of the API"
         )
         if hijack.is_made_up([*told, *(server.address for server in servers)]):
             text, cure = _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
@@ -52,8 +53,8 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
         if server in true:
             case.ok("name server", about, _("answers at {}").format(server.address))
         else:
-            fault = answers[server].fault or _("another server answers in its place")
-            cure = _("nothing, if it passes: the others speak for the zone")
+            fault = answers[server].fault or _("another server answers instead")
+            cure = _("ignore it if it is temporary: the other name servers answer")
             case.warn("name server", about, _("does not answer ({})").format(fault), cure)
     return true
 
@@ -77,8 +78,8 @@ def record(
             existing = zone.records(fqdn)
             if not plan_changes(existing, Record(fqdn, type_, wanted, site.ttl), ours={wanted}):
                 cure = _(
-                    "Aliyun has the right record: wait as long as its TTL if it was changed just now;"
-                    " else set the name servers of the zone to Aliyun's at its registrar"
+                    "Aliyun has the right record: if it has just changed, wait for its TTL to pass;"
+                    " otherwise set the zone's name servers to those of Aliyun at its registrar"
                 )
         except DnsError as exc:
             text, cure = _("{}: {}").format(text, exc.message), exc.hint
@@ -97,7 +98,9 @@ def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) ->
         return False
     values = frozenset(record.value for record in records if record.line == DEFAULT_LINE)
     if values == {wanted}:
-        text = _("the API lists {}, which counts where no name server speaks for the zone").format(wanted)
+        text = _("the API lists {}; it is used while no authoritative name server can be reached").format(
+            wanted
+        )
         case.ok(check, fqdn, text)
         return True
     text = _("the API lists {}, not {}").format(_listed(values), wanted)
@@ -127,12 +130,14 @@ class Resolvers:
             if answer.values is None:
                 self._public.remove(server)
                 text = _("does not answer ({})").format(answer.fault)
-                self._case.warn(check, server.name, text, _("nothing, if this LAN lets nobody ask it"))
+                self._case.warn(check, server.name, text, _("ignore it if this LAN blocks that resolver"))
             elif answer.values == {wanted}:
                 self._case.ok(check, about, _("gives {}").format(wanted))
             else:
                 text = _("gives {}, not {}").format(_listed(answer.values), wanted)
-                cure = _("wait as long as the TTL; else look at the zone's name servers at its registrar")
+                cure = _(
+                    "wait for the TTL to pass; if it stays so, check the zone's name servers at its registrar"
+                )
                 if hijack.is_made_up(answer.values, but=wanted):
                     text, cure = _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
                 self._case.fail(check, about, text, cure)
@@ -161,7 +166,7 @@ class Resolvers:
         if not known:
             self._system.clear()
             faults = ", ".join(f"{server.name}: {answer.fault}" for server, answer in answers.items())
-            cure = _("set a resolver that answers in /etc/resolv.conf, or mend the one there")
+            cure = _("write a resolver that answers into /etc/resolv.conf, or repair the one there")
             return _("does not answer ({})").format(faults), cure
         server, answer = next(iter(known.items()))
         if not answer.exists:
@@ -179,7 +184,7 @@ class Resolvers:
             ).format(server.name, wanted)
             return text, _rebinding_cure(zone, fqdn, wanted)
         text = _("gives {}, not {} ({})").format(_listed(frozenset(answer.values or ())), wanted, server.name)
-        return text, _("look at the hosts line of /etc/nsswitch.conf, and at that resolver")
+        return text, _("check the hosts line of /etc/nsswitch.conf, and that resolver")
 
 
 def _addresses(fqdn: str) -> frozenset[str]:

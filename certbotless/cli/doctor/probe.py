@@ -125,8 +125,8 @@ class _ZoneProbe:
         if u_labels(self._zone) != self._zone:
             read = self._code_of(f"DescribeDomainRecords PageSize={_PAGE_SIZES[0]}")
             policy = (
-                f"{read}; please say which of the two lines of docs/ram-policy.md the policy has (one alone"
-                " tells most), or that the key is the account's own"
+                f"{read}; please add which of the two lines of docs/ram-policy.md the policy has (one of them"
+                " is enough for the test), or that the AccessKey is the account's own"
             )
         largest = f"PageSize={_PAGE_SIZES[-1]}"
         ttl = self._code_of("AddDomainRecord of the TXT record")
@@ -191,7 +191,7 @@ class _ZoneProbe:
                 self._tell(f"there is a {record.type} record {self._name!r}: {record.value!r}")
                 raise DnsError(
                     f"a record that this probe did not make is at {self._name!r}",
-                    hint="delete it in the Alidns console; if another probe is at work, wait 10 minutes",
+                    hint="delete it in the Alidns console; if another probe is running, wait 10 minutes",
                 )
             zone.delete(record.record_id)
             self._say("the TXT record of an earlier probe is deleted")

@@ -36,19 +36,23 @@ def folders(case: Case) -> set[Path]:
 def _folder(case: Case, check: str, folder: Path) -> bool:
     about = str(folder)
     if not os.path.isdir(folder):
-        text = _("is no folder, or we (uid {}) may not go there").format(os.geteuid())
+        text = _("is not a folder, or this user (uid {}) may not enter it").format(os.geteuid())
         case.fail(
             check,
             about,
             text,
-            _("mkdir {}, let us into the folders above it, or correct {}").format(folder, check),
+            _("mkdir {}; or allow this user to enter the folders above it; or correct {}").format(
+                folder, check
+            ),
         )
         return False
     store = folder / ".certbotless"
     inside = [store, *sorted(store.glob("*"))] if check == "certs_dir" else sorted(folder.glob("*"))
     for path in (folder, *inside):
         if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-            text = _("we (uid {}) may not write in {}: it is {}").format(os.geteuid(), path, _modes(path))
+            text = _("this user (uid {}) may not write to {}: it is {}").format(
+                os.geteuid(), path, _modes(path)
+            )
             cure = _(
                 "chown it to the service's user; under systemd, add ReadWritePaths={} by a drop-in"
             ).format(folder)
@@ -58,7 +62,7 @@ def _folder(case: Case, check: str, folder: Path) -> bool:
     if room.f_bavail * room.f_frsize < _LEAST_ROOM_BYTES:
         case.fail(check, about, _("its disk is full"), _("make room: df -h {}").format(folder))
         return False
-    case.ok(check, about, _("may be written by us (uid {}): {}").format(os.geteuid(), _modes(folder)))
+    case.ok(check, about, _("this user (uid {}) may write to it: {}").format(os.geteuid(), _modes(folder)))
     return True
 
 
@@ -78,8 +82,10 @@ def certificate(case: Case, view: View) -> bool:
     if published.wrong_mode:
         text = _("the key has mode {}, and key_mode is {}").format(*published.wrong_mode)
         if published.wrong_mode == view.remembered.unkept_modes:
-            text = _("{}: the file system of certs_dir keeps no modes").format(text)
-            cure = _("let the options of its mount say who may read there, or move certs_dir to another one")
+            text = _("{}: the file system of certs_dir does not keep modes").format(text)
+            cure = _(
+                "set who may read there by the options of its mount, or move certs_dir to another file system"
+            )
         case.warn("certificate", domain, text, cure)
     elif renewal is not None:
         text = _("{:.0f} days left, and a new one is due: {}{}").format(days, renewal.spoken_reason, said)
@@ -193,10 +199,10 @@ class Targets:
                 "served",
                 about,
                 text,
-                _("{}is this its TLS port, and does it know the two files?").format(look),
+                _("{}check that this is its TLS port, and that it uses the two files").format(look),
             )
         elif leaf != facts.sha256:
-            text = _("another certificate is served at {} than the published one").format(at)
+            text = _("the certificate at {} is not the published one").format(at)
             case.fail("served", about, text, f"certbotless --once {view.site.domain}")
         else:
             case.ok("served", about, _("the published certificate, at {}").format(at))
@@ -216,16 +222,14 @@ def _mount(case: Case, site: Site, wanted: Target, name: str, settings: Settings
     seen = [inside / real.relative_to(at) for inside, at in sources.items() if real.is_relative_to(at)]
     if not seen:
         single = sorted(str(settings.mounts[i]) for i, at in sources.items() if at.is_relative_to(real))
-        text = _("mounts {} alone, and sees the old file when a new one takes its place").format(
-            ", ".join(single)
-        )
+        text = _("mounts only {}, and still sees the old file after a renewal").format(", ".join(single))
         cure = _("create it with the folder mounted: -v {}:{}:ro").format(folder, folder)
         if single and wanted.action.kind == "restart":
             case.warn("mount", name, _("{}, until it is restarted").format(text), cure)
             return True
         if not single and is_served:
             return True  # it gets the pair in a way of its own
-        case.fail("mount", name, text if single else _("sees nothing of {}").format(folder), cure)
+        case.fail("mount", name, text if single else _("does not see {}").format(folder), cure)
         return False
     # A container that several sites share may be given the names of another site's pair.
     domains = [site.domain, *(other.domain for other in case.config.sites)]
@@ -259,7 +263,7 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
     if container.reads_all:
         return True
     if settings.uid is None:
-        cure = _("look whether it may read {}: {}").format(key, _modes(key))
+        cure = _("check that it may read {}: {}").format(key, _modes(key))
         case.warn("key", container.name, _(_UNKNOWN_USER[settings.namespace]), cure)
         return True
     groups = ", ".join(map(str, sorted(settings.gids))) or _("not known")
@@ -284,16 +288,14 @@ def _reads_key(case: Case, site: Site, container: Container, settings: Settings)
 
 # By the kind of its user namespace: where its uid on this machine is not known, and where it is.
 _UNKNOWN_USER = {
-    "": N_("its user has a name that cannot be looked up"),
-    "rootless": N_("its engine is rootless, and does not tell which user of this machine it runs as"),
-    "userns": N_(
-        "it has a user namespace of its own, and which user of this machine it is cannot be looked up"
-    ),
+    "": N_("its user has a name, and certbotless cannot find its uid"),
+    "rootless": N_("its engine is rootless, and does not show which user of this machine it runs as"),
+    "userns": N_("it has its own user namespace, and certbotless cannot find its user on this machine"),
 }
 _NAMESPACES = {
     "": "",
     "rootless": N_(", of a rootless engine,"),
-    "userns": N_(", in a user namespace of its own,"),
+    "userns": N_(", in its own user namespace,"),
 }
 
 
@@ -306,9 +308,7 @@ def _may(path: Path, settings: Settings, bit_of_others: int) -> bool:
 def _drain(case: Case, wanted: Target, name: str, settings: Settings) -> None:
     drain, spare = registry.drain_of(settings.environment), registry.DRAIN_SPARE
     if not drain:
-        text = _(
-            "a restart breaks off the pushes that are under way, unless its config.yml has a draintimeout"
-        )
+        text = _("a restart interrupts running pushes, unless its config.yml sets a draintimeout")
         case.warn(
             "drain",
             name,
@@ -332,9 +332,11 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
     if met.is_trusted:
         case.ok("trusted", about, _("by this machine's trust store"))
         if met.is_error:
-            case.fail("answer", about, _(met.text), _("{}the service itself is at fault").format(look))
+            case.fail("answer", about, _(met.text), _("{}the fault is in the service itself").format(look))
         elif met.status is None:
-            case.warn("answer", about, _(met.text), _("{}nothing, if it speaks no HTTP").format(look))
+            case.warn(
+                "answer", about, _(met.text), _("{}ignore it if the service does not use HTTP").format(look)
+            )
         else:
             case.ok("answer", about, _(met.text))
     elif not met.verify_code:
@@ -342,10 +344,10 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
     elif met.verify_code in (_WRONG_NAME, _EXPIRED):
         case.fail("trusted", about, _(met.text), f"certbotless --once {site.domain}")
     elif case.config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}:
-        cure = _("let it serve the whole DOMAIN.pem, or update this machine's ca-certificates")
+        cure = _("configure it to send the whole DOMAIN.pem, or update this machine's ca-certificates")
         case.fail("trusted", about, _(met.text), cure)
     else:
-        text = _("{}, by this machine's trust store: the CA is no public one").format(_(met.text))
+        text = _("{}, by this machine's trust store: the CA is not a public one").format(_(met.text))
         cure = _("give each client the root of this CA, or use a CA that is trusted everywhere")
         case.warn("trusted", about, text, cure)
 

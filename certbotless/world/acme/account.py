@@ -176,7 +176,7 @@ class Account:
             external_account_binding=self._binding(),
         )
         if self.guard is None:
-            raise AccountRefused("an account is made by an order alone")
+            raise AccountRefused("only an order creates an account")
         self.guard.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
         url = self.network.urls.check(response.headers["Location"])
@@ -188,7 +188,7 @@ class Account:
         if eab is None:
             if self.directory.meta.external_account_required:
                 raise AccountRefused(
-                    f"the CA at {self.acme.url} binds accounts to ones that it knows",
+                    f"the CA at {self.acme.url} requires external account binding",
                     hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
                 )
             return None

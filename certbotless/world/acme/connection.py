@@ -163,12 +163,15 @@ class Network(ClientNetwork):
             )
         match exc:
             case BadAnswer():
-                text, hint = f"the CA at {directory}: {exc}", "check acme.directory, and who answers there"
+                text, hint = (
+                    f"the CA at {directory}: {exc}",
+                    "check acme.directory, and which server answers there",
+                )
             case requests.exceptions.SSLError():
                 text = f"the TLS certificate of the CA at {directory} is not trusted"
                 hint = (
-                    "set acme.ca_bundle for a private CA, or look who answers there,"
-                    " or at this machine's clock"
+                    "set acme.ca_bundle for a private CA, or check which server answers there, and this"
+                    " machine's clock"
                 )
             case requests.RequestException():
                 text = f"no connection to the CA at {directory} ({type(exc).__name__})"

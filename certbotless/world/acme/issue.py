@@ -56,7 +56,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
 # By the kind of problem (RFC 8555 section 6.7): the CA was kept from looking, or saw something else.
 _VALIDATION_HINTS = {
     "caa": "the zone's CAA records forbid this CA: add one that allows it, or choose another CA",
-    "dns": "the CA's resolver got no answer: look at the delegation of the zone, and at its DNSSEC",
+    "dns": "the CA's resolver got no answer: check the delegation of the zone, and its DNSSEC",
 }
 _OTHER_VALUE_HINT = (
     "the CA asks the zone's public name servers: check that they are the ones that this zone uses"
@@ -378,7 +378,7 @@ class Issuance:
             if offered["type"] == "dns-01" and not _TOKEN.fullmatch(offered["token"]):
                 token = printable(offered["token"], 80)
                 raise IssueError(
-                    f"the CA at {self.acme.url} offers a token that is none: {token!r}",
+                    f"the CA at {self.acme.url} offers an invalid token: {token!r}",
                     hint="check acme.directory; if it is right, the CA is broken or not to be trusted",
                 )
         authorization: messages.Authorization = messages.Authorization.from_json(told)

@@ -172,7 +172,7 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
             raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one")
     constraints = _extension(chain[0], x509.BasicConstraints)
     if constraints is not None and constraints.ca:
-        raise IssueError("the CA's leaf certificate is itself a CA")
+        raise IssueError("the CA issued a CA certificate for the site")
     if not facts.not_before - START_SLACK <= now < facts.not_after:
         raise IssueError(
             f"the CA's certificate is valid from {facts.not_before} to {facts.not_after}, and now is {now}",
@@ -203,7 +203,7 @@ def _signs(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
 def _facts(cert: x509.Certificate) -> LeafFacts:
     sans = _extension(cert, x509.SubjectAlternativeName)
     if sans is None:
-        raise IssueError("the CA's certificate names nobody")
+        raise IssueError("the CA's certificate has no names")
     names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
     facts = LeafFacts(
         names=names,

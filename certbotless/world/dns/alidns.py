@@ -159,7 +159,7 @@ class AlidnsAccount:
             # A captive portal answers 200 with a page of its own; a broken proxy anything.
             raise NoAnswer(
                 f"{action} at {access.endpoint}: HTTP {response.status_code}, not an answer of the DNS API",
-                hint="check what stands between this machine and the API: proxy, portal, firewall",
+                hint="check what is between this machine and the API: proxy, portal, firewall",
             )
         raise self._refusal(action, code, request_id, reply, response)
 
@@ -175,7 +175,7 @@ class AlidnsAccount:
         if code in AGAIN or code.startswith("Throttling") or response.status_code >= 500:
             asked = response.headers.get("Retry-After", "")
             wait = retry_after(asked, self._clock.now(), _MOST_RETRY_AFTER)
-            return DnsUnavailable(text, hint="the API asks to come again", retry_after=wait)
+            return DnsUnavailable(text, hint="the API is busy; certbotless tries again", retry_after=wait)
         if code in NO_SUCH_ZONE:
             return ZoneNotFound(
                 f"{text}: the account has no such zone",
@@ -210,7 +210,7 @@ class AlidnsAccount:
                     for row in reply["DomainRecords"]["Record"]:
                         # With a record of another zone in its list `name` need not be a zone at all.
                         if (zone := a_labels(row.get("DomainName", name))) != name:
-                            raise NameFault(f"asked for the zone {name!r}, told of {zone!r}")
+                            raise NameFault(f"asked for the zone {name!r}, the API answered for {zone!r}")
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
@@ -314,7 +314,7 @@ class AlidnsZone:
                     f"{wanted.fqdn!r} already has the {wanted.type} record {wanted.value!r}, but disabled",
                     hint="enable or delete it in the Alidns console",
                 )
-        raise DnsUnavailable(f"the API holds {wanted.fqdn!r} for a duplicate, but does not list it")
+        raise DnsUnavailable(f"the API rejects {wanted.fqdn!r} as a duplicate, but does not list it")
 
     def _name_of(self, row: dict[str, Any]) -> str:
         return fqdn_of(a_labels(row["RR"]), a_labels(row.get("DomainName", self.name)))

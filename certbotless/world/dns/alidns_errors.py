@@ -44,7 +44,7 @@ OF_ONE_RECORD = frozenset(
     }
 )
 
-_CREDENTIAL = "a credential of systemd counts from the next start of its service"
+_CREDENTIAL = "after changing a systemd credential: systemctl restart certbotless"
 
 # Start of a code -> what to do; the longer of two starts comes first.
 HINTS = {
@@ -58,13 +58,13 @@ HINTS = {
     "DomainRecordDuplicate": "delete the other record with this value in the Alidns console",
     "DomainRecordLocked": "unlock the record in the Alidns console",
     "DomainRecordConflict": "delete the conflicting record in the Alidns console",
-    "DomainRecordNotBelongToUser": "look in the Alidns console whether the record is still there",
+    "DomainRecordNotBelongToUser": "check in the Alidns console whether the record still exists",
     "InvalidDomainName": "correct sites[].zone",
-    "SubDomainInvalid.RR": "choose another name: beyond ASCII the service takes Chinese letters alone",
+    "SubDomainInvalid.RR": "choose another name: beyond ASCII the service accepts only Chinese characters",
     "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
     "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
     "SubDomainInvalid.Value": "correct sites[].address: the service takes no such value",
-    "": "look the code up in Aliyun's reference of this action",
+    "": "see the code in Aliyun's reference of this action",
 }
 
 
@@ -93,11 +93,12 @@ def transport_errors(action: str, access: AlidnsAccess) -> Iterator[None]:
     except OSError as exc:  # those of `requests` are such, too
         match exc:
             case BadAnswer():
-                what, hint = str(exc), "look who answers in the API's place"
+                what, hint = str(exc), "check which server answers instead of the API"
             case requests.exceptions.SSLError():
                 what = "the server's certificate is not trusted"
                 hint = (
-                    "set aliyun.ca_bundle, or look who answers in the API's place, or at this machine's clock"
+                    "set aliyun.ca_bundle, or check which server answers instead of the API, and this"
+                    " machine's clock"
                 )
             case requests.exceptions.ProxyError():
                 what = "the proxy gave no connection"

@@ -133,9 +133,9 @@ def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
     if is_unknown:
         raise ZoneOnHold(
             f"{text}: it is not on the Internet",
-            hint="look at the domain in its registrar's console: it may have expired, or be on hold"
-            " (serverHold), at Aliyun mostly because the owner's real name is not verified yet; for a zone of"
-            " this LAN alone set dns.nameservers",
+            hint="check the domain in its registrar's console: it may have expired, or be on hold"
+            " (serverHold), at Aliyun mostly because the owner's real name is not verified yet; for a zone"
+            " that exists only in this LAN set dns.nameservers",
         )
     raise DnsUnavailable(
         text,

@@ -64,7 +64,7 @@ def wait_until_shown(
             fqdns = ", ".join(sorted({item.fqdn for _, item in waiting.missing}))
             raise PropagationTimeout(
                 f"after {timeout_s:.0f} s {waiting.late} does not show {fqdns}",
-                hint="look at the zone in the Alidns console; dns.propagation_timeout may be raised",
+                hint="check the zone in the Alidns console; or raise dns.propagation_timeout",
             )
         if waiting.late != told:
             told = waiting.late

@@ -115,7 +115,7 @@ def address_now(rule: AddressRule) -> str:
     except OSError as exc:
         family = _FAMILY[rule.version].name
         raise AddressError(
-            f"the kernel does not tell this machine's addresses: {exc.strerror}",
+            f"the kernel does not list this machine's addresses: {exc.strerror}",
             hint=f"allow AF_NETLINK and {family} in the unit, or write the address in {_KEY[rule.version]}",
         ) from exc
     return choose(rule, host)
@@ -180,7 +180,7 @@ def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
         return "belongs to a container network or tunnel"
     for other in host.addresses:
         if _DOCKER.fullmatch(other.interface) and each.ip in other.network:
-            return f"lies in the subnet of the container network {other.interface!r}"
+            return f"is in the subnet of the container network {other.interface!r}"
     return ""
 
 

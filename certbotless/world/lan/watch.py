@@ -31,7 +31,9 @@ def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = addr
     def source(rule: AddressRule) -> str:
         found = now(rule)
         if found != settled.get(rule, found):
-            raise AddressError("the LAN address has changed a moment ago", hint="it is looked at again soon")
+            raise AddressError(
+                "the LAN address has changed a moment ago", hint="certbotless checks it again soon"
+            )
         return found
 
     return source
@@ -131,7 +133,7 @@ class Lan:
         if held.restless_since_s is not None and self._monotonic() - held.restless_since_s >= RESTLESS_S:
             raise AddressError(
                 f"the LAN address keeps changing, and is {held.address!r} at the moment",
-                hint="look at the cable, the DHCP server, and who else sets addresses here",
+                hint="check the cable, the DHCP server, and which other program sets addresses here",
             )
         return held.address
 
