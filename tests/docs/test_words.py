@@ -90,6 +90,14 @@ def said_by_file(path: Path) -> Iterator[str]:
         yield from re.findall(pattern, text, re.MULTILINE)
 
 
+def translations(path: Path) -> Iterator[str]:
+    """Yield the translations of a catalogue; their originals are in the code."""
+    from babel.messages.pofile import read_po
+
+    with path.open("rb") as file:
+        yield from (str(message.string) for message in read_po(file) if message.id)
+
+
 def sentences(texts: Iterator[str]) -> str:
     """Return the texts that are more than a name, a line each."""
     return "\n".join(text for text in texts if " " in text.strip())
@@ -117,8 +125,9 @@ PLACES |= {
 }
 PLACES |= {
     name_of(path): without_code(path.read_text().replace(r"\-", "-"))
-    for path in [*files("docs/*.1", "tools/docs/*.yaml", "config/schema.json"), *CATALOGUES]
+    for path in files("docs/*.1", "tools/docs/*.yaml", "config/schema.json")
 }
+PLACES |= {name_of(path): "\n".join(translations(path)) for path in CATALOGUES}
 
 
 def found(text: str, banned: dict[str, str]) -> list[str]:
