@@ -352,7 +352,7 @@ def a_chain_that_was_edited(bed: Bed) -> Iterator[None]:
     chain.write_bytes(before)
 
 
-@breakage("certificate", "is gone", f"certbotless --once {DOMAIN}")
+@breakage("certificate", "is missing", f"certbotless --once {DOMAIN}")
 def a_name_that_was_deleted(bed: Bed) -> Iterator[None]:
     name = bed.certs / f"{DOMAIN}.pem"
     target = os.readlink(name)
