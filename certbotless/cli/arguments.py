@@ -174,8 +174,8 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=text)
     _flag(init, "--yes", "ask nothing: use what is found")
-    sandbox = commands.add_parser("sandbox", help=_COMMANDS["sandbox"])
-    sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    shown = f"{_COMMANDS['sandbox']}. It needs root, runs in its own namespaces, and leaves nothing behind."
+    commands.add_parser("sandbox", help=_COMMANDS["sandbox"], description=shown)
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:

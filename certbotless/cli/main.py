@@ -296,10 +296,10 @@ def _ask(question: str, is_secret: bool) -> str:
     return getpass(question) if is_secret else input(question)
 
 
-def _sandbox(_source: Path | None, args: argparse.Namespace) -> int:
+def _sandbox(_source: Path | None, _args: argparse.Namespace) -> int:
     from ..sandbox import run
 
-    return run.main(args.rest)
+    return run.main()
 
 
 # --- commands that act ------------------------------------------------------------------------------------

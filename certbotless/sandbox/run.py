@@ -3,7 +3,6 @@
 Imports nothing that the extra `sandbox` brings, as that may be what is missing.
 """
 
-import argparse
 import importlib.util
 import shutil
 import sys
@@ -16,13 +15,8 @@ from .host import SandboxError
 PROGRAMS = {"dockerd": "docker.io", "pebble": "pebble", "docker-registry": "docker-registry"}
 
 
-def main(argv: list[str]) -> int:
+def main() -> int:
     """Run the story and return its exit code: 0 only if every fact in it held."""
-    argparse.ArgumentParser(
-        prog="certbotless sandbox",
-        description="Show how certbotless works, with local stand-ins of Aliyun DNS and the CA. "
-        "It needs root, runs in its own namespaces, and leaves nothing behind.",
-    ).parse_args(argv)
     try:
         _check_parts()
         return host.run([sys.executable, "-m", "certbotless.sandbox.story"])
