@@ -61,10 +61,10 @@ def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator
         where = exc.filename if isinstance(exc.filename, str) else str(path)
         room = f" ({_room_at(Path(where))})" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         cure = "exists, has room, and is writable" if to == "write" else "is readable"
-        raise StoreError(
-            f"cannot {to} {where!r}: {exc.strerror}{room}",
-            hint=_drop_in(path, exc) or f"check that {str(path)!r} {cure} by this user",
-        ) from exc
+        hint = _drop_in(path, exc) or f"check that {str(path)!r} {cure} by this user"
+        if exc.errno == errno.EACCES:
+            hint = f"use sudo, or correct the owner and the mode of {str(path)!r}"
+        raise StoreError(f"cannot {to} {where!r}: {exc.strerror}{room}", hint=hint) from exc
 
 
 def _drop_in(path: Path, exc: OSError) -> str:

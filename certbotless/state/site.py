@@ -213,8 +213,8 @@ class SiteFile:
 
     @property
     def has_pair(self) -> bool:
-        """Whether there is a copy to restore from."""
-        return self._pair.exists()
+        """Whether there is a copy to restore from; not where this user may not look."""
+        return os.path.exists(self._pair)  # `Path.exists` raises where a folder is closed to us
 
     def copy(self) -> SavedPair | None:
         """Return the copy, None if there is none that makes sense; changes nothing."""

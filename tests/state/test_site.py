@@ -343,6 +343,11 @@ def test_a_copy_that_cannot_be_read_is_told_and_stays(site: SiteFile, tmp_path: 
     assert path.exists()
 
 
+def test_a_copy_that_cannot_be_seen_is_none(tmp_path: Path) -> None:
+    """As for a user who may not enter the folder: `status` is for all, and says what it cannot read."""
+    assert SiteFile(tmp_path, "x" * 300).has_pair is False
+
+
 def test_a_copy_that_is_gone_is_told(site: SiteFile) -> None:
     with pytest.raises(StoreError, match="is missing"):
         site.saved_pair()
