@@ -294,8 +294,8 @@ def _hint_at(container: Container) -> str:
         "userns": "It has a user namespace of its own",
     }[container.namespace]
     return (
-        f'it may not be able to read the key. {why}: set key_mode "0640", and give certs_dir a group'
-        " that it is in (docs/configuration.md); otherwise see its log"
+        f'it may not be able to read the key. {why}: set key_mode "0640", and set the group of certs_dir'
+        " to one of its own (docs/configuration.md); otherwise see its log"
     )
 
 

@@ -137,7 +137,7 @@ def test_the_orders_that_are_left_are_counted_for_these_names() -> None:
 def test_a_finding_is_one_line_and_its_cure_the_end_of_it() -> None:
     found = case()
     found.fail("A record", DOMAIN, "shows\n10.0.0.4", "certbotless --once")
-    assert only(found).line == f"fail  A record {DOMAIN}: shows\\n10.0.0.4; certbotless --once"
+    assert only(found).line == f"fail  A record {DOMAIN}: shows\\n10.0.0.4; fix: certbotless --once"
     found.ok("clock", "", "0 s ahead of the CA's")
     found.warn("daemon", "", "not running", "start it")
     assert found.findings[1].line == "ok    clock: 0 s ahead of the CA's"

@@ -40,7 +40,8 @@ class Finding:
     @property
     def line(self) -> str:
         """The finding as one line, for people."""
-        told = _("; ").join(filter(None, (self.text, self.cure)))
+        cure = _("fix: {}").format(self.cure) if self.cure else ""
+        told = _("; ").join(filter(None, (self.text, cure)))
         subject = f"{_(self.check)} {self.about}".rstrip()
         return printable(f"{_(self.level):<5} {_('{}: {}').format(subject, told)}", 2000)
 
