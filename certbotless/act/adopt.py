@@ -8,6 +8,7 @@ from functools import partial
 
 from ..base.errors import IssueError, StoreError
 from ..base.times import rfc3339
+from ..base.words import Text
 from ..config.values import DIRECTORIES
 from ..model.certificate import LeafFacts, Origin
 from ..model.memory import Foreign, SavedPair
@@ -43,8 +44,8 @@ class Verdict:
     def text(self) -> str:
         """What `plan` says of it."""
         if self.why:
-            return f"the certificate of another tool is not taken over: {self.why}"
-        return "the certificate of another tool can be taken over"
+            return Text("the certificate of another tool is not taken over: {}", self.why)
+        return Text("the certificate of another tool can be taken over")
 
 
 def adopt(ctx: SiteContext, seen: Observation) -> None:

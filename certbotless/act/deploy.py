@@ -17,6 +17,7 @@ from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
+from ..base.words import N_
 from ..config.secret import environment_without
 from ..config.settings import Target
 from ..config.values import Reload
@@ -185,7 +186,7 @@ class DeploySteps:
         """Run the target's command; other sites may share it, and one run may serve all of them."""
 
         def act(_: int | None) -> None:
-            logger.debug("command.running command=%s", target.name, extra=waits_for("the command"))
+            logger.debug("command.running command=%s", target.name, extra=waits_for(N_("the command")))
             run_command(target.command or (), environment_without(self._ctx.config.secrets().values()))
             self._ctx.tell("command.run", command=target.name)
 

@@ -15,6 +15,7 @@ from ..base.clock import Pace
 from ..base.errors import CertificateRefused, DeployError, StoreError
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
+from ..base.words import N_
 from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import Acted, Trial
 from ..model.observation import Endpoint, Observation
@@ -209,7 +210,7 @@ class Proof:
             return sha256
         at = f"{service.where[0]}:{service.where[1]}"
         logger.debug(
-            "certificate.proving at=%s", at, extra=waits_for("the service to use the new certificate", at)
+            "certificate.proving at=%s", at, extra=waits_for(N_("the service to use the new certificate"), at)
         )
         pace = Pace(self._ctx.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
         other_until_s = 0.0

@@ -31,6 +31,7 @@ from ..base.errors import (
 )
 from ..base.log_context import about
 from ..base.times import rfc3339
+from ..base.words import Text
 from ..config.settings import Config, Site
 from ..decide.decide import address_written, is_issued_since
 from ..model.decision import WRITES, Intent, Step
@@ -58,10 +59,10 @@ _ASKED_JITTER = 1 / 20
 
 
 # Why a dry run is made, and what is said after it succeeded.
-_REHEARSED = Why.ASKED_FOR, "the CA gave a certificate; nothing was published"
+_REHEARSED = Why.ASKED_FOR, Text("the CA gave a certificate; nothing was published")
 _REHEARSED_WITHOUT_STAGING = (
     Why.NO_STAGING,
-    "the CA has validated all names; it has no staging directory, so it issued no certificate",
+    Text("the CA has validated all names; it has no staging directory, so it issued no certificate"),
 )
 
 

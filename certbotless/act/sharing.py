@@ -8,6 +8,7 @@ from contextlib import suppress
 from ..base.clock import Clock, Pace
 from ..base.errors import StoreError
 from ..base.log_context import waits_for
+from ..base.words import N_
 from ..config.settings import Target
 from ..model.situation import Goal
 from ..state.site import SiteFile
@@ -54,7 +55,7 @@ class SharedTargets:
             if busy != told:
                 told = busy
                 others = ",".join(sorted(busy))
-                extra = waits_for("the other sites of this target", others)
+                extra = waits_for(N_("the other sites of this target"), others)
                 logger.debug("target.shared target=%s with=%s", target, others, extra=extra)
             pace.wait()
 

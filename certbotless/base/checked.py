@@ -8,7 +8,7 @@ Source: the documentation of ``pydantic_core.core_schema``.
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from pydantic_core import (
 )
 
 from .errors import StoreError
+from .words import of_parts, parts_of
 
 T = TypeVar("T")
 # What `Annotated` adds to a type: the schema of the type -> the schema that checks the value.
@@ -107,6 +108,21 @@ class Model:
     def is_default(self, name: str) -> bool:
         """Whether a field has the value that it has where none is given."""
         return bool(getattr(self, name) == default_of(type(self), name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Model):
+    """A model that keeps the parts of its texts by field (`words.parts_of`), so that others speak them."""
+
+    parts: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        texts = {name: value for name, value in self.to_dict().items() if isinstance(value, str)}
+        found = {name: of_parts(text, self.parts.get(name)) for name, text in texts.items()}
+        for name, text in found.items():
+            object.__setattr__(self, name, text)
+        parts = {name: parts_of(text) for name, text in found.items()}
+        object.__setattr__(self, "parts", {name: each for name, each in parts.items() if each})
 
 
 def _validator_of(kind: Any) -> SchemaValidator:

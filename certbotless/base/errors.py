@@ -37,6 +37,8 @@ def printable(text: object, limit: int = MAX_FOREIGN_TEXT) -> str:
     """
     start = str(text)[: limit + 1]
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
+    if isinstance(text, Text) and line == text and len(line) <= limit:
+        return text
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 

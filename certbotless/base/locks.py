@@ -20,6 +20,7 @@ from .clock import Clock, Pace
 from .errors import AlreadyRunning, CertbotlessError, StoreError
 from .log_context import waits_for
 from .times import parse_rfc3339
+from .words import N_
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Lock:
         try:
             pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
             if not _try_flock(self._fd, fcntl.LOCK_EX):
-                logger.debug("lock.waiting file=%s", self._path, extra=waits_for("another run"))
+                logger.debug("lock.waiting file=%s", self._path, extra=waits_for(N_("another run")))
                 while not _try_flock(self._fd, fcntl.LOCK_EX):
                     if pace.expired:
                         raise self._held()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from .checked import after
-from .words import _
+from .words import Text, _
 
 # A clock without a battery starts at the first. No moment that we note and no certificate is beyond the last.
 # So no sum of a moment and a wait leaves the calendar.
@@ -75,17 +75,12 @@ def span(duration: timedelta) -> str:
 def elapsed(seconds: float, digits: int = 1) -> str:
     """Return how long something took or takes: ``4.2 s``, ``1 min 15 s``."""
     if seconds < 60:
-        return f"{seconds:.{digits}f} s"
+        return _("{} s").format(f"{seconds:.{digits}f}")
     minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return how many there are: ``1 site``, ``2 sites``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return _("{} min {:02d} s").format(minutes, rest)
 
 
 def in_words(window: timedelta) -> str:
     """Return the window of a limit as ``7 days`` or ``2.5 h``."""
     hours = window.total_seconds() / 3600
-    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} h"
+    return Text("{:.0f} days", hours / 24) if hours >= 48 else Text("{:.3g} h", hours)

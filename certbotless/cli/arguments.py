@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from ..base.errors import UsageError, printable
+from ..base.words import N_, Text, _
 from ..config import environment
 from ..service import wire
 
@@ -18,28 +19,28 @@ if TYPE_CHECKING:
     from ..config.settings import Config, Site
 
 _COMMANDS = {
-    "check": "check the configuration file; needs no network",
-    "plan": "show what a run would do; change nothing",
-    "status": "show each site: address, certificate, the certificate in use, next renewal",
-    "doctor": "run all checks; each failure comes with a fix",
-    "notify-test": "send a test message to each URL of notify",
-    "init": "write a first configuration, from questions or options; overwrite nothing",
-    "sandbox": "show how certbotless works, with local stand-ins of Aliyun DNS and the CA",
+    "check": N_("check the configuration file; needs no network"),
+    "plan": N_("show what a run would do; change nothing"),
+    "status": N_("show each site: address, certificate, the certificate in use, next renewal"),
+    "doctor": N_("run all checks; each failure comes with a fix"),
+    "notify-test": N_("send a test message to each URL of notify"),
+    "init": N_("write a first configuration, from questions or options; overwrite nothing"),
+    "sandbox": N_("show how certbotless works, with local stand-ins of Aliyun DNS and the CA"),
 }
 _INIT_OPTIONS = (
-    ("--domain", "NAME", "the public name of the service"),
-    ("--zone", "NAME", "its zone at Aliyun DNS; found through the API when absent"),
-    ("--access-key-id", "REF", "credential:NAME, file:/path or ${ENV}"),
-    ("--access-key-secret", "REF", "the same for its secret"),
-    ("--container", "NAME", "the container that uses the certificate, or none"),
-    ("--port", "PORT", "where it serves TLS; its one published port when absent"),
-    ("--address", "RULE", "auto, auto:INTERFACE, auto:NETWORK, an IPv4 address, or none"),
-    ("--directory", "CA", "letsencrypt, letsencrypt-staging, or an https:// URL"),
-    ("--email", "ADDRESS", "your e-mail address for the CA"),
+    ("--domain", "NAME", N_("the public name of the service")),
+    ("--zone", "NAME", N_("its zone at Aliyun DNS; found through the API when absent")),
+    ("--access-key-id", "REF", N_("credential:NAME, file:/path or ${ENV}")),
+    ("--access-key-secret", "REF", N_("the same for its secret")),
+    ("--container", "NAME", N_("the container that uses the certificate, or none")),
+    ("--port", "PORT", N_("where it serves TLS; its one published port when absent")),
+    ("--address", "RULE", N_("auto, auto:INTERFACE, auto:NETWORK, an IPv4 address, or none")),
+    ("--directory", "CA", N_("letsencrypt, letsencrypt-staging, or an https:// URL")),
+    ("--email", "ADDRESS", N_("your e-mail address for the CA")),
 )
 _CONFIG = str(environment.FILE)
-_CONFIG_HELP = f"the configuration (default {_CONFIG}); - is standard input"
-_DOMAINS_HELP = "domain of a site (default: all sites)"
+_CONFIG_HELP = N_("the configuration (default {}); - is standard input")
+_DOMAINS_HELP = N_("domain of a site (default: all sites)")
 _ONE_SHOT = ("--once", "--renew-now")
 # What other tools call it, and what does it here.
 _ELSEWHERE = {
@@ -47,10 +48,10 @@ _ELSEWHERE = {
     **dict.fromkeys(("run", "issue", "once", "obtain", "certonly"), "certbotless --once [DOMAIN ...]"),
     **dict.fromkeys(("list", "ls", "show", "certificates"), "certbotless status"),
     **dict.fromkeys(("debug", "diagnose"), "certbotless doctor"),
-    **dict.fromkeys(("daemon", "start", "serve"), "certbotless, without a command"),
+    **dict.fromkeys(("daemon", "start", "serve"), Text("certbotless, without a command")),
     "help": "certbotless --help",
     "version": "certbotless --version",
-    "add": "an entry below `sites:` in the configuration file; certbotless check tests the edit",
+    "add": Text("an entry below `sites:` in the configuration file; certbotless check tests the edit"),
 }
 # The short options.
 _SHORT = ("-c", "-h", "-V")
@@ -62,10 +63,12 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all our errors; it takes no shortened options."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, add_help=False, **settings)
+        help_ = _("show this help message and exit")
+        self.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help=help_)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+        raise UsageError(Text("{}; see {} --help", message, self.prog))
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -77,16 +80,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not set(_ONE_SHOT).isdisjoint(argv):
         args = parser(has_domains=True).parse_intermixed_args(argv)
         for command in (word for word in args.domains if word in _COMMANDS):
-            raise UsageError(f"{command} does not go with --once or --renew-now")
+            raise UsageError(Text("{} does not go with --once or --renew-now", command))
         return args
     options, word = _split(argv)
     parsed = parser()
     known = {name for action in parsed._actions for name in action.option_strings}
     for option in options:
         if option.partition("=")[0] not in known and option[:2] not in _SHORT:
-            parsed.error(f"there is no option {printable(option, 80)!r}")
+            parsed.error(Text("there is no option {!r}", printable(option, 80)))
     if word is not None and word not in _COMMANDS:
-        raise UsageError(f"there is no command {printable(word, 80)!r}; {_meant(word)}")
+        raise UsageError(Text("there is no command {!r}; {}", printable(word, 80), _meant(word)))
     return parsed.parse_args(argv)
 
 
@@ -107,12 +110,12 @@ def _meant(word: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
 
     if "." in word:
-        return "a DOMAIN goes with --once, --renew-now, status or plan"
+        return Text("a DOMAIN goes with --once, --renew-now, status or plan")
     if word in _ELSEWHERE:
-        return f"use: {_ELSEWHERE[word]}"
+        return Text("use: {}", _ELSEWHERE[word])
     for nearest in get_close_matches(word, _COMMANDS, 1, _NEAR):
-        return f"the nearest one is {nearest!r}"
-    return f"the commands are {', '.join(_COMMANDS)}"
+        return Text("the nearest one is {!r}", nearest)
+    return Text("the commands are {}", ", ".join(_COMMANDS))
 
 
 def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
@@ -122,23 +125,35 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         usage="%(prog)s [--config FILE] [COMMAND ...]\n"
         "       %(prog)s [--config FILE] --once [DOMAIN ...]\n"
         "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--force] [--dry-run]",
-        description="Give a service on a LAN an HTTPS certificate: keep its A record, get and renew the"
-        " certificate, restart the service and check that it uses the certificate.",
-        epilog="Without a command, certbotless runs as the daemon. Exit codes: 0 ok, 1 a problem, 2"
-        " wrong usage or configuration.",
+        description=_(
+            "Give a service on a LAN an HTTPS certificate: keep its A record, get and renew the"
+            " certificate, restart the service and check that it uses the certificate."
+        ),
+        epilog=_(
+            "Without a command, certbotless runs as the daemon. Exit codes: 0 ok, 1 a problem, 2"
+            " wrong usage or configuration."
+        ),
     )
-    parser.add_argument("-V", "--version", action="version", version=f"certbotless {__version__}")
-    parser.add_argument("-c", "--config", metavar="FILE", default=_CONFIG, help=_CONFIG_HELP)
+    version, version_help = f"certbotless {__version__}", _("show program's version number and exit")
+    parser.add_argument("-V", "--version", action="version", version=version, help=version_help)
+    config_help = _(_CONFIG_HELP).format(_CONFIG)
+    parser.add_argument("-c", "--config", metavar="FILE", default=_CONFIG, help=config_help)
     once = parser.add_mutually_exclusive_group()
-    _flag(once, "--once", "check and repair the given sites (default: all), then exit")
-    renew_help = "request a new certificate for the given sites (default: all), install it, check its use"
-    _flag(once, "--renew-now", f"{renew_help}, then exit")
-    _flag(parser, "--force", "with --renew-now: ignore the limits of certbotless and the CA's Retry-After")
-    dry_run_help = "with --renew-now: request a test certificate from the CA's staging server"
-    _flag(parser, "--dry-run", f"{dry_run_help}; change no file and no service")
+    _flag(once, "--once", N_("check and repair the given sites (default: all), then exit"))
+    renew_help = N_(
+        "request a new certificate for the given sites (default: all), install it, check its use, then exit"
+    )
+    _flag(once, "--renew-now", renew_help)
+    force_help = N_("with --renew-now: ignore the limits of certbotless and the CA's Retry-After")
+    _flag(parser, "--force", force_help)
+    dry_run_help = N_(
+        "with --renew-now: request a test certificate from the CA's staging server; change no file and no "
+        "service"
+    )
+    _flag(parser, "--dry-run", dry_run_help)
     if has_domains:
         parser.add_argument(wire.SETTLED, action="append", default=[], help=argparse.SUPPRESS)
-        parser.add_argument("domains", nargs="*", metavar="DOMAIN", help=_DOMAINS_HELP)
+        parser.add_argument("domains", nargs="*", metavar="DOMAIN", help=_(_DOMAINS_HELP))
         parser.set_defaults(command=None, errand=None)
         return parser
     parser.add_argument(wire.ERRAND, choices=wire.HELPERS, help=argparse.SUPPRESS)
@@ -150,36 +165,41 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
     def add(name: str, config_help: str = _CONFIG_HELP) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=_COMMANDS[name], description=_COMMANDS[name])
+        command = commands.add_parser(name, help=_(_COMMANDS[name]), description=_(_COMMANDS[name]))
         default = argparse.SUPPRESS
+        config_help = _(config_help).format(_CONFIG)
         command.add_argument("-c", "--config", metavar="FILE", default=default, help=config_help)
         return command
 
     check = add("check")
-    _flag(check, "--strict", "exit with 1 if there is a warning")
+    _flag(check, "--strict", N_("exit with 1 if there is a warning"))
     plan = add("plan")
-    plan.add_argument("domains", nargs="*", metavar="DOMAIN", help=_DOMAINS_HELP)
-    _flag(plan, "--exit-code", "exit with 3 if there is something to do")
+    plan.add_argument("domains", nargs="*", metavar="DOMAIN", help=_(_DOMAINS_HELP))
+    _flag(plan, "--exit-code", N_("exit with 3 if there is something to do"))
     status = add("status")
-    domain_help = "show only this site, in detail"
+    domain_help = _("show only this site, in detail")
     status.add_argument("domain", nargs="?", metavar="DOMAIN", help=domain_help)
-    _flag(status, "--json", "print one JSON object")
-    _flag(status, "--watch", "refresh every 2 s, until Ctrl-C")
+    _flag(status, "--json", N_("print one JSON object"))
+    _flag(status, "--watch", N_("refresh every 2 s, until Ctrl-C"))
     doctor = add("doctor")
-    _flag(doctor, "--json", "print one JSON object")
-    probe_help = "only test how the DNS API behaves, with a TXT record that is created and deleted"
-    _flag(doctor, "--probe", f"{probe_help}; print a text for a report, without names and secrets")
+    _flag(doctor, "--json", N_("print one JSON object"))
+    probe_help = N_(
+        "only test how the DNS API behaves, with a TXT record that is created and deleted; "
+        "print a text for a report, without names and secrets"
+    )
+    _flag(doctor, "--probe", probe_help)
     add("notify-test")
-    init = add("init", f"the file to write (default {_CONFIG})")
+    init = add("init", N_("the file to write (default {})"))
     for option, metavar, text in _INIT_OPTIONS:
-        init.add_argument(option, metavar=metavar, help=text)
-    _flag(init, "--yes", "ask nothing: use what is found")
-    shown = f"{_COMMANDS['sandbox']}. It needs root, runs in its own namespaces, and leaves nothing behind."
-    commands.add_parser("sandbox", help=_COMMANDS["sandbox"], description=shown)
+        init.add_argument(option, metavar=metavar, help=_(text))
+    _flag(init, "--yes", N_("ask nothing: use what is found"))
+    shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
+    about = _(_COMMANDS["sandbox"])
+    commands.add_parser("sandbox", help=about, description=shown.format(about))
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:
-    of.add_argument(name, action="store_true", help=text)
+    of.add_argument(name, action="store_true", help=_(text))
 
 
 def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
@@ -195,6 +215,6 @@ def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
     for domain in domains:
         if domain not in by_name:
             known = ", ".join(site.domain for site in config.sites)
-            raise UsageError(f"no site has the domain {printable(domain, 80)!r}; there is {known}")
+            raise UsageError(Text("no site has the domain {!r}; there is {}", printable(domain, 80), known))
     chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
     return list(chosen.values()) or list(config.sites)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from ..base.times import moment, rfc3339
-from ..base.words import N_, _
+from ..base.words import N_, Text, _
 from .memory import Failure
 from .reason import Reason, Why
 
@@ -29,25 +29,25 @@ Action = Literal[
     "note",
 ]
 
-# How people are told of an action; in English it is the action's name.
-_SPOKEN: Mapping[Action, str] = {
-    "clean-up": N_("clean-up"),
-    "list": N_("list"),
-    "record": N_("record"),
-    "record6": N_("record6"),
-    "adopt": N_("adopt"),
-    "order": N_("order"),
-    "collect": N_("collect"),
-    "restore": N_("restore"),
-    "deploy": N_("deploy"),
-    "redeploy": N_("redeploy"),
-    "confirm": N_("confirm"),
-    "confirm6": N_("confirm6"),
-    "dry_run": N_("dry_run"),
-    "renewal-info": N_("renewal-info"),
-    "rebuild": N_("rebuild"),
-    "note": N_("note"),
-}
+# How people are told of an action: by its name, in their language.
+_NAMES = (
+    N_("clean-up"),
+    N_("list"),
+    N_("record"),
+    N_("record6"),
+    N_("adopt"),
+    N_("order"),
+    N_("collect"),
+    N_("restore"),
+    N_("deploy"),
+    N_("redeploy"),
+    N_("confirm"),
+    N_("confirm6"),
+    N_("dry_run"),
+    N_("renewal-info"),
+    N_("rebuild"),
+    N_("note"),
+)
 
 # By step that writes a record, the step that waits until the name servers show it.
 CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6"}
@@ -75,6 +75,12 @@ def fact_of(key: str) -> Fact:
     return FACT_OF.get(key.partition(":")[0], "look")
 
 
+def named(key: str) -> Text:
+    """Return the key of a step as a text that can be spoken."""
+    action, colon, target = key.partition(":")
+    return Text.joined(colon, (Text(action), target)) if colon else Text(action)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do.
@@ -100,13 +106,17 @@ class Step:
     @property
     def reason(self) -> str:
         """Why it is asked for, in words."""
-        return ", ".join(sorted(each.words for each in self.why))
+        return Text.joined(", ", sorted(each.words for each in self.why))
+
+    @property
+    def named(self) -> Text:
+        """What is done, and to what: the key."""
+        return named(self.key)
 
     @property
     def spoken_key(self) -> str:
         """What is done, and to what."""
-        spoken = _(_SPOKEN[self.action])
-        return f"{spoken}:{self.target}" if self.target else spoken
+        return _(self.named)
 
     @property
     def spoken_reason(self) -> str:
@@ -128,7 +138,7 @@ class Step:
         """When and why the step waits, empty if it does not."""
         if self.wait_until is None:
             return ""
-        return f"{self.key} not before {rfc3339(self.wait_until)}: {self.wait_reason}"
+        return Text("{} not before {}: {}", self.named, rfc3339(self.wait_until), self.wait_reason)
 
     @property
     def spoken_wait(self) -> str:

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from ..base.checked import Model, after
+from ..base.checked import Model, Told, after
 from ..base.clock import is_believable
 from ..base.log_context import Event
 from ..base.times import BoundedMoment, Moment, rfc3339
+from ..base.words import Text
 from ..config.fingerprints import FORM
 from .certificate import LeafFacts, Origin
 
@@ -24,7 +25,7 @@ _LONGEST_WAIT = timedelta(days=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure(Model):
+class Failure(Told):
     """The last attempt at something did not succeed; times are aware UTC.
 
     `kind`: that of the error (base.errors), empty if an older version wrote it. `is_waiting`: no error,
@@ -51,9 +52,10 @@ class Failure(Model):
     @property
     def advice(self) -> str:
         """What happened, and what to do now."""
-        return f"{self.what}; {self.hint}" if self.hint else self.what
+        return Text("{}; {}", self.what, self.hint) if self.hint else self.what
 
     def __post_init__(self) -> None:
+        Told.__post_init__(self)
         # A damaged file must not keep anything from being tried again.
         last = self.at + _LONGEST_WAIT
         object.__setattr__(self, "retry_at", min(self.retry_at, last))
@@ -125,7 +127,7 @@ class SavedPair(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreign(Model):
+class Foreign(Told):
     """The pair of another tool at our names that was not taken over, and why.
 
     `files` tells it from any other (certificate.Published.plain); `valid_until` is None for what is no valid

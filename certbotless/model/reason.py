@@ -10,7 +10,7 @@ from datetime import datetime, time
 from enum import Enum
 
 from ..base.times import moment, rfc3339
-from ..base.words import N_, _
+from ..base.words import N_, Text, _
 
 Value = str | int | datetime | time | tuple[str, ...]
 
@@ -74,12 +74,16 @@ class Reason:
     @property
     def words(self) -> str:
         """The reason for programs."""
-        return self.kind.value.format(*(_shown(value, str, rfc3339) for value in self.values))
+        return Text(self.kind.value, *(_shown(value, _same, rfc3339) for value in self.values))
 
     @property
     def spoken(self) -> str:
         """The reason for people."""
         return _(self.kind.value).format(*(_shown(value, _, moment) for value in self.values))
+
+
+def _same(text: str) -> str:
+    return text
 
 
 def because(kind: Why, *values: Value) -> tuple[Reason, ...]:

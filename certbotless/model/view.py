@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..base.checked import Model
+from ..base.checked import Told
 from ..base.times import Moment, rfc3339
-from ..base.words import _
+from ..base.words import Text, _
 from ..config.settings import Site
 from .decision import RENEWAL, Decision, Step
 from .memory import Failure, SiteState
@@ -36,7 +36,7 @@ class View:
     def reason(self) -> str:
         """The reason of the state for programs, in English; empty where all is well."""
         if isinstance(self.cause, Step):
-            return self.cause.wait_text or f"{self.cause.key}: {self.cause.reason}"
+            return self.cause.wait_text or Text("{}: {}", self.cause.named, self.cause.reason)
         return self.cause.what if self.cause else ""
 
     @property
@@ -115,7 +115,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientFacts(Model):
+class ClientFacts(Told):
     """What a client met.
 
     Attributes:
@@ -144,7 +144,7 @@ class ClientFacts(Model):
     def to_json(self) -> dict[str, Any]:
         """Return the object `client` of `status --json`."""
         told = self.to_plain() | {"at": rfc3339(self.at)}
-        del told["about"]
+        del told["about"], told["parts"]
         return told
 
 

@@ -20,7 +20,7 @@ from ..base import saved
 from ..base.concurrent import together
 from ..base.errors import StoreError, printable, reason_of
 from ..base.times import rfc3339
-from ..base.words import N_
+from ..base.words import N_, Text
 from ..config.settings import Config
 from ..model.records import address_type
 from ..model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
@@ -103,9 +103,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     site = view.site
 
     def facts(resolved: bool | None, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
-        return ClientFacts(
-            view.seen.at, resolved, trusted, answered, printable(text, 300), digest_of_visit(view)
-        )
+        return ClientFacts(view.seen.at, resolved, trusted, answered, text, digest_of_visit(view))
 
     wanted: dict[str, list[str]] = {}
     for name, type_ in site.wanted_records:
@@ -115,11 +113,12 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     for name, addresses in wanted.items():
         if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):
-                return facts(None, None, None, f"{text}; it may cache the old answer until {rfc3339(until)}")
+                form = N_("{}; it may cache the old answer until {}")
+                return facts(None, None, None, Text(form, text, rfc3339(until)))
             return facts(False, None, None, text)
     ports = ports_of(view)
     if not ports:
-        return facts(True, None, None, N_("no service for it is known"))
+        return facts(True, None, None, Text("no service for it is known"))
     has_spoken = before is not None and before.answered is not None
     said: list[Met] = []
     for name in wanted:
@@ -128,7 +127,7 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
             said.append(met)
             if not met.is_trusted or met.is_error or (has_spoken and met.status is None):
                 answered = False if met.is_trusted else None
-                return facts(True, met.is_trusted, answered, f"{name}:{port}: {met.text}")
+                return facts(True, met.is_trusted, answered, Text("{}:{}: {}", name, port, met.text))
     return facts(True, True, True if all(met.status for met in said) else None, said[0].text)
 
 
@@ -137,14 +136,15 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
     try:
         found = addresses_of(name)
     except OSError as exc:
-        return f"{name}: this machine's resolver gives no address ({reason_of(exc)})"
+        return Text("{}: this machine's resolver gives no address ({})", name, _why(exc))
     for address in wanted:
         # A record of the other kind may belong to others.
         gives = [each for each in found if address_type(each) == address_type(address)]
         if gives != [address]:
-            text = f"{name}: this machine's resolver gives {', '.join(gives) or 'nothing'}, not {address}"
+            form = N_("{}: this machine's resolver gives {}, not {}")
+            text = Text(form, name, ", ".join(gives) or Text("nothing"), address)
             is_made_up = hijack.is_made_up(gives, but=address)
-            return f"{text}: {hijack.MADE_UP}; {hijack.cure(zone)}" if is_made_up else text
+            return Text("{}: {}; {}", text, Text(hijack.MADE_UP), hijack.cure(zone)) if is_made_up else text
     return ""
 
 
@@ -187,9 +187,13 @@ def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> 
             with ssl.create_default_context().wrap_socket(raw, server_hostname=name) as tls:
                 return _ask(tls, f"{name}:{port}", deadline_s)
     except ssl.SSLCertVerificationError as exc:
-        return Met(False, None, f"not trusted: {exc.verify_message}", exc.verify_code)
+        return Met(False, None, Text("not trusted: {}", printable(exc.verify_message, 300)), exc.verify_code)
     except (OSError, ValueError) as exc:
-        return Met(False, None, f"no TLS answer ({reason_of(exc)})")
+        return Met(False, None, Text("no TLS answer ({})", _why(exc)))
+
+
+def _why(exc: Exception) -> str:
+    return printable(reason_of(exc), 300)
 
 
 def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
@@ -208,11 +212,11 @@ def _ask(tls: ssl.SSLSocket, authority: str, deadline_s: float) -> Met:
                 break
             received += chunk
     except TimeoutError:
-        return Met(True, None, N_("no answer to GET /v2/ in time"))
+        return Met(True, None, Text("no answer to GET /v2/ in time"))
     except OSError as exc:
-        return Met(True, None, f"no answer to GET /v2/ ({reason_of(exc)})")
+        return Met(True, None, Text("no answer to GET /v2/ ({})", _why(exc)))
     found = _STATUS_LINE.match(received)
     if found is None:
-        return Met(True, 0, N_("it does not use HTTP"))
+        return Met(True, 0, Text("it does not use HTTP"))
     status = int(found[1])
-    return Met(True, status, f"HTTP {status} to GET /v2/")
+    return Met(True, status, Text("HTTP {} to GET /v2/", status))

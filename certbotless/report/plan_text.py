@@ -41,7 +41,7 @@ def text_of(views: Sequence[View], verdicts: Mapping[str, str] | None = None) ->
     for view in views:
         domain, steps = view.site.domain, view.decision.steps
         lines += [
-            _("{}: cannot be checked: {}").format(domain, problem.advice)
+            _("{}: cannot be checked: {}").format(domain, _(problem.advice))
             for problem in view.decision.problems
         ]
         follow = [*_following(view)]
@@ -73,7 +73,7 @@ def _following(view: View) -> Iterator[Target]:
 def _would(step: Step, view: View, verdict: str | None) -> str:
     """Return one step as a part of a sentence: what, why, and when if not now."""
     if step.action == "adopt" and verdict:
-        return verdict
+        return _(verdict)
     silent = {Why.TXT_LEFT, Why.ORDER_LEFT, Why.ADOPTABLE}
     if step.action in WRITES:
         what, is_new = _writing(step, view)

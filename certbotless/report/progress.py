@@ -19,6 +19,8 @@ from rich.text import Text
 
 from ..base.log_context import Event, event_of, site
 from ..base.times import elapsed
+from ..base.words import _
+from ..model.decision import named
 from .terminal import Terminal
 
 # Often enough for a clock that shows seconds.
@@ -47,6 +49,11 @@ class Ended:
     reason: str
     is_done: bool
     took_s: float
+
+    @property
+    def text(self) -> str:
+        """The step and its reason."""
+        return _("{}: {}").format(_(named(self.step)), _(self.reason))
 
 
 class Board:
@@ -85,26 +92,30 @@ class Board:
         took = elapsed(now_s - min(work.began_s for work in works.values()), digits=0)
         if len(works) == 1:
             ((domain, work),) = works.items()
-            step = f" {work.step}" if work.step else ""
-            waits = f", waits for {work.waits_for}{work.detail}" if work.waits_for else ""
-            return f"{domain}{step} {took}{waits}"
+            line = f"{domain} {_(named(work.step))} {took}" if work.step else f"{domain} {took}"
+            form = _("{}, waits for {}{}") if work.waits_for else "{}"
+            return form.format(line, _(work.waits_for), work.detail)
         texts = [
-            f"{count} {'wait' if count > 1 else 'waits'} for {what}" if what else f"{count} running"
+            _waiting(count).format(count, _(what)) if what else _("{} running").format(count)
             for what, count in Counter(work.waits_for for work in works.values()).most_common()
         ]
-        return f"{len(works)} sites, {took}: {'; '.join(texts)}"
+        return _("{} sites, {}: {}").format(len(works), took, _("; ").join(texts))
+
+
+def _waiting(count: int) -> str:
+    return _("{} waits for {}") if count == 1 else _("{} wait for {}")
 
 
 def line_of(ended: Ended, screen: Terminal) -> Table:
     """Return the line that stays of a step."""
-    mark, style = ("ok", "green") if ended.is_done else ("not done", "yellow")
+    mark, style = (_("ok"), "green") if ended.is_done else (_("not done"), "yellow")
     line = Table.grid(
         Column(width=10, style=style),
         Column(ratio=1, no_wrap=True, overflow=screen.cut),
         Column(width=11, justify="right"),
     )
     line.width = min(screen.width, _MOST_WIDTH)
-    line.add_row(mark, f"{ended.domain}  {ended.step}: {ended.reason}", elapsed(ended.took_s))
+    line.add_row(mark, f"{ended.domain}  {ended.text}", elapsed(ended.took_s))
     return line
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..base.times import distance, rfc3339
-from ..base.words import _
+from ..base.words import Text, _
 from ..config.settings import Config
 from ..model.certificate import LeafFacts
 from ..model.ledger import Ledger
@@ -58,7 +58,7 @@ def headline(views: Sequence[View], busy: int) -> str:
 
 def failure_text(failure: Failure) -> str:
     """Return a failure as one line: what, what to do, when it is tried again."""
-    return f"{failure.advice}; next try {rfc3339(failure.retry_at)}"
+    return Text("{}; next try {}", failure.advice, rfc3339(failure.retry_at))
 
 
 @dataclass(frozen=True, slots=True)

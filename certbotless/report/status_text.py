@@ -77,7 +77,9 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
             for name, facts in found.known
         ]
         failure = found.notify_failure
-        unsent = [_("notify: {}").format(failure_text(failure) if pid else failure.advice)] if failure else []
+        unsent = (
+            [_("notify: {}").format(_(failure_text(failure) if pid else failure.advice))] if failure else []
+        )
         return Group(*above, *_sites(entries, screen), *daemon, *unsent) if entries else Group(*error)
     (view,) = found.views
     site = _one_site(view, found, found.story, screen)

@@ -22,6 +22,7 @@ from ..base.clock import Clock, SystemClock
 from ..base.errors import NotifyError, StoreError
 from ..base.locks import Lock, running_daemon
 from ..base.log_context import Event
+from ..base.words import Text, _
 from ..config import as_yaml
 from ..config.fingerprints import Fingerprints
 from ..config.redact import Redactor
@@ -69,8 +70,9 @@ def run(
         signal.signal(number, lambda *_: clock.stop())
 
     def tell(outcome: Outcome) -> None:
-        line = wire.report(outcome.domain, _how_it_ended(outcome, intent))
-        say(line)
+        ended = _how_it_ended(outcome, intent)
+        say(wire.report(outcome.domain, _(ended)))
+        line = wire.report(outcome.domain, ended)
         logger.debug("run.ended result=%s", line, extra=Event("run ended").extra)
 
     known = wire.settled_addresses(settled, sites)
@@ -119,11 +121,12 @@ def _is_well(outcome: Outcome, intent: Intent) -> bool:
 def _how_it_ended(outcome: Outcome, intent: Intent) -> str:
     if _is_well(outcome, intent):
         if intent.only_rehearse:
-            return f"dry run: {outcome.reason}"
-        return "ok" if intent.renew_since is None else "renewed and served"
-    if outcome.failure is None:
-        return f"{outcome.state}: {outcome.reason or 'not renewed'}"
-    return f"{outcome.state}: {status_json.failure_text(outcome.failure)}"
+            return Text("dry run: {}", outcome.reason)
+        return Text("ok") if intent.renew_since is None else Text("renewed and served")
+    reason = outcome.reason or Text("not renewed")
+    if outcome.failure is not None:
+        reason = status_json.failure_text(outcome.failure)
+    return Text("{}: {}", Text(outcome.state), reason)
 
 
 # --- the messages -------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..base.errors import DeployError, DeployWaits, printable, reason_of
+from ..base.words import N_
 from ..config.values import Reload
 from .identity import (
     MOST_ARCHIVE_BYTES,
@@ -117,9 +118,9 @@ class Containers(Protocol):
 
 # By the kind of an action: its event, and what is waited for until it is done.
 ACTION_EVENTS: Mapping[str, tuple[str, str]] = {
-    "restart": ("container.restarted", "the container to restart"),
-    "signal": ("container.signalled", "the engine to send the signal"),
-    "exec": ("container.executed", "the program in the container"),
+    "restart": ("container.restarted", N_("the container to restart")),
+    "signal": ("container.signalled", N_("the engine to send the signal")),
+    "exec": ("container.executed", N_("the program in the container")),
 }
 
 

@@ -76,6 +76,16 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert [word for word in (*options, *commands) if word not in text] == []
 
 
+def test_help_and_slips_of_the_command_line_are_told_in_the_language_of_the_reader(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert ended("--help") == 0
+    assert "离线检查配置文件" in capfd.readouterr().out
+    assert main(["chekc"]) == 2
+    assert capfd.readouterr().err == "certbotless: 没有命令 'chekc'；最接近的是 'check'\n"
+
+
 def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
     for option in ("--version", "-V"):
         assert ended(option) == 0

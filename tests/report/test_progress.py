@@ -12,12 +12,15 @@ from typing import TextIO
 
 import pytest
 from support.fakes import FakeClock
+from support.languages import chinese
 from support.terminals import cells, resize, shown, written
 
 from certbotless.base import log_context
 from certbotless.base.errors import StoreError
 from certbotless.base.locks import Lock
 from certbotless.base.log_context import Event, waits_for
+from certbotless.base.times import elapsed
+from certbotless.model.reason import Reason, Why
 from certbotless.report.progress import Board, Ended, Progress, line_of
 
 DEVBOX, GIT = "devbox.sweetlove.top", "git.sweetlove.top"
@@ -65,6 +68,20 @@ def test_a_step_ends_with_its_time(told: Told) -> None:
     ended = told(Event("done", {"step": "order"}))
     assert ended == Ended(DEVBOX, "order", "there is no certificate yet", True, 4.25)
     assert told.doing() == ""
+
+
+def test_progress_is_told_in_the_language_of_the_reader(told: Told) -> None:
+    reason = Reason(Why.OTHER_VALUES, ("10.0.0.1", "10.0.0.2")).words
+    told.begin("deploy:registry", reason)
+    told.wait("the container to restart")
+    with chinese():
+        assert told.doing() == f"{DEVBOX} 部署:registry 0 秒，等待：容器重启"
+        told.begin("order", domain=GIT)
+        assert told.doing() == "2 个站点，0 秒：1 个等待：容器重启；1 个正在处理"
+        ended = told(Event("done", {"step": "deploy:registry"}))
+        assert ended is not None
+        assert ended.text == "部署:registry：10.0.0.1 -> 10.0.0.2"
+        assert elapsed(75) == "1 分 15 秒"
 
 
 def test_a_step_that_was_not_done_ends_too(told: Told) -> None:

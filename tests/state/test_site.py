@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.children import DONE, REFUSED, limit_file_size, run_in_child
 from support.fakes import FakeClock
 from support.files import KINDS, in_time, mode_of, plant
+from support.languages import chinese
 from support.pairs import DOMAIN, NOW, ORIGIN
 
 from certbotless.base import errors
@@ -25,6 +26,7 @@ from certbotless.base.errors import (
     ZoneNotFound,
 )
 from certbotless.base.times import rfc3339
+from certbotless.base.words import Text, _
 from certbotless.model.memory import (
     Acted,
     Failure,
@@ -89,6 +91,24 @@ def test_a_file_has_the_fields_that_older_versions_read(site: SiteFile, tmp_path
     saved = json.loads(path_of(tmp_path).read_bytes())
     assert [saved[f"{name}{six}"] for name in ("records", "our_values") for six in ("", "6")] == [{}] * 4
     assert "is_lost" not in saved
+
+
+def test_a_failure_is_spoken_by_another_process_in_the_language_of_its_reader(
+    site: SiteFile, tmp_path: Path
+) -> None:
+    """Its English is in the file as before, so that an older version reads it, and one from that is read."""
+    what = Text("{}: {}", "a.example.com", Text("{} days", 3))
+    failed = Failure(at=NOW, what=what, hint=Text("try again"), retry_at=NOW, count=1)
+    site.change(failures={"order": failed})
+    kept = json.loads(path_of(tmp_path).read_text())["failures"]["order"]
+    assert (kept["what"], kept["hint"]) == ("a.example.com: 3 days", "try again")
+    (read,) = SiteFile(tmp_path, DOMAIN).load().failures.values()
+    assert read == failed
+    with chinese():
+        assert (_(read.what), _(read.advice)) == ("a.example.com：3 天", "a.example.com：3 天；请重试")
+        # What has taken its place is told, not what it was made of.
+        assert _(replace(read, what="a full disk").what) == "a full disk"
+        assert _(Failure.validate({**kept, "parts": {}}).what) == "a.example.com: 3 days"
 
 
 def test_a_change_leaves_the_other_fields_alone(site: SiteFile) -> None:

@@ -71,7 +71,7 @@ def certificate(case: Case, view: View) -> bool:
     domain, published, facts = view.site.domain, view.seen.published, view.seen.published.facts
     renewal = next((step for step in view.decision.steps if step.action == "order"), None)
     failed = view.standing_failures.get("order")
-    said = _(" (the last order: {})").format(failed.advice) if failed is not None else ""
+    said = _(" (the last order: {})").format(_(failed.advice)) if failed is not None else ""
     days = (facts.not_after - case.clock.now()) / timedelta(days=1) if facts else 0
     cure = f"certbotless --once {domain}"
     if published.fault or facts is None or days <= 0:

@@ -22,6 +22,7 @@ from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTim
 from ...base.log_context import waits_for
 from ...base.names import NameFault, challenge_name, normalise
 from ...base.times import rfc3339
+from ...base.words import N_
 from ...config.settings import Acme
 from ...model.certificate import Published
 from ...state.order_guard import OrderGuard
@@ -285,7 +286,7 @@ class Issuance:
         for challenge in todo:
             if not challenge.is_answered:  # by a run that was killed
                 self._network.send(challenge.url, challenge.response)
-        logger.debug("ca.validating names=%s", ",".join(names), extra=waits_for("the CA to validate"))
+        logger.debug("ca.validating names=%s", ",".join(names), extra=waits_for(N_("the CA to validate")))
         failed = {}
         looks = self._looks("validate", _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}
@@ -326,7 +327,7 @@ class Issuance:
 
     def _fetch(self, order: messages.Order) -> bytes:
         url = printable(self.pending.url, 200)
-        logger.debug("ca.issuing order=%s", url, extra=waits_for("the CA to issue"))
+        logger.debug("ca.issuing order=%s", url, extra=waits_for(N_("the CA to issue")))
         looks = self._looks("issue", _ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:

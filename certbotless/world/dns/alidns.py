@@ -40,6 +40,7 @@ from ...base.errors import (
 )
 from ...base.log_context import waits_for
 from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
+from ...base.words import N_
 from ...config.redact import Redactor
 from ...model.records import DEFAULT_LINE, Record
 from ..http import BoundedSession, http_date, retry_after
@@ -129,7 +130,7 @@ class AlidnsAccount:
             except DnsUnavailable as exc:
                 if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
                     raise
-                extra = waits_for("the DNS API")
+                extra = waits_for(N_("the DNS API"))
                 logger.debug("alidns.retry action=%s error=%s", action, exc.message, extra=extra)
                 pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
 

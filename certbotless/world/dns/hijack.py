@@ -19,7 +19,7 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 
-from ...base.words import N_
+from ...base.words import N_, Text
 
 _FAKE_IPS = ("198.18.", "198.19.")
 # `{}` is the zone.
@@ -61,4 +61,4 @@ def is_made_up(values: Iterable[str], *, but: str = "") -> bool:
 
 def cure(zone: str) -> str:
     """Say what lets a zone through such a proxy."""
-    return CURE.format(zone)
+    return Text(CURE, zone)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...base.clock import Clock, Pace
 from ...base.errors import PropagationTimeout
 from ...base.log_context import waits_for
+from ...base.words import N_
 from .query import Server, ask_all, speaks
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def wait_until_shown(
             )
         if waiting.late != told:
             told = waiting.late
-            extra = waits_for("the name servers to show it", told)
+            extra = waits_for(N_("the name servers to show it"), told)
             logger.debug("dns.waiting servers=%s", told, extra=extra)
         pace.wait()
 
