@@ -81,7 +81,7 @@ def test_help_and_slips_of_the_command_line_are_told_in_the_language_of_the_read
 ) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert ended("--help") == 0
-    assert "离线检查配置文件" in capfd.readouterr().out
+    assert "检查配置文件，无需网络" in capfd.readouterr().out
     assert main(["chekc"]) == 2
     assert capfd.readouterr().err == "certbotless: 没有命令 'chekc'；最接近的是 'check'\n"
 

@@ -77,7 +77,7 @@ def test_progress_is_told_in_the_language_of_the_reader(told: Told) -> None:
     with chinese():
         assert told.doing() == f"{DEVBOX} 部署:registry 0 秒，等待：容器重启"
         told.begin("order", domain=GIT)
-        assert told.doing() == "2 个站点，0 秒：1 个等待：容器重启；1 个正在处理"
+        assert told.doing() == "2 个站点，0 秒：1 个等待：容器重启；1 个正在运行"
         ended = told(Event("done", {"step": "deploy:registry"}))
         assert ended is not None
         assert ended.text == "部署:registry：10.0.0.1 -> 10.0.0.2"
