@@ -55,7 +55,9 @@ def _of_file(file: Path, config: Config, trusted: Collection[int]) -> Iterator[s
     with suppress(OSError):
         seen = file.stat()
         if opened := files.open_to_all(file.absolute()) or files.open_to_all(file.resolve()):
-            form = N_("{}: anybody may write the configuration, and so run programs as its user; chmod o-w")
+            form = N_(
+                "{}: every user can write the configuration, and so run programs as its user; chmod o-w"
+            )
             yield Text(form, opened)
         if seen.st_uid not in trusted:
             form = N_("{!r} belongs to another user (uid {}), who may write it: chown it")
@@ -100,16 +102,16 @@ def _of_values(config: Config) -> Iterator[str]:
     host = config.docker.host
     if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
         form = N_(
-            "docker.host: {} has no TLS and no password: anybody who reaches it is root there; "
-            "forward its socket by SSH instead"
+            "docker.host: {} has no TLS and no password: everyone who can connect to it is root"
+            " there; forward its socket by SSH instead"
         )
         yield Text(form, host)
     if config.http is not None and importlib.util.find_spec("prometheus_client") is None:
         yield Text("{}: {}", "http", NEEDS_PROMETHEUS)
     if config.http is not None and not is_loopback(config.http.where[0]):
         yield Text(
-            "http.listen: whoever reaches this address may read all that status tells, without a login; "
-            "write 127.0.0.1 and put a proxy that asks for one in front"
+            "http.listen: the status page has no login, and this address is reachable from the"
+            " network: use 127.0.0.1, or a reverse proxy with a password"
         )
 
 
@@ -117,4 +119,4 @@ def _of_folders(config: Config) -> Iterator[str]:
     own = {f"sites[{i}].certs_dir ({site.domain})": site.certs_dir for i, site in enumerate(config.sites)}
     for path, folder in {"certs_dir": config.certs_dir, "state_dir": config.state_dir, **own}.items():
         if folder is not None and (opened := files.open_to_all(folder)):
-            yield Text("{}: {}: anybody may put files in our place; chmod o-w", path, opened)
+            yield Text("{}: {}: every user can replace the files there; chmod o-w", path, opened)

@@ -22,7 +22,7 @@ from .yaml_document import Document, Fault, Path, dotted
 
 _DURATION = N_("must be a duration with its unit, like 30s, 10m, 6h or 30d")
 _PATH = N_("must be an absolute path")
-_INTERFACE = N_("{0!r} is no address: for that of an interface write auto:{0}")
+_INTERFACE = N_("{0!r} is not an address: for that of an interface write auto:{0}")
 
 
 def _bounds(model: type[Model], key: str) -> str:
@@ -104,22 +104,22 @@ _SLIPS = (
     (
         "listen",
         "(?:localhost:|:)?([1-9][0-9]{0,4})",
-        N_("{0!r} is no IP address and port: write 127.0.0.1:{1}"),
+        N_("{0!r} is not an IP address and a port: write 127.0.0.1:{1}"),
     ),
     ("ttl", ".*[^-0-9].*", N_("must be a whole number of seconds")),
     (
         "port",
-        "([0-9]+):[0-9]+",
-        N_("{0!r} names two ports: write {1} alone, the one at which clients reach the service"),
+        "([0-9]{1,5}):[0-9]+",
+        N_("{0!r} names two ports: write only {1}, the one at which clients reach the service"),
     ),
     ("port", ".*:.*", N_("{0!r} is not of the form host:port")),
     *(
         (key, pattern, text)
         for key in ("domain", "names", "zone")
         for pattern, text in (
-            (r"(?i:https?)://([^/:]+).*", N_("{0!r} is an address of the web: write the name alone, {1}")),
-            (r"([^/:]+):[0-9]+", N_("{0!r} has a port: write the name alone, {1}")),
-            (r"(\w[\w.-]*)/.*", N_("{0!r} has a path: write the name alone, {1}")),
+            (r"(?i:https?)://([^/:]+).*", N_("{0!r} is a web address: write only the name, {1}")),
+            (r"([^/:]+):[0-9]+", N_("{0!r} has a port: write only the name, {1}")),
+            (r"(\w[\w.-]*)/.*", N_("{0!r} has a path: write only the name, {1}")),
             (IPV4, N_("{0!r} is an IP address: a certificate is for a name, like registry.example.com")),
             (r"[^.*]+", N_("{0!r} has no domain: write the full name, like {0}.example.com")),
         )

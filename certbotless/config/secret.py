@@ -103,12 +103,14 @@ class Secret:
             except (OSError, UnicodeDecodeError) as exc:
                 reason = reason_of(exc) if isinstance(exc, OSError) else Text("not text")
                 cure = Text("create it, readable by the user that runs certbotless")
+                if isinstance(exc, PermissionError):
+                    cure = Text("use sudo, or make it readable by the user that runs certbotless")
                 text = Text("cannot read the secret {!r}: {}", str(path), reason)
                 raise SecretUnreadable(text, hint=cure) from exc
         if not value:
             raise SecretUnreadable(lacks, hint=hint)
         if not value.isprintable():
-            raise SecretUnreadable(wrong, hint=Text("write the secret into it, alone"))
+            raise SecretUnreadable(wrong, hint=Text("write only the secret into it"))
         return value
 
     def warning(self, trusted: Collection[int]) -> str | None:

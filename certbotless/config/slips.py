@@ -40,7 +40,7 @@ _PATTERNS = (
     ),
     (
         rf"{_START}([\u201c\u201d\u201e\u2018\u2019\u300c\u300d\u300e\u300f\uff02\uff07])",
-        N_('{0} is no quote of YAML: use " or no quotes'),
+        N_('{0} is not a quote of YAML: use " or no quotes'),
     ),
     (
         r"^\s*([\u2010-\u2015\uff0d\u2022\u00b7\u2212])\s*\w",

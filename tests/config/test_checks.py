@@ -71,7 +71,7 @@ def test_folders_that_anybody_may_write_to_are_warned_of(tmp_path: Path) -> None
     for folder in folders.values():
         folder.chmod(0o777)
     keys = ["certs_dir", "state_dir", "sites[1].certs_dir (b.example.com)"]
-    told = "has mode 0777: anybody may put files in our place; chmod o-w"
+    told = "has mode 0777: every user can replace the files there; chmod o-w"
     assert warnings(found) == [
         f"{key}: {str(folder)!r} {told}" for key, folder in zip(keys, folders.values(), strict=True)
     ]
@@ -100,8 +100,8 @@ def test_a_secret_may_belong_to_root_to_us_or_to_the_owner_of_state_dir(tmp_path
         (0o640, 0o755, True, ""),
         (0o644, 0o755, False, ""),
         (0o644, 0o755, True, "has mode 0644, and aliyun.access_key_id is written in it"),
-        (0o666, 0o755, False, "anybody may write the configuration"),
-        (0o640, 0o777, False, "anybody may write the configuration"),
+        (0o666, 0o755, False, "every user can write the configuration"),
+        (0o640, 0o777, False, "every user can write the configuration"),
     ],
 )
 def test_a_file_that_is_open_to_others_is_warned_of(
