@@ -72,7 +72,7 @@ def test_several_slips_are_told_at_once_with_the_faults_of_other_lines() -> None
     ).replace("5000", "0")
     assert faults_of(f"parallel: 0\n{text}") == [
         "c.yaml:1:11: parallel: 0 is outside 1..64",
-        "c.yaml:6:13: the file: '\u201c' is no quote of YAML: use \" or no quotes",
+        "c.yaml:6:13: the file: '\u201c' is not a quote of YAML: use \" or no quotes",
         f"c.yaml:9:15: sites[0].deploy[0].port: {PORT}",
     ]
 

@@ -294,7 +294,7 @@ def assert_secret_is_nowhere() -> None:
         ),
         (
             {"CERTBOTLESS_DOMAIN": "https://x.example.com"},
-            "CERTBOTLESS_DOMAIN: 'https://x.example.com' is an address of the web",
+            "CERTBOTLESS_DOMAIN: 'https://x.example.com' is a web address",
         ),
         ({"CERTBOTLESS_CONTAINER": "a b"}, "CERTBOTLESS_CONTAINER: 'a b' is not a container name"),
         ({"ALIYUN_ACCESS_KEY_ID": "a\nb"}, "the environment variable 'ALIYUN_ACCESS_KEY_ID' is not one line"),
