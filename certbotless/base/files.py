@@ -171,6 +171,32 @@ def replace(path: Path, data: bytes, mode: int) -> None:
         write_new(temporary, data, mode)
 
 
+def rewrite(path: Path, before: bytes, after: bytes) -> None:
+    """Give a file of a person new contents in one step. It keeps its owner, its group and its mode.
+
+    A link in the path stays; the file that it leads to is replaced.
+
+    Args:
+        before: what the file was when `after` was made of it.
+
+    Raises:
+        OSError: it has other contents by now, is not writable, or its owner cannot be kept.
+    """
+    path = path.resolve(strict=True)
+    # Who may write to the folder could replace it all the same; its mode says what its owner wants.
+    if not os.access(path, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    with _renamed_into(path) as temporary:
+        found = path.stat()
+        write_new(temporary, after, 0o600)
+        made = temporary.stat()
+        if (found.st_uid, found.st_gid) != (made.st_uid, made.st_gid):
+            os.chown(temporary, found.st_uid, found.st_gid)
+        temporary.chmod(stat.S_IMODE(found.st_mode))
+        if read(path) != before:
+            raise OSError(errno.EAGAIN, "another program has changed it meanwhile", str(path))
+
+
 def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target` in one step, whatever file it was before."""
     with _renamed_into(path) as temporary:

@@ -272,6 +272,77 @@ def test_a_file_is_old_or_new_wherever_replacing_it_ends(tmp_path: Path, fault: 
         assert (tmp_path / str(step) / "file").read_bytes() in (OLD, NEW)
 
 
+# --- files of a person --------------------------------------------------------------------------------------
+
+
+def test_a_rewritten_file_keeps_its_mode_and_the_links_to_it(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(OLD)
+    (tmp_path / "target").chmod(0o664)
+    (tmp_path / "file").symlink_to("target")
+    files.rewrite(tmp_path / "file", OLD, NEW)
+    assert str((tmp_path / "file").readlink()) == "target"
+    assert (tmp_path / "target").read_bytes() == NEW
+    assert mode_of(tmp_path / "target") == "0o664"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "target"}
+
+
+@pytest.mark.process
+def test_a_rewritten_file_keeps_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(OLD)
+    os.chown(tmp_path / "file", 4711, 4712)
+    files.rewrite(tmp_path / "file", OLD, NEW)
+    found = (tmp_path / "file").stat()
+    assert (found.st_uid, found.st_gid) == (4711, 4712)
+
+
+def test_a_file_that_has_changed_meanwhile_is_not_rewritten(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"edited")
+    with pytest.raises(OSError, match="another program has changed it meanwhile"):
+        files.rewrite(tmp_path / "file", OLD, NEW)
+    assert (tmp_path / "file").read_bytes() == b"edited"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.process
+def test_a_file_that_this_user_may_not_write_is_not_rewritten(tmp_path: Path) -> None:
+    """Though its folder would let it be replaced."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_bytes(OLD)
+    (folder / "file").chmod(0o444)
+    os.chown(folder, 4711, 4711)
+
+    def rewrite() -> None:
+        # Below here, so that the folders above need not let this user in.
+        os.chdir(folder)
+        os.setuid(4711)
+        with files.store_errors(folder):
+            files.rewrite(Path("file"), OLD, NEW)
+
+    assert run_in_child(rewrite) == REFUSED
+    assert (folder / "file").read_bytes() == OLD
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("fault", [kill, io_error])
+def test_a_file_is_old_or_new_wherever_rewriting_it_ends(tmp_path: Path, fault: Callable[[], None]) -> None:
+    def prepare(step: int) -> Callable[[], None]:
+        home = tmp_path / str(step)
+        home.mkdir()
+        (home / "file").write_bytes(OLD)
+
+        def rewrite() -> None:
+            with files.store_errors(home):
+                files.rewrite(home / "file", OLD, NEW)
+
+        return rewrite
+
+    codes = list(at_each_step(prepare, fault))
+    assert len(codes) >= 4
+    for step in range(1, len(codes) + 1):
+        assert (tmp_path / str(step) / "file").read_bytes() in (OLD, NEW)
+
+
 # --- links ------------------------------------------------------------------------------------------------
 
 
