@@ -25,6 +25,7 @@ _COMMANDS = {
     "doctor": N_("run all checks; each failure comes with a fix"),
     "notify-test": N_("send a test message to each URL of notify"),
     "init": N_("write a first configuration, from questions or options; overwrite nothing"),
+    "add": N_("add a site to the configuration file; keep its comments, and every other byte"),
     "sandbox": N_("show how certbotless works, with local stand-ins of Aliyun DNS and the CA"),
 }
 _INIT_OPTIONS = (
@@ -51,7 +52,6 @@ _ELSEWHERE = {
     **dict.fromkeys(("daemon", "start", "serve"), Text("certbotless, without a command")),
     "help": "certbotless --help",
     "version": "certbotless --version",
-    "add": Text("an entry below `sites:` in the configuration file; certbotless check tests the edit"),
 }
 # The short options.
 _SHORT = ("-c", "-h", "-V")
@@ -193,9 +193,25 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=_(text))
     _flag(init, "--yes", N_("ask nothing: use what is found"))
+    _add_options_of_add(add("add"))
     shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
     about = _(_COMMANDS["sandbox"])
     commands.add_parser("sandbox", help=about, description=shown.format(about))
+
+
+def _add_options_of_add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("domain", nargs="?", metavar="DOMAIN", help=_("the domain of the new site"))
+    container = parser.add_mutually_exclusive_group()
+    container_help = _("the container that uses the certificate; asked for at a terminal when absent")
+    container.add_argument("--container", metavar="NAME", help=container_help)
+    _flag(container, "--no-container", N_("no container uses the certificate: only write its files"))
+    port_help = _("where it serves TLS: a port, host:port, or none; its one published port when absent")
+    parser.add_argument("--port", metavar="PORT", help=port_help)
+    names_help = _("more names for the certificate, separated by commas")
+    parser.add_argument("--names", metavar="A,B", help=names_help)
+    # Not `dry_run`: that one is given before the command, and goes with --renew-now.
+    show_help = _("print the difference; write nothing")
+    parser.add_argument("--dry-run", action="store_true", dest="only_show", help=show_help)
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:

@@ -77,6 +77,8 @@ def _dispatch(args: argparse.Namespace) -> int:
     if not args.renew_now:
         for option in ("force", "dry-run"):
             if getattr(args, option.replace("-", "_")):
+                if option == "dry-run":
+                    raise UsageError(Text("--dry-run goes with --renew-now, or after add"))
                 raise UsageError(Text("--{} goes with --renew-now", option))
     commands = {
         "check": _check,
@@ -85,6 +87,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         "doctor": _probe if args.command == "doctor" and args.probe else _doctor,
         "notify-test": _notify_test,
         "init": _init,
+        "add": _add,
         "sandbox": _sandbox,
     }
     source = None if args.config == "-" else Path(args.config)
@@ -287,6 +290,17 @@ def _init(source: Path | None, args: argparse.Namespace) -> int:
         # As a command of its own it has its own log, and shows its progress.
         program = [sys.executable, "-P", "-m", "certbotless"]
         os.execv(program[0], [*program, "--config", str(source), "--renew-now", "--dry-run"])  # noqa: S606
+    return 0
+
+
+def _add(source: Path | None, args: argparse.Namespace) -> int:
+    from .add import run
+
+    if source is None:
+        raise UsageError("add edits a file: give its name with --config FILE")
+    log.set_up(logging.CRITICAL)
+    ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
+    run.run(source, vars(args), ask, lambda line: print(line, flush=True))
     return 0
 
 

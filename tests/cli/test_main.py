@@ -109,7 +109,7 @@ def test_the_installed_command_is_the_module() -> None:
         (["run", DOMAIN], "there is no command 'run'; use: certbotless --once [DOMAIN ...]"),
         (["issue"], "there is no command 'issue'; use: certbotless --once [DOMAIN ...]"),
         (["list"], "there is no command 'list'; use: certbotless status"),
-        (["add", DOMAIN], "there is no command 'add'; use: an entry below `sites:` in the configuration"),
+        (["ad", DOMAIN], "there is no command 'ad'; the nearest one is 'add'"),
         (["version"], "there is no command 'version'; use: certbotless --version"),
         (["help"], "there is no command 'help'; use: certbotless --help"),
         (["chek"], "there is no command 'chek'; the nearest one is 'check'"),

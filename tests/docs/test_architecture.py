@@ -23,6 +23,7 @@ HEAVY = {
     "josepy",
     "pydantic",
     "rich",
+    "ruamel",
 }
 # Each outside library has one home; a second one needs a reason, and stands here.
 HOMES = {
@@ -56,6 +57,7 @@ HOMES = {
     },
     # terminal: where its drawings go; the others: what they draw
     "rich": {"report.progress", "report.status_text", "report.terminal"},
+    "ruamel": {"cli.add.place"},
     "yaml": {"config.yaml_document"},
 }
 # The guards around one site's steps, around the look at one site, around a job of the daemon, around its
