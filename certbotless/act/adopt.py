@@ -89,7 +89,7 @@ def judge(goal: Goal, seen: Observation, known: Mapping[str, str]) -> Verdict:
         key = keys.key_from_pem(key_pem)
         facts = keys.checked_facts(chain, key, site.all_names, seen.at)  # 1
         if is_due(facts, seen.at):  # 2
-            raise IssueError("its renewal is due")
+            raise IssueError(Text("its renewal is due"))
         before = partial(_chain_before, goal, store, seen, known)
         _refuse_unless_of_this_ca(url, site.domain, before, chain, key_pem, facts)
     except (IssueError, StoreError) as exc:
@@ -103,17 +103,22 @@ def _refuse_unless_of_this_ca(
 ) -> None:
     """Raise IssueError, with the issuer in its text, for what the CA of the file cannot have signed."""
     if keys.is_self_signed(chain):
-        raise IssueError("it is self-signed")
+        raise IssueError(Text("it is self-signed"))
     if directory not in DIRECTORIES.values():
         if not keys.have_same_issuer(chain, before()):
-            raise IssueError(f"its issuer {facts.issuer!r} is not known to be the CA at {directory}")
+            raise IssueError(Text("its issuer {!r} is not known to be the CA at {}", facts.issuer, directory))
     elif facts.lifetime > _LONGEST_PUBLIC:
         raise IssueError(
-            f"its issuer {facts.issuer!r} is not a public CA: the certificate lasts"
-            f" {facts.lifetime.days} days, and those of a public CA last {_LONGEST_PUBLIC.days} at most"
+            Text(
+                "its issuer {!r} is not a public CA: the certificate lasts {} days, and those of a public "
+                "CA last {} at most",
+                facts.issuer,
+                facts.lifetime.days,
+                _LONGEST_PUBLIC.days,
+            )
         )
     elif why := verify.why_untrusted(chain, key, domain):
-        raise IssueError(f"this machine does not trust its issuer {facts.issuer!r}: {why}")
+        raise IssueError(Text("this machine does not trust its issuer {!r}: {}", facts.issuer, why))
 
 
 def _chain_before(goal: Goal, store: Store, seen: Observation, known: Mapping[str, str]) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..base.errors import IssueError, StoreError
 from ..base.times import rfc3339
+from ..base.words import Text
 from ..model.certificate import LeafFacts, Origin
 from ..model.memory import SavedPair
 from ..model.observation import Observation
@@ -98,8 +99,8 @@ class CertificateSteps:
         now, lately = self._ctx.clock.now(), None
         if seen.published.is_contested:
             # What is merely gone is put back each time.
-            what = f"{seen.published.fault}, again: certbotless restored it"
-            hint = "find the program that writes there, and stop it or give it another folder"
+            what = Text("{}, again: certbotless restored it", seen.published.fault)
+            hint = Text("find the program that writes there, and stop it or give it another folder")
             lately = set_right_lately(self._ctx, self._ctx.state.restored, StoreError, what, hint)
         if seen.published.facts is not None:
             self._ctx.store.relink(now)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..base.clock import Pace
 from ..base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound, ZoneOnHold, printable
+from ..base.words import N_, Text
 from ..model.memory import TxtValue
 from ..model.records import DEFAULT_LINE, Zone
 from ..world.acme.challenge import presented
@@ -69,10 +70,12 @@ class Aliases:
         chain = [name]
         while alias := self._alias_of(chain[-1], zone):
             if alias in chain or len(chain) > _MOST_ALIASES:
-                what = "that leads back to itself" if alias in chain else "at the start of a long chain"
+                form = N_("{!r} is an alias at the start of a long chain: {}")
+                if alias in chain:
+                    form = N_("{!r} is an alias that leads back to itself: {}")
                 raise DnsError(
-                    f"{name!r} is an alias {what}: {printable(' -> '.join([*chain, alias]))}",
-                    hint="correct the CNAME records in the Alidns console",
+                    Text(form, name, printable(" -> ".join([*chain, alias]))),
+                    hint=Text("correct the CNAME records in the Alidns console"),
                 )
             zone = self.zone_of(alias, name)
             chain.append(alias)
@@ -107,8 +110,8 @@ class Aliases:
         if len(told) > 1:
             said = " and ".join(repr(alias) if alias else "no alias" for alias in sorted(told))
             raise DnsUnavailable(
-                f"the name servers of {zone} do not agree on {name!r}: {printable(said)}",
-                hint="wait until all of them show the CNAME as it is in the Alidns console",
+                Text("the name servers of {} do not agree on {!r}: {}", zone, name, printable(said)),
+                hint=Text("wait until all of them show the CNAME as it is in the Alidns console"),
             )
         return told.pop() if told else None
 
@@ -223,11 +226,11 @@ class ChallengeZones:
         is_conflict = getattr(exc, "code", "") == "DomainRecordConflict"
         if not is_conflict or not any(self._ctx.servers.blind_s(zone) for _, zone in self._ends.values()):
             return exc
-        hint = (
+        hint = Text(
             "the challenge name may be an alias (CNAME), and certbotless cannot see it: port 53 is blocked or"
             " intercepted, and the AccessKey may not list the name; allow that (docs/delegation.md)"
         )
-        return DnsRefused(exc.message, hint=f"{exc.hint}; {hint}" if exc.hint else hint)
+        return DnsRefused(exc.message, hint=Text("{}; {}", exc.hint, hint) if exc.hint else hint)
 
     def _zone_of(self, alias: str, name: str) -> str:
         """Return the zone that holds what `name` leads to; it is looked up once, and remembered."""
@@ -237,9 +240,11 @@ class ChallengeZones:
                 found = self._ctx.zones.find(alias)
             except ZoneNotFound as exc:
                 raise ZoneNotFound(
-                    f"{name!r} is an alias of {printable(alias)!r}; {exc.message}",
-                    hint="point the CNAME to a zone that the AccessKey may change (docs/delegation.md), or"
-                    " delete it in the Alidns console",
+                    Text("{!r} is an alias of {!r}; {}", name, printable(alias), exc.message),
+                    hint=Text(
+                        "point the CNAME to a zone that the AccessKey may change (docs/delegation.md), or "
+                        "delete it in the Alidns console"
+                    ),
                 ) from exc
             known = self._ctx.file.put("alias_zones", alias, found).alias_zones
             self._ctx.tell("challenge.delegated", name=name, to=printable(alias), zone=found)

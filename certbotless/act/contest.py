@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from ..base.errors import CertbotlessError
+from ..base.words import Text
 from .context import SiteContext
 
 MOST = 3
@@ -26,5 +27,5 @@ def set_right_lately(
     lately = tuple(at for at in times if now - _WITHIN < at <= now)
     if len(lately) >= MOST and not ctx.intent.ignore_backoff:
         retry_after = lately[-MOST] + _WITHIN - now
-        raise error(f"{what} {len(lately)} times within a day", hint=hint, retry_after=retry_after)
+        raise error(Text("{} {} times within a day", what, len(lately)), hint=hint, retry_after=retry_after)
     return lately

@@ -17,7 +17,7 @@ from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
-from ..base.words import N_
+from ..base.words import N_, Text
 from ..config.secret import environment_without
 from ..config.settings import Target
 from ..config.values import Reload
@@ -120,8 +120,8 @@ class DeploySteps:
         self._ctx.file.put("matched", target.label, names)
         if not found:
             raise DeployError(
-                f"there is no container with the label {target.label!r}",
-                hint="label it, or correct sites[].deploy[].label",
+                Text("there is no container with the label {!r}", target.label),
+                hint=Text("label it, or correct sites[].deploy[].label"),
             )
         return found
 
@@ -149,7 +149,10 @@ class DeploySteps:
                 return False
 
             acted, age = self._proof.acted(container.name), self._ctx.clock.now() - container.started_at
-            since = f"started after the files, at {rfc3339(container.started_at)}"
+            hopeless = Text("{!r} was already reloaded for it", container.name)
+            if not acted:
+                form = N_("{!r} was started after the files, at {}")
+                hopeless = Text(form, container.name, rfc3339(container.started_at))
             service = Service(
                 name=container.name,
                 where=self._where(target, container),
@@ -157,7 +160,7 @@ class DeploySteps:
                 what=dump(target.action).decode(),
                 act=act,
                 may_help=lambda leaf: is_ours or self._may_help(container, leaf),
-                hopeless=f"{container.name!r} was {'already reloaded for it' if acted else since}",
+                hopeless=hopeless,
                 is_canary=is_canary,
                 is_held=self._is_held(target),
                 is_coming_up=abs(age) < timedelta(seconds=PROOF_TIMEOUT_S),
@@ -197,7 +200,7 @@ class DeploySteps:
             what="run",
             act=act,
             may_help=lambda _: self._may_act_again(target.name),
-            hopeless=f"{target.name!r} was run for it {_MOST_ACTIONS} times",
+            hopeless=Text("{!r} was run for it {} times", target.name, _MOST_ACTIONS),
             is_canary=is_canary,
             is_held=self._is_held(target),
             overlap_s=_RELOAD_OVERLAP_S,
@@ -215,7 +218,9 @@ class DeploySteps:
         state = file.put("bound", container.name, dict(container.bound) or None)
         where = where_of(target, self._seen.host, state.ports.get(container.name), container.bound)
         if where is None:
-            raise DeployError("without a LAN address nothing can be proved", hint="set sites[].address")
+            raise DeployError(
+                Text("without a LAN address nothing can be proved"), hint=Text("set sites[].address")
+            )
         return where
 
     def _is_held(self, target: Target) -> bool:
@@ -281,8 +286,8 @@ def _check_may_act(container: Container, is_our_unfinished_restart: bool) -> Non
         return
     start = "unpause" if container.status == "paused" else "start"
     raise DeployWaits(
-        f"the container {container.name!r} is {container.status}; certbotless does not start it",
-        hint=f"to start it: docker {start} {container.name}",
+        Text("the container {!r} is {}; certbotless does not start it", container.name, container.status),
+        hint=Text("to start it: docker {} {}", start, container.name),
     )
 
 
@@ -290,13 +295,14 @@ def _hint_at(container: Container) -> str:
     if container.reads_all:
         return SILENCE_HINT
     why = {
-        "": "It does not run as full root",
-        "rootless": "Its engine is rootless",
-        "userns": "It has a user namespace of its own",
+        "": Text("It does not run as full root"),
+        "rootless": Text("Its engine is rootless"),
+        "userns": Text("It has a user namespace of its own"),
     }[container.namespace]
-    return (
-        f'it may not be able to read the key. {why}: set key_mode "0640", and set the group of certs_dir'
-        " to one of its own (docs/configuration.md); otherwise see its log"
+    return Text(
+        'it may not be able to read the key. {}: set key_mode "0640", and set the group of certs_dir to one '
+        "of its own (docs/configuration.md); otherwise see its log",
+        why,
     )
 
 

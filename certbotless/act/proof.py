@@ -15,7 +15,7 @@ from ..base.clock import Pace
 from ..base.errors import CertificateRefused, DeployError, StoreError
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
-from ..base.words import N_
+from ..base.words import N_, Text
 from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import Acted, Trial
 from ..model.observation import Endpoint, Observation
@@ -32,7 +32,7 @@ _CONNECT_TIMEOUT_S = 0.5
 _DOWN_STOP_TIMEOUT_S = 1
 # An action and its proof are over by then; what is left of an older trial says nothing of today's service.
 _TRIAL_LASTS = timedelta(minutes=10)
-SILENCE_HINT = "check that it runs and that this is its TLS port; see its log"
+SILENCE_HINT = Text("check that it runs and that this is its TLS port; see its log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Proof:
     def _published(self) -> tuple[LeafFacts, Origin]:
         facts, origin = self._seen.published.facts, self._seen.published.origin
         if facts is None or origin is None:
-            raise StoreError("no certificate is published yet")
+            raise StoreError(Text("no certificate is published yet"))
         return facts, origin
 
     @property
@@ -155,8 +155,10 @@ class Proof:
         if leaf == self.sha256:
             self._ctx.file.change(trial=None)
             return
-        late = f"{PROOF_TIMEOUT_S} s after the action" if may_help else service.hopeless
-        failed = _not_served(service, leaf, f"{service.name!r} has ended" if service.is_dead() else late)
+        late = Text("{} s after the action", PROOF_TIMEOUT_S) if may_help else service.hopeless
+        if service.is_dead():
+            late = Text("{!r} has ended", service.name)
+        failed = _not_served(service, leaf, late)
         if leaf or before is None:
             raise failed
         self._go_back(service, before, lock, failed)  # 5
@@ -168,17 +170,17 @@ class Proof:
         ctx.tell("certificate.rolled_back", refused=self.sha256, reason=failed.message)
         # What was done with the refused one shall not keep it from another try.
         ctx.file.put("acted", service.name, None)
-        outcome = "the previous certificate is in use again"
+        outcome = Text("the previous certificate is in use again")
         try:
             began = ctx.clock.now()
             service.act(_DOWN_STOP_TIMEOUT_S)
             lock.note_action(began, service.what)
             sha256 = before.facts.sha256 if before.facts else ""
             if self._wait_for(service, sha256) != sha256:
-                outcome = "it does not start with the previous certificate either"
+                outcome = Text("it does not start with the previous certificate either")
         except DeployError as exc:
-            outcome = f"the rollback failed too: {exc.message}"
-        raise CertificateRefused(f"{failed.message}; {outcome}", hint=failed.hint) from failed
+            outcome = Text("the rollback failed too: {}", exc.message)
+        raise CertificateRefused(Text("{}; {}", failed.message, outcome), hint=failed.hint) from failed
 
     def _was_acted_upon(self, service: Service, lock: ActionLock) -> bool:
         """Whether a service that cannot be proved was acted upon for this leaf, by this site or another."""
@@ -229,8 +231,8 @@ class Proof:
 def _not_served(service: Service, leaf: str, when: str) -> DeployError:
     at = f"{service.where[0]}:{service.where[1]}" if service.where else repr(service.name)
     if not leaf:
-        return DeployError(f"no TLS answer at {at}; {when}", hint=service.hint)
+        return DeployError(Text("no TLS answer at {}; {}", at, when), hint=service.hint)
     return DeployError(
-        f"{at} serves another certificate ({leaf[:16]}...); {when}",
-        hint="check that the container mounts certs_dir as a folder, and reads these two files",
+        Text("{} serves another certificate ({}...); {}", at, leaf[:16], when),
+        hint=Text("check that the container mounts certs_dir as a folder, and reads these two files"),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..base.errors import AddressError, DnsUnavailable, RecordConflict
+from ..base.words import N_, Text
 from ..model.memory import Listed, Rewritten, WrittenRecord
 from ..model.records import DEFAULT_LINE, Change, Record, address_type, apply_changes, plan_changes
 from ..world.dns.propagation import SILENCE_S, Wanted, wait_until_shown
@@ -135,8 +136,8 @@ class RecordSteps:
         if all(old and new and old.value == address for old, new in changes):
             return None
         values = ", ".join(repr(old.value) for old, _ in changes if old)
-        found = f"is {values or 'gone'} again: certbotless had set it to {address!r}"
-        what = f"the {type_} record of {fqdn!r} {found}"
-        hint = "find what else changes this record, another machine or a DDNS client, and stop it"
+        form = N_("the {} record of {!r} is {} again: certbotless had set it to {!r}")
+        what = Text(form, type_, fqdn, values or Text("gone"), address)
+        hint = Text("find what else changes this record, another machine or a DDNS client, and stop it")
         times = kept.at if kept and kept.value == address else ()
         return set_right_lately(self._ctx, times, RecordConflict, what, hint)

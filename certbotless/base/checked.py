@@ -36,7 +36,7 @@ from pydantic_core import (
 )
 
 from .errors import StoreError
-from .words import of_parts, parts_of
+from .words import Text, of_parts, parts_of
 
 T = TypeVar("T")
 # What `Annotated` adds to a type: the schema of the type -> the schema that checks the value.
@@ -142,7 +142,9 @@ def dump(value: object, *, indent: int | None = None) -> bytes:
     try:
         return to_json(value, indent=indent)
     except PydanticSerializationError as exc:
-        raise StoreError(f"a value cannot be written: {exc}", hint="please report it with the log") from exc
+        raise StoreError(
+            Text("a value cannot be written: {}", str(exc)), hint=Text("please report it with the log")
+        ) from exc
 
 
 def of_json(kind: type[T], raw: bytes) -> T:

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from .errors import Interrupted
+from .words import Text
 
 # A clock that shows less is wrong: this code is younger. Set it with each release.
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
@@ -71,7 +72,7 @@ class SystemClock:
         except Empty:
             return
         self._stop.put(None)
-        raise Interrupted("asked to stop", hint="the next run carries on")
+        raise Interrupted(Text("asked to stop"), hint=Text("the next run carries on"))
 
     def stop(self) -> None:
         """Make every present and later sleep raise `Interrupted`."""

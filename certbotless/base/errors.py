@@ -91,7 +91,9 @@ class CertbotlessError(Exception):
 
 def internal_error(exc: Exception) -> CertbotlessError:
     """Return the error that users see for a fault of the program itself; the log has its traceback."""
-    return CertbotlessError(f"internal error: {type(exc).__name__}", hint="please report it with the log")
+    return CertbotlessError(
+        Text("internal error: {}", type(exc).__name__), hint=Text("please report it with the log")
+    )
 
 
 class UsageError(CertbotlessError):

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from . import systemd
-from .errors import StoreError
-from .words import Text
+from .errors import StoreError, reason_of
+from .words import N_, Text
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ TRIAL = "trial"
 _LITTER = re.compile(r"\.(.+)\.[0-9a-f]{16}")
 
 _KINDS = (
-    (stat.S_ISREG, "a file"),
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISREG, N_("a file")),
+    (stat.S_ISLNK, N_("a symbolic link")),
+    (stat.S_ISDIR, N_("a directory")),
+    (stat.S_ISFIFO, N_("a named pipe")),
+    (stat.S_ISSOCK, N_("a socket")),
 )
 
 
@@ -59,12 +59,17 @@ def store_errors(path: Path, to: Literal["read", "write"] = "write") -> Iterator
         yield
     except OSError as exc:
         where = exc.filename if isinstance(exc.filename, str) else str(path)
-        room = f" ({_room_at(Path(where))})" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        cure = "exists, has room, and is writable" if to == "write" else "is readable"
-        hint = _drop_in(path, exc) or f"check that {str(path)!r} {cure} by this user"
+        reason = reason_of(exc)
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = Text("{} ({})", reason, _room_at(Path(where)))
+        form = N_("check that {!r} exists, has room, and is writable by this user")
+        hint = _drop_in(path, exc) or Text(form, str(path))
+        if to == "read":
+            hint = Text("check that {!r} is readable by this user", str(path))
         if exc.errno == errno.EACCES:
-            hint = f"use sudo, or correct the owner and the mode of {str(path)!r}"
-        raise StoreError(f"cannot {to} {where!r}: {exc.strerror}{room}", hint=hint) from exc
+            hint = Text("use sudo, or correct the owner and the mode of {!r}", str(path))
+        form = N_("cannot write {!r}: {}") if to == "write" else N_("cannot read {!r}: {}")
+        raise StoreError(Text(form, where, reason), hint=hint) from exc
 
 
 def _drop_in(path: Path, exc: OSError) -> str:
@@ -75,15 +80,20 @@ def _drop_in(path: Path, exc: OSError) -> str:
     # Our own files have suffixes; a folder that is absent need not have one.
     folder = path if path.is_dir() or not path.suffix else path.parent
     make = "" if folder.is_dir() else f"`install -d -o {systemd.USER} -g {systemd.USER} {folder}`, then "
-    return (
-        f"its unit needs the right to write there: {make}`systemctl edit {unit}` with the lines"
-        f" `[Service]` and `ReadWritePaths=-{folder}`, and `systemctl restart {unit}`"
+    return Text(
+        "its unit needs the right to write there: {}`systemctl edit {}` with the lines `[Service]` and "
+        "`ReadWritePaths=-{}`, and `systemctl restart {}`",
+        make,
+        unit,
+        str(folder),
+        unit,
     )
 
 
 def kind_of(mode: int) -> str:
     """Return in words what a file with this mode is."""
-    return next((word for is_kind, word in _KINDS if is_kind(mode)), "a device")
+    device = Text("a device")
+    return next((Text(word) for is_kind, word in _KINDS if is_kind(mode)), device)
 
 
 def read(path: Path, most_bytes: int = MAX_BYTES, *, follows_links: bool = False) -> bytes:
@@ -102,7 +112,7 @@ def read_with_mode(path: Path, most_bytes: int, *, follows_links: bool = False) 
     with open(fd, "rb") as file:
         data, mode = file.read(most_bytes + 1), os.fstat(fd).st_mode
     if len(data) > most_bytes:
-        raise NotPlainError(path, f"it is larger than {most_bytes} bytes")
+        raise NotPlainError(path, Text("it is larger than {} bytes", most_bytes))
     return data, mode
 
 
@@ -120,8 +130,8 @@ def read_if_there(path: Path) -> bytes | None:
 def refuse_unless_directory(path: Path) -> None:
     """Raise StoreError for a link in place of a directory of ours, which may lead anywhere, or for a file."""
     if os.path.lexists(path) and not stat.S_ISDIR(mode := path.lstat().st_mode):
-        what = f"{str(path)!r} is {kind_of(mode)}; it must be a directory"
-        raise StoreError(what, hint="move it away")
+        what = Text("{!r} is {}; it must be a directory", str(path), kind_of(mode))
+        raise StoreError(what, hint=Text("move it away"))
 
 
 def make_dir(path: Path, mode: int) -> None:
@@ -347,12 +357,12 @@ def _open_plain(path: Path, flags: int, mode: int = 0) -> int:
         fd = os.open(path, flags, mode)
     except OSError as exc:
         if exc.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) and os.path.lexists(path):
-            raise NotPlainError(path, f"it is {kind_of(path.lstat().st_mode)}") from exc
+            raise NotPlainError(path, Text("it is {}", kind_of(path.lstat().st_mode))) from exc
         raise
     found = os.fstat(fd).st_mode
     if not stat.S_ISREG(found):
         os.close(fd)
-        raise NotPlainError(path, f"it is {kind_of(found)}")
+        raise NotPlainError(path, Text("it is {}", kind_of(found)))
     return fd
 
 

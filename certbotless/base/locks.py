@@ -20,7 +20,7 @@ from .clock import Clock, Pace
 from .errors import AlreadyRunning, CertbotlessError, StoreError
 from .log_context import waits_for
 from .times import parse_rfc3339
-from .words import N_
+from .words import N_, Text
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ class Lock:
     def _held(self) -> CertbotlessError:
         """Return the error for a lock that is not free in time."""
         return StoreError(
-            f"{str(self._path)!r} is still locked after {self._timeout_s:.0f} s",
-            hint="another certbotless process is using it; try again later",
+            Text("{!r} is still locked after {:.0f} s", str(self._path), self._timeout_s),
+            hint=Text("another certbotless process is using it; try again later"),
         )
 
     def _note(self, text: str) -> None:
@@ -141,8 +141,8 @@ class DaemonLock(SignedLock):
     def _held(self) -> CertbotlessError:
         pid, state_dir = _holder_in(_read(self._fd)).pid, str(self._path.parent)
         return AlreadyRunning(
-            f"another certbotless daemon is running with pid {pid} on {state_dir!r}",
-            hint="stop it first, or give this one a state_dir of its own",
+            Text("another certbotless daemon is running with pid {} on {!r}", pid, state_dir),
+            hint=Text("stop it first, or give this one a state_dir of its own"),
         )
 
 

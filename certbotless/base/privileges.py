@@ -20,6 +20,7 @@ from pathlib import Path
 
 from . import files, systemd
 from .errors import ProgramUnreadable, StoreError
+from .words import Text
 
 
 def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
@@ -39,8 +40,10 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
         _make(certs_dir, 0o755)
     if not state_dir.is_dir():
         raise StoreError(
-            f"state_dir {str(state_dir)!r} is absent, and others may change the folders above it",
-            hint=f"create it for the user that owns it: install -d -m 0700 -o {systemd.USER} {state_dir}",
+            Text("state_dir {!r} is absent, and others may change the folders above it", str(state_dir)),
+            hint=Text(
+                "create it for the user that owns it: install -d -m 0700 -o {} {}", systemd.USER, state_dir
+            ),
         )
     found = state_dir.stat()
     if found.st_uid == 0:
@@ -129,7 +132,9 @@ def _refuse_unless_readable(paths: Iterable[Path], user: str) -> None:
     with suppress(OSError):
         mode = f": {str(closed)!r} has mode {stat.S_IMODE(closed.stat().st_mode):04o}"
     raise ProgramUnreadable(
-        f"{user} cannot read {str(path)!r}, a file of this program{mode}",
-        hint="install it where every user can read it: by `make install`, or by pipx with"
-        " PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin",
+        Text("{} cannot read {!r}, a file of this program{}", user, str(path), mode),
+        hint=Text(
+            "install it where every user can read it: by `make install`, or by pipx with "
+            "PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin"
+        ),
     )

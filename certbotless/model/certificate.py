@@ -13,6 +13,7 @@ from typing import Annotated
 from ..base.checked import Model, after
 from ..base.names import NameFault, normalise
 from ..base.times import Moment
+from ..base.words import Text
 
 _FIRST_CERTIFICATE = datetime(2000, 1, 1, tzinfo=UTC)
 # What a CA names itself takes about 100 characters.
@@ -60,14 +61,14 @@ class LeafFacts(Model):
 def _fault_of(facts: LeafFacts) -> str:
     """Say which of the facts is not possible in a certificate; empty for none."""
     if not 0 < len(facts.names) <= _MOST_NAMES or not all(map(_is_name, facts.names)):
-        return "its names are not valid"
+        return Text("its names are not valid")
     if not _SHA256.fullmatch(facts.sha256):
-        return "its digest is not valid"
+        return Text("its digest is not valid")
     if not facts.issuer.isprintable() or len(facts.issuer) > MOST_ISSUER:
-        return "its issuer is not one line of text"
+        return Text("its issuer is not one line of text")
     if not _FIRST_CERTIFICATE <= facts.not_before < facts.not_after:
-        return "it ends before it begins"
-    return "" if _ARI_ID.fullmatch(facts.ari_id) else "its identifier is not valid"
+        return Text("it ends before it begins")
+    return "" if _ARI_ID.fullmatch(facts.ari_id) else Text("its identifier is not valid")
 
 
 def _is_name(name: str) -> bool:

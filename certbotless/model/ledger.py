@@ -15,6 +15,7 @@ from ..base.checked import Model, after, dump, exactly, of_json, or_else, or_mad
 from ..base.clock import TRUSTED_SKEW
 from ..base.errors import StoreError
 from ..base.times import in_words, within_bounds
+from ..base.words import Text
 from . import limits
 from .certificate import LeafFacts, Published
 from .limits import Allowance
@@ -261,7 +262,7 @@ class _Count:
 
     @classmethod
     def of(cls, rule: Allowance, rows: Sequence[Entry], about: str = "") -> _Count:
-        return cls(rule.what.format(about), rule.count, rule.window, rows)
+        return cls(Text(rule.what, about), rule.count, rule.window, rows)
 
     def left_at(self, now: datetime) -> int:
         """Return how many more there may be, 0 for none."""
@@ -272,7 +273,7 @@ class _Count:
         if len(recent) < self.most or (self.ends_at is not None and now >= self.ends_at):
             return None
         until = recent[-self.most] + self.window
-        reason = f"{len(recent)} {self.what} in {in_words(self.window)}"
+        reason = Text("{0} {1} in {2}", len(recent), self.what, in_words(self.window))
         return Limit(reason, until if self.ends_at is None else min(until, self.ends_at))
 
     def _recent(self, now: datetime) -> list[datetime]:

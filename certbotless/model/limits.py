@@ -9,6 +9,7 @@ Source: Let's Encrypt, "Rate Limits" (letsencrypt.org/docs/rate-limits, as of 20
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ..base.words import N_
 from ..config.values import DIRECTORIES
 
 LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
@@ -31,15 +32,15 @@ class Allowance:
 
 
 # What each CA itself allows, with the sources: tools/docs/tables.py, from which docs/limits.md is made.
-SAME_NAMES = Allowance("orders for these names", 3, _WEEK)
-NOT_REPLACING = Allowance("orders for these names that are not exempt", 3, _WEEK)
-FAILED_VALIDATIONS = Allowance("failed validations of {}", 3, timedelta(hours=1))
-NEW_ACCOUNTS = Allowance("new accounts", 3, timedelta(hours=3))
-NEW_ORDERS = Allowance("orders for new sets of names", 250, timedelta(hours=3))
+SAME_NAMES = Allowance(N_("orders for these names"), 3, _WEEK)
+NOT_REPLACING = Allowance(N_("orders for these names that are not exempt"), 3, _WEEK)
+FAILED_VALIDATIONS = Allowance(N_("failed validations of {}"), 3, timedelta(hours=1))
+NEW_ACCOUNTS = Allowance(N_("new accounts"), 3, timedelta(hours=3))
+NEW_ORDERS = Allowance(N_("orders for new sets of names"), 250, timedelta(hours=3))
 # There is no list of public suffixes here. All names of a registered domain end in the same two labels, so
 # these are never counted too low; below a suffix like com.cn several owners count as one.
-NEW_CERTIFICATES = Allowance("orders for new sets of names below {}", 45, _WEEK)
-REHEARSALS = Allowance("dry runs or staging orders for these names", 30, _WEEK)
+NEW_CERTIFICATES = Allowance(N_("orders for new sets of names below {}"), 45, _WEEK)
+REHEARSALS = Allowance(N_("dry runs or staging orders for these names"), 30, _WEEK)
 LONGEST_WINDOW = _WEEK
 
 # What is renewed more often than every few weeks needs a shorter window than the CA's.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from ..base.errors import RecordConflict
+from ..base.words import Text
 
 DEFAULT_LINE = "default"
 
@@ -86,8 +87,13 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
     active = [r for r in existing if r.is_enabled and r.line == DEFAULT_LINE]
     if alias := next((r for r in active if r.type == "CNAME"), None):
         raise RecordConflict(
-            f"{wanted.fqdn!r} is a CNAME to {alias.value!r}, so it cannot have an {wanted.type} record",
-            hint="delete the CNAME in the Alidns console or choose another name",
+            Text(
+                "{!r} is a CNAME to {!r}, so it cannot have an {} record",
+                wanted.fqdn,
+                alias.value,
+                wanted.type,
+            ),
+            hint=Text("delete the CNAME in the Alidns console or choose another name"),
         )
     addresses = [r for r in active if r.type == wanted.type]
     if not addresses:
@@ -98,8 +104,12 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
     for other in others:
         if other not in free:
             raise RecordConflict(
-                f"{wanted.fqdn!r} also has the public address {other.value!r}, not written by certbotless",
-                hint="delete that record in the Alidns console if it is stale",
+                Text(
+                    "{!r} also has the public address {!r}, not written by certbotless",
+                    wanted.fqdn,
+                    other.value,
+                ),
+                hint=Text("delete that record in the Alidns console if it is stale"),
             )
     changes = [Change(other, None) for other in others]
     if (kept.value, kept.ttl_s) != (wanted.value, wanted.ttl_s):

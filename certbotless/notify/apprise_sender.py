@@ -23,6 +23,7 @@ import requests
 
 from ..base.clock import Clock, Pace, SystemClock
 from ..base.errors import NotifyError, causes, printable
+from ..base.words import Text
 from ..config.redact import Redactor
 from ..config.settings import NEEDS_APPRISE
 from ..world.http import BadAnswer, BoundedSession
@@ -36,7 +37,7 @@ EXCHANGE_S = 15.0
 _PLAIN_SESSION = requests.Session
 # How the library begins a line of its log, of level DEBUG, with the text of an exception.
 _DETAIL = "Socket Exception: "
-_HINT = "check the URL, the network, and the settings of the service, then: certbotless notify-test"
+_HINT = Text("check the URL, the network, and the settings of the service, then: certbotless notify-test")
 # What a plugin that is not whole raises. The library itself catches what a plugin raises about its URL.
 _OF_PLUGINS = (ImportError, OSError, AttributeError, TypeError, ValueError, LookupError)
 
@@ -67,7 +68,9 @@ def send(url: str, message: Message, clock: Clock, timeout_s: float = TIMEOUT_S)
     while thread.is_alive() and not pace.expired:
         pace.wait()
     if thread.is_alive():
-        raise NotifyError(f"not sent within {timeout_s:.0f} s", hint="check that the service answers")
+        raise NotifyError(
+            Text("not sent within {:.0f} s", timeout_s), hint=Text("check that the service answers")
+        )
     if not results or not results[0]:
         raise NotifyError(_without_tokens(url, _reason(results)), hint=_HINT)
 
@@ -100,7 +103,7 @@ def library() -> Any:
     try:
         import apprise  # noqa: PLC0415  (22 MiB that only a sender needs)
     except ImportError as exc:
-        raise NotifyError("the library apprise is not installed", hint=NEEDS_APPRISE) from exc
+        raise NotifyError(Text("the library apprise is not installed"), hint=NEEDS_APPRISE) from exc
     # `requests.post` and its like make one for each call.
     requests.sessions.Session = _session  # type: ignore[misc, assignment]
     return apprise
@@ -121,11 +124,13 @@ def service_of(url: str) -> Any:
     try:
         found = apprise.Apprise.instantiate(url, asset=asset)
     except _OF_PLUGINS as exc:
-        what = f"the library apprise cannot be used here ({type(exc).__name__})"
-        raise NotifyError(what, hint="install it again, readable by the user that runs certbotless") from exc
+        what = Text("the library apprise cannot be used here ({})", type(exc).__name__)
+        raise NotifyError(
+            what, hint=Text("install it again, readable by the user that runs certbotless")
+        ) from exc
     if found is None:
-        what = "apprise does not know a service for this URL here"
-        raise NotifyError(what, hint="see docs/notifications.md for its form")
+        what = Text("apprise does not know a service for this URL here")
+        raise NotifyError(what, hint=Text("see docs/notifications.md for its form"))
     service = apprise.Apprise(asset=asset)
     service.add(found)
     return service

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..base.errors import CertbotlessError, DnsError
+from ..base.words import Text
 from ..model.memory import SiteState
 from ..model.observation import Answers
 from ..model.situation import Goal
@@ -75,17 +76,17 @@ def why_unreachable(servers: Sequence[Server], answers: Sequence[Answer], zone: 
     """Say why no server speaks for a zone."""
     values = [value for answer in answers for value in answer.values or ()]
     if hijack.is_made_up([*values, *(server.address for server in servers)]):
-        return DnsError(f"port 53 is intercepted: {hijack.MADE_UP}", hint=hijack.cure(zone))
+        return DnsError(Text("port 53 is intercepted: {}", Text(hijack.MADE_UP)), hint=hijack.cure(zone))
     if any(answer.values is not None for answer in answers):
         names = ", ".join(sorted({server.name for server in servers}))
         return DnsError(
-            f"port 53 is intercepted: another server answers instead of {names}",
-            hint="configure the router, provider or proxy to pass port 53 unchanged",
+            Text("port 53 is intercepted: another server answers instead of {}", names),
+            hint=Text("configure the router, provider or proxy to pass port 53 unchanged"),
         )
     faults = ", ".join(sorted({answer.fault for answer in answers}))
     return DnsError(
-        f"no authoritative name server answers ({faults})",
-        hint="check the network; allow this machine to reach port 53, by UDP and TCP",
+        Text("no authoritative name server answers ({})", faults),
+        hint=Text("check the network; allow this machine to reach port 53, by UDP and TCP"),
     )
 
 

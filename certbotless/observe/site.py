@@ -8,6 +8,7 @@ from datetime import datetime
 from ..base.clock import is_believable
 from ..base.concurrent import together
 from ..base.errors import AddressError, CertbotlessError, ZoneOnHold
+from ..base.words import Text
 from ..config.values import AddressRule
 from ..decide.decide import without_abandoned
 from ..model.certificate import Published
@@ -73,7 +74,9 @@ def _wanted(
     try:
         return address_of(rule)
     except AddressError as exc:
-        problems.append(AddressError(f"the {type_} record stays as it is: {exc.message}", hint=exc.hint))
+        problems.append(
+            AddressError(Text("the {} record stays as it is: {}", type_, exc.message), hint=exc.hint)
+        )
         return ""
 
 

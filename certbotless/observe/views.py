@@ -14,6 +14,7 @@ from ..base.clock import SystemClock
 from ..base.concurrent import together
 from ..base.errors import CertbotlessError, StoreError, internal_error
 from ..base.times import rfc3339
+from ..base.words import Text
 from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..decide.decide import decide, state_of
@@ -109,9 +110,12 @@ def _endless_run(goal: Goal, now: datetime) -> CertbotlessError | None:
     if holder is None or holder.pid == os.getpid() or now - holder.since <= goal.config.longest_run:
         return None
     return CertbotlessError(
-        f"process {holder.pid} has held the lock of this site since {rfc3339(holder.since)}, longer than"
-        " a run may take",
-        hint=f"see `ps {holder.pid}`; continue it (`fg`, `kill -CONT`) or end it",
+        Text(
+            "process {} has held the lock of this site since {}, longer than a run may take",
+            holder.pid,
+            rfc3339(holder.since),
+        ),
+        hint=Text("see `ps {}`; continue it (`fg`, `kill -CONT`) or end it", holder.pid),
     )
 
 

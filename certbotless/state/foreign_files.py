@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..base import files
 from ..base.errors import StoreError
+from ..base.words import Text
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +100,15 @@ def refuse_unless_ours(path: Path, certs_dir: Path) -> None:
     found = path.lstat()
     if found.st_uid not in (0, os.geteuid(), certs_dir.stat().st_uid):
         raise StoreError(
-            f"{str(path)!r} belongs to another user (uid {found.st_uid})",
-            hint=f"find out what wrote it; then remove it, or chown it to the owner of {str(certs_dir)!r}",
+            Text("{!r} belongs to another user (uid {})", str(path), found.st_uid),
+            hint=Text(
+                "find out what wrote it; then remove it, or chown it to the owner of {!r}", str(certs_dir)
+            ),
         )
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-        raise StoreError(f"{str(path)!r} has a second name (a hard link)", hint="remove it, or the other one")
+        raise StoreError(
+            Text("{!r} has a second name (a hard link)", str(path)), hint=Text("remove it, or the other one")
+        )
 
 
 def _copy(place: OurName, folder: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from ..base.clock import Clock
 from ..base.errors import RateLimited
 from ..base.times import rfc3339
+from ..base.words import Text
 from ..config.settings import Site
 from ..model.certificate import LeafFacts
 from ..model.ledger import Entry, Kind, limit_on, purpose_of, with_certificate, with_failure, without_failure
@@ -56,7 +57,7 @@ class OrderGuard:
         is_suggested = self.renewal is not None and self.renewal.suggests(self.in_hand, at)
         purpose = purpose_of(self.in_hand, is_exempt=replaces and is_suggested)
         order = self._entry(at, "order", self.site.all_names, purpose=purpose)
-        self._reserve(order, f"no order for {self.site.domain}")
+        self._reserve(order, Text("no order for {}", self.site.domain))
         self._order = order
 
     def withdraw_order(self) -> None:
@@ -68,7 +69,7 @@ class OrderGuard:
 
     def reserve_account(self, at: datetime) -> None:
         """Write down an account that is about to be made. Raises like `reserve_order`."""
-        self._reserve(Entry(at, "account", self.directory, ()), f"no new account at {self.directory}")
+        self._reserve(Entry(at, "account", self.directory, ()), Text("no new account at {}", self.directory))
 
     def begin_validation(self, at: datetime, names: Sequence[str]) -> None:
         """For a dry run, count the validation of these names as failed until its outcome is known.
@@ -115,13 +116,13 @@ class OrderGuard:
             limit = limit_on(self.rows.settle(planned.at), planned, self.in_hand or self.adopted)
             if limit is not None and not self.is_forced:
                 now = (
-                    "for a dry run now: certbotless --renew-now --dry-run --force"
+                    Text("for a dry run now: certbotless --renew-now --dry-run --force")
                     if self.is_rehearsal
-                    else "to order now: certbotless --renew-now --force"
+                    else Text("to order now: certbotless --renew-now --force")
                 )
                 raise RateLimited(
-                    f"{refusal}: already {limit.reason}",
-                    hint=f"it may be tried again at {rfc3339(limit.until)}; {now}",
+                    Text("{}: already {}", refusal, limit.reason),
+                    hint=Text("it may be tried again at {}; {}", rfc3339(limit.until), now),
                     retry_after=limit.until - planned.at,
                 )
             self.rows.append(planned)

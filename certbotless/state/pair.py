@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from ..base import files
-from ..base.errors import StoreError
-from ..base.words import N_
+from ..base.errors import StoreError, reason_of
+from ..base.words import Text
 from ..model.certificate import LeafFacts, Origin, Published
 from . import foreign_files
 
@@ -64,12 +64,12 @@ class Store:
             published, _ = _load(self._generation(), known)
             fault, is_contested = self._link_fault()
         except FileNotFoundError:
-            fault = N_("its files are missing") if self._current.is_symlink() else ""
+            fault = Text("its files are missing") if self._current.is_symlink() else ""
             return Published(None, None, fault)
         except _Edited as exc:
             return Published(None, None, str(exc), is_contested=True)
         except OSError as exc:
-            return Published(None, None, f"its files cannot be read ({exc.strerror})")
+            return Published(None, None, Text("its files cannot be read ({})", reason_of(exc)))
         wrong_mode = self._wrong_mode(published.generation)
         return replace(published, fault=fault, is_contested=is_contested, wrong_mode=wrong_mode)
 
@@ -225,7 +225,7 @@ class Store:
             try:
                 _, found = _load(self._generation(), known)
             except _Edited as exc:
-                raise StoreError("the published certificate or key has been changed") from exc
+                raise StoreError(Text("the published certificate or key has been changed")) from exc
             return found[FULLCHAIN], found[PRIVKEY]
 
     def _link_fault(self) -> tuple[str, bool]:
@@ -233,19 +233,20 @@ class Store:
         for place in self._places:
             path = place.path
             if not os.path.lexists(path):
-                return f"{str(path)!r} is missing", False
+                return Text("{!r} is missing", str(path)), False
             if not path.is_symlink():
-                what = "a file of another tool" if path.is_file() else files.kind_of(path.lstat().st_mode)
-                return f"{str(path)!r} is {what}", True
+                kind = Text("a file of another tool")
+                what = kind if path.is_file() else files.kind_of(path.lstat().st_mode)
+                return Text("{!r} is {}", str(path), what), True
             if str(path.readlink()) != self._target(place):
-                return f"{str(path)!r} links to another place", True
+                return Text("{!r} links to another place", str(path)), True
         return "", False
 
     def _refuse_what_is_in_the_way(self) -> None:
         """Raise StoreError for what only a person may move, and for a folder that others may change."""
         for path in (self._chain.path, self._key.path, self._current):
             if path.is_dir() and not path.is_symlink():  # no rename takes it away
-                raise StoreError(f"{str(path)!r} is a directory", hint="move it away")
+                raise StoreError(Text("{!r} is a directory", str(path)), hint=Text("move it away"))
         for folder in (self._home.parent, self._home):
             files.refuse_unless_directory(folder)
             foreign_files.refuse_unless_ours(folder, self._certs_dir)

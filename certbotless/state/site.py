@@ -23,6 +23,7 @@ from ..base.checked import dump, of_json
 from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Holder, Lock, SignedLock, holder
+from ..base.words import Text
 from ..model.memory import SavedPair, SiteState, TxtValue
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class SiteFile:
         """
         raw = files.read_if_there(self._pair)
         if raw is None:
-            raise StoreError(f"the copy {str(self._pair)!r} is missing")
+            raise StoreError(Text("the copy {!r} is missing", str(self._pair)))
         data, _, told = raw.partition(b"\n")
         try:
             pair = of_json(SavedPair, data)
@@ -203,7 +204,7 @@ class SiteFile:
         # A certificate with a flipped bit in its signature looks as good as ever.
         if pair is None or told.strip() not in (b"", _digest(data)):
             self.set_pair_aside()
-            raise StoreError(f"the copy {str(self._pair)!r} is damaged, and was moved aside")
+            raise StoreError(Text("the copy {!r} is damaged, and was moved aside", str(self._pair)))
         return pair
 
     def set_pair_aside(self) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..base.errors import DeployError, DeployWaits, printable, reason_of
-from ..base.words import N_
+from ..base.words import N_, Text
 from ..config.values import Reload
 from .identity import (
     MOST_ARCHIVE_BYTES,
@@ -201,7 +201,9 @@ class DockerContainers:
         code = api.exec_inspect(run_id)["ExitCode"]
         if code != 0:
             how = _how(code, self._program_timeout_s, output)
-            raise DeployError(f"{argv[0]!r} in the container {how}", hint="run it there by hand: docker exec")
+            raise DeployError(
+                Text("{!r} in the container {}", argv[0], how), hint=Text("run it there by hand: docker exec")
+            )
 
     @cached_property
     def _engine(self) -> Any:
@@ -282,18 +284,20 @@ class DockerContainers:
             raise _absent(what) from exc
         except errors.APIError as exc:
             raise DeployError(
-                f"the Docker engine refused for {what!r}: {printable(exc.explanation)}"
+                Text("the Docker engine refused for {!r}: {}", what, printable(exc.explanation))
             ) from exc
         except (errors.DockerException, requests.RequestException) as exc:
             raise DeployError(
-                f"no Docker engine at {self._host!r}: {printable(reason_of(exc), 200)}",
-                hint="check that it runs, and that this user may use its socket (group docker); see"
-                " docker.host",
+                Text("no Docker engine at {!r}: {}", self._host, printable(reason_of(exc), 200)),
+                hint=Text(
+                    "check that it runs, and that this user may use its socket (group docker); see "
+                    "docker.host"
+                ),
             ) from exc
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise DeployError(
-                f"the server at {self._host!r} is not a Docker engine ({type(exc).__name__})",
-                hint="correct docker.host",
+                Text("the server at {!r} is not a Docker engine ({})", self._host, type(exc).__name__),
+                hint=Text("correct docker.host"),
             ) from exc
 
 
@@ -305,7 +309,7 @@ def run_command(
     Raises:
         DeployError: it cannot be run, ends with another code than 0, or does not end in time.
     """
-    name, hint = f"the command {argv[0]!r}", "run it by hand"
+    name, hint = Text("the command {!r}", argv[0]), Text("run it by hand")
     # A file and no pipe: a service that the command starts may keep its output open for ever.
     with tempfile.TemporaryFile() as output:
         try:
@@ -318,18 +322,20 @@ def run_command(
                 start_new_session=True,
             )
         except OSError as exc:
-            raise DeployError(f"{name} cannot be run: {exc.strerror}", hint="give its full path") from exc
+            raise DeployError(
+                Text("{} cannot be run: {}", name, reason_of(exc)), hint=Text("give its full path")
+            ) from exc
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired as exc:
             # With all that it started, or each try would leave some more of it.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise DeployError(f"{name} {_how(None, timeout_s)}", hint=hint) from exc
+            raise DeployError(Text("{} {}", name, _how(None, timeout_s)), hint=hint) from exc
         if code != 0:
             size = output.seek(0, os.SEEK_END)
             output.seek(max(size - _MOST_WORDS_BYTES, 0))
-            raise DeployError(f"{name} {_how(code, timeout_s, output.read())}", hint=hint)
+            raise DeployError(Text("{} {}", name, _how(code, timeout_s, output.read())), hint=hint)
 
 
 def published_port(container: Container) -> int:
@@ -339,10 +345,14 @@ def published_port(container: Container) -> int:
         DeployWaits: it has none or several.
     """
     if len(container.ports) != 1:
-        listed = ", ".join(map(str, container.ports)) or "none"
+        listed = ", ".join(map(str, container.ports)) or Text("none")
         raise DeployWaits(
-            f"the container {container.name!r} publishes {len(container.ports)} TCP ports ({listed}):"
-            " set port in its deploy entry"
+            Text(
+                "the container {!r} publishes {} TCP ports ({}): set port in its deploy entry",
+                container.name,
+                len(container.ports),
+                listed,
+            )
         )
     return container.ports[0]
 
@@ -371,14 +381,14 @@ def _address(text: str | None) -> str:
 def _how(code: int | None, timeout_s: float, output: bytes = b"") -> str:
     """Return how a program has failed, with what it said last; `code` is None for one that did not end."""
     if code is None:
-        return f"did not end in {timeout_s:g} s"
+        return Text("did not end in {:g} s", timeout_s)
     words = printable(output.decode(errors="replace").strip())
-    return f"ended with {code}: {words}" if words else f"ended with {code}"
+    return Text("ended with {}: {}", code, words) if words else Text("ended with {}", code)
 
 
 def _absent(name: str) -> DeployError:
     return DeployError(
-        f"there is no container {name!r}",
-        hint="create it, or correct sites[].deploy[].container",
+        Text("there is no container {!r}", name),
+        hint=Text("create it, or correct sites[].deploy[].container"),
         container=name,
     )

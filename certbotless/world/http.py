@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 
 from ..base.clock import Clock
 from ..base.errors import printable
+from ..base.words import Text
 
 # All that is read of one answer, its head too. The largest honest one, 500 records of a zone, is 200 KiB.
 MAX_ANSWER_BYTES = 1 << 20
@@ -36,6 +37,10 @@ _STOP_LOOK_S = 2
 
 class BadAnswer(requests.RequestException):
     """An answer that was not taken; the text says why, in words of ours."""
+
+    def __str__(self) -> str:
+        # As it is: it may be a `Text`.
+        return self.args[0]  # type: ignore[no-any-return]
 
 
 class BoundedSession(requests.Session):
@@ -64,10 +69,12 @@ class BoundedSession(requests.Session):
             response = super().send(request, **kwargs)
             with response:
                 if response.is_redirect:
-                    raise BadAnswer(f"it redirects to {printable(response.headers['Location'], 200)!r}")
+                    raise BadAnswer(
+                        Text("it redirects to {!r}", printable(response.headers["Location"], 200))
+                    )
                 coding = response.headers.get("Content-Encoding", "identity")
                 if coding.strip().lower() not in ("", "identity"):
-                    raise BadAnswer(f"its answer is packed ({printable(coding, 40)}), unasked")
+                    raise BadAnswer(Text("its answer is packed ({}), unasked", printable(coding, 40)))
                 _ = response.content  # reads it, and keeps it
         except requests.RequestException as exc:
             if self._bounds.exceeded:
@@ -110,7 +117,7 @@ class _Bounds:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.exceeded = ""
+        self.exceeded: str = ""
 
     def begin(self, total_s: float) -> None:
         self._total_s = total_s
@@ -123,7 +130,7 @@ class _Bounds:
         while True:
             left_s = self._deadline - self._clock.monotonic()
             if left_s <= 0:
-                self.exceeded = f"no whole answer in {self._total_s:.0f} s"
+                self.exceeded = Text("no whole answer in {:.0f} s", self._total_s)
                 raise TimeoutError(self.exceeded)
             connection.settimeout(min(left_s, _STOP_LOOK_S))
             try:
@@ -133,7 +140,7 @@ class _Bounds:
                 continue
             self._bytes_left -= count
             if self._bytes_left < 0:
-                self.exceeded = f"its answer is longer than {MAX_ANSWER_BYTES} bytes"
+                self.exceeded = Text("its answer is longer than {} bytes", MAX_ANSWER_BYTES)
                 raise OSError(self.exceeded)
             return count
 

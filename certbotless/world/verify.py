@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from ..base.words import Text
 from ..config.values import DIRECTORIES
 from ..model.limits import STAGING
 
@@ -32,10 +33,10 @@ def why_untrusted(chain_pem: bytes, key_pem: bytes, name: str) -> str:
             with suppress(ssl.SSLWantReadError):
                 ends[turn % 2].do_handshake()
     except ssl.SSLCertVerificationError as exc:
-        return exc.verify_message
+        return Text(exc.verify_message)
     except (OSError, ValueError) as exc:
-        return f"no TLS is possible with it ({type(exc).__name__})"
-    return "" if ends[0].version() else "no TLS is possible with it"
+        return Text("no TLS is possible with it ({})", type(exc).__name__)
+    return "" if ends[0].version() else Text("no TLS is possible with it")
 
 
 def doubt(directory: str, chain_pem: bytes, key_pem: bytes, name: str) -> str:

@@ -143,7 +143,7 @@ def limits(case: Case, view: View, entries: Sequence[Entry]) -> None:
         cure = _("wait until {}, or certbotless --renew-now {} --force").format(
             moment(limit.until), site.domain
         )
-        case.warn("limits", site.domain, _("no order is made now: {}").format(limit.reason), cure)
+        case.warn("limits", site.domain, _("no order is made now: {}").format(_(limit.reason)), cure)
     else:
         left = orders_left(entries, *order)
         text = _("{} more order may be made now") if left == 1 else _("{} more orders may be made now")

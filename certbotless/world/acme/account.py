@@ -16,6 +16,7 @@ from acme import messages
 
 from ...base.clock import TRUSTED_SKEW, Clock
 from ...base.errors import AccountRefused, StoreError, printable
+from ...base.words import Text
 from ...config.settings import Acme
 from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
@@ -176,7 +177,7 @@ class Account:
             external_account_binding=self._binding(),
         )
         if self.guard is None:
-            raise AccountRefused("only an order creates an account")
+            raise AccountRefused(Text("only an order creates an account"))
         self.guard.reserve_account(self.now())
         response = self.network.send(self.directory["newAccount"], body)
         url = self.network.urls.check(response.headers["Location"])
@@ -188,14 +189,16 @@ class Account:
         if eab is None:
             if self.directory.meta.external_account_required:
                 raise AccountRefused(
-                    f"the CA at {self.acme.url} requires external account binding",
-                    hint="set acme.eab to the kid and hmac_key that the CA gives its customers",
+                    Text("the CA at {} requires external account binding", self.acme.url),
+                    hint=Text("set acme.eab to the kid and hmac_key that the CA gives its customers"),
                 )
             return None
         # The CA would only say that the MAC is wrong.
         hmac_key = eab.hmac_key.read()
         if not _MAC_KEY.fullmatch(hmac_key):
-            raise AccountRefused("acme.eab.hmac_key is not base64url", hint="copy it from the CA again")
+            raise AccountRefused(
+                Text("acme.eab.hmac_key is not base64url"), hint=Text("copy it from the CA again")
+            )
         binding: dict[str, Any] = messages.ExternalAccountBinding.from_data(
             self.key.public_key(), eab.kid, hmac_key, self.directory
         )

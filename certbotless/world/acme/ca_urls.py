@@ -11,6 +11,7 @@ Source: RFC 8555 sections 6.1 (HTTPS), 7.1 (resources) and 10.5 (denial of servi
 import re
 
 from ...base.errors import CaUnavailable, printable
+from ...base.words import Text
 
 # No user, no fragment, and nothing that two readers of URLs could take for two different things.
 _URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(?:[/?][!-~]*)?", re.IGNORECASE)
@@ -41,21 +42,21 @@ class CaUrls:
             CaUnavailable: it is none.
         """
         if self._host(url) not in self._hosts:
-            raise self._refusal(url, "a host that its directory does not name")
+            raise self._refusal(url, Text("a host that its directory does not name"))
         return str(url)
 
     def _host(self, url: object) -> str:
         """Return scheme, host and port."""
         match = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= _MOST_CHARACTERS else None
         if match is None:
-            raise self._refusal(url, "no URL")
+            raise self._refusal(url, Text("no URL"))
         scheme, host, port = (part or "" for part in match.groups())
         if scheme.lower() == "http" and not self._may_be_plain:
-            raise self._refusal(url, "plain HTTP")
+            raise self._refusal(url, Text("plain HTTP"))
         return f"{scheme}://{host}{'' if port == ':443' else port}".lower()
 
     def _refusal(self, url: object, what: str) -> CaUnavailable:
         return CaUnavailable(
-            f"the CA at {self._directory} leads to {printable(url, 120)!r}: {what}",
-            hint="check acme.directory; if it is right, the CA is broken or not to be trusted",
+            Text("the CA at {} leads to {!r}: {}", self._directory, printable(url, 120), what),
+            hint=Text("check acme.directory; if it is right, the CA is broken or not to be trusted"),
         )

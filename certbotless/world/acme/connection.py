@@ -32,6 +32,7 @@ from ...base.errors import (
     RequestRefused,
     printable,
 )
+from ...base.words import Text
 from ...config.settings import Acme
 from ..http import BadAnswer, BoundedSession, http_date, retry_after
 from .ca_urls import CaUrls
@@ -50,13 +51,13 @@ _MOST_RETRY_AFTER = timedelta(hours=34)
 PROBLEM = "urn:ietf:params:acme:error:"
 # By the kind of a problem.
 _ACCOUNT_HINTS = {
-    "accountDoesNotExist": "check acme.directory",
-    "badSignatureAlgorithm": "choose a CA that takes account keys of kind P-256",
-    "externalAccountRequired": "set acme.eab to the kid and hmac_key that the CA gives its customers",
-    "invalidContact": "correct acme.email, or leave it out",
-    "unauthorized": "check acme.directory, acme.email and acme.eab",
-    "unsupportedContact": "correct acme.email, or leave it out",
-    "userActionRequired": "ask the CA what it wants agreed to, then run certbotless --renew-now",
+    "accountDoesNotExist": Text("check acme.directory"),
+    "badSignatureAlgorithm": Text("choose a CA that takes account keys of kind P-256"),
+    "externalAccountRequired": Text("set acme.eab to the kid and hmac_key that the CA gives its customers"),
+    "invalidContact": Text("correct acme.email, or leave it out"),
+    "unauthorized": Text("check acme.directory, acme.email and acme.eab"),
+    "unsupportedContact": Text("correct acme.email, or leave it out"),
+    "userActionRequired": Text("ask the CA what it wants agreed to, then run certbotless --renew-now"),
 }
 # What the libraries raise where an answer is none of an ACME server, and what comes of reading one.
 _NO_ACME_ERRORS = (
@@ -157,28 +158,28 @@ class Network(ClientNetwork):
             answers = [f"HTTP {each.status_code}" for each in exc.args if isinstance(each, requests.Response)]
             what = next(iter(answers), type(exc).__name__)
             return CaUnavailable(
-                f"the CA at {directory} does not answer as an ACME server ({what})",
-                hint="check acme.directory; if it is right, the CA may be overloaded",
+                Text("the CA at {} does not answer as an ACME server ({})", directory, what),
+                hint=Text("check acme.directory; if it is right, the CA may be overloaded"),
                 retry_after=self.retry_after,
             )
         match exc:
             case BadAnswer():
                 text, hint = (
-                    f"the CA at {directory}: {exc}",
-                    "check acme.directory, and which server answers there",
+                    Text("the CA at {}: {}", directory, str(exc)),
+                    Text("check acme.directory, and which server answers there"),
                 )
             case requests.exceptions.SSLError():
-                text = f"the TLS certificate of the CA at {directory} is not trusted"
-                hint = (
-                    "set acme.ca_bundle for a private CA, or check which server answers there, and this"
-                    " machine's clock"
+                text = Text("the TLS certificate of the CA at {} is not trusted", directory)
+                hint = Text(
+                    "set acme.ca_bundle for a private CA, or check which server answers there, and this "
+                    "machine's clock"
                 )
             case requests.RequestException():
-                text = f"no connection to the CA at {directory} ({type(exc).__name__})"
-                hint = "check the network and acme.directory"
+                text = Text("no connection to the CA at {} ({})", directory, type(exc).__name__)
+                hint = Text("check the network and acme.directory")
             case _:  # requests names the bundle that it cannot read
-                text = f"the CA at {directory} cannot be asked: {printable(exc)}"
-                hint = "check acme.ca_bundle"
+                text = Text("the CA at {} cannot be asked: {}", directory, printable(exc))
+                hint = Text("check acme.ca_bundle")
         return CaUnavailable(text, hint=hint)
 
 
@@ -195,24 +196,30 @@ def _from_problem(
     directory: str, problem: messages.Error, wait: timedelta | None, to_visit: str
 ) -> IssueError:
     kind = printable(problem.typ, 120).removeprefix(PROBLEM)
-    detail = problem.detail or problem.title or "no reason given"
-    text = f"the CA at {directory} refused with {kind}: {printable(detail)}"
+    detail = problem.detail or problem.title or Text("no reason given")
+    text = Text("the CA at {} refused with {}: {}", directory, kind, printable(detail))
     if kind == "rateLimited":
         link = _URL.search(detail)
         if link and "unpause" in link[0]:
             # Let's Encrypt says so after years of failures: a sentence, then an invitation with a link.
             before = detail[: link.start()]
             return AccountPaused(
-                f"the CA at {directory} has paused us: {printable(before.rpartition('. ')[0] or before)}",
-                hint=f"see to the cause, open {link[0]} to be let in again, then run certbotless --renew-now",
+                Text(
+                    "the CA at {} has paused us: {}",
+                    directory,
+                    printable(before.rpartition(". ")[0] or before),
+                ),
+                hint=Text(
+                    "see to the cause, open {} to be let in again, then run certbotless --renew-now", link[0]
+                ),
                 retry_after=max(wait or _PAUSED_RETRY, _PAUSED_RETRY),
             )
-        hint = "wait: the limits are the CA's; --renew-now --force asks before that"
+        hint = Text("wait: the limits are the CA's; --renew-now --force asks before that")
         return RateLimited(text, hint=hint, retry_after=wait)
     if kind in _ACCOUNT_HINTS:
         hint = _ACCOUNT_HINTS[kind]
         if kind == "userActionRequired" and to_visit:
-            hint = f"do what {to_visit} asks for, then run certbotless --renew-now"
+            hint = Text("do what {} asks for, then run certbotless --renew-now", to_visit)
         return AccountRefused(text, hint=hint)
     kind_of_error = CaUnavailable if kind in ("serverInternal", "badNonce") else RequestRefused
     return kind_of_error(text, retry_after=wait)

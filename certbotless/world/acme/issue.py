@@ -22,7 +22,7 @@ from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTim
 from ...base.log_context import waits_for
 from ...base.names import NameFault, challenge_name, normalise
 from ...base.times import rfc3339
-from ...base.words import N_
+from ...base.words import N_, Text
 from ...config.settings import Acme
 from ...model.certificate import Published
 from ...state.order_guard import OrderGuard
@@ -56,10 +56,10 @@ _MOST_NAMES = 100
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
 # By the kind of problem (RFC 8555 section 6.7): the CA was kept from looking, or saw something else.
 _VALIDATION_HINTS = {
-    "caa": "the zone's CAA records forbid this CA: add one that allows it, or choose another CA",
-    "dns": "the CA's resolver got no answer: check the delegation of the zone, and its DNSSEC",
+    "caa": Text("the zone's CAA records forbid this CA: add one that allows it, or choose another CA"),
+    "dns": Text("the CA's resolver got no answer: check the delegation of the zone, and its DNSSEC"),
 }
-_OTHER_VALUE_HINT = (
+_OTHER_VALUE_HINT = Text(
     "the CA asks the zone's public name servers: check that they are the ones that this zone uses"
 )
 
@@ -246,21 +246,21 @@ class Issuance:
         if self.acme.profile is not None and listed is not None and self.acme.profile not in listed:
             names = printable(", ".join(sorted(listed)))
             raise IssueError(
-                f"the CA at {self.acme.url} lists no profile {self.acme.profile!r}",
-                hint=f"set acme.profile to one of: {names}",
+                Text("the CA at {} lists no profile {!r}", self.acme.url, self.acme.profile),
+                hint=Text("set acme.profile to one of: {}", names),
             )
 
     def _pending_challenges(self, order: messages.Order) -> list[_Challenge]:
         if order.status != messages.STATUS_PENDING:
             return []
         if len(order.authorizations) > len(self.names):
-            raise IssueError(f"the CA at {self.acme.url} asks for more than was ordered")
+            raise IssueError(Text("the CA at {} asks for more than was ordered", self.acme.url))
         found = []
         for url in order.authorizations:
             authorization = self._read_authorization(url)
             if authorization.identifier.value not in {name.removeprefix("*.") for name in self.names}:
                 # It would choose where in our zone we write.
-                raise IssueError(f"the CA at {self.acme.url} asks for a name that was not ordered")
+                raise IssueError(Text("the CA at {} asks for a name that was not ordered", self.acme.url))
             if authorization.status == messages.STATUS_VALID:
                 continue  # reused by the CA from an earlier order
             if authorization.status != messages.STATUS_PENDING:
@@ -276,8 +276,8 @@ class Issuance:
                 is_answered = body.status != messages.STATUS_PENDING
                 return _Challenge(name, url, body.uri, txt_value, response, is_answered)
         raise IssueError(
-            f"the CA at {self.acme.url} offers no dns-01 challenge for {printable(name, 80)!r}",
-            hint="choose a CA that validates by DNS",
+            Text("the CA at {} offers no dns-01 challenge for {!r}", self.acme.url, printable(name, 80)),
+            hint=Text("choose a CA that validates by DNS"),
         )
 
     def _answer(self, todo: Sequence[_Challenge]) -> None:
@@ -288,7 +288,9 @@ class Issuance:
                 self._network.send(challenge.url, challenge.response)
         logger.debug("ca.validating names=%s", ",".join(names), extra=waits_for(N_("the CA to validate")))
         failed = {}
-        looks = self._looks("validate", _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S)
+        looks = self._looks(
+            N_("the CA at {} did not validate in {} s"), _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S
+        )
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}
         while waiting:
             next(looks)
@@ -308,10 +310,10 @@ class Issuance:
         problems = [body.error for auth in failed.values() for body in auth.challenges if body.error]
         kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
         said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
-        text = printable("; ".join(said) or "no reason given")
+        text = printable("; ".join(said)) or Text("no reason given")
         hints = (_VALIDATION_HINTS[kind] for kind in kinds if kind in _VALIDATION_HINTS)
         return AuthorizationFailed(
-            f"the CA could not validate {', '.join(failed)}: {text}",
+            Text("the CA could not validate {}: {}", ", ".join(failed), text),
             names=tuple(failed),
             hint=next(hints, _OTHER_VALUE_HINT),
         )
@@ -328,12 +330,12 @@ class Issuance:
     def _fetch(self, order: messages.Order) -> bytes:
         url = printable(self.pending.url, 200)
         logger.debug("ca.issuing order=%s", url, extra=waits_for(N_("the CA to issue")))
-        looks = self._looks("issue", _ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
+        looks = self._looks(N_("the CA at {} did not issue in {} s"), _ISSUANCE_TIMEOUT_S, _SLOWEST_LOOK_S)
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:
                 self.pending.drop()
-                detail = printable(order.error.detail if order.error else "no reason given")
-                raise IssueError(f"the CA at {self.acme.url} refused the order: {detail}")
+                detail = printable(order.error.detail) if order.error else Text("no reason given")
+                raise IssueError(Text("the CA at {} refused the order: {}", self.acme.url, detail))
             next(looks)
             order = self._read_order(self._network.send(self.pending.url))
         try:
@@ -348,13 +350,17 @@ class Issuance:
     def _check_clock(self) -> None:
         """Refuse to order by a clock that is wrong: what it says is due may not be."""
         ours, theirs = self.clock.now(), self._network.date or self.clock.now()
-        hint = "set it, best by NTP; no order is placed by a clock that is an hour ahead, or 5 minutes behind"
+        hint = Text(
+            "set it, best by NTP; no order is placed by a clock that is an hour ahead, or 5 minutes behind"
+        )
         if not is_possible(ours):
-            raise ClockWrong(f"this machine's clock says {rfc3339(ours)}: this program is younger", hint=hint)
+            raise ClockWrong(
+                Text("this machine's clock says {}: this program is younger", rfc3339(ours)), hint=hint
+            )
         if not -START_SLACK <= ours - theirs <= TRUSTED_SKEW:
             difference = f"{(ours - theirs).total_seconds():+.0f} s"
             raise ClockWrong(
-                f"this machine's clock differs by {difference} from the CA's at {self.acme.url}",
+                Text("this machine's clock differs by {} from the CA's at {}", difference, self.acme.url),
                 hint=hint,
             )
 
@@ -362,7 +368,7 @@ class Issuance:
         """Yield when it is time to ask again; the wait that the CA asks for counts from the second time on.
 
         Raises:
-            OrderTimeout: it has not done `what` in time.
+            OrderTimeout: it has not done it in time; `what` has the words, with braces for URL and seconds.
         """
         pace, wait_s = Pace(self.clock, timeout_s, first_s=_FIRST_LOOK_S, most_s=most_s), 0.0
         while not pace.expired:
@@ -370,7 +376,7 @@ class Issuance:
             yield
             asked = self._network.retry_after
             wait_s = min(asked.total_seconds(), _MOST_ASKED_WAIT_S) if asked else 0.0
-        raise OrderTimeout(f"the CA at {self.acme.url} did not {what} in {timeout_s} s")
+        raise OrderTimeout(Text(what, self.acme.url, timeout_s))
 
     def _read_authorization(self, url: str) -> messages.Authorization:
         told = self._network.send(url).json()
@@ -379,8 +385,8 @@ class Issuance:
             if offered["type"] == "dns-01" and not _TOKEN.fullmatch(offered["token"]):
                 token = printable(offered["token"], 80)
                 raise IssueError(
-                    f"the CA at {self.acme.url} offers an invalid token: {token!r}",
-                    hint="check acme.directory; if it is right, the CA is broken or not to be trusted",
+                    Text("the CA at {} offers an invalid token: {!r}", self.acme.url, token),
+                    hint=Text("check acme.directory; if it is right, the CA is broken or not to be trusted"),
                 )
         authorization: messages.Authorization = messages.Authorization.from_json(told)
         return authorization

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from ...base.clock import START_SLACK
 from ...base.errors import IssueError, StoreError, printable
 from ...base.times import bounded
+from ...base.words import Text
 from ...model.certificate import MOST_ISSUER, LeafFacts
 
 CertificateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -39,7 +40,9 @@ def _chain_errors() -> Iterator[None]:
         x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
     ) as exc:
-        raise IssueError(f"the CA's answer is not a chain of certificates ({type(exc).__name__})") from exc
+        raise IssueError(
+            Text("the CA's answer is not a chain of certificates ({})", type(exc).__name__)
+        ) from exc
 
 
 def new_key(key_type: str = "ec256") -> CertificateKey:
@@ -95,9 +98,9 @@ def key_from_pem(pem: bytes) -> CertificateKey:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise StoreError("a stored certificate key cannot be read") from exc
+        raise StoreError(Text("a stored certificate key cannot be read")) from exc
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise StoreError(f"a stored certificate key is of the kind {type(key).__name__}")
+        raise StoreError(Text("a stored certificate key is of the kind {}", type(key).__name__))
     return key
 
 
@@ -147,7 +150,7 @@ def matching_facts(chain_pem: bytes, key: CertificateKey) -> LeafFacts:
     """
     leaf = _load_chain(chain_pem)[0]
     if leaf.public_key() != key.public_key():
-        raise IssueError("the certificate is for another key")
+        raise IssueError(Text("the certificate is for another key"))
     return _facts(leaf)
 
 
@@ -165,18 +168,25 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
     facts = matching_facts(chain_pem, key)
     if facts.names != tuple(sorted(names)):
         raise IssueError(
-            f"the CA's certificate is for {printable(facts.names)}, the order was for {tuple(names)!r}"
+            Text(
+                "the CA's certificate is for {}, the order was for {!r}", printable(facts.names), tuple(names)
+            )
         )
     for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
         if not _signs(issuer, cert):
-            raise IssueError(f"certificate {i + 1} of the CA's chain is not signed by the next one")
+            raise IssueError(Text("certificate {} of the CA's chain is not signed by the next one", i + 1))
     constraints = _extension(chain[0], x509.BasicConstraints)
     if constraints is not None and constraints.ca:
-        raise IssueError("the CA issued a CA certificate for the site")
+        raise IssueError(Text("the CA issued a CA certificate for the site"))
     if not facts.not_before - START_SLACK <= now < facts.not_after:
         raise IssueError(
-            f"the CA's certificate is valid from {facts.not_before} to {facts.not_after}, and now is {now}",
-            hint="set this machine's clock",
+            Text(
+                "the CA's certificate is valid from {} to {}, and now is {}",
+                facts.not_before,
+                facts.not_after,
+                now,
+            ),
+            hint=Text("set this machine's clock"),
         )
     return facts
 
@@ -186,9 +196,9 @@ def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:
     chain = x509.load_pem_x509_certificates(chain_pem)
     # A hostile CA could plant a private key (RFC 8555 section 11.4).
     if not text.count("-----BEGIN") == text.count("-----BEGIN CERTIFICATE-----") == len(chain):
-        raise IssueError("the CA's chain holds more than certificates")
+        raise IssueError(Text("the CA's chain holds more than certificates"))
     if len(chain) > _MAX_CHAIN:
-        raise IssueError(f"the CA's chain has {len(chain)} certificates")
+        raise IssueError(Text("the CA's chain has {} certificates", len(chain)))
     return chain
 
 
@@ -203,7 +213,7 @@ def _signs(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
 def _facts(cert: x509.Certificate) -> LeafFacts:
     sans = _extension(cert, x509.SubjectAlternativeName)
     if sans is None:
-        raise IssueError("the CA's certificate has no names")
+        raise IssueError(Text("the CA's certificate has no names"))
     names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
     facts = LeafFacts(
         names=names,
@@ -218,7 +228,7 @@ def _facts(cert: x509.Certificate) -> LeafFacts:
         # What could not be read again would be damage once it is published.
         return facts.checked()
     except ValueError as exc:
-        raise IssueError(f"the CA's certificate cannot be used: {exc}") from exc
+        raise IssueError(Text("the CA's certificate cannot be used: {}", str(exc))) from exc
 
 
 def _ari_id(cert: x509.Certificate) -> str:

@@ -40,7 +40,7 @@ from ...base.errors import (
 )
 from ...base.log_context import waits_for
 from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
-from ...base.words import N_
+from ...base.words import N_, Text
 from ...config.redact import Redactor
 from ...model.records import DEFAULT_LINE, Record
 from ..http import BoundedSession, http_date, retry_after
@@ -159,8 +159,13 @@ class AlidnsAccount:
         if not code or not request_id:
             # A captive portal answers 200 with a page of its own; a broken proxy anything.
             raise NoAnswer(
-                f"{action} at {access.endpoint}: HTTP {response.status_code}, not an answer of the DNS API",
-                hint="check what is between this machine and the API: proxy, portal, firewall",
+                Text(
+                    "{} at {}: HTTP {}, not an answer of the DNS API",
+                    action,
+                    access.endpoint,
+                    response.status_code,
+                ),
+                hint=Text("check what is between this machine and the API: proxy, portal, firewall"),
             )
         raise self._refusal(action, code, request_id, reply, response)
 
@@ -172,24 +177,26 @@ class AlidnsAccount:
     ) -> DnsError:
         # This text carries the string to sign, so the parameters of the call.
         said = "" if code == "SignatureDoesNotMatch" else f" ({self._said(reply, 'Message', 200)})"
-        text = f"{action} refused with {code}{said}, request id {request_id}"
+        text = Text("{} refused with {}{}, request id {}", action, code, said, request_id)
         if code in AGAIN or code.startswith("Throttling") or response.status_code >= 500:
             asked = response.headers.get("Retry-After", "")
             wait = retry_after(asked, self._clock.now(), _MOST_RETRY_AFTER)
-            return DnsUnavailable(text, hint="the API is busy; certbotless tries again", retry_after=wait)
+            return DnsUnavailable(
+                text, hint=Text("the API is busy; certbotless tries again"), retry_after=wait
+            )
         if code in NO_SUCH_ZONE:
             return ZoneNotFound(
-                f"{text}: the account has no such zone",
-                hint="add the zone in the Alidns console or correct sites[].zone",
+                Text("{}: the account has no such zone", text),
+                hint=Text("add the zone in the Alidns console or correct sites[].zone"),
             )
         if code in NOT_ALLOWED:
-            hint = f"grant the RAM user alidns:{action} on the zone (docs/ram-policy.md)"
+            hint = Text("grant the RAM user alidns:{} on the zone (docs/ram-policy.md)", action)
             return ApiRefusal(text, code=code, hint=hint)
         if code.startswith("InvalidTimeStamp"):
             ahead = self.clock_ahead
-            differs = "an unknown time" if ahead is None else f"{ahead.total_seconds():.0f} s"
-            text += f"; this clock differs by {differs} from the API's"
-        hint = next(hint for start, hint in HINTS.items() if code.startswith(start))
+            by = Text("an unknown time") if ahead is None else Text("{:.0f} s", ahead.total_seconds())
+            text = Text("{}; this clock differs by {} from the API's", text, by)
+        hint = Text(next(hint for start, hint in HINTS.items() if code.startswith(start)))
         kind = RecordRefusal if code in OF_ONE_RECORD else ApiRefusal
         return kind(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
 
@@ -211,7 +218,9 @@ class AlidnsAccount:
                     for row in reply["DomainRecords"]["Record"]:
                         # With a record of another zone in its list `name` need not be a zone at all.
                         if (zone := a_labels(row.get("DomainName", name))) != name:
-                            raise NameFault(f"asked for the zone {name!r}, the API answered for {zone!r}")
+                            raise NameFault(
+                                Text("asked for the zone {!r}, the API answered for {!r}", name, zone)
+                            )
             except ZoneNotFound:
                 continue
             except ApiRefusal as exc:
@@ -222,11 +231,16 @@ class AlidnsAccount:
                 continue
             return name
         # Such an answer hides whether there is a zone.
-        unknown = f"; DescribeDomainRecords is forbidden for {', '.join(forbidden)}" if forbidden else ""
+        text = Text("no zone of this Aliyun account holds {!r}", fqdn)
+        if forbidden:
+            form = N_("{}; DescribeDomainRecords is forbidden for {}")
+            text = Text(form, text, printable(", ".join(forbidden), 200))
         raise ZoneNotFound(
-            f"no zone of this Aliyun account holds {fqdn!r}{printable(unknown, 200)}",
-            hint="add the zone in the Alidns console, grant the RAM user its records (docs/ram-policy.md),"
-            " or set sites[].zone",
+            text,
+            hint=Text(
+                "add the zone in the Alidns console, grant the RAM user its records (docs/ram-policy.md), "
+                "or set sites[].zone"
+            ),
         )
 
     def open(self, name: str) -> AlidnsZone:
@@ -260,7 +274,7 @@ class AlidnsZone:
             seen += len(rows)
             if not rows or seen >= total:
                 return found
-        raise DnsUnavailable(f"the API's list of the records of {fqdn!r} does not end")
+        raise DnsUnavailable(Text("the API's list of the records of {!r} does not end", fqdn))
 
     def add(self, record: Record) -> str:
         try:
@@ -312,10 +326,15 @@ class AlidnsZone:
                 if record.is_enabled:
                     return record
                 raise RecordConflict(
-                    f"{wanted.fqdn!r} already has the {wanted.type} record {wanted.value!r}, but disabled",
-                    hint="enable or delete it in the Alidns console",
+                    Text(
+                        "{!r} already has the {} record {!r}, but disabled",
+                        wanted.fqdn,
+                        wanted.type,
+                        wanted.value,
+                    ),
+                    hint=Text("enable or delete it in the Alidns console"),
                 )
-        raise DnsUnavailable(f"the API rejects {wanted.fqdn!r} as a duplicate, but does not list it")
+        raise DnsUnavailable(Text("the API rejects {!r} as a duplicate, but does not list it", wanted.fqdn))
 
     def _name_of(self, row: dict[str, Any]) -> str:
         return fqdn_of(a_labels(row["RR"]), a_labels(row.get("DomainName", self.name)))
@@ -347,13 +366,15 @@ def _reply_shape(action: str) -> Iterator[None]:
         yield
     except NameFault as exc:
         raise DnsUnavailable(
-            f"{action}: the API answers in a form that is not understood: {exc.message}",
-            hint="please report it, with this line and the text of certbotless doctor --probe",
+            Text("{}: the API answers in a form that is not understood: {}", action, exc.message),
+            hint=Text("please report it, with this line and the text of certbotless doctor --probe"),
         ) from exc
     except CertbotlessError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
-        raise DnsUnavailable(f"{action}: the reply lacks what it must hold ({printable(exc, 80)})") from exc
+        raise DnsUnavailable(
+            Text("{}: the reply lacks what it must hold ({})", action, printable(exc, 80))
+        ) from exc
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

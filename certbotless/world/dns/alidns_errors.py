@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import requests
 
 from ...base.errors import DnsRefused, DnsUnavailable, RecordConflict
+from ...base.words import N_, Text
 from ..http import BadAnswer
 from .alidns_access import AlidnsAccess
 
@@ -44,27 +45,31 @@ OF_ONE_RECORD = frozenset(
     }
 )
 
-_CREDENTIAL = "after changing a systemd credential: systemctl restart certbotless"
-
 # Start of a code -> what to do; the longer of two starts comes first.
 HINTS = {
-    "InvalidAccessKeyId": "correct aliyun.access_key_id, or enable the key in the RAM console;"
-    f" a temporary one needs aliyun.security_token too; {_CREDENTIAL}",
-    "SignatureDoesNotMatch": f"correct aliyun.access_key_secret; {_CREDENTIAL}",
-    "IncompleteSignature": "correct aliyun.access_key_secret",
-    "InvalidSecurityToken": "renew aliyun.security_token",
-    "MissingSecurityToken": "set aliyun.security_token: the key is a temporary one",
-    "InvalidTimeStamp": "set the clock",
-    "DomainRecordDuplicate": "delete the other record with this value in the Alidns console",
-    "DomainRecordLocked": "unlock the record in the Alidns console",
-    "DomainRecordConflict": "delete the conflicting record in the Alidns console",
-    "DomainRecordNotBelongToUser": "check in the Alidns console whether the record still exists",
-    "InvalidDomainName": "correct sites[].zone",
-    "SubDomainInvalid.RR": "choose another name: beyond ASCII the service accepts only Chinese characters",
-    "QuotaExceeded.TTL": "set sites[].ttl to what the zone's plan allows",
-    "QuotaExceeded": "delete records that are no longer needed, or take a larger plan",
-    "SubDomainInvalid.Value": "correct sites[].address: the service takes no such value",
-    "": "see the code in Aliyun's reference of this action",
+    "InvalidAccessKeyId": N_(
+        "correct aliyun.access_key_id, or enable the key in the RAM console; a temporary one needs "
+        "aliyun.security_token too; after changing a systemd credential: systemctl restart certbotless"
+    ),
+    "SignatureDoesNotMatch": N_(
+        "correct aliyun.access_key_secret; after changing a systemd credential: systemctl restart certbotless"
+    ),
+    "IncompleteSignature": N_("correct aliyun.access_key_secret"),
+    "InvalidSecurityToken": N_("renew aliyun.security_token"),
+    "MissingSecurityToken": N_("set aliyun.security_token: the key is a temporary one"),
+    "InvalidTimeStamp": N_("set the clock"),
+    "DomainRecordDuplicate": N_("delete the other record with this value in the Alidns console"),
+    "DomainRecordLocked": N_("unlock the record in the Alidns console"),
+    "DomainRecordConflict": N_("delete the conflicting record in the Alidns console"),
+    "DomainRecordNotBelongToUser": N_("check in the Alidns console whether the record still exists"),
+    "InvalidDomainName": N_("correct sites[].zone"),
+    "SubDomainInvalid.RR": N_(
+        "choose another name: beyond ASCII the service accepts only Chinese characters"
+    ),
+    "QuotaExceeded.TTL": N_("set sites[].ttl to what the zone's plan allows"),
+    "QuotaExceeded": N_("delete records that are no longer needed, or take a larger plan"),
+    "SubDomainInvalid.Value": N_("correct sites[].address: the service takes no such value"),
+    "": N_("see the code in Aliyun's reference of this action"),
 }
 
 
@@ -93,20 +98,20 @@ def transport_errors(action: str, access: AlidnsAccess) -> Iterator[None]:
     except OSError as exc:  # those of `requests` are such, too
         match exc:
             case BadAnswer():
-                what, hint = str(exc), "check which server answers instead of the API"
+                what, hint = str(exc), Text("check which server answers instead of the API")
             case requests.exceptions.SSLError():
-                what = "the server's certificate is not trusted"
-                hint = (
-                    "set aliyun.ca_bundle, or check which server answers instead of the API, and this"
-                    " machine's clock"
+                what = Text("the server's certificate is not trusted")
+                hint = Text(
+                    "set aliyun.ca_bundle, or check which server answers instead of the API, and this "
+                    "machine's clock"
                 )
             case requests.exceptions.ProxyError():
-                what = "the proxy gave no connection"
-                hint = "correct HTTPS_PROXY, or name the API's host in NO_PROXY"
+                what = Text("the proxy gave no connection")
+                hint = Text("correct HTTPS_PROXY, or name the API's host in NO_PROXY")
             case requests.RequestException():
-                what = f"no connection ({type(exc).__name__})"
-                hint = "check the network, the resolver and aliyun.endpoint"
+                what = Text("no connection ({})", type(exc).__name__)
+                hint = Text("check the network, the resolver and aliyun.endpoint")
             case _:
-                what = f"the trust bundle {access.ca_bundle!r} cannot be read"
-                hint = "correct aliyun.ca_bundle"
-        raise NoAnswer(f"{action} at {access.endpoint}: {what}", hint=hint) from None
+                what = Text("the trust bundle {!r} cannot be read", access.ca_bundle)
+                hint = Text("correct aliyun.ca_bundle")
+        raise NoAnswer(Text("{} at {}: {}", action, access.endpoint, what), hint=hint) from None

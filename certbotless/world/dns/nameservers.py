@@ -20,6 +20,7 @@ import dns.inet
 
 from ...base.clock import Clock
 from ...base.errors import CertbotlessError, DnsUnavailable, ZoneOnHold, printable
+from ...base.words import Text
 from ..resolve import addresses_of
 from .query import Server, ask_all, ask_each
 
@@ -112,8 +113,8 @@ def _fixed_server(entry: str) -> Server:
         first, *_ = addresses_of(host)
     except OSError as exc:
         raise DnsUnavailable(
-            f"cannot find the address of dns.nameservers entry {entry!r}: {printable(exc, 80)}",
-            hint="write an address instead of a name",
+            Text("cannot find the address of dns.nameservers entry {!r}: {}", entry, printable(exc, 80)),
+            hint=Text("write an address instead of a name"),
         ) from exc
     return Server(entry, first, int(port), is_given=True)
 
@@ -129,18 +130,22 @@ def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
             if servers := _with_addresses(resolver, answer.values or ()):
                 return servers
             is_unknown |= answer.values is not None and not answer.exists
-    text = f"no resolver names the authoritative servers of {zone!r}"
+    text = Text("no resolver names the authoritative servers of {!r}", zone)
     if is_unknown:
         raise ZoneOnHold(
-            f"{text}: it is not on the Internet",
-            hint="check the domain in its registrar's console: it may have expired, or be on hold"
-            " (serverHold), at Aliyun mostly because the owner's real name is not verified yet; for a zone"
-            " that exists only in this LAN set dns.nameservers",
+            Text("{}: it is not on the Internet", text),
+            hint=Text(
+                "check the domain in its registrar's console: it may have expired, or be on hold "
+                "(serverHold), at Aliyun mostly because the owner's real name is not verified yet; for a "
+                "zone that exists only in this LAN set dns.nameservers"
+            ),
         )
     raise DnsUnavailable(
         text,
-        hint="check the network; a new domain is not on the Internet before its owner's real name is verified"
-        " (serverHold); or set dns.nameservers",
+        hint=Text(
+            "check the network; a new domain is not on the Internet before its owner's real name is "
+            "verified (serverHold); or set dns.nameservers"
+        ),
     )
 
 

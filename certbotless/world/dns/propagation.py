@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...base.clock import Clock, Pace
 from ...base.errors import PropagationTimeout
 from ...base.log_context import waits_for
-from ...base.words import N_
+from ...base.words import N_, Text
 from .query import Server, ask_all, speaks
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ def wait_until_shown(
         if pace.expired:
             fqdns = ", ".join(sorted({item.fqdn for _, item in waiting.missing}))
             raise PropagationTimeout(
-                f"after {timeout_s:.0f} s {waiting.late} does not show {fqdns}",
-                hint="check the zone in the Alidns console; or raise dns.propagation_timeout",
+                Text("after {:.0f} s {} does not show {}", timeout_s, waiting.late, fqdns),
+                hint=Text("check the zone in the Alidns console; or raise dns.propagation_timeout"),
             )
         if waiting.late != told:
             told = waiting.late

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
-from ...base.errors import AddressError, printable
+from ...base.errors import AddressError, printable, reason_of
+from ...base.words import N_, Text
 from ...config.values import AddressRule, IPVersion
 from . import netlink
 
@@ -37,12 +38,13 @@ _LAN: dict[int, tuple[Network, ...]] = {
     4: tuple(map(IPv4Network, _LAN4.split())),
     6: (IPv6Network("fc00::/7"),),
 }
-_STRANGER = {4: "is not a private address", 6: "is not a unique local address"}
-_NOUN = {4: "address", 6: "IPv6 address"}
+_STRANGER = {4: N_("is not a private address"), 6: N_("is not a unique local address")}
+_NOUN = {4: N_("address"), 6: N_("IPv6 address")}
+_HERE = {4: N_("{}; addresses here: {}"), 6: N_("{}; IPv6 addresses here: {}")}
 _KEY = {4: "sites[].address", 6: "sites[].address6"}
 _FORMS = {
-    4: "auto:INTERFACE, auto:NETWORK or the address itself",
-    6: "auto:INTERFACE or the address itself",
+    4: N_("write auto:INTERFACE, auto:NETWORK or the address itself in {}"),
+    6: N_("write auto:INTERFACE or the address itself in {}"),
 }
 
 # By name and not by kind: a LAN may hang on a veth, and a bridge like br0 may carry it.
@@ -115,8 +117,10 @@ def address_now(rule: AddressRule) -> str:
     except OSError as exc:
         family = _FAMILY[rule.version].name
         raise AddressError(
-            f"the kernel does not list this machine's addresses: {exc.strerror}",
-            hint=f"allow AF_NETLINK and {family} in the unit, or write the address in {_KEY[rule.version]}",
+            Text("the kernel does not list this machine's addresses: {}", reason_of(exc)),
+            hint=Text(
+                "allow AF_NETLINK and {} in the unit, or write the address in {}", family, _KEY[rule.version]
+            ),
         ) from exc
     return choose(rule, host)
 
@@ -130,23 +134,25 @@ def choose(rule: AddressRule, host: Host) -> str:
     Raises:
         AddressError: there is none, or none that may be published.
     """
-    noun, key = _NOUN[rule.version], _KEY[rule.version]
+    noun, key = Text(_NOUN[rule.version]), _KEY[rule.version]
     if host.is_in_container:
         raise AddressError(
-            "certbotless runs in a container network, where the LAN address of the machine cannot be seen",
-            hint=f"give the container the host's network, or write the address in {key}",
+            Text(
+                "certbotless runs in a container network, where the LAN address of the machine cannot be seen"
+            ),
+            hint=Text("give the container the host's network, or write the address in {}", key),
         )
     if rule.kind == "network":
         network = ip_network(rule.value)
         asked = [each for each in host.addresses if each.ip in network]
-        where = f"in network {rule.value}"
+        where = Text("in network {}", rule.value)
     elif rule.kind == "auto" and rule.version == 4:
         asked = [each for each in host.addresses if each.ip == host.source]
-        where = "of the default route"
+        where = Text("of the default route")
     else:
         interface = rule.value or host.interface
         asked = [each for each in host.addresses if each.interface == interface]
-        where = f"on interface {interface!r}"
+        where = Text("on interface {!r}", interface)
     objections = {each: _objection(each, rule, host) for each in asked}
     fit = [each for each in asked if not objections[each]]
     if fit:
@@ -155,21 +161,22 @@ def choose(rule: AddressRule, host: Host) -> str:
         return str(min(fit, key=lambda each: (not each.is_fixed, int(each.ip))).ip)
 
     if rule.kind == "auto" and host.source is None and not host.interface:
-        text = "this machine has no default route, so no LAN address"
+        text = Text("this machine has no default route, so no LAN address")
     elif not asked:
-        text = f"this machine has no {noun} {where}"
+        text = Text("this machine has no {} {}", noun, where)
     else:
-        reasons = (f"{str(each.ip)!r} on {each.interface!r} {why}" for each, why in objections.items())
-        text = f"no {noun} {where} may be published: {printable('; '.join(reasons))}"
-    there = ", ".join(f"{each.interface} {each.ip}" for each in host.addresses) or "none"
-    hint = f"write {_FORMS[rule.version]} in {key}"
-    raise AddressError(text, hint=f"{hint}; {noun}es here: {printable(there)}")
+        form = N_("{!r} on {!r} {}")
+        reasons = (Text(form, str(each.ip), each.interface, why) for each, why in objections.items())
+        text = Text("no {} {} may be published: {}", noun, where, printable(Text.joined("; ", reasons)))
+    there = ", ".join(f"{each.interface} {each.ip}" for each in host.addresses)
+    hint, there = Text(_FORMS[rule.version], key), printable(there) or Text("none")
+    raise AddressError(text, hint=Text(_HERE[rule.version], hint, there))
 
 
 def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     """Say why an address must not be published; empty where it may."""
     if not any(each.ip in network for network in _LAN[rule.version]):
-        return _STRANGER[rule.version]
+        return Text(_STRANGER[rule.version])
     # The source of IPv4's default route does not have to last: the machine has no other way to be reached.
     if each.fault and (rule.kind != "auto" or rule.version == 6):
         return each.fault
@@ -177,10 +184,10 @@ def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     if rule.kind == "interface":
         return ""
     if _NOT_LAN.fullmatch(each.interface):
-        return "belongs to a container network or tunnel"
+        return Text("belongs to a container network or tunnel")
     for other in host.addresses:
         if _DOCKER.fullmatch(other.interface) and each.ip in other.network:
-            return f"is in the subnet of the container network {other.interface!r}"
+            return Text("is in the subnet of the container network {!r}", other.interface)
     return ""
 
 

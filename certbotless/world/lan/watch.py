@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ...base.errors import AddressError
+from ...base.words import Text
 from ...config.values import AddressRule
 from .address import AddressSource, address_now
 from .netlink import News
@@ -32,7 +33,8 @@ def settled_before(settled: Mapping[AddressRule, str], now: AddressSource = addr
         found = now(rule)
         if found != settled.get(rule, found):
             raise AddressError(
-                "the LAN address has changed a moment ago", hint="certbotless checks it again soon"
+                Text("the LAN address has changed a moment ago"),
+                hint=Text("certbotless checks it again soon"),
             )
         return found
 
@@ -132,8 +134,8 @@ class Lan:
             raise AddressError(held.error.message, hint=held.error.hint)
         if held.restless_since_s is not None and self._monotonic() - held.restless_since_s >= RESTLESS_S:
             raise AddressError(
-                f"the LAN address keeps changing, and is {held.address!r} at the moment",
-                hint="check the cable, the DHCP server, and which other program sets addresses here",
+                Text("the LAN address keeps changing, and is {!r} at the moment", held.address),
+                hint=Text("check the cable, the DHCP server, and which other program sets addresses here"),
             )
         return held.address
 
