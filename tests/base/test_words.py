@@ -1,8 +1,10 @@
 """People are spoken to in their language: by the file, or by the environment."""
 
+import ast
 import copy
 import json
 import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,18 @@ import pytest
 from support.configs import text_of
 from support.languages import chinese
 
-from certbotless.base import words
+from certbotless.base import errors, words
 from certbotless.config import load
+from certbotless.world.acme import connection, issue
+from certbotless.world.dns import alidns_errors
 from tools.docs.words import catalogues, texts
 
 ROOT = Path(__file__).parents[2]
 TEXT = "certificate renewed"
 PLAIN = "a.example.com: 3 days"
+# The stand-ins, and the report of the probe, are for developers; `init` asks in English.
+SILENT = ("sandbox", "probe.py", "init")
+SOURCES = [path for path in ROOT.glob("certbotless/**/*.py") if not {*path.parts} & {*SILENT}]
 CATALOGUES = sorted(words.CATALOGUES.glob("*/LC_MESSAGES/*.po"))
 
 
@@ -85,6 +92,46 @@ def test_each_catalogue_has_every_text_translated_with_the_same_places_for_value
         for text, translation in found.items():
             assert sorted(re.findall(r"\{[^}]*\}", text)) == sorted(re.findall(r"\{[^}]*\}", translation))
     assert len(CATALOGUES) == 1
+
+
+def calls_of(path: Path, names: Collection[str]) -> Iterator[ast.Call]:
+    """Yield the calls of these functions or classes in a module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in names:
+            yield node
+
+
+def test_every_text_that_is_marked_is_in_each_catalogue() -> None:
+    """Also one within another, which the tool that collects them may not see."""
+    marked = {
+        call.args[0].value
+        for path in SOURCES
+        for call in calls_of(path, ("_", "N_", "Text"))
+        if call.args and isinstance(call.args[0], ast.Constant)
+    }
+    assert len(marked) > 500
+    assert marked - {""} <= {message.id for message in texts(ROOT)}
+
+
+def test_every_error_is_a_text_that_can_be_spoken() -> None:
+    """Its words and its hint: neither is English alone."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    classes = {kind.__name__ for kind in kinds if issubclass(kind, errors.CertbotlessError)}
+    mute = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in SOURCES
+        for call in calls_of(path, classes | {"ApiRefusal", "NameFault", "NoAnswer"})
+        for words_ in (*call.args[:1], *(each.value for each in call.keywords if each.arg == "hint"))
+        if isinstance(words_, ast.JoinedStr) or isinstance(getattr(words_, "value", None), str)
+    ]
+    assert mute == []
+
+
+@pytest.mark.parametrize("hints", [alidns_errors.HINTS, connection.ACCOUNT_HINTS, issue.VALIDATION_HINTS])
+def test_every_hint_of_a_table_is_spoken(hints: dict[str, str]) -> None:
+    """Of the codes of the DNS API, and of the kinds of problems of a CA."""
+    with chinese():
+        assert [hint for hint in hints.values() if not re.search("[\u4e00-\u9fff]", words._(hint))] == []
 
 
 def test_the_catalogues_are_those_of_the_code() -> None:

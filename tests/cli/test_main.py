@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,13 @@ from certbotless.base.clock import SystemClock
 from certbotless.base.locks import DaemonLock
 from certbotless.base.log_context import Event
 from certbotless.base.times import rfc3339
+from certbotless.base.words import Text
 from certbotless.cli.arguments import parse
 from certbotless.cli.log import Formatter
 from certbotless.cli.main import main
+from certbotless.config import load
+from certbotless.config.fingerprints import Fingerprints
+from certbotless.model.memory import Failure
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.state.history import Events
 from certbotless.state.site import SiteFile
@@ -365,6 +369,29 @@ def test_the_json_of_status_is_the_same_in_each_language(
         found.append(shown | {"observed_at": ""})
     assert found[0] == found[1]
     assert len(found[0]["sites"]) == (2 if is_valid else 1)
+
+
+def test_a_failure_is_told_in_the_language_of_the_reader_and_in_english_in_json(
+    box: Box, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has kept it."""
+    what, hint = Text("no connection to the CA at {} ({})", "https://ca.test/dir", "x"), Text("set the clock")
+    now = datetime.now(UTC)
+    failed = Failure(at=now, what=what, hint=hint, retry_at=now + timedelta(hours=1), count=1)
+    config = load.load(box.file)
+    digests = Fingerprints.of(config).digests(config, config.sites[0])
+    state = {"digest": digests[0], "file_digest": digests[1], "failures": {"order": failed}}
+    SiteFile(box.state_dir, DOMAIN).change(**state)
+    shown, errors = {}, []
+    for language in ("zh_CN.UTF-8", "C"):
+        monkeypatch.setenv("LC_ALL", language)
+        shown[language] = told("status")[1]
+        errors.append(json.loads(told("status", "--json")[1])["sites"][0]["last_error"])
+    assert "无法连接 CA https://ca.test/dir（x）" in shown["zh_CN.UTF-8"]
+    assert "处理办法：请校准时钟" in shown["zh_CN.UTF-8"]
+    assert "no connection to the CA at https://ca.test/dir (x)" in shown["C"]
+    assert errors[0] == errors[1]
+    assert errors[0]["what"] == what
 
 
 def test_what_is_due_is_planned_and_not_done(box: Box, told: Told) -> None:

@@ -50,7 +50,7 @@ _MOST_RETRY_AFTER = timedelta(hours=34)
 
 PROBLEM = "urn:ietf:params:acme:error:"
 # By the kind of a problem.
-_ACCOUNT_HINTS = {
+ACCOUNT_HINTS = {
     "accountDoesNotExist": Text("check acme.directory"),
     "badSignatureAlgorithm": Text("choose a CA that takes account keys of kind P-256"),
     "externalAccountRequired": Text("set acme.eab to the kid and hmac_key that the CA gives its customers"),
@@ -216,8 +216,8 @@ def _from_problem(
             )
         hint = Text("wait: the limits are the CA's; --renew-now --force asks before that")
         return RateLimited(text, hint=hint, retry_after=wait)
-    if kind in _ACCOUNT_HINTS:
-        hint = _ACCOUNT_HINTS[kind]
+    if kind in ACCOUNT_HINTS:
+        hint = ACCOUNT_HINTS[kind]
         if kind == "userActionRequired" and to_visit:
             hint = Text("do what {} asks for, then run certbotless --renew-now", to_visit)
         return AccountRefused(text, hint=hint)

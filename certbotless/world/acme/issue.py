@@ -55,7 +55,7 @@ _MOST_NAMES = 100
 # 128 bits at least, in base64url without padding (RFC 8555 section 8.4).
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
 # By the kind of problem (RFC 8555 section 6.7): the CA was kept from looking, or saw something else.
-_VALIDATION_HINTS = {
+VALIDATION_HINTS = {
     "caa": Text("the zone's CAA records forbid this CA: add one that allows it, or choose another CA"),
     "dns": Text("the CA's resolver got no answer: check the delegation of the zone, and its DNSSEC"),
 }
@@ -311,7 +311,7 @@ class Issuance:
         kinds = [printable(problem.typ, 120).removeprefix(PROBLEM) for problem in problems]
         said = [f"{kind}: {printable(problem.detail)}" for kind, problem in zip(kinds, problems, strict=True)]
         text = printable("; ".join(said)) or Text("no reason given")
-        hints = (_VALIDATION_HINTS[kind] for kind in kinds if kind in _VALIDATION_HINTS)
+        hints = (VALIDATION_HINTS[kind] for kind in kinds if kind in VALIDATION_HINTS)
         return AuthorizationFailed(
             Text("the CA could not validate {}: {}", ", ".join(failed), text),
             names=tuple(failed),
