@@ -297,7 +297,7 @@ def _add(source: Path | None, args: argparse.Namespace) -> int:
     from .add import run
 
     if source is None:
-        raise UsageError("add edits a file: give its name with --config FILE")
+        raise UsageError(Text("add edits a file: give its name with --config FILE"))
     log.set_up(logging.CRITICAL)
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
     run.run(source, vars(args), ask, lambda line: print(line, flush=True))
