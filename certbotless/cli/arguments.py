@@ -30,14 +30,23 @@ _COMMANDS = {
 }
 _INIT_OPTIONS = (
     ("--domain", "NAME", N_("the public name of the service")),
-    ("--zone", "NAME", N_("its zone at Aliyun DNS; found through the API when absent")),
-    ("--access-key-id", "REF", N_("credential:NAME, file:/path or ${ENV}")),
-    ("--access-key-secret", "REF", N_("the same for its secret")),
+    (
+        "--zone",
+        "NAME",
+        N_("its domain as the Aliyun DNS console lists it; found through the API when absent"),
+    ),
+    ("--access-key-id", "REF", N_("the AccessKey ID, as a reference")),
+    ("--access-key-secret", "REF", N_("the AccessKey secret, as a reference")),
+    ("--endpoint", "URL", N_("another address of the API of Aliyun DNS")),
     ("--container", "NAME", N_("the container that uses the certificate, or none")),
-    ("--port", "PORT", N_("where it serves TLS; its one published port when absent")),
+    ("--port", "PORT", N_("where it is reached by HTTPS; its one published port when absent")),
     ("--address", "RULE", N_("auto, auto:INTERFACE, auto:NETWORK, an IPv4 address, or none")),
-    ("--directory", "CA", N_("letsencrypt, letsencrypt-staging, or an https:// URL")),
-    ("--email", "ADDRESS", N_("your e-mail address for the CA")),
+    ("--directory", "CA", N_("letsencrypt (default), letsencrypt-staging, or an https:// URL")),
+    ("--email", "ADDRESS", N_("your e-mail address for the CA; none when absent")),
+)
+_REFERENCES = N_(
+    "REF says where a secret is: credential:NAME (the file NAME in /etc/credstore, which systemd gives to the"
+    " service), file:/absolute/path, or ${ENV} (a variable of the environment). The questions take these too."
 )
 _CONFIG = str(environment.FILE)
 _CONFIG_HELP = N_("the configuration (default {}); - is standard input")
@@ -164,8 +173,9 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
 def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
-    def add(name: str, config_help: str = _CONFIG_HELP) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=_(_COMMANDS[name]), description=_(_COMMANDS[name]))
+    def add(name: str, config_help: str = _CONFIG_HELP, epilog: str = "") -> argparse.ArgumentParser:
+        text = _(_COMMANDS[name])
+        command = commands.add_parser(name, help=text, description=text, epilog=_(epilog) or None)
         default = argparse.SUPPRESS
         config_help = _(config_help).format(_CONFIG)
         command.add_argument("-c", "--config", metavar="FILE", default=default, help=config_help)
@@ -189,10 +199,12 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     )
     _flag(doctor, "--probe", probe_help)
     add("notify-test")
-    init = add("init", N_("the file to write (default {})"))
+    init = add("init", N_("the file to write (default {})"), _REFERENCES)
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=_(text))
-    _flag(init, "--yes", N_("ask nothing: use what is found"))
+    _flag(init, "--wildcard", N_("also a certificate for every name below the domain"))
+    yes_help = N_("ask nothing: use what is found, agree to the CA's terms, and do not test the AccessKey")
+    _flag(init, "--yes", yes_help)
     _add_options_of_add(add("add"))
     shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
     about = _(_COMMANDS["sandbox"])

@@ -286,11 +286,7 @@ def _init(source: Path | None, args: argparse.Namespace) -> int:
     log.set_up(logging.CRITICAL)
     # `sys.stdin` is None where standard input is closed.
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
-    if run.run(source, vars(args), ask, lambda line: print(line, flush=True)):
-        # As a command of its own it has its own log, and shows its progress.
-        program = [sys.executable, "-P", "-m", "certbotless"]
-        os.execv(program[0], [*program, "--config", str(source), "--renew-now", "--dry-run"])  # noqa: S606
-    return 0
+    return 0 if run.run(source, vars(args), ask, lambda line: print(line, flush=True)) else 1
 
 
 def _add(source: Path | None, args: argparse.Namespace) -> int:
@@ -307,7 +303,12 @@ def _add(source: Path | None, args: argparse.Namespace) -> int:
 def _ask(question: str, is_secret: bool) -> str:
     from getpass import getpass
 
-    return getpass(question) if is_secret else input(question)
+    try:
+        return getpass(question) if is_secret else input(question)
+    except (EOFError, KeyboardInterrupt):
+        # What is said next has a line of its own.
+        print()
+        raise
 
 
 def _sandbox(_source: Path | None, _args: argparse.Namespace) -> int:

@@ -2,10 +2,11 @@
 
 import os
 import re
-import sys
-from collections.abc import Callable
-from dataclasses import replace
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,29 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bed import assert_mode
-from support.boxes import CANARY, DIRECTORY
-from support.terminals import Terminal, answer
+from support.boxes import CANARY
+from support.languages import chinese
 
-from certbotless.base.errors import StoreError, UsageError
+from certbotless.base.errors import DnsUnavailable, StoreError, UsageError, ZoneNotFound
 from certbotless.base.names import normalise
-from certbotless.cli.init.found import Running
+from certbotless.cli.init.found import Made
+from certbotless.cli.init.key import Key, Tried, likely_zone, try_key
+from certbotless.cli.init.outside import Outside
 from certbotless.cli.init.questions import Ask
 from certbotless.cli.init.run import run
-from certbotless.cli.init.text import Answers, config_text, run_text, terms_text
+from certbotless.cli.init.text import Answers, config_text, run_text
 from certbotless.cli.main import main
 from certbotless.config import checks, load
 from certbotless.config.diagnostics import check
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Target
 from certbotless.config.values import Port
+from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator
 from certbotless.world.containers import Container, Settings
+from certbotless.world.dns.alidns_errors import ApiRefusal
 
 DOMAIN = "devbox.sweetlove.top"
+KEY_ID = "LTAI5tPlantedInATest0000"
 ANSWERS = Answers(DOMAIN, "file:/etc/id", "credential:certbotless.config.secret")
 # Enough for a whole file, with nothing asked.
 FLAGS = {
@@ -58,15 +64,45 @@ def person(answers: dict[str, list[str]], asked: list[str] | None = None) -> Ask
         if asked is not None:
             asked.append(question)
         known = next((texts for word, texts in answers.items() if word in question), [])
-        assert is_secret == ("AccessKey" in question)
+        assert is_secret == ("AccessKey secret" in question)
         return known.pop(0) if known else ""
 
     return ask
 
 
 def keys(further: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
-    typed = {"AccessKey ID": [CANARY], "AccessKey secret": [f"{CANARY}2"]}
-    return {"Domain": [DOMAIN], **typed, "Address": ["none"], **(further or {})}
+    usual = {"Domain": [DOMAIN], "AccessKey ID": [KEY_ID], "AccessKey secret": [CANARY]}
+    return (further or {}) | {
+        word: texts
+        for word, texts in {**usual, "LAN address": ["none"], "terms": ["y"]}.items()
+        if word not in (further or {})
+    }
+
+
+@dataclass
+class World:
+    """What is outside: what comes of each test of a key, and of each program; `service` reads this file."""
+
+    tried: list[Tried] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    service: Path | None = None
+    keys: list[Key] = field(default_factory=list)
+    called: list[list[str]] = field(default_factory=list)
+
+    def try_key(self, key: Key, domain: str) -> Tried:
+        self.keys.append(key)
+        return self.tried.pop(0) if self.tried else Tried("sweetlove.top")
+
+    def call(self, argv: Sequence[str]) -> int:
+        self.called.append(list(argv))
+        return self.codes.pop(0) if self.codes else 0
+
+    def run(self, file: Path, answers: dict[str, list[str]], **options: Any) -> tuple[bool, str]:
+        """Return what `run` returns, and all that was said."""
+        said: list[str] = []
+        outside = Outside(self.try_key, self.call, lambda: self.service)
+        is_good = run(file, options, person(answers), said.append, outside)
+        return is_good, "\n".join(said)
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -88,12 +124,15 @@ def test_the_text_says_what_was_answered() -> None:
         container="null",
         port=443,
         stop_timeout_s=35,
+        names=(f"*.{DOMAIN}",),
+        endpoint="https://alidns.example.com",
     )
     config = load.parse(config_text(full).encode(), "text")
     (site,) = config.sites
     (target,) = site.deploy
     assert (config.certs_dir, config.key_mode) == (Path("/srv/my certs"), "0640")
     assert (config.docker.host, config.acme.directory) == (full.docker_host, full.directory)
+    assert (site.names, config.aliyun.endpoint) == (full.names, full.endpoint)
     assert (site.zone, site.address.value, config.acme.email) == ("sweetlove.top", "eth0", "a@b.com")
     assert (target.container, target.port, target.stop_timeout.seconds) == ("null", Port("number", 443), 35)
 
@@ -147,38 +186,45 @@ def test_whatever_is_accepted_as_an_answer_the_text_holds_it(
     assert config.sites[0].deploy[0].container == container
 
 
-def test_what_starts_a_registry_serves_tls_and_drains() -> None:
+def test_what_starts_a_registry_serves_tls_and_drains_and_asks_for_a_password() -> None:
     answers = replace(ANSWERS, container="hub", certs_dir=Path("/srv/my certs"), port=443)
-    run_line, _, compose = run_text(answers).partition("\nor the same as a compose file:\n")
-    assert "--name hub --restart=always --stop-timeout 35 -p 443:5000 " in run_line
-    assert "-v '/srv/my certs:/certs:ro' " in run_line
-    (service,) = yaml.safe_load(compose)["services"].values()
-    assert service["volumes"] == ["/srv/my certs:/certs:ro", "hub-data:/var/lib/registry"]
-    assert (service["stop_grace_period"], service["ports"]) == ("35s", ["443:5000"])
-    assert (
-        service["environment"]
-        == dict(each.split("=") for each in re.findall(r"-e (\S+)", run_line))
-        == {
-            "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{DOMAIN}.pem",
-            "REGISTRY_HTTP_TLS_KEY": f"/certs/{DOMAIN}.key",
-            "REGISTRY_HTTP_DRAINTIMEOUT": "30s",
-        }
-    )
+    text = run_text(answers)
+    assert "htpasswd -Bc /etc/registry/htpasswd USER\n" in text
+    words = shlex.split(text.partition("docker run ")[2].replace("\\\n", " "))
+    assert words[:8] == ["-d", "--name", "hub", "--restart=always", "--stop-timeout", "35", "-p", "443:5000"]
+    volumes = [after for word, after in pairwise(words) if word == "-v"]
+    assert volumes == ["hub-data:/var/lib/registry", "/srv/my certs:/certs:ro", "/etc/registry:/auth"]
+    assert dict(after.split("=") for word, after in pairwise(words) if word == "-e") == {
+        "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{DOMAIN}.pem",
+        "REGISTRY_HTTP_TLS_KEY": f"/certs/{DOMAIN}.key",
+        "REGISTRY_HTTP_DRAINTIMEOUT": "30s",
+        "REGISTRY_AUTH": "htpasswd",
+        "REGISTRY_AUTH_HTPASSWD_REALM": "registry",
+        "REGISTRY_AUTH_HTPASSWD_PATH": "/auth/htpasswd",
+    }
+    assert max(map(len, text.splitlines())) <= 100
 
 
-def test_the_terms_are_those_of_the_ca() -> None:
-    assert "https://letsencrypt.org/repository/" in terms_text("letsencrypt-staging")
-    assert "letsencrypt" not in terms_text("https://ca.example.com/dir")
+def test_clients_name_the_port_of_a_service_unless_it_is_that_of_https() -> None:
+    assert [ANSWERS.at(port) for port in (None, 5001, 443)] == [f"{DOMAIN}:5000", f"{DOMAIN}:5001", DOMAIN]
+
+
+@pytest.mark.parametrize(
+    ("domain", "zone"),
+    [("a.b.example.com", "example.com"), ("a.example.com.cn", "example.com.cn"), ("a.qq.cn", "qq.cn")],
+)
+def test_the_policy_before_the_key_names_what_is_most_likely_the_zone(domain: str, zone: str) -> None:
+    assert likely_zone(domain) == zone
 
 
 # --- what a container tells ---------------------------------------------------------------------------------
 
 
-def running(mounts: dict[str, str], **environment: str) -> Running:
+def running(mounts: dict[str, str], **environment: str) -> Made:
     variables = {f"REGISTRY_HTTP_{name}": value for name, value in environment.items()}
     paths = {Path(inside): Path(source) for inside, source in mounts.items()}
     settings = Settings("registry:2", variables, paths, 0, frozenset({0}))
-    return Running(Container("ab", "registry", "running", (5000,), datetime.now(UTC)), settings)
+    return Made(Container("ab", "registry", "running", (5000,), datetime.now(UTC)), settings)
 
 
 @pytest.mark.parametrize(
@@ -222,82 +268,200 @@ def test_a_container_serves_a_domain_when_it_reads_exactly_its_files() -> None:
 
 def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
     said: list[str] = []
-    answers = keys(
-        {
-            "Domain": ["", "nonsense", "*.a.b", DOMAIN],
-            "zone": ["other.top", "none"],
-            "AccessKey ID": ["file:relative", "", CANARY],
-            "Address": ["10.0.0", "auto:10.0.0.0/8"],
-            "Container": ["a b", "none"],
-            "CA:": ["google", "http://ca", ""],
-            "E-mail": ["me", "a@b.com"],
-        }
-    )
+    answers = {
+        "Domain": ["", "nonsense", "*.a.b", DOMAIN],
+        "every name below": ["maybe", "Y"],
+        "AccessKey ID": ["file:relative", "", KEY_ID],
+        "AccessKey secret": ["", "a\x00b", CANARY],
+        "LAN address": ["10.0.0", "auto:10.0.0.0/8"],
+        "Container": ["a b", "7", "hub"],
+        "Port": ["5000:5000", "5001"],
+        "terms": ["perhaps", "yes"],
+    }
     asked: list[str] = []
-    assert not run(file, {}, person(answers, asked), said.append)
-    assert len(asked) == 4 + 2 + 3 + 1 + 2 + 2 + 3 + 2 + 1
+    outside = Outside(World().try_key, World().call, lambda: None)
+    assert run(file, {}, person(answers, asked), said.append, outside)
+    assert len(asked) == 4 + 2 + 3 + 3 + 2 + 3 + 2 + 2 + 1
     for text in (
         "'nonsense' is not a full DNS name",
         "is a wildcard",
-        f"'{DOMAIN}' is not in the zone 'other.top'",
         "written file:/absolute/path",
         "'10.0.0' is not",
         "'a b' is not a container name",
-        "google needs acme.eab",
-        "'me' is not an e-mail address",
+        "there is no container with number 7",
+        "'5000:5000' is not a port number, 1..65535, like 5000",
+        "not taken: type y or n",
+        "this needs an answer",
+        "hub does not exist yet",
     ):
         assert [line for line in said if text in line and "\n" not in line], text
     assert CANARY not in "".join([*said, *asked])
     site = yaml.safe_load(file.read_text())["sites"][0]
-    assert (site["address"], site["deploy"]) == ("auto:10.0.0.0/8", [])
+    assert (site["address"], site["names"]) == ("auto:10.0.0.0/8", [f"*.{DOMAIN}"])
+    assert site["deploy"] == [{"container": "hub", "action": "restart", "port": 5001, "stop_timeout": "35s"}]
+
+
+def test_the_greeting_counts_what_is_asked(file: Path) -> None:
+    """The policy comes before the key."""
+    _, said = World().run(file, keys())
+    assert said.startswith("7 questions, about 2 minutes. Enter takes the value in [brackets].\n")
+    assert "Ctrl-C leaves nothing behind" in said
+    assert '"acs:alidns:*:ACCOUNT:domain/sweetlove.top"' in said.partition("testing the key")[0]
+    file.unlink()
+    for name in ("access_key_id", "access_key_secret"):
+        (file.parent / name).unlink()
+    _, said = World().run(file, keys(), domain=DOMAIN, container="none")
+    assert said.startswith("5 questions")
+
+
+def test_a_name_in_its_own_script_is_shown_as_it_is_written_elsewhere(file: Path) -> None:
+    _, said = World().run(file, keys() | {"Domain": ["仓库.例子.com"]})
+    assert "  仓库.例子.com -> xn--5mqv79a.xn--fsqu00a.com\n" in said
+    assert yaml.safe_load(file.read_text())["sites"][0]["domain"] == "xn--5mqv79a.xn--fsqu00a.com"
 
 
 def test_secrets_that_are_typed_get_files_of_their_own(file: Path) -> None:
-    run(file, {}, person(keys()), list[str]().append)
+    _, said = World().run(file, keys())
     folder = file.parent
     config = load.load(file)
     assert config.aliyun.access_key_id == Secret("file", str(folder / "access_key_id"))
-    assert (config.aliyun.access_key_id.read(), config.aliyun.access_key_secret.read()) == (
-        CANARY,
-        f"{CANARY}2",
-    )
+    assert (config.aliyun.access_key_id.read(), config.aliyun.access_key_secret.read()) == (KEY_ID, CANARY)
     assert checks.warnings(config) == []
-    assert CANARY not in file.read_text()
+    assert f"  LTAI…0000, {len(CANARY)} characters\n" in said
+    assert CANARY not in said + file.read_text()
     for name in ("access_key_id", "access_key_secret", "config.yaml"):
         assert_mode(folder / name, 0o600)
     assert len(list(folder.iterdir())) == 3
 
 
 def test_a_secret_that_lies_there_is_the_default_and_never_replaced(file: Path) -> None:
-    said: list[str] = []
     (file.parent / "access_key_id").write_text("old\n")
-    answers = keys({"AccessKey ID": ["new", ""]})
-    run(file, {}, person(answers), said.append)
+    _, said = World().run(file, keys({"AccessKey ID": ["new", ""]}))
     assert (file.parent / "access_key_id").read_text() == "old\n"
-    assert any("access_key_id' is there already" in line for line in said)
+    assert "access_key_id' exists already" in said
     assert load.load(file).aliyun.access_key_id.read() == "old"
 
 
-def test_the_dry_run_is_offered_and_not_the_default(file: Path) -> None:
-    answers = keys({"dry run": ["y"]})
-    assert run(file, {}, person(answers), list[str]().append)
-    file.unlink()
-    assert not run(file, {}, person(keys({"AccessKey": []})), list[str]().append)
+def test_no_to_the_terms_of_the_ca_writes_nothing(file: Path) -> None:
+    with pytest.raises(UsageError, match="nothing is written"):
+        World().run(file, {**keys(), "terms": ["n"]})
+    assert list(file.parent.iterdir()) == []
 
 
-@pytest.mark.process
-@pytest.mark.long
-def test_the_dry_run_that_is_offered_shows_its_steps(file: Path) -> None:
-    """As one that is started by hand; here it fails, because no API is to be reached."""
-    (file.parent / "key").write_text(CANARY)
-    given = FLAGS | dict.fromkeys(("access_key_id", "access_key_secret"), f"file:{file.parent}/key")
-    given |= {"zone": "sweetlove.top", "container": "none", "email": "none"} | {"directory": DIRECTORY}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "yes"]
-    command = [sys.executable, "-m", "certbotless", "init", "--config", str(file), *flags]
-    with Terminal(command) as terminal:
-        answer(terminal, ("dry run now? [y/N]", "y"))
-        assert terminal.wait() == 1
-        assert f"not done  {DOMAIN}  dry_run: " in terminal.text()
+# --- the test of the key ------------------------------------------------------------------------------------
+
+WRONG = ApiRefusal("refused with SignatureDoesNotMatch", code="SignatureDoesNotMatch", hint="correct it")
+
+
+def test_a_key_that_fails_is_asked_for_again(file: Path) -> None:
+    """Enter is as before, so that a policy may be attached meanwhile."""
+    world = World(tried=[Tried(error=WRONG), Tried(error=WRONG)])
+    _, said = world.run(file, keys({"AccessKey ID": [KEY_ID], "AccessKey secret": ["typo", "", CANARY]}))
+    assert [(key.id, key.secret) for key in world.keys] == [
+        (KEY_ID, "typo"),
+        (KEY_ID, "typo"),
+        (KEY_ID, CANARY),
+    ]
+    assert said.count("  the key does not work: refused with SignatureDoesNotMatch; correct it\n") == 2
+    assert "  the key works, sweetlove.top found\n" in said
+    assert load.load(file).aliyun.access_key_secret.read() == CANARY
+    assert "# zone: sweetlove.top " in file.read_text()
+
+
+def test_a_key_may_be_left_untested(file: Path) -> None:
+    """Where this machine is to be made ready without a network."""
+    world = World(tried=[Tried(error=DnsUnavailable("no connection"))])
+    world.run(file, keys({"AccessKey ID": [KEY_ID, "skip"]}))
+    assert len(world.keys) == 1
+    assert load.load(file).aliyun.access_key_secret.read() == CANARY
+
+
+def test_a_zone_that_is_not_found_is_asked_for(file: Path) -> None:
+    world = World(tried=[Tried(error=ZoneNotFound("no zone holds it"))] * 2)
+    asked = {"console lists it": ["example.com", "", "sweetlove.top"]}
+    _, said = world.run(file, keys(asked))
+    assert f"'{DOMAIN}' is not in the zone 'example.com'" in said
+    assert [key.zone for key in world.keys] == ["", "", "sweetlove.top"]
+    assert load.load(file).sites[0].zone == "sweetlove.top"
+
+
+def test_a_key_without_its_policy_gets_the_policy_with_the_digits_of_its_account(file: Path) -> None:
+    """They are in the refusal."""
+    account = "1234567890123456"
+    error = ZoneNotFound("no zone holds it; DescribeDomainRecords is forbidden")
+    _, said = World(tried=[Tried(error=error, account=account)]).run(file, keys())
+    assert f'"acs:alidns:*:{account}:domain/sweetlove.top"' in said
+
+
+@pytest.mark.parametrize("zones", [["sweetlove.top"], ["example.com"]])
+def test_the_test_is_made_by_the_first_calls_of_doctor(zones: list[str]) -> None:
+    with AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=CANARY) as emulator:
+        tried = try_key(Key(KEY_ID, CANARY, endpoint=emulator.endpoint), DOMAIN)
+        actions = [call.action for call in emulator.calls]
+        if zones == ["sweetlove.top"]:
+            assert tried == Tried("sweetlove.top")
+            assert actions == ["DescribeDomainRecords", "DescribeDomainRecords", "DescribeSubDomainRecords"]
+        else:
+            assert isinstance(tried.error, ZoneNotFound)
+        wrong = try_key(Key(KEY_ID, "other", endpoint=emulator.endpoint), DOMAIN)
+        assert isinstance(wrong.error, ApiRefusal)
+        assert wrong.error.code == "SignatureDoesNotMatch"
+        emulator.attach_policy(lambda action, zone: False)
+        assert try_key(Key(KEY_ID, CANARY, endpoint=emulator.endpoint), DOMAIN).account == ACCOUNT_ID
+    unset = try_key(Key("${SURELY_NOT_SET}", CANARY), DOMAIN)
+    assert "'SURELY_NOT_SET' is not set" in str(unset.error)
+
+
+# --- the end ------------------------------------------------------------------------------------------------
+
+
+def test_the_dry_run_is_offered_and_what_comes_next_is_last(file: Path) -> None:
+    world = World(codes=[1])
+    is_good, said = world.run(file, keys({"test server": ["y"]}), container="none")
+    assert not is_good
+    assert [call[1:] for call in world.called] == [
+        ["-P", "-m", "certbotless", "--config", str(file), "--renew-now", "--dry-run"]
+    ]
+    last = said.partition("\nNext:\n")[2].splitlines()
+    assert 3 <= len(last) <= 5
+    assert last[0].startswith(f"  certbotless --config {file} --renew-now --dry-run ")
+    assert last[-1].startswith(f"  certbotless --config {file} add DOMAIN ")
+    assert "systemctl" not in said
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_start_is_offered_where_the_service_reads_this_file(file: Path, code: int) -> None:
+    world = World(codes=[code], service=file)
+    is_good, said = world.run(file, keys({"Start the service": ["y"]}))
+    assert world.called == [
+        ["systemctl", "enable", "--now", "certbotless.service", "certbotless-check.timer"]
+    ]
+    assert is_good == (code == 0)
+    assert ("has not started" in said) == (code == 1)
+
+
+def test_a_terminal_that_ends_after_the_files_are_written_is_no(file: Path) -> None:
+    def ask(question: str, is_secret: bool) -> str:
+        if "test server" in question:
+            raise EOFError
+        return answers(question, is_secret)
+
+    answers = person(keys())
+    said: list[str] = []
+    assert run(file, {}, ask, said.append, Outside(World().try_key, World().call, lambda: None))
+    assert "certbotless --config" in said[-1]
+
+
+def test_what_it_says_is_chinese_too(file: Path) -> None:
+    """The same lines; the file's comments as well."""
+    with chinese():
+        said: list[str] = []
+        typed = [DOMAIN, "", KEY_ID, CANARY, "none", "是"]
+        outside = Outside(World().try_key, World().call, lambda: None)
+        options = {"container": "none"}
+        assert run(file, options, lambda *_: typed.pop(0) if typed else "", said.append, outside)
+        assert re.findall(r"[A-Za-z]{3,} [a-z]{3,} [a-z]{3,}", "\n".join(said)) == []
+        assert "执行 `certbotless check`" in file.read_text()
 
 
 # --- flags --------------------------------------------------------------------------------------------------
@@ -306,7 +470,7 @@ def test_the_dry_run_that_is_offered_shows_its_steps(file: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"domain": None}, "--domain is needed: nothing was found that could take its place"),
+        ({"domain": None}, "--domain is needed: init has found no value for it"),
         ({"access_key_id": None}, "--access-key-id is needed"),
         ({"domain": "a"}, "--domain: 'a' is not a full DNS name"),
         ({"zone": "b.top"}, "--zone: 'devbox.sweetlove.top' is not in the zone 'b.top'"),
@@ -317,9 +481,9 @@ def test_the_dry_run_that_is_offered_shows_its_steps(file: Path) -> None:
         ({"directory": "http://a"}, "--directory: 'http://a' is neither"),
         ({"address": "1.2.3"}, "--address: '1.2.3' is not"),
         ({"container": "none", "port": "443"}, "--port goes with a container"),
-        ({"port": "70000"}, "--port: must be a port number"),
+        ({"port": "70000"}, "--port: '70000' is not a port number"),
         ({"email": "a"}, "--email: 'a' is not an e-mail address"),
-        ({"yes": False}, "standard input is no terminal to ask at: give --zone, or --yes"),
+        ({"yes": False}, "standard input is not a terminal: give --container, or --yes"),
     ],
 )
 def test_a_flag_that_is_bad_or_missing_is_one_line_and_nothing_is_written(
@@ -343,15 +507,16 @@ def test_the_file_is_none_on_standard_input(capfd: pytest.CaptureFixture[str]) -
 
 def test_where_all_is_given_nobody_is_needed(file: Path) -> None:
     said: list[str] = []
-    further = {"zone": "none", "directory": "letsencrypt-staging", "email": "none", "container": "hub"}
-    run(file, FLAGS | {"yes": False, "port": "5000"} | further, None, said.append)
+    further = {"directory": "letsencrypt-staging", "container": "hub", "wildcard": True}
+    assert run(file, FLAGS | {"yes": False, "port": "5000"} | further, None, said.append)
     written = yaml.safe_load(file.read_text())
     assert written["sites"][0]["deploy"] == [
         {"container": "hub", "action": "restart", "port": 5000, "stop_timeout": "35s"}
     ]
+    assert written["sites"][0]["names"] == [f"*.{DOMAIN}"]
     assert_mode(file, 0o600)
     text = "\n".join(said)
-    for word in ("found no container: ", "docker run -d --name hub", "systemctl enable --now", "--dry-run"):
+    for word in ("terms of service", "docker run -d --name hub", f"docker login {DOMAIN}:5000", "--dry-run"):
         assert word in text
 
 
@@ -375,13 +540,13 @@ def test_what_is_there_stays(file: Path, capfd: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("last", ["access_key_secret", "config.yaml"])
 def test_what_comes_while_we_ask_stays_and_we_leave_nothing(file: Path, last: str) -> None:
     def ask(question: str, is_secret: bool) -> str:
-        if "E-mail" in question:
+        if "terms" in question:
             (file.parent / last).symlink_to("/nowhere/else")
         return answers(question, is_secret)
 
     answers = person(keys())
     with pytest.raises(StoreError, match="File exists"):
-        run(file, {}, ask, list[str]().append)
+        run(file, {}, ask, list[str]().append, Outside(World().try_key))
     assert [path.name for path in file.parent.iterdir()] == [last]
     assert os.readlink(file.parent / last) == "/nowhere/else"
 
@@ -402,7 +567,7 @@ def test_ctrl_c_while_we_write_leaves_nothing(file: Path, monkeypatch: pytest.Mo
     for count in range(4):
         left = count
         with pytest.raises(KeyboardInterrupt):
-            run(inside, {}, person(keys()), list[str]().append)
+            World().run(inside, keys())
         assert list(file.parent.iterdir()) == []
 
 

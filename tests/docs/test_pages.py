@@ -222,15 +222,20 @@ def test_what_is_said_once_is_in_its_page_alone(words: str) -> None:
     assert places == [ONCE[words]]
 
 
-def test_init_prints_the_options_that_the_page_shows_for_a_registry() -> None:
-    """The page adds a password."""
+def test_init_prints_the_commands_that_the_page_shows_for_a_registry() -> None:
+    """With a password, and the way to log in; the READMEs lead to the page for both."""
     answers = init_text.Answers("registry.example.com", "id", "secret", container="registry")
-    line, *_ = init_text.run_text(answers).partition("\n\n")
-    (printed,) = Block("init", 1, "sh", f"{line}\n").commands
+    packages, passwords, run = Block("init", 1, "sh", init_text.run_text(answers)).commands
     (shown,) = block("docs/registry.md", "registry").commands
-    password = {word for word in _options(shown) if "htpasswd" in word.lower() or ":/auth" in word}
-    assert _options(printed) - password == _options(shown) - password
-    assert len(password) == 4
+    assert _options(run) == _options(shown)
+    install, folder, user, _another = block("docs/registry.md", "password").commands
+    assert packages == f"{install}; {folder}"
+    assert passwords.removesuffix(" USER") == user.removesuffix(" alice")
+    (login,) = block("docs/registry.md", "login").commands
+    assert login == f"docker login {answers.at(None)}"
+    for page in ("README.md", "README.zh-CN.md"):
+        assert f"docker login -u docker {answers.at(None)}" in block(page, "push").commands
+        assert "docs/registry" in prose(page)
 
 
 def _options(command: str) -> set[str]:

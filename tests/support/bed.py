@@ -113,6 +113,13 @@ class Bed:
         assert done.returncode == 0, f"{args} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def docker_shell(self, command: str, *, typed: str = "", code: int = 0) -> str:
+        """Run a line of a shell with the client of Docker at the engine; return what it said."""
+        where = {"DOCKER_HOST": self.engine.docker_host, "DOCKER_CONFIG": str(self.home / "docker")}
+        done = completed(["sh", "-euc", command], input=typed, env=os.environ | where, timeout_s=120)
+        assert done.returncode == code, f"{command}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
     def refused(self, *args: str) -> str:
         """Run the program, which must exit 1 with one line and no trace, and return that line."""
         done = self.run(*args)

@@ -214,6 +214,7 @@ def lead_to_stand_ins(bed: Bed, file: Path, ca_bundle: str | Path = "") -> None:
     """Add what a real user's file does without: where the stand-ins are."""
     text = file.read_text()
     text = text.replace("\nacme:\n", f"\nacme:\n  ca_bundle: {ca_bundle or bed.ca.ca_bundle}\n")
-    text = text.replace("\naliyun:\n", f"\naliyun:\n  endpoint: {bed.dns.endpoint}\n")
+    if "\n  endpoint: " not in text:
+        text = text.replace("\naliyun:\n", f"\naliyun:\n  endpoint: {bed.dns.endpoint}\n")
     text += f"dns: {{nameservers: {list(bed.dns.nameservers)}}}\n"
     file.write_text(text)

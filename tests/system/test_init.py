@@ -1,17 +1,21 @@
 """`certbotless init` as a new user meets it; `test_new_user.py` goes on from there to a push by name."""
 
 import os
+import re
 import subprocess
 
 import pytest
 import yaml
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, write_secret
 from support.commands import completed
-from support.pages import Reading
+from support.pages import Reading, exchanged
+from support.ram import parse
 from support.terminals import ENTER, Terminal, _is_asked, answer, lead_to_stand_ins
 
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import Registry
+
+PASSWORDS = "/etc/registry"
 
 
 def certbotless(bed: Bed, *args: str) -> subprocess.CompletedProcess[str]:
@@ -24,39 +28,35 @@ def certbotless(bed: Bed, *args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.page("README.md", "install")
 def test_a_few_answers_make_the_file_and_no_secret_is_shown(bed: Bed, paper: Reading) -> None:
-    """Enter takes what was found; what is typed as a secret is nowhere to be seen."""
+    """Enter takes what was found. A wrong secret is found at once."""
     *_, init = paper.commands("README.md", "install")
     environment = {"DOCKER_HOST": bed.engine.docker_host}
-    with Terminal(bed.command(*init.split()[1:]), width=200, environment=environment) as terminal:
+    command = bed.command(*init.split()[1:], "--endpoint", bed.dns.endpoint)
+    with Terminal(command, width=200, environment=environment) as terminal:
         answer(
             terminal,
             (f"Domain of the service, like registry.example.com [{DOMAIN}]", ENTER),
-            ("zone", "example.com"),
-            ("zone", ZONE),
-            ("AccessKey ID", KEY_ID),
-            ("AccessKey secret", KEY_SECRET),
-            ("Container that serves the certificate, or none [registry]", ENTER),
-            ("Address of its A record", "auto:"),
-            ("[auto]", ENTER),
-            ("CA", "zerossl"),
-            ("CA", bed.ca.directory_url),
-            ("E-mail", ENTER),
-            ("Folder on this machine where registry looks for its certificate", ENTER),
-            ("dry run now? [y/N]", ENTER),
+            (f"Also a certificate for every name below it, *.{DOMAIN}? [y/N]", ENTER),
+            ("AccessKey ID (starts with LTAI)", KEY_ID),
+            ("AccessKey secret (hidden; Enter when pasted)", "mistyped"),
+            (f"AccessKey ID (Enter: {KEY_ID[:4]}…{KEY_ID[-4:]} again; skip: leave it untested)", ENTER),
+            ("AccessKey secret (hidden; Enter: as before)", KEY_SECRET),
+            ("Container that uses the certificate: its number, another name, or none [registry]", "1"),
+            ("Folder on this machine from which registry reads its certificate", ENTER),
+            (f"LAN address: {LAN_ADDRESS} (", ENTER),
+            ("Do you agree to the terms of service of Let's Encrypt", "y"),
+            ("test server", ENTER),
         )
         assert terminal.wait() == 0
         text = terminal.text()
-        for withheld in (KEY_ID, KEY_SECRET):
-            assert withheld not in terminal.raw
-    assert f"found: LAN address {LAN_ADDRESS}" in text
-    assert (
-        f"found: container registry (registry:2): port 5000, user 0, mounts /certs from {bed.certs}" in text
-    )
-    assert f"'{DOMAIN}' is not in the zone 'example.com'" in text
-    assert "zerossl needs acme.eab" in text
-    assert f'"acs:alidns:*:ACCOUNT:domain/{ZONE}"' in text
+        assert KEY_SECRET not in terminal.raw
+    assert text.index(f'"acs:alidns:*:ACCOUNT:domain/{ZONE}"') < text.index("AccessKey ID")
+    assert "  the key does not work: DescribeDomainRecords refused with SignatureDoesNotMatch" in text
+    assert f"  the key works, {ZONE} found" in text
+    assert "  1  registry (registry:2), published ports: 5000" in text
     assert "docker run" not in text
-    assert f"certbotless --config {bed.file} --renew-now --dry-run" in text
+    assert "Start the service" not in text
+    assert f"certbotless --config {bed.file} --renew-now --dry-run" in text.partition("Next:")[2]
     for name, mode in (("config.yaml", 0o600), ("access_key_id", 0o600), ("access_key_secret", 0o600)):
         assert_mode(bed.home / name, mode)
     assert certbotless(bed, "check").stderr == ""
@@ -64,16 +64,35 @@ def test_a_few_answers_make_the_file_and_no_secret_is_shown(bed: Bed, paper: Rea
     assert (written["certs_dir"], written["docker"]["host"]) == (str(bed.certs), bed.engine.docker_host)
 
 
-def test_a_registry_that_looks_for_other_files_is_told_of(bed: Bed) -> None:
+def test_a_key_without_its_policy_gets_the_policy_and_is_tested_again(bed: Bed) -> None:
+    """It is attached in the console meanwhile, as it is printed."""
+    bed.dns.attach_policy(lambda action, zone: False)
+    command = bed.command("init", "--endpoint", bed.dns.endpoint, "--container=none", "--address=none")
+    with Terminal(command, width=200, height=60) as terminal:
+        answer(terminal, ("Domain", DOMAIN), ("every name", "n"), ("AccessKey ID", KEY_ID))
+        answer(terminal, ("AccessKey secret", KEY_SECRET), ("console lists it", ENTER))
+        printed = terminal.text().partition("digits of your account:\n")[2].partition("\nDomain as")[0]
+        bed.dns.attach_policy(parse(printed).permits)
+        answer(terminal, ("AccessKey ID (Enter", ENTER), ("AccessKey secret", ENTER), ("terms", "n"))
+        assert terminal.wait() == 2
+        text = terminal.text()
+    assert f"  the key works, {ZONE} found" in text
+    assert text.rstrip().endswith(
+        "certbotless: without that the CA issues no certificate; nothing is written"
+    )
+    assert not bed.file.exists()
+
+
+def test_a_registry_that_reads_other_files_is_to_be_created_again(bed: Bed) -> None:
     bed.registry.remove()
     other = Registry(bed.engine, f"other.{ZONE}", certs=bed.certs)
     other.write_self_signed()
     other.create()
     flags = ["--domain", DOMAIN, "--access-key-id", "${A}", "--access-key-secret", "${B}"]
     done = certbotless(bed, "init", "--yes", *flags)
-    assert "registry does not look for its certificate where it will be" in done.stdout
+    assert "create registry again with these options: " in done.stdout
     assert (
-        f"  -v {bed.certs}:/certs:ro -e REGISTRY_HTTP_TLS_CERTIFICATE=/certs/{DOMAIN}.pem -e" in done.stdout
+        f": -v {bed.certs}:/certs:ro -e REGISTRY_HTTP_TLS_CERTIFICATE=/certs/{DOMAIN}.pem -e" in done.stdout
     )
     assert "docker run" not in done.stdout
 
@@ -106,51 +125,37 @@ def test_where_no_registry_runs_the_one_that_is_printed_will_do(bed: Bed) -> Non
     for name, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
         write_secret(bed.home / name, secret)
 
-    printed = done.stdout.partition("or the same as a compose file:\n")[2].partition("\n\nIt starts again")[0]
-    (service,) = yaml.safe_load(printed)["services"].values()
-    certs, data = (volume.split(":") for volume in service["volumes"])
-    assert certs == ["/certs", "/certs", "ro"]
-    (published, inside) = service["ports"][0].split(":")
+    (login,) = re.findall(r"docker login \S+", done.stdout)
+    printed = done.stdout.partition("apt-get install ")[2].partition(" registry:2\n")[0]
+    _, make_user, run = printed.replace("\\\n", "").split("\n", 2)
+    typed = exchanged(make_user, {PASSWORDS: str(bed.home), "-Bc": "-iBc", "USER": "alice"})
+    bed.docker_shell(typed, typed="made-up-password")
     # The image is made of Debian's package, which has other paths than the one on the hub.
-    bed.engine.client().containers.run(
-        service["image"],
-        entrypoint=["/bin/registry"],
-        command=["serve", "/etc/docker-registry/config.yml"],
-        name=service["container_name"],
-        detach=True,
-        restart_policy={"Name": service["restart"], "MaximumRetryCount": 0},
-        ports={f"{inside}/tcp": published},
-        volumes=[f"{bed.certs}:/certs:ro", ":".join(data)],
-        environment={**service["environment"], "OTEL_TRACES_EXPORTER": "none"},
-    )
+    instead = {
+        "docker run ": "docker run --entrypoint=/bin/registry -e OTEL_TRACES_EXPORTER=none ",
+        "-v /certs:": f"-v {bed.certs}:",
+        f"-v {PASSWORDS}:": f"-v {bed.home}:",
+    }
+    bed.docker_shell(f"{exchanged(run, instead)} registry:2 serve /etc/docker-registry/config.yml")
     bed.file.write_text(bed.file.read_text().replace("certs_dir: /certs ", f"certs_dir: {bed.certs} "))
     lead_to_stand_ins(bed, bed.file)
     bed.file.write_text(f"{bed.file.read_text()}state_dir: {bed.state}\n")
     done = certbotless(bed, "--once")
     assert done.returncode == 0, done.stdout + done.stderr
-    pushed = bed.registry.push("hello:1")
-    assert bed.registry.pull("hello:1") == pushed
+    bed.docker_shell(f"{login} -u alice --password-stdin", typed="made-up-password")
+    image = f"{bed.registry.where}/hello-world"
+    bed.docker_shell(f"docker tag registry:2 {image}; docker push {image}; docker pull {image}")
 
 
-def test_the_dry_run_that_is_offered_is_run(bed: Bed) -> None:
-    """As far as it gets without the secrets, which are not in this environment."""
-    flags = ["--access-key-id", "${USER_KEY}", "--access-key-secret", "${USER_SECRET}"]
+def test_ctrl_c_and_the_end_of_the_input_leave_nothing_behind(bed: Bed) -> None:
     environment = {"DOCKER_HOST": bed.engine.docker_host}
-    with Terminal(bed.command("init", *flags), width=200, environment=environment) as terminal:
-        answer(terminal, ("Domain", ENTER), ("zone", ZONE), ("Container", ENTER), ("Address", "none"))
-        answer(terminal, ("CA", bed.ca.directory_url), ("E-mail", ENTER), ("Folder on this machine", ENTER))
-        answer(terminal, ("dry run now? [y/N]", "y"))
-        assert terminal.wait() == 1
-    assert "certbotless: the environment variable 'USER_KEY' is not set" in terminal.text()
-
-
-def test_ctrl_c_leaves_nothing_behind(bed: Bed) -> None:
-    with Terminal(
-        bed.command("init"), width=200, environment={"DOCKER_HOST": bed.engine.docker_host}
-    ) as terminal:
-        before = set(bed.home.iterdir())
-        answer(terminal, ("Domain", ENTER), ("zone", ENTER), ("AccessKey ID", KEY_ID))
-        terminal.wait_until(lambda: _is_asked(terminal, "AccessKey secret"), "it asks for the secret")
-        terminal.type("\x03")
-        assert terminal.wait() == 130
-    assert set(bed.home.iterdir()) == before
+    before = set(bed.home.iterdir())
+    for key, code in {"\x03": 130, "\x04": 2}.items():
+        with Terminal(bed.command("init"), width=200, environment=environment) as terminal:
+            answer(terminal, ("Domain", ENTER), ("every name", ENTER), ("AccessKey ID", KEY_ID))
+            terminal.wait_until(lambda t=terminal: _is_asked(t, "AccessKey secret"), "it asks for the secret")  # type: ignore[misc]
+            terminal.type(key)
+            assert terminal.wait() == code
+            last = terminal.text().rstrip().rpartition("\n")[2]
+        assert set(bed.home.iterdir()) == before
+    assert last == "certbotless: the input ended before the last question; nothing is written"

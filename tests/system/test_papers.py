@@ -60,7 +60,7 @@ def test_a_registry_with_a_password_serves_what_is_renewed(
     auth = bed.home / "auth"
     for command in make_users:
         typed = exchanged(command, {"/etc/registry": str(auth)}).replace("htpasswd -B", "htpasswd -iB", 1)
-        docker_shell(bed, typed, typed="made-up-password")
+        bed.docker_shell(typed, typed="made-up-password")
 
     (run,) = paper.commands("docs/registry.md", "registry")
     # The image is made of Debian's package, which has other paths than the one on the hub.
@@ -70,7 +70,7 @@ def test_a_registry_with_a_password_serves_what_is_renewed(
         "-v /certs:": f"-v {bed.certs}:",
         "-v /etc/registry:": f"-v {auth}:",
     }
-    docker_shell(bed, f"{exchanged(run, instead)} serve /etc/docker-registry/config.yml")
+    bed.docker_shell(f"{exchanged(run, instead)} serve /etc/docker-registry/config.yml")
     for command in ("check", "plan", "--renew-now --dry-run", "--once", "status", "doctor"):
         done = certbotless(bed, f"certbotless {command}")
         assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
@@ -79,13 +79,13 @@ def test_a_registry_with_a_password_serves_what_is_renewed(
     assert bed.orders() == 2  # the dry run's was one too: this CA has no staging directory
 
     image = f"{bed.registry.where}/hello-world"
-    docker_shell(bed, f"docker tag hello-world {image}")
-    assert "no basic auth credentials" in docker_shell(bed, f"docker push {image}", code=1)
+    bed.docker_shell(f"docker tag hello-world {image}")
+    assert "no basic auth credentials" in bed.docker_shell(f"docker push {image}", code=1)
     (login,) = paper.commands("docs/registry.md", "login")
     for user in ("alice", "bob"):
         login_as = f"{exchanged(login, {IN_README: DOMAIN})} -u {user} --password-stdin"
-        assert "Login Succeeded" in docker_shell(bed, login_as, typed="made-up-password")
-        docker_shell(bed, f"docker push {image}; docker rmi {image}; docker pull {image}")
+        assert "Login Succeeded" in bed.docker_shell(login_as, typed="made-up-password")
+        bed.docker_shell(f"docker push {image}; docker rmi {image}; docker pull {image}")
 
 
 def configure_as_the_readme_does(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +95,6 @@ def configure_as_the_readme_does(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bed.home))
     written = yaml_after("README.md", "first run", {IN_README: DOMAIN})
     bed.config |= {**written, "aliyun": bed.config["aliyun"] | written["aliyun"]}
-
-
-def docker_shell(bed: Bed, command: str, *, typed: str = "", code: int = 0) -> str:
-    """Run a line with the client of Docker at the bed's engine; return what it said."""
-    where = {"DOCKER_HOST": bed.engine.docker_host, "DOCKER_CONFIG": str(bed.home / "docker")}
-    done = completed(["sh", "-euc", command], input=typed, env=os.environ | where, timeout_s=120)
-    assert done.returncode == code, f"{command}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
 
 
 # --- other services -----------------------------------------------------------------------------------------

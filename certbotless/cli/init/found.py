@@ -1,26 +1,24 @@
 """What is found on this machine: its LAN address, and the containers that run."""
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 
 from ...base.errors import AddressError, DeployError, printable
 from ...base.names import normalise
+from ...base.words import _
 from ...config.diagnostics import check
 from ...config.settings import Config, Docker
 from ...config.values import AddressRule
 from ...world import registry
 from ...world.containers import Container, DockerContainers, Settings
-from ...world.lan.address import address_now
-
-Say = Callable[[str], None]
+from ...world.lan.address import address_now, local_addresses
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A container that runs, and how it was made."""
+class Made:
+    """A container that is there, and how it was made."""
 
     container: Container
     settings: Settings
@@ -69,32 +67,60 @@ class Running:
         return is_told and self.certs_dir is not None and self.certificate not in self.settings.mounts
 
     def __str__(self) -> str:
-        mounts = ", ".join(f"{inside} from {source}" for inside, source in self.settings.mounts.items())
-        ports = ", ".join(map(str, self.container.ports))
-        facts = f"port {ports or 'none'}, user {self.settings.uid}, mounts {mounts or 'none'}"
-        return printable(f"{self.container.name} ({self.settings.image}): {facts}")
+        ports = ", ".join(map(str, self.container.ports)) or _("none")
+        image = self.settings.image
+        return printable(_("{} ({}), published ports: {}").format(self.container.name, image, ports), 200)
 
 
-def address(say: Say) -> str | None:
-    """Return the rule that finds the LAN address, None where there is none."""
+@dataclass(frozen=True, slots=True)
+class Lan:
+    """The LAN address of this machine and its interface, or why there is none."""
+
+    address: str = ""
+    interface: str = ""
+    fault: str = ""
+
+
+def lan() -> Lan:
+    """Return the LAN address that `auto` finds now."""
     try:
-        say(f"found: LAN address {address_now(AddressRule('auto'))}")
+        address = address_now(AddressRule("auto"))
+        interfaces = (each.interface for each in local_addresses(4) if str(each.ip) == address)
+        return Lan(address, next(interfaces, ""))
     except AddressError as exc:
-        say(f"found no LAN address: {exc}")
+        return Lan(fault=str(exc))
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The engine and the containers that run there.
+
+    Attributes:
+        host: its address; empty where none answers, and `fault` says why.
+        running: by name, registries first.
+    """
+
+    host: str = ""
+    running: dict[str, Made] = field(default_factory=dict)
+    fault: str = ""
+
+    def find(self, name: str) -> Made | None:
+        """Return the container of this name, also one that is stopped; None where there is none."""
+        if name in self.running or not self.host:
+            return self.running.get(name)
+        containers = DockerContainers(self.host)
+        with suppress(DeployError):
+            return Made(containers.find(name), containers.settings(name))
         return None
-    return "auto"
 
 
-def containers(say: Say) -> tuple[str, dict[str, Running]]:
-    """Return the address of the engine, empty for none, and what runs there by name: registries first."""
+def engine() -> Engine:
+    """Return the engine of DOCKER_HOST, or of this machine, and what runs there."""
     host = Docker().host
     try:
-        engine = DockerContainers(check(Docker, "host")(host))
-        running = [Running(each, engine.settings(each.name)) for each in engine.running()]
+        containers = DockerContainers(check(Docker, "host")(host))
+        running = [Made(each, containers.settings(each.name)) for each in containers.running()]
     except (DeployError, ValueError) as exc:
-        say(f"found no container: {exc}")
-        return "", {}
+        return Engine(fault=str(exc))
     running.sort(key=lambda each: not each.settings.is_registry)
-    for each in running:
-        say(f"found: container {each}")
-    return host, {each.container.name: each for each in running}
+    return Engine(host, {each.container.name: each for each in running})

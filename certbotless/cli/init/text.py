@@ -1,6 +1,6 @@
 """From answers to the file, and to what a person pastes elsewhere. Pure.
 
-Source: docs/configuration.md; docs/registry.md, "The container".
+Source: docs/configuration.md; docs/registry.md, "Start a registry" and "Set a password".
 """
 
 import json
@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...base.words import _
 from ...world import registry
 
 CERTS_DIR = Path("/certs")
 # The drain time of a registry that is made as we say.
 _DRAIN_S = 30
 STOP_TIMEOUT_S = _DRAIN_S + registry.DRAIN_SPARE.seconds
+# The folder of this machine with the passwords of a registry that is made as we say.
+_PASSWORDS = "/etc/registry"
+_HTTPS_PORT = 443
 # Text that YAML reads as text without quotes, unless it is one of its own words.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/.:@_-]*[A-Za-z0-9]")
 _YAML_WORDS = {"true", "false", "null", "yes", "no", "on", "off"}
@@ -28,7 +32,8 @@ class Answers:
 
     Attributes:
         access_key_id, access_key_secret: references, as the file writes them.
-        zone, email, docker_host, container: empty for none.
+        zone, endpoint, email, docker_host, container: empty for none.
+        found_zone: the zone that the API has found, for a comment; empty where it was not asked.
         port: None for the container's one published port.
         stop_timeout_s: 0 for the default.
     """
@@ -36,7 +41,10 @@ class Answers:
     domain: str
     access_key_id: str
     access_key_secret: str
+    names: tuple[str, ...] = ()
     zone: str = ""
+    found_zone: str = ""
+    endpoint: str = ""
     address: str = "auto"
     directory: str = "letsencrypt"
     email: str = ""
@@ -47,106 +55,107 @@ class Answers:
     port: int | None = None
     stop_timeout_s: int = 0
 
+    def at(self, port: int | None) -> str:
+        """Return the service as clients name it at a port: ``registry.example.com:5000``."""
+        return self.domain if port == _HTTPS_PORT else f"{self.domain}:{port or registry.PORT}"
+
 
 def config_text(answers: Answers) -> str:
     """Return the commented configuration file."""
     lines = [
-        "# The configuration of certbotless, made by `certbotless init`. Every key: docs/configuration.md.",
-        "# Check an edit with `certbotless check`; a running daemon takes it over within 2 seconds.",
+        _("# Made by `certbotless init`. docs/configuration.md has every key."),
+        _("# Check an edit with `certbotless check`; a running daemon uses it within 2 seconds."),
         "",
         "acme:",
-        "  # letsencrypt | letsencrypt-staging | zerossl | google | litessl | an https:// URL",
+        "  # letsencrypt | letsencrypt-staging | zerossl | google | litessl | https://...",
         f"  directory: {_scalar(answers.directory)}",
         f"  email: {_scalar(answers.email)}" if answers.email else "  # email: you@example.com",
         "",
         "aliyun:",
-        "  # Each is ${ENVIRONMENT_VARIABLE}, file:/path, or credential:NAME (systemd's).",
+        _("  # Each is ${ENVIRONMENT_VARIABLE}, file:/path, or credential:NAME (of systemd)."),
         f"  access_key_id: {_scalar(answers.access_key_id)}",
         f"  access_key_secret: {_scalar(answers.access_key_secret)}",
-        "",
     ]
+    if answers.endpoint:
+        lines.append(f"  endpoint: {_scalar(answers.endpoint)}")
+    lines.append("")
     if answers.docker_host:
         lines += ["docker:", f"  host: {_scalar(answers.docker_host)}", ""]
     lines += [
-        f"certs_dir: {_scalar(str(answers.certs_dir))}    # the folder that the container mounts",
-        f'key_mode: "{answers.key_mode}"    # 0640: the group of certs_dir reads the keys',
+        f"certs_dir: {_scalar(str(answers.certs_dir))}    {_('# the folder that the container mounts')}",
+        f'key_mode: "{answers.key_mode}"    {_("# 0640: the group of certs_dir reads the keys")}',
         "",
         "sites:",
-        f"  - domain: {_scalar(answers.domain)}    # names the files, the A record and the certificate",
-        f'    # names: ["*.{answers.domain}"]    # further names of the certificate',
-        f"    zone: {_scalar(answers.zone)}" if answers.zone else "    # zone: found through the API",
+        *_site(answers),
+    ]
+    return _joined([*lines, *_deploy(answers)])
+
+
+def _site(answers: Answers) -> list[str]:
+    names = f'"*.{answers.domain}"' if not answers.names else ", ".join(map(json.dumps, answers.names))
+    zone = _("# zone: found through the API")
+    if answers.found_zone:
+        zone = _("# zone: {}    # found through the API").format(answers.found_zone)
+    return [
+        f"  - domain: {_scalar(answers.domain)}    {_('# of the files, the A record and the certificate')}",
+        f"    {'' if answers.names else '# '}names: [{names}]    {_('# further names of the certificate')}",
+        f"    zone: {_scalar(answers.zone)}" if answers.zone else f"    {zone}",
         "    # auto | auto:eth0 | auto:10.0.0.0/8 | 10.0.0.5 | none",
         f"    address: {_scalar(answers.address)}",
     ]
+
+
+def _deploy(answers: Answers) -> list[str]:
+    if not answers.container:
+        return [f"    deploy: []    {_('# no container uses it: the files are all')}"]
     port, stop = answers.port, answers.stop_timeout_s
-    deploy = [
+    return [
         "    deploy:",
         f"      - container: {_scalar(answers.container)}",
-        "        action: restart    # how it reads its files anew; or {signal: HUP}",
+        f"        action: restart    {_('# how it reads its files again; or {signal: HUP}')}",
         f"        port: {port}"
         if port
-        else "        # port: 5000    # where it serves TLS; absent: its one port",
-        '        # when: "02:00-05:00"    # local time; absent: at once',
+        else f"        # port: 5000    {_('# where it is reached by HTTPS; absent: its one port')}",
+        f'        # when: "02:00-05:00"    {_("# local time; absent: at once")}',
         f"        stop_timeout: {stop}s"
         if stop
-        else "        # stop_timeout: 35s    # longer than its drain",
+        else f"        # stop_timeout: 35s    {_('# longer than its drain')}",
     ]
-    nobody = ["    deploy: []    # nobody serves it: the files are all"]
-    return _joined([*lines, *(deploy if answers.container else nobody)])
 
 
 def sees_text(answers: Answers) -> list[str]:
     """Return the options of `docker run` by which a registry serves the files."""
     return [
-        f"-v {shlex.quote(_certs_volume(answers))}",
-        *(f"-e {name}={value}" for name, value in _tls_variables(answers).items()),
+        f"-v {shlex.quote(f'{answers.certs_dir}:/certs:ro')}",
+        f"-e {registry.CERTIFICATE}=/certs/{answers.domain}.pem",
+        f"-e {registry.KEY}=/certs/{answers.domain}.key",
     ]
-
-
-def _certs_volume(answers: Answers) -> str:
-    return f"{answers.certs_dir}:/certs:ro"
-
-
-def _tls_variables(answers: Answers) -> dict[str, str]:
-    return {
-        registry.CERTIFICATE: f"/certs/{answers.domain}.pem",
-        registry.KEY: f"/certs/{answers.domain}.key",
-    }
 
 
 def run_text(answers: Answers) -> str:
-    """Return the command that starts a registry which serves the files, and the same for compose."""
+    """Return the commands that give a registry a password and start it; it serves the files."""
     name, publish = answers.container, f"{answers.port or registry.PORT}:{registry.PORT}"
-    data = f"{name}-data:/var/lib/registry"
-    variables = {**_tls_variables(answers), registry.DRAIN: f"{_DRAIN_S}s"}
-    run = [
-        f"docker run -d --name {name} --restart=always --stop-timeout {STOP_TIMEOUT_S} -p {publish} \\",
-        f"  -v {data} \\",
-        *(f"  {option} \\" for option in sees_text(answers)),
-        f"  -e {registry.DRAIN}={_DRAIN_S}s \\",
-        "  registry:2",
-    ]
-    compose = [
-        "services:",
-        f"  {_scalar(name)}:",
-        "    image: registry:2",
-        f"    container_name: {_scalar(name)}",
-        "    restart: always",
-        f"    stop_grace_period: {STOP_TIMEOUT_S}s",
-        f'    ports: ["{publish}"]',
-        f"    volumes: [{json.dumps(_certs_volume(answers), ensure_ascii=False)}, {json.dumps(data)}]",
-        "    environment:",
-        *(f"      {variable}: {value}" for variable, value in variables.items()),
-        "volumes:",
-        f"  {_scalar(f'{name}-data')}:",
-    ]
-    return _joined([*run, "", "or the same as a compose file:", "", *compose])
+    certs, certificate, key = sees_text(answers)
+    return _joined(
+        [
+            f"apt-get install apache2-utils; install -d -m 0700 {_PASSWORDS}",
+            f"htpasswd -Bc {_PASSWORDS}/htpasswd USER",
+            f"docker run -d --name {name} --restart=always --stop-timeout {STOP_TIMEOUT_S} -p {publish} \\",
+            f"  -v {name}-data:/var/lib/registry {certs} -v {_PASSWORDS}:/auth \\",
+            f"  {certificate} \\",
+            f"  {key} \\",
+            f"  -e {registry.DRAIN}={_DRAIN_S}s \\",
+            "  -e REGISTRY_AUTH=htpasswd -e REGISTRY_AUTH_HTPASSWD_REALM=registry \\",
+            "  -e REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd registry:2",
+        ]
+    )
 
 
-def terms_text(directory: str) -> str:
-    """Return where the CA's terms of service are."""
-    where = _TERMS if directory.startswith("letsencrypt") else "named by its ACME directory"
-    return f"The CA's terms of service ({where}) are agreed to with the first order."
+def terms_of(directory: str) -> tuple[str, str]:
+    """Return how the CA is called, and where its terms of service are."""
+    if directory.startswith("letsencrypt"):
+        return "Let's Encrypt", _TERMS
+    return directory, _("its ACME directory names them")
 
 
 def _scalar(text: str) -> str:

@@ -1,0 +1,96 @@
+"""After the files are written: a dry run and the start are offered, then comes what a person does by hand."""
+
+import shlex
+import sys
+from contextlib import suppress
+from pathlib import Path
+from textwrap import indent
+
+from ...base.errors import UsageError
+from ...base.words import _
+from ...config import environment
+from .found import Made
+from .key import likely_zone, policy_text
+from .outside import SERVICE, TIMER, Outside
+from .questions import Questions
+from .text import CERTS_DIR, Answers, run_text, sees_text
+
+_START = ("systemctl", "enable", "--now", SERVICE, TIMER)
+
+
+def finish(path: Path, answers: Answers, made: Made | None, questions: Questions, outside: Outside) -> bool:
+    """Offer what can be done now, and say what comes next; whether all that was wanted went well.
+
+    Args:
+        made: the container; None where there is none yet.
+    """
+    say = questions.say
+    if not questions.are_asked:
+        say(policy_text(answers.zone or likely_zone(answers.domain)))
+    by_hand = _by_hand(answers, made)
+    is_read = outside.service_file() == path
+    question = _("\nTry it now with the CA's test server (it changes no file and restarts nothing)?")
+    tries = _agrees(questions, question)
+    # As a command of its own it has its own log, and shows its progress.
+    program = [sys.executable, "-P", "-m", "certbotless", "--config", str(path)]
+    has_tried = tries and outside.call([*program, "--renew-now", "--dry-run"]) == 0
+    if tries and not has_tried:
+        say(_("The dry run has failed, see above."))
+    starts = is_read and not by_hand and _agrees(questions, _("Start the service now?"))
+    runs = starts and outside.call(_START) == 0
+    if starts and not runs:
+        say(_("The service has not started; see: {}").format(f"journalctl -u {SERVICE}"))
+
+    say(_("\nNext:"))
+    for text in by_hand:
+        say(f"  - {text}")
+    if made is None and answers.container:
+        say(_("  - start the registry, with a password; it restarts until its first certificate exists:"))
+        say(indent(run_text(answers), "    ").rstrip())
+    for command, purpose in _commands(path, answers, made):
+        if not ((has_tried and "--dry-run" in command) or (runs and command.startswith("systemctl"))):
+            say(f"  {command}    # {purpose}")
+    return has_tried >= tries and runs >= starts
+
+
+def _commands(path: Path, answers: Answers, made: Made | None) -> list[tuple[str, str]]:
+    """Return the next commands in their order, and what each is for."""
+    config = "" if path == environment.FILE else f"--config {shlex.quote(str(path))} "
+    own = f"certbotless {config}"
+    found = [(f"{own}--renew-now --dry-run", _("try it with the CA's test server"))]
+    if config:
+        found.append((own.rstrip(), _("the daemon; the service reads {} only").format(environment.FILE)))
+    else:
+        found.append((" ".join(_START), _("start the service")))
+    found.append((f"{own}status", _("the first certificate takes a minute or two; if not: doctor")))
+    if answers.container and (made is None or made.settings.is_registry):
+        port = answers.port or (made.container.ports[0] if made else None)
+        found.append((f"docker login {answers.at(port)}", _("from any machine of the LAN")))
+    return [*found, (f"{own}add DOMAIN", _("another site"))]
+
+
+def _agrees(questions: Questions, question: str) -> bool:
+    """Whether a person wants it; the files are written, so an input that has ended is a no."""
+    with suppress(UsageError):
+        return questions.agree(question)
+    return False
+
+
+def _by_hand(answers: Answers, made: Made | None) -> list[str]:
+    """Return what a person must do before the start, beside a container that is to be made."""
+    certs_dir, name = answers.certs_dir, answers.container
+    found = []
+    if made is not None and made.settings.is_registry and not made.serves(answers.domain):
+        options = " ".join(sees_text(answers))
+        found.append(_("create {} again with these options: {}").format(name, options))
+    if answers.key_mode == "0640" and made is not None:
+        folder = shlex.quote(str(certs_dir))
+        gid = max(made.settings.gids, default="GID")
+        command = f"chgrp {gid} {folder} && chmod 2755 {folder}"
+        found.append(_("{} reads the key through the group of the folder: {}").format(name, command))
+        if gid == "GID":
+            found.append(_("GID is a group of the container's user on this machine (docs/configuration.md)"))
+    if certs_dir != CERTS_DIR:
+        text = _('let the service write to {}: docs/systemd.md, "What the unit may do"')
+        found.append(text.format(certs_dir))
+    return found
