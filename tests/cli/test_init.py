@@ -20,7 +20,7 @@ from support.languages import chinese
 
 from certbotless.base.errors import DnsUnavailable, StoreError, UsageError, ZoneNotFound
 from certbotless.base.names import normalise
-from certbotless.cli.init.found import Made
+from certbotless.cli.init.found import Running
 from certbotless.cli.init.key import Key, Tried, likely_zone, try_key
 from certbotless.cli.init.outside import Outside
 from certbotless.cli.init.questions import Ask
@@ -220,11 +220,11 @@ def test_the_policy_before_the_key_names_what_is_most_likely_the_zone(domain: st
 # --- what a container tells ---------------------------------------------------------------------------------
 
 
-def running(mounts: dict[str, str], **environment: str) -> Made:
+def running(mounts: dict[str, str], **environment: str) -> Running:
     variables = {f"REGISTRY_HTTP_{name}": value for name, value in environment.items()}
     paths = {Path(inside): Path(source) for inside, source in mounts.items()}
     settings = Settings("registry:2", variables, paths, 0, frozenset({0}))
-    return Made(Container("ab", "registry", "running", (5000,), datetime.now(UTC)), settings)
+    return Running(Container("ab", "registry", "running", (5000,), datetime.now(UTC)), settings)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ...config.secret import Secret
 from ...config.settings import NEED_EAB, Acme, Config, Site, Target
 from ...world import registry
 from . import key
-from .found import Engine, Lan, Made
+from .found import Engine, Lan, Running
 from .questions import Check, Questions
 from .text import STOP_TIMEOUT_S, Answers, terms_of
 
@@ -30,7 +30,7 @@ class Given:
 
     answers: Answers
     secrets: dict[Path, str] = field(repr=False)
-    container: Made | None
+    container: Running | None
 
 
 def greet(questions: Questions) -> None:
@@ -103,7 +103,7 @@ def _is_typed(text: str) -> bool:
 # --- the container ------------------------------------------------------------------------------------------
 
 
-def _container(questions: Questions, engine: Engine, first: Made | None) -> tuple[str, Made | None]:
+def _container(questions: Questions, engine: Engine, first: Running | None) -> tuple[str, Running | None]:
     """Return the container's name, empty for none, and the container as far as it is there."""
     names = list(engine.running)
     if questions.are_asked and not questions.has("container"):
@@ -131,7 +131,7 @@ def _container(questions: Questions, engine: Engine, first: Made | None) -> tupl
     return name, made
 
 
-def _of_container(answers: Answers, questions: Questions, made: Made | None) -> Answers:
+def _of_container(answers: Answers, questions: Questions, made: Running | None) -> Answers:
     """Return the answers with those about the container; `made` is None where it is not there yet."""
     name = answers.container
     # A container that waits for its first certificate shows no port.

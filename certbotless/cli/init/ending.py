@@ -9,7 +9,7 @@ from textwrap import indent
 from ...base.errors import UsageError
 from ...base.words import _
 from ...config import environment
-from .found import Made
+from .found import Running
 from .key import likely_zone, policy_text
 from .outside import SERVICE, TIMER, Outside
 from .questions import Questions
@@ -18,7 +18,9 @@ from .text import CERTS_DIR, Answers, run_text, sees_text
 _START = ("systemctl", "enable", "--now", SERVICE, TIMER)
 
 
-def finish(path: Path, answers: Answers, made: Made | None, questions: Questions, outside: Outside) -> bool:
+def finish(
+    path: Path, answers: Answers, made: Running | None, questions: Questions, outside: Outside
+) -> bool:
     """Offer what can be done now, and say what comes next; whether all that was wanted went well.
 
     Args:
@@ -53,7 +55,7 @@ def finish(path: Path, answers: Answers, made: Made | None, questions: Questions
     return has_tried >= tries and runs >= starts
 
 
-def _commands(path: Path, answers: Answers, made: Made | None) -> list[tuple[str, str]]:
+def _commands(path: Path, answers: Answers, made: Running | None) -> list[tuple[str, str]]:
     """Return the next commands in their order, and what each is for."""
     config = "" if path == environment.FILE else f"--config {shlex.quote(str(path))} "
     own = f"certbotless {config}"
@@ -76,7 +78,7 @@ def _agrees(questions: Questions, question: str) -> bool:
     return False
 
 
-def _by_hand(answers: Answers, made: Made | None) -> list[str]:
+def _by_hand(answers: Answers, made: Running | None) -> list[str]:
     """Return what a person must do before the start, beside a container that is to be made."""
     certs_dir, name = answers.certs_dir, answers.container
     found = []

@@ -17,7 +17,7 @@ from ...world.lan.address import address_now, local_addresses
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Running:
     """A container that is there, and how it was made."""
 
     container: Container
@@ -101,16 +101,16 @@ class Engine:
     """
 
     host: str = ""
-    running: dict[str, Made] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
     fault: str = ""
 
-    def find(self, name: str) -> Made | None:
+    def find(self, name: str) -> Running | None:
         """Return the container of this name, also one that is stopped; None where there is none."""
         if name in self.running or not self.host:
             return self.running.get(name)
         containers = DockerContainers(self.host)
         with suppress(DeployError):
-            return Made(containers.find(name), containers.settings(name))
+            return Running(containers.find(name), containers.settings(name))
         return None
 
 
@@ -119,7 +119,7 @@ def engine() -> Engine:
     host = Docker().host
     try:
         containers = DockerContainers(check(Docker, "host")(host))
-        running = [Made(each, containers.settings(each.name)) for each in containers.running()]
+        running = [Running(each, containers.settings(each.name)) for each in containers.running()]
     except (DeployError, ValueError) as exc:
         return Engine(fault=str(exc))
     running.sort(key=lambda each: not each.settings.is_registry)
