@@ -7,6 +7,7 @@ Source: the key table of docs/configuration.md.
 
 import re
 from collections.abc import Collection, Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def _check_targets(
         if len(ways) != 1:
             text = Text("needs one of container, label and command")
             if ways:
-                text = Text("needs one of container, label and command, not {}", Text.joined(" and ", ways))
+                text = Text("needs one of container, label and command, not {}", reduce(_and, ways))
             yield doc.fault(path, text)
             continue
         (way,) = ways
@@ -202,6 +203,10 @@ def _check_targets(
             yield doc.fault((*path, "action"), text)
         if way == "command" and target.get("port") is None:
             yield doc.fault(path, Text("a command needs port: a number, host:port, or none"))
+
+
+def _and(one: str, other: str) -> str:
+    return Text("{} and {}", one, other)
 
 
 def _entries(value: object) -> list[object]:
