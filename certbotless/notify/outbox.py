@@ -23,6 +23,7 @@ from ..base.clock import Clock
 from ..base.concurrent import together
 from ..base.errors import CertbotlessError, Interrupted, SecretUnreadable, StoreError, printable
 from ..base.times import rfc3339
+from ..base.words import Text
 from ..config.redact import Redactor
 from ..config.settings import Config
 from ..model.memory import Failure
@@ -206,7 +207,7 @@ def deliver(post: Post, send: Callable[[str, Message, Clock], None], clock: Cloc
         except CertbotlessError as exc:
             now, count = clock.now(), sent.failure.count + 1 if sent.failure else 1
             retry_at = now + _PAUSES[min(count, len(_PAUSES)) - 1]
-            what = printable(f"{label}: {exc.message}")
+            what = printable(Text("{}: {}", label, exc.message))
             failure = Failure(at=now, what=what, hint=exc.hint, retry_at=retry_at, count=count)
             logger.warning("notify.failed error=%s retry_at=%s", failure.advice, rfc3339(failure.retry_at))
             return replace(sent, failure=failure)
