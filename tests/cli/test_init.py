@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from support.bed import assert_mode
 from support.boxes import CANARY
 from support.languages import chinese
+from support.pages import Reading
 
 from certbotless.base.errors import DnsUnavailable, StoreError, UsageError, ZoneNotFound
 from certbotless.base.names import normalise
-from certbotless.cli.init.found import Running
+from certbotless.cli.init.found import Engine, Lan, Running
 from certbotless.cli.init.key import Key, Tried, likely_zone, try_key
 from certbotless.cli.init.outside import Outside
 from certbotless.cli.init.questions import Ask
@@ -34,7 +35,7 @@ from certbotless.config.settings import Target
 from certbotless.config.values import Port
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator
 from certbotless.world.containers import Container, Settings
-from certbotless.world.dns.alidns_errors import ApiRefusal
+from certbotless.world.dns.alidns_errors import HINTS, ApiRefusal
 
 DOMAIN = "devbox.sweetlove.top"
 KEY_ID = "LTAI5tPlantedInATest0000"
@@ -100,9 +101,13 @@ class World:
     def run(self, file: Path, answers: dict[str, list[str]], **options: Any) -> tuple[bool, str]:
         """Return what `run` returns, and all that was said."""
         said: list[str] = []
-        outside = Outside(self.try_key, self.call, lambda: self.service)
-        is_good = run(file, options, person(answers), said.append, outside)
+        is_good = run(file, options, person(answers), said.append, outside_of(self))
         return is_good, "\n".join(said)
+
+
+def outside_of(world: World) -> Outside:
+    """Return what asks this world, of which only the network and the engine are real."""
+    return Outside(try_key=world.try_key, call=world.call, service_file=lambda: world.service)
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -279,7 +284,7 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
         "terms": ["perhaps", "yes"],
     }
     asked: list[str] = []
-    outside = Outside(World().try_key, World().call, lambda: None)
+    outside = outside_of(World())
     assert run(file, {}, person(answers, asked), said.append, outside)
     assert len(asked) == 4 + 2 + 3 + 3 + 2 + 3 + 2 + 2 + 1
     for text in (
@@ -429,6 +434,40 @@ def test_the_dry_run_is_offered_and_what_comes_next_is_last(file: Path) -> None:
     assert "systemctl" not in said
 
 
+@pytest.mark.page("docs/commands.md", "init")
+def test_the_page_has_a_whole_dialogue(file: Path, paper: Reading) -> None:
+    """Word for word, but for the policy and the folder. A test types the answers that it shows."""
+    typed = ["registry.example.com", "", "LTAI5tExampleExample0000", "a" * 29, "", "a" * 30]
+    typed += ["", "", "y", "y", "y"]
+    shown: list[str] = []
+
+    def ask(question: str, is_secret: bool) -> str:
+        shown.append(f"{question}{'' if is_secret else typed[0]}")
+        return typed.pop(0)
+
+    def call(argv: Sequence[str]) -> int:
+        shown.append("(the steps of the dry run)" if "--dry-run" in argv else "(what systemctl prints)")
+        return 0
+
+    code = "SignatureDoesNotMatch"
+    text = f"DescribeDomainRecords refused with {code}, request id 7A0E..."
+    refusal = ApiRefusal(text, code=code, hint=HINTS[code].partition(";")[0])
+    registry = running({"/certs": "/certs"}, TLS_CERTIFICATE="/certs/registry.example.com.pem")
+    outside = Outside(
+        lambda: Lan("10.0.0.5", "eth0"),
+        lambda: Engine("unix:///var/run/docker.sock", {"registry": registry}),
+        World([Tried(error=refusal), Tried("example.com")]).try_key,
+        call,
+        lambda: file,
+    )
+    assert run(file, {}, ask, shown.append, outside)
+    assert typed == []
+    said = "\n".join(line.rstrip() for line in "\n".join(shown).splitlines())
+    said = re.sub(r"\{\n.*?\n\}\n", "(the policy)\n", said, flags=re.DOTALL)
+    said = said.replace(f" --config {file}", "").replace(str(file.parent), "/etc/certbotless")
+    assert paper.text("docs/commands.md", "init").rstrip() == said
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_the_start_is_offered_where_the_service_reads_this_file(file: Path, code: int) -> None:
     world = World(codes=[code], service=file)
@@ -448,7 +487,7 @@ def test_a_terminal_that_ends_after_the_files_are_written_is_no(file: Path) -> N
 
     answers = person(keys())
     said: list[str] = []
-    assert run(file, {}, ask, said.append, Outside(World().try_key, World().call, lambda: None))
+    assert run(file, {}, ask, said.append, outside_of(World()))
     assert "certbotless --config" in said[-1]
 
 
@@ -457,7 +496,7 @@ def test_what_it_says_is_chinese_too(file: Path) -> None:
     with chinese():
         said: list[str] = []
         typed = [DOMAIN, "", KEY_ID, CANARY, "none", "是"]
-        outside = Outside(World().try_key, World().call, lambda: None)
+        outside = outside_of(World())
         options = {"container": "none"}
         assert run(file, options, lambda *_: typed.pop(0) if typed else "", said.append, outside)
         assert re.findall(r"[A-Za-z]{3,} [a-z]{3,} [a-z]{3,}", "\n".join(said)) == []
@@ -546,7 +585,7 @@ def test_what_comes_while_we_ask_stays_and_we_leave_nothing(file: Path, last: st
 
     answers = person(keys())
     with pytest.raises(StoreError, match="File exists"):
-        run(file, {}, ask, list[str]().append, Outside(World().try_key))
+        run(file, {}, ask, list[str]().append, outside_of(World()))
     assert [path.name for path in file.parent.iterdir()] == [last]
     assert os.readlink(file.parent / last) == "/nowhere/else"
 

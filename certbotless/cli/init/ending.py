@@ -49,18 +49,18 @@ def finish(
     if made is None and answers.container:
         say(_("  - start the registry, with a password; it restarts until its first certificate exists:"))
         say(indent(run_text(answers), "    ").rstrip())
-    for command, purpose in _commands(path, answers, made):
+    for command, purpose in _commands(path, answers, made, is_read=is_read):
         if not ((has_tried and "--dry-run" in command) or (runs and command.startswith("systemctl"))):
             say(f"  {command}    # {purpose}")
     return has_tried >= tries and runs >= starts
 
 
-def _commands(path: Path, answers: Answers, made: Running | None) -> list[tuple[str, str]]:
-    """Return the next commands in their order, and what each is for."""
+def _commands(path: Path, answers: Answers, made: Running | None, *, is_read: bool) -> list[tuple[str, str]]:
+    """Return the next commands, and what each is for; `is_read`: the service reads the file."""
     config = "" if path == environment.FILE else f"--config {shlex.quote(str(path))} "
     own = f"certbotless {config}"
     found = [(f"{own}--renew-now --dry-run", _("try it with the CA's test server"))]
-    if config:
+    if config and not is_read:
         found.append((own.rstrip(), _("the daemon; the service reads {} only").format(environment.FILE)))
     else:
         found.append((" ".join(_START), _("start the service")))

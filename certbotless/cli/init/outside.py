@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...config import environment
-from . import key
+from . import found, key
 
 SERVICE, TIMER = "certbotless.service", "certbotless-check.timer"
 # Is there while systemd is the first process of the machine (sd_booted(3)).
@@ -48,6 +48,8 @@ def service_file() -> Path | None:
 class Outside:
     """The calls that leave this process."""
 
+    lan: Callable[[], found.Lan] = found.lan
+    engine: Callable[[], found.Engine] = found.engine
     try_key: key.Try = key.try_key
     call: Callable[[Sequence[str]], int] = call
     service_file: Callable[[], Path | None] = service_file

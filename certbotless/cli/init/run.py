@@ -19,7 +19,7 @@ from ...base.errors import StoreError
 from ...base.words import Text, _
 from ...config import checks, load
 from ...config.settings import DOCKER_SOCKET
-from . import dialogue, ending, found
+from . import dialogue, ending
 from .outside import REAL, Outside
 from .questions import Ask, Questions, Say
 from .text import config_text
@@ -45,7 +45,7 @@ def run(path: Path, options: Mapping[str, Any], ask: Ask | None, say: Say, outsi
         dialogue.greet(questions)
 
     # 1.
-    lan, engine = found.lan(), found.engine()
+    lan, engine = outside.lan(), outside.engine()
 
     # 2.
     given = dialogue.hold(questions, path, lan, engine, outside.try_key)
