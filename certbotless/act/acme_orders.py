@@ -12,6 +12,7 @@ from ..base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreErro
 from ..base.names import challenge_name, rr_of
 from ..base.times import rfc3339
 from ..config.settings import Acme
+from ..model.authority import Authority
 from ..model.certificate import Published
 from ..model.limits import staging_of
 from ..model.memory import OrderInFlight, RenewalInfo
@@ -36,6 +37,9 @@ class AcmeOrders:
         self._ctx = ctx
         self._dns = ChallengeZones(ctx)
         self._pending = _Pending(ctx)
+
+    def authority(self, seen: Observation) -> Authority:
+        return self._ctx.goal.authority(seen)
 
     def check(self, seen: Observation) -> None:
         """Check that the key may use the zones of the challenges, as far as nothing has shown it yet."""

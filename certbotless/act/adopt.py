@@ -10,6 +10,7 @@ from ..base.errors import IssueError, StoreError
 from ..base.times import rfc3339
 from ..base.words import Text
 from ..config.values import DIRECTORIES
+from ..model.authority import names_of
 from ..model.certificate import LeafFacts, Origin
 from ..model.memory import Foreign, SavedPair
 from ..model.observation import Observation
@@ -82,12 +83,12 @@ def judge(goal: Goal, seen: Observation, known: Mapping[str, str]) -> Verdict:
        what has the issuer of the certificate before.
     """
     facts: LeafFacts | None = None
-    site, url = goal.site, goal.authority.id
+    site, url = goal.site, goal.authority(seen).id
     store = Store(goal.config.certs_dir_of(site), site.domain)
     try:
         chain, key_pem = store.plain_pair()
         key = keys.key_from_pem(key_pem)
-        facts = keys.checked_facts(chain, key, site.all_names, seen.at)  # 1
+        facts = keys.checked_facts(chain, key, names_of(site, seen.address), seen.at)  # 1
         if is_due(facts, seen.at):  # 2
             raise IssueError(Text("its renewal is due"))
         before = partial(_chain_before, goal, store, seen, known)
@@ -105,6 +106,7 @@ def _refuse_unless_of_this_ca(
     if keys.is_self_signed(chain):
         raise IssueError(Text("it is self-signed"))
     if directory not in DIRECTORIES.values():
+        # Another one of its own, or the local CA.
         if not keys.have_same_issuer(chain, before()):
             raise IssueError(Text("its issuer {!r} is not known to be the CA at {}", facts.issuer, directory))
     elif facts.lifetime > _LONGEST_PUBLIC:
@@ -125,8 +127,8 @@ def _chain_before(goal: Goal, store: Store, seen: Observation, known: Mapping[st
     """Return the chain that the CA of the file gave last, empty where none is known."""
     copy = SiteFile(goal.config.state_dir, goal.site.domain).copy()
     if copy is not None:
-        return copy.chain.encode() if copy.directory == goal.authority.id else b""
+        return copy.chain.encode() if copy.directory == goal.authority(seen).id else b""
     origin = seen.published.origin
-    if origin is None or origin.directory != goal.authority.id:
+    if origin is None or origin.directory != goal.authority(seen).id:
         return b""
     return store.pair(known)[0]

@@ -6,13 +6,13 @@ from dataclasses import replace
 from ..base.errors import IssueError, StoreError
 from ..base.times import rfc3339
 from ..base.words import Text
+from ..model.authority import names_of
 from ..model.certificate import LeafFacts, Origin
 from ..model.memory import SavedPair
 from ..model.observation import Observation
 from ..world import verify
 from ..world.acme import keys
 from ..world.acme.order import Issued
-from .acme_orders import AcmeOrders
 from .contest import set_right_lately
 from .context import SiteContext
 from .orders import Orders
@@ -20,12 +20,23 @@ from .orders import Orders
 logger = logging.getLogger(__name__)
 
 
+def _orders_of(ctx: SiteContext) -> Orders:
+    """Return the orders of a site at its authority; nothing of the other kind is loaded."""
+    if ctx.site.is_local:
+        from .local_orders import LocalOrders  # noqa: PLC0415
+
+        return LocalOrders(ctx)
+    from .acme_orders import AcmeOrders  # noqa: PLC0415
+
+    return AcmeOrders(ctx)
+
+
 class CertificateSteps:
     """The steps around the certificate of one site."""
 
     def __init__(self, ctx: SiteContext) -> None:
         self._ctx = ctx
-        self.orders: Orders = AcmeOrders(ctx)
+        self.orders = _orders_of(ctx)
 
     def order(self, seen: Observation) -> None:
         """Get a new certificate, check it and publish it."""
@@ -35,7 +46,7 @@ class CertificateSteps:
             # Left by a run that was killed after it had published this very certificate.
             self.orders.drop()
             issued = self.orders.order(seen)
-        self._publish(issued)
+        self._publish(issued, seen)
 
     def rehearse(self, seen: Observation) -> None:
         """Do all that `order` does, with a certificate that is then forgotten (orders.Orders)."""
@@ -58,7 +69,7 @@ class CertificateSteps:
         if issued is not None and self._is_published(issued, seen):
             self.orders.drop()
         elif issued is not None:
-            self._publish(issued)
+            self._publish(issued, seen)
 
     def _is_published(self, issued: Issued, seen: Observation) -> bool:
         published = seen.published.facts
@@ -67,14 +78,15 @@ class CertificateSteps:
         except IssueError:
             return False  # publishing it will say what is wrong
 
-    def _publish(self, issued: Issued) -> None:
+    def _publish(self, issued: Issued, seen: Observation) -> None:
         now = self._ctx.clock.now()
         try:
-            facts = keys.checked_facts(issued.chain_pem, issued.key, self._ctx.site.all_names, now)
+            names = names_of(self._ctx.site, seen.address)
+            facts = keys.checked_facts(issued.chain_pem, issued.key, names, now)
         except IssueError:
             self.orders.drop()
             raise
-        authority = self._ctx.goal.authority
+        authority = self.orders.authority(seen)
         chain, key = keys.as_parsed(issued.chain_pem), keys.key_to_pem(issued.key)
         origin = Origin(authority.id, issued.account, authority.key_type, now)
         pair = SavedPair.of(chain, key, origin, facts.not_after)

@@ -55,7 +55,8 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     actions = [each.action for each in later]
     if step.action in ("order", "collect", "adopt", "restore") and ctx.site.deploy:
         actions.append("deploy")
-    load_ahead(step.action, actions)
+    if not ctx.site.is_local:
+        load_ahead(step.action, actions)
     try:
         _carry_out(step, seen, ctx)
     except BaseException as exc:
@@ -132,7 +133,7 @@ def _target_of(step: Step, ctx: SiteContext) -> Target:
 _LOADS = {
     "record": ("..world.dns.alidns", ".record"),
     "record6": ("..world.dns.alidns", ".record"),
-    "order": ("..world.dns.alidns", ".certificate"),
+    "order": ("..world.dns.alidns", ".acme_orders"),
     "deploy": (".deploy", "docker"),
     "redeploy": (".deploy", "docker"),
 }

@@ -2,12 +2,16 @@
 
 from typing import Protocol
 
+from ..model.authority import Authority
 from ..model.observation import Observation
 from ..world.acme.order import Issued
 
 
 class Orders(Protocol):
     """The orders of one site at its authority. Every call may raise `CertbotlessError`."""
+
+    def authority(self, seen: Observation) -> Authority:
+        """Return who certifies: after an order, whoever has given its certificate."""
 
     def check(self, seen: Observation) -> None:
         """Check what costs nothing before an order is spent."""

@@ -178,7 +178,7 @@ class _SiteRun:
 
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. A failure is reported, and not remembered."""
-        has_staging = bool(staging_of(self._config.acme.url))
+        has_staging = self._site.is_local or bool(staging_of(self._config.acme.url))
         why, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
             self._file.tidy()
@@ -307,9 +307,10 @@ class _SiteRun:
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:
         # The CA's schedule is for what the CA saw, and for a certificate that takes a service down at each
         # try; a missing container or a full disk is tried soon again.
-        is_costly = step.action == "order" and isinstance(exc, IssueError | PropagationTimeout)
-        origin = seen.in_hand.origin
-        is_of_this_ca = origin is not None and origin.directory == self._ctx.goal.authority.id
+        authority, origin = self._ctx.goal.authority(seen), seen.in_hand.origin
+        is_costly = authority.is_acme and step.action == "order"
+        is_costly = is_costly and isinstance(exc, IssueError | PropagationTimeout)
+        is_of_this_ca = origin is not None and origin.directory == authority.id
         facts = seen.in_hand.facts if is_of_this_ca else None
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every, facts)

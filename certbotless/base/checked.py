@@ -75,6 +75,11 @@ def exactly(schema: CoreSchema) -> CoreSchema:
     return {**schema, "strict": True}
 
 
+def if_given(schema: CoreSchema) -> CoreSchema:
+    """A mark of ``X | None``: None is for a key that is absent, and not to be written."""
+    return schema["schema"]  # type: ignore[no-any-return]
+
+
 def at_least_one(schema: CoreSchema) -> CoreSchema:
     """A mark: the tuple is not empty."""
     return core_schema.tuple_variable_schema(schema["items_schema"][0], strict=False, min_length=1)

@@ -6,7 +6,9 @@ of a path, a record or an order. Only the DNS API speaks U-labels: see `u_labels
 Source: RFC 1035 section 2.3.1 (letters, digits, hyphen), RFC 5890 (A-labels, U-labels), RFC 8555 section 8.4.
 """
 
+import ipaddress
 import re
+from collections.abc import Sequence
 
 from .errors import ValueFault, printable
 from .words import N_, Text
@@ -23,12 +25,13 @@ class NameFault(ValueFault):
     """The text is not a DNS name that can be used here."""
 
 
-def normalise(text: str, *, wildcard: bool = False) -> str:
+def normalise(text: str, *, wildcard: bool = False, local: bool = False) -> str:
     """Return `text` as a fully qualified name: lower case, A-labels, no final dot.
 
     Args:
         text: the name as a person writes it, also in its own script.
         wildcard: whether a first label ``*`` is allowed.
+        local: whether one label is enough, as for a name that only the LAN knows.
 
     Raises:
         NameFault: not a host name with at least two labels.
@@ -42,12 +45,60 @@ def normalise(text: str, *, wildcard: bool = False) -> str:
     # No top-level domain is all digits (RFC 3696 section 2); an address is.
     is_number = labels[-1].isdigit()
     name = f"*.{host}" if is_wildcard else host
-    if len(labels) < 2 or is_number or len(name) > 253 or not all(map(_HOST_LABEL.fullmatch, labels)):
+    if (
+        len(labels) < (1 if local else 2)
+        or is_number
+        or len(name) > 253
+        or not all(map(_HOST_LABEL.fullmatch, labels))
+    ):
         raise NameFault(
             Text("{!r} is not a full DNS name", printable(text, 80)),
             hint=Text("write it like devbox.example.com"),
         )
     return name
+
+
+def certified_name(text: str) -> str:
+    """Return what a local certificate may be for: a name of one label or more, a wildcard, an IP address.
+
+    Raises:
+        ValueFault: it is none of these.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return normalise(text, wildcard=True, local=True)
+    if address.is_unspecified or address.is_multicast or getattr(address, "scope_id", None):
+        raise ValueFault(Text("{!r} leads to no machine by itself", text))
+    return str(address)
+
+
+def is_address(name: str) -> bool:
+    """Whether a name of a certificate is an IP address; it is one that `certified_name` returned."""
+    return ":" in name or name.replace(".", "").isdigit()
+
+
+def not_permitted(names: Sequence[str], permit: Sequence[str]) -> list[str]:
+    """Return the names and addresses that no entry covers (RFC 5280 section 4.2.1.10).
+
+    A name covers itself and all below it.
+    """
+    domains = [entry for entry in permit if not is_network(entry)]
+    networks = [ipaddress.ip_network(entry) for entry in permit if is_network(entry)]
+
+    def is_covered(name: str) -> bool:
+        if is_address(name):
+            address = ipaddress.ip_address(name)
+            return any(address in network for network in networks)
+        host = name.removeprefix("*.")
+        return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+
+    return [name for name in names if not is_covered(name)]
+
+
+def is_network(entry: str) -> bool:
+    """Whether an entry of `permit` is a network, not a domain."""
+    return "/" in entry
 
 
 def _in_a_labels(text: str, fault: str) -> str:

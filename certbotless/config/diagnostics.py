@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_s
 from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from ..base.words import N_, Text
-from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
+from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site, Target
 from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
 from .yaml_document import Document, Fault, Path, dotted
 
@@ -46,6 +46,8 @@ _FORMS = {
     "state_dir": _PATH,
     "ca_bundle": _PATH,
     "check_every": _DURATION,
+    "lifetime": _DURATION,
+    "permit": N_("{0!r} is neither a domain nor a private network, like 10.0.0.0/8 or fc00::/7"),
     "parallel": N_("{0} is outside {1}"),
     "notify": N_("must be a URL of apprise, like mailtos://..., or where one is: credential:NAME"),
     "address": N_("{0!r} is not auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none"),
@@ -149,7 +151,11 @@ _SELF_EVIDENT = {
 # A fault of a part of these is told as a fault of the whole: their parts have no names.
 _WHOLE = ("command", "action", "port")
 _MODELS: tuple[type[Model], ...] = (Acme, Aliyun, Dns, Docker, Eab, Http)
-_SECTIONS = {model.__name__.lower(): model for model in _MODELS} | {"sites": Site, "deploy": Target}
+_SECTIONS = {model.__name__.lower(): model for model in _MODELS} | {
+    "local_ca": LocalCaSettings,
+    "sites": Site,
+    "deploy": Target,
+}
 
 
 def place_of(error: ErrorDetails) -> Path:
@@ -179,6 +185,8 @@ def text_of(error: ErrorDetails) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     steps = [str(step) for step in reversed(error["loc"]) if isinstance(step, str)]
     slip_key = next((step for step in steps if step in _SLIP_KEYS), "")
+    if slip_key in ("domain", "names") and type(context.get("error")) is ValueFault:
+        return str(context["error"])  # a name, but not one for this place
     for of_key, pattern, text in _SLIPS:
         found = re.fullmatch(pattern, str(value), re.DOTALL) if isinstance(value, str | int) else None
         if of_key == slip_key and found:

@@ -16,9 +16,9 @@ from pydantic_core import ValidationError
 from ..base import words
 from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault, reason_of
-from ..base.names import is_in_zone, normalise
+from ..base.names import certified_name, is_in_zone
 from ..base.words import N_, Text
-from . import environment, yaml_document
+from . import certified, environment, yaml_document
 from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .yaml_document import Document, Fault
 
@@ -113,7 +113,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     """Yield the contradictions of values; a value that is `wrong` by itself is left out."""
 
     def name(value: Any, *path: str | int) -> str | None:
-        return None if value is None or path in wrong else normalise(value, wildcard=True)
+        return None if value is None or path in wrong else certified_name(value)
 
     acme = doc.data.get("acme")
     directory = acme.get("directory") if isinstance(acme, dict) else None
@@ -126,6 +126,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
         [name(each, "sites", i, "names", j) for j, each in enumerate(_entries(site.get("names")))]
         for i, site in enumerate(sites)
     ]
+    yield from certified.check(doc, sites, domains, names, wrong)
     first: dict[str, int] = {}
     for i, domain in enumerate(domains):
         if domain is not None and first.setdefault(domain, i) != i:

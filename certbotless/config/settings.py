@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .. import CHECKOUT
-from ..base.checked import Model, at_least_one
+from ..base.checked import Model, at_least_one, if_given
+from ..base.names import is_address
 from ..base.words import Language, Text
 from . import values
 from .secret import Secret
@@ -110,6 +111,15 @@ class Http(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCaSettings(_Section):
+    """The CA of this machine's own, for sites with `ca: local`. It is made when the first one needs it."""
+
+    permit: tuple[values.Permit, ...] = ()
+    lifetime: values.CertificateLife = timedelta(days=90)
+    key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = "ec256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target(_Section):
     """What serves the certificate of its site: a container, every container with a label, or a command."""
 
@@ -140,12 +150,14 @@ class Site(_Section):
     """One public name that points at this machine, its certificate, and the services that use it."""
 
     domain: values.Domain
+    ca: Literal["acme", "local"] = "acme"
     names: tuple[values.CertificateName, ...] = ()
     zone: values.Name | None = None
     address: values.Address = AddressRule("auto")
     address6: values.Address6 = AddressRule("none", version=6)
     ttl: values.Ttl = 600
-    records: Literal["domain", "all"] = "domain"
+    records: Annotated[Literal["none", "domain", "all"] | None, if_given] = None
+    with_address: bool = False
     certs_dir: values.PathValue | None = None
     deploy: tuple[Target, ...] = ()
 
@@ -153,6 +165,16 @@ class Site(_Section):
     def all_names(self) -> tuple[str, ...]:
         """Every name of the certificate, sorted, A-labels."""
         return tuple(sorted({self.domain, *self.names}))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the CA of this machine certifies it."""
+        return self.ca == "local"
+
+    @property
+    def needs_zone(self) -> bool:
+        """Whether it has a zone at Aliyun DNS: for its records, or for the challenges of an ACME CA."""
+        return not self.is_local or bool(self.wanted_records)
 
     @property
     def rules(self) -> dict[str, AddressRule]:
@@ -166,10 +188,16 @@ class Site(_Section):
 
     def names_with(self, type_: str) -> tuple[str, ...]:
         """Every name that has a record of ours of this type: the domain, then the others, sorted."""
-        if self.rules[type_].kind == "none":
+        records = self.records or ("none" if self.is_local else "domain")
+        if records == "none" or self.rules[type_].kind == "none":
             return ()
-        others = self.all_names if self.records == "all" else ()
-        return (self.domain, *(name for name in others if name != self.domain and name[0] != "*"))
+        others = self.all_names if records == "all" else ()
+        return (self.domain, *(name for name in others if name != self.domain and has_record(name)))
+
+
+def has_record(name: str) -> bool:
+    """Whether a name of a certificate may have a record: it is neither a wildcard nor an IP address."""
+    return name[0] != "*" and not is_address(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +205,8 @@ class Config(_Section):
     """The whole file."""
 
     acme: Acme = Acme()
-    aliyun: Aliyun
+    aliyun: Annotated[Aliyun | None, if_given] = None
+    local_ca: LocalCaSettings = LocalCaSettings()
     dns: Dns = Dns()
     docker: Docker = field(default_factory=Docker)
     http: Http | None = None
@@ -198,12 +227,19 @@ class Config(_Section):
         """Return the URLs of the receivers of messages, by the path of the key."""
         return {f"notify[{i}]": secret for i, secret in enumerate(self.notify)}
 
+    @property
+    def account(self) -> Aliyun:
+        """The account at Aliyun DNS, which is there where a site needs a zone (load)."""
+        if self.aliyun is None:
+            raise ValueError("no site of this file needs an account at Aliyun DNS")
+        return self.aliyun
+
     def needed_secrets(self) -> dict[str, Secret]:
         """Return the secrets that certificates need, by the path of the key: no attempt succeeds without."""
         found = {
-            "aliyun.access_key_id": self.aliyun.access_key_id,
-            "aliyun.access_key_secret": self.aliyun.access_key_secret,
-            "aliyun.security_token": self.aliyun.security_token,
+            "aliyun.access_key_id": self.aliyun.access_key_id if self.aliyun else None,
+            "aliyun.access_key_secret": self.aliyun.access_key_secret if self.aliyun else None,
+            "aliyun.security_token": self.aliyun.security_token if self.aliyun else None,
             "acme.eab.hmac_key": self.acme.eab.hmac_key if self.acme.eab else None,
         }
         return {path: secret for path, secret in found.items() if secret is not None}

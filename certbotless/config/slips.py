@@ -12,12 +12,23 @@ from typing import Any
 from ..base.checked import Model, fields_of
 from ..base.errors import printable
 from ..base.words import N_, Text
-from .settings import Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
+from .settings import Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site, Target
 
 # Line and column, from 1, and what is wrong there.
 Slip = tuple[int, int, str]
 
-_MODELS: tuple[type[Model], ...] = (Config, Acme, Eab, Aliyun, Dns, Docker, Http, Site, Target)
+_MODELS: tuple[type[Model], ...] = (
+    Config,
+    Acme,
+    Eab,
+    Aliyun,
+    Dns,
+    Docker,
+    Http,
+    LocalCaSettings,
+    Site,
+    Target,
+)
 _KEYS = "|".join(sorted({key for model in _MODELS for key in fields_of(model)}, key=len, reverse=True))
 # Of a longer line only the beginning is read: the time must not grow with its square.
 _MOST_CHARACTERS = 500

@@ -12,7 +12,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -21,9 +20,10 @@ from pydantic_core import CoreSchema, core_schema
 
 from ..base.checked import Mark, after
 from ..base.errors import ValueFault
-from ..base.names import normalise
+from ..base.names import certified_name, normalise
 from ..base.words import N_, Text, _
 from .secret import Secret
+from .site_names import permit_entry, site_domain
 
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -33,22 +33,6 @@ DIRECTORIES = {
     # Of TrustAsia, in China.
     "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
-# A file name has 255 bytes at most, and `.DOMAIN.json.trial.` with 16 digits is the longest that we write.
-_LONGEST_DOMAIN = 226
-# Domains that nobody can own. Source: RFC 6761, RFC 6762 (local, and appendix G), RFC 8375 (home.arpa), ICANN
-# (internal).
-_PRIVATE = [
-    "corp",
-    "home",
-    "home.arpa",
-    "internal",
-    "intranet",
-    "lan",
-    "local",
-    "localdomain",
-    "localhost",
-    "private",
-]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 IPVersion = Literal[4, 6]
@@ -149,26 +133,6 @@ def _path(text: str) -> Path:
     if ".." in path.parts or not text.isprintable():
         raise ValueFault(Text("must be a path of printable characters, without .."))
     return path
-
-
-def _public(text: str, *, wildcard: bool = False) -> str:
-    name = normalise(text, wildcard=wildcard)
-    if found := next((end for end in _PRIVATE if f".{name}".endswith(f".{end}")), ""):
-        raise ValueFault(
-            Text("no public CA gives a certificate for a name in .{}", found),
-            hint=Text("use a name in a domain that you own at Aliyun DNS"),
-        )
-    return name
-
-
-def _domain(text: str) -> str:
-    domain = _public(text)
-    if len(domain) > _LONGEST_DOMAIN:
-        raise ValueFault(
-            Text("has {} characters; it names files, so {} are the most", len(domain), _LONGEST_DOMAIN),
-            hint=Text("put a long name into names"),
-        )
-    return domain
 
 
 def _directory(text: str) -> str:
@@ -331,8 +295,10 @@ NotifyUrl = Annotated[
 ]
 PathValue = Annotated[Path, _kind("^/", _path)]
 Name = Annotated[str, after(normalise)]
-Domain = Annotated[str, after(_domain)]
-CertificateName = Annotated[str, after(partial(_public, wildcard=True))]
+Domain = Annotated[str, after(site_domain)]
+CertificateName = Annotated[str, after(certified_name)]
+Permit = Annotated[str, after(permit_entry)]
+CertificateLife = Annotated[timedelta, _duration("1d", "397d")]
 Directory = Annotated[str, _kind(rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)]
 Email = Annotated[str, _kind(r"^[^\s@,?]+@[^\s@,?]+$", _printable)]
 Kid = Annotated[str, _kind("^[!-~]{1,256}$")]

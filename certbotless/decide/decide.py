@@ -12,6 +12,7 @@ from typing import Literal
 
 from ..base.clock import RELEASED, is_believable, is_possible
 from ..base.errors import StoreError
+from ..model.authority import fits
 from ..model.certificate import LeafFacts, Origin, Published
 from ..model.decision import CONFIRM_OF, WRITES, Decision, Step
 from ..model.ledger import Entry, limit_on, next_order
@@ -54,7 +55,8 @@ def decide(situation: Situation) -> Decision:
         *([] if order else _renewal_info_steps(situation)),
     ]
     problems = seen.problems
-    if order and isinstance(situation.ledger, StoreError):
+    is_counted = situation.goal.authority(seen).is_acme
+    if order and is_counted and isinstance(situation.ledger, StoreError):
         problems += (unseen(situation.ledger, seen.at, situation.goal.config.check_every),)
     return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(optional))
 
@@ -130,7 +132,8 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
     facts, origin = in_hand.facts, in_hand.origin
     if facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
         return []
-    if origin.directory != situation.goal.authority.id:
+    authority = situation.goal.authority(situation.seen)
+    if origin.directory != authority.id or not authority.is_acme:
         return []
     look_at = told.next_look if told and told.is_of(facts) else first_look(origin.issued_at, facts.lifetime)
     return [Step("renewal-info", because(Why.RENEWAL_TIME))] if is_look_due(look_at, now) else []
@@ -143,8 +146,8 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
         if _has_expired(seen):
             return because(Why.EXPIRED_COPY)
         # What can be restored is no reason to order.
-        return () if seen.has_copy else because(Why.NO_CERTIFICATE)
-    if mismatch := _mismatch(situation.goal, seen.in_hand):
+        return () if seen.has_copy or _lacks_address(situation) else because(Why.NO_CERTIFICATE)
+    if mismatch := _mismatch(situation.goal, seen, seen.in_hand):
         return mismatch
     if is_due(facts, seen.at, drawn):
         return because(Why.DUE, renewal_moment(facts, drawn), facts.not_after)
@@ -153,26 +156,36 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
     return ()
 
 
+def _lacks_address(situation: Situation) -> bool:
+    """Whether the certificate is to be for the LAN address too, which is not known now."""
+    return situation.goal.site.with_address and not situation.seen.address
+
+
 def without_abandoned(goal: Goal, seen: Observation) -> Observation:
     """Return what was seen; without a refused certificate that the file does not ask for any more.
 
     So an edit that is taken back after a rollback orders nothing: the published certificate fits the file.
     """
-    if seen.refused is None or _mismatch(goal, seen.published) or not _mismatch(goal, seen.refused):
+    if (
+        seen.refused is None
+        or _mismatch(goal, seen, seen.published)
+        or not _mismatch(goal, seen, seen.refused)
+    ):
         return seen
     return replace(seen, refused=None)
 
 
-def _mismatch(goal: Goal, held: Published) -> tuple[Reason, ...]:
+def _mismatch(goal: Goal, seen: Observation, held: Published) -> tuple[Reason, ...]:
     """Say in what a certificate is not the one that the file asks for; empty if it is."""
     facts, origin = held.facts, held.origin
     if facts is None or origin is None:
         return because(Why.NO_CERTIFICATE)
-    if facts.names != goal.site.all_names:
+    authority = goal.authority(seen)
+    if not fits(goal.site, seen.address, facts.names):
         return because(Why.OTHER_NAMES, facts.names)
-    if origin.directory != goal.authority.id:
+    if origin.directory != authority.id:
         return because(Why.OTHER_CA, origin.directory)
-    if origin.key_type != goal.authority.key_type:
+    if origin.key_type != authority.key_type:
         return because(Why.OTHER_KEY_TYPE, origin.key_type)
     return ()
 
@@ -203,7 +216,8 @@ def _held_back(step: Step, situation: Situation) -> Step:
     if step.action == "order" and not is_possible(seen.at):
         waits.append((RELEASED, Reason(Why.OLD_CLOCK)))
     # An order in flight was counted when it was placed.
-    if step.action == "order" and situation.remembered.order is None:
+    is_counted = situation.goal.authority(seen).is_acme
+    if step.action == "order" and is_counted and situation.remembered.order is None:
         if isinstance(ledger, StoreError):
             waits.append((seen.at + situation.goal.config.check_every, Reason(Why.FAULT, (ledger.message,))))
         elif not intent.ignore_ledger and (limit := limit_on(ledger, *_next_order(situation))):
@@ -229,4 +243,5 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
 
 def _next_order(situation: Situation) -> tuple[Entry, LeafFacts | None]:
     seen, goal = situation.seen, situation.goal
-    return next_order(seen.at, goal.authority.id, goal.site.all_names, seen.in_hand, situation.remembered)
+    directory, names = goal.authority(seen).id, goal.site.all_names
+    return next_order(seen.at, directory, names, seen.in_hand, situation.remembered)

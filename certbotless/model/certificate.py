@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from ..base.checked import Model, after
-from ..base.names import NameFault, normalise
+from ..base.names import NameFault, certified_name
 from ..base.times import Moment
 from ..base.words import Text
 
@@ -31,8 +31,8 @@ _ARI_ID = re.compile(r"[A-Za-z0-9_-]{1,200}\.[A-Za-z0-9_-]{1,200}|")
 class LeafFacts(Model):
     """What a leaf says.
 
-    `names` are sorted A-labels; `sha256` is that of the DER leaf, lower-case hex; times are aware UTC;
-    `ari_id` is empty where the leaf has no authority key identifier.
+    `names` are A-labels and IP addresses, sorted; `sha256` is that of the DER leaf, lower-case hex; times are
+    aware UTC; `ari_id` is empty where the leaf has no authority key identifier.
     """
 
     names: tuple[str, ...]
@@ -73,7 +73,7 @@ def _fault_of(facts: LeafFacts) -> str:
 
 def _is_name(name: str) -> bool:
     try:
-        return normalise(name, wildcard=True) == name
+        return certified_name(name) == name
     except NameFault:
         return False
 

@@ -225,6 +225,7 @@ class SiteState(Model):
         foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
         generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
+        signed: when the local CA gave certificates lately.
         unkept_modes: a `wrong_mode` (certificate.Published) that stays, as the file system keeps no modes.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
@@ -253,6 +254,7 @@ class SiteState(Model):
     foreign: Foreign | None = None
     generations: dict[str, str] = field(default_factory=dict)
     unkept_modes: tuple[str, ...] = ()
+    signed: tuple[BoundedMoment, ...] = ()
     is_lost: bool = False
 
     @classmethod

@@ -1,14 +1,20 @@
 """What was seen of one site at one moment: values alone."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..base.errors import CertbotlessError
 from ..config.settings import Target
 from .certificate import Published
 from .memory import Failure, SiteState
 from .records import address_type
+
+if TYPE_CHECKING:
+    from .local_ca import LocalCa
 
 # By server: the values, or None for one that does not speak for the zone.
 Answers = tuple[frozenset[str] | None, ...]
@@ -37,6 +43,7 @@ class Observation:
         shown_at: when the name servers were asked; None for now.
         host: where the ports of this machine are met: the wanted IPv4 address, while it is not known the one
             that was written last; 127.0.0.1 for a site that wants none.
+        local_ca: the CA of this machine; None where there is none, or the site does not need one.
     """
 
     at: datetime
@@ -52,6 +59,7 @@ class Observation:
     unreachable: Failure | None = None
     shown_at: datetime | None = None
     host: str = ""
+    local_ca: LocalCa | None = None
 
     @property
     def address(self) -> str:

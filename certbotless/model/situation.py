@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..config.settings import Config, Site
-from .authority import Authority
+from .authority import Authority, authority_of
 from .decision import NOTHING_ASKED, Intent
 from .ledger import Ledger
 from .memory import SiteState
@@ -17,10 +17,9 @@ class Goal:
     site: Site
     config: Config
 
-    @property
-    def authority(self) -> Authority:
-        """Who certifies the site."""
-        return Authority(self.config.acme.url, self.config.acme.key_type)
+    def authority(self, seen: Observation) -> Authority:
+        """Return who certifies the site."""
+        return authority_of(self.config, self.site, seen.local_ca)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,16 @@
 """The four facts of a site, as seen now. Reads the world and changes nothing; light enough for a daemon."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..base.clock import is_believable
 from ..base.concurrent import together
-from ..base.errors import AddressError, CertbotlessError, ZoneOnHold
+from ..base.errors import AddressError, CertbotlessError, StoreError, ZoneOnHold
 from ..base.words import Text
 from ..config.values import AddressRule
 from ..decide.decide import without_abandoned
@@ -21,6 +24,9 @@ from ..world.dns.query import Question
 from ..world.lan.address import AddressSource
 from ..world.tls import served_leaf
 from .record_answers import AnswerSource, SeenAnswers
+
+if TYPE_CHECKING:
+    from ..model.local_ca import LocalCa
 
 
 def observe(
@@ -40,6 +46,7 @@ def observe(
         has_copy = file.has_pair
         copy = file.copy() if published.facts is None else None
         served = _leaves(places, site.domain)
+        local_ca = _local_ca(goal, problems)
         shown = asked.result()
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
     if shown.fault is not None and (isinstance(shown.fault, ZoneOnHold) or not any(listed.values())):
@@ -58,8 +65,22 @@ def observe(
         unreachable=unseen(shown.fault, now, config.check_every) if shown.fault else None,
         shown_at=shown.at,
         host=host,
+        local_ca=local_ca,
     )
     return without_abandoned(goal, seen)
+
+
+def _local_ca(goal: Goal, problems: list[CertbotlessError]) -> LocalCa | None:
+    """Return the CA of this machine, if the site needs it."""
+    if not goal.site.is_local:
+        return None
+    from ..state.local_ca import LocalCaFolder  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+    try:
+        return LocalCaFolder(goal.config.state_dir).seen()
+    except StoreError as exc:
+        problems.append(exc)
+        return None
 
 
 def host_of(goal: Goal, state: SiteState, address: str) -> str:

@@ -102,11 +102,13 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
 
 
 def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
+    views = [view for view in seen.views.values() if not view.site.is_local]
     planned = (
         next_order(now, seen.config.acme.url, view.site.all_names, view.seen.in_hand, view.remembered)
-        for view in seen.views.values()
+        for view in views
     )
-    for domain, left in zip(seen.views, orders_left_for_each(seen.ledger, planned), strict=True):
+    domains = [view.site.domain for view in views]
+    for domain, left in zip(domains, orders_left_for_each(seen.ledger, planned), strict=True):
         about = "Orders that certbotless' own limits allow now."
         families.add("orders_left", about, left, domain=domain)
 

@@ -2,6 +2,8 @@
 
 from ..act.context import Edges, Zones
 from ..base.clock import Clock
+from ..base.errors import DnsRefused
+from ..base.words import Text
 from ..config.fingerprints import Fingerprints
 from ..config.settings import Config
 from ..world.containers import DockerContainers
@@ -13,11 +15,15 @@ from ..world.lan.address import AddressSource
 def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
     """Return the edges to the outside world; nothing is asked yet. Raises as `AlidnsAccess.of`."""
     # The secrets are read now: after root has become the owner of the state, they may be unreadable.
-    access = AlidnsAccess.of(config.aliyun)
+    access = AlidnsAccess.of(config.aliyun) if config.aliyun else None
 
     def zones(site_clock: Clock) -> Zones:
         from ..world.dns.alidns import AlidnsAccount  # noqa: PLC0415
 
+        if access is None:
+            raise DnsRefused(
+                Text("the file has no account at Aliyun DNS"), hint=Text("write aliyun: with the AccessKey")
+            )
         return AlidnsAccount(access, site_clock)
 
     return Edges(

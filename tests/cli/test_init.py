@@ -186,8 +186,8 @@ def test_whatever_is_accepted_as_an_answer_the_text_holds_it(
     answers = Answers(domain, key_id, key_secret, container=container, certs_dir=Path("/", folder))
     config = load.parse(config_text(answers).encode(), "text")
     assert (config.sites[0].domain, config.certs_dir) == (normalise(domain), Path("/", folder))
-    assert config.aliyun.access_key_id == Secret.parse(key_id)
-    assert config.aliyun.access_key_secret == Secret.parse(key_secret)
+    assert config.account.access_key_id == Secret.parse(key_id)
+    assert config.account.access_key_secret == Secret.parse(key_secret)
     assert config.sites[0].deploy[0].container == container
 
 
@@ -329,8 +329,8 @@ def test_secrets_that_are_typed_get_files_of_their_own(file: Path) -> None:
     _, said = World().run(file, keys())
     folder = file.parent
     config = load.load(file)
-    assert config.aliyun.access_key_id == Secret("file", str(folder / "access_key_id"))
-    assert (config.aliyun.access_key_id.read(), config.aliyun.access_key_secret.read()) == (KEY_ID, CANARY)
+    assert config.account.access_key_id == Secret("file", str(folder / "access_key_id"))
+    assert (config.account.access_key_id.read(), config.account.access_key_secret.read()) == (KEY_ID, CANARY)
     assert checks.warnings(config) == []
     assert f"  LTAI…0000, {len(CANARY)} characters\n" in said
     assert CANARY not in said + file.read_text()
@@ -344,7 +344,7 @@ def test_a_secret_that_lies_there_is_the_default_and_never_replaced(file: Path) 
     _, said = World().run(file, keys({"AccessKey ID": ["new", ""]}))
     assert (file.parent / "access_key_id").read_text() == "old\n"
     assert "access_key_id' exists already" in said
-    assert load.load(file).aliyun.access_key_id.read() == "old"
+    assert load.load(file).account.access_key_id.read() == "old"
 
 
 def test_no_to_the_terms_of_the_ca_writes_nothing(file: Path) -> None:
@@ -369,7 +369,7 @@ def test_a_key_that_fails_is_asked_for_again(file: Path) -> None:
     ]
     assert said.count("  the key does not work: refused with SignatureDoesNotMatch; correct it\n") == 2
     assert "  the key works, sweetlove.top found\n" in said
-    assert load.load(file).aliyun.access_key_secret.read() == CANARY
+    assert load.load(file).account.access_key_secret.read() == CANARY
     assert "# zone: sweetlove.top " in file.read_text()
 
 
@@ -378,7 +378,7 @@ def test_a_key_may_be_left_untested(file: Path) -> None:
     world = World(tried=[Tried(error=DnsUnavailable("no connection"))])
     world.run(file, keys({"AccessKey ID": [KEY_ID, "skip"]}))
     assert len(world.keys) == 1
-    assert load.load(file).aliyun.access_key_secret.read() == CANARY
+    assert load.load(file).account.access_key_secret.read() == CANARY
 
 
 def test_a_zone_that_is_not_found_is_asked_for(file: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_good_file_is_good_for_both(text: str) -> None:
         ({"docker": "host: /run/docker.sock"}, "$.docker.host"),
         ({"domain": '"*.example.com"'}, "$.sites[0].domain"),
         ({"site": "ttl: 86401"}, "$.sites[0].ttl"),
-        ({"site": "records: none"}, "$.sites[0].records"),
+        ({"site": "records: some"}, "$.sites[0].records"),
         ({"site": "address: eth0"}, "$.sites[0].address"),
         ({"site": "address: auto:a-name-of-16-char"}, "$.sites[0].address"),
         ({"site": 'names: "a.example.com"'}, "$.sites[0].names"),
@@ -141,6 +141,7 @@ def with_example(path: str, example: object) -> str:
         "dns": {},
         "docker": {},
         "http": {},
+        "local_ca": {},
         "sites": [{"domain": "registry.example.com", "deploy": [target]}],
     }
     node: Any = tree
@@ -148,6 +149,8 @@ def with_example(path: str, example: object) -> str:
     for step in above:
         node = node[0] if step == "[]" else node[step]
     node[last] = example
+    if last == "with_address" and example:
+        node["ca"] = "local"
     if not {"label", "command"} & target.keys():
         target.setdefault("container", "registry")
     return json.dumps(tree)

@@ -23,7 +23,7 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert found.acme.url == "https://acme-v02.api.letsencrypt.org/directory"
     assert (found.acme.email, found.acme.ca_bundle, found.acme.key_type) == (None, None, "ec256")
-    assert (found.aliyun.endpoint, found.aliyun.ca_bundle) == ("https://alidns.aliyuncs.com", None)
+    assert (found.account.endpoint, found.account.ca_bundle) == ("https://alidns.aliyuncs.com", None)
     assert (found.dns.nameservers, found.dns.propagation_timeout) == ((), timedelta(minutes=10))
     assert found.docker.host == "unix:///var/run/docker.sock"
     assert found.http is None
@@ -31,12 +31,12 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found.check_every, found.parallel, found.key_mode) == (timedelta(minutes=1), 8, "0600")
     (site,) = found.sites
     assert (site.domain, site.names, site.zone, site.ttl) == ("devbox.sweetlove.top", (), None, 600)
-    assert (site.address, site.records) == (AddressRule("auto"), "domain")
+    assert (site.address, site.names_with("A")) == (AddressRule("auto"), (site.domain,))
     assert (site.address6, site.names_with("AAAA")) == (AddressRule("none", version=6), ())
     (target,) = site.deploy
     assert (target.container, target.label, target.command) == ("registry", None, None)
     assert (target.port, target.action, target.when) == (None, Reload("restart"), None)
-    assert (found.acme.eab, found.acme.profile, found.aliyun.security_token) == (None, None, None)
+    assert (found.acme.eab, found.acme.profile, found.account.security_token) == (None, None, None)
     assert found.certs_dir_of(site) == Path("/certs")
     assert target.stop_timeout == timedelta(seconds=10)
     staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -66,13 +66,13 @@ def test_records_are_for_the_domain_and_where_asked_for_every_name_that_is_no_wi
 def test_every_key_that_is_live_is_taken() -> None:
     found = parse(FULL)
     assert (found.acme.url, found.acme.email) == ("https://ca.example.org/dir", "you@example.com")
-    assert (found.acme.ca_bundle, found.aliyun.ca_bundle) == (Path("/etc/ca.pem"), Path("/etc/api.pem"))
+    assert (found.acme.ca_bundle, found.account.ca_bundle) == (Path("/etc/ca.pem"), Path("/etc/api.pem"))
     assert found.acme.eab is not None
     assert (found.acme.eab.kid, found.acme.eab.hmac_key.read()) == ("kid-1", "PlantedCanaryMac")
     assert (found.acme.profile, found.acme.key_type) == ("shortlived", "rsa2048")
-    assert found.aliyun.security_token is not None
-    assert found.aliyun.security_token.read() == "PlantedCanaryToken"
-    assert found.aliyun.endpoint == "https://alidns.example.org:8443"
+    assert found.account.security_token is not None
+    assert found.account.security_token.read() == "PlantedCanaryToken"
+    assert found.account.endpoint == "https://alidns.example.org:8443"
     assert found.dns.nameservers == ("127.0.0.1:5353", "[::1]:53", "ns1.example.org:53")
     assert found.dns.propagation_timeout == timedelta(seconds=90)
     assert found.docker.host == "tcp://127.0.0.1:2375"
@@ -161,7 +161,7 @@ def test_secrets_show_nowhere() -> None:
         "acme.eab.hmac_key": "PlantedCanaryMac",
         "notify[0]": "jsons://PlantedCanaryHook@hooks.example.com/x",
     }
-    for shown in (repr(found), str(found), repr(found.aliyun), repr(found.secrets())):
+    for shown in (repr(found), str(found), repr(found.account), repr(found.secrets())):
         assert CANARY not in shown
     prints = Fingerprints.of(found)
     assert not any(CANARY in str((prints, prints.digests(found, site))) for site in found.sites)

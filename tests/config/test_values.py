@@ -270,7 +270,7 @@ BAD: list[tuple[str, str, list[Any], str]] = [
         ["/run/docker.sock", "unix://docker.sock", "http://a", "unix:///a b", "unix:///a\0b"],
         DOCKER,
     ),
-    ("site", "records", ["none"], "must be 'domain' or 'all'"),
+    ("site", "records", ["some"], "must be 'none', 'domain' or 'all'"),
     (
         "site",
         "address",

@@ -64,6 +64,13 @@ PROOFS = {
     "sites[].ttl": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
     "sites[].records": "system/test_chain.py::test_every_name_gets_its_record_where_all_are_wanted",
     "sites[].certs_dir": "docs/test_keys.py::test_a_pair_counts_where_the_file_wants_it",
+    "sites[].ca": "system/test_local_ca.py::"
+    "test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted",
+    "sites[].with_address": "system/test_local_ca.py::"
+    "test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted",
+    "local_ca.permit": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
+    "local_ca.lifetime": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
+    "local_ca.key_type": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
     "sites[].deploy[].container": "act/test_run.py::"
     "test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own",
     "sites[].deploy[].label": "system/test_deploy.py::test_a_label_means_every_container_that_has_it",

@@ -38,9 +38,9 @@ def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
         b" deploy: [{container: registry, port: 5000}]}]\n",
         "smallest",
     )
-    assert replace(example, aliyun=smallest.aliyun) == smallest
-    key = smallest.aliyun
-    shown = replace(example.aliyun, access_key_id=key.access_key_id, access_key_secret=key.access_key_secret)
+    assert replace(example, aliyun=smallest.account) == smallest
+    key = smallest.account
+    shown = replace(example.account, access_key_id=key.access_key_id, access_key_secret=key.access_key_secret)
     assert shown == key
 
 

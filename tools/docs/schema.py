@@ -20,7 +20,19 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from certbotless.base.checked import Model, schema_of
-from certbotless.config.settings import NEED_EAB, Acme, Aliyun, Config, Dns, Docker, Eab, Http, Site, Target
+from certbotless.config.settings import (
+    NEED_EAB,
+    Acme,
+    Aliyun,
+    Config,
+    Dns,
+    Docker,
+    Eab,
+    Http,
+    LocalCaSettings,
+    Site,
+    Target,
+)
 from certbotless.config.values import AddressRule, Reload, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
@@ -35,11 +47,16 @@ _SECTIONS: dict[type[Model], str] = {
     Dns: "dns.",
     Docker: "docker.",
     Http: "http.",
+    LocalCaSettings: "local_ca.",
     Site: "sites[].",
     Target: "sites[].deploy[].",
 }
 # What keys say against each other, as far as JSON Schema can tell it.
 _RULES: dict[type[Model], dict[str, Any]] = {
+    Config: {
+        "if": {"properties": {"sites": {"contains": {"not": {"required": ["ca"]}}}}},
+        "then": {"required": ["aliyun"]},
+    },
     Acme: {
         "if": {"properties": {"directory": {"enum": list(NEED_EAB)}}, "required": ["directory"]},
         "then": {"properties": {"eab": {"type": "object"}}, "required": ["eab"]},

@@ -78,7 +78,7 @@ def _tell(case: Case, exc: DnsError, check: str, about: str) -> None:
         case.clock_is_in_doubt = True
         raise _NoUse
     if code.startswith(_ABOUT_THE_KEY) or isinstance(exc, DnsUnavailable):
-        case.fail_by("API", case.config.aliyun.endpoint, exc)
+        case.fail_by("API", case.config.account.endpoint, exc)
         raise _NoUse
     case.fail_by(check, about, exc)
 

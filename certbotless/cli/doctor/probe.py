@@ -61,7 +61,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
         tell: prints a line for the person alone: it has names.
     """
     redact = Redactor.of(config)
-    access = AlidnsAccess.of(config.aliyun)
+    access = AlidnsAccess.of(config.account)
     if os.path.isdir(config.state_dir):
         privileges.become_owner(config.state_dir, ())
 

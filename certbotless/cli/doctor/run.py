@@ -100,7 +100,7 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
             "configuration", path, _("every secret can be read; sites: {}").format(len(case.config.sites))
         )
     with suppress(SecretUnreadable):
-        return AlidnsAccount(AlidnsAccess.of(case.config.aliyun), case.clock)
+        return AlidnsAccount(AlidnsAccess.of(case.config.account), case.clock)
     return None
 
 

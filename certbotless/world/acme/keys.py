@@ -214,9 +214,10 @@ def _facts(cert: x509.Certificate) -> LeafFacts:
     sans = _extension(cert, x509.SubjectAlternativeName)
     if sans is None:
         raise IssueError(Text("the CA's certificate has no names"))
-    names = tuple(sorted({name.lower() for name in sans.get_values_for_type(x509.DNSName)}))
+    names = {name.lower() for name in sans.get_values_for_type(x509.DNSName)}
+    names |= {str(address) for address in sans.get_values_for_type(x509.IPAddress)}
     facts = LeafFacts(
-        names=names,
+        names=tuple(sorted(names)),
         sha256=cert.fingerprint(hashes.SHA256()).hex(),
         issuer=printable(cert.issuer.rfc4514_string(), MOST_ISSUER),
         not_before=cert.not_valid_before_utc,

@@ -1,0 +1,126 @@
+"""Make certificates by the local CA: the authority of a site without a public name.
+
+The CA is made when it is first needed. It is never made again where it is missing: clients trust its root.
+"""
+
+import ipaddress
+import os
+from datetime import datetime, timedelta
+
+from ..base.errors import IssueError, RateLimited, StoreError
+from ..base.names import is_address, not_permitted
+from ..base.times import rfc3339
+from ..base.words import Text
+from ..config.settings import Config
+from ..model.authority import Authority, names_of
+from ..model.local_ca import PREFIX
+from ..model.observation import Observation
+from ..state.local_ca import CaFiles, LocalCaFolder
+from ..state.pair import generations
+from ..world import local_ca
+from ..world.acme import keys
+from ..world.acme.order import Issued
+from .context import SiteContext
+
+# What a root may vouch for where the file says nothing.
+_PERMIT = ("lan", "home.arpa", "internal", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+# An address that comes and goes would restart the service for ever.
+_MOST, _WITHIN = 6, timedelta(hours=1)
+
+
+class LocalOrders:
+    """The orders of one site at the CA of this machine (orders.Orders). None is ever in flight."""
+
+    def __init__(self, ctx: SiteContext) -> None:
+        self._ctx = ctx
+        self._folder = LocalCaFolder(ctx.config.state_dir)
+        self._used: CaFiles | None = None
+
+    def authority(self, seen: Observation) -> Authority:
+        authority = self._ctx.goal.authority(seen)
+        return Authority(self._used.facts.id, authority.key_type, is_acme=False) if self._used else authority
+
+    def check(self, seen: Observation) -> None:
+        """Check that the CA is there if it must be, may vouch for the names, and has not signed too often."""
+        now, lately = self._ctx.clock.now(), self._signed_lately()
+        if len(lately) >= _MOST and not self._ctx.intent.ignore_ledger:
+            until = lately[-_MOST] + _WITHIN
+            raise RateLimited(
+                Text("{} certificates within an hour", len(lately)),
+                hint=Text("find out why the LAN address changes so often: see certbotless status"),
+                retry_after=until - now,
+            )
+        names = names_of(self._ctx.site, seen.address)
+        if seen.local_ca is None:
+            self._refuse_if_lost()
+        elif forbidden := seen.local_ca.forbids(names):
+            raise IssueError(
+                Text("the root may not vouch for {}", ", ".join(forbidden)),
+                hint=Text("certbotless trust rotate makes one that may; every client must take it"),
+            )
+
+    def order(self, seen: Observation) -> Issued:
+        """Sign a certificate; the CA is made if there is none yet."""
+        with self._folder.locked(self._ctx.clock):
+            ca = self._folder.load()
+            if ca is None:
+                self._refuse_if_lost()
+                ca = self._made()
+                self._folder.make(ca)
+                self._ctx.tell(
+                    "local_ca.made", root=ca.facts.root_sha256, not_after=rfc3339(ca.facts.not_after)
+                )
+        self._used = ca
+        issued = self._sign(ca, seen)
+        self._ctx.file.change(signed=(*self._signed_lately(), self._ctx.clock.now()))
+        return issued
+
+    def collect(self, seen: Observation) -> None:
+        """Drop what another authority has in flight."""
+        self._ctx.file.drop_order()
+
+    def drop(self) -> None:
+        self._ctx.file.drop_order()
+
+    def rehearse(self, seen: Observation) -> None:
+        """Sign a certificate and forget it; a CA that is not there yet is made in memory alone."""
+        issued = self._sign(self._folder.load() or self._made(), seen)
+        names = names_of(self._ctx.site, seen.address)
+        facts = keys.checked_facts(issued.chain_pem, issued.key, names, self._ctx.clock.now())
+        self._ctx.tell("dry_run.passed", directory="local", not_after=rfc3339(facts.not_after))
+
+    def ask_when_to_renew(self, seen: Observation) -> None:
+        """Nothing: it renews by lifetime."""
+
+    def _signed_lately(self) -> list[datetime]:
+        now = self._ctx.clock.now()
+        return [at for at in self._ctx.state.signed if now - _WITHIN < at <= now]
+
+    def _refuse_if_lost(self) -> None:
+        """Raise StoreError where the CA is gone, though there are certificates that it gave."""
+        held = (told.origin for _, _, told in generations(self._ctx.config.certs_dirs))
+        if any(origin is not None and origin.directory.startswith(PREFIX) for origin in held):
+            raise StoreError(
+                Text("the local CA in {!r} is gone", os.fspath(self._folder.path)),
+                hint=Text("put your copy of it back, or make a new CA: certbotless trust rotate --now"),
+            )
+
+    def _made(self) -> CaFiles:
+        config = self._ctx.config
+        permit = config.local_ca.permit or _default_permit(config)
+        made = local_ca.make(os.uname().nodename, permit, self._ctx.clock.now())
+        return CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+
+    def _sign(self, ca: CaFiles, seen: Observation) -> Issued:
+        key, settings = keys.new_key(self._ctx.config.local_ca.key_type), self._ctx.config.local_ca
+        names = names_of(self._ctx.site, seen.address)
+        validity = (self._ctx.clock.now(), settings.lifetime)
+        chain = local_ca.sign(ca.issuing_pem, ca.issuing_key, key, names, validity)
+        return Issued(chain, key, "local")
+
+
+def _default_permit(config: Config) -> tuple[str, ...]:
+    """Return what a new root may vouch for: the LAN, and each local name of the file that lies outside."""
+    names = [name for site in config.sites if site.is_local for name in site.all_names]
+    own = {name.removeprefix("*.") for name in not_permitted(names, _PERMIT)}
+    return (*_PERMIT, *sorted(str(ipaddress.ip_network(name)) if is_address(name) else name for name in own))

@@ -1,0 +1,69 @@
+"""What the CA of each site can certify: names of a public CA, or those that the local CA may vouch for."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from ..base.errors import ValueFault
+from ..base.names import is_address, not_permitted
+from ..base.words import N_, Text
+from .site_names import public_name
+from .yaml_document import Document, Fault, Path
+
+_NEEDS_LOCAL = Text("a public CA certifies only names: write ca: local")
+# None is a name that is wrong by itself, or absent.
+_Names = Sequence[str | None]
+
+
+def check(
+    doc: Document,
+    sites: Sequence[dict[str, Any]],
+    domains: _Names,
+    names: Sequence[_Names],
+    wrong: Collection[Path],
+) -> Iterator[Fault]:
+    """Yield names that the CA of their site cannot certify, and keys that are missing for it."""
+    section = doc.data.get("local_ca")
+    written = section.get("permit") if isinstance(section, dict) else None
+    is_wrong = any(path[:2] == ("local_ca", "permit") for path in wrong)
+    permit: list[str] = written if isinstance(written, list) and not is_wrong else []
+    needs_account = False
+    for i, site in enumerate(sites):
+        places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
+        places += [(("sites", i, "names", j), name) for j, name in enumerate(names[i])]
+        if site.get("ca") != "local":
+            needs_account = True
+            yield from _of_acme(doc, site, i, places)
+            continue
+        needs_account |= site.get("records") in ("domain", "all")
+        if (
+            domains[i] is not None
+            and is_address(domains[i] or "")
+            and site.get("records") not in (None, "none")
+        ):
+            yield doc.fault(("sites", i, "records"), Text("an IP address has no record: write records: none"))
+        if permit:
+            for path, name in places:
+                if name is not None and not_permitted([name], permit):
+                    form = N_("{!r} is outside local_ca.permit: add it, or a domain or network around it")
+                    yield doc.fault(path, Text(form, name))
+    if needs_account and "aliyun" not in doc.data:
+        yield doc.fault(("aliyun",), Text("is needed"))
+
+
+def _of_acme(
+    doc: Document, site: dict[str, Any], i: int, places: Sequence[tuple[Path, str | None]]
+) -> Iterator[Fault]:
+    for path, name in places:
+        try:
+            if name is not None:
+                public_name(name, wildcard=path[-1] != "domain")
+        except ValueFault as exc:
+            from .diagnostics import text_of  # noqa: PLC0415  (time and memory that only a mistake needs)
+
+            value = site["domain"] if path[-1] == "domain" else site["names"][path[-1]]
+            error: Any = {"type": "value_error", "input": value, "loc": path, "ctx": {"error": exc}}
+            yield doc.fault(path, text_of(error))
+    if site.get("with_address"):
+        yield doc.fault(
+            ("sites", i, "with_address"), Text("a public CA certifies only names: write ca: local")
+        )

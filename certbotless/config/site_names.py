@@ -1,0 +1,83 @@
+"""Which names a site may have, for a public CA and for the local one, and what a root may vouch for."""
+
+import ipaddress
+
+from ..base.errors import ValueFault
+from ..base.names import certified_name, normalise
+from ..base.words import Text
+
+# A file name has 255 bytes at most, and `.DOMAIN.json.trial.` with 16 digits is the longest that we write.
+_LONGEST_DOMAIN = 226
+# Domains that nobody can own. Source: RFC 6761, RFC 6762 (local, and appendix G), RFC 8375 (home.arpa), ICANN
+# (internal).
+_PRIVATE = [
+    "corp",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "private",
+]
+# Names of one label that the root of a local CA may vouch for, and networks that nobody else has: RFC 1918,
+# RFC 6598, RFC 4193.
+_ONE_LABEL = ("lan", "internal", "local", "test", "corp", "home")
+_OWN_NETWORKS = [
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+]
+
+
+def public_name(text: str, *, wildcard: bool = False) -> str:
+    """Return a name for which a public CA may give a certificate. Raises `ValueFault`."""
+    name = normalise(text, wildcard=wildcard)
+    if found := next((end for end in _PRIVATE if f".{name}".endswith(f".{end}")), ""):
+        raise ValueFault(
+            Text("no public CA gives a certificate for a name in .{}", found),
+            hint=Text("use a name in a domain that you own at Aliyun DNS, or write ca: local"),
+        )
+    return name
+
+
+def site_domain(text: str) -> str:
+    """Return a name that a site may have: it names files. Raises `ValueFault`."""
+    domain = certified_name(text)
+    if domain.startswith("*."):
+        normalise(text)
+    if ":" in domain:
+        raise ValueFault(
+            Text("{!r} cannot name files", domain), hint=Text("write a name here, and the address in names")
+        )
+    if len(domain) > _LONGEST_DOMAIN:
+        raise ValueFault(
+            Text("has {} characters; it names files, so {} are the most", len(domain), _LONGEST_DOMAIN),
+            hint=Text("put a long name into names"),
+        )
+    return domain
+
+
+def permit_entry(text: str) -> str:
+    """Return a domain or a private network that the root of the local CA may vouch for."""
+    if "/" not in text and not _is_address(text):
+        name = normalise(text, local=True)
+        if "." not in name and name not in _ONE_LABEL:
+            raise ValueFault(
+                Text("{!r} is too much to vouch for", text),
+                hint=Text("write a domain of two labels or more, or one of {}", ", ".join(_ONE_LABEL)),
+            )
+        return name
+    network = ipaddress.ip_network(text)
+    if not any(network.version == own.version and network.subnet_of(own) for own in _OWN_NETWORKS):  # type: ignore[arg-type]
+        raise ValueError(text)
+    return str(network)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

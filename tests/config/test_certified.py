@@ -1,0 +1,73 @@
+"""What each kind of CA can certify: names, addresses, and the account that it needs."""
+
+import pytest
+from support.configs import fault_of, faults_of, parse, text_of
+
+from certbotless.config.settings import Site
+
+LOCAL = "sites: [{domain: devbox, ca: local"
+
+
+def site_of(keys: str = "", top: str = "") -> Site:
+    return parse(f"{top}\n{LOCAL}{keys}}}]\n").sites[0]
+
+
+def test_the_smallest_file_of_a_local_site_has_no_account() -> None:
+    config = parse(f"{LOCAL}}}]")
+    assert config.aliyun is None
+    assert config.needed_secrets() == {}
+    assert config.sites[0].wanted_records == []
+    assert not config.sites[0].needs_zone
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        (", names: [devbox.lan, '*.devbox.lan']", ("*.devbox.lan", "devbox", "devbox.lan")),
+        (", names: ['10.79.40.213', 'FD12:0::5']", ("10.79.40.213", "devbox", "fd12::5")),
+        (", names: [git.home.arpa]", ("devbox", "git.home.arpa")),
+    ],
+)
+def test_a_local_site_may_have_names_of_the_lan_and_addresses(keys: str, names: tuple[str, ...]) -> None:
+    assert site_of(keys).all_names == names
+
+
+def test_the_domain_of_a_local_site_may_be_an_ipv4_address() -> None:
+    assert parse("sites: [{domain: '10.79.40.213', ca: local}]").sites[0].domain == "10.79.40.213"
+
+
+def test_a_local_site_may_have_a_record_and_then_needs_the_account() -> None:
+    text = text_of(site="ca: local\n    records: domain")
+    assert parse(text).sites[0].wanted_records == [("devbox.sweetlove.top", "A")]
+    assert faults_of(f"{LOCAL}, records: domain}}]") == ["c.yaml:1:1: aliyun: is needed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("sites: [{domain: 'fd12::5', ca: local}]", "'fd12::5' cannot name files; write a name here"),
+        ("sites: [{domain: '*.lan', ca: local}]", "'*.lan' is a wildcard"),
+        ("sites: [{domain: '10.0.0.1', ca: local, records: all}]", "an IP address has no record"),
+        (f"{LOCAL}, names: ['0.0.0.0']}}]", "leads to no machine by itself"),
+        ("local_ca: {permit: [com]}\n" + LOCAL + "}]", "'com' is too much to vouch for"),
+        ("local_ca: {permit: [8.8.8.0/24]}\n" + LOCAL + "}]", "neither a domain nor a private network"),
+        ("local_ca: {permit: [lan]}\n" + LOCAL + "}]", "'devbox' is outside local_ca.permit"),
+        ("local_ca: {lifetime: 398d}\n" + LOCAL + "}]", "398d is outside 1d..397d"),
+    ],
+)
+def test_what_a_local_ca_cannot_certify_is_told(text: str, fault: str) -> None:
+    assert any(fault in each for each in faults_of(text)), faults_of(text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"domain": "devbox"}, "sites[0].domain: 'devbox' has no domain"),
+        ({"domain": "10.79.40.213"}, "sites[0].domain: '10.79.40.213' is an IP address"),
+        ({"domain": "devbox.lan"}, "sites[0].domain: no public CA gives a certificate for a name in .lan"),
+        ({"site": "names: ['10.0.0.1']"}, "sites[0].names[0]: '10.0.0.1' is an IP address"),
+        ({"site": "with_address: true"}, "sites[0].with_address: a public CA certifies only names"),
+    ],
+)
+def test_a_public_ca_certifies_public_names_alone(keys: dict[str, str], fault: str) -> None:
+    assert fault_of(**keys).startswith(fault)

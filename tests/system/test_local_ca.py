@@ -1,0 +1,90 @@
+"""A site that the CA of this machine certifies: from a file of one line to a registry that it serves."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from support.bed import Bed
+
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.registry import Registry
+
+_NAME = "devbox"
+
+
+@pytest.fixture
+def local(bare: Bed, engine: Engine) -> Iterator[Bed]:
+    """A bed without an account at Aliyun DNS, whose registry has a name that only the LAN knows."""
+    bare.registry = registry = Registry(engine, _NAME, certs=bare.certs)
+    registry.write_self_signed()
+    registry.create()
+    del bare.config["aliyun"], bare.config["acme"]
+    deploy = [{"container": "registry", "port": registry.port}]
+    bare.config["sites"] = [{"domain": _NAME, "ca": "local", "with_address": True, "deploy": deploy}]
+    try:
+        yield bare
+    finally:
+        registry.remove()
+
+
+def leaf_of(bed: Bed) -> x509.Certificate:
+    return x509.load_pem_x509_certificates((bed.certs / f"{_NAME}.pem").read_bytes())[0]
+
+
+def verified(bed: Bed, name: str) -> str:
+    """Return the issuer that a client which trusts the root meets, by name or address."""
+    context = ssl.create_default_context(cafile=str(bed.state / "local-ca/root.pem"))
+    where = (LAN_ADDRESS, bed.registry.port)
+    with (
+        socket.create_connection(where, 10) as raw,
+        context.wrap_socket(raw, server_hostname=name) as tls,
+    ):
+        return str(tls.getpeercert())
+
+
+def test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted(local: Bed) -> None:
+    local.ok("--once")
+    for name in (_NAME, LAN_ADDRESS):
+        assert "certbotless" in verified(local, name)
+    assert local.dns.calls == []
+    before = leaf_of(local)
+    local.ok("--once")
+    assert leaf_of(local) == before
+    local.ok("--renew-now")
+    assert leaf_of(local) != before
+    assert "certbotless" in verified(local, _NAME)
+    (site,) = local.status()["sites"]
+    assert site["state"] == "ok"
+    assert site["certificate"]["names"] == [LAN_ADDRESS, _NAME]
+
+
+def test_a_ca_that_is_gone_is_never_made_again_in_silence(local: Bed) -> None:
+    local.ok("--once")
+    folder = Path(local.state / "local-ca")
+    folder.rename(local.home / "copy")
+    assert "is gone" in local.refused("--once")
+    assert not folder.exists()
+    (local.home / "copy").rename(folder)
+    local.ok("--once")
+
+
+def test_the_keys_of_the_ca_have_their_effect(local: Bed) -> None:
+    local.config["local_ca"] = {"permit": [_NAME + ".lan", "10.79.40.0/24"], "lifetime": "30d"}
+    local.config["sites"][0]["names"] = [f"{_NAME}.lan"]
+    assert "is outside local_ca.permit" in local.run("check").stderr
+    local.config["sites"][0] |= {"domain": f"{_NAME}.lan", "deploy": []}
+    local.ok("--once")
+    chain = x509.load_pem_x509_certificates((local.certs / f"{_NAME}.lan.pem").read_bytes())
+    leaf = chain[0]
+    assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days == 30
+    local.config["local_ca"]["key_type"] = "rsa2048"
+    local.ok("--once")
+    leaf = x509.load_pem_x509_certificates((local.certs / f"{_NAME}.lan.pem").read_bytes())[0]
+    assert leaf.public_key().key_size == 2048  # type: ignore[union-attr]
+    local.config["local_ca"] = {}
+    local.config["sites"][0]["names"] = ["elsewhere"]
+    assert "the root may not vouch for elsewhere" in local.refused("--once")
