@@ -54,16 +54,26 @@ def _of_acme(
     doc: Document, site: dict[str, Any], i: int, places: Sequence[tuple[Path, str | None]]
 ) -> Iterator[Fault]:
     for path, name in places:
-        try:
-            if name is not None:
-                public_name(name, wildcard=path[-1] != "domain")
-        except ValueFault as exc:
-            from .diagnostics import text_of  # noqa: PLC0415  (time and memory that only a mistake needs)
+        if name is None:
+            continue
+        key = str(path[2])
+        if _is_public(name, key):
+            continue
+        from .diagnostics import public  # noqa: PLC0415  (time and memory that only a mistake needs)
 
-            value = site["domain"] if path[-1] == "domain" else site["names"][path[-1]]
-            error: Any = {"type": "value_error", "input": value, "loc": path, "ctx": {"error": exc}}
-            yield doc.fault(path, text_of(error))
+        try:
+            public(key, site["domain"] if key == "domain" else site["names"][path[3]])
+        except ValueFault as exc:
+            yield doc.fault(path, str(exc))
     if site.get("with_address"):
         yield doc.fault(
             ("sites", i, "with_address"), Text("a public CA certifies only names: write ca: local")
         )
+
+
+def _is_public(name: str, key: str) -> bool:
+    try:
+        public_name(name, wildcard=key == "names")
+    except ValueFault:
+        return False
+    return True

@@ -17,6 +17,7 @@ from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from ..base.words import N_, Text
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site, Target
+from .site_names import public_name
 from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
 from .yaml_document import Document, Fault, Path, dotted
 
@@ -224,3 +225,12 @@ def check(model: type[Model], key: str) -> Callable[[object], Any]:
             raise ValueFault(text_of(exc.errors(include_url=False)[0])) from None
 
     return checked
+
+
+def public(key: str, value: str) -> str:
+    """Return a name that a public CA can certify, as `domain` or an entry of `names`. Raises `ValueFault`."""
+    try:
+        return public_name(value, wildcard=key == "names")
+    except ValueFault as exc:
+        error: Any = {"type": "value_error", "input": value, "loc": (key,), "ctx": {"error": exc}}
+        raise ValueFault(text_of(error)) from None

@@ -29,7 +29,7 @@ def text() -> bytes:
     Raises:
         ConfigError: a variable is not set or not valid, a line for each.
     """
-    from .diagnostics import check  # noqa: PLC0415  (time and memory that only this needs)
+    from .diagnostics import check, public  # noqa: PLC0415  (time and memory that only this needs)
     from .settings import Site, Target  # noqa: PLC0415  (as above)
 
     faults, missing = [], [name for name in (DOMAIN, CONTAINER, KEY_ID, KEY_SECRET) if not _value(name)]
@@ -40,6 +40,8 @@ def text() -> bytes:
         try:
             if _value(name):
                 check(model, key)(_value(name))
+            if _value(name) and key == "domain":
+                public(key, _value(name))
         except ValueFault as exc:
             faults.append(Text("{}: {}", name, str(exc)))
     if faults:

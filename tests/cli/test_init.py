@@ -137,7 +137,7 @@ def test_the_text_says_what_was_answered() -> None:
     (target,) = site.deploy
     assert (config.certs_dir, config.key_mode) == (Path("/srv/my certs"), "0640")
     assert (config.docker.host, config.acme.directory) == (full.docker_host, full.directory)
-    assert (site.names, config.aliyun.endpoint) == (full.names, full.endpoint)
+    assert (site.names, config.account.endpoint) == (full.names, full.endpoint)
     assert (site.zone, site.address.value, config.acme.email) == ("sweetlove.top", "eth0", "a@b.com")
     assert (target.container, target.port, target.stop_timeout.seconds) == ("null", Port("number", 443), 35)
 

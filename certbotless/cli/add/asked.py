@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from ...base.errors import DeployError, UsageError, ValueFault, printable
 from ...base.names import is_in_zone
 from ...base.words import Text, _
-from ...config.diagnostics import check
+from ...config.diagnostics import check, public
 from ...config.diff import written
 from ...config.settings import Config, Site, Target
 from ...world.containers import Container, Settings
@@ -111,6 +111,7 @@ def new_site(asked: Asked, others: Sequence[Site], config: Config, engine: Engin
 def _domain(others: Sequence[Site]) -> Callable[[str], str]:
     def takes(text: str) -> str:
         domain: str = check(Site, "domain")(text)
+        public("domain", text)
         if domain in (site.domain for site in others):
             raise ValueFault(Text("the file has a site {!r} already", domain))
         return domain
@@ -120,7 +121,7 @@ def _domain(others: Sequence[Site]) -> Callable[[str], str]:
 
 def _names(text: str) -> list[str]:
     try:
-        found = [check(Site, "names")([each])[0] for each in re.split(r"[,\uff0c\s]+", text) if each]
+        found = [public("names", each) for each in re.split(r"[,\uff0c\s]+", text) if each]
     except ValueError as exc:
         raise UsageError(Text("{}: {}", "--names", str(exc))) from exc
     return [*dict.fromkeys(found)]
