@@ -19,14 +19,12 @@ import pytest
 from support.bed import DOMAIN, Bed, wait_until
 from support.invariants import assert_invariants
 from support.private_host import mounted
+from support.readers import GROUP, give_new_keys_to, serve_as_a_user
 
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, SandboxError
 from certbotless.sandbox.registry import Registry
 from certbotless.world.containers import DockerContainers
-
-# A user and a group that nobody has.
-USER, GROUP = 4712, 4713
 
 
 @contextmanager
@@ -212,18 +210,9 @@ def test_a_registry_that_refuses_the_new_pair_has_the_old_one_again(
     bed: Bed, restarts: bool, tries: int, promised: Callable[[float, float], None]
 ) -> None:
     """It may not read the new key; without a restart policy it stays down, else it restarts for ever."""
-    bed.config["sites"] = [bed.site(deploy=[])]
-    bed.config["key_mode"] = "0640"
-    os.chown(bed.certs, -1, GROUP)
-    bed.certs.chmod(0o2755)
-    bed.ok("--once")
-    bed.registry.remove()
-    bed.registry = Registry(bed.engine, DOMAIN, certs=bed.certs, user=f"{USER}:{GROUP}", restarts=restarts)
-    bed.registry.create()
-    bed.config["sites"] = [bed.site()]
-    bed.ok("--once")
+    serve_as_a_user(bed, restarts=restarts)
     old, slowest_s = bed.published(), 0.0
-    os.chown(bed.certs / ".certbotless" / DOMAIN, -1, 0)
+    give_new_keys_to(bed, 0)
     for _ in range(tries):
         bed.write()
         process = subprocess.Popen(
@@ -251,7 +240,7 @@ def test_a_registry_that_refuses_the_new_pair_has_the_old_one_again(
     assert bed.orders() == orders
 
     # The refused pair stays as it was made; a new one is readable again.
-    os.chown(bed.certs / ".certbotless" / DOMAIN, -1, GROUP)
+    give_new_keys_to(bed, GROUP)
     bed.ok("--renew-now", "--force")
     assert bed.served() == bed.published() != old
     assert_invariants(bed, forced_orders=tries + 1)
