@@ -52,6 +52,8 @@ release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null
 release: root setup dist  ## build all files of a release in dist/: wheel, sdist, Debian package, image, SHA256SUMS
 	@BIN='$(BIN)' BASE='$(BASE)' PYTHONS='$(PYTHONS)' ARCHITECTURES='$(ARCHITECTURES)' tools/release $(PARTS)
 
+soak: export FOR_TESTS = yes
+soak: export FOR_SOAK = yes
 soak: root setup  ## run the tests that take minutes, properties with 2,000 examples, and print their figures
 	@tools/worker elsewhere $(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile soak -s
 

@@ -1,8 +1,10 @@
-"""The image of the project, built by its own Dockerfile: on the base of `make release`, without network."""
+"""The image of the project: that of the release, or built by an engine on the same base, without network."""
 
+import json
 import os
 import shlex
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +16,7 @@ from certbotless.sandbox.engine import Engine
 from support.commands import completed
 from support.listeners import Served
 from support.pages import block
-from support.release import IMAGE_BASE
+from support.release import IMAGE_BASE, built
 from support.services import PROJECT
 
 PAGE = "docs/docker.md"
@@ -51,9 +53,20 @@ def served(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
 
 
-def load(engine: Engine, archive: Path) -> None:
-    """Load the image of a release into this engine."""
+def load(engine: Engine) -> None:
+    """Load the image of the release into this engine, unless it is there."""
+    (archive,) = built().glob("*-image-*.tar.gz")
+    if _id(archive) in (image.id for image in engine.client().images.list(NAME)):
+        return
     beside = os.environ | {"DOCKER_HOST": engine.docker_host}
     done = completed(["docker", "load", "--input", archive], env=beside)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {f"{NAME}:latest", f"{NAME}:{__version__}"} <= set(engine.client().images.get(NAME).tags)
+
+
+def _id(archive: Path) -> str:
+    with tarfile.open(archive) as packed:
+        manifest = packed.extractfile("manifest.json")
+        assert manifest is not None
+        (image,) = json.load(manifest)
+    return f"sha256:{image['Config'].removesuffix('.json')}"

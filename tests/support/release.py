@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from support.commands import completed
@@ -19,19 +19,23 @@ _VENV = Path(sys.prefix)
 _HOME = _VENV / "release"
 _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "dist", "tests", "*.log")
 _NEEDED = (".dockerignore", ".gitignore")
-# Of the image and the machine that tools/setup has made.
-IMAGE_BASE, MACHINE = _VENV / "image-base.tar", _VENV / "machine"
+# The base of the image, and the bare machines, that tools/setup has made.
+IMAGE_BASE, MACHINE, DEBIAN_12 = _VENV / "image-base.tar", _VENV / "machine", _VENV / "debian-12"
 TIME, _LONGEST_S = 1790000000, 3600
 
 
-def built(*, version: str = "", parts: str = "deb image") -> Path:
-    """Return the folder of the files of a release.
+def built() -> Path:
+    """Return the folder of the files of a release."""
+    return _kept("release", build)
 
-    Args:
-        version: instead of the tree's own.
-        parts: which of the large ones are needed.
-    """
-    name = f"{version or 'this'}-{parts.replace(' ', '-')}"
+
+def older(version: str) -> Path:
+    """Return the folder of a Debian package like that of the release, whose program is of this version."""
+    return _kept(version, lambda target: _repack(target, version))
+
+
+def _kept(name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder below ours, which `make` makes unless it is there, of the files as they are."""
     _HOME.mkdir(exist_ok=True)
     with (_HOME / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -39,18 +43,44 @@ def built(*, version: str = "", parts: str = "deb image") -> Path:
         digest = _digest()
         if not (stamp.exists() and stamp.read_text() == digest):
             shutil.rmtree(target, ignore_errors=True)
-            build(target, version=version, parts=parts)
+            make(target)
             stamp.write_text(digest)
         return target
 
 
-def build(target: Path, *, version: str = "", parts: str = "deb image", umask: int = 0o022) -> None:
+def _repack(target: Path, version: str) -> None:
+    """Make the package again, of its own files: to build another one would take ten times as long."""
+    (package,) = built().glob("*.deb")
+    folder = target / "unpacked"
+    target.mkdir()
+    _run("dpkg-deb", "--raw-extract", package, folder)
+    (program,) = folder.glob("usr/lib/certbotless/lib/python3*/site-packages/certbotless")
+    for compiled in program.glob("__pycache__/__init__.*.pyc"):
+        compiled.unlink()
+    _replace(program / "__init__.py", '__version__ = "[^"]+"', f'__version__ = "{version}"')
+    _replace(folder / "DEBIAN/control", "(?m)^Version: .*", f"Version: {version}")
+    _run("dpkg-deb", "--build", "-Znone", folder, target / f"certbotless_{version}_{architecture()}.deb")
+    shutil.rmtree(folder)
+
+
+def _replace(file: Path, pattern: str, text: str) -> None:
+    text, count = re.subn(pattern, text, file.read_text())
+    assert count == 1
+    file.write_text(text)
+
+
+def _run(*command: str | Path) -> None:
+    done = completed(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build(target: Path, umask: int = 0o022) -> None:
     """Run `make release` in a copy of the project, whose set-up is ours; `target` has what it built."""
-    source = copy(target.with_name(f"{target.name}.source"), version)
+    source = _copy(target.with_name(f"{target.name}.source"))
     try:
         # All that is here are the wheels of this Python and machine.
         wheels = (f"PYTHONS={sys.version_info[0]}.{sys.version_info[1]}", f"ARCHITECTURES={architecture()}")
-        settings = ("--assume-old=setup", f"BIN={_VENV}/bin", f"PARTS={parts}", *wheels)
+        settings = ("--assume-old=setup", f"BIN={_VENV}/bin", *wheels)
         here = {
             "SOURCE_DATE_EPOCH": str(TIME),
             "PIP_NO_INDEX": "1",
@@ -65,18 +95,13 @@ def build(target: Path, *, version: str = "", parts: str = "deb image", umask: i
         shutil.rmtree(source)
 
 
-def copy(target: Path, version: str = "") -> Path:
-    """Copy what a release is made of, as if it had another version."""
+def _copy(target: Path) -> Path:
+    """Copy what a release is made of."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(PROJECT, target, ignore=_LEFT_OUT)
     for name in _NEEDED:
         shutil.copy(PROJECT / name, target)
     (target / "tests").mkdir()
-    if version:
-        file = target / "certbotless/__init__.py"
-        text, count = re.subn(r'__version__ = "[^"]+"', f'__version__ = "{version}"', file.read_text())
-        assert count == 1
-        file.write_text(text)
     return target
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.bed import DOMAIN, Bed, wait_until
 from support.machine import Machine
 from support.pages import Reading
-from support.release import MACHINE, architecture, built
+from support.release import MACHINE, architecture, built, older
 from support.services import DAEMON, FOLDERS, SOCKET, Services
 
 from certbotless import __version__
@@ -26,20 +26,21 @@ _APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", "--quiet", 
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture
-def debian(tmp_path: Path, engine: Engine, certs: Path) -> Iterator[Machine]:
-    """A bare machine beside the engine, which has its /certs; the packages are in /new and /old."""
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
+    """A bare machine beside the engine, whose /certs is its /srv/certs; the packages are in /new and /old.
+
+    Each test leaves it without the package, but with what that needs of Debian.
+    """
     engine.socket.parent.chmod(0o711)
     folders = {
         **FOLDERS,
         built(): "/new",
-        built(version=_OLD, parts="deb"): "/old",
+        older(_OLD): "/old",
         engine.socket.parent: str(Path(SOCKET).parent),
-        certs: "/certs",
+        certs: "/srv/certs",
     }
-    home = tmp_path / "debian"
-    home.mkdir()
-    with Machine(home, folders, MACHINE) as machine:
+    with Machine(tmp_path_factory.mktemp("debian"), folders, MACHINE) as machine:
         # As docker.io makes it, so that it has the number of this machine's.
         machine.ok("groupadd", "--gid", str(engine.socket.stat().st_gid), "docker")
         yield machine
@@ -81,6 +82,7 @@ def test_from_an_older_version_on_a_bare_machine_to_its_end(
     """Installed, started, upgraded while it runs, and purged: certificates and state stay, and their user."""
     services = Services(debian, bed)
     assert traces(debian) == []
+    debian.ok("sh", "-euc", "mkdir /certs; mount --bind /srv/certs /certs")
     said = debian.ok(*_APT, "install", package(_OLD), patience_s=300)
     assert "certbotless: next: certbotless init; systemctl enable --now certbotless.service" in said
     debian.ok("chown", "certbotless:certbotless", "/certs")
@@ -119,11 +121,11 @@ def test_from_an_older_version_on_a_bare_machine_to_its_end(
     assert left == ["/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow"]
     assert debian.ok("id", "-un", "certbotless") == "certbotless\n"
     services.assert_served()
+    gone = "umount /certs; rmdir /certs; rm -r /var/lib/certbotless; userdel certbotless"
+    debian.ok("sh", "-euc", gone)
 
 
 def test_where_nothing_was_kept_a_purge_leaves_nothing(debian: Machine) -> None:
-    debian.ok("umount", "/certs")
-    debian.ok("rmdir", "/certs")
     debian.ok(*_APT, "install", package(__version__), patience_s=300)
     modes = debian.ok("stat", "-c", "%U:%G %a %n", "/etc/certbotless", "/var/lib/certbotless", "/certs")
     assert modes.splitlines() == [
@@ -136,26 +138,36 @@ def test_where_nothing_was_kept_a_purge_leaves_nothing(debian: Machine) -> None:
     assert traces(debian) == []
 
 
-_AS_DEBIAN_12 = r"""
-sed -i 's/^VERSION_ID=.*/VERSION_ID="12"/; s/^PRETTY_NAME=.*/PRETTY_NAME="Debian 12"/' /etc/os-release
-"""
-_AS_INSTALLED_BY_MAKE = "install -D /dev/null /usr/local/lib/systemd/system/certbotless.service"
+_AS_DEBIAN_12 = (
+    "cp /etc/os-release /root; sed -i"
+    """ 's/^VERSION_ID=.*/VERSION_ID="12"/; s/^PRETTY_NAME=.*/PRETTY_NAME="Debian 12"/' /etc/os-release""",
+    "mv /root/os-release /etc",
+    "this package is for Debian 13, and this is Debian 12: use make install .*",
+)
+_UNIT = "/usr/local/lib/systemd/system/certbotless.service"
+_AS_INSTALLED_BY_MAKE = (
+    f"install -D /dev/null {_UNIT}",
+    f"rm {_UNIT}",
+    "make install has put certbotless on this machine .*: first make uninstall",
+)
 
 
 @pytest.mark.parametrize(
-    ("prepare", "line"),
-    [
-        (_AS_DEBIAN_12, "this package is for Debian 13, and this is Debian 12: use make install .*"),
-        (_AS_INSTALLED_BY_MAKE, "make install has put certbotless on this machine .*: first make uninstall"),
-    ],
-    ids=["Debian 12", "make install"],
+    ("prepare", "undo", "line"), [_AS_DEBIAN_12, _AS_INSTALLED_BY_MAKE], ids=["Debian 12", "make install"]
 )
-def test_another_machine_is_refused_with_one_line(debian: Machine, prepare: str, line: str) -> None:
+def test_another_machine_is_refused_with_one_line(
+    debian: Machine, prepare: str, undo: str, line: str
+) -> None:
     debian.ok("sh", "-euc", prepare)
+    debian.ok("cp", "/var/lib/dpkg/status", "/root")
     done = debian.run("dpkg", "--install", package(__version__))
+    debian.ok("sh", "-euc", undo)
+    # Where dpkg notes that it was asked for.
+    debian.ok("mv", "/root/status", "/var/lib/dpkg")
     assert done.returncode != 0
     said = done.stdout + done.stderr
     ours = [each for each in said.splitlines() if each.startswith("certbotless: ")]
     assert len(ours) == 1, said
     assert re.fullmatch(f"certbotless: {line}", ours[0])
     assert not debian.path("/usr/lib/certbotless").exists()
+    assert traces(debian) == []

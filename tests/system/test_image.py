@@ -1,4 +1,7 @@
-"""certbotless as a container, built by docker/Dockerfile on a real engine; started by hand, with a file."""
+"""certbotless as a container, started by hand, with a file.
+
+Its image is that of the release; `make soak` also builds one on the engine, as the page says.
+"""
 
 import os
 import shlex
@@ -29,9 +32,14 @@ _SOCKET = Path("/var/run/docker.sock")
 _MOUNTS = [f"{_ETC}:{_ETC}:ro", f"{_STATE}:{_STATE}", f"{_CERTS}:{_CERTS}", f"{_SOCKET}:{_SOCKET}"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def image(engine: Engine) -> None:
-    images.build(engine)
+@pytest.fixture(
+    scope="module",
+    autouse=True,
+    params=[images.load, pytest.param(images.build, marks=pytest.mark.soak)],
+    ids=["of make release", "built by docker"],
+)
+def image(engine: Engine, request: pytest.FixtureRequest) -> None:
+    request.param(engine)
 
 
 @pytest.fixture
