@@ -55,24 +55,33 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark all of system/ and faults/."""
+    if {"system", "faults"} & set(item.path.parts):
+        item.add_marker("process")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark all of system/ and faults/, and let each worker begin with its share of the long ones.
+    """Let each worker begin with its share of the long ones.
 
     A worker has so many tests in a row, and at the end takes some from another one: a long test that is left
-    then is waited for by all.
+    then is waited for by all. Those of a module stay together, for what they share. It is the last to choose,
+    since what is not run counts for no worker.
     """
-    for item in items:
-        if {"system", "faults"} & set(item.path.parts):
-            item.add_marker("process")
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    long = [item for item in items if item.get_closest_marker("long")]
-    others = [item for item in items if item not in long]
-    each = -(-len(others) // workers)
-    items[:] = [
-        item
-        for worker in range(workers)
-        for item in [*long[worker::workers], *others[worker * each : (worker + 1) * each]]
-    ]
+    modules: dict[Path, list[pytest.Item]] = {}
+    others: list[pytest.Item] = []
+    for item in items:
+        (modules.setdefault(item.path, []) if item.get_closest_marker("long") else others).append(item)
+    count = len(items)
+    items.clear()
+    for worker in range(workers):
+        long = [item for module in list(modules.values())[worker::workers] for item in module]
+        # So many has pytest-xdist for each.
+        more = max((count - len(items)) // (workers - worker) - len(long), 0)
+        items += [*long, *others[:more]]
+        del others[:more]
 
 
 _may_start_programs = True
