@@ -14,8 +14,8 @@ import os
 import pwd
 import stat
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import files, systemd
@@ -59,6 +59,32 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     os.setgid(found.st_gid)
     os.setuid(found.st_uid)
     _refuse_unless_readable(needed, f"the owner of {str(state_dir)!r} ({name})")
+
+
+@contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """Reach files with the rights of the owner of a folder, and no others; root has its own again after it.
+
+    So a link that the owner has put there leads root to nothing that the owner could not read. Does nothing
+    unless we are root, or where the folder is absent. Not for a process with threads.
+    """
+    try:
+        found = folder.stat()
+    except OSError:
+        found = None
+    if os.geteuid() != 0 or found is None or found.st_uid == 0:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups([])
+    os.setegid(found.st_gid)
+    os.seteuid(found.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def _make(path: Path, mode: int) -> None:

@@ -26,8 +26,14 @@ _COMMANDS = {
     "notify-test": N_("send a test message to each URL of notify"),
     "init": N_("write a first configuration, from questions or options; overwrite nothing"),
     "add": N_("add a site to the configuration file; keep its comments, and every other byte"),
+    "trust": N_("show the root of the local CA, and bring it to clients"),
     "sandbox": N_("show how certbotless works, with local stand-ins of Aliyun DNS and the CA"),
 }
+_TRUST_ACTIONS = {
+    "show": N_("show the root: fingerprint, end, what it may vouch for (without an action, too)"),
+    "export": N_("write the root, for a client to import"),
+}
+_ROOT_FORMATS = ("pem", "der", "mobileconfig")
 _INIT_OPTIONS = (
     ("--domain", "NAME", N_("the public name of the service")),
     (
@@ -206,6 +212,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     yes_help = N_("ask nothing: use what is found, agree to the CA's terms, and do not test the AccessKey")
     _flag(init, "--yes", yes_help)
     _add_options_of_add(add("add"))
+    _add_actions_of_trust(add("trust"))
     shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
     about = _(_COMMANDS["sandbox"])
     commands.add_parser("sandbox", help=about, description=shown.format(about))
@@ -224,6 +231,23 @@ def _add_options_of_add(parser: argparse.ArgumentParser) -> None:
     # Not `dry_run`: that one is given before the command, and goes with --renew-now.
     show_help = _("print the difference; write nothing")
     parser.add_argument("--dry-run", action="store_true", dest="only_show", help=show_help)
+
+
+def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="trust_action", metavar="ACTION", prog=parser.prog)
+
+    def add(name: str) -> argparse.ArgumentParser:
+        text, default = _(_TRUST_ACTIONS[name]), argparse.SUPPRESS
+        action = actions.add_parser(name, help=text, description=text)
+        config_help = _(_CONFIG_HELP).format(_CONFIG)
+        action.add_argument("-c", "--config", metavar="FILE", default=default, help=config_help)
+        return action
+
+    add("show")
+    export = add("export")
+    format_help = _("pem (default), der, or mobileconfig for iOS and macOS")
+    export.add_argument("--format", choices=_ROOT_FORMATS, default="pem", help=format_help)
+    export.add_argument("--out", metavar="FILE", help=_("the file to write; standard output when absent"))
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:

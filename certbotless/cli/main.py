@@ -88,6 +88,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         "notify-test": _notify_test,
         "init": _init,
         "add": _add,
+        "trust": _trust,
         "sandbox": _sandbox,
     }
     source = None if args.config == "-" else Path(args.config)
@@ -298,6 +299,13 @@ def _add(source: Path | None, args: argparse.Namespace) -> int:
     ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
     run.run(source, vars(args), ask, lambda line: print(line, flush=True))
     return 0
+
+
+def _trust(source: Path | None, args: argparse.Namespace) -> int:
+    from .trust import run
+
+    log.set_up(logging.CRITICAL)
+    return run.run(source, vars(args), lambda line: print(line, flush=True))
 
 
 def _ask(question: str, is_secret: bool) -> str:

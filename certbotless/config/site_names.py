@@ -1,9 +1,10 @@
 """Which names a site may have, for a public CA and for the local one, and what a root may vouch for."""
 
 import ipaddress
+from collections.abc import Iterable
 
 from ..base.errors import ValueFault
-from ..base.names import certified_name, normalise
+from ..base.names import certified_name, is_address, is_network, normalise, not_permitted
 from ..base.words import Text
 
 # A file name has 255 bytes at most, and `.DOMAIN.json.trial.` with 16 digits is the longest that we write.
@@ -73,6 +74,27 @@ def permit_entry(text: str) -> str:
     if not any(network.version == own.version and network.subnet_of(own) for own in _OWN_NETWORKS):  # type: ignore[arg-type]
         raise ValueError(text)
     return str(network)
+
+
+def beyond_the_lan(permit: Iterable[str], allowed: Iterable[str]) -> list[str]:
+    """Return the entries of a root's `permit` that neither a LAN has nor one of `allowed` covers.
+
+    Args:
+        permit: as the root has it; it may be another program's work.
+        allowed: names, addresses, domains and networks that the configuration file has.
+    """
+    entries = [*_ONE_LABEL, "home.arpa", *(name.removeprefix("*.") for name in allowed)]
+    own = [*_OWN_NETWORKS, *(ipaddress.ip_network(e) for e in entries if is_network(e) or is_address(e))]
+    domains = [entry for entry in entries if not is_network(entry) and not is_address(entry)]
+
+    def is_covered(entry: str) -> bool:
+        if not is_network(entry):
+            # An empty one permits every name; one with a dot in front, all below it.
+            return bool(entry.strip(".")) and not not_permitted([entry.removeprefix(".")], domains)
+        network = ipaddress.ip_network(entry)
+        return any(network.version == each.version and network.subnet_of(each) for each in own)  # type: ignore[arg-type]
+
+    return [entry for entry in permit if not is_covered(entry)]
 
 
 def _is_address(text: str) -> bool:

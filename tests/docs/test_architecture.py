@@ -36,7 +36,7 @@ HOMES = {
     "aliyunsdkalidns": {"world.dns.alidns"},
     "apprise": {"notify.apprise_sender"},
     "apscheduler": {"service.timetable"},
-    "cryptography": {"world.acme.keys", "world.local_ca"},
+    "cryptography": {"world.acme.keys", "world.local_ca", "world.local_root"},
     # names: only to turn a name into A-labels
     "dns": {"world.dns.hijack", "world.dns.nameservers", "world.dns.query", "base.names"},
     "docker": {"world.containers"},

@@ -1,0 +1,61 @@
+"""The command: what each of its actions prints and does."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...base import files
+from ...base.errors import UsageError, printable
+from ...base.times import moment
+from ...base.words import Text, _
+from ...config import load
+from ...config.settings import Config
+from ...world.local_root import Root
+from . import export, roots
+
+Say = Callable[[str], None]
+
+
+def run(source: Path | None, args: Mapping[str, Any], say: Say) -> int:
+    """Do what the command line asks for and return the exit code. Raises `CertbotlessError`."""
+    config = load.load(source)
+    return _ACTIONS[args["trust_action"] or "show"](config, args, say)
+
+
+def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
+    found = roots.read(config)
+    _say_of(found.current, say)
+    if found.next:
+        say(_("The next root; after a switch it is the root:"))
+        _say_of(found.next, say)
+    say(_("Backup: copy the folder {!r}; nothing else can bring this CA back").format(str(found.folder)))
+    return 0
+
+
+def _say_of(root: Root, say: Say) -> None:
+    say(_("Root: {}").format(printable(root.name)))
+    say(f"SHA-256: {root.fingerprint}")
+    say(_("Valid until: {}").format(moment(root.not_after, "%Y-%m-%d")))
+    say(_("May vouch for: {}").format(", ".join(map(printable, root.permit))))
+
+
+def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:
+    found, form = roots.read(config), args["format"]
+    data = export.exported(found, form)
+    if args["out"] is not None:
+        path = Path(args["out"])
+        with files.store_errors(path):
+            files.replace(path, data, 0o644)
+    elif form == "der" and sys.stdout.isatty():
+        raise UsageError(Text("DER is not text: name a file with --out FILE"))
+    else:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    # Standard output may have the data.
+    for root in found.all if form != "der" else (found.current,):
+        sys.stderr.write(f"{printable(root.name)}\n  SHA-256: {root.fingerprint}\n")
+    return 0
+
+
+_ACTIONS: dict[str, Callable[[Config, Mapping[str, Any], Say], int]] = {"show": _show, "export": _export}

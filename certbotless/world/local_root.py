@@ -1,0 +1,132 @@
+"""The root of the local CA as it is read back: what it is, and whether a machine may trust it.
+
+The user of the service writes the file, and root installs it. So a certificate whose constraints a verifier
+may ignore, or that may do more than sign certificates, is none.
+
+Source: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.10.
+"""
+
+import ipaddress
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from ..base.errors import StoreError
+from ..base.words import N_, Text
+
+_HAS = {
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+}
+# A kind of name of which none is permitted is excluded as a whole.
+_EVERY_NAME, _EVERY_IPV4, _EVERY_IPV6 = "", "0.0.0.0/0", "::/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root certificate.
+
+    Attributes:
+        name: its common name.
+        pem, der: the certificate and nothing else.
+        sha256: of the DER, lower-case hex.
+        permit: the domains and networks that it may vouch for.
+        not_before, not_after: aware UTC.
+    """
+
+    name: str
+    pem: bytes
+    der: bytes
+    sha256: str
+    permit: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the DER as `openssl x509 -fingerprint` prints it."""
+        return ":".join(self.sha256[i : i + 2].upper() for i in range(0, len(self.sha256), 2))
+
+    @property
+    def short(self) -> str:
+        """The 8 digits that file names of it have."""
+        return self.sha256[:8]
+
+
+def read_root(data: bytes, where: str) -> Root:
+    """Return the root that a file has.
+
+    Args:
+        where: the path of the file, for errors.
+
+    Raises:
+        StoreError: it is not one self-signed CA certificate with critical name constraints for DNS names and
+            IP addresses, or may do more than sign certificates.
+    """
+    try:
+        (certificate,) = x509.load_pem_x509_certificates(data)
+        certificate.verify_directly_issued_by(certificate)
+        permit = _permit_of(certificate)
+        (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as exc:
+        raise _refused(where, N_("it is not one root with the limits of certbotless")) from exc
+    return Root(
+        str(name.value),
+        certificate.public_bytes(serialization.Encoding.PEM),
+        certificate.public_bytes(serialization.Encoding.DER),
+        certificate.fingerprint(hashes.SHA256()).hex(),
+        permit,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
+
+
+def _refused(where: str, why: str) -> StoreError:
+    hint = N_("put your copy of the folder back, or make a new CA: certbotless trust rotate --now")
+    return StoreError(Text("{!r} is refused: {}", where, Text(why)), hint=Text(hint))
+
+
+def _permit_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return what a root may vouch for. Raises ValueError where it may do anything else."""
+    extensions = certificate.extensions
+    basic = extensions.get_extension_for_class(x509.BasicConstraints)
+    usage = extensions.get_extension_for_class(x509.KeyUsage)
+    limits = extensions.get_extension_for_class(x509.NameConstraints)
+    if {extension.oid for extension in extensions} != _HAS:
+        raise ValueError("other extensions")
+    if not (basic.critical and basic.value.ca and basic.value.path_length == 1):
+        raise ValueError("basic constraints")
+    if not (usage.critical and usage.value.key_cert_sign) or usage.value.digital_signature:
+        raise ValueError("key usage")
+    permitted = [_text_of(each) for each in limits.value.permitted_subtrees or ()]
+    excluded = {_text_of(each) for each in limits.value.excluded_subtrees or ()}
+    if not limits.critical or not permitted or not _is_bounded(permitted, excluded):
+        raise ValueError("name constraints")
+    return tuple(permitted)
+
+
+def _text_of(name: x509.GeneralName) -> str:
+    if isinstance(name, x509.IPAddress):
+        return str(ipaddress.ip_network(str(name.value)))
+    if isinstance(name, x509.DNSName):
+        return name.value
+    raise ValueError("a constraint of another kind")
+
+
+def _is_bounded(permitted: Collection[str], excluded: Collection[str]) -> bool:
+    """Whether names, IPv4 and IPv6 addresses are each either limited or excluded as a whole."""
+    networks = [ipaddress.ip_network(each) for each in permitted if "/" in each]
+    kinds = {
+        _EVERY_NAME: len(networks) < len(permitted),
+        _EVERY_IPV4: any(network.version == 4 for network in networks),
+        _EVERY_IPV6: any(network.version == 6 for network in networks),
+    }
+    return all(is_limited or everything in excluded for everything, is_limited in kinds.items())

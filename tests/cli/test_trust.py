@@ -1,0 +1,147 @@
+"""`certbotless trust`: what it prints, and what it refuses to hand on."""
+
+import hashlib
+import os
+import plistlib
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from certbotless.cli.main import main
+from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.world import local_ca
+
+Told = Callable[..., tuple[int, str, str]]
+PERMIT = ("lan", "home.arpa", "devbox", "10.0.0.0/8")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration with one local site."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"state_dir: {tmp_path / 'state'}\ncerts_dir: {tmp_path / 'certs'}\n"
+        "sites: [{domain: devbox, ca: local, names: [devbox.lan, 10.79.40.213]}]\n"
+    )
+    return path
+
+
+@pytest.fixture
+def told(file: Path, capfd: pytest.CaptureFixture[str]) -> Told:
+    return lambda *arguments: (main(["--config", str(file), "trust", *arguments]), *capfd.readouterr())
+
+
+def make(file: Path, permit: tuple[str, ...] = PERMIT) -> bytes:
+    """Make a CA with this permit, and return its root."""
+    made = local_ca.make("devbox", permit, datetime.now(UTC))
+    (file.parent / "state").mkdir(mode=0o700)
+    LocalCaFolder(file.parent / "state").make(
+        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+    )
+    return made.root_pem
+
+
+def fingerprint(pem: bytes) -> str:
+    """Return it as other programs print it."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).digest().hex(":").upper()
+
+
+def test_without_a_ca_there_is_nothing_to_show(told: Told) -> None:
+    code, out, err = told()
+    assert (code, out) == (1, "")
+    assert "there is no local CA yet" in err
+
+
+def test_show_says_what_the_root_is_and_what_to_copy(file: Path, told: Told) -> None:
+    pem = make(file)
+    code, out, _ = told("show")
+    assert code == 0
+    for said in (fingerprint(pem), "lan, home.arpa, devbox, 10.0.0.0/8", f"{file.parent}/state/local-ca"):
+        assert said in out
+    assert told() == (0, out, "")
+
+
+def test_export_gives_the_root_in_each_form(file: Path, told: Told) -> None:
+    pem = make(file)
+    der = ssl.PEM_cert_to_DER_cert(pem.decode())
+    out = file.parent / "out"
+    code, printed, err = told("export")
+    assert (code, printed.encode()) == (0, pem)
+    assert fingerprint(pem) in err
+    for form in ("der", "mobileconfig"):
+        assert told("export", "--format", form, "--out", str(out))[0] == 0
+        assert out.stat().st_mode & 0o777 == 0o644
+        if form == "der":
+            assert out.read_bytes() == der
+    profile = plistlib.loads(out.read_bytes())
+    (payload,) = profile["PayloadContent"]
+    assert (payload["PayloadType"], payload["PayloadContent"]) == ("com.apple.security.root", der)
+
+
+def test_a_link_at_the_place_of_the_export_is_replaced(file: Path, told: Told) -> None:
+    make(file)
+    other, out = file.parent / "other", file.parent / "out"
+    other.write_text("kept")
+    out.symlink_to(other)
+    assert told("export", "--out", str(out))[0] == 0
+    assert other.read_text() == "kept"
+    assert not out.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "permit", [("com",), ("lan", "example.com"), ("8.8.8.0/24",), ("0.0.0.0/0",), ("lan", "git")]
+)
+def test_a_root_that_may_vouch_for_more_than_the_file_says_is_refused(
+    file: Path, told: Told, permit: tuple[str, ...]
+) -> None:
+    """Who takes over the service must not make root install it."""
+    make(file, permit)
+    code, out, err = told("export")
+    assert (code, out) == (1, "")
+    assert f"may vouch for {permit[-1]!r}" in err
+
+
+def test_what_the_file_permits_is_handed_on(file: Path, told: Told) -> None:
+    make(file, ("example.com", "git.lan"))
+    text = file.read_text().replace("domain: devbox", "domain: devbox.lan")
+    file.write_text(f"{text}local_ca: {{permit: [example.com, lan, 10.0.0.0/8]}}\n")
+    assert told("export")[0] == 0
+
+
+def test_other_certificates_are_refused(file: Path, told: Told) -> None:
+    """The issuing certificate, two roots in one file, half a root, and a link to a good one."""
+    pem = make(file)
+    place = file.parent / "state/local-ca/root.pem"
+    issuing = place.with_name("issuing.pem").read_bytes()
+    for data in (issuing, pem * 2, pem[:-60], b""):
+        place.write_bytes(data)
+        assert told("export")[:2] == (1, "")
+    place.with_name("good").write_bytes(pem)
+    place.unlink()
+    place.symlink_to("good")
+    assert "symbolic link" in told("export")[2]
+
+
+def test_root_reads_with_the_rights_of_the_owner(file: Path, told: Told) -> None:
+    """A folder above that only root may enter is closed to it; then root has its rights again."""
+    make(file)
+    for folder in (file.parent, *file.parents[1:-2]):
+        folder.chmod(0o755)
+    state = file.parent / "state"
+    for path in (state, *state.rglob("*")):
+        os.chown(path, 65534, 65534)
+    closed = file.parent / "closed"
+    closed.mkdir(0o700)
+    secret = closed / "root.pem"
+    secret.write_bytes((state / "local-ca/root.pem").read_bytes())
+    (state / "local-ca").rename(state / "was")
+    (state / "local-ca").mkdir(0o755)
+    assert "there is no local CA yet" in told("export")[2]
+    (state / "local-ca/root.pem").hardlink_to(secret)
+    secret.chmod(0o600)
+    assert "Permission denied" in told("export")[2]
+    assert os.geteuid() == 0
+    assert secret.read_bytes()
