@@ -19,9 +19,10 @@ from pathlib import Path
 from ..base import saved
 from ..base.concurrent import together
 from ..base.errors import StoreError, printable, reason_of
+from ..base.names import is_address
 from ..base.times import rfc3339
 from ..base.words import N_, Text
-from ..config.settings import Config
+from ..config.settings import Config, Site
 from ..model.records import address_type
 from ..model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
 from ..world.dns import hijack
@@ -38,6 +39,8 @@ _EVERY_WHILE_NOT_WELL = timedelta(minutes=10)
 _TIMEOUT_S = 8.0
 _VISITORS = 32
 _SERVER_ERROR = 500
+# OpenSSL's numbers (x509_vfy.h) for a chain that ends at no CA of the trust store.
+_UNKNOWN_CA = (18, 19, 20, 21)
 # More than any status line; the rest of it is not read.
 _MOST_BYTES = 4096
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
@@ -61,7 +64,7 @@ def is_due(view: View, known: Visits) -> bool:
     facts = facts_of(view, known)
     if facts is None:
         return True
-    every = _EVERY if facts.is_well and facts.resolved else _EVERY_WHILE_NOT_WELL
+    every = _EVERY if facts.is_well and (facts.resolved or facts.trusted) else _EVERY_WHILE_NOT_WELL
     return not facts.at <= view.seen.at < facts.at + every
 
 
@@ -109,7 +112,9 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     for name, type_ in site.wanted_records:
         address = view.seen.wanted(type_)
         wanted.setdefault(name, []).extend([address] if address else [])
-    wanted = wanted or {site.domain: []}
+    resolved, lan_address = (True, "") if site.needs_zone else _resolved_here(view)
+    if site.needs_zone:
+        wanted = wanted or {site.domain: []}
     for name, addresses in wanted.items():
         if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):
@@ -118,17 +123,19 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
             return facts(False, None, None, text)
     ports = ports_of(view)
     if not ports:
-        return facts(True, None, None, Text("no service for it is known"))
+        return facts(resolved, None, None, Text("no service for it is known"))
     has_spoken = before is not None and before.answered is not None
     said: list[Met] = []
-    for name in wanted:
+    for name in wanted or [site.domain]:
         for host, port in ports:
-            met = knock(host or name, port, name)
+            met = knock(host or lan_address or name, port, name)
             said.append(met)
             if not met.is_trusted or met.is_error or (has_spoken and met.status is None):
                 answered = False if met.is_trusted else None
-                return facts(True, met.is_trusted, answered, Text("{}:{}: {}", name, port, met.text))
-    return facts(True, True, True if all(met.status for met in said) else None, said[0].text)
+                return facts(
+                    resolved, met.is_trusted, answered, Text("{}:{}: {}", name, port, _said(met, site))
+                )
+    return facts(resolved, True, True if all(met.status for met in said) else None, said[0].text)
 
 
 def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
@@ -146,6 +153,31 @@ def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
             is_made_up = hijack.is_made_up(gives, but=address)
             return Text("{}: {}; {}", text, Text(hijack.MADE_UP), hijack.cure(zone)) if is_made_up else text
     return ""
+
+
+def _resolved_here(view: View) -> tuple[bool | None, str]:
+    """Whether this machine's resolver knows a name without records of ours, and the address to ask if not.
+
+    The router may know it, or nobody: clients of the LAN may go by the address. The hosts file of a machine
+    often has its own name with an address of the machine alone. So no other answer is a fault.
+    """
+    domain, address = view.site.domain, view.seen.address
+    if is_address(domain):
+        return None, domain
+    try:
+        found = addresses_of(domain)
+    except OSError:
+        found = []
+    if not address:
+        return True if found else None, ""
+    return (True, "") if address in found else (None, address)
+
+
+def _said(met: "Met", site: Site) -> str:
+    """Return what was met, and for a local CA how this machine is made to trust it."""
+    if not site.is_local or met.verify_code not in _UNKNOWN_CA:
+        return met.text
+    return Text("{}; to trust it on this machine: {}", met.text, "certbotless trust install")
 
 
 def _may_remember_until(view: View) -> datetime | None:

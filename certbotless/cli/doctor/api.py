@@ -53,6 +53,8 @@ def _zones_of(case: Case, zones: Zones, site: Site, state: SiteState) -> dict[st
         return {}
     case.zones[site.domain] = own
     needed = {own: True} if any(map(site.names_with, site.rules)) else {}
+    if site.is_local:
+        return needed
     aliases = Aliases(
         case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias), zones.open
     )

@@ -54,7 +54,7 @@ CHECKS = (
     *(N_("account"), N_("profile"), N_("CAA"), N_("limits"), N_("name servers"), N_("name server")),
     *(N_("A record"), N_("AAAA record"), N_("system resolver"), N_("public resolver"), N_("certificate")),
     *(N_("engine"), N_("container"), N_("command"), N_("mount"), N_("key"), N_("drain"), N_("served")),
-    *(N_("trusted"), N_("answer")),
+    *(N_("trusted"), N_("answer"), N_("local CA"), N_("root")),
 )
 
 
@@ -96,6 +96,7 @@ class Case:
         clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
         clock_is_refused: the API takes our time for wrong.
         ca: what the CA says of itself; None where it cannot be asked.
+        trusts_root: whether this machine trusts the root of the local CA; None where that was not tested.
         zones: the zone of each domain, as far as it is known.
         readable: the zones whose records the key may read, by name.
         speaking: the authoritative servers of each zone that speak for it.
@@ -108,6 +109,7 @@ class Case:
         self.containers = DockerContainers(config.docker.host)
         self.clock_is_in_doubt = self.clock_is_refused = False
         self.ca: CaView | None = None
+        self.trusts_root: bool | None = None
         self.zones: dict[str, str] = {}
         self.readable: dict[str, Zone] = {}
         self.speaking: dict[str, list[Server]] = {}

@@ -20,6 +20,7 @@ from ...base.clock import Clock, SystemClock
 from ...base.errors import CertbotlessError, DnsError, printable
 from ...base.names import is_in_zone, u_labels
 from ...base.times import parse_rfc3339, rfc3339
+from ...base.words import Text
 from ...config.redact import Redactor
 from ...config.settings import Config
 from ...model.records import Record, Zone
@@ -59,7 +60,16 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
         clock: to stop it ends the probe.
         say: prints a line of the report.
         tell: prints a line for the person alone: it has names.
+
+    Raises:
+        CertbotlessError: no site has a zone at Aliyun DNS, or a secret cannot be read.
     """
+    sites = [site for site in config.sites if site.needs_zone]
+    if not sites:
+        raise CertbotlessError(
+            Text("no site of this file has a zone at Aliyun DNS, so there is nothing to ask"),
+            hint=Text("leave --probe out"),
+        )
     redact = Redactor.of(config)
     access = AlidnsAccess.of(config.account)
     if os.path.isdir(config.state_dir):
@@ -73,7 +83,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     try:
         finder = AlidnsAccount(access, clock)
         zones = set()
-        for site in config.sites:
+        for site in sites:
             known = site.zone or SiteFile(config.state_dir, site.domain).load().zone
             zones.add(known or finder.find(site.domain))
         for number, zone in enumerate(sorted(zones), 1):
@@ -145,7 +155,12 @@ class _ZoneProbe:
         zone, rows_of_name = u_labels(self._zone), "DescribeSubDomainRecords"
         for size in _PAGE_SIZES:
             self._ask("DescribeDomainRecords", f"PageSize={size}", DomainName=zone, PageSize=str(size))
-        names = {name.removeprefix("*.") for site in self._config.sites for name in site.all_names}
+        names = {
+            name.removeprefix("*.")
+            for site in self._config.sites
+            if site.needs_zone
+            for name in site.all_names
+        }
         for number, name in enumerate(sorted(names), 1):
             rr = name.removesuffix(self._zone)
             if is_in_zone(name, self._zone) and u_labels(rr) != rr:

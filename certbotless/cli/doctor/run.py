@@ -26,7 +26,7 @@ from ...state.site import SiteFile
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_access import AlidnsAccess
 from ...world.lan.address import address_now
-from . import api, authority, machine, naming, service
+from . import api, authority, local, machine, naming, service
 from .finding import Case, Finding
 
 # The API refuses a call whose time is about so far off.
@@ -48,6 +48,7 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     _daemon(case, raw)
     sites = _sites(case)
     _outside(case, account, sites)
+    local.examine(case, [site for site, _ in sites])
     for zone, domain in {zone: domain for domain, zone in case.zones.items()}.items():
         case.speaking[zone] = naming.name_servers(case, zone, domain)
     views = look_at(config, [site for site, _ in sites], fingerprints)
@@ -57,7 +58,8 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
         _names(case, view, resolvers)
-        _certificate(case, view, entries)
+        if not view.site.is_local:
+            _certificate(case, view, entries)
         if config.certs_dir_of(view.site) in writable and service.certificate(case, view):
             for target in view.site.deploy:
                 targets.examine(view, target)
@@ -99,6 +101,8 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
         case.ok(
             "configuration", path, _("every secret can be read; sites: {}").format(len(case.config.sites))
         )
+    if case.config.aliyun is None:
+        return None
     with suppress(SecretUnreadable):
         return AlidnsAccount(AlidnsAccess.of(case.config.account), case.clock)
     return None
@@ -135,11 +139,12 @@ def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Si
         case.fail("clock", "", text, _SET_THE_CLOCK)
         return
     ahead = {}
-    case.ca = authority.examine(case)
+    if not all(site.is_local for site in case.config.sites):
+        case.ca = authority.examine(case)
     if case.ca is not None and case.ca.time is not None:
         ahead[_("the CA's")] = case.clock.now() - case.ca.time
     if account is not None:
-        api.examine(case, account, sites)
+        api.examine(case, account, [(site, state) for site, state in sites if site.needs_zone])
         if account.clock_ahead is not None:
             ahead[_("the API's")] = account.clock_ahead
     text = ", ".join(_difference(by, who) for who, by in ahead.items())
@@ -166,13 +171,14 @@ def _difference(ahead: timedelta, whose: str) -> str:
 
 
 def _names(case: Case, view: View, resolvers: naming.Resolvers) -> None:
-    """Test the records of the site: at name servers, or in the API's list where none speaks for the zone."""
+    """Test the address, and the records: at name servers, or in the API's list where none speaks for it."""
     site = view.site
     zone = case.zones.get(site.domain, "")
     servers, listed = case.speaking.get(zone), case.readable.get(zone)
     for type_, rule in site.rules.items():
         names = site.names_with(type_)
-        if not names:
+        # The certificate of the local CA, and its proof, need the address without a record too.
+        if not names and not (site.is_local and rule.version == 4 and rule.kind != "none"):
             continue
         try:
             wanted = address_now(rule)

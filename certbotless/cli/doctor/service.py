@@ -343,6 +343,10 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
         case.fail("trusted", about, _(met.text), _("try again"))
     elif met.verify_code in (_WRONG_NAME, _EXPIRED):
         case.fail("trusted", about, _(met.text), f"certbotless --once {site.domain}")
+    elif site.is_local:
+        if case.trusts_root is not False:  # else that is a finding of its own
+            cure = _("configure it to send the whole DOMAIN.pem")
+            case.fail("trusted", about, _(met.text), cure)
     elif case.config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}:
         cure = _("configure it to send the whole DOMAIN.pem, or update this machine's ca-certificates")
         case.fail("trusted", about, _(met.text), cure)

@@ -1,0 +1,113 @@
+"""Every command with a file that has only sites of the local CA: nothing is asked of an API or an ACME CA."""
+
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.bed import Bed, wait_until
+
+from certbotless.sandbox.engine import Engine
+from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.registry import Registry
+
+_NAME = "devbox"
+
+
+@pytest.fixture
+def local(bare: Bed, engine: Engine) -> Iterator[Bed]:
+    """A bed without an account at Aliyun DNS, whose registry serves a name of the LAN."""
+    bare.registry = registry = Registry(engine, _NAME, certs=bare.certs)
+    registry.write_self_signed()
+    registry.create()
+    del bare.config["aliyun"], bare.config["acme"]
+    deploy = [{"container": "registry", "port": registry.port}]
+    bare.config["sites"] = [{"domain": _NAME, "ca": "local", "with_address": True, "deploy": deploy}]
+    try:
+        yield bare
+    finally:
+        registry.remove()
+
+
+def found(bed: Bed, check: str) -> list[tuple[str, str]]:
+    """Return level and text of each finding of doctor by this test."""
+    return [(each["level"], each["text"]) for each in bed.checks() if each["check"] == check]
+
+
+def without_traces(bed: Bed) -> None:
+    """Nothing that was said is of a crash, or of what such a file does not have."""
+    for text in bed.said:
+        assert "Traceback" not in text
+        assert not any(word in text for word in ("ACME", "CAA", "AccessKey"))
+
+
+def test_each_command_before_and_after_the_first_certificate(local: Bed) -> None:
+    for _ in range(2):
+        local.ok("check")
+        for args in (["plan"], ["status"], ["status", _NAME], ["status", "--json"], ["doctor"]):
+            local.run(*args)
+        assert "there is nothing to ask" in local.run("doctor", "--probe").stderr
+        local.ok("--renew-now", "--dry-run")
+        local.ok("--once")
+    local.ok("--renew-now")
+    local.ok("status")
+    without_traces(local)
+    assert local.dns.calls == []
+
+
+def test_doctor_examines_the_local_ca_and_nothing_of_an_acme_ca(local: Bed) -> None:
+    local.state.mkdir()
+    assert found(local, "local CA") == [("ok", "none yet: the first certificate makes it")]
+    local.ok("--once")
+    checks = {each["check"]: each for each in local.checks()}
+    assert not {"CA", "account", "API", "zone", "CAA", "limits", "clock", "trusted"} & set(checks)
+    [(level, text)] = found(local, "local CA")
+    assert level == "ok"
+    assert "keep a copy of this folder" in text
+    assert (checks["root"]["level"], checks["root"]["cure"]) == ("warn", "certbotless trust install")
+    local.environment["SSL_CERT_FILE"] = str(local.state / "local-ca/root.pem")
+    checks = {each["check"]: each for each in local.checks()}
+    assert (checks["root"]["level"], checks["trusted"]["level"]) == ("ok", "ok")
+    local.config["sites"][0]["names"] = ["elsewhere"]
+    assert ("fail", "the root may not vouch for elsewhere") in found(local, "local CA")
+    key = local.state / "local-ca/issuing.key"
+    key.write_bytes(key.read_bytes() + b"\n")
+    [(level, text)] = found(local, "local CA")
+    assert level == "fail"
+    assert text.endswith("is damaged")
+    shutil.rmtree(local.state / "local-ca")
+    assert found(local, "local CA") == [("fail", "it is gone, and there are certificates that it signed")]
+
+
+def test_a_client_of_a_name_that_no_resolver_knows_asks_the_lan_address(local: Bed) -> None:
+    def met() -> dict[str, Any]:
+        wait_until(lambda: local.status()["sites"][0]["client"] is not None, "a client has visited")
+        client: dict[str, Any] = local.status()["sites"][0]["client"]
+        return client
+
+    local.config["http"] = {"listen": "127.0.0.1:9109"}
+    with local.daemon() as daemon:
+        client = met()
+        assert (client["resolved"], client["trusted"]) == (None, False)
+        assert client["text"].endswith("; to trust it on this machine: certbotless trust install")
+        for path in ("", "metrics", "status.json"):
+            with urllib.request.urlopen(f"http://127.0.0.1:9109/{path}") as answer:
+                text = answer.read().decode()
+                assert _NAME in text
+                assert "Traceback" not in text
+        assert "Traceback" not in daemon.log_text()
+    (local.state / "clients.json").unlink()
+    with local.daemon(SSL_CERT_FILE=str(local.state / "local-ca/root.pem")):
+        client = met()
+        assert (client["resolved"], client["trusted"], client["answered"]) == (None, True, True)
+
+
+def test_a_site_of_an_address_is_not_resolved(local: Bed) -> None:
+    local.config["sites"][0] |= {"domain": LAN_ADDRESS, "with_address": False, "deploy": []}
+    local.ok("--once")
+    local.config["sites"][0]["deploy"] = [{"command": ["true"], "port": local.registry.port}]
+    local.ok("check")
+    for args in (["plan"], ["status"], ["status", LAN_ADDRESS], ["doctor"]):
+        local.run(*args)
+    without_traces(local)
