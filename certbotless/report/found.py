@@ -1,10 +1,12 @@
 """What `status` has found: the sites at one moment, and what is known beside them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..base.times import rfc3339
@@ -12,7 +14,10 @@ from ..base.words import N_
 from ..model.certificate import LeafFacts
 from ..model.memory import Failure, KeptEvent
 from ..model.view import View, Visits, facts_of
-from .status_json import site_json, unseen_site_json
+from .status_json import local_ca_json, site_json, unseen_site_json
+
+if TYPE_CHECKING:
+    from ..model.local_ca import LocalCa
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Found:
         notify: the object of `status --json` about the receivers; None where there are none.
         notify_failure: the newest failure of a receiver.
         warnings: each secret that cannot be read, where no daemon runs that has read it.
+        next_ca: the local CA that takes the place of the one that signs now; None without a rotation.
         story: only where one site was asked for, and the file is good.
     """
 
@@ -51,6 +57,12 @@ class Found:
     notify_failure: Failure | None = None
     warnings: Sequence[str] = ()
     story: Story | None = None
+    next_ca: LocalCa | None = None
+
+    @property
+    def local_ca(self) -> LocalCa | None:
+        """The CA of this machine; None where there is none, or no site needs it."""
+        return next((view.seen.local_ca for view in self.views if view.seen.local_ca), None)
 
     @property
     def code(self) -> int:
@@ -62,12 +74,14 @@ class Found:
     def to_plain(self) -> dict[str, Any]:
         """Return the object of `status --json`; its keys are a contract (docs/files.md)."""
         known = (unseen_site_json(domain, self.why_unseen, facts) for domain, facts in self.known)
+        ca = self.local_ca
         return {
             "version": __version__,
             "observed_at": rfc3339(self.at),
             "daemon": {"running": self.daemon_pid is not None, "pid": self.daemon_pid},
             "config": {"path": self.path, "error": self.error or None},
             "notify": self.notify,
+            "local_ca": local_ca_json(ca, self.next_ca) if ca else None,
             "sites": [*(site_json(view, facts_of(view, self.visits)) for view in self.views), *known],
         }
 

@@ -1,19 +1,24 @@
 """Facts -> the JSON of `status`, and the last lines of a one-shot run."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..base.times import distance, rfc3339
 from ..base.words import Text, _
 from ..config.settings import Config
-from ..model.certificate import LeafFacts
+from ..model.certificate import LeafFacts, Origin
 from ..model.ledger import Ledger
 from ..model.memory import Failure
 from ..model.observation import endpoints_of
 from ..model.view import ClientFacts, View
+
+if TYPE_CHECKING:
+    from ..model.local_ca import LocalCa
 
 _NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
 
@@ -26,11 +31,25 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
         "reason": reason,
         "address": dict(_NO_ADDRESS),
         "address6": dict(_NO_ADDRESS),
-        "certificate": {key: v for key, v in facts.to_plain().items() if key != "ari_id"} if facts else None,
+        "certificate": _certificate_json(facts, None) if facts else None,
         "next_renewal": None,
         "deploy": [],
         "client": None,
         "last_error": None,
+    }
+
+
+def _certificate_json(facts: LeafFacts, origin: Origin | None) -> dict[str, Any]:
+    """Return what a certificate says, and the id of the CA that gave it where that is known."""
+    told = {key: value for key, value in facts.to_plain().items() if key != "ari_id"}
+    return told | {"ca": origin.directory if origin else None}
+
+
+def local_ca_json(ca: LocalCa, coming: LocalCa | None) -> dict[str, Any]:
+    """Return the entry of the local CA; `coming` is the one that takes its place, during a rotation."""
+    told = {"root_sha256": ca.root_sha256, "not_after": rfc3339(ca.not_after), "permit": [*ca.permit]}
+    return told | {
+        "next": {k: v for k, v in local_ca_json(coming, None).items() if k != "next"} if coming else None
     }
 
 
@@ -123,7 +142,10 @@ def served_of(view: View) -> Iterator[Served]:
 def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
     """Return the entry of a site; `met` is what a client met there."""
     failure, renewal = view.last_failure, view.decision.next_renewal
-    return unseen_site_json(view.site.domain, view.reason, view.seen.published.facts) | {
+    published = view.seen.published
+    facts = published.facts
+    return unseen_site_json(view.site.domain, view.reason) | {
+        "certificate": _certificate_json(facts, published.origin) if facts else None,
         "state": view.state,
         "address": _address_json(view, "A"),
         "address6": _address_json(view, "AAAA"),
@@ -145,11 +167,12 @@ def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
 def _address_json(view: View, type_: str) -> dict[str, Any]:
     """Return what is published for the site's domain, from where it is known, and since when."""
     seen, domain = view.seen, view.site.domain
+    has_no_record = view.site.rules[type_].kind != "none" and not view.site.names_with(type_)
     shown = seen.shown(domain, type_)
     listed_at = seen.listed_at.get(domain)
     at = listed_at or seen.shown_at or seen.at
     return {
-        "wanted": seen.wanted(type_) or None,
+        "wanted": (None if has_no_record else seen.wanted(type_) or None),
         "published": sorted(set().union(*shown)),
         "source": ("api" if listed_at else "dns") if shown else None,
         "observed_at": rfc3339(at) if shown else None,

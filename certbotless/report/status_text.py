@@ -80,10 +80,14 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
         unsent = (
             [_("notify: {}").format(_(failure_text(failure) if pid else failure.advice))] if failure else []
         )
-        return Group(*above, *_sites(entries, screen), *daemon, *unsent) if entries else Group(*error)
+        return (
+            Group(*above, *_sites(entries, screen), *daemon, *_root(found), *unsent)
+            if entries
+            else Group(*error)
+        )
     (view,) = found.views
     site = _one_site(view, found, found.story, screen)
-    head = Group(*above, *site, *daemon, "", Styled(_("The last attempt"), "bold"))
+    head = Group(*above, *site, *daemon, *_root(found), "", Styled(_("The last attempt"), "bold"))
     attempt = _attempt_lines(found.story)
     if is_watched:
         room = screen.height - len(screen.render_lines(head))
@@ -92,6 +96,14 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 
 
 # --- what is said -------------------------------------------------------------------------------------------
+
+
+def _root(found: Found) -> list[str]:
+    """Return the line about the root of the local CA; none where there is no local CA."""
+    if found.local_ca is None:
+        return []
+    form = _("local CA: root {}, ends {:%Y-%m-%d}")
+    return [form.format(found.local_ca.short, found.local_ca.not_after)]
 
 
 def _entry(view: View, found: Found) -> _Entry:

@@ -72,6 +72,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
         "daemon": {"running": True, "pid": 4711},
         "config": {"path": "/etc/certbotless/config.yaml", "error": None},
         "notify": None,
+        "local_ca": None,
         "sites": [
             {
                 "domain": "devbox.sweetlove.top",
@@ -90,6 +91,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
                     "issuer": "CN=YE1,O=Example CA,C=XX",
                     "not_before": "2026-11-14T05:30:00Z",
                     "not_after": "2027-02-12T05:30:00Z",
+                    "ca": "https://ca.example.org/dir",
                 },
                 "next_renewal": "2027-01-13T05:30:00Z",
                 "deploy": [
@@ -131,7 +133,7 @@ def test_the_object_when_no_daemon_runs_and_the_file_is_broken() -> None:
     assert found["config"]["error"] == "c.yaml:1:1: a: b\nc.yaml:2:1: c: d"
     site = status_json.unseen_site_json("devbox.sweetlove.top", "the configuration is broken", FACTS)
     assert site.keys() == site_of(view()).keys()
-    assert site["certificate"] == site_of(view())["certificate"]
+    assert site["certificate"] == site_of(view())["certificate"] | {"ca": None}  # what it says itself
     assert (site["domain"], site["state"]) == ("devbox.sweetlove.top", "pending")
     assert status_json.unseen_site_json("devbox.sweetlove.top", "")["certificate"] is None
 

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from support.bed import Bed, wait_until
 
+from certbotless.base.times import rfc3339
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import Registry
@@ -56,6 +59,24 @@ def test_each_command_before_and_after_the_first_certificate(local: Bed) -> None
     assert local.dns.calls == []
 
 
+def test_status_has_the_root_and_each_certificate_its_ca(local: Bed) -> None:
+    assert local.status()["local_ca"] is None
+    local.ok("--once")
+    found = local.status()
+    root = x509.load_pem_x509_certificate((local.state / "local-ca/root.pem").read_bytes())
+    sha256 = root.fingerprint(hashes.SHA256()).hex()
+    assert found["local_ca"]["root_sha256"] == sha256
+    assert found["local_ca"]["not_after"] == rfc3339(root.not_valid_after_utc)
+    assert {"lan", "10.0.0.0/8", _NAME} <= {*found["local_ca"]["permit"]}
+    assert found["local_ca"]["next"] is None
+    (site,) = found["sites"]
+    assert site["certificate"]["ca"] == f"local:{sha256[:16]}"
+    assert site["address"]["wanted"] is None  # there is no record of it
+    line = f"local CA: root {sha256[:8]}, ends {root.not_valid_after_utc:%Y-%m-%d}"
+    assert line in local.ok("status")
+    assert line in local.ok("status", _NAME)
+
+
 def test_doctor_examines_the_local_ca_and_nothing_of_an_acme_ca(local: Bed) -> None:
     local.state.mkdir()
     assert found(local, "local CA") == [("ok", "none yet: the first certificate makes it")]
@@ -96,6 +117,7 @@ def test_a_client_of_a_name_that_no_resolver_knows_asks_the_lan_address(local: B
                 text = answer.read().decode()
                 assert _NAME in text
                 assert "Traceback" not in text
+                assert path or "local CA: root" in text
         assert "Traceback" not in daemon.log_text()
     (local.state / "clients.json").unlink()
     with local.daemon(SSL_CERT_FILE=str(local.state / "local-ca/root.pem")):
@@ -111,3 +133,15 @@ def test_a_site_of_an_address_is_not_resolved(local: Bed) -> None:
     for args in (["plan"], ["status"], ["status", LAN_ADDRESS], ["doctor"]):
         local.run(*args)
     without_traces(local)
+
+
+def test_without_a_local_site_no_module_of_the_local_ca_is_loaded(bed: Bed) -> None:
+    """Python writes each import of the daemon into the log."""
+    bed.config["http"] = {"listen": "127.0.0.1:9109"}
+    with bed.daemon(PYTHONPROFILEIMPORTTIME="1") as daemon:
+        wait_until(lambda: bed.status()["sites"][0]["client"] is not None, "the daemon has done all once")
+        with urllib.request.urlopen("http://127.0.0.1:9109/") as answer:
+            assert answer.status == 200
+        loaded = {line.rpartition("|")[2].strip() for line in daemon.log_text().splitlines()}
+    assert {"certbotless.service.daemon", "certbotless.observe.site"} <= loaded
+    assert not any("local_ca" in name or "local_orders" in name for name in loaded)
