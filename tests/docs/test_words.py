@@ -112,11 +112,7 @@ USER_PAGES = [name for name in map(name_of, PAGES) if name not in DEVELOPERS | H
 CATALOGUES = files("certbotless/locale/*/LC_MESSAGES/*.po")
 PLACES = {name: without_code(prose(name)) for name in USER_PAGES}
 # What `init` writes has comments, which are strings in the code.
-PLACES |= {
-    name_of(path): sentences(said_by_program(path))
-    for path in files("certbotless/**/*.py")
-    if "init" not in path.parts
-}
+PLACES |= {name_of(path): sentences(said_by_program(path)) for path in files("certbotless/**/*.py")}
 PLACES |= {
     name_of(path): sentences(said_by_file(path))
     for path in files(

@@ -340,7 +340,7 @@ def test_the_check_fails_for_a_site_that_is_not_well_and_says_what_is_amiss(
     assert services.machine.run("systemctl", "start", CHECK).returncode != 0
     journal = services.journal(CHECK)
     assert "'registry'" in journal
-    assert "not every site is well" in journal
+    assert "a site has a problem" in journal
     (show,) = paper.commands("docs/systemd.md", "what failed")
     assert "'registry'" in services.machine.ok(*show.split())
     services.bed.registry.create()
