@@ -288,6 +288,7 @@ def files_below(*folders: Path) -> dict[str, tuple[int, int, int]]:
         for path in [folder, *folder.rglob("*")]:
             if path.suffix == ".lock":
                 continue
-            seen = path.lstat()
-            found[str(path)] = (seen.st_ino, seen.st_size, seen.st_ctime_ns)
+            with suppress(FileNotFoundError):  # the daemon may take one away meanwhile
+                seen = path.lstat()
+                found[str(path)] = (seen.st_ino, seen.st_size, seen.st_ctime_ns)
     return found
