@@ -6,10 +6,9 @@ from typing import Any
 from ..base.errors import ValueFault
 from ..base.names import is_address, not_permitted
 from ..base.words import N_, Text
-from .site_names import public_name
+from .site_names import local_name, permit_entry, public_name
 from .yaml_document import Document, Fault, Path
 
-_NEEDS_LOCAL = Text("a public CA certifies only names: write ca: local")
 # None is a name that is wrong by itself, or absent.
 _Names = Sequence[str | None]
 
@@ -25,7 +24,7 @@ def check(
     section = doc.data.get("local_ca")
     written = section.get("permit") if isinstance(section, dict) else None
     is_wrong = any(path[:2] == ("local_ca", "permit") for path in wrong)
-    permit: list[str] = written if isinstance(written, list) and not is_wrong else []
+    permit = [*map(permit_entry, written)] if isinstance(written, list) and not is_wrong else []
     needs_account = False
     for i, site in enumerate(sites):
         places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
@@ -35,19 +34,27 @@ def check(
             yield from _of_acme(doc, site, i, places)
             continue
         needs_account |= site.get("records") in ("domain", "all")
-        if (
-            domains[i] is not None
-            and is_address(domains[i] or "")
-            and site.get("records") not in (None, "none")
-        ):
+        if is_address(domains[i] or "") and site.get("records") in ("domain", "all"):
             yield doc.fault(("sites", i, "records"), Text("an IP address has no record: write records: none"))
-        if permit:
-            for path, name in places:
-                if name is not None and not_permitted([name], permit):
-                    form = N_("{!r} is outside local_ca.permit: add it, or a domain or network around it")
-                    yield doc.fault(path, Text(form, name))
+        yield from _of_local(doc, places, permit)
     if needs_account and "aliyun" not in doc.data:
         yield doc.fault(("aliyun",), Text("is needed"))
+
+
+def _of_local(
+    doc: Document, places: Sequence[tuple[Path, str | None]], permit: Sequence[str]
+) -> Iterator[Fault]:
+    for path, name in places:
+        if name is None:
+            continue
+        try:
+            local_name(name)
+        except ValueFault as exc:
+            yield doc.fault(path, str(exc))
+            continue
+        if permit and not_permitted([name], permit):
+            form = N_("{!r} is outside local_ca.permit: add it, or a domain or network around it")
+            yield doc.fault(path, Text(form, name))
 
 
 def _of_acme(

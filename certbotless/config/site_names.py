@@ -1,6 +1,7 @@
 """Which names a site may have, for a public CA and for the local one, and what a root may vouch for."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from ..base.errors import ValueFault
@@ -23,6 +24,12 @@ _PRIVATE = [
     "localhost",
     "private",
 ]
+# Top-level domains that many clients visit: a root that may vouch for one of them could pose as anybody.
+# Those of two letters are countries'. Source: IANA, Root Zone Database.
+_TOP_LEVEL = re.compile(
+    "com|net|org|info|biz|edu|gov|mil|int|arpa|app|dev|xyz|top|cloud|online|shop|site|store|tech|vip|club|asia"
+    "|name|pro|mobi|[a-z]{2}"
+)
 # Names of one label that the root of a local CA may vouch for, and networks that nobody else has: RFC 1918,
 # RFC 6598, RFC 4193.
 _ONE_LABEL = ("lan", "internal", "local", "test", "corp", "home")
@@ -60,6 +67,27 @@ def site_domain(text: str) -> str:
     return domain
 
 
+def local_name(name: str) -> str:
+    """Return a name or an address, in its final form, for which the local CA may give a certificate.
+
+    The root may vouch for each name of a site, and for all below it.
+
+    Raises:
+        ValueFault: it is not one of the LAN.
+    """
+    host = name.removeprefix("*.")
+    if is_address(name) and not _is_own(ipaddress.ip_network(name)):
+        raise ValueFault(
+            Text("{!r} is not an address of a LAN", name),
+            hint=Text("the local CA certifies private addresses, as in 192.168.0.0/16"),
+        )
+    if _TOP_LEVEL.fullmatch(host):
+        raise ValueFault(
+            Text("{!r} is too much to vouch for", host), hint=Text("write a domain of two labels or more")
+        )
+    return name
+
+
 def permit_entry(text: str) -> str:
     """Return a domain or a private network that the root of the local CA may vouch for."""
     if "/" not in text and not _is_address(text):
@@ -71,9 +99,13 @@ def permit_entry(text: str) -> str:
             )
         return name
     network = ipaddress.ip_network(text)
-    if not any(network.version == own.version and network.subnet_of(own) for own in _OWN_NETWORKS):  # type: ignore[arg-type]
+    if not _is_own(network):
         raise ValueError(text)
     return str(network)
+
+
+def _is_own(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    return any(network.version == own.version and network.subnet_of(own) for own in _OWN_NETWORKS)  # type: ignore[arg-type]
 
 
 def beyond_the_lan(permit: Iterable[str], allowed: Iterable[str]) -> list[str]:

@@ -32,6 +32,10 @@ def test_a_local_site_may_have_names_of_the_lan_and_addresses(keys: str, names: 
     assert site_of(keys).all_names == names
 
 
+def test_permit_is_compared_as_the_root_has_it() -> None:
+    assert parse("local_ca: {permit: [LAN, '10.79.40.0/24']}\nsites: [{domain: devbox.lan, ca: local}]")
+
+
 def test_the_domain_of_a_local_site_may_be_an_ipv4_address() -> None:
     assert parse("sites: [{domain: '10.79.40.213', ca: local}]").sites[0].domain == "10.79.40.213"
 
@@ -49,6 +53,10 @@ def test_a_local_site_may_have_a_record_and_then_needs_the_account() -> None:
         ("sites: [{domain: '*.lan', ca: local}]", "'*.lan' is a wildcard"),
         ("sites: [{domain: '10.0.0.1', ca: local, records: all}]", "an IP address has no record"),
         (f"{LOCAL}, names: ['0.0.0.0']}}]", "leads to no machine by itself"),
+        ("sites: [{domain: com, ca: local}]", "'com' is too much to vouch for"),
+        (f"{LOCAL}, names: ['*.cn']}}]", "'cn' is too much to vouch for"),
+        ("sites: [{domain: '8.8.8.8', ca: local}]", "'8.8.8.8' is not an address of a LAN"),
+        (f"{LOCAL}, names: ['2001:db8::1']}}]", "'2001:db8::1' is not an address of a LAN"),
         ("local_ca: {permit: [com]}\n" + LOCAL + "}]", "'com' is too much to vouch for"),
         ("local_ca: {permit: [8.8.8.0/24]}\n" + LOCAL + "}]", "neither a domain nor a private network"),
         ("local_ca: {permit: [lan]}\n" + LOCAL + "}]", "'devbox' is outside local_ca.permit"),
