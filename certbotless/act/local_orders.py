@@ -3,15 +3,12 @@
 The CA is made when it is first needed. It is never made again where it is missing: clients trust its root.
 """
 
-import ipaddress
 import os
 from datetime import datetime, timedelta
 
 from ..base.errors import IssueError, RateLimited, StoreError
-from ..base.names import is_address, not_permitted
 from ..base.times import rfc3339
 from ..base.words import Text
-from ..config.settings import Config
 from ..model.authority import Authority, names_of
 from ..model.local_ca import PREFIX
 from ..model.observation import Observation
@@ -20,10 +17,9 @@ from ..state.pair import generations
 from ..world import local_ca
 from ..world.acme import keys
 from ..world.acme.order import Issued
+from . import local_rotation
 from .context import SiteContext
 
-# What a root may vouch for where the file says nothing.
-_PERMIT = ("lan", "home.arpa", "internal", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 # An address that comes and goes would restart the service for ever.
 _MOST, _WITHIN = 6, timedelta(hours=1)
 
@@ -60,16 +56,19 @@ class LocalOrders:
             )
 
     def order(self, seen: Observation) -> Issued:
-        """Sign a certificate; the CA is made if there is none yet."""
+        """Sign a certificate; the CA is made if there is none yet, and rotated when that is due."""
+        config, now = self._ctx.config, self._ctx.clock.now()
         with self._folder.locked(self._ctx.clock):
             ca = self._folder.load()
             if ca is None:
                 self._refuse_if_lost()
-                ca = self._made()
+                ca = local_rotation.made(config, now)
                 self._folder.make(ca)
                 self._ctx.tell(
                     "local_ca.made", root=ca.facts.root_sha256, not_after=rfc3339(ca.facts.not_after)
                 )
+            elif local_rotation.go_on(self._folder, ca.facts, config, now):
+                ca = self._folder.load() or ca
         self._used = ca
         issued = self._sign(ca, seen)
         self._ctx.file.change(signed=(*self._signed_lately(), self._ctx.clock.now()))
@@ -84,7 +83,9 @@ class LocalOrders:
 
     def rehearse(self, seen: Observation) -> None:
         """Sign a certificate and forget it; a CA that is not there yet is made in memory alone."""
-        issued = self._sign(self._folder.load() or self._made(), seen)
+        issued = self._sign(
+            self._folder.load() or local_rotation.made(self._ctx.config, self._ctx.clock.now()), seen
+        )
         names = names_of(self._ctx.site, seen.address)
         facts = keys.checked_facts(issued.chain_pem, issued.key, names, self._ctx.clock.now())
         self._ctx.tell("dry_run.passed", directory="local", not_after=rfc3339(facts.not_after))
@@ -105,22 +106,9 @@ class LocalOrders:
                 hint=Text("put your copy of it back, or make a new CA: certbotless trust rotate --now"),
             )
 
-    def _made(self) -> CaFiles:
-        config = self._ctx.config
-        permit = config.local_ca.permit or _default_permit(config)
-        made = local_ca.make(os.uname().nodename, permit, self._ctx.clock.now())
-        return CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
-
     def _sign(self, ca: CaFiles, seen: Observation) -> Issued:
         key, settings = keys.new_key(self._ctx.config.local_ca.key_type), self._ctx.config.local_ca
         names = names_of(self._ctx.site, seen.address)
         validity = (self._ctx.clock.now(), settings.lifetime)
         chain = local_ca.sign(ca.issuing_pem, ca.issuing_key, key, names, validity)
         return Issued(chain, key, "local")
-
-
-def _default_permit(config: Config) -> tuple[str, ...]:
-    """Return what a new root may vouch for: the LAN, and each local name of the file that lies outside."""
-    names = [name for site in config.sites if site.is_local for name in site.all_names]
-    own = {name.removeprefix("*.") for name in not_permitted(names, _PERMIT)}
-    return (*_PERMIT, *sorted(str(ipaddress.ip_network(name)) if is_address(name) else name for name in own))

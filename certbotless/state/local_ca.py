@@ -3,15 +3,21 @@
 A new folder is made beside it, complete and on disk, and then renamed into its place. Where the power fails
 between two renames, the whole folder beside it counts. `ca.json` is written last, and has the digests of the
 other files: a folder without it, or with other bytes, is none.
+
+During a rotation it has the CA that is next, in `next`. Of those before it has the roots alone, in `old`:
+the issuing key of a CA goes when another one takes its place.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from ..base import files, saved
 from ..base.checked import Model, dump
@@ -19,8 +25,9 @@ from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Lock
 from ..base.words import Text
-from ..model.local_ca import LocalCa
+from ..model.local_ca import LocalCa, OldRoot
 
+T = TypeVar("T")
 ROOT, ISSUING, KEY, FACTS = "root.pem", "issuing.pem", "issuing.key", "ca.json"
 NEXT, OLD = "next", "old"
 _LOCK_TIMEOUT_S = 60
@@ -28,10 +35,11 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class _Noted(Model):
-    """`ca.json`: the facts of the CA, and the SHA-256 of each file beside it."""
+    """`ca.json`: the facts of the CA, the SHA-256 of each file beside it, and the roots before it."""
 
     ca: LocalCa
     files: dict[str, str]
+    old: tuple[OldRoot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,29 @@ class CaFiles:
         return {ROOT: self.root_pem, ISSUING: self.issuing_pem, KEY: self.issuing_key}
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root that clients may have: the one that signs, the one that is next, or one that has signed.
+
+    Attributes:
+        remove_from: when clients are to remove an old one; None for the others.
+    """
+
+    role: Literal["current", "next", "old"]
+    facts: LocalCa
+    pem: bytes
+    remove_from: datetime | None = None
+
+
 class LocalCaFolder:
-    """The folder of the local CA, and of the CA that is next."""
+    """The folder of the local CA, of the CA that is next, and of the roots before."""
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "local-ca"
         self._beside = state_dir / ".local-ca.new"
         self._was = state_dir / ".local-ca.was"
+        # Below the CA, so that it goes with it: it never takes the place of one that is gone.
+        self._next_beside = self.path / ".next.new"
         self._lock = state_dir / "local-ca.lock"
 
     def seen(self) -> LocalCa | None:
@@ -63,17 +87,30 @@ class LocalCaFolder:
         Raises:
             StoreError: it is damaged, or cannot be read.
         """
-        noted = self._noted(self._whole)
+        noted = _settled(lambda: self._noted(self._whole))
         return noted.ca if noted else None
 
     def next(self) -> LocalCa | None:
         """Return the facts of the CA that takes its place, None without a rotation. Raises `StoreError`."""
-        noted = self._noted(self._whole / NEXT)
+        noted = _settled(lambda: self._noted(self._whole / NEXT))
         return noted.ca if noted else None
+
+    def old(self) -> tuple[OldRoot, ...]:
+        """Return the roots that have signed before, the last one first. Raises `StoreError` like `seen`."""
+        noted = _settled(lambda: self._noted(self._whole))
+        return noted.old if noted else ()
 
     def load(self) -> CaFiles | None:
         """Return the CA with its files, None where there is none. Raises `StoreError` like `seen`."""
-        return self._load(self._whole)
+        return _settled(lambda: self._load(self._whole))
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return each root that a client may have: the current one, the next, those before.
+
+        Raises:
+            StoreError: one of them is damaged, or cannot be read.
+        """
+        return _settled(self._roots) or ()
 
     @contextmanager
     def locked(self, clock: Clock) -> Iterator[None]:
@@ -84,8 +121,74 @@ class LocalCaFolder:
 
     def make(self, ca: CaFiles) -> None:
         """Put a new CA in its place, which is free; on disk when this returns. Hold the lock."""
-        self._prepare(ca)
+        self._prepare(ca, {})
         self._put_in_place()
+
+    def make_next(self, ca: CaFiles) -> None:
+        """Put a CA beside the one that signs, as the next one; another next one goes. Hold the lock."""
+        with files.store_errors(self.path):
+            files.make_dir(self._next_beside, 0o700)
+            _write(self._next_beside, ca, {})
+            place = self.path / NEXT
+            shutil.rmtree(place, ignore_errors=True)
+            self._next_beside.rename(place)
+            files.sync_dir(self.path)
+
+    def switch(self) -> LocalCa:
+        """Let the next CA take the place of the one that signs, whose root is old from now on. Hold the lock.
+
+        Raises:
+            StoreError: there is no next one, or one of the two is damaged.
+        """
+        ca, now = self._load(self.path / NEXT), self._load(self.path)
+        if ca is None or now is None:
+            raise StoreError(
+                Text("there is no next root"), hint=Text("make one first: certbotless trust rotate")
+            )
+        self._prepare(ca, self._old_roots(now.facts.not_after))
+        self._put_in_place()
+        return ca.facts
+
+    def replace(self, ca: CaFiles, at: datetime) -> None:
+        """Let a new CA take the place of the one that signs, whose root clients remove now. Hold the lock.
+
+        What is there may be damaged, or absent. A next CA goes too.
+        """
+        self._prepare(ca, self._old_roots(at, next_too=True))
+        self._put_in_place()
+
+    def _old_roots(self, remove_from: datetime, *, next_too: bool = False) -> dict[OldRoot, bytes]:
+        """Return the roots that are old once another CA is in its place, those that can be read, with PEM."""
+        try:
+            noted = self._noted(self.path)
+        except StoreError:
+            noted = None
+        if noted is None:
+            return {}
+        found = {OldRoot(noted.ca, remove_from): self.path / ROOT}
+        found |= {each: self.path / OLD / _old_name(each.ca) for each in noted.old}
+        with suppress(StoreError):
+            # Clients may have taken a next one that never signs.
+            if next_too and (next_ := self._noted(self.path / NEXT)):
+                found[OldRoot(next_.ca, remove_from)] = self.path / NEXT / ROOT
+        held = {}
+        for each, path in found.items():
+            with suppress(StoreError):
+                held[each] = _root_pem(path, each.ca)
+        return held
+
+    def _roots(self) -> tuple[Root, ...]:
+        folder = self._whole
+        noted = self._noted(folder)
+        if noted is None:
+            return ()
+        found = [Root("current", noted.ca, _root_pem(folder / ROOT, noted.ca))]
+        if next_ := self._noted(folder / NEXT):
+            found.append(Root("next", next_.ca, _root_pem(folder / NEXT / ROOT, next_.ca)))
+        for each in noted.old:
+            pem = _root_pem(folder / OLD / _old_name(each.ca), each.ca)
+            found.append(Root("old", each.ca, pem, each.remove_from))
+        return tuple(found)
 
     @property
     def _whole(self) -> Path:
@@ -94,10 +197,10 @@ class LocalCaFolder:
             return self._beside
         return self.path
 
-    def _prepare(self, ca: CaFiles) -> None:
+    def _prepare(self, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
         with files.store_errors(self._beside):
             files.make_dir(self._beside, 0o700)
-            _write(self._beside, ca)
+            _write(self._beside, ca, old)
 
     def _put_in_place(self) -> None:
         with files.store_errors(self.path):
@@ -118,6 +221,7 @@ class LocalCaFolder:
                 if self._is_whole(self._was):
                     self._was.rename(self.path)
             shutil.rmtree(self._was, ignore_errors=True)
+            shutil.rmtree(self._next_beside, ignore_errors=True)
 
     def _is_whole(self, folder: Path) -> bool:
         try:
@@ -129,7 +233,10 @@ class LocalCaFolder:
         noted = self._noted(folder)
         if noted is None:
             return None
-        held = {name: files.read(folder / name) for name in (ROOT, ISSUING, KEY)}
+        with files.store_errors(folder, "read"):
+            held = {
+                name: files.read(folder / name) for name in (ROOT, ISSUING, KEY) if (folder / name).exists()
+            }
         if _digests(held) != noted.files:
             raise _damaged(folder)
         return CaFiles(noted.ca, held[ROOT], held[ISSUING], held[KEY])
@@ -144,12 +251,43 @@ class LocalCaFolder:
         return noted
 
 
-def _write(folder: Path, ca: CaFiles) -> None:
+def _settled(read: Callable[[], T | None]) -> T | None:
+    """Read, and once more where nothing or nonsense was found: it may have been between two renames."""
+    with suppress(StoreError):
+        if (found := read()) is not None:
+            return found
+    return read()
+
+
+def _write(folder: Path, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
     held = ca.by_name
     for name, data in held.items():
         files.write_new(folder / name, data, 0o600)
-    files.write_new(folder / FACTS, dump(_Noted(ca.facts, _digests(held)), indent=1), 0o600)
+    if old:
+        files.make_dir(folder / OLD, 0o700)
+        for each, pem in old.items():
+            files.write_new(folder / OLD / _old_name(each.ca), pem, 0o600)
+        files.sync_dir(folder / OLD)
+    noted = _Noted(ca.facts, _digests(held), tuple(old))
+    files.write_new(folder / FACTS, dump(noted, indent=1), 0o600)
     files.sync_dir(folder)
+
+
+def _old_name(ca: LocalCa) -> str:
+    return f"{ca.root_sha256}.pem"
+
+
+def _root_pem(path: Path, ca: LocalCa) -> bytes:
+    """Return the PEM of this root. Raises `StoreError` where the file is not that."""
+    with files.store_errors(path, "read"):
+        pem = files.read(path)
+    try:
+        der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
+    except ValueError as exc:
+        raise _damaged(path.parent) from exc
+    if hashlib.sha256(der).hexdigest() != ca.root_sha256:
+        raise _damaged(path.parent)
+    return pem
 
 
 def _digests(held: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,0 +1,157 @@
+"""The rotation of the local CA: by a command, by itself, and at once."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.fakes import FakeClock
+
+from certbotless.act import local_rotation
+from certbotless.base.errors import StoreError
+from certbotless.config.settings import Config, LocalCaSettings, Site
+from certbotless.state.local_ca import LocalCaFolder
+
+DAY_S = 86400
+YEARS_8 = 8 * 365.25 * DAY_S
+GoOn = Callable[[], str | None]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(sites=(Site(domain="devbox", ca="local"),), state_dir=tmp_path)
+
+
+@pytest.fixture
+def folder(config: Config, clock: FakeClock) -> LocalCaFolder:
+    folder = LocalCaFolder(config.state_dir)
+    with folder.locked(clock):
+        folder.make(local_rotation.made(config, clock.now()))
+    return folder
+
+
+@pytest.fixture
+def go_on(folder: LocalCaFolder, config: Config, clock: FakeClock) -> GoOn:
+    """Do what each order does first."""
+
+    def go_on() -> str | None:
+        with folder.locked(clock):
+            ca = folder.seen()
+            assert ca is not None
+            return local_rotation.go_on(folder, ca, config, clock.now())
+
+    return go_on
+
+
+def test_the_next_root_is_made_once_and_signs_after_the_switch(
+    folder: LocalCaFolder, config: Config, clock: FakeClock
+) -> None:
+    first = folder.seen()
+    made, is_new = local_rotation.rotate(config, clock)
+    assert is_new
+    assert (folder.seen(), folder.next()) == (first, made)
+    assert local_rotation.rotate(config, clock) == (made, False)
+    assert local_rotation.switch(config, clock) == made
+    assert (folder.seen(), folder.next()) == (made, None)
+    with pytest.raises(StoreError, match="no next root"):
+        local_rotation.switch(config, clock)
+
+
+def test_the_next_root_permits_what_the_file_says_by_now(config: Config, clock: FakeClock) -> None:
+    with pytest.raises(StoreError, match="no local CA"):
+        local_rotation.rotate(config, clock)
+    assert local_rotation.rotate_now(config, clock).forbids(["git"]) == ["git"]
+    config = replace(config, sites=(*config.sites, Site(domain="git", ca="local")))
+    made, _ = local_rotation.rotate(config, clock)
+    assert made.forbids(["git", "devbox"]) == []
+    config = replace(config, local_ca=LocalCaSettings(permit=("devbox", "10.79.40.0/24")))
+    assert local_rotation.rotate_now(config, clock).permit == ("devbox", "10.79.40.0/24")
+
+
+def test_at_four_fifths_of_its_life_the_next_root_is_made_and_90_days_later_it_signs(
+    folder: LocalCaFolder, clock: FakeClock, go_on: GoOn
+) -> None:
+    first = folder.seen()
+    clock.advance(YEARS_8 - DAY_S)
+    assert go_on() is None
+    clock.advance(DAY_S)
+    assert go_on() == "began"
+    assert folder.seen() == first
+    clock.advance(89 * DAY_S)
+    assert go_on() is None
+    clock.advance(DAY_S)
+    made = folder.next()
+    assert go_on() == "switched"
+    assert [each.ca for each in folder.old()] == [first]
+    assert (folder.seen(), folder.next(), go_on()) == (made, None, None)
+
+
+def test_a_rotation_that_a_person_began_ends_by_itself(config: Config, clock: FakeClock, go_on: GoOn) -> None:
+    made, _ = local_rotation.rotate(config, clock)
+    clock.advance(90 * DAY_S)
+    assert go_on() == "switched"
+    assert LocalCaFolder(config.state_dir).seen() == made
+
+
+def test_the_life_of_a_root_leaves_time_for_a_rotation_between_the_rarest_renewals(
+    folder: LocalCaFolder, clock: FakeClock, go_on: GoOn
+) -> None:
+    """A site with certificates of 397 days renews after 265 days."""
+    first = folder.seen()
+    assert first is not None
+    while folder.seen() == first:
+        clock.advance(265 * DAY_S)
+        go_on()
+    assert clock.now() < first.not_after - timedelta(days=90)
+
+
+def test_a_next_root_that_a_site_needs_more_than_does_not_take_over(
+    folder: LocalCaFolder, config: Config, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = folder.seen()
+    assert first is not None
+    local_rotation.rotate(config, clock)
+    config = replace(config, sites=(*config.sites, Site(domain="git", ca="local")))
+    with pytest.raises(StoreError, match="may not vouch for git"):
+        local_rotation.switch(config, clock)
+    clock.advance(91 * DAY_S)
+    with caplog.at_level(logging.WARNING), folder.locked(clock):
+        assert local_rotation.go_on(folder, first, config, clock.now()) is None
+    assert "local_ca.not_rotated" in caplog.text
+    assert folder.seen() == first
+
+
+def test_a_next_root_of_a_wrong_clock_is_made_again(
+    folder: LocalCaFolder, config: Config, clock: FakeClock
+) -> None:
+    first, wrong = folder.seen(), FakeClock(clock.now() + timedelta(days=400))
+    local_rotation.rotate(config, wrong)
+    with pytest.raises(StoreError, match="not valid now"):
+        local_rotation.switch(config, clock)
+    made, is_new = local_rotation.rotate(config, clock)
+    assert is_new
+    assert local_rotation.switch(config, clock) == made
+    assert [each.ca for each in folder.old()] == [first]
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_ca_that_is_gone_or_damaged_is_made_again_when_that_is_asked_for(
+    folder: LocalCaFolder, config: Config, clock: FakeClock, is_gone: bool
+) -> None:
+    path = folder.path / "issuing.key"
+    path.unlink()
+    if is_gone:
+        folder.path.rename(config.state_dir / "elsewhere")
+    with pytest.raises(StoreError, match=r"no local CA|is damaged"):
+        local_rotation.rotate(config, clock)
+    made = local_rotation.rotate_now(config, clock)
+    loaded = folder.load()
+    assert loaded is not None
+    assert loaded.facts == made
