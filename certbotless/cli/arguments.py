@@ -32,6 +32,8 @@ _COMMANDS = {
 _TRUST_ACTIONS = {
     "show": N_("show the root: fingerprint, end, what it may vouch for (without an action, too)"),
     "export": N_("write the root, for a client to import"),
+    "rotate": N_("make the next root, which signs 90 days later"),
+    "switch": N_("let the next root sign from now on"),
 }
 _ROOT_FORMATS = ("pem", "der", "mobileconfig")
 _INIT_OPTIONS = (
@@ -248,6 +250,9 @@ def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
     format_help = _("pem (default), der, or mobileconfig for iOS and macOS")
     export.add_argument("--format", choices=_ROOT_FORMATS, default="pem", help=format_help)
     export.add_argument("--out", metavar="FILE", help=_("the file to write; standard output when absent"))
+    now_help = N_("let the new root sign at once: for a key that was stolen, or a CA that is gone or damaged")
+    _flag(add("rotate"), "--now", now_help)
+    add("switch")
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:

@@ -141,6 +141,7 @@ def test_a_next_root_of_a_wrong_clock_is_made_again(
     assert [each.ca for each in folder.old()] == [first]
 
 
+@pytest.mark.row(103)
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_a_ca_that_is_gone_or_damaged_is_made_again_when_that_is_asked_for(
     folder: LocalCaFolder, config: Config, clock: FakeClock, is_gone: bool

@@ -112,6 +112,7 @@ def test_without_a_next_root_nothing_is_switched(folder: LocalCaFolder) -> None:
 # --- damaged, gone, restored --------------------------------------------------------------------------------
 
 
+@pytest.mark.row(103)
 @pytest.mark.parametrize("name", ["root.pem", "issuing.pem", "issuing.key", "ca.json"])
 @pytest.mark.parametrize("data", [None, b"", b"{}", b"-----BEGIN CERTIFICATE-----\n", b"\xff\x00"])
 def test_a_damaged_ca_is_an_error_with_two_ways_out(
@@ -158,6 +159,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(folder: LocalCaFolder, tmp_pa
         folder.load()
 
 
+@pytest.mark.row(103)
 def test_a_ca_that_is_gone_is_none_and_its_copy_brings_all_of_it_back(
     folder: LocalCaFolder, tmp_path: Path
 ) -> None:
@@ -216,6 +218,7 @@ STEPS: dict[str, tuple[Step, Step, CaFiles | None, CaFiles]] = {
 }
 
 
+@pytest.mark.row(100, 102)
 @pytest.mark.parametrize("name", STEPS)
 def test_killed_before_any_call_there_is_the_ca_before_or_the_new_one_and_the_step_can_be_taken(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

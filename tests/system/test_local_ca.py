@@ -35,9 +35,10 @@ def leaf_of(bed: Bed) -> x509.Certificate:
     return x509.load_pem_x509_certificates((bed.certs / f"{_NAME}.pem").read_bytes())[0]
 
 
-def verified(bed: Bed, name: str) -> str:
-    """Return the issuer that a client which trusts the root meets, by name or address."""
-    context = ssl.create_default_context(cafile=str(bed.state / "local-ca/root.pem"))
+def verified(bed: Bed, name: str, roots: str = "") -> str:
+    """Return the issuer that a client which trusts the root, or these, meets, by name or address."""
+    roots = roots or (bed.state / "local-ca/root.pem").read_text()
+    context = ssl.create_default_context(cadata=roots)
     where = (LAN_ADDRESS, bed.registry.port)
     with (
         socket.create_connection(where, 10) as raw,
@@ -88,3 +89,33 @@ def test_the_keys_of_the_ca_have_their_effect(local: Bed) -> None:
     local.config["local_ca"] = {}
     local.config["sites"][0]["names"] = ["elsewhere"]
     assert "the root may not vouch for elsewhere" in local.refused("--once")
+
+
+def test_a_rotation_changes_what_clients_trust_at_the_switch_and_no_sooner(local: Bed) -> None:
+    """A client that trusts both roots is served before, during and after it."""
+    local.ok("--once")
+    root, before = local.state / "local-ca/root.pem", leaf_of(local)
+    first = root.read_text()
+    assert "no next root" in local.refused("trust", "switch")
+    assert "trust switch" in local.ok("trust", "rotate")
+    both = first + (local.state / "local-ca/next/root.pem").read_text()
+    local.ok("--once")
+    assert leaf_of(local) == before
+    assert "certbotless" in verified(local, _NAME, first)
+    assert "certbotless" in verified(local, _NAME, both)
+    local.ok("trust", "switch")
+    assert "certbotless" in verified(local, _NAME, both)
+    local.ok("--once")
+    assert "certbotless" in verified(local, _NAME, both)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        verified(local, _NAME, first)
+    assert "certbotless" in verified(local, _NAME, root.read_text())
+
+
+def test_a_ca_that_is_gone_is_made_again_when_that_is_asked_for(local: Bed) -> None:
+    local.ok("--once")
+    (local.state / "local-ca").rename(local.home / "copy")
+    assert "trust rotate --now" in local.refused("--once")
+    assert "Remove the root before" in local.ok("trust", "rotate", "--now")
+    local.ok("--once")
+    assert "certbotless" in verified(local, _NAME)

@@ -12,7 +12,7 @@ from ...base.words import Text, _
 from ...config import load
 from ...config.settings import Config
 from ...world.local_root import Root
-from . import export, roots
+from . import export, roots, rotation
 
 Say = Callable[[str], None]
 
@@ -58,4 +58,9 @@ def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:
     return 0
 
 
-_ACTIONS: dict[str, Callable[[Config, Mapping[str, Any], Say], int]] = {"show": _show, "export": _export}
+_ACTIONS: dict[str, Callable[[Config, Mapping[str, Any], Say], int]] = {
+    "show": _show,
+    "export": _export,
+    "rotate": rotation.rotate,
+    "switch": rotation.switch,
+}

@@ -1,0 +1,136 @@
+"""The making and the rotation of the local CA: killed at any system call, and searched for the root's key."""
+
+import base64
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from support import strace
+from support.bed import Bed
+from support.commands import completed
+from support.kills import evenly, litter, watched
+
+from certbotless.state.local_ca import LocalCaFolder
+
+# The order of the curve P-256: a private key is a number below it (FIPS 186-4, D.1.2.3).
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_WRITES = "write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg"
+_SOME = pytest.mark.parametrize("count", [8, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
+
+
+@pytest.fixture
+def local(bare: Bed) -> Bed:
+    """A bed whose site the CA of this machine certifies, and nobody serves."""
+    del bare.config["aliyun"], bare.config["acme"]
+    bare.config["sites"] = [{"domain": "devbox", "ca": "local", "address": "none"}]
+    bare.write()
+    return bare
+
+
+def start_again(bed: Bed) -> None:
+    for folder in (bed.state, bed.certs):
+        shutil.rmtree(folder, ignore_errors=True)
+    bed.certs.mkdir()
+
+
+def of_the_ca(calls: list[strace.Call]) -> list[strace.Call]:
+    return [call for call in calls if any("local-ca" in path for path in call.paths)]
+
+
+@pytest.mark.row(100)
+@_SOME
+def test_killed_at_any_system_call_of_the_making_there_is_no_ca_or_a_whole_one(
+    local: Bed, count: int | None
+) -> None:
+    """And the next run goes on with it: a root that clients may have is never made again."""
+    start_again(local)
+    calls = of_the_ca(watched(local))
+    assert len(calls) > 15
+    killed = whole = 0
+    for call in evenly(calls, count):
+        start_again(local)
+        done = strace.killed(local.command("--once"), call)
+        assert done.code == -signal.SIGKILL, f"{call}\n{done.said}"
+        killed += 1
+        before = LocalCaFolder(local.state).load()
+        whole += before is not None
+        local.ok("--once")
+        after = LocalCaFolder(local.state).load()
+        assert after is not None, call
+        assert before in (None, after), call
+        assert litter(local) == [], call
+    print(f"\nkilled {killed}: a whole CA {whole}, none {killed - whole}, neither 0")
+
+
+# --- the key of the root ------------------------------------------------------------------------------------
+
+
+def written(bed: Bed) -> list[bytes]:
+    """Run to the end, and return the bytes of each call that writes or sends, whole."""
+    log = bed.home / "written"
+    options = ["-f", "-qq", "-xx", "-s", "1048576", "-o", str(log), "-e", f"trace={_WRITES}"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = completed(["strace", *options, *bed.command("--once")], env=environment)
+    assert done.returncode == 0, done.stderr
+    texts = re.findall(r'"((?:\\x[0-9a-f]{2})*)"', log.read_text())
+    assert '"...' not in log.read_text()
+    return [bytes.fromhex(text.replace("\\x", "")) for text in texts]
+
+
+def numbers_in(data: bytes) -> Iterator[int]:
+    """Return each number of 32 bytes in these bytes: as they are, in hex, and in base64 of any alignment."""
+    found = [data]
+    found += [
+        bytes.fromhex(text[: len(text) // 2 * 2].decode()) for text in re.findall(rb"[0-9a-fA-F]{64,}", data)
+    ]
+    joined = re.sub(rb"\\n|\s", b"", data)
+    for text in re.findall(rb"[A-Za-z0-9+/_-]{43,}", joined):
+        plain = text.translate(bytes.maketrans(b"-_", b"+/"))
+        for start in range(4):
+            part = plain[start:]
+            found.append(base64.b64decode(part[: len(part) // 4 * 4]))
+    for each in found:
+        for at in range(len(each) - 31):
+            yield int.from_bytes(each[at : at + 32], "big")
+
+
+def public_of(number: int) -> ec.EllipticCurvePublicNumbers | None:
+    if not 0 < number < _ORDER:
+        return None
+    return ec.derive_private_key(number, ec.SECP256R1()).public_key().public_numbers()
+
+
+@pytest.mark.row(101)
+def test_no_32_bytes_that_the_making_writes_are_the_key_of_the_root(local: Bed) -> None:
+    """The issuing key and the key of the site's certificate are found that way, so a third one would be."""
+    start_again(local)
+    parts = written(local)
+    assert len(parts) > 5
+    folder = local.state / "local-ca"
+    root, issuing, leaf = (
+        x509.load_pem_x509_certificates(path.read_bytes())[0].public_key()
+        for path in (folder / "root.pem", folder / "issuing.pem", local.certs / "devbox.pem")
+    )
+    kept = {numbers_of(load_pem_private_key(key, None).public_key()) for key in pem_keys(parts)}
+    assert kept == {numbers_of(issuing), numbers_of(leaf)}
+    found = {public_of(number) for number in {number for part in parts for number in numbers_in(part)}}
+    assert {numbers_of(issuing), numbers_of(leaf)} <= found
+    assert numbers_of(root) not in found
+    print(f"\n{len(parts)} writes, {sum(map(len, parts))} bytes, {len(found)} numbers tried")
+
+
+def numbers_of(key: object) -> ec.EllipticCurvePublicNumbers:
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key.public_numbers()
+
+
+def pem_keys(parts: list[bytes]) -> Iterator[bytes]:
+    pattern = rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----\n?"
+    for part in parts:
+        yield from re.findall(pattern, part.replace(b"\\n", b"\n"), re.DOTALL)
