@@ -464,6 +464,11 @@ def test_zone_and_address_are_those_of_the_others(file: Path) -> None:
     assert "not in a zone" not in add(file, domain="deep.git.sweetlove.top")
 
 
+def test_a_site_of_the_local_ca_has_no_zone_to_be_in(file: Path) -> None:
+    file.write_text(f"{ONE}  - {{domain: devbox, ca: local}}\n")
+    assert "of the other sites (sweetlove.top): " in add(file, domain="git.example.com")
+
+
 @pytest.mark.parametrize("further", ["", "    zone: sweetlove.top\n"])
 def test_a_name_outside_of_the_other_zones_is_a_note(further: str, file: Path) -> None:
     file.write_text(ONE + further)

@@ -130,7 +130,7 @@ def _names(text: str) -> list[str]:
 def _as_the_others(asked: Asked, domain: str, others: Sequence[Site]) -> dict[str, str]:
     """Return what the new site takes over: a zone that is written, and an address that all of them have."""
     zones = [site.zone for site in others if site.zone is not None]
-    known = [*zones, *(_parent(site.domain) for site in others if site.zone is None)]
+    known = [*zones, *(_parent(site.domain) for site in others if site.zone is None and site.needs_zone)]
     found: dict[str, str] = {}
     if mine := [zone for zone in zones if is_in_zone(domain, zone)]:
         found["zone"] = max(mine, key=len)
