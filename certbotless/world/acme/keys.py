@@ -169,7 +169,9 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
     if facts.names != tuple(sorted(names)):
         raise IssueError(
             Text(
-                "the CA's certificate is for {}, the order was for {!r}", printable(facts.names), tuple(names)
+                "the certificate is for {}, not for {}",
+                printable(", ".join(facts.names)),
+                ", ".join(sorted(names)),
             )
         )
     for i, (cert, issuer) in enumerate(itertools.pairwise(chain)):
