@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from support.views import FACTS, NOTHING, NOW, failure, said, view
 
 from certbotless import __version__
 from certbotless.model.decision import Step
+from certbotless.model.local_ca import LocalCa
 from certbotless.model.memory import Failure
 from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.report import status_json
@@ -212,3 +214,13 @@ def test_what_cannot_be_seen_is_not_well() -> None:
     found = site_of(view(answers={(FACTS.names[1], "A"): (None,)}, problems=(blind,)))
     assert (found["state"], found["reason"]) == ("failing", "no authoritative name server answers")
     assert found["last_error"] == CLOSED | {"what": "no authoritative name server answers"}
+
+
+def test_a_rotation_has_both_roots() -> None:
+    now, coming = (
+        LocalCa(digit * 64, ("lan", "10.0.0.0/8"), NOW, NOW + timedelta(days=days))
+        for digit, days in (("a", 1), ("b", 2))
+    )
+    entry = {"root_sha256": "b" * 64, "not_after": "2026-11-26T05:30:00Z", "permit": ["lan", "10.0.0.0/8"]}
+    assert status_json.local_ca_json(coming, None) == entry | {"next": None}
+    assert status_json.local_ca_json(now, coming)["next"] == entry

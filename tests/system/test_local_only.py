@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from support.bed import Bed, wait_until
+from support.bed import DOMAIN, Bed, wait_until
 
 from certbotless.base.times import rfc3339
 from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
 from certbotless.sandbox.registry import Registry
 
 _NAME = "devbox"
@@ -133,6 +133,30 @@ def test_a_site_of_an_address_is_not_resolved(local: Bed) -> None:
     for args in (["plan"], ["status"], ["status", LAN_ADDRESS], ["doctor"]):
         local.run(*args)
     without_traces(local)
+
+
+def test_beside_a_public_site_each_is_examined_by_its_own_ca(bed: Bed) -> None:
+    bed.config["sites"].append({"domain": _NAME, "ca": "local", "with_address": True})
+    bed.once_until_ok()
+    checks = bed.checks()
+    about = {kind: {each["about"] for each in checks if each["check"] == kind} for kind in ("CAA", "limits")}
+    assert about == {"CAA": {DOMAIN}, "limits": {DOMAIN}}
+    assert [each["level"] for each in checks if each["check"] == "local CA"] == ["ok"]
+    assert not [each for each in checks if each["level"] == "fail" and each["about"] == _NAME]
+    public, local = bed.status()["sites"]
+    assert public["certificate"]["ca"] == bed.ca.directory_url
+    assert local["certificate"]["ca"].startswith("local:")
+
+
+@pytest.mark.parametrize(("address", "resolved"), [(LAN_ADDRESS, True), ("127.0.1.1", None)])
+def test_what_the_hosts_file_says_of_a_local_name_is_no_fault(
+    local: Bed, address: str, resolved: bool | None
+) -> None:
+    local.ok("--once")
+    with hosts_entry(_NAME, address), local.daemon(SSL_CERT_FILE=str(local.state / "local-ca/root.pem")):
+        wait_until(lambda: local.status()["sites"][0]["client"] is not None, "a client has visited")
+        client = local.status()["sites"][0]["client"]
+    assert (client["resolved"], client["trusted"], client["answered"]) == (resolved, True, True)
 
 
 def test_without_a_local_site_no_module_of_the_local_ca_is_loaded(bed: Bed) -> None:
