@@ -68,6 +68,43 @@ def test_killed_at_any_system_call_of_the_making_there_is_no_ca_or_a_whole_one(
     print(f"\nkilled {killed}: a whole CA {whole}, none {killed - whole}, neither 0")
 
 
+@pytest.mark.row(102)
+@_SOME
+def test_killed_at_any_system_call_of_a_rotation_one_whole_ca_signs_and_the_command_can_be_given_again(
+    local: Bed, count: int | None
+) -> None:
+    """With overlap, at the switch, and without overlap."""
+    start_again(local)
+    local.ok("--once")
+    folder, copy = LocalCaFolder(local.state), local.home / "copy"
+    killed = after = 0
+    for action in (("rotate",), ("switch",), ("rotate", "--now")):
+        command = local.command("trust", *action)
+        shutil.copytree(folder.path, copy)
+        before = folder.roots()
+        run, calls = strace.watched(command, local.home / "watched")
+        assert run.code == 0, run.said
+        for call in evenly(of_the_ca(calls), count and count // 2):
+            shutil.rmtree(folder.path)
+            shutil.copytree(copy, folder.path)
+            assert strace.killed(command, call).code == -signal.SIGKILL, call
+            killed += 1
+            found, loaded = folder.roots(), folder.load()
+            assert loaded is not None, call
+            assert loaded.facts == found[0].facts, call
+            if found == before:
+                local.ok("trust", *action)
+            else:
+                # The old root is never lost: clients have it.
+                assert {root.facts for root in before} <= {root.facts for root in found}, call
+                after += 1
+            # The next change of the CA removes what was left.
+            local.ok("--renew-now", "--force")
+            assert litter(local) == [], call
+        shutil.rmtree(copy)
+    print(f"\nkilled {killed}: whole {killed}, of these the new one {after}")
+
+
 # --- the key of the root ------------------------------------------------------------------------------------
 
 
