@@ -175,10 +175,10 @@ def append(path: Path, data: bytes, mode: int) -> None:
         sync_dir(path.parent)
 
 
-def replace(path: Path, data: bytes, mode: int) -> None:
-    """Give the file these contents in one step."""
+def replace(path: Path, data: bytes, mode: int, group: int | None = None) -> None:
+    """Give the file these contents in one step; its group as in `write_new`."""
     with _renamed_into(path) as temporary:
-        write_new(temporary, data, mode)
+        write_new(temporary, data, mode, group)
 
 
 def rewrite(path: Path, before: bytes, after: bytes) -> None:

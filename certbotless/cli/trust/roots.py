@@ -5,6 +5,7 @@ configuration file, which root writes, is refused.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ...base import files
@@ -13,22 +14,32 @@ from ...base.privileges import as_owner
 from ...base.words import Text
 from ...config.settings import Config
 from ...config.site_names import beyond_the_lan
-from ...state.local_ca import NEXT, ROOT, LocalCaFolder
+from ...state.local_ca import NEXT, OLD, ROOT, LocalCaFolder
 from ...world.local_root import Root, read_root
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The root that signs now, and the one that takes its place, if there is one."""
+    """The root that signs now, the one that takes its place, if there is one, and earlier ones.
+
+    `kept` are those of the earlier ones that clients need not remove yet. No earlier one is installed.
+    """
 
     folder: Path
     current: Root
     next: Root | None = None
+    old: tuple[Root, ...] = ()
+    kept: tuple[Root, ...] = ()
 
     @property
     def all(self) -> tuple[Root, ...]:
         """What clients need, in this order: now, next."""
         return (self.current, self.next) if self.next else (self.current,)
+
+    @property
+    def known(self) -> list[bytes]:
+        """Each root of this CA as PEM, earlier ones too."""
+        return [root.pem for root in (*self.all, *self.old)]
 
     @property
     def pem(self) -> bytes:
@@ -50,10 +61,21 @@ def read(config: Config) -> Roots:
             Text("there is no local CA yet"),
             hint=Text("the first site with ca: local makes it: certbotless --once"),
         )
-    return Roots(folder, current, _read(config, folder, NEXT, ROOT))
+    with as_owner(config.state_dir):
+        earlier = LocalCaFolder(config.state_dir).old()
+    now = datetime.now(UTC)
+    old, kept = list[Root](), list[Root]()
+    for each in earlier:
+        root = _read(config, folder, OLD, f"{each.ca.root_sha256}.pem", is_old=True)
+        if root is not None:
+            old.append(root)
+            if each.remove_from > now:
+                kept.append(root)
+    return Roots(folder, current, _read(config, folder, NEXT, ROOT), tuple(old), tuple(kept))
 
 
-def _read(config: Config, folder: Path, *names: str) -> Root | None:
+def _read(config: Config, folder: Path, *names: str, is_old: bool = False) -> Root | None:
+    """Return a root, None if there is none. One that is old is only removed: it may vouch for anything."""
     path = folder.joinpath(*names)
     with as_owner(config.state_dir), files.store_errors(path, "read"):
         for each in (folder, path.parent):
@@ -63,6 +85,8 @@ def _read(config: Config, folder: Path, *names: str) -> Root | None:
         except FileNotFoundError:
             return None
     root = read_root(data, str(path))
+    if is_old:
+        return root
     named = [name for site in config.sites if site.is_local for name in site.all_names]
     if beyond := beyond_the_lan(root.permit, [*config.local_ca.permit, *named]):
         raise StoreError(

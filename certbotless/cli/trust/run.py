@@ -12,7 +12,8 @@ from ...base.words import Text, _
 from ...config import load
 from ...config.settings import Config
 from ...world.local_root import Root
-from . import export, roots, rotation
+from . import commands, export, install, roots, rotation, stores
+from .places import places
 
 Say = Callable[[str], None]
 
@@ -29,6 +30,8 @@ def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
     if found.next:
         say(_("The next root; after a switch it is the root:"))
         _say_of(found.next, say)
+    here = [str(path) for store in stores.STORES for path in store.ours(found.known)]
+    say(_("Installed here: {}").format(", ".join(here) or _("no; certbotless trust install does it")))
     say(_("Backup: copy the folder {!r}; nothing else can bring this CA back").format(str(found.folder)))
     return 0
 
@@ -58,9 +61,25 @@ def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:
     return 0
 
 
+def _install(config: Config, args: Mapping[str, Any], say: Say) -> int:
+    return install.install(config, args["to"], say)
+
+
+def _uninstall(config: Config, args: Mapping[str, Any], say: Say) -> int:
+    return install.uninstall(config, args["to"], say)
+
+
+def _commands(config: Config, args: Mapping[str, Any], say: Say) -> int:
+    say(commands.text(roots.read(config), places(config), args["systems"]))
+    return 0
+
+
 _ACTIONS: dict[str, Callable[[Config, Mapping[str, Any], Say], int]] = {
     "show": _show,
     "export": _export,
+    "install": _install,
+    "uninstall": _uninstall,
+    "commands": _commands,
     "rotate": rotation.rotate,
     "switch": rotation.switch,
 }
