@@ -1,9 +1,11 @@
 """`certbotless trust install` on the stores of a private host, beside files of others."""
 
+import fcntl
 import hashlib
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,16 @@ from certbotless.sandbox.host import require_private_host
 from certbotless.state.local_ca import CaFiles, LocalCaFolder
 from certbotless.world import local_ca
 
-_TREES = (Path("/etc"), Path("/usr/local/share/ca-certificates"))
+_TREES = [
+    Path(folder)
+    for folder in (
+        "/etc/ssl",
+        "/etc/docker",
+        "/etc/containers",
+        "/etc/containerd",
+        "/usr/local/share/ca-certificates",
+    )
+]
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # It has the moment of its making in it.
 _JAVA = Path("/etc/ssl/certs/java/cacerts")
@@ -36,9 +47,17 @@ def contents() -> dict[str, str]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A configuration whose service has a port, and a CA."""
+def stores() -> Iterator[None]:
+    """The stores of the private host, for one test at a time: its workers may share them."""
     require_private_host()
+    with open("/run/certbotless-stores", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def file(tmp_path: Path, stores: None) -> Path:
+    """A configuration whose service has a port, and a CA."""
     (tmp_path / "state").mkdir(0o700)
     made = local_ca.make("devbox", ("lan", "devbox", "10.0.0.0/8"), SystemClock().now())
     LocalCaFolder(tmp_path / "state").make(
