@@ -1,5 +1,6 @@
 """What a test changes of the private host that it runs on; a block of `with` leaves it as it was."""
 
+import fcntl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,3 +43,11 @@ def written_over(file: Path, text: str) -> Iterator[None]:
         yield
     finally:
         file.write_text(before)
+
+
+@contextmanager
+def trust_stores() -> Iterator[None]:
+    """Have the files of the roots that the machine trusts for one test at a time."""
+    with open("/run/certbotless-stores", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

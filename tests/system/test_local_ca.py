@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.bed import Bed
+from support.commands import completed
+from support.private_host import trust_stores
 
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
@@ -119,3 +121,24 @@ def test_a_ca_that_is_gone_is_made_again_when_that_is_asked_for(local: Bed) -> N
     assert "Remove the root before" in local.ok("trust", "rotate", "--now")
     local.ok("--renew-now")
     assert "certbotless" in verified(local, _NAME)
+
+
+def test_clients_of_this_machine_trust_it_once_the_root_is_installed(local: Bed) -> None:
+    """By its address, without an option: curl and Python, and an engine that runs already."""
+    local.ok("--once")
+    where = f"{LAN_ADDRESS}:{local.registry.port}"
+    script = f"import urllib.request as r; r.urlopen('https://{where}/v2/')"
+    pull = ["docker", "-H", local.engine.docker_host, "pull", f"{where}/nothing"]
+    clients = (["curl", "-fsS", f"https://{where}/v2/"], ["/usr/bin/python3", "-c", script])
+    with trust_stores():
+        assert "certificate" in completed(pull).stderr
+        assert all(completed(client).returncode != 0 for client in clients)
+        assert f"/etc/docker/certs.d/{where}/ca.crt" in local.ok("trust", "install", "--to", "system,docker")
+        try:
+            found = [completed(client) for client in clients]
+            assert [each.stderr for each in found if each.returncode != 0] == []
+            assert "x509" not in (said := completed(pull).stderr)
+            assert "manifest unknown" in said or "not found" in said
+        finally:
+            local.ok("trust", "uninstall")
+        assert all(completed(client).returncode != 0 for client in clients)

@@ -1,6 +1,5 @@
 """`certbotless trust install` on the stores of a private host, beside files of others."""
 
-import fcntl
 import hashlib
 import ssl
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import completed
+from support.private_host import trust_stores
 
 from certbotless.base.clock import SystemClock
 from certbotless.sandbox.host import require_private_host
@@ -50,8 +50,7 @@ def contents() -> dict[str, str]:
 def stores() -> Iterator[None]:
     """The stores of the private host, for one test at a time: its workers may share them."""
     require_private_host()
-    with open("/run/certbotless-stores", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with trust_stores():
         yield
 
 
