@@ -52,7 +52,10 @@ class LocalOrders:
         elif forbidden := seen.local_ca.forbids(names):
             raise IssueError(
                 Text("the root may not vouch for {}", ", ".join(forbidden)),
-                hint=Text("certbotless trust rotate makes one that may; every client must take it"),
+                hint=Text(
+                    "certbotless trust rotate makes one that may; "
+                    "when every client has it: certbotless trust switch"
+                ),
             )
 
     def order(self, seen: Observation) -> Issued:

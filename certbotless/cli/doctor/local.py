@@ -45,7 +45,9 @@ def _whole(case: Case, about: str, ca: CaFiles, names: Sequence[str]) -> None:
     _validity(case, about, facts)
     if forbidden := facts.forbids(names):
         text = _("the root may not vouch for {}").format(", ".join(forbidden))
-        cure = _("certbotless trust rotate makes one that may; every client must take it")
+        cure = _(
+            "certbotless trust rotate makes one that may; when every client has it: certbotless trust switch"
+        )
         case.fail("local CA", about, text, cure)
     case.trusts_root = ssl.PEM_cert_to_DER_cert(ca.root_pem.decode()) in trusted_here()
     if case.trusts_root:
