@@ -73,6 +73,11 @@ def file(tmp_path: Path, stores: None) -> Path:
     return file
 
 
+def short(root: str) -> str:
+    """Return the digits of a root that its file has in its name."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(root)).hexdigest()[:8]
+
+
 def trust(file: Path, *arguments: str, code: int = 0) -> str:
     ended = subprocess.run(
         [sys.executable, "-m", "certbotless", "-c", file, "trust", *arguments],
@@ -102,6 +107,18 @@ def test_install_and_uninstall_leave_the_system_as_it_was(file: Path) -> None:
     trust(file, "uninstall", "--to", _STORES)
     assert contents() == before
     assert "has no root of this CA" in trust(file, "uninstall")
+
+
+def test_an_update_that_was_cut_off_is_made_up_for(file: Path) -> None:
+    """The file is there and the bundle lacks the root; then the file is gone and the bundle has it."""
+    root = (file.parent / "state/local-ca/root.pem").read_text()
+    place = Path("/usr/local/share/ca-certificates") / f"certbotless-{short(root)}.crt"
+    place.write_text(root)
+    trust(file, "install", "--to", "system")
+    assert root in _BUNDLE.read_text()
+    place.unlink()
+    trust(file, "uninstall", "--to", "system")
+    assert root not in _BUNDLE.read_text()
 
 
 def test_files_of_others_are_not_touched(file: Path) -> None:

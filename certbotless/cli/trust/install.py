@@ -18,10 +18,11 @@ def chosen(named: str | None) -> list[Store]:
     """Return the stores with these names, separated by commas; without names, those found here.
 
     Raises:
-        UsageError: there is no such store, or this is not root.
+        UsageError: there is no such store.
+        CertbotlessError: this is not root.
     """
     if os.geteuid() != 0:
-        raise UsageError(Text("this needs root; use sudo"))
+        raise CertbotlessError(Text("this needs root; use sudo"))
     if named is None:
         return [store for store in STORES if store.is_found]
     wanted = named.split(",")
@@ -88,7 +89,7 @@ def _install(
         gone = [path for path in store.ours(known) if path not in wanted]
         for path in gone:
             stores.remove(store, path)
-        if written or gone:
+        if written or gone or not all(map(stores.is_in_bundle, live.values())):
             stores.refresh(fresh=bool(gone))
     if foreign:
         raise StoreError("\n".join(foreign))
@@ -101,10 +102,10 @@ def _uninstall(store: Store, known: Sequence[bytes]) -> list[str]:
     removed = list(store.ours(known))
     for path in removed:
         stores.remove(store, path)
+    if store.name == "system" and (removed or any(map(stores.is_in_bundle, known))):
+        stores.refresh(fresh=True)
     if not removed:
         return [_("has no root of this CA")]
-    if store.name == "system":
-        stores.refresh(fresh=True)
     return [
         _("removed {}").format(", ".join(map(str, removed))),
         _("takes effect: {}").format(_(store.effect)),

@@ -19,6 +19,7 @@ from ...base.errors import StoreError
 from ...base.words import N_, Text
 
 UPDATE = "update-ca-certificates"
+_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _UPDATE_TIMEOUT_S = 120
 _MODE, _DIR_MODE = 0o644, 0o755
 _CA, _HOSTS = "ca.crt", "hosts.toml"
@@ -148,6 +149,14 @@ def remove(store: Store, path: Path) -> None:
         with suppress(OSError):
             path.parent.rmdir()
             store.folder.rmdir()
+
+
+def is_in_bundle(pem: bytes) -> bool:
+    """Whether the bundle of the system has a root: an update that was cut off may have left or lacked it."""
+    try:
+        return pem in _BUNDLE.read_bytes()
+    except OSError:
+        return False
 
 
 def refresh(*, fresh: bool) -> None:
