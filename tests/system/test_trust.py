@@ -109,6 +109,26 @@ def test_install_and_uninstall_leave_the_system_as_it_was(file: Path) -> None:
     assert "has no root of this CA" in trust(file, "uninstall")
 
 
+def test_during_a_rotation_both_roots_are_installed(file: Path) -> None:
+    """After the switch the root before it stays until its time; no other place gets it."""
+    before, store = contents(), Path("/usr/local/share/ca-certificates")
+    ca = Path("/etc/docker/certs.d/devbox:5000/ca.crt")
+    trust(file, "install", "--to", "system,docker")
+    trust(file, "rotate")
+    trust(file, "install", "--to", "system,docker")
+    old = (file.parent / "state/local-ca/root.pem").read_text()
+    new = (file.parent / "state/local-ca/next/root.pem").read_text()
+    assert ca.read_text() == old + new
+    files = sorted(f"certbotless-{short(root)}.crt" for root in (old, new))
+    assert sorted(path.name for path in store.glob("certbotless-*")) == files
+    trust(file, "switch")
+    trust(file, "install", "--to", "system,docker")
+    assert ca.read_text() == new
+    assert sorted(path.name for path in store.glob("certbotless-*")) == files
+    trust(file, "uninstall", "--to", "system,docker")
+    assert contents() == before
+
+
 def test_an_update_that_was_cut_off_is_made_up_for(file: Path) -> None:
     """The file is there and the bundle lacks the root; then the file is gone and the bundle has it."""
     root = (file.parent / "state/local-ca/root.pem").read_text()
