@@ -32,6 +32,14 @@ def completed_by_bash(machine: Machine, prefix: str) -> str:
     return machine.ok("bash", "-c", f". {script}; {ask}").strip()
 
 
+def assert_a_link_stays(machine: Machine) -> None:
+    """A configuration that is a link to what is not there just now, as in a folder that is mounted later."""
+    machine.ok("sh", "-euc", f"cd {_ETC}; mv config.yaml mine; ln -s /srv/not-mounted/config.yaml .")
+    assert f"{_ETC}/config.yaml is yours" in make(machine, "install")
+    assert machine.path(f"{_ETC}/config.yaml").is_symlink()
+    machine.ok("mv", f"{_ETC}/mine", f"{_ETC}/config.yaml")
+
+
 def listing(machine: Machine) -> str:
     """Return all files of the machine but what its own programs write, with all that a change changes."""
     folders = ("/etc", "/usr/local", "/var/lib", "/root", "/home")
@@ -86,6 +94,7 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Readi
     assert f"{_ETC}/config.yaml is yours" in said
     assert machine.path(f"{_ETC}/config.yaml").read_text() == "# mine\n"
     assert kept(machine) == before
+    assert_a_link_stays(machine)
 
     for _ in range(2):
         assert "left, for they are yours" in make(machine, "uninstall")
@@ -97,17 +106,6 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Readi
     assert machine.ok("find", "/usr/local", "-name", "*certbotless*") == ""
     assert "certbotless" not in machine.ok("systemctl", "list-unit-files", "--plain")
     assert machine.ok("find", "/etc/systemd/system", "-name", "*certbotless*") == ""
-
-
-def test_a_configuration_that_is_a_link_to_what_is_not_there_just_now_stays(machine: Machine) -> None:
-    """As one in a folder that is mounted later."""
-    path = machine.path(f"{_ETC}/config.yaml")
-    path.parent.mkdir(exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.symlink_to("/srv/not-mounted/config.yaml")
-    assert f"{_ETC}/config.yaml is yours" in make(machine, "install")
-    assert path.is_symlink()
-    make(machine, "uninstall")
 
 
 @pytest.mark.page("docs/systemd.md", "scripts of a package")
