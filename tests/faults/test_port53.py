@@ -163,5 +163,5 @@ def test_a_proxy_that_makes_addresses_up_is_named_with_its_setting(bare: Bed) ->
         assert "name servers" in told
         assert all(cure in check["cure"] for check in told.values())
         [record] = [check for check in checks if check["check"] == "A record"]
-        assert (record["level"], record["text"].partition(",")[0]) == ("ok", f"the API lists {LAN_ADDRESS}")
+        assert (record["level"], record["text"].partition(";")[0]) == ("ok", f"the API lists {LAN_ADDRESS}")
     assert_invariants(bare)

@@ -43,7 +43,7 @@ class Finding:
         cure = _("fix: {}").format(self.cure) if self.cure else ""
         told = _("; ").join(filter(None, (self.text, cure)))
         subject = f"{_(self.check)} {self.about}".rstrip()
-        return printable(f"{_(self.level):<5} {_('{}: {}').format(subject, told)}", 2000)
+        return printable(f"{_(self.level):<5} " + _("{}: {}").format(subject, told), 2000)
 
 
 # What is looked up when it is shown: levels and tests.

@@ -82,8 +82,8 @@ def config_text(answers: Answers) -> str:
     if answers.docker_host:
         lines += ["docker:", f"  host: {_scalar(answers.docker_host)}", ""]
     lines += [
-        f"certs_dir: {_scalar(str(answers.certs_dir))}    {_('# the folder that the container mounts')}",
-        f'key_mode: "{answers.key_mode}"    {_("# 0640: the group of certs_dir reads the keys")}',
+        f"certs_dir: {_scalar(str(answers.certs_dir))}    " + _("# the folder that the container mounts"),
+        f'key_mode: "{answers.key_mode}"    ' + _("# 0640: the group of certs_dir reads the keys"),
         "",
         "sites:",
         *_site(answers),
@@ -97,8 +97,8 @@ def _site(answers: Answers) -> list[str]:
     if answers.found_zone:
         zone = _("# zone: {}    # found through the API").format(answers.found_zone)
     return [
-        f"  - domain: {_scalar(answers.domain)}    {_('# of the files, the A record and the certificate')}",
-        f"    {'' if answers.names else '# '}names: [{names}]    {_('# further names of the certificate')}",
+        f"  - domain: {_scalar(answers.domain)}    " + _("# of the files, the A record and the certificate"),
+        f"    {'' if answers.names else '# '}names: [{names}]    " + _("# further names of the certificate"),
         f"    zone: {_scalar(answers.zone)}" if answers.zone else f"    {zone}",
         "    # auto | auto:eth0 | auto:10.0.0.0/8 | 10.0.0.5 | none",
         f"    address: {_scalar(answers.address)}",
@@ -107,19 +107,19 @@ def _site(answers: Answers) -> list[str]:
 
 def _deploy(answers: Answers) -> list[str]:
     if not answers.container:
-        return [f"    deploy: []    {_('# no container uses it: the files are all')}"]
+        return ["    deploy: []    " + _("# no container uses it: the files are all")]
     port, stop = answers.port, answers.stop_timeout_s
     return [
         "    deploy:",
         f"      - container: {_scalar(answers.container)}",
-        f"        action: restart    {_('# how it reads its files again; or {signal: HUP}')}",
+        "        action: restart    " + _("# how it reads its files again; or {signal: HUP}"),
         f"        port: {port}"
         if port
-        else f"        # port: 5000    {_('# where it is reached by HTTPS; absent: its one port')}",
-        f'        # when: "02:00-05:00"    {_("# local time; absent: at once")}',
+        else "        # port: 5000    " + _("# where it is reached by HTTPS; absent: its one port"),
+        '        # when: "02:00-05:00"    ' + _("# local time; absent: at once"),
         f"        stop_timeout: {stop}s"
         if stop
-        else f"        # stop_timeout: 35s    {_('# longer than its drain')}",
+        else "        # stop_timeout: 35s    " + _("# longer than its drain"),
     ]
 
 

@@ -22,6 +22,8 @@ UPDATE = "update-ca-certificates"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _UPDATE_TIMEOUT_S = 120
 _MODE, _DIR_MODE = 0o644, 0o755
+# Where `install` makes the folder of the hosts, it leaves a mark there. Both go with the last of ours.
+_TOP, _MADE = "certs.d", ".made-by-certbotless"
 _CA, _HOSTS = "ca.crt", "hosts.toml"
 
 
@@ -135,20 +137,26 @@ def write(path: Path, data: bytes, known: Collection[bytes]) -> bool:
     with files.store_errors(path):
         for folder in (path.parent.parent, path.parent):
             files.refuse_unless_directory(folder)
+        is_new = path.parent.parent.name == _TOP and not path.parent.parent.is_dir()
         files.make_dir(path.parent, _DIR_MODE)
+        if is_new:
+            files.replace(path.parent.parent / _MADE, b"", _MODE, 0)
         files.replace(path, data, _MODE, 0)
     return True
 
 
 def remove(store: Store, path: Path) -> None:
-    """Remove a file of ours, and the folders that it leaves empty. Raises `StoreError`."""
+    """Remove a file of ours, and the folders that were made for it, once empty. Raises `StoreError`."""
     with files.store_errors(path):
         path.unlink()
         files.sync_dir(path.parent)
     if store.name != "system":
         with suppress(OSError):
             path.parent.rmdir()
-            store.folder.rmdir()
+            made = store.folder / _MADE
+            if [*store.folder.iterdir()] == [made]:
+                made.unlink()
+                store.folder.rmdir()
 
 
 def is_in_bundle(pem: bytes) -> bool:
