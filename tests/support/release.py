@@ -20,7 +20,7 @@ _HOME = _VENV / "release"
 _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "dist", "tests", "*.log")
 _NEEDED = (".dockerignore", ".gitignore")
 # The base of the image, and the bare machines, that tools/setup has made.
-IMAGE_BASE, MACHINE, DEBIAN_12 = _VENV / "image-base.tar", _VENV / "machine", _VENV / "debian-12"
+IMAGE_BASE, MACHINE = _VENV / "image-base.tar", _VENV / "machine"
 TIME, _LONGEST_S = 1790000000, 3600
 
 

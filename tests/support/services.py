@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -42,6 +43,27 @@ def machine_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Machi
     with Machine(workdir, seen) as machine:
         machine.ok("sh", "-euc", "mkdir -p /certs; mount --bind /srv/certs /certs")
         yield machine
+
+
+@contextmanager
+def debian_12_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Machine]:
+    """Run a bare Debian 12 that sees the socket of this engine and its /certs, with a checkout in /src."""
+    engine.socket.parent.chmod(0o711)
+    seen = {
+        PROJECT: "/src",
+        Path(sys.prefix, "wheels-3.11"): "/wheels",
+        engine.socket.parent: str(Path(SOCKET).parent),
+        certs: "/certs",
+    }
+    with Machine(workdir, seen, Path(sys.prefix, "debian-12")) as machine:
+        machine.ok("groupadd", "--gid", str(engine.socket.stat().st_gid), "docker")
+        yield machine
+
+
+def fetched(machine: Machine, line: str) -> None:
+    """Have apt of the machine do what a line of a page says, from its cache alone."""
+    options = ("--yes", "--quiet", "--no-install-recommends", "ca-certificates")
+    machine.ok("env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(line), *options, patience_s=300)
 
 
 @contextmanager

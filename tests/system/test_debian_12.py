@@ -4,7 +4,6 @@ What it needs of Debian lies in apt's cache there, and its wheels are fetched by
 """
 
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 from support.bed import DOMAIN, Bed
 from support.machine import Machine
 from support.pages import Reading
-from support.release import DEBIAN_12
-from support.services import DAEMON, PROJECT, SOCKET, UNITS, Services, make
+from support.services import DAEMON, UNITS, Services, debian_12_beside, fetched, make
 
 from certbotless import __version__
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -27,15 +25,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.long]
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
     """A bare Debian 12 beside the engine, with a checkout in /src."""
-    engine.socket.parent.chmod(0o711)
-    seen = {
-        PROJECT: "/src",
-        Path(sys.prefix, "wheels-3.11"): "/wheels",
-        engine.socket.parent: str(Path(SOCKET).parent),
-        certs: "/certs",
-    }
-    with Machine(tmp_path_factory.mktemp("debian-12"), seen, DEBIAN_12) as machine:
-        machine.ok("groupadd", "--gid", str(engine.socket.stat().st_gid), "docker")
+    with debian_12_beside(engine, tmp_path_factory.mktemp("debian-12"), certs) as machine:
         yield machine
 
 
@@ -48,15 +38,7 @@ def bed(tmp_path: Path, dns: AlidnsEmulator, ca: Pebble, engine: Engine, certs: 
 def test_an_installation_keeps_a_certificate_served(machine: Machine, bed: Bed, paper: Reading) -> None:
     assert 'VERSION_ID="12"' in machine.path("/etc/os-release").read_text()
     fetch, install = paper.commands("docs/systemd.md", "install")
-    options = ("--yes", "--quiet", "--no-install-recommends")
-    machine.ok(
-        "env",
-        "DEBIAN_FRONTEND=noninteractive",
-        *shlex.split(fetch),
-        "ca-certificates",
-        *options,
-        patience_s=300,
-    )
+    fetched(machine, fetch)
     make(machine, *shlex.split(install)[1:])
     machine.ok("chown", "certbotless:certbotless", "/certs")
     assert machine.ok("certbotless", "--version") == f"certbotless {__version__}\n"

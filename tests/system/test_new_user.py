@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed
 from support.machine import Machine
-from support.services import SOCKET, Services, machine_beside, make
+from support.pages import block
+from support.services import SOCKET, Services, debian_12_beside, fetched, machine_beside, make
 from support.terminals import ENTER, Terminal, answer, lead_to_stand_ins
 
 from certbotless.sandbox.alidns import AlidnsEmulator
@@ -21,9 +22,15 @@ CONFIG = "/etc/certbotless/config.yaml"
 CERTS = "/certs"
 
 
-@pytest.fixture
-def empty_machine(tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path) -> Iterator[Machine]:
-    with machine_beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
+@pytest.fixture(params=["Debian 13", pytest.param("Debian 12", marks=pytest.mark.soak)])
+def empty_machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: Engine, certs: Path
+) -> Iterator[Machine]:
+    """A machine with README's packages; the bare Debian 12 fetches them first."""
+    beside = debian_12_beside if request.param == "Debian 12" else machine_beside
+    with beside(engine, tmp_path_factory.mktemp("machine"), certs) as machine:
+        if request.param == "Debian 12":
+            fetched(machine, block("README.md", "install").commands[0])
         yield machine
 
 
