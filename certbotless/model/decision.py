@@ -29,7 +29,7 @@ Action = Literal[
     "note",
 ]
 
-# How people are told of an action: by its name, in their language.
+# The name of each action, as `status` shows it in the reader's language.
 _NAMES = (
     N_("clean-up"),
     N_("list"),

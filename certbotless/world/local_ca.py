@@ -29,7 +29,7 @@ _BEFORE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class MadeCa:
-    """A CA that was just made: what is kept of it. The key of the root is not.
+    """A new CA: its certificates, and the key that signs for sites. The key of the root is not kept.
 
     `root_pem` and `issuing_pem` are certificates, `issuing_key` is PKCS #8 PEM.
     """

@@ -27,6 +27,8 @@ from support import forks
 from support.commands import completed
 
 ZONE = "sweetlove.test"
+# A name that only the LAN knows.
+LAN_NAME = "devbox"
 DOMAIN = f"devbox.{ZONE}"
 # The shared CA asks here, whichever emulator it is just now.
 NAME_SERVER_PORT = 5300

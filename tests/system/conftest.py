@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.bed import DOMAIN, Bed
+from support.bed import DOMAIN, LAN_NAME, Bed
 from support.machine import Machine
 from support.services import Services, installed_beside
 
@@ -12,6 +12,21 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.pebble import Pebble
 from certbotless.sandbox.registry import Registry
+
+
+@pytest.fixture
+def local(bare: Bed, engine: Engine) -> Iterator[Bed]:
+    """A bed without an account at Aliyun DNS, whose registry serves a name of the LAN."""
+    bare.registry = registry = Registry(engine, LAN_NAME, certs=bare.certs)
+    registry.write_self_signed()
+    registry.create()
+    del bare.config["aliyun"], bare.config["acme"]
+    deploy = [{"container": "registry", "port": registry.port}]
+    bare.config["sites"] = [{"domain": LAN_NAME, "ca": "local", "with_address": True, "deploy": deploy}]
+    try:
+        yield bare
+    finally:
+        registry.remove()
 
 
 @pytest.fixture(scope="module")

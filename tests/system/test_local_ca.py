@@ -2,39 +2,19 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from support.bed import Bed
+from support.bed import LAN_NAME, Bed
 from support.commands import completed
 from support.private_host import trust_stores
 
-from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS
-from certbotless.sandbox.registry import Registry
-
-_NAME = "devbox"
-
-
-@pytest.fixture
-def local(bare: Bed, engine: Engine) -> Iterator[Bed]:
-    """A bed without an account at Aliyun DNS, whose registry has a name that only the LAN knows."""
-    bare.registry = registry = Registry(engine, _NAME, certs=bare.certs)
-    registry.write_self_signed()
-    registry.create()
-    del bare.config["aliyun"], bare.config["acme"]
-    deploy = [{"container": "registry", "port": registry.port}]
-    bare.config["sites"] = [{"domain": _NAME, "ca": "local", "with_address": True, "deploy": deploy}]
-    try:
-        yield bare
-    finally:
-        registry.remove()
 
 
 def leaf_of(bed: Bed) -> x509.Certificate:
-    return x509.load_pem_x509_certificates((bed.certs / f"{_NAME}.pem").read_bytes())[0]
+    return x509.load_pem_x509_certificates((bed.certs / f"{LAN_NAME}.pem").read_bytes())[0]
 
 
 def verified(bed: Bed, name: str, roots: str = "") -> str:
@@ -51,7 +31,7 @@ def verified(bed: Bed, name: str, roots: str = "") -> str:
 
 def test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted(local: Bed) -> None:
     local.ok("--once")
-    for name in (_NAME, LAN_ADDRESS):
+    for name in (LAN_NAME, LAN_ADDRESS):
         assert "certbotless" in verified(local, name)
     assert local.dns.calls == []
     before = leaf_of(local)
@@ -59,10 +39,10 @@ def test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted(local: 
     assert leaf_of(local) == before
     local.ok("--renew-now")
     assert leaf_of(local) != before
-    assert "certbotless" in verified(local, _NAME)
+    assert "certbotless" in verified(local, LAN_NAME)
     (site,) = local.status()["sites"]
     assert site["state"] == "ok"
-    assert site["certificate"]["names"] == [LAN_ADDRESS, _NAME]
+    assert site["certificate"]["names"] == [LAN_ADDRESS, LAN_NAME]
 
 
 def test_a_ca_that_is_gone_is_never_made_again_in_silence(local: Bed) -> None:
@@ -76,17 +56,17 @@ def test_a_ca_that_is_gone_is_never_made_again_in_silence(local: Bed) -> None:
 
 
 def test_the_keys_of_the_ca_have_their_effect(local: Bed) -> None:
-    local.config["local_ca"] = {"permit": [_NAME + ".lan", "10.79.40.0/24"], "lifetime": "30d"}
-    local.config["sites"][0]["names"] = [f"{_NAME}.lan"]
+    local.config["local_ca"] = {"permit": [LAN_NAME + ".lan", "10.79.40.0/24"], "lifetime": "30d"}
+    local.config["sites"][0]["names"] = [f"{LAN_NAME}.lan"]
     assert "is outside local_ca.permit" in local.run("check").stderr
-    local.config["sites"][0] |= {"domain": f"{_NAME}.lan", "deploy": []}
+    local.config["sites"][0] |= {"domain": f"{LAN_NAME}.lan", "deploy": []}
     local.ok("--once")
-    chain = x509.load_pem_x509_certificates((local.certs / f"{_NAME}.lan.pem").read_bytes())
+    chain = x509.load_pem_x509_certificates((local.certs / f"{LAN_NAME}.lan.pem").read_bytes())
     leaf = chain[0]
     assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days == 30
     local.config["local_ca"]["key_type"] = "rsa2048"
     local.ok("--once")
-    leaf = x509.load_pem_x509_certificates((local.certs / f"{_NAME}.lan.pem").read_bytes())[0]
+    leaf = x509.load_pem_x509_certificates((local.certs / f"{LAN_NAME}.lan.pem").read_bytes())[0]
     assert leaf.public_key().key_size == 2048  # type: ignore[union-attr]
     local.config["local_ca"] = {}
     local.config["sites"][0]["names"] = ["elsewhere"]
@@ -103,15 +83,15 @@ def test_a_rotation_changes_what_clients_trust_at_the_switch_and_no_sooner(local
     both = first + (local.state / "local-ca/next/root.pem").read_text()
     local.ok("--once")
     assert leaf_of(local) == before
-    assert "certbotless" in verified(local, _NAME, first)
-    assert "certbotless" in verified(local, _NAME, both)
+    assert "certbotless" in verified(local, LAN_NAME, first)
+    assert "certbotless" in verified(local, LAN_NAME, both)
     local.ok("trust", "switch")
-    assert "certbotless" in verified(local, _NAME, both)
+    assert "certbotless" in verified(local, LAN_NAME, both)
     local.ok("--once")
-    assert "certbotless" in verified(local, _NAME, both)
+    assert "certbotless" in verified(local, LAN_NAME, both)
     with pytest.raises(ssl.SSLCertVerificationError):
-        verified(local, _NAME, first)
-    assert "certbotless" in verified(local, _NAME, root.read_text())
+        verified(local, LAN_NAME, first)
+    assert "certbotless" in verified(local, LAN_NAME, root.read_text())
 
 
 def test_a_ca_that_is_gone_is_made_again_when_that_is_asked_for(local: Bed) -> None:
@@ -120,7 +100,7 @@ def test_a_ca_that_is_gone_is_made_again_when_that_is_asked_for(local: Bed) -> N
     assert "trust rotate --now" in local.refused("--once")
     assert "Remove the root before" in local.ok("trust", "rotate", "--now")
     local.ok("--renew-now")
-    assert "certbotless" in verified(local, _NAME)
+    assert "certbotless" in verified(local, LAN_NAME)
 
 
 def test_clients_of_this_machine_trust_it_once_the_root_is_installed(local: Bed) -> None:

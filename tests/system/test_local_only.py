@@ -2,35 +2,15 @@
 
 import shutil
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from support.bed import DOMAIN, Bed, wait_until
+from support.bed import DOMAIN, LAN_NAME, Bed, wait_until
 
 from certbotless.base.times import rfc3339
-from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
-from certbotless.sandbox.registry import Registry
-
-_NAME = "devbox"
-
-
-@pytest.fixture
-def local(bare: Bed, engine: Engine) -> Iterator[Bed]:
-    """A bed without an account at Aliyun DNS, whose registry serves a name of the LAN."""
-    bare.registry = registry = Registry(engine, _NAME, certs=bare.certs)
-    registry.write_self_signed()
-    registry.create()
-    del bare.config["aliyun"], bare.config["acme"]
-    deploy = [{"container": "registry", "port": registry.port}]
-    bare.config["sites"] = [{"domain": _NAME, "ca": "local", "with_address": True, "deploy": deploy}]
-    try:
-        yield bare
-    finally:
-        registry.remove()
 
 
 def found(bed: Bed, check: str) -> list[tuple[str, str]]:
@@ -48,7 +28,7 @@ def without_traces(bed: Bed) -> None:
 def test_each_command_before_and_after_the_first_certificate(local: Bed) -> None:
     for _ in range(2):
         local.ok("check")
-        for args in (["plan"], ["status"], ["status", _NAME], ["status", "--json"], ["doctor"]):
+        for args in (["plan"], ["status"], ["status", LAN_NAME], ["status", "--json"], ["doctor"]):
             local.run(*args)
         assert "there is nothing to ask" in local.run("doctor", "--probe").stderr
         local.ok("--renew-now", "--dry-run")
@@ -67,14 +47,14 @@ def test_status_has_the_root_and_each_certificate_its_ca(local: Bed) -> None:
     sha256 = root.fingerprint(hashes.SHA256()).hex()
     assert found["local_ca"]["root_sha256"] == sha256
     assert found["local_ca"]["not_after"] == rfc3339(root.not_valid_after_utc)
-    assert {"lan", "10.0.0.0/8", _NAME} <= {*found["local_ca"]["permit"]}
+    assert {"lan", "10.0.0.0/8", LAN_NAME} <= {*found["local_ca"]["permit"]}
     assert found["local_ca"]["next"] is None
     (site,) = found["sites"]
     assert site["certificate"]["ca"] == f"local:{sha256[:16]}"
     assert site["address"]["wanted"] is None  # there is no record of it
     line = f"local CA: root {sha256[:8]}, ends {root.not_valid_after_utc:%Y-%m-%d}"
     assert line in local.ok("status")
-    assert line in local.ok("status", _NAME)
+    assert line in local.ok("status", LAN_NAME)
 
 
 def test_doctor_examines_the_local_ca_and_nothing_of_an_acme_ca(local: Bed) -> None:
@@ -115,7 +95,7 @@ def test_a_client_of_a_name_that_no_resolver_knows_asks_the_lan_address(local: B
         for path in ("", "metrics", "status.json"):
             with urllib.request.urlopen(f"http://127.0.0.1:9109/{path}") as answer:
                 text = answer.read().decode()
-                assert _NAME in text
+                assert LAN_NAME in text
                 assert "Traceback" not in text
                 assert path or "local CA: root" in text
         assert "Traceback" not in daemon.log_text()
@@ -136,13 +116,13 @@ def test_a_site_of_an_address_is_not_resolved(local: Bed) -> None:
 
 
 def test_beside_a_public_site_each_is_examined_by_its_own_ca(bed: Bed) -> None:
-    bed.config["sites"].append({"domain": _NAME, "ca": "local", "with_address": True})
+    bed.config["sites"].append({"domain": LAN_NAME, "ca": "local", "with_address": True})
     bed.once_until_ok()
     checks = bed.checks()
     about = {kind: {each["about"] for each in checks if each["check"] == kind} for kind in ("CAA", "limits")}
     assert about == {"CAA": {DOMAIN}, "limits": {DOMAIN}}
     assert [each["level"] for each in checks if each["check"] == "local CA"] == ["ok"]
-    assert not [each for each in checks if each["level"] == "fail" and each["about"] == _NAME]
+    assert not [each for each in checks if each["level"] == "fail" and each["about"] == LAN_NAME]
     public, local = bed.status()["sites"]
     assert public["certificate"]["ca"] == bed.ca.directory_url
     assert local["certificate"]["ca"].startswith("local:")
@@ -153,7 +133,7 @@ def test_what_the_hosts_file_says_of_a_local_name_is_no_fault(
     local: Bed, address: str, resolved: bool | None
 ) -> None:
     local.ok("--once")
-    with hosts_entry(_NAME, address), local.daemon(SSL_CERT_FILE=str(local.state / "local-ca/root.pem")):
+    with hosts_entry(LAN_NAME, address), local.daemon(SSL_CERT_FILE=str(local.state / "local-ca/root.pem")):
         wait_until(lambda: local.status()["sites"][0]["client"] is not None, "a client has visited")
         client = local.status()["sites"][0]["client"]
     assert (client["resolved"], client["trusted"], client["answered"]) == (resolved, True, True)

@@ -116,7 +116,7 @@ def ask(questions: Questions, path: Path, domain: str, try_key: Try) -> tuple[Ke
 
 
 def _first(questions: Questions, path: Path) -> tuple[str, str]:
-    """Return the two parts, from options or from a person; what is on this machine already is the default."""
+    """Return the ID and the secret, from options or a person. Files of earlier answers are the default."""
     found = []
     for name, question in {
         _ID: _("AccessKey ID (starts with LTAI)"),
