@@ -30,6 +30,7 @@ def verified(bed: Bed, name: str, roots: str = "") -> str:
 
 
 def test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted(local: Bed) -> None:
+    """By name, and with `with_address` by the LAN address."""
     local.ok("--once")
     for name in (LAN_NAME, LAN_ADDRESS):
         assert "certbotless" in verified(local, name)
