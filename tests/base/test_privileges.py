@@ -91,11 +91,12 @@ def test_what_a_link_in_place_of_a_certs_dir_leads_to_stays_roots(
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.soak)])
 def test_what_takes_the_place_of_a_folder_that_root_has_just_made_stays_roots(
-    ground: Path, secret: Path, user: int
+    ground: Path, secret: Path, user: int, stride: int
 ) -> None:
     """A link is put there after mkdir, at whichever step."""
-    for step in range(1, 500):
+    for step in range(1, 500, stride):
         certs = ground / f"certs{step}"
         steps = 0
 

@@ -16,8 +16,7 @@ from certbotless.sandbox.engine import Engine
 from support.commands import completed
 from support.listeners import Served
 from support.pages import block
-from support.release import IMAGE_BASE, built
-from support.services import PROJECT
+from support.release import IMAGE_BASE, PROJECT, built
 
 PAGE = "docs/docker.md"
 BASE, NAME = "debian-python", "certbotless"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from support.commands import completed
-from support.services import PROJECT
 
+PROJECT = Path(__file__).parents[2]
 _VENV = Path(sys.prefix)
 _HOME = _VENV / "release"
 _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "dist", "tests", "*.log")
@@ -26,15 +26,15 @@ TIME, _LONGEST_S = 1790000000, 3600
 
 def built() -> Path:
     """Return the folder of the files of a release."""
-    return _kept("release", build)
+    return kept("release", build)
 
 
 def older(version: str) -> Path:
     """Return the folder of a Debian package like that of the release, whose program is of this version."""
-    return _kept(version, lambda target: _repack(target, version))
+    return kept(version, lambda target: _repack(target, version))
 
 
-def _kept(name: str, make: Callable[[Path], object]) -> Path:
+def kept(name: str, make: Callable[[Path], object]) -> Path:
     """Return a folder below ours, which `make` makes unless it is there, of the files as they are."""
     _HOME.mkdir(exist_ok=True)
     with (_HOME / f"{name}.lock").open("w") as lock:

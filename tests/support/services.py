@@ -15,16 +15,17 @@ from typing import Any
 import yaml
 
 from certbotless.sandbox.engine import Engine
+from support import release
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, PATIENCE_S, Bed, wait_until, write_secret
+from support.commands import completed
 from support.machine import Machine
 
-PROJECT = Path(__file__).parents[2]
 DAEMON, CHECK, ONCE = "certbotless.service", "certbotless-check.service", "certbotless-once.service"
 UNITS = (DAEMON, CHECK, "certbotless-check.timer", ONCE, "certbotless-once.timer")
 _ALL_OK = re.compile(r"sites: \d+ ok(?!,)")
 # pip's own settings: it fetches from where `make setup` has put all that an installation needs.
 WITHOUT_NETWORK = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels")
-FOLDERS = {PROJECT: "/src", Path(sys.prefix, "wheels"): "/wheels"}
+FOLDERS = {release.PROJECT: "/src", Path(sys.prefix, "wheels"): "/wheels"}
 
 
 def make(machine: Machine, target: str) -> str:
@@ -50,7 +51,7 @@ def debian_12_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Mac
     """Run a bare Debian 12 that sees the socket of this engine and its /certs, with a checkout in /src."""
     engine.socket.parent.chmod(0o711)
     seen = {
-        PROJECT: "/src",
+        release.PROJECT: "/src",
         Path(sys.prefix, "wheels-3.11"): "/wheels",
         engine.socket.parent: str(Path(SOCKET).parent),
         certs: "/certs",
@@ -68,9 +69,21 @@ def fetched(machine: Machine, line: str) -> None:
 
 @contextmanager
 def installed_beside(engine: Engine, workdir: Path, certs: Path) -> Iterator[Machine]:
-    """Run a machine with certbotless installed on it, which may reach this engine as one in group docker."""
-    with machine_beside(engine, workdir, certs) as machine:
+    """Run a machine with certbotless installed on it, which may reach this engine as one in group docker.
+
+    The first one is installed from nothing. Later ones begin with its /usr/local: to compile all packages
+    would take most of the time.
+    """
+
+    def install(target: Path) -> None:
         make(machine, "install")
+        assert completed(["cp", "-a", machine.path("/usr/local"), target]).returncode == 0
+
+    with machine_beside(engine, workdir, certs) as machine:
+        installed = release.kept("installed", install)
+        if not machine.path("/usr/local/bin/certbotless").is_symlink():
+            assert completed(["cp", "-a", f"{installed}/.", machine.path("/usr/local")]).returncode == 0
+            make(machine, "install")
         machine.ok("chown", "certbotless:certbotless", "/certs")
         yield machine
 

@@ -22,8 +22,7 @@ from support import images
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 from support.lan_resolver import SERVERS, resolving
 from support.pages import Reading, exchanged
-from support.release import built
-from support.services import PROJECT
+from support.release import PROJECT, built
 
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 from certbotless.sandbox.engine import Engine

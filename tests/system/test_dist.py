@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 from support.commands import completed
-from support.services import PROJECT
+from support.release import PROJECT
 
 import certbotless
 
@@ -127,7 +127,10 @@ def pipx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("kind", [".whl", ".tar.gz"], ids=["wheel", "sdist"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(".whl", id="wheel"), pytest.param(".tar.gz", id="sdist", marks=pytest.mark.soak)],
+)
 def test_pipx_installs_it(
     kind: str, built: dict[str, bytes], source: Path, pipx: dict[str, str], tmp_path: Path
 ) -> None:

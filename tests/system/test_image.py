@@ -19,7 +19,7 @@ from support.bed import DOMAIN, KEY_ID, KEY_SECRET, Bed, assert_mode, wait_until
 from support.commands import completed
 from support.pages import Reading, block, yaml_after
 from support.private_host import mounted
-from support.services import PROJECT
+from support.release import PROJECT
 
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS

@@ -75,7 +75,7 @@ def test_the_image_is_built_as_ever_but_from_mirrors(paper: Reading) -> None:
 
 
 @pytest.mark.page("docs/mainland-china.md", "python")
-@pytest.mark.long
+@pytest.mark.soak
 def test_the_packages_come_from_the_index_that_the_page_names(tmp_path: Path, paper: Reading) -> None:
     """One of the wheels that `make setup` has fetched, a folder for each package."""
     for wheel in Path(sys.prefix, "wheels").glob("*.whl"):

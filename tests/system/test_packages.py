@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import completed
-from support.services import PROJECT
+from support.release import PROJECT
 
 _WHEELS = Path(sys.prefix, "wheels")
 _PARTS = ("certbotless", "config", "docs", "systemd", "tools")

@@ -172,6 +172,7 @@ def test_the_link_of_the_page_is_where_an_older_haproxy_looks_for_the_key(bed: B
         assert_two_certificates_are_served(bed, {"command": reload, "port": PORT})
 
 
+@pytest.mark.soak
 @pytest.mark.page("docs/services.md", "go program", "go build")
 def test_the_go_program_of_the_page_serves_what_is_renewed_without_a_reload(bed: Bed, paper: Reading) -> None:
     """It is formatted as Go programs are, and gives the pair before for as long as there is no whole one."""

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import completed
 from support.pages import Reading
-from support.release import architecture, build, built
-from support.services import PROJECT
+from support.release import PROJECT, architecture, build, built
 
 from certbotless import __version__
 
