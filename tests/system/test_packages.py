@@ -100,6 +100,7 @@ def version_of(package: str) -> str:
     return pinned[1]
 
 
+@pytest.mark.soak
 @pytest.mark.row(77)
 def test_newer_packages_are_passed_over(index: Index) -> None:
     """Also of what builds the program."""
@@ -111,7 +112,10 @@ def test_newer_packages_are_passed_over(index: Index) -> None:
 
 
 @pytest.mark.row(77)
-@pytest.mark.parametrize(("wheel", "package"), [("flit_core", "flit-core"), ("idna", "idna")])
+@pytest.mark.parametrize(
+    ("wheel", "package"),
+    [pytest.param("flit_core", "flit-core", marks=pytest.mark.soak), ("idna", "idna")],
+)
 @pytest.mark.parametrize("build", ["", "-1"], ids=["exchanged", "another build beside ours"])
 def test_an_exchanged_package_ends_the_installation(
     index: Index, wheel: str, package: str, build: str
