@@ -40,7 +40,8 @@ _TRUST_ACTIONS = {
 }
 _ROOT_FORMATS = ("pem", "der", "mobileconfig")
 _INIT_OPTIONS = (
-    ("--domain", "NAME", N_("the public name of the service")),
+    ("--domain", "NAME", N_("the name of the service; it names the files too")),
+    ("--names", "A,B", N_("more names for the certificate, separated by commas")),
     (
         "--zone",
         "NAME",
@@ -79,11 +80,19 @@ _SHORT = ("-c", "-h", "-V")
 _NEAR = 0.6
 
 
+class _Formatter(argparse.HelpFormatter):
+    """What writes the help, with argparse's own heading in the language that is spoken."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, _("usage: ") if prefix is None else prefix)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all our errors; it takes no shortened options."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, add_help=False, **settings)
+        super().__init__(allow_abbrev=False, add_help=False, formatter_class=_Formatter, **settings)
+        self._positionals.title, self._optionals.title = _("positional arguments"), _("options")
         help_ = _("show this help message and exit")
         self.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help=help_)
 
@@ -211,6 +220,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     _flag(doctor, "--probe", probe_help)
     add("notify-test")
     init = add("init", N_("the file to write (default {})"), _REFERENCES)
+    _add_ca(init)
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=_(text))
     _flag(init, "--wildcard", N_("also a certificate for every name below the domain"))
@@ -225,17 +235,24 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
 
 def _add_options_of_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("domain", nargs="?", metavar="DOMAIN", help=_("the domain of the new site"))
+    _add_ca(parser)
+    names_help = _("more names for the certificate, separated by commas")
+    parser.add_argument("--names", metavar="A,B", help=names_help)
+    _flag(parser, "--with-address", N_("with --ca local: also for the LAN address of this machine"))
     container = parser.add_mutually_exclusive_group()
     container_help = _("the container that uses the certificate; asked for at a terminal when absent")
     container.add_argument("--container", metavar="NAME", help=container_help)
     _flag(container, "--no-container", N_("no container uses the certificate: only write its files"))
     port_help = _("where it serves TLS: a port, host:port, or none; its one published port when absent")
     parser.add_argument("--port", metavar="PORT", help=port_help)
-    names_help = _("more names for the certificate, separated by commas")
-    parser.add_argument("--names", metavar="A,B", help=names_help)
     # Not `dry_run`: that one is given before the command, and goes with --renew-now.
     show_help = _("print the difference; write nothing")
     parser.add_argument("--dry-run", action="store_true", dest="only_show", help=show_help)
+
+
+def _add_ca(parser: argparse.ArgumentParser) -> None:
+    ca_help = _("acme: a public CA; local: a CA on this machine, for names and addresses of the LAN")
+    parser.add_argument("--ca", choices=("acme", "local"), help=ca_help)
 
 
 def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:

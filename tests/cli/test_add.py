@@ -18,14 +18,17 @@ from support.fakes import FakeClock
 from support.pages import ROOT
 
 from certbotless.base import words
-from certbotless.base.errors import ConfigError, DeployError, StoreError, UsageError
+from certbotless.base.errors import ConfigError, StoreError, UsageError
 from certbotless.base.locks import DaemonLock
 from certbotless.cli.add import place
-from certbotless.cli.add.asked import Ask
 from certbotless.cli.add.run import run
+from certbotless.cli.found import Engine, Running
 from certbotless.cli.main import main
+from certbotless.cli.questions import Ask
 from certbotless.config import load
 from certbotless.config.yaml_document import Document
+from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.world import local_ca
 from certbotless.world.containers import Container, Settings
 
 NEW = "registry2.sweetlove.top"
@@ -33,35 +36,17 @@ HEAD = f"aliyun:\n  access_key_id: {CANARY}Id\n  access_key_secret: {CANARY}Secr
 ONE = f"{HEAD}sites:\n  - domain: devbox.sweetlove.top\n"
 
 
-class FakeEngine:
-    """These containers run; None is an engine that does not answer."""
-
-    def __init__(self, *running: tuple[Container, Settings], is_there: bool = True) -> None:
-        self._running = {container.name: (container, settings) for container, settings in running}
-        self._is_there = is_there
-
-    def __call__(self, _host: str) -> "FakeEngine":
-        return self
-
-    def running(self) -> list[Container]:
-        if not self._is_there:
-            raise DeployError("no Docker engine at 'unix:///x'")
-        return [container for container, _ in self._running.values()]
-
-    def settings(self, name: str) -> Settings:
-        return self._running[name][1]
+def engine_with(*running: Running) -> Engine:
+    return Engine("unix:///x", {each.container.name: each for each in running})
 
 
-NO_ENGINE = FakeEngine(is_there=False)
+NO_ENGINE = Engine(fault="no Docker engine at 'unix:///x'")
 
 
-def container(
-    name: str, image: str, *ports: int, certs: str = "/certs", **environment: str
-) -> tuple[Container, Settings]:
+def container(name: str, image: str, *ports: int, certs: str = "/certs", **environment: str) -> Running:
     made = Settings(image, environment, {Path("/certs"): Path(certs)}, 0, frozenset({0}))
-    return Container(
-        f"id-{name}", name, "running", ports, datetime.now(UTC), reads_all="alpine" not in image
-    ), made
+    now, reads_all = datetime.now(UTC), "alpine" not in image
+    return Running(Container(f"id-{name}", name, "running", ports, now, reads_all=reads_all), made)
 
 
 REGISTRY = container("registry", "registry:2", 5000)
@@ -76,9 +61,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def add(
-    file: Path, *answers: str, engine: FakeEngine = NO_ENGINE, terminal: bool = False, **options: Any
-) -> str:
+def add(file: Path, *answers: str, engine: Engine = NO_ENGINE, terminal: bool = False, **options: Any) -> str:
     """Run the command; return what it prints. With answers, or as said, it is at a terminal."""
     said: list[str] = []
     left = [*answers]
@@ -88,7 +71,7 @@ def add(
         return left.pop(0)
 
     person: Ask | None = ask if answers or terminal else None
-    run(file, {"domain": NEW} | options, person, said.append, engine)
+    run(file, {"domain": NEW} | options, person, said.append, lambda _: engine)
     assert left == []
     return "\n".join(said)
 
@@ -289,7 +272,7 @@ def test_a_file_with_faults_is_not_edited(file: Path, capfd: pytest.CaptureFixtu
     for text, fault in (
         (f"{ONE}    nmes: []\n", "unknown key 'nmes'"),
         (f"{HEAD}sites: [&a {{domain: a.b.top}}]\n", "YAML anchors and aliases are not supported"),
-        ("sites: []\nparallel: 0\n", "aliyun: is needed"),
+        ("sites: []\nparallel: 0\n", "parallel: 0 is outside"),
         ("- a\n", "must be a mapping"),
         ("", "must be a mapping"),
         (f"{HEAD}sites: [a\n", "this list is never closed"),
@@ -343,7 +326,7 @@ def test_an_edit_of_somebody_else_meanwhile_is_not_lost(file: Path) -> None:
         return ""
 
     with pytest.raises(StoreError, match="another program has changed it meanwhile"):
-        run(file, {"domain": NEW}, ask, said.append, NO_ENGINE)
+        run(file, {"domain": NEW}, ask, said.append, lambda _: NO_ENGINE)
     assert file.read_text() == f"{ONE}# mine\n"
     assert f"+  - domain: {NEW}" in "\n".join(said)
 
@@ -391,15 +374,17 @@ def test_the_next_step_names_the_daemon_that_runs(file: Path, tmp_path: Path) ->
 
 
 def test_a_person_chooses_among_the_containers_by_number(file: Path) -> None:
-    engine = FakeEngine(HUB, REGISTRY, WEB)
-    printed = add(file, "nonsense", NEW, "9", "b c", "2", engine=engine, domain=None)
+    engine = engine_with(HUB, REGISTRY, WEB)
+    printed = add(file, "*.a.b", NEW, "9", "b c", "2", engine=engine, domain=None)
     assert printed.startswith(
-        "? Domain of the new site, like registry2.example.com: \n  'nonsense' has no domain"
+        "? Domain of the new site, like registry2.example.com: \n  not taken: '*.a.b' is a wildcard"
     )
+    question = "? Container that uses the certificate: its number, another name, or none [none]: "
     assert (
-        "Containers that run here:\n  0  none of them\n  1  hub (registry:2), port 5443\n"
-        "  2  registry (registry:2), port 5000\n  3  web (nginx:alpine), port 80, 443\n"
-        "? Which one uses the certificate? Its number or name [0]: \n  there is no number 9 in the list\n"
+        "Containers that run here:\n  1  hub (registry:2), published ports: 5443\n"
+        "  2  registry (registry:2), published ports: 5000\n"
+        f"  3  web (nginx:alpine), published ports: 80, 443\n{question}\n"
+        "  not taken: there is no container with number 9\n"
     ) in printed
     assert "'b c' is not a container name" in printed
     assert site_in(file) == {"domain": NEW, "deploy": [{"container": "registry"}]}
@@ -407,8 +392,8 @@ def test_a_person_chooses_among_the_containers_by_number(file: Path) -> None:
 
 def test_the_one_registry_that_no_site_has_is_the_default(file: Path) -> None:
     file.write_text(f"{ONE}    deploy:\n      - container: registry\n")
-    printed = add(file, "", engine=FakeEngine(HUB, REGISTRY))
-    assert "Its number or name [1]: " in printed
+    printed = add(file, "", engine=engine_with(HUB, REGISTRY))
+    assert "or none [hub]: " in printed
     target = {"container": "hub", "stop_timeout": "35s"}
     assert site_in(file) == {"domain": NEW, "certs_dir": "/srv/hub", "deploy": [target]}
 
@@ -416,31 +401,31 @@ def test_the_one_registry_that_no_site_has_is_the_default(file: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "deploy"),
     [
-        (("3", "70000", "443"), [{"container": "web", "port": 443}]),
+        (("2", "70000", "443"), [{"container": "web", "port": 443}]),
         (("web", "none"), [{"container": "web", "port": "none"}]),
         (("none",), None),
-        (("0",), None),
+        (("",), [{"container": "registry"}]),
     ],
 )
 def test_a_port_is_asked_for_where_there_are_several(
     answers: Sequence[str], deploy: list[dict[str, Any]] | None, file: Path
 ) -> None:
-    printed = add(file, *answers, engine=FakeEngine(HUB, REGISTRY, WEB))
+    printed = add(file, *answers, engine=engine_with(REGISTRY, WEB))
     assert site_in(file).get("deploy") == deploy
     assert ("must be a port number" in printed) == ("70000" in answers)
-    assert ("web cannot read a key of mode 0600" in printed) == (deploy is not None)
+    assert ("web cannot read a key of mode 0600" in printed) == ("web" in str(deploy))
 
 
 def test_where_no_engine_answers_its_name_is_asked_for(file: Path) -> None:
     printed = add(file, "12")
-    assert "the containers cannot be listed: no Docker engine" in printed
-    assert "Name of the container that uses the certificate, or none [none]" in printed
+    assert "No container was found: no Docker engine" in printed
+    assert "Container that uses the certificate: a name, or none [none]" in printed
     assert site_in(file)["deploy"] == [{"container": "12"}]
 
 
 def test_nothing_is_asked_where_all_is_given(file: Path) -> None:
     options = {"container": "r2", "port": "git.lan:443", "names": f"*.{NEW}，git.sweetlove.top,{NEW}"}
-    printed = add(file, terminal=True, engine=FakeEngine(REGISTRY), **options)
+    printed = add(file, terminal=True, engine=engine_with(REGISTRY), **options)
     assert "no container 'r2' runs now" in printed
     assert site_in(file) == {
         "domain": NEW,
@@ -453,7 +438,7 @@ def test_nothing_is_asked_where_all_is_given(file: Path) -> None:
 
 def test_a_registry_that_looks_for_other_files_is_pointed_out(file: Path) -> None:
     other = container("r2", "registry:2", 1, REGISTRY_HTTP_TLS_CERTIFICATE="/certs/x.pem")
-    printed = add(file, container="r2", engine=FakeEngine(other))
+    printed = add(file, container="r2", engine=engine_with(other))
     assert f"r2 does not look for its certificate at /certs/{NEW}.pem: see docs/registry.md" in printed
 
 
@@ -485,7 +470,16 @@ def test_a_name_outside_of_the_other_zones_is_a_note(further: str, file: Path) -
         (["DEVBOX.sweetlove.top."], "DOMAIN: the file has a site 'devbox.sweetlove.top' already"),
         (["*.sweetlove.top"], "DOMAIN: '*.sweetlove.top' is a wildcard"),
         (["nas.lan"], "DOMAIN: no public CA gives a certificate for a name in .lan"),
-        ([], "give DOMAIN: standard input is not a terminal"),
+        (
+            ["nas"],
+            "DOMAIN: 'nas' has no domain: write the full name, like nas.example.com; for a CA on this ma",
+        ),
+        (["nas.lan", "--ca", "acme"], "DOMAIN: no public CA gives a certificate for a name in .lan"),
+        (["com", "--ca", "local"], "DOMAIN: 'com' is too much to vouch for"),
+        (["nas", "--ca", "local", "--names", "8.8.8.8"], "--names: '8.8.8.8' is not an address of a LAN"),
+        ([NEW, "--with-address"], "--with-address goes with --ca local"),
+        ([NEW, "--ca", "public"], "argument --ca: invalid choice: 'public'"),
+        ([], "standard input is not a terminal: give DOMAIN\n"),
         ([NEW, "--names", "a.b.top,c"], "--names: 'c' has no domain"),
         ([NEW, "--names", "*.sweetlove.top"], "the new site: sites[1].names[0]: '*.sweetlove.top' covers"),
         ([NEW, "--container", "a b"], "--container: 'a b' is not a container name"),
@@ -510,7 +504,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
 
 def test_a_container_with_several_ports_needs_one_without_a_terminal(file: Path) -> None:
     with pytest.raises(UsageError, match=r"'web' publishes the ports 80, 443: give --port PORT"):
-        add(file, container="web", engine=FakeEngine(WEB))
+        add(file, container="web", engine=engine_with(WEB))
 
 
 def test_a_dry_run_of_another_command_is_not_taken_for_one(
@@ -529,11 +523,85 @@ def test_an_end_of_the_input_writes_nothing(file: Path) -> None:
 
     before = file.read_bytes()
     with pytest.raises(UsageError, match="nothing is written"):
-        run(file, {"domain": NEW}, ask, lambda _: None, NO_ENGINE)
+        run(file, {"domain": NEW}, ask, lambda _: None, lambda _: NO_ENGINE)
     assert file.read_bytes() == before
 
 
 def test_it_speaks_the_language_of_the_file(file: Path) -> None:
     file.write_text(f"language: zh\n{ONE}")
-    printed = add(file, "1", engine=FakeEngine(REGISTRY))
-    assert "哪个容器使用该证书" in printed
+    printed = add(file, "1", engine=engine_with(REGISTRY))
+    assert "使用证书的容器" in printed
+
+
+# --- a site of the local CA ---------------------------------------------------------------------------------
+
+LOCAL_ALONE = "# No account.\nsites:\n  - domain: devbox\n    ca: local\n"
+
+
+@pytest.mark.parametrize(
+    "before", [ONE, LOCAL_ALONE, "certs_dir: /c\n", "sites: []\nlocal_ca: {permit: [lan]}\n"]
+)
+def test_a_local_site_needs_no_account_and_no_other_byte_changes(before: str, file: Path) -> None:
+    before = f"state_dir: {file.parent}/state\n{before}"
+    file.write_text(before)
+    options: dict[str, Any] = {
+        "ca": "local",
+        "names": "nas2.lan,*.nas.lan",
+        "with_address": True,
+        "container": "r2",
+    }
+    printed = add(file, domain="NAS.lan", **options)
+    site = {"domain": "nas.lan", "ca": "local", "names": ["nas2.lan", "*.nas.lan"], "with_address": True}
+    assert site_in(file) == site | {"deploy": [{"container": "r2"}]}
+    lines = file.read_text().splitlines()
+    assert all(line in lines for line in before.replace("sites: []", "sites:").splitlines())
+    assert (
+        f"plan nas.lan\nThen each client needs the root. What to type there: certbotless --config {file}"
+        in printed
+    )
+    assert "Note: " not in printed
+    assert load.load(file).sites[-1].is_local
+
+
+@pytest.mark.parametrize("domain", ["devbox2", "nas.lan", "192.168.1.2"])
+def test_a_name_of_the_lan_has_the_local_ca_offered(domain: str, file: Path) -> None:
+    """An address has no other address beside it."""
+    answers = ["y", "none"] if domain[0].isdigit() else ["y", "y", "none"]
+    printed = add(file, *answers, domain=domain)
+    assert f"No public CA certifies {domain}; a CA on this machine can (docs/local-ca.md).\n" in printed
+    assert "Each client must then get its root once. Use it? [y/N]: \n" in printed
+    with_address = {} if domain[0].isdigit() else {"with_address": True}
+    assert site_in(file) == {"domain": domain, "ca": "local"} | with_address
+
+
+def test_no_to_the_local_ca_writes_nothing(file: Path) -> None:
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="no public CA gives a certificate for a name in"):
+        add(file, "nas.lan", "n", domain=None)
+    assert file.read_bytes() == before
+
+
+def test_a_public_name_may_be_certified_by_the_local_ca_and_then_has_no_zone(file: Path) -> None:
+    file.write_text(f"{ONE}    zone: sweetlove.top\n    address: auto:10.0.0.0/8\n")
+    add(file, ca="local")
+    assert site_in(file) == {"domain": NEW, "ca": "local", "address": "auto:10.0.0.0/8"}
+
+
+def test_a_public_site_in_a_file_without_an_account_is_refused(file: Path) -> None:
+    file.write_text(LOCAL_ALONE)
+    with pytest.raises(
+        UsageError, match="needs an AccessKey, and the file has no aliyun; write it into the file"
+    ):
+        add(file)
+    assert file.read_text() == LOCAL_ALONE
+
+
+def test_a_name_that_the_root_may_not_vouch_for_is_a_note(file: Path, tmp_path: Path) -> None:
+    made = local_ca.make("devbox", ("lan", "devbox"), datetime.now(UTC))
+    (tmp_path / "state").mkdir()
+    LocalCaFolder(tmp_path / "state").make(
+        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+    )
+    assert "Note: " not in add(file, domain="nas.lan", ca="local")
+    printed = add(file, domain="nas", ca="local")
+    assert "Note: the root may not vouch for nas: certbotless trust rotate makes one that may." in printed

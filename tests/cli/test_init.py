@@ -21,13 +21,13 @@ from support.pages import Reading
 
 from certbotless.base.errors import DnsUnavailable, StoreError, UsageError, ZoneNotFound
 from certbotless.base.names import normalise
-from certbotless.cli.init.found import Engine, Lan, Running
+from certbotless.cli.found import Engine, Lan, Running, names_of
 from certbotless.cli.init.key import Key, Tried, likely_zone, try_key
 from certbotless.cli.init.outside import Outside
-from certbotless.cli.init.questions import Ask
 from certbotless.cli.init.run import run
 from certbotless.cli.init.text import Answers, config_text, run_text
 from certbotless.cli.main import main
+from certbotless.cli.questions import Ask
 from certbotless.config import checks, load
 from certbotless.config.diagnostics import check
 from certbotless.config.secret import Secret
@@ -108,6 +108,33 @@ class World:
 def outside_of(world: World) -> Outside:
     """Return what asks this world, of which only the network and the engine are real."""
     return Outside(try_key=world.try_key, call=world.call, service_file=lambda: world.service)
+
+
+def dialogue(file: Path, typed: list[str], world: World) -> str:
+    """Return what a person sees who types all of this, as a page has it: without the folder of the test."""
+    shown: list[str] = []
+
+    def ask(question: str, is_secret: bool) -> str:
+        shown.append(f"{question}{'' if is_secret else typed[0]}")
+        return typed.pop(0)
+
+    def call(argv: Sequence[str]) -> int:
+        shown.append("(the steps of the dry run)" if "--dry-run" in argv else "(what systemctl prints)")
+        return 0
+
+    domain = typed[0] if "." in typed[0] else "devbox"
+    pair = {"TLS_CERTIFICATE": f"/certs/{domain}.pem", "TLS_KEY": f"/certs/{domain}.key"}
+    outside = Outside(
+        lambda: Lan("10.0.0.5", "eth0", names=("devbox", "devbox.lan")),
+        lambda: Engine("unix:///var/run/docker.sock", {"registry": running({"/certs": "/certs"}, **pair)}),
+        world.try_key,
+        call,
+        lambda: file,
+    )
+    assert run(file, {}, ask, shown.append, outside)
+    assert typed == []
+    said = "\n".join(line.rstrip() for line in "\n".join(shown).splitlines())
+    return said.replace(f" --config {file}", "").replace(str(file.parent), "/etc/certbotless")
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -279,21 +306,20 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
         "AccessKey ID": ["file:relative", "", KEY_ID],
         "AccessKey secret": ["", "a\x00b", CANARY],
         "LAN address": ["10.0.0", "auto:10.0.0.0/8"],
-        "Container": ["a b", "7", "hub"],
+        "Container": ["a b", "hub"],
         "Port": ["5000:5000", "5001"],
         "terms": ["perhaps", "yes"],
     }
     asked: list[str] = []
     outside = outside_of(World())
     assert run(file, {}, person(answers, asked), said.append, outside)
-    assert len(asked) == 4 + 2 + 3 + 3 + 2 + 3 + 2 + 2 + 1
+    assert len(asked) == 4 + 2 + 3 + 3 + 2 + 2 + 2 + 2 + 1
     for text in (
-        "'nonsense' is not a full DNS name",
+        "write the full name, like nonsense.example.com; for a CA on this machine: no",
         "is a wildcard",
         "written file:/absolute/path",
         "'10.0.0' is not",
         "'a b' is not a container name",
-        "there is no container with number 7",
         "'5000:5000' is not a port number, 1..65535, like 5000",
         "not taken: type y or n",
         "this needs an answer",
@@ -309,14 +335,14 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
 def test_the_greeting_counts_what_is_asked(file: Path) -> None:
     """The policy comes before the key."""
     _, said = World().run(file, keys())
-    assert said.startswith("7 questions, about 2 minutes. Enter takes the value in [brackets].\n")
+    assert said.startswith("At most 7 questions, about 2 minutes. Enter takes the value in [brackets].\n")
     assert "Ctrl-C leaves nothing behind" in said
     assert '"acs:alidns:*:ACCOUNT:domain/sweetlove.top"' in said.partition("testing the key")[0]
     file.unlink()
     for name in ("access_key_id", "access_key_secret"):
         (file.parent / name).unlink()
     _, said = World().run(file, keys(), domain=DOMAIN, container="none")
-    assert said.startswith("5 questions")
+    assert said.startswith("At most 5 questions")
 
 
 def test_a_name_in_its_own_script_is_shown_as_it_is_written_elsewhere(file: Path) -> None:
@@ -353,6 +379,122 @@ def test_no_to_the_terms_of_the_ca_writes_nothing(file: Path) -> None:
     assert list(file.parent.iterdir()) == []
 
 
+# --- without a domain ---------------------------------------------------------------------------------------
+
+
+def local(file: Path, answers: dict[str, list[str]] | None = None, **options: Any) -> str:
+    """Return all that is said to a person without a domain, who takes what is found."""
+    said: list[str] = []
+    lan = Lan("10.79.40.213", "eth0", names=("devbox", "devbox.lan"))
+    outside = replace(outside_of(World()), lan=lambda: lan)
+    asked: list[str] = []
+    assert run(file, options, person({"Domain": ["no"]} | (answers or {}), asked), said.append, outside)
+    # Those at the end are offers.
+    assert len({each for each in asked if not each.endswith("[y/N]: ")}) <= 7
+    return "\n".join(said)
+
+
+def test_who_has_no_domain_gets_a_file_for_the_local_ca(file: Path) -> None:
+    """Nothing of Aliyun or ACME is in it, and nobody is asked for that."""
+    said = local(file)
+    text = file.read_text()
+    config = load.parse(text.encode(), "text")
+    (site,) = config.sites
+    assert (site.domain, site.names, site.is_local, site.with_address) == (
+        "devbox",
+        ("devbox.lan",),
+        True,
+        True,
+    )
+    assert (site.address.kind, site.deploy[0].container) == ("auto", "registry")
+    assert not re.search("(?i)aliyun|acme|email", text)
+    assert config.needed_secrets() == {}
+    assert [path.name for path in file.parent.iterdir()] == ["config.yaml"]
+    ways, _, rest = said.partition("\nwritten: ")
+    assert "A public name is better where you can have one: it needs nothing on the clients." in ways
+    assert "or only the validation (docs/delegation.md)" in ways
+    assert "terms of service" not in said
+    assert f"certbotless --config {file} trust commands    # what to type on each client" in rest
+    assert "docker login 10.79.40.213:5000    # from a client that has the root" in rest
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        (
+            {"Names": ["git.home.arpa，*.git.home.arpa 192.168.1.2"], "LAN address": ["none"]},
+            {"domain": "git.home.arpa", "names": ["*.git.home.arpa", "192.168.1.2"], "address": "none"},
+        ),
+        (
+            {"Names": ["com", "de v_box", "a.lan *.lan", "devbox"], "LAN address": ["8.8.8.8", "10.0.0.9"]},
+            {"domain": "devbox", "with_address": True, "address": "10.0.0.9"},
+        ),
+        ({"Names": ["10.79.40.213"]}, {"domain": "10.79.40.213", "address": "auto"}),
+    ],
+)
+def test_names_and_address_of_the_local_ca_are_those_that_are_typed(
+    answers: dict[str, list[str]], wanted: dict[str, Any], file: Path
+) -> None:
+    said = local(file, answers, container="none")
+    assert yaml.safe_load(file.read_text())["sites"] == [{"ca": "local", "deploy": []} | wanted]
+    for refused in ("'com' is too much to vouch for", "'8.8.8.8' is not an address of a LAN"):
+        assert (refused in said) == ("with_address" in wanted)
+    assert all(texts == [] for texts in answers.values())
+
+
+def test_a_name_of_the_lan_is_no_domain_at_aliyun_and_the_way_is_named(file: Path) -> None:
+    said = local(file, {"Domain": ["devbox", "git.lan", "10.0.0.5", "yes", "没有"]})
+    assert said.count("; for a CA on this machine: no") == 4
+    file.unlink()
+    _, said = World().run(file, keys())
+    assert "CA on this machine signs" not in said
+
+
+def test_options_alone_make_a_file_for_the_local_ca(file: Path) -> None:
+    said: list[str] = []
+    outside = replace(outside_of(World()), lan=lambda: Lan("10.0.0.5", "eth0", names=("devbox",)))
+    assert run(file, {"yes": True, "ca": "local"}, None, said.append, outside)
+    site = yaml.safe_load(file.read_text())["sites"][0]
+    assert (site["domain"], site["with_address"], site["address"]) == ("devbox", True, "auto")
+    file.unlink()
+    options = {"domain": "nas.lan", "names": "nas,nas.lan", "address": "none", "container": "none"}
+    assert run(file, {"yes": True, "ca": "local", **options}, None, said.append, outside)
+    site = yaml.safe_load(file.read_text())["sites"][0]
+    assert site == {"domain": "nas.lan", "ca": "local", "names": ["nas"], "address": "none", "deploy": []}
+    assert "AccessKey" not in "\n".join(said)
+    file.unlink()
+    with pytest.raises(UsageError, match="--names is needed: init has found no value for it"):
+        run(file, {"yes": True, "ca": "local"}, None, said.append, replace(outside, lan=Lan))
+
+
+@pytest.mark.parametrize(
+    ("hostname", "resolver", "names"),
+    [
+        ("devbox", "", ("devbox", "devbox.lan")),
+        (
+            "DevBox.example.com",
+            "nameserver 10.0.0.1\nsearch example.com home.arpa\n",
+            ("devbox", "devbox.home.arpa"),
+        ),
+        ("nas", "search .\ndomain localdomain\n", ("nas", "nas.localdomain")),
+        ("nl", "# search home.arpa\n", ("nl.lan",)),
+        ("my_box", "search lan", ()),
+        ("localhost", "search lan", ()),
+    ],
+)
+def test_the_names_that_are_found_are_those_that_a_router_gives(
+    hostname: str, resolver: str, names: tuple[str, ...]
+) -> None:
+    """A name of two letters is a country's domain, and one with an underscore is no DNS name."""
+    assert names_of(hostname, resolver) == names
+
+
+@pytest.mark.page("docs/commands.md", "init without a domain")
+def test_the_page_has_the_dialogue_without_a_domain_too(file: Path, paper: Reading) -> None:
+    said = dialogue(file, ["no", "", "", "", "y", "y"], World())
+    assert paper.text("docs/commands.md", "init without a domain").rstrip() == said
+
+
 # --- the test of the key ------------------------------------------------------------------------------------
 
 WRONG = ApiRefusal("refused with SignatureDoesNotMatch", code="SignatureDoesNotMatch", hint="correct it")
@@ -386,6 +528,7 @@ def test_a_zone_that_is_not_found_is_asked_for(file: Path) -> None:
     asked = {"console lists it": ["example.com", "", "sweetlove.top"]}
     _, said = world.run(file, keys(asked))
     assert f"'{DOMAIN}' is not in the zone 'example.com'" in said
+    assert "Is your domain elsewhere?" in said
     assert [key.zone for key in world.keys] == ["", "", "sweetlove.top"]
     assert load.load(file).sites[0].zone == "sweetlove.top"
 
@@ -439,32 +582,11 @@ def test_the_page_has_a_whole_dialogue(file: Path, paper: Reading) -> None:
     """Word for word, but for the policy and the folder. A test types the answers that it shows."""
     typed = ["registry.example.com", "", "LTAI5tExampleExample0000", "a" * 29, "", "a" * 30]
     typed += ["", "", "y", "y", "y"]
-    shown: list[str] = []
-
-    def ask(question: str, is_secret: bool) -> str:
-        shown.append(f"{question}{'' if is_secret else typed[0]}")
-        return typed.pop(0)
-
-    def call(argv: Sequence[str]) -> int:
-        shown.append("(the steps of the dry run)" if "--dry-run" in argv else "(what systemctl prints)")
-        return 0
-
     code = "SignatureDoesNotMatch"
     text = f"DescribeDomainRecords refused with {code}, request id 7A0E..."
     refusal = ApiRefusal(text, code=code, hint=HINTS[code].partition(";")[0])
-    registry = running({"/certs": "/certs"}, TLS_CERTIFICATE="/certs/registry.example.com.pem")
-    outside = Outside(
-        lambda: Lan("10.0.0.5", "eth0"),
-        lambda: Engine("unix:///var/run/docker.sock", {"registry": registry}),
-        World([Tried(error=refusal), Tried("example.com")]).try_key,
-        call,
-        lambda: file,
-    )
-    assert run(file, {}, ask, shown.append, outside)
-    assert typed == []
-    said = "\n".join(line.rstrip() for line in "\n".join(shown).splitlines())
+    said = dialogue(file, typed, World([Tried(error=refusal), Tried("example.com")]))
     said = re.sub(r"\{\n.*?\n\}\n", "(the policy)\n", said, flags=re.DOTALL)
-    said = said.replace(f" --config {file}", "").replace(str(file.parent), "/etc/certbotless")
     assert paper.text("docs/commands.md", "init").rstrip() == said
 
 
@@ -511,7 +633,14 @@ def test_what_it_says_is_chinese_too(file: Path) -> None:
     [
         ({"domain": None}, "--domain is needed: init has found no value for it"),
         ({"access_key_id": None}, "--access-key-id is needed"),
-        ({"domain": "a"}, "--domain: 'a' is not a full DNS name"),
+        (
+            {"domain": "a"},
+            "--domain: 'a' has no domain: write the full name, like a.example.com; for a CA on",
+        ),
+        ({"domain": "no"}, "--domain: 'no' has no domain: write the full name, like no.example.com"),
+        ({"domain": "a.lan"}, "--domain: no public CA gives a certificate for a name in .lan"),
+        ({"names": "b.lan"}, "--names: no public CA gives a certificate for a name in .lan"),
+        ({"ca": "local"}, "--access-key-id does not go with --ca local"),
         ({"zone": "b.top"}, "--zone: 'devbox.sweetlove.top' is not in the zone 'b.top'"),
         ({"access_key_secret": CANARY}, "--access-key-secret: must be a reference"),
         ({"access_key_secret": "file:a"}, "--access-key-secret: a file reference is written"),

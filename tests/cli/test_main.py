@@ -85,7 +85,14 @@ def test_help_and_slips_of_the_command_line_are_told_in_the_language_of_the_read
 ) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert ended("--help") == 0
-    assert "检查配置文件，无需网络" in capfd.readouterr().out
+    help_ = capfd.readouterr().out
+    assert "检查配置文件，无需网络" in help_
+    for command in ([], ["add"], ["trust"], ["trust", "export"]):
+        assert ended(*command, "--help") == 0
+        help_ = capfd.readouterr().out
+        assert help_.startswith("用法：certbotless ")
+        assert "\n选项:\n" in help_
+        assert not re.search("usage|options|positional", help_)
     assert main(["chekc"]) == 2
     assert capfd.readouterr().err == "certbotless: 没有命令 'chekc'；最接近的是 'check'\n"
 

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 import pytest
-from support.bed import DOMAIN, ZONE, Bed, sha256_of, wait_until
+from support.bed import DOMAIN, LAN_NAME, ZONE, Bed, sha256_of, wait_until
 from support.terminals import ENTER, Terminal, answer
 
 from certbotless.cli.status import find
@@ -31,6 +31,7 @@ def states(bed: Bed) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("second")
 def test_a_running_daemon_takes_the_site_that_is_added_and_gets_its_certificate(bed: Bed) -> None:
+    """Then a name of the LAN, for which the command offers the local CA."""
     with bed.daemon() as daemon:
         wait_until(lambda: states(bed) == {DOMAIN: "ok"}, "the first site is ok")
         first, started = bed.published(), bed.started_at()
@@ -38,10 +39,10 @@ def test_a_running_daemon_takes_the_site_that_is_added_and_gets_its_certificate(
         bed.file.write_text(lines)
         inode = bed.file.stat().st_ino
         with Terminal(bed.command("add", SECOND), width=200) as terminal:
-            answer(terminal, ("Its number or name [2]", ENTER))
+            answer(terminal, ("its number, another name, or none [registry2]", ENTER))
             assert terminal.wait() == 0
             text = terminal.text()
-        assert "  1  registry (registry:2), port 5000" in text
+        assert "  1  registry (registry:2), published ports: 5000" in text
         assert f"{bed.file}: site {SECOND} added" in text
         assert f"the daemon (pid {daemon.process.pid}) reads the file by itself" in text
         written = iter(bed.file.read_text().splitlines())
@@ -50,6 +51,15 @@ def test_a_running_daemon_takes_the_site_that_is_added_and_gets_its_certificate(
         assert (bed.file.stat().st_mode & 0o777, bed.file.stat().st_uid) == (bed.file_mode, os.geteuid())
         wait_until(lambda: states(bed) == {DOMAIN: "ok", SECOND: "ok"}, "both sites are ok")
         assert f"what=site {SECOND} added" in daemon.log_text().replace('"', "")
+        with Terminal(bed.command("add", LAN_NAME), width=200) as terminal:
+            answer(
+                terminal, ("Use it? [y/N]", "y"), ("Also for the LAN address", "y"), ("or none [none]", ENTER)
+            )
+            assert terminal.wait() == 0
+            assert "Then each client needs the root. What to type there: certbotless" in terminal.text()
+        wait_until(lambda: states(bed).get(LAN_NAME) == "ok", "the local site is ok")
+        site = json.loads(find(bed.file).to_json())["sites"][-1]
+        assert site["certificate"]["names"] == [LAN_ADDRESS, LAN_NAME]
     assert bed.a_values("registry2") == [LAN_ADDRESS]
     assert served_sha256(LAN_ADDRESS, 5001, SECOND) == sha256_of(bed.certs / f"{SECOND}.pem")
     assert (bed.published(), bed.started_at()) == (first, started)

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 import yaml
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, assert_mode, write_secret
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, LAN_NAME, ZONE, Bed, assert_mode, write_secret
 from support.commands import completed
 from support.pages import Reading, exchanged
+from support.private_host import trust_stores
 from support.ram import parse
 from support.terminals import ENTER, Terminal, _is_asked, answer, lead_to_stand_ins
 
@@ -35,7 +36,7 @@ def test_a_few_answers_make_the_file_and_no_secret_is_shown(bed: Bed, paper: Rea
     with Terminal(command, width=200, environment=environment) as terminal:
         answer(
             terminal,
-            (f"Domain of the service, like registry.example.com [{DOMAIN}]", ENTER),
+            (f"Domain of the service at Aliyun DNS, like registry.example.com; or no [{DOMAIN}]", ENTER),
             (f"Also a certificate for every name below it, *.{DOMAIN}? [y/N]", ENTER),
             ("AccessKey ID (starts with LTAI)", KEY_ID),
             ("AccessKey secret (hidden; Enter when pasted)", "mistyped"),
@@ -145,6 +146,44 @@ def test_where_no_registry_runs_the_one_that_is_printed_will_do(bed: Bed) -> Non
     bed.docker_shell(f"{login} -u alice --password-stdin", typed="made-up-password")
     image = f"{bed.registry.where}/hello-world"
     bed.docker_shell(f"docker tag registry:2 {image}; docker push {image}; docker pull {image}")
+
+
+def test_who_has_no_domain_pushes_by_address_after_what_the_end_says_to_type(local: Bed) -> None:
+    """From the answer no, by the commands that are printed, to a push that an engine trusts."""
+    where = f"{LAN_ADDRESS}:{local.registry.port}"
+    with Terminal(
+        local.command("init"), width=200, environment={"DOCKER_HOST": local.engine.docker_host}
+    ) as terminal:
+        answer(
+            terminal,
+            ("Domain of the service at Aliyun DNS, like registry.example.com; or no", "no"),
+            ("Names that clients use; the first one also names the files", f"{LAN_NAME}, {LAN_NAME}.lan"),
+            ("its number, another name, or none [registry]", ENTER),
+            ("Folder on this machine from which registry reads its certificate", ENTER),
+            (f"LAN address, for clients that use no name: {LAN_ADDRESS} (", ENTER),
+            ("Try it now (it changes no file", "y"),
+        )
+        assert terminal.wait() == 0
+        after = terminal.text().partition("\nNext:\n")[2]
+    assert "A public name is better where you can have one" in terminal.text()
+    assert [path.name for path in local.home.iterdir() if path.name == "access_key_id"] == []
+    next_ones = [
+        line.partition("    #")[0].split()[3:] for line in after.splitlines() if "certbotless" in line
+    ]
+    assert ["trust", "commands"] in next_ones
+    local.file.write_text(f"{local.file.read_text()}state_dir: {local.state}\n")
+    assert certbotless(local, "check").stderr == ""
+    done = certbotless(local, "--once")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with trust_stores():
+        push = f"docker tag registry:2 {where}/hello; docker push {where}/hello"
+        assert "x509" in local.docker_shell(push, code=1)
+        typed = certbotless(local, "trust", "commands", "docker").stdout
+        local.docker_shell(f"cd {local.home}; {typed}")
+        try:
+            local.docker_shell(push)
+        finally:
+            certbotless(local, "trust", "uninstall", "--to", "docker")
 
 
 def test_ctrl_c_and_the_end_of_the_input_leave_nothing_behind(bed: Bed) -> None:

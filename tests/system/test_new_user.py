@@ -63,7 +63,7 @@ def test_from_an_empty_machine_to_a_push_that_every_client_trusts(empty_machine:
     with Terminal(init, width=200, height=60) as terminal:
         answer(
             terminal,
-            ("Domain of the service, like registry.example.com", ENTER),
+            ("Domain of the service at Aliyun DNS, like registry.example.com", ENTER),
             ("every name below it", ENTER),
             ("AccessKey ID", KEY_ID),
             ("AccessKey secret", KEY_SECRET),

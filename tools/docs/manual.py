@@ -16,6 +16,7 @@ from certbotless.config import environment
 _SECTIONS = {
     "examples": {
         "certbotless init": "Write a first configuration.",
+        "certbotless add devbox --ca local": "Add a site that a CA on this machine certifies.",
         "certbotless --renew-now --dry-run": "Test it with the staging server of the CA.",
         "certbotless --once registry.example.com": "Check and repair one site.",
         "certbotless doctor": "Find out what is wrong, and how to fix it.",

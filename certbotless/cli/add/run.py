@@ -10,6 +10,7 @@
 import difflib
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,19 @@ from typing import Any
 from ...base import files, words
 from ...base.errors import CertbotlessError, ConfigError, StoreError, UsageError
 from ...base.locks import running_daemon
+from ...base.privileges import as_owner
 from ...base.words import Text, _
 from ...config import diff, environment, load, redact, yaml_document
 from ...config.settings import Config
-from ...world.containers import DockerContainers
+from ...state.local_ca import LocalCaFolder
+from .. import found
+from ..questions import Ask, Questions, Say
 from . import place
-from .asked import Ask, Asked, Engine, Say, new_site
+from .site import OPERANDS, new_site
 
 _BOM = "\ufeff"
-# In place of sites in a file that has none yet, so that the rest of it can be checked.
-_SITE_TO_BE = {"domain": "site.example.com"}
+# In place of sites in a file that has none yet, so that the rest of it can be checked; it needs nothing else.
+_SITE_TO_BE = {"domain": "10.0.0.1", "ca": "local"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +62,15 @@ def run(
     options: Mapping[str, Any],
     ask: Ask | None,
     say: Say,
-    engine_at: Callable[[str], Engine] = DockerContainers,
+    engine_at: Callable[[str], found.Engine] = found.engine,
 ) -> None:
     """Add a site to the file. The steps have the numbers of the module.
 
     Args:
-        options: those of the command line: domain, names, container, no_container, port; `only_show` is the
-            dry run.
+        options: those of the command line: domain, ca, names, with_address, container, no_container, port;
+            `only_show` is the dry run.
         ask: asks a person; None if there is no terminal.
-        engine_at: makes what asks the engine at this address.
+        engine_at: finds the containers of the engine at this address.
 
     Raises:
         ConfigError: the file has faults, or there is none.
@@ -75,16 +79,17 @@ def run(
     """
     # 1.
     file = _read(path)
-    config = file.before or _with(file, [_SITE_TO_BE])
+    config = file.before or _with(file, {"local_ca": {}, "sites": [_SITE_TO_BE]})
     words.speak(config.language)
 
     # 2.
     others = file.before.sites if file.before else ()
-    site = new_site(Asked(options, ask, say), others, config, engine_at(config.docker.host))
+    site = new_site(Questions(options, ask, say, OPERANDS), others, config, engine_at)
     wanted = _wanted(file, site)
 
     # 3. and 4.
     after = _edited(file, site, wanted, say)
+    _note_on_root(wanted, say)
     shown = redact.Redactor.of(wanted)(_difference(file, after))
     if options.get("only_show"):
         say(shown)
@@ -134,13 +139,13 @@ def _read(path: Path) -> _File:
     return _File(path, raw, data, load.parse(raw, str(path)))
 
 
-def _with(file: _File, sites: list[Any]) -> Config:
-    """Return the configuration that the file is with these sites.
+def _with(file: _File, keys: Mapping[str, Any]) -> Config:
+    """Return the configuration that the file is with these keys.
 
     Raises:
         ConfigError: the rest of it has faults; each begins with the file's name.
     """
-    text = yaml_document.text_of({**file.data, "sites": sites})
+    text = yaml_document.text_of({**file.data, **keys})
     try:
         return load.parse(text.encode(), "")
     except ConfigError as exc:
@@ -152,7 +157,7 @@ def _with(file: _File, sites: list[Any]) -> Config:
 def _wanted(file: _File, site: Mapping[str, Any]) -> Config:
     """Return the configuration that the file shall be. Raises `UsageError` for what does not go together."""
     try:
-        return _with(file, [*file.sites, site])
+        return _with(file, {"sites": [*file.sites, site]})
     except ConfigError as exc:
         first = exc.faults[0]
         raise UsageError(
@@ -170,6 +175,17 @@ def _prove(file: _File, after: bytes, site: Mapping[str, Any], wanted: Config) -
     is_same = data == {**file.data, "sites": [*file.sites, site]} and edited == wanted
     if not is_same or (file.before is not None and diff.changes(file.before, edited) != [_added(wanted)]):
         raise place.NoPlaceError(Text("in its layout, the new lines would change something else"))
+
+
+def _note_on_root(wanted: Config, say: Say) -> None:
+    """Say so if the root that is there may not vouch for the new site."""
+    site, ca = wanted.sites[-1], None
+    if site.is_local:
+        with suppress(CertbotlessError), as_owner(wanted.state_dir):
+            ca = LocalCaFolder(wanted.state_dir).seen()
+    if forbidden := ca.forbids(site.all_names) if ca else []:
+        text = _("Note: the root may not vouch for {}: certbotless trust rotate makes one that may.")
+        say(text.format(", ".join(forbidden)))
 
 
 def _added(wanted: Config) -> str:
@@ -193,3 +209,7 @@ def _say_next(path: Path, wanted: Config, say: Say) -> None:
     else:
         text = _("Next: the daemon (pid {}) reads the file by itself within a few seconds. Watch it:")
         say(text.format(pid or "?") + f" certbotless {option}status {domain}")
+    if wanted.sites[-1].is_local:
+        say(
+            _("Then each client needs the root. What to type there:") + f" certbotless {option}trust commands"
+        )

@@ -9,10 +9,10 @@ from textwrap import indent
 from ...base.errors import UsageError
 from ...base.words import _
 from ...config import environment
-from .found import Running
+from ..found import Running
+from ..questions import Questions
 from .key import likely_zone, policy_text
 from .outside import SERVICE, TIMER, Outside
-from .questions import Questions
 from .text import CERTS_DIR, Answers, run_text, sees_text
 
 _START = ("systemctl", "enable", "--now", SERVICE, TIMER)
@@ -27,11 +27,13 @@ def finish(
         made: the container; None where there is none yet.
     """
     say = questions.say
-    if not questions.are_asked:
+    if not questions.are_asked and not answers.is_local:
         say(policy_text(answers.zone or likely_zone(answers.domain)))
     by_hand = _by_hand(answers, made)
     is_read = outside.service_file() == path
     question = _("\nTry it now with the CA's test server (it changes no file and restarts nothing)?")
+    if answers.is_local:
+        question = _("\nTry it now (it changes no file and restarts nothing)?")
     tries = _agrees(questions, question)
     # As a command of its own it has its own log, and shows its progress.
     program = [sys.executable, "-P", "-m", "certbotless", "--config", str(path)]
@@ -59,15 +61,23 @@ def _commands(path: Path, answers: Answers, made: Running | None, *, is_read: bo
     """Return the next commands, and what each is for; `is_read`: the service reads the file."""
     config = "" if path == environment.FILE else f"--config {shlex.quote(str(path))} "
     own = f"certbotless {config}"
-    found = [(f"{own}--renew-now --dry-run", _("try it with the CA's test server"))]
+    tries = _("try it; no file changes") if answers.is_local else _("try it with the CA's test server")
+    found = [(f"{own}--renew-now --dry-run", tries)]
     if config and not is_read:
         found.append((own.rstrip(), _("the daemon; the service reads {} only").format(environment.FILE)))
     else:
         found.append((" ".join(_START), _("start the service")))
-    found.append((f"{own}status", _("the first certificate takes a minute or two; if not: doctor")))
+    wait = _("the first certificate takes a few seconds; if not: doctor")
+    if not answers.is_local:
+        wait = _("the first certificate takes a minute or two; if not: doctor")
+    found.append((f"{own}status", wait))
+    if answers.is_local:
+        found.append((f"{own}trust commands", _("what to type on each client")))
+        found.append((f"{own}trust install", _("the same on this machine")))
     if answers.container and (made is None or made.settings.is_registry):
         port = answers.port or (made.container.ports[0] if made else None)
-        found.append((f"docker login {answers.at(port)}", _("from any machine of the LAN")))
+        where = _("from a client that has the root") if answers.is_local else _("from any machine of the LAN")
+        found.append((f"docker login {answers.at(port)}", where))
     return [*found, (f"{own}add DOMAIN", _("another site"))]
 
 

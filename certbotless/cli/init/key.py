@@ -8,7 +8,7 @@ from pathlib import Path
 from ...base.clock import SystemClock
 from ...base.errors import CertbotlessError, DnsError, SecretUnreadable, ValueFault, ZoneNotFound
 from ...base.names import is_in_zone, normalise
-from ...base.words import Text, _
+from ...base.words import N_, Text, _
 from ...config.diagnostics import check
 from ...config.secret import Secret
 from ...config.settings import Aliyun
@@ -16,11 +16,14 @@ from ...world.dns import ram_policy
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_access import AlidnsAccess
 from ...world.dns.alidns_errors import NOT_ALLOWED, ApiRefusal
-from .questions import Check, Questions
+from ..questions import Check, Questions, or_none
 
 _ID, _SECRET = "access_key_id", "access_key_secret"
 # Second labels below which a registry of a country gives names to everybody, as in example.com.cn.
 _PUBLIC = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
+ELSEWHERE = N_(
+    "  Is your domain elsewhere? Move its DNS to Aliyun, or only the validation (docs/delegation.md)."
+)
 # The answer that leaves a key untested.
 _SKIP = "skip"
 
@@ -97,7 +100,7 @@ def ask(questions: Questions, path: Path, domain: str, try_key: Try) -> tuple[Ke
         UsageError: an option is bad or missing, or the input has ended.
     """
     zone = questions.option("zone", zone_of(domain), "")
-    endpoint = questions.option("endpoint", _or_empty(check(Aliyun, "endpoint")), "")
+    endpoint = questions.option("endpoint", or_none(check(Aliyun, "endpoint")), "")
     if questions.are_asked and not (questions.has(_ID) and questions.has(_SECRET)):
         questions.say(policy_text(zone or likely_zone(domain)))
     key = Key(*_first(questions, path), zone, endpoint)
@@ -138,11 +141,11 @@ def _again(questions: Questions, path: Path, domain: str, key: Key, error: Certb
         question = _("Domain as the Aliyun DNS console lists it (Enter: find it)")
         zone = questions.ask(question, zone_of(domain), "")
     question = _("AccessKey ID (Enter: {} again; {}: leave it untested)").format(_shown(key.id), _SKIP)
-    id_ = questions.ask(question, _or_empty(_part(path, _ID, skips=True)), "")
+    id_ = questions.ask(question, or_none(_part(path, _ID, skips=True)), "")
     if id_ == _SKIP:
         return None
     question = _("AccessKey secret (hidden; Enter: as before)")
-    secret = questions.ask(question, _or_empty(_part(path, _SECRET)), "", is_secret=True)
+    secret = questions.ask(question, or_none(_part(path, _SECRET)), "", is_secret=True)
     return replace(key, id=id_ or key.id, secret=secret or key.secret, zone=zone)
 
 
@@ -173,6 +176,8 @@ def _say_masked(questions: Questions, key: Key) -> None:
 
 def _say_fault(questions: Questions, tried: Tried, zone: str) -> None:
     questions.say(_("  the key does not work: {}").format(_(str(tried.error))))
+    if isinstance(tried.error, ZoneNotFound):
+        questions.say(_(ELSEWHERE))
     if tried.account:
         text = _(
             "  If its RAM user has no policy for {} yet, attach this one, with the digits of your account:"
@@ -200,11 +205,7 @@ def zone_of(domain: str) -> Check[str]:
             raise ValueFault(Text("{!r} is not in the zone {!r}", domain, zone))
         return zone
 
-    return _or_empty(checked)
-
-
-def _or_empty(check: Check[str]) -> Check[str]:
-    return lambda text: "" if text in ("", "none") else check(text)
+    return or_none(checked)
 
 
 def _secret(file: Path, *, is_option: bool) -> Check[str]:

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...config import environment
-from . import found, key
+from .. import found
+from . import key
 
 SERVICE, TIMER = "certbotless.service", "certbotless-check.timer"
 # Is there while systemd is the first process of the machine (sd_booted(3)).

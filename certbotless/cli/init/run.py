@@ -19,9 +19,9 @@ from ...base.errors import StoreError
 from ...base.words import Text, _
 from ...config import checks, load
 from ...config.settings import DOCKER_SOCKET
+from ..questions import Ask, Questions, Say
 from . import dialogue, ending
 from .outside import REAL, Outside
-from .questions import Ask, Questions, Say
 from .text import config_text
 
 # As `make install` names it, beside the configuration.

@@ -31,7 +31,9 @@ class Answers:
     """All that the first file says.
 
     Attributes:
-        access_key_id, access_key_secret: references, as the file writes them.
+        access_key_id, access_key_secret: references, as the file writes them; empty for the local CA.
+        is_local: the local CA certifies it, with the LAN address if `with_address`.
+        host: the address that clients may use in place of the domain; empty for none.
         zone, endpoint, email, docker_host, container: empty for none.
         found_zone: the zone that the API has found, for a comment; empty where it was not asked.
         port: None for the container's one published port.
@@ -39,8 +41,11 @@ class Answers:
     """
 
     domain: str
-    access_key_id: str
-    access_key_secret: str
+    access_key_id: str = ""
+    access_key_secret: str = ""
+    is_local: bool = False
+    with_address: bool = False
+    host: str = ""
     names: tuple[str, ...] = ()
     zone: str = ""
     found_zone: str = ""
@@ -57,7 +62,8 @@ class Answers:
 
     def at(self, port: int | None) -> str:
         """Return the service as clients name it at a port: ``registry.example.com:5000``."""
-        return self.domain if port == _HTTPS_PORT else f"{self.domain}:{port or registry.PORT}"
+        host = self.host or self.domain
+        return host if port == _HTTPS_PORT else f"{host}:{port or registry.PORT}"
 
 
 def config_text(answers: Answers) -> str:
@@ -66,19 +72,8 @@ def config_text(answers: Answers) -> str:
         _("# Made by `certbotless init`. docs/configuration.md has every key."),
         _("# Check an edit with `certbotless check`; a running daemon uses it within 2 seconds."),
         "",
-        "acme:",
-        "  # letsencrypt | letsencrypt-staging | zerossl | google | litessl | https://...",
-        f"  directory: {_scalar(answers.directory)}",
-        f"  email: {_scalar(answers.email)}" if answers.email else "  # email: you@example.com",
-        "",
-        "aliyun:",
-        _("  # Each is ${ENVIRONMENT_VARIABLE}, file:/path, or credential:NAME (of systemd)."),
-        f"  access_key_id: {_scalar(answers.access_key_id)}",
-        f"  access_key_secret: {_scalar(answers.access_key_secret)}",
+        *([] if answers.is_local else _accounts(answers)),
     ]
-    if answers.endpoint:
-        lines.append(f"  endpoint: {_scalar(answers.endpoint)}")
-    lines.append("")
     if answers.docker_host:
         lines += ["docker:", f"  host: {_scalar(answers.docker_host)}", ""]
     lines += [
@@ -91,18 +86,44 @@ def config_text(answers: Answers) -> str:
     return _joined([*lines, *_deploy(answers)])
 
 
+def _accounts(answers: Answers) -> list[str]:
+    lines = [
+        "acme:",
+        "  # letsencrypt | letsencrypt-staging | zerossl | google | litessl | https://...",
+        f"  directory: {_scalar(answers.directory)}",
+        f"  email: {_scalar(answers.email)}" if answers.email else "  # email: you@example.com",
+        "",
+        "aliyun:",
+        _("  # Each is ${ENVIRONMENT_VARIABLE}, file:/path, or credential:NAME (of systemd)."),
+        f"  access_key_id: {_scalar(answers.access_key_id)}",
+        f"  access_key_secret: {_scalar(answers.access_key_secret)}",
+    ]
+    if answers.endpoint:
+        lines.append(f"  endpoint: {_scalar(answers.endpoint)}")
+    return [*lines, ""]
+
+
 def _site(answers: Answers) -> list[str]:
     names = f'"*.{answers.domain}"' if not answers.names else ", ".join(map(json.dumps, answers.names))
-    zone = _("# zone: found through the API")
-    if answers.found_zone:
-        zone = _("# zone: {}    # found through the API").format(answers.found_zone)
-    return [
-        f"  - domain: {_scalar(answers.domain)}    " + _("# of the files, the A record and the certificate"),
-        f"    {'' if answers.names else '# '}names: [{names}]    " + _("# further names of the certificate"),
-        f"    zone: {_scalar(answers.zone)}" if answers.zone else f"    {zone}",
-        "    # auto | auto:eth0 | auto:10.0.0.0/8 | 10.0.0.5 | none",
-        f"    address: {_scalar(answers.address)}",
+    names = f"{'' if answers.names else '# '}names: [{names}]    " + _("# further names of the certificate")
+    address = [
+        "# auto | auto:eth0 | auto:10.0.0.0/8 | 10.0.0.5 | none",
+        f"address: {_scalar(answers.address)}",
     ]
+    if answers.is_local:
+        about = _("# of the files and the certificate")
+        ca = "ca: local    " + _("# a CA on this machine signs: docs/local-ca.md")
+        lines = [ca, *([names] if answers.names else [])]
+        if answers.with_address:
+            lines.append("with_address: true    " + _("# also for the LAN address, and follows it"))
+    else:
+        about = _("# of the files, the A record and the certificate")
+        zone = _("# zone: found through the API")
+        if answers.found_zone:
+            zone = _("# zone: {}    # found through the API").format(answers.found_zone)
+        lines = [names, f"zone: {_scalar(answers.zone)}" if answers.zone else zone]
+    first = f"  - domain: {_scalar(answers.domain)}    {about}"
+    return [first, *(f"    {line}" for line in [*lines, *address])]
 
 
 def _deploy(answers: Answers) -> list[str]:

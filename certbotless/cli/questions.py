@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ...base.errors import UsageError, ValueFault, printable
-from ...base.words import Text, _
+from ..base.errors import UsageError, printable
+from ..base.words import N_, Text, _
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ Ask = Callable[[str, bool], str]
 Check = Callable[[str], T]
 Say = Callable[[str], None]
 
-_YES, _NO = ("y", "yes", "是"), ("n", "no", "否")
+_YES, _NO = ("y", "yes", "是"), ("n", "no", "否", "没有", "无")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,13 @@ class Questions:
     Attributes:
         options: what the command line has said already, by the name of its option. `yes`: nothing is asked.
         person: None where there is nobody to ask.
+        operands: those of the names that are typed without an option.
     """
 
     options: Mapping[str, Any]
     person: Ask | None
     say: Say
+    operands: frozenset[str] = frozenset()
 
     @property
     def are_asked(self) -> bool:
@@ -46,7 +48,7 @@ class Questions:
         try:
             return check(default if given is None else given.strip())
         except ValueError as exc:
-            raise UsageError(Text("{}: {}", _option(name), _said(exc))) from exc
+            raise UsageError(Text("{}: {}", self._written(name), str(exc))) from exc
 
     def get(self, name: str, question: str, check: Check[T], default: str | None) -> T:
         """Return a checked answer: the option `name`, else that of a person.
@@ -57,12 +59,12 @@ class Questions:
         if self.has(name) or (self.options.get("yes") and default is not None):
             return self.option(name, check, default or "")
         if self.options.get("yes"):
-            raise UsageError(Text("{} is needed: init has found no value for it", _option(name)))
+            raise UsageError(Text("{} is needed: init has found no value for it", self._written(name)))
         if self.person is None:
-            option = _option(name)
-            raise UsageError(
-                Text("standard input is not a terminal: give {}, or --yes for the defaults", option)
-            )
+            form = N_("standard input is not a terminal: give {}")
+            if "yes" in self.options:
+                form = N_("standard input is not a terminal: give {}, or --yes for the defaults")
+            raise UsageError(Text(form, self._written(name)))
         return self.ask(question, check, default)
 
     def ask(self, question: str, check: Check[T], default: str | None, *, is_secret: bool = False) -> T:
@@ -80,7 +82,7 @@ class Questions:
             try:
                 return check(answer or default or "")
             except ValueError as exc:
-                self.say(_("  not taken: {}").format(_(_said(exc))))
+                self.say(_("  not taken: {}").format(_(str(exc))))
 
     def agree(self, question: str) -> bool:
         """Return whether a person says yes; Enter, and nobody there, are no. Raises as `ask`."""
@@ -88,7 +90,7 @@ class Questions:
             answer = self._heard(f"{question} [y/N]: ").lower()
             if answer in _YES:
                 return True
-            if answer in ("", *_NO):
+            if answer == "" or is_no(answer):
                 return False
             self.say(_("  not taken: type y or n"))
         return False
@@ -99,10 +101,16 @@ class Questions:
         except EOFError as exc:
             raise UsageError(Text("the input ended before the last question; nothing is written")) from exc
 
+    def _written(self, name: str) -> str:
+        """Return how an answer is given on the command line."""
+        return name.upper() if name in self.operands else f"--{name.replace('_', '-')}"
 
-def _said(exc: ValueError) -> str:
-    return exc.message if isinstance(exc, ValueFault) else str(exc)
+
+def is_no(answer: str) -> bool:
+    """Whether an answer is no."""
+    return answer.lower() in _NO
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def or_none(check: Check[str]) -> Check[str]:
+    """Return a check that also takes `none`, and nothing, as an empty text."""
+    return lambda text: "" if text in ("", "none") else check(text)
