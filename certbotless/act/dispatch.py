@@ -75,6 +75,10 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             sweep(ctx.zones.open, ctx.file)
         case "list" | "record" | "record6" | "confirm" | "confirm6":
             _record(step, seen, ctx)
+        case "rotate":
+            from .local_rotation import go_on
+
+            go_on(ctx)
         case "adopt":
             from .adopt import adopt
 

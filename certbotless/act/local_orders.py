@@ -47,9 +47,10 @@ class LocalOrders:
                 retry_after=until - now,
             )
         names = names_of(self._ctx.site, seen.address)
-        if seen.local_ca is None:
+        ca = self._folder.load()
+        if ca is None:
             self._refuse_if_lost()
-        elif forbidden := seen.local_ca.forbids(names):
+        elif forbidden := ca.facts.forbids(names):
             raise IssueError(
                 Text("the root may not vouch for {}", ", ".join(forbidden)),
                 hint=Text(
@@ -59,19 +60,16 @@ class LocalOrders:
             )
 
     def order(self, seen: Observation) -> Issued:
-        """Sign a certificate; the CA is made if there is none yet, and rotated when that is due."""
-        config, now = self._ctx.config, self._ctx.clock.now()
+        """Sign a certificate; the CA is made if there is none yet."""
         with self._folder.locked(self._ctx.clock):
             ca = self._folder.load()
             if ca is None:
                 self._refuse_if_lost()
-                ca = local_rotation.made(config, now)
+                ca = local_rotation.made(self._ctx.config, self._ctx.clock.now(), self._ctx.address_of)
                 self._folder.make(ca)
                 self._ctx.tell(
                     "local_ca.made", root=ca.facts.root_sha256, not_after=rfc3339(ca.facts.not_after)
                 )
-            elif local_rotation.go_on(self._folder, ca.facts, config, now):
-                ca = self._folder.load() or ca
         self._used = ca
         issued = self._sign(ca, seen)
         self._ctx.file.change(signed=(*self._signed_lately(), self._ctx.clock.now()))
@@ -86,9 +84,10 @@ class LocalOrders:
 
     def rehearse(self, seen: Observation) -> None:
         """Sign a certificate and forget it; a CA that is not there yet is made in memory alone."""
-        issued = self._sign(
-            self._folder.load() or local_rotation.made(self._ctx.config, self._ctx.clock.now()), seen
-        )
+        ca = self._folder.load()
+        if ca is None:
+            ca = local_rotation.made(self._ctx.config, self._ctx.clock.now(), self._ctx.address_of)
+        issued = self._sign(ca, seen)
         names = names_of(self._ctx.site, seen.address)
         facts = keys.checked_facts(issued.chain_pem, issued.key, names, self._ctx.clock.now())
         self._ctx.tell("dry_run.passed", directory="local", not_after=rfc3339(facts.not_after))

@@ -9,7 +9,7 @@ from ..base.words import Text
 from ..config import checks, load
 from ..model.certificate import LeafFacts
 from ..observe import client_visit
-from ..observe.views import look_at, next_ca
+from ..observe.views import look_at
 from ..report.found import Found, Story
 from ..state import site
 from ..state.daemon_file import refusal
@@ -64,7 +64,6 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         # A daemon that runs has read them; it may have them from systemd.
         warnings=[] if pid is not None else checks.unreadable(checked),
         story=story,
-        next_ca=next_ca(checked),
     )
 
 

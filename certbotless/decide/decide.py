@@ -34,6 +34,7 @@ def decide(situation: Situation) -> Decision:
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
+        *_rotate_steps(seen),
         *_adopt_steps(seen, state),
         *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
@@ -58,7 +59,8 @@ def decide(situation: Situation) -> Decision:
     is_counted = situation.goal.authority(seen).is_acme
     if order and is_counted and isinstance(situation.ledger, StoreError):
         problems += (unseen(situation.ledger, seen.at, situation.goal.config.check_every),)
-    return Decision(tuple(held), problems, renewal_moment(facts, drawn) if facts else None, tuple(optional))
+    renewal = renewal_moment(facts, drawn) if facts else None
+    return Decision(tuple(held), problems, renewal, tuple(optional), _next_rotation(seen))
 
 
 def state_of(
@@ -71,6 +73,20 @@ def state_of(
     if asked := found or decision.steps:
         return "pending", asked[0]
     return "ok", None
+
+
+def _next_rotation(seen: Observation) -> datetime | None:
+    return seen.local_ca.rotation_due_at(seen.next_ca, seen.at) if seen.local_ca else None
+
+
+def _rotate_steps(seen: Observation) -> list[Step]:
+    """Let the rotation of the local CA go on, though no certificate is due."""
+    ca, coming, due_at = seen.local_ca, seen.next_ca, _next_rotation(seen)
+    if ca is None or due_at is None or seen.at < due_at:
+        return []
+    is_switch = coming is not None and due_at == coming.switches_at
+    why = because(Why.SWITCH_DUE, due_at) if is_switch else because(Why.ROOT_OLD, ca.not_after)
+    return [Step("rotate", why)]
 
 
 def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
@@ -149,6 +165,9 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
         return () if seen.has_copy or _lacks_address(situation) else because(Why.NO_CERTIFICATE)
     if mismatch := _mismatch(situation.goal, seen, seen.in_hand):
         return mismatch
+    if seen.local_ca and facts.not_before > seen.at and seen.local_ca.is_valid(seen.at):
+        # It was signed while the clock was ahead.
+        return because(Why.NOT_VALID_YET, facts.not_before)
     if is_due(facts, seen.at, drawn):
         return because(Why.DUE, renewal_moment(facts, drawn), facts.not_after)
     if since is not None and not is_issued_since(origin, since, seen.at):

@@ -15,6 +15,7 @@ Action = Literal[
     "list",
     "record",
     "record6",
+    "rotate",
     "adopt",
     "order",
     "collect",
@@ -35,6 +36,7 @@ _NAMES = (
     N_("list"),
     N_("record"),
     N_("record6"),
+    N_("rotate"),
     N_("adopt"),
     N_("order"),
     N_("collect"),
@@ -56,14 +58,16 @@ CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6
 WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
 # What a renewal does, in this order; the record and the files are right meanwhile.
-RENEWAL: frozenset[Action] = frozenset(("clean-up", "order", "collect", "deploy"))
+RENEWAL: frozenset[Action] = frozenset(("clean-up", "rotate", "order", "collect", "deploy"))
 
 # What a step makes true; `look` stands for what cannot be seen.
 Fact = Literal["record", "certificate", "files", "served", "look"]
 
 FACT_OF: Mapping[str, Fact] = {
     **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
-    **dict.fromkeys(("order", "collect", "adopt", "clean-up", "dry_run", "renewal-info"), "certificate"),
+    **dict.fromkeys(
+        ("rotate", "order", "collect", "adopt", "clean-up", "dry_run", "renewal-info"), "certificate"
+    ),
     **dict.fromkeys(("restore", "rebuild", "note"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),
     "list": "look",
@@ -192,12 +196,14 @@ class Decision:
         problems: what could not be seen, so nothing can be decided about it.
         next_renewal: the renewal moment of the certificate in hand, if there is one.
         optional: steps that no fact depends on.
+        next_rotation: when the rotation of the local CA takes its next step; None for a site of another CA.
     """
 
     steps: tuple[Step, ...]
     problems: tuple[Failure, ...]
     next_renewal: datetime | None
     optional: tuple[Step, ...] = ()
+    next_rotation: datetime | None = None
 
     def due(self, now: datetime) -> tuple[Step, ...]:
         """The steps that may be taken now, then the optional ones."""

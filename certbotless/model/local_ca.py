@@ -1,12 +1,16 @@
 """The local CA as a value: what its root may vouch for, and until when."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..base.checked import Model
+from ..base.errors import IssueError
 from ..base.names import not_permitted
 from ..base.times import Moment
+from ..base.words import Text
 from .certificate import Line
 
 # What `Origin.directory` of its certificates begins with.
@@ -14,6 +18,8 @@ PREFIX = "local:"
 _DIGITS = 16
 # How long clients have to take the next root before it signs.
 OVERLAP = timedelta(days=90)
+# By then a rotation is over for more than a year: a root whose end is so near was not replaced.
+_NEAR_ITS_END = 1 / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,29 @@ class LocalCa(Model):
     def is_valid(self, now: datetime) -> bool:
         """Whether its root is valid at this moment."""
         return self.not_before <= now < self.not_after
+
+    def not_valid_now(self) -> IssueError:
+        """Return the error of a CA that is not valid now."""
+        text = Text("the local CA is valid from {:%Y-%m-%d} to {:%Y-%m-%d}", self.not_before, self.not_after)
+        hint = Text("set this machine's clock; if it is right: certbotless trust rotate --now")
+        return IssueError(text, hint=hint)
+
+    def rotation_due_at(self, coming: LocalCa | None, now: datetime) -> datetime | None:
+        """Return when the rotation takes its next step: makes the next root, or lets it sign.
+
+        None where this root is not valid now: then the clock may be wrong, and no client trusts either.
+
+        Args:
+            coming: the next CA, if there is one; of a wrong clock it is none.
+        """
+        if not self.is_valid(now):
+            return None
+        return coming.switches_at if coming and coming.is_valid(now) else self.rotates_at
+
+    def ends_soon(self, coming: LocalCa | None, now: datetime) -> bool:
+        """Whether a tenth of its life is left, or less, and no next root is to sign by its end."""
+        is_replaced = coming is not None and coming.is_valid(now) and coming.switches_at < self.not_after
+        return not is_replaced and self.not_after - now < (self.not_after - self.not_before) * _NEAR_ITS_END
 
     @property
     def short(self) -> str:

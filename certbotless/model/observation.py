@@ -44,6 +44,7 @@ class Observation:
         host: where the ports of this machine are met: the wanted IPv4 address, while it is not known the one
             that was written last; 127.0.0.1 for a site that wants none.
         local_ca: the CA of this machine; None where there is none, or the site does not need one.
+        next_ca: the one that takes its place; None without a rotation.
     """
 
     at: datetime
@@ -60,6 +61,7 @@ class Observation:
     shown_at: datetime | None = None
     host: str = ""
     local_ca: LocalCa | None = None
+    next_ca: LocalCa | None = None
 
     @property
     def address(self) -> str:

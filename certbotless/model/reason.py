@@ -43,6 +43,10 @@ class Why(Enum):
     ADOPTABLE = N_("another tool left a certificate and its key here; they may be usable")
     NOT_ADOPTED = N_("the certificate of another tool is not taken over: {}")
     RENEWAL_TIME = N_("the CA may want it renewed at another time")
+    NOT_VALID_YET = N_("the certificate is valid from {} on")
+    # rotate
+    ROOT_OLD = N_("the root ends at {}: four fifths of its life are over")
+    SWITCH_DUE = N_("the next root signs from {} on")
     # restore, rebuild, note
     NOT_PUBLISHED = N_("no certificate is published")
     KEY_MODE = N_("the key has mode {}, not {}")

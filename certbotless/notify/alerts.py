@@ -1,9 +1,9 @@
 """Decide which messages are due: what is wrong now, and what one receiver was sent before. Pure and light.
 
-A problem is one fact of one site, or of the configuration file, that is wrong. A receiver gets a message when
-it begins, one a day while it lasts, and one when it is over. What was not sent is decided again at the next
-check, from what is true then: after a lost file or a killed process one message may come twice, and none that
-still matters is lost.
+A problem is one fact of one site, of the configuration file or of the local CA that is wrong. A receiver gets
+a message when it begins, one a day while it lasts, and one when it is over. What was not sent is decided
+again at the next check, from what is true then: after a lost file or a killed process one message may come
+twice, and none that still matters is lost.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,6 +20,8 @@ from ..model.decision import Fact, Step
 from ..model.memory import Failure
 from ..model.reason import Why
 from ..model.view import ClientFacts, View, Visits, facts_of
+from .problem import NEW, Key, Problem
+from .root import ROOT, ROTATION, Root, root_of
 
 # How long the daemon waits before it reports a problem, or its end: two more checks, if they come soon.
 _LOOKS, _PATIENCE = 2, timedelta(minutes=2)
@@ -31,8 +33,6 @@ _MOST_A_DAY, _MOST_MESSAGES_A_DAY = 4, 24
 _NEARLY_A_DAY = timedelta(hours=18)
 # A client visits each hour; an older visit, from before the daemon was stopped, says nothing of now.
 _VISIT_COUNTS = timedelta(hours=2)
-# A certificate is not new any more after this: its site may have waited a day for a window.
-_NEW = timedelta(days=2)
 # The names of facts that `notify.json` has of its own.
 _NAMES: Mapping[Fact, str] = {"certificate": "order", "served": "deploy", "look": "sight"}
 # What may be wrong; `config` is the fact of the configuration file.
@@ -40,21 +40,10 @@ _ALL_FACTS = frozenset(
     ("config", "deploy", "rollback", "order", "record", "files", "sight", "expiry", "client")
 )
 
-# "DOMAIN FACT"; the domain is empty for the configuration file.
-Key = str
-Kind = Literal["begun", "lasting", "over", "issued", "renewed"]
+Kind = Literal["begun", "lasting", "over", "issued", "renewed", "made"]
 
 
 # --- what is wrong now --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, what to do, and when it is tried again, if it is."""
-
-    what: str
-    hint: str = ""
-    retry_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +54,7 @@ class Conditions:
         problems: what is wrong.
         right: what is known to be right.
         certificates: the new ones by domain, where the site is all right, each with whether it is a renewal.
+        root: how the root of the local CA is.
     """
 
     at: datetime
@@ -72,11 +62,15 @@ class Conditions:
     problems: Mapping[Key, Problem]
     right: Collection[Key]
     certificates: Mapping[str, tuple[LeafFacts, bool]]
+    root: Root
 
     def covers(self, key: Key) -> bool:
-        """Whether it is about a site of the configuration, or about the file."""
-        domain = key.partition(" ")[0]
-        return not domain or domain in self.domains
+        """Whether it is about a site of the configuration, the file, or a root that is not given up."""
+        domain, _, fact = key.partition(" ")
+        is_given_up = (
+            fact.startswith(ROTATION) and bool(self.root.rotations) and key not in self.root.rotations
+        )
+        return domain in self.domains if domain else not is_given_up
 
 
 def conditions(
@@ -88,8 +82,10 @@ def conditions(
         domains: of all sites; a site without a view, as one that is worked on, cannot be judged.
         refused: what is wrong with an edit of the configuration file, a line each.
     """
+    root = root_of(views, now)
     problems = {" config": Problem(_(refused[0]))} if refused else {}
-    right = {" config"} - problems.keys()
+    right = {" config", *root.right} - problems.keys()
+    problems |= root.problems
     certificates = {}
     for view in views:
         domain, met = view.site.domain, _met(view, visits, now)
@@ -99,9 +95,9 @@ def conditions(
         facts, origin = view.seen.published.facts, view.seen.published.origin
         if view.state != "ok" or facts is None or origin is None:
             continue
-        if now - origin.issued_at < _NEW and is_believable(origin.issued_at, now):
+        if now - origin.issued_at < NEW and is_believable(origin.issued_at, now):
             certificates[domain] = facts, bool(view.seen.published.previous)
-    return Conditions(now, frozenset(domains), problems, right, certificates)
+    return Conditions(now, frozenset(domains), problems, right, certificates, root)
 
 
 def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
@@ -110,7 +106,8 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
     found: dict[str, Problem] = {}
     for failure in view.decision.problems:
         found.setdefault("sight", Problem(_(failure.what), _(failure.hint), failure.retry_at))
-    for step in view.decision.steps:
+    # What keeps a root from being replaced is said once for all sites.
+    for step in (each for each in view.decision.steps if each.action != "rotate"):
         # A failure of a step that is not asked for, as of a forced renewal, is no problem of the site.
         standing = view.standing_failures.get(step.key)
         if standing is not None and (not standing.is_waiting or _is_late(step, view)):
@@ -147,7 +144,7 @@ def _open(view: View, found: Collection[str], met: ClientFacts | None) -> frozen
     """
     if "sight" in found:
         return _ALL_FACTS
-    undone = {_fact_of(step) for step in view.decision.steps}
+    undone = {_fact_of(step) for step in view.decision.steps if step.action != "rotate"}
     if not view.seen.published.is_intact:
         undone |= {"deploy", "rollback", "expiry"}
     return frozenset(undone | ({"client"} if met is None else set()))
@@ -224,7 +221,8 @@ class Sent(Model):
     Attributes:
         tries: when messages were sent to it, whatever became of them, in the last day.
         last_at: when it last took one.
-        certificates: when messages about new ones were sent, by ``DOMAIN SHA256``.
+        certificates: when messages about new ones were sent, by ``DOMAIN SHA256``; those about a root too, by
+            its short digits, without a domain.
         failure: why the last try failed; None where it did not, and a day later if nothing is due. A problem
             that comes and goes must not restart the pauses.
     """
@@ -238,7 +236,7 @@ class Sent(Model):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing to report: a problem, or a new certificate.
+    """One thing to report: a problem, a new certificate, or a new root, whose `problem` says what to do.
 
     Attributes:
         fact, began_at: of the problem; `problem` is None when it is over.
@@ -261,7 +259,8 @@ def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Se
     """
     now, alerts = found.at, list[Alert]()
     problems = {key: each for key, each in sent.problems.items() if found.covers(key)}
-    last = [each.at for key, each in problems.items() if each.is_on and key in found.problems]
+    daily = {key for key, problem in found.problems.items() if problem.remind_at is None}
+    last = [each.at for key, each in problems.items() if each.is_on and key in daily]
     pause = _DAY if all(_lately(at, now) for at in last) else _NEARLY_A_DAY
     for key in sorted(problems.keys() | found.problems.keys()):
         before = problems.get(key)
@@ -274,7 +273,14 @@ def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Se
             problems[key] = SentProblem(began_at=began_at, is_on=kind != "over", at=(*lately, now))
         elif before and not before.is_on and not lately:
             del problems[key]
-    certificates = {name: at for name, at in sent.certificates.items() if now - at < _NEW}
+    certificates = {name: at for name, at in sent.certificates.items() if now - at < NEW}
+    # Messages about its rotation say that there is a root.
+    certificates |= {
+        f" {alert.fact.removeprefix(ROTATION)}": now for alert in alerts if alert.fact.startswith(ROTATION)
+    }
+    if (made := found.root.made) and f" {made[0]}" not in certificates:
+        alerts.append(Alert("made", "", ROOT, problem=made[1]))
+        certificates[f" {made[0]}"] = now
     for domain, (leaf, is_renewal) in found.certificates.items():
         lately = _lately((at for name, at in certificates.items() if name.startswith(f"{domain} ")), now)
         name = f"{domain} {leaf.sha256}"
@@ -299,12 +305,19 @@ def _kind(
     """Return which message about the problem is due; None for none."""
     is_on, was_on = key in found.problems, before is not None and before.is_on
     if before is not None and is_on and was_on:
-        return None if _lately(before.at, found.at, pause) else "lasting"
+        return "lasting" if _is_reminder_due(before, found.problems[key], found.at, pause) else None
     if key not in ripe:
         return None
     if is_on:
         return "begun"
     return "over" if was_on and key in found.right else None
+
+
+def _is_reminder_due(before: SentProblem, problem: Problem, now: datetime, pause: timedelta) -> bool:
+    if problem.remind_at is None:
+        return not _lately(before.at, now, pause)
+    last = max((at for at in before.at if is_believable(at, now)), default=None)
+    return any(at <= now and (last is None or last < at) for at in problem.remind_at)
 
 
 def _lately(moments: Iterable[datetime], now: datetime, span: timedelta = _DAY) -> tuple[datetime, ...]:

@@ -12,6 +12,7 @@ from ..base.checked import Model
 from ..base.times import moment
 from ..base.words import N_, _
 from .alerts import Alert
+from .root import ROTATION
 
 # What WeCom takes of a message is 2,048 bytes, the least of all.
 _MOST_BODY_BYTES = 1900
@@ -26,10 +27,20 @@ _SEVERITIES: dict[str, Severity] = {
     "begun": "failure",
     "lasting": "warning",
     "over": "success",
+    "made": "warning",
     "issued": "success",
     "renewed": "success",
 }
-_TITLES_OF_CERTIFICATES = {"issued": N_("new certificate"), "renewed": N_("certificate renewed")}
+_TITLES_OF_NEWS = {
+    "made": N_("the local CA has a new root"),
+    "issued": N_("new certificate"),
+    "renewed": N_("certificate renewed"),
+}
+_TITLES_OF_A_ROTATION = {
+    "begun": N_("the root of the local CA will be replaced"),
+    "lasting": N_("the next root of the local CA signs soon"),
+    "over": N_("the next root of the local CA signs now"),
+}
 _STANDINGS = {"lasting": N_("still: {}"), "over": N_("solved: {}")}
 _TITLES = {
     "config": N_("an edit of the configuration is refused"),
@@ -41,6 +52,7 @@ _TITLES = {
     "sight": N_("the check could not run"),
     "expiry": N_("its certificate ends soon"),
     "client": N_("the check as a client failed"),
+    "root": N_("the root of the local CA must be replaced"),
 }
 
 
@@ -55,18 +67,24 @@ class Message(Model):
 
 def message_of(alerts: Sequence[Alert], host: str, now: datetime) -> Message:
     """Return one message with all alerts of a check; `host` is the name of this machine."""
-    alerts = sorted(alerts, key=lambda alert: list(_SEVERITIES).index(alert.kind))
+    alerts = sorted(alerts, key=lambda each: (_is_rotation(each), list(_SEVERITIES).index(each.kind)))
     first = alerts[0]
+    severity = _SEVERITIES["lasting" if _is_rotation(first) and first.kind == "begun" else first.kind]
     alike = [alert for alert in alerts if (alert.kind, alert.fact) == (first.kind, first.fact)]
     about = _("{} sites").format(len(alike)) if len(alike) > 1 else first.domain
     more = _(" (and {} more)").format(len(alerts) - len(alike)) if len(alerts) > len(alike) else ""
     subject = _("certbotless on {}: ").format(host) + f"{about}{': ' if about else ''}{_title(first)}{more}"
-    return Message(_SEVERITIES[first.kind], _cut(subject, _MOST_SUBJECT_BYTES), _body(alerts, host, now))
+    return Message(severity, _cut(subject, _MOST_SUBJECT_BYTES), _body(alerts, host, now))
+
+
+def _is_rotation(alert: Alert) -> bool:
+    return alert.fact.startswith(ROTATION)
 
 
 def _title(alert: Alert) -> str:
-    if alert.leaf is not None:
-        return _(_TITLES_OF_CERTIFICATES[alert.kind])
+    titles = _TITLES_OF_A_ROTATION if _is_rotation(alert) else _TITLES_OF_NEWS
+    if alert.kind in titles:
+        return _(titles[alert.kind])
     return _(_STANDINGS.get(alert.kind, "{}")).format(_(_TITLES[alert.fact]))
 
 
@@ -77,7 +95,8 @@ def _lines(alert: Alert) -> Iterator[str]:
     if alert.problem is not None:
         yield _cut(alert.problem.what, _MOST_TEXT_BYTES)
         if alert.problem.hint:
-            yield _("fix: {}").format(_cut(alert.problem.hint, _MOST_TEXT_BYTES))
+            form = _("to do: {}") if _is_rotation(alert) or alert.kind == "made" else _("fix: {}")
+            yield form.format(_cut(alert.problem.hint, _MOST_TEXT_BYTES))
     if alert.began_at is not None and alert.kind != "begun":
         since = _("since {}") if alert.kind == "lasting" else _("it began at {}")
         yield since.format(moment(alert.began_at))

@@ -46,7 +46,7 @@ def observe(
         has_copy = file.has_pair
         copy = file.copy() if published.facts is None else None
         served = _leaves(places, site.domain)
-        local_ca = _local_ca(goal, problems)
+        local_ca, next_ca = _local_cas(goal, now, problems)
         shown = asked.result()
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
     if shown.fault is not None and (isinstance(shown.fault, ZoneOnHold) or not any(listed.values())):
@@ -66,21 +66,31 @@ def observe(
         shown_at=shown.at,
         host=host,
         local_ca=local_ca,
+        next_ca=next_ca,
     )
     return without_abandoned(goal, seen)
 
 
-def _local_ca(goal: Goal, problems: list[CertbotlessError]) -> LocalCa | None:
-    """Return the CA of this machine, if the site needs it."""
+def _local_cas(
+    goal: Goal, now: datetime, problems: list[CertbotlessError]
+) -> tuple[LocalCa | None, LocalCa | None]:
+    """Return the CA of this machine and the one that takes its place, if the site needs them."""
     if not goal.site.is_local:
-        return None
+        return None, None
     from ..state.local_ca import LocalCaFolder  # noqa: PLC0415  (nothing of it is loaded for other sites)
 
-    try:
-        return LocalCaFolder(goal.config.state_dir).seen()
-    except StoreError as exc:
-        problems.append(exc)
-        return None
+    folder = LocalCaFolder(goal.config.state_dir)
+    found: list[LocalCa | None] = []
+    for read in (folder.seen, folder.next):
+        try:
+            found.append(read())
+        except StoreError as exc:
+            problems.append(exc)
+            found.append(None)
+    ca, next_ca = found
+    if ca is not None and not ca.is_valid(now):
+        problems.append(ca.not_valid_now())
+    return ca, next_ca
 
 
 def host_of(goal: Goal, state: SiteState, address: str) -> str:

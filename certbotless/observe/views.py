@@ -9,10 +9,8 @@ import logging
 import os
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ..base.clock import SystemClock
 from ..base.concurrent import together
@@ -35,9 +33,6 @@ from ..world.dns.nameservers import NameServers
 from ..world.lan.address import AddressSource, address_now
 from .record_answers import AnswerSource, ask_servers
 from .site import observe
-
-if TYPE_CHECKING:
-    from ..model.local_ca import LocalCa
 
 logger = logging.getLogger(__name__)
 
@@ -148,17 +143,6 @@ def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decisi
             standing[step.key] = remembered.failures[waited]
     state, cause = state_of(decision, standing)
     return View(goal.site, remembered, seen, decision, state, cause, standing)
-
-
-def next_ca(config: Config) -> LocalCa | None:
-    """Return the local CA that takes the place of the one that signs now; None without one, or unreadable."""
-    if not any(site.is_local for site in config.sites):
-        return None
-    from ..state.local_ca import LocalCaFolder  # noqa: PLC0415  (nothing of it is loaded for other sites)
-
-    with suppress(StoreError):
-        return LocalCaFolder(config.state_dir).next()
-    return None
 
 
 def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | None = None) -> list[View]:

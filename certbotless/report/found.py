@@ -41,7 +41,6 @@ class Found:
         notify: the object of `status --json` about the receivers; None where there are none.
         notify_failure: the newest failure of a receiver.
         warnings: each secret that cannot be read, where no daemon runs that has read it.
-        next_ca: the local CA that takes the place of the one that signs now; None without a rotation.
         story: only where one site was asked for, and the file is good.
     """
 
@@ -57,12 +56,16 @@ class Found:
     notify_failure: Failure | None = None
     warnings: Sequence[str] = ()
     story: Story | None = None
-    next_ca: LocalCa | None = None
 
     @property
     def local_ca(self) -> LocalCa | None:
         """The CA of this machine; None where there is none, or no site needs it."""
         return next((view.seen.local_ca for view in self.views if view.seen.local_ca), None)
+
+    @property
+    def next_ca(self) -> LocalCa | None:
+        """The local CA that takes the place of the one that signs now; None without a rotation."""
+        return next((view.seen.next_ca for view in self.views if view.seen.next_ca), None)
 
     @property
     def code(self) -> int:

@@ -20,6 +20,7 @@ _SAID = {
     "list": N_("ask the API for the records"),
     "confirm": N_("wait until the name servers show the A record"),
     "confirm6": N_("wait until the name servers show the AAAA record"),
+    "rotate": N_("let the rotation of the local CA go on"),
     "adopt": N_("check whether the certificate of another tool can be used"),
     "order": N_("request a certificate"),
     "collect": N_("fetch the certificate of an earlier request"),

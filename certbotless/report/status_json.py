@@ -47,10 +47,12 @@ def _certificate_json(facts: LeafFacts, origin: Origin | None) -> dict[str, Any]
 
 def local_ca_json(ca: LocalCa, coming: LocalCa | None) -> dict[str, Any]:
     """Return the entry of the local CA; `coming` is the one that takes its place, during a rotation."""
-    told = {"root_sha256": ca.root_sha256, "not_after": rfc3339(ca.not_after), "permit": [*ca.permit]}
-    return told | {
-        "next": {k: v for k, v in local_ca_json(coming, None).items() if k != "next"} if coming else None
-    }
+    next_ = _ca_json(coming) | {"signs_from": rfc3339(coming.switches_at)} if coming else None
+    return _ca_json(ca) | {"next": next_}
+
+
+def _ca_json(ca: LocalCa) -> dict[str, Any]:
+    return {"root_sha256": ca.root_sha256, "not_after": rfc3339(ca.not_after), "permit": [*ca.permit]}
 
 
 def by_api(view: View) -> str:

@@ -99,11 +99,15 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
 
 
 def _root(found: Found) -> list[str]:
-    """Return the line about the root of the local CA; none where there is no local CA."""
-    if found.local_ca is None:
-        return []
-    form = _("local CA: root {}, ends {:%Y-%m-%d}")
-    return [form.format(found.local_ca.short, found.local_ca.not_after)]
+    """Return the lines about the root of the local CA and the next one; none where there is no local CA."""
+    ca, coming = found.local_ca, found.next_ca
+    lines = [_("local CA: root {}, ends {:%Y-%m-%d}").format(ca.short, ca.not_after)] if ca else []
+    if coming:
+        form = _(
+            "local CA: the next root {} signs from {:%Y-%m-%d} on; clients need it: certbotless trust export"
+        )
+        lines.append(form.format(coming.short, coming.switches_at))
+    return lines
 
 
 def _entry(view: View, found: Found) -> _Entry:

@@ -227,9 +227,11 @@ class Checker:
                 self._plan_due(view)
 
     def _plan_due(self, view: View) -> None:
-        """Plan a check for when something of the site comes due: its renewal, or what has to wait."""
-        moments = [view.decision.next_renewal, self._workers.pauses.not_before(view.site.domain)]
-        moments += [step.wait_until for step in view.decision.steps]
+        """Plan a check for when something comes due: a renewal, a rotation, or what has to wait."""
+        decision = view.decision
+        moments = [decision.next_renewal, decision.next_rotation]
+        moments.append(self._workers.pauses.not_before(view.site.domain))
+        moments += [step.wait_until for step in decision.steps]
         # A moment that came during the check counts: the next check may be a day away.
         coming = [moment for moment in moments if moment is not None and moment > view.seen.at]
         self._timetable.plan(f"due:{view.site.domain}", min(coming, default=None), self.check_soon)

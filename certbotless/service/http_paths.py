@@ -23,7 +23,6 @@ from ..model.ledger import Ledger
 from ..model.view import View
 from ..notify import outbox
 from ..observe import client_visit
-from ..observe.views import next_ca
 from ..report import status_json, status_page
 from ..report.found import Found
 from ..report.status_json import Seen
@@ -164,7 +163,6 @@ class Web:
             known=[(domain, None) for domain in seen.unseen],
             why_unseen=_UNSEEN,
             notify=history.to_json() if history else None,
-            next_ca=next_ca(seen.config),
         )
 
     def _not_well(self, seen: Seen) -> str:

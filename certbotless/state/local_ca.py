@@ -92,8 +92,13 @@ class LocalCaFolder:
 
     def next(self) -> LocalCa | None:
         """Return the facts of the CA that takes its place, None without a rotation. Raises `StoreError`."""
-        noted = _settled(lambda: self._noted(self._whole / NEXT))
+        place = self._whole / NEXT
+        noted = _settled(lambda: self._noted(place)) if place.is_dir() else None
         return noted.ca if noted else None
+
+    def load_next(self) -> CaFiles | None:
+        """Return the CA that takes its place with its files, None without a rotation. Raises `StoreError`."""
+        return _settled(lambda: self._load(self._whole / NEXT))
 
     def old(self) -> tuple[OldRoot, ...]:
         """Return the roots that have signed before, the last one first. Raises `StoreError` like `seen`."""
@@ -295,6 +300,9 @@ def _digests(held: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _damaged(folder: Path) -> StoreError:
+    if folder.name == NEXT:
+        what = Text("the next local CA in {!r} is damaged", os.fspath(folder))
+        return StoreError(what, hint=Text("make another one: certbotless trust rotate"))
     return StoreError(
         Text("the local CA in {!r} is damaged", os.fspath(folder)),
         hint=Text("put your copy of the folder back, or make a new CA: certbotless trust rotate --now"),

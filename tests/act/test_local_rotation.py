@@ -1,21 +1,23 @@
 """The rotation of the local CA: by a command, by itself, and at once."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.fakes import FakeClock
+from support.fakes import FakeClock, FakeZones
+from support.scenes import ZONE, site_context
 
 from certbotless.act import local_rotation
-from certbotless.base.errors import StoreError
+from certbotless.base.errors import AddressError, StoreError
 from certbotless.config.settings import Config, LocalCaSettings, Site
 from certbotless.state.local_ca import LocalCaFolder
 
 DAY_S = 86400
 YEARS_8 = 8 * 365.25 * DAY_S
+# A network that no root permits by itself.
+SHARED = "100.64.7.9"
 GoOn = Callable[[], str | None]
 
 
@@ -26,7 +28,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(sites=(Site(domain="devbox", ca="local"),), state_dir=tmp_path)
+    sites = Site(domain="devbox", ca="local"), Site(domain=f"devbox.{ZONE}", ca="local")
+    return Config(sites=sites, state_dir=tmp_path)
 
 
 @pytest.fixture
@@ -38,14 +41,17 @@ def folder(config: Config, clock: FakeClock) -> LocalCaFolder:
 
 
 @pytest.fixture
-def go_on(folder: LocalCaFolder, config: Config, clock: FakeClock) -> GoOn:
-    """Do what each order does first."""
+def go_on(folder: LocalCaFolder, clock: FakeClock, tmp_path: Path) -> GoOn:
+    """Take the step that a check finds due, and return which one it was."""
+    site = {"domain": f"devbox.{ZONE}", "ca": "local"}
+    ctx = site_context(tmp_path, site, lambda _: FakeZones(), clock=clock, state_dir=str(tmp_path))
 
     def go_on() -> str | None:
-        with folder.locked(clock):
-            ca = folder.seen()
-            assert ca is not None
-            return local_rotation.go_on(folder, ca, config, clock.now())
+        before = folder.seen(), folder.next()
+        local_rotation.go_on(ctx)
+        if folder.seen() != before[0]:
+            return "switched"
+        return "began" if folder.next() != before[1] else None
 
     return go_on
 
@@ -112,20 +118,78 @@ def test_the_life_of_a_root_leaves_time_for_a_rotation_between_the_rarest_renewa
     assert clock.now() < first.not_after - timedelta(days=90)
 
 
-def test_a_next_root_that_a_site_needs_more_than_does_not_take_over(
-    folder: LocalCaFolder, config: Config, clock: FakeClock, caplog: pytest.LogCaptureFixture
+def test_a_next_root_that_a_site_needs_more_than_does_not_take_over_and_is_made_again_on_demand(
+    folder: LocalCaFolder, config: Config, clock: FakeClock
 ) -> None:
+    """It is said which sites would fail, and by which names."""
     first = folder.seen()
-    assert first is not None
-    local_rotation.rotate(config, clock)
-    config = replace(config, sites=(*config.sites, Site(domain="git", ca="local")))
-    with pytest.raises(StoreError, match="may not vouch for git"):
+    refused, _ = local_rotation.rotate(config, clock)
+    more = Site(domain="git", ca="local", names=("git", "git.box")), Site(domain="ok.lan", ca="local")
+    config = replace(config, sites=(*config.sites, *more))
+    with pytest.raises(StoreError, match=r"^git would fail: .* for git, git\.box;") as caught:
         local_rotation.switch(config, clock)
-    clock.advance(91 * DAY_S)
-    with caplog.at_level(logging.WARNING), folder.locked(clock):
-        assert local_rotation.go_on(folder, first, config, clock.now()) is None
-    assert "local_ca.not_rotated" in caplog.text
+    assert "trust rotate" in caught.value.hint
+    assert "--now" not in caught.value.hint
+    assert (folder.seen(), folder.next()) == (first, refused)
+    made, is_new = local_rotation.rotate(config, clock)
+    assert is_new
+    assert local_rotation.rotate(config, clock) == (made, False)
+    assert local_rotation.switch(config, clock) == made
+
+
+def test_the_lan_address_of_a_site_is_compared_too_and_a_new_root_permits_it(
+    folder: LocalCaFolder, config: Config, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is not known, the names are enough; no root permits one of the Internet by itself."""
+    local_rotation.rotate(config, clock)
+    config = replace(config, sites=(*config.sites, Site(domain="nas.lan", ca="local", with_address=True)))
+    address = {"now": SHARED}
+
+    def address_of(_: object) -> str:
+        if not address["now"]:
+            raise AddressError("there is none")
+        return address["now"]
+
+    monkeypatch.setattr(local_rotation, "address_now", address_of)
+    with pytest.raises(StoreError, match=rf"^nas\.lan would fail: .* for {SHARED};"):
+        local_rotation.switch(config, clock)
+    made, is_new = local_rotation.rotate(config, clock)
+    assert is_new
+    assert f"{SHARED}/32" in made.permit
+    address["now"] = ""
+    assert local_rotation.switch(config, clock) == made
+    address["now"] = "8.8.8.8"
+    assert local_rotation.rotate_now(config, clock).forbids(["8.8.8.8"]) == ["8.8.8.8"]
+
+
+def test_a_damaged_next_root_is_made_again(
+    folder: LocalCaFolder, config: Config, clock: FakeClock, go_on: GoOn
+) -> None:
+    """On demand, or by itself once the root is old: it has signed nothing."""
+    first = folder.seen()
+    for is_old in (False, True):
+        local_rotation.rotate(config, clock)
+        (folder.path / "next/issuing.key").write_bytes(b"")
+        with pytest.raises(StoreError, match=r"next local CA .* is damaged") as caught:
+            local_rotation.switch(config, clock)
+        assert caught.value.hint == "make another one: certbotless trust rotate"
+        if is_old:
+            clock.advance(YEARS_8)
+            assert go_on() == "began"
+        else:
+            assert go_on() is None
+            assert local_rotation.rotate(config, clock)[1]
+    assert folder.load_next() is not None
     assert folder.seen() == first
+
+
+@pytest.mark.parametrize("days", [-2, 3700])
+def test_a_root_that_is_not_valid_now_is_not_rotated_by_itself(
+    clock: FakeClock, go_on: GoOn, days: int
+) -> None:
+    """The clock may be wrong."""
+    clock.advance(days * DAY_S)
+    assert go_on() is None
 
 
 def test_a_next_root_of_a_wrong_clock_is_made_again(

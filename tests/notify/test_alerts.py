@@ -1,13 +1,13 @@
 """Which messages are due, and how often: from what is wrong now and what a receiver was sent before."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.conditions import BROKEN, DEPLOY, DOMAIN, HOST, OVER, broken
+from support.receivers import DAY, MINUTE, Reader
 from support.views import FACTS, NOTHING, NOW, ORIGIN, failure, said, site, view
 
 from certbotless.model.certificate import Published
@@ -15,21 +15,14 @@ from certbotless.model.decision import Step
 from certbotless.model.memory import SiteState
 from certbotless.model.reason import Why, because
 from certbotless.model.view import ClientFacts, View, digest_of_visit
-from certbotless.notify import alerts, message
-from certbotless.notify.alerts import Sent, Steady
-from certbotless.notify.message import Message
+from certbotless.notify import alerts
+from certbotless.notify.alerts import Sent
 
 pytestmark = pytest.mark.usefixtures("in_utc")
 
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RENEWED = f"{DOMAIN}: certificate renewed"
 OTHER = site("other.sweetlove.top")
 LONG = site(".".join(["l" * 60] * 3 + ["sweetlove.top"]))
-
-
-def at(shown: View, moment: datetime) -> View:
-    """Return the same view, seen at another moment."""
-    return replace(shown, seen=replace(shown.seen, at=moment))
 
 
 def issued(sha256: str, at: datetime) -> Published:
@@ -40,50 +33,6 @@ def issued(sha256: str, at: datetime) -> Published:
 def waiting(step: Step, what: str) -> View:
     """Return a site that can do a step only when somebody else has done something."""
     return view(step, failures={step.key: failure(what, is_waiting=True)})
-
-
-@dataclass
-class Reader:
-    """A receiver of all messages: each look is a minute after the one before."""
-
-    sent: Sent = field(default_factory=Sent)
-    steady: Steady = field(default_factory=Steady)
-    now: datetime = NOW
-    at: list[datetime] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-
-    def look(
-        self,
-        *views: View,
-        looks: int = 1,
-        every: timedelta = MINUTE,
-        refused: Sequence[str] = (),
-        visits: dict[str, ClientFacts] | None = None,
-        domains: frozenset[str] | None = None,
-        patience: timedelta | None = None,
-    ) -> list[str]:
-        """Look so often at the same, and return the subjects of what was sent."""
-        subjects = []
-        wait = alerts.patience(MINUTE) if patience is None else patience
-        for _ in range(looks):
-            shown = [at(each, self.now) for each in views]
-            known = domains if domains is not None else {each.site.domain for each in views}
-            found = alerts.conditions(self.now, known, shown, visits or {}, refused)
-            ripe = self.steady.follow(found, self.sent.problems, wait)
-            then, due = alerts.due(self.sent, found, ripe)
-            if due and not alerts.has_enough(self.sent, self.now):
-                self.sent = then
-                assert alerts.due(self.sent, found, ripe)[1] == []
-                text = message.message_of(due, HOST, self.now)
-                self.at.append(self.now)
-                self.messages.append(text)
-                subjects.append(text.subject.removeprefix(f"certbotless on {HOST}: "))
-            self.now += every
-        return subjects
-
-    def most_of_a_day(self) -> int:
-        """Return the largest number of messages within 24 hours."""
-        return max((sum(timedelta() <= b - a < DAY for b in self.at) for a in self.at), default=0)
 
 
 @pytest.fixture

@@ -223,4 +223,5 @@ def test_a_rotation_has_both_roots() -> None:
     )
     entry = {"root_sha256": "b" * 64, "not_after": "2026-11-26T05:30:00Z", "permit": ["lan", "10.0.0.0/8"]}
     assert status_json.local_ca_json(coming, None) == entry | {"next": None}
-    assert status_json.local_ca_json(now, coming)["next"] == entry
+    signs_from = {"signs_from": "2027-02-22T05:30:00Z"}
+    assert status_json.local_ca_json(now, coming)["next"] == entry | signs_from

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.bed import wait_until
-from support.daemons import DOMAIN, ZONE
+from support.bed import files_below, wait_until
+from support.daemons import DOMAIN, ZONE, publish
 from support.jobs import Jobs, MovedClock, StillWorker
+from support.local_cas import put_ca, put_next
 
 from certbotless.base.clock import SystemClock
 from certbotless.config import load
@@ -200,3 +201,31 @@ def test_a_daemon_is_in_time_while_each_site_and_each_check_is(tmp_path: Path) -
     assert late_s() == -6 * 3600
     scene.checker.check_soon()
     assert late_s() == 0
+
+
+def test_a_check_is_planned_for_the_rotation_of_the_local_ca_and_a_worker_started_when_it_is_due(
+    tmp_path: Path,
+) -> None:
+    """Though no certificate is. A healthy site with a young root gets no worker."""
+    state, day = tmp_path / "state", timedelta(days=1)
+    young = put_ca(state)
+    publish(tmp_path / "certs", state, DOMAIN, datetime.now(UTC) - day, young.id)
+    scene = Scene(*config_of(tmp_path, {**NO_RECORD, "ca": "local"}, check_every="1d"))
+    before = files_below(state, tmp_path / "certs")
+    scene.check()
+    assert (scene.started, files_below(state, tmp_path / "certs")) == ([], before)
+    begun = put_next(state, 80 * day)
+    scene.check()
+    # Before the renewal, which is 59 days away.
+    assert scene.jobs.planned[f"due:{DOMAIN}"][0] == begun.switches_at
+    assert scene.started == []
+    put_next(state, 91 * day)
+    scene.check()
+    assert [[*worker.addresses] for worker in scene.started] == [[DOMAIN]]
+    put_next(state)
+    scene.check()
+    assert len(scene.started) == 1
+    old = put_ca(state, 3000 * day)
+    publish(tmp_path / "certs", state, DOMAIN, datetime.now(UTC) - day, old.id)
+    scene.check()
+    assert len(scene.started) == 2

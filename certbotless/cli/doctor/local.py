@@ -15,8 +15,6 @@ from ...state.pair import generations
 from .finding import Case
 
 INSTALL = "certbotless trust install"
-# So much of its life is left when its end is near: each client needs the next root before.
-_NEAR_ITS_END = 5
 
 
 def examine(case: Case, sites: Sequence[Site]) -> None:
@@ -32,6 +30,7 @@ def examine(case: Case, sites: Sequence[Site]) -> None:
         case.fail_by("local CA", about, exc)
         return
     if ca is not None:
+        _validity(case, about, ca.facts, _next(case, folder))
         _whole(case, about, ca, names)
     elif _was_there(case):
         cure = _("put your copy of it back, or make a new CA: certbotless trust rotate --now")
@@ -42,7 +41,6 @@ def examine(case: Case, sites: Sequence[Site]) -> None:
 
 def _whole(case: Case, about: str, ca: CaFiles, names: Sequence[str]) -> None:
     facts = ca.facts
-    _validity(case, about, facts)
     if forbidden := facts.forbids(names):
         text = _("the root may not vouch for {}").format(", ".join(forbidden))
         cure = _(
@@ -56,15 +54,26 @@ def _whole(case: Case, about: str, ca: CaFiles, names: Sequence[str]) -> None:
         case.warn("root", facts.short, _("this machine does not trust it"), INSTALL)
 
 
-def _validity(case: Case, about: str, facts: LocalCa) -> None:
-    now, life = case.clock.now(), facts.not_after - facts.not_before
-    if not facts.not_before <= now < facts.not_after:
-        text = _("it is valid from {:%Y-%m-%d} to {:%Y-%m-%d}").format(facts.not_before, facts.not_after)
-        cure = _("set this machine's clock; if it is right: certbotless trust rotate --now")
-        case.fail("local CA", about, text, cure)
-    elif facts.not_after - now < life / _NEAR_ITS_END:
+def _next(case: Case, folder: LocalCaFolder) -> LocalCa | None:
+    try:
+        found = folder.load_next()
+    except StoreError as exc:
+        case.fail_by("local CA", os.fspath(folder.path), exc)
+        return None
+    return found.facts if found else None
+
+
+def _validity(case: Case, about: str, facts: LocalCa, coming: LocalCa | None) -> None:
+    now = case.clock.now()
+    if not facts.is_valid(now):
+        case.fail_by("local CA", about, facts.not_valid_now())
+    elif facts.ends_soon(coming, now):
         text = _("its root ends on {:%Y-%m-%d}").format(facts.not_after)
-        case.warn("local CA", about, text, "certbotless trust rotate")
+        cure = _("when every client has the next root: certbotless trust switch")
+        case.warn("local CA", about, text, cure if coming else "certbotless trust rotate")
+    elif coming:
+        text = _("whole; the next root {} signs from {:%Y-%m-%d} on: give it to every client")
+        case.ok("local CA", about, text.format(coming.short, coming.switches_at))
     else:
         text = _(
             "whole; its root ends on {:%Y-%m-%d}; keep a copy of this folder: nothing else can restore it"

@@ -29,6 +29,7 @@ def rotate(config: Config, args: Mapping[str, Any], say: Say) -> int:
         say(_("It is the next root already; it was not made again."))
     say(_("Give it to every client: certbotless trust export"))
     say(_("It signs from {} on, or at once after: certbotless trust switch").format(_day(ca.switches_at)))
+    say(_("Make a new copy of the folder: it has the next root too"))
     return 0
 
 
