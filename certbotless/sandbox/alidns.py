@@ -21,12 +21,15 @@ from typing import Any, Literal, Self
 
 import dns.rcode
 
-from .alidnsservice import AlidnsService, Permits, Unsure
+from . import sts
+from .alidnsservice import AlidnsService, Unsure
 from .dnsserver import NameServer, Query, rdata
 from .gateway import COMMON, Account, ApiError, Parameters
 from .httpapi import ApiListener, HttpsListener, Reply, TlsApiListener
 from .idn import to_wire
 from .listener import TcpListener
+from .ram import ACCOUNT_ID, Permits
+from .sts import Sts
 from .zonedata import Record, Status, ZoneData
 
 __all__ = [
@@ -42,8 +45,6 @@ __all__ = [
     "main",
 ]
 
-# Whom the zones belong to; the service's ids have 16 digits.
-ACCOUNT_ID = "1234567890123456"
 _HOST = "alidns.aliyuncs.com"
 _NO_ANSWERS = {"empty": b"", "null": b"null", "list": b"[]", "foreign": b'{"status":"ok"}'}
 _PORTAL_PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in to this network.</body></html>"
@@ -84,7 +85,8 @@ class AlidnsEmulator:
     """One account with its zones, the API, and the name servers; runs inside a ``with`` block.
 
     Attributes:
-        endpoint: ``http://HOST:PORT`` of the API.
+        endpoint: ``http://HOST:PORT`` of the API, and of STS.
+        sts: the temporary keys of the account.
         nameservers: ``HOST:PORT`` of each name server, UDP and TCP.
     """
 
@@ -125,6 +127,7 @@ class AlidnsEmulator:
         account = Account(access_key_id, access_key_secret, security_token, min_ttl_s, calls_per_second)
         self._data = ZoneData([to_wire(zone) for zone in zones], name_servers)
         self._service = AlidnsService(account, self._data, unsure)
+        self.sts = Sts(self._service.gateway)
         self._address, self._http_port, self._https = address, http_port, https
         # What was not given is the one address, and free ports.
         self._dns_addresses = [*dns_addresses, *[address] * (name_servers - len(dns_addresses))]
@@ -280,7 +283,9 @@ class AlidnsEmulator:
 
     def _true_reply(self, method: str, parameters: Parameters) -> Reply:
         try:
-            answer = self._service.call(method, parameters)
+            is_sts = parameters.get("Version") == sts.VERSION
+            with self._data.lock:
+                answer = (self.sts if is_sts else self._service).call(method, parameters)
         except ApiError as exc:
             return _error_reply(exc)
         return Reply("OK", 200, _json({"RequestId": _request_id()} | answer))

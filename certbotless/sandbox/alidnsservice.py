@@ -16,11 +16,10 @@ import dns.exception
 from .dnsserver import rdata
 from .gateway import Account, ApiError, Gateway, Parameters, mandatory, quota_of_ttl
 from .idn import is_taken, to_unicode, to_wire
+from .ram import Permits
 from .zonedata import Record, Status, ZoneData
 
 Answer = dict[str, Any]
-# Whether a key may do an action (``AddDomainRecord``) to a zone; `None` is the whole account.
-Permits = Callable[[str, str | None], bool]
 
 TYPES = frozenset({"A", "AAAA", "CAA", "CNAME", "TXT"})
 _MAX_TTL_S = 86400
@@ -85,16 +84,17 @@ class AlidnsService:
             action = mandatory(parameters, "Action")
             if action not in self._actions:
                 raise ApiError("InvalidAction.NotFound")
-            self.gateway.admit(method, parameters)
+            temporary = self.gateway.admit(method, parameters)
             carry_out, names = self._actions[action]
             for name in names:
                 mandatory(parameters, name)
             # A parameter that is sent empty counts as not sent.
             sent = {name: value for name, value in parameters.items() if value}
-            if self.permits is not None:
+            permits = self.permits if temporary is None else temporary.permits
+            if permits is not None:
                 zone = self._zone_meant(sent)
                 is_turned = zone is not None and self._unsure.arns_unicode
-                if not self.permits(action, to_unicode(zone) if zone and is_turned else zone):
+                if not permits(action, to_unicode(zone) if zone and is_turned else zone):
                     raise ApiError("Forbidden.RAM")
             return carry_out(sent)
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+from .ram import Permits
+
 Parameters = Mapping[str, str]
 
 # How far a client's clock may be off, either way.
@@ -37,7 +39,7 @@ COMMON = frozenset(
         "Version",
     }
 )
-_VERSION = "2015-01-09"
+VERSION = "2015-01-09"
 
 
 def quota_of_ttl(least_s: int) -> str:
@@ -75,6 +77,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
         400,
         "Specified SecurityToken mismatch with the AccessKey.",
     ),
+    # As users saw it: vodupload, and Aliyun's own clients, which go by the code.
+    "InvalidSecurityToken.Expired": (400, "Specified SecurityToken is expired."),
     "InvalidTimeStamp.Expired": (400, "Specified time stamp or date value is expired."),
     "InvalidTimeStamp.Format": (400, "Specified time stamp or date value is not well formatted."),
     "InvalidVersion": (400, "Specified parameter Version is not valid."),
@@ -105,6 +109,23 @@ class ApiError(Exception):
         self.text = default_text if text is None else text
         self.http_status = default_status if http_status is None else http_status
         super().__init__(f"{self.http_status} {code}: {self.text}")
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryKey:
+    """A key that STS has given.
+
+    Attributes:
+        arn: of whom it is: a role and the name of a session.
+        permits: what it may do; `None` is everything.
+    """
+
+    id: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    ends_at: datetime
+    arn: str
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,35 +160,45 @@ class Gateway:
 
     Attributes:
         ahead: by how much its clock is ahead of this machine's.
+        temporary: the keys that STS has given, by their ids.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self.ahead = timedelta()
+        self.temporary: dict[str, TemporaryKey] = {}
         self._nonces: set[str] = set()
         self._recent_calls_s: deque[float] = deque(maxlen=account.calls_per_second)
 
-    def admit(self, method: str, parameters: Parameters) -> None:
-        """Check what is common to all calls.
+    def admit(self, method: str, parameters: Parameters, version: str = VERSION) -> TemporaryKey | None:
+        """Check what is common to all calls; return the temporary key that signed, `None` for the account's.
 
         Args:
             method: the HTTP method, which is part of what is signed.
             parameters: those of the query and of the form together.
+            version: of the API.
 
         Raises:
             ApiError: the call is refused.
         """
-        if mandatory(parameters, "Version") != _VERSION:
+        if mandatory(parameters, "Version") != version:
             raise ApiError("InvalidVersion")
         if parameters.get("Format", "XML").upper() != "JSON":
             raise ApiError("InvalidParameter", "This stand-in answers Format=JSON only; XML is the default.")
-        self._authenticate(method, parameters)
+        key = self._authenticate(method, parameters)
         self._throttle()
+        return key
 
-    def _authenticate(self, method: str, parameters: Parameters) -> None:
-        account = self._account
-        if mandatory(parameters, "AccessKeyId") != account.access_key_id:
+    def _authenticate(self, method: str, parameters: Parameters) -> TemporaryKey | None:
+        account, key_id = self._account, mandatory(parameters, "AccessKeyId")
+        temporary = self.temporary.get(key_id)
+        if temporary is None and key_id != account.access_key_id:
             raise ApiError("InvalidAccessKeyId.NotFound")
+        secret, token = account.access_key_secret, account.security_token
+        if temporary is not None:
+            secret, token = temporary.secret, temporary.token
+            if datetime.now(UTC) + self.ahead >= temporary.ends_at:
+                raise ApiError("InvalidSecurityToken.Expired")
         signed_as = (parameters.get("SignatureMethod"), parameters.get("SignatureVersion"))
         if not parameters.get("Signature") or signed_as != ("HMAC-SHA1", "1.0"):
             raise ApiError("IncompleteSignature")
@@ -178,18 +209,18 @@ class Gateway:
             raise ApiError("InvalidTimeStamp.Format") from exc
         if abs(datetime.now(UTC) + self.ahead - sent_at) > CLOCK_SKEW:
             raise ApiError("InvalidTimeStamp.Expired")
-        expected = sign(method, parameters, account.access_key_secret)
+        expected = sign(method, parameters, secret)
         if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode()):
             # Clients take the text behind the colon and compare it with their own.
             text = f"{ERRORS['SignatureDoesNotMatch'][1]} server string to sign is:"
             raise ApiError("SignatureDoesNotMatch", text + string_to_sign(method, parameters))
-        token = account.security_token
         if token is not None and mandatory(parameters, "SecurityToken") != token:
             raise ApiError("InvalidSecurityToken.MismatchWithAccessKey")
         nonce = mandatory(parameters, "SignatureNonce")
         if nonce in self._nonces:
             raise ApiError("SignatureNonceUsed")
         self._nonces.add(nonce)
+        return temporary
 
     def _throttle(self) -> None:
         limit, calls, now_s = self._account.calls_per_second, self._recent_calls_s, time.monotonic()

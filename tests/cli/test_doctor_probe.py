@@ -11,13 +11,13 @@ from typing import Any
 
 import dns.rcode
 import pytest
-from support import ram
 from support.fakes import FakeClock, HttpServer, Reply
 
 from certbotless.base.times import rfc3339
 from certbotless.cli.doctor.probe import LABEL, VALUE, probe
 from certbotless.cli.doctor.shape import code_of, shape_of
 from certbotless.config import load
+from certbotless.sandbox import ram
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 
 ZONE, CHINESE = "sweetlove.test", "xn--fsqu00a.com"

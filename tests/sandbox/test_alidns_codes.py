@@ -94,6 +94,11 @@ def an_hour_ago() -> str:
     return timestamp(datetime.now(UTC) - timedelta(hours=1))
 
 
+def with_a_key_that_has_ended(world: World) -> Sent:
+    key = world.alidns.sts.issue("certbotless", "test", seconds=-1)
+    return world.add({"AccessKeyId": key.id, "SecurityToken": key.token}, secret=key.secret)
+
+
 PROVOKED: dict[str, Callable[[World], Sent]] = {
     "DomainRecordConflict": beside_a_cname,
     "DomainRecordDuplicate": once_more,
@@ -106,6 +111,7 @@ PROVOKED: dict[str, Callable[[World], Sent]] = {
     "InvalidDomainName.Format": lambda world: world.add({"DomainName": "sweet_love.test"}),
     "InvalidDomainName.NoExist": lambda world: world.add({"DomainName": "another.test"}),
     "InvalidRR.Format": lambda world: world.add({"RR": "a..b"}),
+    "InvalidSecurityToken.Expired": with_a_key_that_has_ended,
     "InvalidSecurityToken.MismatchWithAccessKey": lambda world: world.add({"SecurityToken": "another"}),
     "InvalidTimeStamp.Expired": lambda world: world.add({"Timestamp": an_hour_ago()}),
     "InvalidTimeStamp.Format": lambda world: world.add({"Timestamp": "today"}),

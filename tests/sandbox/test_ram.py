@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support import ram
 from support.alidns_caller import ZONE, Client, emulator
 
-from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Permits
+from certbotless.sandbox import ram
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.ram import ACCOUNT_ID, Permits
 
 OTHER = "other.test"
 

@@ -10,10 +10,10 @@ from support.bed import DOMAIN, KEY_ID, KEY_SECRET, LAN_NAME, ZONE, Bed, assert_
 from support.commands import completed
 from support.pages import Reading, exchanged
 from support.private_host import trust_stores
-from support.ram import parse
 from support.terminals import ENTER, Terminal, _is_asked, answer, lead_to_stand_ins
 
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.ram import parse
 from certbotless.sandbox.registry import Registry
 
 PASSWORDS = "/etc/registry"

@@ -4,8 +4,7 @@ import ast
 import json
 from pathlib import Path
 
-from support import ram
-
+from certbotless.sandbox import ram
 from certbotless.sandbox.alidns import ACCOUNT_ID
 from certbotless.world.dns import alidns, ram_policy
 
