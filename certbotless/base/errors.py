@@ -152,6 +152,10 @@ class DnsRefused(DnsError):
     """The API said no, and will say no again."""
 
 
+class KeyRefused(DnsError):
+    """No key for the API can be had before a person has acted."""
+
+
 class RecordConflict(DnsRefused):
     """A person must change what else is at a name. The rights of the account are not in question."""
 

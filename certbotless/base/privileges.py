@@ -61,6 +61,25 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     _refuse_unless_readable(needed, f"the owner of {str(state_dir)!r} ({name})")
 
 
+def owner_of(state_dir: Path) -> pwd.struct_passwd:
+    """Return the user that a run with this `state_dir` has: its owner; without it, the service's."""
+    try:
+        return user_of(state_dir.stat().st_uid)
+    except OSError:
+        with suppress(KeyError):
+            if os.geteuid() == 0:
+                return pwd.getpwnam(systemd.USER)
+    return user_of(os.geteuid())
+
+
+def user_of(uid: int) -> pwd.struct_passwd:
+    """Return a user; one that this machine does not list has no home."""
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return pwd.struct_passwd((f"uid {uid}", "x", uid, uid, "", "/nonexistent", "/bin/false"))
+
+
 @contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
     """Reach files with the rights of the owner of a folder, and no others; root has its own again after it.

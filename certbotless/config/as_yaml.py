@@ -4,6 +4,7 @@ from typing import Any
 
 from ..base.checked import Model
 from . import yaml_document
+from .credentials import Credentials
 from .diff import written
 from .secret import Secret
 from .settings import Config, Site
@@ -22,7 +23,7 @@ def lines(config: Config, site: Site) -> list[str]:
 def _plain(value: Any) -> Any:
     """Return a value as YAML has it; of a section, the keys that are not at their default."""
     match value:
-        case Reload():
+        case Reload() | Credentials():
             return value.written
         case Port("number"):
             return value.number

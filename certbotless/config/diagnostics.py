@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError, core_s
 from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from ..base.words import N_, Text
+from . import credentials
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site, Target
 from .site_names import public_name
 from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
@@ -57,6 +58,7 @@ _FORMS = {
     "container": N_("{0!r} is not a container name"),
     "label": N_("{0!r} is not a label: key or key=value"),
     "command": ARGV_WORDS,
+    **credentials.WORDS,
     **ACTION_WORDS,
     "port": N_("must be a port number, 1..65535 without quotes, or host:port, or none"),
     "when": N_('must be now, or a daily window in local time, like "02:00-05:00"'),
@@ -71,10 +73,13 @@ _FORM_VALUES = {
 # Hints, by key and by a pattern of the whole value. The first match counts; {1} is the pattern's group.
 # The group may be absent for a host alone.
 _SLIPS = (
-    (
-        "endpoint",
-        r"(?i:http)://[^\s/?#@]+/*",
-        N_("plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https"),
+    *(
+        (
+            key,
+            r"(?i:http)://[^\s/?#@]+/*",
+            N_("plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https"),
+        )
+        for key in ("endpoint", "sts_endpoint")
     ),
     # What the library needs for SSH is not installed, and root's key would be in the hands of a service.
     (
@@ -108,6 +113,11 @@ _SLIPS = (
         "listen",
         "(?:localhost:|:)?([1-9][0-9]{0,4})",
         N_("{0!r} is not an IP address and a port: write 127.0.0.1:{1}"),
+    ),
+    (
+        "role",
+        "acs:ram::[^:]*:user/.*",
+        N_("{0!r} is a user: write the role that it assumes, acs:ram::ACCOUNT:role/NAME"),
     ),
     ("ttl", ".*[^-0-9].*", N_("must be a whole number of seconds")),
     (
@@ -150,7 +160,7 @@ _SELF_EVIDENT = {
     "when",
 }
 # A fault of a part of these is told as a fault of the whole: their parts have no names.
-_WHOLE = ("command", "action", "port")
+_WHOLE = ("credentials", "command", "action", "port")
 _MODELS: tuple[type[Model], ...] = (Acme, Aliyun, Dns, Docker, Eab, Http)
 _SECTIONS = {model.__name__.lower(): model for model in _MODELS} | {
     "local_ca": LocalCaSettings,

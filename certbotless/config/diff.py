@@ -11,6 +11,7 @@ from typing import Any
 
 from ..base.checked import Model
 from ..base.errors import printable
+from .credentials import Credentials
 from .secret import Secret
 from .settings import Config
 from .values import AddressRule, DailyWindow, Port, Reload, short
@@ -73,6 +74,8 @@ def written(value: object) -> str:
             text = f"auto:{value.value}"
         case AddressRule():
             text = value.value or value.kind
+        case Credentials("command"):
+            text = f"command {shlex.join(value.argv)}"
         case Reload():
             text = f"{value.kind} {value.signal or shlex.join(value.argv)}".rstrip()
         case Port("elsewhere"):

@@ -18,7 +18,7 @@ from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault, reason_of
 from ..base.names import certified_name, is_in_zone
 from ..base.words import N_, Text
-from . import certified, environment, yaml_document
+from . import account, certified, environment, yaml_document
 from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
 from .yaml_document import Document, Fault
 
@@ -120,6 +120,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     if directory in NEED_EAB and acme.get("eab") is None:
         text = Text("{} needs eab: {{kid: ..., hmac_key: ...}}", directory)
         yield doc.fault(("acme", "directory"), text)
+    yield from account.check(doc)
     sites = _mappings(doc.data.get("sites"))
     domains = [name(site.get("domain"), "sites", i, "domain") for i, site in enumerate(sites)]
     names = [

@@ -10,6 +10,7 @@ APIs, whose requests carry it in their query.
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import chain
 from typing import Self
 from urllib.parse import quote
 
@@ -29,6 +30,14 @@ _FORMS = (
     (re.compile(r"://[^/\s@'\"]+@"), f"://{_HIDDEN}@"),
     (re.compile(r"\b(Signature|SecurityToken|AccessKeySecret)=[^\s&'\"]+"), rf"\1={_HIDDEN}"),
     (re.compile(r"\b(LTAI|STS\.)[0-9A-Za-z]{6,}"), rf"\1{_HIDDEN}"),
+    # An STS token, which begins so in base64; and what programs print of a key as JSON.
+    (re.compile(r"\bCA[EI]S[\w+/-]{24,}=*"), _HIDDEN),
+    (
+        re.compile(
+            r"(?i)([\"'](?:access_?key_?secret|security_?token|sts_token|secret_key)[\"']\s*:\s*)([\"'])[^\"']*\2?"
+        ),
+        rf"\1{_HIDDEN}",
+    ),
     (
         re.compile(r"([\"'](?:protected|payload|signature|d|k|hmac_key)[\"']: *)([\"'])[^\"']*\2"),
         rf"\1{_HIDDEN}",
@@ -48,15 +57,21 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str], key_ids: Iterable[str] = ()) -> None:
+        # What is shown instead of each value, and the pattern that finds all of them.
+        self._hidden: tuple[dict[str, str], re.Pattern[str] | None] = {}, None
+        self.learn(secrets, key_ids)
+
+    def learn(self, secrets: Iterable[str], key_ids: Iterable[str] = ()) -> None:
+        """Remove these from now on, too. For one thread at a time; others may use it meanwhile."""
         shown = {key_id: key_id[:_KEPT_OF_ID] + _HIDDEN for key_id in key_ids}
         shown |= dict.fromkeys(secrets, _HIDDEN)
         # A request has them in its URL, and the signed text has that URL encoded once more.
         for _ in range(2):
             shown |= {quote(value, safe=""): instead for value, instead in shown.items()}
+        shown = self._hidden[0] | shown
         # The longest first: a value may begin with another.
         values = sorted((v for v in shown if len(v) >= _LEAST_LENGTH), key=len, reverse=True)
-        self._shown = shown
-        self._values = re.compile("|".join(map(re.escape, values))) if values else None
+        self._hidden = shown, re.compile("|".join(map(re.escape, values))) if values else None
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -64,18 +79,19 @@ class Redactor:
 
         A URL is removed only as a whole: a part of it may be a common word, such as the name of a robot.
         """
-        values: dict[str, str] = {}
+        values: dict[str, list[str]] = {}
         for path, secret in config.secrets().items():
             with suppress(SecretUnreadable):
-                values[path] = secret.read()
-        key_id = values.pop("aliyun.access_key_id", "")
+                values[path] = secret.values()
+        key_ids = values.pop("aliyun.access_key_id", [])
         # An address does not belong into a public report either.
-        return cls([*values.values(), config.acme.email or ""], [key_id])
+        return cls([*chain(*values.values()), config.acme.email or ""], key_ids)
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets in it."""
-        if self._values is not None:
-            text = self._values.sub(lambda found: self._shown[found[0]], text)
+        shown, values = self._hidden
+        if values is not None:
+            text = values.sub(lambda found: shown[found[0]], text)
         for form, instead in _FORMS:
             text = form.sub(instead, text)
         return text

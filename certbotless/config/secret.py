@@ -37,7 +37,7 @@ _FORMS: tuple[tuple[_Kind, str, str, str], ...] = (
 _OTHER_ENV = re.compile(r"(?i:\$[A-Za-z_]\w*|env:.*|\$env:.*|%\w+%|\$\(.*\)|\{\{.*\}\})")
 _PLACEHOLDER = re.compile(r"(?i:<.*>|\*+|x{3,}|\.{3}|your[-_ ].*|change[-_]?me)")
 # An Aliyun STS token, the longest secret that we know, is under 2 KiB.
-_MAX_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 # Where systemd looks for credentials that a unit imports.
 CREDSTORES = [f"/{root}/credstore{kind}" for root in ("etc", "run", "usr/lib") for kind in ("", ".encrypted")]
 
@@ -99,7 +99,7 @@ class Secret:
             hint = Text("write the secret into it")
             wrong = Text("the secret {!r} is not one line of text", str(path))
             try:
-                value = files.read(path, _MAX_BYTES, follows_links=True).decode().strip()
+                value = files.read(path, MAX_BYTES, follows_links=True).decode().strip()
             except (OSError, UnicodeDecodeError) as exc:
                 reason = reason_of(exc) if isinstance(exc, OSError) else Text("not text")
                 cure = Text("create it, readable by the user that runs certbotless")
@@ -112,6 +112,10 @@ class Secret:
         if not value.isprintable():
             raise SecretUnreadable(wrong, hint=Text("write only the secret into it"))
         return value
+
+    def values(self) -> list[str]:
+        """Return what no output may show. Raises as `read`."""
+        return [self.read()]
 
     def warning(self, trusted: Collection[int]) -> str | None:
         """Return what is careless about the file of the secret, if anything is.

@@ -17,6 +17,7 @@ from ..base.checked import Model, at_least_one, if_given
 from ..base.names import is_address
 from ..base.words import Language, Text
 from . import values
+from .credentials import CredentialsValue
 from .secret import Secret
 from .values import DIRECTORIES, AddressRule, Reload
 
@@ -75,11 +76,24 @@ class Acme(_Section):
 class Aliyun(_Section):
     """The account at Aliyun DNS."""
 
-    access_key_id: values.SecretValue
-    access_key_secret: values.SecretValue
+    access_key_id: Annotated[values.SecretValue | None, if_given] = None
+    access_key_secret: Annotated[values.SecretValue | None, if_given] = None
     security_token: values.SecretValue | None = None
+    credentials: Annotated[CredentialsValue | None, if_given] = None
     endpoint: values.Endpoint = "https://alidns.aliyuncs.com"
     ca_bundle: values.PathValue | None = None
+
+    @property
+    def key(self) -> tuple[Secret, Secret]:
+        """The id and the secret of a key of the file, which is there where `credentials` is not (load)."""
+        if self.access_key_id is None or self.access_key_secret is None:
+            raise ValueError("the key is not in the file")
+        return self.access_key_id, self.access_key_secret
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the key of the file signs the calls as it is."""
+        return self.credentials is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

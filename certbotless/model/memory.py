@@ -18,7 +18,9 @@ from .certificate import LeafFacts, Origin
 Count = Annotated[int, after(lambda count: min(max(count, 0), 1_000_000))]
 
 # The kinds of failures that another secret may cure.
-_OF_SECRET = {"DnsRefused", "RecordConflict", "ZoneNotFound", "AccountRefused", "SecretUnreadable"}
+_OF_SECRET = {
+    *("DnsRefused", "KeyRefused", "RecordConflict", "ZoneNotFound", "AccountRefused", "SecretUnreadable"),
+}
 
 # The longest wait is for our own limit on orders, 7 days.
 _LONGEST_WAIT = timedelta(days=8)

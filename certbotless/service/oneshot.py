@@ -37,6 +37,7 @@ from .attempt_log import AttemptLogs
 
 if TYPE_CHECKING:
     from ..notify.outbox import Receiver
+    from ..world.keys.access import Key
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,12 @@ def run(
         logger.debug("run.ended result=%s", line, extra=Event("run ended").extra)
 
     known = wire.settled_addresses(settled, sites)
-    outside, redact = wiring.build(config, clock, settled_before(known)), Redactor.of(config)
+    redact = Redactor.of(config)
+
+    def learn(key: Key) -> None:
+        redact.learn([key.secret, key.token or ""], [key.id])
+
+    outside = wiring.build(config, clock, settled_before(known), learn)
     to = _receivers(config) if tells and config.notify else []
     privileges.become_owner(config.state_dir, config.certs_dirs)
     with (

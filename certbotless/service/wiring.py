@@ -7,15 +7,20 @@ from ..base.words import Text
 from ..config.fingerprints import Fingerprints
 from ..config.settings import Config
 from ..world.containers import DockerContainers
-from ..world.dns.alidns_access import AlidnsAccess
 from ..world.dns.nameservers import NameServers
+from ..world.keys.access import Learn, forget
+from ..world.keys.way import way_to_dns
 from ..world.lan.address import AddressSource
 
 
-def build(config: Config, clock: Clock, address_of: AddressSource) -> Edges:
-    """Return the edges to the outside world; nothing is asked yet. Raises as `AlidnsAccess.of`."""
+def build(config: Config, clock: Clock, address_of: AddressSource, learn: Learn = forget) -> Edges:
+    """Return the edges to the outside world; nothing is asked yet. Raises as `way_to_dns`.
+
+    Args:
+        learn: is given each key that a run fetches.
+    """
     # The secrets are read now: after root has become the owner of the state, they may be unreadable.
-    access = AlidnsAccess.of(config.aliyun) if config.aliyun else None
+    access = way_to_dns(config, clock, learn) if config.aliyun else None
 
     def zones(site_clock: Clock) -> Zones:
         from ..world.dns.alidns import AlidnsAccount  # noqa: PLC0415

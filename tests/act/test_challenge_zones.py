@@ -21,9 +21,9 @@ from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout
 from certbotless.model.memory import TxtValue
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_access import AlidnsAccess
-from certbotless.world.dns.alidns_errors import ApiRefusal
 from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.keys.access import ApiAccess, Key
+from certbotless.world.keys.errors import ApiRefusal
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"
 NAME = f"_acme-challenge.devbox.{ZONE}"
@@ -38,7 +38,7 @@ def dns() -> Iterator[AlidnsEmulator]:
 
 @pytest.fixture
 def ctx(dns: AlidnsEmulator, tmp_path: Path) -> SiteContext:
-    access, settings = AlidnsAccess(dns.endpoint, "id", "secret"), {"nameservers": list(dns.nameservers)}
+    access, settings = ApiAccess(dns.endpoint, Key("id", "secret")), {"nameservers": list(dns.nameservers)}
     return site_context(
         tmp_path,
         {},

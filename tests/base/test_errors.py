@@ -25,6 +25,7 @@ CertbotlessError
     ZoneNotFound
     DnsRefused
       RecordConflict
+    KeyRefused
     DnsUnavailable *
       ZoneOnHold *
     PropagationTimeout *

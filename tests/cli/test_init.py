@@ -35,7 +35,8 @@ from certbotless.config.settings import Target
 from certbotless.config.values import Port
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator
 from certbotless.world.containers import Container, Settings
-from certbotless.world.dns.alidns_errors import HINTS, ApiRefusal
+from certbotless.world.dns.alidns_errors import HINTS
+from certbotless.world.keys.errors import ApiRefusal
 
 DOMAIN = "devbox.sweetlove.top"
 KEY_ID = "LTAI5tPlantedInATest0000"
@@ -356,7 +357,7 @@ def test_secrets_that_are_typed_get_files_of_their_own(file: Path) -> None:
     folder = file.parent
     config = load.load(file)
     assert config.account.access_key_id == Secret("file", str(folder / "access_key_id"))
-    assert (config.account.access_key_id.read(), config.account.access_key_secret.read()) == (KEY_ID, CANARY)
+    assert [part.read() for part in config.account.key] == [KEY_ID, CANARY]
     assert checks.warnings(config) == []
     assert f"  LTAI…0000, {len(CANARY)} characters\n" in said
     assert CANARY not in said + file.read_text()
@@ -370,7 +371,7 @@ def test_a_secret_that_lies_there_is_the_default_and_never_replaced(file: Path) 
     _, said = World().run(file, keys({"AccessKey ID": ["new", ""]}))
     assert (file.parent / "access_key_id").read_text() == "old\n"
     assert "access_key_id' exists already" in said
-    assert load.load(file).account.access_key_id.read() == "old"
+    assert load.load(file).account.key[0].read() == "old"
 
 
 def test_no_to_the_terms_of_the_ca_writes_nothing(file: Path) -> None:
@@ -511,7 +512,7 @@ def test_a_key_that_fails_is_asked_for_again(file: Path) -> None:
     ]
     assert said.count("  the key does not work: refused with SignatureDoesNotMatch; correct it\n") == 2
     assert "  the key works, sweetlove.top found\n" in said
-    assert load.load(file).account.access_key_secret.read() == CANARY
+    assert load.load(file).account.key[1].read() == CANARY
     assert "# zone: sweetlove.top " in file.read_text()
 
 
@@ -520,7 +521,7 @@ def test_a_key_may_be_left_untested(file: Path) -> None:
     world = World(tried=[Tried(error=DnsUnavailable("no connection"))])
     world.run(file, keys({"AccessKey ID": [KEY_ID, "skip"]}))
     assert len(world.keys) == 1
-    assert load.load(file).account.access_key_secret.read() == CANARY
+    assert load.load(file).account.key[1].read() == CANARY
 
 
 def test_a_zone_that_is_not_found_is_asked_for(file: Path) -> None:

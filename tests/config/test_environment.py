@@ -33,7 +33,7 @@ def test_four_values_are_the_smallest_configuration(file: Path) -> None:
     (site,) = config.sites
     assert (site.domain, [target.name for target in site.deploy]) == ("registry.example.com", ["registry"])
     assert config.account.access_key_id == Secret("environment", environment.KEY_ID)
-    assert config.account.access_key_secret.read() == "made-up-secret"
+    assert config.account.key[1].read() == "made-up-secret"
 
 
 def test_no_secret_is_in_the_text_that_is_handed_on(file: Path) -> None:

@@ -44,16 +44,18 @@ HOMES = {
     "josepy": {"world.acme.account", "world.acme.connection", "world.acme.issue"},  # acme is made of it
     "prometheus_client": {"report.metrics"},
     # checked, values: what checks and writes; the others: its errors
-    "pydantic_core": {"base.checked", "config.diagnostics", "config.load", "config.values"},
+    "pydantic_core": {
+        *("base.checked", "config.credentials", "config.diagnostics", "config.load", "config.values")
+    },
     # what the libraries speak HTTP with
     "requests": {
         "notify.apprise_sender",
         "world.acme.connection",
         "world.acme.issue",
         "world.containers",
-        "world.dns.alidns",
-        "world.dns.alidns_errors",
         "world.http",
+        "world.keys.errors",
+        "world.keys.rpc",
     },
     # terminal: where its drawings go; the others: what they draw
     "rich": {"report.progress", "report.status_text", "report.terminal"},

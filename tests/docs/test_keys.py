@@ -36,6 +36,7 @@ PROOFS = {
     "test_a_key_that_may_not_costs_no_order_and_a_corrected_one_is_tried_at_once",
     "aliyun.security_token": "system/test_access.py::"
     "test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right",
+    "aliyun.credentials": "system/test_credentials.py::test_a_program_gives_one_key_for_a_whole_run",
     "aliyun.endpoint": "system/test_access.py::"
     "test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right",
     "aliyun.ca_bundle": "system/test_access.py::"

@@ -14,7 +14,7 @@ from certbotless.base.names import rr_of
 from certbotless.model.records import Change, Record, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_access import AlidnsAccess
+from certbotless.world.keys.access import ApiAccess, Key
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"
@@ -186,7 +186,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             )
             return made.record_id
 
-        account = AlidnsAccount(AlidnsAccess(emulator.endpoint, "id", "secret"), FakeClock())
+        account = AlidnsAccount(ApiAccess(emulator.endpoint, Key("id", "secret")), FakeClock())
         yield Bench(account.open(ZONE), put)
 
 

@@ -17,8 +17,8 @@ from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_access import AlidnsAccess
 from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.keys.access import ApiAccess, Key
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 from support.fakes import FakeClock, FakeContainers
 from support.fault_proxy import FaultProxy
@@ -45,7 +45,9 @@ class Ground:
     def run(self, home: Path, *, asks_again: bool = False) -> Outcome:
         """Make the facts of the site true; with `asks_again` whatever failed before, as with `--force`."""
         config = self._config(home)
-        access = AlidnsAccess(self.api_proxy.url, KEY_ID, KEY_SECRET, ca_bundle=str(self.api_proxy.ca_bundle))
+        access = ApiAccess(
+            self.api_proxy.url, Key(KEY_ID, KEY_SECRET), ca_bundle=str(self.api_proxy.ca_bundle)
+        )
         edges = Edges(
             self.clock,
             NameServers(config.dns.nameservers, self.clock),

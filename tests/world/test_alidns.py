@@ -19,9 +19,10 @@ from support.fakes import FakeClock, HttpServer, Reply
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
-from certbotless.world.dns.alidns import NO_ANSWER_TIMEOUT_S, TOTAL_TIMEOUT_S, AlidnsAccount, AlidnsZone
-from certbotless.world.dns.alidns_access import AlidnsAccess
-from certbotless.world.dns.alidns_errors import transport_errors
+from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
+from certbotless.world.keys.access import ApiAccess, Key
+from certbotless.world.keys.errors import transport_errors
+from certbotless.world.keys.rpc import NO_ANSWER_TIMEOUT_S, TOTAL_TIMEOUT_S
 
 
 def emulating(zones: Sequence[str] = (ZONE,), **options: Any) -> AlidnsEmulator:
@@ -41,7 +42,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def account(emulator: AlidnsEmulator, clock: FakeClock) -> AlidnsAccount:
-    return AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), clock)
+    return AlidnsAccount(ApiAccess(emulator.endpoint, Key(KEY_ID, SECRET)), clock)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def zone(account: AlidnsAccount) -> AlidnsZone:
 
 def zone_at(server: HttpServer, clock: FakeClock | None = None) -> AlidnsZone:
     """Return the zone at an API of the test's own."""
-    return AlidnsAccount(AlidnsAccess(server.url, KEY_ID, SECRET), clock or FakeClock()).open(ZONE)
+    return AlidnsAccount(ApiAccess(server.url, Key(KEY_ID, SECRET)), clock or FakeClock()).open(ZONE)
 
 
 def actions(emulator: AlidnsEmulator) -> list[str]:
@@ -64,7 +65,7 @@ def actions(emulator: AlidnsEmulator) -> list[str]:
 @pytest.mark.row(33)
 def test_a_clock_that_is_off_is_told_by_how_much(emulator: AlidnsEmulator) -> None:
     late = FakeClock(datetime.now(UTC) + timedelta(minutes=20))
-    zone = AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), late).open(ZONE)
+    zone = AlidnsAccount(ApiAccess(emulator.endpoint, Key(KEY_ID, SECRET)), late).open(ZONE)
     emulator.fail("AddDomainRecord", Fault("error", "InvalidTimeStamp.Expired"))
     with pytest.raises(DnsRefused) as refused:
         zone.add(a_record())
@@ -87,7 +88,7 @@ def test_the_apis_clock_is_read_from_its_reply_if_it_tells(date: str, differs: s
 
 
 def test_a_secret_is_in_no_repr() -> None:
-    access = AlidnsAccess("https://alidns.aliyuncs.com", KEY_ID, SECRET, "a token")
+    access = ApiAccess("https://alidns.aliyuncs.com", Key(KEY_ID, SECRET, "a token"))
     assert not any(secret in repr(access) for secret in (KEY_ID, SECRET, "a token"))
 
 
@@ -225,7 +226,7 @@ def test_a_ttl_below_the_plan_becomes_the_least_one_that_the_service_names_and_i
 ) -> None:
     """Of an addition and of an update."""
     with emulating(min_ttl_s=least_s) as emulator:
-        zone = AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), clock).open(ZONE)
+        zone = AlidnsAccount(ApiAccess(emulator.endpoint, Key(KEY_ID, SECRET)), clock).open(ZONE)
         record_id = zone.add(replace(a_record(), ttl_s=wanted_s))
         zone.update(replace(a_record("10.79.40.7", record_id), ttl_s=wanted_s))
         assert [call.code for call in emulator.calls] == ["QuotaExceeded.TTL", "OK"] * 2
@@ -319,7 +320,7 @@ def test_a_new_record_without_its_id_is_no_answer() -> None:
 
 def test_the_zone_of_a_name_is_the_longest_that_the_account_has() -> None:
     with emulating([ZONE, f"lan.{ZONE}"]) as emulator:
-        account = AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), FakeClock())
+        account = AlidnsAccount(ApiAccess(emulator.endpoint, Key(KEY_ID, SECRET)), FakeClock())
         assert account.find(f"registry.lan.{ZONE}") == f"lan.{ZONE}"
         assert account.find(NAME) == ZONE
         assert account.find(ZONE) == ZONE
@@ -393,7 +394,7 @@ REQUEST_ERRORS = [
 def test_every_error_of_the_transport_is_mapped_without_the_signed_url(kind: type[Exception]) -> None:
     with (
         pytest.raises(DnsUnavailable) as unavailable,
-        transport_errors("AddDomainRecord", AlidnsAccess("https://alidns.aliyuncs.com", KEY_ID, SECRET)),
+        transport_errors("AddDomainRecord", ApiAccess("https://alidns.aliyuncs.com", Key(KEY_ID, SECRET))),
     ):
         raise a_request_error(kind) if issubclass(kind, requests.RequestException) else kind("text")
     assert "AddDomainRecord at https://alidns.aliyuncs.com" in unavailable.value.message
@@ -406,7 +407,10 @@ def test_there_are_errors_of_the_transport_to_map() -> None:
 
 
 def test_an_error_that_is_none_of_the_transport_goes_through() -> None:
-    with pytest.raises(ZeroDivisionError), transport_errors("Any", AlidnsAccess("http://localhost", "", "")):
+    with (
+        pytest.raises(ZeroDivisionError),
+        transport_errors("Any", ApiAccess("http://localhost", Key("", ""))),
+    ):
         raise ZeroDivisionError
 
 
@@ -418,7 +422,7 @@ def test_a_proxy_that_gives_no_connection_is_told_without_its_password(
         places = ["127.0.0.1:1", server.url.removeprefix("http://")]
         for place in places:
             monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:a-password@{place}")
-            access = AlidnsAccess("https://alidns.aliyuncs.com", KEY_ID, SECRET)
+            access = ApiAccess("https://alidns.aliyuncs.com", Key(KEY_ID, SECRET))
             with pytest.raises(DnsUnavailable, match="the proxy gave no connection") as unavailable:
                 AlidnsAccount(access, FakeClock(least_sleep_s=100)).find(NAME)
             assert "HTTPS_PROXY" in unavailable.value.hint
@@ -433,12 +437,12 @@ def test_a_private_root_is_trusted_where_it_is_given_whatever_the_environment_sa
     endpoint, root = https
     trustme.CA().cert_pem.write_to_path(tmp_path / "another.pem")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
-    account = AlidnsAccount(AlidnsAccess(endpoint, KEY_ID, SECRET, ca_bundle=str(root)), FakeClock())
+    account = AlidnsAccount(ApiAccess(endpoint, Key(KEY_ID, SECRET), ca_bundle=str(root)), FakeClock())
     assert account.find(NAME) == ZONE
 
 
 def test_a_certificate_that_is_not_trusted_is_told(https: tuple[str, Path]) -> None:
-    account = AlidnsAccount(AlidnsAccess(https[0], KEY_ID, SECRET), FakeClock(least_sleep_s=100))
+    account = AlidnsAccount(ApiAccess(https[0], Key(KEY_ID, SECRET)), FakeClock(least_sleep_s=100))
     with pytest.raises(DnsUnavailable, match="certificate is not trusted") as untrusted:
         account.find(NAME)
     assert "aliyun.ca_bundle" in untrusted.value.hint
@@ -448,7 +452,7 @@ def test_a_certificate_that_is_not_trusted_is_told(https: tuple[str, Path]) -> N
 
 def test_a_missing_root_file_is_told(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.pem")
-    access = AlidnsAccess("https://127.0.0.1:1", KEY_ID, SECRET, ca_bundle=missing)
+    access = ApiAccess("https://127.0.0.1:1", Key(KEY_ID, SECRET), ca_bundle=missing)
     with pytest.raises(DnsError):
         AlidnsAccount(access, FakeClock(least_sleep_s=100)).find(NAME)
 
@@ -474,6 +478,6 @@ def test_no_call_logs_a_secret(
     with caplog.at_level(logging.DEBUG, "certbotless"), pytest.raises(DnsRefused):
         call(zone)
     own = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("certbotless"))
-    assert "alidns.retry" in own
+    assert "api.retry" in own
     for withheld in (KEY_ID, SECRET, "Signature="):
         assert withheld not in own

@@ -18,7 +18,7 @@ from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
 from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
-from certbotless.world.dns.alidns_access import AlidnsAccess
+from certbotless.world.keys.access import ApiAccess, Key
 
 WRONG_ID, WRONG_SECRET = "LTAI5tAnother", "another secret"
 
@@ -32,7 +32,7 @@ class World:
 
     def open(self, zone: str = ZONE, key_id: str = KEY_ID, secret: str = SECRET) -> AlidnsZone:
         """Return a zone as one with this key sees it."""
-        return AlidnsAccount(AlidnsAccess(self.dns.endpoint, key_id, secret), self.clock).open(zone)
+        return AlidnsAccount(ApiAccess(self.dns.endpoint, Key(key_id, secret)), self.clock).open(zone)
 
     def add(self, **fields: Any) -> str:
         """Add the A record of the name, but for these fields."""
@@ -115,6 +115,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
         "add the zone in the Alidns console or correct sites[].zone",
     ),
     "InvalidRR.Format": (lambda world: world.add(fqdn=f"a..b.{ZONE}"), "see the code"),
+    "InvalidSecurityToken.Expired": (injected("InvalidSecurityToken.Expired"), "renew aliyun.security_token"),
     "InvalidSecurityToken.MismatchWithAccessKey": (
         injected("InvalidSecurityToken.MismatchWithAccessKey"),
         "renew aliyun.security_token",

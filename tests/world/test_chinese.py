@@ -6,19 +6,19 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from support import ram
 from support.fakes import FakeClock, HttpServer, Reply
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.base.names import a_labels, normalise, u_labels
 from certbotless.model.memory import TxtValue
 from certbotless.model.records import Record, plan_changes
+from certbotless.sandbox import ram
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state.site import SiteFile
 from certbotless.world.acme.challenge import presented, sweep
 from certbotless.world.dns import ram_policy
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.dns.alidns_access import AlidnsAccess
+from certbotless.world.keys.access import ApiAccess, Key
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.
@@ -39,7 +39,7 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[AlidnsEmulator]:
 
 @pytest.fixture
 def account(emulator: AlidnsEmulator) -> AlidnsAccount:
-    return AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), FakeClock())
+    return AlidnsAccount(ApiAccess(emulator.endpoint, Key(KEY_ID, SECRET)), FakeClock())
 
 
 def values(emulator: AlidnsEmulator) -> list[str]:
@@ -165,7 +165,7 @@ def test_an_ascii_name_goes_out_byte_for_byte_as_before() -> None:
 
 
 def account_at(server: HttpServer) -> AlidnsAccount:
-    return AlidnsAccount(AlidnsAccess(server.url, KEY_ID, SECRET), FakeClock())
+    return AlidnsAccount(ApiAccess(server.url, Key(KEY_ID, SECRET)), FakeClock())
 
 
 def listing(**row: object) -> Reply:
@@ -234,7 +234,7 @@ def test_the_policy_names_such_a_zone_in_both_forms(is_unicode: bool) -> None:
     ) as emulator:
         document = ram_policy.document(IN_CHINESE).replace("ACCOUNT", ACCOUNT_ID)
         emulator.attach_policy(ram.parse(document).permits)
-        account = AlidnsAccount(AlidnsAccess(emulator.endpoint, KEY_ID, SECRET), FakeClock())
+        account = AlidnsAccount(ApiAccess(emulator.endpoint, Key(KEY_ID, SECRET)), FakeClock())
         zone = account.open(account.find(NAME))
         zone.delete(zone.add(Record(NAME, "A", "10.0.0.1", 600)))
     assert ram_policy.document(IN_ASCII).count("domain/") == 1

@@ -57,6 +57,13 @@ _RULES: dict[type[Model], dict[str, Any]] = {
         "if": {"properties": {"sites": {"contains": {"not": {"required": ["ca"]}}}}},
         "then": {"required": ["aliyun"]},
     },
+    Aliyun: {
+        "if": {"required": ["credentials"]},
+        "then": {
+            "properties": dict.fromkeys(("access_key_id", "access_key_secret", "security_token"), False)
+        },
+        "else": {"required": ["access_key_id", "access_key_secret"]},
+    },
     Acme: {
         "if": {"properties": {"directory": {"enum": list(NEED_EAB)}}, "required": ["directory"]},
         "then": {"properties": {"eab": {"type": "object"}}, "required": ["eab"]},
@@ -137,7 +144,8 @@ def _keys_of(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[s
         path = f"{prefix}{name}"
         inner = _not_null(value.get("items", value))
         yield path, value, name in section.get("required", ())
-        if "properties" in inner:
+        # One with a name is a value as a whole.
+        if "properties" in inner and "title" not in inner:
             yield from _keys_of(inner, f"{path}[]." if "items" in value else f"{path}.")
 
 

@@ -10,22 +10,18 @@ from dataclasses import replace
 
 from ...act.challenge_zones import Aliases
 from ...act.context import Zones
-from ...base.errors import DnsError, DnsUnavailable, ZoneNotFound
+from ...base.errors import DnsError, DnsUnavailable, KeyRefused, ZoneNotFound
 from ...base.names import challenge_name
 from ...base.words import _
 from ...config.settings import Site
 from ...model.memory import SiteState
 from ...model.records import Record, Zone
-from ...world.dns.alidns_errors import NOT_ALLOWED, ApiRefusal
+from ...world.dns.alidns_errors import NOT_ALLOWED
+from ...world.keys.errors import ABOUT_THE_KEY, ApiRefusal
 from .finding import Case, wrong_time
 
 # A name that nobody asks for.
 _LABEL, _VALUE, _TTL_S = "_certbotless-doctor", "made and deleted by certbotless doctor", 600
-# Starts of the codes with which every call of the key is refused.
-_ABOUT_THE_KEY = (
-    *("InvalidAccessKeyId", "SignatureDoesNotMatch", "IncompleteSignature"),
-    *("InvalidSecurityToken", "MissingSecurityToken"),
-)
 _ABOUT_TIME = "InvalidTimeStamp"
 
 
@@ -79,7 +75,7 @@ def _tell(case: Case, exc: DnsError, check: str, about: str) -> None:
     if wrong_time(exc):
         case.clock_is_in_doubt = True
         raise _NoUse
-    if code.startswith(_ABOUT_THE_KEY) or isinstance(exc, DnsUnavailable):
+    if code.startswith(tuple(ABOUT_THE_KEY)) or isinstance(exc, DnsUnavailable | KeyRefused):
         case.fail_by("API", case.config.account.endpoint, exc)
         raise _NoUse
     case.fail_by(check, about, exc)

@@ -26,10 +26,11 @@ from ...config.settings import Config
 from ...model.records import Record, Zone
 from ...state.site import SiteFile
 from ...world.dns.alidns import AlidnsAccount
-from ...world.dns.alidns_access import AlidnsAccess
-from ...world.dns.alidns_errors import NoAnswer
 from ...world.dns.nameservers import NameServers
 from ...world.dns.query import Server, ask_all
+from ...world.keys.access import ApiAccess
+from ...world.keys.errors import NoAnswer
+from ...world.keys.way import way_to_dns
 from ...world.resolve import addresses_of
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 
@@ -71,7 +72,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
             hint=Text("leave --probe out"),
         )
     redact = Redactor.of(config)
-    access = AlidnsAccess.of(config.account)
+    access = way_to_dns(config, clock, lambda key: redact.learn([key.secret, key.token or ""], [key.id]))
     if os.path.isdir(config.state_dir):
         privileges.become_owner(config.state_dir, ())
 
@@ -101,7 +102,7 @@ class _ZoneProbe:
     """The questions about one zone."""
 
     def __init__(
-        self, config: Config, access: AlidnsAccess, zone: str, clock: Clock, say: Say, tell: Say
+        self, config: Config, access: ApiAccess, zone: str, clock: Clock, say: Say, tell: Say
     ) -> None:
         self._config, self._zone, self._clock, self._say, self._tell = config, zone, clock, say, tell
         self._name = f"{LABEL}.{zone}"

@@ -24,7 +24,7 @@ from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
 from ...state.site import SiteFile
 from ...world.dns.alidns import AlidnsAccount
-from ...world.dns.alidns_access import AlidnsAccess
+from ...world.keys.way import way_to_dns
 from ...world.lan.address import address_now
 from . import api, authority, local, machine, naming, service
 from .finding import Case, Finding
@@ -104,7 +104,7 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
     if case.config.aliyun is None:
         return None
     with suppress(SecretUnreadable):
-        return AlidnsAccount(AlidnsAccess.of(case.config.account), case.clock)
+        return AlidnsAccount(way_to_dns(case.config, case.clock), case.clock)
     return None
 
 

@@ -14,8 +14,10 @@ from ...config.secret import Secret
 from ...config.settings import Aliyun
 from ...world.dns import ram_policy
 from ...world.dns.alidns import AlidnsAccount
-from ...world.dns.alidns_access import AlidnsAccess
-from ...world.dns.alidns_errors import NOT_ALLOWED, ApiRefusal
+from ...world.dns.alidns_errors import NOT_ALLOWED
+from ...world.keys.access import ApiAccess
+from ...world.keys.access import Key as ApiKey
+from ...world.keys.errors import ApiRefusal
 from ..questions import Check, Questions, or_none
 
 _ID, _SECRET = "access_key_id", "access_key_secret"
@@ -42,12 +44,12 @@ class Key:
     zone: str = ""
     endpoint: str = ""
 
-    def access(self) -> AlidnsAccess:
+    def access(self) -> ApiAccess:
         """Return what signs a call. Raises `SecretUnreadable`."""
         aliyun = Aliyun(access_key_id=Secret.parse(self.id), access_key_secret=Secret.parse(self.secret))
         if self.endpoint:
             aliyun = replace(aliyun, endpoint=self.endpoint)
-        return AlidnsAccess.of(aliyun)
+        return ApiAccess(aliyun.endpoint, ApiKey.in_file(aliyun))
 
 
 @dataclass(frozen=True, slots=True)

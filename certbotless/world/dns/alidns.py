@@ -1,35 +1,31 @@
 """The Aliyun DNS API as a `Zone`.
 
-The SDK gives the request classes and the signature; `requests` carries them, because the SDK's own transport
-is plain HTTP by default, sends no SNI on Python 3.12 and later, and never tries again. Compares RR, type and
-line exactly: the service's own searches are fuzzy. Deletes by record id only.
+Compares RR, type and line exactly: the service's own searches are fuzzy. Deletes by record id only.
 
 The service has names in their own script: it refuses a zone in A-labels, and answers in U-labels. Inside the
 program names are A-labels, so every name is converted here, in both directions.
 
-Source: Alidns API 2015-01-09; docs/dependencies.md; for names in Chinese
+Source: Alidns API 2015-01-09; for names in Chinese
 external-dns PR 6141, lego's alidns provider, and DNSControl's providers/alidns/convert.go.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-import requests
 from aliyunsdkalidns.request.v20150109.AddDomainRecordRequest import AddDomainRecordRequest
 from aliyunsdkalidns.request.v20150109.DeleteDomainRecordRequest import DeleteDomainRecordRequest
 from aliyunsdkalidns.request.v20150109.DescribeDomainRecordsRequest import DescribeDomainRecordsRequest
 from aliyunsdkalidns.request.v20150109.DescribeSubDomainRecordsRequest import DescribeSubDomainRecordsRequest
 from aliyunsdkalidns.request.v20150109.UpdateDomainRecordRequest import UpdateDomainRecordRequest
 
-from ...base.clock import Clock, Pace
+from ...base.clock import Clock
 from ...base.errors import (
     CertbotlessError,
     DnsError,
@@ -38,24 +34,13 @@ from ...base.errors import (
     ZoneNotFound,
     printable,
 )
-from ...base.log_context import waits_for
 from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from ...base.words import N_, Text
-from ...config.redact import Redactor
 from ...model.records import DEFAULT_LINE, Record
-from ..http import BoundedSession, http_date, retry_after
-from .alidns_access import AlidnsAccess
-from .alidns_errors import (
-    AGAIN,
-    HINTS,
-    NO_SUCH_ZONE,
-    NOT_ALLOWED,
-    OF_ONE_RECORD,
-    ApiRefusal,
-    NoAnswer,
-    RecordRefusal,
-    transport_errors,
-)
+from ..keys.access import ApiAccess
+from ..keys.errors import ABOUT_THE_KEY, ApiRefusal
+from ..keys.rpc import OnReply, Refused, SignedCalls
+from .alidns_errors import HINTS, NO_SUCH_ZONE, NOT_ALLOWED, OF_ONE_RECORD, RecordRefusal
 
 logger = logging.getLogger(__name__)
 
@@ -70,42 +55,27 @@ REQUESTS = {
         UpdateDomainRecordRequest,
     )
 }
-# One call with all its tries. Throttling and LastOperationNotFinished pass within seconds.
-TOTAL_TIMEOUT_S = 60
-_TRY_TIMEOUT_S = 10
-# An answer may be lost once or twice; a network that is down stays so longer than anybody waits here.
-NO_ANSWER_TIMEOUT_S = 15
-# Throttling passes within seconds; no answer that asks for more than this keeps a record from being written.
-_MOST_RETRY_AFTER = timedelta(hours=1)
 # The reference in Chinese says 100 at most (since 2024-12), the one in English 500.
 _PAGE_SIZE = 100
 # 10,000 records at one name: a list that goes on after that has no end.
 _MOST_PAGES = 100
-# Any region gives the one central endpoint; the parameter must be there.
-_REGION = "cn-hangzhou"
 # The least TTL of the free and personal plans, for where the service does not name it.
 LEAST_TTL_S = 600
 # "A valid TTL must be in the range of 600 to 86400." (ddns-go issue 1717)
 _TTL_RANGE = re.compile(r"\b(\d{1,6}) to \d{1,6}\b")
 
 
-# Is called with each reply of the API: the action, the HTTP status, and the JSON object, empty for none.
-OnReply = Callable[[str, int, Mapping[str, Any]], None]
-
-
 class AlidnsAccount:
     """The DNS account: finds zones and opens them, by one signed call at a time. For one thread."""
 
-    def __init__(self, access: AlidnsAccess, clock: Clock, on_reply: OnReply = lambda *_: None) -> None:
-        self._access = access
-        self._on_reply = on_reply
-        self._clock = clock
-        self._session = BoundedSession(clock)
-        # An error reply may repeat the call, with all that signs it.
-        secrets = [access.key_secret, access.security_token or ""]
-        self._redact = Redactor(secrets, [access.key_id])
-        # How far our clock is ahead of the API's, as of its last reply; None where it has told no time.
-        self.clock_ahead: timedelta | None = None
+    def __init__(self, access: ApiAccess, clock: Clock, on_reply: OnReply = lambda *_: None) -> None:
+        self._source = access.source
+        self._calls = SignedCalls(access, clock, _error_of, on_reply)
+
+    @property
+    def clock_ahead(self) -> timedelta | None:
+        """How far our clock is ahead of the API's, as of its last reply; None where it has told no time."""
+        return self._calls.clock_ahead
 
     def call(self, action: str, **parameters: str | int) -> dict[str, Any]:
         """Call an action with exactly these parameters, and return the JSON object of the reply.
@@ -115,90 +85,10 @@ class AlidnsAccount:
         Raises:
             DnsRefused: the service said no; an `ApiRefusal` carries its code.
             ZoneNotFound: the service knows no such zone in this account.
-            DnsUnavailable: no usable answer within the deadline.
+            KeyRefused: there is no key before a person has acted.
+            DnsUnavailable: no usable answer within the deadline, or no key now.
         """
-        request = REQUESTS[action]()
-        request.set_accept_format("JSON")
-        if self._access.security_token is not None:
-            parameters["SecurityToken"] = self._access.security_token
-        for name, value in parameters.items():
-            request.add_query_param(name, value)
-        pace = Pace(self._clock, TOTAL_TIMEOUT_S, first_s=0.5, most_s=8, share=0.5)
-        while True:
-            try:
-                return self._try(action, request, min(max(pace.left_s, 1), _TRY_TIMEOUT_S))
-            except DnsUnavailable as exc:
-                if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
-                    raise
-                extra = waits_for(N_("the DNS API"))
-                logger.debug("alidns.retry action=%s error=%s", action, exc.message, extra=extra)
-                pace.wait(exc.retry_after.total_seconds() if exc.retry_after else 0)
-
-    def _try(self, action: str, request: Any, timeout_s: float) -> dict[str, Any]:
-        access = self._access
-        # Signed anew for every try: nonce and time are part of it.
-        path = request.get_url(_REGION, access.key_id, access.key_secret)
-        with transport_errors(action, access):
-            response = self._session.request(
-                request.get_method(),
-                f"{access.endpoint}{path}",
-                headers=request.get_signed_header(_REGION, access.key_id, access.key_secret),
-                timeout=timeout_s,
-                verify=access.ca_bundle or True,
-            )
-        date = http_date(response.headers.get("Date", ""))
-        self.clock_ahead = None if date is None else self._clock.now() - date
-        reply = _json_object(response.content)
-        self._on_reply(action, response.status_code, reply)
-        request_id = self._said(reply, "RequestId", 60)
-        code = self._said(reply, "Code", 80)
-        text = "alidns.call action=%s status=%d code=%s request_id=%s"
-        logger.debug(text, action, response.status_code, code or "none", request_id or "none")
-        if response.ok and request_id:
-            return reply
-        if not code or not request_id:
-            # A captive portal answers 200 with a page of its own; a broken proxy anything.
-            raise NoAnswer(
-                Text(
-                    "{} at {}: HTTP {}, not an answer of the DNS API",
-                    action,
-                    access.endpoint,
-                    response.status_code,
-                ),
-                hint=Text("check what is between this machine and the API: proxy, portal, firewall"),
-            )
-        raise self._refusal(action, code, request_id, reply, response)
-
-    def _said(self, reply: dict[str, Any], key: str, limit: int) -> str:
-        return printable(self._redact(str(reply.get(key, ""))), limit)
-
-    def _refusal(
-        self, action: str, code: str, request_id: str, reply: dict[str, Any], response: requests.Response
-    ) -> DnsError:
-        # This text carries the string to sign, so the parameters of the call.
-        said = "" if code == "SignatureDoesNotMatch" else f" ({self._said(reply, 'Message', 200)})"
-        text = Text("{} refused with {}{}, request id {}", action, code, said, request_id)
-        if code in AGAIN or code.startswith("Throttling") or response.status_code >= 500:
-            asked = response.headers.get("Retry-After", "")
-            wait = retry_after(asked, self._clock.now(), _MOST_RETRY_AFTER)
-            return DnsUnavailable(
-                text, hint=Text("the API is busy; certbotless tries again"), retry_after=wait
-            )
-        if code in NO_SUCH_ZONE:
-            return ZoneNotFound(
-                Text("{}: the account has no such zone", text),
-                hint=Text("add the zone in the Alidns console or correct sites[].zone"),
-            )
-        if code in NOT_ALLOWED:
-            hint = Text("grant the RAM user alidns:{} on the zone (docs/ram-policy.md)", action)
-            return ApiRefusal(text, code=code, hint=hint)
-        if code.startswith("InvalidTimeStamp"):
-            ahead = self.clock_ahead
-            by = Text("an unknown time") if ahead is None else Text("{:.0f} s", ahead.total_seconds())
-            text = Text("{}; this clock differs by {} from the API's", text, by)
-        hint = Text(next(hint for start, hint in HINTS.items() if code.startswith(start)))
-        kind = RecordRefusal if code in OF_ONE_RECORD else ApiRefusal
-        return kind(text, code=code, said=self._said(reply, "Message", 200), hint=hint)
+        return self._calls.call(REQUESTS[action], **parameters)
 
     def find(self, fqdn: str) -> str:
         """Return the zone of the account that holds `fqdn`: the longest suffix that the account may read.
@@ -211,6 +101,7 @@ class AlidnsAccount:
             DnsError: the API refused for another reason, or did not answer.
         """
         forbidden: list[str] = []
+        self._source.allow(candidate_zones(fqdn))
         for name in candidate_zones(fqdn):
             try:
                 with _reply_shape("DescribeDomainRecords"):
@@ -245,7 +136,26 @@ class AlidnsAccount:
 
     def open(self, name: str) -> AlidnsZone:
         """Return the zone; makes no call."""
+        self._source.allow([name])
         return AlidnsZone(self, name)
+
+
+def _error_of(refused: Refused) -> DnsError:
+    """Return the error for what the service says no to."""
+    code, text = refused.code, refused.text
+    if code in NO_SUCH_ZONE:
+        return ZoneNotFound(
+            Text("{}: the account has no such zone", text),
+            hint=Text("add the zone in the Alidns console or correct sites[].zone"),
+        )
+    if code in NOT_ALLOWED:
+        cure = Text("grant the RAM user alidns:{} on the zone (docs/ram-policy.md)", refused.action)
+        return ApiRefusal(text, code=code, hint=cure)
+    hint: str = Text(next(hint for start, hint in HINTS.items() if code.startswith(start)))
+    if refused.cure and code.startswith(tuple(ABOUT_THE_KEY)):
+        hint = refused.cure
+    kind = RecordRefusal if code in OF_ONE_RECORD else ApiRefusal
+    return kind(text, code=code, said=refused.said, hint=hint)
 
 
 class AlidnsZone:
@@ -375,14 +285,6 @@ def _reply_shape(action: str) -> Iterator[None]:
         raise DnsUnavailable(
             Text("{}: the reply lacks what it must hold ({})", action, printable(exc, 80))
         ) from exc
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        reply = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return reply if isinstance(reply, dict) else {}
 
 
 def _record_id(row: dict[str, Any]) -> str:

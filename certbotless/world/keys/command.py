@@ -1,0 +1,147 @@
+"""A key that a program of this machine prints: one JSON object, on its standard output.
+
+The forms are those of programs that people have: the `aliyun` command (what its mode External reads, and what
+its `sts AssumeRole` prints), and `vault read -format=json` of Vault's AliCloud secrets. Of this output only
+the key is kept, and nothing is shown. The standard error of the program is shown where it fails.
+
+Source: github.com/aliyun/credentials-go, external.go; Vault, "AliCloud secrets engine".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from ...base import privileges
+from ...base.clock import Clock
+from ...base.errors import DnsUnavailable, KeyRefused, printable, reason_of
+from ...base.words import Text
+from ...config.redact import Redactor
+from .access import Key
+from .key_data import key_of, object_in
+
+TIMEOUT_S = 30
+MOST_BYTES = 64 * 1024
+# Of its standard error: the last bytes that are kept, and the last characters that are shown.
+_MOST_WORDS_BYTES, _MOST_WORDS = 4096, 300
+# How soon the end of a program is seen whose output something else holds open; and how soon a stop is.
+_POLL_S, _STOP_LOOK_S = 0.1, 2
+# What may be a secret in the words of a program: long, of mixed letters and digits.
+_LIKE_A_SECRET = re.compile(
+    r"(?<![\w/.+-])(?=[\w+/=-]*[0-9])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])[\w+/=.-]{20,}"
+)
+
+
+def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) -> Key:
+    """Run a program to its end, without a shell, and return the key that it prints. At most 30 s.
+
+    Args:
+        environment: of the program, but for the home and the name of the user that runs it.
+
+    Raises:
+        KeyRefused: it cannot be run.
+        DnsUnavailable: it fails, does not end in time, or prints something else.
+    """
+    name = Text("the command {!r}", argv[0])
+    user = privileges.user_of(os.geteuid())
+    hint = Text("run it by hand as user {}", user.pw_name)
+    # Those that root has are no use to the user that a command of root has become.
+    own = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**environment, **own},
+            start_new_session=True,
+        )
+    except OSError as exc:
+        text = Text("{} cannot be run: {}", name, reason_of(exc))
+        raise KeyRefused(text, hint=Text("correct aliyun.credentials, or give its full path")) from exc
+    output = _Output(name, process)
+    how = output.read(clock)
+    found = object_in(bytes(output.printed))
+    if how:
+        words = output.words(found)
+        raise DnsUnavailable(Text("{}: {}", how, words) if words else how, hint=hint)
+    if not found:
+        what = Text("{} printed no JSON object", name)
+        if object_in(bytes(output.printed[output.printed.find(b"{") :])):
+            what = Text("{} printed something before its JSON object", name)
+        raise DnsUnavailable(what, hint=Text("{}; all other output belongs on its standard error", hint))
+    inner = found.get("Credentials") or found.get("data")
+    try:
+        return key_of(inner if isinstance(inner, dict) else found, clock.now(), name)
+    except DnsUnavailable as exc:
+        exc.hint = exc.hint or hint
+        raise
+
+
+class _Output:
+    """What a running program prints and says."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        self._name, self._process = name, process
+        self.printed, self._said = bytearray(), bytearray()
+
+    def read(self, clock: Clock) -> str:
+        """Read until the program has ended; return how that failed, empty where it has not.
+
+        Something that it has left behind may hold its output open: that is not waited for.
+
+        Raises:
+            Interrupted: the clock was told to stop.
+        """
+        try:
+            how = self._read(clock)
+            return Text("{} {}", self._name, how) if how else ""
+        finally:
+            if self._process.returncode is None:
+                # With all that it started, or each try would leave some more of it.
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            for pipe in (self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    pipe.close()
+
+    def _read(self, clock: Clock) -> str:
+        begun_s = looked_s = clock.monotonic()
+        with selectors.DefaultSelector() as selector:
+            for pipe, kept in ((self._process.stdout, self.printed), (self._process.stderr, self._said)):
+                if pipe is not None:
+                    os.set_blocking(pipe.fileno(), False)
+                    selector.register(pipe, selectors.EVENT_READ, kept)
+            while True:
+                # Looked at before the pipes: what it has printed is in them by then.
+                code = self._process.poll()
+                ready = selector.select(_POLL_S if code is None else 0)
+                for each, _ in ready:
+                    if part := os.read(each.fd, 1 << 16):
+                        each.data.extend(part)
+                    else:
+                        selector.unregister(each.fileobj)
+                del self._said[:-_MOST_WORDS_BYTES]
+                if len(self.printed) > MOST_BYTES:
+                    return Text("printed more than {} KiB", MOST_BYTES // 1024)
+                if code is not None and not ready:
+                    return Text("ended with {}", code) if code else ""
+                now_s = clock.monotonic()
+                if now_s - begun_s >= TIMEOUT_S:
+                    return Text("did not end in {:g} s", TIMEOUT_S)
+                if now_s - looked_s >= _STOP_LOOK_S:
+                    looked_s = now_s
+                    clock.sleep(0)  # raises if we were asked to stop
+
+    def words(self, printed: Mapping[str, object]) -> str:
+        """Return the last words of the program, in one line and without what may be a secret."""
+        text = Redactor([value for value in printed.values() if isinstance(value, str)])(
+            self._said.decode(errors="replace").strip()
+        )
+        return printable(_LIKE_A_SECRET.sub("***", text)[-_MOST_WORDS:], 4 * _MOST_WORDS)
