@@ -8,6 +8,8 @@ from pathlib import Path
 
 HOSTS, RESOLV_CONF = Path("/etc/hosts"), Path("/etc/resolv.conf")
 ROOTS = Path("/usr/local/share/ca-certificates")
+# What update-ca-certificates starts. For Java that is dpkg, whose records are those of the machine around.
+HOOKS = Path("/etc/ca-certificates/update.d")
 
 
 def ip(*arguments: str) -> None:
@@ -50,9 +52,10 @@ def written_over(file: Path, text: str) -> Iterator[None]:
 def trust_stores() -> Iterator[None]:
     """Have the files of the roots that the machine trusts for one test at a time.
 
-    Those of /etc are the private host's own. The folder below /usr/local is not: an empty one covers it.
+    Those of /etc are the private host's own. The folder below /usr/local is not, nor is what the
+    hooks change: empty folders cover them.
     """
     with open("/run/certbotless-stores", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with mounted(ROOTS, "-t", "tmpfs", "tmpfs"):
+        with mounted(ROOTS, "-t", "tmpfs", "tmpfs"), mounted(HOOKS, "-t", "tmpfs", "tmpfs"):
             yield
