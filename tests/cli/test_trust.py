@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from certbotless.cli.main import main
 from certbotless.state.local_ca import CaFiles, LocalCaFolder
@@ -34,14 +35,16 @@ def told(file: Path, capfd: pytest.CaptureFixture[str]) -> Told:
     return lambda *arguments: (main(["--config", str(file), "trust", *arguments]), *capfd.readouterr())
 
 
+def new_ca(permit: tuple[str, ...] = PERMIT) -> CaFiles:
+    made = local_ca.make("devbox", permit, datetime.now(UTC))
+    return CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+
+
 def make(file: Path, permit: tuple[str, ...] = PERMIT) -> bytes:
     """Make a CA with this permit, and return its root."""
-    made = local_ca.make("devbox", permit, datetime.now(UTC))
     (file.parent / "state").mkdir(mode=0o700)
-    LocalCaFolder(file.parent / "state").make(
-        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
-    )
-    return made.root_pem
+    LocalCaFolder(file.parent / "state").make(ca := new_ca(permit))
+    return ca.root_pem
 
 
 def fingerprint(pem: bytes) -> str:
@@ -145,3 +148,35 @@ def test_root_reads_with_the_rights_of_the_owner(file: Path, told: Told) -> None
     assert "Permission denied" in told("export")[2]
     assert os.geteuid() == 0
     assert secret.read_bytes()
+
+
+def test_what_is_to_be_typed_for_k3s_is_one_file(file: Path, told: Told) -> None:
+    """Each service is in both of its parts."""
+    make(file)
+    file.write_text(file.read_text().replace("}]", ", deploy: [{container: registry, port: 5000}]}]"))
+    lines = told("commands", "k3s")[1].splitlines()
+    text = lines[lines.index("mirrors:") : lines.index("systemctl restart k3s")]
+    found = yaml.safe_load("\n".join(text))
+    places = {"devbox:5000", "devbox.lan:5000", "10.79.40.213:5000"}
+    assert found["mirrors"] == {place: {"endpoint": [f"https://{place}"]} for place in places}
+    ca = {"tls": {"ca_file": "/etc/rancher/k3s/certbotless.crt"}}
+    assert found["configs"] == dict.fromkeys(places, ca)
+
+
+def test_a_system_that_takes_one_root_of_a_file_gets_a_file_for_each(file: Path, told: Told) -> None:
+    """During a rotation. The others get one with both."""
+    roots = [make(file), (ca := new_ca()).root_pem]
+    alone = told("commands", "debian", "macos", "docker")[1]
+    assert [alone.count(word) for word in ("BEGIN", "update-ca-certificates", "add-trusted-cert")] == [
+        1,
+        1,
+        1,
+    ]
+    LocalCaFolder(file.parent / "state").make_next(ca)
+    both = told("commands", "debian", "macos", "docker")[1]
+    for pem in roots:
+        assert both.count(pem.decode()) == 2
+        name = f"certbotless-{hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()[:8]}.crt"
+        assert f"cp {name} /usr/local/share/ca-certificates/{name} && update-ca-certificates" in both
+        assert f"System.keychain {name}" in both
+    assert both.count("install -D -m 0644 certbotless.crt") == 1

@@ -104,13 +104,17 @@ NAMES = tuple(store.name for store in STORES)
 
 
 def hosts_toml(folder: Path) -> bytes:
-    """Return what leads containerd to the root in this folder, whose name is that of the service."""
+    """Return what leads containerd to the root in this folder, whose name is that of the service.
+
+    It asks the host first. Where that has no such image it asks the server, which has a root of its own.
+    Without a host some releases refuse the file.
+
+    Source: containerd, core/remotes/docker/config/hosts.go; containerd/containerd#10027.
+    """
     server = f"https://{folder.name}"
-    ca = folder / _CA
-    return (
-        f'server = "{server}"\n\n[host."{server}"]\n  capabilities = ["pull", "resolve", "push"]\n'
-        f'  ca = "{ca}"\n'
-    ).encode()
+    ca = f'ca = "{folder / _CA}"'
+    host = f'[host."{server}"]\n  capabilities = ["pull", "resolve", "push"]\n  {ca}\n'
+    return f'server = "{server}"\n{ca}\n\n{host}'.encode()
 
 
 def is_of(data: bytes | None, roots: Collection[bytes]) -> bool:
