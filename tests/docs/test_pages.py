@@ -1,5 +1,6 @@
 """The pages hold together: both languages say the same, links lead somewhere, what can be typed is tried."""
 
+import argparse
 import ast
 import json
 import os
@@ -158,11 +159,14 @@ def test_the_policy_is_json(block: Block) -> None:
     assert json.loads(block.text)["Statement"]
 
 
-OURS = set(re.findall(r"--[a-z-]+", arguments.parser(has_domains=True).format_help())) | {
-    option
-    for command in arguments.parser()._subparsers._group_actions[0].choices.values()  # type: ignore[union-attr]
-    for option in re.findall(r"--[a-z-]+", command.format_help())
-}
+def _options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a command, and of the commands below it."""
+    found = set(re.findall(r"--[a-z-]+", parser.format_help()))
+    below = parser._subparsers._group_actions[0].choices if parser._subparsers else {}
+    return found.union(*map(_options_of, below.values()))  # type: ignore[union-attr]
+
+
+OURS = _options_of(arguments.parser(has_domains=True)) | _options_of(arguments.parser())
 COMMANDS = set(arguments.parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr, arg-type]
 
 

@@ -18,7 +18,7 @@ from support.bed import wait_until
 Scheme = Literal["light", "dark"]
 _CHROMIUM, _DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 _PATIENCE_S = 60
-_FLAGS = (
+FLAGS = (
     "--headless",
     "--no-sandbox",  # which needs namespaces of its own, and the page is ours
     "--disable-gpu",
@@ -115,7 +115,7 @@ def browser(home: Path) -> Iterator[Browser]:
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: _is_ready(url), "chromedriver answers")
-        options = {"binary": _CHROMIUM, "args": [*_FLAGS, f"--user-data-dir={profile}"]}
+        options = {"binary": _CHROMIUM, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         asked = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
         value = requests.post(f"{url}/session", json=asked, timeout=_PATIENCE_S).json()["value"]
         assert "sessionId" in value, value
