@@ -214,9 +214,9 @@ def layouts(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from(["", "\ufeff"])).encode() + text.encode()
 
 
-@given(layouts())
+@given(layouts(), st.booleans())
 def test_whatever_the_layout_each_byte_stays_and_the_file_says_one_site_more(
-    tmp_path_factory: pytest.TempPathFactory, raw: bytes
+    tmp_path_factory: pytest.TempPathFactory, raw: bytes, is_local: bool
 ) -> None:
     try:
         before = load.parse(raw, "")
@@ -224,13 +224,15 @@ def test_whatever_the_layout_each_byte_stays_and_the_file_says_one_site_more(
         assume(False)
     path = tmp_path_factory.mktemp("layout") / "config.yaml"
     path.write_bytes(raw)
-    add(path, names="*.registry2.sweetlove.top", container="r2", port="5000")
+    options: dict[str, Any] = {"ca": "local", "with_address": True} if is_local else {}
+    add(path, names="*.registry2.sweetlove.top", container="r2", port="5000", **options)
     new = inserted(raw, path.read_bytes())
     assert re.match(r"\s*- +domain: registry2\.sweetlove\.top\r?\n", new)
     assert ("\r\n" in new) == (b"\r\n" in raw)
     after = load.parse(path.read_bytes(), "")
     assert after.sites[:-1] == before.sites
     assert after.sites[-1].all_names == (f"*.{NEW}", NEW)
+    assert (after.sites[-1].is_local, after.sites[-1].with_address) == (is_local, is_local)
 
 
 def test_a_whole_file_of_every_key_gets_it(file: Path) -> None:

@@ -27,6 +27,7 @@ from certbotless.cli.init.outside import Outside
 from certbotless.cli.init.run import run
 from certbotless.cli.init.text import Answers, config_text, run_text
 from certbotless.cli.main import main
+from certbotless.cli.names import names_of_local
 from certbotless.cli.questions import Ask
 from certbotless.config import checks, load
 from certbotless.config.diagnostics import check
@@ -193,6 +194,7 @@ REFERENCES = (
     .map(str.strip)
     .filter(accepted(Secret.parse))
 )
+LOCAL_FORMS = ("{}.lan", "*.{}.home.arpa", "{}.example.com", "10.0.0.{}", "fd00::{}")
 CONTAINERS = st.one_of(
     st.sampled_from(["null", "true", "no", "0x1f", "1e3", "12"]),
     st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,9}", fullmatch=True).filter(
@@ -217,6 +219,17 @@ def test_whatever_is_accepted_as_an_answer_the_text_holds_it(
     assert config.account.access_key_id == Secret.parse(key_id)
     assert config.account.access_key_secret == Secret.parse(key_secret)
     assert config.sites[0].deploy[0].container == container
+
+
+@given(st.lists(st.one_of(LABEL, *(LABEL.map(form.format) for form in LOCAL_FORMS)), min_size=1, max_size=5))
+def test_whatever_names_a_local_site_is_given_the_text_holds_them(names: list[str]) -> None:
+    try:
+        domain, *further = names_of_local("，".join(names))
+    except ValueError:
+        return
+    answers = Answers(domain, names=tuple(further), is_local=True, with_address=True)
+    (site,) = load.parse(config_text(answers).encode(), "text").sites
+    assert (site.domain, site.names, site.ca) == (domain, tuple(further), "local")
 
 
 def test_what_starts_a_registry_serves_tls_and_drains_and_asks_for_a_password() -> None:
@@ -316,7 +329,7 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
     assert run(file, {}, person(answers, asked), said.append, outside)
     assert len(asked) == 4 + 2 + 3 + 3 + 2 + 2 + 2 + 2 + 1
     for text in (
-        "write the full name, like nonsense.example.com; for a CA on this machine: no",
+        "write the full name, like nonsense.example.com; for a CA on this machine answer no",
         "is a wildcard",
         "written file:/absolute/path",
         "'10.0.0' is not",
@@ -445,7 +458,7 @@ def test_names_and_address_of_the_local_ca_are_those_that_are_typed(
 
 def test_a_name_of_the_lan_is_no_domain_at_aliyun_and_the_way_is_named(file: Path) -> None:
     said = local(file, {"Domain": ["devbox", "git.lan", "10.0.0.5", "yes", "没有"]})
-    assert said.count("; for a CA on this machine: no") == 4
+    assert said.count("; for a CA on this machine answer no") == 4
     file.unlink()
     _, said = World().run(file, keys())
     assert "CA on this machine signs" not in said

@@ -63,7 +63,7 @@ def _domain(questions: Questions, others: Sequence[Site]) -> tuple[str, bool]:
             if ca or not names.is_for_local(text):
                 raise
             if not questions.are_asked:
-                raise ValueFault(Text("{}; for a CA on this machine: {}", str(exc), "--ca local")) from exc
+                raise ValueFault(Text("{}; for a CA on this machine give --ca local", str(exc))) from exc
             domain, fault = names.local_domain(text), str(exc)
         if domain in (site.domain for site in others):
             raise ValueFault(Text("the file has a site {!r} already", domain))

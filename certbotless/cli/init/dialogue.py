@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...base.errors import UsageError, ValueFault
 from ...base.names import is_address, u_labels
-from ...base.words import Text, _
+from ...base.words import N_, Text, _
 from ...config.diagnostics import check
 from ...config.secret import Secret
 from ...config.settings import NEED_EAB, Acme, Config, Site
@@ -104,8 +104,10 @@ def _domain(questions: Questions, found_domain: str) -> str:
         except ValueFault as exc:
             if not names.is_for_local(text):
                 raise
-            way = "--ca local" if questions.has("domain") else "no"
-            raise ValueFault(Text("{}; for a CA on this machine: {}", str(exc), way)) from exc
+            form = N_("{}; for a CA on this machine answer no")
+            if questions.has("domain"):
+                form = N_("{}; for a CA on this machine give --ca local")
+            raise ValueFault(Text(form, str(exc))) from exc
 
     question = _("Domain of the service at Aliyun DNS, like registry.example.com; or no")
     default = found_domain if found.is_public(found_domain) else None
