@@ -99,6 +99,7 @@ def go_on(ctx: SiteContext) -> None:
         coming = _next(folder, now)
         due_at = ca.rotation_due_at(coming, now) if ca else None
         if due_at is None or now < due_at:
+            folder.load_next()  # one that is due, and is damaged, is an error
             return
         if coming:
             _switch(folder, ctx.config, now, ctx.address_of)
@@ -134,9 +135,10 @@ def _switch(folder: LocalCaFolder, config: Config, now: datetime, address_of: Ad
     if failing := _forbidden(found, config, address_of):
         names = sorted({name for each in failing.values() for name in each})
         what = Text("{} would fail: the next root may not vouch for {}", ", ".join(failing), ", ".join(names))
-        raise StoreError(
-            what, hint=Text("make another one, and give it to every client: certbotless trust rotate")
-        )
+        hint = Text("certbotless trust rotate makes another one; give it to every client")
+        if config.local_ca.permit and not_permitted(names, config.local_ca.permit):
+            hint = Text("add that to local_ca.permit; then: certbotless trust rotate")
+        raise StoreError(what, hint=hint)
     if not found.is_valid(now):
         hint = Text("set this machine's clock; if it is right: certbotless trust rotate")
         raise StoreError(Text("the next root is not valid now"), hint=hint)

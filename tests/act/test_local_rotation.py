@@ -156,6 +156,12 @@ def test_the_lan_address_of_a_site_is_compared_too_and_a_new_root_permits_it(
     made, is_new = local_rotation.rotate(config, clock)
     assert is_new
     assert f"{SHARED}/32" in made.permit
+    narrow = replace(config, local_ca=LocalCaSettings(permit=("lan", "devbox", "sweetlove.test")))
+    local_rotation.rotate_now(narrow, clock)
+    local_rotation.rotate(narrow, clock)
+    with pytest.raises(StoreError, match=r"add that to local_ca\.permit"):
+        local_rotation.switch(narrow, clock)
+    made, _ = local_rotation.rotate(config, clock)
     address["now"] = ""
     assert local_rotation.switch(config, clock) == made
     address["now"] = "8.8.8.8"
@@ -177,7 +183,9 @@ def test_a_damaged_next_root_is_made_again(
             clock.advance(YEARS_8)
             assert go_on() == "began"
         else:
-            assert go_on() is None
+            clock.advance(91 * DAY_S)
+            with pytest.raises(StoreError, match=r"next local CA .* is damaged"):
+                go_on()
             assert local_rotation.rotate(config, clock)[1]
     assert folder.load_next() is not None
     assert folder.seen() == first

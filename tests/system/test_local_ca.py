@@ -4,7 +4,6 @@ import socket
 import ssl
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from support.bed import LAN_NAME, Bed
 from support.commands import completed
@@ -72,27 +71,6 @@ def test_the_keys_of_the_ca_have_their_effect(local: Bed) -> None:
     local.config["local_ca"] = {}
     local.config["sites"][0]["names"] = ["elsewhere"]
     assert "the root may not vouch for elsewhere" in local.refused("--once")
-
-
-def test_a_rotation_changes_what_clients_trust_at_the_switch_and_no_sooner(local: Bed) -> None:
-    """A client that trusts both roots is served before, during and after it."""
-    local.ok("--once")
-    root, before = local.state / "local-ca/root.pem", leaf_of(local)
-    first = root.read_text()
-    assert "no next root" in local.run("trust", "switch").stderr
-    assert "trust switch" in local.ok("trust", "rotate")
-    both = first + (local.state / "local-ca/next/root.pem").read_text()
-    local.ok("--once")
-    assert leaf_of(local) == before
-    assert "certbotless" in verified(local, LAN_NAME, first)
-    assert "certbotless" in verified(local, LAN_NAME, both)
-    local.ok("trust", "switch")
-    assert "certbotless" in verified(local, LAN_NAME, both)
-    local.ok("--once")
-    assert "certbotless" in verified(local, LAN_NAME, both)
-    with pytest.raises(ssl.SSLCertVerificationError):
-        verified(local, LAN_NAME, first)
-    assert "certbotless" in verified(local, LAN_NAME, root.read_text())
 
 
 def test_a_ca_that_is_gone_is_made_again_when_that_is_asked_for(local: Bed) -> None:
