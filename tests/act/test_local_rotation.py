@@ -137,6 +137,7 @@ def test_a_next_root_that_a_site_needs_more_than_does_not_take_over_and_is_made_
     assert local_rotation.switch(config, clock) == made
 
 
+@pytest.mark.row(107)
 def test_the_lan_address_of_a_site_is_compared_too_and_a_new_root_permits_it(
     folder: LocalCaFolder, config: Config, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_the_lan_address_of_a_site_is_compared_too_and_a_new_root_permits_it(
     assert local_rotation.rotate_now(config, clock).forbids(["8.8.8.8"]) == ["8.8.8.8"]
 
 
+@pytest.mark.row(107)
 def test_a_damaged_next_root_is_made_again(
     folder: LocalCaFolder, config: Config, clock: FakeClock, go_on: GoOn
 ) -> None:

@@ -56,6 +56,15 @@ def bare(bare: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
 
 
 @pytest.fixture
+def local(bare: Bed) -> Bed:
+    """A bed whose site the CA of this machine certifies, and nobody serves."""
+    del bare.config["aliyun"], bare.config["acme"]
+    bare.config["sites"] = [{"domain": "devbox", "ca": "local", "address": "none"}]
+    bare.write()
+    return bare
+
+
+@pytest.fixture
 def bed(bed: Bed, ca_proxy: FaultProxy, api_proxy: FaultProxy) -> Bed:
     """A bed with a registry."""
     return _lead_through(bed, ca_proxy, api_proxy)

@@ -6,15 +6,17 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support import strace
-from support.bed import Bed
+from support.bed import Bed, wait_until
 from support.commands import completed
 from support.kills import evenly, litter, watched
+from support.local_cas import put_ca, put_next
 
 from certbotless.state.local_ca import LocalCaFolder
 
@@ -22,15 +24,6 @@ from certbotless.state.local_ca import LocalCaFolder
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _WRITES = "write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg"
 _SOME = pytest.mark.parametrize("count", [8, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
-
-
-@pytest.fixture
-def local(bare: Bed) -> Bed:
-    """A bed whose site the CA of this machine certifies, and nobody serves."""
-    del bare.config["aliyun"], bare.config["acme"]
-    bare.config["sites"] = [{"domain": "devbox", "ca": "local", "address": "none"}]
-    bare.write()
-    return bare
 
 
 def start_again(bed: Bed) -> None:
@@ -103,6 +96,51 @@ def test_killed_at_any_system_call_of_a_rotation_one_whole_ca_signs_and_the_comm
             assert litter(local) == [], call
         shutil.rmtree(copy)
     print(f"\nkilled {killed}: whole {killed}, of these the new one {after}")
+
+
+@pytest.mark.row(102)
+@pytest.mark.parametrize(
+    ("step", "count"),
+    [("switched", 1), *(pytest.param(step, None, marks=pytest.mark.soak) for step in ("began", "switched"))],
+    ids=["switch, some", "rotation, all", "switch, all"],
+)
+def test_where_a_run_was_killed_at_a_step_of_the_rotation_a_daemon_goes_on_with_one_whole_ca(
+    local: Bed, step: str, count: int | None
+) -> None:
+    """The step was due, so it is taken; the site has a certificate of the CA that signs then."""
+    start_again(local)
+    first = put_ca(local.state, timedelta(days=2900 if step == "switched" else 2950))
+    local.ok("--once")
+    if step == "switched":
+        put_next(local.state, timedelta(days=90))
+    folder, copies = LocalCaFolder(local.state), local.home / "copies"
+    for each in (local.state, local.certs):
+        shutil.copytree(each, copies / each.name, symlinks=True)
+    began = 0
+    for call in evenly(of_the_ca(watched(local)), count):
+        for each in (local.state, local.certs):
+            shutil.rmtree(each)
+            shutil.copytree(copies / each.name, each, symlinks=True)
+        assert strace.killed(local.command("--once"), call).code == -signal.SIGKILL, call
+        assert folder.load() is not None, call
+        began += 1
+        with local.daemon():
+            wait_until(lambda: is_well_after(local, step), f"the daemon has gone on after {call}")
+        roles = [(root.role, root.facts == first) for root in folder.roots()]
+        assert roles == [
+            ("current", step == "began"),
+            ("next" if step == "began" else "old", step != "began"),
+        ]
+        assert litter(local) == [], call
+    print(f"\nkilled {began}, gone on with a whole CA {began}")
+
+
+def is_well_after(bed: Bed, step: str) -> bool:
+    """Whether the rotation has taken this step, and the site has a certificate of the CA that signs."""
+    found = bed.status()
+    ca, (site,) = found["local_ca"], found["sites"]
+    of = f"local:{ca['root_sha256'][:16]}"
+    return site["state"] == "ok" and site["certificate"]["ca"] == of and bool(ca["next"]) == (step == "began")
 
 
 # --- the key of the root ------------------------------------------------------------------------------------

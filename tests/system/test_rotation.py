@@ -140,6 +140,7 @@ def test_a_run_takes_each_step_when_it_is_due_and_no_other_one(local: Bed) -> No
     assert local.served(LAN_NAME) == local.published(LAN_NAME) != served
 
 
+@pytest.mark.row(107)
 def test_a_switch_after_which_a_site_would_fail_is_refused_with_its_name(local: Bed) -> None:
     """The LAN address counts as a name. The old root goes on; what to do is one command."""
     local.ok("--once")
