@@ -349,14 +349,14 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
 def test_the_greeting_counts_what_is_asked(file: Path) -> None:
     """The policy comes before the key."""
     _, said = World().run(file, keys())
-    assert said.startswith("At most 7 questions, about 2 minutes. Enter takes the value in [brackets].\n")
+    assert said.startswith("About 7 questions, 2 minutes. Enter takes the value in [brackets].\n")
     assert "Ctrl-C leaves nothing behind" in said
     assert '"acs:alidns:*:ACCOUNT:domain/sweetlove.top"' in said.partition("testing the key")[0]
     file.unlink()
     for name in ("access_key_id", "access_key_secret"):
         (file.parent / name).unlink()
     _, said = World().run(file, keys(), domain=DOMAIN, container="none")
-    assert said.startswith("At most 5 questions")
+    assert said.startswith("About 5 questions")
 
 
 def test_a_name_in_its_own_script_is_shown_as_it_is_written_elsewhere(file: Path) -> None:

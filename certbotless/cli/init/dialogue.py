@@ -43,7 +43,7 @@ def greet(questions: Questions) -> None:
     """Say what is to come, and what a person needs for it."""
     is_local = questions.options.get("ca") == "local"
     count = sum(not questions.has(name) for name in (_ASKED_OF_LOCAL if is_local else _ASKED))
-    length = _("At most {} questions, about 2 minutes.").format(count) if count > 1 else _("1 question.")
+    length = _("About {} questions, 2 minutes.").format(count) if count > 1 else _("1 question.")
     questions.say(_("{} Enter takes the value in [brackets].").format(length))
     if not is_local:
         questions.say(
