@@ -10,7 +10,7 @@ Source: GNU gettext manual, sections 2.3 (which variables name the language) and
 from __future__ import annotations
 
 import gettext
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,12 @@ def speak(language: Language) -> None:
 def language() -> str:
     """Return the language that is spoken, as `en` or `zh` (BCP 47)."""
     return _spoken.info().get("language", "en")
+
+
+def speaker(language: str) -> Callable[[str], str]:
+    """Return what says a text in this language, `en` or `zh`, to one person alone."""
+    catalogue = gettext.translation(DOMAIN, CATALOGUES, [language], fallback=True)
+    return lambda text: catalogue.gettext(text) if text else text
 
 
 class Text(str):

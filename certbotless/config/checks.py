@@ -16,7 +16,7 @@ from ..base.errors import SecretUnreadable
 from ..base.words import N_, Text
 from .secret import Secret
 from .settings import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
-from .values import is_loopback
+from .values import is_every_address, is_loopback, where_of
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,11 @@ def _of_values(config: Config) -> Iterator[str]:
         yield Text(
             "http.listen: the status page has no login, and this address is reachable from the"
             " network: use 127.0.0.1, or a reverse proxy with a password"
+        )
+    share = config.local_ca.share
+    if share is not None and is_every_address(where_of(share)[0]):
+        yield Text(
+            "local_ca.share: this is every address of this machine, also a public one: write that of the LAN"
         )
 
 

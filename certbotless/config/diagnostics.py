@@ -44,6 +44,7 @@ _FORMS = {
     "propagation_timeout": _DURATION,
     "host": N_("{0!r} is not of the form unix:///path or tcp://host:port"),
     "listen": N_("{0!r} is not an IP address and a port, like 127.0.0.1:9109"),
+    "share": N_("{0!r} is not an IP address and a port, like 10.0.0.5:9110"),
     "certs_dir": _PATH,
     "state_dir": _PATH,
     "ca_bundle": _PATH,
@@ -118,6 +119,11 @@ _SLIPS = (
         "role",
         "acs:ram::[^:]*:user/.*",
         N_("{0!r} is a user: write the role that it assumes, acs:ram::ACCOUNT:role/NAME"),
+    ),
+    (
+        "share",
+        "(?:(?:[A-Za-z][A-Za-z0-9.-]*)?:)?([1-9][0-9]{0,4})",
+        N_("{0!r} is not an IP address and a port: write the LAN address, like 10.0.0.5:{1}"),
     ),
     ("ttl", ".*[^-0-9].*", N_("must be a whole number of seconds")),
     (

@@ -19,7 +19,7 @@ from ..base.errors import ConfigError, ValueFault, reason_of
 from ..base.names import certified_name, is_in_zone
 from ..base.words import N_, Text
 from . import account, certified, environment, yaml_document
-from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Site, target_name
+from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Http, Site, target_name
 from .yaml_document import Document, Fault
 
 # None is a name that is wrong by itself, or absent.
@@ -121,6 +121,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
         text = Text("{} needs eab: {{kid: ..., hmac_key: ...}}", directory)
         yield doc.fault(("acme", "directory"), text)
     yield from account.check(doc)
+    yield from _check_places(doc)
     sites = _mappings(doc.data.get("sites"))
     domains = [name(site.get("domain"), "sites", i, "domain") for i, site in enumerate(sites)]
     names = [
@@ -140,6 +141,14 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
         yield from _check_zone(doc, i, zone, domains[i], names[i])
         yield from _check_wildcards(doc, i, domains[i], names[i])
         yield from _check_targets(doc, i, _entries(site.get("deploy")), wrong)
+
+
+def _check_places(doc: Document) -> Iterator[Fault]:
+    """Yield the root's page where the status page has its port already."""
+    http, local_ca = (doc.data.get(key) for key in ("http", "local_ca"))
+    share = local_ca.get("share") if isinstance(local_ca, dict) else None
+    if isinstance(http, dict) and share == http.get("listen", default_of(Http, "listen")):
+        yield doc.fault(("local_ca", "share"), Text("{!r} is http.listen already", share))
 
 
 def _check_zone(

@@ -120,8 +120,7 @@ class Http(_Section):
     @property
     def where(self) -> tuple[str, int]:
         """The address and the port."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return values.where_of(self.listen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +130,15 @@ class LocalCaSettings(_Section):
     permit: tuple[values.Permit, ...] = ()
     lifetime: values.CertificateLife = timedelta(days=90)
     key_type: Literal["ec256", "ec384", "rsa2048", "rsa4096"] = "ec256"
+    share: Annotated[values.Share | None, if_given] = None
+
+    @property
+    def shared_at(self) -> str:
+        """The URL where other machines get the root, without a path; empty where no address leads there."""
+        if self.share is None:
+            return ""
+        host, _ = values.where_of(self.share)
+        return "" if values.is_loopback(host) or values.is_every_address(host) else f"http://{self.share}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,13 @@ def _is_own(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
     return any(network.version == own.version and network.subnet_of(own) for own in _OWN_NETWORKS)  # type: ignore[arg-type]
 
 
+def is_of_a_lan(address: str) -> bool:
+    """Whether an IP address is private, or leads to this machine or its link alone; `0.0.0.0` counts too."""
+    found = ipaddress.ip_address(address)
+    is_narrow = found.is_loopback or found.is_link_local or found.is_unspecified
+    return is_narrow or _is_own(ipaddress.ip_network(found))
+
+
 def beyond_the_lan(permit: Iterable[str], allowed: Iterable[str]) -> list[str]:
     """Return the entries of a root's `permit` that neither a LAN has nor one of `allowed` covers.
 

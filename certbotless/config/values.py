@@ -23,7 +23,7 @@ from ..base.errors import ValueFault
 from ..base.names import certified_name, normalise
 from ..base.words import N_, Text, _
 from .secret import Secret
-from .site_names import permit_entry, site_domain
+from .site_names import is_of_a_lan, permit_entry, site_domain
 
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -160,6 +160,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_every_address(host: str) -> bool:
+    """Whether who listens at this address listens at every one of this machine."""
+    return ipaddress.ip_address(host).is_unspecified
+
+
 def _host_and_port(text: str) -> str:
     _require(int(text.rpartition(":")[2]) <= 65535)
     return text
@@ -169,6 +174,20 @@ def _listen(text: str) -> str:
     # A name could lead to any address, and would need a resolver at each start.
     ipaddress.ip_address(text.rpartition(":")[0].strip("[]"))
     return _host_and_port(text)
+
+
+def where_of(listen: str) -> tuple[str, int]:
+    """Return the address and the port of a place to listen at."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _share(text: str) -> str:
+    host, _ = where_of(_listen(text))
+    if not is_of_a_lan(host):
+        form = N_("{!r} is a public address: the root is handed out in the LAN only")
+        raise ValueFault(Text(form, host))
+    return text
 
 
 def _notify_url(text: str) -> Secret:
@@ -307,7 +326,9 @@ Endpoint = Annotated[
     str, _kind(rf"^({_HTTP}[Ss]://[^\s/?#@]+|{_HTTP}://(127\.|localhost|\[::1\])[^\s/?#@]*)/*$", _endpoint)
 ]
 HostAndPort = Annotated[str, _kind(f"^{_HOST_AND_PORT}$", _host_and_port)]
-Listen = Annotated[str, _kind(rf"^({IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$", _listen)]
+_LISTEN = rf"^({IPV4}|\[[0-9A-Fa-f:.]+\]):{_PORT_NUMBER}$"
+Listen = Annotated[str, _kind(_LISTEN, _listen)]
+Share = Annotated[str, _kind(_LISTEN, _share)]
 DockerHost = Annotated[str, _kind(r"^(unix:///|tcp://)\S+$", _printable)]
 Address = Annotated[
     AddressRule, _kind(rf"^(auto|none|auto:({_INTERFACE}|[0-9.]+/[0-9.]+)|{IPV4})$", _address(4))

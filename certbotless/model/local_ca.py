@@ -1,4 +1,4 @@
-"""The local CA as a value: what its root may vouch for, and until when."""
+"""The local CA as values: what its root may vouch for, until when, and what clients get of it."""
 
 from __future__ import annotations
 
@@ -99,3 +99,39 @@ class OldRoot(Model):
 
     ca: LocalCa
     remove_from: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class RootCertificate:
+    """The certificate of a root, as clients get it.
+
+    Attributes:
+        name: its common name.
+        pem, der: the certificate and nothing else.
+        sha256: of the DER, lower-case hex.
+        permit: the domains and networks that it may vouch for.
+        not_before, not_after: aware UTC.
+    """
+
+    name: str
+    pem: bytes
+    der: bytes
+    sha256: str
+    permit: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the DER as `openssl x509 -fingerprint` prints it."""
+        return ":".join(self.sha256[i : i + 2].upper() for i in range(0, len(self.sha256), 2))
+
+    @property
+    def short(self) -> str:
+        """The 8 digits that file names of it have."""
+        return self.sha256[:8]
+
+
+def pem_of(roots: Sequence[RootCertificate]) -> bytes:
+    """Return the file with these roots, one after the other."""
+    return b"".join(root.pem for root in roots)

@@ -1,35 +1,19 @@
-"""The object of `status --json` -> the status page, by the template page.html (jinja2). Pure.
+"""The object of `status --json` -> the status page, by the template page.html. Pure."""
 
-The page needs nothing else: its style is in it, and no picture, font or script is fetched. Texts of a CA, the
-API or a container may hold anything: the template escapes each, and `printable` cuts it.
-
-Source: HTML Living Standard; WCAG 2.2, 1.4.1 (no state by colour alone) and 1.4.3 (contrast).
-"""
-
-import base64
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from ..base import words
-from ..base.errors import printable
-from ..base.times import distance, moment, parse_rfc3339, span
+from ..base.times import parse_rfc3339
 from ..base.words import N_, _
-
-_STYLE = Path(__file__).with_name("page.css").read_text()
-# The one thing that may style the page (CSP Level 3, section 2.3.1).
-STYLE_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+from .html import ENVIRONMENT
 
 # The worst state is first.
 _STATES = {"failing": N_("{} failing"), "pending": N_("{} pending"), "ok": N_("{} ok")}
-_LONGEST = 1000
 
 
 def page(
@@ -37,6 +21,7 @@ def page(
     now: datetime,
     stale: Sequence[str] = (),
     reasons: Mapping[str, str] = MappingProxyType({}),
+    share: str = "",
 ) -> str:
     """Return the page, in the language of people.
 
@@ -44,6 +29,7 @@ def page(
         status: the object of `status --json`, with at least one site.
         stale: why the page may be out of date, a line each.
         reasons: of the states, for people, by domain; without one the page has that of `status`.
+        share: the URL where clients get the root of the local CA; empty where there is none.
     """
     sites = sorted(status["sites"], key=lambda site: [*_STATES].index(site["state"]))
     faults = [*([_("an edit is refused")] if status["config"]["error"] else []), *stale]
@@ -54,6 +40,7 @@ def page(
         worst="failing" if faults else sites[0]["state"],
         stale=stale,
         reasons=defaultdict(str, reasons),
+        share=share,
         language=words.language(),
         now=now,
     )
@@ -92,19 +79,4 @@ def _bar_of(certificate: Mapping[str, Any], next_renewal: str | None, now: datet
     return {"begin": begin, "end": end, "passed": passed, "due": due, "parts": shown}
 
 
-def _shown(value: object) -> object:
-    """Return what the template shows of a value: HTML of its own as it is, any text cut and printable."""
-    return value if hasattr(value, "__html__") else printable(value, _LONGEST)
-
-
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-    finalize=_shown,
-)
-_ENVIRONMENT.filters |= {"moment": parse_rfc3339, "local": moment, "distance": distance, "span": span}
-_ENVIRONMENT.globals |= {"bar_of": _bar_of, "style": _STYLE, "_": _}
-_TEMPLATE = _ENVIRONMENT.get_template("page.html")
+_TEMPLATE = ENVIRONMENT.get_template("page.html", globals={"bar_of": _bar_of})

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from .workers import STOP_TIMEOUT_S, Workers
 
 if TYPE_CHECKING:
     from .http_paths import Web
+    from .root_share import Share
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,10 @@ class Daemon:
         self._watchdog = Watchdog()
         self._patience_s = max((self._watchdog.time_s or 0) / 2, _LEAST_PATIENCE_S)
         self._steady = Steady()
-        self._headline = self._outbox_fault = self._web_fault = ""
+        self._headline = self._outbox_fault = ""
         self._web: Web | None = None
+        self._share: Share | None = None
+        self._page_faults: dict[str, str] = {}
         self._has_stopped = threading.Event()
 
     def run(self) -> int:
@@ -103,7 +106,7 @@ class Daemon:
                 signal.signal(number, self._on_signal)
             self._write_refusal()
             self._timetable.start()
-            self._update_web()
+            self._update_pages()
             checks.log(self._config, self._source.path)
             logger.info("daemon.started pid=%d sites=%d", os.getpid(), len(self._config.sites))
             self._renew_digests()
@@ -116,8 +119,9 @@ class Daemon:
                 self._timetable.after("stop", 0, self._stop)
                 self._has_stopped.wait(STOP_TIMEOUT_S + 1)
                 self._timetable.stop()
-                if self._web is not None:
-                    self._web.close()
+                for page in (self._web, self._share):
+                    if page is not None:
+                        page.close()
             logger.info("daemon.stopped")
         return 0
 
@@ -183,7 +187,7 @@ class Daemon:
         if self._config is not before:
             self._checker.follow(raw, self._config)
             self._workers.end_edited(before, self._config)
-            self._update_web()
+            self._update_pages()
             checks.log(self._config, self._source.path)
         self._checker.check_afresh()
 
@@ -205,29 +209,45 @@ class Daemon:
             self._timetable.after("visit", 0, partial(self._visit, check, views))
             if config.notify:
                 self._timetable.after("notify", 0, partial(self._notify, config, views))
-        self._update_web()
+        self._update_pages()
         if self._web is not None:
             self._web.show(config, views, check.ledger)
 
-    def _update_web(self) -> None:
-        """Have the status page where the file wants it; a daemon without one loads nothing for it."""
-        http = self._config.http
-        is_as_wanted = False
-        try:
-            if self._web is None and http is not None:
-                from .http_paths import Web  # noqa: PLC0415
+    def _update_pages(self) -> None:
+        """Have the pages where the file wants them; a daemon without one loads nothing for it."""
+        # Each of them: a fault of one is none of the other.
+        found = [self._has("http", self._follow_web), self._has("local_ca.share", self._follow_share)]
+        if not all(found):
+            self._timetable.after("http", _PAGE_EVERY_S, self._update_pages)
 
-                seen = status_json.Seen(self._config)
-                self._web = Web(seen, self._source.name, lambda: self._source.refused, self._is_on_time)
-            is_as_wanted = self._web is None or self._web.follow(http)
-            self._web_fault = ""
+    def _has(self, key: str, follow: Callable[[], bool]) -> bool:
+        """Whether a page is as the file wants it."""
+        try:
+            is_as_wanted = follow()
+            self._page_faults.pop(key, None)
         except Exception as exc:
             # The checks go on without a page, as where an upgrade has just taken its files away.
-            if (fault := repr(exc)) != self._web_fault:
-                self._web_fault = fault
-                logger.exception("http.not_started hint=%s", "it is tried again each second")
-        if not is_as_wanted:
-            self._timetable.after("http", _PAGE_EVERY_S, self._update_web)
+            if (fault := repr(exc)) != self._page_faults.get(key):
+                self._page_faults[key] = fault
+                logger.exception("http.not_started key=%s hint=%s", key, "it is tried again each second")
+            return False
+        return is_as_wanted
+
+    def _follow_web(self) -> bool:
+        http = self._config.http
+        if self._web is None and http is not None:
+            from .http_paths import Web  # noqa: PLC0415
+
+            seen = status_json.Seen(self._config)
+            self._web = Web(seen, self._source.name, lambda: self._source.refused, self._is_on_time)
+        return self._web is None or self._web.follow(http)
+
+    def _follow_share(self) -> bool:
+        if self._share is None and self._config.local_ca.share is not None:
+            from .root_share import Share  # noqa: PLC0415
+
+            self._share = Share(self._config)
+        return self._share is None or self._share.follow(self._config)
 
     def _visit(self, check: Check, views: Sequence[View]) -> None:
         """Have sites visited as a client does, when it is time."""

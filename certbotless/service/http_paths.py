@@ -7,8 +7,6 @@ A request starts no check: it asks no name server and no service, and writes not
 load. The answer is as old as the last check. A check leaves out a site while a run is at work on it.
 """
 
-import errno
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,23 +21,15 @@ from ..model.ledger import Ledger
 from ..model.view import View
 from ..notify import outbox
 from ..observe import client_visit
-from ..report import status_json, status_page
+from ..report import html, status_json, status_page
 from ..report.found import Found
 from ..report.status_json import Seen
-from .http_server import Reply, Server
-
-logger = logging.getLogger(__name__)
+from .http_server import Reply
+from .listening import Listening
 
 # An answer is sent again for a second. Where many sites make it slow, it is sent again for 20 times the time
 # that it took to make, so at most a twentieth of the time goes into making it.
 _FRESH_S, _FRESH_SHARE = 1.0, 20
-# Hints for a port that cannot be opened.
-_CURES: dict[int | None, str] = {
-    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: use a higher one in http.listen",
-    errno.EADDRINUSE: "`ss -ltnp` shows the program that listens there: end it, or use another port in"
-    " http.listen",
-    errno.EADDRNOTAVAIL: "this machine has no such address: `ip -brief address` shows those that it has",
-}
 
 
 @dataclass
@@ -57,41 +47,21 @@ class Web:
     path: str
     refused: Callable[[], Sequence[str]]
     is_looking: Callable[[], bool]
-    server: Server | None = None
-    _listen: str = ""
-    _complaint: str = ""
+    listening: Listening = field(init=False)
     _answers: dict[str, tuple[float, Reply]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.listening = Listening("http.listen", lambda request: self.answer(request.path), self._is_named)
 
     # The job thread of the daemon.
 
     def follow(self, http: Http | None) -> bool:
         """Listen where the file says, and nowhere else. Return whether it listens; a fault is logged once."""
-        wanted = http.listen if http is not None else ""
-        if self.server is not None and not (self._listen == wanted and self.server.is_alive):
-            self.close()
-        if http is None or self.server is not None:
-            self._complaint = ""
-            return True
-        try:
-            self.server = Server(http.where, self.answer, self._names)
-        except OSError as exc:
-            complaint = f"{wanted}: {exc.strerror}"
-            if complaint != self._complaint:
-                self._complaint = complaint
-                cure = _CURES.get(exc.errno, "correct http.listen")
-                hint = f"{cure}; it is tried again each second"
-                logger.warning("http.not_opened listen=%s error=%s hint=%s", wanted, exc.strerror, hint)
-        else:
-            self._listen, self._complaint = wanted, ""
-            logger.info("http.opened listen=%s", wanted)
-        return self.server is not None
+        return self.listening.follow(http.listen if http is not None else None)
 
     def close(self) -> None:
         """Stop listening."""
-        if self.server is not None:
-            self.server.close()
-            self.server = None
-            logger.info("http.closed listen=%s", self._listen)
+        self.listening.close()
 
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
         """Show these views from now on. A site that is not among them keeps its last view."""
@@ -104,8 +74,8 @@ class Web:
 
     # The server's thread that makes answers.
 
-    def _names(self) -> set[str]:
-        return {name for site in self.seen.config.sites for name in site.all_names}
+    def _is_named(self, host: str) -> bool:
+        return any(host in site.all_names for site in self.seen.config.sites)
 
     def answer(self, path: str) -> Reply:
         """Return the answer to a path. Calls must not overlap."""
@@ -126,8 +96,9 @@ class Web:
     def _page(self, seen: Seen) -> Reply:
         found, stale = self._status(seen), self._stale(seen, _, moment)
         reasons = {view.site.domain: view.spoken_reason for view in found.views}
-        text = status_page.page(found.to_plain(), datetime.now(UTC), stale, reasons)
-        return Reply(200, text.encode(), "text/html; charset=utf-8", status_page.STYLE_SOURCE)
+        share = seen.config.local_ca.shared_at
+        text = status_page.page(found.to_plain(), datetime.now(UTC), stale, reasons, share)
+        return Reply(200, text.encode(), "text/html; charset=utf-8", html.STYLE_SOURCE)
 
     def _status_json(self, seen: Seen) -> Reply:
         return Reply(200, f"{self._status(seen).to_json()}\n".encode(), "application/json")

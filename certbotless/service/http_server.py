@@ -1,4 +1,4 @@
-"""The HTTP server of the status page: read-only, with bounds on the head, the connections and their time.
+"""The HTTP server of the daemon's pages: read-only, with bounds on the head, the connections and their time.
 
 It knows nothing of the pages. Any client may connect: a browser that another website sends here, a slow or
 hostile client, a client of another protocol. The `http.server` of the standard library reads a megabyte of
@@ -16,7 +16,7 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +42,7 @@ _REQUEST_LINE = rb"([A-Z]{1,20}) (/[!-~]*) HTTP/(1\.[0-9])\r?\n"
 _HEAD = re.compile(_REQUEST_LINE + rb"(?:[!-9;-~]+:[\t -~\x80-\xff]*\r?\n)*\r?\n")
 _START = re.compile(_REQUEST_LINE + rb"|[A-Z][^\n]*\Z")
 _HOST_FIELD = re.compile(rb"(?im)^Host:([^\r\n]*)")
+_LANGUAGE_FIELD = re.compile(rb"(?im)^Accept-Language:([^\r\n]*)")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 # Nothing is kept, framed, sniffed, or told to other sites.
 _FIELDS = {
@@ -52,6 +53,22 @@ _FIELDS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for. It may be anything: only the host was checked.
+
+    Attributes:
+        path: without its query, which is what comes after the first `?`. Both are printable ASCII.
+        host: under which name or address we are asked, with the port as it was given; empty where none is.
+        languages: of the client's person, as Accept-Language has them.
+    """
+
+    path: str
+    query: str = ""
+    host: str = ""
+    languages: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +93,8 @@ class Server(socketserver.ThreadingTCPServer):
 
     Args:
         where: address and port.
-        answer: returns the answer to the path of a request, without its query. It must be quick. One thread
-            calls it.
-        names: returns our host names, beside `localhost` and the name of this machine.
+        answer: returns the answer to a request. It must be quick. One thread calls it.
+        is_named: returns whether a host name is ours, beside `localhost` and the name of this machine.
 
     Raises:
         OSError: it cannot listen there.
@@ -88,10 +104,10 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, where: tuple[str, int], answer: Callable[[str], Reply], names: Callable[[], Iterable[str]]
+        self, where: tuple[str, int], answer: Callable[[Request], Reply], is_named: Callable[[str], bool]
     ) -> None:
         self._answer = answer
-        self._names = names
+        self._is_named = is_named
         self._fault = ""
         # Makes all answers, one at a time, so the allocator keeps the memory of a large one in one arena.
         self._maker = ThreadPoolExecutor(1, "answer")
@@ -130,17 +146,17 @@ class Server(socketserver.ThreadingTCPServer):
         A website may let its own name lead to our address (DNS rebinding). Its scripts could then read our
         answers. A client that uses the address as the host is no such browser.
         """
-        match = _HOST.fullmatch(host.strip(" \t"))
+        match = _HOST.fullmatch(host)
         name = match[1].lower().removesuffix(".") if match else ""
         with suppress(ValueError):
             ipaddress.ip_address(name.strip("[]"))
             return True
-        return name in {"localhost", socket.gethostname().lower(), *self._names()}
+        return name in {"localhost", socket.gethostname().lower()} or (bool(name) and self._is_named(name))
 
-    def answer(self, path: str) -> Reply:
+    def answer(self, request: Request) -> Reply:
         """Return the answer. A fault of ours is logged once and affects no other connection."""
         try:
-            return self._maker.submit(self._answer, path).result()
+            return self._maker.submit(self._answer, request).result()
         except Exception as exc:  # noqa: BLE001  (other connections are answered all the same)
             self._log_fault(exc)
             return _text(500, "this cannot be shown; the daemon's log says why")
@@ -229,9 +245,14 @@ class _Handler(socketserver.BaseRequestHandler):
         hosts = _HOST_FIELD.findall(head)
         if len(hosts) > 1 or (not hosts and version != b"1.0"):
             return _text(400, "there must be one Host header")
-        if hosts and not self.server.is_ours(hosts[0].decode("latin-1")):
+        host = hosts[0].decode("latin-1").strip(" \t") if hosts else ""
+        if hosts and not self.server.is_ours(host):
             return _text(421, "no page is shown under this name; use the address, or a name of a site")
-        return self.server.answer(path.decode().partition("?")[0])
+        bare, _, query = path.decode().partition("?")
+        languages = _LANGUAGE_FIELD.search(head)
+        return self.server.answer(
+            Request(bare, query, host, languages[1].decode("latin-1") if languages else "")
+        )
 
     def _send(self, reply: Reply, *, has_body: bool) -> None:
         fields = {

@@ -109,13 +109,21 @@ class LocalCaFolder:
         """Return the CA with its files, None where there is none. Raises `StoreError` like `seen`."""
         return _settled(lambda: self._load(self._whole))
 
+    def needed(self) -> tuple[Root, ...]:
+        """Return the roots that clients need: the current one and, during a rotation, the next.
+
+        Raises:
+            StoreError: one of them is damaged, or cannot be read.
+        """
+        return _settled(lambda: self._roots(old_too=False)) or ()
+
     def roots(self) -> tuple[Root, ...]:
         """Return each root that a client may have: the current one, the next, those before.
 
         Raises:
             StoreError: one of them is damaged, or cannot be read.
         """
-        return _settled(self._roots) or ()
+        return _settled(lambda: self._roots(old_too=True)) or ()
 
     @contextmanager
     def locked(self, clock: Clock) -> Iterator[None]:
@@ -182,7 +190,7 @@ class LocalCaFolder:
                 held[each] = _root_pem(path, each.ca)
         return held
 
-    def _roots(self) -> tuple[Root, ...]:
+    def _roots(self, *, old_too: bool) -> tuple[Root, ...]:
         folder = self._whole
         noted = self._noted(folder)
         if noted is None:
@@ -190,7 +198,7 @@ class LocalCaFolder:
         found = [Root("current", noted.ca, _root_pem(folder / ROOT, noted.ca))]
         if next_ := self._noted(folder / NEXT):
             found.append(Root("next", next_.ca, _root_pem(folder / NEXT / ROOT, next_.ca)))
-        for each in noted.old:
+        for each in noted.old if old_too else ():
             pem = _root_pem(folder / OLD / _old_name(each.ca), each.ca)
             found.append(Root("old", each.ca, pem, each.remove_from))
         return tuple(found)

@@ -8,8 +8,6 @@ Source: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.10.
 
 import ipaddress
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +16,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from ..base.errors import StoreError
 from ..base.words import N_, Text
+from ..model.local_ca import RootCertificate
 
 _HAS = {
     ExtensionOID.BASIC_CONSTRAINTS,
@@ -30,38 +29,7 @@ _HAS = {
 _EVERY_NAME, _EVERY_IPV4, _EVERY_IPV6 = "", "0.0.0.0/0", "::/0"
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A root certificate.
-
-    Attributes:
-        name: its common name.
-        pem, der: the certificate and nothing else.
-        sha256: of the DER, lower-case hex.
-        permit: the domains and networks that it may vouch for.
-        not_before, not_after: aware UTC.
-    """
-
-    name: str
-    pem: bytes
-    der: bytes
-    sha256: str
-    permit: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 of the DER as `openssl x509 -fingerprint` prints it."""
-        return ":".join(self.sha256[i : i + 2].upper() for i in range(0, len(self.sha256), 2))
-
-    @property
-    def short(self) -> str:
-        """The 8 digits that file names of it have."""
-        return self.sha256[:8]
-
-
-def read_root(data: bytes, where: str) -> Root:
+def read_root(data: bytes, where: str) -> RootCertificate:
     """Return the root that a file has.
 
     Args:
@@ -78,7 +46,7 @@ def read_root(data: bytes, where: str) -> Root:
         (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as exc:
         raise _refused(where, N_("it is not one root with the limits of certbotless")) from exc
-    return Root(
+    return RootCertificate(
         str(name.value),
         certificate.public_bytes(serialization.Encoding.PEM),
         certificate.public_bytes(serialization.Encoding.DER),

@@ -84,6 +84,39 @@ def test_export_gives_the_root_in_each_form(file: Path, told: Told) -> None:
     assert (payload["PayloadType"], payload["PayloadContent"]) == ("com.apple.security.root", der)
 
 
+def test_what_is_typed_elsewhere_has_the_root_in_it(file: Path, told: Told) -> None:
+    """And its places: of the sites that have a port."""
+    pem = make(file)
+    code, out, _ = told("commands", "debian", "docker", "ios")
+    assert code == 0
+    assert pem.decode() in out
+    assert f"echo '{hashlib.sha256(pem).hexdigest()}  certbotless.crt' | sha256sum -c" in out
+    assert "cp certbotless.crt /usr/local/share/ca-certificates/certbotless-" in out
+    assert "install -D -m 0644 certbotless.crt '/etc/docker/certs.d/HOST:PORT/ca.crt'" in out
+    assert "Open the file of certbotless trust export --format mobileconfig" in out
+    assert "k3s" not in out
+    assert "there is no system 'beos'" in told("commands", "beos")[2]
+
+
+def test_where_the_daemon_hands_the_root_out_it_is_got_from_there(file: Path, told: Told) -> None:
+    """The digest is in the line, so no way to the client can cheat."""
+    pem = make(file)
+    file.write_text(file.read_text() + "local_ca: {share: '10.79.40.213:9110'}\n")
+    code, out, _ = told("commands")
+    digest = hashlib.sha256(pem).hexdigest()
+    line = f'curl -fsSO http://10.79.40.213:9110/root.crt && echo "{digest}  root.crt" | '
+    assert code == 0
+    assert line + "sha256sum -c || { rm -f root.crt; false; }\n" in out
+    assert line + "shasum -a 256 -c || { rm -f root.crt; false; }\nsudo security add-trusted-cert" in out
+    assert 'curl.exe -fsSo root.cer "http://10.79.40.213:9110/root.cer"\ncertutil -hashfile' in out
+    assert "Open http://10.79.40.213:9110/root.mobileconfig" in out
+    assert "BEGIN CERTIFICATE" not in out
+    assert "curl -" not in told("commands", "windows")[1]
+    assert "Clients get it at http://10.79.40.213:9110/\n" in told()[1]
+    file.write_text(file.read_text().replace("10.79.40.213:9110", "127.0.0.1:9110"))
+    assert "curl" not in told("commands")[1]
+
+
 def test_a_link_at_the_place_of_the_export_is_replaced(file: Path, told: Told) -> None:
     make(file)
     other, out = file.parent / "other", file.parent / "out"

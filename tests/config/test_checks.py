@@ -52,6 +52,9 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for listen, count in (("127.0.0.9:9109", 0), ("[::1]:9109", 0), ("0.0.0.0:9109", 1), ("10.0.0.5:80", 1)):
         told = warnings(parse(text_of(top=f'http: {{listen: "{listen}"}}')))
         assert [text.partition(":")[0] for text in told] == ["http.listen"] * count
+    for share, count in (("10.0.0.5:9110", 0), ("127.0.0.1:9110", 0), ("0.0.0.0:9110", 1), ("[::]:9110", 1)):
+        told = warnings(parse(text_of(top=f'local_ca: {{share: "{share}"}}')))
+        assert [text.partition(":")[0] for text in told] == ["local_ca.share"] * count
 
 
 # --- who may read or write it -------------------------------------------------------------------------------

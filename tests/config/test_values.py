@@ -368,6 +368,38 @@ def test_the_page_is_opened_at_an_address_and_a_port() -> None:
     assert fault == "http.listn: unknown key 'listn'; did you mean 'listen'?"
 
 
+def test_the_root_is_handed_out_at_an_address_of_the_lan() -> None:
+    """No URL of loopback, or of all addresses, leads others there."""
+    for good, leads in (
+        ("10.79.40.213:9110", True),
+        ("172.16.0.1:80", True),
+        ("100.64.0.9:9110", True),
+        ("169.254.7.7:9110", True),
+        ("[fd12::5]:9110", True),
+        ("127.0.0.1:9110", False),
+        ("[::1]:9110", False),
+        ("0.0.0.0:9110", False),
+        ("[::]:9110", False),
+    ):
+        local_ca = parse(text_of(top=f'local_ca: {{share: "{good}"}}')).local_ca
+        assert (local_ca.share, local_ca.shared_at) == (good, f"http://{good}" if leads else "")
+    assert parse(text_of()).local_ca.shared_at == ""
+
+
+def test_the_root_is_not_handed_out_at_other_places() -> None:
+    told = "is a public address: the root is handed out in the LAN only"
+    for bad in ("8.8.8.8", "203.0.113.7", "172.32.0.1", "[2001:db8::1]", "[::ffff:8.8.8.8]", "224.0.0.1"):
+        fault = fault_of(top=f'local_ca: {{share: "{bad}:9110"}}')
+        assert fault == f"local_ca.share: {bad.strip('[]')!r} {told}"
+    told = "is not an IP address and a port, like 10.0.0.5:9110"
+    for bad in ("10.0.0.5", "10.0.0.5:0", "10.0.0.5:65536", "[]:80", "http://10.0.0.5:9110", "10.1:80"):
+        assert fault_of(top=f'local_ca: {{share: "{bad}"}}') == f"local_ca.share: {bad!r} {told}"
+    taken = 'http: {listen: "10.0.0.5:9109"}\nlocal_ca: {share: "10.0.0.5:9109"}'
+    assert fault_of(top=taken) == "local_ca.share: '10.0.0.5:9109' is http.listen already"
+    assert fault_of(top='http: {}\nlocal_ca: {share: "127.0.0.1:9109"}').endswith("is http.listen already")
+    assert fault_of(top="local_ca: {share: }") == "local_ca.share: is empty"
+
+
 def test_a_fault_of_an_entry_is_told_with_its_place() -> None:
     for bad in (
         *("127.0.0.1", "fe80::1", "::1:53", "[]:53", ":53", "ns1:0", "ns1:65536", "ns1:dns", "a..b:53"),

@@ -40,7 +40,7 @@ HOMES = {
     # names: only to turn a name into A-labels
     "dns": {"world.dns.hijack", "world.dns.nameservers", "world.dns.query", "base.names"},
     "docker": {"world.containers"},
-    "jinja2": {"report.status_page"},
+    "jinja2": {"report.html"},
     "josepy": {"world.acme.account", "world.acme.connection", "world.acme.issue"},  # acme is made of it
     "prometheus_client": {"report.metrics"},
     # checked, values: what checks and writes; the others: its errors

@@ -71,6 +71,8 @@ PROOFS = {
     "test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted",
     "local_ca.permit": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
     "local_ca.lifetime": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
+    "local_ca.share": "system/test_root_share.py::"
+    "test_a_client_that_types_what_the_page_says_trusts_the_service",
     "local_ca.key_type": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
     "sites[].deploy[].container": "act/test_run.py::"
     "test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own",

@@ -14,7 +14,7 @@ from support.views import FACTS, NOTHING, NOW, failure, pair, said, view
 
 from certbotless.model.decision import Step
 from certbotless.model.view import View
-from certbotless.report import status_page
+from certbotless.report import html, status_page
 from certbotless.report.found import Found
 
 pytestmark = pytest.mark.usefixtures("in_utc")
@@ -129,6 +129,22 @@ def test_a_site_without_a_certificate_says_why() -> None:
     text = read(status_of(UNBORN)).text
     assert "order: there is no certificate yet" in text
     assert "Certificate none yet" in text
+
+
+def test_the_root_of_the_local_ca_is_shown_with_its_limits_and_the_next_one() -> None:
+    """The fingerprint is in the form that other programs print; a link leads to what clients get."""
+    root = {"root_sha256": "ab" * 32, "not_after": "2036-11-24T05:30:00Z", "permit": ["lan", "10.0.0.0/8"]}
+    coming = root | {"root_sha256": "cd" * 32, "permit": ["git"], "signs_from": "2026-12-01T05:30:00Z"}
+    assert "local CA" not in read(status_of(WELL)).text
+    status = status_of(WELL) | {"local_ca": root | {"next": coming}}
+    text = read(status).text
+    assert f"Fingerprint (SHA-256) {':'.join(['AB'] * 32)} Ends 2036-11-24 05:30 UTC" in text
+    assert "nothing else lan, 10.0.0.0/8 The next root Fingerprint" in text
+    assert f"{':'.join(['CD'] * 32)} Ends" in text
+    share = "http://10.79.40.213:9110"
+    links = Reader(status_page.page(status, NOW, share=share)).of("a")
+    assert {"href": f"{share}/"} in links
+    assert "Clients get it" not in text
 
 
 def test_an_address_is_compared_with_what_is_published() -> None:
@@ -307,7 +323,7 @@ def test_the_page_needs_nothing_from_anywhere() -> None:
     assert not any(name.startswith("on") or name == "style" for _, found in reader.tags for name in found)
     assert "://" not in text
     assert "url(" not in text
-    assert re.fullmatch("'sha256-[A-Za-z0-9+/]{43}='", status_page.STYLE_SOURCE)
+    assert re.fullmatch("'sha256-[A-Za-z0-9+/]{43}='", html.STYLE_SOURCE)
 
 
 @pytest.mark.parametrize("shown", [WELL, UNBORN, FAILING])

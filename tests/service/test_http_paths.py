@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 import trustme
+from support.asking import HOSTILE, get
 from support.bed import files_below, wait_until
 from support.daemons import DOMAIN, Machine
 from support.languages import chinese
@@ -43,22 +44,6 @@ OTHER_AT_WORK = view(Step("order", because(Why.DUE, NOW, NOW)), of=OTHER)
 FAILING = view(Step("order", said("due")), of=OTHER, failures={"order": failure()})
 IN_WINDOW = view(Step("deploy", said("x"), "web", wait_until=NOW + timedelta(hours=1), waits_for_window=True))
 NOBODY = 65534
-HOSTILE = (
-    b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"\x16\x03\x01" + b"\0" * 500,
-    b"GET /" + b"%s%n\x1b[31m" * 2000,
-)
-
-
-def get(listen: str, path: str, **headers: str) -> tuple[int, str]:
-    """Return status and body of an answer; `listen` may be the URL."""
-    host, _, port = listen.removeprefix("http://").rstrip("/").rpartition(":")
-    with closing(http.client.HTTPConnection(host, int(port), timeout=30)) as connection:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
 
 
 def shown(home: Path, path: str, *views: View, **keywords: Any) -> tuple[int, str]:
@@ -267,8 +252,8 @@ def test_a_server_that_has_come_down_is_made_anew(tmp_path: Path) -> None:
     """A fault of ours must not be the end of the page."""
     web, wanted = web_of(tmp_path, WELL), Http(listen=f"127.0.0.1:{free_port()}")
     web.follow(wanted)
-    assert web.server is not None
-    web.server.close()
+    assert web.listening.server is not None
+    web.listening.server.close()
     web.follow(wanted)
     assert get(wanted.listen, "/healthz")[0] == 503
     web.close()
@@ -281,6 +266,9 @@ def test_a_daemon_without_a_page_loads_nothing_for_it() -> None:
     names = {
         "certbotless.service.http_paths",
         "certbotless.service.http_server",
+        "certbotless.service.listening",
+        "certbotless.service.root_share",
+        "certbotless.report.root_page",
         "certbotless.report.status_page",
         "certbotless.report.metrics",
     }

@@ -18,7 +18,7 @@ from support.bed import wait_until
 
 from certbotless.sandbox.process import free_port
 from certbotless.service import http_server
-from certbotless.service.http_server import Reply, Server
+from certbotless.service.http_server import Reply, Request, Server
 
 PATIENCE_S = 120
 NAMES = ("registry.example.com",)
@@ -26,8 +26,9 @@ HUGE = 16 * 1024 * 1024
 HUGE_REPLY = Reply(200, b"x" * HUGE)
 
 
-def answer(path: str) -> Reply:
+def answer(request: Request) -> Reply:
     """Answer with the path, with more than any socket holds, or not at all."""
+    path = request.path
     if path == "/broken":
         1 / 0  # noqa: B018
     if path == "/absent":
@@ -39,7 +40,7 @@ def answer(path: str) -> Reply:
 def serving(host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
     """Serve for as long as the block runs."""
     where = host, free_port()
-    served = Server(where, answer, lambda: NAMES)
+    served = Server(where, answer, NAMES.__contains__)
     try:
         yield where
     finally:
@@ -104,6 +105,20 @@ def test_an_answer_says_what_it_is_and_what_may_be_done_with_it(where: tuple[str
         "Content-Security-Policy": "default-src 'none'; style-src 'none'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'",
     }
+
+
+def test_a_request_is_known_by_its_path_query_host_and_language() -> None:
+    """As they come: what they mean is for the page."""
+    asked, where = list[Request](), ("127.0.0.1", free_port())
+
+    def keep(request: Request) -> Reply:
+        asked.append(request)
+        return Reply(200, b"")
+
+    with closing(Server(where, keep, NAMES.__contains__)):
+        said(where, b"GET /a?b=c?d HTTP/1.1\r\nHost:  LOCALHOST:80 \r\naccept-language: zh, en;q=0.5\r\n\r\n")
+        said(where, b"GET / HTTP/1.0\r\n\r\n")
+    assert asked == [Request("/a", "b=c?d", "LOCALHOST:80", " zh, en;q=0.5"), Request("/")]
 
 
 def test_head_is_get_without_its_body(where: tuple[str, int]) -> None:
@@ -341,15 +356,15 @@ def test_an_answer_that_takes_long_makes_no_second_one_and_no_more_threads() -> 
     """However many ask for it meanwhile: it is made for one after the other, and the others wait outside."""
     go_on, at_work, most, others = threading.Event(), [0], [0], handlers()
 
-    def slow(path: str) -> Reply:
+    def slow(request: Request) -> Reply:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
         go_on.wait(PATIENCE_S)
         at_work[0] -= 1
-        return answer(path)
+        return answer(request)
 
     where = "127.0.0.1", free_port()
-    with closing(Server(where, slow, lambda: NAMES)), ExitStack() as kept:
+    with closing(Server(where, slow, NAMES.__contains__)), ExitStack() as kept:
         for _ in range(100):
             kept.enter_context(connected(where)).sendall(get("localhost"))
         wait_until(lambda: handlers() - others >= http_server.MOST_CONNECTIONS, "all threads are at work")
@@ -425,7 +440,7 @@ def test_where_there_is_no_thread_left_nothing_stays_open() -> None:
     script = f"""
 import resource, socket
 from pathlib import Path
-from certbotless.service.http_server import Reply, Server
+from certbotless.service.http_server import Reply, Request, Server
 
 where, no_limit = ("127.0.0.1", {free_port()}), resource.RLIM_INFINITY
 
@@ -440,10 +455,10 @@ def ask():
         except ConnectionResetError: return b""
 
 limit()
-try: Server(where, lambda path: Reply(200, b""), tuple)
+try: Server(where, lambda request: Reply(200, b""), bool)
 except RuntimeError as exc: print(exc)
 resource.setrlimit(resource.RLIMIT_AS, (no_limit, no_limit))
-served = Server(where, lambda path: Reply(200, b""), tuple)
+served = Server(where, lambda request: Reply(200, b""), bool)
 limit()
 print(ask())
 resource.setrlimit(resource.RLIMIT_AS, (no_limit, no_limit))
@@ -489,7 +504,7 @@ def test_what_is_closed_leaves_its_place_at_once() -> None:
     with serving() as where:
         lingering = connected(where)
         with pytest.raises(OSError, match="Address already in use"):
-            Server(where, answer, lambda: NAMES)
+            Server(where, answer, NAMES.__contains__)
         assert status_of(said(where, get("localhost"))) == 200
         # It is accepted by now, because a later client was.
     assert handlers() <= others
@@ -497,7 +512,7 @@ def test_what_is_closed_leaves_its_place_at_once() -> None:
     lingering.close()
     with pytest.raises(ConnectionRefusedError):
         connected(where)
-    again = Server(where, answer, lambda: NAMES)
+    again = Server(where, answer, NAMES.__contains__)
     assert not again.socket.get_inheritable()  # a child that outlives us would keep the place
     assert again.is_alive
     again.close()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +13,14 @@ import requests
 from support.bed import ZONE, Bed, wait_until
 from support.browser import Browser, Scheme, browser
 from support.languages import chinese
+from support.local_cas import put_ca, put_next
 from support.showing import remember_messages, remember_visit, showing, views_at
 
+from certbotless.config import load
 from certbotless.config.secret import Secret
 from certbotless.model.view import View
 from certbotless.sandbox.process import free_port
+from certbotless.service.root_share import Share
 
 NARROW, WIDE = 360, 1280
 # WCAG 2.2, success criterion 1.4.3.
@@ -151,6 +154,23 @@ def test_everything_can_be_read_on_any_screen(
     assert {text: ratio for text, ratio in contrasts if ratio < LEAST_CONTRAST} == {}
     ground = window.run("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(17, 19, 21)") == (scheme == "dark")
+
+
+def test_the_page_of_the_root_can_be_read_on_any_screen(window: Browser, tmp_path: Path) -> None:
+    """With two roots, in each language."""
+    put_ca(tmp_path / "state")
+    put_next(tmp_path / "state")
+    listen = f"127.0.0.1:{free_port()}"
+    text = f"{{local_ca: {{share: '{listen}'}}, sites: [{{domain: devbox, ca: local}}]}}"
+    config = replace(load.parse(text.encode(), "config.yaml"), state_dir=tmp_path / "state")
+    with closing(Share(config)) as share:
+        assert share.follow(config)
+        shown: list[tuple[str, int, Scheme]] = [("en", NARROW, "dark"), ("zh", NARROW, "light")]
+        for language, width, scheme in [*shown, ("zh", WIDE, "dark")]:
+            window.open(f"http://{listen}/?lang={language}", width, scheme)
+            assert window.run("return document.documentElement.lang") == language
+            assert window.run("return document.documentElement.scrollWidth") == width
+            assert {text: ratio for text, ratio in window.contrasts() if ratio < LEAST_CONTRAST} == {}
 
 
 def test_the_page_says_what_status_says_in_every_state(window: Browser, url: str) -> None:

@@ -1,81 +1,22 @@
 """What to type on another machine, with this root and its fingerprint filled in."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from ...base.errors import UsageError, printable
-from ...base.words import N_, Text, _
+from ...base.words import Text, _
+from ...model.local_ca import pem_of
+from ...report.trust_steps import AFTER, ELSEWHERE, SYSTEMS, Kit, fetch, kit_of
 from .roots import Roots
-from .stores import hosts_toml
 
-_DEBIAN = (
-    N_("Debian and Ubuntu, as root; new processes trust it:"),
-    "cp {file} /usr/local/share/ca-certificates/certbotless-{short}.crt && update-ca-certificates",
-)
-_RHEL = (
-    N_("Fedora and RHEL, as root; new processes trust it:"),
-    "cp {file} /etc/pki/ca-trust/source/anchors/certbotless-{short}.crt && update-ca-trust",
-)
-# Releases of early 2024 ignore the second part without the first (k3s-io/k3s#9839).
-_K3S = (
-    N_("k3s, as root; what is between the two commands belongs in /etc/rancher/k3s/registries.yaml:"),
-    "install -D -m 0644 certbotless.crt /etc/rancher/k3s/certbotless.crt",
-    "mirrors:",
-    '  "{place}": {endpoint: ["https://{place}"]}',
-    "configs:",
-    '  "{place}": {tls: {ca_file: /etc/rancher/k3s/certbotless.crt}}',
-    "systemctl restart k3s",
-)
-_MACOS = (
-    N_("macOS:"),
-    "sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {file}",
-)
-_WINDOWS = (N_("Windows, in a terminal of an administrator:"), "certutil -addstore -f Root {file}")
-_IOS = (
-    N_(
-        "iOS: open the file of `certbotless trust export --format mobileconfig` and install the profile; then"
-        " switch it on in Settings, General, About, Certificate Trust Settings."
-    ),
-)
-_ANDROID = (
-    N_(
-        "Android: Settings, Security, Encryption and credentials, Install a certificate, CA certificate. Apps"
-        " other than browsers ignore it."
-    ),
-)
-# Systems by name, and what to type there: once, for each place, or for each root where a file has one alone.
-_TYPED = {
-    "debian": _DEBIAN,
-    "rhel": _RHEL,
-    "docker": (
-        N_("Docker, as root; the next pull uses it, without a restart:"),
-        "install -D -m 0644 certbotless.crt '/etc/docker/certs.d/{place}/ca.crt'",
-    ),
-    "podman": (
-        N_("Podman, skopeo and CRI-O, as root; the next pull uses it:"),
-        "install -D -m 0644 certbotless.crt '/etc/containers/certs.d/{place}/ca.crt'",
-    ),
-    "containerd": (
-        N_("containerd, as root; the next pull uses it, if config_path names the folder:"),
-        "install -D -m 0644 certbotless.crt '/etc/containerd/certs.d/{place}/ca.crt'",
-        "cat >'/etc/containerd/certs.d/{place}/hosts.toml' <<'END'\n"
-        + hosts_toml(Path("/etc/containerd/certs.d/{place}")).decode()
-        + "END",
-    ),
-    "k3s": _K3S,
-    "macos": _MACOS,
-    "windows": _WINDOWS,
-    "ios": _IOS,
-    "android": _ANDROID,
-}
-SYSTEMS = tuple(_TYPED)
-# It has all roots; some systems take the first certificate of a file alone.
-_FILE = "certbotless.crt"
+_PROFILE = "certbotless trust export --format mobileconfig"
 
 
-def text(roots: Roots, places: Sequence[str], systems: Sequence[str]) -> str:
+def text(roots: Roots, places: Sequence[str], systems: Sequence[str], url: str = "") -> str:
     """Return the lines for these systems; for all of them where none is named.
+
+    Args:
+        url: where other machines get the roots from the daemon; empty where they cannot.
 
     Raises:
         UsageError: there is no such system.
@@ -84,23 +25,33 @@ def text(roots: Roots, places: Sequence[str], systems: Sequence[str]) -> str:
         if name not in SYSTEMS:
             known = ", ".join(SYSTEMS)
             raise UsageError(Text("there is no system {!r}; there is {}", printable(name, 80), known))
-    lines = [
-        _("# The root, as the file certbotless.crt, and a check of its bytes:"),
-        *_file(_FILE, roots.pem),
-    ]
-    for root in roots.all:
-        lines.append(f"# {printable(root.name)}, SHA-256 {root.fingerprint}")
-    files = {root.short: _FILE for root in roots.all}
-    if roots.next:
-        files = {root.short: f"certbotless-{root.short}.crt" for root in roots.all}
-        lines.append(_("# Each root by itself:"))
-        lines += [line for root in roots.all for line in _file(files[root.short], root.pem)]
-    for name in systems or SYSTEMS:
-        about, *typed = _TYPED[name]
-        lines += ["", f"# {_(about)}"]
-        for each in typed:
-            lines += _filled_in(each, places or ["HOST:PORT"], files)
+    named = systems or [*SYSTEMS]
+    lines = [f"# {printable(root.name)}, SHA-256 {root.fingerprint}" for root in roots.all]
+    if not url:
+        lines += ["", *_written(_kit(roots))]
+    elif linux := next((name for name in named if name not in ELSEWHERE), ""):
+        lines += ["", _("# Linux: the root, as this machine hands it out, and a check of its bytes:")]
+        lines += fetch(linux, url, kit_of(linux, roots.all))
+    for name in named:
+        lines += ["", *_of_system(name, roots, places, url)]
     return "\n".join(lines)
+
+
+def _kit(roots: Roots, places: Sequence[str] = ()) -> Kit:
+    """Return the files that are written on a client, where the daemon does not hand them out."""
+    file = "certbotless.crt"
+    pieces = [f"certbotless-{root.short}.crt" for root in roots.all] if roots.next else [file]
+    return Kit(roots.all, file, pieces, places)
+
+
+def _written(kit: Kit) -> Iterator[str]:
+    """Yield the lines that write these files, and check their bytes."""
+    yield _("# The root, as the file certbotless.crt, and a check of its bytes:")
+    yield from _file(kit.file, pem_of(kit.roots))
+    if len(kit.roots) > 1:
+        yield _("# Each root by itself:")
+        for root, piece in zip(kit.roots, kit.pieces, strict=True):
+            yield from _file(piece, root.pem)
 
 
 def _file(name: str, pem: bytes) -> tuple[str, str]:
@@ -109,12 +60,15 @@ def _file(name: str, pem: bytes) -> tuple[str, str]:
     return f"cat >{name} <<'END'\n{pem.decode()}END", f"echo '{sha256}  {name}' | sha256sum -c"
 
 
-def _filled_in(line: str, places: Sequence[str], files: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each place, or for each root, by the digits of the root and its file."""
-    if "{place}" in line:
-        yield from (line.replace("{place}", place) for place in places)
-    elif "{file}" in line:
-        for short, file in files.items():
-            yield line.replace("{file}", file).replace("{short}", short)
-    else:
-        yield line
+def _of_system(name: str, roots: Roots, places: Sequence[str], url: str) -> Iterator[str]:
+    steps = SYSTEMS[name]
+    kit = kit_of(name, roots.all, places) if url else _kit(roots, places)
+    profile = f"{url}/root.mobileconfig" if url else _("the file of {}").format(_PROFILE)
+    yield f"# {_(steps.title)}:"
+    for each in steps.said(kit):
+        yield "# " + _(each).format(files=", ".join(kit.pieces), profile=profile)
+    if url and name in ELSEWHERE:
+        yield from fetch(name, url, kit)
+        if name in AFTER:
+            yield f"# {_(AFTER[name])}"
+    yield from steps.lines(kit)

@@ -14,8 +14,9 @@ from ...base.privileges import as_owner
 from ...base.words import Text
 from ...config.settings import Config
 from ...config.site_names import beyond_the_lan
+from ...model.local_ca import RootCertificate, pem_of
 from ...state.local_ca import NEXT, OLD, ROOT, LocalCaFolder
-from ...world.local_root import Root, read_root
+from ...world.local_root import read_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class Roots:
     """
 
     folder: Path
-    current: Root
-    next: Root | None = None
-    old: tuple[Root, ...] = ()
-    kept: tuple[Root, ...] = ()
+    current: RootCertificate
+    next: RootCertificate | None = None
+    old: tuple[RootCertificate, ...] = ()
+    kept: tuple[RootCertificate, ...] = ()
 
     @property
-    def all(self) -> tuple[Root, ...]:
+    def all(self) -> tuple[RootCertificate, ...]:
         """What clients need, in this order: now, next."""
         return (self.current, self.next) if self.next else (self.current,)
 
@@ -44,7 +45,7 @@ class Roots:
     @property
     def pem(self) -> bytes:
         """All of them, one after the other."""
-        return b"".join(root.pem for root in self.all)
+        return pem_of(self.all)
 
 
 def read(config: Config) -> Roots:
@@ -64,7 +65,7 @@ def read(config: Config) -> Roots:
     with as_owner(config.state_dir):
         earlier = LocalCaFolder(config.state_dir).old()
     now = datetime.now(UTC)
-    old, kept = list[Root](), list[Root]()
+    old, kept = list[RootCertificate](), list[RootCertificate]()
     for each in earlier:
         root = _read(config, folder, OLD, f"{each.ca.root_sha256}.pem", is_old=True)
         if root is not None:
@@ -74,7 +75,7 @@ def read(config: Config) -> Roots:
     return Roots(folder, current, _read(config, folder, NEXT, ROOT), tuple(old), tuple(kept))
 
 
-def _read(config: Config, folder: Path, *names: str, is_old: bool = False) -> Root | None:
+def _read(config: Config, folder: Path, *names: str, is_old: bool = False) -> RootCertificate | None:
     """Return a root, None if there is none. One that is old is only removed: it may vouch for anything."""
     path = folder.joinpath(*names)
     with as_owner(config.state_dir), files.store_errors(path, "read"):

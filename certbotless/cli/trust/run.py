@@ -11,8 +11,9 @@ from ...base.times import moment
 from ...base.words import Text, _
 from ...config import load
 from ...config.settings import Config
-from ...world.local_root import Root
-from . import commands, export, install, roots, rotation, stores
+from ...model.local_ca import RootCertificate
+from ...report import root_files
+from . import commands, install, roots, rotation, stores
 from .places import places
 
 Say = Callable[[str], None]
@@ -30,13 +31,15 @@ def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
     if found.next:
         say(_("The next root; after a switch it is the root:"))
         _say_of(found.next, say)
+    if url := config.local_ca.shared_at:
+        say(_("Clients get it at {}").format(f"{url}/"))
     here = [str(path) for store in stores.STORES for path in store.ours(found.known)]
     say(_("Installed here: {}").format(", ".join(here) or _("no; certbotless trust install does it")))
     say(_("Backup: copy the folder {!r}; nothing else can bring this CA back").format(str(found.folder)))
     return 0
 
 
-def _say_of(root: Root, say: Say) -> None:
+def _say_of(root: RootCertificate, say: Say) -> None:
     say(_("Root: {}").format(printable(root.name)))
     say(f"SHA-256: {root.fingerprint}")
     say(_("Valid until: {}").format(moment(root.not_after, "%Y-%m-%d")))
@@ -45,7 +48,7 @@ def _say_of(root: Root, say: Say) -> None:
 
 def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:
     found, form = roots.read(config), args["format"]
-    data = export.exported(found, form)
+    data = root_files.exported(found.all, form)
     if args["out"] is not None:
         path = Path(args["out"])
         with files.store_errors(path):
@@ -70,7 +73,7 @@ def _uninstall(config: Config, args: Mapping[str, Any], say: Say) -> int:
 
 
 def _commands(config: Config, args: Mapping[str, Any], say: Say) -> int:
-    say(commands.text(roots.read(config), places(config), args["systems"]))
+    say(commands.text(roots.read(config), places(config), args["systems"], config.local_ca.shared_at))
     return 0
 
 

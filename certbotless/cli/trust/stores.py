@@ -17,6 +17,7 @@ from pathlib import Path
 from ...base import files
 from ...base.errors import StoreError
 from ...base.words import N_, Text
+from ...report import trust_steps
 
 UPDATE = "update-ca-certificates"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -104,17 +105,8 @@ NAMES = tuple(store.name for store in STORES)
 
 
 def hosts_toml(folder: Path) -> bytes:
-    """Return what leads containerd to the root in this folder, whose name is that of the service.
-
-    It asks the host first. Where that has no such image it asks the server, which has a root of its own.
-    Without a host some releases refuse the file.
-
-    Source: containerd, core/remotes/docker/config/hosts.go; containerd/containerd#10027.
-    """
-    server = f"https://{folder.name}"
-    ca = f'ca = "{folder / _CA}"'
-    host = f'[host."{server}"]\n  capabilities = ["pull", "resolve", "push"]\n  {ca}\n'
-    return f'server = "{server}"\n{ca}\n\n{host}'.encode()
+    """Return what leads containerd to the root in this folder, whose name is that of the service."""
+    return trust_steps.hosts_toml(folder.name, str(folder / _CA)).encode()
 
 
 def is_of(data: bytes | None, roots: Collection[bytes]) -> bool:

@@ -1,41 +1,43 @@
-"""The roots in the forms that systems import."""
+"""The roots of the local CA as files, in the forms that systems import."""
 
 import plistlib
 import uuid
+from collections.abc import Sequence
 
-from ...world.local_root import Root
-from .roots import Roots
+from ..model.local_ca import RootCertificate, pem_of
 
-FORMATS = ("pem", "der", "mobileconfig")
 # Of the names below: any UUID of our own (RFC 9562, section 5.5).
 _NAMESPACE = uuid.UUID("0f6c4d3e-3a53-5d0c-9a4e-6c1f3d1b7a52")
 
 
-def exported(roots: Roots, form: str) -> bytes:
-    """Return the roots as a file; `der` has room for the one that signs now alone."""
+def exported(roots: Sequence[RootCertificate], form: str) -> bytes:
+    """Return the roots as a file of this form: `pem`, `der` or `mobileconfig`.
+
+    Args:
+        roots: the one that signs now comes first; `der` has room for it alone.
+    """
     if form == "der":
-        return roots.current.der
-    return roots.pem if form == "pem" else mobileconfig(roots)
+        return roots[0].der
+    return pem_of(roots) if form == "pem" else mobileconfig(roots)
 
 
-def mobileconfig(roots: Roots) -> bytes:
+def mobileconfig(roots: Sequence[RootCertificate]) -> bytes:
     """Return a configuration profile for iOS and macOS.
 
     Source: Apple, Device Management: Profile-Specific Payload Keys, CertificateRoot.
     """
-    payloads = [_payload(root) for root in roots.all]
     whole = {
-        "PayloadContent": payloads,
-        "PayloadDisplayName": roots.current.name,
+        "PayloadContent": [_payload(root) for root in roots],
+        "PayloadDisplayName": roots[0].name,
         "PayloadIdentifier": "certbotless.local-ca",
         "PayloadType": "Configuration",
-        "PayloadUUID": _uuid(*(root.sha256 for root in roots.all)),
+        "PayloadUUID": _uuid(*(root.sha256 for root in roots)),
         "PayloadVersion": 1,
     }
     return plistlib.dumps(whole)
 
 
-def _payload(root: Root) -> dict[str, object]:
+def _payload(root: RootCertificate) -> dict[str, object]:
     return {
         "PayloadCertificateFileName": f"certbotless-{root.short}.cer",
         "PayloadContent": root.der,
