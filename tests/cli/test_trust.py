@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.pages import block
 
 from certbotless.cli.main import main
 from certbotless.state.local_ca import CaFiles, LocalCaFolder
@@ -183,10 +184,24 @@ def test_root_reads_with_the_rights_of_the_owner(file: Path, told: Told) -> None
     assert secret.read_bytes()
 
 
-def test_what_is_to_be_typed_for_k3s_is_one_file(file: Path, told: Told) -> None:
-    """Each service is in both of its parts."""
+@pytest.fixture
+def served(file: Path) -> None:
+    """There is a CA, and the site has a service with a port."""
     make(file)
     file.write_text(file.read_text().replace("}]", ", deploy: [{container: registry, port: 5000}]}]"))
+
+
+@pytest.mark.parametrize("system", ["docker", "podman", "containerd"])
+def test_what_is_to_be_typed_is_what_the_page_has(system: str, served: None, told: Told) -> None:
+    """A test of the page types it on real clients (tests/system/test_lan_clients.py)."""
+    page = block("docs/local-ca-clients.md", system).text
+    printed = told("commands", system)[1].replace("'", "")
+    for part in page.replace("'", "").partition("\n")[::2]:
+        assert part in printed
+
+
+def test_what_is_to_be_typed_for_k3s_is_one_file(served: None, told: Told) -> None:
+    """Each service is in both of its parts."""
     lines = told("commands", "k3s")[1].splitlines()
     text = lines[lines.index("mirrors:") : lines.index("systemctl restart k3s")]
     found = yaml.safe_load("\n".join(text))

@@ -235,6 +235,11 @@ def chromium(profile: Path) -> Client:
     return one_by_one(lambda at: ["chromium", *flags, at.url], "{}")
 
 
+def firefox(profile: Path) -> Client:
+    """Return Firefox without a screen, with its profile in this folder."""
+    return all_at_once(sys.executable, Path(__file__).with_name("firefox.py"), profile)
+
+
 def nss(database: Path) -> Client:
     """Return NSS's own client, with the roots of this database."""
     known = ["-d", f"sql:{database}", "-V", "tls1.2:", "-Q"]

@@ -104,7 +104,7 @@ def test_from_plain_http_to_a_push_from_another_machine(
         mine.types(remove)
         mine.types(exchanged(run, image | {"-v /certs:": f"-v {mine.certs}:"}))
         mine.types(once)
-        assert mine.spoken_to() <= {LAN_ADDRESS, "127.0.0.1"}
+        assert {LAN_ADDRESS} <= mine.spoken_to() <= {LAN_ADDRESS, "127.0.0.1"}
         assert f"{ROOT}: OK" in neighbour.types(mine.types(ask))
         pushed = paper.commands(PAGE, "push")
         for line in pushed:
@@ -270,6 +270,20 @@ def test_chromium_and_nss_trust_what_is_in_the_database_of_the_user(
         # It has no other words for it; the same issuer is known for the LAN.
         "NSS": Kind(tls_clients.nss(database), "SEC_ERROR_UNKNOWN_ISSUER"),
     }
+    assert_bounded(kinds, rooted, places)
+
+
+@pytest.mark.soak
+@pytest.mark.page("docs/local-ca-clients.md", "firefox")
+def test_firefox_trusts_what_its_policy_installs(
+    rooted: Neighbour, places: list[Place], paper: Reading
+) -> None:
+    rooted.types(f"cp {ROOT} {ROOTS}; mkdir -p /etc/firefox/policies")
+    with (rooted.home / "policies.json").open("w") as file:
+        file.write(paper.text(PAGE, "firefox"))
+    assert all(tls_clients.firefox(rooted.home / "before")(rooted, LAN))
+    rooted.types("cp policies.json /etc/firefox/policies")
+    kinds = {"Firefox": Kind(tls_clients.firefox(rooted.home / "profile"), "^insecure certificate$")}
     assert_bounded(kinds, rooted, places)
 
 
