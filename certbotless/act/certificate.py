@@ -94,7 +94,7 @@ class CertificateSteps:
         self._ctx.publish(pair, facts)
         self.orders.drop()
         self._ctx.tell("certificate.published", sha256=facts.sha256, not_after=rfc3339(facts.not_after))
-        if why := verify.doubt(authority.id, chain, key, self._ctx.site.domain):
+        if why := verify.doubt(authority.id, chain, key, self._ctx.site.domain.replace("*", "any")):
             # Clients may know the CA all the same: a trust store here may be old, or absent.
             text = "certificate.not_trusted_here domain=%s issuer=%s reason=%s hint=%s"
             hint = "update ca-certificates; if it is up to date, check which server acme.directory reaches"

@@ -84,7 +84,7 @@ class SiteContext:
         """
         name = self.site.zone or self.state.zone
         if not name:
-            name = self.zones.find(self.site.domain)
+            name = self.zones.find(self.site.domain.removeprefix("*."))
             self.file.change(zone=name)
             self.tell("zone.found", zone=name)
         return self.zones.open(name)

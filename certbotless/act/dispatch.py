@@ -53,7 +53,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     extra = None if is_optional else Event("begins", {"step": step.key, "reason": step.reason}).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
     actions = [each.action for each in later]
-    if step.action in ("order", "collect", "adopt", "restore") and ctx.site.deploy:
+    if step.action in ("order", "collect", "take", "adopt", "restore") and ctx.site.deploy:
         actions.append("deploy")
     if not ctx.site.is_local:
         load_ahead(step.action, actions)
@@ -87,6 +87,10 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             _certificate(ctx).restore(seen)
         case "order":
             _certificate(ctx).order(seen)
+        case "take":
+            from .shared import take as take_shared
+
+            take_shared(ctx, seen)
         case "collect":
             _certificate(ctx).collect(seen)
         case "renewal-info":

@@ -46,6 +46,7 @@ from ..observe.record_answers import ask_servers
 from ..observe.views import Looking, look
 from .context import Edges, SiteContext
 from .dispatch import announce, take
+from .shared import Turns, hold_others, release_others
 from .sharing import SharedTargets
 
 logger = logging.getLogger(__name__)
@@ -98,14 +99,15 @@ def run(
     """
     slots = threading.BoundedSemaphore(config.parallel)
     goals = [Goal(site, config) for site in sites]
-    shared = SharedTargets(goals)
+    shared, turns = SharedTargets(goals), Turns(goals)
 
     def one(goal: Goal) -> Outcome:
         with about(goal.site.domain):
             try:
-                outcome = _guarded(goal, edges, intent, slots, shared)
+                outcome = _guarded(goal, edges, intent, slots, (shared, turns))
             finally:
                 shared.leave(goal.site.domain)
+                turns.leave(goal.site.domain)
             on_done(outcome)
         return outcome
 
@@ -113,14 +115,18 @@ def run(
 
 
 def _guarded(
-    goal: Goal, edges: Edges, intent: Intent, slots: threading.BoundedSemaphore, shared: SharedTargets
+    goal: Goal,
+    edges: Edges,
+    intent: Intent,
+    slots: threading.BoundedSemaphore,
+    others: tuple[SharedTargets, Turns],
 ) -> Outcome:
     """The guard around one site: whatever happens, the others go on."""
     domain = goal.site.domain
     try:
         with SlotClock(edges.clock, slots) as clock:
             ctx = SiteContext(goal, replace(edges, clock=clock), intent)
-            site_run = _SiteRun(ctx, clock, shared)
+            site_run = _SiteRun(ctx, clock, *others)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(domain, "pending", exc.message, False, None)
@@ -143,8 +149,8 @@ def _explained(exc: Exception, what: str, domain: str) -> CertbotlessError:
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(self, ctx: SiteContext, clock: SlotClock, shared: SharedTargets) -> None:
-        self._ctx, self._clock, self._shared = ctx, clock, shared
+    def __init__(self, ctx: SiteContext, clock: SlotClock, shared: SharedTargets, turns: Turns) -> None:
+        self._ctx, self._clock, self._shared, self._turns = ctx, clock, shared, turns
         self._config, self._site, self._intent = ctx.config, ctx.site, ctx.intent
         self._file = ctx.file
         self._began = clock.now()
@@ -162,10 +168,12 @@ class _SiteRun:
                 self._clock.sleep(0)  # nothing new begins once we are asked to stop
                 view = self._look()
                 self._note_what_is_true(view)
-                due = (step for step in view.decision.due(view.seen.at) if step.key not in taken)
-                step = next(due, None)
-                if step is None:
+                due = [step for step in view.decision.due(view.seen.at) if step.key not in taken]
+                if self._must_wait(due):
+                    continue
+                if not due:
                     return self._outcome(view, taken)
+                step = due[0]
                 self._clock.sleep(0)  # a check takes some time, and we may have been asked meanwhile
                 if step.action == "deploy":
                     announce(step, view.seen, self._ctx)
@@ -175,6 +183,20 @@ class _SiteRun:
                 if step.action in ("order", "collect"):
                     # A certificate that has just come can wait: an issuance asks for no more than it must.
                     taken.add("renewal-info")
+
+    def _must_wait(self, due: Sequence[Step]) -> bool:
+        """Wait where a certificate that others share comes, or is theirs to take first; return whether so."""
+        if not self._site.certificate:
+            return False
+        with self._clock.slot_for_others():
+            if not due:
+                return self._turns.await_certificate(self._site, self._clock)
+            if due[0].action == "take":
+                self._shared.leave(self._site.domain)
+                return self._turns.await_turn(self._site, self._clock)
+        if not any(step.action in ("take", "deploy", "redeploy") for step in due):
+            self._turns.give_way(self._site)
+        return False
 
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. A failure is reported, and not remembered."""
@@ -245,7 +267,7 @@ class _SiteRun:
 
     def _take(self, step: Step, seen: Observation, later: Sequence[Step]) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""
-        if step.action == "order" and (facts := seen.published.facts) is not None:
+        if step.action in ("order", "take") and (facts := seen.published.facts) is not None:
             # By then each target must serve the new one, whatever its window: the old one's last twentieth.
             self._file.change(deploy_by=facts.not_after - facts.lifetime / 20)
         # A site needs a slot while it talks to the CA or the API; a container may take long to end.
@@ -266,6 +288,8 @@ class _SiteRun:
                 self._ctx.store.look().origin, self._began, self._clock.now()
             )
             over = {step.key, "order"} if has_new else {step.key}
+            if self._site.certificate and step.fact == "served":
+                release_others(self._ctx)
             self._file.change(failures={key: f for key, f in failures.items() if key not in over})
         return set()
 
@@ -302,6 +326,8 @@ class _SiteRun:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
         self._file.change(failures=failures | noted)
+        if self._site.certificate and isinstance(exc, CertificateRefused):
+            hold_others(self._ctx, seen, failure)
         self._ctx.keep_failure(key, exc)
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:

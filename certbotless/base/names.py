@@ -73,6 +73,16 @@ def certified_name(text: str) -> str:
     return str(address)
 
 
+def file_name(domain: str) -> str:
+    """Return the name of a domain's files. No host name has `_`, which is there for the `*` of a wildcard."""
+    return domain.replace("*", "_", 1)
+
+
+def domain_of(name: str) -> str:
+    """Return the domain whose files have this name."""
+    return name.replace("_", "*", 1) if name.startswith("_.") else name
+
+
 def is_address(name: str) -> bool:
     """Whether a name of a certificate is an IP address; it is one that `certified_name` returned."""
     return ":" in name or name.replace(".", "").isdigit()

@@ -287,7 +287,7 @@ def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:
 
 
 def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
-    """Return the sites with exactly these domains; every site where no domain is given.
+    """Return the sites with exactly these domains; all that is kept where no domain is given.
 
     Raises:
         UsageError: no site has one of these domains.
@@ -295,10 +295,30 @@ def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
     from ..base.names import u_labels  # noqa: PLC0415  (help needs none)
 
     # A domain in Chinese may also be given in Chinese letters.
-    by_name = {name: site for site in config.sites for name in (site.domain, u_labels(site.domain))}
+    by_name = {name: site for site in config.kept for name in (site.domain, u_labels(site.domain))}
     for domain in domains:
         if domain not in by_name:
             known = ", ".join(site.domain for site in config.sites)
             raise UsageError(Text("no site has the domain {!r}; there is {}", printable(domain, 80), known))
     chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
-    return list(chosen.values()) or list(config.sites)
+    return list(chosen.values()) or list(config.kept)
+
+
+def sites_to_run(config: Config, args: argparse.Namespace) -> list[Site]:
+    """Return what a run is about: the sites that were named, and the certificates that they share.
+
+    A renewal is about all sites that share a certificate. The daemon (`--settled`) names all that it wants.
+
+    Raises:
+        UsageError: no site has one of the domains.
+    """
+    sites = sites_named(config, args.domains)
+    wildcards = {site.certificate or site.domain for site in sites}
+    shared = [site for site in config.shared if site.domain in wildcards]
+    if args.settled or not shared:
+        return sites
+    if args.dry_run:
+        return [*shared, *(site for site in sites if not site.certificate and not site.is_shared)]
+    domains = {site.domain for site in sites}
+    others = wildcards if args.renew_now else set[str]()
+    return [*shared, *(site for site in config.sites if site.domain in domains or site.certificate in others)]

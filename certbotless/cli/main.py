@@ -345,7 +345,7 @@ def _run(source: Path | None, args: argparse.Namespace, say: Callable[[str], Non
     from ..config import checks, load
 
     checked = load.load(source)
-    sites = arguments.sites_named(checked, args.domains)
+    sites = arguments.sites_to_run(checked, args)
     checks.prove_readable(checked)
     if source is not None:
         checks.log(checked, source)

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..base.errors import ValueFault
-from ..base.names import is_address, not_permitted
+from ..base.names import is_address, is_in_zone, normalise, not_permitted
 from ..base.words import N_, Text
-from .site_names import local_name, permit_entry, public_name
+from .site_names import local_name, permit_entry, public_name, shared_name
 from .yaml_document import Document, Fault, Path
 
 # None is a name that is wrong by itself, or absent.
@@ -26,6 +26,7 @@ def check(
     is_wrong = any(path[:2] == ("local_ca", "permit") for path in wrong)
     permit = [*map(permit_entry, written)] if isinstance(written, list) and not is_wrong else []
     needs_account = False
+    yield from _of_shared(doc, sites, domains, names, wrong)
     for i, site in enumerate(sites):
         places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
         places += [(("sites", i, "names", j), name) for j, name in enumerate(names[i])]
@@ -76,6 +77,44 @@ def _of_acme(
         yield doc.fault(
             ("sites", i, "with_address"), Text("a public CA certifies only names: write ca: local")
         )
+
+
+def _of_shared(
+    doc: Document,
+    sites: Sequence[dict[str, Any]],
+    domains: _Names,
+    names: Sequence[_Names],
+    wrong: Collection[Path],
+) -> Iterator[Fault]:
+    """Yield names that the shared certificate of their site does not cover, and keys that contradict it."""
+    first: dict[str, int] = {}
+    for i, site in enumerate(sites):
+        here: Path = ("sites", i, "certificate")
+        written = site.get("certificate")
+        if written is None or here in wrong:
+            continue
+        wildcard = shared_name(written)
+        places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
+        places += [(("sites", i, "names", j), name) for j, name in enumerate(names[i])]
+        for path, name in places:
+            if name is not None and (name[0] == "*" or name.partition(".")[2] != wildcard[2:]):
+                form = N_("{!r} is not covered by {!r}, which is for one label in front of {}")
+                yield doc.fault(path, Text(form, name, wildcard, wildcard[2:]))
+        zone = site.get("zone")
+        if (
+            zone is not None
+            and ("sites", i, "zone") not in wrong
+            and not is_in_zone(wildcard[2:], normalise(zone))
+        ):
+            yield doc.fault(here, Text("{!r} is not in the zone {!r}", wildcard, zone))
+        if site.get("with_address"):
+            yield doc.fault(
+                ("sites", i, "with_address"), Text("does not go with certificate: it has no address")
+            )
+        other = sites[first.setdefault(wildcard, i)]
+        if site.get("ca", "acme") != other.get("ca", "acme"):
+            form = N_("{!r} is certified by another CA in sites[{}]: give both the same ca")
+            yield doc.fault(here, Text(form, wildcard, first[wildcard]))
 
 
 def _is_public(name: str, key: str) -> bool:

@@ -174,6 +174,7 @@ class Site(_Section):
     domain: values.Domain
     ca: Literal["acme", "local"] = "acme"
     names: tuple[values.CertificateName, ...] = ()
+    certificate: Annotated[values.Wildcard | None, if_given] = None
     zone: values.Name | None = None
     address: values.Address = AddressRule("auto")
     address6: values.Address6 = AddressRule("none", version=6)
@@ -189,6 +190,16 @@ class Site(_Section):
         return tuple(sorted({self.domain, *self.names}))
 
     @property
+    def certified_names(self) -> tuple[str, ...]:
+        """Every name of its certificate, sorted: those of the site, or the wildcard that it shares."""
+        return (self.certificate,) if self.certificate else self.all_names
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this is a certificate that sites share (`Config.shared`), and none of the file's sites."""
+        return self.domain.startswith("*.")
+
+    @property
     def is_local(self) -> bool:
         """Whether the CA of this machine certifies it."""
         return self.ca == "local"
@@ -196,7 +207,8 @@ class Site(_Section):
     @property
     def needs_zone(self) -> bool:
         """Whether it has a zone at Aliyun DNS: for its records, or for the challenges of an ACME CA."""
-        return not self.is_local or bool(self.wanted_records)
+        is_validated = not self.is_local and not self.certificate
+        return is_validated or bool(self.wanted_records)
 
     @property
     def rules(self) -> dict[str, AddressRule]:
@@ -271,6 +283,35 @@ class Config(_Section):
         """The longest that a run may take."""
         return self.dns.propagation_timeout + RUN_MARGIN
 
+    @property
+    def shared(self) -> tuple[Site, ...]:
+        """The certificates that sites share, each as a site without record and service, by its wildcard."""
+        users: dict[str, list[Site]] = {}
+        for site in self.sites:
+            if site.certificate:
+                users.setdefault(site.certificate, []).append(site)
+        return tuple(
+            Site(
+                domain=wildcard,
+                ca=sites[0].ca,
+                zone=next((site.zone for site in sites if site.zone), None),
+                address=AddressRule("none"),
+                records="none",
+                certs_dir=self.shared_dir,
+            )
+            for wildcard, sites in users.items()
+        )
+
+    @property
+    def kept(self) -> tuple[Site, ...]:
+        """All that has a certificate to be kept: what sites share, then the sites, in the file's order."""
+        return (*self.shared, *self.sites)
+
+    @property
+    def shared_dir(self) -> Path:
+        """The folder of the certificates that sites share; no server reads there."""
+        return self.state_dir / "shared"
+
     def certs_dir_of(self, site: Site) -> Path:
         """Return the folder of the site's pair."""
         return site.certs_dir or self.certs_dir
@@ -278,4 +319,4 @@ class Config(_Section):
     @property
     def certs_dirs(self) -> frozenset[Path]:
         """Every folder that holds the pair of some site."""
-        return frozenset(map(self.certs_dir_of, self.sites))
+        return frozenset(map(self.certs_dir_of, self.kept))

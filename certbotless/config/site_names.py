@@ -67,6 +67,16 @@ def site_domain(text: str) -> str:
     return domain
 
 
+def shared_name(text: str) -> str:
+    """Return a wildcard that several sites may share as their certificate. Raises `ValueFault`."""
+    name = certified_name(text)
+    if not name.startswith("*."):
+        raise ValueFault(
+            Text("{!r} is not a wildcard", text), hint=Text("write one that covers the site: *.{}", name)
+        )
+    return name
+
+
 def local_name(name: str) -> str:
     """Return a name or an address, in its final form, for which the local CA may give a certificate.
 

@@ -23,7 +23,7 @@ from ..base.errors import ValueFault
 from ..base.names import certified_name, normalise
 from ..base.words import N_, Text, _
 from .secret import Secret
-from .site_names import is_of_a_lan, permit_entry, site_domain
+from .site_names import is_of_a_lan, permit_entry, shared_name, site_domain
 
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -316,6 +316,7 @@ PathValue = Annotated[Path, _kind("^/", _path)]
 Name = Annotated[str, after(normalise)]
 Domain = Annotated[str, after(site_domain)]
 CertificateName = Annotated[str, after(certified_name)]
+Wildcard = Annotated[str, after(shared_name)]
 Permit = Annotated[str, after(permit_entry)]
 CertificateLife = Annotated[timedelta, _duration("1d", "397d")]
 Directory = Annotated[str, _kind(rf"^({'|'.join(DIRECTORIES)}|{_HTTP}[Ss]://\S+)$", _directory)]

@@ -23,6 +23,7 @@ from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
 from ..model.situation import Goal, Situation
 from .deploy import deploy_steps, redeploy_steps
 from .record import list_steps, record_steps
+from .shared import take_steps
 
 
 def decide(situation: Situation) -> Decision:
@@ -30,16 +31,17 @@ def decide(situation: Situation) -> Decision:
     seen, state = situation.seen, situation.remembered
     facts, told = seen.in_hand.facts, state.renewal
     drawn = told.moment if told and told.is_of(facts) else None
-    order = _reasons_to_order(situation, drawn)
+    order, take = _reasons_to_order(situation, drawn), take_steps(situation)
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_rotate_steps(seen),
-        *_adopt_steps(seen, state),
+        *(_adopt_steps(seen, state) if not situation.goal.site.certificate else ()),
         *_restore_steps(seen, state),
         *([Step("order", order)] if order else ()),
+        *take,
         *([Step("collect", because(Why.ORDER_LEFT))] if state.order and not order else ()),
-        *(redeploy_steps(situation) if not order else ()),
+        *(redeploy_steps(situation) if not order and not take else ()),
         *deploy_steps(situation),
     ]
     # The servers may come to show the record while the certificate is ordered and deployed: this is last.
@@ -146,7 +148,8 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
     """Ask the CA when it wants its certificate renewed; never after its end (RFC 9773 section 4.3)."""
     now, in_hand, told = situation.seen.at, situation.seen.in_hand, situation.remembered.renewal
     facts, origin = in_hand.facts, in_hand.origin
-    if facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
+    is_others = situation.goal.site.certificate is not None
+    if is_others or facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
         return []
     authority = situation.goal.authority(situation.seen)
     if origin.directory != authority.id or not authority.is_acme:
@@ -158,6 +161,8 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
 def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Reason, ...]:
     seen, since = situation.seen, situation.intent.renew_since
     facts, origin = seen.in_hand.facts, seen.in_hand.origin
+    if situation.goal.site.certificate:
+        return ()  # whoever shares it takes it
     if facts is None or origin is None:
         if _has_expired(seen):
             return because(Why.EXPIRED_COPY)
@@ -202,6 +207,8 @@ def _mismatch(goal: Goal, seen: Observation, held: Published) -> tuple[Reason, .
     authority = goal.authority(seen)
     if not fits(goal.site, seen.address, facts.names):
         return because(Why.OTHER_NAMES, facts.names)
+    if goal.site.certificate:
+        return ()
     if origin.directory != authority.id:
         return because(Why.OTHER_CA, origin.directory)
     if origin.key_type != authority.key_type:

@@ -37,7 +37,7 @@ def authority_of(config: Config, site: Site, local_ca: LocalCa | None = None) ->
 def names_of(site: Site, address: str) -> tuple[str, ...]:
     """Return every name of the certificate, sorted; with the LAN address if the site wants it."""
     with_address = {address} if site.with_address and address else set[str]()
-    return tuple(sorted({*site.all_names} | with_address))
+    return tuple(sorted({*site.certified_names} | with_address))
 
 
 def fits(site: Site, address: str, names: tuple[str, ...]) -> bool:
@@ -46,5 +46,5 @@ def fits(site: Site, address: str, names: tuple[str, ...]) -> bool:
     While the LAN address is not known, the last one counts.
     """
     if site.with_address and not address:
-        return set(site.all_names) <= set(names)
+        return set(site.certified_names) <= set(names)
     return names == names_of(site, address)

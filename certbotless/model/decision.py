@@ -19,6 +19,7 @@ Action = Literal[
     "adopt",
     "order",
     "collect",
+    "take",
     "restore",
     "deploy",
     "redeploy",
@@ -40,6 +41,7 @@ _NAMES = (
     N_("adopt"),
     N_("order"),
     N_("collect"),
+    N_("take"),
     N_("restore"),
     N_("deploy"),
     N_("redeploy"),
@@ -58,7 +60,7 @@ CONFIRM_OF: Mapping[Action, Action] = {"record": "confirm", "record6": "confirm6
 WRITES: Mapping[Action, str] = {"record": "A", "record6": "AAAA"}
 
 # What a renewal does, in this order; the record and the files are right meanwhile.
-RENEWAL: frozenset[Action] = frozenset(("clean-up", "rotate", "order", "collect", "deploy"))
+RENEWAL: frozenset[Action] = frozenset(("clean-up", "rotate", "order", "collect", "take", "deploy"))
 
 # What a step makes true; `look` stands for what cannot be seen.
 Fact = Literal["record", "certificate", "files", "served", "look"]
@@ -66,7 +68,7 @@ Fact = Literal["record", "certificate", "files", "served", "look"]
 FACT_OF: Mapping[str, Fact] = {
     **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
     **dict.fromkeys(
-        ("rotate", "order", "collect", "adopt", "clean-up", "dry_run", "renewal-info"), "certificate"
+        ("rotate", "order", "collect", "take", "adopt", "clean-up", "dry_run", "renewal-info"), "certificate"
     ),
     **dict.fromkeys(("restore", "rebuild", "note"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),

@@ -15,6 +15,7 @@ from .records import address_type
 
 if TYPE_CHECKING:
     from .local_ca import LocalCa
+    from .shared import Shared
 
 # By server: the values, or None for one that does not speak for the zone.
 Answers = tuple[frozenset[str] | None, ...]
@@ -45,6 +46,7 @@ class Observation:
             that was written last; 127.0.0.1 for a site that wants none.
         local_ca: the CA of this machine; None where there is none, or the site does not need one.
         next_ca: the one that takes its place; None without a rotation.
+        shared: the certificate that the site shares; None for one with a certificate of its own.
     """
 
     at: datetime
@@ -62,6 +64,7 @@ class Observation:
     host: str = ""
     local_ca: LocalCa | None = None
     next_ca: LocalCa | None = None
+    shared: Shared | None = None
 
     @property
     def address(self) -> str:

@@ -40,6 +40,7 @@ class Why(Enum):
         " is issued; a failed validation counts"
     )
     ORDER_LEFT = N_("an earlier run left an order")
+    SHARED = N_("{} is the certificate of this site")
     ADOPTABLE = N_("another tool left a certificate and its key here; they may be usable")
     NOT_ADOPTED = N_("the certificate of another tool is not taken over: {}")
     RENEWAL_TIME = N_("the CA may want it renewed at another time")
@@ -65,6 +66,8 @@ class Why(Enum):
     OUR_LIMIT = N_("{}; to order now: certbotless --renew-now --force")
     OLD_CLOCK = N_("this machine's clock is older than this program: set it")
     WINDOW = N_("its window {:%H:%M}-{:%H:%M}")
+    SHARED_COMES = N_("{} is not issued yet")
+    SHARED_REFUSED = N_("{} did not come up with it")
     CANARY_FAILED = N_("the first target failed: {}")
 
 

@@ -17,6 +17,12 @@ class Goal:
     site: Site
     config: Config
 
+    @property
+    def sharers(self) -> tuple[str, ...]:
+        """The domains of all sites that share its certificate, in the order of the file."""
+        wildcard = self.site.certificate
+        return tuple(site.domain for site in self.config.sites if wildcard and site.certificate == wildcard)
+
     def authority(self, seen: Observation) -> Authority:
         """Return who certifies the site."""
         return authority_of(self.config, self.site, seen.local_ca)

@@ -71,7 +71,7 @@ class View:
         if facts is None or seen.refused is not None:
             return False
         is_valid = facts.not_before <= now and not facts.ends_soon(now)
-        if not is_valid or not set(self.site.all_names) <= set(facts.names):
+        if not is_valid or not set(self.site.certified_names) <= set(facts.names):
             return False
         is_on_time = all(
             step.waits_for_window or (step.action in RENEWAL and step.is_due(now))

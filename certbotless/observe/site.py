@@ -27,6 +27,7 @@ from .record_answers import AnswerSource, SeenAnswers
 
 if TYPE_CHECKING:
     from ..model.local_ca import LocalCa
+    from ..model.shared import Shared
 
 
 def observe(
@@ -47,6 +48,7 @@ def observe(
         copy = file.copy() if published.facts is None else None
         served = _leaves(places, site.domain)
         local_ca, next_ca = _local_cas(goal, now, problems)
+        shared = _shared(goal, problems)
         shown = asked.result()
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
     if shown.fault is not None and (isinstance(shown.fault, ZoneOnHold) or not any(listed.values())):
@@ -67,6 +69,7 @@ def observe(
         host=host,
         local_ca=local_ca,
         next_ca=next_ca,
+        shared=shared,
     )
     return without_abandoned(goal, seen)
 
@@ -91,6 +94,19 @@ def _local_cas(
     if ca is not None and not ca.is_valid(now):
         problems.append(ca.not_valid_now())
     return ca, next_ca
+
+
+def _shared(goal: Goal, problems: list[CertbotlessError]) -> Shared | None:
+    """Return the certificate that the site shares, if it shares one."""
+    if not goal.site.certificate:
+        return None
+    from ..state.shared import SharedCertificate  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+    try:
+        return SharedCertificate(goal.config, goal.site.certificate).seen()
+    except StoreError as exc:
+        problems.append(exc)
+        return None
 
 
 def host_of(goal: Goal, state: SiteState, address: str) -> str:

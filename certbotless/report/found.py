@@ -14,7 +14,7 @@ from ..base.words import N_
 from ..model.certificate import LeafFacts
 from ..model.memory import Failure, KeptEvent
 from ..model.view import View, Visits, facts_of
-from .status_json import local_ca_json, site_json, unseen_site_json
+from .status_json import local_ca_json, shared_json, site_json, unseen_site_json
 
 if TYPE_CHECKING:
     from ..model.local_ca import LocalCa
@@ -62,6 +62,10 @@ class Found:
         """The CA of this machine; None where there is none, or no site needs it."""
         return next((view.seen.local_ca for view in self.views if view.seen.local_ca), None)
 
+    def users_of(self, wildcard: str) -> list[str]:
+        """Return the domains of the sites that share this certificate."""
+        return [view.site.domain for view in self.views if view.site.certificate == wildcard]
+
     @property
     def next_ca(self) -> LocalCa | None:
         """The local CA that takes the place of the one that signs now; None without a rotation."""
@@ -85,7 +89,19 @@ class Found:
             "config": {"path": self.path, "error": self.error or None},
             "notify": self.notify,
             "local_ca": local_ca_json(ca, self.next_ca) if ca else None,
-            "sites": [*(site_json(view, facts_of(view, self.visits)) for view in self.views), *known],
+            "certificates": [
+                shared_json(view, self.users_of(view.site.domain))
+                for view in self.views
+                if view.site.is_shared
+            ],
+            "sites": [
+                *(
+                    site_json(view, facts_of(view, self.visits))
+                    for view in self.views
+                    if not view.site.is_shared
+                ),
+                *known,
+            ],
         }
 
     def to_json(self) -> str:

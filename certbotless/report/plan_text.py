@@ -23,6 +23,7 @@ _SAID = {
     "rotate": N_("let the rotation of the local CA go on"),
     "adopt": N_("check whether the certificate of another tool can be used"),
     "order": N_("request a certificate"),
+    "take": N_("use the certificate that it shares"),
     "collect": N_("fetch the certificate of an earlier request"),
     "restore": N_("restore the files"),
     "rebuild": N_("write the copy of the certificate again"),
@@ -53,9 +54,10 @@ def text_of(views: Sequence[View], verdicts: Mapping[str, str] | None = None) ->
         elif not view.decision.problems:
             lines.append(_("{}: nothing to do").format(domain))
         changes += sum(step.action not in _READING for step in steps) + len(follow)
-    sites = _("{} site") if len(views) == 1 else _("{} sites")
+    count = sum(not view.site.is_shared for view in views)
+    sites = _("{} site") if count == 1 else _("{} sites")
     counted = {0: _("no changes"), 1: _("{} change")}.get(changes, _("{} changes"))
-    lines.append(_("{}, {}").format(sites.format(len(views)), counted.format(changes)))
+    lines.append(_("{}, {}").format(sites.format(count), counted.format(changes)))
     return "\n".join(printable(line, _MOST_OF_A_LINE) for line in lines)
 
 
@@ -66,7 +68,7 @@ def warnings_of(views: Sequence[View]) -> list[str]:
 
 def _following(view: View) -> Iterator[Target]:
     """Yield the targets that get the certificate which is to be requested."""
-    if any(step.action == "order" for step in view.decision.steps):
+    if any(step.action in ("order", "take") for step in view.decision.steps):
         planned = {step.target for step in view.decision.steps}
         yield from (target for target in view.site.deploy if target.name not in planned)
 
@@ -87,7 +89,7 @@ def _would(step: Step, view: View, verdict: str | None) -> str:
     reasons = [each for each in step.why if each.kind not in silent]
     why = _(", ").join(_(_SHORT[each.kind]) if each.kind in _SHORT else each.spoken for each in reasons)
     text = _("would {}").format(what) + (_(" ({})").format(why) if why else "")
-    if step.wait_until is None:
+    if step.wait_until is None or step.has(Why.SHARED_COMES):
         return text
     return text + _(", not before {}: {}").format(moment(step.wait_until), step.spoken_wait_reason)
 

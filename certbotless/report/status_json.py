@@ -42,7 +42,7 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
 def _certificate_json(facts: LeafFacts, origin: Origin | None) -> dict[str, Any]:
     """Return what a certificate says, and the id of the CA that gave it where that is known."""
     told = {key: value for key, value in facts.to_plain().items() if key != "ari_id"}
-    return told | {"ca": origin.directory if origin else None}
+    return told | {"ca": origin.directory if origin else None, "shared": None}
 
 
 def local_ca_json(ca: LocalCa, coming: LocalCa | None) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Seen:
     @property
     def unseen(self) -> list[str]:
         """Sites that were not checked yet, because a run is at work on them."""
-        return [site.domain for site in self.config.sites if site.domain not in self.views]
+        return [site.domain for site in self.config.kept if site.domain not in self.views]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,9 @@ def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
     published = view.seen.published
     facts = published.facts
     return unseen_site_json(view.site.domain, view.reason) | {
-        "certificate": _certificate_json(facts, published.origin) if facts else None,
+        "certificate": (
+            _certificate_json(facts, published.origin) | {"shared": view.site.certificate} if facts else None
+        ),
         "state": view.state,
         "address": _address_json(view, "A"),
         "address6": _address_json(view, "AAAA"),
@@ -164,6 +166,15 @@ def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
         "client": met.to_json() if met else None,
         "last_error": failure.to_json() if failure and not failure.is_waiting else None,
     }
+
+
+def shared_json(view: View, used_by: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of a certificate that these sites share."""
+    entry = site_json(view, None)
+    facts = {key: None for key in ("names", "sha256", "issuer", "not_before", "not_after")}
+    facts |= {key: (entry["certificate"] or {}).get(key) for key in facts}
+    others = {key: entry[key] for key in ("state", "reason", "next_renewal", "last_error")}
+    return {"name": view.site.domain, **others, **facts, "used_by": [*used_by]}
 
 
 def _address_json(view: View, type_: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rich.text import Text
 from ..base.names import u_labels
 from ..base.times import distance, moment, span
 from ..base.words import N_, _
+from ..config.settings import Site
 from ..model.certificate import LeafFacts
 from ..model.decision import Step
 from ..model.memory import Failure
@@ -55,6 +56,7 @@ class _Entry:
     served: tuple[str, ...]
     notes: tuple[str, ...]
     now: datetime
+    shared: str | None = None
 
 
 def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing:
@@ -71,7 +73,8 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
     if pid is None:
         above, daemon = [screen.one_line(_(_NO_DAEMON), style="red", is_cut=is_watched), *error, ""], []
     if found.story is None:
-        entries = [_entry(view, found) for view in found.views]
+        views = sorted(found.views, key=lambda view: view.site.is_shared)
+        entries = [_entry(view, found) for view in views]
         entries += [
             _Entry(screen.legible(name), "pending", "-", facts, None, (), (_(found.why_unseen),), found.at)
             for name, facts in found.known
@@ -117,13 +120,19 @@ def _entry(view: View, found: Found) -> _Entry:
     return _Entry(
         site.domain,
         view.state,
-        ", ".join(addresses) or _("no record"),
+        ", ".join(addresses) or (_sharers(site, found) if site.is_shared else _("no record")),
         seen.published.facts,
         view.decision.next_renewal,
         tuple(_served_text(served, view) for served in served_of(view)),
         tuple(_notes(view, found.visits, is_tried_again=found.daemon_pid is not None)),
         seen.at,
+        site.certificate,
     )
+
+
+def _sharers(site: Site, found: Found) -> str:
+    count = len(found.users_of(site.domain))
+    return (_("{} site") if count == 1 else _("{} sites")).format(count)
 
 
 def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]:
@@ -197,6 +206,8 @@ def _left(entry: _Entry) -> str:
 
 
 def _renewal(entry: _Entry) -> str:
+    if entry.shared:
+        return _("of {}").format(entry.shared)
     if entry.renewal is None:
         return "-"
     return _day(entry.renewal) if entry.renewal > entry.now else _("due")
@@ -266,6 +277,8 @@ def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
     """Yield what stands below a row: the bar with the targets beside it, then the problems."""
     bar = _bar(entry.facts, entry, _BAR_WIDTH, screen) if entry.facts else Text(_("no certificate"))
     indent = len(_GAP) + _BAR_WIDTH + len(_GAP)
+    if entry.facts and entry.shared:
+        bar, indent = Text(), len(_GAP)
     together = _(", ").join(entry.served)
     below = _grid(indent)
     for i, served in enumerate(entry.served if cell_len(together) > screen.width - indent else [together]):
@@ -297,7 +310,9 @@ def _card(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
         card.add_row("", _bar(entry.facts, entry, width, screen))
     else:
         _add(card, _("certificate"), [_("none")])
-    if entry.renewal is not None:
+    if entry.shared:
+        _add(card, _("renewal"), [_renewal(entry)])
+    elif entry.renewal is not None:
         form = _("due since {}") if entry.renewal <= entry.now else "{}"
         _add(card, _("renewal"), [form.format(_moment(entry.renewal, entry.now))])
     _add(card, _("served by"), entry.served)

@@ -101,7 +101,7 @@ class Checker:
         """Check by this configuration from now on; `raw` is the text that workers get."""
         for site in self._sites:
             self._timetable.plan(f"due:{site.domain}", None, self.check_soon)
-        self._raw, self._config, self._sites = raw, config, config.sites
+        self._raw, self._config, self._sites = raw, config, config.kept
         servers = NameServers(config.dns.nameservers, self._clock, is_brief=True)
         self._dns_schedule.follow(servers, config.check_every)
         self._lan.follow(rule for site in config.sites for rule in site.rules.values())
@@ -162,7 +162,7 @@ class Checker:
         self._must_check = False
         self._progress_due_s = self._clock.monotonic()
         busy = self._workers.busy
-        self._current = Check(self._raw, config, [s for s in config.sites if s.domain not in busy])
+        self._current = Check(self._raw, config, [s for s in self._sites if s.domain not in busy])
         self._timetable.after("observe", 0, partial(self._observe, self._current), _CHECKS)
 
     def _observe(self, current: Check) -> None:

@@ -128,7 +128,7 @@ class Daemon:
     def _renew_digests(self) -> None:
         """Write the digests of today into states of an older version, so that an edit differs from them."""
         fingerprints = Fingerprints.of(self._config)
-        for site in self._config.sites:
+        for site in self._config.kept:
             file = SiteFile(self._config.state_dir, site.domain)
             with suppress(CertbotlessError):  # the first run does the same
                 if file.load().has_old_digest:
@@ -199,7 +199,7 @@ class Daemon:
     def _publish(self, check: Check, views: Sequence[View]) -> None:
         """Show what a check has found in systemd, on the status page and, if it is in force, by messages."""
         config = check.config
-        line = status_json.headline(views, len(config.sites) - len(views))
+        line = status_json.headline(views, len(config.kept) - len(views))
         if refused := self._source.refused:
             line = f"{line}; an edit is refused: {refused[0]}"
         if line != self._headline:
@@ -259,7 +259,7 @@ class Daemon:
         """Have the messages sent that are due."""
         if self._workers.is_helping("notify"):
             return  # it will have written down what it sent by the next check
-        domains, visits = (site.domain for site in config.sites), client_visit.remembered(config.state_dir)
+        domains, visits = (site.domain for site in config.kept), client_visit.remembered(config.state_dir)
         found = alerts.conditions(self._clock.now(), domains, views, visits, self._source.refused)
         try:
             post = outbox.due(config, found, self._steady, alerts.patience(config.check_every))

@@ -66,7 +66,7 @@ class Web:
     def show(self, config: Config, views: Iterable[View], ledger: Ledger) -> None:
         """Show these views from now on. A site that is not among them keeps its last view."""
         known = {**self.seen.views, **{view.site.domain: view for view in views}}
-        shown = {site.domain: known[site.domain] for site in config.sites if site.domain in known}
+        shown = {site.domain: known[site.domain] for site in config.kept if site.domain in known}
         well_at = {
             domain: view.seen.at for domain, view in shown.items() if view.is_well and not view.is_renewing
         }

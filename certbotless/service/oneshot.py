@@ -160,8 +160,8 @@ def send_messages(
     """Send what is due at once: the next run may be hours away. This run does not depend on it."""
     from ..notify import alerts, apprise_sender, outbox
 
-    views, visits = look_at(config, config.sites, fingerprints), client_visit.remembered(config.state_dir)
-    found = alerts.conditions(clock.now(), (site.domain for site in config.sites), views, visits)
+    views, visits = look_at(config, config.kept, fingerprints), client_visit.remembered(config.state_dir)
+    found = alerts.conditions(clock.now(), (site.domain for site in config.kept), views, visits)
     try:
         # Another command may end just now.
         with Lock(config.state_dir / "notify.lock", clock, _SENDING_S):
@@ -199,5 +199,5 @@ def _head(config: Config, domain: str, intent: Intent) -> list[str]:
     ]
     return [
         f"asked for: {' '.join(asked)}",
-        *as_yaml.lines(config, next(site for site in config.sites if site.domain == domain)),
+        *as_yaml.lines(config, next(site for site in config.kept if site.domain == domain)),
     ]

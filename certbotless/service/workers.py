@@ -74,8 +74,8 @@ class Workers:
     def end_edited(self, before: Config, after: Config) -> None:
         """Ask workers to end that are at work on a site whose configuration has changed."""
         old, new = Fingerprints.of(before), Fingerprints.of(after)
-        digests = {site.domain: new.digests(after, site) for site in after.sites}
-        edited = {s.domain for s in before.sites if digests.get(s.domain) != old.digests(before, s)}
+        digests = {site.domain: new.digests(after, site) for site in after.kept}
+        edited = {s.domain for s in before.kept if digests.get(s.domain) != old.digests(before, s)}
         self._ask_to_end(edited, "the configuration was edited")
 
     def end_misled(self, config: Config, settled: Callable[[AddressRule], str]) -> None:
@@ -87,7 +87,7 @@ class Workers:
         begun = {d: w.addresses[d] for w in self._workers for d in w.unfinished if not w.is_ending}
         misled = {
             site.domain
-            for site in config.sites
+            for site in config.kept
             for type_, then in begun.get(site.domain, {}).items()
             if settled(site.rules[type_]) not in ("", then)
         }

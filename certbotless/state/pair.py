@@ -26,6 +26,7 @@ from typing import Any
 
 from ..base import files
 from ..base.errors import StoreError, reason_of
+from ..base.names import file_name
 from ..base.words import Text
 from ..model.certificate import LeafFacts, Origin, Published
 from . import foreign_files
@@ -47,11 +48,11 @@ class Store:
 
     def __init__(self, certs_dir: Path, domain: str, *, key_mode: int = 0o600) -> None:
         self._certs_dir = certs_dir
-        self._domain = domain
-        self._home = certs_dir / ".certbotless" / domain
+        self._name = name = file_name(domain)
+        self._home = certs_dir / ".certbotless" / name
         self._current = self._home / "current"
-        self._chain = foreign_files.OurName(certs_dir / f"{domain}.pem", FULLCHAIN, 0o644)
-        self._key = foreign_files.OurName(certs_dir / f"{domain}.key", PRIVKEY, key_mode)
+        self._chain = foreign_files.OurName(certs_dir / f"{name}.pem", FULLCHAIN, 0o644)
+        self._key = foreign_files.OurName(certs_dir / f"{name}.key", PRIVKEY, key_mode)
         self._places = (self._chain, self._key)
 
     def look(self, known: Mapping[str, str] | None = None) -> Published:
@@ -172,7 +173,7 @@ class Store:
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
             if is_kept := files.keeps_mode(self._home, self._key.mode):
-                way = (".certbotless", self._domain, self._current_name(), PRIVKEY)
+                way = (".certbotless", self._name, self._current_name(), PRIVKEY)
                 files.set_mode(self._certs_dir, way, self._key.mode)
             return is_kept
 
@@ -280,7 +281,7 @@ class Store:
         return self._home / name
 
     def _target(self, place: foreign_files.OurName) -> str:
-        return f".certbotless/{self._domain}/current/{place.name}"
+        return f".certbotless/{self._name}/current/{place.name}"
 
 
 class _Edited(Exception):

@@ -3,7 +3,8 @@
     daemon.lock, daemon.json, ledger.lock, ledger.jsonl, events.jsonl, notify.lock, notify.json
     accounts/<ca>/   key.pem, account.json, lock
     sites/           <domain>.json, .lock; .order.key (order in flight); .pair (the pair last issued);
-                     .log (the last attempt), .log.unfinished (one that goes on, or was killed)
+                     .log (the last attempt), .log.unfinished (one that goes on, or was killed).
+                     A certificate that sites share is called _.<domain>; shared/ has its pair
 
 All of it can be lost: it is rebuilt from the world and the generations in certs_dir.
 """
@@ -23,6 +24,7 @@ from ..base.checked import dump, of_json
 from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Holder, Lock, SignedLock, holder
+from ..base.names import domain_of, file_name
 from ..base.words import Text
 from ..model.memory import SavedPair, SiteState, TxtValue
 
@@ -38,15 +40,16 @@ class SiteFile:
     """
 
     def __init__(self, state_dir: Path, domain: str) -> None:
+        name = file_name(domain)
         self._home = state_dir / "sites"
-        self._path = self._home / f"{domain}.json"
-        self._order_key = self._home / f"{domain}.order.key"
-        self._pair = self._home / f"{domain}.pair"
-        self._lock = self._home / f"{domain}.lock"
+        self._path = self._home / f"{name}.json"
+        self._order_key = self._home / f"{name}.order.key"
+        self._pair = self._home / f"{name}.pair"
+        self._lock = self._home / f"{name}.lock"
         self._state: SiteState | None = None
         # The log of the last attempt; until the run has ended it has the second name.
-        self.attempt_path = self._home / f"{domain}.log"
-        self.unfinished_path = self._home / f"{domain}.log.unfinished"
+        self.attempt_path = self._home / f"{name}.log"
+        self.unfinished_path = self._home / f"{name}.log.unfinished"
 
     def load(self) -> SiteState:
         """Return the state. If the file makes no sense, the state is empty, with `is_lost`.
@@ -261,8 +264,8 @@ class Accounts:
 
 
 def known_sites(state_dir: Path) -> list[str]:
-    """Return the domains that have a state."""
-    return sorted(path.name.removesuffix(".json") for path in (state_dir / "sites").glob("*.json"))
+    """Return the domains that have a state, and the wildcards that sites share."""
+    return sorted(domain_of(path.name.removesuffix(".json")) for path in (state_dir / "sites").glob("*.json"))
 
 
 def _digest(data: bytes) -> bytes:

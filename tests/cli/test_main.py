@@ -522,7 +522,16 @@ def test_the_status_without_a_file_is_printed_all_the_same(box: Box, told: Told)
     assert code == 2
     assert found["config"]["path"] == absent
     assert found["config"]["error"].startswith(f"no configuration yet at {absent}; ")
-    assert found.keys() == {"version", "observed_at", "daemon", "config", "notify", "local_ca", "sites"}
+    assert found.keys() == {
+        "version",
+        "observed_at",
+        "daemon",
+        "config",
+        "notify",
+        "local_ca",
+        "certificates",
+        "sites",
+    }
 
 
 # --- acting -------------------------------------------------------------------------------------------------

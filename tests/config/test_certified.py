@@ -79,3 +79,45 @@ def test_what_a_local_ca_cannot_certify_is_told(text: str, fault: str) -> None:
 )
 def test_a_public_ca_certifies_public_names_alone(keys: dict[str, str], fault: str) -> None:
     assert fault_of(**keys).startswith(fault)
+
+
+SHARING = "certificate: '*.sweetlove.top'"
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"site": "certificate: sweetlove.top"}, "sites[0].certificate: 'sweetlove.top' is not a wildcard"),
+        ({"site": "certificate: '*.other.top'"}, "sites[0].domain: 'devbox.sweetlove.top' is not covered by"),
+        (
+            {"site": f"{SHARING}\n    names: [a.b.sweetlove.top]"},
+            "sites[0].names[0]: 'a.b.sweetlove.top' is not covered by",
+        ),
+        (
+            {"site": f"{SHARING}\n    names: ['*.b.sweetlove.top']"},
+            "sites[0].names[0]: '*.b.sweetlove.top' is not covered by",
+        ),
+        ({"site": f"{SHARING}\n    with_address: true\n    ca: local"}, "sites[0].with_address: does not go"),
+    ],
+)
+def test_a_shared_certificate_covers_all_names_of_its_sites(keys: dict[str, str], fault: str) -> None:
+    told = fault_of(**keys)
+    assert told.startswith(fault), told
+
+
+def test_sites_that_share_a_certificate_have_one_ca() -> None:
+    text = text_of(site=SHARING) + f"  - domain: git.sweetlove.top\n    {SHARING}\n    ca: local\n"
+    assert any("is certified by another CA in sites[0]" in each for each in faults_of(text)), faults_of(text)
+
+
+def test_what_is_shared_is_kept_once_before_the_sites() -> None:
+    text = text_of(site=SHARING) + f"  - domain: git.sweetlove.top\n    {SHARING}\n"
+    config = parse(text)
+    assert [site.domain for site in config.kept] == [
+        "*.sweetlove.top",
+        "devbox.sweetlove.top",
+        "git.sweetlove.top",
+    ]
+    (shared,) = config.shared
+    assert shared.wanted_records == []
+    assert config.shared_dir in config.certs_dirs

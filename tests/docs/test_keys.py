@@ -67,6 +67,8 @@ PROOFS = {
     "sites[].certs_dir": "docs/test_keys.py::test_a_pair_counts_where_the_file_wants_it",
     "sites[].ca": "system/test_local_ca.py::"
     "test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted",
+    "sites[].certificate": "system/test_shared.py::"
+    "test_one_order_serves_all_sites_and_shows_none_of_their_names",
     "sites[].with_address": "system/test_local_ca.py::"
     "test_a_file_without_an_account_makes_a_ca_and_its_service_is_trusted",
     "local_ca.permit": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",

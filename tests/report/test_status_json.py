@@ -75,6 +75,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
         "config": {"path": "/etc/certbotless/config.yaml", "error": None},
         "notify": None,
         "local_ca": None,
+        "certificates": [],
         "sites": [
             {
                 "domain": "devbox.sweetlove.top",
@@ -94,6 +95,7 @@ def test_the_object_of_a_site_that_is_well() -> None:
                     "not_before": "2026-11-14T05:30:00Z",
                     "not_after": "2027-02-12T05:30:00Z",
                     "ca": "https://ca.example.org/dir",
+                    "shared": None,
                 },
                 "next_renewal": "2027-01-13T05:30:00Z",
                 "deploy": [

@@ -17,6 +17,7 @@ import trustme
 from certbotless.act.context import Edges, SiteContext, Zones
 from certbotless.act.run import Outcome, run
 from certbotless.base.clock import Clock
+from certbotless.base.names import file_name
 from certbotless.config import load
 from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config
@@ -150,8 +151,9 @@ class Scene:
     def date_links(self, moment: datetime, domain: str = DOMAIN) -> None:
         """Let the links of the pair have been made at this moment of the scene's clock."""
         folder = self._folder_of(domain)
-        links = [folder / f"{domain}.{end}" for end in ("pem", "key")]
-        for link in (*links, folder / ".certbotless" / domain / "current"):
+        name = file_name(domain)
+        links = [folder / f"{name}.{end}" for end in ("pem", "key")]
+        for link in (*links, folder / ".certbotless" / name / "current"):
             os.utime(link, (moment.timestamp(), moment.timestamp()), follow_symlinks=False)
 
     def damage(self) -> None:
@@ -175,6 +177,8 @@ class Scene:
         return Store(self._folder_of(domain), domain)
 
     def _folder_of(self, domain: str) -> Path:
+        if domain.startswith("*."):
+            return self.config.shared_dir
         return Path(self.keys_of.get(domain, {}).get("certs_dir", self.certs_dir))
 
     def refuse(self, published: Published) -> None:
@@ -209,9 +213,9 @@ class Scene:
         return outcome
 
     def run_all(self, intent: Intent = NOTHING_ASKED) -> list[Outcome]:
-        """Run for every site."""
+        """Run for every site, and what sites share before them."""
         config = self.config
-        return run(config, config.sites, self.edges(), intent)
+        return run(config, config.kept, self.edges(), intent)
 
     def look(self, at: int = 0, **fields: Any) -> View:
         """What the daemon, `status` and `plan` see of the site number `at`; `fields` are of `Looking`."""

@@ -88,7 +88,7 @@ def _read(config: Config, folder: Path, *names: str, is_old: bool = False) -> Ro
     root = read_root(data, str(path))
     if is_old:
         return root
-    named = [name for site in config.sites if site.is_local for name in site.all_names]
+    named = [name for site in config.sites if site.is_local for name in site.certified_names]
     if beyond := beyond_the_lan(root.permit, [*config.local_ca.permit, *named]):
         raise StoreError(
             Text("{!r} is refused: it may vouch for {}", str(path), ", ".join(map(repr, beyond))),

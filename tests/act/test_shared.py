@@ -1,0 +1,107 @@
+"""How sites take the certificate that they share: in turn, and not what a service before them has refused."""
+
+from datetime import timedelta
+
+import pytest
+from support.scenes import DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, ZONE, Scene
+
+from certbotless.base.names import file_name
+from certbotless.world.containers import Container
+from certbotless.world.tls import served_leaf
+
+WILDCARD = f"*.{ZONE}"
+FIRST, LAST = f"alpha.{ZONE}", OTHER_DOMAIN
+
+
+@pytest.fixture
+def shared(scene: Scene) -> Scene:
+    """Three sites with one certificate, which they have; the second one has a service."""
+    scene.domains = [FIRST, DOMAIN, LAST]
+    scene.keys_of = {
+        domain: {"certificate": WILDCARD, "deploy": [] if domain != DOMAIN else scene.keys["deploy"]}
+        for domain in scene.domains
+    }
+    for domain in scene.domains:
+        scene.point(domain)
+    scene.publish(domain=WILDCARD)
+    assert {outcome.state for outcome in scene.run_all()} == {"ok"}
+    return scene
+
+
+def served(scene: Scene) -> str | None:
+    return served_leaf("127.0.0.1", scene.tls.port, DOMAIN)
+
+
+def refuse(scene: Scene, sha256: str) -> None:
+    """Let the service end as soon as it is started with this leaf."""
+
+    def come_up(_: Container) -> None:
+        if leaf(scene, DOMAIN) == sha256:
+            scene.tls.unload()
+            scene.put_container(status="exited")
+        else:
+            scene.start()
+
+    scene.engine.on_restart = come_up
+
+
+def leaf(scene: Scene, domain: str) -> str:
+    facts = scene.published_of(domain).facts
+    assert facts is not None
+    return facts.sha256
+
+
+def leaves(scene: Scene) -> list[str]:
+    return [leaf(scene, domain) for domain in (FIRST, DOMAIN, LAST)]
+
+
+def test_all_have_the_shared_certificate_and_nothing_was_ordered(shared: Scene) -> None:
+    assert set(leaves(shared)) == {leaf(shared, WILDCARD)}
+    assert not shared.asked_the_ca
+    assert served(shared) == leaf(shared, WILDCARD)
+
+
+def test_a_new_one_is_taken_by_all(shared: Scene) -> None:
+    shared.publish(domain=WILDCARD)
+    assert {outcome.state for outcome in shared.run_all()} == {"ok"}
+    assert set(leaves(shared)) == {leaf(shared, WILDCARD)}
+
+
+def test_a_service_that_refuses_it_keeps_later_sites_from_it_until_it_takes_it(shared: Scene) -> None:
+    old = leaf(shared, WILDCARD)
+    shared.clock.advance(HOUR.total_seconds())
+    shared.publish(domain=WILDCARD, age=timedelta())
+    new = leaf(shared, WILDCARD)
+    refuse(shared, new)
+    _, first, second, last = shared.run_all()
+    assert [first.state, second.state, last.state] == ["ok", "failing", "pending"]
+    assert f"{DOMAIN} did not come up with it" in last.reason
+    assert leaves(shared) == [new, old, old]
+    assert served(shared) == old
+
+    shared.engine.on_restart = lambda _: shared.start()
+    shared.clock.advance(2 * MINUTE.total_seconds())
+    assert {outcome.state for outcome in shared.run_all()} == {"ok"}
+    assert leaves(shared) == [new, new, new]
+
+
+def test_it_is_taken_all_the_same_where_the_one_in_use_ends(shared: Scene) -> None:
+    shared.publish(domain=WILDCARD, left=timedelta(days=30))
+    shared.run_all()
+    shared.publish(domain=WILDCARD)
+    refuse(shared, leaf(shared, WILDCARD))
+    shared.run_all()
+    shared.clock.advance(timedelta(days=29.5).total_seconds())
+    shared.run_all()
+    assert leaf(shared, LAST) == leaf(shared, WILDCARD)
+
+
+def test_a_site_waits_for_a_certificate_that_is_not_issued_yet(scene: Scene) -> None:
+    scene.keys["certificate"] = WILDCARD
+    scene.point()
+    unit, site = scene.run_all()
+    assert unit.domain == WILDCARD
+    assert unit.state == "failing"  # nobody listens where the CA should be
+    assert site.state == "pending"
+    assert f"{WILDCARD} is not issued yet" in site.reason
+    assert (scene.state_dir / "sites" / f"{file_name(WILDCARD)}.json").exists()
