@@ -79,18 +79,12 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             from .local_rotation import go_on
 
             go_on(ctx)
-        case "adopt":
-            from .adopt import adopt
-
-            adopt(ctx, seen)
+        case "adopt" | "take":
+            _take_over(step, seen, ctx)
         case "restore":
             _certificate(ctx).restore(seen)
         case "order":
             _certificate(ctx).order(seen)
-        case "take":
-            from .shared import take as take_shared
-
-            take_shared(ctx, seen)
         case "collect":
             _certificate(ctx).collect(seen)
         case "renewal-info":
@@ -103,6 +97,18 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             _deploy(ctx, seen).redeploy()
         case "deploy":
             _deploy(ctx, seen).deploy(_target_of(step, ctx))
+
+
+def _take_over(step: Step, seen: Observation, ctx: SiteContext) -> None:
+    """Publish what another tool has left here, or what sites share."""
+    if step.action == "adopt":
+        from .adopt import adopt
+
+        adopt(ctx, seen)
+    else:
+        from .shared import take as take_shared
+
+        take_shared(ctx, seen)
 
 
 def _record(step: Step, seen: Observation, ctx: SiteContext) -> None:
